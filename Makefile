@@ -1,0 +1,52 @@
+# Everything a person types. `make` alone lists the targets.
+
+PY := .venv/bin/python
+export PYTHONDONTWRITEBYTECODE := 1
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.PHONY: setup setup-test
+setup: ## Install what the demo needs (Debian packages with apt, .venv from the lock)
+	@lab/bootstrap demo
+setup-test: ## The same, and what the tests need
+	@lab/bootstrap test
+
+.PHONY: demo demo-ui demo-clean
+demo: setup ## Move three real machines from a local libvirtd and prove each one
+	@$(PY) -m lab.demo
+demo-ui: ## Look at the demo's runs in the Prefect UI, until Ctrl-C
+	@$(PY) -m flows ui --config build/demo/kubeferry.yaml
+demo-clean: ## Remove everything the demo made: machines, sockets, processes, files
+	@if [ -x $(PY) ]; then $(PY) -m lab.demo --clean; fi
+
+.PHONY: check
+check: setup-test ## Style, types, import contracts, documents, wheel content (under a minute)
+	@lab/check
+
+.PHONY: test test-slow
+test: setup-test ## The tests (under ten minutes)
+	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not slow and not cluster"
+test-slow: setup-test ## The slow tests with real machines: kill -9 anywhere, every guest
+	@$(PY) -m pytest -q -m "slow and not cluster"
+
+.PHONY: setup-cluster lab-up lab-down lab-status test-cluster
+setup-cluster: ## Install what the lab cluster needs, too
+	@lab/bootstrap cluster
+lab-up: setup-cluster ## A Kubernetes node in namespaces of its own; with KUBEFERRY_LAB_KUBEVIRT, KubeVirt and CDI on it
+	@$(PY) -m lab.cluster up
+lab-down: ## End the lab cluster: processes, namespaces, devices, links, kernel settings
+	@if [ -x $(PY) ]; then $(PY) -m lab.cluster down; fi
+lab-status: ## What runs of the lab cluster
+	@$(PY) -m lab.cluster status
+test-cluster: lab-up ## The tests on the lab cluster
+	@$(PY) -m pytest -q -m cluster tests/cluster
+
+.PHONY: bench
+bench: setup-test ## Copy speed against qemu-img and nbdcopy, side by side, as ratios
+	@$(PY) -m bench
+
+.PHONY: lock
+lock: ## Renew requirements.txt from pyproject.toml
+	@uv pip compile -q --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.txt

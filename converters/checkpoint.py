@@ -1,0 +1,111 @@
+"""The durable memory of a copy that has not ended: a fingerprint whose digests stand for blocks that were flushed.
+
+It belongs to one copy: its label is a digest of the source (place, chain, size, time of last change), the round and the
+target. Another source, round or target does not go on from it. That it exists at all says that the target was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from converters import digest
+from converters.endpoints import Endpoint
+from converters.fingerprint import UNKNOWN, Fingerprint, Header
+from converters.uris import path_of, scheme_of
+from kubeferry.errors import InputInvalid, IntegrityFailed
+from kubeferry.model import DiskRef
+
+SAMPLES = 16  # blocks of the target that are read before a checkpoint is believed
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a copy begins: its checkpoint, whether that holds work already done, and whether the target was written."""
+
+    checkpoint: Fingerprint
+    resumed: bool
+    touched: bool
+
+
+def beside(fingerprint: Path) -> Path:
+    """Where the checkpoint of the copy lies that ends in `fingerprint`."""
+    return fingerprint.with_name(f"checkpoint-{fingerprint.name}")
+
+
+def label(source: DiskRef, target: DiskRef, round_number: int) -> bytes:
+    """What a copy is of: equal for the next attempt of the same copy, different when source or target changed."""
+    parts = [round_number, *_facts(source, changes=True), "to", *_facts(target, changes=False)]
+    return hashlib.sha256(json.dumps(parts).encode()).digest()
+
+
+def _facts(ref: DiskRef, *, changes: bool) -> Iterator[object]:
+    link: DiskRef | None = ref
+    while link is not None:
+        yield [link.uri, link.format, link.size_bytes]
+        if scheme_of(link.uri) != "nbd+unix":
+            found = path_of(link.uri).stat()
+            regular = stat.S_ISREG(found.st_mode)
+            yield [found.st_ino, found.st_size, found.st_mtime_ns if changes and regular else 0]
+        link = link.backing
+
+
+def start(path: Path, header: Header, target: Endpoint) -> Start:
+    """Go on from the checkpoint at `path` if it is of the same copy and the target still holds what it says.
+
+    Otherwise begin a new one, durable before this returns: from then on the target counts as written.
+    """
+    touched = path.exists()
+    if touched:
+        found = _resumable(path, header, target)
+        if found is not None:
+            return Start(found, resumed=True, touched=True)
+    return Start(Fingerprint.create(path, header), resumed=False, touched=touched)
+
+
+def _resumable(path: Path, header: Header, target: Endpoint) -> Fingerprint | None:
+    try:
+        found = Fingerprint.open(path, writable=True)
+    except (InputInvalid, IntegrityFailed):
+        return None  # damaged: the copy starts over, which is always right
+    mine, theirs = found.header, header
+    same = (mine.size, mine.block, mine.algorithm, mine.label) == (
+        theirs.size,
+        theirs.block,
+        theirs.algorithm,
+        theirs.label,
+    )
+    if same and all(_holds(found, index, target) for index in _samples(found)):
+        return found
+    found.close()
+    return None
+
+
+def _samples(found: Fingerprint) -> list[int]:
+    """Blocks of data spread over what the checkpoint holds."""
+    indexes = [index for first, count in _known(found) for index in (first, first + count // 2, first + count - 1)]
+    data = sorted({index for index in indexes if found.at(index) != found.zero_of(index)})
+    return data[:: max(1, len(data) // SAMPLES)]
+
+
+def _known(found: Fingerprint) -> Iterator[tuple[int, int]]:
+    """Runs of blocks whose digests are known, at most a few thousand of them."""
+    position = 0
+    for runs, (first, count) in enumerate(found.unknown(0, found.count)):
+        if first > position:
+            yield position, first - position
+        position = first + count
+        if runs > 1000:
+            return
+    if position < found.count:
+        yield position, found.count - position
+
+
+def _holds(found: Fingerprint, index: int, target: Endpoint) -> bool:
+    content = memoryview(bytearray(found.length_of(index)))
+    target.read_into(index * found.header.block, content)
+    return digest.digest(found.header.algorithm, content) == found.at(index) != UNKNOWN

@@ -1,0 +1,255 @@
+"""Copy: every block of the source to the target, with its digest, resumable at the last durable checkpoint.
+
+A worker reads a block, tests it for zeros, digests it and writes it: all of it to a target that is known to read as
+zeros (but not its zeros), only when it differs to any other. The main thread flushes the target and puts the digests of
+what was flushed into the checkpoint, in this order.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from converters import checkpoint, digest
+from converters.buffers import Buffer
+from converters.endpoints import Endpoint
+from converters.extents import Chunk, block_count, chunks
+from converters.fingerprint import Fingerprint, Header
+from converters.transfer import Feed, Options, Pace, Watch, drive, lanes, own, secondary
+from kubeferry.errors import Fenced, SourceRefused, TargetRefused
+
+READS_AHEAD = 2  # blocks of each worker that are being read while one is processed
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a copy did, in bytes. `data` counts what the source does not know to be zeros, `resumed` all that an earlier
+    attempt had made durable, `zero` what was found to be zeros."""
+
+    data: int = 0
+    read: int = 0
+    written: int = 0
+    zero: int = 0
+    resumed: int = 0
+
+
+@dataclass(slots=True)
+class _Held:
+    """A block on its way through a worker."""
+
+    chunk: Chunk
+    buffer: Buffer
+    reads: list[Callable[[], None]] = field(default_factory=list)
+
+
+def copy(
+    source: Endpoint,
+    target: Endpoint,
+    fingerprint: Path,
+    header: Header,
+    *,
+    reads_zero: bool,
+    options: Options,
+    watch: Watch,
+) -> tuple[str, Tally]:
+    """Make the target equal to the source and write the fingerprint. Returns the root and what was done.
+
+    `header` says of what: size, algorithm, and the label that a checkpoint must have to be gone on from. `reads_zero`
+    is the caller's word that the target reads as zeros; it counts only for a target that was never written by us and
+    shows no data. Raises TargetRefused before any byte when the target is too small. On any error but Fenced, what was
+    done is flushed and in the checkpoint.
+    """
+    if target.size < source.size:
+        raise TargetRefused(
+            f"the target has {target.size} bytes, the source {source.size}",
+            fix="Make the target at least as large as the source.",
+        )
+    place = checkpoint.beside(fingerprint)
+    fresh = reads_zero and not fingerprint.exists() and not place.exists() and _empty(target)
+    watch.still_ours()
+    begun = checkpoint.start(place, header, target)
+    with begun.checkpoint as partial:
+        run = _Copy(source, target, partial, fresh=fresh, options=options, watch=watch)
+        run.work(resumed=begun.resumed)
+        watch.still_ours()
+        partial.seal(fingerprint)
+        return partial.root, run.tally
+
+
+def _empty(target: Endpoint) -> bool:
+    """Whether a target shows no data; one that does not tell is believed."""
+    return not target.knows_holes or all(extent.zero for extent in target.extents())
+
+
+class _Copy:
+    """One attempt."""
+
+    def __init__(
+        self, source: Endpoint, target: Endpoint, partial: Fingerprint, *, fresh: bool, options: Options, watch: Watch
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.partial = partial
+        self.fresh = fresh
+        self.options = options
+        self.watch = watch
+        self.tally = Tally()
+        self.algorithm = partial.header.algorithm
+        self.block = partial.header.block
+        self._pace = Pace(options.bandwidth)
+        self._lanes = lanes(options, source, target)
+        self._done: deque[tuple[int, int, bytes]] = (
+            deque()
+        )  # first block, count, digest; count blocks of zeros if empty
+        self._progress = 0
+        self._tally_lock = threading.Lock()
+        self._checkpoint_at = time.monotonic() + options.checkpoint_seconds
+
+    def work(self, *, resumed: bool) -> None:
+        """Copy all that is not in the checkpoint, and put it there."""
+        self.watch.progress("counting", 0, None)
+        self.tally.data = sum(extent.length for extent in self.source.extents() if not extent.zero)
+        feed = Feed(self._chunks(resumed=resumed))
+        try:
+            drive(feed, [self._worker] * self._lanes, self._heartbeat)
+        except Fenced:
+            raise
+        except BaseException:
+            secondary(self._checkpoint)
+            raise
+        self.watch.progress("flushing", self._progress, self.tally.data)
+        self._checkpoint()
+
+    def _chunks(self, *, resumed: bool) -> Iterator[Chunk]:
+        try:
+            for chunk in chunks(self.source.extents(), self.source.size, self.block):
+                yield from self._remaining(chunk) if resumed else [chunk]
+        except ValueError as error:
+            fix = "Check that the source's server can be trusted."
+            raise SourceRefused("the source describes its extents wrongly", why=str(error), fix=fix) from error
+
+    def _remaining(self, chunk: Chunk) -> Iterator[Chunk]:
+        """The parts of a chunk whose digests the checkpoint does not hold."""
+        left = 0
+        for first, count in self.partial.unknown(*self._blocks(chunk)):
+            start = first * self.block
+            part = Chunk(start, min(count * self.block, chunk.end - start), chunk.data)
+            left += part.length
+            yield part
+        with self._tally_lock:
+            self.tally.resumed += chunk.length - left
+            if not left:
+                self._progress += sum(stop - start for start, stop in chunk.data)
+
+    def _blocks(self, chunk: Chunk) -> tuple[int, int]:
+        return chunk.offset // self.block, block_count(chunk.length, self.block)
+
+    # --- main thread ---
+
+    def _heartbeat(self) -> None:
+        self.watch.progress("copying", self._progress, self.tally.data)
+        if time.monotonic() >= self._checkpoint_at:
+            self._checkpoint()
+            self._checkpoint_at = time.monotonic() + self.options.checkpoint_seconds
+
+    def _checkpoint(self) -> None:
+        """Flush, then remember. What workers finish meanwhile waits for the next one."""
+        self.watch.still_ours()
+        finished = [self._done.popleft() for _ in range(len(self._done))]
+        self.target.flush()
+        self.watch.still_ours()
+        run, first = bytearray(), -1
+        for index, count, known in sorted(finished):
+            if known and index == first + len(run) // digest.DIGEST_BYTES:
+                run += known
+                continue
+            if run:
+                self.partial.put(first, bytes(run))
+            run, first = bytearray(known), index
+            if not known:
+                self.partial.put_zeros(index, count)
+        if run:
+            self.partial.put(first, bytes(run))
+        self.partial.sync()
+
+    # --- workers ---
+
+    def _worker(self, feed: Feed) -> None:
+        free = [Buffer(self.block) for _ in range(READS_AHEAD)]
+        compared = Buffer(self.block)
+        held: deque[_Held] = deque()
+        tally = Tally()
+        with own(self.source, self._lanes) as source, own(self.target, self._lanes) as target:
+            try:
+                while not feed.closed:
+                    while free and (chunk := feed.take()) is not None:
+                        if chunk.data:
+                            held.append(self._ask(source, chunk, free.pop(), feed))
+                        else:
+                            self._zeros(target, chunk, tally)
+                    if not held:
+                        return
+                    block = held.popleft()
+                    self._block(target, block, compared, tally)
+                    free.append(block.buffer)
+            finally:
+                self._add(tally)
+
+    def _ask(self, source: Endpoint, chunk: Chunk, buffer: Buffer, feed: Feed) -> _Held:
+        self._pace.spend(sum(stop - start for start, stop in chunk.data), feed)
+        held = _Held(chunk, buffer)
+        position = 0
+        for start, stop in chunk.data:
+            if start > position:
+                buffer.clear(position, start)
+            held.reads.append(source.start_read(chunk.offset + start, buffer.view[start:stop]))
+            position = stop
+        if position < chunk.length:
+            buffer.clear(position, chunk.length)
+        return held
+
+    def _block(self, target: Endpoint, held: _Held, compared: Buffer, tally: Tally) -> None:
+        for read in held.reads:
+            read()
+        chunk, buffer = held.chunk, held.buffer
+        size = sum(stop - start for start, stop in chunk.data)
+        tally.read += size
+        if buffer.is_zero(0, chunk.length):
+            self._zeros(target, chunk, tally)
+        else:
+            known = digest.digest(self.algorithm, buffer.view[: chunk.length])
+            tally.written += self._write(target, chunk, buffer, compared)
+            self._done.append((chunk.offset // self.block, 1, known))
+        self._progress += size  # shown only: a lost update between threads is caught up by the next block
+
+    def _write(self, target: Endpoint, chunk: Chunk, buffer: Buffer, compared: Buffer) -> int:
+        """Write what the target lacks of a block; returns the bytes written."""
+        if not self.fresh:
+            target.read_into(chunk.offset, compared.view[: chunk.length])
+            if compared.same(buffer, chunk.length):
+                return 0
+            target.write(chunk.offset, buffer.view[: chunk.length])
+            return chunk.length
+        written = 0
+        for start, stop in chunk.data:
+            for begin, end in buffer.data_runs(start, stop):
+                target.write(chunk.offset + begin, buffer.view[begin:end])
+                written += end - begin
+        return written
+
+    def _zeros(self, target: Endpoint, chunk: Chunk, tally: Tally) -> None:
+        if not self.fresh:
+            target.zero(chunk.offset, chunk.length)
+        tally.zero += chunk.length
+        first, count = self._blocks(chunk)
+        self._done.append((first, count, b""))
+
+    def _add(self, tally: Tally) -> None:
+        with self._tally_lock:
+            self.tally.read += tally.read
+            self.tally.written += tally.written
+            self.tally.zero += tally.zero

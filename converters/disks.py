@@ -1,0 +1,217 @@
+"""Copy, verify and repair by reference: what the mover does for a job, and a person on the command line.
+
+    outcome = copy_disk(parse_ref("a.qcow2", format="qcow2"), parse_ref("b.img"), Path("b.kff"))
+    outcome = verify_disk(parse_ref("b.img"), Path("b.kff"))
+
+A fingerprint's checkpoint lies beside it, as `checkpoint-NAME`, from the start of a copy to its end.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from converters import checkpoint, copying, faults, repair, verify
+from converters.copying import Tally
+from converters.endpoints import Endpoint, open_source, open_target
+from converters.file import File
+from converters.fingerprint import Fingerprint, Header, sync_folder
+from converters.transfer import Options, Watch
+from converters.uris import path_of, scheme_of, split
+from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
+from kubeferry.model import DiskRef
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired."""
+
+    root: str
+    algorithm: str
+    size: int
+    tally: Tally
+    differing: tuple[int, ...] | array[int] = ()
+
+
+def copy_disk(
+    source: DiskRef,
+    target: DiskRef,
+    fingerprint: Path,
+    *,
+    round_number: int = 0,
+    target_reads_zero: bool = False,
+    options: Options = Options(),  # noqa: B008 (frozen)
+    watch: Watch = Watch(),  # noqa: B008 (does nothing, holds nothing)
+) -> Outcome:
+    """Copy a disk to a target that is there and large enough; go on from a checkpoint of the same copy.
+
+    Raises what `open_source` and `open_target` raise; TargetRefused when there is no room; SourceUnavailable,
+    TargetUnavailable when one of them fails on the way; Interrupted on request; Fenced.
+    """
+    with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
+        _apart(reading, writing)
+        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, round_number))
+        root, tally = copying.copy(
+            reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
+        )
+        return Outcome(root, options.algorithm, reading.size, tally)
+
+
+def verify_disk(
+    target: DiskRef,
+    fingerprint: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Read a disk back past the page cache and compare it with its fingerprint; the offsets that differ are returned.
+
+    Raises InputInvalid without a usable fingerprint, IntegrityFailed when that is damaged, TargetRefused when the copy
+    has not ended or the disk is too small.
+    """
+    with _complete(fingerprint) as expected, open_target(target, direct=True) as reading:
+        found = verify.compare(reading, expected, options=options, watch=watch)
+        head = expected.header
+        offsets = array("Q", (index * head.block for index in found.differing))
+        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read), offsets)
+
+
+def repair_disk(
+    source: DiskRef,
+    target: DiskRef,
+    fingerprint: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Find the blocks of the target that differ from its fingerprint, fetch them from the source, and read them back.
+
+    Raises like `verify_disk`; IntegrityFailed when the source no longer has what the fingerprint asks for, or when a
+    repaired block does not read back as written.
+    """
+    with open_source(source, work=_work(fingerprint)) as fetching, _complete(fingerprint) as expected:
+        with open_target(target, direct=True) as reading:
+            found = verify.compare(reading, expected, options=options, watch=watch)
+        with open_target(target) as writing:
+            _apart(fetching, writing)
+            gone = repair.fetch(fetching, writing, expected, found.differing, options=options, watch=watch)
+        with open_target(target, direct=True) as reading:
+            left = verify.compare(reading, expected, options=options, watch=watch) if found.differing else found
+        _proven(gone, left.differing, expected)
+        head = expected.header
+        size = head.block * len(found.differing)
+        offsets = array("Q", (index * head.block for index in found.differing))
+        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, written=size), offsets)
+
+
+def _proven(gone: array[int], left: array[int], expected: Fingerprint) -> None:
+    block = expected.header.block
+    if gone:
+        raise IntegrityFailed(
+            f"{len(gone)} blocks cannot be repaired, the first at offset {gone[0] * block}",
+            why="the source no longer holds what was copied",
+            fix="Copy the disk again: only blocks that differ are written.",
+        )
+    if left:
+        raise IntegrityFailed(
+            f"{len(left)} blocks do not read back as they were written, the first at offset {left[0] * block}",
+            fix="Check the target's storage; it does not keep what it is given.",
+        )
+
+
+@contextmanager
+def _complete(fingerprint: Path) -> Iterator[Fingerprint]:
+    if checkpoint.beside(fingerprint).exists():
+        raise TargetRefused(
+            "the last copy of this disk has not ended",
+            why=f"its checkpoint {checkpoint.beside(fingerprint)} is there",
+            fix="Run the copy again: it goes on where it was.",
+        )
+    with Fingerprint.open(fingerprint) as found:
+        if not found.sealed:
+            fix = "Give the fingerprint of a copy that has ended."
+            raise InputInvalid(
+                f"{fingerprint} is not complete", [Problem(str(fingerprint), "digests are missing", fix)]
+            )
+        yield found
+
+
+def _apart(source: Endpoint, target: Endpoint) -> None:
+    if isinstance(source, File) and isinstance(target, File) and source.path.samefile(target.path):
+        raise InputInvalid(
+            "source and target are the same disk",
+            [Problem(str(target.path), "it would be copied onto itself", "Give another target.")],
+        )
+
+
+def _work(fingerprint: Path) -> Path:
+    fingerprint.parent.mkdir(parents=True, exist_ok=True)
+    return fingerprint.parent.absolute()
+
+
+# --- for people ---
+
+
+def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002 (the word of DiskRef)
+    """A DiskRef from a path or a URI; `?format=` in a `file:` or `block:` URI does what `format` does.
+
+    Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
+    """
+    if "://" not in text and not text.startswith(("file:", "block:", "nbd+unix:")):
+        return DiskRef(uri=Path(text).absolute().as_uri(), format=format or "raw")
+    parts = split(text)
+    asked = parse_qs(parts.query).get("format", [])
+    if scheme_of(text) == "nbd+unix":
+        return DiskRef(uri=text, format=format or "raw")
+    if len({*asked, *([format] if format else [])}) > 1:
+        raise InputInvalid("a disk cannot be opened", [Problem(text, "two formats are given", "Give its format once.")])
+    uri = parts._replace(query="").geturl() if asked else text
+    path_of(uri)
+    return DiskRef(uri=uri, format=format or (asked[0] if asked else "raw"))
+
+
+def disk_size(source: DiskRef) -> int:
+    """The size of a disk as its machine sees it, in bytes. Raises like `open_source`."""
+    with open_source(source) as opened:
+        return opened.size
+
+
+def prepare_target(target: DiskRef, size: int, fingerprint: Path) -> bool:
+    """Make a raw file for a copy, or find that it is ours or empty. Returns whether it reads as zeros.
+
+    Raises TargetRefused for a file with content that no copy of ours is known to have put there.
+    """
+    if scheme_of(target.uri) != "file":
+        return False
+    path = path_of(target.uri)
+    ours = fingerprint.exists() or checkpoint.beside(fingerprint).exists()
+    if path.exists():
+        if ours:
+            return False
+        with open_target(target) as there:
+            if there.knows_holes and any(not extent.zero for extent in there.extents()):
+                raise TargetRefused(
+                    f"{path} has content that is not ours",
+                    why=f"neither {fingerprint} nor its checkpoint is there",
+                    fix="Give another target, or remove the file if it is not needed.",
+                )
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if os.fstat(fd).st_size < size:
+                os.ftruncate(fd, size)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise faults.of_os(faults.Side.TARGET, f"{path} cannot be made", error) from error
+    return True
+
+
+__all__ = ["Outcome", "copy_disk", "disk_size", "parse_ref", "prepare_target", "repair_disk", "verify_disk"]

@@ -1,0 +1,113 @@
+"""The seam to bytes: an opened disk, and the table from a URI's scheme to the module that opens it.
+
+A DiskRef says where and what; only this package opens it. Formats are given, never probed: a raw file or device is read
+as it is, a socket speaks NBD, and everything else goes through a header check and a read-only qemu-nbd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol, Self
+
+from converters import file, nbd, qemu_nbd
+from converters.extents import Extent
+from converters.faults import Side, refused
+from converters.uris import invalid, scheme_of
+from kubeferry.model import DiskRef
+
+OPENERS: dict[str, Callable[..., Endpoint]] = {
+    "file": file.open_endpoint,
+    "block": file.open_endpoint,
+    "nbd+unix": nbd.open_endpoint,
+}
+
+
+class Endpoint(Protocol):
+    """An opened disk. Offsets and lengths are bytes, inside `size`. Raises KubeferryError of its side only.
+
+    `parallel` says that `clone` gives an endpoint of its own to each worker; `knows_holes` that extents are found out,
+    not assumed to be all data.
+    """
+
+    size: int
+    parallel: bool
+    knows_holes: bool
+
+    def extents(self) -> Iterator[Extent]:
+        """The whole disk in order, data and zeros."""
+
+    def start_read(self, offset: int, view: memoryview) -> Callable[[], None]:
+        """Ask for bytes ahead; `view` is filled when the function that is returned has been called."""
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        """Fill `view` with the bytes at `offset`."""
+
+    def write(self, offset: int, view: memoryview) -> None:
+        """Write all of `view`; durable after `flush`."""
+
+    def zero(self, offset: int, length: int) -> None:
+        """Make a range read as zeros, freeing its space where that is possible; durable after `flush`."""
+
+    def flush(self) -> None:
+        """Return when every write that was done before, through any clone, is durable."""
+
+    def clone(self) -> Self:
+        """The same disk for another thread. Close it."""
+
+    def close(self) -> None:
+        """Let go of it. Without `flush` nothing is promised."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+@contextlib.contextmanager
+def open_source(ref: DiskRef, *, work: Path | None = None) -> Iterator[Endpoint]:
+    """A disk to read, whatever its format and chain. `work` is a folder for the socket of a qemu-nbd.
+
+    Raises SourceRefused when it is not there or not what `ref` describes, HostileImage when its header names files or
+    sizes that it must not name, SourceUnavailable when its server does not answer.
+    """
+    with _opened(ref, work) as endpoint:
+        if ref.size_bytes is not None and ref.size_bytes != endpoint.size:
+            raise refused(
+                Side.SOURCE,
+                f"{ref.uri} has {endpoint.size} bytes",
+                why=f"it was described with {ref.size_bytes} bytes",
+                fix="Discover the source again: the disk was changed.",
+            )
+        yield endpoint
+
+
+def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]:
+    served = scheme_of(ref.uri) == "nbd+unix"
+    if ref.format == "raw" and ref.backing is None:
+        return _open(ref, Side.SOURCE)
+    if served:
+        raise invalid(ref.uri, "what an NBD server gives is raw, without a chain", "Give the format raw.")
+    if ref.format not in qemu_nbd.FORMATS:
+        raise refused(
+            Side.SOURCE,
+            f"{ref.uri} has the format {ref.format!r}{' with a backing file' if ref.backing else ''}",
+            why=f"raw and {', '.join(sorted(qemu_nbd.FORMATS))} are read; only the latter has backing files",
+            fix="Correct the format, or convert the image with `qemu-img convert`.",
+        )
+    return qemu_nbd.served(ref, work=work)
+
+
+def open_target(ref: DiskRef, *, direct: bool = False) -> Endpoint:
+    """A disk to write: a raw file or device that is there, or an NBD export. `direct` reads past the page cache.
+
+    Raises TargetRefused when it is not there, may not be written or is not raw.
+    """
+    if ref.format != "raw" or ref.backing is not None:
+        raise refused(Side.TARGET, f"{ref.uri} is not raw", why="disks are written raw", fix="Use the format raw.")
+    return _open(ref, Side.TARGET, direct=direct)
+
+
+def _open(ref: DiskRef, side: Side, *, direct: bool = False) -> Endpoint:
+    return OPENERS[scheme_of(ref.uri)](ref.uri, side, direct=direct)

@@ -1,0 +1,117 @@
+"""One MoverJob, done inside its state folder, and the MoverResult of it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+import sys
+import time
+from pathlib import Path
+
+import blake3
+
+from converters.disks import Outcome, copy_disk, repair_disk, verify_disk
+from converters.state_folder import StateFolder, replace_text
+from converters.transfer import Options
+from kubeferry.documents import MoverError, MoverJob, MoverResult
+from kubeferry.errors import InputInvalid, IntegrityFailed, KubeferryError, Problem, TransientError
+
+
+def run(job: MoverJob) -> int:
+    """Do a job; returns the exit code. Errors of the job go into its result, those of the state folder are raised."""
+    begun = time.monotonic()
+    state = StateFolder(Path(job.state_dir), job.fence)
+    with state.held():
+        state.result(job.action).unlink(missing_ok=True)
+        state.progress("starting", 0, None)
+        try:
+            outcome, error = _do(job, state)
+        except KubeferryError as failure:
+            outcome, error = None, failure
+        except OSError as failure:
+            outcome, error = None, TransientError("the mover failed", why=str(failure), fix="Run the same again.")
+        result = result_of(job, outcome, error, time.monotonic() - begun)
+        replace_text(state.result(job.action), result.model_dump_json(by_alias=True, indent=1))
+        state.progress("done" if error is None else "failed", result.read_bytes, result.read_bytes)
+    if error is not None:
+        sys.stderr.write(f"{error}\n")
+    return 0 if error is None else error.exit_code
+
+
+def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | None]:
+    options = Options(job.workers, job.bandwidth_bytes_per_second, job.algorithm)
+    if job.action == "verify":
+        found = verify_disk(job.target, state.fingerprint, options=options, watch=state)
+        return found, _unequal(found)
+    if job.source is None:
+        fix = "Give the job a source, or the action verify."
+        raise InputInvalid("the job has no source", [Problem("source", f"{job.action} needs one", fix)])
+    if job.action == "repair":
+        return repair_disk(job.source, job.target, state.fingerprint, options=options, watch=state), None
+    copied = copy_disk(
+        job.source,
+        job.target,
+        state.fingerprint,
+        round_number=job.round,
+        target_reads_zero=job.target_reads_zero,
+        options=options,
+        watch=state,
+    )
+    return copied, None
+
+
+def _unequal(found: Outcome) -> KubeferryError | None:
+    if not found.differing:
+        return None
+    return IntegrityFailed(
+        f"{len(found.differing)} blocks of the target differ from its fingerprint",
+        why=f"the first one lies at offset {found.differing[0]}",
+        fix="Repair it: only these blocks are fetched from the source again.",
+    )
+
+
+def result_of(job: MoverJob, outcome: Outcome | None, error: KubeferryError | None, seconds: float) -> MoverResult:
+    """The document of what was done."""
+    told = {} if outcome is None else _figures(outcome)
+    failure = error and MoverError(type=type(error).__name__, what=error.what, why=error.why, fix=error.fix)
+    return MoverResult(
+        name=job.name,
+        action=job.action,
+        ok=error is None,
+        seconds=seconds,
+        peak_memory_bytes=peak_memory_bytes(),
+        versions=_versions(),
+        error=failure or None,
+        **told,
+    )
+
+
+def _figures(outcome: Outcome) -> dict[str, object]:
+    tally = outcome.tally
+    return {
+        "root": outcome.root,
+        "algorithm": outcome.algorithm,
+        "size_bytes": outcome.size,
+        "data_bytes": tally.data,
+        "read_bytes": tally.read,
+        "written_bytes": tally.written,
+        "resumed_bytes": tally.resumed,
+        "zero_bytes": tally.zero,
+        "differing": len(outcome.differing),
+        "first_differing_offset": outcome.differing[0] if outcome.differing else None,
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "blake3": blake3.__version__}
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # run from a tree that was never installed
+        found["kubeferry"] = importlib.metadata.version("kubeferry")
+    return found
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process held. (`ru_maxrss` would count what its parent held before it was started.)"""
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    peak = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(peak[0]) * 1024 if peak else 0

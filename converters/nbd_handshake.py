@@ -1,0 +1,143 @@
+"""The first half of an NBD connection: fixed newstyle negotiation, structured replies, metadata contexts.
+
+    server greeting, our flags
+    STRUCTURED_REPLY    ->  ack, or "unknown": then plain replies and no metadata contexts
+    SET_META_CONTEXT    ->  a number for each context that the server has
+    GO                  ->  size and flags of the export; from here on commands
+
+The server is not trusted: every length is bounded before memory is reserved for it. Numbers are big-endian.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from dataclasses import dataclass, field
+
+INIT_MAGIC = b"NBDMAGICIHAVEOPT"
+OPTION_MAGIC = b"IHAVEOPT"
+REPLY_MAGIC = 0x0003E889045565A9
+FIXED_NEWSTYLE, NO_ZEROES = 1, 2
+OPT_GO, OPT_STRUCTURED_REPLY, OPT_SET_META_CONTEXT = 7, 8, 10
+REP_ACK, REP_INFO, REP_META_CONTEXT = 1, 3, 4
+REP_ERROR = 1 << 31
+INFO_EXPORT = 0
+REPLY_LIMIT_BYTES = 64 << 10
+REPLY_LIMIT_COUNT = 64
+NAME_LIMIT_BYTES = 4096
+SIZE_LIMIT_BYTES = 64 << 40
+
+OPTION = struct.Struct(">8sII")
+REPLY = struct.Struct(">QIII")
+
+ERRORS = {
+    1: "the server does not know this option",
+    2: "the server's policy forbids it",
+    3: "the server found the request invalid",
+    5: "the server asks for TLS",
+    6: "the server has no such export",
+}
+
+
+class BrokenProtocol(Exception):
+    """The server said something that NBD does not allow, or that is too large."""
+
+
+class Declined(Exception):
+    """The server answered a question with no."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What was agreed. `contexts` maps a metadata context's name to the server's number for it."""
+
+    size: int
+    flags: int
+    structured: bool
+    contexts: dict[str, int] = field(default_factory=dict)
+
+
+def receive(sock: socket.socket, view: memoryview) -> None:
+    """Fill `view`. Raises ConnectionError when the server hangs up, BlockingIOError when it is silent for too long."""
+    done = 0
+    while done < len(view):
+        count = sock.recv_into(view[done:], len(view) - done, socket.MSG_WAITALL)
+        if not count:
+            raise ConnectionError("the server hung up")
+        done += count
+
+
+def take(sock: socket.socket, length: int) -> bytes:
+    """The next `length` bytes; for small, bounded pieces."""
+    piece = bytearray(length)
+    receive(sock, memoryview(piece))
+    return bytes(piece)
+
+
+def negotiate(sock: socket.socket, name: str, contexts: tuple[str, ...]) -> Export:
+    """Agree on an export. Raises BrokenProtocol, Declined, OSError."""
+    if len(name.encode()) > NAME_LIMIT_BYTES:
+        raise Declined("the export's name is too long")
+    if take(sock, 16) != INIT_MAGIC:
+        raise BrokenProtocol("it does not greet like an NBD server of the new style")
+    (offered,) = struct.unpack(">H", take(sock, 2))
+    if not offered & FIXED_NEWSTYLE:
+        raise BrokenProtocol("it does not speak the fixed new style")
+    sock.sendall(struct.pack(">I", offered & (FIXED_NEWSTYLE | NO_ZEROES)))
+    structured = _supports(sock, OPT_STRUCTURED_REPLY)
+    known = _contexts(sock, name, contexts) if structured and contexts else {}
+    size, flags = _go(sock, name)
+    return Export(size, flags, structured, known)
+
+
+def _supports(sock: socket.socket, option: int) -> bool:
+    try:
+        _ask(sock, option, b"")
+    except Declined:
+        return False
+    return True
+
+
+def _contexts(sock: socket.socket, name: str, contexts: tuple[str, ...]) -> dict[str, int]:
+    body = _string(name) + struct.pack(">I", len(contexts)) + b"".join(map(_string, contexts))
+    try:
+        answers = _ask(sock, OPT_SET_META_CONTEXT, body)
+    except Declined:
+        return {}
+    found = {}
+    for kind, data in answers:
+        if kind == REP_META_CONTEXT and len(data) > 4:
+            found[data[4:].decode("utf-8", "replace")] = int.from_bytes(data[:4], "big")
+    return {context: found[context] for context in contexts if context in found}
+
+
+def _go(sock: socket.socket, name: str) -> tuple[int, int]:
+    for kind, data in _ask(sock, OPT_GO, _string(name) + struct.pack(">H", 0)):
+        if kind == REP_INFO and len(data) == 12 and data[:2] == INFO_EXPORT.to_bytes(2, "big"):
+            size, flags = struct.unpack(">QH", data[2:])
+            if size > SIZE_LIMIT_BYTES:
+                raise BrokenProtocol(f"it offers an export of {size} bytes")
+            return size, flags
+    raise BrokenProtocol("it did not say how large the export is")
+
+
+def _string(text: str) -> bytes:
+    return struct.pack(">I", len(text.encode())) + text.encode()
+
+
+def _ask(sock: socket.socket, option: int, body: bytes) -> list[tuple[int, bytes]]:
+    """Send an option and collect the answers up to the acknowledgement."""
+    sock.sendall(OPTION.pack(OPTION_MAGIC, option, len(body)) + body)
+    answers: list[tuple[int, bytes]] = []
+    while len(answers) < REPLY_LIMIT_COUNT:
+        magic, about, kind, length = REPLY.unpack(take(sock, REPLY.size))
+        if magic != REPLY_MAGIC or about != option or length > REPLY_LIMIT_BYTES:
+            raise BrokenProtocol(f"it answered option {option} with {length} bytes about option {about}")
+        data = take(sock, length)
+        if kind == REP_ACK:
+            return answers
+        if kind & REP_ERROR:
+            said = data.decode("utf-8", "replace").strip()
+            raise Declined(said or ERRORS.get(kind & ~REP_ERROR, f"error {kind & ~REP_ERROR}"))
+        answers.append((kind, data))
+    raise BrokenProtocol(f"it answered option {option} without end")

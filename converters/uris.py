@@ -1,0 +1,41 @@
+"""The URIs of disks: which ways there are to reach one, and local paths. Pure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+from kubeferry.errors import InputInvalid, Problem
+from kubeferry.uris import local_path
+
+SCHEMES = ("file", "block", "nbd+unix")
+
+
+def scheme_of(uri: str) -> str:
+    """The scheme of a URI that can be opened here. Raises InputInvalid for any other."""
+    scheme = split(uri).scheme
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}:" for name in SCHEMES)
+        raise invalid(uri, f"{scheme or 'no scheme'} is not a way to reach a disk", f"Use one of {known}")
+    return scheme
+
+
+def path_of(uri: str) -> Path:
+    """The local path of a `file:` or `block:` URI. Raises InputInvalid when it has a host, a query or no full path."""
+    path = local_path(uri)
+    if path is None:
+        raise invalid(uri, "not a local path as a URI", "Write it as file:///full/path, special characters as %XX.")
+    return path
+
+
+def split(uri: str) -> SplitResult:
+    """The parts of a URI. Raises InputInvalid when it is malformed."""
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise invalid(uri, str(error), "Correct the URI.") from error
+
+
+def invalid(uri: str, what: str, fix: str) -> InputInvalid:
+    """The error for a URI that cannot be used."""
+    return InputInvalid("a disk cannot be opened", [Problem(uri, what, fix)])

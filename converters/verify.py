@@ -1,0 +1,102 @@
+"""Verify: read a disk back past the page cache and compare every block with a fingerprint."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from converters import digest
+from converters.buffers import Buffer
+from converters.endpoints import Endpoint
+from converters.extents import Chunk, block_count, chunks
+from converters.fingerprint import Fingerprint
+from converters.transfer import Feed, Options, Pace, Watch, drive, lanes, own
+from kubeferry.errors import TargetRefused
+
+READS_AHEAD = 2
+
+
+@dataclass(slots=True)
+class Findings:
+    """The blocks that differ, in order, and how many bytes were read to know."""
+
+    differing: array[int] = field(default_factory=lambda: array("Q"))
+    read: int = 0
+
+
+def compare(target: Endpoint, expected: Fingerprint, *, options: Options, watch: Watch) -> Findings:
+    """Compare a disk with a fingerprint. Holes of the disk are taken as the zeros that they read as.
+
+    The endpoint should have been opened with `direct`. Raises TargetRefused when the disk is smaller than the
+    fingerprint says; what lies beyond the fingerprint's size is not looked at.
+    """
+    if target.size < expected.header.size:
+        raise TargetRefused(
+            f"the disk has {target.size} bytes, its fingerprint speaks of {expected.header.size}",
+            fix="Check that this fingerprint belongs to this disk.",
+        )
+    run = _Verify(target, expected, options, watch)
+    count = lanes(options, target)
+    feed = Feed(chunks(target.extents(), expected.header.size, expected.header.block))
+    drive(feed, [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
+    return Findings(array("Q", sorted(run.findings.differing)), run.findings.read)
+
+
+class _Verify:
+    def __init__(self, target: Endpoint, expected: Fingerprint, options: Options, watch: Watch) -> None:
+        self.target = target
+        self.expected = expected
+        self.watch = watch
+        self.findings = Findings()
+        self._pace = Pace(options.bandwidth)
+        self._progress = 0
+        self._lock = threading.Lock()
+        watch.progress("counting", 0, None)
+        size = expected.header.size
+        data = (min(extent.end, size) - extent.offset for extent in target.extents() if not extent.zero)
+        self._total = sum(length for length in data if length > 0)
+
+    def heartbeat(self) -> None:
+        self.watch.progress("verifying", min(self._progress, self._total), self._total)
+
+    def worker(self, feed: Feed, count: int) -> None:
+        free = [Buffer(self.expected.header.block) for _ in range(READS_AHEAD)]
+        held: deque[tuple[Chunk, Buffer, Callable[[], None]]] = deque()
+        wrong: list[int] = []
+        read = 0
+        with own(self.target, count) as target:
+            while not feed.closed:
+                while free and (chunk := feed.take()) is not None:
+                    if not chunk.data:
+                        wrong += self._not_zero(chunk)
+                        continue
+                    self._pace.spend(chunk.length, feed)
+                    buffer = free.pop()
+                    held.append((chunk, buffer, target.start_read(chunk.offset, buffer.view[: chunk.length])))
+                if not held:
+                    break
+                chunk, buffer, finish = held.popleft()
+                finish()
+                read += chunk.length
+                if not self._right(chunk, buffer):
+                    wrong.append(chunk.offset // self.expected.header.block)
+                free.append(buffer)
+                self._progress += sum(stop - start for start, stop in chunk.data)  # shown only, see copying
+        with self._lock:
+            self.findings.differing.extend(wrong)
+            self.findings.read += read
+
+    def _right(self, chunk: Chunk, buffer: Buffer) -> bool:
+        found = digest.digest(self.expected.header.algorithm, buffer.view[: chunk.length])
+        return found == self.expected.at(chunk.offset // self.expected.header.block)
+
+    def _not_zero(self, chunk: Chunk) -> list[int]:
+        """The blocks of a hole that should hold something. The disk's last block may be short."""
+        first = chunk.offset // self.expected.header.block
+        count = block_count(chunk.length, self.expected.header.block)
+        last = first + count - 1
+        wrong = list(self.expected.unlike(self.expected.zero_of(first), first, count - 1)) if count > 1 else []
+        return wrong + list(self.expected.unlike(self.expected.zero_of(last), last, 1))

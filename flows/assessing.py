@@ -1,0 +1,46 @@
+"""What an assessment leaves on disk: a page per machine for the owner of the app, and the manifests beside it.
+
+OUT/README.md              every machine with its verdict
+OUT/MACHINE/README.md      what will happen, what changes, what is lost, what to do
+OUT/MACHINE/manifests/     the objects that would be created, in the order of creation
+OUT/MACHINE/assessment.json  the same for programs
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import yaml
+
+from kubeferry.documents import Inventory, Policy
+from mappings.assessment import Assessment, assess, render_assessment_markdown, render_summary_markdown
+
+
+def write_assessments(inventory: Inventory, policy: Policy, out: Path) -> tuple[Assessment, ...]:
+    """Assess every machine and write the pages. Asks neither source nor target anything."""
+    assessments = assess(inventory, policy)
+    out.mkdir(parents=True, exist_ok=True)
+    for assessment in assessments:
+        _write_one(assessment, out / assessment.target_name)
+    (out / "README.md").write_text(render_summary_markdown(assessments), encoding="utf-8")
+    return assessments
+
+
+def _write_one(assessment: Assessment, folder: Path) -> None:
+    manifests = folder / "manifests"
+    manifests.mkdir(parents=True, exist_ok=True)
+    for stale in manifests.glob("*.yaml"):
+        stale.unlink()
+    for number, manifest in enumerate(assessment.manifests):
+        (manifests / f"{number:02}-{_file_name(manifest)}.yaml").write_text(
+            yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), encoding="utf-8"
+        )
+    (folder / "README.md").write_text(render_assessment_markdown(assessment), encoding="utf-8")
+    (folder / "assessment.json").write_text(assessment.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+
+
+def _file_name(manifest: dict[str, object]) -> str:
+    metadata = manifest.get("metadata")
+    name = metadata.get("name", "") if isinstance(metadata, dict) else ""
+    return re.sub(r"[^a-z0-9.-]+", "-", f"{manifest.get('kind', 'object')}-{name}".lower())

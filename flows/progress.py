@@ -1,0 +1,97 @@
+"""What a person at the terminal sees while machines move, and the figures for the wave's table in Prefect.
+
+Pure half: `Rates`, a range for the time left. Edge half: `Board`, which several machines' threads report to.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+import click
+
+from kubeferry.documents import MoverProgress
+
+LINE_EVERY_SECONDS = 5.0
+WINDOW = 12
+
+
+@dataclass(slots=True)
+class Rates:
+    """The last rates of one transfer, in bytes per second: what is left takes as long as the slowest or the fastest."""
+
+    seen: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+
+    def add(self, bytes_per_second: float) -> None:
+        if bytes_per_second > 0:
+            self.seen.append(bytes_per_second)
+
+    def seconds_left(self, left_bytes: int) -> tuple[float, float] | None:
+        """Shortest and longest time left; None until a rate was seen."""
+        if not self.seen:
+            return None
+        return left_bytes / max(self.seen), left_bytes / min(self.seen)
+
+
+def describe(progress: MoverProgress, rates: Rates) -> str:
+    """One transfer in words: phase, share, rate, time left as a range."""
+    if not progress.total_bytes:
+        return progress.phase
+    share = 100 * progress.done_bytes / progress.total_bytes
+    text = f"{progress.phase} {share:.0f} % of {progress.total_bytes / 2**20:.0f} MiB"
+    if progress.bytes_per_second:
+        text += f", {progress.bytes_per_second / 2**20:.0f} MiB/s"
+    left = rates.seconds_left(progress.total_bytes - progress.done_bytes)
+    if left and progress.done_bytes < progress.total_bytes:
+        text += f", {left[0]:.0f} to {left[1]:.0f} s left"
+    return text
+
+
+@dataclass(slots=True)
+class Line:
+    """Where one machine stands now."""
+
+    action: str = "waiting"
+    detail: str = ""
+    rates: Rates = field(default_factory=Rates)
+    printed_at: float = 0.0
+
+
+class Board:
+    """Every machine's present line. Prints an action when it begins, and a transfer's progress every few seconds."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._lines: dict[str, Line] = {}
+        self._lock = threading.Lock()
+        self._quiet = quiet
+        self._started = time.monotonic()
+
+    def action(self, machine: str, what: str) -> None:
+        """A machine begins something."""
+        with self._lock:
+            before = self._lines.get(machine, Line())
+            self._lines[machine] = Line(action=what, detail=before.detail, printed_at=time.monotonic())
+            self._print(machine, what)
+
+    def progress(self, machine: str, disk: str, progress: MoverProgress) -> None:
+        """A transfer went on."""
+        with self._lock:
+            line = self._lines.setdefault(machine, Line())
+            line.rates.add(progress.bytes_per_second)
+            line.detail = f"{disk}: {describe(progress, line.rates)}".removesuffix(": done")
+            if time.monotonic() - line.printed_at >= LINE_EVERY_SECONDS:
+                line.printed_at = time.monotonic()
+                self._print(machine, line.detail)
+
+    def rows(self) -> list[dict[str, str]]:
+        """The table of a wave: one row a machine."""
+        with self._lock:
+            return [
+                {"machine": name, "now": line.action, "progress": line.detail} for name, line in self._lines.items()
+            ]
+
+    def _print(self, machine: str, text: str) -> None:
+        if not self._quiet:
+            click.echo(f"  {time.monotonic() - self._started:6.1f} s  {machine:<16} {text}")

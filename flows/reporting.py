@@ -1,0 +1,35 @@
+"""Write the report of a plan, from the plan and the journal alone."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from kubeferry.documents import Config, Plan
+from kubeferry.journal import Journal
+from reports.facts import build_report
+from reports.pages import write_report
+
+
+def write(plan: Plan, settings: Config, out: Path, *, generated_at: str) -> tuple[str, list[Path]]:
+    """The verdict as a sentence, and the files that were written to `out`.
+
+    Raises InputInvalid or IntegrityFailed for a journal that cannot be trusted, TargetRefused for a folder that cannot
+    be written.
+    """
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
+        events = {entry.name: journal.events(plan.digest, entry.name) for entry in plan.entries}
+        open_things = journal.ledger_open(plan.digest)
+    report = build_report(plan, events, open_things=open_things, versions=_versions(), generated_at=generated_at)
+    return report.sentence, write_report(report, out)
+
+
+def _versions() -> dict[str, str]:
+    """Of what made this report; what moved the machines is in their events as far as it was recorded."""
+    try:
+        ours = version("kubeferry")
+    except PackageNotFoundError:
+        ours = "not installed"
+    return {"kubeferry": ours, "Python": platform.python_version()}

@@ -1,0 +1,129 @@
+"""A Prefect server of our own for the length of a command, where the user has none.
+
+It listens on loopback only, keeps its database in a folder of ours, sends nothing anywhere, and ends with the block.
+With `PREFECT_API_URL` set, the user's own server is used and nothing is started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from kubeferry import stopping
+from kubeferry.errors import TargetUnavailable
+from kubeferry.process import Child, child
+
+START_SECONDS = 180.0
+HAND_IN_SECONDS = 20.0
+
+# For the client side, whoever's server it is: tracebacks belong in the UI, not on a terminal; and a server
+# that restarts is waited for.
+CLIENT_SETTINGS = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_CLIENT_MAX_RETRIES": "60",
+}
+# Analytics off; heartbeat of runs on, since an operator wants to see a dead one. Lease storage on disk: in memory,
+# slots of a limit stay taken for good after a restart of the server (seen on 3.8.8).
+SETTINGS = {
+    **CLIENT_SETTINGS,
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",
+    "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+    "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
+    "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
+    "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+    "PREFECT_CLI_PROMPT": "false",
+}
+
+
+@contextlib.contextmanager
+def prefect_api(home: Path) -> Iterator[str]:
+    """The address of a Prefect API, and this process pointed at it. Prefect must not have been imported before."""
+    given = os.environ.get("PREFECT_API_URL")
+    if given:
+        with _environment(CLIENT_SETTINGS):
+            yield given
+        return
+    with local_server(home) as url:
+        yield url
+
+
+@contextlib.contextmanager
+def local_server(home: Path, *, port: int | None = None) -> Iterator[str]:
+    """Start a server on loopback with its data in `home`; yields its API address once it answers."""
+    home.mkdir(parents=True, exist_ok=True)
+    port = port or _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    settings = {**SETTINGS, "PREFECT_HOME": str(home), "PREFECT_API_URL": url, "PREFECT_SERVER_UI_API_URL": url}
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with child(command, log=home / "server.log", env=settings) as server:
+        _wait_until_healthy(server, url)
+        with _environment(settings):
+            try:
+                yield url
+            finally:
+                _hand_in()
+
+
+def _hand_in() -> None:
+    """Send what Prefect's client still holds, logs and events, while the server is there to take it.
+
+    Left to the end of the process, it would wait for a server that is gone, through all its retries.
+    """
+    if "prefect" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=HAND_IN_SECONDS, at_exit=False)
+
+
+def _wait_until_healthy(server: Child, url: str) -> None:
+    limit = time.monotonic() + START_SECONDS
+    while not _healthy(url):
+        if server.poll() is not None:
+            raise server.failed()
+        if time.monotonic() > limit:
+            raise TargetUnavailable(
+                f"the Prefect server did not answer within {START_SECONDS:.0f} s",
+                why=server.tail().strip().splitlines()[-1] if server.tail().strip() else "it printed nothing",
+                fix=f"Look at {server.log}, or point PREFECT_API_URL at a server that runs.",
+            )
+        stopping.pause(0.2)
+
+
+def _healthy(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=2) as answer:  # noqa: S310 (loopback, our own address)
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _environment(settings: dict[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in settings}
+    os.environ.update(settings)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,28 @@
+"""Files that a reader finds as they were or as they are, never in part: made beside their place, then renamed."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+
+def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
+    """Write `path` as UTF-8, whole; its folder must exist. `durable`: the content survives a crash of the host, too."""
+    temporary = temporary_name(path)
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        if durable:
+            stream.flush()
+            os.fsync(stream.fileno())
+    temporary.replace(path)
+
+
+def temporary_name(path: Path) -> Path:
+    """Where a file is made before it gets its name; two writers of one file do not share it."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{threading.get_native_id()}.new")
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Temporary files of ours that a killed run left."""
+    return sorted(folder.glob(".*.new"))

@@ -1,0 +1,48 @@
+"""kubeferry.yaml: which sources, which target, where the journal is. Relative paths count from the file's folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from kubeferry.documents import Config, SourceConfig, load
+from kubeferry.errors import InputInvalid, Problem
+
+DEFAULT_NAME = "kubeferry.yaml"
+ENVIRONMENT_NAME = "KUBEFERRY_CONFIG"
+
+
+def find_config(given: Path | None) -> Path:
+    """The configuration file: the one given, else the environment's, else `kubeferry.yaml` here."""
+    return given or Path(os.environ.get(ENVIRONMENT_NAME, DEFAULT_NAME))
+
+
+def read_config(path: Path) -> Config:
+    """Load a configuration and make its paths absolute. Raises InputInvalid with every problem."""
+    config = load(path, Config)
+    base = path.resolve().parent
+    target = config.target.model_copy(update={"path": _absolute(config.target.path, base)})
+    journal = config.journal.model_copy(update={"url": _absolute_sqlite(config.journal.url, base)})
+    return config.model_copy(update={"target": target, "journal": journal})
+
+
+def pick_source(config: Config, name: str | None) -> tuple[str, SourceConfig]:
+    """The source called `name`; without a name the only one there is."""
+    if name is None and len(config.sources) == 1:
+        return next(iter(config.sources.items()))
+    if name in config.sources:
+        return name, config.sources[name]
+    known = ", ".join(sorted(config.sources)) or "none"
+    what = f"source {name!r} is not configured" if name else "several sources are configured"
+    raise InputInvalid(what, [Problem("sources", what, f"Name one of: {known}.")])
+
+
+def _absolute(path: str, base: Path) -> str:
+    return str(base / path) if path else path
+
+
+def _absolute_sqlite(url: str, base: Path) -> str:
+    scheme, found, path = url.partition(":///")
+    if not found or not scheme.startswith("sqlite") or path.startswith("/") or path == ":memory:":
+        return url
+    return f"{scheme}:///{base / path}"

@@ -1,0 +1,55 @@
+"""The files between the steps. Each is written by one step, and can be read, edited or filtered before the next.
+
+    Config ─ discover ─> Inventory ─┐
+                          Policy ───┴─ plan ─> Plan ─ migrate ─> journal ─> report
+    control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
+
+One module a document, pure shapes all; `files` reads and writes them.
+"""
+
+from kubeferry.documents.base import API_VERSION, Document, EnvName, ShortName, digest_of
+from kubeferry.documents.files import KINDS, dump, json_schema, load, parse, save, to_yaml
+from kubeferry.documents.inventory import Inventory
+from kubeferry.documents.mover import MoverError, MoverJob, MoverProgress, MoverResult
+from kubeferry.documents.observation import Observation, ProbeResult
+from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
+from kubeferry.documents.policy import MachinePolicy, NetworkMap, Policy, Probe, StopPolicy, StoragePolicy
+from kubeferry.documents.settings import Config, JournalConfig, Limits, SourceConfig, TargetConfig
+
+__all__ = [
+    "API_VERSION",
+    "KINDS",
+    "Config",
+    "Document",
+    "Entry",
+    "EnvName",
+    "Inventory",
+    "JournalConfig",
+    "Limits",
+    "MachinePolicy",
+    "MoverError",
+    "MoverJob",
+    "MoverProgress",
+    "MoverResult",
+    "NetworkMap",
+    "Observation",
+    "Plan",
+    "PlannedDisk",
+    "Policy",
+    "Probe",
+    "ProbeResult",
+    "ShortName",
+    "SourceConfig",
+    "StopPolicy",
+    "StoragePolicy",
+    "TargetConfig",
+    "Wave",
+    "digest_of",
+    "dump",
+    "freeze",
+    "json_schema",
+    "load",
+    "parse",
+    "save",
+    "to_yaml",
+]

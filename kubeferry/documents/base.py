@@ -1,0 +1,30 @@
+"""What every document has: a version, a kind, a digest of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from kubeferry.model import Value
+
+API_VERSION: Literal["kubeferry.io/v1alpha1"] = "kubeferry.io/v1alpha1"
+
+ShortName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")]
+EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
+
+
+class Document(Value):
+    """A file of its own: `apiVersion` and `kind` stand first."""
+
+    KIND: ClassVar[str]
+
+    api_version: Literal["kubeferry.io/v1alpha1"] = API_VERSION
+
+
+def digest_of(document: Value, *, without: tuple[str, ...] = ()) -> str:
+    """SHA-256 over the canonical JSON of a document: sorted keys, no spaces."""
+    content = document.model_dump(mode="json", by_alias=True, exclude=set(without))
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -1,0 +1,224 @@
+"""Reading and writing documents: YAML or JSON, every problem at once, each with its line and a fix."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from kubeferry import atomic
+from kubeferry.documents.base import API_VERSION, Document, digest_of
+from kubeferry.documents.inventory import Inventory
+from kubeferry.documents.mover import MoverJob, MoverResult
+from kubeferry.documents.observation import Observation
+from kubeferry.documents.plan import Plan
+from kubeferry.documents.policy import Policy
+from kubeferry.documents.settings import Config
+from kubeferry.errors import InputInvalid, Problem
+
+DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
+
+KINDS: dict[str, type[Document]] = {
+    cls.KIND: cls for cls in (Config, Inventory, Policy, Plan, MoverJob, MoverResult, Observation)
+}
+
+D = TypeVar("D", bound=Document)
+
+
+def load(path: Path, expected: type[D]) -> D:
+    """Read one document from YAML or JSON. Raises InputInvalid with every problem found, each with its line."""
+    return parse(_read(path), expected, name=str(path))
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > DOCUMENT_LIMIT_BYTES:
+            raise InputInvalid(
+                f"{path} is too large",
+                [Problem(str(path), "a document has at most 64 MiB", "Split it into several documents.")],
+            )
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputInvalid(
+            f"{path} cannot be read",
+            [Problem(str(path), reason, "Check the path, its permissions, and that it is UTF-8 text.")],
+        ) from error
+
+
+def parse(text: str, expected: type[D], *, name: str = "document") -> D:
+    """Like `load`, from text. `name` stands in for the file's path in messages."""
+    content, root = _parse_yaml(text, name)
+    if not isinstance(content, dict):
+        raise InputInvalid(
+            f"{name} is not a {expected.KIND}",
+            [
+                Problem(
+                    f"{name}:1",
+                    "the document is not a mapping",
+                    f"Start it with `apiVersion: {API_VERSION}` and `kind: {expected.KIND}`.",
+                )
+            ],
+        )
+    problems = _header_problems(content, expected, name, root)
+    if problems:
+        raise InputInvalid(f"{name} is not a {expected.KIND} that this version reads", problems)
+    try:
+        document = expected.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        found = [_problem(dict(item), name, root) for item in error.errors()]
+        raise InputInvalid(f"{name} has {len(found)} problem{'s' if len(found) > 1 else ''}", found) from error
+    if isinstance(document, Plan):
+        _check_digest(document, name)
+    return document
+
+
+def _check_digest(plan: Plan, name: str) -> None:
+    if plan.digest != digest_of(plan, without=("digest",)):
+        raise InputInvalid(
+            f"{name} was changed after it was made",
+            [
+                Problem(
+                    name,
+                    "its digest does not match its content",
+                    "Change the policy or inventory and run `kubeferry plan` again; a plan is never edited.",
+                )
+            ],
+        )
+
+
+def dump(document: Document) -> str:
+    """The document as YAML: `apiVersion` and `kind` first, empty parts left out."""
+    content = document.model_dump(mode="json", by_alias=True, exclude_none=True)
+    head = {"apiVersion": content.pop("apiVersion"), "kind": content.pop("kind")}
+    return to_yaml(head | content)
+
+
+def to_yaml(content: Any) -> str:
+    """Plain data as YAML, in its own order."""
+    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
+
+
+def save(document: Document, path: Path) -> None:
+    """Write a document so that a reader finds the old one or the new one, never a part."""
+    text = document.model_dump_json(by_alias=True, indent=1) if path.suffix == ".json" else dump(document)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic.replace_text(path, text)
+
+
+def json_schema(kind: str) -> dict[str, Any]:
+    """The published JSON schema of one kind of document."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | KINDS[kind].model_json_schema(by_alias=True)
+
+
+class _Dumper(yaml.CSafeDumper):
+    """Without anchors: a document repeats itself rather than pointing at itself."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+
+def _parse_yaml(text: str, name: str) -> tuple[Any, yaml.Node | None]:
+    try:
+        _refuse_aliases(text, name)
+        return yaml.load(text, Loader=_Loader), yaml.compose(text, Loader=yaml.CSafeLoader)  # noqa: S506 (a safe loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}" if mark else name
+        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InputInvalid(
+            f"{name} is not valid YAML", [Problem(where, reason, "Correct the syntax on this line.")]
+        ) from error
+
+
+class _Loader(yaml.CSafeLoader):
+    """Safe YAML whose timestamps stay text: a document's times are strings, as in JSON."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _mark_line(mark: Any) -> int:
+    return int(mark.line) + 1 if mark else 1
+
+
+def _refuse_aliases(text: str, name: str) -> None:
+    """Aliases make a small file expand without bound; documents have no use for them."""
+    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise InputInvalid(
+                f"{name} uses a YAML alias",
+                [
+                    Problem(
+                        f"{name}:{_mark_line(event.start_mark)}",
+                        "aliases (`*name`) are not read",
+                        "Write the value out.",
+                    )
+                ],
+            )
+
+
+def _header_problems(
+    content: dict[str, Any], expected: type[Document], name: str, root: yaml.Node | None
+) -> list[Problem]:
+    wanted = {"apiVersion": API_VERSION, "kind": expected.KIND}
+    return [
+        Problem(
+            f"{name}:{_line(root, (key,))}",
+            f"{key} is {content.get(key)!r}, not {value!r}",
+            f"Give a {expected.KIND} document, `{key}: {value}`.",
+        )
+        for key, value in wanted.items()
+        if content.get(key) != value
+    ]
+
+
+def _problem(item: dict[str, Any], name: str, root: yaml.Node | None) -> Problem:
+    place = tuple(item["loc"])
+    path = re.sub(r"\.(\d+)", r"[\1]", ".".join(str(part) for part in place)) or "document"
+    return Problem(f"{name}:{_line(root, place)}", f"{path}: {_what(item)}", _fix(item))
+
+
+def _what(item: dict[str, Any]) -> str:
+    if item["type"] == "extra_forbidden":
+        return "is not a field of this document"
+    if item["type"] == "missing":
+        return "is missing"
+    return f"{item['msg'].removeprefix('Value error, ')} (got {str(item['input'])[:80]!r})"
+
+
+def _fix(item: dict[str, Any]) -> str:
+    fixes = {
+        "extra_forbidden": "Remove it or correct its spelling; `kubeferry schema` lists the fields.",
+        "missing": "Add it; `kubeferry schema` shows its type.",
+    }
+    return fixes.get(str(item["type"]), "Correct the value.")
+
+
+def _line(node: yaml.Node | None, place: tuple[str | int, ...]) -> int:
+    """The line (from 1) of the deepest part of `place` that exists in the file."""
+    line = 1 if node is None else node.start_mark.line + 1
+    for part in place:
+        child = _child(node, part)
+        if child is None:
+            return line
+        line, node = child
+    return line
+
+
+def _child(node: yaml.Node | None, part: str | int) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == part:
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        child = node.value[part]
+        return child.start_mark.line + 1, child
+    return None

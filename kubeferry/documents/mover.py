@@ -1,0 +1,81 @@
+"""MoverJob, MoverProgress, MoverResult: what the control plane and a mover say to each other, as files."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from kubeferry.documents.base import Document
+from kubeferry.model import Bytes, DiskRef, Seconds, Value
+
+
+class MoverJob(Document):
+    """One piece of work on one disk, as a program of its own does it: `python -m converters.mover JOB.json`.
+
+    copy: source to target, only what differs, resuming from the last checkpoint in `state_dir`.
+    verify: the target read back past the page cache, compared with the fingerprint in `state_dir`.
+    repair: blocks of the target that differ from the fingerprint are fetched from the source again.
+    `fence` is the journal's token: a state folder that has seen a higher one refuses the job.
+    `target_reads_zero` says that unwritten ranges of the target are known to read as zeros.
+    """
+
+    KIND: ClassVar[str] = "MoverJob"
+
+    kind: Literal["MoverJob"] = "MoverJob"
+    name: str
+    action: Literal["copy", "verify", "repair"]
+    machine: str = ""
+    disk: str = ""
+    source: DiskRef | None = None
+    target: DiskRef
+    state_dir: str
+    fence: Annotated[int, Field(ge=0)] = 0
+    round: Annotated[int, Field(ge=0)] = 0
+    algorithm: Literal["blake3", "sha256"] = "blake3"
+    workers: Annotated[int, Field(ge=1, le=32)] = 2
+    target_reads_zero: bool = False
+    bandwidth_bytes_per_second: Annotated[int, Field(ge=1)] | None = None
+
+
+class MoverProgress(Value):
+    """What a running mover writes to `progress.json`. `total_bytes` counts data, not holes; None until known."""
+
+    done_bytes: Bytes = 0
+    total_bytes: Bytes | None = None
+    bytes_per_second: float = 0.0
+    phase: str = "starting"
+
+
+class MoverError(Value):
+    """An error of the mover, carried over the process boundary; `type` is a class name of `kubeferry.errors`."""
+
+    type: str
+    what: str
+    why: str = ""
+    fix: str = ""
+
+
+class MoverResult(Document):
+    """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong."""
+
+    KIND: ClassVar[str] = "MoverResult"
+
+    kind: Literal["MoverResult"] = "MoverResult"
+    name: str
+    action: Literal["copy", "verify", "repair"]
+    ok: bool
+    root: str = ""
+    algorithm: str = ""
+    size_bytes: Bytes = 0
+    data_bytes: Bytes = 0
+    read_bytes: Bytes = 0
+    written_bytes: Bytes = 0
+    resumed_bytes: Bytes = 0
+    zero_bytes: Bytes = 0
+    differing: Annotated[int, Field(ge=0)] = 0
+    first_differing_offset: Bytes | None = None
+    seconds: Seconds = 0
+    peak_memory_bytes: Bytes = 0
+    versions: dict[str, str] = {}
+    error: MoverError | None = None

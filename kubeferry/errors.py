@@ -1,0 +1,129 @@
+"""The exceptions of kubeferry: each says what happened, why, and what to do.
+
+KubeferryError
+├── TransientError            worth retrying as it is                          exit code 1
+│   ├── SourceUnavailable     the hypervisor or cloud did not answer
+│   ├── TargetUnavailable     the cluster or target folder did not answer
+│   └── Interrupted           Ctrl-C, SIGTERM: the same command goes on from here
+└── PermanentError            the same call gives the same answer              exit code 2
+    ├── InputInvalid          documents, options, settings: all problems at once
+    ├── SourceRefused         the source has it, but it cannot be moved like this
+    ├── TargetRefused         no room, not ours, not allowed
+    ├── HostileImage          an image names files or sizes that it must not name
+    ├── IntegrityFailed       bytes differ from their digest; never retried blindly
+    ├── Fenced                another runner owns this machine now
+    ├── ToolMissing           a program or library is not installed
+    └── ProbeFailed           the target started, and is not what was asked for
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong with an input. `where` is a place a person can go to: file:line, or a field's path."""
+
+    where: str
+    what: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.what}. {self.fix}"
+
+
+class KubeferryError(Exception):
+    """Base of all errors meant for a person. `why` and `fix` may be empty only where nothing is known."""
+
+    exit_code = 1
+    transient = False
+
+    def __init__(self, what: str, *, why: str = "", fix: str = "", machine: str = "", disk: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.fix = fix
+        self.machine = machine
+        self.disk = disk
+
+    @property
+    def subject(self) -> str:
+        """`machine`, `machine/disk` or nothing: what the error is about."""
+        return "/".join(part for part in (self.machine, self.disk) if part)
+
+    def __str__(self) -> str:
+        lines = [f"{self.subject}: {self.what}" if self.subject else self.what]
+        if self.why:
+            lines.append(f"  why: {self.why}")
+        if self.fix:
+            lines.append(f"  fix: {self.fix}")
+        return "\n".join(lines)
+
+
+class TransientError(KubeferryError):
+    """The same call may succeed a moment later."""
+
+    exit_code = 1
+    transient = True
+
+
+class SourceUnavailable(TransientError):
+    """The hypervisor or cloud did not answer."""
+
+
+class TargetUnavailable(TransientError):
+    """The cluster or target folder did not answer."""
+
+
+class Interrupted(TransientError):
+    """Somebody stopped the run. Nothing is lost: the same command goes on."""
+
+
+class PermanentError(KubeferryError):
+    """The same call will give the same answer until somebody changes something."""
+
+    exit_code = 2
+
+
+class InputInvalid(PermanentError):
+    """A document, option or setting is wrong. Carries every problem that was found."""
+
+    def __init__(self, what: str, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__(
+            what,
+            why="; ".join(f"{p.where}: {p.what}" for p in problems),
+            fix="; ".join(dict.fromkeys(p.fix for p in problems)),
+        )
+
+    def __str__(self) -> str:
+        return "\n".join([self.what, *(f"  - {problem}" for problem in self.problems)])
+
+
+class SourceRefused(PermanentError):
+    """The source is there, but this cannot be moved as asked."""
+
+
+class TargetRefused(PermanentError):
+    """The target cannot take it: no room, not empty, not ours, not allowed."""
+
+
+class HostileImage(PermanentError):
+    """A disk image names files, sizes or counts that an image must not name."""
+
+
+class IntegrityFailed(PermanentError):
+    """Bytes differ from the digest that was recorded for them."""
+
+
+class Fenced(PermanentError):
+    """Another runner owns this machine; this one must not write any more."""
+
+
+class ToolMissing(PermanentError):
+    """A program or library that is needed here is not installed."""
+
+
+class ProbeFailed(PermanentError):
+    """The target started but did not show what the plan asks it to show."""

@@ -1,0 +1,260 @@
+"""What can be said about one machine's move: one frozen value per kind of event, JSON with `kind` as discriminator.
+
+An event states what *has happened* and carries the evidence for it. Most are written after the fact; three are
+intents, written before anything is touched, because what follows cannot be asked for again: `cutover_begun` (the power
+state before), `last_words` (what the running guest said last) and `rollback_begun`.
+Sizes are bytes, durations seconds, times UTC in ISO 8601.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from kubeferry.model import Bytes, Power, Seconds, Value
+
+RoundNumber = Annotated[int, Field(ge=0)]
+Digest = Annotated[str, Field(min_length=1)]
+
+
+class EventKind(StrEnum):
+    PLANNED = "planned"
+    COPY_BEGUN = "copy-begun"
+    DISK_COPIED = "disk-copied"
+    DISK_VERIFIED = "disk-verified"
+    SYNCED = "synced"
+    REHEARSED = "rehearsed"
+    APPROVED = "approved"
+    CUTOVER_BEGUN = "cutover-begun"
+    LAST_WORDS = "last-words"
+    SOURCE_STOPPED = "source-stopped"
+    APPLIED = "applied"
+    STARTED = "started"
+    OBSERVED = "observed"
+    VALIDATED = "validated"
+    TARGET_STOPPED = "target-stopped"
+    COMMITTED = "committed"
+    FAILED = "failed"
+    ROLLBACK_BEGUN = "rollback-begun"
+    SOURCE_RESTARTED = "source-restarted"
+    ROLLED_BACK = "rolled-back"
+    RELEASED = "released"
+    NOTE = "note"
+
+
+class Planned(Value):
+    """The machine stands in a plan. `disks` are those whose bytes are moved: all of them, or nothing is proven."""
+
+    kind: Literal[EventKind.PLANNED] = EventKind.PLANNED
+    plan_digest: Digest
+    disks: tuple[str, ...]
+
+
+class CopyBegun(Value):
+    """A round over all disks begins. Rounds count up from 1; a `final` one reads a source that is off."""
+
+    kind: Literal[EventKind.COPY_BEGUN] = EventKind.COPY_BEGUN
+    round: RoundNumber
+    final: bool
+
+
+class DiskCopied(Value):
+    """One disk is durable at the target as of this round: flushed, its fingerprint's `root` known. `versions` are those
+    of the mover and what it worked with."""
+
+    kind: Literal[EventKind.DISK_COPIED] = EventKind.DISK_COPIED
+    disk: str
+    round: RoundNumber
+    root: Digest
+    algorithm: str
+    size_bytes: Bytes = 0
+    data_bytes: Bytes = 0
+    read_bytes: Bytes = 0
+    written_bytes: Bytes = 0
+    resumed_bytes: Bytes = 0
+    seconds: Seconds = 0
+    versions: dict[str, str] = {}
+
+
+class DiskVerified(Value):
+    """One disk was read back at the target and compared with the fingerprint `root`; `differing` counts blocks."""
+
+    kind: Literal[EventKind.DISK_VERIFIED] = EventKind.DISK_VERIFIED
+    disk: str
+    root: Digest
+    read_bytes: Bytes = 0
+    differing: Annotated[int, Field(ge=0)] = 0
+    seconds: Seconds = 0
+
+
+class Synced(Value):
+    """Every disk is durable as of `round`."""
+
+    kind: Literal[EventKind.SYNCED] = EventKind.SYNCED
+    round: RoundNumber
+
+
+class Rehearsed(Value):
+    kind: Literal[EventKind.REHEARSED] = EventKind.REHEARSED
+    note: str = ""
+
+
+class Approved(Value):
+    kind: Literal[EventKind.APPROVED] = EventKind.APPROVED
+    by: str
+    note: str = ""
+
+
+class CutoverBegun(Value):
+    """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to."""
+
+    kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
+    power_before: Power
+
+
+class LastWords(Value):
+    """Read through the guest agent before the stop, and written down before it: afterwards nobody can ask again."""
+
+    kind: Literal[EventKind.LAST_WORDS] = EventKind.LAST_WORDS
+    at: str
+    words: dict[str, str] = {}
+
+
+class SourceStopped(Value):
+    """The source is confirmed off. `how`: already-off, agent, acpi, forced."""
+
+    kind: Literal[EventKind.SOURCE_STOPPED] = EventKind.SOURCE_STOPPED
+    how: str
+    at: str
+    last_answer_at: str | None = None
+    last_words: dict[str, str] = {}
+
+
+class Applied(Value):
+    """The plan's manifests are in place; `changes` say what was created, changed or found as it should be."""
+
+    kind: Literal[EventKind.APPLIED] = EventKind.APPLIED
+    changes: tuple[str, ...] = ()
+
+
+class Started(Value):
+    kind: Literal[EventKind.STARTED] = EventKind.STARTED
+    where: str = ""
+
+
+class Observed(Value):
+    """What was seen of the started target: an Observation document as plain data."""
+
+    kind: Literal[EventKind.OBSERVED] = EventKind.OBSERVED
+    observation: dict[str, Any]
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The probes that did not pass, in words."""
+        probes = self.observation.get("probes") or []
+        return tuple(str(p.get("what") or p.get("kind", "probe")) for p in probes if p.get("ok") is not True)
+
+    @property
+    def passed(self) -> int:
+        """How many probes passed; 0 when any failed or none ran."""
+        return 0 if self.failing else len(self.observation.get("probes") or [])
+
+
+class Validated(Value):
+    kind: Literal[EventKind.VALIDATED] = EventKind.VALIDATED
+    probes_passed: Annotated[int, Field(ge=1)]
+
+
+class TargetStopped(Value):
+    kind: Literal[EventKind.TARGET_STOPPED] = EventKind.TARGET_STOPPED
+
+
+class Committed(Value):
+    kind: Literal[EventKind.COMMITTED] = EventKind.COMMITTED
+
+
+class Failed(Value):
+    """An action ended with an error. `at` is the action; `error_type` a class name of `kubeferry.errors`."""
+
+    kind: Literal[EventKind.FAILED] = EventKind.FAILED
+    at: str
+    what: str
+    why: str = ""
+    fix: str = ""
+    transient: bool = False
+    error_type: str = ""
+
+
+class RollbackBegun(Value):
+    """An intent: the target goes down, the source comes back. Once begun it is finished, whoever runs next."""
+
+    kind: Literal[EventKind.ROLLBACK_BEGUN] = EventKind.ROLLBACK_BEGUN
+    reason: str
+
+
+class SourceRestarted(Value):
+    kind: Literal[EventKind.SOURCE_RESTARTED] = EventKind.SOURCE_RESTARTED
+
+
+class RolledBack(Value):
+    kind: Literal[EventKind.ROLLED_BACK] = EventKind.ROLLED_BACK
+
+
+class Released(Value):
+    """Everything of ours that the machine no longer needs is proven gone."""
+
+    kind: Literal[EventKind.RELEASED] = EventKind.RELEASED
+    removed: tuple[str, ...] = ()
+
+
+class Note(Value):
+    """A remark for people; it changes nothing."""
+
+    kind: Literal[EventKind.NOTE] = EventKind.NOTE
+    text: str
+
+
+Event = (
+    Planned
+    | CopyBegun
+    | DiskCopied
+    | DiskVerified
+    | Synced
+    | Rehearsed
+    | Approved
+    | CutoverBegun
+    | LastWords
+    | SourceStopped
+    | Applied
+    | Started
+    | Observed
+    | Validated
+    | TargetStopped
+    | Committed
+    | Failed
+    | RollbackBegun
+    | SourceRestarted
+    | RolledBack
+    | Released
+    | Note
+)
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
+
+
+def event_to_json(event: Event) -> str:
+    """One line of JSON with `camelCase` names."""
+    return event.model_dump_json(by_alias=True)
+
+
+def event_from_json(text: str) -> Event:
+    """The event that `event_to_json` wrote. Raises ValueError for anything else."""
+    return _EVENT.validate_json(text)
+
+
+def event_of(kind: EventKind, payload: Mapping[str, object]) -> Event:
+    """The event of this kind with these fields (`snake_case`). Raises ValueError if they do not fit."""
+    return _EVENT.validate_python({"kind": kind, **payload})

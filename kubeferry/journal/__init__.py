@@ -1,0 +1,266 @@
+"""The memory of every move: append-only events and the ledger of external things, in SQLite or PostgreSQL.
+
+    with Journal.open(config.journal) as journal:
+        journal.register_plan(plan.digest, plan.name, text)
+        with journal.lease(plan.digest, "web") as lease:
+            journal.append(lease, CutoverBegun(power_before=Power.RUNNING))
+        journal.state(plan.digest, "web").phase
+
+An append is one transaction: the fence is the newest, the chain is whole, the event is legal for the machine's state;
+then, and only then, it is written, and it is durable when `append` returns. Reading checks the chain again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, insert, select, update
+
+from kubeferry.documents import JournalConfig
+from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, Problem
+from kubeferry.events import Event, event_from_json, event_to_json
+from kubeferry.journal.chain import Link, first_break
+from kubeferry.journal.engine import RESTORE, clock, damaged, iso, open_engine, reading, translated, writing
+from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, is_dead, refused, superseded
+from kubeferry.journal.records import (
+    LedgerEntry,
+    LedgerState,
+    PlanRecord,
+    insert_link,
+    insert_once,
+    ledger_entry,
+    machine_row,
+    same_thing,
+    stored_links,
+    unknown_plan,
+    update_machine,
+)
+from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
+from kubeferry.states import MachineState, Recorded, fold, step
+
+__all__ = ["Journal", "Lease", "LedgerEntry", "LedgerState", "Owner", "PlanRecord", "Recorded"]
+
+
+class Journal:
+    """One open journal; threads may share it. All methods raise KubeferryError only."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._name = engine.url.render_as_string(hide_password=True)
+
+    @classmethod
+    def open(cls, config: JournalConfig) -> Journal:
+        """The journal that a configuration names, made if it is not there.
+
+        Raises InputInvalid for wrong settings, a damaged file or a newer schema; TransientError when the database does
+        not answer.
+        """
+        return cls(open_engine(config))
+
+    def close(self) -> None:
+        """End the connections. Leases stay until they are released or run out."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    # --- plans ---------------------------------------------------------------------------------------------------
+
+    def register_plan(self, digest: str, name: str, document: str) -> None:
+        """Keep a plan, by its digest, before anything is recorded under it. Doing it again changes nothing."""
+        with self._writing() as db:
+            insert_once(db, PLAN, digest=digest, name=name, document=document, registered_at=iso(clock(db)))
+
+    def plan(self, digest: str) -> PlanRecord:
+        """A registered plan. Raises InputInvalid for an unknown one."""
+        with self._reading() as db:
+            row = db.execute(select(PLAN).where(PLAN.c.digest == digest)).one_or_none()
+        if row is None:
+            raise unknown_plan(digest)
+        return PlanRecord(*row)
+
+    def plans(self) -> list[PlanRecord]:
+        """All registered plans, the oldest first."""
+        with self._reading() as db:
+            rows = db.execute(select(PLAN).order_by(PLAN.c.registered_at, PLAN.c.digest)).all()
+        return [PlanRecord(*row) for row in rows]
+
+    # --- leases --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def lease(self, plan: str, machine: str, *, ttl_seconds: float = TTL_SECONDS) -> Iterator[Lease]:
+        """Own one machine for as long as the block lasts: taken, renewed in the background, given back.
+
+        Raises Fenced when another runner owns it.
+        """
+        lease = self.acquire(plan, machine, ttl_seconds=ttl_seconds)
+        try:
+            with beating(lease, self.heartbeat):
+                yield lease
+        finally:
+            # A lease that cannot be given back runs out; the error of the block, if any, is the one worth telling.
+            with contextlib.suppress(KubeferryError):
+                self.release(lease)
+
+    def acquire(
+        self, plan: str, machine: str, *, owner: Owner | str | None = None, ttl_seconds: float = TTL_SECONDS
+    ) -> Lease:
+        """Take the machine's lease with a new fence, higher than all before. The owner is this process by default.
+
+        A live lease is not taken from its owner, not even by the same process; one that ran out, or whose owner is
+        dead on this host, is. Raises Fenced with the owner's name, InputInvalid if the plan is not registered.
+        """
+        holder = str(owner or Owner.here())
+        with self._writing() as db:
+            if db.execute(select(PLAN.c.digest).where(PLAN.c.digest == plan)).one_or_none() is None:
+                raise unknown_plan(plan)
+            insert_once(db, MACHINE, plan=plan, machine=machine)
+            row = self._locked(db, plan, machine)
+            now = clock(db)
+            if row.owner is not None and row.expires_at > iso(now) and not is_dead(row.owner):
+                raise refused(machine, row.owner, row.expires_at)
+            lease = Lease(plan, machine, row.fence + 1, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
+            db.execute(update_machine(lease, fence=lease.fence, owner=holder, expires_at=lease.expires_at))
+        return lease
+
+    def heartbeat(self, lease: Lease) -> str:
+        """Renew a lease from now for its `ttl_seconds`; returns the new expiry. Raises Fenced if it is not ours."""
+        with self._fenced(lease) as (db, _row):
+            expires_at = iso(clock(db) + timedelta(seconds=lease.ttl_seconds))
+            db.execute(update_machine(lease, expires_at=expires_at))
+        return expires_at
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back. One that was taken over already is left alone."""
+        with contextlib.suppress(Fenced), self._fenced(lease) as (db, _row):
+            db.execute(update_machine(lease, owner=None, expires_at=""))
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    def append(self, lease: Lease, event: Event) -> Recorded:
+        """Record an event, durably. Nothing is recorded when it raises:
+
+        Fenced for a stale or released lease, IllegalTransition for an event that the machine's state does not allow,
+        IntegrityFailed when what stands there already is damaged.
+        """
+        with self._fenced(lease) as (db, row):
+            at = iso(clock(db))
+            step(fold(self._recorded(db, row)), event, at)
+            payload = event_to_json(event)
+            link = Link(lease.plan, lease.machine, row.seq + 1, event.kind, payload, at, lease.fence, lease.owner)
+            digest = link.digest(row.digest)
+            insert_link(db, link, digest)
+            db.execute(update_machine(lease, seq=link.seq, digest=digest))
+        return Recorded(event, at, link.seq, lease.fence, lease.owner)
+
+    def events(self, plan: str, machine: str) -> list[Recorded]:
+        """A machine's events in order; none for a machine that the journal does not know.
+
+        Raises IntegrityFailed if one was edited, reordered or removed.
+        """
+        with self._reading() as db:
+            row = db.execute(machine_row(plan, machine)).one_or_none()
+            if row is None and stored_links(db, plan, machine):
+                raise damaged(self._name, f"it holds events of {machine}, and not where they end")
+            return [] if row is None else self._recorded(db, row)
+
+    def state(self, plan: str, machine: str) -> MachineState:
+        """Where a machine stands: its events, folded."""
+        return fold(self.events(plan, machine))
+
+    def machines(self, plan: str) -> list[str]:
+        """The machines of a plan of which something is recorded, by name."""
+        query = select(MACHINE.c.machine).where(MACHINE.c.plan == plan, MACHINE.c.seq > 0).order_by(MACHINE.c.machine)
+        with self._reading() as db:
+            return list(db.execute(query).scalars())
+
+    # --- ledger --------------------------------------------------------------------------------------------------
+
+    def intend(self, lease: Lease, kind: str, name: str, where: str) -> LedgerEntry:
+        """Write down an external thing before it is made. The same thing again, while it is not gone, is one entry."""
+        thing = same_thing(lease, kind, name, where)
+        with self._fenced(lease) as (db, _row):
+            if db.execute(thing).first() is None:
+                new = {"kind": kind, "name": name, "place": where, "state": LedgerState.INTENDED}
+                at = iso(clock(db))
+                db.execute(insert(LEDGER).values(plan=lease.plan, machine=lease.machine, intended_at=at, **new))
+            return ledger_entry(db.execute(thing).one())
+
+    def made(self, lease: Lease, entry: LedgerEntry) -> None:
+        """The thing is known to exist."""
+        self._settle(lease, entry, LedgerState.MADE, "made_at")
+
+    def gone(self, lease: Lease, entry: LedgerEntry) -> None:
+        """The thing was looked for and is not there any more."""
+        self._settle(lease, entry, LedgerState.GONE, "gone_at")
+
+    def ledger_open(self, plan: str | None = None, machine: str | None = None) -> list[LedgerEntry]:
+        """Things that may still exist, the oldest first: of one machine, one plan, or all plans."""
+        return [entry for entry in self.ledger(plan, machine) if entry.state is not LedgerState.GONE]
+
+    def ledger(self, plan: str | None = None, machine: str | None = None) -> list[LedgerEntry]:
+        """Everything that was ever written down, the oldest first."""
+        query = select(LEDGER).order_by(LEDGER.c.id)
+        if plan is not None:
+            query = query.where(LEDGER.c.plan == plan)
+        if machine is not None:
+            query = query.where(LEDGER.c.machine == machine)
+        with self._reading() as db:
+            return [ledger_entry(row) for row in db.execute(query)]
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _settle(self, lease: Lease, entry: LedgerEntry, state: LedgerState, when: str) -> None:
+        with self._fenced(lease) as (db, _row):
+            mine = (LEDGER.c.id == entry.id, LEDGER.c.plan == lease.plan, LEDGER.c.machine == lease.machine)
+            open_ones = update(LEDGER).where(*mine, LEDGER.c.state != LedgerState.GONE)
+            db.execute(open_ones.values({"state": state, when: iso(clock(db))}))
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with translated(self._name), writing(self._engine) as db:
+            yield db
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated(self._name), reading(self._engine) as db:
+            yield db
+
+    @contextlib.contextmanager
+    def _fenced(self, lease: Lease) -> Iterator[tuple[Connection, Row[Any]]]:
+        """A write under a lease: the machine's row is locked, and its fence and owner are the lease's."""
+        with self._writing() as db:
+            row = self._locked(db, lease.plan, lease.machine)
+            if (row.fence, row.owner) != (lease.fence, lease.owner):
+                raise superseded(lease, row.owner)
+            yield db, row
+
+    def _locked(self, db: Connection, plan: str, machine: str) -> Row[Any]:
+        row = db.execute(machine_row(plan, machine).with_for_update()).one_or_none()
+        if row is None:
+            raise damaged(self._name, f"it holds nothing of {machine} any more")
+        return row
+
+    def _recorded(self, db: Connection, row: Row[Any]) -> list[Recorded]:
+        stored = stored_links(db, row.plan, row.machine)
+        problem = first_break(stored, row.seq, row.digest)
+        if problem:
+            raise IntegrityFailed(
+                "the journal is damaged", why=f"{self._name}: {problem}", fix=RESTORE, machine=row.machine
+            )
+        return [self._parsed(link) for link, _digest in stored]
+
+    def _parsed(self, link: Link) -> Recorded:
+        try:
+            event = event_from_json(link.payload)
+        except ValueError as error:
+            why = f"event {link.seq} of {link.machine} ({link.kind}) is none that this version knows"
+            problem = Problem(self._name, why, "Use the kubeferry that wrote it, or a newer one.")
+            raise InputInvalid("the journal cannot be read", [problem]) from error
+        return Recorded(event, link.at, link.seq, link.fence, link.writer)

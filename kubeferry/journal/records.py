@@ -1,0 +1,127 @@
+"""What the journal hands out beside events, and the few statements that its methods share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, Table, Update, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from kubeferry.errors import InputInvalid, Problem
+from kubeferry.journal.chain import Link
+from kubeferry.journal.leases import Lease
+from kubeferry.journal.schema import EVENT, LEDGER, MACHINE
+
+
+class LedgerState(StrEnum):
+    INTENDED = "intended"
+    MADE = "made"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One external thing. `intended` means that it may exist: the entry is written before the thing is made."""
+
+    id: int
+    plan: str
+    machine: str
+    kind: str
+    name: str
+    where: str
+    state: LedgerState
+    intended_at: str
+    made_at: str | None = None
+    gone_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """A plan as it was registered; `document` is its text."""
+
+    digest: str
+    name: str
+    document: str
+    registered_at: str
+
+
+def ledger_entry(row: Row[Any]) -> LedgerEntry:
+    """A row of the ledger as a value."""
+    return LedgerEntry(
+        row.id,
+        row.plan,
+        row.machine,
+        row.kind,
+        row.name,
+        row.place,
+        LedgerState(row.state),
+        row.intended_at,
+        row.made_at,
+        row.gone_at,
+    )
+
+
+def same_thing(lease: Lease, kind: str, name: str, where: str) -> Select[Any]:
+    """The open entry of one external thing."""
+    return select(LEDGER).where(
+        LEDGER.c.plan == lease.plan,
+        LEDGER.c.machine == lease.machine,
+        LEDGER.c.kind == kind,
+        LEDGER.c.name == name,
+        LEDGER.c.place == where,
+        LEDGER.c.state != LedgerState.GONE,
+    )
+
+
+def machine_row(plan: str, machine: str) -> Select[Any]:
+    """Who may write about a machine, and where its chain ends."""
+    return select(MACHINE).where(MACHINE.c.plan == plan, MACHINE.c.machine == machine)
+
+
+def update_machine(lease: Lease, **values: object) -> Update:
+    """Change the row of the lease's machine."""
+    return update(MACHINE).where(MACHINE.c.plan == lease.plan, MACHINE.c.machine == lease.machine).values(**values)
+
+
+def stored_links(db: Connection, plan: str, machine: str) -> list[tuple[Link, str]]:
+    """A machine's events as they are stored, with the digest that stands beside each."""
+    query = select(EVENT).where(EVENT.c.plan == plan, EVENT.c.machine == machine).order_by(EVENT.c.seq)
+    return [
+        (Link(e.plan, e.machine, e.seq, e.kind, e.payload, e.at, e.fence, e.writer), e.digest)
+        for e in db.execute(query)
+    ]
+
+
+def insert_link(db: Connection, link: Link, digest: str) -> None:
+    """Store one event."""
+    db.execute(
+        insert(EVENT).values(
+            plan=link.plan,
+            machine=link.machine,
+            seq=link.seq,
+            kind=link.kind,
+            payload=link.payload,
+            at=link.at,
+            fence=link.fence,
+            writer=link.writer,
+            digest=digest,
+        )
+    )
+
+
+def insert_once(db: Connection, table: Table, **values: object) -> None:
+    """Insert a row unless one with its key is there."""
+    if db.dialect.name == "postgresql":
+        db.execute(postgresql.insert(table).values(**values).on_conflict_do_nothing())
+    else:
+        db.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())
+
+
+def unknown_plan(digest: str) -> InputInvalid:
+    """The error for a plan that the journal does not hold."""
+    return InputInvalid(
+        "the journal does not know this plan",
+        [Problem(digest[:12] or "plan", "it is not registered", "Use the journal that the plan was begun with.")],
+    )

@@ -1,0 +1,114 @@
+"""The journal's tables, the same in SQLite and PostgreSQL. Names carry a prefix: a database may be shared.
+
+    plan ──< machine ──< event      machine: who may write (owner, fence, expiry), where its chain ends (seq, digest)
+                    └──< ledger     event: append-only, held so by triggers; ledger: what of ours exists outside
+
+Times are text, UTC, ISO 8601 with milliseconds: they sort as they read.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    DDL,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    event,
+)
+
+VERSION = 1
+
+METADATA = MetaData()
+
+META = Table(
+    "kubeferry_meta",
+    METADATA,
+    Column("schema_version", Integer, primary_key=True, autoincrement=False),
+    Column("created_at", String, nullable=False),
+    Column("created_by", String, nullable=False),
+)
+
+PLAN = Table(
+    "kubeferry_plan",
+    METADATA,
+    Column("digest", String, primary_key=True),
+    Column("name", String, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("registered_at", String, nullable=False),
+)
+
+MACHINE = Table(
+    "kubeferry_machine",
+    METADATA,
+    Column("plan", String, ForeignKey(PLAN.c.digest), primary_key=True),
+    Column("machine", String, primary_key=True),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("owner", String),
+    Column("expires_at", String, nullable=False, default=""),
+    Column("seq", Integer, nullable=False, default=0),
+    Column("digest", String, nullable=False, default=""),
+)
+
+_OF_MACHINE = ["kubeferry_machine.plan", "kubeferry_machine.machine"]
+
+EVENT = Table(
+    "kubeferry_event",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("plan", String, nullable=False),
+    Column("machine", String, nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("at", String, nullable=False),
+    Column("fence", Integer, nullable=False),
+    Column("writer", String, nullable=False),
+    Column("digest", String, nullable=False),
+    UniqueConstraint("plan", "machine", "seq"),
+    ForeignKeyConstraint(["plan", "machine"], _OF_MACHINE),
+)
+
+LEDGER = Table(
+    "kubeferry_ledger",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("plan", String, nullable=False),
+    Column("machine", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("place", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("intended_at", String, nullable=False),
+    Column("made_at", String),
+    Column("gone_at", String),
+    ForeignKeyConstraint(["plan", "machine"], _OF_MACHINE),
+)
+
+
+def _after_events(dialect: str, statement: str) -> None:
+    ddl = DDL(statement)  # type: ignore[no-untyped-call]
+    event.listen(EVENT, "after_create", ddl.execute_if(dialect=dialect))
+
+
+for verb in ("UPDATE", "DELETE"):
+    _after_events(
+        "sqlite",
+        f"CREATE TRIGGER kubeferry_event_no_{verb.lower()} BEFORE {verb} ON kubeferry_event "
+        "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+    )
+_after_events(
+    "postgresql",
+    "CREATE OR REPLACE FUNCTION kubeferry_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+    "$$ BEGIN RAISE EXCEPTION 'the journal is append-only'; END $$",
+)
+_after_events(
+    "postgresql",
+    "CREATE TRIGGER kubeferry_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON kubeferry_event "
+    "FOR EACH STATEMENT EXECUTE FUNCTION kubeferry_append_only()",
+)

@@ -1,0 +1,304 @@
+"""The nouns of kubeferry: frozen values without behaviour, shared by sources, mappings, target and reports.
+
+    Machine ─┬─ Firmware, Cpu, Memory, Clock, Tpm, Watchdog, Guest
+             ├─ Disk ── ChainLink…        (the top of a chain first, as the hypervisor names it)
+             ├─ Nic
+             ├─ Device…                   (everything else that a machine has: graphics, controllers, host devices)
+             └─ SourceFact…               (what the source said and this model has no word for)
+
+"Unknown" is a value: `None` where a source did not say, the word `unknown` in closed lists. Nothing is guessed.
+Sizes are bytes, times are seconds, unless a field's name says otherwise.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Bytes = Annotated[int, Field(ge=0)]
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Value(BaseModel):
+    """Base of all values: frozen, no unknown fields, `camelCase` in files and `snake_case` in code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class Power(StrEnum):
+    RUNNING = "running"
+    PAUSED = "paused"
+    OFF = "off"
+    CRASHED = "crashed"
+    UNKNOWN = "unknown"
+
+
+class FirmwareKind(StrEnum):
+    BIOS = "bios"
+    UEFI = "uefi"
+    UNKNOWN = "unknown"
+
+
+class Firmware(Value):
+    """How the machine boots. `nvram` is the path of its UEFI variables at the source."""
+
+    kind: FirmwareKind = FirmwareKind.UNKNOWN
+    secure_boot: bool | None = None
+    loader: str | None = None
+    nvram: str | None = None
+    boot_order: tuple[str, ...] = ()
+    boot_menu: bool | None = None
+
+
+class CpuFeature(Value):
+    name: str
+    policy: str
+
+
+class NumaCell(Value):
+    cell: int
+    cpus: str
+    memory_bytes: Bytes | None = None
+
+
+class Cpu(Value):
+    """`vcpus` are those switched on; `max_vcpus` what the topology has room for."""
+
+    vcpus: Annotated[int, Field(ge=1)]
+    max_vcpus: int | None = None
+    sockets: int | None = None
+    cores: int | None = None
+    threads: int | None = None
+    mode: str | None = None
+    model: str | None = None
+    features: tuple[CpuFeature, ...] = ()
+    pinning: tuple[tuple[int, str], ...] = ()
+    emulator_pin: str | None = None
+    numa: tuple[NumaCell, ...] = ()
+    nested: bool | None = None
+
+
+class Memory(Value):
+    size_bytes: Bytes
+    max_bytes: Bytes | None = None
+    hugepage_bytes: Bytes | None = None
+    locked: bool | None = None
+
+
+class Timer(Value):
+    name: str
+    present: bool | None = None
+    tickpolicy: str | None = None
+    track: str | None = None
+
+
+class Clock(Value):
+    """`offset` is utc, localtime, timezone, variable or unknown; `timezone` an IANA name."""
+
+    offset: str = "unknown"
+    timezone: str | None = None
+    timers: tuple[Timer, ...] = ()
+
+
+class DiskBus(StrEnum):
+    VIRTIO = "virtio"
+    SCSI = "scsi"
+    SATA = "sata"
+    IDE = "ide"
+    USB = "usb"
+    NVME = "nvme"
+    FDC = "fdc"
+    SD = "sd"
+    XEN = "xen"
+    UNKNOWN = "unknown"
+
+
+class DiskDevice(StrEnum):
+    DISK = "disk"
+    CDROM = "cdrom"
+    FLOPPY = "floppy"
+    LUN = "lun"
+
+
+class ChainLink(Value):
+    """One image below the top of a disk's chain, as the hypervisor names it (never as an image's header does)."""
+
+    uri: str
+    format: str
+
+
+class Disk(Value):
+    """One disk. `id` is unique in its machine and stable (the target's device name at libvirt, the key at vSphere).
+
+    `uri` is where the top image lies (`file:///…`, `block:///dev/…`, `nbd://…`), None for an empty drive. `chain` is
+    what lies below, nearest first; None when the hypervisor did not say, empty when it said that there is nothing.
+    """
+
+    id: str
+    device: DiskDevice = DiskDevice.DISK
+    bus: DiskBus = DiskBus.UNKNOWN
+    controller_model: str | None = None
+    uri: str | None = None
+    source_kind: str = "unknown"
+    format: str | None = None
+    chain: tuple[ChainLink, ...] | None = None
+    capacity_bytes: Bytes | None = None
+    allocated_bytes: Bytes | None = None
+    serial: str | None = None
+    wwn: str | None = None
+    cache: str | None = None
+    io: str | None = None
+    discard: str | None = None
+    shareable: bool = False
+    readonly: bool = False
+    transient: bool = False
+    removable: bool = False
+    encrypted: bool = False
+    throttled: bool = False
+    boot_order: int | None = None
+
+
+class Nic(Value):
+    """One network card. `network_kind` is network, bridge, direct, user, hostdev, ethernet, … or unknown."""
+
+    id: str
+    network_kind: str = "unknown"
+    network: str | None = None
+    portgroup: str | None = None
+    mode: str | None = None
+    model: str | None = None
+    mac: str | None = None
+    vlans: tuple[int, ...] = ()
+    link_up: bool | None = None
+    mtu: int | None = None
+    throttled: bool = False
+    filtered: bool = False
+    boot_order: int | None = None
+
+
+class Tpm(Value):
+    model: str | None = None
+    version: str | None = None
+    backend: str | None = None
+    persistent: bool | None = None
+
+
+class Watchdog(Value):
+    model: str
+    action: str | None = None
+
+
+class Device(Value):
+    """Any other device: `kind` is graphics, video, sound, controller, hostdev, redirdev, smartcard, rng, channel, …"""
+
+    kind: str
+    model: str | None = None
+    detail: dict[str, str] = {}
+
+
+class Guest(Value):
+    """What is known of the system inside. `agent` says whether a guest agent is configured and, running, answers."""
+
+    os_id: str | None = None
+    os_name: str | None = None
+    kernel: str | None = None
+    hostname: str | None = None
+    agent_channel: bool | None = None
+    agent_answers: bool | None = None
+
+
+class SourceFact(Value):
+    """Something the source said that the model has no word for: a path in the source's own terms, and its value."""
+
+    path: str
+    value: str
+
+
+class Machine(Value):
+    """One virtual machine as its source describes it: facts only, no choices. `id` is the source's own identity."""
+
+    id: str
+    name: str
+    source: str
+    power: Power = Power.UNKNOWN
+    title: str | None = None
+    description: str | None = None
+    arch: str | None = None
+    machine_type: str | None = None
+    uuid: str | None = None
+    smbios_serial: str | None = None
+    firmware: Firmware = Firmware()
+    cpu: Cpu
+    memory: Memory
+    clock: Clock = Clock()
+    hyperv: dict[str, str] = {}
+    features: dict[str, str] = {}
+    disks: tuple[Disk, ...] = ()
+    nics: tuple[Nic, ...] = ()
+    tpm: Tpm | None = None
+    watchdog: Watchdog | None = None
+    devices: tuple[Device, ...] = ()
+    guest: Guest = Guest()
+    autostart: bool | None = None
+    snapshots: int | None = None
+    metadata: dict[str, str] = {}
+    unmodelled: tuple[SourceFact, ...] = ()
+
+    @property
+    def data_disks(self) -> tuple[Disk, ...]:
+        """The disks whose bytes are moved: disks and LUNs, not CD-ROMs and floppies."""
+        return tuple(disk for disk in self.disks if disk.device in {DiskDevice.DISK, DiskDevice.LUN})
+
+
+class DiskRef(Value):
+    """Where bytes are: a URI, a format, a size. Sources and targets hand these over; only converters open them.
+
+    `backing` is the next image down the chain; None means that there is none, whatever the image's header says.
+    """
+
+    uri: str
+    format: str = "raw"
+    size_bytes: Bytes | None = None
+    backing: DiskRef | None = None
+
+
+class Marker(Value):
+    """A point in time of one machine that a later round can be told to start from. Opaque to all but its source."""
+
+    source: str
+    token: str
+    taken_at: str
+
+
+class Severity(StrEnum):
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Concern(Value):
+    """Something a person should know before the move. A critical one refuses the machine until it is settled."""
+
+    id: str
+    severity: Severity
+    what: str
+    fix: str
+
+
+class Fate(StrEnum):
+    CARRIED = "carried"
+    CHANGED = "changed"
+    LOST = "lost"
+
+
+class Carried(Value):
+    """What becomes of one field of the source: carried as it is, changed (to what, why), or lost (why)."""
+
+    field: str
+    fate: Fate
+    source: str
+    target: str = ""
+    reason: str = ""

@@ -1,0 +1,97 @@
+"""The seam to the places that machines leave: one module a source, and the table from its name to the module.
+
+A source hands over facts (`discover`) and references to bytes (`open_round`); it never opens an image and never writes
+to one. A new source is one file here, one line in `MODULES`, one entry in the contract suite, and golden inputs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
+
+MODULES = {"libvirt": "kubeferry.sources.libvirt", "memory": "kubeferry.sources.memory"}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCapabilities:
+    """What a source can do beyond the cold copy of a stopped machine."""
+
+    warm: bool = False
+    force_stop: bool = False
+    last_words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """How a machine came to be off. `how`: already-off, agent, acpi, forced. `last_answer_at` is the last moment the
+    guest was heard, for the downtime; None if it was never heard."""
+
+    how: str
+    at: str
+    last_answer_at: str | None = None
+
+
+Hear = Callable[[dict[str, str], str], None]
+"""Called with a running guest's last words (file in the guest -> content) and the time, before it is stopped: nobody
+can ask afterwards. Returns only when they are written down durably."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A frozen view of a machine's disks, by disk id, readable until `close_round`. `marker` is for the next round."""
+
+    machine: str
+    refs: dict[str, DiskRef]
+    marker: Marker | None = None
+
+
+class Source(Protocol):
+    """What every source does. All methods raise KubeferryError only, and are safe to call again."""
+
+    capabilities: SourceCapabilities
+
+    def discover(self) -> Inventory:
+        """All machines of the source, in bulk; one that cannot be read is told in `unreadable`."""
+
+    def concerns(self, machine: Machine) -> list[Concern]:
+        """What speaks against moving this machine now: disks that are gone, cannot be read or are not those of the
+        inventory, and what keeps it from being stopped. Works on a running machine, and changes nothing."""
+
+    def open_round(self, machine: Machine, *, since: Marker | None, final: bool) -> Round:
+        """Freeze a view of the machine's data disks. A cold source needs the machine off, and says so if it is not.
+
+        Raises SourceRefused with all that `concerns` has against its disks, and when it is not off.
+        """
+
+    def close_round(self, opened: Round) -> None:
+        """Give the view back; nothing of it stays at the source."""
+
+    def power(self, machine: Machine) -> Power:
+        """The power state at this moment."""
+
+    def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
+        """Stop the machine and return only when it is confirmed off. Raises SourceRefused if it will not stop.
+
+        Where the guest answers, `hear` is called with the files of `policy.last_words` before anything is touched.
+        """
+
+    def start(self, machine: Machine) -> None:
+        """Start the machine again (rollback)."""
+
+    def forget(self, machine: Machine) -> list[str]:
+        """Drop everything of ours at the source; returns what was dropped, in words."""
+
+    def close(self) -> None:
+        """End the connection."""
+
+
+def open_source(name: str, config: SourceConfig) -> Source:
+    """The source that a configuration names, connected. Imports its library only now."""
+    module = importlib.import_module(MODULES[config.kind])
+    source: Source = module.connect(name, config)
+    return source

@@ -1,0 +1,241 @@
+"""A domain's XML as a tree that remembers what was read of it, so that nothing is lost without a word.
+
+The text comes from elsewhere and is not trusted: no document type, no entities, bounded size, depth and count.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from xml.parsers import expat
+
+from kubeferry.errors import InputInvalid, Problem
+from kubeferry.sources.domain.units import to_bytes
+
+MAX_CHARACTERS = 4 << 20
+MAX_ELEMENTS = 50_000
+MAX_DEPTH = 256  # libvirt itself ends at chains of 200 images
+
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_YES = {"yes", "on"}
+_NO = {"no", "off"}
+_NAMESPACES = {
+    "http://libvirt.org/schemas/domain/qemu/1.0": "qemu",
+    "http://libosinfo.org/xmlns/libvirt/domain/1.0": "libosinfo",
+    "http://openstack.org/xmlns/libvirt/nova/1.1": "nova",
+    "http://ovirt.org/vm/1.0": "ovirt-vm",
+    "http://ovirt.org/vm/tune/1.0": "ovirt-tune",
+}
+
+
+class Node:
+    """One element. Paths are relative: `os/loader@type` is an attribute, `os/loader` a text; `.` the element itself.
+
+    A path that leads nowhere ends in an empty node, whose values are None. Numbers that are none are collected as
+    problems, so that all of them are told at once.
+    """
+
+    __slots__ = ("attributes", "children", "label", "line", "present", "problems", "seen", "tag", "text", "where")
+
+    def __init__(self, tag: str, attributes: dict[str, str], *, line: int, where: str, problems: list[Problem]) -> None:
+        self.tag = tag
+        self.attributes = attributes
+        self.children: list[Node] = []
+        self.text = ""
+        self.line = line
+        self.where = where
+        self.problems = problems
+        self.present = True
+        self.label = ""
+        self.seen: set[str] = set()
+
+    def child(self, path: str) -> Node:
+        """The first element at a path."""
+        here = self
+        for tag in path.split("/"):
+            if tag != ".":
+                here = next((child for child in here.children if child.tag == tag), here._nowhere(tag))
+                here.seen.add("")
+        return here
+
+    def all(self, path: str) -> list[Node]:
+        """Every element at a path; its last part may be there many times."""
+        parent, _, tag = path.rpartition("/")
+        found = [child for child in self.child(parent or ".").children if child.tag == tag]
+        for child in found:
+            child.seen.add("")
+        return found
+
+    def has(self, path: str) -> bool:
+        """Whether the element is there; it counts as read."""
+        return self.child(path).present
+
+    def peek(self, path: str) -> str | None:
+        """A value that stays unread."""
+        node, attribute = self._at(path)
+        value = node.attributes.get(attribute) if attribute else node.text.strip()
+        return value or None
+
+    def value(self, path: str) -> str | None:
+        """A text or attribute; None where it is missing or empty."""
+        node, attribute = self._at(path)
+        node.seen.add(f"@{attribute}" if attribute else "text")
+        return self.peek(path)
+
+    def word(self, path: str, known: frozenset[str] | set[str]) -> str | None:
+        """A value of a closed list; one that is not on it stays unread and counts as unknown."""
+        value = self.peek(path)
+        return self.value(path) if value in known else None
+
+    def flag(self, path: str) -> bool | None:
+        """yes or on, no or off; anything else stays unread and counts as unknown."""
+        value = self.word(path, _YES | _NO)
+        return None if value is None else value in _YES
+
+    def number(self, path: str) -> int | None:
+        """A whole number, not negative."""
+        value = self.value(path)
+        if value is None:
+            return None
+        if _WHOLE.fullmatch(value):
+            return int(value)
+        self._refuse(path, f"{value[:80]!r} is not a whole number")
+        return None
+
+    def size(self, path: str, unit: str, default: str = "KiB") -> int | None:
+        """Bytes of an amount whose unit stands in the attribute `unit`."""
+        amount, word = self.value(path), self.value(unit) or default
+        if amount is None:
+            return None
+        found = to_bytes(amount, word)
+        if found is None:
+            self._refuse(path, f"{amount[:40]!r} {word[:40]!r} is not an amount with a unit that libvirt knows")
+        return found
+
+    def skip(self, *paths: str) -> None:
+        """Count whole subtrees, or attributes, as read: they say nothing about the machine."""
+        for path in paths:
+            node, attribute = self._at(path)
+            if attribute:
+                node.seen.add(f"@{attribute}")
+            else:
+                node.skip_all()
+
+    def skip_all(self) -> None:
+        """Count this element and all below it as read."""
+        self.seen |= {"", "text", *(f"@{name}" for name in self.attributes)}
+        for child in self.children:
+            child.skip_all()
+
+    def refuse(self, what: str, fix: str) -> None:
+        """Collect a problem at this element's line."""
+        self.problems.append(Problem(f"{self.where}:{self.line}", what, fix))
+
+    def unread(self) -> str | None:
+        """What of this element itself was not read, as one line; None when nothing is left."""
+        left = [f"{key}={value}" for key, value in self.attributes.items() if f"@{key}" not in self.seen]
+        text = self.text.strip()
+        if text and "text" not in self.seen:
+            left.insert(0, text)
+        if not left and not self.seen and not self.children:
+            return "present"
+        return " ".join(left) or None
+
+    def _refuse(self, path: str, what: str) -> None:
+        node, attribute = self._at(path)
+        name = f"{node.tag}@{attribute}" if attribute else node.tag
+        node.refuse(f"<{name}>: {what}", "Export the domain again with `virsh dumpxml`.")
+
+    def _at(self, path: str) -> tuple[Node, str]:
+        element, _, attribute = path.partition("@")
+        return self.child(element or "."), attribute
+
+    def _nowhere(self, tag: str) -> Node:
+        node = Node(tag, {}, line=self.line, where=self.where, problems=self.problems)
+        node.present = False
+        return node
+
+
+def read_tree(xml: str, where: str) -> Node:
+    """The tree of a document. Raises InputInvalid, with file and line, when it is malformed or not to be trusted."""
+    if len(xml) > MAX_CHARACTERS:
+        fix = "Export one domain into each file with `virsh dumpxml`."
+        raise _invalid(where, f"it is longer than {MAX_CHARACTERS >> 20} Mi characters", fix)
+    builder = _Builder(where)
+    try:
+        builder.parser.Parse(xml, True)
+    except expat.ExpatError as broken:
+        what = f"it is not well-formed XML: {expat.ErrorString(broken.code)} (column {broken.offset + 1})"
+        raise _invalid(f"{where}:{broken.lineno}", what, "Export the domain again with `virsh dumpxml`.") from broken
+    except UnicodeEncodeError as broken:
+        fix = "Export the domain again with `virsh dumpxml`, in UTF-8."
+        raise _invalid(where, "it has characters that are none", fix) from broken
+    return builder.root
+
+
+def _invalid(where: str, what: str, fix: str) -> InputInvalid:
+    return InputInvalid("this is not a domain's XML", [Problem(where, what, fix)])
+
+
+class _Builder:
+    """Takes what expat reads and hangs it together."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.problems: list[Problem] = []
+        self.open: list[Node] = []
+        self.count = 0
+        self.parser = expat.ParserCreate(namespace_separator="}")
+        self.parser.buffer_text = True
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._text
+        self.parser.StartDoctypeDeclHandler = self._doctype
+        self.root = Node("", {}, line=1, where=where, problems=self.problems)
+
+    def _start(self, name: str, attributes: dict[str, str]) -> None:
+        self.count += 1
+        if self.count > MAX_ELEMENTS or len(self.open) >= MAX_DEPTH:
+            fix = "Export the domain again with `virsh dumpxml`."
+            raise _invalid(self._here(), f"it has more than {MAX_ELEMENTS} elements or is {MAX_DEPTH} deep", fix)
+        line = self.parser.CurrentLineNumber
+        own = {_short(key): value for key, value in attributes.items()}
+        node = Node(_short(name), own, line=line, where=self.where, problems=self.problems)
+        if self.open:
+            self.open[-1].children.append(node)
+        else:
+            self.root = node
+        self.open.append(node)
+
+    def _end(self, _name: str) -> None:
+        self.open.pop()
+
+    def _text(self, text: str) -> None:
+        self.open[-1].text += text
+
+    def _doctype(self, *_declared: object) -> None:
+        fix = "Remove it; libvirt writes none."
+        raise _invalid(self._here(), "it declares a document type, through which entities come", fix)
+
+    def _here(self) -> str:
+        return f"{self.where}:{self.parser.CurrentLineNumber}"
+
+
+def _short(name: str) -> str:
+    """A name with the usual prefix of its namespace; libvirt's own elements have none."""
+    namespace, found, local = name.rpartition("}")
+    return f"{_NAMESPACES.get(namespace, namespace)}:{local}" if found else local
+
+
+def walk(node: Node) -> Iterator[tuple[str, Node]]:
+    """Every element below with its path: parts that repeat are numbered, or carry the label that they were given."""
+    total = Counter(child.tag for child in node.children)
+    counted: Counter[str] = Counter()
+    for child in node.children:
+        counted[child.tag] += 1
+        mark = child.label or (str(counted[child.tag]) if total[child.tag] > 1 else "")
+        step = f"{child.tag}[{mark}]" if mark else child.tag
+        yield step, child
+        for below, deeper in walk(child):
+            yield f"{step}/{below}", deeper

@@ -1,0 +1,295 @@
+"""libvirt/KVM as a source: facts in bulk, cold rounds of stopped machines, a graceful stop.
+
+Facts come from the persistent definition, which is what the machine would boot with next; the chain of a running disk
+comes from the live one, which alone knows it. Nothing is ever written to a disk, and no domain is ever undefined.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import libvirt
+
+from kubeferry import clock, stopping
+from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, local_disks
+from kubeferry.sources.domain_xml import parse_domain
+from kubeferry.sources.libvirt_guest import ask, facts, is_lost, power_of, read_file, translated
+
+FORCED_STOP_SECONDS = 30.0
+POLL_SECONDS = 0.2
+
+libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are told once, by us
+
+
+def connect(name: str, config: SourceConfig) -> LibvirtSource:
+    """The source at `config.uri`. Connects when first asked."""
+    return LibvirtSource(name, config.uri)
+
+
+class LibvirtSource:
+    """See `kubeferry.sources.Source` for what each method promises."""
+
+    capabilities = SourceCapabilities(warm=False, force_stop=True, last_words=True)
+
+    def __init__(self, name: str, uri: str) -> None:
+        self._name = name
+        self._uri = uri
+        self._connection: libvirt.virConnect | None = None
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    def discover(self) -> Inventory:
+        machines, unreadable = [], []
+        with self._talking() as connection:
+            for domain in connection.listAllDomains():
+                try:
+                    machines.append(self._machine(domain))
+                except InputInvalid as error:
+                    unreadable.append(_unreadable(domain.name(), str(error)))
+                except libvirt.libvirtError as error:
+                    if is_lost(error):
+                        raise
+                    if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:  # gone since it was listed
+                        unreadable.append(_unreadable(domain.name(), error.get_error_message() or str(error)))
+            version = connection.getLibVersion()
+        return Inventory(
+            source=self._name,
+            source_kind="libvirt",
+            source_version=f"libvirt {version // 1000000}.{version // 1000 % 1000}.{version % 1000}",
+            observed_at=clock.now("seconds"),
+            machines=tuple(sorted(machines, key=lambda machine: machine.name)),
+            unreadable=tuple(unreadable),
+        )
+
+    def _machine(self, domain: libvirt.virDomain) -> Machine:
+        power = power_of(domain)
+        persistent = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
+        machine = parse_domain(
+            domain.XMLDesc(persistent),
+            source=self._name,
+            power=power,
+            where=f"domain {domain.name()}",
+            autostart=bool(domain.autostart()) if domain.isPersistent() else None,
+            snapshots=domain.snapshotNum(),
+        )
+        extra: list[SourceFact] = []
+        if not domain.isPersistent():
+            extra.append(SourceFact(path="domain", value="transient: it vanishes when it stops"))
+        if domain.isPersistent() and domain.hasManagedSaveImage():
+            extra.append(SourceFact(path="domain/managedSave", value="its memory is saved, to be resumed at start"))
+        disks = machine.disks
+        if domain.isActive():
+            live = parse_domain(domain.XMLDesc(0), source=self._name, where=f"domain {domain.name()}")
+            disks, differing = _with_live_chains(machine, live)
+            extra += differing
+        return machine.model_copy(
+            update={
+                "disks": tuple(_with_sizes(domain, disk) for disk in disks),
+                "guest": facts(domain, machine.guest) if power is Power.RUNNING else machine.guest,
+                "unmodelled": (*machine.unmodelled, *extra),
+            }
+        )
+
+    # --- bytes ---------------------------------------------------------------------------------------------------
+
+    def concerns(self, machine: Machine) -> list[Concern]:
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            found = [*self._away(), *local_disks.problems(machine, self._machine(domain)), *_unstoppable(domain)]
+        return local_disks.as_concerns(machine, found)
+
+    def _away(self) -> Iterator[Problem]:
+        if urlsplit(self._uri).hostname:
+            fix = "Run kubeferry on that host, with a local libvirt URI such as qemu:///system."
+            yield Problem("disks", f"they are on another host, {urlsplit(self._uri).hostname}", fix)
+
+    def open_round(self, machine: Machine, *, since: Marker | None, final: bool) -> Round:
+        if since is not None:
+            raise SourceRefused("libvirt disks are copied cold here", fix="Open a round without a marker.")
+        for problem in self._away():
+            what = f"its {problem.where} cannot be read"
+            raise SourceRefused(what, why=problem.what, fix=problem.fix, machine=machine.name)
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            if domain.isActive():
+                fix = "Stop it first; a cold copy reads a machine that is off."
+                raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
+            _refuse(machine, "the machine is not off for good", _saved(domain))
+            return Round(machine.name, local_disks.refs(machine, self._machine(domain)))
+
+    def close_round(self, opened: Round) -> None:
+        """A cold round holds nothing open at the source."""
+
+    # --- power ---------------------------------------------------------------------------------------------------
+
+    def power(self, machine: Machine) -> Power:
+        with self._talking(machine.name) as connection:
+            return power_of(self._domain(connection, machine))
+
+    def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            _refuse(machine, "the machine cannot be stopped safely", _unstoppable(domain))
+            if not domain.isActive():
+                return Stopped("already-off", clock.now())
+            heard_at = _listen(domain, policy, hear)
+            how = _stop(domain, policy)
+            if how is None:
+                raise SourceRefused(
+                    "the machine does not stop",
+                    why=f"agent ({policy.agent_seconds:.0f} s) and ACPI ({policy.acpi_seconds:.0f} s) were tried",
+                    fix="Shut it down by hand, or set stop.force in the policy and plan again.",
+                    machine=machine.name,
+                )
+            return Stopped(how, clock.now(), heard_at)
+
+    def start(self, machine: Machine) -> None:
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            if not domain.isActive():
+                domain.create()
+
+    def forget(self, machine: Machine) -> list[str]:
+        """A cold round leaves nothing at the source."""
+        return []
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                self._connection.close()
+            self._connection = None
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _talking(self, machine: str = "") -> Iterator[libvirt.virConnect]:
+        """The connection, made anew after it was lost; libvirt's errors come out as ours."""
+        try:
+            if self._connection is None:
+                self._connection = libvirt.open(self._uri)
+            yield self._connection
+        except libvirt.libvirtError as error:
+            told = translated(error, self._uri, machine)
+            if told.transient:
+                self.close()
+            raise told from error
+
+    def _domain(self, connection: libvirt.virConnect, machine: Machine) -> libvirt.virDomain:
+        """The domain by its UUID: a name may have been given to another machine meanwhile."""
+        if machine.uuid:
+            return connection.lookupByUUIDString(machine.uuid)
+        return connection.lookupByName(machine.name)
+
+
+# --- one thing each ----------------------------------------------------------------------------------------------
+
+
+def _unreadable(name: str, why: str) -> Concern:
+    fix = "Look at it with `virsh dumpxml`; it is left out of the inventory."
+    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{name}: {why}", fix=fix)
+
+
+def _with_live_chains(machine: Machine, live: Machine) -> tuple[tuple[Disk, ...], list[SourceFact]]:
+    """The persistent disks with the chains that the running machine uses, and where both differ."""
+    running = {disk.id: disk for disk in live.data_disks}
+    disks, differing = [], []
+    for disk in machine.disks:
+        now = running.pop(disk.id, None)
+        if now is not None and now.uri == disk.uri:
+            disks.append(disk.model_copy(update={"chain": now.chain}))
+            continue
+        disks.append(disk)
+        if now is not None:
+            differing.append(SourceFact(path=f"running/disk/{disk.id}", value=f"is {now.uri} until the next start"))
+    differing += [
+        SourceFact(path=f"running/disk/{name}", value="attached until the next stop only") for name in running
+    ]
+    return tuple(disks), differing
+
+
+def _with_sizes(domain: libvirt.virDomain, disk: Disk) -> Disk:
+    """Capacity and allocation as libvirt tells them; unknown where it cannot."""
+    if disk.uri is None:
+        return disk
+    try:
+        capacity, allocation, _physical = domain.blockInfo(disk.id)
+    except libvirt.libvirtError as error:
+        if is_lost(error):
+            raise
+        return disk
+    return disk.model_copy(update={"capacity_bytes": capacity or None, "allocated_bytes": allocation})
+
+
+def _unstoppable(domain: libvirt.virDomain) -> Iterator[Problem]:
+    """What keeps a machine from being stopped so that its disks are whole and it can come back."""
+    if not domain.isPersistent():
+        fix = "Make it persistent first: `virsh dumpxml NAME > f.xml; virsh define f.xml`."
+        yield Problem("domain", "it is transient and would vanish when it stops", fix)
+    yield from _saved(domain)
+    if power_of(domain) is Power.PAUSED:
+        yield Problem("power", "it is paused and cannot shut down", "Resume it, or power it off by hand.")
+
+
+def _saved(domain: libvirt.virDomain) -> Iterator[Problem]:
+    """A machine whose memory was saved is off, but goes on from there: what it had not written yet is in the memory."""
+    if domain.isPersistent() and domain.hasManagedSaveImage():
+        fix = "Start it, or drop the saved memory with `virsh managedsave-remove`."
+        yield Problem("power", "its memory is saved: its disks alone are not whole", fix)
+
+
+def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
+    problems = list(found)
+    if problems:
+        raise SourceRefused(
+            what,
+            why="; ".join(problem.what for problem in problems),
+            fix=" ".join(problem.fix for problem in problems),
+            machine=machine.name,
+        )
+
+
+def _listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | None:
+    """Read the last words; returns when the guest was heard last, None if never."""
+    if ask(domain, "guest-ping") is None:
+        return None
+    words = {path: text for path in policy.last_words if (text := read_file(domain, path)) is not None}
+    at = clock.now()
+    hear(words, at)
+    return at
+
+
+def _stop(domain: libvirt.virDomain, policy: StopPolicy) -> str | None:
+    """The ways to stop, gentlest first; returns the one that worked."""
+    for how, flag, seconds in (
+        ("agent", libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, policy.agent_seconds),
+        ("acpi", libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, policy.acpi_seconds),
+    ):
+        with contextlib.suppress(
+            libvirt.libvirtError
+        ):  # no agent, no ACPI: the next way; a lost connection shows there
+            domain.shutdownFlags(flag)
+            _is_off_within(domain, seconds)
+        if not domain.isActive():
+            return how
+    if policy.force:
+        with contextlib.suppress(libvirt.libvirtError):
+            domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+        if domain.isActive():
+            domain.destroy()
+        return "forced" if _is_off_within(domain, FORCED_STOP_SECONDS) else None
+    return None
+
+
+def _is_off_within(domain: libvirt.virDomain, seconds: float) -> bool:
+    limit = time.monotonic() + seconds
+    while domain.isActive():
+        if time.monotonic() > limit:
+            return False
+        stopping.pause(POLL_SECONDS)
+    return True

@@ -1,0 +1,125 @@
+"""What can be said of a stopped machine's disks before anybody opens one: is it the disk of the inventory, is it there.
+
+Shared by sources whose disks are files and devices of this host. Every problem is told at once.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from kubeferry.errors import Problem, SourceRefused
+from kubeferry.model import ChainLink, Concern, Disk, DiskRef, Machine, Severity
+from kubeferry.uris import local_path
+
+FORMATS = ("raw", "qcow2")
+DISCOVER = "Discover and plan again."
+# What makes an image's bytes other than the disk's: libvirt's `slices` and `dataStore`.
+_PARTS = ("devices/disk[{}]/source/slices", "devices/disk[{}]/source/dataStore")
+
+
+def refs(planned: Machine, current: Machine) -> dict[str, DiskRef]:
+    """References to the data disks of a stopped machine, by disk id. `planned` is the inventory's machine, `current`
+    what its source says now. Raises SourceRefused with all that speaks against reading them."""
+    found = problems(planned, current)
+    if found:
+        raise SourceRefused(
+            "its disks cannot be read as they were planned",
+            why="; ".join(f"{problem.where}: {problem.what}" for problem in found),
+            fix=" ".join(dict.fromkeys(problem.fix for problem in found)),
+            machine=planned.name,
+        )
+    known = {disk.id: disk for disk in current.data_disks}
+    return {disk.id: _ref(known[disk.id], _chain(disk, known[disk.id])) for disk in planned.data_disks}
+
+
+def problems(planned: Machine, current: Machine) -> list[Problem]:
+    """All that speaks against reading these disks; `where` is the disk's id."""
+    return [*_differences(planned, current), *_unreadable(planned, current)]
+
+
+def as_concerns(machine: Machine, found: list[Problem]) -> list[Concern]:
+    """Problems that the source has with a machine, as critical concerns."""
+    return [
+        Concern(
+            id="source.refused",
+            severity=Severity.CRITICAL,
+            what=f"{machine.name}: {problem.where}: {problem.what}",
+            fix=problem.fix,
+        )
+        for problem in found
+    ]
+
+
+def _differences(planned: Machine, current: Machine) -> Iterator[Problem]:
+    now = {disk.id: disk for disk in current.data_disks}
+    was = {disk.id: disk for disk in planned.data_disks}
+    for name in sorted(now.keys() - was.keys()):
+        yield Problem(name, "it was attached after the inventory was made", DISCOVER)
+    for name in sorted(was.keys() - now.keys()):
+        yield Problem(name, "it is not attached any more", DISCOVER)
+    for name in sorted(was.keys() & now.keys()):
+        yield from _changes(was[name], now[name])
+
+
+def _changes(was: Disk, now: Disk) -> Iterator[Problem]:
+    if was.uri != now.uri:
+        yield Problem(was.id, f"its image is now {now.uri}, and was {was.uri}", DISCOVER)
+    elif was.format != now.format:
+        yield Problem(was.id, f"its format is now {now.format}, and was {was.format}", DISCOVER)
+    elif was.chain is not None and now.chain is not None and was.chain != now.chain:
+        yield Problem(was.id, "its chain of images has changed: a snapshot was made or removed", DISCOVER)
+    if None not in {was.capacity_bytes, now.capacity_bytes} and was.capacity_bytes != now.capacity_bytes:
+        yield Problem(was.id, f"its size is now {now.capacity_bytes} bytes, and was {was.capacity_bytes}", DISCOVER)
+
+
+def _unreadable(planned: Machine, current: Machine) -> Iterator[Problem]:
+    was = {disk.id: disk for disk in planned.data_disks}
+    for disk in current.data_disks:
+        if disk.id not in was:
+            continue
+        if disk.format not in FORMATS:
+            said = f"its format is {disk.format}" if disk.format else "its format is not stated, and is never guessed"
+            yield Problem(disk.id, said, f"State it in the domain's <driver type=…>; read are {', '.join(FORMATS)}.")
+        if disk.encrypted:
+            yield Problem(disk.id, "it is encrypted by the hypervisor", "Decrypt it at the source first.")
+        parts = tuple(part.format(disk.id) for part in _PARTS)
+        if any(fact.path.startswith(parts) for fact in current.unmodelled):
+            said = "it is a slice of its image, or its image keeps the data in another file"
+            yield Problem(disk.id, said, "Copy it to an image of its own with `qemu-img convert`.")
+        chain = _chain(was[disk.id], disk)
+        for link in chain:
+            if link.format not in FORMATS:
+                said = f"{link.uri} in its chain has the format {link.format}"
+                yield Problem(disk.id, said, f"Flatten the disk first; read are {', '.join(FORMATS)}.")
+        for uri in (disk.uri or "an image without a name", *(link.uri for link in chain)):
+            yield from _image_problems(disk.id, uri)
+
+
+def _image_problems(disk: str, uri: str) -> Iterator[Problem]:
+    path = local_path(uri)
+    if path is None:
+        yield Problem(disk, f"{uri} is not a file or device of this host", "Move the disk to a local image first.")
+        return
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        yield Problem(disk, f"{path}: {error.strerror}", "Bring the image back, or correct the domain's <source>.")
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISBLK(mode)):
+        yield Problem(disk, f"{path} is neither a file nor a block device", "Correct the domain's <source>.")
+    elif not os.access(path, os.R_OK):
+        yield Problem(disk, f"{path} may not be read", "Run kubeferry as a user that may read the images.")
+
+
+def _chain(was: Disk, now: Disk) -> tuple[ChainLink, ...]:
+    """What the source says now; where it says nothing (a stopped machine), what it said when the machine ran."""
+    return now.chain if now.chain is not None else was.chain or ()
+
+
+def _ref(disk: Disk, chain: tuple[ChainLink, ...]) -> DiskRef:
+    below: DiskRef | None = None
+    for link in reversed(chain):
+        below = DiskRef(uri=link.uri, format=link.format, backing=below)
+    return DiskRef(uri=disk.uri or "", format=disk.format or "", size_bytes=disk.capacity_bytes, backing=below)

@@ -1,0 +1,113 @@
+"""The steps around the bytes: stop the source, put the target in place, look at it, commit; and the way back."""
+
+from __future__ import annotations
+
+from kubeferry.actions import Action
+from kubeferry.errors import ProbeFailed, SourceRefused
+from kubeferry.events import (
+    Applied,
+    Committed,
+    CutoverBegun,
+    LastWords,
+    Observed,
+    Planned,
+    RollbackBegun,
+    RolledBack,
+    SourceRestarted,
+    SourceStopped,
+    Started,
+    TargetStopped,
+    Validated,
+)
+from kubeferry.evidence import MachineState
+from kubeferry.steps.work import Work
+
+
+def record_plan(work: Work, _action: Action, _state: MachineState) -> None:
+    """The machine stands in this plan, with these disks."""
+    work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
+
+
+def begin(work: Work, _action: Action, _state: MachineState) -> None:
+    """Look whether the source can be moved at all, then record the power state before anything changes it."""
+    critical = [concern for concern in work.source.concerns(work.entry.machine) if concern.severity == "critical"]
+    if critical:
+        raise SourceRefused(
+            "it cannot be moved as planned",
+            why="; ".join(concern.what for concern in critical),
+            fix=" ".join(dict.fromkeys(concern.fix for concern in critical)),
+            machine=work.entry.name,
+        )
+    work.record(CutoverBegun(power_before=work.source.power(work.entry.machine)))
+
+
+def stop_source(work: Work, _action: Action, _state: MachineState) -> None:
+    """Stop the source. What its guest said last is recorded before, how it went after."""
+    stopped = work.source.stop(
+        work.entry.machine, work.entry.stop, hear=lambda words, at: work.record(LastWords(at=at, words=words))
+    )
+    work.record(SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at))
+
+
+def apply(work: Work, _action: Action, _state: MachineState) -> None:
+    """Put the plan's manifests in place."""
+    work.record(Applied(changes=tuple(work.target.apply(work.entry, dry_run=False))))
+
+
+def start(work: Work, _action: Action, _state: MachineState) -> None:
+    """Start the target from its manifests."""
+    work.target.start(work.entry, work.ledger)
+    work.record(Started(where=work.entry.target_name))
+
+
+def observe(work: Work, _action: Action, state: MachineState) -> None:
+    """Ask the probes and record what was seen, good or bad.
+
+    Starts the target first, which changes nothing if it runs: whoever was killed may have taken it down with him.
+    """
+    work.target.start(work.entry, work.ledger)
+    seen = work.target.observe(work.entry, state.last_words)
+    work.record(Observed(observation=seen.model_dump(mode="json", by_alias=True)))
+
+
+def validate(work: Work, _action: Action, state: MachineState) -> None:
+    """Record that the last observation is what the plan asks for."""
+    work.record(Validated(probes_passed=state.probes_passed))
+
+
+def stop_target(work: Work, _action: Action, _state: MachineState) -> None:
+    """Stop the target, and drop what only the running machine needed."""
+    work.target.stop(work.entry)
+    work.record(TargetStopped())
+
+
+def commit(work: Work, _action: Action, _state: MachineState) -> None:
+    """The machine has moved."""
+    work.record(Committed())
+
+
+def begin_rollback(work: Work, action: Action, _state: MachineState) -> None:
+    """From here on the way leads back, whoever goes it."""
+    work.record(RollbackBegun(reason=action.reason))
+
+
+def restart_source(work: Work, _action: Action, _state: MachineState) -> None:
+    """Run the source again. Comes after the target is down, never before."""
+    work.source.start(work.entry.machine)
+    work.record(SourceRestarted())
+
+
+def end_rollback(work: Work, _action: Action, _state: MachineState) -> None:
+    """The source is as it was before the cutover."""
+    work.record(RolledBack())
+
+
+def rolled_back(work: Work, reason: str) -> ProbeFailed:
+    """What a run that ended in a rollback says."""
+    return ProbeFailed(
+        "it was rolled back: the source is as it was before",
+        why=reason,
+        fix="Look at the console and the screenshot in the report, correct the policy or the guest, plan again, or "
+        "run `kubeferry migrate --again`.",
+        machine=work.entry.name,
+    )

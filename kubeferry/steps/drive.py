@@ -1,0 +1,112 @@
+"""Drive one machine: fold the journal, ask what is next and why, do it, and again, until there is nothing to do.
+
+Killed anywhere, the next call goes on. An error is recorded before it is raised. One that a retry cannot mend, after
+the source was stopped and before the move was committed, leads back: the target goes down, the source runs again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from kubeferry import stopping
+from kubeferry.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
+from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
+from kubeferry.events import EventKind, Failed
+from kubeferry.evidence import MachineState, Phase
+from kubeferry.states import TRANSITIONS
+from kubeferry.steps import cutover, transfer
+from kubeferry.steps.work import Work
+
+Step = Callable[[Work, Action, MachineState], None]
+Do = Callable[[Action, Callable[[], None]], None]
+"""How a step is carried out: called with the action and a function without arguments that does it. A flow makes a
+task of it."""
+
+STEPS: Mapping[ActionKind, Step] = {
+    ActionKind.RECORD_PLAN: cutover.record_plan,
+    ActionKind.BEGIN_CUTOVER: cutover.begin,
+    ActionKind.STOP_SOURCE: cutover.stop_source,
+    ActionKind.BEGIN_COPY: transfer.begin_copy,
+    ActionKind.COPY_DISKS: transfer.copy_disks,
+    ActionKind.VERIFY_DISKS: transfer.verify_disks,
+    ActionKind.REPAIR_DISKS: transfer.repair_disks,
+    ActionKind.APPLY: cutover.apply,
+    ActionKind.START: cutover.start,
+    ActionKind.OBSERVE: cutover.observe,
+    ActionKind.VALIDATE: cutover.validate,
+    ActionKind.STOP_TARGET: cutover.stop_target,
+    ActionKind.COMMIT: cutover.commit,
+    ActionKind.BEGIN_ROLLBACK: cutover.begin_rollback,
+    ActionKind.RESTART_SOURCE: cutover.restart_source,
+    ActionKind.END_ROLLBACK: cutover.end_rollback,
+}
+
+GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
+
+
+def drive(work: Work, goal: Goal, do: Do) -> MachineState:
+    """Take the machine to the goal. Returns its last state; raises what stopped it, already recorded.
+
+    Raises ProbeFailed when the move had to be rolled back.
+    """
+    try:
+        state = _walk(work, goal, do)
+    except (Fenced, Interrupted):
+        raise
+    except PermanentError as error:
+        if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK:
+            raise
+        _walk(work, Goal.ROLLBACK, do)
+        raise error from None
+    if state.phase is Phase.ROLLED_BACK and goal is not Goal.ROLLBACK:
+        raise cutover.rolled_back(work, state.rollback_reason)
+    return state
+
+
+def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
+    while True:
+        if goal is not Goal.ROLLBACK:
+            stopping.check()
+        state = work.state()
+        power = work.source.power(work.entry.machine) if state.source_off else None
+        action = next_action(_facts(work), state, goal, power)
+        if action.kind in STOPS:
+            return _stopped(work, action, state)
+        try:
+            do(action, lambda: STEPS[action.kind](work, action, work.state()))  # noqa: B023 (called before the next)
+        except Fenced:
+            raise
+        except KubeferryError as error:
+            if _can_fail(work.state()):
+                work.record(_failure(action, error))
+            raise
+        if action.kind is ActionKind.BEGIN_CUTOVER and goal is Goal.MIGRATE_AGAIN:
+            goal = Goal.MIGRATE
+
+
+def _can_fail(state: MachineState) -> bool:
+    """Before its plan is recorded a machine has no place where a failure could stand."""
+    return bool(state.plan_digest) and (state.resumes, EventKind.FAILED) in TRANSITIONS
+
+
+def _facts(work: Work) -> EntryFacts:
+    return EntryFacts.of(work.plan, work.entry, keeps_running=work.target.capabilities.keeps_running)
+
+
+def _stopped(work: Work, action: Action, state: MachineState) -> MachineState:
+    if action.kind is ActionKind.DONE:
+        return state
+    raise PermanentError(
+        "it waits for a person", why=action.reason, fix="Settle it, then run the same command.", machine=work.entry.name
+    )
+
+
+def _failure(action: Action, error: KubeferryError) -> Failed:
+    return Failed(
+        at=action.kind,
+        what=error.what,
+        why=error.why,
+        fix=error.fix,
+        transient=error.transient,
+        error_type=type(error).__name__,
+    )

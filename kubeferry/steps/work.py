@@ -1,0 +1,42 @@
+"""What every step is given: one machine's entry, the two seams, the journal under a lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kubeferry.documents import Entry, Limits, MoverProgress, Plan
+from kubeferry.events import Event
+from kubeferry.evidence import MachineState
+from kubeferry.journal import Journal, Lease
+from kubeferry.sources import Source
+from kubeferry.target import External, Target
+
+Progress = Callable[[str, str, MoverProgress], None]
+"""Called with machine, disk and how far its transfer is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One machine under way. `record` is the only way to remember something; it raises Fenced for a stale runner."""
+
+    plan: Plan
+    entry: Entry
+    source: Source
+    target: Target
+    journal: Journal
+    lease: Lease
+    limits: Limits
+    progress: Progress
+
+    def record(self, event: Event) -> None:
+        """Append what was seen, durably."""
+        self.journal.append(self.lease, event)
+
+    def ledger(self, thing: External) -> None:
+        """Write an external thing down before it is made."""
+        self.journal.intend(self.lease, thing.kind, thing.name, thing.where)
+
+    def state(self) -> MachineState:
+        """Where the machine stands, from the journal and nothing else."""
+        return self.journal.state(self.plan.digest, self.entry.name)

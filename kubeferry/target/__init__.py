@@ -1,0 +1,96 @@
+"""The seam to the places that machines go to: one module a target, and the table from its name to the module.
+
+A target makes room, runs movers where the bytes are to land, applies manifests as the plan holds them, and says what it
+sees. It never maps: what was reviewed is what is applied.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, TargetConfig
+from kubeferry.model import Concern, DiskRef
+
+MODULES = {"directory": "kubeferry.target.directory", "memory": "kubeferry.target.memory"}
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCapabilities:
+    """`keeps_running`: what it starts stays up after the commit; otherwise it is started for the proof only.
+    `isolated`: what it starts is not reachable from outside."""
+
+    keeps_running: bool = True
+    isolated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where one disk is to land: the reference to write, the mover's state folder as the mover sees it, and whether
+    unwritten ranges are known to read as zeros. `created` is False when the room was there already and is ours."""
+
+    ref: DiskRef
+    state_dir: str
+    reads_zero: bool
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """One thing outside the journal that a target or source is about to make: for the ledger, before it exists."""
+
+    kind: str
+    name: str
+    where: str
+
+
+Ledger = Callable[[External], None]
+"""Called with each external thing before it is made; returns only when it is written down durably."""
+
+
+class Target(Protocol):
+    """What every target does. All methods raise KubeferryError only, and are safe to call again."""
+
+    capabilities: TargetCapabilities
+
+    def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
+        """What speaks against moving these machines here now: no room, names taken, not ours. Writes nothing."""
+
+    def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+        """Make room for the machine's disks, by disk id. Raises TargetRefused if there is none or it is not ours."""
+
+    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+        """Start a mover. The same name is the same job: one that runs is attached to, one that ended well is left."""
+
+    def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
+        """Wait for a submitted mover to end. Its failure is in the result, not an exception."""
+
+    def apply(self, entry: Entry, *, dry_run: bool) -> list[str]:
+        """Put the plan's manifests in place; returns what was created, changed or found as it should be."""
+
+    def start(self, entry: Entry, ledger: Ledger) -> None:
+        """Start the machine from the applied manifests."""
+
+    def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
+        """Run the entry's probes against the started machine, each until it passes or its time is over."""
+
+    def stop(self, entry: Entry) -> None:
+        """Stop what `start` started, and drop what only the running machine needed. Nothing to do is no error."""
+
+    def remove(self, entry: Entry) -> list[str]:
+        """Remove everything of ours for this machine, the disks included; returns what was removed, in words."""
+
+    def exists(self, thing: External) -> bool:
+        """Whether a thing of the ledger is still there."""
+
+    def close(self) -> None:
+        """End connections. What was started keeps running."""
+
+
+def open_target(config: TargetConfig) -> Target:
+    """The target that a configuration names. Imports its library only now."""
+    module = importlib.import_module(MODULES[config.kind])
+    target: Target = module.connect(config)
+    return target

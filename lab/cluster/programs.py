@@ -1,0 +1,59 @@
+"""What has to be installed for the lab cluster, and why: looked at before anything is touched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+from kubeferry.errors import InputInvalid, Problem, ToolMissing
+
+# Program -> Debian package and what the cluster needs it for. `lab/bootstrap cluster` installs the packages.
+NEEDED = {
+    "etcd": ("etcd-server", "keeps the cluster's objects"),
+    "containerd": ("containerd", "runs the pods"),
+    "runc": ("runc", "starts their containers"),
+    "nft": ("nftables", "the rules that kube-proxy makes"),
+    "openssl": ("openssl", "the cluster's certificates"),
+    "ip": ("iproute2", "links and addresses of the node"),
+    "unshare": ("util-linux", "the node's namespaces"),
+    "losetup": ("mount", "volumes on loop devices"),
+    "mkfs.ext4": ("e2fsprogs", "file systems of volumes"),
+    "sysctl": ("procps", "the node's kernel settings"),
+    "tini": ("tini", "process 1 of the node"),
+    "gcc": ("gcc", "compiles the pause program"),
+    "busybox": ("busybox-static", "the image that tests run"),
+}
+NEEDED_FOR_KUBEVIRT = {
+    "mmdebstrap": ("mmdebstrap", "the root file system that virt-launcher needs"),
+}
+CNI_PLUGINS = Path("/usr/lib/cni")
+# Where the archives of go.dev are unpacked by custom, and where Debian's backports have it.
+GO_FOLDERS = ("/usr/local/go/bin", "/usr/lib/go/bin")
+
+
+def require(*, kubevirt: bool) -> None:
+    """Raise ToolMissing, naming every missing package, or InputInvalid where the user is not root."""
+    if os.geteuid() != 0:
+        fix = "Run it as root, on a machine that may be changed."
+        raise InputInvalid("the lab cluster cannot run", [Problem("user", "only root can make a node", fix)])
+    wanted = NEEDED | (NEEDED_FOR_KUBEVIRT if kubevirt else {})
+    missing = {entry for program, entry in wanted.items() if shutil.which(program) is None}
+    if not (CNI_PLUGINS / "bridge").exists():
+        missing.add(("containernetworking-plugins", "the pods' links"))
+    if missing:
+        reasons = "; ".join(f"{package}: {reason}" for package, reason in sorted(missing))
+        names = " ".join(sorted(package for package, _ in missing))
+        raise ToolMissing("the lab cluster needs more programs", why=reasons, fix=f"apt-get install {names}")
+
+
+def go() -> str:
+    """The path of the Go tool. Raises ToolMissing."""
+    found = shutil.which("go") or shutil.which("go", path=":".join(GO_FOLDERS))
+    if found is None:
+        raise ToolMissing(
+            "Go is not installed",
+            why="the lab's Kubernetes is built from its modules",
+            fix="Install Go 1.24 or newer from https://go.dev/dl/ into /usr/local/go.",
+        )
+    return found

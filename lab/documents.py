@@ -1,0 +1,99 @@
+"""The pages that are made from the code, and what is held true of those that people write.
+
+`python -m lab.documents` writes the generated pages, `--check` fails where one is stale. The check also goes through
+the hand-written pages: every verb, make target, test and file that they name must exist.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from flows.cli import VERBS, cli
+from kubeferry.documents import KINDS, json_schema
+from mappings.concerns import RULES
+
+ROOT = Path(__file__).resolve().parent.parent
+WRITTEN = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md")
+
+
+def generated() -> dict[str, str]:
+    """Every generated page: its path from the root, and its content."""
+    pages = {"docs/reference/commands.md": commands_page(), "docs/reference/concerns.md": concerns_page()}
+    for kind in KINDS:
+        pages[f"docs/reference/schemas/{kind}.json"] = json.dumps(json_schema(kind), indent=1) + "\n"
+    return pages
+
+
+def commands_page() -> str:
+    """The help of every verb, as the program prints it."""
+    parts = ["# Commands\n\nMade from the help. Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry.\n"]
+    with click.Context(cli, info_name="kubeferry") as context:
+        for verb in VERBS:
+            command = cli.get_command(context, verb)
+            if command is None:
+                raise RuntimeError(f"the verb {verb} has no command")
+            with click.Context(
+                command, info_name=verb, parent=context, terminal_width=100, max_content_width=100
+            ) as own:
+                parts.append(f"## {verb}\n\n```\n{command.get_help(own)}\n```\n")
+    return "\n".join(parts)
+
+
+def concerns_page() -> str:
+    """Every concern that an assessment can raise."""
+    rows = [f"| `{rule.id}` | {rule.severity} | {rule.about} |" for rule in sorted(RULES, key=lambda rule: rule.id)]
+    head = "# Concerns\n\nWhat an assessment can say. A critical one keeps a machine out of the plan until settled.\n"
+    return "\n".join([head, "| id | severity | about |", "|---|---|---|", *rows, ""])
+
+
+def stale(pages: dict[str, str]) -> Iterator[str]:
+    """Generated pages that differ from what the code says now."""
+    for name, content in pages.items():
+        path = ROOT / name
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            yield f"{name} is stale: run `.venv/bin/python -m lab.documents`"
+
+
+def broken(text: str, page: str) -> Iterator[str]:
+    """What a hand-written page names and the project does not have."""
+    for verb in re.findall(r"`kubeferry ([a-z]+)", text):
+        if verb not in VERBS:
+            yield f"{page} names the verb {verb!r}, which does not exist"
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for target in re.findall(r"`make ([a-z-]+)`", text):
+        if target not in targets:
+            yield f"{page} names `make {target}`, which does not exist"
+    for file, name in re.findall(r"`(tests/[\w/.-]+\.py)(?:::(\w+))?`", text):
+        path = ROOT / file
+        if not path.exists() or (name and f"def {name}(" not in path.read_text()):
+            yield f"{page} names the test {file}::{name}, which does not exist"
+    for link in re.findall(r"\]\(([\w./-]+)(?:#[\w-]+)?\)", text):
+        if not (ROOT / page).parent.joinpath(link).exists():
+            yield f"{page} links to {link}, which does not exist"
+
+
+def main() -> int:
+    pages = generated()
+    if "--check" not in sys.argv:
+        for name, content in pages.items():
+            path = ROOT / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content, encoding="utf-8")
+        return 0
+    found = list(stale(pages))
+    for pattern in WRITTEN:
+        for path in sorted(ROOT.glob(pattern)):
+            found.extend(broken(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT))))
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

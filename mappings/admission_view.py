@@ -1,0 +1,44 @@
+"""A VirtualMachine manifest as the admission rules look at it: the parts that they all need, empty where not there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubeferry.errors import Problem
+
+
+def problem(where: str, what: str, fix: str) -> Problem:
+    return Problem(where, what, fix)
+
+
+class View:
+    """Read-only; the manifest has passed `schema.check_manifest`, so types are as the table says."""
+
+    def __init__(self, manifest: dict[str, Any]) -> None:
+        self.name: str = manifest["metadata"]["name"]
+        self.namespace: str = manifest["metadata"].get("namespace", "default")
+        self.spec: dict[str, Any] = manifest["spec"]
+        self.template: dict[str, Any] = self.spec["template"].get("spec", {})
+        self.domain: dict[str, Any] = self.template.get("domain", {})
+        self.devices: dict[str, Any] = self.domain.get("devices", {})
+        self.disks: list[dict[str, Any]] = self.devices.get("disks", [])
+        self.interfaces: list[dict[str, Any]] = self.devices.get("interfaces", [])
+        self.networks: list[dict[str, Any]] = self.template.get("networks", [])
+        self.volumes: list[dict[str, Any]] = self.template.get("volumes", [])
+
+    def part(self, *path: str) -> dict[str, Any]:
+        """A mapping under `domain`, empty where it is missing."""
+        here = self.domain
+        for key in path:
+            here = here.get(key) or {}
+        return here
+
+    @property
+    def claims(self) -> list[str]:
+        """The claims that the volumes refer to."""
+        found = []
+        for volume in self.volumes:
+            claim = volume.get("persistentVolumeClaim", {}).get("claimName") or volume.get("dataVolume", {}).get("name")
+            if claim:
+                found.append(str(claim))
+        return found

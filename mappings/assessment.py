@@ -1,0 +1,208 @@
+"""The dry run: what would become of each machine, with neither source nor target at hand, and nothing written.
+
+Pure half: `assess`. The rest is its pages, for the owner of the application: what will happen, change and be lost,
+and what to do.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from kubeferry.documents import Inventory, PlannedDisk, Policy
+from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
+from mappings.admission import check_all
+from mappings.choices import choices_for
+from mappings.estimate import CopyEstimate, Rates, estimate
+from mappings.machine import to_manifests
+from mappings.names import Names, machine_names
+from mappings.quantities import human_bytes
+from mappings.rules import CRITICAL, is_blocked
+from mappings.rules_inventory import inventory_concerns
+
+Verdict = Literal["ready", "ready-with-warnings", "incomplete", "blocked", "excluded"]
+
+# Facts that only access to the source's storage brings; exported domain files do not hold them.
+_BROUGHT_BY_ACCESS = {"disk.size-unknown"}
+
+
+class Assessment(Value):
+    """One machine as it would arrive. `manifests` are what a plan would hold, a draft if it is blocked."""
+
+    name: str
+    target_name: str
+    namespace: str
+    verdict: Verdict
+    run_strategy: str
+    manifests: tuple[dict[str, Any], ...]
+    disks: tuple[PlannedDisk, ...]
+    carried: tuple[Carried, ...]
+    concerns: tuple[Concern, ...]
+    estimate: CopyEstimate
+
+
+def assess(inventory: Inventory, policy: Policy, *, rates: Rates | None = None) -> tuple[Assessment, ...]:
+    """One assessment per machine, in the order of the inventory. Problems of single machines are their concerns."""
+    names = machine_names(inventory.machines, policy)
+    shared = inventory_concerns(inventory.machines, policy, names)
+    return tuple(
+        _assess(machine, policy, names[machine.name], shared.get(machine.name, ()), rates or Rates())
+        for machine in inventory.machines
+    )
+
+
+def _assess(machine: Machine, policy: Policy, names: Names, shared: tuple[Concern, ...], rates: Rates) -> Assessment:
+    mapped = to_manifests(machine, policy, names)
+    choices = choices_for(machine, policy)
+    concerns = mapped.concerns + shared
+    if not is_blocked(concerns):
+        concerns += tuple(
+            Concern(id="manifest.refused", severity=CRITICAL, what=f"{one.where}: {one.what}.", fix=one.fix)
+            for one in check_all(mapped.manifests)
+        )
+    return Assessment(
+        name=machine.name,
+        target_name=names.machine,
+        namespace=choices.namespace,
+        verdict=_verdict(concerns, included=policy.of(machine.name).include),
+        run_strategy=choices.run_strategy,
+        manifests=mapped.manifests,
+        disks=mapped.disks,
+        carried=mapped.carried,
+        concerns=concerns,
+        estimate=estimate(machine.data_disks, rates),
+    )
+
+
+def _verdict(concerns: tuple[Concern, ...], *, included: bool) -> Verdict:
+    if not included:
+        return "excluded"
+    critical = {concern.id for concern in concerns if concern.severity == CRITICAL}
+    if critical:
+        return "incomplete" if critical <= _BROUGHT_BY_ACCESS else "blocked"
+    warned = any(concern.severity == Severity.WARNING for concern in concerns)
+    return "ready-with-warnings" if warned else "ready"
+
+
+# --- pages ------------------------------------------------------------------------------------------------------
+
+_VERDICTS = {
+    "ready": "Ready: nothing speaks against the move.",
+    "ready-with-warnings": "Ready, with warnings: read what to check below.",
+    "blocked": "Blocked: it does not move until what is listed below is settled.",
+    "incomplete": "Nothing speaks against the move, but sizes of disks are missing: discover them with access.",
+    "excluded": "Left out, as the policy says. This page shows what would happen.",
+}
+_MARKUP = re.compile(r"([\\`*_\[\]|#])")
+
+
+def render_assessment_markdown(assessment: Assessment) -> str:
+    """One machine's page. Text from the source is escaped: it cannot bring markup of its own."""
+    lines = [
+        f"# {_plain(assessment.name)}",
+        "",
+        f"**{_VERDICTS[assessment.verdict]}**",
+        "",
+        "## What will happen",
+        "",
+        *_story(assessment),
+        "",
+    ]
+    titles = {
+        Severity.CRITICAL: "What must be settled first",
+        Severity.WARNING: "What to check",
+        Severity.INFO: "Good to know",
+    }
+    for severity, title in titles.items():
+        lines += _section(title, _concern_lines(one for one in assessment.concerns if one.severity == severity))
+    lines += _section("What changes", _fates(assessment.carried, Fate.CHANGED))
+    lines += _section("What is lost", _fates(assessment.carried, Fate.LOST))
+    lines += _section("What stays as it is", _fates(assessment.carried, Fate.CARRIED))
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def render_summary_markdown(assessments: Iterable[Assessment]) -> str:
+    """All machines in one table, the blocked ones first."""
+    rank = {
+        verdict: place
+        for place, verdict in enumerate(("blocked", "incomplete", "ready-with-warnings", "ready", "excluded"))
+    }
+    rows = [
+        f"| {_plain(one.name)} | {one.verdict} | {len(one.disks)} | {human_bytes(_size(one))} "
+        f"| {_duration(one.estimate)} | {_count(one, Severity.CRITICAL)} | {_count(one, Severity.WARNING)} |"
+        for one in sorted(assessments, key=lambda one: (rank[one.verdict], one.name))
+    ]
+    head = ["| Machine | Verdict | Disks | Size | Copy | Critical | Warnings |", "|---|---|---|---|---|---|---|"]
+    return "\n".join(["# Assessment", "", *head, *rows]) + "\n"
+
+
+def _size(assessment: Assessment) -> int:
+    return sum(disk.size_bytes for disk in assessment.disks)
+
+
+def _count(assessment: Assessment, severity: Severity) -> int:
+    return sum(concern.severity == severity for concern in assessment.concerns)
+
+
+def _story(assessment: Assessment) -> Iterator[str]:
+    yield (
+        f"The machine becomes the VirtualMachine `{assessment.target_name}` in namespace `{assessment.namespace}`, "
+        f"run strategy {assessment.run_strategy}. The source is not changed; it is stopped for the cutover only."
+    )
+    if assessment.disks:
+        yield ""
+        yield "| Disk | Size | Claim | Claim size | Mode |"
+        yield "|---|---|---|---|---|"
+    for disk in assessment.disks:
+        yield (
+            f"| {_plain(disk.disk)} | {human_bytes(disk.size_bytes)} | `{disk.claim}` "
+            f"| {human_bytes(disk.claim_bytes)} | {disk.volume_mode} |"
+        )
+    estimate = assessment.estimate
+    yield ""
+    yield f"Copy: {_amount(estimate)} in {_duration(estimate)}. Assumed: {'; '.join(estimate.assumptions)}."
+
+
+def _amount(estimate: CopyEstimate) -> str:
+    low, high = human_bytes(estimate.low_bytes), human_bytes(estimate.high_bytes)
+    return low if low == high else f"{low} to {high}"
+
+
+def _duration(estimate: CopyEstimate) -> str:
+    low, high = _time(estimate.low_seconds), _time(estimate.high_seconds)
+    return f"up to {high}" if low == high else f"{low} to {high}"
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(round(seconds), 1)} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def _section(title: str, lines: Iterable[str]) -> list[str]:
+    listed = list(lines)
+    return [f"## {title}", "", *listed, ""] if listed else []
+
+
+def _concern_lines(concerns: Iterable[Concern]) -> Iterator[str]:
+    for concern in concerns:
+        yield f"- {_plain(concern.what)} {_plain(concern.fix)} (`{concern.id}`)"
+
+
+def _fates(carried: tuple[Carried, ...], fate: Fate) -> Iterator[str]:
+    rows = [line for line in carried if line.fate == fate]
+    if rows:
+        yield "| Setting | At the source | At the target | Why |"
+        yield "|---|---|---|---|"
+    for line in rows:
+        target = f"`{re.sub('[`|]', '', line.target)}`" if line.target else ""
+        yield f"| {_plain(line.field)} | {_plain(line.source)} | {target} | {_plain(line.reason)} |"
+
+
+def _plain(text: str) -> str:
+    """Text on one line whose characters mean nothing to Markdown or HTML."""
+    return _MARKUP.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))

@@ -1,0 +1,49 @@
+"""What the policy says about one machine, defaults filled in: what rules and mapping read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubeferry.documents import NetworkMap, Policy, Probe, StopPolicy, StoragePolicy
+from kubeferry.model import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """One machine's choices. None means that the policy leaves it to the machine itself."""
+
+    namespace: str
+    run_strategy: str
+    eviction_strategy: str
+    storage: StoragePolicy
+    networks: tuple[NetworkMap, ...]
+    probes: tuple[Probe, ...]
+    stop: StopPolicy
+    legacy_disk_bus: str
+    disk_bus: str | None
+    nic_model: str | None
+    firmware: str | None
+    timezone: str | None
+    labels: dict[str, str]
+    accept: frozenset[str]
+
+
+def choices_for(machine: Machine, policy: Policy) -> Choices:
+    """The machine's own choices where it has some, else the policy's."""
+    own = policy.of(machine.name)
+    return Choices(
+        namespace=own.namespace or policy.namespace,
+        run_strategy=own.run_strategy or policy.run_strategy,
+        eviction_strategy=policy.eviction_strategy,
+        storage=own.storage or policy.storage,
+        networks=policy.networks if own.networks is None else own.networks,
+        probes=policy.probes if own.probes is None else own.probes,
+        stop=own.stop or policy.stop,
+        legacy_disk_bus=policy.legacy_disk_bus,
+        disk_bus=own.disk_bus,
+        nic_model=own.nic_model,
+        firmware=own.firmware,
+        timezone=own.timezone,
+        labels=policy.labels | own.labels,
+        accept=frozenset(own.accept),
+    )

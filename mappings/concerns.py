@@ -1,0 +1,18 @@
+"""All rules that one machine is held against. What is between machines is in `rules_inventory`."""
+
+from __future__ import annotations
+
+from kubeferry.model import Concern
+from mappings.rules import Case, apply_rules
+from mappings.rules_devices import RULES as DEVICE_RULES
+from mappings.rules_disks import RULES as DISK_RULES
+from mappings.rules_machine import RULES as MACHINE_RULES
+from mappings.rules_platform import RULES as PLATFORM_RULES
+from mappings.rules_proof import RULES as PROOF_RULES
+
+RULES = (*MACHINE_RULES, *PLATFORM_RULES, *DISK_RULES, *DEVICE_RULES, *PROOF_RULES)
+
+
+def concerns_of(case: Case) -> tuple[Concern, ...]:
+    """The machine's concerns, the gravest first."""
+    return apply_rules(RULES, case)

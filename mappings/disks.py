@@ -1,0 +1,132 @@
+"""Disks and drives: which bus, cache, serial and boot order each gets, and the manifest parts that say so."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kubeferry.model import Disk, DiskBus, DiskDevice, Machine
+from mappings.choices import Choices
+from mappings.names import Names
+from mappings.nics import plugged
+
+SERIAL = re.compile(r"[A-Za-z0-9_.+-]{1,256}")
+CACHES = ("none", "writethrough", "writeback")
+IO_MODES = ("native", "threads")
+
+# Buses that KubeVirt knows under the same name. IDE, NVMe, SD and Xen disks go to the policy's `legacyDiskBus`.
+_SAME_BUS = {DiskBus.VIRTIO: "virtio", DiskBus.SATA: "sata", DiskBus.SCSI: "scsi", DiskBus.USB: "usb"}
+# `scsi` is virtio-scsi at KubeVirt: a guest that knows another controller has no driver for it.
+_SAME_SCSI = {None, "auto", "virtio-scsi", "virtio-transitional", "virtio-non-transitional"}
+# Modes that KubeVirt refuses, and the nearest one that is not less careful with the guest's data.
+_NEAREST_CACHE = {"directsync": "none", "unsafe": "writeback"}
+
+
+def is_mapped(disk: Disk) -> bool:
+    """Whether the disk has a counterpart at the target: all but floppies."""
+    return disk.device != DiskDevice.FLOPPY and disk.bus != DiskBus.FDC
+
+
+def target_bus(disk: Disk, choices: Choices) -> str:
+    """The bus at the target: virtio, sata, scsi or usb."""
+    if disk.device == DiskDevice.CDROM:
+        return "scsi" if disk.bus == DiskBus.SCSI and disk.controller_model in _SAME_SCSI else "sata"
+    if choices.disk_bus:
+        return choices.disk_bus
+    if disk.device == DiskDevice.LUN:
+        return "scsi"
+    if disk.bus == DiskBus.SCSI and disk.controller_model not in _SAME_SCSI:
+        return choices.legacy_disk_bus
+    return _SAME_BUS.get(disk.bus, choices.legacy_disk_bus)
+
+
+def is_shared(disk: Disk, choices: Choices) -> bool:
+    """Whether the target's disk is shareable too: only a claim that several nodes may write can be."""
+    return disk.shareable and choices.storage.access_mode == "ReadWriteMany"
+
+
+def target_cache(disk: Disk, choices: Choices) -> str | None:
+    """The cache mode at the target; None leaves it to KubeVirt. A shareable disk has none, or it is refused later."""
+    if is_shared(disk, choices):
+        return "none"
+    if disk.cache in CACHES:
+        return disk.cache
+    return _NEAREST_CACHE.get(disk.cache or "")
+
+
+def target_io(disk: Disk, choices: Choices) -> str | None:
+    """The I/O mode at the target. `native` without cache mode `none` is a machine that does not start."""
+    if disk.io == "native" and target_cache(disk, choices) != "none":
+        return None
+    return disk.io if disk.io in IO_MODES else None
+
+
+def target_serial(disk: Disk) -> str | None:
+    """The serial if KubeVirt takes it; it drops those of CD-ROM drives."""
+    if disk.device == DiskDevice.CDROM or disk.serial is None:
+        return None
+    return disk.serial if SERIAL.fullmatch(disk.serial) else None
+
+
+def boot_orders(machine: Machine, choices: Choices) -> dict[str, int]:
+    """The boot order by `disk:ID` and `nic:ID`, from 1, without gaps or doubles.
+
+    Orders of single devices count first; else the firmware's list of classes; else the first disk boots.
+    """
+    candidates = {f"disk:{disk.id}": disk.boot_order for disk in machine.disks if is_mapped(disk)}
+    candidates |= {f"nic:{nic.id}": nic.boot_order for nic, _rule in plugged(machine, choices)}
+    ordered = sorted((order, key) for key, order in candidates.items() if order is not None)
+    keys = [key for _order, key in ordered] or _by_class(machine, list(candidates))
+    return {key: position for position, key in enumerate(keys, start=1)}
+
+
+def boot_orders_told(machine: Machine) -> bool:
+    """Whether the source orders single devices."""
+    orders = [disk.boot_order for disk in machine.disks] + [nic.boot_order for nic in machine.nics]
+    return any(order is not None for order in orders)
+
+
+def _by_class(machine: Machine, present: list[str]) -> list[str]:
+    """Devices in the order of the firmware's classes, as the hypervisor tries them: the first disk of a class."""
+    classes = {
+        "hd": [f"disk:{disk.id}" for disk in machine.data_disks][:1],
+        "cdrom": [f"disk:{disk.id}" for disk in machine.disks if disk.device == DiskDevice.CDROM][:1],
+        "network": [f"nic:{nic.id}" for nic in machine.nics],
+    }
+    wanted = [key for name in machine.firmware.boot_order or ("hd",) for key in classes.get(name, [])]
+    return [key for key in dict.fromkeys(wanted) if key in present]
+
+
+def disk_devices(machine: Machine, choices: Choices, names: Names) -> list[dict[str, Any]]:
+    """`domain.devices.disks`: data disks with a volume each, CD-ROM drives empty."""
+    orders = boot_orders(machine, choices)
+    return [
+        _device(disk, choices, names.volumes[disk.id], orders.get(f"disk:{disk.id}"))
+        for disk in machine.disks
+        if is_mapped(disk)
+    ]
+
+
+def _device(disk: Disk, choices: Choices, name: str, order: int | None) -> dict[str, Any]:
+    bus = target_bus(disk, choices)
+    if disk.device == DiskDevice.CDROM:
+        device: dict[str, Any] = {"name": name, "cdrom": {"bus": bus}}
+    else:
+        target: dict[str, Any] = {"bus": bus}
+        if disk.readonly and bus != "sata":  # a read-only SATA disk is refused
+            target["readonly"] = True
+        device = {"name": name, "disk": target}
+        device |= {"serial": target_serial(disk), "cache": target_cache(disk, choices)}
+        device |= {"io": target_io(disk, choices), "shareable": is_shared(disk, choices) or None}
+    device["bootOrder"] = order
+    return {key: value for key, value in device.items() if value is not None}
+
+
+def volumes(machine: Machine, choices: Choices, names: Names) -> list[dict[str, Any]]:
+    """`spec.volumes`: one per data disk. A claim referred to directly outlives a wrong machine object."""
+    kind = ("dataVolume", "name") if choices.storage.data_volumes else ("persistentVolumeClaim", "claimName")
+    return [
+        {"name": names.volumes[disk.id], kind[0]: {kind[1]: names.claims[disk.id]}}
+        for disk in machine.data_disks
+        if is_mapped(disk)
+    ]

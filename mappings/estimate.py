@@ -1,0 +1,59 @@
+"""How much of a machine's disks is copied, and how long that takes: as ranges, with what they rest on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubeferry.model import Bytes, Disk, Seconds, Value
+from mappings.quantities import MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Bytes a second between which a copy is expected to run, reading and writing alike."""
+
+    slow: int = 60 * MIB
+    fast: int = 600 * MIB
+
+
+class CopyEstimate(Value):
+    """A range, never a point, and what it rests on."""
+
+    low_bytes: Bytes
+    high_bytes: Bytes
+    low_seconds: Seconds
+    high_seconds: Seconds
+    assumptions: tuple[str, ...]
+
+
+def estimate(disks: tuple[Disk, ...], rates: Rates) -> CopyEstimate:
+    """How much is copied and how long that takes: each byte is written once and read back once."""
+    ranges = [_data_range(disk) for disk in disks]
+    low, high = sum(least for least, _most in ranges), sum(most for _least, most in ranges)
+    assumptions = [
+        f"between {rates.slow // MIB} and {rates.fast // MIB} MiB/s, one machine at a time",
+        "each byte is copied once and read back once; holes are skipped",
+        "deltas, the stop and the boot come on top",
+    ]
+    unknown = [disk.id for disk in disks if disk.capacity_bytes is None]
+    if unknown:
+        assumptions.append(f"without {', '.join(unknown)}, whose size is not known")
+    vague = [disk.id for disk, (least, most) in zip(disks, ranges, strict=True) if least != most]
+    if vague:
+        assumptions.append(f"how full {', '.join(vague)} is, is not known")
+    return CopyEstimate(
+        low_bytes=low,
+        high_bytes=high,
+        low_seconds=2 * low / rates.fast,
+        high_seconds=2 * high / rates.slow,
+        assumptions=tuple(assumptions),
+    )
+
+
+def _data_range(disk: Disk) -> tuple[int, int]:
+    """The least and most bytes of data on a disk. What lies in a chain's lower images is not counted by the top's."""
+    size = disk.capacity_bytes or 0
+    if disk.allocated_bytes is None:
+        return 0, size
+    top = min(disk.allocated_bytes, size)
+    return (top, top) if disk.format == "raw" or disk.chain == () else (top, size)

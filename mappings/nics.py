@@ -1,0 +1,94 @@
+"""Network cards: which network each one is plugged into, as which model, and the manifest parts that say so."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from kubeferry.documents import NetworkMap
+from kubeferry.model import Machine, Nic
+from mappings.choices import Choices
+from mappings.names import Names
+
+MODELS = ("virtio", "e1000", "e1000e", "igb", "rtl8139", "pcnet", "ne2k_pci")
+_MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
+# KubeVirt gives this address to the pod's side of a masqueraded card.
+_MASQUERADE_MAC = "02:00:00:00:00:00"
+
+
+def network_rule(nic: Nic, choices: Choices) -> NetworkMap | None:
+    """The first rule of the policy that fits the card's network, None when none does."""
+    for rule in choices.networks:
+        kind_fits = rule.source_kind in {"*", nic.network_kind}
+        name_fits = rule.source_name == "*" or rule.source_name in {nic.network, nic.portgroup}
+        if kind_fits and name_fits:
+            return rule
+    return None
+
+
+def plugged(machine: Machine, choices: Choices) -> list[tuple[Nic, NetworkMap]]:
+    """The cards that exist at the target, each with its rule: neither unmapped nor dropped."""
+    found = []
+    for nic in machine.nics:
+        rule = network_rule(nic, choices)
+        if rule is not None and rule.target != "drop":
+            found.append((nic, rule))
+    return found
+
+
+def target_model(nic: Nic, choices: Choices) -> str:
+    """The model at the target: the same where KubeVirt has it, else virtio."""
+    return choices.nic_model or (nic.model if nic.model in MODELS else "virtio")
+
+
+def target_mac(nic: Nic) -> str | None:
+    """The address in KubeVirt's spelling, None where it is missing or no address of a single card."""
+    if nic.mac is None:
+        return None
+    mac = nic.mac.strip().lower().replace("-", ":")
+    return mac if mac_problem(mac) is None else None
+
+
+def mac_problem(mac: str) -> str | None:
+    """Why an address cannot be that of a card; None when it can."""
+    if _MAC.fullmatch(mac) is None:
+        return "is not six pairs of hexadecimal digits"
+    if int(mac[:2], 16) & 1:
+        return "is a multicast address"
+    if mac == "00:00:00:00:00:00":
+        return "is all zeros"
+    return "belongs to the pod's side of a masqueraded network" if mac == _MASQUERADE_MAC else None
+
+
+def interfaces(machine: Machine, choices: Choices, names: Names, orders: dict[str, int]) -> list[dict[str, Any]]:
+    """`domain.devices.interfaces`."""
+    return [
+        _interface(nic, rule, choices, names.interfaces[nic.id], orders.get(f"nic:{nic.id}"))
+        for nic, rule in plugged(machine, choices)
+    ]
+
+
+def _interface(nic: Nic, rule: NetworkMap, choices: Choices, name: str, order: int | None) -> dict[str, Any]:
+    interface: dict[str, Any] = {
+        "name": name,
+        target_binding(rule): {},
+        "model": target_model(nic, choices),
+        "macAddress": target_mac(nic),
+        "state": "down" if nic.link_up is False else None,
+        "bootOrder": order,
+    }
+    return {key: value for key, value in interface.items() if value is not None}
+
+
+def target_binding(rule: NetworkMap) -> str:
+    """Masquerade works on the pod network only; every other network is bridged."""
+    return rule.binding if rule.target == "pod" else "bridge"
+
+
+def networks(machine: Machine, choices: Choices, names: Names) -> list[dict[str, Any]]:
+    """`spec.networks`, one per interface, of the same name."""
+    return [{"name": names.interfaces[nic.id], **_network(rule)} for nic, rule in plugged(machine, choices)]
+
+
+def _network(rule: NetworkMap) -> dict[str, Any]:
+    return {"pod": {}} if rule.target == "pod" else {"multus": {"networkName": rule.multus_name}}

@@ -1,0 +1,121 @@
+"""Inventory and policy to a plan: every machine mapped, checked, put in order, or excluded with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kubeferry.documents import Entry, Inventory, Plan, Policy, digest_of, freeze
+from kubeferry.errors import InputInvalid, Problem
+from kubeferry.model import Concern, Machine
+from kubeferry.waves import order
+from mappings.admission import check_all
+from mappings.choices import choices_for
+from mappings.concerns import RULES
+from mappings.machine import to_manifests
+from mappings.names import Names, machine_names
+from mappings.rules import CRITICAL, is_blocked
+from mappings.rules_inventory import included, inventory_concerns
+
+
+def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: str) -> Plan:
+    """The frozen plan. The same input gives the same plan, byte for byte.
+
+    A machine with a critical concern that is not settled is excluded, and so is one that comes after it. Raises
+    InputInvalid, with every problem at once, when the policy names what is not there, when two machines share a name or
+    a MAC address, when the order contradicts itself, or when a manifest is one that the cluster would refuse.
+    """
+    names = machine_names(inventory.machines, policy)
+    shared = inventory_concerns(inventory.machines, policy, names)
+    problems = [*policy_problems(inventory, policy), *_clashes(shared)]
+    if problems:
+        raise InputInvalid("the policy does not fit the inventory", problems)
+    entries = [_entry(machine, policy, names[machine.name], shared) for machine in included(inventory.machines, policy)]
+    excluded = _excluded(inventory, policy, entries)
+    kept = tuple(entry for entry in entries if entry.name not in excluded)
+    problems = check_all(manifest for entry in kept for manifest in entry.manifests)
+    if problems:
+        raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
+    wishes = {entry.name: (policy.of(entry.name).wave, _after(entry.name, policy, excluded)) for entry in kept}
+    return freeze(
+        Plan(
+            name=name,
+            created_at=created_at,
+            source=inventory.source,
+            source_version=inventory.source_version,
+            inventory_digest=digest_of(inventory),
+            waves=order(wishes),
+            entries=kept,
+            excluded=excluded,
+        )
+    )
+
+
+def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
+    """Where a policy names machines that the inventory has not, or concerns that are none or cannot be accepted."""
+    known = {machine.name for machine in inventory.machines}
+    return [problem for name in policy.machines for problem in _policy_problems(name, policy, known)]
+
+
+def _policy_problems(name: str, policy: Policy, known: set[str]) -> Iterator[Problem]:
+    where = f"policy machines.{name}"
+    if name not in known:
+        yield Problem(where, "is no machine of the inventory", "Correct the name, remove it, or discover again.")
+    for other in policy.of(name).after:
+        if other not in known:
+            yield Problem(f"{where}.after", f"{other!r} is no machine of the inventory", "Correct or remove the name.")
+    rules = {rule.id: rule for rule in RULES}
+    for accepted in policy.of(name).accept:
+        if accepted not in rules:
+            fix = "Use the id that `kubeferry assess` shows."
+            yield Problem(f"{where}.accept", f"{accepted!r} is no concern that can be accepted", fix)
+        elif not rules[accepted].acceptable:
+            yield Problem(f"{where}.accept", f"{accepted!r} cannot be accepted", rules[accepted].fix)
+
+
+def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:
+    for name, concerns in shared.items():
+        for concern in concerns:
+            if concern.severity == CRITICAL:
+                yield Problem(f"machine {name}", concern.what.removesuffix("."), concern.fix)
+
+
+def _entry(machine: Machine, policy: Policy, names: Names, shared: dict[str, tuple[Concern, ...]]) -> Entry:
+    mapped = to_manifests(machine, policy, names)
+    choices = choices_for(machine, policy)
+    return Entry(
+        name=machine.name,
+        target_name=names.machine,
+        namespace=choices.namespace,
+        machine=machine,
+        disks=mapped.disks,
+        manifests=mapped.manifests,
+        probes=choices.probes,
+        stop=choices.stop,
+        concerns=mapped.concerns + shared.get(machine.name, ()),
+        carried=mapped.carried,
+    )
+
+
+def _excluded(inventory: Inventory, policy: Policy, entries: list[Entry]) -> dict[str, str]:
+    """Why machines stay where they are, by name, in the order of the inventory."""
+    reasons = {
+        machine.name: "The policy leaves it out."
+        for machine in inventory.machines
+        if not policy.of(machine.name).include
+    }
+    blocked = {entry.name: _why(entry.concerns) for entry in entries if is_blocked(entry.concerns)}
+    waiting = [entry.name for entry in entries if entry.name not in blocked]
+    while held := {name: other for name in waiting for other in policy.of(name).after if other in blocked}:
+        blocked |= {name: f"It comes after {other}, which is excluded." for name, other in held.items()}
+        waiting = [name for name in waiting if name not in blocked]
+    reasons |= blocked
+    return {machine.name: reasons[machine.name] for machine in inventory.machines if machine.name in reasons}
+
+
+def _why(concerns: tuple[Concern, ...]) -> str:
+    return " ".join(f"[{one.id}] {one.what} {one.fix}" for one in concerns if one.severity == CRITICAL)
+
+
+def _after(name: str, policy: Policy, excluded: dict[str, str]) -> tuple[str, ...]:
+    """What a machine waits for; one that the policy leaves out never moves, so nothing waits for it."""
+    return tuple(other for other in policy.of(name).after if other not in excluded)

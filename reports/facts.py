@@ -1,0 +1,273 @@
+"""From a plan and the events of its machines to a `Report`; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from kubeferry.documents import Entry, Observation, Plan
+from kubeferry.events import (
+    Applied,
+    CutoverBegun,
+    DiskCopied,
+    Observed,
+    SourceRestarted,
+    SourceStopped,
+    Started,
+    TargetStopped,
+)
+from kubeferry.model import Carried, Concern, Machine
+from kubeferry.states import Recorded
+from reports.disks import disk_reports
+from reports.history import happenings, journal_lines, runs
+from reports.picture import DATA_URI, LIMIT_CHARACTERS
+from reports.shapes import (
+    Boot,
+    Excluded,
+    MachineReport,
+    OpenThing,
+    ProbeReport,
+    Report,
+    Totals,
+    Verdict,
+)
+from reports.timeline import chronicle, newest_cutover
+from reports.verdicts import judge, newest_observation, state_of
+from reports.wording import NAME_LIMIT, console, count, listed, plain, size
+
+CARRIED_LIMIT = 2000
+
+
+class Thing(Protocol):
+    """An entry of the journal's ledger, as far as a report tells of it."""
+
+    @property
+    def machine(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def where(self) -> str: ...
+
+
+def build_report(
+    plan: Plan,
+    events: Mapping[str, Sequence[Recorded]],
+    *,
+    open_things: Iterable[Thing] = (),
+    versions: Mapping[str, str] | None = None,
+    generated_at: str,
+) -> Report:
+    """What the plan came to. `events` by machine name; a machine without any has not begun.
+
+    `open_things` are the ledger's entries that are not known to be gone, `versions` tool name -> version, and
+    `generated_at` a UTC time in ISO 8601. Never raises for what a journal holds: what cannot be understood is not
+    proven.
+    """
+    waves = {name: wave.name for wave in plan.waves for name in wave.machines}
+    machines = tuple(
+        _machine(plan, entry, events.get(entry.name, ()), waves.get(entry.name, "")) for entry in plan.entries
+    )
+    totals = _totals(machines)
+    proven = bool(machines) and all(machine.verdict is Verdict.PROVEN for machine in machines)
+    return Report(
+        verdict="proven" if proven else "not proven",
+        sentence=_sentence(machines, totals, proven=proven),
+        totals=totals,
+        plan_name=plan.name,
+        plan_digest=plan.digest,
+        planned_at=plain(plan.created_at, 40),
+        source=plan.source,
+        generated_at=plain(generated_at, 40),
+        machines=machines,
+        excluded=tuple(Excluded(name=plain(n, NAME_LIMIT), reason=plain(r)) for n, r in plan.excluded.items()),
+        open_things=tuple(
+            OpenThing(machine=plain(t.machine), kind=plain(t.kind), name=plain(t.name), where=plain(t.where))
+            for t in open_things
+        ),
+        versions=_versions(plan, events, versions or {}),
+    )
+
+
+def _versions(plan: Plan, events: Mapping[str, Sequence[Recorded]], reporting: Mapping[str, str]) -> dict[str, str]:
+    """Of what moved the machines and showed them, as recorded then, and of what makes this report now."""
+    seen = {"source": plan.source_version} if plan.source_version else {}
+    for record in (record for records in events.values() for record in records):
+        if isinstance(record.event, DiskCopied):
+            seen |= {f"mover: {tool}": version for tool, version in record.event.versions.items()}
+        if isinstance(record.event, Observed):
+            told = record.event.observation.get("versions")
+            seen |= {str(tool): str(version) for tool, version in told.items()} if isinstance(told, dict) else {}
+    seen |= {f"report: {tool}": version for tool, version in reporting.items()}
+    return {plain(tool, 80): plain(version, 120) for tool, version in list(seen.items())[:40]}
+
+
+# --- one machine -----------------------------------------------------------------------------------------------------
+
+
+def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -> MachineReport:
+    disks, seen = disk_reports(entry, records), newest_observation(entry, records)
+    verdict, why = judge(plan, entry, records, disks, seen)
+    timeline, downtime = chronicle(records, seen)
+    state, _ = state_of(records)
+    moved = {disk.disk for disk in entry.disks}
+    attempts, resumes = runs(records)
+    return MachineReport(
+        name=plain(entry.name, NAME_LIMIT),
+        title=plain(entry.machine.title) if entry.machine.title else None,
+        verdict=verdict,
+        why=why,
+        phase=state.phase if state and state.plan_digest else None,
+        wave=wave,
+        target_name=entry.target_name,
+        namespace=entry.namespace,
+        hardware=hardware(entry.machine),
+        probes=_probes(seen),
+        probes_planned=len(entry.probes),
+        disks=disks,
+        unmoved=tuple(plain(disk.id) for disk in entry.machine.data_disks if disk.id not in moved),
+        downtime=downtime,
+        timeline=timeline,
+        boot=_boot(seen),
+        carried=tuple(_carried(line) for line in entry.carried[:CARRIED_LIMIT]),
+        concerns=tuple(_concern(concern) for concern in entry.concerns),
+        history=happenings(records),
+        attempts=attempts,
+        resumes=resumes,
+        journal=journal_lines(records),
+        **_course(records),
+    )
+
+
+def _course(records: Sequence[Recorded]) -> dict[str, Any]:
+    """What was done to source and target in the newest cutover, as far as it is recorded."""
+    facts: dict[str, Any] = {}
+    for record in newest_cutover(records):
+        event = record.event
+        if isinstance(event, CutoverBegun):
+            facts["power_before"] = event.power_before
+        elif isinstance(event, SourceStopped):
+            facts["stopped_how"] = plain(event.how, 40)
+        elif isinstance(event, Applied):
+            facts["applied"] = tuple(plain(change) for change in event.changes)
+        elif isinstance(event, (Started, TargetStopped)):
+            facts["target_running"] = isinstance(event, Started)
+        elif isinstance(event, SourceRestarted):
+            facts["source_restarted"] = True
+    return facts
+
+
+def hardware(machine: Machine) -> str:
+    """The machine in one line, as its source describes it."""
+    firmware = {"bios": "BIOS", "uefi": "UEFI"}.get(machine.firmware.kind, "firmware unknown")
+    secure = ", secure boot" if machine.firmware.secure_boot else ""
+    parts = [
+        count(machine.cpu.vcpus, "vCPU"),
+        size(machine.memory.size_bytes),
+        firmware + secure,
+        count(len(machine.data_disks), "disk"),
+        count(len(machine.nics), "network card"),
+    ]
+    return " · ".join(parts) + (f" · {plain(machine.guest.os_name, 80)}" if machine.guest.os_name else "")
+
+
+def _probes(seen: Observation | None) -> tuple[ProbeReport, ...]:
+    return tuple(
+        ProbeReport(
+            kind=plain(probe.kind, 40),
+            what=plain(probe.what),
+            ok=probe.ok,
+            evidence=plain(probe.evidence),
+            seconds=probe.seconds,
+        )
+        for probe in (seen.probes if seen else ())
+    )
+
+
+def _boot(seen: Observation | None) -> Boot | None:
+    if seen is None:
+        return None
+    return Boot(
+        where=plain(seen.where),
+        started_at=plain(seen.started_at, 40),
+        accelerator=plain(seen.accelerator, 40) or None,
+        first_answer_at=plain(seen.first_answer_at, 40) if seen.first_answer_at else None,
+        first_answer_seconds=seen.first_answer_seconds,
+        guest={plain(key, 80): plain(value) for key, value in list(seen.guest.items())[:40]},
+        screenshot=_screenshot(seen.screenshot),
+        console_tail=console(seen.console_tail),
+        not_shown=tuple(plain(path) for path in seen.not_shown[:200]),
+    )
+
+
+def _screenshot(told: str | None) -> str | None:
+    """A picture is kept whole or not at all."""
+    if not told or not told.startswith(DATA_URI) or len(told) > LIMIT_CHARACTERS:
+        return None
+    return told if told.isascii() and told.isprintable() else None
+
+
+def _carried(line: Carried) -> Carried:
+    return Carried(
+        field=plain(line.field),
+        fate=line.fate,
+        source=plain(line.source),
+        target=plain(line.target),
+        reason=plain(line.reason),
+    )
+
+
+def _concern(concern: Concern) -> Concern:
+    return Concern(id=plain(concern.id), severity=concern.severity, what=plain(concern.what), fix=plain(concern.fix))
+
+
+# --- the whole -------------------------------------------------------------------------------------------------------
+
+
+def _totals(machines: tuple[MachineReport, ...]) -> Totals:
+    disks = [disk for machine in machines for disk in machine.disks]
+    verified = [disk for disk in disks if disk.verified]
+    measured = [(m.downtime.seconds, m.name) for m in machines if m.downtime.seconds is not None]
+    longest, whose = max(measured, default=(None, None))
+    return Totals(
+        machines=len(machines),
+        proven=sum(machine.verdict is Verdict.PROVEN for machine in machines),
+        disks=len(disks),
+        disks_verified=len(verified),
+        size_bytes=sum(disk.size_bytes for disk in disks),
+        data_bytes=sum(disk.data_bytes or 0 for disk in disks),
+        proven_bytes=sum(disk.size_bytes for disk in verified),
+        probes=sum(machine.probes_planned for machine in machines),
+        probes_passed=sum(probe.ok for machine in machines for probe in machine.probes),
+        longest_downtime_seconds=longest,
+        longest_downtime_machine=whose,
+    )
+
+
+def _sentence(machines: tuple[MachineReport, ...], totals: Totals, *, proven: bool) -> str:
+    if not machines:
+        return "The plan holds no machine."
+    if proven:
+        who = "The machine moved and is" if totals.machines == 1 else f"All {totals.machines} machines moved and are"
+        return f"{who} proven. Every block was read back and compared; every copy was started and passed its probes."
+    told = [f"{_names(machines, verdict)} {_is(machines, verdict)} {verdict}" for verdict in _told(machines)]
+    are = "is" if totals.proven == 1 else "are"
+    return f"{totals.proven} of {count(totals.machines, 'machine')} {are} proven. {'; '.join(told)}."
+
+
+def _told(machines: tuple[MachineReport, ...]) -> list[Verdict]:
+    return [v for v in Verdict if v is not Verdict.PROVEN and any(m.verdict is v for m in machines)]
+
+
+def _names(machines: tuple[MachineReport, ...], verdict: Verdict) -> str:
+    return listed([machine.name for machine in machines if machine.verdict is verdict])
+
+
+def _is(machines: tuple[MachineReport, ...], verdict: Verdict) -> str:
+    many = sum(machine.verdict is verdict for machine in machines) > 1
+    if verdict is Verdict.ROLLED_BACK:
+        return "were" if many else "was"
+    if verdict in {Verdict.FAILED, Verdict.NOT_BEGUN}:
+        return "have" if many else "has"
+    return "are" if many else "is"

@@ -1,0 +1,138 @@
+"""What happened to a machine beside the straight way, and how often it was taken up again; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from kubeferry.events import (
+    Approved,
+    Committed,
+    CopyBegun,
+    CutoverBegun,
+    DiskCopied,
+    DiskVerified,
+    Failed,
+    Note,
+    Planned,
+    Rehearsed,
+    Released,
+    RollbackBegun,
+    RolledBack,
+    SourceRestarted,
+    Synced,
+    TargetStopped,
+    Validated,
+)
+from kubeferry.states import Recorded
+from reports.shapes import Happening, HappeningKind, JournalLine
+from reports.wording import count, duration, instant, plain, size
+
+H = HappeningKind
+
+JOURNAL_LINES = 400
+
+# After these a run may end of its own will: the next one interrupts nothing.
+_RESTS = (Planned, Synced, Rehearsed, Approved, Validated, TargetStopped, Committed, RolledBack, Released, Note)
+
+
+def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:
+    """In order of time; empty for a machine that went the straight way."""
+    found: list[Happening] = []
+    differing: dict[str, int] = {}
+    cutovers = 0
+    for number, record in enumerate(records):
+        if number and (gap := _gap(records[number - 1], record)):
+            found.append(gap)
+        event = record.event
+        if isinstance(event, CutoverBegun):
+            cutovers += 1
+            if cutovers > 1:
+                found.append(Happening(kind=H.AGAIN, at=record.at, what="the cutover began again, from a fresh look"))
+        elif isinstance(event, (DiskCopied, DiskVerified)):
+            found.extend(_bytes(record.at, event, differing))
+        else:
+            found.extend(_plainly(record))
+    return tuple(found)
+
+
+def runs(records: Sequence[Recorded]) -> tuple[int, int]:
+    """How many runs worked on the machine, and how many of them took up what another had left unfinished."""
+    worked = [record for record in records if not isinstance(record.event, (Released, Note))]
+    resumed = sum(_left_unfinished(a, b) for a, b in pairwise(worked))
+    return len({record.fence for record in worked}), resumed
+
+
+def journal_lines(records: Sequence[Recorded]) -> tuple[JournalLine, ...]:
+    """The newest events, as proof of the order of things."""
+    return tuple(
+        JournalLine(seq=r.seq, at=plain(r.at, 40), kind=r.event.kind, fence=r.fence, writer=plain(_host(r.writer), 80))
+        for r in records[-JOURNAL_LINES:]
+    )
+
+
+def _host(writer: str) -> str:
+    """Host and process of an owner; its other marks say nothing to a person."""
+    return ":".join(writer.split(":")[:2])
+
+
+def _left_unfinished(before: Recorded, after: Recorded) -> bool:
+    return before.fence != after.fence and not isinstance(before.event, _RESTS)
+
+
+def _gap(before: Recorded, after: Recorded) -> Happening | None:
+    if isinstance(after.event, (Released, Note)) or not _left_unfinished(before, after):
+        return None
+    begins, ends = instant(before.at), instant(after.at)
+    pause = duration((ends - begins).total_seconds()) if begins and ends and ends >= begins else "an unknown time"
+    after_failure = isinstance(before.event, Failed)
+    kept = _kept(after)
+    return Happening(
+        kind=H.TAKEN_UP if after_failure else H.INTERRUPTED,
+        at=after.at,
+        what=f"taken up again after the failure, {pause} later{kept}"
+        if after_failure
+        else f"resumed after an interruption: {pause} lie between '{before.event.kind}' of one run and "
+        f"'{after.event.kind}' of the next{kept}",
+    )
+
+
+def _kept(record: Recorded) -> str:
+    if isinstance(record.event, DiskCopied) and record.event.resumed_bytes:
+        return f"; {size(record.event.resumed_bytes)} were durable already and were not read again"
+    return ""
+
+
+def _bytes(at: str, event: DiskCopied | DiskVerified, differing: dict[str, int]) -> Iterator[Happening]:
+    disk = plain(event.disk)
+    if isinstance(event, DiskVerified):
+        if event.differing:
+            differing[event.disk] = event.differing
+            yield Happening(kind=H.DIFFERED, at=at, what=f"{disk}: {count(event.differing, 'block')} read back wrong")
+        return
+    if differing.pop(event.disk, 0):
+        written = size(event.written_bytes)
+        yield Happening(kind=H.REPAIRED, at=at, what=f"{disk}: repaired from the source, {written} written")
+
+
+def _plainly(record: Recorded) -> Iterator[Happening]:
+    """The happening that one event is by itself."""
+    at, event = record.at, record.event
+    if isinstance(event, Failed):
+        kind = "worth retrying" if event.transient else "not to be retried as it is"
+        what = f"{plain(event.at, 40)}: {plain(event.what)} ({kind})"
+        yield Happening(kind=H.FAILED, at=at, what=what, why=plain(event.why), fix=plain(event.fix))
+    elif isinstance(event, RollbackBegun):
+        yield Happening(kind=H.ROLLBACK, at=at, what="the way back began", why=plain(event.reason))
+    elif isinstance(event, SourceRestarted):
+        yield Happening(kind=H.ROLLBACK, at=at, what="the source was started again")
+    elif isinstance(event, RolledBack):
+        yield Happening(kind=H.ROLLBACK, at=at, what="rolled back: the source is as it was before")
+    elif isinstance(event, Approved):
+        yield Happening(kind=H.APPROVED, at=at, what=f"approved by {plain(event.by, 80)}", why=plain(event.note))
+    elif isinstance(event, Rehearsed):
+        yield Happening(kind=H.REHEARSED, at=at, what="rehearsed", why=plain(event.note))
+    elif isinstance(event, CopyBegun) and event.round > 1:
+        yield Happening(kind=H.NOTE, at=at, what=f"copy round {event.round} began")
+    elif isinstance(event, Note):
+        yield Happening(kind=H.NOTE, at=at, what=plain(event.text))

@@ -1,0 +1,269 @@
+"""What a report holds: frozen values, all text in them bounded and free of control characters.
+
+    Report ─┬─ MachineReport ─┬─ DiskReport, ProbeReport, Boot
+            │                 ├─ Downtime, Timeline ─ TimelinePart
+            │                 └─ Happening
+            ├─ Totals, Excluded, OpenThing
+            └─ versions
+
+`None` says "not seen"; nothing stands in for it. Sizes are bytes, durations seconds, times UTC in ISO 8601.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from kubeferry.model import Bytes, Carried, Concern, Seconds, Value
+
+
+class Verdict(StrEnum):
+    """`proven` needs all: committed, every disk read back and equal, every probe of the plan passed."""
+
+    PROVEN = "proven"
+    NOT_PROVEN = "not proven"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled back"
+    UNDER_WAY = "under way"
+    NOT_BEGUN = "not begun"
+
+
+class PartName(StrEnum):
+    """The parts of a cutover, in their usual order; `interrupted` is time in which nobody worked on the machine."""
+
+    BEFORE = "before"
+    STOP = "stop"
+    COPY = "copy"
+    VERIFY = "verify"
+    REPAIR = "repair"
+    START = "start"
+    BOOT = "boot"
+    PROBES = "probes"
+    COMMIT = "commit"
+    ROLLBACK = "rollback"
+    INTERRUPTED = "interrupted"
+
+
+class ProbeReport(Value):
+    """One question to the started copy, and what was seen."""
+
+    kind: str
+    what: str
+    ok: bool
+    evidence: str
+    seconds: Seconds
+
+
+class Transfer(Value):
+    """Bytes that were read or written in one go, and how fast. `bytes_per_second` is None where no time was taken."""
+
+    at: str
+    read_bytes: Bytes
+    written_bytes: Bytes = 0
+    resumed_bytes: Bytes = 0
+    seconds: Seconds
+    bytes_per_second: float | None
+
+
+class DiskReport(Value):
+    """One disk: the root of what was copied, and whether a later read-back of the target came to the same.
+
+    `verified` is True only when the newest copy, of a final round, was read back with the same root and no block
+    differed; `result` says in words what was found.
+    """
+
+    disk: str
+    claim: str
+    volume_mode: str
+    size_bytes: Bytes
+    claim_bytes: Bytes
+    data_bytes: Bytes | None = None
+    root: str | None = None
+    algorithm: str | None = None
+    verified_root: str | None = None
+    differing_blocks: int | None = None
+    verified: bool
+    result: str
+    copy_round: int | None = None
+    copied: Transfer | None = None
+    read_back: Transfer | None = None
+    repairs: int = 0
+
+
+class Boot(Value):
+    """What was seen of the copy when it ran. `not_shown` is what the manifest asks for and this place could not show.
+
+    `screenshot` is a picture of its screen, as a PNG data URI.
+    """
+
+    where: str
+    started_at: str
+    accelerator: str | None = None
+    first_answer_at: str | None = None
+    first_answer_seconds: Seconds | None = None
+    guest: dict[str, str] = {}
+    screenshot: str | None = None
+    console_tail: str = ""
+    not_shown: tuple[str, ...] = ()
+
+
+class TimelinePart(Value):
+    """A stretch of the cutover; parts lie end to end. `down` says whether it counts as downtime."""
+
+    name: PartName
+    label: str
+    begins_at: str
+    offset_seconds: Seconds
+    seconds: Seconds
+    down: bool
+
+
+class Timeline(Value):
+    """From the beginning of the newest cutover to its last event. `clocks_agree` is False where a recorded time lies
+    before the one that it must follow: then the figures are off by that much."""
+
+    begins_at: str
+    seconds: Seconds
+    parts: tuple[TimelinePart, ...]
+    clocks_agree: bool
+
+
+class Bound(StrEnum):
+    EXACT = "exact"
+    AT_MOST = "at most"
+    AT_LEAST = "at least"
+    NOT_MEASURED = "not measured"
+
+
+class Downtime(Value):
+    """From the last answer of the source to the first answer of the copy; the timeline's `down` parts add up to it.
+
+    at most: the source's last answer was not seen, the beginning of the cutover stands in for it. at least: no first
+    answer was seen, the newest event stands in for it. not measured: `seconds` is None, and `text` says why.
+    """
+
+    seconds: Seconds | None = None
+    bound: Bound = Bound.NOT_MEASURED
+    begins_at: str | None = None
+    ends_at: str | None = None
+    text: str
+
+
+class HappeningKind(StrEnum):
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    TAKEN_UP = "taken up"
+    DIFFERED = "differed"
+    REPAIRED = "repaired"
+    AGAIN = "cutover again"
+    ROLLBACK = "rollback"
+    APPROVED = "approved"
+    REHEARSED = "rehearsed"
+    NOTE = "note"
+
+
+class Happening(Value):
+    """Something beside the straight way: a failure, an interruption, a repair, a rollback, a person's decision."""
+
+    kind: HappeningKind
+    at: str
+    what: str
+    why: str = ""
+    fix: str = ""
+
+
+class JournalLine(Value):
+    """One event, as proof of the order of things."""
+
+    seq: int
+    at: str
+    kind: str
+    fence: int
+    writer: str
+
+
+class MachineReport(Value):
+    """One machine of the plan: the verdict and its reasons first, then what they rest on.
+
+    `unmoved` are data disks of the source that the plan leaves behind. `target_running` is as last recorded; None where
+    it was never started. `attempts` counts the runs that worked on it, `resumes` those that took up what another left.
+    """
+
+    name: str
+    title: str | None = None
+    verdict: Verdict
+    why: tuple[str, ...]
+    phase: str | None
+    wave: str
+    target_name: str
+    namespace: str
+    hardware: str
+    probes: tuple[ProbeReport, ...] = ()
+    probes_planned: int
+    disks: tuple[DiskReport, ...] = ()
+    unmoved: tuple[str, ...] = ()
+    downtime: Downtime
+    timeline: Timeline | None = None
+    boot: Boot | None = None
+    target_running: bool | None = None
+    power_before: str | None = None
+    stopped_how: str | None = None
+    source_restarted: bool = False
+    applied: tuple[str, ...] = ()
+    carried: tuple[Carried, ...] = ()
+    concerns: tuple[Concern, ...] = ()
+    history: tuple[Happening, ...] = ()
+    attempts: int
+    resumes: int
+    journal: tuple[JournalLine, ...] = ()
+
+
+class Excluded(Value):
+    """A machine that the plan leaves out."""
+
+    name: str
+    reason: str
+
+
+class OpenThing(Value):
+    """Something that was made for the move and is not known to be gone."""
+
+    machine: str
+    kind: str
+    name: str
+    where: str
+
+
+class Totals(Value):
+    """Sums over the machines of the plan. The longest downtime is None when none was measured."""
+
+    machines: int
+    proven: int
+    disks: int
+    disks_verified: int
+    size_bytes: Bytes
+    data_bytes: Bytes
+    proven_bytes: Bytes
+    probes: int
+    probes_passed: int
+    longest_downtime_seconds: Seconds | None = None
+    longest_downtime_machine: str | None = None
+
+
+class Report(Value):
+    """What a plan came to. `verdict` is proven only when every machine of the plan is."""
+
+    kind: Literal["Report"] = "Report"
+    api_version: Literal["kubeferry.io/v1alpha1"] = "kubeferry.io/v1alpha1"
+    verdict: Literal["proven", "not proven"]
+    sentence: str
+    totals: Totals
+    plan_name: str
+    plan_digest: str
+    planned_at: str
+    source: str
+    generated_at: str
+    machines: tuple[MachineReport, ...]
+    excluded: tuple[Excluded, ...] = ()
+    open_things: tuple[OpenThing, ...] = ()
+    versions: dict[str, str] = {}

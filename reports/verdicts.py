@@ -1,0 +1,139 @@
+"""What may be claimed of a machine: proven only where each claim has its event; pure.
+
+1. The journal's events fit together, are of this plan, and end in a commit.
+2. Every disk of the plan is proven (`reports.disks`).
+3. The started copy was observed after its newest start, was asked every probe of the plan, and passed them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from kubeferry.documents import Entry, Observation, Plan
+from kubeferry.events import CutoverBegun, Observed, Planned, Started
+from kubeferry.evidence import MachineState, Phase
+from kubeferry.states import IllegalTransition, Recorded, fold
+from reports.shapes import DiskReport, Verdict
+from reports.wording import listed, plain
+
+_PHASES = {
+    Phase.COMMITTED: Verdict.PROVEN,
+    Phase.ROLLED_BACK: Verdict.ROLLED_BACK,
+    Phase.FAILED: Verdict.FAILED,
+    Phase.PLANNED: Verdict.NOT_BEGUN,
+}
+_BETWEEN = {
+    Phase.COPYING: "its disks are being copied",
+    Phase.SYNCED: "its disks are copied and it waits for its cutover",
+    Phase.REHEARSED: "it is rehearsed and waits for its cutover",
+    Phase.APPROVED: "it is approved and waits for its cutover",
+    Phase.STARTED: "the copy is started and not validated",
+    Phase.VALIDATED: "the copy passed its probes and is not committed",
+    Phase.ROLLING_BACK: "its rollback is not complete",
+}
+
+
+def state_of(records: Sequence[Recorded]) -> tuple[MachineState | None, str]:
+    """The folded state; None with the reason where the journal's events do not fit together."""
+    try:
+        return fold(records), ""
+    except IllegalTransition as error:
+        return None, plain(f"{error.what}: {error.why}")
+
+
+def newest_observation(entry: Entry, records: Sequence[Recorded]) -> Observation | None:
+    """What was seen of the copy since its newest start; None where nobody looked, or at something else."""
+    seen: Observation | None = None
+    for record in records:
+        if isinstance(record.event, (CutoverBegun, Started)):
+            seen = None
+        elif isinstance(record.event, Observed):
+            seen = _parsed(record.event)
+    return seen if seen is not None and seen.machine == entry.name else None
+
+
+def _parsed(event: Observed) -> Observation | None:
+    try:
+        return Observation.model_validate(event.observation)
+    except ValidationError:
+        return None
+
+
+def judge(
+    plan: Plan, entry: Entry, records: Sequence[Recorded], disks: tuple[DiskReport, ...], seen: Observation | None
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict and what it rests on, or what is missing, in words."""
+    state, contradiction = state_of(records)
+    if state is None:
+        return Verdict.NOT_PROVEN, (f"the journal contradicts itself: {contradiction}",)
+    if not state.plan_digest:
+        return Verdict.NOT_BEGUN, ("nothing is recorded of it",)
+    verdict = _PHASES.get(state.phase, Verdict.UNDER_WAY)
+    if verdict is not Verdict.PROVEN:
+        return verdict, _unfinished(state)
+    doubts = [*_plan_doubts(plan, entry, records), *_disk_doubts(disks), *_probe_doubts(entry, seen)]
+    if doubts:
+        return Verdict.NOT_PROVEN, tuple(doubts)
+    return Verdict.PROVEN, tuple(_grounds(disks, seen))
+
+
+def _unfinished(state: MachineState) -> tuple[str, ...]:
+    if state.phase is Phase.FAILED and state.failed is not None:
+        failed = state.failed
+        told = [f"{failed.at}: {failed.what}", failed.why and f"why: {failed.why}", failed.fix and f"fix: {failed.fix}"]
+        return tuple(plain(line) for line in told if line)
+    if state.phase is Phase.ROLLED_BACK:
+        source = "the source was started again" if state.source_restarted else "the source is as it was before"
+        return (plain(state.rollback_reason or "the reason is not recorded"), source)
+    if state.phase is Phase.PLANNED:
+        return ("it stands in the plan, and nothing was done yet",)
+    if state.phase is Phase.CUTTING_OVER:
+        return (_cutting_over(state),)
+    return (_BETWEEN.get(state.phase, f"it is {state.phase}"),)
+
+
+def _cutting_over(state: MachineState) -> str:
+    """How far a cutover has come, and what is missing."""
+    if not state.source_off:
+        return "the cutover has begun; the source is not confirmed off"
+    if not state.final or state.uncopied:
+        return f"the source is off; not copied yet: {listed(state.uncopied if state.final else state.disks)}"
+    if state.differing:
+        return f"copied; read back with differences: {listed(list(state.differing))}"
+    if state.unverified:
+        return f"copied; not read back yet: {listed(state.unverified)}"
+    if state.applied is None:
+        return "every disk is read back and equal; the manifests are not in place yet"
+    return "every disk is read back and equal; the copy is not started yet"
+
+
+def _plan_doubts(plan: Plan, entry: Entry, records: Sequence[Recorded]) -> list[str]:
+    planned = [record.event for record in records if isinstance(record.event, Planned)]
+    if not planned or planned[-1].plan_digest != plan.digest:
+        return ["its events belong to another plan"]
+    if set(planned[-1].disks) != {disk.disk for disk in entry.disks}:
+        return ["its events speak of other disks than the plan"]
+    return [] if entry.disks else ["no disk of it was moved"]
+
+
+def _disk_doubts(disks: tuple[DiskReport, ...]) -> list[str]:
+    return [f"disk {disk.disk}: {disk.result}" for disk in disks if not disk.verified]
+
+
+def _probe_doubts(entry: Entry, seen: Observation | None) -> list[str]:
+    if not entry.probes:
+        return ["the plan asks no probe, so nothing shows that the copy works"]
+    if seen is None:
+        return ["nothing was observed of the started copy"]
+    failing = [f"probe failed: {plain(probe.what)}: {plain(probe.evidence)}" for probe in seen.probes if not probe.ok]
+    asked, planned = sorted(probe.kind for probe in seen.probes), sorted(probe.kind for probe in entry.probes)
+    return [*failing, *(["the probes that were asked are not those of the plan"] if asked != planned else [])]
+
+
+def _grounds(disks: tuple[DiskReport, ...], seen: Observation | None) -> list[str]:
+    names = listed([disk.disk for disk in disks])
+    passed = len(seen.probes) if seen else 0
+    probes = "its only probe" if passed == 1 else f"all {passed} probes"
+    return [f"{names}: every block was read back at the target and equals what was copied", f"the copy passed {probes}"]

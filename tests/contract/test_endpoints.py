@@ -1,0 +1,218 @@
+"""One suite for every endpoint: file, memory, and NBD against a real qemu-nbd with a raw and a qcow2 image."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from converters import qemu_nbd
+from converters.endpoints import Endpoint
+from converters.extents import merge
+from converters.faults import Side
+from converters.file import File
+from converters.memory import Memory
+from converters.nbd import Nbd
+from kubeferry import process
+from kubeferry.model import DiskRef
+
+MIB = 1 << 20
+SIZE = 9 * MIB + 512
+GRAIN = 64 << 10
+
+
+def disk_content() -> bytes:
+    chance = random.Random(11)
+    content = bytearray(SIZE)
+    for offset, length in ((0, 512), (MIB, 2 * MIB), (5 * MIB + GRAIN, GRAIN), (8 * MIB - 4096, 4096 + 700)):
+        content[offset : offset + length] = chance.randbytes(length)
+    return bytes(content)
+
+
+CONTENT = disk_content()
+
+
+def needs_qemu() -> None:
+    if shutil.which("qemu-nbd") is None and os.environ.get("CI") != "true":
+        pytest.skip("qemu-nbd is not installed (apt-get install qemu-utils)")
+
+
+def raw_file(folder: Path) -> Path:
+    path = folder / "disk.raw"
+    if not path.exists():
+        with path.open("wb") as disk:
+            for offset in range(0, SIZE, GRAIN):
+                piece = CONTENT[offset : offset + GRAIN]
+                if any(piece):
+                    disk.seek(offset)
+                    disk.write(piece)
+            disk.truncate(SIZE)
+    return path
+
+
+def serve(stack: ExitStack, folder: Path, path: Path, fmt: str, *options: str) -> str:
+    """A qemu-nbd that may be written to; the socket's path."""
+    socket = folder / "socket"
+    argv = ["qemu-nbd", "--persistent", f"--socket={socket}", f"--format={fmt}", *options, str(path)]
+    server = stack.enter_context(process.child(argv, log=folder / "log"))
+    while not socket.exists():
+        assert server.wait(0.01) is None, server.tail()
+    return str(socket)
+
+
+def file_(_stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
+    return lambda side: File(raw_file(folder), side)
+
+
+def direct(_stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
+    return lambda side: File(raw_file(folder), side, direct=side is Side.SOURCE)
+
+
+def memory(_stack: ExitStack, _folder: Path) -> Callable[[Side], Endpoint]:
+    content = bytearray(CONTENT)
+    return lambda side: Memory(content)
+
+
+def nbd_raw(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
+    needs_qemu()
+    socket = serve(stack, folder, raw_file(folder), "raw", "--shared=0")
+    return lambda side: Nbd(socket, "", side)
+
+
+def nbd_one_connection(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
+    needs_qemu()
+    socket = serve(stack, folder, raw_file(folder), "raw")
+    return lambda side: Nbd(socket, "", side)
+
+
+def nbd_qcow2(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
+    needs_qemu()
+    path = folder / "disk.qcow2"
+    process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw_file(folder)), str(path)])
+    socket = serve(stack, folder, path, "qcow2", "--shared=0")
+    return lambda side: Nbd(socket, "", side)
+
+
+KINDS = [file_, direct, memory, nbd_raw, nbd_one_connection, nbd_qcow2]
+
+
+@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__.strip("_"))
+def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Side], Endpoint]]:
+    with ExitStack() as stack:
+        yield request.param(stack, tmp_path)
+
+
+@pytest.fixture
+def source(opens: Callable[[Side], Endpoint]) -> Iterator[Endpoint]:
+    with opens(Side.SOURCE) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def target(opens: Callable[[Side], Endpoint]) -> Iterator[Endpoint]:
+    with opens(Side.TARGET) as endpoint:
+        yield endpoint
+
+
+def read(endpoint: Endpoint, offset: int, length: int) -> bytes:
+    view = memoryview(bytearray(b"\xaa" * length))
+    endpoint.read_into(offset, view)
+    return bytes(view)
+
+
+def test_the_size_and_all_bytes_are_there(source: Endpoint) -> None:
+    assert source.size == SIZE
+    assert read(source, 0, SIZE) == CONTENT
+
+
+@pytest.mark.parametrize(("offset", "length"), [(0, 1), (511, 2), (MIB - 3, 7), (SIZE - 512, 512), (3 * MIB, 4096)])
+def test_any_part_can_be_read(source: Endpoint, offset: int, length: int) -> None:
+    assert read(source, offset, length) == CONTENT[offset : offset + length]
+
+
+def test_extents_are_in_order_cover_the_disk_and_zero_is_true(source: Endpoint) -> None:
+    extents = list(source.extents())
+    assert [extent.offset for extent in extents[1:]] == [extent.end for extent in extents[:-1]]
+    assert (extents[0].offset, extents[-1].end) == (0, SIZE)
+    assert not any(any(CONTENT[extent.offset : extent.end]) for extent in extents if extent.zero)
+
+
+def test_holes_are_found_where_they_are_known(source: Endpoint) -> None:
+    assert source.knows_holes
+    zero = sum(extent.length for extent in merge(source.extents(), SIZE) if extent.zero)
+    assert zero > 4 * MIB
+
+
+def test_reads_in_flight_end_up_in_their_own_memory(source: Endpoint) -> None:
+    offsets = range(0, 8 * MIB, MIB // 2)
+    views = [memoryview(bytearray(MIB)) for _ in offsets]
+    waits = [source.start_read(offset, view) for offset, view in zip(offsets, views, strict=True)]
+    for wait in reversed(waits):
+        wait()
+    for offset, view in zip(offsets, views, strict=True):
+        assert view == CONTENT[offset : offset + MIB]
+
+
+def test_extents_can_be_drawn_while_reads_are_in_flight(source: Endpoint) -> None:
+    view = memoryview(bytearray(MIB))
+    for extent in source.extents():
+        wait = source.start_read(MIB, view)
+        assert extent.length
+        wait()
+        assert view == CONTENT[MIB : 2 * MIB]
+
+
+def test_clones_read_in_parallel(source: Endpoint) -> None:
+    if not source.parallel:
+        return
+    found: dict[int, bytes] = {}
+
+    def work(offset: int) -> None:
+        with source.clone() as clone:
+            found[offset] = read(clone, offset, 3 * MIB)
+
+    threads = [threading.Thread(target=work, args=(at * 3 * MIB,)) for at in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert b"".join(found[at] for at in sorted(found)) == CONTENT[: 9 * MIB]
+    assert read(source, 0, 10) == CONTENT[:10]
+
+
+def test_what_is_written_and_zeroed_is_read_back(target: Endpoint) -> None:
+    expected = bytearray(CONTENT)
+    for offset, data in ((100, b"hello"), (4 * MIB - 1, b"x" * (MIB + 2)), (SIZE - 3, b"end")):
+        target.write(offset, memoryview(data))
+        expected[offset : offset + len(data)] = data
+    for offset, length in ((MIB, MIB), (2 * MIB + 1, 5), (8 * MIB - 4000, 3000)):
+        target.zero(offset, length)
+        expected[offset : offset + length] = bytes(length)
+    target.flush()
+    assert read(target, 0, SIZE) == expected
+    assert not any(any(expected[extent.offset : extent.end]) for extent in target.extents() if extent.zero)
+
+
+def test_it_can_be_opened_again_and_holds_what_was_flushed(opens: Callable[[Side], Endpoint]) -> None:
+    with opens(Side.TARGET) as target:
+        target.write(0, memoryview(b"kept"))
+        target.flush()
+    with opens(Side.SOURCE) as source:
+        assert read(source, 0, 4) == b"kept"
+
+
+def test_raw_and_qcow2_give_the_same_bytes(tmp_path: Path) -> None:
+    needs_qemu()
+    path = tmp_path / "disk.qcow2"
+    process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw_file(tmp_path)), str(path)])
+    with (
+        File(raw_file(tmp_path), Side.SOURCE) as raw,
+        qemu_nbd.served(DiskRef(uri=path.as_uri(), format="qcow2"), work=tmp_path) as qcow2,
+    ):
+        assert read(raw, 0, SIZE) == read(qcow2, 0, SIZE) == CONTENT

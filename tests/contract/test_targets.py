@@ -1,0 +1,256 @@
+"""What every target promises, asked of each one that we have. The directory target runs real movers and real QEMU."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, PlannedDisk, Probe, TargetConfig
+from kubeferry.errors import TargetRefused
+from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory, Severity
+from kubeferry.target import MODULES, External, Target, open_target
+from kubeferry.target.memory import MemoryTarget
+
+MIB = 1024 * 1024
+PROGRAMS = {"directory": ("qemu-system-x86_64", "qemu-img"), "memory": ()}
+
+
+@dataclass
+class Place:
+    """A target under test, the ledger that it wrote, and a source disk."""
+
+    target: Target
+    source: Path
+    written: list[External] = field(default_factory=list)
+
+    def ledger(self, thing: External) -> None:
+        """What is written down must not be there yet."""
+        assert not self.target.exists(thing), f"{thing} was made before the ledger had it"
+        self.written.append(thing)
+
+    def move(self, entry: Entry, action: str, attempt: int = 1) -> tuple[MoverResult, list[MoverProgress]]:
+        room = self.target.prepare(entry, self.ledger)["vda"]
+        job = MoverJob.model_validate(
+            {
+                "name": f"{entry.target_name}-vda-{action}-{attempt}",
+                "action": action,
+                "machine": entry.name,
+                "disk": "vda",
+                "source": None if action == "verify" else DiskRef(uri=self.source.as_uri(), size_bytes=3 * MIB),
+                "target": room.ref,
+                "state_dir": room.state_dir,
+                "target_reads_zero": room.reads_zero,
+            }
+        )
+        shown: list[MoverProgress] = []
+        self.target.submit(job, self.ledger)
+        result = self.target.watch(job, shown.append)
+        return result, shown
+
+    def content(self, entry: Entry) -> bytes:
+        if isinstance(self.target, MemoryTarget):
+            return bytes(self.target.disks[f"{entry.target_name}/vda"])
+        return self._image(entry).read_bytes()
+
+    def damage(self, entry: Entry, offset: int) -> None:
+        if isinstance(self.target, MemoryTarget):
+            self.target.disks[f"{entry.target_name}/vda"][offset] ^= 0xFF
+            return
+        with self._image(entry).open("r+b") as image:
+            image.seek(offset)
+            old = image.read(1)
+            image.seek(offset)
+            image.write(bytes([old[0] ^ 0xFF]))
+            os.fsync(image.fileno())
+
+    def _image(self, entry: Entry) -> Path:
+        return Path(self.target.prepare(entry, self.ledger)["vda"].ref.uri.removeprefix("file://"))
+
+
+@pytest.fixture(params=sorted(MODULES.keys() & PROGRAMS.keys()))
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    for program in PROGRAMS[request.param]:
+        if shutil.which(program) is None and os.environ.get("CI") != "true":
+            pytest.skip(f"{program} is not installed")
+    source = tmp_path / "source.img"
+    source.write_bytes(b"\x55" * MIB + bytes(MIB) + os.urandom(MIB))
+    target = open_target(TargetConfig(kind=request.param, path=str(tmp_path / "target")))
+    yield Place(target, source)
+    target.stop(an_entry())
+    target.close()
+
+
+def an_entry(name: str = "web", *, identity: str = "id-web", size: int = 3 * MIB, guest: str = "64Mi") -> Entry:
+    vm = {
+        "apiVersion": "kubevirt.io/v1",
+        "kind": "VirtualMachine",
+        "metadata": {"name": name},
+        "spec": {
+            "runStrategy": "Manual",
+            "template": {
+                "spec": {
+                    "domain": {
+                        "memory": {"guest": guest},
+                        "devices": {"disks": [{"name": "vda", "disk": {"bus": "virtio"}}]},
+                    },
+                    "volumes": [{"name": "vda", "persistentVolumeClaim": {"claimName": f"{name}-vda"}}],
+                }
+            },
+        },
+    }
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": f"{name}-vda"}}
+    disk = PlannedDisk(disk="vda", claim=f"{name}-vda", volume="vda", size_bytes=size, claim_bytes=size)
+    machine = Machine(
+        id=identity,
+        name=name,
+        source="lab",
+        cpu=Cpu(vcpus=1),
+        memory=Memory(size_bytes=64 * MIB),
+        disks=(Disk(id="vda"),),
+    )
+    return Entry(
+        name=name,
+        target_name=name,
+        namespace="default",
+        machine=machine,
+        disks=(disk,),
+        manifests=(claim, vm),
+        probes=(Probe(kind="agent", timeout_seconds=0.5),),
+    )
+
+
+def test_a_new_room_is_created_once_and_reads_as_zeros(place: Place) -> None:
+    first = place.target.prepare(an_entry(), place.ledger)["vda"]
+    assert (first.created, first.reads_zero, first.ref.size_bytes) == (True, True, 3 * MIB)
+    again = place.target.prepare(an_entry(), place.ledger)["vda"]
+    assert (again.created, again.reads_zero) == (False, True)
+    assert (again.ref, again.state_dir) == (first.ref, first.state_dir)
+    assert [thing.kind for thing in place.written].count("disk") == 1
+
+
+def test_a_room_that_holds_data_is_not_said_to_read_as_zeros(place: Place) -> None:
+    place.target.prepare(an_entry(), place.ledger)
+    place.damage(an_entry(), MIB)
+    assert not place.target.prepare(an_entry(), place.ledger)["vda"].reads_zero
+
+
+def test_a_room_of_another_size_is_refused(place: Place) -> None:
+    place.target.prepare(an_entry(), place.ledger)
+    with pytest.raises(TargetRefused):
+        place.target.prepare(an_entry(size=4 * MIB), place.ledger)
+
+
+def test_a_name_that_another_machine_has_is_a_concern_and_refused(place: Place) -> None:
+    other = an_entry(identity="id-other")
+    place.target.prepare(an_entry(), place.ledger)
+    assert place.target.concerns((an_entry(),)) == []
+    assert [concern.severity for concern in place.target.concerns((other,))] == [Severity.CRITICAL]
+    for write in (
+        lambda: place.target.prepare(other, place.ledger),
+        lambda: place.target.apply(other, dry_run=False),
+        lambda: place.target.remove(other),
+    ):
+        with pytest.raises(TargetRefused):
+            write()
+    assert not place.target.prepare(an_entry(), place.ledger)["vda"].created, "the first machine's room is untouched"
+
+
+def test_a_copy_is_durable_verified_damaged_found_and_repaired(place: Place) -> None:
+    copied, shown = place.move(an_entry(), "copy")
+    assert copied.ok, copied.error
+    assert place.content(an_entry()) == place.source.read_bytes()
+    assert shown
+    verified, _ = place.move(an_entry(), "verify")
+    assert verified.ok, verified.error
+    assert verified.root == copied.root != ""
+
+    place.damage(an_entry(), 2 * MIB + 7)
+    found, _ = place.move(an_entry(), "verify", attempt=2)
+    assert (found.ok, found.differing, found.first_differing_offset) == (False, 1, 2 * MIB)
+    assert found.error is not None
+    assert found.error.type == "IntegrityFailed"
+
+    repaired, _ = place.move(an_entry(), "repair")
+    assert repaired.ok, repaired.error
+    assert place.content(an_entry()) == place.source.read_bytes()
+    assert place.move(an_entry(), "verify", attempt=3)[0].ok
+
+
+def test_a_job_that_ended_well_is_left_while_it_is_the_newest(place: Place) -> None:
+    first, _ = place.move(an_entry(), "copy")
+    place.source.write_bytes(bytes(3 * MIB))
+    assert place.move(an_entry(), "copy")[0] == first
+    assert place.content(an_entry()) != bytes(3 * MIB)
+    place.move(an_entry(), "verify")
+    assert place.move(an_entry(), "copy")[0].ok
+    assert place.content(an_entry()) == bytes(3 * MIB), "after another job the old result does not stand"
+
+
+def test_a_movers_failure_is_in_its_result(place: Place) -> None:
+    place.source.unlink()
+    result, _ = place.move(an_entry(), "copy")
+    assert not result.ok
+    assert result.error is not None
+    assert result.error.what
+
+
+def test_a_mover_that_nobody_submitted_has_no_good_result(place: Place) -> None:
+    room = place.target.prepare(an_entry(), place.ledger)["vda"]
+    job = MoverJob(name="never", action="verify", target=room.ref, state_dir=room.state_dir)
+    assert not place.target.watch(job, lambda _progress: None).ok
+
+
+def test_apply_says_what_changes_and_a_dry_run_changes_nothing(place: Place) -> None:
+    def kinds(lines: list[str]) -> set[str]:
+        return {line.split()[0] for line in lines}
+
+    assert kinds(place.target.apply(an_entry(), dry_run=True)) == {"created"}
+    assert kinds(place.target.apply(an_entry(), dry_run=False)) == {"created"}
+    assert kinds(place.target.apply(an_entry(), dry_run=False)) == {"unchanged"}
+    assert "changed" in kinds(place.target.apply(an_entry(guest="128Mi"), dry_run=True))
+    assert kinds(place.target.apply(an_entry(), dry_run=False)) == {"unchanged"}
+
+
+def test_only_what_was_applied_is_started_and_only_what_was_started_is_observed(place: Place) -> None:
+    entry = an_entry()
+    place.target.prepare(entry, place.ledger)
+    with pytest.raises(TargetRefused):
+        place.target.start(entry, place.ledger)
+    place.target.apply(entry, dry_run=False)
+    with pytest.raises(TargetRefused):
+        place.target.observe(entry, {})
+
+
+def test_start_observe_stop_and_again(place: Place) -> None:
+    entry = an_entry()
+    place.target.prepare(entry, place.ledger)
+    place.target.apply(entry, dry_run=False)
+    before = place.content(entry)
+    place.target.stop(entry)
+    for _ in range(2):
+        place.target.start(entry, place.ledger)
+        place.target.start(entry, place.ledger)
+        seen = place.target.observe(entry, {})
+        assert seen.machine == entry.name
+        assert [probe.kind for probe in seen.probes] == ["agent"]
+        assert [thing.kind for thing in place.written if place.target.exists(thing)].count("process") >= 1
+        place.target.stop(entry)
+        place.target.stop(entry)
+    assert place.content(entry) == before
+    assert not [thing for thing in place.written if thing.kind == "process" and place.target.exists(thing)]
+
+
+def test_remove_leaves_nothing_that_the_ledger_knows(place: Place) -> None:
+    entry = an_entry()
+    place.move(entry, "copy")
+    place.target.apply(entry, dry_run=False)
+    place.target.start(entry, place.ledger)
+    assert place.target.remove(entry)
+    assert [thing for thing in place.written if place.target.exists(thing)] == []
+    assert place.target.remove(entry) == []
+    assert place.target.prepare(entry, place.ledger)["vda"].created

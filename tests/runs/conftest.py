@@ -1,0 +1,163 @@
+"""A small estate of memory-source machines with real disks, one Prefect server, and the command line on them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows.cli import run
+from flows.server import local_server
+from kubeferry import stopping
+from kubeferry.documents import Config, Plan, load
+from kubeferry.evidence import MachineState
+from kubeferry.journal import Journal
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Nic, Power
+from kubeferry.sources.memory import MemorySource
+
+ROOT = Path(__file__).resolve().parents[2]
+MIB = 2**20
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The API of one Prefect server for all runs, which this process and its children use."""
+    with local_server(tmp_path_factory.mktemp("prefect")) as url:
+        yield url
+
+
+@dataclass
+class Small:
+    """An estate in a folder: source/, kubeferry.yaml, journal.db, and target/ where the target is a directory."""
+
+    folder: Path
+    capsys: pytest.CaptureFixture[str]
+    machines: list[Machine] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        (self.folder / "source").mkdir()
+        self.configure()
+
+    # --- what a test sets up -----------------------------------------------------------------------------------------
+
+    @property
+    def source(self) -> MemorySource:
+        return MemorySource("lab", self.folder / "source")
+
+    @property
+    def target(self) -> Path:
+        return self.folder / "target"
+
+    def configure(self, *, target: str = "directory", path: str = "target", **limits: int) -> None:
+        document = {
+            "apiVersion": "kubeferry.io/v1alpha1",
+            "kind": "Config",
+            "sources": {"lab": {"kind": "memory", "uri": f"memory://{self.folder}/source"}},
+            "target": {"kind": target, "path": path},
+            "journal": {"url": "sqlite:///journal.db"},
+            "limits": limits,
+        }
+        (self.folder / "kubeferry.yaml").write_text(yaml.safe_dump(document))
+
+    def policy(self, **fields: Any) -> None:
+        document = {"apiVersion": "kubeferry.io/v1alpha1", "kind": "Policy", **fields}
+        (self.folder / "policy.yaml").write_text(yaml.safe_dump(document))
+
+    def add(self, name: str, disk: Path | None = None, **changes: Any) -> Machine:
+        """One more machine that runs; with a small disk of its own unless one is given."""
+        path = disk or self.disk(name)
+        if disk is None:
+            path.write_bytes(os.urandom(MIB) + bytes(MIB))
+        drive = changes.pop("drive", {})
+        fields: dict[str, Any] = {
+            "id": f"id-{name}",
+            "name": name,
+            "source": "lab",
+            "power": Power.RUNNING,
+            "arch": "x86_64",
+            "machine_type": "pc-q35-7.2",
+            "firmware": Firmware(kind=FirmwareKind.BIOS),
+            "cpu": Cpu(vcpus=1),
+            "memory": Memory(size_bytes=256 * MIB),
+            "disks": (a_disk(path, **drive),),
+            "nics": (Nic(id="nic0", network_kind="network", network="default", model="virtio", mac=self._mac()),),
+        }
+        self.machines.append(Machine(**fields | changes))
+        self.source.write_machines(*self.machines)
+        return self.machines[-1]
+
+    def disk(self, name: str) -> Path:
+        return self.folder / "source" / f"{name}.img"
+
+    def plan(self) -> Plan:
+        """Discover and plan, as a user does."""
+        policy = ("--policy", "policy.yaml") if (self.folder / "policy.yaml").exists() else ()
+        assert self.command("discover")[0] == 0
+        assert self.command("plan", "inventory.yaml", *policy)[0] == 0
+        return load(self.folder / "plan.yaml", Plan)
+
+    # --- what a test does and looks at -------------------------------------------------------------------------------
+
+    def command(self, *arguments: str) -> tuple[int, str, str]:
+        """One command line in this process: its exit code and what it printed to both streams."""
+        self.capsys.readouterr()
+        with contextlib.chdir(self.folder):
+            code = run(list(arguments))
+        return code, *self.capsys.readouterr()
+
+    def program(self, *arguments: str) -> list[str]:
+        """The same as a program of its own, to be run in `folder`."""
+        return [sys.executable, "-m", "flows", *arguments]
+
+    def power(self, name: str) -> Power:
+        return self.source.power(next(machine for machine in self.machines if machine.name == name))
+
+    @contextlib.contextmanager
+    def journal(self) -> Iterator[Journal]:
+        config = load(self.folder / "kubeferry.yaml", Config).journal
+        url = config.url.replace("sqlite:///", f"sqlite:///{self.folder}/")
+        with Journal.open(config.model_copy(update={"url": url})) as journal:
+            yield journal
+
+    def state(self, name: str) -> MachineState:
+        plan = load(self.folder / "plan.yaml", Plan)
+        with self.journal() as journal:
+            return journal.state(plan.digest, name)
+
+    def kinds(self, name: str) -> list[str]:
+        plan = load(self.folder / "plan.yaml", Plan)
+        with self.journal() as journal:
+            return [str(record.event.kind) for record in journal.events(plan.digest, name)]
+
+    def _mac(self) -> str:
+        return f"52:54:00:00:00:{len(self.machines) + 1:02x}"
+
+
+def a_disk(path: Path, **changes: Any) -> Disk:
+    fields: dict[str, Any] = {
+        "id": "vda",
+        "bus": DiskBus.VIRTIO,
+        "uri": path.as_uri(),
+        "source_kind": "file",
+        "format": "raw",
+        "chain": (),
+        "capacity_bytes": path.stat().st_size if path.exists() else MIB,
+    }
+    return Disk(**fields | changes)
+
+
+@pytest.fixture
+def small(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Small]:
+    for name in ("KUBEFERRY_CONFIG", "KUBEFERRY_DEBUG"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    stopping.reset()
+    yield Small(tmp_path, capsys)
+    stopping.reset()

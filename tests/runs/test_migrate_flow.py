@@ -1,0 +1,199 @@
+"""The flow `migrate` under a real Prefect server: what is retried, what is not, and what an operator sees."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import urllib.request
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kubeferry.documents import Config, Plan, load
+from kubeferry.errors import KubeferryError, SourceUnavailable, TargetUnavailable
+from kubeferry.evidence import Phase
+from kubeferry.model import Power
+from kubeferry.process import run
+from kubeferry.target.memory import MemoryTarget, connect
+
+
+@pytest.fixture
+def flow(server: str, small: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The small estate with a memory target, its plan run in this process."""
+    from flows import migrate
+
+    monkeypatch.setattr(migrate, "RETRY_DELAYS_SECONDS", [0.1, 0.1, 0.1])
+    small.configure(target="memory", path=str(small.folder))
+    return Flow(small)
+
+
+class Flow:
+    def __init__(self, small: Any) -> None:
+        self.small = small
+        self.target: MemoryTarget = connect(self.config.target)
+        self.plan: Plan | None = None
+
+    @property
+    def config(self) -> Config:
+        return load(self.small.folder / "kubeferry.yaml", Config)
+
+    def go(self) -> dict[str, tuple[str, KubeferryError | None]]:
+        from flows.migrate import Run, run_plan
+        from flows.progress import Board
+        from kubeferry.actions import Goal
+
+        self.plan = self.plan or self.small.plan()
+        with self.small.journal() as journal:
+            journal.register_plan(self.plan.digest, self.plan.name, "")
+            run_of = Run(self.plan, self.config, journal, Board(quiet=True), Goal.MIGRATE)
+            outcomes = run_plan(run_of, tuple(entry.name for entry in self.plan.entries))
+        return {outcome.machine: (outcome.phase, outcome.error) for outcome in outcomes}
+
+    def flow_runs(self) -> dict[str, str]:
+        """Name of each newest flow run of this plan, and its state."""
+        runs, _ = self._ask()
+        return {one["name"]: one["state_name"] for one in reversed(runs)}
+
+    def task_runs(self) -> list[tuple[str, str, int]]:
+        """Each task of this plan: what it does, its state, how often it was run."""
+        _, tasks = self._ask()
+        return [(one["name"], one["state_name"], one["run_count"]) for one in tasks]
+
+    def _ask(self) -> tuple[list[Any], list[Any]]:
+        """This plan's flow runs and their subflows, and the tasks of all of them."""
+        assert self.plan is not None
+        recent = ask("flow_runs", sort="START_TIME_DESC")
+        mine = [one for one in recent if one["parameters"].get("digest") == self.plan.digest]
+        names = {entry.name for entry in self.plan.entries}
+        began = min(one["start_time"] for one in mine)
+        found = [*mine, *(one for one in recent if one["name"] in names and one["start_time"] >= began)]
+        these = {"id": {"any_": [one["id"] for one in found]}}
+        tasks: list[Any] = []
+        for _ in range(50):  # the server learns of tasks from events, a moment after they end
+            tasks = ask("task_runs", sort="ID_DESC", flow_runs=these)
+            if tasks and all(one["state_name"] in {"Completed", "Failed"} for one in tasks):
+                break
+            time.sleep(0.2)
+        return found, tasks
+
+
+def ask(what: str, **body: Any) -> list[Any]:
+    """What the server answers over HTTP, as the UI sees it."""
+    query = urllib.request.Request(  # noqa: S310 (loopback, our own address)
+        f"{os.environ['PREFECT_API_URL']}/{what}/filter",
+        data=json.dumps({"limit": 200, "offset": 0, **body}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(query, timeout=20) as answer:  # noqa: S310
+        found: list[Any] = json.load(answer)
+    return found
+
+
+def test_one_machine_that_fails_does_not_fail_the_others_and_is_plainly_shown(flow: Any) -> None:
+    for name in ("web", "db", "stubborn"):
+        flow.small.add(name)
+    flow.small.source.write_deaf("stubborn")
+    outcomes = flow.go()
+    assert {name: phase for name, (phase, _) in outcomes.items()} == {
+        "web": "committed",
+        "db": "committed",
+        "stubborn": "failed",
+    }
+    assert "does not stop" in str(outcomes["stubborn"][1])
+    assert flow.small.power("stubborn") is Power.RUNNING
+    runs = flow.flow_runs()
+    assert runs["web"] == runs["db"] == "Completed"
+    assert runs["stubborn"] == "Failed"
+    assert runs["migrate lab"] == "Failed"
+    tasks = flow.task_runs()
+    assert [runs for name, state, runs in tasks if (name, state) == ("stop-source", "Failed")] == [1]
+    assert {name for name, _, _ in tasks} >= {"record-plan", "copy-disks vda", "verify-disks vda", "commit"}
+    key = f"wave-{flow.plan.name}-{flow.plan.waves[0].name}"
+    newest = ask("artifacts", sort="CREATED_DESC", artifacts={"key": {"any_": [key]}})[0]
+    table = {row["machine"]: row["now"] for row in json.loads(newest["data"])}
+    assert (newest["type"], newest["description"]) == (
+        "table",
+        f"{flow.plan.name}, {flow.plan.waves[0].name}: 3 machines",
+    )
+    assert table["web"] == table["db"] == "committed"
+    assert "does not stop" in table["stubborn"]
+
+
+def test_what_may_pass_is_tried_again(flow: Any) -> None:
+    flow.small.add("web")
+    flow.plan = flow.small.plan()
+    for method in ("stop", "open_round"):
+        flow.small.source.write_faults(method, SourceUnavailable)
+    flow.target.faults["apply"] = [TargetUnavailable("the folder does not answer")] * 3
+    assert flow.go() == {"web": ("committed", None)}
+    again = {name: (state, runs) for name, state, runs in flow.task_runs() if runs > 1}
+    assert again == {
+        "stop-source": ("Completed", 2),
+        "copy-disks vda": ("Completed", 2),
+        "apply": ("Completed", 4),
+    }
+    assert flow.flow_runs()["web"] == "Completed"
+
+
+def test_what_does_not_pass_is_given_up_and_taken_up_by_the_next_run(flow: Any) -> None:
+    flow.small.add("web")
+    flow.target.faults["apply"] = [TargetUnavailable("the folder does not answer")] * 4
+    phase, error = flow.go()["web"]
+    assert phase == "failed"
+    assert error is not None
+    assert error.transient
+    assert flow.small.state("web").resumes is Phase.CUTTING_OVER
+    assert flow.go() == {"web": ("committed", None)}
+
+
+def test_a_wave_waits_for_the_one_before(flow: Any) -> None:
+    for name in ("first", "beside", "second"):
+        flow.small.add(name)
+    flow.small.policy(machines={"second": {"after": ["first"]}})
+    flow.plan = flow.small.plan()
+    assert [set(wave.machines) for wave in flow.plan.waves] == [{"first", "beside"}, {"second"}]
+    flow.small.source.write_deaf("first")
+    outcomes = flow.go()
+    assert {name: phase for name, (phase, _) in outcomes.items()} == {
+        "first": "failed",
+        "beside": "committed",
+        "second": "not begun",
+    }
+    assert flow.small.kinds("second") == []
+    assert flow.small.power("second") is Power.RUNNING
+    assert "second" not in flow.flow_runs()
+
+
+def test_a_defect_of_ours_is_told_and_stops_nobody_else(flow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    flow.small.add("web")
+    flow.small.add("db")
+    apply: Callable[..., list[str]] = flow.target.apply
+
+    def broken(entry: Any, *, dry_run: bool) -> list[str]:
+        if entry.name == "web":
+            raise ZeroDivisionError("a slip")
+        return apply(entry, dry_run=dry_run)
+
+    monkeypatch.setattr(flow.target, "apply", broken)
+    outcomes = flow.go()
+    assert outcomes["db"] == ("committed", None)
+    assert "a defect" in str(outcomes["web"][1])
+    assert "a slip" in str(outcomes["web"][1])
+
+
+@pytest.mark.timeout(180)
+def test_the_program_ends_promptly_with_a_server_of_its_own(small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It once hung for minutes: Prefect's log worker waited for a server that was gone."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    small.add("web")
+    small.source.write_deaf("web")
+    small.plan()
+    began = time.monotonic()
+    done = run(small.program("migrate", "plan.yaml"), cwd=small.folder, check=False, timeout=150)
+    assert time.monotonic() - began < 60
+    assert done.code == 2
+    assert "does not stop" in done.err
+    assert "fix:" in done.err
+    assert small.power("web") is Power.RUNNING

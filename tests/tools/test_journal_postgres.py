@@ -1,0 +1,384 @@
+"""What the journal promises on every database: the same suite on SQLite and on a real PostgreSQL of Debian's package.
+
+Runners are real processes here, and are killed with SIGKILL.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+
+from kubeferry import events as ev
+from kubeferry.documents import JournalConfig
+from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, TransientError
+from kubeferry.journal import Journal, LedgerState, Owner
+from kubeferry.model import Power
+from kubeferry.states import IllegalTransition, Phase
+
+PLAN = "0123456789abcdef"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def config(request: pytest.FixtureRequest, tmp_path: Path, password: str) -> JournalConfig:
+    """A journal that does not exist yet, in each database."""
+    if request.param == "sqlite":
+        return JournalConfig(url=f"sqlite:///{tmp_path}/journal.db")
+    made: JournalConfig = request.getfixturevalue("server").config(request.getfixturevalue("database"))
+    return made
+
+
+@pytest.fixture
+def journal(config: JournalConfig) -> Iterator[Journal]:
+    with Journal.open(config) as opened:
+        opened.register_plan(PLAN, "plan", "the text")
+        yield opened
+
+
+Sql = Callable[..., None]
+
+
+@pytest.fixture
+def sql(config: JournalConfig, password: str) -> Sql:
+    """Statements from outside, as somebody with the database's password can give them."""
+
+    def execute(*statements: str) -> None:
+        url = make_url(config.url)
+        if url.get_backend_name() == "postgresql":
+            url = url.set(drivername="postgresql+psycopg", password=password)
+        engine = create_engine(url)
+        try:
+            with engine.begin() as db:
+                for statement in statements:
+                    db.execute(text(statement))
+        finally:
+            engine.dispose()
+
+    return execute
+
+
+PLANNED = ev.Planned(plan_digest=PLAN, disks=("vda",))
+ELSEWHERE = Owner("otherhost", 4242, 1, "otherplace")
+
+
+# --- events ------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_appended_is_read_back(journal: Journal, config: JournalConfig) -> None:
+    with journal.lease(PLAN, "web") as lease:
+        first = journal.append(lease, PLANNED)
+        second = journal.append(lease, ev.CutoverBegun(power_before=Power.RUNNING))
+        journal.append(lease, ev.Note(text="Grüße, 'quoted' \u2028 and \U0001f6a2"))
+    assert (first.seq, second.seq, second.fence, second.writer) == (1, 2, lease.fence, lease.owner)
+    with Journal.open(config) as again:
+        records = again.events(PLAN, "web")
+        assert records[:2] == [first, second]
+        assert records[2].event == ev.Note(text="Grüße, 'quoted' \u2028 and \U0001f6a2")
+        assert again.state(PLAN, "web").phase is Phase.CUTTING_OVER
+        assert again.machines(PLAN) == ["web"]
+
+
+def test_machines_and_plans_are_kept_apart(journal: Journal) -> None:
+    journal.register_plan("second", "other", "text 2")
+    for plan, machine in ((PLAN, "web"), (PLAN, "db"), ("second", "web")):
+        with journal.lease(plan, machine) as lease:
+            journal.append(lease, ev.Planned(plan_digest=plan, disks=(machine,)))
+    assert journal.machines(PLAN) == ["db", "web"]
+    assert journal.state("second", "web").plan_digest == "second"
+    assert (journal.events(PLAN, "nobody"), journal.machines("no plan")) == ([], [])
+    assert journal.state(PLAN, "nobody").plan_digest == ""
+
+
+def test_plans_are_registered_once(journal: Journal) -> None:
+    journal.register_plan(PLAN, "plan", "another text")
+    assert journal.plan(PLAN).document == "the text"
+    assert [plan.digest for plan in journal.plans()] == [PLAN]
+    with pytest.raises(InputInvalid, match="does not know this plan"):
+        journal.plan("unknown")
+    with pytest.raises(InputInvalid, match="does not know this plan"):
+        journal.acquire("unknown", "web")
+
+
+def test_an_illegal_event_leaves_no_trace(journal: Journal) -> None:
+    with journal.lease(PLAN, "web") as lease:
+        with pytest.raises(IllegalTransition):
+            journal.append(lease, ev.Committed())
+        journal.append(lease, PLANNED)
+        with pytest.raises(IllegalTransition):
+            journal.append(lease, ev.Applied())
+        journal.append(lease, ev.Note(text="still whole"))
+    assert [record.seq for record in journal.events(PLAN, "web")] == [1, 2]
+
+
+@pytest.mark.parametrize("statement", ["UPDATE kubeferry_event SET payload = '{}'", "DELETE FROM kubeferry_event"])
+def test_the_database_itself_refuses_to_change_events(journal: Journal, sql: Sql, statement: str) -> None:
+    with journal.lease(PLAN, "web") as lease:
+        journal.append(lease, PLANNED)
+    with pytest.raises(Exception, match="append-only"):
+        sql(statement)
+    assert len(journal.events(PLAN, "web")) == 1
+
+
+def test_an_edit_behind_the_triggers_is_noticed(
+    journal: Journal, config: JournalConfig, sql: Sql, password: str
+) -> None:
+    with journal.lease(PLAN, "web") as lease:
+        journal.append(lease, PLANNED)
+        journal.append(lease, ev.Note(text="true"))
+    if config.url.startswith("sqlite"):
+        sql("DROP TRIGGER kubeferry_event_no_update")
+    else:
+        sql("ALTER TABLE kubeferry_event DISABLE TRIGGER USER")
+    sql("UPDATE kubeferry_event SET payload = replace(payload, 'true', 'false') WHERE seq = 2")
+    with pytest.raises(IntegrityFailed, match="event 2") as caught:
+        journal.events(PLAN, "web")
+    assert password not in str(caught.value)
+
+
+# --- leases ------------------------------------------------------------------------------------------------------
+
+
+def test_a_live_lease_is_nobody_elses(journal: Journal) -> None:
+    with journal.lease(PLAN, "web") as lease:
+        with pytest.raises(Fenced, match=f"process {os.getpid()} on") as caught:
+            journal.acquire(PLAN, "web", owner=ELSEWHERE)
+        assert lease.expires_at[:16] in caught.value.why
+        with pytest.raises(Fenced):
+            journal.acquire(PLAN, "web")  # not even by the same process
+        assert journal.acquire(PLAN, "db").fence == 1
+    assert journal.acquire(PLAN, "web").fence == lease.fence + 1
+
+
+def test_an_old_owner_that_wakes_up_cannot_write(journal: Journal) -> None:
+    old = journal.acquire(PLAN, "web", owner=ELSEWHERE, ttl_seconds=0.01)
+    journal.append(old, PLANNED)
+    time.sleep(0.05)
+    journal.append(old, ev.Note(text="late, and still the newest"))
+    new = journal.acquire(PLAN, "web")
+    for act in (
+        lambda: journal.append(old, ev.Note(text="stale")),
+        lambda: journal.heartbeat(old),
+        lambda: journal.intend(old, "claim", "c", "ns"),
+    ):
+        with pytest.raises(Fenced, match="no longer owns"):
+            act()
+    journal.release(old)
+    journal.append(new, ev.Note(text="not disturbed"))
+    assert len(journal.events(PLAN, "web")) == 3
+
+
+def test_a_released_lease_writes_nothing(journal: Journal) -> None:
+    with journal.lease(PLAN, "web") as lease:
+        pass
+    with pytest.raises(Fenced):
+        journal.append(lease, PLANNED)
+
+
+def test_a_lease_is_kept_alive_in_the_background(journal: Journal) -> None:
+    with journal.lease(PLAN, "web", ttl_seconds=4) as lease:
+        expiry = lease.expires_at
+        limit = time.monotonic() + 30
+        while expiry <= lease.expires_at and time.monotonic() < limit:
+            time.sleep(0.1)
+            with pytest.raises(Fenced) as caught:
+                journal.acquire(PLAN, "web", owner=ELSEWHERE)
+            expiry = caught.value.why.split(",")[0].split()[-1]
+        assert expiry > lease.expires_at
+        lease.check()
+
+
+def test_a_runner_learns_that_it_was_superseded(journal: Journal, sql: Sql) -> None:
+    with journal.lease(PLAN, "web", ttl_seconds=0.4) as lease:
+        sql(f"UPDATE kubeferry_machine SET fence = fence + 1, owner = '{ELSEWHERE}'")  # noqa: S608 (a test's constant)
+        assert lease.lost.wait(30)
+        with pytest.raises(Fenced):
+            lease.check()
+        with pytest.raises(Fenced, match="process 4242 on otherhost"):
+            journal.append(lease, PLANNED)
+
+
+# --- ledger ------------------------------------------------------------------------------------------------------
+
+
+def test_things_are_in_the_ledger_until_they_are_gone(journal: Journal) -> None:
+    with journal.lease(PLAN, "web") as lease:
+        claim = journal.intend(lease, "claim", "web-vda", "default")
+        assert journal.intend(lease, "claim", "web-vda", "default") == claim
+        other = journal.intend(lease, "claim", "web-vda", "elsewhere")
+        assert claim.state is LedgerState.INTENDED
+        journal.made(lease, claim)
+        assert [entry.state for entry in journal.ledger_open(PLAN)] == [LedgerState.MADE, LedgerState.INTENDED]
+        journal.gone(lease, claim)
+        journal.made(lease, claim)
+        assert journal.ledger_open() == [other]
+        assert journal.intend(lease, "claim", "web-vda", "default").id != claim.id
+    with journal.lease(PLAN, "db") as second:
+        journal.gone(second, other)  # another machine's thing is not for this lease to settle
+    assert len(journal.ledger_open(PLAN, "web")) == 2
+    assert (journal.ledger_open(PLAN, "db"), journal.ledger_open("no plan")) == ([], [])
+    history = journal.ledger(PLAN)[0]
+    assert (history.state, bool(history.made_at), bool(history.gone_at)) == (LedgerState.GONE, True, True)
+
+
+# --- real processes ----------------------------------------------------------------------------------------------
+
+RUNNER = f"""
+import sys
+from kubeferry.documents import JournalConfig
+from kubeferry.errors import Fenced
+from kubeferry.events import Note
+from kubeferry.journal import Journal
+
+config = JournalConfig.model_validate_json(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+journal = Journal.open(config)
+journal.register_plan("{PLAN}", "plan", "the text")
+try:
+    lease = journal.acquire("{PLAN}", "web", ttl_seconds=3600)
+except Fenced as refusal:
+    print("refused", refusal.what, flush=True)
+else:
+    print("won", lease.fence, flush=True)
+    while sys.argv[2] == "write":
+        print(journal.append(lease, Note(text="x" * 50)).seq, flush=True)
+sys.stdin.readline()
+"""
+
+
+class Runner:
+    """A process that opens the journal on `go`, takes the lease, and appends for as long as it lives."""
+
+    def __init__(self, config: JournalConfig, what: str) -> None:
+        argv = [sys.executable, "-c", RUNNER, config.model_dump_json(), what]
+        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self.line() == "ready"
+
+    def go(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("go\n")
+        self.process.stdin.flush()
+
+    def line(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def kill(self) -> list[str]:
+        """SIGKILL; returns what it had still said."""
+        self.process.send_signal(signal.SIGKILL)
+        assert self.process.stdout is not None
+        rest = self.process.stdout.read().split()
+        self.close()
+        return rest
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout):
+            with suppress(BrokenPipeError):
+                stream.close()  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("lines", [1, 7])
+def test_killed_while_writing_everything_that_was_said_is_there(
+    journal: Journal, config: JournalConfig, lines: int
+) -> None:
+    with journal.lease(PLAN, "web") as lease:
+        journal.append(lease, PLANNED)
+    for round_number in range(3):
+        runner = Runner(config, "write")
+        runner.go()
+        assert runner.line().startswith("won"), "the dead runner's lease was not taken at once"
+        said = [runner.line() for _ in range(lines + round_number)]
+        said += [word for word in runner.kill() if word.isdigit()]
+        records = journal.events(PLAN, "web")
+        assert int(said[-1]) <= len(records) <= int(said[-1]) + 1
+        assert journal.state(PLAN, "web").phase is Phase.PLANNED
+    with journal.lease(PLAN, "web") as lease:
+        assert lease.fence == 5
+        journal.append(lease, ev.CutoverBegun(power_before=Power.OFF))
+
+
+def test_of_runners_that_start_together_exactly_one_wins(config: JournalConfig) -> None:
+    """They also meet in the making of the journal, which is not there yet."""
+    with ExitStack() as stack:
+        runners = [Runner(config, "hold") for _ in range(3)]
+        for runner in runners:
+            stack.callback(runner.close)
+        for runner in runners:
+            runner.go()
+        answers = sorted(runner.line() for runner in runners)
+    assert [answer.split()[0] for answer in answers] == ["refused", "refused", "won"]
+    assert answers[0].startswith("refused another runner is at work")
+
+
+# --- PostgreSQL only ---------------------------------------------------------------------------------------------
+
+
+def test_wrong_logins_are_settings_and_tell_no_password(
+    server: Any, database: str, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(server.config(database).password_env, "wrong-" + password)
+    for config in (server.config(database), server.config("missing")):
+        with pytest.raises(InputInvalid, match="cannot be opened") as caught:
+            Journal.open(config)
+        assert password not in str(caught.value)
+    monkeypatch.setenv(server.config(database).password_env, password)
+    with pytest.raises(InputInvalid, match="does not exist"):
+        Journal.open(server.config("missing"))
+
+
+def test_the_password_is_shown_nowhere(
+    server: Any, database: str, password: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    with Journal.open(server.config(database)) as journal:
+        journal.register_plan(PLAN, "plan", "text")
+        with pytest.raises(KubeferryError) as caught:
+            journal.register_plan("nul", "a\0b", "text")
+        assert password not in f"{caught.value} {journal} {journal.__dict__} {journal.plans()}"
+    assert password not in caplog.text
+
+
+def test_a_server_that_restarts_is_an_outage_and_no_loss(new_server: Callable[[], Any], password: str) -> None:
+    with new_server() as second:
+        with pytest.raises(TransientError, match="does not answer"):
+            Journal.open(second.config("postgres"))
+        with second.running():
+            journal = Journal.open(second.config("postgres"))
+            journal.register_plan(PLAN, "plan", "text")
+            lease = journal.acquire(PLAN, "web")
+            journal.append(lease, PLANNED)
+        with pytest.raises(TransientError, match="does not answer"):
+            journal.append(lease, ev.Note(text="lost"))
+        with second.running():
+            journal.append(lease, ev.Note(text="kept"))
+            assert [record.seq for record in journal.events(PLAN, "web")] == [1, 2]
+            journal.close()
+
+
+def test_a_connection_that_the_server_ended_is_made_again(server: Any, database: str, password: str) -> None:
+    with Journal.open(server.config(database)) as journal:
+        journal.register_plan(PLAN, "plan", "text")
+        ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kubeferry'"
+        server.execute("postgres", ended)
+        assert journal.acquire(PLAN, "web").fence == 1
+
+
+def test_truncate_is_refused_too(server: Any, database: str, password: str) -> None:
+    Journal.open(server.config(database)).close()
+    with pytest.raises(Exception, match="append-only"):
+        server.execute(database, "TRUNCATE kubeferry_event")
+
+
+def test_nobodys_tables_are_in_the_way(server: Any, database: str, password: str) -> None:
+    server.execute(database, "CREATE TABLE event (x int)", "CREATE TABLE meta (x int)")
+    with Journal.open(server.config(database)) as journal:
+        assert journal.plans() == []

@@ -1,0 +1,151 @@
+"""What only the file endpoint does: holes, fallbacks of zeroing, errors of the system, reading past the page cache."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from converters import file
+from converters.extents import Extent
+from converters.faults import Side
+from converters.file import File, write_zeros
+from kubeferry import process
+from kubeferry.errors import SourceRefused, SourceUnavailable, TargetRefused
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    made = tmp_path / "disk.img"
+    with made.open("wb") as raw:
+        raw.truncate(4 * MIB)
+        raw.seek(MIB)
+        raw.write(os.urandom(MIB))
+    return made
+
+
+def test_holes_are_found(path: Path) -> None:
+    with File(path, Side.SOURCE) as disk:
+        assert list(disk.extents()) == [
+            Extent(0, MIB, zero=True),
+            Extent(MIB, MIB),
+            Extent(2 * MIB, 2 * MIB, zero=True),
+        ]
+
+
+def test_zeroing_frees_space_and_keeps_the_rest(path: Path) -> None:
+    before = path.read_bytes()
+    with File(path, Side.TARGET) as disk:
+        disk.zero(MIB + 100, MIB - 200)
+        disk.flush()
+    after = path.read_bytes()
+    assert after == before[: MIB + 100] + bytes(MIB - 200) + before[2 * MIB - 100 :]
+    assert path.stat().st_blocks * 512 < MIB
+
+
+def test_zeroing_without_holes_writes_every_piece(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_bytes(b"x" * (4 * MIB))
+    monkeypatch.setattr(file, "_fallocate", lambda *_: -1)
+    monkeypatch.setattr(file.ctypes, "get_errno", lambda: errno.EOPNOTSUPP)
+    with File(path, Side.TARGET) as disk:
+        disk.zero(10, 3 * MIB + 5)  # larger than one piece, not aligned
+        disk.flush()
+    assert path.read_bytes() == b"x" * 10 + bytes(3 * MIB + 5) + b"x" * (MIB - 15)
+
+
+@pytest.mark.parametrize(("offset", "length", "piece"), [(0, 10, 3), (5, 9, 3), (5, 1, 100), (7, 0, 4)])
+def test_writing_zeros_advances(tmp_path: Path, offset: int, length: int, piece: int) -> None:
+    (tmp_path / "f").write_bytes(b"x" * 20)
+    fd = os.open(tmp_path / "f", os.O_RDWR)
+    write_zeros(fd, offset, length, piece)
+    os.close(fd)
+    assert (tmp_path / "f").read_bytes() == b"x" * offset + bytes(length) + b"x" * (20 - offset - length)
+
+
+@pytest.mark.parametrize("size", [0, 1, 511, 4096, MIB - 1, MIB + 4097])
+def test_reading_past_the_page_cache_gives_the_bytes(tmp_path: Path, size: int) -> None:
+    content = os.urandom(size)
+    (tmp_path / "f").write_bytes(content)
+    with File(tmp_path / "f", Side.TARGET, direct=True) as disk:
+        view = memoryview(bytearray(size))
+        disk.read_into(0, view)
+        assert view == content
+        tail = memoryview(bytearray(size // 2))
+        disk.read_into(size - size // 2, tail)
+        assert tail == content[size - size // 2 :]
+
+
+def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(SourceRefused, match="neither a file nor a block device"):
+        File(tmp_path / "fifo", Side.SOURCE)
+    with pytest.raises(TargetRefused):
+        File(tmp_path, Side.TARGET)
+
+
+def test_errors_name_side_file_reason_and_fix(tmp_path: Path) -> None:
+    with pytest.raises(SourceRefused, match="none") as caught:
+        File(tmp_path / "none.img", Side.SOURCE)
+    assert (caught.value.why, bool(caught.value.fix)) == ("No such file or directory", True)
+    with pytest.raises(TargetRefused):
+        File(tmp_path / "none.img", Side.TARGET)
+
+
+def test_a_source_cannot_be_written(path: Path) -> None:
+    before = path.read_bytes()
+    with File(path, Side.SOURCE) as disk:
+        with pytest.raises(SourceUnavailable):
+            disk.write(0, memoryview(b"x"))
+        with pytest.raises(SourceUnavailable):
+            disk.zero(MIB, MIB)
+    assert path.read_bytes() == before
+
+
+def test_a_source_that_shrinks_is_told(path: Path) -> None:
+    with File(path, Side.SOURCE) as disk:
+        os.truncate(path, MIB)
+        with pytest.raises(SourceUnavailable, match="ends at"):
+            disk.read_into(MIB, memoryview(bytearray(10)))
+
+
+def test_a_full_disk_is_permanent_and_has_a_fix(path: Path) -> None:
+    with File(path, Side.TARGET) as disk:
+        os.dup2(os.open("/dev/full", os.O_RDWR), disk._fd)
+        with pytest.raises(TargetRefused) as caught:
+            disk.write(0, memoryview(b"x"))
+    assert "Make room" in caught.value.fix
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Path]:
+    """A loop device; only root can make one."""
+    backing = tmp_path / "backing.img"
+    backing.write_bytes(b"x" * (4 * MIB))
+    if os.geteuid() or not shutil.which("losetup"):
+        pytest.skip("a loop device needs root and losetup")
+    made = process.run(["losetup", "--find", "--show", str(backing)], check=False)
+    if made.code:
+        pytest.skip(f"no loop device here: {made.err.strip()}")
+    yield Path(made.out.strip())
+    process.run(["losetup", "--detach", made.out.strip()])
+
+
+def test_a_block_device_is_measured_zeroed_and_written(device: Path) -> None:
+    with File(device, Side.TARGET) as disk:
+        assert disk.size == 4 * MIB
+        assert list(disk.extents()) == [Extent(0, 4 * MIB)]
+        disk.zero(MIB, MIB)
+        disk.zero(3 * MIB + 1, 5)
+        disk.write(0, memoryview(b"hello"))
+        disk.flush()
+    with File(device, Side.TARGET, direct=True) as disk:
+        view = memoryview(bytearray(4 * MIB))
+        disk.read_into(0, view)
+    rest = b"x" * (MIB - 5) + bytes(MIB) + b"x" * MIB + b"x" + bytes(5) + b"x" * (MIB - 6)
+    assert bytes(view) == b"hello" + rest

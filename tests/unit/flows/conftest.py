@@ -1,0 +1,86 @@
+"""A folder with a memory source, a memory target and a configuration, and the command line run in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.cli import run
+from kubeferry import stopping
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory
+from kubeferry.sources.memory import MemorySource
+
+CONFIG = """\
+apiVersion: kubeferry.io/v1alpha1
+kind: Config
+sources:
+  lab: {{kind: memory, uri: 'memory://{folder}/source'}}
+target: {{kind: memory, path: target}}
+journal: {{url: 'sqlite:///journal.db'}}
+"""
+
+
+@pytest.fixture
+def estate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder, which is the current one: a machine `web` at the source, and kubeferry.yaml."""
+    (tmp_path / "source").mkdir()
+    disk = tmp_path / "source" / "web.img"
+    disk.write_bytes(b"\x55" * 2**20)
+    MemorySource("lab", tmp_path / "source").write_machines(a_machine("web", disk))
+    (tmp_path / "kubeferry.yaml").write_text(CONFIG.format(folder=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for name in ("KUBEFERRY_CONFIG", "KUBEFERRY_DEBUG", "PREFECT_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+    stopping.reset()
+    yield tmp_path
+    stopping.reset()
+
+
+@pytest.fixture
+def kubeferry(estate: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Run one command line: its exit code and what it printed to both streams."""
+
+    def command(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = run(list(arguments))
+        return code, *capsys.readouterr()
+
+    return command
+
+
+@pytest.fixture
+def printed_json(kubeferry: Callable[..., tuple[int, str, str]]) -> Callable[..., Any]:
+    """Run one command line that prints JSON."""
+
+    def command(*arguments: str) -> Any:
+        code, out, _err = kubeferry(*arguments)
+        assert code == 0
+        return json.loads(out)
+
+    return command
+
+
+def a_machine(name: str, disk: Path) -> Machine:
+    drive = Disk(
+        id="vda",
+        bus=DiskBus.VIRTIO,
+        uri=disk.as_uri(),
+        source_kind="file",
+        format="raw",
+        chain=(),
+        capacity_bytes=disk.stat().st_size,
+    )
+    return Machine(
+        id=f"id-{name}",
+        name=name,
+        source="lab",
+        arch="x86_64",
+        firmware=Firmware(kind=FirmwareKind.BIOS),
+        cpu=Cpu(vcpus=1),
+        memory=Memory(size_bytes=64 * 2**20),
+        disks=(drive,),
+    )

@@ -1,0 +1,243 @@
+"""The command line: instant help, exit codes, JSON for programs, and nothing written where nothing may be."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from flows.cli import VERBS, cli, run
+from kubeferry.documents import KINDS, Inventory, Plan, load
+from kubeferry.process import run as program
+
+ROOT = Path(__file__).resolve().parents[3]
+Command = Callable[..., tuple[int, str, str]]
+
+DOMAIN = """\
+<domain type='kvm'>
+  <name>{name}</name><uuid>6f1d2b3c-1111-4222-8333-44445555666{number}</uuid>
+  <memory unit='MiB'>512</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os>
+  <devices>
+    <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/nowhere/{name}.img'/>
+      <target dev='vda' bus='virtio'/></disk>
+    <interface type='network'><mac address='52:54:00:00:00:0{number}'/><source network='default'/>
+      <model type='virtio'/></interface>
+  </devices>
+</domain>
+"""
+
+
+def command_of(verb: str) -> click.Command:
+    command = cli.get_command(click.Context(cli), verb)
+    assert command is not None
+    return command
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_table_says_what_the_verb_says_of_itself(verb: str) -> None:
+    first = inspect.cleandoc(command_of(verb).help or "").split("\n\n")[0].splitlines()[0]
+    assert VERBS[verb][1] == first
+    assert command_of(verb).name == verb
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([verb, "--help"]) == 0
+    assert VERBS[verb][1].split()[0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_option_says_what_it_is_for(verb: str) -> None:
+    plain = {"help", "workers", "algorithm", "port"}  # these show their default or choices
+    options = [option for option in command_of(verb).params if isinstance(option, click.Option)]
+    assert [option.name for option in options if not option.help and option.name not in plain] == []
+
+
+def test_help_does_not_wait_for_prefect() -> None:
+    imported = (
+        "import sys; from flows.cli import run, VERBS; codes = [run([v, '--help']) for v in VERBS];"
+        "assert not any(codes), codes; heavy = {'prefect', 'libvirt', 'fastapi'} & set(sys.modules);"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    program([str(ROOT / ".venv/bin/python"), "-W", "error", "-c", imported], cwd=ROOT, timeout=60)
+
+
+def test_help_answers_at_once() -> None:
+    def took() -> float:
+        began = time.monotonic()
+        program([str(ROOT / ".venv/bin/python"), "-m", "flows", "--help"], cwd=ROOT, timeout=60)
+        return time.monotonic() - began
+
+    assert min(took() for _ in range(3)) < 2.0
+
+
+def test_the_verbs_are_listed_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--help"]) == 0
+    out = capsys.readouterr().out
+    places = [out.index(f"\n  {verb} ") for verb in VERBS]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["fly"], ["migrate"], ["plan", "--colour"], ["schema", "Nothing"], ["copy", "a"]]
+)
+def test_what_cannot_be_understood_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(arguments) == 2
+    assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_schema_of_each_kind_is_json(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema", kind]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert schema["$schema"].startswith("https://json-schema.org/")
+    assert schema["properties"]
+
+
+def test_all_schemas_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema"]) == 0
+    assert sorted(json.loads(capsys.readouterr().out)) == sorted(KINDS)
+
+
+# --- the verbs in the order of their use ---------------------------------------------------------------------------
+
+
+def test_discover_assess_plan_status(kubeferry: Command, printed_json: Callable[..., Any], estate: Path) -> None:
+    assert [one["name"] for one in printed_json("discover", "--json")["machines"]] == ["web"]
+    assert load(estate / "inventory.yaml", Inventory).machines[0].name == "web"
+    assessed = printed_json("assess", "inventory.yaml", "--json")
+    assert assessed[0]["name"] == "web"
+    assert (estate / "assessment" / "web" / "README.md").exists()
+    made = printed_json("plan", "inventory.yaml", "--json")
+    assert load(estate / "plan.yaml", Plan).digest == made["digest"]
+    stands = printed_json("status", "plan.yaml", "--json")
+    assert stands["machines"][0] | {"why": ""} == {
+        "machine": "web",
+        "phase": "planned",
+        "failed": "",
+        "next": "record-plan",
+        "why": "",
+    }
+    assert stands["open"] == []
+
+
+def test_tables_for_people(kubeferry: Command) -> None:
+    for arguments in (["discover"], ["assess", "inventory.yaml"], ["plan", "inventory.yaml"], ["status", "plan.yaml"]):
+        code, out, err = kubeferry(*arguments)
+        assert (code, err) == (0, ""), arguments
+        assert "web" in out
+
+
+def test_a_plan_s_dry_run_prints_and_writes_nothing(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    code, out, _ = kubeferry("plan", "inventory.yaml", "--dry-run")
+    assert code == 0
+    assert "kind: Plan" in out
+    assert not (estate / "plan.yaml").exists()
+
+
+def test_a_migration_s_dry_run_lists_every_action_and_its_reason(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    source = {path: path.read_bytes() for path in (estate / "source").iterdir()}
+    code, out, _ = kubeferry("migrate", "plan.yaml", "--dry-run")
+    assert code == 0
+    actions = [line.split()[0] for line in out.splitlines()[1:]]
+    assert actions[0] == "record-plan"
+    assert actions[-2:] == ["commit", "done"]
+    assert all(len(line.split()) > 2 for line in out.splitlines()[1:])
+    assert {path: path.read_bytes() for path in (estate / "source").iterdir()} == source
+
+
+def test_discover_from_exported_files_needs_no_configuration(kubeferry: Command, estate: Path) -> None:
+    (estate / "kubeferry.yaml").unlink()
+    (estate / "exported").mkdir()
+    for number, name in enumerate(("web", "db"), 1):
+        (estate / "exported" / f"{name}.xml").write_text(DOMAIN.format(name=name, number=number))
+    code, out, _ = kubeferry("discover", "--from", "exported")
+    assert code == 0
+    assert "2 machines written to inventory.yaml" in out
+    assert [machine.name for machine in load(estate / "inventory.yaml", Inventory).machines] == ["db", "web"]
+    code, out, _ = kubeferry("assess", "inventory.yaml", "--out", "pages")
+    assert code == 0
+    assert kubeferry("discover", "--from", "exported", "-m", "db", "--out", "one.yaml")[0] == 0
+    assert [machine.name for machine in load(estate / "one.yaml", Inventory).machines] == ["db"]
+    code, _, err = kubeferry("discover", "--from", "exported", "-m", "nobody", "--out", "none.yaml")
+    assert (code, (estate / "none.yaml").exists()) == (2, False)
+    assert "nobody" in err
+    assert "db, web" in err
+    assert (estate / "pages" / "db" / "manifests").is_dir()
+
+
+def test_a_machine_that_is_not_in_the_plan(kubeferry: Command) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    code, _, err = kubeferry("migrate", "plan.yaml", "--machine", "nobody", "--dry-run")
+    assert code == 2
+    assert "nobody" in err
+    assert "web" in err
+
+
+def test_a_rollback_of_nobody(kubeferry: Command) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    code, _, err = kubeferry("rollback", "plan.yaml")
+    assert code == 2
+    assert "--machine" in err
+
+
+@pytest.mark.parametrize("arguments", [["status", "plan.yaml"], ["plan", "gone.yaml"], ["discover", "-c", "gone.yaml"]])
+def test_a_file_that_is_not_there_is_named(kubeferry: Command, arguments: list[str]) -> None:
+    code, _, err = kubeferry(*arguments)
+    assert code == 2
+    assert arguments[-1] in err
+    assert err.startswith("failed: ")
+
+
+def test_an_unexpected_error_can_be_seen_whole(estate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBEFERRY_DEBUG", "1")
+    from kubeferry.errors import InputInvalid
+
+    with pytest.raises(InputInvalid):
+        run(["plan", "gone.yaml"])
+
+
+def test_release_and_report_of_a_plan_that_never_ran(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    assert kubeferry("release", "plan.yaml", "--dry-run")[0] == 0
+    assert kubeferry("report", "plan.yaml", "--out", "report")[0] == 0
+    assert sorted(path.suffix for path in (estate / "report").iterdir()) == [".html", ".json", ".md"]
+
+
+def test_doctor_says_everything_that_is_wrong(kubeferry: Command, estate: Path) -> None:
+    assert kubeferry("doctor") == (0, "all is well\n", "")
+    (estate / "journal.db").write_bytes(b"no database" * 1000)
+    code, out, _ = kubeferry("doctor", "--json")
+    assert code == 2
+    assert [finding["id"] for finding in json.loads(out)] == ["journal.unusable"]
+    (estate / "kubeferry.yaml").write_text("nonsense")
+    code, out, _ = kubeferry("doctor")
+    assert code == 2
+    assert "config" in out
+
+
+def test_copy_verify_repair_a_disk(kubeferry: Command, printed_json: Callable[..., Any], estate: Path) -> None:
+    source, target = estate / "source" / "web.img", estate / "copy.img"
+    copied = printed_json("copy", str(source), str(target), "--json")
+    assert target.read_bytes() == source.read_bytes()
+    assert printed_json("verify", str(target), "--json")["root"] == copied["root"]
+    with target.open("r+b") as damaged:
+        damaged.write(b"\x00")
+    code, _, err = kubeferry("verify", str(target))
+    assert code == 2
+    assert "kubeferry repair" in err
+    assert kubeferry("repair", str(source), str(target))[0] == 0
+    assert target.read_bytes() == source.read_bytes()

@@ -1,0 +1,162 @@
+"""One machine with two small disks between the memory source and the memory target, with a real SQLite journal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from kubeferry import stopping
+from kubeferry.actions import Action, Goal
+from kubeferry.documents import Entry, Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy
+from kubeferry.evidence import MachineState
+from kubeferry.journal import Journal, Lease, Recorded
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power
+from kubeferry.sources.memory import MemorySource
+from kubeferry.steps.drive import drive
+from kubeferry.steps.work import Work
+from kubeferry.target.memory import MemoryTarget
+from mappings.plan import make_plan
+
+MIB = 2**20
+POLICY = Policy(
+    probes=(Probe(kind="agent"), Probe(kind="counter", path="/data/boots")),
+    stop=StopPolicy(last_words=("/data/boots",)),
+)
+Hook = Callable[[Action], None]
+
+
+def _nothing(_action: Action) -> None:
+    pass
+
+
+@dataclass
+class Scene:
+    """The world of one test. `events` hold what the journal has; `drive` is one run, under a lease of its own."""
+
+    folder: Path
+    source: MemorySource
+    journal: Journal
+    plan: Plan
+    target: MemoryTarget = field(default_factory=MemoryTarget)
+    before: Hook = _nothing
+    after: Hook = _nothing
+
+    @property
+    def entry(self) -> Entry:
+        return self.plan.entries[0]
+
+    @property
+    def events(self) -> list[Recorded]:
+        return self.journal.events(self.plan.digest, self.entry.name)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [str(record.event.kind) for record in self.events]
+
+    @property
+    def state(self) -> MachineState:
+        return self.journal.state(self.plan.digest, self.entry.name)
+
+    @property
+    def power(self) -> Power:
+        return self.source.power(self.entry.machine)
+
+    def disk(self, name: str) -> Path:
+        return self.folder / f"{name}.img"
+
+    def equal(self) -> bool:
+        """Whether every disk at the target holds what the source's holds."""
+        return {name.rpartition("/")[2]: bytes(data) for name, data in self.target.disks.items()} == {
+            disk.disk: self.disk(disk.disk).read_bytes() for disk in self.entry.disks
+        }
+
+    def work(self, lease: Lease) -> Work:
+        return Work(
+            plan=self.plan,
+            entry=self.entry,
+            source=self.source,
+            target=self.target,
+            journal=self.journal,
+            lease=lease,
+            limits=Limits(),
+            progress=lambda *_told: None,
+        )
+
+    def drive(self, goal: Goal = Goal.MIGRATE) -> MachineState:
+        with self.journal.lease(self.plan.digest, self.entry.name) as lease:
+            return drive(self.work(lease), goal, self._do)
+
+    def _do(self, action: Action, step: Callable[[], None]) -> None:
+        self.before(action)
+        step()
+        self.after(action)
+
+
+@pytest.fixture
+def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Scene]]:
+    """Make a scene; as many as a test wants."""
+    with contextlib.ExitStack() as open_journals:
+
+        def make(*, power: Power = Power.RUNNING, journal: type[Journal] = Journal) -> Scene:
+            folder = tmp_path_factory.mktemp("scene")
+            for name in ("vda", "vdb"):
+                (folder / f"{name}.img").write_bytes(os.urandom(MIB) + bytes(MIB) + os.urandom(512))
+            source = MemorySource("lab", folder)
+            source.write_machines(a_machine(folder, power))
+            source.write_words("web", {"/data/boots": "7\n"})
+            opened = open_journals.enter_context(journal.open(JournalConfig(url=f"sqlite:///{folder / 'journal.db'}")))
+            facts = Inventory(
+                source="lab",
+                source_kind="memory",
+                observed_at="2026-01-01T00:00:00Z",
+                machines=source.discover().machines,
+            )
+            plan = make_plan(facts, POLICY, name="test", created_at="2026-01-01T00:00:00Z")
+            opened.register_plan(plan.digest, plan.name, "")
+            return Scene(folder, source, opened, plan)
+
+        yield make
+
+
+@pytest.fixture
+def scene(build: Callable[..., Scene]) -> Scene:
+    return build()
+
+
+@pytest.fixture(autouse=True)
+def nobody_asked_to_stop() -> Iterator[None]:
+    stopping.reset()
+    yield
+    stopping.reset()
+
+
+def a_machine(folder: Path, power: Power) -> Machine:
+    return Machine(
+        id="id-web",
+        name="web",
+        source="lab",
+        power=power,
+        arch="x86_64",
+        firmware=Firmware(kind=FirmwareKind.BIOS),
+        cpu=Cpu(vcpus=1),
+        memory=Memory(size_bytes=64 * MIB),
+        disks=tuple(a_disk(folder, name) for name in ("vda", "vdb")),
+    )
+
+
+def a_disk(folder: Path, name: str) -> Disk:
+    path = folder / f"{name}.img"
+    return Disk(
+        id=name,
+        bus=DiskBus.VIRTIO,
+        uri=path.as_uri(),
+        source_kind="file",
+        format="raw",
+        chain=(),
+        capacity_bytes=path.stat().st_size,
+    )

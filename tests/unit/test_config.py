@@ -1,0 +1,65 @@
+"""Configurations: where they are found and how they are read; waits; errors in words."""
+
+from pathlib import Path
+
+import pytest
+
+from kubeferry import stopping
+from kubeferry.config import find_config, pick_source, read_config
+from kubeferry.errors import InputInvalid, IntegrityFailed, Interrupted
+
+CONFIG = """\
+apiVersion: kubeferry.io/v1alpha1
+kind: Config
+sources:
+  lab: {kind: libvirt}
+  old: {kind: libvirt, uri: "qemu+ssh://host/system"}
+target: {kind: directory, path: out}
+"""
+
+
+def test_paths_count_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "kubeferry.yaml"
+    path.write_text(CONFIG)
+    config = read_config(path)
+    assert config.target.path == str(tmp_path / "out")
+    assert config.journal.url == f"sqlite:///{tmp_path}/kubeferry.db"
+
+
+def test_other_journals_are_left_as_they_are(tmp_path: Path) -> None:
+    path = tmp_path / "kubeferry.yaml"
+    path.write_text(CONFIG + "journal: {url: 'postgresql+psycopg://ferry@db/journal', passwordEnv: FERRY_DB}\n")
+    assert read_config(path).journal.url == "postgresql+psycopg://ferry@db/journal"
+
+
+def test_the_source_is_named_where_there_are_several(tmp_path: Path) -> None:
+    path = tmp_path / "kubeferry.yaml"
+    path.write_text(CONFIG)
+    config = read_config(path)
+    assert pick_source(config, "old")[1].uri == "qemu+ssh://host/system"
+    with pytest.raises(InputInvalid, match="several sources"):
+        pick_source(config, None)
+    with pytest.raises(InputInvalid, match=r"Name one of: lab, old"):
+        pick_source(config, "prod")
+
+
+def test_the_environment_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_config(None) == Path("kubeferry.yaml")
+    monkeypatch.setenv("KUBEFERRY_CONFIG", "/etc/kubeferry.yaml")
+    assert find_config(None) == Path("/etc/kubeferry.yaml")
+    assert find_config(Path("own.yaml")) == Path("own.yaml")
+
+
+def test_a_wait_ends_when_somebody_asks_to_stop() -> None:
+    stopping.pause(0)
+    stopping.request()
+    try:
+        with pytest.raises(Interrupted):
+            stopping.pause(60)
+    finally:
+        stopping.reset()
+
+
+def test_an_error_speaks_to_a_person() -> None:
+    error = IntegrityFailed("block 3 differs", why="the disk was written", fix="run verify", machine="db", disk="vda")
+    assert str(error) == "db/vda: block 3 differs\n  why: the disk was written\n  fix: run verify"

@@ -1,0 +1,160 @@
+"""Documents: there and back, and everything that is wrong with one told with its line."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubeferry.documents import (
+    API_VERSION,
+    KINDS,
+    Config,
+    Inventory,
+    Plan,
+    Policy,
+    Probe,
+    Wave,
+    digest_of,
+    dump,
+    freeze,
+    json_schema,
+    load,
+    parse,
+    save,
+)
+from kubeferry.errors import InputInvalid
+from kubeferry.model import Cpu, Machine, Memory
+
+CONFIG = """\
+apiVersion: kubeferry.io/v1alpha1
+kind: Config
+sources:
+  lab: {kind: libvirt}
+target:
+  kind: directory
+  path: out
+"""
+
+
+def machine(name: str) -> Machine:
+    return Machine(id=name, name=name, source="lab", cpu=Cpu(vcpus=1), memory=Memory(size_bytes=1 << 30))
+
+
+def plan() -> Plan:
+    return freeze(
+        Plan(name="p", created_at="2026-01-01T00:00:00Z", source="lab", inventory_digest="", waves=(), entries=())
+    )
+
+
+def test_a_document_survives_the_way_to_disk_and_back(tmp_path: Path) -> None:
+    inventory = Inventory(
+        source="lab", source_kind="libvirt", observed_at="2026-11-24T02:00:00Z", machines=(machine("Grüße"),)
+    )
+    for name in ("inventory.yaml", "inventory.json"):
+        save(inventory, tmp_path / name)
+        assert load(tmp_path / name, Inventory) == inventory
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["inventory.json", "inventory.yaml"]
+
+
+def test_all_problems_are_told_at_once_with_their_lines() -> None:
+    text = CONFIG + "  colour: red\njournal:\n  urll: x\nlimits:\n  concurrentMachines: 0\n"
+    with pytest.raises(InputInvalid) as caught:
+        parse(text, Config, name="kubeferry.yaml")
+    places = {problem.where: problem.what for problem in caught.value.problems}
+    assert places.keys() == {"kubeferry.yaml:8", "kubeferry.yaml:10", "kubeferry.yaml:12"}
+    assert "target.colour: is not a field" in places["kubeferry.yaml:8"]
+    assert all(problem.fix for problem in caught.value.problems)
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("kind: Plan\n", 1, "apiVersion is None"),
+        (f"apiVersion: {API_VERSION}\nkind: Plan\n", 2, "kind is 'Plan'"),
+        ("- 1\n", 1, "not a mapping"),
+        ("a: [1\nb: 2\n", 2, "expected"),
+        ("a: &x [1]\nb: *x\n", 2, "aliases"),
+        ("", 1, "not a mapping"),
+    ],
+)
+def test_what_is_no_such_document_is_refused_with_its_line(text: str, line: int, said: str) -> None:
+    with pytest.raises(InputInvalid) as caught:
+        parse(text, Config, name="f.yaml")
+    assert f"f.yaml:{line}" in {problem.where for problem in caught.value.problems}
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", "folder"])
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path, content: bytes | str | None) -> None:
+    path = tmp_path / "kubeferry.yaml"
+    if content == "folder":
+        path.mkdir()
+    elif isinstance(content, bytes):
+        path.write_bytes(content)
+    with pytest.raises(InputInvalid, match=r"cannot be read"):
+        load(path, Config)
+
+
+def test_a_plan_that_was_edited_is_refused() -> None:
+    text = dump(plan())
+    assert parse(text, Plan) == plan()
+    with pytest.raises(InputInvalid, match="changed after it was made"):
+        parse(text.replace("source: lab", "source: prod"), Plan)
+
+
+def test_a_plan_holds_each_machine_once() -> None:
+    with pytest.raises(ValueError, match="each machine exactly once"):
+        Plan(
+            name="p",
+            created_at="t",
+            source="lab",
+            inventory_digest="",
+            waves=(Wave(name="wave-1", machines=("web",)),),
+            entries=(),
+        )
+
+
+def test_two_machines_of_one_name_are_refused() -> None:
+    with pytest.raises(ValueError, match="two machines are called 'web'"):
+        Inventory(source="lab", source_kind="libvirt", observed_at="t", machines=(machine("web"), machine("web")))
+
+
+def test_a_probe_names_what_it_needs() -> None:
+    with pytest.raises(ValueError, match="http needs port"):
+        Probe(kind="http")
+
+
+def test_times_stay_text() -> None:
+    text = f"apiVersion: {API_VERSION}\nkind: Inventory\nsource: lab\nsourceKind: x\nobservedAt: 2026-11-24T02:00:00Z\n"
+    assert parse(text, Inventory).observed_at == "2026-11-24T02:00:00Z"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_kind_has_a_closed_schema(kind: str) -> None:
+    schema = json_schema(kind)
+    assert schema["additionalProperties"] is False
+    assert {"apiVersion", "kind"} <= schema["properties"].keys()
+
+
+@given(labels=st.dictionaries(st.text(min_size=1), st.text()), namespace=st.from_regex(r"[a-z]{1,20}", fullmatch=True))
+def test_any_text_survives(labels: dict[str, str], namespace: str) -> None:
+    policy = Policy(namespace=namespace, labels=labels)
+    if all(_yaml_can_hold(text) for pair in labels.items() for text in pair):
+        assert parse(dump(policy), Policy) == policy
+
+
+def _yaml_can_hold(text: str) -> bool:
+    return all(0x20 <= ord(c) < 0xD800 and c not in "\x7f\x85\u2028\u2029\ufeff" for c in text)
+
+
+@given(st.text(max_size=200))
+def test_no_text_crashes_the_reader(text: str) -> None:
+    with pytest.raises(InputInvalid):
+        parse(text, Plan)
+
+
+def test_the_digest_is_of_the_content() -> None:
+    assert digest_of(Policy()) == digest_of(Policy())
+    assert digest_of(Policy()) != digest_of(Policy(namespace="other"))
