@@ -63,7 +63,7 @@ class CopyBegun(Value):
 
 class DiskCopied(Value):
     """One disk is durable at the target as of this round: flushed, its fingerprint's `root` known. `versions` are those
-    of the mover and what it worked with."""
+    of the mover and what it worked with, `where` is where it ran."""
 
     kind: Literal[EventKind.DISK_COPIED] = EventKind.DISK_COPIED
     disk: str
@@ -77,6 +77,7 @@ class DiskCopied(Value):
     resumed_bytes: Bytes = 0
     seconds: Seconds = 0
     versions: dict[str, str] = {}
+    where: str = ""
 
 
 class DiskVerified(Value):
@@ -88,6 +89,7 @@ class DiskVerified(Value):
     read_bytes: Bytes = 0
     differing: Annotated[int, Field(ge=0)] = 0
     seconds: Seconds = 0
+    where: str = ""
 
 
 class Synced(Value):

@@ -257,12 +257,14 @@ class DiskRef(Value):
     """Where bytes are: a URI, a format, a size. Sources and targets hand these over; only converters open them.
 
     `backing` is the next image down the chain; None means that there is none, whatever the image's header says.
+    `credential` names what opens it, never the thing itself: in a cluster, a Secret of the mover's namespace.
     """
 
     uri: str
     format: str = "raw"
     size_bytes: Bytes | None = None
     backing: DiskRef | None = None
+    credential: str | None = None
 
 
 class Marker(Value):

@@ -1,9 +1,10 @@
-"""Local paths in the URIs of disks; pure."""
+"""The URIs of disks: local paths, and exports behind SSH. Pure."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
 
 
 def local_path(uri: str) -> Path | None:
@@ -15,3 +16,37 @@ def local_path(uri: str) -> Path | None:
     path = unquote(parts.path)
     local = parts.scheme in {"file", "block"} and not (parts.netloc or parts.query or parts.fragment)
     return Path(path) if local and path.startswith("/") and "\0" not in path else None
+
+
+@dataclass(frozen=True, slots=True)
+class NbdSsh:
+    """An NBD export behind a unix socket of another host, reached through SSH. `host_key` is the host's public key."""
+
+    user: str
+    host: str
+    port: int
+    socket: str
+    host_key: str
+    export: str = ""
+
+    def uri(self) -> str:
+        """`nbd+ssh://USER@HOST:PORT/EXPORT?socket=PATH&host-key=KEY`"""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        query = urlencode({"socket": self.socket, "host-key": self.host_key}, quote_via=quote)
+        return f"nbd+ssh://{quote(self.user)}@{host}:{self.port}/{quote(self.export)}?{query}"
+
+
+def nbd_ssh(uri: str) -> NbdSsh | None:
+    """What an `nbd+ssh:` URI says; None for anything else, and for one that leaves out who, where or which key."""
+    try:
+        parts = urlsplit(uri)
+        port = parts.port or 22
+        asked = parse_qs(parts.query, strict_parsing=True)
+    except ValueError:
+        return None
+    socket, keys = asked.get("socket", []), asked.get("host-key", [])
+    whole = parts.scheme == "nbd+ssh" and parts.username and parts.hostname and not parts.password
+    if not whole or len(socket) != 1 or len(keys) != 1 or not socket[0].startswith("/") or "\0" in socket[0]:
+        return None
+    user, host = unquote(parts.username or ""), parts.hostname or ""
+    return NbdSsh(user, host, port, socket[0], keys[0], unquote(parts.path).removeprefix("/"))

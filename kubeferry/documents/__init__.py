@@ -12,13 +12,24 @@ from kubeferry.documents.files import KINDS, dump, json_schema, load, parse, sav
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.mover import MoverError, MoverJob, MoverProgress, MoverResult
 from kubeferry.documents.observation import Observation, ProbeResult
+from kubeferry.documents.offer import ClaimSet, Offer, StorageClass
 from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
 from kubeferry.documents.policy import MachinePolicy, NetworkMap, Policy, Probe, StopPolicy, StoragePolicy
-from kubeferry.documents.settings import Config, JournalConfig, Limits, SourceConfig, TargetConfig
+from kubeferry.documents.settings import (
+    Config,
+    JournalConfig,
+    Limits,
+    MoverSettings,
+    SourceConfig,
+    SshAccess,
+    TargetConfig,
+    Toleration,
+)
 
 __all__ = [
     "API_VERSION",
     "KINDS",
+    "ClaimSet",
     "Config",
     "Document",
     "Entry",
@@ -31,8 +42,10 @@ __all__ = [
     "MoverJob",
     "MoverProgress",
     "MoverResult",
+    "MoverSettings",
     "NetworkMap",
     "Observation",
+    "Offer",
     "Plan",
     "PlannedDisk",
     "Policy",
@@ -40,9 +53,12 @@ __all__ = [
     "ProbeResult",
     "ShortName",
     "SourceConfig",
+    "SshAccess",
     "StopPolicy",
+    "StorageClass",
     "StoragePolicy",
     "TargetConfig",
+    "Toleration",
     "Wave",
     "digest_of",
     "dump",

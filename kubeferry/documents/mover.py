@@ -18,6 +18,9 @@ class MoverJob(Document):
     repair: blocks of the target that differ from the fingerprint are fetched from the source again.
     `fence` is the journal's token: a state folder that has seen a higher one refuses the job.
     `target_reads_zero` says that unwritten ranges of the target are known to read as zeros.
+    `makes_target`: a `file:` target that is not there is made by the mover, mode 0660, and then reads as zeros.
+    `expect_root`: verify against this root, where the state folder holds no fingerprint (the bytes came another way).
+    `plan` is the digest of the plan that the job belongs to.
     """
 
     KIND: ClassVar[str] = "MoverJob"
@@ -35,6 +38,9 @@ class MoverJob(Document):
     algorithm: Literal["blake3", "sha256"] = "blake3"
     workers: Annotated[int, Field(ge=1, le=32)] = 2
     target_reads_zero: bool = False
+    makes_target: bool = False
+    expect_root: str | None = None
+    plan: str = ""
     bandwidth_bytes_per_second: Annotated[int, Field(ge=1)] | None = None
 
 
@@ -57,7 +63,8 @@ class MoverError(Value):
 
 
 class MoverResult(Document):
-    """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong."""
+    """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong; `where`
+    is where it ran, in the target's words."""
 
     KIND: ClassVar[str] = "MoverResult"
 
@@ -78,4 +85,5 @@ class MoverResult(Document):
     seconds: Seconds = 0
     peak_memory_bytes: Bytes = 0
     versions: dict[str, str] = {}
+    where: str = ""
     error: MoverError | None = None

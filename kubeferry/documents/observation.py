@@ -21,7 +21,8 @@ class ProbeResult(Value):
 class Observation(Document):
     """What was seen of a started target machine. Only what was seen.
 
-    `not_shown` lists what the manifest asks for and the place of the proof could not show.
+    `not_shown` lists what the manifest asks for and the place of the proof could not show. `seen` is what the place
+    says of the running machine: its node, addresses, claims.
     """
 
     KIND: ClassVar[str] = "Observation"
@@ -33,6 +34,7 @@ class Observation(Document):
     accelerator: str = ""
     probes: tuple[ProbeResult, ...] = ()
     guest: dict[str, str] = {}
+    seen: dict[str, str] = {}
     screenshot: str | None = None
     console_tail: str = ""
     first_answer_seconds: Seconds | None = None

@@ -7,21 +7,88 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from kubeferry.documents.base import Document, EnvName, ShortName
-from kubeferry.model import Value
+from kubeferry.model import Bytes, Seconds, Value
+
+
+class SshAccess(Value):
+    """How movers in a cluster reach the hypervisor: over SSH, to a unix socket there. No port is opened for it.
+
+    `host_key` is the hypervisor's public key (`ssh-ed25519 AAAA…`): any other is refused. `secret` names the Secret in
+    each machine's namespace that holds the private key, as `ssh-privatekey`. `user` must be able to open sockets of
+    `socket_group`; its key needs no shell (`restrict,port-forwarding` in authorized_keys). `folder` holds the sockets.
+    """
+
+    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")]
+    port: Annotated[int, Field(ge=1, le=65535)] = 22
+    user: Annotated[str, Field(pattern=r"^[a-z_][-a-z0-9_]{0,31}$")] = "kubeferry"
+    host_key: Annotated[str, Field(pattern=r"^[a-z0-9@.-]+ [A-Za-z0-9+/=]+$")]
+    secret: ShortName = "kubeferry-ssh"  # noqa: S105 (the name of a Secret)
+    socket_group: str = "libvirt-qemu"
+    folder: str = "/run/kubeferry"
 
 
 class SourceConfig(Value):
-    """One place that machines come from. `uri` carries no password; credentials follow each ecosystem's own rules."""
+    """One place that machines come from. `uri` carries no password; credentials follow each ecosystem's own rules.
+
+    `ssh` is needed where movers run in a cluster and read from this source.
+    """
 
     kind: Literal["libvirt", "memory"]
     uri: str = "qemu:///system"
+    ssh: SshAccess | None = None
+
+
+class Toleration(Value):
+    """As Kubernetes has it: no `value` matches all of the `key` (operator Exists), no `effect` every effect."""
+
+    key: str
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+
+
+class MoverSettings(Value):
+    """The Jobs that move bytes inside a cluster.
+
+    `deadline_seconds` ends a Job that runs for too long, `start_seconds` is how long its pod may wait for a node, an
+    image or a volume. `runtime_classes` by kind of job (copy, verify, repair), for kata or gvisor. `node_selector` and
+    `tolerations` come on top of those of the machine's own manifest. `kept_seconds` is how long an ended Job stays.
+    """
+
+    image: str = "kubeferry-mover"
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_secret: ShortName | None = None
+    cpu_request: str = "100m"
+    cpu_limit: str = "2"
+    memory_request: str = "128Mi"
+    memory_limit: str = "512Mi"
+    deadline_seconds: Annotated[int, Field(ge=60)] = 86400
+    start_seconds: Seconds = 300
+    kept_seconds: Annotated[int, Field(ge=600)] = 172800
+    runtime_classes: dict[Literal["copy", "verify", "repair"], ShortName] = {}
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
 
 
 class TargetConfig(Value):
-    """Where machines go. `path` is the folder of the directory target."""
+    """Where machines go. `path` is the folder of the directory target.
 
-    kind: Literal["directory", "memory"]
+    kubevirt: `kubeconfig` and `context` as kubectl has them; without, KUBECONFIG, the user's own file, or the service
+    account of the pod that we run in. `transfer`: `movers` are Jobs that read the source themselves; `upload` sends
+    cold disks of at most `upload_limit_bytes` from here through CDI's upload proxy, for a cluster that cannot reach the
+    source; `upload_url` is the proxy's address where CDI does not tell it. `stop_seconds` is how long a machine may
+    take to stop, `start_seconds` to run.
+    """
+
+    kind: Literal["directory", "kubevirt", "memory"]
     path: str = ""
+    kubeconfig: str | None = None
+    context: str | None = None
+    transfer: Literal["movers", "upload"] = "movers"
+    upload_limit_bytes: Bytes = 16 * 1024**3
+    upload_url: str | None = None
+    movers: MoverSettings = MoverSettings()
+    start_seconds: Seconds = 600
+    stop_seconds: Seconds = 300
 
 
 class JournalConfig(Value):

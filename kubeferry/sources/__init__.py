@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
 
 MODULES = {"libvirt": "kubeferry.sources.libvirt", "memory": "kubeferry.sources.memory"}
@@ -62,9 +63,11 @@ class Source(Protocol):
         """What speaks against moving this machine now: disks that are gone, cannot be read or are not those of the
         inventory, and what keeps it from being stopped. Works on a running machine, and changes nothing."""
 
-    def open_round(self, machine: Machine, *, since: Marker | None, final: bool) -> Round:
+    def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         """Freeze a view of the machine's data disks. A cold source needs the machine off, and says so if it is not.
 
+        `remote`: the references are opened on another machine than this one; what has to be served for that is in the
+        ledger before it is made, outlives this process, and is found again by the next call.
         Raises SourceRefused with all that `concerns` has against its disks, and when it is not off.
         """
 
@@ -85,6 +88,9 @@ class Source(Protocol):
 
     def forget(self, machine: Machine) -> list[str]:
         """Drop everything of ours at the source; returns what was dropped, in words."""
+
+    def exists(self, thing: External) -> bool:
+        """Whether a thing of the ledger, of a kind in `kubeferry.ledger.AT_SOURCE`, is still there."""
 
     def close(self) -> None:
         """End the connection."""

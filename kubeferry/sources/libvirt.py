@@ -16,6 +16,7 @@ import libvirt
 from kubeferry import clock, stopping
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, local_disks
 from kubeferry.sources.domain_xml import parse_domain
@@ -109,7 +110,7 @@ class LibvirtSource:
             fix = "Run kubeferry on that host, with a local libvirt URI such as qemu:///system."
             yield Problem("disks", f"they are on another host, {urlsplit(self._uri).hostname}", fix)
 
-    def open_round(self, machine: Machine, *, since: Marker | None, final: bool) -> Round:
+    def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         if since is not None:
             raise SourceRefused("libvirt disks are copied cold here", fix="Open a round without a marker.")
         for problem in self._away():
@@ -158,6 +159,9 @@ class LibvirtSource:
     def forget(self, machine: Machine) -> list[str]:
         """A cold round leaves nothing at the source."""
         return []
+
+    def exists(self, thing: External) -> bool:
+        return False
 
     def close(self) -> None:
         if self._connection is not None:

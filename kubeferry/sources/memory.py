@@ -24,6 +24,7 @@ from pydantic import TypeAdapter, ValidationError
 from kubeferry import atomic, clock, errors
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
+from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, Machine, Marker, Power
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, local_disks
 
@@ -88,7 +89,7 @@ class MemorySource:
         found = [*local_disks.problems(machine, current), *self._unstoppable(current)]
         return local_disks.as_concerns(machine, found)
 
-    def open_round(self, machine: Machine, *, since: Marker | None, final: bool) -> Round:
+    def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         self._fail("open_round")
         if since is not None:
             raise SourceRefused("these disks are copied cold", fix="Open a round without a marker.")
@@ -131,6 +132,9 @@ class MemorySource:
     def forget(self, machine: Machine) -> list[str]:
         self._fail("forget")
         return []
+
+    def exists(self, thing: External) -> bool:
+        return False
 
     def close(self) -> None:
         """Nothing is held open."""

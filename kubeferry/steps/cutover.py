@@ -51,7 +51,7 @@ def stop_source(work: Work, _action: Action, _state: MachineState) -> None:
 
 def apply(work: Work, _action: Action, _state: MachineState) -> None:
     """Put the plan's manifests in place."""
-    work.record(Applied(changes=tuple(work.target.apply(work.entry, dry_run=False))))
+    work.record(Applied(changes=tuple(work.target.apply(work.entry, work.ledger, dry_run=False))))
 
 
 def start(work: Work, _action: Action, _state: MachineState) -> None:

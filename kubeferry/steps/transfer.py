@@ -54,6 +54,7 @@ def verify_disks(work: Work, action: Action, state: MachineState) -> None:
                 seconds=result.seconds,
                 read_bytes=result.read_bytes,
                 differing=result.differing,
+                where=result.where,
             )
         )
 
@@ -71,12 +72,14 @@ def _copied(disk: str, number: int, result: MoverResult) -> DiskCopied:
         resumed_bytes=result.resumed_bytes,
         seconds=result.seconds,
         versions=result.versions,
+        where=result.where,
     )
 
 
 @contextlib.contextmanager
 def _round(work: Work) -> Iterator[dict[str, DiskRef]]:
-    opened = work.source.open_round(work.entry.machine, since=None, final=True)
+    remote = not work.target.capabilities.movers_here
+    opened = work.source.open_round(work.entry.machine, since=None, final=True, remote=remote, ledger=work.ledger)
     try:
         yield opened.refs
     finally:
@@ -115,6 +118,8 @@ def _job(
         fence=work.lease.fence,
         round=state.round,
         target_reads_zero=room.reads_zero,
+        makes_target=room.makes_target,
+        plan=work.plan.digest,
         bandwidth_bytes_per_second=work.limits.bandwidth_bytes_per_second,
     )
 

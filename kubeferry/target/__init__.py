@@ -11,49 +11,50 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, TargetConfig
+from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
+from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef
 
-MODULES = {"directory": "kubeferry.target.directory", "memory": "kubeferry.target.memory"}
+__all__ = ["MODULES", "External", "Ledger", "Room", "Target", "TargetCapabilities", "open_target"]
+
+MODULES = {
+    "directory": "kubeferry.target.directory",
+    "kubevirt": "kubeferry.target.kubevirt",
+    "memory": "kubeferry.target.memory",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class TargetCapabilities:
     """`keeps_running`: what it starts stays up after the commit; otherwise it is started for the proof only.
-    `isolated`: what it starts is not reachable from outside."""
+    `isolated`: what it starts is not reachable from outside. `movers_here`: its movers run on this machine and read
+    this machine's files; otherwise they run elsewhere, and the source must hand over references that lead there."""
 
     keeps_running: bool = True
     isolated: bool = False
+    movers_here: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
     """Where one disk is to land: the reference to write, the mover's state folder as the mover sees it, and whether
-    unwritten ranges are known to read as zeros. `created` is False when the room was there already and is ours."""
+    unwritten ranges are known to read as zeros. `created` is False when the room was there already and is ours.
+    `makes_target`: there is room, and the mover makes the file in it."""
 
     ref: DiskRef
     state_dir: str
     reads_zero: bool
     created: bool
-
-
-@dataclass(frozen=True, slots=True)
-class External:
-    """One thing outside the journal that a target or source is about to make: for the ledger, before it exists."""
-
-    kind: str
-    name: str
-    where: str
-
-
-Ledger = Callable[[External], None]
-"""Called with each external thing before it is made; returns only when it is written down durably."""
+    makes_target: bool = False
 
 
 class Target(Protocol):
     """What every target does. All methods raise KubeferryError only, and are safe to call again."""
 
     capabilities: TargetCapabilities
+
+    def offer(self) -> Offer:
+        """What the place has for a planner to choose from: storage classes and their rules. Writes nothing."""
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         """What speaks against moving these machines here now: no room, names taken, not ours. Writes nothing."""
@@ -67,7 +68,7 @@ class Target(Protocol):
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         """Wait for a submitted mover to end. Its failure is in the result, not an exception."""
 
-    def apply(self, entry: Entry, *, dry_run: bool) -> list[str]:
+    def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         """Put the plan's manifests in place; returns what was created, changed or found as it should be."""
 
     def start(self, entry: Entry, ledger: Ledger) -> None:
@@ -78,6 +79,10 @@ class Target(Protocol):
 
     def stop(self, entry: Entry) -> None:
         """Stop what `start` started, and drop what only the running machine needed. Nothing to do is no error."""
+
+    def tidy(self, entry: Entry) -> list[str]:
+        """Remove what only the move needed, the movers and their state; the machine and its disks stay as they are.
+        Returns what was removed, in words."""
 
     def remove(self, entry: Entry) -> list[str]:
         """Remove everything of ours for this machine, the disks included; returns what was removed, in words."""

@@ -20,6 +20,7 @@ from kubeferry.documents import (
     MoverProgress,
     MoverResult,
     Observation,
+    Offer,
     PlannedDisk,
     TargetConfig,
 )
@@ -51,6 +52,9 @@ class DirectoryTarget:
         self._movers = LocalMovers()
 
     # --- before anything is written ----------------------------------------------------------------------------
+
+    def offer(self) -> Offer:
+        return Offer()
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         found = [*_tool_concerns(entries), *capacity.name_concerns(entries)]
@@ -105,7 +109,7 @@ class DirectoryTarget:
 
     # --- the machine ---------------------------------------------------------------------------------------------
 
-    def apply(self, entry: Entry, *, dry_run: bool) -> list[str]:
+    def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
         with _answering(entry):
@@ -151,6 +155,10 @@ class DirectoryTarget:
         with _answering(entry):
             evidence.keep_console(machine)
             machine.stop()
+
+    def tidy(self, entry: Entry) -> list[str]:
+        """A mover here ends with its run, and its fingerprints belong to the images beside them."""
+        return []
 
     def remove(self, entry: Entry) -> list[str]:
         folder = self._target.machine(entry.target_name)

@@ -19,6 +19,7 @@ from kubeferry.documents import (
     MoverProgress,
     MoverResult,
     Observation,
+    Offer,
     ProbeResult,
     TargetConfig,
 )
@@ -53,6 +54,10 @@ class MemoryTarget:
         self._fingerprints: dict[str, list[str]] = {}
         self._results: dict[str, MoverResult] = {}
         self._fences: dict[str, int] = {}
+
+    def offer(self) -> Offer:
+        self._fail("offer")
+        return Offer()
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         self._fail("concerns")
@@ -104,7 +109,7 @@ class MemoryTarget:
         on_progress(MoverProgress(done_bytes=result.data_bytes, total_bytes=result.data_bytes, phase="done"))
         return result
 
-    def apply(self, entry: Entry, *, dry_run: bool) -> list[str]:
+    def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._fail("apply")
         self._check(entry)
         before = self.applied.get(entry.target_name)
@@ -142,6 +147,10 @@ class MemoryTarget:
     def stop(self, entry: Entry) -> None:
         self._fail("stop")
         self.running.pop(entry.target_name, None)
+
+    def tidy(self, entry: Entry) -> list[str]:
+        self._fail("tidy")
+        return []
 
     def remove(self, entry: Entry) -> list[str]:
         self._fail("remove")

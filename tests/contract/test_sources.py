@@ -11,6 +11,7 @@ import pytest
 
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import SourceRefused
+from kubeferry.ledger import External
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Marker, Memory, Power, Severity
 from kubeferry.sources import MODULES, Source, open_source
 from kubeferry.sources.memory import MemorySource
@@ -23,6 +24,10 @@ PROGRAMS = {"libvirt": ("libvirtd", "virtlogd", "virsh", "tini", "qemu-system-x8
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
 FORCE = GENTLE.model_copy(update={"force": True})
 pytestmark = pytest.mark.xdist_group("libvirt")  # one libvirtd a machine: its tests take turns
+
+
+def unwritten(thing: External) -> None:
+    raise AssertionError(f"a cold round on this machine makes nothing, and wanted to make {thing}")
 
 
 def not_here(kind: str) -> list[str]:
@@ -134,15 +139,15 @@ def test_concerns_are_what_a_round_is_refused_for(source: Source, off: Machine) 
     assert {one.severity for one in found} == {Severity.CRITICAL}
     assert all(any(disk in one.what for one in found) for disk in SIZES)
     with pytest.raises(SourceRefused) as refused:
-        source.open_round(planned, since=None, final=True)
+        source.open_round(planned, since=None, final=True, remote=False, ledger=unwritten)
     assert refused.value.machine == off.name
     assert all(one.what.partition(": ")[2] in refused.value.why for one in found)
     assert all(one.fix in refused.value.fix for one in found)
 
 
 def test_a_round_refers_to_every_data_disk_and_may_be_opened_twice(source: Source, off: Machine) -> None:
-    first = source.open_round(off, since=None, final=False)
-    second = source.open_round(off, since=None, final=True)
+    first = source.open_round(off, since=None, final=False, remote=False, ledger=unwritten)
+    second = source.open_round(off, since=None, final=True, remote=False, ledger=unwritten)
     assert first.refs == second.refs
     assert first.machine == off.name
     assert {disk: ref.size_bytes for disk, ref in first.refs.items()} == SIZES
@@ -154,7 +159,7 @@ def test_a_round_refers_to_every_data_disk_and_may_be_opened_twice(source: Sourc
 
 def test_a_running_machine_has_no_cold_round(source: Source, on: Machine) -> None:
     with pytest.raises(SourceRefused, match="not off") as refused:
-        source.open_round(on, since=None, final=True)
+        source.open_round(on, since=None, final=True, remote=False, ledger=unwritten)
     assert refused.value.machine == on.name
     assert refused.value.fix
 
@@ -163,7 +168,7 @@ def test_a_source_without_warm_copies_refuses_a_marker(source: Source, off: Mach
     assert not source.capabilities.warm
     earlier = Marker(source="lab", token="round-1", taken_at="2024-01-01T00:00:00Z")  # noqa: S106 (a point in time)
     with pytest.raises(SourceRefused):
-        source.open_round(off, since=earlier, final=False)
+        source.open_round(off, since=earlier, final=False, remote=False, ledger=unwritten)
 
 
 def test_a_machine_that_does_not_stop_is_refused_and_runs_on(source: Source, on: Machine) -> None:
@@ -178,7 +183,7 @@ def test_a_forced_stop_a_second_stop_and_a_start_that_is_called_twice(source: So
     assert source.stop(on, FORCE, no_words).how == "forced"
     assert source.power(on) is Power.OFF
     assert source.stop(on, FORCE, no_words).how == "already-off"
-    assert source.open_round(on, since=None, final=True).refs.keys() == SIZES.keys()
+    assert source.open_round(on, since=None, final=True, remote=False, ledger=unwritten).refs.keys() == SIZES.keys()
     source.start(on)
     source.start(on)
     assert source.power(on) is Power.RUNNING
@@ -198,7 +203,7 @@ def test_a_machine_that_the_source_does_not_know_is_refused_by_name(source: Sour
         lambda: source.concerns(gone),
         lambda: source.stop(gone, FORCE, no_words),
         lambda: source.start(gone),
-        lambda: source.open_round(gone, since=None, final=True),
+        lambda: source.open_round(gone, since=None, final=True, remote=False, ledger=unwritten),
     ):
         with pytest.raises(SourceRefused, match="no such machine") as refused:
             call()
@@ -206,7 +211,7 @@ def test_a_machine_that_the_source_does_not_know_is_refused_by_name(source: Sour
 
 
 def test_there_is_nothing_to_forget_after_cold_rounds_and_it_may_be_asked_twice(source: Source, off: Machine) -> None:
-    source.open_round(off, since=None, final=True)
+    source.open_round(off, since=None, final=True, remote=False, ledger=unwritten)
     assert source.forget(off) == []
     assert source.forget(off) == []
 

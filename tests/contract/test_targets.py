@@ -152,7 +152,7 @@ def test_a_name_that_another_machine_has_is_a_concern_and_refused(place: Place) 
     assert [concern.severity for concern in place.target.concerns((other,))] == [Severity.CRITICAL]
     for write in (
         lambda: place.target.prepare(other, place.ledger),
-        lambda: place.target.apply(other, dry_run=False),
+        lambda: place.target.apply(other, place.ledger, dry_run=False),
         lambda: place.target.remove(other),
     ):
         with pytest.raises(TargetRefused):
@@ -209,11 +209,11 @@ def test_apply_says_what_changes_and_a_dry_run_changes_nothing(place: Place) -> 
     def kinds(lines: list[str]) -> set[str]:
         return {line.split()[0] for line in lines}
 
-    assert kinds(place.target.apply(an_entry(), dry_run=True)) == {"created"}
-    assert kinds(place.target.apply(an_entry(), dry_run=False)) == {"created"}
-    assert kinds(place.target.apply(an_entry(), dry_run=False)) == {"unchanged"}
-    assert "changed" in kinds(place.target.apply(an_entry(guest="128Mi"), dry_run=True))
-    assert kinds(place.target.apply(an_entry(), dry_run=False)) == {"unchanged"}
+    assert kinds(place.target.apply(an_entry(), place.ledger, dry_run=True)) == {"created"}
+    assert kinds(place.target.apply(an_entry(), place.ledger, dry_run=False)) == {"created"}
+    assert kinds(place.target.apply(an_entry(), place.ledger, dry_run=False)) == {"unchanged"}
+    assert "changed" in kinds(place.target.apply(an_entry(guest="128Mi"), place.ledger, dry_run=True))
+    assert kinds(place.target.apply(an_entry(), place.ledger, dry_run=False)) == {"unchanged"}
 
 
 def test_only_what_was_applied_is_started_and_only_what_was_started_is_observed(place: Place) -> None:
@@ -221,7 +221,7 @@ def test_only_what_was_applied_is_started_and_only_what_was_started_is_observed(
     place.target.prepare(entry, place.ledger)
     with pytest.raises(TargetRefused):
         place.target.start(entry, place.ledger)
-    place.target.apply(entry, dry_run=False)
+    place.target.apply(entry, place.ledger, dry_run=False)
     with pytest.raises(TargetRefused):
         place.target.observe(entry, {})
 
@@ -229,7 +229,7 @@ def test_only_what_was_applied_is_started_and_only_what_was_started_is_observed(
 def test_start_observe_stop_and_again(place: Place) -> None:
     entry = an_entry()
     place.target.prepare(entry, place.ledger)
-    place.target.apply(entry, dry_run=False)
+    place.target.apply(entry, place.ledger, dry_run=False)
     before = place.content(entry)
     place.target.stop(entry)
     for _ in range(2):
@@ -248,7 +248,7 @@ def test_start_observe_stop_and_again(place: Place) -> None:
 def test_remove_leaves_nothing_that_the_ledger_knows(place: Place) -> None:
     entry = an_entry()
     place.move(entry, "copy")
-    place.target.apply(entry, dry_run=False)
+    place.target.apply(entry, place.ledger, dry_run=False)
     place.target.start(entry, place.ledger)
     assert place.target.remove(entry)
     assert [thing for thing in place.written if place.target.exists(thing)] == []

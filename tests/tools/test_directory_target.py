@@ -48,7 +48,7 @@ class Place:
         image = Path(room.ref.uri.removeprefix("file://"))
         if disk is not None:
             shutil.copyfile(disk, image)
-        self.target.apply(entry, dry_run=False)
+        self.target.apply(entry, self.written.append, dry_run=False)
         return image
 
     def machine(self, entry: Entry) -> LocalMachine:

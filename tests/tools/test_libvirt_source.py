@@ -17,6 +17,7 @@ import pytest
 from kubeferry import stopping
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import Interrupted, SourceRefused, SourceUnavailable
+from kubeferry.ledger import External
 from kubeferry.model import ChainLink, Machine, Power
 from kubeferry.sources import Source, open_source
 from lab import daemons
@@ -38,6 +39,10 @@ MIB = 1 << 20
 GENTLE = StopPolicy(agent_seconds=0.3, acpi_seconds=0.3)
 FORCE = GENTLE.model_copy(update={"force": True})
 AGENT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>"
+
+
+def unwritten(thing: External) -> None:
+    raise AssertionError(f"a cold round on this machine makes nothing, and wanted to make {thing}")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,7 +106,7 @@ def test_a_running_chain_is_known_and_is_still_read_when_the_machine_is_off(bare
     source.stop(running, FORCE, no_words)
     off = found(source, name)
     assert [disk.capacity_bytes for disk in off.disks] == [3 * MIB, 2 * MIB]
-    refs = source.open_round(running, since=None, final=True).refs
+    refs = source.open_round(running, since=None, final=True, remote=False, ledger=unwritten).refs
     assert refs["vdb"].backing is None
     links = []
     ref = refs["vda"]
@@ -125,7 +130,7 @@ def test_a_snapshot_after_the_plan_and_a_base_that_is_gone_are_concerns(bare: Ba
     assert f"{base}: No such file" in concern.what
     source.stop(current, FORCE, no_words)
     with pytest.raises(SourceRefused) as refused:
-        source.open_round(current, since=None, final=True)
+        source.open_round(current, since=None, final=True, remote=False, ledger=unwritten)
     assert str(base) in refused.value.why
 
 
@@ -191,7 +196,7 @@ def test_a_paused_machine_is_refused_and_stays_paused(bare: Bare, source: Source
         source.stop(machine, FORCE, no_words)
     assert "Resume" in refused.value.fix
     with pytest.raises(SourceRefused, match="not off"):
-        source.open_round(machine, since=None, final=True)
+        source.open_round(machine, since=None, final=True, remote=False, ledger=unwritten)
     assert source.power(machine) is Power.PAUSED
 
 
@@ -205,7 +210,7 @@ def test_a_machine_with_saved_memory_is_off_but_its_disks_are_not_whole(bare: Ba
     assert ["memory is saved" in concern.what for concern in source.concerns(machine)] == [True]
     for call in (
         lambda: source.stop(machine, FORCE, no_words),
-        lambda: source.open_round(machine, since=None, final=True),
+        lambda: source.open_round(machine, since=None, final=True, remote=False, ledger=unwritten),
     ):
         with pytest.raises(SourceRefused) as refused:
             call()
@@ -213,7 +218,7 @@ def test_a_machine_with_saved_memory_is_off_but_its_disks_are_not_whole(bare: Ba
         assert "managedsave-remove" in refused.value.fix
     virsh("managedsave-remove", name)
     assert source.stop(machine, GENTLE, no_words).how == "already-off"
-    assert source.open_round(machine, since=None, final=True).refs.keys() == {"vda"}
+    assert source.open_round(machine, since=None, final=True, remote=False, ledger=unwritten).refs.keys() == {"vda"}
 
 
 def test_a_machine_that_was_renamed_is_found_and_one_that_is_gone_is_refused(bare: Bare, source: Source) -> None:
@@ -223,7 +228,7 @@ def test_a_machine_that_was_renamed_is_found_and_one_that_is_gone_is_refused(bar
     bare.names.append(renamed)
     virsh("domrename", name, renamed)
     bare.define("before", (bare.image("b.raw"), "raw"))  # another machine has the name now
-    refs = source.open_round(machine, since=None, final=True).refs
+    refs = source.open_round(machine, since=None, final=True, remote=False, ledger=unwritten).refs
     assert refs["vda"].uri == (bare.folder / "a.raw").as_uri()
 
     virsh("undefine", renamed)
@@ -323,6 +328,6 @@ def test_disks_on_another_host_are_refused_before_anything_is_asked(bare: Bare, 
     machine = found(source, bare.define("remote", (bare.image("a.raw"), "raw")))
     far = open_source("far", SourceConfig(kind="libvirt", uri="qemu+ssh://hypervisor.invalid/system"))
     with pytest.raises(SourceRefused, match="cannot be read") as refused:
-        far.open_round(machine, since=None, final=True)
+        far.open_round(machine, since=None, final=True, remote=False, ledger=unwritten)
     assert "hypervisor.invalid" in refused.value.why
     assert refused.value.machine == machine.name

@@ -80,7 +80,7 @@ def test_a_folder_of_somebody_elses_is_a_critical_concern_and_never_written(tmp_
     assert (concern.id, concern.severity) == ("target-not-ours", Severity.CRITICAL)
     for write in (
         lambda: target.prepare(an_entry(), unwritten),
-        lambda: target.apply(an_entry(), dry_run=False),
+        lambda: target.apply(an_entry(), unwritten, dry_run=False),
         lambda: target.start(an_entry(), unwritten),
     ):
         with pytest.raises(TargetRefused) as caught:
@@ -122,7 +122,7 @@ def test_machines_that_arrive_together_do_not_trip_over_each_other(tmp_path: Pat
     def arrive(name: str) -> None:
         target = opened(tmp_path)
         target.prepare(an_entry(name), unwritten)
-        target.apply(an_entry(name), dry_run=False)
+        target.apply(an_entry(name), unwritten, dry_run=False)
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(arrive, names))
@@ -149,7 +149,7 @@ def test_an_image_that_is_gone_takes_the_movers_memory_of_it_along(tmp_path: Pat
 def test_files_of_others_survive_a_remove(tmp_path: Path) -> None:
     target = opened(tmp_path)
     target.prepare(an_entry(), unwritten)
-    target.apply(an_entry(), dry_run=False)
+    target.apply(an_entry(), unwritten, dry_run=False)
     folder = tmp_path / "target" / "machines" / "web"
     (folder / "manifests" / "theirs.txt").write_text("mine")
     said = target.remove(an_entry())
@@ -235,8 +235,8 @@ def test_missing_firmware_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_manifests_are_written_as_they_stand_and_named_by_kustomizations(tmp_path: Path) -> None:
     target = opened(tmp_path)
-    target.apply(an_entry("web"), dry_run=False)
-    target.apply(an_entry("db"), dry_run=False)
+    target.apply(an_entry("web"), unwritten, dry_run=False)
+    target.apply(an_entry("db"), unwritten, dry_run=False)
     root = tmp_path / "target"
     listed = yaml.safe_load((root / "kustomization.yaml").read_text())["resources"]
     assert listed == ["machines/db", "machines/web"]
@@ -249,9 +249,9 @@ def test_manifests_are_written_as_they_stand_and_named_by_kustomizations(tmp_pat
 
 def test_a_manifest_that_left_the_plan_leaves_the_folder(tmp_path: Path) -> None:
     target = opened(tmp_path)
-    target.apply(an_entry(), dry_run=False)
+    target.apply(an_entry(), unwritten, dry_run=False)
     smaller = an_entry().model_copy(update={"manifests": an_entry().manifests[:1]})
-    said = target.apply(smaller, dry_run=False)
+    said = target.apply(smaller, unwritten, dry_run=False)
     assert "removed manifests/persistentvolumeclaim-web-vda.yaml" in said
     assert [path.name for path in (tmp_path / "target/machines/web/manifests").iterdir()] == ["virtualmachine-web.yaml"]
 
@@ -259,7 +259,7 @@ def test_a_manifest_that_left_the_plan_leaves_the_folder(tmp_path: Path) -> None
 def test_a_manifest_that_somebody_edited_is_not_started(tmp_path: Path) -> None:
     target = opened(tmp_path)
     target.prepare(an_entry(), unwritten)
-    target.apply(an_entry(), dry_run=False)
+    target.apply(an_entry(), unwritten, dry_run=False)
     manifest = tmp_path / "target/machines/web/manifests/virtualmachine-web.yaml"
     manifest.write_text(manifest.read_text().replace("64Mi", "65Mi"))
     with pytest.raises(TargetRefused, match="not those of the plan"):

@@ -1,0 +1,23 @@
+"""The words of the ledger: a thing outside the journal is written down before it is made. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+EXPORT = "export"
+AT_SOURCE = frozenset({EXPORT})
+"""Kinds of things that exist at a source; it, not the target, is asked whether they are gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class External:
+    """One thing outside the journal that a target or source is about to make: for the ledger, before it exists."""
+
+    kind: str
+    name: str
+    where: str
+
+
+Ledger = Callable[[External], None]
+"""Called with each external thing before it is made; returns only when it is written down durably."""

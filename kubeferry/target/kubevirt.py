@@ -1,0 +1,80 @@
+"""The kubevirt target: claims, movers as Jobs, and VirtualMachines on a real cluster.
+
+Bytes move inside the cluster only: this process writes objects and reads what the cluster says of them. It may die at
+any moment; Jobs go on, and the next run attaches to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
+from kubeferry.ledger import External, Ledger
+from kubeferry.model import Concern
+from kubeferry.target import Room, TargetCapabilities
+from kubeferry.target.cluster import api, claims, jobs, machine, objects, observing, offer, preflight, removal, uploads
+
+
+def connect(config: TargetConfig) -> KubevirtTarget:
+    """The target that a kubeconfig leads to. Asks nothing of the cluster yet.
+
+    Raises InputInvalid where there is no kubeconfig, or it has no such context.
+    """
+    return KubevirtTarget(config, api.connect(config.kubeconfig, config.context))
+
+
+class KubevirtTarget:
+    """See `kubeferry.target.Target` for what each method promises."""
+
+    def __init__(self, config: TargetConfig, cluster: api.Cluster) -> None:
+        self._config = config
+        self._cluster = cluster
+        uploading = config.transfer == "upload"
+        self.capabilities = TargetCapabilities(keeps_running=True, isolated=False, movers_here=uploading)
+        self._movers = uploads.Uploads(cluster, config) if uploading else jobs.Jobs(cluster, config)
+
+    # --- before anything is written ------------------------------------------------------------------------------
+
+    def offer(self) -> Offer:
+        return offer.read(self._cluster)
+
+    def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
+        return preflight.concerns(self._cluster, self._config, entries)
+
+    # --- bytes -----------------------------------------------------------------------------------------------------
+
+    def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+        return claims.prepare(self._cluster, self._config, entry, ledger)
+
+    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+        self._movers.submit(job, ledger)
+
+    def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
+        return self._movers.watch(job, on_progress)
+
+    # --- the machine -----------------------------------------------------------------------------------------------
+
+    def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
+        return objects.apply(self._cluster, entry, ledger, dry_run=dry_run)
+
+    def start(self, entry: Entry, ledger: Ledger) -> None:
+        machine.start(self._cluster, self._config, entry, ledger)
+
+    def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
+        return observing.observe(self._cluster, entry, last_words)
+
+    def stop(self, entry: Entry) -> None:
+        machine.stop(self._cluster, self._config, entry)
+
+    def tidy(self, entry: Entry) -> list[str]:
+        return removal.tidy(self._cluster, self._config, entry)
+
+    def remove(self, entry: Entry) -> list[str]:
+        return removal.remove(self._cluster, self._config, entry)
+
+    def exists(self, thing: External) -> bool:
+        return removal.exists(self._cluster, thing)
+
+    def close(self) -> None:
+        self._movers.close()
+        self._cluster.close()
