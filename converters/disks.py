@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from converters import checkpoint, copying, faults, repair, verify
+from converters import checkpoint, copying, repair, verify
 from converters.copying import Tally
 from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
 from converters.fingerprint import Fingerprint, Header, sync_folder
 from converters.transfer import Options, Watch
-from converters.uris import path_of, scheme_of, split
+from converters.uris import SERVED, path_of, scheme_of, split
+from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
 from kubeferry.model import DiskRef
 
@@ -162,11 +163,11 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
 
     Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
     """
-    if "://" not in text and not text.startswith(("file:", "block:", "nbd+unix:")):
+    if "://" not in text and not text.startswith(("file:", "block:", "nbd+unix:", "nbd+ssh:")):
         return DiskRef(uri=Path(text).absolute().as_uri(), format=format or "raw")
     parts = split(text)
     asked = parse_qs(parts.query).get("format", [])
-    if scheme_of(text) == "nbd+unix":
+    if scheme_of(text) in SERVED:
         return DiskRef(uri=text, format=format or "raw")
     if len({*asked, *([format] if format else [])}) > 1:
         raise InputInvalid("a disk cannot be opened", [Problem(text, "two formats are given", "Give its format once.")])

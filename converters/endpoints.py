@@ -12,16 +12,18 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
-from converters import file, nbd, qemu_nbd
+from converters import file, nbd, qemu_nbd, ssh
 from converters.extents import Extent
-from converters.faults import Side, refused
-from converters.uris import invalid, scheme_of
+from converters.uris import SERVED, invalid, scheme_of
+from kubeferry.faults import Side, refused
+from kubeferry.images import nodes
 from kubeferry.model import DiskRef
 
 OPENERS: dict[str, Callable[..., Endpoint]] = {
     "file": file.open_endpoint,
     "block": file.open_endpoint,
     "nbd+unix": nbd.open_endpoint,
+    "nbd+ssh": ssh.open_endpoint,
 }
 
 
@@ -84,16 +86,16 @@ def open_source(ref: DiskRef, *, work: Path | None = None) -> Iterator[Endpoint]
 
 
 def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]:
-    served = scheme_of(ref.uri) == "nbd+unix"
+    served = scheme_of(ref.uri) in SERVED
     if ref.format == "raw" and ref.backing is None:
         return _open(ref, Side.SOURCE)
     if served:
         raise invalid(ref.uri, "what an NBD server gives is raw, without a chain", "Give the format raw.")
-    if ref.format not in qemu_nbd.FORMATS:
+    if ref.format not in nodes.FORMATS:
         raise refused(
             Side.SOURCE,
             f"{ref.uri} has the format {ref.format!r}{' with a backing file' if ref.backing else ''}",
-            why=f"raw and {', '.join(sorted(qemu_nbd.FORMATS))} are read; only the latter has backing files",
+            why=f"raw and {', '.join(sorted(nodes.FORMATS))} are read; only the latter has backing files",
             fix="Correct the format, or convert the image with `qemu-img convert`.",
         )
     return qemu_nbd.served(ref, work=work)

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Self
 
 from converters.extents import BLOCK_BYTES, Extent
-from converters.faults import Side, of_os, refused, unavailable
 from converters.uris import path_of
+from kubeferry.faults import Side, of_os, refused, unavailable
 
 BEHIND = 32  # blocks of each worker that may be on their way to the disk
 DIRECT_ALIGN = 4096

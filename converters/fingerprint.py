@@ -19,9 +19,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
-from converters import digest, faults
+from converters import digest
 from converters.digest import DIGEST_BYTES
 from converters.extents import BLOCK_BYTES, block_count
+from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem
 
 MAGIC = b"KFERRYFP"

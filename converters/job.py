@@ -11,32 +11,51 @@ from pathlib import Path
 
 import blake3
 
+from converters.disk_file import make_disk_file
 from converters.disks import Outcome, copy_disk, repair_disk, verify_disk
 from converters.state_folder import StateFolder, replace_text
+from converters.telling import Telling
 from converters.transfer import Options
 from kubeferry.documents import MoverError, MoverJob, MoverResult
 from kubeferry.errors import InputInvalid, IntegrityFailed, KubeferryError, Problem, TransientError
 
 
-def run(job: MoverJob) -> int:
-    """Do a job; returns the exit code. Errors of the job go into its result, those of the state folder are raised."""
+def run(job: MoverJob, report: Path | None = None) -> int:
+    """Do a job; returns the exit code. Errors of the job go into its result.
+
+    Errors of the state folder are raised, since there is no place for a result; with a `report` they stand in that.
+    """
     begun = time.monotonic()
-    state = StateFolder(Path(job.state_dir), job.fence)
-    with state.held():
-        state.result(job.action).unlink(missing_ok=True)
-        state.progress("starting", 0, None)
-        try:
-            outcome, error = _do(job, state)
-        except KubeferryError as failure:
-            outcome, error = None, failure
-        except OSError as failure:
-            outcome, error = None, TransientError("the mover failed", why=str(failure), fix="Run the same again.")
-        result = result_of(job, outcome, error, time.monotonic() - begun)
-        replace_text(state.result(job.action), result.model_dump_json(by_alias=True, indent=1))
-        state.progress("done" if error is None else "failed", result.read_bytes, result.read_bytes)
+    telling = Telling(report) if report else None
+    state = StateFolder(Path(job.state_dir), job.fence, telling.progress if telling else None)
+    try:
+        with state.held():
+            result, error = _result(job, state, begun)
+    except KubeferryError as failure:
+        if telling is None:
+            raise
+        result, error = result_of(job, None, failure, time.monotonic() - begun), failure
+    if telling is not None:
+        telling.result(result)
     if error is not None:
         sys.stderr.write(f"{error}\n")
     return 0 if error is None else error.exit_code
+
+
+def _result(job: MoverJob, state: StateFolder, begun: float) -> tuple[MoverResult, KubeferryError | None]:
+    """Do the job in its state folder and leave the result there."""
+    state.result(job.action).unlink(missing_ok=True)
+    state.progress("starting", 0, None)
+    try:
+        outcome, error = _do(job, state)
+    except KubeferryError as failure:
+        outcome, error = None, failure
+    except OSError as failure:
+        outcome, error = None, TransientError("the mover failed", why=str(failure), fix="Run the same again.")
+    result = result_of(job, outcome, error, time.monotonic() - begun)
+    replace_text(state.result(job.action), result.model_dump_json(by_alias=True, indent=1))
+    state.progress("done" if error is None else "failed", result.read_bytes, result.read_bytes)
+    return result, error
 
 
 def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | None]:
@@ -49,12 +68,13 @@ def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | No
         raise InputInvalid("the job has no source", [Problem("source", f"{job.action} needs one", fix)])
     if job.action == "repair":
         return repair_disk(job.source, job.target, state.fingerprint, options=options, watch=state), None
+    made = job.makes_target and make_disk_file(job.target)
     copied = copy_disk(
         job.source,
         job.target,
         state.fingerprint,
         round_number=job.round,
-        target_reads_zero=job.target_reads_zero,
+        target_reads_zero=job.target_reads_zero or made,
         options=options,
         watch=state,
     )

@@ -1,5 +1,7 @@
 """The mover: `python -m converters.mover JOB.json` does one MoverJob and writes a MoverResult to its state folder.
 
+`--report FILE` is for where nobody reads that folder: progress also goes to standard output, the result also to FILE.
+
 It knows no database, no Prefect and no network but the source's. Exit codes are those of the errors: 0 done, 1 worth
 retrying, 2 not. SIGTERM ends it at the next block, with all that was done in the checkpoint; kill -9 costs what was
 done since the last one. This module is only the shell: signals are answered before the rest is imported, and the start
@@ -24,16 +26,19 @@ def main(arguments: list[str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _stop)
     try:
-        if len(arguments) != 1:
-            fix = "Call it as: python -m converters.mover JOB.json"
-            raise InputInvalid("the mover takes one job", [Problem("command line", "not one argument", fix)])
-        return _run(Path(arguments[0]))
+        match arguments:
+            case [job]:
+                return _run(Path(job), None)
+            case [job, "--report", report]:
+                return _run(Path(job), Path(report))
+        fix = "Call it as: python -m converters.mover JOB.json [--report FILE]"
+        raise InputInvalid("the mover takes one job", [Problem("command line", " ".join(arguments), fix)])
     except KubeferryError as error:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
 
 
-def _run(path: Path) -> int:
+def _run(path: Path, report: Path | None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for them reads every installed package
     gc.disable()  # imports make many objects and no garbage
     from converters.job import run
@@ -41,7 +46,7 @@ def _run(path: Path) -> int:
 
     gc.freeze()
     gc.enable()
-    return run(load(path, MoverJob))
+    return run(load(path, MoverJob), report)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:

@@ -16,10 +16,10 @@ from typing import NoReturn, Self
 from urllib.parse import parse_qs, unquote
 
 from converters.extents import Extent
-from converters.faults import Side, of_os, refused, unavailable
 from converters.nbd_handshake import BrokenProtocol, Declined, Export, negotiate, receive, take
 from converters.uris import split
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
+from kubeferry.faults import Side, of_os, refused, unavailable
 
 READ, WRITE, DISCONNECT, FLUSH, BLOCK_STATUS, WRITE_ZEROES = 0, 1, 2, 3, 7, 6
 FLAG_READ_ONLY, FLAG_SEND_FLUSH, FLAG_WRITE_ZEROES, FLAG_MULTI_CONN = 1 << 1, 1 << 2, 1 << 6, 1 << 8

@@ -15,59 +15,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from converters import qcow2
-from converters.faults import Side
 from converters.nbd import Nbd
-from converters.uris import path_of, scheme_of
 from kubeferry.errors import SourceRefused, SourceUnavailable
+from kubeferry.faults import Side
+from kubeferry.images.nodes import block_options, check, confinement
 from kubeferry.model import DiskRef
 from kubeferry.process import Child, child
 
-FORMATS = frozenset({"qcow2"})  # served here; raw disks are read directly
 START_SECONDS = 30
 SOCKET_PATH_LIMIT_BYTES = 100  # the kernel's is 108
-CHAIN_LIMIT = 200  # QEMU itself becomes slow long before
-CAP_SETPCAP, CAP_SYS_ADMIN = 8, 21
-
-
-def chain_of(ref: DiskRef) -> list[DiskRef]:
-    """The top image first. Raises SourceRefused for a chain that is too long or has formats that are not read."""
-    chain: list[DiskRef] = []
-    link: DiskRef | None = ref
-    while link is not None:
-        if len(chain) == CHAIN_LIMIT:
-            fix = "Commit or pull some of its snapshots at the source first."
-            raise SourceRefused(f"{ref.uri} has a chain of more than {CHAIN_LIMIT} images", fix=fix)
-        if link.format not in FORMATS | {"raw"} or (link.format == "raw" and link.backing is not None):
-            why = f"{link.uri} has the format {link.format!r}" + (" and a backing file" if link.backing else "")
-            fix = "Chains of qcow2 on qcow2 or raw are read; convert the disk with `qemu-img convert` first."
-            raise SourceRefused(f"{ref.uri} has a chain that cannot be read", why=why, fix=fix)
-        chain.append(link)
-        link = link.backing
-    return chain
-
-
-def check(ref: DiskRef) -> None:
-    """Read the header of every image in the chain before QEMU does. Raises HostileImage, SourceRefused."""
-    for link in chain_of(ref):
-        if link.format != "qcow2":
-            qcow2.read_head(path_of(link.uri))
-            continue
-        below = link.backing
-        qcow2.check(path_of(link.uri), path_of(below.uri) if below else None, below.format if below else "")
-
-
-def block_options(ref: DiskRef) -> dict[str, object]:
-    """The chain in QEMU's words: every driver explicit, the end of the chain explicit."""
-    protocol = "host_device" if scheme_of(ref.uri) == "block" else "file"
-    node: dict[str, object] = {
-        "driver": ref.format,
-        "read-only": True,
-        "file": {"driver": protocol, "filename": str(path_of(ref.uri)), "read-only": True},
-    }
-    if ref.format != "raw":
-        node["backing"] = block_options(ref.backing) if ref.backing else None
-    return node
 
 
 @contextlib.contextmanager
@@ -80,7 +36,7 @@ def served(ref: DiskRef, *, work: Path | None = None) -> Iterator[Nbd]:
     with (
         _folder(work) as folder,
         _reachable(folder) as near,
-        child([*_confinement(), *_command(ref, folder)], log=folder / "log") as server,
+        child([*confinement(), *_command(ref, folder)], log=folder / "log") as server,
         _connected(near / "socket", server) as endpoint,
     ):
         yield endpoint
@@ -138,19 +94,3 @@ def _connected(path: Path, server: Child) -> Nbd:
             if time.monotonic() > limit:
                 what = f"qemu-nbd did not answer within {START_SECONDS} s"
                 raise SourceUnavailable(what, why=server.tail().strip(), fix="Run the same again.") from error
-
-
-def _confinement() -> list[str]:
-    """What to put before a program that reads hostile input: no network, no new privileges, root only to read."""
-    held = _capabilities()
-    prefix = ["unshare", "--net", "--"] if held & 1 << CAP_SYS_ADMIN else []
-    prefix += ["setpriv", "--no-new-privs"]
-    if held & 1 << CAP_SETPCAP:
-        prefix += ["--bounding-set=-all,+dac_read_search", "--inh-caps=-all"]
-    return [*prefix, "--"]
-
-
-def _capabilities() -> int:
-    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-    held = [line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")]
-    return int(held[0], 16) if held else 0

@@ -12,12 +12,11 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from converters import faults
 from converters.transfer import Watch
-from kubeferry import atomic, stopping
+from kubeferry import atomic, faults, stopping
 from kubeferry.documents import MoverProgress
 from kubeferry.errors import Fenced, TargetUnavailable
 
@@ -30,9 +29,10 @@ FENCE_LIMIT_BYTES = 32
 class StateFolder(Watch):
     """A job's state folder, held by one mover at a time; tells progress, and at each checkpoint asks the fence."""
 
-    def __init__(self, folder: Path, fence: int) -> None:
+    def __init__(self, folder: Path, fence: int, tell: Callable[[MoverProgress], None] | None = None) -> None:
         self.folder = folder
         self.fence = fence
+        self._tell = tell
         self._told_at = 0.0
         self._told: tuple[str, float, int] = ("", 0.0, 0)
 
@@ -122,6 +122,8 @@ class StateFolder(Watch):
         self._told = (phase, now, done)
         told = MoverProgress(done_bytes=done, total_bytes=total, bytes_per_second=rate, phase=phase)
         replace_text(self.folder / "progress.json", told.model_dump_json(by_alias=True))
+        if self._tell is not None:
+            self._tell(told)
 
 
 def _number(raw: bytes) -> int | None:

@@ -8,7 +8,9 @@ from urllib.parse import SplitResult, urlsplit
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.uris import local_path
 
-SCHEMES = ("file", "block", "nbd+unix")
+SCHEMES = ("file", "block", "nbd+unix", "nbd+ssh")
+SERVED = frozenset({"nbd+unix", "nbd+ssh"})
+"""Schemes of disks that a server gives: raw, whatever they are made of there."""
 
 
 def scheme_of(uri: str) -> str:

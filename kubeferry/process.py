@@ -32,6 +32,7 @@ PACKAGES = {
     "nbdcopy": "libnbd-bin",
     "virsh": "libvirt-clients",
     "setpriv": "util-linux",
+    "ssh": "openssh-client",
 }
 
 

@@ -1,4 +1,4 @@
-"""The dry run: what would become of each machine, with neither source nor target at hand, and nothing written.
+"""The dry run: what would become of each machine, from facts of source and target alone, and nothing written.
 
 Pure half: `assess`. The rest is its pages, for the owner of the application: what will happen, change and be lost,
 and what to do.
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from kubeferry.documents import Inventory, PlannedDisk, Policy
+from kubeferry.documents import Inventory, Offer, PlannedDisk, Policy
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
 from mappings.admission import check_all
 from mappings.choices import choices_for
@@ -21,6 +21,7 @@ from mappings.names import Names, machine_names
 from mappings.quantities import human_bytes
 from mappings.rules import CRITICAL, is_blocked
 from mappings.rules_inventory import inventory_concerns
+from mappings.storage import UNASKED
 
 Verdict = Literal["ready", "ready-with-warnings", "incomplete", "blocked", "excluded"]
 
@@ -43,19 +44,23 @@ class Assessment(Value):
     estimate: CopyEstimate
 
 
-def assess(inventory: Inventory, policy: Policy, *, rates: Rates | None = None) -> tuple[Assessment, ...]:
+def assess(
+    inventory: Inventory, policy: Policy, *, offer: Offer = UNASKED, rates: Rates | None = None
+) -> tuple[Assessment, ...]:
     """One assessment per machine, in the order of the inventory. Problems of single machines are their concerns."""
     names = machine_names(inventory.machines, policy)
     shared = inventory_concerns(inventory.machines, policy, names)
     return tuple(
-        _assess(machine, policy, names[machine.name], shared.get(machine.name, ()), rates or Rates())
+        _assess(machine, policy, names[machine.name], shared.get(machine.name, ()), offer, rates or Rates())
         for machine in inventory.machines
     )
 
 
-def _assess(machine: Machine, policy: Policy, names: Names, shared: tuple[Concern, ...], rates: Rates) -> Assessment:
-    mapped = to_manifests(machine, policy, names)
-    choices = choices_for(machine, policy)
+def _assess(
+    machine: Machine, policy: Policy, names: Names, shared: tuple[Concern, ...], offer: Offer, rates: Rates
+) -> Assessment:
+    mapped = to_manifests(machine, policy, names, offer)
+    choices = choices_for(machine, policy, offer)
     concerns = mapped.concerns + shared
     if not is_blocked(concerns):
         concerns += tuple(
@@ -153,16 +158,26 @@ def _story(assessment: Assessment) -> Iterator[str]:
     )
     if assessment.disks:
         yield ""
-        yield "| Disk | Size | Claim | Claim size | Mode |"
-        yield "|---|---|---|---|---|"
+        yield "| Disk | Size | Claim | Claim size | Modes | Class |"
+        yield "|---|---|---|---|---|---|"
     for disk in assessment.disks:
+        spec = _claim(assessment, disk)
         yield (
             f"| {_plain(disk.disk)} | {human_bytes(disk.size_bytes)} | `{disk.claim}` "
-            f"| {human_bytes(disk.claim_bytes)} | {disk.volume_mode} |"
+            f"| {human_bytes(disk.claim_bytes)} | {', '.join([disk.volume_mode, *spec['accessModes']])} "
+            f"| {_plain(spec.get('storageClassName', 'the default') or 'none')} |"
         )
     estimate = assessment.estimate
     yield ""
     yield f"Copy: {_amount(estimate)} in {_duration(estimate)}. Assumed: {'; '.join(estimate.assumptions)}."
+
+
+def _claim(assessment: Assessment, disk: PlannedDisk) -> dict[str, Any]:
+    """The spec of a disk's claim, as the manifest says it."""
+    kind = "PersistentVolumeClaim"
+    claims = {one["metadata"]["name"]: one["spec"] for one in assessment.manifests if one["kind"] == kind}
+    found: dict[str, Any] = claims[disk.claim]
+    return found
 
 
 def _amount(estimate: CopyEstimate) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kubeferry.documents import NetworkMap, Policy, Probe, StopPolicy, StoragePolicy
+from kubeferry.documents import NetworkMap, Offer, Policy, Probe, StopPolicy
 from kubeferry.model import Machine
+from mappings.storage import UNASKED, Storage, resolve
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +16,7 @@ class Choices:
     namespace: str
     run_strategy: str
     eviction_strategy: str
-    storage: StoragePolicy
+    storage: Storage
     networks: tuple[NetworkMap, ...]
     probes: tuple[Probe, ...]
     stop: StopPolicy
@@ -28,14 +29,14 @@ class Choices:
     accept: frozenset[str]
 
 
-def choices_for(machine: Machine, policy: Policy) -> Choices:
-    """The machine's own choices where it has some, else the policy's."""
+def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Choices:
+    """The machine's own choices where it has some, else the policy's; for storage, what they come to at this target."""
     own = policy.of(machine.name)
     return Choices(
         namespace=own.namespace or policy.namespace,
         run_strategy=own.run_strategy or policy.run_strategy,
         eviction_strategy=policy.eviction_strategy,
-        storage=own.storage or policy.storage,
+        storage=resolve(own.storage or policy.storage, offer),
         networks=policy.networks if own.networks is None else own.networks,
         probes=policy.probes if own.probes is None else own.probes,
         stop=own.stop or policy.stop,

@@ -26,7 +26,7 @@ def planned_disks(machine: Machine, choices: Choices, names: Names) -> tuple[Pla
             claim=names.claims[disk.id],
             volume=names.volumes[disk.id],
             size_bytes=disk.capacity_bytes,
-            claim_bytes=claim_size(disk.capacity_bytes, storage.volume_mode, storage.filesystem_overhead),
+            claim_bytes=claim_size(disk.capacity_bytes, storage.volume_mode, storage.overhead, storage.minimum_bytes),
             volume_mode=storage.volume_mode,
         )
         for disk in machine.data_disks

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kubeferry.documents import PlannedDisk, Policy
+from kubeferry.documents import Offer, PlannedDisk, Policy
 from kubeferry.model import Carried, Concern, Machine
 from mappings.carried import carried_list
 from mappings.choices import Choices, choices_for
@@ -24,6 +24,7 @@ from mappings.marks import described, labels
 from mappings.names import Names, is_dns_label
 from mappings.nics import interfaces, networks
 from mappings.rules import Case
+from mappings.storage import UNASKED
 
 # KubeVirt's own default: time for the guest to stop before its pod is killed.
 _GRACE_SECONDS = 180
@@ -39,9 +40,9 @@ class Mapped:
     concerns: tuple[Concern, ...]
 
 
-def to_manifests(machine: Machine, policy: Policy, names: Names) -> Mapped:
+def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = UNASKED) -> Mapped:
     """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved."""
-    choices = choices_for(machine, policy)
+    choices = choices_for(machine, policy, offer)
     disks = planned_disks(machine, choices, names)
     vm = virtual_machine(machine, choices, names)
     return Mapped(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kubeferry.documents import Entry, Inventory, Plan, Policy, digest_of, freeze
+from kubeferry.documents import Entry, Inventory, Offer, Plan, Policy, digest_of, freeze
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
 from kubeferry.waves import order
@@ -15,10 +15,11 @@ from mappings.machine import to_manifests
 from mappings.names import Names, machine_names
 from mappings.rules import CRITICAL, is_blocked
 from mappings.rules_inventory import included, inventory_concerns
+from mappings.storage import UNASKED
 
 
-def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: str) -> Plan:
-    """The frozen plan. The same input gives the same plan, byte for byte.
+def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: str, offer: Offer = UNASKED) -> Plan:
+    """The frozen plan, for a target that has this to offer. The same input gives the same plan, byte for byte.
 
     A machine with a critical concern that is not settled is excluded, and so is one that comes after it. Raises
     InputInvalid, with every problem at once, when the policy names what is not there, when two machines share a name or
@@ -29,7 +30,8 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     problems = [*policy_problems(inventory, policy), *_clashes(shared)]
     if problems:
         raise InputInvalid("the policy does not fit the inventory", problems)
-    entries = [_entry(machine, policy, names[machine.name], shared) for machine in included(inventory.machines, policy)]
+    moving = included(inventory.machines, policy)
+    entries = [_entry(machine, policy, names[machine.name], shared.get(machine.name, ()), offer) for machine in moving]
     excluded = _excluded(inventory, policy, entries)
     kept = tuple(entry for entry in entries if entry.name not in excluded)
     problems = check_all(manifest for entry in kept for manifest in entry.manifests)
@@ -79,9 +81,9 @@ def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:
                 yield Problem(f"machine {name}", concern.what.removesuffix("."), concern.fix)
 
 
-def _entry(machine: Machine, policy: Policy, names: Names, shared: dict[str, tuple[Concern, ...]]) -> Entry:
-    mapped = to_manifests(machine, policy, names)
-    choices = choices_for(machine, policy)
+def _entry(machine: Machine, policy: Policy, names: Names, shared: tuple[Concern, ...], offer: Offer) -> Entry:
+    mapped = to_manifests(machine, policy, names, offer)
+    choices = choices_for(machine, policy, offer)
     return Entry(
         name=machine.name,
         target_name=names.machine,
@@ -91,7 +93,7 @@ def _entry(machine: Machine, policy: Policy, names: Names, shared: dict[str, tup
         manifests=mapped.manifests,
         probes=choices.probes,
         stop=choices.stop,
-        concerns=mapped.concerns + shared.get(machine.name, ()),
+        concerns=mapped.concerns + shared,
         carried=mapped.carried,
     )
 

@@ -1,4 +1,4 @@
-"""Rules about disks, drives and where they go."""
+"""Rules about disks and drives."""
 
 from __future__ import annotations
 
@@ -124,25 +124,6 @@ def _boot_unclear(case: Case) -> Iterable[str]:
     return (f"No boot order is told; the first disk, {machine.data_disks[0].id}, boots.",) if unclear else ()
 
 
-def _class(case: Case) -> Iterable[str]:
-    storage = case.choices.storage
-    unnamed = storage.storage_class is None and case.machine.data_disks
-    return ("No storage class is named; the cluster's default is used.",) if unnamed else ()
-
-
-def _grows(case: Case) -> Iterable[str]:
-    on_files = case.choices.storage.volume_mode == "Filesystem" and case.machine.data_disks
-    return ("KubeVirt grows disks on file systems to what their claims carry, at the first start.",) if on_files else ()
-
-
-def _eviction(case: Case) -> Iterable[str]:
-    single = case.choices.storage.access_mode != "ReadWriteMany" and case.machine.data_disks
-    stuck = bool(single) and case.choices.eviction_strategy == "LiveMigrate"
-    return (
-        ("The machine cannot migrate live from its claims, and its eviction strategy blocks drains.",) if stuck else ()
-    )
-
-
 RULES = (
     Rule(
         "disk.source-missing",
@@ -243,25 +224,4 @@ RULES = (
     ),
     Rule("cdrom.medium", INFO, "a medium in a drive", "Insert it again at the target if it is needed.", _medium),
     Rule("floppy.lost", WARNING, "a floppy drive", "Copy what is on it to a disk.", _floppy),
-    Rule(
-        "storage.class-default",
-        INFO,
-        "no storage class in the policy",
-        "Set `storage.storageClass` in the policy.",
-        _class,
-    ),
-    Rule(
-        "disk.may-grow",
-        INFO,
-        "disks on file systems, which grow",
-        "Use volume mode Block if the size must stay exact.",
-        _grows,
-    ),
-    Rule(
-        "eviction.blocked",
-        WARNING,
-        "claims and eviction strategy that block drains",
-        "Use LiveMigrateIfPossible, or access mode ReadWriteMany.",
-        _eviction,
-    ),
 )

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import ceil, floor
-from typing import Literal
 
+from kubeferry.documents.offer import VolumeMode
 from mappings.quantities import MIB, round_up
-
-VolumeMode = Literal["Block", "Filesystem"]
 
 
 def _ratio(overhead: float) -> Fraction:
@@ -42,12 +40,16 @@ def usable(claim: int, mode: VolumeMode, overhead: float) -> int:
     return min(cdi_usable(claim, overhead), kubevirt_growth(claim, overhead))
 
 
-def claim_size(size: int, mode: VolumeMode, overhead: float) -> int:
-    """The smallest claim in whole MiB on which a disk of `size` bytes is usable; at least 1 MiB."""
+def claim_size(size: int, mode: VolumeMode, overhead: float, minimum: int = 0) -> int:
+    """The smallest claim in whole MiB on which a disk of `size` bytes is usable; at least 1 MiB, and no less than
+    `minimum`, the smallest volume that the storage class makes."""
     aligned = max(round_up(size, MIB), MIB)
-    if mode == "Block":
-        return aligned
+    least = round_up(minimum, MIB)
+    return max(aligned if mode == "Block" else _on_filesystem(aligned, overhead), least)
+
+
+def _on_filesystem(aligned: int, overhead: float) -> int:
     claim = round_up(max(ceil(aligned / (1 - _ratio(overhead))), cdi_request(aligned, overhead)), MIB)
-    while usable(claim, mode, overhead) < aligned:
+    while usable(claim, "Filesystem", overhead) < aligned:
         claim += MIB
     return claim

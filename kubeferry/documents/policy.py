@@ -7,16 +7,21 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from kubeferry.documents.base import Document, ShortName
+from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.model import Seconds, Value
 
 
 class StoragePolicy(Value):
-    """Where disks go. None leaves the choice to the cluster's default class and its profile."""
+    """Where disks go. What is None is as the cluster says: its default class, and that class's profile and overhead.
+
+    Where no cluster is asked, None is ReadWriteOnce, Filesystem and an overhead of 0.06, and the class stays open.
+    An empty `storage_class` asks for volumes that have none.
+    """
 
     storage_class: str | None = None
-    access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"] = "ReadWriteOnce"
-    volume_mode: Literal["Block", "Filesystem"] = "Filesystem"
-    filesystem_overhead: Annotated[float, Field(ge=0, lt=1)] = 0.06
+    access_mode: AccessMode | None = None
+    volume_mode: VolumeMode | None = None
+    filesystem_overhead: Annotated[float, Field(ge=0, lt=1)] | None = None
     data_volumes: bool = False
 
 

@@ -44,11 +44,13 @@ can ask afterwards. Returns only when they are written down durably."""
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A frozen view of a machine's disks, by disk id, readable until `close_round`. `marker` is for the next round."""
+    """A frozen view of a machine's disks, by disk id, readable until `close_round`. `marker` is for the next round.
+    `served`: something was started for it that `close_round` ends."""
 
-    machine: str
+    machine: Machine
     refs: dict[str, DiskRef]
     marker: Marker | None = None
+    served: bool = False
 
 
 class Source(Protocol):

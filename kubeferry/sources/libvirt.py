@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 import libvirt
 
 from kubeferry import clock, stopping
-from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, local_disks
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, exports, local_disks
 from kubeferry.sources.domain_xml import parse_domain
 from kubeferry.sources.libvirt_guest import ask, facts, is_lost, power_of, read_file, translated
 
@@ -30,7 +30,7 @@ libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are 
 
 def connect(name: str, config: SourceConfig) -> LibvirtSource:
     """The source at `config.uri`. Connects when first asked."""
-    return LibvirtSource(name, config.uri)
+    return LibvirtSource(name, config.uri, config.ssh)
 
 
 class LibvirtSource:
@@ -38,9 +38,10 @@ class LibvirtSource:
 
     capabilities = SourceCapabilities(warm=False, force_stop=True, last_words=True)
 
-    def __init__(self, name: str, uri: str) -> None:
+    def __init__(self, name: str, uri: str, ssh: SshAccess | None = None) -> None:
         self._name = name
         self._uri = uri
+        self._ssh = ssh
         self._connection: libvirt.virConnect | None = None
 
     # --- facts ---------------------------------------------------------------------------------------------------
@@ -122,10 +123,24 @@ class LibvirtSource:
                 fix = "Stop it first; a cold copy reads a machine that is off."
                 raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
             _refuse(machine, "the machine is not off for good", _saved(domain))
-            return Round(machine.name, local_disks.refs(machine, self._machine(domain)))
+            refs = local_disks.refs(machine, self._machine(domain))
+        if not remote:
+            return Round(machine, refs)
+        return Round(machine, exports.open_all(self._access(machine), machine, refs, ledger), served=True)
 
     def close_round(self, opened: Round) -> None:
-        """A cold round holds nothing open at the source."""
+        if opened.served and self._ssh is not None:
+            exports.close_all(self._ssh, opened.machine)
+
+    def _access(self, machine: Machine) -> SshAccess:
+        if self._ssh is None:
+            raise SourceRefused(
+                "movers in a cluster have no way to its disks",
+                why=f"the source {self._name} has no `ssh` in the configuration",
+                fix="Add ssh with host, user and hostKey to the source, and make its Secret: docs/operations.md.",
+                machine=machine.name,
+            )
+        return self._ssh
 
     # --- power ---------------------------------------------------------------------------------------------------
 
@@ -154,14 +169,14 @@ class LibvirtSource:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
             if not domain.isActive():
+                self.forget(machine)  # a disk that is still served is locked
                 domain.create()
 
     def forget(self, machine: Machine) -> list[str]:
-        """A cold round leaves nothing at the source."""
-        return []
+        return exports.close_all(self._ssh, machine) if self._ssh is not None else []
 
     def exists(self, thing: External) -> bool:
-        return False
+        return exports.exists(thing)
 
     def close(self) -> None:
         if self._connection is not None:

@@ -97,7 +97,7 @@ class MemorySource:
         if self._power(current) is not Power.OFF:
             fix = "Stop it first; a cold copy reads a machine that is off."
             raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
-        return Round(machine.name, local_disks.refs(machine, current))
+        return Round(machine, local_disks.refs(machine, current))
 
     def close_round(self, opened: Round) -> None:
         self._fail("close_round")

@@ -9,7 +9,7 @@ from typing import Literal
 from kubeferry import errors
 from kubeferry.actions import Action
 from kubeferry.documents import MoverJob, MoverResult
-from kubeferry.errors import KubeferryError, SourceRefused, TargetUnavailable
+from kubeferry.errors import Interrupted, KubeferryError, SourceRefused, TargetUnavailable, TransientError
 from kubeferry.events import CopyBegun, DiskCopied, DiskVerified
 from kubeferry.evidence import MachineState
 from kubeferry.model import DiskRef
@@ -82,8 +82,15 @@ def _round(work: Work) -> Iterator[dict[str, DiskRef]]:
     opened = work.source.open_round(work.entry.machine, since=None, final=True, remote=remote, ledger=work.ledger)
     try:
         yield opened.refs
-    finally:
+    except TransientError as error:
+        # A mover elsewhere may still read, and the next run finds both again. Who was told to stop leaves nothing.
+        if not opened.served or isinstance(error, Interrupted):
+            work.source.close_round(opened)
+        raise
+    except BaseException:
         work.source.close_round(opened)
+        raise
+    work.source.close_round(opened)
 
 
 def _bytes_of(work: Work, refs: dict[str, DiskRef], disk: str) -> DiskRef:

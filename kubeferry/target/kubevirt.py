@@ -44,7 +44,7 @@ class KubevirtTarget:
     # --- bytes -----------------------------------------------------------------------------------------------------
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
-        return claims.prepare(self._cluster, self._config, entry, ledger)
+        return claims.prepare(self._cluster, entry, ledger)
 
     def submit(self, job: MoverJob, ledger: Ledger) -> None:
         self._movers.submit(job, ledger)
@@ -67,7 +67,7 @@ class KubevirtTarget:
         machine.stop(self._cluster, self._config, entry)
 
     def tidy(self, entry: Entry) -> list[str]:
-        return removal.tidy(self._cluster, self._config, entry)
+        return removal.tidy(self._cluster, entry)
 
     def remove(self, entry: Entry) -> list[str]:
         return removal.remove(self._cluster, self._config, entry)

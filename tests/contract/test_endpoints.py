@@ -15,11 +15,11 @@ import pytest
 from converters import qemu_nbd
 from converters.endpoints import Endpoint
 from converters.extents import merge
-from converters.faults import Side
 from converters.file import File
 from converters.memory import Memory
 from converters.nbd import Nbd
 from kubeferry import process
+from kubeferry.faults import Side
 from kubeferry.model import DiskRef
 
 MIB = 1 << 20

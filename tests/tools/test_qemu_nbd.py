@@ -14,6 +14,7 @@ from converters.disks import copy_disk, parse_ref, prepare_target
 from converters.endpoints import open_source
 from kubeferry import process
 from kubeferry.errors import HostileImage, SourceRefused
+from kubeferry.images import nodes
 from kubeferry.model import DiskRef
 
 MIB = 1 << 20
@@ -126,11 +127,11 @@ def test_names_that_qemu_could_misread_are_only_names(tmp_path: Path) -> None:
 
 def test_every_format_is_explicit_and_the_end_of_the_chain_too(tmp_path: Path) -> None:
     ref, _ = chain(tmp_path)
-    options = json.loads(json.dumps(qemu_nbd.block_options(ref)))
+    options = json.loads(json.dumps(nodes.block_options(ref)))
     assert options["driver"] == options["backing"]["driver"] == "qcow2"
     assert options["backing"]["backing"]["driver"] == "raw"
     assert "backing" not in options["backing"]["backing"]
-    alone = qemu_nbd.block_options(DiskRef(uri="file:///x", format="qcow2"))
+    alone = nodes.block_options(DiskRef(uri="file:///x", format="qcow2"))
     assert alone["backing"] is None
 
 

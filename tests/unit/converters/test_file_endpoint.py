@@ -12,10 +12,10 @@ import pytest
 
 from converters import file
 from converters.extents import Extent
-from converters.faults import Side
 from converters.file import File, write_zeros
 from kubeferry import process
 from kubeferry.errors import SourceRefused, SourceUnavailable, TargetRefused
+from kubeferry.faults import Side
 
 MIB = 1 << 20
 

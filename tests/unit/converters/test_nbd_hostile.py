@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from converters.extents import Extent
-from converters.faults import Side
 from converters.nbd import Nbd
 from kubeferry.errors import SourceRefused, SourceUnavailable
+from kubeferry.faults import Side
 
 GREETING = b"NBDMAGICIHAVEOPT" + struct.pack(">H", 3)
 SIZE = 1 << 20

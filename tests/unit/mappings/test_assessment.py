@@ -85,7 +85,7 @@ def test_the_page_tells_the_owner_what_to_do(machine: Build, disk: BuildDisk) ->
         "What is lost",
         "What stays as it is",
     ]
-    assert "| hda | 10 GiB | `web-hda` | 10.6 GiB | Filesystem |" in page
+    assert "| hda | 10 GiB | `web-hda` | 10.6 GiB | Filesystem, ReadWriteOnce | the default |" in page
     assert "Resume or stop it at the source" in page
     assert "Copy: 3 GiB in 10 s to 2 min" in page
 

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import MachinePolicy, NetworkMap, Policy, Probe, StoragePolicy
+from kubeferry.documents import (
+    ClaimSet,
+    MachinePolicy,
+    NetworkMap,
+    Offer,
+    Policy,
+    Probe,
+    StorageClass,
+    StoragePolicy,
+)
 from kubeferry.model import (
     Clock,
     Concern,
@@ -52,6 +61,10 @@ def disks(*changes: dict[str, Any]) -> dict[str, Any]:
 
 def nics(*changes: dict[str, Any]) -> dict[str, Any]:
     return {"nics": tuple(Nic(**(NIC | {"id": f"n{n}"} | change)) for n, change in enumerate(changes))}
+
+
+def stored(**storage: Any) -> Policy:
+    return Policy(storage=StoragePolicy(**storage))
 
 
 def policy(**own: Any) -> Policy:
@@ -136,6 +149,12 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "storage.class-default": ({}, Policy()),
     "disk.may-grow": ({}, Policy()),
     "eviction.blocked": ({}, Policy(eviction_strategy="LiveMigrate")),
+    "storage.class-missing": ({}, stored(storage_class="gold")),
+    "storage.class-open": ({}, Policy()),
+    "storage.modes-unknown": ({}, stored(storage_class="bare")),
+    "storage.modes-unusual": ({}, stored(storage_class="fast", access_mode="ReadWriteOnce", volume_mode="Block")),
+    "storage.minimum": (disks({"capacity_bytes": GIB - 1}), stored(storage_class="fast")),
+    "storage.one-node": ({}, stored(storage_class="fast", access_mode="ReadWriteOnce")),
     "nic.unmapped": ({}, Policy(networks=())),
     "nic.second-pod": (nics({}, {"mac": "52:54:00:00:00:02"}), Policy()),
     "nic.hostdev": (nics({"network_kind": "hostdev"}), Policy()),
@@ -159,6 +178,22 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "watchdog.changed": ({"watchdog": Watchdog(model="itco", action="reset")}, Policy()),
 }
 
+# What the target has, where a rule needs to know: a class of which everything is known, and one of which nothing is.
+FAST = StorageClass(
+    name="fast",
+    sets=(
+        ClaimSet(access_modes=("ReadWriteMany",), volume_mode="Block"),
+        ClaimSet(access_modes=("ReadWriteOnce",), volume_mode="Filesystem"),
+    ),
+    minimum_bytes=GIB,
+)
+ASKED = Offer(classes=(FAST, StorageClass(name="bare")))
+
+
+def offered(rule: str) -> Offer:
+    return ASKED if rule.startswith("storage.") and rule != "storage.class-default" else Offer()
+
+
 # With these choices the machine that is all known has nothing to say.
 QUIET = Policy(
     storage=StoragePolicy(storage_class="fast", volume_mode="Block"),
@@ -166,12 +201,13 @@ QUIET = Policy(
 )
 
 
-def concerns(machine: Machine, choices: Policy) -> tuple[Concern, ...]:
-    return to_manifests(machine, choices, machine_names([machine], choices)[machine.name]).concerns
+def concerns(machine: Machine, choices: Policy, offer: Offer = Offer()) -> tuple[Concern, ...]:  # noqa: B008
+    return to_manifests(machine, choices, machine_names([machine], choices)[machine.name], offer).concerns
 
 
-def test_a_machine_that_is_all_known_and_fits_raises_nothing(machine: Build) -> None:
-    assert concerns(machine(), QUIET) == ()
+@pytest.mark.parametrize("offer", [Offer(), ASKED], ids=["nobody asked", "target asked"])
+def test_a_machine_that_is_all_known_and_fits_raises_nothing(machine: Build, offer: Offer) -> None:
+    assert concerns(machine(), QUIET, offer) == ()
 
 
 def test_each_rule_is_tried_here() -> None:
@@ -181,7 +217,7 @@ def test_each_rule_is_tried_here() -> None:
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_each_rule_is_raised_by_its_cause(machine: Build, rule: Any) -> None:
     changes, choices = RAISED_BY[rule.id]
-    raised = [one for one in concerns(machine(**changes), choices) if one.id == rule.id]
+    raised = [one for one in concerns(machine(**changes), choices, offered(rule.id)) if one.id == rule.id]
     assert len(raised) == 1
     assert raised[0].severity == rule.severity
     assert raised[0].what.endswith(".")
@@ -194,7 +230,8 @@ def test_what_is_accepted_is_information(machine: Build, rule: Any) -> None:
     subject = machine(**changes)
     own = choices.of(subject.name).model_copy(update={"accept": (rule.id,)})
     accepted = choices.model_copy(update={"machines": {subject.name: own}})
-    assert {one.severity for one in concerns(subject, accepted) if one.id == rule.id} == {Severity.INFO}
+    raised = concerns(subject, accepted, offered(rule.id))
+    assert {one.severity for one in raised if one.id == rule.id} == {Severity.INFO}
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if not rule.acceptable], ids=lambda rule: rule.id)
@@ -202,7 +239,8 @@ def test_what_cannot_be_accepted_stays_critical(machine: Build, rule: Any) -> No
     changes, choices = RAISED_BY[rule.id]
     subject = machine(**changes)
     own = choices.of(subject.name).model_copy(update={"accept": (rule.id,)})
-    assert is_blocked(concerns(subject, choices.model_copy(update={"machines": {subject.name: own}})))
+    insisting = choices.model_copy(update={"machines": {subject.name: own}})
+    assert is_blocked(concerns(subject, insisting, offered(rule.id)))
 
 
 def test_the_gravest_come_first(machine: Build) -> None:

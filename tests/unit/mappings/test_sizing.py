@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mappings.quantities import MIB, format_bytes, parse_quantity
+from kubeferry.documents.offer import VolumeMode
+from mappings.quantities import MIB, format_bytes, parse_quantity, round_up
 from mappings.sizing import cdi_request, cdi_usable, claim_size, kubevirt_growth, usable
 
 SIZES = st.integers(1, 1 << 46)
@@ -46,6 +47,37 @@ def test_known_figures() -> None:
     assert cdi_request(10 << 30, 0.06) == 11381663335  # 10 GiB x 1.06, rounded up
     assert claim_size(10 << 30, "Filesystem", 0) == 10 << 30
     assert claim_size(1, "Filesystem", 0.06) == 2 * MIB
+
+
+@given(SIZES, st.sampled_from(["Block", "Filesystem"]), OVERHEADS, st.integers(0, 1 << 40))
+def test_no_claim_is_smaller_than_the_smallest_volume_of_its_class(
+    size: int, mode: VolumeMode, overhead: float, minimum: int
+) -> None:
+    claim = claim_size(size, mode, overhead, minimum)
+    assert claim % MIB == 0
+    assert claim >= minimum
+    assert claim == max(claim_size(size, mode, overhead), round_up(minimum, MIB))
+
+
+@given(SIZES, SIZES, st.sampled_from(["Block", "Filesystem"]), OVERHEADS, st.integers(0, 1 << 40))
+def test_a_larger_disk_never_has_a_smaller_claim(
+    one: int, other: int, mode: VolumeMode, overhead: float, minimum: int
+) -> None:
+    small, large = sorted((one, other))
+    assert claim_size(small, mode, overhead, minimum) <= claim_size(large, mode, overhead, minimum)
+
+
+@given(SIZES, OVERHEADS, OVERHEADS)
+def test_more_overhead_never_asks_for_less(size: int, one: float, other: float) -> None:
+    low, high = sorted((one, other))
+    assert claim_size(size, "Filesystem", low) <= claim_size(size, "Filesystem", high)
+    assert claim_size(size, "Block", low) == claim_size(size, "Block", high)
+
+
+@given(SIZES, OVERHEADS)
+def test_what_cdi_itself_would_ask_for_is_never_more(size: int, overhead: float) -> None:
+    """CDI's request can be too small for KubeVirt's growth; ours holds both, so it may only be larger."""
+    assert claim_size(size, "Filesystem", overhead) >= cdi_request(size, overhead)
 
 
 @given(SIZES)

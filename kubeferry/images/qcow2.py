@@ -14,8 +14,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from converters.faults import Side, of_os
 from kubeferry.errors import HostileImage, KubeferryError, SourceRefused
+from kubeferry.faults import Side, of_os
 
 MAGIC = b"QFI\xfb"
 HEADER = struct.Struct(">4sIQIIQIIQQIIQ")  # version 2: up to the snapshots' offset

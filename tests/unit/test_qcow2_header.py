@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters import qcow2
 from kubeferry.errors import HostileImage, SourceRefused
+from kubeferry.images import qcow2
 
 FIELDS = {
     "magic": b"QFI\xfb",

@@ -1,0 +1,4 @@
+"""Disk images of others, before anything opens them: what a header asks for, and a chain in QEMU's own words.
+
+Images are hostile: formats are given, never probed; what an image names is opened only if its owner names it too.
+"""

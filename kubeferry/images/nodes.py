@@ -1,0 +1,78 @@
+"""A disk's chain in QEMU's words, checked first; and the confinement of the program that reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.images import qcow2
+from kubeferry.model import DiskRef
+from kubeferry.uris import local_path
+
+FORMATS = frozenset({"qcow2"})  # those that QEMU must read for us; raw disks need nobody
+CHAIN_LIMIT = 200  # QEMU itself becomes slow long before
+CAP_SETPCAP, CAP_SYS_ADMIN = 8, 21
+
+
+def chain_of(ref: DiskRef) -> list[DiskRef]:
+    """The top image first. Raises SourceRefused for a chain that is too long or has formats that are not read."""
+    chain: list[DiskRef] = []
+    link: DiskRef | None = ref
+    while link is not None:
+        if len(chain) == CHAIN_LIMIT:
+            fix = "Commit or pull some of its snapshots at the source first."
+            raise SourceRefused(f"{ref.uri} has a chain of more than {CHAIN_LIMIT} images", fix=fix)
+        if link.format not in FORMATS | {"raw"} or (link.format == "raw" and link.backing is not None):
+            why = f"{link.uri} has the format {link.format!r}" + (" and a backing file" if link.backing else "")
+            fix = "Chains of qcow2 on qcow2 or raw are read; convert the disk with `qemu-img convert` first."
+            raise SourceRefused(f"{ref.uri} has a chain that cannot be read", why=why, fix=fix)
+        chain.append(link)
+        link = link.backing
+    return chain
+
+
+def check(ref: DiskRef) -> None:
+    """Read the header of every image in the chain before QEMU does. Raises HostileImage, SourceRefused."""
+    for link in chain_of(ref):
+        if link.format != "qcow2":
+            qcow2.read_head(_path(link.uri))
+            continue
+        below = link.backing
+        qcow2.check(_path(link.uri), _path(below.uri) if below else None, below.format if below else "")
+
+
+def block_options(ref: DiskRef) -> dict[str, object]:
+    """The chain in QEMU's words: every driver explicit, the end of the chain explicit."""
+    protocol = "host_device" if ref.uri.startswith("block:") else "file"
+    node: dict[str, object] = {
+        "driver": ref.format,
+        "read-only": True,
+        "file": {"driver": protocol, "filename": str(_path(ref.uri)), "read-only": True},
+    }
+    if ref.format != "raw":
+        node["backing"] = block_options(ref.backing) if ref.backing else None
+    return node
+
+
+def confinement() -> list[str]:
+    """What to put before a program that reads hostile input: no network, no new privileges, root only to read."""
+    held = _capabilities()
+    prefix = ["unshare", "--net", "--"] if held & 1 << CAP_SYS_ADMIN else []
+    prefix += ["setpriv", "--no-new-privs"]
+    if held & 1 << CAP_SETPCAP:
+        prefix += ["--bounding-set=-all,+dac_read_search", "--inh-caps=-all"]
+    return [*prefix, "--"]
+
+
+def _capabilities() -> int:
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    held = [line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")]
+    return int(held[0], 16) if held else 0
+
+
+def _path(uri: str) -> Path:
+    path = local_path(uri)
+    if path is None:
+        fix = "Write it as file:///full/path, special characters as %XX."
+        raise InputInvalid("a disk cannot be opened", [Problem(uri, "not a local path as a URI", fix)])
+    return path

@@ -1,0 +1,217 @@
+"""A mover as a Job, and the NetworkPolicy of a plan's movers: manifests from a MoverJob. Pure.
+
+The pod passes Pod Security `restricted`. It has no service-account token, no way out but to the source, and nothing to
+write but its claims and a small /tmp. Its work comes with it: an annotation, projected as a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from ipaddress import ip_address
+from typing import Any
+
+from kubeferry.documents import MoverJob, MoverSettings
+from kubeferry.target.cluster import names
+from kubeferry.target.cluster.kinds import JOB, NETWORK_POLICY
+from kubeferry.uris import nbd_ssh
+
+# CDI's and KubeVirt's user: what it writes, virt-launcher can open (cdi:pkg/common, facts of the v1.9 line).
+USER = 107
+CONTAINER = "mover"
+JOB_ANNOTATION = "kubeferry.io/job"
+HASH_ANNOTATION = "kubeferry.io/spec-hash"
+JOB_FOLDER = "/etc/kubeferry/job"
+JOB_FILE = "job.json"
+KEY_FOLDER = "/etc/kubeferry/ssh"
+KEY_FILE = "ssh-privatekey"
+REPORT = "/dev/termination-log"
+TMP_SIZE = "64Mi"
+# Replacements for pods that were lost; what the mover itself reports as final ends the Job at once.
+RETRIES = 2
+GRACE_SECONDS = 30
+EXIT_FINAL = 2
+
+Object = dict[str, Any]
+
+
+def job_manifest(job: MoverJob, settings: MoverSettings, placement: Object, addresses: tuple[str, ...] = ()) -> Object:
+    """The Job of a mover. `placement` is the machine's own (nodeSelector, affinity, tolerations), `addresses` are those
+    of the source's host: a pod has no way to ask for them."""
+    site = names.site_of(job)
+    labels = {
+        names.MANAGED_BY: names.MANAGER,
+        names.MACHINE_LABEL: site.machine,
+        names.DISK_LABEL: names.label_value(job.disk),
+        names.PART_LABEL: names.MOVER,
+    } | ({names.PLAN_LABEL: names.label_value(job.plan)} if job.plan else {})
+    pod = _pod(job, settings, placement, addresses)
+    template = {"metadata": {"labels": labels, "annotations": {JOB_ANNOTATION: _text(job)}}, "spec": pod}
+    spec = {
+        "backoffLimit": RETRIES,
+        "completions": 1,
+        "parallelism": 1,
+        # A second mover must not begin before the first one is gone.
+        "podReplacementPolicy": "Failed",
+        "podFailurePolicy": {
+            "rules": [
+                {
+                    "action": "FailJob",
+                    "onExitCodes": {"containerName": CONTAINER, "operator": "In", "values": [EXIT_FINAL]},
+                },
+                {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+            ]
+        },
+        "activeDeadlineSeconds": settings.deadline_seconds,
+        "ttlSecondsAfterFinished": settings.kept_seconds,
+        "template": template,
+    }
+    annotations = {HASH_ANNOTATION: _digest(job, spec), names.MACHINE_NAME: job.machine}
+    metadata = {"name": names.job_name(job), "namespace": site.namespace, "labels": labels, "annotations": annotations}
+    return {"apiVersion": JOB.api_version, "kind": JOB.name, "metadata": metadata, "spec": spec}
+
+
+def network_policy(namespace: str, plan: str, ends: set[tuple[str, int]]) -> Object:
+    """Movers of the plan reach these addresses and ports of the source, and nothing else; nothing reaches them."""
+    return {
+        "apiVersion": NETWORK_POLICY.api_version,
+        "kind": NETWORK_POLICY.name,
+        "metadata": {
+            "name": names.network_policy(plan),
+            "namespace": namespace,
+            "labels": {names.MANAGED_BY: names.MANAGER, names.PLAN_LABEL: names.label_value(plan)},
+        },
+        "spec": {
+            "podSelector": {"matchLabels": {names.PART_LABEL: names.MOVER, names.PLAN_LABEL: names.label_value(plan)}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [],
+            "egress": [
+                {"to": [{"ipBlock": {"cidr": _cidr(address)}}], "ports": [{"protocol": "TCP", "port": port}]}
+                for address, port in sorted(ends)
+            ],
+        },
+    }
+
+
+def allowed_ends(policy: Object) -> set[tuple[str, int]]:
+    """The addresses and ports that a policy of ours lets movers reach."""
+    return {
+        (peer["ipBlock"]["cidr"].partition("/")[0], port["port"])
+        for rule in policy["spec"].get("egress") or []
+        for peer in rule["to"]
+        for port in rule["ports"]
+    }
+
+
+# --- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _pod(job: MoverJob, settings: MoverSettings, placement: Object, addresses: tuple[str, ...]) -> Object:
+    runtime = settings.runtime_classes.get(job.action)
+    tolerations = [item.model_dump(exclude_none=True) for item in settings.tolerations]
+    for toleration in tolerations:
+        toleration["operator"] = "Equal" if "value" in toleration else "Exists"
+    optional = {
+        "runtimeClassName": runtime,
+        "nodeSelector": (placement.get("nodeSelector") or {}) | settings.node_selector,
+        "affinity": placement.get("affinity"),
+        "tolerations": [*(placement.get("tolerations") or []), *tolerations],
+        "hostAliases": _aliases(job, addresses),
+        "imagePullSecrets": [{"name": settings.pull_secret}] if settings.pull_secret else None,
+    }
+    return {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "fsGroupChangePolicy": "OnRootMismatch",
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(job, settings)],
+        "volumes": _volumes(job),
+    } | {key: value for key, value in optional.items() if value}
+
+
+def _container(job: MoverJob, settings: MoverSettings) -> Object:
+    site = names.site_of(job)
+    mounts = [
+        {"name": "state", "mountPath": str(site.state_root)},
+        {"name": "job", "mountPath": JOB_FOLDER, "readOnly": True},
+        {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a volume of the pod's own)
+    ]
+    devices = []
+    if site.block:
+        devices = [{"name": "disk", "devicePath": str(site.disk_path)}]
+    else:
+        mounts.append({"name": "disk", "mountPath": str(site.disk_path)})
+    environment = []
+    if _credential(job):
+        mounts.append({"name": "ssh", "mountPath": KEY_FOLDER, "readOnly": True})
+        environment.append({"name": "KUBEFERRY_SSH_KEY", "value": f"{KEY_FOLDER}/{KEY_FILE}"})
+    optional = {"volumeDevices": devices, "env": environment}
+    return {
+        "name": CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.pull_policy,
+        "command": ["python3", "-m", "converters.mover", f"{JOB_FOLDER}/{JOB_FILE}", "--report", REPORT],
+        "terminationMessagePath": REPORT,
+        "terminationMessagePolicy": "File",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "resources": {
+            "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request, "ephemeral-storage": TMP_SIZE},
+            "limits": {"cpu": settings.cpu_limit, "memory": settings.memory_limit, "ephemeral-storage": "256Mi"},
+        },
+        "volumeMounts": mounts,
+    } | {key: value for key, value in optional.items() if value}
+
+
+def _volumes(job: MoverJob) -> list[Object]:
+    site = names.site_of(job)
+    field = {"fieldRef": {"fieldPath": f"metadata.annotations['{JOB_ANNOTATION}']"}, "path": JOB_FILE}
+    volumes: list[Object] = [
+        {"name": "disk", "persistentVolumeClaim": {"claimName": site.claim}},
+        {"name": "state", "persistentVolumeClaim": {"claimName": names.state_claim(site.machine)}},
+        {"name": "job", "downwardAPI": {"items": [field]}},
+        {"name": "tmp", "emptyDir": {"sizeLimit": TMP_SIZE}},
+    ]
+    if secret := _credential(job):
+        # Of root, readable by the group: what OpenSSH takes from a user who is not its owner.
+        items = [{"key": KEY_FILE, "path": KEY_FILE}]
+        volumes.append({"name": "ssh", "secret": {"secretName": secret, "defaultMode": 0o440, "items": items}})
+    return volumes
+
+
+def _credential(job: MoverJob) -> str | None:
+    return job.source.credential if job.source else None
+
+
+def _aliases(job: MoverJob, addresses: tuple[str, ...]) -> list[Object]:
+    """The source's name, where it has one, for a pod that may ask nobody."""
+    far = nbd_ssh(job.source.uri) if job.source else None
+    if far is None or far.host in addresses:
+        return []
+    return [{"ip": address, "hostnames": [far.host]} for address in addresses[:1]]
+
+
+def _cidr(address: str) -> str:
+    return f"{address}/{32 if ip_address(address).version == 4 else 128}"
+
+
+def _text(job: MoverJob) -> str:
+    return job.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _digest(job: MoverJob, spec: Object) -> str:
+    """Of everything but the fence: a new runner has a higher one for the same work."""
+    same = job.model_copy(update={"fence": 0})
+    template = spec["template"] | {"metadata": {"annotations": {JOB_ANNOTATION: _text(same)}}}
+    return hashlib.sha256(json.dumps(spec | {"template": template}, sort_keys=True).encode()).hexdigest()[:32]
