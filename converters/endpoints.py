@@ -69,7 +69,7 @@ class Endpoint(Protocol):
 
 @contextlib.contextmanager
 def open_source(ref: DiskRef, *, work: Path | None = None) -> Iterator[Endpoint]:
-    """A disk to read, whatever its format and chain. `work` is a folder for the socket of a qemu-nbd.
+    """A disk to read, whatever its format and chain. `work` is a folder for sockets.
 
     Raises SourceRefused when it is not there or not what `ref` describes, HostileImage when its header names files or
     sizes that it must not name, SourceUnavailable when its server does not answer.
@@ -88,7 +88,7 @@ def open_source(ref: DiskRef, *, work: Path | None = None) -> Iterator[Endpoint]
 def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]:
     served = scheme_of(ref.uri) in SERVED
     if ref.format == "raw" and ref.backing is None:
-        return _open(ref, Side.SOURCE)
+        return _open(ref, Side.SOURCE, work=work)
     if served:
         raise invalid(ref.uri, "what an NBD server gives is raw, without a chain", "Give the format raw.")
     if ref.format not in nodes.FORMATS:
@@ -111,5 +111,5 @@ def open_target(ref: DiskRef, *, direct: bool = False) -> Endpoint:
     return _open(ref, Side.TARGET, direct=direct)
 
 
-def _open(ref: DiskRef, side: Side, *, direct: bool = False) -> Endpoint:
-    return OPENERS[scheme_of(ref.uri)](ref.uri, side, direct=direct)
+def _open(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> Endpoint:
+    return OPENERS[scheme_of(ref.uri)](ref.uri, side, direct=direct, work=work)

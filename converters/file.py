@@ -35,8 +35,9 @@ _fallocate = _libc.fallocate64 if hasattr(_libc, "fallocate64") else _libc.fallo
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-def open_endpoint(uri: str, side: Side, *, direct: bool = False) -> File:
+def open_endpoint(uri: str, side: Side, *, direct: bool = False, work: Path | None = None) -> File:
     """Open a `file:` or `block:` URI. A source is opened read-only; nothing is ever created."""
+    del work
     return File(path_of(uri), side, direct=direct)
 
 

@@ -12,6 +12,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NoReturn, Self
 from urllib.parse import parse_qs, unquote
 
@@ -52,9 +53,9 @@ class _Pending:
     status: bytes = b""
 
 
-def open_endpoint(uri: str, side: Side, *, direct: bool = False) -> Nbd:
+def open_endpoint(uri: str, side: Side, *, direct: bool = False, work: Path | None = None) -> Nbd:
     """Open `nbd+unix:///EXPORT?socket=PATH`. `direct` has no meaning here: the server decides about its cache."""
-    del direct
+    del direct, work
     parts = split(uri)
     sockets = parse_qs(parts.query).get("socket", [])
     if len(sockets) != 1 or parts.netloc:
@@ -64,10 +65,12 @@ def open_endpoint(uri: str, side: Side, *, direct: bool = False) -> Nbd:
 
 
 class Nbd:
-    """One connection to an export. `contexts` are metadata contexts to ask for beside base:allocation."""
+    """One connection to an export. `contexts` are metadata contexts to ask for beside base:allocation; `where` is the
+    server's place in words for a person."""
 
-    def __init__(self, path: str, export: str, side: Side, contexts: tuple[str, ...] = ()) -> None:
+    def __init__(self, path: str, export: str, side: Side, contexts: tuple[str, ...] = (), *, where: str = "") -> None:
         self.path = path
+        self.where = where or path
         self.side = side
         self._name = export
         self._contexts = contexts
@@ -94,7 +97,7 @@ class Nbd:
         except Declined as no:
             raise refused(
                 self.side,
-                f"the NBD server at {self.path} does not give the export {self._name!r}",
+                f"the NBD server at {self.where} does not give the export {self._name!r}",
                 why=str(no),
                 fix="Check the export's name and the server's settings.",
             ) from no
@@ -104,7 +107,7 @@ class Nbd:
             raise self._lost(error) from error
         if self.side is Side.TARGET and export.flags & FLAG_READ_ONLY:
             fix = "Start the server so that the export may be written."
-            raise refused(self.side, f"the NBD export at {self.path} is read-only", fix=fix)
+            raise refused(self.side, f"the NBD export at {self.where} is read-only", fix=fix)
         return export
 
     def __enter__(self) -> Self:
@@ -114,7 +117,7 @@ class Nbd:
         self.close()
 
     def clone(self) -> Self:
-        return type(self)(self.path, self._name, self.side, self._contexts)
+        return type(self)(self.path, self._name, self.side, self._contexts, where=self.where)
 
     def close(self) -> None:
         try:
@@ -217,7 +220,7 @@ class Nbd:
         if pending.error:
             raise unavailable(
                 self.side,
-                f"the NBD server at {self.path} failed at offset {pending.offset}",
+                f"the NBD server at {self.where} failed at offset {pending.offset}",
                 why=pending.error,
                 fix="Check the storage below the server, then run the same again.",
             )
@@ -286,13 +289,13 @@ class Nbd:
     def _lost(self, error: OSError) -> KubeferryError:
         if error.errno is None or isinstance(error, BlockingIOError):
             why = "it did not answer for a minute" if isinstance(error, BlockingIOError) else str(error)
-            what = f"the NBD server at {self.path} is gone"
+            what = f"the NBD server at {self.where} is gone"
             return unavailable(self.side, what, why=why, fix="Check the server, then run the same again.")
-        return of_os(self.side, f"the NBD server at {self.path} cannot be reached", error)
+        return of_os(self.side, f"the NBD server at {self.where} cannot be reached", error)
 
     def _refuse(self, why: str) -> NoReturn:
         fix = "Check that this socket belongs to an NBD server that can be trusted."
-        raise refused(self.side, f"the NBD server at {self.path} breaks the protocol", why=why, fix=fix)
+        raise refused(self.side, f"the NBD server at {self.where} breaks the protocol", why=why, fix=fix)
 
 
 def _error(data: bytes) -> str:

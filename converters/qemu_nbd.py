@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from converters.nbd import Nbd
+from converters.private_folder import SOCKET, private_folder, reachable
 from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.faults import Side
 from kubeferry.images.nodes import block_options, check, confinement
@@ -23,7 +21,6 @@ from kubeferry.model import DiskRef
 from kubeferry.process import Child, child
 
 START_SECONDS = 30
-SOCKET_PATH_LIMIT_BYTES = 100  # the kernel's is 108
 
 
 @contextlib.contextmanager
@@ -34,10 +31,10 @@ def served(ref: DiskRef, *, work: Path | None = None) -> Iterator[Nbd]:
     """
     check(ref)
     with (
-        _folder(work) as folder,
-        _reachable(folder) as near,
+        private_folder(work, "nbd") as folder,
+        reachable(folder) as near,
         child([*confinement(), *_command(ref, folder)], log=folder / "log") as server,
-        _connected(near / "socket", server) as endpoint,
+        _connected(near / SOCKET, server) as endpoint,
     ):
         yield endpoint
 
@@ -47,35 +44,6 @@ def _command(ref: DiskRef, folder: Path) -> list[str]:
     image = "json:" + json.dumps(block_options(ref))
     place = ["env", f"--chdir={folder.absolute()}"]
     return [*place, "qemu-nbd", "--read-only", "--persistent", "--shared=0", "--socket=/proc/self/cwd/socket", image]
-
-
-@contextlib.contextmanager
-def _folder(work: Path | None) -> Iterator[Path]:
-    """A private folder. In a work folder its name is fixed: what a killed run left there is replaced, not piled up."""
-    if work is None:
-        with tempfile.TemporaryDirectory(prefix="kubeferry-nbd-") as made:
-            yield Path(made)
-        return
-    folder = work / "nbd"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _reachable(folder: Path) -> Iterator[Path]:
-    """The folder by a name that is short enough for a socket's address: through a descriptor of ours if need be."""
-    if len(os.fsencode(folder / "socket")) <= SOCKET_PATH_LIMIT_BYTES:
-        yield folder
-        return
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield Path(f"/proc/self/fd/{fd}")
-    finally:
-        os.close(fd)
 
 
 def _connected(path: Path, server: Child) -> Nbd:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from kubeferry.config import find_config, read_config
 from kubeferry.documents import Config, Plan, dump, load
 from kubeferry.errors import InputInvalid, Interrupted, Problem
 from kubeferry.journal import Journal
+from kubeferry.sources import Source, open_source
 from kubeferry.target import open_target
 
 machine_option = click.option("--machine", "-m", "machines", multiple=True, help="Only this machine; may be repeated.")
@@ -179,12 +181,17 @@ def release(plan: Path, config: Path | None, everything: bool, dry_run: bool) ->
     from kubeferry.steps.release import release_plan
 
     frozen, settings, _ = _opened(plan, config)
-    with (
-        contextlib.closing(Journal.open(settings.journal)) as journal,
-        contextlib.closing(open_target(settings.target)) as target,
-    ):
+    with contextlib.ExitStack() as opened:
+        journal = opened.enter_context(contextlib.closing(Journal.open(settings.journal)))
+        target = opened.enter_context(contextlib.closing(open_target(settings.target)))
+
+        def source() -> Source:
+            return opened.enter_context(contextlib.closing(open_source(frozen.source, settings.sources[frozen.source])))
+
         journal.register_plan(frozen.digest, frozen.name, dump(frozen))
-        for line in release_plan(frozen, journal, target, everything=everything, dry_run=dry_run):
+        for line in release_plan(
+            frozen, journal, target, functools.cache(source), everything=everything, dry_run=dry_run
+        ):
             click.echo(line)
 
 

@@ -133,7 +133,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 progress=lambda machine, disk, progress: _progress(run, machine, disk, progress),
             )
             state = drive(work, run.goal, lambda action, step: _as_task(run, entry, action, step))
-            account(run.journal, lease, target)
+            account(run.journal, lease, target, lambda: work.source)
             return Outcome(entry.name, state.phase)
     except KubeferryError as error:
         return Outcome(entry.name, "failed", error)

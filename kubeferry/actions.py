@@ -105,8 +105,9 @@ class EntryFacts:
 
     @classmethod
     def of(cls, plan: Plan, entry: Entry, *, keeps_running: bool) -> EntryFacts:
-        """The facts of one entry of a frozen plan."""
-        return cls(plan.digest, tuple(disk.disk for disk in entry.disks), keeps_running)
+        """The facts of one entry of a frozen plan. One that is planned as halted runs for its proof only."""
+        halted = any(manifest.get("spec", {}).get("runStrategy") == "Halted" for manifest in entry.manifests)
+        return cls(plan.digest, tuple(disk.disk for disk in entry.disks), keeps_running and not halted)
 
 
 def next_action(

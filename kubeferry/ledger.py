@@ -9,6 +9,11 @@ EXPORT = "export"
 AT_SOURCE = frozenset({EXPORT})
 """Kinds of things that exist at a source; it, not the target, is asked whether they are gone."""
 
+KEPT = frozenset({"disk", "machine-folder", "virtual-machine", "data-volume"})
+"""Kinds that a move leaves on purpose: the migrated machine itself."""
+PROCESS = "process"
+"""A machine that runs at the target: kept, too, where it is to go on running after the commit."""
+
 
 @dataclass(frozen=True, slots=True)
 class External:

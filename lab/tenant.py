@@ -32,8 +32,14 @@ class Tenant:
 
 def make_ready(kubectl: Kubectl, namespace: str, folder: Path, key: Path | None) -> Tenant:
     """The account with its Role in the namespace, and the Secret with the hypervisor's private key, if there is one."""
-    for objects in (role(namespace), file_probes(namespace), cluster_role(namespace)):
-        kubectl("apply", "--filename=-", stdin=objects)
+    for name in ("namespace-role", "file-probes-role"):
+        kubectl("apply", f"--namespace={namespace}", f"--filename={DEPLOY / name}.yaml")
+    kubectl("apply", f"--filename={DEPLOY / 'cluster-role.yaml'}")
+    bound = ("--clusterrole=kubeferry", f"--serviceaccount={namespace}:{ACCOUNT}")
+    made = kubectl(
+        "create", "clusterrolebinding", f"kubeferry-{namespace}", *bound, "--dry-run=client", "--output=yaml"
+    )
+    kubectl("apply", "--filename=-", stdin=made)
     if key is not None:
         kubectl(
             "create", "secret", "generic", KEY_SECRET, f"--namespace={namespace}", f"--from-file=ssh-privatekey={key}"

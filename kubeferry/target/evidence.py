@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from kubeferry.documents import Entry, Observation, ProbeResult, save
 from kubeferry.errors import TargetRefused, TargetUnavailable
-from kubeferry.target import agent, probes, qemu, qmp
+from kubeferry.target import agent, local_access, probes, qemu, qmp
 from kubeferry.target.devices import has_console, has_screen
 from kubeferry.target.hypervisor import CONSOLE_TAIL_BYTES, LocalMachine
 from kubeferry.target.layout import MachineFolder
@@ -30,7 +30,7 @@ def observe(entry: Entry, machine: LocalMachine, last_words: Mapping[str, str]) 
         raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
     spec = qemu.template(qemu.virtual_machine(entry.manifests))
     serial = machine.serial if has_console(spec) else None
-    access = probes.Access(machine.agent, serial, machine.forwards(), machine.elapsed, machine.death)
+    access = local_access.LocalAccess(machine.agent, serial, machine.forwards(), machine.elapsed, machine.death)
     answers = probes.run(entry.probes, access, last_words)
     first = min((answer.seconds for answer in answers if answer.ok), default=None)
     observation = Observation(
@@ -60,7 +60,7 @@ def drop(folder: MachineFolder) -> None:
 
 def keep_console(machine: LocalMachine) -> None:
     """Keep the last few megabytes of what the machine wrote to its console."""
-    text = probes.console(machine.serial, SERIAL_LIMIT_BYTES)
+    text = local_access.end_of(machine.serial, SERIAL_LIMIT_BYTES)
     if text:
         (machine.folder.evidence / "serial.log").write_text(text, encoding="utf-8")
 
@@ -95,7 +95,7 @@ def _guest(machine: LocalMachine, answers: tuple[ProbeResult, ...]) -> dict[str,
 
 def _console_tail(machine: LocalMachine) -> str:
     """The last lines of the console, without control characters."""
-    lines = probes.console(machine.serial, CONSOLE_TAIL_BYTES).splitlines()
+    lines = local_access.end_of(machine.serial, CONSOLE_TAIL_BYTES).splitlines()
     shown = [agent.printable(line) for line in lines[-CONSOLE_TAIL_LINES:]]
     return "\n".join(line for line in shown if line)
 

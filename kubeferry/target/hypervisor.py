@@ -24,7 +24,7 @@ from pydantic import ValidationError
 from kubeferry import process, stopping
 from kubeferry.errors import TargetRefused, TargetUnavailable, ToolMissing
 from kubeferry.model import Value
-from kubeferry.target import External, Ledger, accelerator, probes, qemu, qmp
+from kubeferry.target import External, Ledger, accelerator, local_access, qemu, qmp
 from kubeferry.target.agent import printable
 from kubeferry.target.devices import Layer
 from kubeferry.target.layout import MachineFolder, write
@@ -176,8 +176,8 @@ class LocalMachine:
 
     def last_words(self) -> str:
         """The end of what QEMU printed, and of what the machine wrote to its console, as one line."""
-        said = printable(probes.console(self.log, CONSOLE_TAIL_BYTES), 1000)
-        console = printable(probes.console(self.serial, CONSOLE_TAIL_BYTES)[-300:], 400)
+        said = printable(local_access.end_of(self.log, CONSOLE_TAIL_BYTES), 1000)
+        console = printable(local_access.end_of(self.serial, CONSOLE_TAIL_BYTES)[-300:], 400)
         return f"QEMU: {said or 'nothing'}; console: {console or 'nothing'}"
 
     def forwards(self) -> dict[int, tuple[int, ...]]:

@@ -12,7 +12,7 @@ from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Obs
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern
 from kubeferry.target import Room, TargetCapabilities
-from kubeferry.target.cluster import api, claims, jobs, machine, objects, observing, offer, preflight, removal, uploads
+from kubeferry.target.cluster import api, claims, jobs, machine, objects, observing, offer, preflight, removal
 
 
 def connect(config: TargetConfig) -> KubevirtTarget:
@@ -31,7 +31,7 @@ class KubevirtTarget:
         self._cluster = cluster
         uploading = config.transfer == "upload"
         self.capabilities = TargetCapabilities(keeps_running=True, isolated=False, movers_here=uploading)
-        self._movers = uploads.Uploads(cluster, config) if uploading else jobs.Jobs(cluster, config)
+        self._movers = jobs.Jobs(cluster, config)
 
     # --- before anything is written ------------------------------------------------------------------------------
 
@@ -58,7 +58,7 @@ class KubevirtTarget:
         return objects.apply(self._cluster, entry, ledger, dry_run=dry_run)
 
     def start(self, entry: Entry, ledger: Ledger) -> None:
-        machine.start(self._cluster, self._config, entry, ledger)
+        machine.start(self._cluster, entry, ledger)
 
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         return observing.observe(self._cluster, entry, last_words)

@@ -1,41 +1,56 @@
 """The questions of a plan to a started machine, each asked again until it passes or its time is over.
 
 A probe's evidence is what was seen, word for word where it is short; what did not answer is said not to have answered.
+How a machine is reached is its target's business: `Access`.
 """
 
 from __future__ import annotations
 
-import http.client
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Protocol
 
 from kubeferry import stopping
 from kubeferry.documents import Probe, ProbeResult
-from kubeferry.errors import TargetUnavailable
-from kubeferry.target import agent
+from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.target.agent import printable
 
 PAUSE_SECONDS = 0.25
 FIRST_TRY_SECONDS = 0.5
 LONGEST_TRY_SECONDS = 3.0
-BODY_LIMIT_BYTES = 1024 * 1024
-CONSOLE_LIMIT_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """The ways into one running machine.
+class Page:
+    """What a web server in the guest answered."""
 
-    `forwards` leads from a guest port to ports on 127.0.0.1; `elapsed` gives seconds since the machine was started;
-    `died` says how it ended, None while it runs; `serial_log` is None for a machine without a console.
+    status: int
+    body: str
+
+
+class Access(Protocol):
+    """The ways into one running machine. Each waits at most about `seconds` for an answer.
+
+    What does not answer (yet) is TargetUnavailable; what never will is TargetRefused.
     """
 
-    agent_socket: Path
-    serial_log: Path | None
-    forwards: Mapping[int, tuple[int, ...]]
-    elapsed: Callable[[], float]
-    died: Callable[[], str | None]
+    def elapsed(self) -> float:
+        """Seconds since the machine was started."""
+
+    def died(self) -> str | None:
+        """How it ended, None while it runs."""
+
+    def ping(self, seconds: float) -> str:
+        """The guest agent answers; what was seen, in words."""
+
+    def read_file(self, path: str, seconds: float) -> bytes:
+        """A file of the guest, through its agent."""
+
+    def page(self, port: int, path: str, expect: str, seconds: float) -> Page:
+        """GET a page from a port of the guest; of several ways in, the one whose page holds `expect`."""
+
+    def console(self) -> str | None:
+        """What it wrote to its serial console, the end of it; None for a machine that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,45 +125,33 @@ def describe(probe: Probe) -> str:
 def attempt(probe: Probe, access: Access, last_words: Mapping[str, str], seconds: float) -> Answer:
     """Ask once, waiting at most about `seconds` for each answer."""
     try:
-        if probe.kind == "http":
-            return _http(probe, access, seconds)
-        if probe.kind == "serial":
-            return _serial(probe, access)
-        if probe.kind == "counter":
-            return _counter(probe, access, last_words, seconds)
-        with agent.connect(access.agent_socket, seconds) as talk:
-            if probe.kind == "file":
-                return _file(probe, talk)
-            talk.ping()
-            return Answer(True, "guest-ping was answered")
-    except TargetUnavailable as error:
-        return Answer(False, f"{error.what}: {error.why}" if error.why else error.what)
+        match probe.kind:
+            case "http":
+                return _http(probe, access, seconds)
+            case "serial":
+                return _serial(probe, access)
+            case "counter":
+                return _counter(probe, access, last_words, seconds)
+            case "file":
+                return _file(probe, access, seconds)
+            case _:
+                return Answer(True, access.ping(seconds))
+    except (TargetUnavailable, TargetRefused) as error:
+        said = f"{error.what}: {error.why}" if error.why else error.what
+        final = isinstance(error, TargetRefused)
+        return Answer(False, f"{said}; {error.fix}" if final and error.fix else said, final)
 
 
 def _http(probe: Probe, access: Access, seconds: float) -> Answer:
-    ports = access.forwards.get(probe.port or 0, ())
-    if not ports:
-        return Answer(False, "the machine has no network card to ask", final=True)
-    answers = [_get(port, probe, seconds) for port in ports]
-    return next((answer for answer in answers if answer.ok), answers[0])
+    expect = probe.expect or ""
+    page = access.page(probe.port or 0, probe.path or "/", expect, seconds)
+    return Answer(
+        page.status == 200 and expect in page.body, f"{page.status}: {printable(page.body) or 'an empty page'}"
+    )
 
 
-def _get(port: int, probe: Probe, seconds: float) -> Answer:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
-    try:
-        connection.request("GET", probe.path or "/", headers={"Host": "localhost", "Connection": "close"})
-        response = connection.getresponse()
-        body = response.read(BODY_LIMIT_BYTES).decode(errors="replace")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        return Answer(False, f"no answer on port {probe.port}: {printable(str(error) or type(error).__name__)}")
-    finally:
-        connection.close()
-    ok = response.status == 200 and (probe.expect or "") in body
-    return Answer(ok, f"{response.status}: {printable(body) or 'an empty page'}")
-
-
-def _file(probe: Probe, talk: agent.Agent) -> Answer:
-    content = talk.read_file(probe.path or "").decode(errors="replace")
+def _file(probe: Probe, access: Access, seconds: float) -> Answer:
+    content = access.read_file(probe.path or "", seconds).decode(errors="replace")
     return Answer((probe.expect or "") in content, f"{probe.path}: {printable(content) or 'empty'}")
 
 
@@ -161,8 +164,7 @@ def _counter(probe: Probe, access: Access, last_words: Mapping[str, str], second
         return Answer(
             False, f"the source's last words for {path} are no number: {printable(last_words[path], 40)}", True
         )
-    with agent.connect(access.agent_socket, seconds) as talk:
-        content = talk.read_file(path).decode(errors="replace")
+    content = access.read_file(path, seconds).decode(errors="replace")
     now = _number(content)
     if now is None:
         return Answer(False, f"{path} holds no number: {printable(content, 40) or 'empty'}")
@@ -176,22 +178,12 @@ def _number(text: str) -> int | None:
 
 
 def _serial(probe: Probe, access: Access) -> Answer:
-    if access.serial_log is None:
+    text = access.console()
+    if text is None:
         return Answer(False, "the manifest gives the machine no serial console", final=True)
-    text = console(access.serial_log, CONSOLE_LIMIT_BYTES)
     expect = probe.expect or ""
     line = next((line for line in text.splitlines() if expect in line), expect if expect in text else None)
     if line is None:
         last = text.rstrip().rpartition("\n")[2]
         return Answer(False, f"the console's last line: {printable(last)}" if last else "the console is silent")
     return Answer(True, f"the console: {printable(line)}")
-
-
-def console(log: Path, limit: int) -> str:
-    """The last `limit` bytes that a machine wrote to its console; empty where it wrote none."""
-    try:
-        with log.open("rb") as stream:
-            stream.seek(max(0, log.stat().st_size - limit))
-            return stream.read(limit).decode(errors="replace")
-    except FileNotFoundError:
-        return ""

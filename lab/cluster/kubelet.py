@@ -71,7 +71,10 @@ def start(node: Node, programs: Path) -> None:
     place = node.place
     config = {"kubelet": kubelet_config(place), "kube-proxy": proxy_config(place)}
     for name, value in config.items():
-        (place.state / f"{name}.yaml").write_text(yaml.safe_dump(value))
+        path, text = place.state / f"{name}.yaml", yaml.safe_dump(value)
+        # kube-proxy ends when its file is written, even with what it held.
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
     node.start("kubelet", kubelet(place, programs))
     node.start("kube-proxy", [str(programs / "kube-proxy"), f"--config={place.state / 'kube-proxy.yaml'}"])
     node.await_daemon("kubelet", lambda: is_ready(place), seconds=READY_SECONDS)

@@ -16,9 +16,11 @@ from lab.cluster import (
     control_plane,
     crds,
     host,
+    hypervisor,
     images,
     kubelet,
     kubevirt,
+    mover_image,
     network,
     node,
     programs,
@@ -42,7 +44,7 @@ def up(place: Place) -> None:
         programs.require(kubevirt=folder is not None)
         given = bundle.unpacked(folder) if folder else None
         built = binaries.ensure()
-        archives = [images.archive()] + ([kubevirt.images(given)] if given else [])
+        archives = [images.archive(), mover_image.archive()] + ([kubevirt.images(given)] if given else [])
         machine = _node(place)
         control_plane.start(machine, built)
         say("the control plane answers")
@@ -52,6 +54,7 @@ def up(place: Place) -> None:
         kubelet.start(machine, built)
         say(f"node {network.NODE_NAME} is Ready")
         services.start(machine)
+        hypervisor.start(machine)
         say("services have names, claims get volumes")
         if given is None:
             crds.install(place)
@@ -66,7 +69,8 @@ def down(place: Place) -> list[str]:
 
     May be called at any time. Nothing to end is no error.
     """
-    lines = ["the node and everything in it ended"] if node.end(place) else []
+    lines = ["the hypervisor ended"] if hypervisor.end(place) else []
+    lines += ["the node and everything in it ended"] if node.end(place) else []
     if network.disconnect():
         lines.append("its link removed")
     if devices := host.detach_loop_devices(place.state):

@@ -45,7 +45,7 @@ PACKAGES = (
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 
 
-def command(mirror: str, dest: Path) -> list[str]:
+def command(suite: str, packages: tuple[str, ...], mirror: str, dest: Path) -> list[str]:
     """The mmdebstrap call. A mirror's sid may be older than its validity: a lab prefers it to none."""
     options = ['--aptopt=Acquire::Check-Valid-Until "false"', '--aptopt=APT::Install-Recommends "false"']
     options += [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
@@ -57,22 +57,27 @@ def command(mirror: str, dest: Path) -> list[str]:
         "--variant=minbase",
         "--skip=output/dev",
         *options,
-        f"--include={','.join(PACKAGES)}",
-        SUITE,
+        f"--include={','.join(packages)}",
+        suite,
         str(dest),
         mirror,
     ]
 
 
 def ensure() -> Path:
-    """The file system as a tar file, built if it is not in the cache (about a minute). Raises ProgramFailed."""
-    key = archive_key(SUITE.encode(), *(package.encode() for package in (*PACKAGES, *LEFT_OUT)))
-    dest = cache_folder("images") / f"{SUITE}-{key}.tar"
+    """KubeVirt's file system as a tar file. Raises ProgramFailed."""
+    return debian(SUITE, PACKAGES)
+
+
+def debian(suite: str, packages: tuple[str, ...]) -> Path:
+    """A Debian with these packages as a tar file, built if it is not in the cache (about a minute)."""
+    key = archive_key(suite.encode(), *(package.encode() for package in (*packages, *LEFT_OUT)))
+    dest = cache_folder("images") / f"{suite}-{key}.tar"
     if not dest.exists():
-        say(f"making a Debian {SUITE} root file system: a minute or two, once")
+        say(f"making a Debian {suite} root file system: a minute or two, once")
         with tempfile.TemporaryDirectory(dir=dest.parent) as arriving:
             built = Path(arriving) / "root.tar"
-            run(command(_mirror(), built), timeout=BUILD_SECONDS)
+            run(command(suite, packages, _mirror(), built), timeout=BUILD_SECONDS)
             built.rename(dest)
     return dest
 

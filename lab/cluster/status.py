@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from lab.cluster import host, kubectl, kubelet, node
+from lab.cluster import host, hypervisor, kubectl, kubelet, node
 from lab.cluster.place import Place
 
 
@@ -16,6 +16,8 @@ def lines(place: Place) -> list[str]:
         return ["no lab cluster runs"]
     daemons = sorted(path.name for path in place.pidfile("").iterdir() if path.name != "node")
     said = [f"{name}: {'runs' if running.runs(name) else 'ENDED'}" for name in daemons]
+    there = hypervisor.find(place)
+    said.append(f"hypervisor: {there.user}@{there.host}" if there else "hypervisor: ENDED")
     said.append(f"loop devices: {len(host.loop_devices(place.state))}")
     said.append(f"node: {'Ready' if kubelet.is_ready(place) else 'not ready'}")
     said += [f"pods: {pods}" for pods in [_pods(place)] if pods]

@@ -15,7 +15,10 @@ from kubeferry.target import External
 
 
 def released(scene: Any, *, everything: bool = False, dry_run: bool = False) -> list[str]:
-    return list(release_plan(scene.plan, scene.journal, scene.target, everything=everything, dry_run=dry_run))
+    steps = release_plan(
+        scene.plan, scene.journal, scene.target, lambda: scene.source, everything=everything, dry_run=dry_run
+    )
+    return list(steps)
 
 
 def still_open(scene: Any) -> Iterator[str]:
@@ -92,7 +95,7 @@ def test_what_is_still_there_is_named(scene: Any) -> None:
 def test_account_tells_the_gone_from_the_there(scene: Any) -> None:
     scene.drive()
     with scene.journal.lease(scene.plan.digest, "web") as lease:
-        gone, there = account(scene.journal, lease, scene.target)
+        gone, there = account(scene.journal, lease, scene.target, lambda: scene.source)
     assert {thing.kind for thing in there} == {"disk"}
     assert {thing.kind for thing in gone} == {"mover", "process"}
     assert set(still_open(scene)) == {"disk"}

@@ -16,7 +16,7 @@ from kubeferry import stopping
 from kubeferry.documents import Probe
 from kubeferry.errors import Interrupted, TargetUnavailable
 from kubeferry.target import agent, probes
-from kubeferry.target.probes import Access
+from kubeferry.target.local_access import LocalAccess as Access
 
 NO_WORDS: dict[str, str] = {}
 
@@ -27,8 +27,8 @@ def access(tmp_path: Path, **changed: Any) -> Access:
         "agent_socket": tmp_path / "agent",
         "serial_log": tmp_path / "serial.log",
         "forwards": {},
-        "elapsed": lambda: float(next(clock)),
-        "died": lambda: None,
+        "clock": lambda: float(next(clock)),
+        "death": lambda: None,
     }
     return Access(**(values | changed))
 
@@ -161,7 +161,7 @@ def test_a_machine_that_ended_fails_what_has_not_passed_and_waits_no_longer(tmp_
     guest("x", *[None] * 9)
     ends = iter([None, "QEMU is gone. kernel panic"])
     wanted = (Probe(kind="agent"), Probe(kind="file", path="/x", timeout_seconds=3600))
-    first, second = probes.run(wanted, access(tmp_path, died=lambda: next(ends)), NO_WORDS)
+    first, second = probes.run(wanted, access(tmp_path, death=lambda: next(ends)), NO_WORDS)
     assert first.ok
     assert (second.ok, second.evidence) == (False, "the machine ended: QEMU is gone. kernel panic")
 

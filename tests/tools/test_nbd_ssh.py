@@ -1,0 +1,536 @@
+"""Disks behind SSH: a real sshd that allows forwarding only, a real qemu-nbd behind a unix socket, cut and gone on."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import random
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from converters import ssh
+from converters.disks import Outcome, copy_disk, parse_ref, prepare_target, repair_disk, verify_disk
+from converters.endpoints import open_source
+from converters.transfer import Options, Watch
+from kubeferry import process, stopping
+from kubeferry.documents import MoverJob, MoverProgress, MoverResult, save
+from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
+from kubeferry.model import DiskRef
+from kubeferry.uris import NbdSsh
+
+MIB = 1 << 20
+SIZE = 32 * MIB
+ROOT = Path(__file__).resolve().parents[2]
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+NEEDED = {"openssh-client": shutil.which("ssh"), "openssh-server": SSHD, "qemu-utils": shutil.which("qemu-nbd")}
+MISSING = [package for package, path in NEEDED.items() if path is None]
+
+if os.environ.get("CI") != "true" and MISSING:
+    pytest.skip(f"not installed (apt-get install {' '.join(MISSING)})", allow_module_level=True)
+
+CONFIGURATION = """\
+ListenAddress 127.0.0.1
+HostKey {folder}/host_key
+AuthorizedKeysFile {folder}/authorized_keys
+PidFile none
+UsePAM no
+StrictModes no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+"""
+
+
+class Hypervisor:
+    """An account behind an sshd on loopback, and disks that it serves on unix sockets."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.key = make_key(folder / "key")
+        make_key(folder / "host_key")
+        public = (folder / "key.pub").read_text()
+        (folder / "authorized_keys").write_text(f'restrict,port-forwarding,command="/bin/false" {public}')
+        (folder / "sshd_config").write_text(CONFIGURATION.format(folder=folder))
+        self.disk, self.socket = folder / "disk.img", folder / "disk.sock"
+        chance = random.Random(7)
+        with self.disk.open("wb") as disk:
+            for at in range(0, 24, 2):
+                disk.seek(at * MIB)
+                disk.write(chance.randbytes(MIB))
+            disk.truncate(SIZE)
+
+    @contextmanager
+    def up(self) -> Iterator[None]:
+        made = os.geteuid() == 0 and not Path("/run/sshd").exists()
+        if made:
+            Path("/run/sshd").mkdir(mode=0o755)
+        argv = [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config"), "-p", str(self.port)]
+        try:
+            with process.child(argv, log=self.folder / "sshd.log") as self.daemon:
+                await_true(self.greets, self.daemon)
+                yield
+                self.cut()
+        finally:
+            if made:
+                Path("/run/sshd").rmdir()
+
+    def greets(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0 and probe.recv(4) == b"SSH-"
+
+    @contextmanager
+    def serving(self) -> Iterator[process.Child]:
+        argv = ["qemu-nbd", "--read-only", "--persistent", "--shared=0", "--format=raw", f"--socket={self.socket}"]
+        with process.child([*argv, str(self.disk)], log=self.folder / "qemu-nbd.log") as server:
+            await_true(self.socket.exists, server)
+            yield server
+        self.socket.unlink(missing_ok=True)
+
+    def sessions(self) -> list[int]:
+        """The pids that sshd started for those who are logged in."""
+        return [pid for pid in descendants(self.daemon.pid) if pid != self.daemon.pid]
+
+    def cut(self, number: int = signal.SIGKILL) -> None:
+        for pid in self.sessions():
+            os.kill(pid, number)
+
+    def place(self, **more: object) -> NbdSsh:
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        facts = {"user": me, "host": "127.0.0.1", "port": self.port, "socket": str(self.socket), "host_key": self.pin()}
+        return NbdSsh(**(facts | more))  # type: ignore[arg-type]
+
+    def pin(self) -> str:
+        return " ".join((self.folder / "host_key.pub").read_text().split()[:2])
+
+    def ref(self, **more: object) -> DiskRef:
+        return DiskRef(uri=self.place(**more).uri(), size_bytes=SIZE)
+
+
+def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
+    process.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "", "-f", str(path)])
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_true(holds: Callable[[], bool], program: process.Child | None = None) -> None:
+    limit = time.monotonic() + 20
+    while not holds():
+        assert program is None or program.poll() is None, program and program.tail()
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+def descendants(pid: int) -> list[int]:
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except (OSError, IndexError):
+            continue
+    found, frontier = [pid], [pid]
+    while frontier:
+        frontier = [child for child, parent in parents.items() if parent in frontier]
+        found += frontier
+    return found
+
+
+def clients(folder: Path) -> list[str]:
+    """The command lines of OpenSSH's clients that lead to this hypervisor."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            line = path.read_bytes().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if line.startswith("ssh ") and str(folder) in line:
+            found.append(line)
+    return found
+
+
+@pytest.fixture
+def far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hypervisor]:
+    """A hypervisor that runs, and the right private key for it."""
+    (tmp_path / "far").mkdir()
+    made = Hypervisor(tmp_path / "far")
+    monkeypatch.setenv(ssh.KEY, str(made.key))
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/nowhere")
+    with made.up():
+        yield made
+    await_true(lambda: not clients(made.folder))
+
+
+@pytest.fixture
+def near(tmp_path: Path) -> Path:
+    (tmp_path / "near").mkdir()
+    return tmp_path / "near"
+
+
+def fetch(source: DiskRef, near: Path, watch: Watch | None = None, **options: object) -> Outcome:
+    target = parse_ref(str(near / "disk.img"))
+    zero = prepare_target(target, SIZE, near / "disk.kff")
+    return copy_disk(
+        source,
+        target,
+        near / "disk.kff",
+        target_reads_zero=zero,
+        options=Options(**options),  # type: ignore[arg-type]
+        watch=watch or Watch(),
+    )
+
+
+def refused(source: DiskRef, error: type[KubeferryError] = SourceRefused) -> KubeferryError:
+    with pytest.raises(error) as caught, open_source(source):
+        pass
+    assert caught.value.fix
+    assert "PRIVATE KEY-" not in str(caught.value)
+    return caught.value
+
+
+# --- what works -------------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_is_copied_verified_and_repaired_and_its_holes_are_not_read(far: Hypervisor, near: Path) -> None:
+    with far.serving():
+        done = fetch(far.ref(), near)
+        assert (done.size, done.tally.data, done.tally.read) == (SIZE, 12 * MIB, 12 * MIB)
+        assert (near / "disk.img").read_bytes() == far.disk.read_bytes()
+        with (near / "disk.img").open("r+b") as disk:
+            disk.seek(5 * MIB)
+            disk.write(b"flipped")
+        target = parse_ref(str(near / "disk.img"))
+        assert list(verify_disk(target, near / "disk.kff").differing) == [5 * MIB]
+        assert list(repair_disk(far.ref(), target, near / "disk.kff").differing) == [5 * MIB]
+        assert not verify_disk(target, near / "disk.kff").differing
+    assert sorted(path.name for path in near.iterdir()) == ["disk.img", "disk.kff"]
+
+
+def test_all_workers_go_through_one_ssh_connection(far: Hypervisor) -> None:
+    with far.serving(), open_source(far.ref()) as disk:
+        before = far.sessions()
+        with disk.clone() as second, disk.clone() as third:
+            for one in (disk, second, third):
+                view = memoryview(bytearray(MIB))
+                one.read_into(2 * MIB, view)
+                assert view == far.disk.read_bytes()[2 * MIB : 3 * MIB]
+            assert far.sessions() == before
+            assert len(clients(far.folder)) == 1
+
+
+@pytest.mark.parametrize("kind", ["rsa", "ecdsa"])
+def test_host_keys_of_every_kind_can_be_pinned(far: Hypervisor, kind: str) -> None:
+    make_key(far.folder / "other_key", kind)
+    with (far.folder / "sshd_config").open("a") as configuration:
+        configuration.write(f"HostKey {far.folder}/other_key\n")
+    os.kill(far.daemon.pid, signal.SIGHUP)
+    await_true(far.greets)
+    pin = " ".join((far.folder / "other_key.pub").read_text().split()[:2])
+    with far.serving():
+        await_true(lambda: opens(far.ref(host_key=pin)))
+
+
+def opens(source: DiskRef) -> bool:
+    try:
+        with open_source(source) as disk:
+            return disk.size == SIZE
+    except SourceUnavailable:  # sshd is about to listen again
+        return False
+
+
+def test_names_with_spaces_and_signs_are_only_names(
+    far: Hypervisor, near: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = near / "a b%h ${HOME} c"
+    odd.mkdir()
+    shutil.copy(far.key, odd / "the key%d")
+    monkeypatch.setenv(ssh.KEY, str(odd / "the key%d"))
+    with far.serving(), open_source(far.ref(), work=odd) as disk:
+        assert disk.size == SIZE
+        assert (odd / "ssh").is_dir()
+    assert [path.name for path in odd.iterdir()] == ["the key%d"]
+
+
+def test_a_long_work_folder_and_what_a_killed_run_left_there_are_no_trouble(far: Hypervisor, near: Path) -> None:
+    work = near / ("w" * 100)
+    (work / "ssh").mkdir(parents=True)
+    (work / "ssh" / "socket").write_text("left")
+    with far.serving(), open_source(far.ref(), work=work) as disk:
+        assert disk.size == SIZE
+    assert not list(work.iterdir())
+
+
+# --- who is there, and who we are -------------------------------------------------------------------------------------
+
+
+def test_a_host_with_another_key_is_refused_and_both_fingerprints_are_told(far: Hypervisor, near: Path) -> None:
+    make_key(near / "pinned")
+    pinned = " ".join((near / "pinned.pub").read_text().split()[:2])
+    with far.serving():
+        said = refused(far.ref(host_key=pinned))
+    assert "not the one that is pinned" in said.what
+    for path in (near / "pinned.pub", far.folder / "host_key.pub"):
+        assert process.run(["ssh-keygen", "-lf", str(path)]).out.split()[1] in said.why
+    assert "hostKey" in said.fix
+
+
+def test_a_host_that_has_no_key_of_the_pinned_kind_is_refused(far: Hypervisor, near: Path) -> None:
+    make_key(near / "pinned", "ecdsa")
+    said = refused(far.ref(host_key=" ".join((near / "pinned.pub").read_text().split()[:2])))
+    assert "not the one that is pinned" in said.what
+    assert "ssh-ed25519" in said.why
+
+
+@pytest.mark.parametrize("key", ["ssh-ed25519 AAAA", "ssh-ed25519 not*base64", "nothing", "ssh-rsa\nx AAAAC3Nz"])
+def test_what_is_no_host_key_is_told_before_anything_is_started(far: Hypervisor, key: str) -> None:
+    assert "is not a host key" in refused(far.ref(host_key=key), InputInvalid).why
+
+
+@pytest.mark.parametrize("path", ["/run/a:b", "/run/a b", "/run/%h", "/run/${HOME}", "/run/a\nb"])
+def test_a_socket_path_that_ssh_would_read_otherwise_is_refused(far: Hypervisor, path: str) -> None:
+    assert "SSH reads otherwise" in refused(far.ref(socket=path), InputInvalid).why
+
+
+def test_a_key_that_is_not_accepted_is_refused(far: Hypervisor, near: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ssh.KEY, str(make_key(near / "stranger")))
+    with far.serving():
+        said = refused(far.ref())
+    assert "does not accept the private key" in said.what
+    assert "authorized_keys" in said.fix
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(
+    far: Hypervisor, near: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ssh.KEY, str(make_key(near / "locked", passphrase="swordfish")))
+    assert "no passphrase" in refused(far.ref()).fix
+
+
+def test_a_file_that_is_no_key_is_told_without_its_content(
+    far: Hypervisor, near: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (near / "key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nc3dvcmRmaXNo\n-----END OPENSSH PRIVATE KEY-----\n")
+    (near / "key").chmod(0o600)
+    monkeypatch.setenv(ssh.KEY, str(near / "key"))
+    said = refused(far.ref())
+    assert "cannot be used" in said.what
+    assert "c3dvcmRmaXNo" not in str(said)
+
+
+@pytest.mark.parametrize("named", [None, "", "/nowhere/key"])
+def test_a_missing_key_is_told_with_its_place(
+    far: Hypervisor, named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(ssh.KEY) if named is None else monkeypatch.setenv(ssh.KEY, named)
+    said = refused(far.ref())
+    assert ssh.KEY in said.why
+    assert "Secret" in said.fix
+
+
+def test_the_key_is_in_no_command_line_and_the_users_own_ssh_is_not_asked(far: Hypervisor) -> None:
+    with far.serving(), open_source(far.ref()):
+        (line,) = clients(far.folder)
+    assert " -F none " in line
+    assert far.key.read_text().splitlines()[1] not in line
+
+
+# --- what fails on the way --------------------------------------------------------------------------------------------
+
+
+def test_a_socket_that_is_not_there_may_be_there_later(far: Hypervisor) -> None:
+    said = refused(far.ref(), SourceUnavailable)
+    assert "does not serve the disk" in said.what
+    assert "the export is made anew" in said.fix
+
+
+def test_an_export_that_the_server_does_not_have_is_refused(far: Hypervisor) -> None:
+    with far.serving():
+        assert str(far.socket) in refused(far.ref(export="other")).what
+
+
+def test_forwarding_that_is_forbidden_is_told(far: Hypervisor) -> None:
+    public = (far.folder / "key.pub").read_text()
+    (far.folder / "authorized_keys").write_text(f"restrict {public}")
+    with far.serving():
+        assert "AllowStreamLocalForwarding" in refused(far.ref()).fix
+
+
+def test_a_host_that_refuses_connections_may_be_there_later(far: Hypervisor) -> None:
+    said = refused(far.ref(port=free_port()), SourceUnavailable)
+    assert "Connection refused" in said.why
+
+
+def test_a_host_that_says_nothing_is_not_waited_for_long(far: Hypervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        begun = time.monotonic()
+        said = refused(far.ref(port=silent.getsockname()[1]), SourceUnavailable)
+    assert time.monotonic() - begun < 10
+    assert "timed out" in said.why
+
+
+def test_a_stop_is_answered_while_it_connects(far: Hypervisor) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        stopping.request()
+        try:
+            with pytest.raises(Interrupted), open_source(far.ref(port=silent.getsockname()[1])):
+                pass
+        finally:
+            stopping.reset()
+
+
+class Cutting(Watch):
+    """Does something once, when a copy has come so far."""
+
+    def __init__(self, at: int, action: Callable[[], None]) -> None:
+        self.at = at
+        self.action = action
+        self.done = False
+
+    def progress(self, phase: str, done: int, total: int | None) -> None:
+        if done >= self.at and not self.done and phase == "copying":
+            self.done = True
+            self.action()
+
+
+SLOW = {"bandwidth": 8 * MIB, "checkpoint_seconds": 0.1}
+
+
+def test_a_connection_cut_in_mid_copy_is_told_and_the_copy_goes_on_from_its_checkpoint(
+    far: Hypervisor, near: Path
+) -> None:
+    with far.serving():
+        with pytest.raises(SourceUnavailable) as caught:
+            fetch(far.ref(), near, Cutting(5 * MIB, far.cut), **SLOW)
+        assert f"127.0.0.1:{far.port}" in caught.value.what
+        assert caught.value.why
+        done = fetch(far.ref(), near)
+    assert done.tally.resumed >= 4 * MIB
+    assert done.tally.read <= 8 * MIB
+    assert (near / "disk.img").read_bytes() == far.disk.read_bytes()
+
+
+def test_a_host_that_falls_silent_in_mid_copy_is_noticed(
+    far: Hypervisor, near: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "ALIVE_SECONDS", 1)
+    monkeypatch.setattr(ssh, "ALIVE_COUNT", 2)
+    with far.serving():
+        with pytest.raises(SourceUnavailable) as caught:
+            fetch(far.ref(), near, Cutting(3 * MIB, lambda: far.cut(signal.SIGSTOP)), **SLOW)
+        far.cut()
+        assert "not responding" in caught.value.why
+        assert fetch(far.ref(), near).tally.resumed >= 2 * MIB
+
+
+def test_a_server_that_dies_behind_a_living_connection_is_told_as_such(far: Hypervisor, near: Path) -> None:
+    with far.serving() as server:
+        with pytest.raises(SourceUnavailable) as caught:
+            fetch(far.ref(), near, Cutting(3 * MIB, lambda: os.kill(server.pid, signal.SIGKILL)), **SLOW)
+        assert str(far.socket) in caught.value.what
+
+
+# --- the mover --------------------------------------------------------------------------------------------------------
+
+
+def mover_job(far: Hypervisor, near: Path, **more: object) -> list[str]:
+    facts: dict[str, object] = {
+        "name": "web-vda",
+        "action": "copy",
+        "source": far.ref(),
+        "target": DiskRef(uri=(near / "disk.img").as_uri(), size_bytes=SIZE),
+        "state_dir": str(near / "state"),
+        "makes_target": True,
+    }
+    save(MoverJob.model_validate(facts | more), near / "job.json")
+    return [sys.executable, "-m", "converters.mover", str(near / "job.json"), "--report", str(near / "report")]
+
+
+def test_a_mover_whose_connection_is_cut_reports_it_and_the_next_one_goes_on(far: Hypervisor, near: Path) -> None:
+    environment = {"PYTHONPATH": str(ROOT)}
+    with far.serving():
+        argv = mover_job(far, near, bandwidth_bytes_per_second=3 * MIB)
+        with process.child(argv, log=near / "log", env=environment) as mover:
+            await_true(lambda: copied(near) >= 8 * MIB, mover)
+            far.cut()
+            assert mover.wait(20) == 1
+        failed = MoverResult.model_validate_json((near / "report").read_text())
+        assert failed.error is not None
+        assert failed.error.type == "SourceUnavailable"
+        done = process.run(mover_job(far, near), cwd=ROOT)
+    result = MoverResult.model_validate_json((near / "report").read_text())
+    assert result.ok
+    assert result.resumed_bytes >= 8 * MIB
+    assert json.loads(done.out.splitlines()[-1])["phase"] == "done"
+    assert (near / "disk.img").read_bytes() == far.disk.read_bytes()
+    assert not (near / "state" / "ssh").exists()
+
+
+def copied(near: Path) -> int:
+    try:
+        return MoverProgress.model_validate_json((near / "state/progress.json").read_text()).done_bytes
+    except FileNotFoundError:
+        return 0
+
+
+def test_nothing_outlives_a_mover_that_is_killed(far: Hypervisor, near: Path) -> None:
+    environment = {"PYTHONPATH": str(ROOT)}
+    with far.serving():
+        argv = mover_job(far, near, bandwidth_bytes_per_second=3 * MIB)
+        with process.child(argv, log=near / "log", env=environment) as mover:
+            await_true(lambda: copied(near) >= MIB, mover)
+            assert clients(far.folder)
+            os.kill(mover.pid, signal.SIGKILL)
+        await_true(lambda: not clients(far.folder))
+        assert process.run(mover_job(far, near), cwd=ROOT).code == 0
+    assert (near / "disk.img").read_bytes() == far.disk.read_bytes()
+
+
+UNPRIVILEGED = """
+import os, sys
+import converters.job, kubeferry.documents
+from converters.mover import main
+os.setgroups([]); os.setgid({group}); os.setuid({user})
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+@pytest.mark.parametrize("user", ["nobody", "a uid without a name"])
+def test_a_user_without_a_home_reads_with_the_groups_right_to_the_key(far: Hypervisor, near: Path, user: str) -> None:
+    """As in a pod: the key is root's, and readable by the group; a uid without a name is told to be the image's fault."""
+    one = pwd.getpwnam("nobody")
+    uid = one.pw_uid if user == "nobody" else 54321
+    os.chown(far.key, 0, one.pw_gid)
+    far.key.chmod(0o440)
+    for folder in (near, *list(near.parents)[:4], far.folder):
+        if folder.stat().st_uid == os.geteuid() and str(folder).startswith("/tmp/"):
+            folder.chmod(folder.stat().st_mode | 0o755)
+    os.chown(near, uid, one.pw_gid)
+    with far.serving():
+        arguments = mover_job(far, near)[3:]
+        (near / "job.json").chmod(0o644)
+        script = UNPRIVILEGED.format(user=uid, group=one.pw_gid)
+        done = process.run([sys.executable, "-c", script, *arguments], cwd=ROOT, check=False)
+    result = MoverResult.model_validate_json((near / "report").read_text())
+    if user == "nobody":
+        assert (done.code, result.ok) == (0, True), done.err
+        assert (near / "disk.img").stat().st_uid == uid
+        assert (near / "disk.img").read_bytes() == far.disk.read_bytes()
+    else:
+        assert result.error is not None
+        assert (done.code, result.error.type) == (2, "SourceRefused")
+        assert "/etc/passwd" in result.error.fix
