@@ -315,7 +315,7 @@ def test_a_key_that_is_not_accepted_is_refused(far: Hypervisor, near: Path, monk
 def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(
     far: Hypervisor, near: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(ssh.KEY, str(make_key(near / "locked", passphrase="swordfish")))
+    monkeypatch.setenv(ssh.KEY, str(make_key(near / "locked", passphrase="swordfish")))  # noqa: S106 (of a test's key)
     assert "no passphrase" in refused(far.ref()).fix
 
 
@@ -511,7 +511,7 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 @pytest.mark.parametrize("user", ["nobody", "a uid without a name"])
 def test_a_user_without_a_home_reads_with_the_groups_right_to_the_key(far: Hypervisor, near: Path, user: str) -> None:
-    """As in a pod: the key is root's, and readable by the group; a uid without a name is told to be the image's fault."""
+    """As in a pod: the key is root's, readable by the group; a uid without a name is told to be the image's fault."""
     one = pwd.getpwnam("nobody")
     uid = one.pw_uid if user == "nobody" else 54321
     os.chown(far.key, 0, one.pw_gid)
