@@ -223,6 +223,12 @@ class Cluster:
         answer = self._json("POST", path, body=review, what="ask for our permissions")
         return bool(answer.get("status", {}).get("allowed"))
 
+    def kinds(self, api_version: str) -> frozenset[str]:
+        """The plural names of the kinds of a group and version. Raises NotThere where they are not served."""
+        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        found = self._json("GET", root, what=f"ask for the kinds of {api_version}")
+        return frozenset(str(one["name"]) for one in found.get("resources") or [])
+
     def version(self) -> str:
         """The API server's version, as `v1.34.2`."""
         return str(self._json("GET", "/version", what="ask for the version")["gitVersion"])

@@ -16,6 +16,7 @@ from kubeferry.target import Room
 from kubeferry.target.cluster import names
 from kubeferry.target.cluster.api import AlreadyThere, Cluster
 from kubeferry.target.cluster.kinds import CLAIM
+from kubeferry.target.cluster.quantities import amount
 
 MIB = 1 << 20
 STATE_BASE_BYTES = 64 * MIB
@@ -115,13 +116,7 @@ def unfit(entry: Entry, planned: PlannedDisk, wanted: Object, found: Object) -> 
 
 def quantity(text: str) -> int:
     """A Kubernetes quantity in bytes, rounded down. Raises ValueError for one that is none."""
-    binary = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
-    decimal = {"m": 1e-3, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
-    for unit, scale in {**binary, **decimal}.items():
-        if text.endswith(unit):
-            number = text.removesuffix(unit)
-            return int(number) * int(scale) if number.isdigit() and scale >= 1 else int(float(number) * scale)
-    return int(text) if text.isdigit() else int(float(text))
+    return int(amount(text))
 
 
 # --- edge ------------------------------------------------------------------------------------------------------------
