@@ -1,7 +1,7 @@
 """What the pod of a machine asks for: its guest, and what KubeVirt adds for what stands around it. Pure.
 
-The figures are those of KubeVirt's v1.9 line (kv:pkg/hypervisor/kvm/hypervisorbackend.go). A test compares them with a
-pod that KubeVirt made.
+The figures are those of KubeVirt's v1.9 line (kv:pkg/hypervisor/kvm/hypervisorbackend.go), held to a pod that KubeVirt
+made by `tests/cluster/test_preflight.py`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ DEDICATED = 100 * MIB
 HOST_DEVICE = 1024 * MIB
 CPU_RATIO = 10
 EPHEMERAL = Fraction(50 * 10**6)
+# The container that keeps the log of the serial console.
+LOGS = {"cpu": Fraction(5, 1000), "memory": Fraction(35 * 10**6)}
+LOG_LIMITS = {"cpu": Fraction(15, 1000), "memory": Fraction(60 * 10**6)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,15 +48,27 @@ def footprint(entry: Entry, settings: Object) -> Footprint:
     limits = (domain.get("resources") or {}).get("limits") or {}
     guest = _guest(domain)
     pages = ((domain.get("memory") or {}).get("hugepages") or {}).get("pageSize")
-    overhead = _overhead(domain, guest, settings)
+    overhead = _overhead(domain, asked, settings)
+    logs = LOGS if _logs(domain, settings) else {}
     requests = {
-        "cpu": _processors(domain, asked, settings),
-        "memory": overhead if pages else _memory(guest, asked, settings) + overhead,
+        "cpu": _processors(domain, asked, settings) + logs.get("cpu", 0),
+        "memory": overhead + (0 if pages else _memory(guest, asked, settings)) + logs.get("memory", 0),
         "ephemeral-storage": EPHEMERAL,
     } | ({f"hugepages-{pages}": guest} if pages else {})
-    bounds = {"memory": overhead} if "memory" in limits or pages else {}
+    bounds = LOG_LIMITS if logs else {}
     limited = {name: amount(value) + bounds.get(name, 0) for name, value in limits.items()}
+    if "memory" in limited:
+        limited["memory"] += overhead
     return Footprint(requests, limited)
+
+
+def _logs(domain: Object, settings: Object) -> bool:
+    """Whether a container beside the guest keeps its console's log."""
+    devices = domain.get("devices") or {}
+    told = devices.get("logSerialConsole")
+    if told is None:
+        told = "disableSerialConsoleLog" not in (settings.get("virtualMachineOptions") or {})
+    return bool(told) and devices.get("autoattachSerialConsole") is not False
 
 
 def vcpus(domain: Object) -> int:
@@ -86,9 +101,11 @@ def _processors(domain: Object, asked: Object, settings: Object) -> Fraction:
     return Fraction(vcpus(domain)) / amount(ratio)
 
 
-def _overhead(domain: Object, guest: Fraction, settings: Object) -> Fraction:
+def _overhead(domain: Object, asked: Object, settings: Object) -> Fraction:
     devices = domain.get("devices") or {}
-    parts = [FIXED, guest * PAGE_TABLES, EACH_PROCESSOR * vcpus(domain), IO_THREAD]
+    # KubeVirt counts page tables of what is asked for as a resource, not of what the guest is given.
+    tables = amount(asked.get("memory") or 0) * PAGE_TABLES
+    parts = [FIXED, tables, EACH_PROCESSOR * vcpus(domain), IO_THREAD]
     if devices.get("autoattachGraphicsDevice") is not False:
         parts.append(GRAPHICS)
     if (devices.get("tpm") or {"enabled": False}).get("enabled", True):

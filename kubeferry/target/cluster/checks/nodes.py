@@ -43,6 +43,9 @@ def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
         yield not_checked("nodes", facts.nodes.why)
         return
     nodes = [node for node in facts.nodes.objects if _usable(node)]
+    if not nodes:
+        yield concern("node.none-fits", f"none of {len(facts.nodes.objects)} nodes takes pods", "Uncordon or mend one.")
+        return
     for entry in request.entries:
         needs = list(_machine(entry, facts)) if machine_of(entry) is not None else []
         yield from _none_fits(entry.name, needs, nodes)

@@ -33,9 +33,9 @@ def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
             continue
         if not place.quotas.known:
             yield not_checked(f"the quotas of namespace {name}", place.quotas.why)
-        needed = demand(facts, request, name)
+        needed, unlimited = demand(facts, request, name), _unlimited(facts, request, place, name)
         for quota in place.quotas.objects:
-            yield from _quota(name, quota, needed)
+            yield from _quota(name, quota, needed, unlimited)
         if not place.limits.known:
             yield not_checked(f"the limit ranges of namespace {name}", place.limits.why)
         for limits in place.limits.objects:
@@ -45,18 +45,24 @@ def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
 # --- quotas ----------------------------------------------------------------------------------------------------------
 
 
-def _quota(namespace: str, quota: Object, needed: Amounts) -> Iterator[Concern]:
+def _quota(namespace: str, quota: Object, needed: Amounts, unlimited: set[str]) -> Iterator[Concern]:
     if not counts_us(quota):
         return
     where = f"quota {namespace}/{quota['metadata']['name']}"
     for resource, need, left in over(quota, needed):
         what = f"the plan needs {shown(need, resource)} more {resource}, and {where} leaves {shown(left, resource)}"
         yield concern("quota.exceeded", what, QUOTA_FIX)
-    for resource in sorted(_hard(quota)):
-        if resource.startswith("limits.") and needed.get("pods") and resource not in needed:
-            what = f"{where} is on {resource}, and the plan's machines have no such limit: KubeVirt may have to set one"
-            fix = "Set default limits in a limit range, or let KubeVirt set them (AutoResourceLimitsGate)."
-            yield concern("quota.limits-unset", what, fix)
+    for resource in sorted(unlimited & set(_hard(quota))):
+        what = f"{where} is on {resource}, and machines of the plan have no such limit: their pods may be refused"
+        fix = "Set default limits in a limit range, or see that KubeVirt sets them."
+        yield concern("quota.limits-unset", what, fix)
+
+
+def _unlimited(facts: Facts, request: Request, place: Place, namespace: str) -> set[str]:
+    """Limits that quotas know and that some machine to come has not."""
+    coming = [one for one in request.within(namespace) if machine_of(one) is not None and not arrived(place, one)]
+    pods = [footprint(entry, facts.kubevirt) for entry in coming]
+    return {f"limits.{name}" for name in ("cpu", "memory") if any(name not in pod.limits for pod in pods)}
 
 
 def counts_us(quota: Object) -> bool:
@@ -76,7 +82,7 @@ def over(quota: Object, needed: Amounts) -> Iterator[tuple[str, Fraction, Fracti
         if scoped and not _of_pods(resource):
             continue
         left = amount(hard) - amount(used.get(resource, 0))
-        if need > left:
+        if need and need > left:
             yield resource, need, left
 
 

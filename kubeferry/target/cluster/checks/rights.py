@@ -84,7 +84,7 @@ _WHOLE = "get list create patch delete"
 IN_NAMESPACE = (
     _on(CLAIM, _WHOLE, "make room for disks"),
     _on(JOB, "get list create delete", "run movers"),
-    _on(POD, "get list", "see movers and machines run"),
+    _on(POD, "list", "see movers and machines run"),
     _on(POD, "get", "read what movers and consoles say", part="/log"),
     _on(EVENT, "list", "say why a mover does not start", looks=True),
     _on(NETWORK_POLICY, _WHOLE, "let movers reach their source and nothing else"),
@@ -93,6 +93,8 @@ IN_NAMESPACE = (
     _sub("virtualmachines/start", "update", "start machines"),
     _sub("virtualmachines/stop", "update", "stop machines"),
     _sub("virtualmachineinstances/guestosinfo", "get", "ask guest agents"),
+    # KubeVirt asks for the second one, and Kubernetes itself for the first, which is all that it reads of the path.
+    _sub("virtualmachineinstances/vnc", "get", "take a picture of the screen", looks=True),
     _sub("virtualmachineinstances/vnc/screenshot", "get", "take a picture of the screen", looks=True),
     _sub("virtualmachineinstances/portforward", "get", "probe web pages"),
     Right(DATA_VOLUME.group, DATA_VOLUME.plural, tuple(_WHOLE.split()), "make DataVolumes", _volumes),
