@@ -52,8 +52,8 @@ def concerns_page() -> str:
     head = "# Concerns\n\nWhat an assessment can say. A critical one keeps a machine out of the plan until settled.\n"
     seen = [f"| `{one.id}` | {one.severity} | {one.about} |" for one in sorted(KNOWN.values(), key=lambda one: one.id)]
     cluster = (
-        "## Of a cluster\n\nWhat `kubeferry doctor PLAN` can say of a cluster, and `kubeferry migrate` before it touches "
-        "it. A critical one refuses the plan.\n"
+        "## Of a cluster\n\nWhat `kubeferry doctor PLAN` can say of a cluster, and `kubeferry migrate` before it "
+        "touches it. A critical one refuses the plan.\n"
     )
     table = ["| id | severity | about |", "|---|---|---|"]
     return "\n".join([head, *table, *rows, "", cluster, *table, *seen, ""])

@@ -19,7 +19,8 @@ class MoverJob(Document):
     `fence` is the journal's token: a state folder that has seen a higher one refuses the job.
     `target_reads_zero` says that unwritten ranges of the target are known to read as zeros.
     `makes_target`: a `file:` target that is not there is made by the mover, mode 0660, and then reads as zeros.
-    `expect_root`: verify against this root, where the state folder holds no fingerprint (the bytes came another way).
+    `expect_root`: verify the first `target.size_bytes` against this root, and not against a fingerprint in the state
+    folder (the bytes came another way). A copy to a `cdi-upload+https:` target is sent in one go, and never resumed.
     `plan` is the digest of the plan that the job belongs to.
     """
 
@@ -63,8 +64,8 @@ class MoverError(Value):
 
 
 class MoverResult(Document):
-    """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong; `where`
-    is where it ran, in the target's words."""
+    """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong, and is 1
+    where only the root is known to be another one; `where` is where it ran, in the target's words."""
 
     KIND: ClassVar[str] = "MoverResult"
 

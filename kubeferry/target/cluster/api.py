@@ -123,10 +123,12 @@ class Cluster:
         query = {"fieldManager": MANAGER}
         return self._json("PATCH", kind.path(namespace, name), query=query, body=patch, media=MERGE, what=what)
 
-    def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None) -> bool:
-        """Ask for an object's end, and for that of what it owns first. False: it was not there, or (with `uid`) it is
-        another one of the same name. It may take a while to go."""
-        options: Object = {"propagationPolicy": "Foreground"}
+    def delete(
+        self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None, orphans: bool = False
+    ) -> bool:
+        """Ask for an object's end, and for that of what it owns first; with `orphans` what it owns stays. False: it was
+        not there, or (with `uid`) it is another one of the same name. It may take a while to go."""
+        options: Object = {"propagationPolicy": "Orphan" if orphans else "Foreground"}
         if uid:
             options["preconditions"] = {"uid": uid}
         what = _words("delete", kind, name, namespace)

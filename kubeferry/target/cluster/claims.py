@@ -36,8 +36,8 @@ def prepare(cluster: Cluster, entry: Entry, ledger: Ledger) -> dict[str, Room]:
     """
     wanted = {planned.disk: planned_claim(entry, planned) for planned in entry.disks}
     found = {disk: cluster.get(CLAIM, claim["metadata"]["name"], entry.namespace) for disk, claim in wanted.items()}
-    _refuse(entry, wanted, found)
-    _make_state(cluster, entry, ledger, wanted)
+    refuse(entry, wanted, found)
+    make_state(cluster, entry, ledger, wanted)
     rooms = {}
     for planned in entry.disks:
         created = found[planned.disk] is None and _make(cluster, entry, ledger, wanted[planned.disk], planned)
@@ -122,7 +122,8 @@ def quantity(text: str) -> int:
 # --- edge ------------------------------------------------------------------------------------------------------------
 
 
-def _refuse(entry: Entry, wanted: dict[str, Object], found: dict[str, Object | None]) -> None:
+def refuse(entry: Entry, wanted: dict[str, Object], found: dict[str, Object | None]) -> None:
+    """Raise TargetRefused with everything that is wrong with claims that are there already."""
     problems = list(_problems(entry, wanted, found))
     if problems:
         raise TargetRefused(
@@ -161,7 +162,8 @@ def _make(cluster: Cluster, entry: Entry, ledger: Ledger, claim: Object, planned
     return True
 
 
-def _make_state(cluster: Cluster, entry: Entry, ledger: Ledger, wanted: dict[str, Object]) -> None:
+def make_state(cluster: Cluster, entry: Entry, ledger: Ledger, wanted: dict[str, Object]) -> None:
+    """The claim that movers keep their state on is there."""
     if not wanted:
         return
     claim = state_claim(entry, next(iter(wanted.values())))

@@ -47,6 +47,8 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry) -> list[str]:
     Raises TargetRefused, before anything is removed, where a name is another machine's.
     """
     volumes = [m["metadata"]["name"] for m in entry.manifests if m.get("kind") == DATA_VOLUME.name]
+    if config.transfer == "upload":  # of one that did not end
+        volumes = list(dict.fromkeys([*volumes, *(planned.claim for planned in entry.disks)]))
     machines = [m["metadata"]["name"] for m in entry.manifests if m.get("kind") == VIRTUAL_MACHINE.name]
     things = [(VIRTUAL_MACHINE, name) for name in machines]
     things += [(DATA_VOLUME, name) for name in volumes]
