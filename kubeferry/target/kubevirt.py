@@ -75,6 +75,8 @@ class KubevirtTarget:
         return removal.tidy(self._cluster, entry)
 
     def remove(self, entry: Entry) -> list[str]:
+        if self._uploads is not None:
+            self._uploads.mark(entry)
         return removal.remove(self._cluster, self._config, entry)
 
     def exists(self, thing: External) -> bool:

@@ -84,6 +84,17 @@ def is_fresh(volume: Object | None) -> bool:
     return BEGUN not in (volume["metadata"].get("annotations") or {}) and phase_of(volume) not in OVER
 
 
+def made_for(claim: Object, there: Object | None, wanted: Object) -> bool:
+    """Whether a claim was made by the DataVolume that is there, which is the one that we want, and is not marked so."""
+    if there is None:
+        return False
+    marks = wanted["metadata"]["labels"].items()
+    ours = marks <= (there["metadata"].get("labels") or {}).items()
+    owners = [one.get("uid") for one in claim["metadata"].get("ownerReferences") or []]
+    unmarked = not marks <= (claim["metadata"].get("labels") or {}).items()
+    return ours and unmarked and there["metadata"].get("uid") in owners
+
+
 def phase_of(volume: Object | None) -> str:
     return str(((volume or {}).get("status") or {}).get("phase") or "")
 

@@ -36,6 +36,7 @@ POLL_SECONDS = 1.0
 BUSY_SECONDS = 120.0
 SETTLE_SECONDS = 300.0
 GONE_SECONDS = 120.0
+APPEAR_SECONDS = 30.0
 
 Object = dict[str, Any]
 Show = Callable[[MoverProgress], None]
@@ -60,6 +61,7 @@ class Uploads:
             fix = "Let movers read the source, or raise target.uploadLimitBytes."
             raise TargetRefused("it cannot be uploaded", why="; ".join(large), fix=fix, machine=entry.name)
         wanted = {planned.disk: claims.planned_claim(entry, planned) for planned in entry.disks}
+        self.mark(entry)
         found = {disk: self._claim(entry.namespace, one["metadata"]["name"]) for disk, one in wanted.items()}
         claims.refuse(entry, wanted, found)
         claims.make_state(self._cluster, entry, ledger, wanted)
@@ -71,6 +73,20 @@ class Uploads:
             ref, state = names.disk_ref(entry, planned), names.state_dir(entry, planned.disk)
             rooms[planned.disk] = Room(ref, state, False, created)
         return rooms
+
+    def mark(self, entry: Entry) -> None:
+        """The claims of the machine's uploads are marked as its own: CDI marks what it makes for us as its own."""
+        for planned in entry.disks:
+            self._mark(spec.data_volume(claims.planned_claim(entry, planned)))
+
+    def _mark(self, volume: Object) -> Object | None:
+        """The claim of a DataVolume, marked as ours where the DataVolume is; None where there is none."""
+        name, namespace = volume["metadata"]["name"], volume["metadata"]["namespace"]
+        claim = self._claim(namespace, name)
+        if claim is None or not spec.made_for(claim, self._cluster.get(DATA_VOLUME, name, namespace), volume):
+            return claim
+        marks = {"labels": volume["metadata"]["labels"]}
+        return self._cluster.merge(CLAIM, name, namespace, {"metadata": marks})
 
     def _make(self, volume: Object, ledger: Ledger) -> bool:
         """Make a DataVolume, and with it its claim; returns whether we were the one that did."""
@@ -85,6 +101,10 @@ class Uploads:
             self._cluster.create(volume, DATA_VOLUME)
         except AlreadyThere:
             return False
+        limit = time.monotonic() + APPEAR_SECONDS
+        while self._mark(volume) is None and time.monotonic() < limit:
+            stopping.check()
+            stopping.pause(POLL_SECONDS / 2)
         return True
 
     # --- bytes -------------------------------------------------------------------------------------------------------
