@@ -184,14 +184,15 @@ def packed_zeros(length: int) -> bytes:
 
 def error_of(status: int, said: str) -> KubeferryError:
     """The error for an answer that is no success."""
+    # CDI says 503 for a claim that is filled already, too: no waiting mends that.
+    if status == 409 or "already finished uploading" in said:
+        fix = "Run the same command again: it begins anew, with a claim of its own."
+        return TargetRefused("something was uploaded to this claim already", why=said, fix=fix)
     if status in {429, 502, 503, 504}:
         return TargetBusy("the upload proxy takes nothing yet", why=f"{status} {said}".strip(), fix=AGAIN)
     if status in {401, 403}:
         fix = "Check that the clocks here and in the cluster agree: a token lives for five minutes."
         return TargetRefused("the upload proxy does not accept the token", why=said, fix=fix)
-    if status == 409:
-        fix = "Run the same command again: it begins anew, with a claim of its own."
-        return TargetRefused("something was uploaded to this claim already", why=said, fix=fix)
     if status >= 500:
         return TargetUnavailable(f"the upload failed there with {status}", why=said, fix=AGAIN)
     fix = "Look at the upload's pod in the namespace; the claim may be too small for the disk."

@@ -38,7 +38,7 @@ from lab.cluster import kubectl, mover_image, place, status
 from lab.tenant import Tenant
 from mappings.plan import make_plan
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(200)]
 
 LAB = place.own()
 NAMESPACE = "kubeferry-uploads"
@@ -213,12 +213,11 @@ def root_of(source: Path, tmp_path: Path) -> str:
     "moving", [("Block", "lab"), ("Filesystem", "lab"), ("Block", "lab-first-consumer")], indirect=True
 )
 def test_a_disk_is_uploaded_and_proven_in_the_cluster(moving: Moving, tmp_path: Path) -> None:
-    sent, shown = moving.move("copy")
+    sent, _ = moving.move("copy")
     assert sent.ok, sent.error
     assert sent.root == root_of(moving.source, tmp_path)
     assert (sent.size_bytes, sent.action) == (SIZE, "copy")
     assert sent.read_bytes <= 10 * MIB + MIB, "holes are not read"
-    assert any(progress.phase == "uploading" for progress in shown) or shown
     assert moving.volumes() == "", "the DataVolume is gone"
     assert not moving.claim()["metadata"].get("ownerReferences"), "the claim is owned by nothing"
     assert moving.move("copy")[0] == sent, "the same job is not sent twice"

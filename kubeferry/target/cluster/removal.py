@@ -56,9 +56,9 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry) -> list[str]:
     _refuse_foreign(cluster, entry, things)
     machine.stop(cluster, config, entry)
     removed = tidy(cluster, entry)
-    for kind in (VIRTUAL_MACHINE, DATA_VOLUME, CLAIM):
-        removed += _remove(cluster, entry, [thing for thing in things if thing[0] is kind])
-    return removed
+    removed += _remove(cluster, entry, [thing for thing in things if thing[0] is VIRTUAL_MACHINE])
+    # Together: a claim that goes for its DataVolume alone waits for the pod that CDI made for it, and that pod for it.
+    return removed + _remove(cluster, entry, [thing for thing in things if thing[0] is not VIRTUAL_MACHINE])
 
 
 def exists(cluster: Cluster, thing: External) -> bool:

@@ -27,8 +27,8 @@ from kubeferry.target import Room
 from kubeferry.target.cluster import claims, names
 from kubeferry.target.cluster import upload_spec as spec
 from kubeferry.target.cluster.api import AlreadyThere, Cluster
-from kubeferry.target.cluster.jobs import Jobs
-from kubeferry.target.cluster.kinds import CDI_CONFIG, CLAIM, DATA_VOLUME, UPLOAD_TOKEN_REQUEST
+from kubeferry.target.cluster.jobs import Jobs, end
+from kubeferry.target.cluster.kinds import CDI_CONFIG, CLAIM, DATA_VOLUME, JOB, UPLOAD_TOKEN_REQUEST
 from kubeferry.target.movers import LocalMovers
 from kubeferry.uris import UPLOAD_CA, UPLOAD_SERVER_NAME, UPLOAD_TOKEN, upload_uri
 
@@ -245,6 +245,10 @@ class Uploads:
             if there is not None and (there["metadata"].get("labels") or {}).get(names.MANAGED_BY) != names.MANAGER:
                 what = f"{there['kind']} {site.namespace}/{site.claim} is not ours to begin anew with"
                 raise TargetRefused(what, fix="Look whose it is.", machine=job.machine, disk=job.disk)
+        # A claim does not go while a pod names it, not even one that has ended.
+        labels = {names.MACHINE_LABEL: site.machine, names.DISK_LABEL: names.label_value(job.disk)}
+        for mover in self._cluster.list(JOB, site.namespace, labels):
+            end(self._cluster, mover)
         uids = [there["metadata"]["uid"] if there else None for there in found]
         for kind, uid in zip((DATA_VOLUME, CLAIM), uids, strict=True):
             if uid is not None:
