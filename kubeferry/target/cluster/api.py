@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
@@ -48,6 +48,8 @@ MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 
 Object = dict[str, Any]
+Owned = Literal["Foreground", "Background", "Orphan"]
+"""What becomes of what a deleted object owns: it goes first, it goes afterwards, it stays."""
 
 
 def connect(kubeconfig: str | None, context: str | None) -> Cluster:
@@ -124,11 +126,11 @@ class Cluster:
         return self._json("PATCH", kind.path(namespace, name), query=query, body=patch, media=MERGE, what=what)
 
     def delete(
-        self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None, orphans: bool = False
+        self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None, owned: Owned = "Foreground"
     ) -> bool:
-        """Ask for an object's end, and for that of what it owns first; with `orphans` what it owns stays. False: it was
-        not there, or (with `uid`) it is another one of the same name. It may take a while to go."""
-        options: Object = {"propagationPolicy": "Orphan" if orphans else "Foreground"}
+        """Ask for an object's end, and by default for that of what it owns first. False: it was not there, or (with
+        `uid`) it is another one of the same name. It may take a while to go."""
+        options: Object = {"propagationPolicy": owned}
         if uid:
             options["preconditions"] = {"uid": uid}
         what = _words("delete", kind, name, namespace)

@@ -9,7 +9,7 @@ from kubeferry.documents import Entry, TargetConfig
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.ledger import External
 from kubeferry.target.cluster import jobs, machine, names
-from kubeferry.target.cluster.api import Cluster
+from kubeferry.target.cluster.api import Cluster, Owned
 from kubeferry.target.cluster.kinds import CLAIM, DATA_VOLUME, INSTANCE, JOB, NETWORK_POLICY, VIRTUAL_MACHINE, Kind
 
 GONE_SECONDS = 120.0
@@ -57,7 +57,6 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry) -> list[str]:
     machine.stop(cluster, config, entry)
     removed = tidy(cluster, entry)
     removed += _remove(cluster, entry, [thing for thing in things if thing[0] is VIRTUAL_MACHINE])
-    # Together: a claim that goes for its DataVolume alone waits for the pod that CDI made for it, and that pod for it.
     return removed + _remove(cluster, entry, [thing for thing in things if thing[0] is not VIRTUAL_MACHINE])
 
 
@@ -88,7 +87,10 @@ def _remove(cluster: Cluster, entry: Entry, things: list[tuple[Kind, str]]) -> l
     for kind, name in things:
         there = cluster.get(kind, name, entry.namespace)
         if there is not None and names.objection(entry, there) is None:
-            cluster.delete(kind, name, entry.namespace, uid=there["metadata"]["uid"])
+            # A DataVolume that waits for its claim to go first waits for ever: the claim waits for CDI's pod, and CDI
+            # ends that only when it has seen the DataVolume go.
+            owned: Owned = "Background" if kind is DATA_VOLUME else "Foreground"
+            cluster.delete(kind, name, entry.namespace, uid=there["metadata"]["uid"], owned=owned)
             going.append((kind, name, there["metadata"]["uid"]))
     limit = time.monotonic() + GONE_SECONDS
     for kind, name, uid in going:

@@ -230,7 +230,7 @@ class Uploads:
         """The DataVolume goes, and its claim stays: no deletion of another object deletes a machine's disk."""
         there = self._cluster.get(DATA_VOLUME, claim, namespace)
         if there is not None and "upload" in there["spec"].get("source", {}):
-            self._cluster.delete(DATA_VOLUME, claim, namespace, uid=there["metadata"]["uid"], orphans=True)
+            self._cluster.delete(DATA_VOLUME, claim, namespace, uid=there["metadata"]["uid"], owned="Orphan")
             self._await_gone(namespace, claim, volume=there["metadata"]["uid"], claim_uid=None)
 
     def _renew(self, job: MoverJob, ledger: Ledger) -> None:
@@ -252,7 +252,7 @@ class Uploads:
         uids = [there["metadata"]["uid"] if there else None for there in found]
         for kind, uid in zip((DATA_VOLUME, CLAIM), uids, strict=True):
             if uid is not None:
-                self._cluster.delete(kind, site.claim, site.namespace, uid=uid)
+                self._cluster.delete(kind, site.claim, site.namespace, uid=uid, owned="Background")
         self._await_gone(site.namespace, site.claim, volume=uids[0], claim_uid=uids[1])
         self._make(wanted, ledger)
 
