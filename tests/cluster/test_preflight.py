@@ -1,4 +1,4 @@
-"""The preflight against a real cluster, as the pipeline's own account: what is wrong there is found, and nothing else."""
+"""The preflight against a real cluster, as the pipeline's own account: what is wrong is found, and nothing else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,16 @@ from typing import Any
 import pytest
 import yaml
 
-from kubeferry.documents import Entry, Inventory, MoverSettings, Policy, Probe, StoragePolicy, TargetConfig
+from kubeferry.documents import (
+    Entry,
+    Inventory,
+    MachinePolicy,
+    MoverSettings,
+    Policy,
+    Probe,
+    StoragePolicy,
+    TargetConfig,
+)
 from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Tpm
 from kubeferry.target import open_target
 from kubeferry.target.cluster import api, preflight
@@ -93,7 +102,10 @@ def an_entry(name: str = "web", namespace: str = NAMESPACE, probe: Any = None, *
         source="lab", source_kind="memory", observed_at="2026-01-01", machines=(Machine(**(facts | machine)),)
     )
     storage = StoragePolicy(storage_class=services.CLASS, volume_mode="Block")
-    policy = Policy(namespace=namespace, storage=storage, probes=(probe or Probe(kind="agent"),))
+    accepted = MachinePolicy(
+        accept=("tpm.state-lost",) if "tpm" in machine else (), probes=(probe or Probe(kind="agent"),)
+    )
+    policy = Policy(namespace=namespace, storage=storage, machines={name: accepted})
     plan = make_plan(inventory, policy, name="preflight", created_at="2026-01-01")
     assert not plan.excluded, plan.excluded
     return plan.entries[0]

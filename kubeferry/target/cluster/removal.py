@@ -56,8 +56,9 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry) -> list[str]:
     _refuse_foreign(cluster, entry, things)
     machine.stop(cluster, config, entry)
     removed = tidy(cluster, entry)
-    removed += _remove(cluster, entry, [thing for thing in things if thing[0] is VIRTUAL_MACHINE])
-    return removed + _remove(cluster, entry, [thing for thing in things if thing[0] is not VIRTUAL_MACHINE])
+    for kind in (VIRTUAL_MACHINE, DATA_VOLUME, CLAIM):
+        removed += _remove(cluster, entry, [thing for thing in things if thing[0] is kind])
+    return removed
 
 
 def exists(cluster: Cluster, thing: External) -> bool:
@@ -88,8 +89,8 @@ def _remove(cluster: Cluster, entry: Entry, things: list[tuple[Kind, str]]) -> l
         there = cluster.get(kind, name, entry.namespace)
         if there is not None and names.objection(entry, there) is None:
             # A DataVolume that waits for its claim to go first waits for ever: the claim waits for CDI's pod, and CDI
-            # ends that only when it has seen the DataVolume go.
-            owned: Owned = "Background" if kind is DATA_VOLUME else "Foreground"
+            # ends that only when it has seen the DataVolume go. One that is ended otherwise, CDI begins anew.
+            owned: Owned = "Background" if kind in (DATA_VOLUME, CLAIM) else "Foreground"
             cluster.delete(kind, name, entry.namespace, uid=there["metadata"]["uid"], owned=owned)
             going.append((kind, name, there["metadata"]["uid"]))
     limit = time.monotonic() + GONE_SECONDS

@@ -28,7 +28,7 @@ from kubeferry.target.cluster import claims, names
 from kubeferry.target.cluster import upload_spec as spec
 from kubeferry.target.cluster.api import AlreadyThere, Cluster
 from kubeferry.target.cluster.jobs import Jobs, end
-from kubeferry.target.cluster.kinds import CDI_CONFIG, CLAIM, DATA_VOLUME, JOB, UPLOAD_TOKEN_REQUEST
+from kubeferry.target.cluster.kinds import CDI_CONFIG, CLAIM, DATA_VOLUME, JOB, UPLOAD_TOKEN_REQUEST, Kind
 from kubeferry.target.movers import LocalMovers
 from kubeferry.uris import UPLOAD_CA, UPLOAD_SERVER_NAME, UPLOAD_TOKEN, upload_uri
 
@@ -231,7 +231,7 @@ class Uploads:
         there = self._cluster.get(DATA_VOLUME, claim, namespace)
         if there is not None and "upload" in there["spec"].get("source", {}):
             self._cluster.delete(DATA_VOLUME, claim, namespace, uid=there["metadata"]["uid"], owned="Orphan")
-            self._await_gone(namespace, claim, volume=there["metadata"]["uid"], claim_uid=None)
+            self._await_gone(DATA_VOLUME, namespace, claim, there["metadata"]["uid"])
 
     def _renew(self, job: MoverJob, ledger: Ledger) -> None:
         """A fresh claim in place of one that may hold a part of an upload, or another one."""
@@ -252,8 +252,9 @@ class Uploads:
         uids = [there["metadata"]["uid"] if there else None for there in found]
         for kind, uid in zip((DATA_VOLUME, CLAIM), uids, strict=True):
             if uid is not None:
+                # The DataVolume first, and alone: CDI ends what it runs for the claim only when it has seen it go.
                 self._cluster.delete(kind, site.claim, site.namespace, uid=uid, owned="Background")
-        self._await_gone(site.namespace, site.claim, volume=uids[0], claim_uid=uids[1])
+                self._await_gone(kind, site.namespace, site.claim, uid)
         self._make(wanted, ledger)
 
     # --- waiting -----------------------------------------------------------------------------------------------------
@@ -270,21 +271,17 @@ class Uploads:
             on_progress(MoverProgress(phase=f"waiting: the DataVolume is {now or 'new'}"))
             stopping.pause(POLL_SECONDS)
 
-    def _await_gone(self, namespace: str, claim: str, *, volume: str | None, claim_uid: str | None) -> None:
+    def _await_gone(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         limit = time.monotonic() + GONE_SECONDS
-        for kind, uid in ((DATA_VOLUME, volume), (CLAIM, claim_uid)):
-            while uid is not None:
-                there = self._cluster.get(kind, claim, namespace)
-                if there is None or there["metadata"]["uid"] != uid:
-                    break
-                if time.monotonic() > limit:
-                    raise TargetUnavailable(
-                        f"{kind.name} {namespace}/{claim} does not go",
-                        why="something still uses it, or a finalizer holds it",
-                        fix="Look at it with kubectl; then run the same command again.",
-                    )
-                stopping.check()
-                stopping.pause(POLL_SECONDS / 2)
+        while (there := self._cluster.get(kind, name, namespace)) is not None and there["metadata"]["uid"] == uid:
+            if time.monotonic() > limit:
+                raise TargetUnavailable(
+                    f"{kind.name} {namespace}/{name} does not go",
+                    why="something still uses it, or a finalizer holds it",
+                    fix="Look at it with kubectl; then run the same command again.",
+                )
+            stopping.check()
+            stopping.pause(POLL_SECONDS / 2)
 
 
 def _failed(job: MoverJob, what: str, why: str, fix: str) -> MoverResult:

@@ -48,7 +48,7 @@ def test_nobody_tells_an_address() -> None:
 
 @pytest.mark.parametrize("url", ["http://cdi.example", "https://user:pw@cdi.example", "cdi.example", "https://"])
 def test_an_address_that_is_no_https_or_holds_a_password_is_no_configuration(url: str) -> None:
-    with pytest.raises(ValueError, match="uploadUrl|upload_url"):
+    with pytest.raises(ValueError, match=r"uploadUrl|upload_url"):
         TargetConfig(kind="kubevirt", upload_url=url)
 
 
