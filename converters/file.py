@@ -19,6 +19,7 @@ from typing import Self
 from converters.extents import BLOCK_BYTES, Extent
 from converters.uris import path_of
 from kubeferry.faults import Side, of_os, refused, unavailable
+from kubeferry.model import DiskRef
 
 BEHIND = 32  # blocks of each worker that may be on their way to the disk
 DIRECT_ALIGN = 4096
@@ -35,10 +36,11 @@ _fallocate = _libc.fallocate64 if hasattr(_libc, "fallocate64") else _libc.fallo
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-def open_endpoint(uri: str, side: Side, *, direct: bool = False, work: Path | None = None) -> File:
-    """Open a `file:` or `block:` URI. A source is opened read-only; nothing is ever created."""
+def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> File:
+    """Open a `file:` or `block:` URI. A source is opened read-only; nothing is ever created. Files do not know what
+    changed: all of it may have."""
     del work
-    return File(path_of(uri), side, direct=direct)
+    return File(path_of(ref.uri), side, direct=direct)
 
 
 class File:
@@ -203,6 +205,9 @@ class File:
         if ctypes.get_errno() in CANNOT:
             return False
         raise OSError(ctypes.get_errno(), "fallocate")
+
+    def end(self) -> None:
+        """A file has no word on itself as a whole."""
 
     def flush(self) -> None:
         try:
