@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from converters import checkpoint, copying, repair, verify
+from converters import checkpoint, copying, earlier, repair, verify
 from converters.copying import Tally
 from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
@@ -73,13 +73,17 @@ def verify_disk(
     """Read a disk back past the page cache and compare it with its fingerprint; the offsets that differ are returned.
 
     Raises InputInvalid without a usable fingerprint, IntegrityFailed when that is damaged, TargetRefused when the copy
-    has not ended or the disk is too small.
+    has not ended or the disk is too small. A clean result is remembered beside the fingerprint, block by block.
     """
     with _complete(fingerprint) as expected, open_target(target, direct=True) as reading:
         found = verify.compare(reading, expected, options=options, watch=watch)
+        if found.differing:
+            earlier.disprove(fingerprint)
+        else:
+            earlier.prove(expected)
         head = expected.header
         offsets = array("Q", (index * head.block for index in found.differing))
-        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read), offsets)
+        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, same=found.kept), offsets)
 
 
 def repair_disk(
