@@ -43,7 +43,7 @@ from kubeferry.events import (
     TargetStopped,
     Validated,
 )
-from kubeferry.model import Power
+from kubeferry.model import Marker, Power
 
 Fact = TypeVar("Fact")
 
@@ -65,7 +65,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MachineState:
-    """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.states`."""
+    """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.states`.
+
+    `view` and `since` are those of the newest round; `marker` is the view of the newest one that is `synced`, and
+    `rounds` are all that were.
+    """
 
     phase: Phase = Phase.PLANNED
     failed_in: Phase | None = None
@@ -76,6 +80,10 @@ class MachineState:
 
     round: int = 0
     final: bool = False
+    view: Marker | None = None
+    since: Marker | None = None
+    marker: Marker | None = None
+    rounds: tuple[Synced, ...] = ()
     copied: Mapping[str, DiskCopied] = field(default_factory=dict)
     verified: Mapping[str, DiskVerified] = field(default_factory=dict)
     differing: Mapping[str, int] = field(default_factory=dict)
@@ -161,7 +169,16 @@ def _(event: CopyBegun, state: MachineState) -> MachineState:
     _need(state.source_off or not event.final, "a final round needs the source confirmed off")
     _need(event.final or not state.source_off, "the source is off: the only round left is the final one")
     _need(not state.target_may_run, "the target may be running on these disks")
-    return replace(state, round=event.round, final=event.final, verified={}, differing={}, repairs={})
+    return replace(
+        state,
+        round=event.round,
+        final=event.final,
+        view=event.view,
+        since=event.since,
+        verified={},
+        differing={},
+        repairs={},
+    )
 
 
 @take.register
@@ -198,7 +215,8 @@ def _(event: DiskVerified, state: MachineState) -> MachineState:
 def _(event: Synced, state: MachineState) -> MachineState:
     _need(event.round == state.round, f"round {event.round} is not the one that is open")
     _need(not state.uncopied, f"not copied yet: {', '.join(state.uncopied)}")
-    return state
+    _need(not state.final, "a final round ends with a verification")
+    return replace(state, marker=state.view, rounds=(*state.rounds, event))
 
 
 @take.register
@@ -304,7 +322,7 @@ def _(_event: SourceRestarted, state: MachineState) -> MachineState:
 def _(_event: RolledBack, state: MachineState) -> MachineState:
     _need(not state.target_may_run, "the target may be running")
     _need(not state.owes_restart, "the source ran before and was not started again")
-    return state
+    return replace(state, rounds=())  # the machine has run on: how far behind the target is has to be seen anew
 
 
 def _without(facts: Mapping[str, Fact], disk: str) -> dict[str, Fact]:
