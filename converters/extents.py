@@ -95,6 +95,20 @@ def overlaid(extents: Iterable[Extent], clean: Iterable[Extent]) -> Iterator[Ext
         above = next(upper, None) if above.end == stop else above
 
 
+def unchanged(changed: Iterable[tuple[int, int]], size: int) -> Iterator[Extent]:
+    """The whole disk in order, the same wherever `changed` (starts and ends, in order) does not say otherwise."""
+    position = 0
+    for start, end in changed:
+        begin, stop = min(start, size), min(end, size)
+        if begin > position:
+            yield Extent(position, begin - position, same=True)
+        if stop > begin:
+            yield Extent(begin, stop - begin)
+        position = max(position, stop)
+    if position < size:
+        yield Extent(position, size - position, same=True)
+
+
 def settled(extents: Iterable[Extent], size: int, block: int = BLOCK_BYTES) -> Iterator[Extent]:
     """What is the same, in whole blocks: a block of which a part may have changed has to be read, and is data."""
     return merge(_in_blocks(merge(extents, size), size, block), size)
