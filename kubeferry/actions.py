@@ -39,7 +39,7 @@ class Goal(StrEnum):
     def after(self, action: ActionKind) -> Goal:
         """What is still wanted when this action is done: what was to begin has begun."""
         begun = {(Goal.MIGRATE_AGAIN, ActionKind.BEGIN_CUTOVER): Goal.MIGRATE}
-        begun |= {(Goal.PRECOPY, ActionKind.BEGIN_COPY): Goal.END_ROUND}
+        begun |= dict.fromkeys(((Goal.PRECOPY, one) for one in _OF_A_ROUND), Goal.END_ROUND)
         return begun.get((self, action), self)
 
 
@@ -67,6 +67,8 @@ class ActionKind(StrEnum):
 
 
 A, K = ActionKind, ev.EventKind
+
+_OF_A_ROUND = (A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.END_ROUND)
 
 EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
     A.RECORD_PLAN: K.PLANNED,

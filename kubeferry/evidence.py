@@ -216,7 +216,8 @@ def _(event: Synced, state: MachineState) -> MachineState:
     _need(event.round == state.round, f"round {event.round} is not the one that is open")
     _need(not state.uncopied, f"not copied yet: {', '.join(state.uncopied)}")
     _need(not state.final, "a final round ends with a verification")
-    return replace(state, marker=state.view, rounds=(*state.rounds, event))
+    # A machine that was off has no view to start from; what changed since an older one is more, and right.
+    return replace(state, marker=state.view or state.marker, rounds=(*state.rounds, event))
 
 
 @take.register

@@ -105,7 +105,7 @@ class MemorySource:
         if off:
             return Round(machine, views.changed(refs, since))
         marker, refs = views.opened(refs, since, ledger)
-        return Round(machine, refs, marker, consistency=self._consistency(current))
+        return Round(machine, refs, marker, served=True, consistency=self._consistency(current))
 
     def close_round(self, opened: Round) -> None:
         self._fail("close_round")
