@@ -159,6 +159,8 @@ def test_who_is_told_to_stop_in_a_round_leaves_no_open_view(warm: Any) -> None:
     write(warm, "vda", 5, b"meanwhile")
     assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
     assert warm.equal()
+    left, after = rounds(warm)
+    assert (after.since, after.since_round) == (left.view, left.round)
 
 
 def test_after_a_rollback_the_copy_goes_on_from_the_last_round(warm: Any) -> None:
