@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Machine, Power, SourceFact
 from kubeferry.sources.domain.leftovers import MAX_FACTS, told
-from kubeferry.sources.domain.tree import Node
+from kubeferry.sources.domain.tree import Node, walk
 from kubeferry.sources.ovf import devices, disks, identity, nics, processor
 from kubeferry.sources.ovf.items import default_option, read_items
 from kubeferry.sources.ovf.references import Locate, References
@@ -68,7 +68,7 @@ def _machine(
         description=system.value("AnnotationSection/Annotation"),
         arch=identity.read_arch(hardware, guest),
         machine_type=hardware.value("System/vssd:VirtualSystemType"),
-        uuid=identity.read_uuid(system),
+        uuid=identity.read_uuid(system, hardware),
         firmware=identity.read_firmware(system, hardware),
         cpu=processor.read_cpu(hardware, items),
         memory=processor.read_memory(hardware, items),
@@ -101,6 +101,9 @@ def _shared(root: Node, systems: list[Node]) -> tuple[SourceFact, ...]:
     root.skip(*_HEADINGS)
     for network in root.all("NetworkSection/Network"):
         network.skip(".@name", "Description")
+    for _, node in walk(root):
+        if node.tag == "Info":
+            node.skip_all()
     return told(root)
 
 

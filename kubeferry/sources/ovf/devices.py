@@ -41,11 +41,14 @@ def _is_tpm(item: Item) -> bool:
 
 def read_tpm(system: Node, items: list[Item]) -> Tpm | None:
     """VMware has it in the hardware list, VirtualBox in its own section."""
-    if any(_is_tpm(item) for item in items):
+    for item in filter(_is_tpm, items):
+        item.node.skip("rasd:AutomaticAllocation")
         return Tpm(version="2.0")  # VMware knows no other
     told = system.peek("vbox:Machine/Hardware/TrustedPlatformModule@type")
     version = {"v1_2": "1.2", "v2_0": "2.0"}.get(told or "")
     if version is None:
         return None
     system.value("vbox:Machine/Hardware/TrustedPlatformModule@type")
+    if not system.peek("vbox:Machine/Hardware/TrustedPlatformModule@location"):
+        system.skip("vbox:Machine/Hardware/TrustedPlatformModule@location")
     return Tpm(version=version)

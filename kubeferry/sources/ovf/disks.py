@@ -41,6 +41,8 @@ def read_disks(system: Node, items: list[Item], references: References, locate: 
         bus, model = buses.get(item.parent or "", (DiskBus.UNKNOWN, None))
         order = orders.get(item.instance) or _own_order(item.node)
         drive = item.kind in DRIVES
+        # Whether it is connected when the machine starts, and oVirt's words for the kind that the item has already.
+        item.node.skip("rasd:AutomaticAllocation", "Type", "Device")
         disk = _drive(item, found, references) if drive else _disk(item, references, locate)
         if disk is None:
             continue
@@ -55,6 +57,7 @@ def read_disks(system: Node, items: list[Item], references: References, locate: 
 
 def _bus(item: Item) -> tuple[DiskBus, str | None]:
     model = item.model.lower()
+    item.node.skip("rasd:Address", "rasd:BusNumber")  # its number among those of its kind
     if model in _MODELS:
         return _MODELS[model]
     bus = _BUSES.get(item.kind or 0, DiskBus.UNKNOWN)

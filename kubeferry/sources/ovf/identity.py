@@ -52,11 +52,12 @@ def read_clock(system: Node) -> Clock:
 
 
 def read_guest(system: Node) -> Guest:
-    """The system as the product calls it; its number in CIM's list stays a fact."""
+    """The system as the product calls it; its number in CIM's list stays a fact where the product says no more."""
     section = system.child("OperatingSystemSection")
     section.skip("Info", ".@required")
     own = section.value(".@vmw:osType") or section.value("vbox:OSType")
-    section.skip("vbox:OSType@required")
+    if own:
+        section.skip(".@id", ".@version", "vbox:OSType@required")
     return Guest(os_id=own, os_name=section.value("Description"))
 
 
@@ -68,7 +69,9 @@ def read_arch(hardware: Node, guest: Guest) -> str | None:
     return "aarch64" if "arm64" in told or told.startswith("arm") or "aarch64" in told else "x86_64"
 
 
-def read_uuid(system: Node) -> str | None:
-    """VirtualBox gives its machine's UUID to the guest; other products do not tell."""
+def read_uuid(system: Node, hardware: Node) -> str | None:
+    """VirtualBox and oVirt give their machine's UUID to the guest, and tell it; other products do not tell."""
+    if family(hardware).startswith("ENGINE"):
+        return system.value("OperatingSystemSection@id")
     told = system.value("vbox:Machine@uuid")
     return told.strip("{}") if told else None

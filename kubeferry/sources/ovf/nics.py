@@ -24,6 +24,7 @@ def read_nics(system: Node, items: list[Item]) -> tuple[Nic, ...]:
 def _nic(item: Item, name: str) -> Nic:
     node = item.node
     node.label = name
+    node.skip("Type", "Device")  # oVirt's words for the kind that the item has already
     network = node.value("rasd:Connection")
     model = item.model.lower()
     connected = is_true(node.value("rasd:Linked"))
@@ -45,6 +46,7 @@ def _virtualbox_macs(system: Node) -> list[str | None]:
     found = []
     for adapter in system.all("vbox:Machine/Hardware/Network/Adapter"):
         if is_true(adapter.peek(".@enabled")):
+            adapter.skip(".@enabled", ".@slot", ".@type")
             digits = adapter.value(".@MACAddress") or ""
             mac = ":".join(digits[at : at + 2] for at in range(0, 12, 2)).lower()
             found.append(mac if len(digits) == 12 else digits or None)

@@ -33,7 +33,7 @@ OVF = Dialect(
     },
 )
 _TYPED = re.compile(r"(?:\w+:)?(\w+)_Type")
-_SETTINGS = {"vmw:Config": "key", "vmw:ExtraConfig": "key", "Property": "key", "ExtraDataItem": "name"}
+_SETTINGS = {"vmw:Config": "vmw:key", "vmw:ExtraConfig": "vmw:key", "Property": "key", "ExtraDataItem": "name"}
 
 
 def read_envelope(text: str, where: str) -> Node:
@@ -44,7 +44,8 @@ def read_envelope(text: str, where: str) -> Node:
 
 
 def _respell(root: Node) -> None:
-    """Older OVFs say `<Section xsi:type="ovf:DiskSection_Type">` and `<Content …>`; settings are told by their keys."""
+    """Older OVFs say `<Section xsi:type="ovf:DiskSection_Type">` and `<Content …>`; settings are told by their keys.
+    What need not be understood is read like all else."""
     waiting = [root]
     while waiting:
         node = waiting.pop()
@@ -52,6 +53,8 @@ def _respell(root: Node) -> None:
         if typed and node.tag in {"Section", "Content"}:
             node.tag = typed[1]
         node.seen.add("@xsi:type")
+        if is_true(node.attributes.get("required")) is False:
+            node.seen.add("@required")
         key = _SETTINGS.get(node.tag)
         if key and node.attributes.get(key):
             node.label = node.attributes[key][:80]
@@ -65,7 +68,7 @@ def setting(node: Node, *keys: str) -> str | None:
         for child in node.children:
             if child.tag in {"vmw:Config", "vmw:ExtraConfig"} and child.label == key:
                 child.skip(".@required")
-                return child.value(".@value")
+                return child.value(".@vmw:value")
     return None
 
 
