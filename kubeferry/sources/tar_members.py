@@ -79,11 +79,11 @@ class _Walk:
 
     def _header(self) -> bytes | None:
         """The next header; None at the end: zeros, or the end of the file between two members."""
-        if self.at >= self.size:
+        if self.at == self.size:
             return None
         head = os.pread(self.fd, BLOCK_BYTES, self.at)
         if len(head) < BLOCK_BYTES:
-            raise _wrong(self.path, self.at, "it is cut off in a header")
+            raise _wrong(self.path, min(self.at, self.size), "it is cut off before or in a header")
         if not any(head):
             return None
         told = _number(head[148:156])
