@@ -49,16 +49,15 @@ def _respell(root: Node) -> None:
     waiting = [root]
     while waiting:
         node = waiting.pop()
-        typed = _TYPED.fullmatch(node.attributes.get("xsi:type", ""))
+        kind = node.attributes.pop("xsi:type", "")
+        typed = _TYPED.fullmatch(kind)
         if typed and node.tag in {"Section", "Content"}:
             node.tag = typed[1]
-        node.seen.add("@xsi:type")
         if is_true(node.attributes.get("required")) is False:
-            node.seen.add("@required")
+            del node.attributes["required"]
         key = _SETTINGS.get(node.tag)
         if key and node.attributes.get(key):
-            node.label = node.attributes[key][:80]
-            node.seen.add(f"@{key}")
+            node.label = node.attributes.pop(key)[:80]
         waiting += node.children
 
 
