@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
+from kubeferry.errors import SourceUnavailable
 from kubeferry.process import ProgramFailed, run
 from lab.daemons import virsh
 
@@ -57,7 +58,10 @@ class Bare:
     def remove(self) -> None:
         """Every machine made here is gone, running or not."""
         for name in self.names:
-            for words in (("destroy", name), ("undefine", name, "--managed-save", "--snapshots-metadata", "--nvram")):
+            for words in (
+                ("destroy", name),
+                ("undefine", name, "--managed-save", "--snapshots-metadata", "--nvram", "--checkpoints-metadata"),
+            ):
                 with contextlib.suppress(ProgramFailed):  # already off, or gone
                     virsh(*words)
         self.names.clear()
@@ -68,3 +72,13 @@ class Bare:
         self.names.append(self.prefix + name)
         virsh(verb, str(file))
         return self.prefix + name
+
+
+def write_inside(name: str, device: str, offset: int, piece: bytes) -> None:
+    """Write to a running machine's disk as a guest would: `piece` is one byte, repeated. `device` is QEMU's name."""
+    words = f"write -P {piece[0]:#x} {offset} {len(piece)}"
+    said = virsh(
+        "qemu-monitor-command", name, "--hmp", f'qemu-io -d /machine/peripheral/{device}/virtio-backend "{words}"'
+    )
+    if said.strip():
+        raise SourceUnavailable(f"{name} was not written to", why=said.strip())
