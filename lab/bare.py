@@ -33,7 +33,7 @@ class Bare:
         run(["qemu-img", "create", "-q", "-f", form, *below, str(path), *([] if backing else [str(size)])], timeout=30)
         return path
 
-    def xml(self, name: str, *disks: tuple[Path, str], devices: str = "", more: str = "") -> str:
+    def xml(self, name: str, *disks: tuple[Path, str], devices: str = "", more: str = "", mib: int = 32) -> str:
         """The definition of a machine with these images, as vda, vdb, …"""
         drives = "".join(
             f"<disk type='file' device='disk'><driver name='qemu' type={quoteattr(form)}/>"
@@ -41,15 +41,15 @@ class Bare:
             for letter, (path, form) in zip("abcdefgh", disks, strict=False)
         )
         return (
-            f"<domain type='qemu'><name>{escape(self.prefix + name)}</name><memory unit='MiB'>32</memory>"
+            f"<domain type='qemu'><name>{escape(self.prefix + name)}</name><memory unit='MiB'>{mib}</memory>"
             "<vcpu>1</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os>"
             f"<devices>{drives}<memballoon model='none'/>{devices}</devices>{more}"
             "<seclabel type='static' model='dac' relabel='no'><label>+0:+0</label></seclabel></domain>"
         )
 
-    def define(self, name: str, *disks: tuple[Path, str], devices: str = "") -> str:
-        """Make a machine that stays defined; returns its whole name."""
-        return self._give("define", name, self.xml(name, *disks, devices=devices))
+    def define(self, name: str, *disks: tuple[Path, str], devices: str = "", mib: int = 32) -> str:
+        """Make a machine that stays defined, with `mib` of memory; returns its whole name."""
+        return self._give("define", name, self.xml(name, *disks, devices=devices, mib=mib))
 
     def create(self, name: str, *disks: tuple[Path, str]) -> str:
         """Start a transient machine; returns its whole name."""
