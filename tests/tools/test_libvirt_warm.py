@@ -225,14 +225,18 @@ def until(holds: Callable[[], bool], seconds: float = BOOT_SECONDS) -> None:
         time.sleep(0.1)
 
 
+def answers_if(devices: str, name: str) -> None:
+    running = domain(name)
+    until(lambda: not devices or ask(running, "guest-ping") is not None)
+
+
 @pytest.mark.parametrize("devices", [AGENT, ""], ids=["agent", "no agent"])
 def test_a_guest_that_writes_all_the_time_is_copied_round_by_round(
     bare: Bare, source: Source, tmp_path: Path, devices: str
 ) -> None:
     (tmp_path / "target").mkdir()
     copy = Copy(source, booted(bare, devices), tmp_path / "target")
-    if devices:
-        until(lambda: ask(domain(copy.name), "guest-ping") is not None)
+    answers_if(devices, copy.name)
     first, _ = copy.round()
     assert first.consistency == ("frozen" if devices else "crash")
     marker = first.marker
@@ -241,12 +245,14 @@ def test_a_guest_that_writes_all_the_time_is_copied_round_by_round(
         if number == 1:
             virsh("reset", copy.name)  # its file systems are as after a loss of power, and go on
             ready(bare, 2)
+            answers_if(devices, copy.name)
         opened, done = copy.round(marker)
         assert (opened.refs["vda"].changed, opened.refs["vdb"].changed) == (
             f"qemu:dirty-bitmap:{opened.marker.token}",
             None,
         )
         assert 0 < done["vda"].tally.read < 64 * MIB
+        assert opened.consistency == first.consistency
         assert set(checkpoints(copy.name)) == {marker.token, opened.marker.token}
         assert opened.marker != marker
         marker = opened.marker
@@ -264,7 +270,7 @@ def test_a_guest_that_writes_all_the_time_is_copied_round_by_round(
 def test_a_guest_is_let_go_when_the_process_that_holds_it_still_is_killed(bare: Bare, tmp_path: Path) -> None:
     name = booted(bare, AGENT)
     running = domain(name)
-    until(lambda: ask(running, "guest-ping") is not None)
+    answers_if(AGENT, name)
     script = (
         "import sys, time, libvirt; from pathlib import Path; from kubeferry.sources.libvirt_freeze import frozen\n"
         "domain = libvirt.open(sys.argv[1]).lookupByName(sys.argv[2])\n"
