@@ -73,15 +73,17 @@ def copy(
             fix="Make the target at least as large as the source.",
         )
     place = checkpoint.beside(fingerprint)
-    fresh = reads_zero and not fingerprint.exists() and not place.exists() and _empty(target)
+    written = any(path.exists() for path in (fingerprint, place, earlier.left_beside(fingerprint)))
+    fresh = reads_zero and not written and _empty(target)
     watch.still_ours()
     if fresh:
         earlier.disprove(fingerprint)
     with contextlib.ExitStack() as opened:
         proven = opened.enter_context(Proven(fingerprint, header, writable=True))
-        before = earlier.base(fingerprint, header, options.since)
-        if before is not None:
-            opened.enter_context(before)
+        before = earlier.base(fingerprint, header, options)
+        if before is not None and not checkpoint.still_holds(opened.enter_context(before), target):
+            earlier.disprove(fingerprint)
+            before = None
         begun = checkpoint.start(place, header, target)
         partial = opened.enter_context(begun.checkpoint)
         past = _Past(before, proven, fresh=fresh)
@@ -89,6 +91,7 @@ def copy(
         run.work(resumed=begun.resumed)
         watch.still_ours()
         partial.seal(fingerprint)
+        earlier.left_beside(fingerprint).unlink(missing_ok=True)
         return partial.root, run.tally
 
 
@@ -160,19 +163,30 @@ class _Copy:
     def _chunks(self, *, resumed: bool) -> Iterator[Chunk]:
         try:
             for chunk in chunks(self._extents(), self.source.size, self.block):
-                if chunk.same and self.before is not None:
-                    self._keep(chunk, self.before)
-                else:
-                    yield from self._remaining(chunk) if resumed else [chunk]
+                for part in self._kept(chunk, self.before) if chunk.same and self.before else [chunk]:
+                    yield from self._remaining(part) if resumed else [part]
         except ValueError as error:
             raise _nonsense(error) from error
 
-    def _keep(self, chunk: Chunk, before: Fingerprint) -> None:
-        """Blocks that are as they were in the round before: their digests go into the checkpoint as they are."""
-        for first, digests in before.batches(*self._blocks(chunk)):
+    def _kept(self, chunk: Chunk, before: Fingerprint) -> Iterator[Chunk]:
+        """Blocks that are as they were: the digests that the round before knows go into the checkpoint as they are. The
+        others, of a round that was left, are given as data."""
+        position, stop = chunk.offset // self.block, chunk.offset // self.block + block_count(chunk.length, self.block)
+        for first, count in before.unknown(position, stop - position):
+            self._keep(before, position, first)
+            for index in range(first, first + count):
+                length = min(self.block, self.source.size - index * self.block)
+                yield Chunk(index * self.block, length, ((0, length),))
+            position = first + count
+        self._keep(before, position, stop)
+
+    def _keep(self, before: Fingerprint, start: int, stop: int) -> None:
+        if start == stop:
+            return
+        for first, digests in before.batches(start, stop - start):
             self._done.append((first, len(digests) // digest.DIGEST_BYTES, digests))
         with self._tally_lock:
-            self.tally.same += chunk.length
+            self.tally.same += min(stop * self.block, self.source.size) - start * self.block
 
     def _remaining(self, chunk: Chunk) -> Iterator[Chunk]:
         """The parts of a chunk whose digests the checkpoint does not hold."""

@@ -44,19 +44,20 @@ def copy_disk(
     target: DiskRef,
     fingerprint: Path,
     *,
-    round_number: int = 0,
+    copy_id: str = "",
     target_reads_zero: bool = False,
     options: Options = Options(),  # noqa: B008 (frozen)
     watch: Watch = Watch(),  # noqa: B008 (does nothing, holds nothing)
 ) -> Outcome:
     """Copy a disk to a target that is there and large enough; go on from a checkpoint of the same copy.
 
+    `copy_id` names the copy beside what source and target look like: one of another name is not gone on from.
     Raises what `open_source` and `open_target` raise; TargetRefused when there is no room; SourceUnavailable,
     TargetUnavailable when one of them fails on the way; Interrupted on request; Fenced.
     """
     with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
         _apart(reading, writing)
-        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, round_number))
+        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, copy_id))
         root, tally = copying.copy(
             reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
         )

@@ -1,7 +1,8 @@
 """What the rounds before left beside a fingerprint, and what may be concluded from it.
 
-    fingerprint.kff          the round before: what its source calls the same has these digests still
-    proven-fingerprint.kff   digests of blocks that were read back since they were last written; others are not known
+    fingerprint.kff             the round before: what its source calls the same has these digests still
+    left-fingerprint.kff        the checkpoint of a round that was left unfinished: the same, for the blocks it holds
+    proven-fingerprint.kff      digests of blocks that were read back since they were last written; others are not known
 
 A block that is about to be written is forgotten as proven first, and that is durable before any checkpoint says that
 the block was copied. Whatever is missing or damaged here only costs time: more is read.
@@ -14,18 +15,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from converters import checkpoint
 from converters.fingerprint import BATCH, UNKNOWN, Fingerprint, Header
+from converters.transfer import Options
 from kubeferry.errors import InputInvalid, IntegrityFailed
 
 
-def base(fingerprint: Path, header: Header, since: str | None) -> Fingerprint | None:
-    """The fingerprint of the round before, whose root is `since`, if it is there and speaks of the same blocks."""
-    found = _opened(fingerprint) if since else None
-    if found is None:
-        return None
-    if found.root == since and _alike(found.header, header):
+def base(fingerprint: Path, header: Header, options: Options) -> Fingerprint | None:
+    """The digests of the view since which the source tells what changed; where it was left, not all are known.
+
+    A checkpoint that was left is put aside first, so that the checkpoint of this copy does not take its place.
+    """
+    found = _opened(fingerprint) if options.since else None
+    if found is not None and found.root == options.since and _alike(found.header, header):
         return found
-    found.close()
+    if found is not None:
+        found.close()
+    return _left(fingerprint, header, options.since_copy) if options.since_copy else None
+
+
+def left_beside(fingerprint: Path) -> Path:
+    """Where the checkpoint of a round lies that was left unfinished."""
+    return fingerprint.with_name(f"left-{fingerprint.name}")
+
+
+def _left(fingerprint: Path, header: Header, copy_id: str) -> Fingerprint | None:
+    for path in (checkpoint.beside(fingerprint), left_beside(fingerprint)):
+        found = _opened(path)
+        if found is None:
+            continue
+        if found.header.label.startswith(checkpoint.name_of(copy_id)) and _alike(found.header, header):
+            path.replace(left_beside(fingerprint))
+            return found
+        found.close()
     return None
 
 

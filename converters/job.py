@@ -64,6 +64,7 @@ def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | No
         job.bandwidth_bytes_per_second,
         job.algorithm,
         since=job.since_root,
+        since_copy=job.since_copy_id,
         all_blocks=job.verify_all,
     )
     if job.action == "verify":
@@ -79,7 +80,7 @@ def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | No
         job.source,
         job.target,
         state.fingerprint,
-        round_number=job.round,
+        copy_id=job.copy_id or str(job.round),
         target_reads_zero=job.target_reads_zero or made,
         options=options,
         watch=state,

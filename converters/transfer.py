@@ -27,7 +27,8 @@ HEARTBEAT_SECONDS = 0.1
 class Options:
     """How to move: worker threads, bytes per second at most (None: no limit), digests, seconds between checkpoints.
 
-    `since`: the root of the round before, for a source that names what changed; without it nothing counts as the same.
+    `since`: the root of the round before, for a source that names what changed, and `since_copy` the name of a copy
+    that was left unfinished then; without either nothing counts as the same.
     `all_blocks`: a verification reads blocks back, too, that were read back since they were last written.
     """
 
@@ -36,6 +37,7 @@ class Options:
     algorithm: str = "blake3"
     checkpoint_seconds: float = 2.0
     since: str | None = None
+    since_copy: str | None = None
     all_blocks: bool = True
 
 

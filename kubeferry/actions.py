@@ -253,6 +253,8 @@ def _committed(_entry: EntryFacts, _state: MachineState, _goal: Goal) -> Action:
 def _copying(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
     """A round of a running machine. Blocks that read back wrong are copied by the next one, whatever changed meanwhile;
     in the end the final round repairs, or gives up."""
+    if state.uncopied and state.left:
+        return _begin_round(state, f"round {state.round} was left before it was done, and goes on in another one")
     if state.uncopied:
         return Action(
             A.COPY_DISKS, f"{_of(state.uncopied)} not copied in round {state.round}", state.uncopied, state.round

@@ -23,6 +23,7 @@ Digest = Annotated[str, Field(min_length=1)]
 class EventKind(StrEnum):
     PLANNED = "planned"
     COPY_BEGUN = "copy-begun"
+    ROUND_LEFT = "round-left"
     DISK_COPIED = "disk-copied"
     DISK_VERIFIED = "disk-verified"
     SYNCED = "synced"
@@ -56,8 +57,9 @@ class Planned(Value):
 class CopyBegun(Value):
     """A round over all disks begins. Rounds count up from 1; a `final` one reads a source that is off.
 
-    `view` is the marker of the frozen view that is copied, None where it has none; `since` that of the round from which
-    the source tells what changed, None where all is read. `consistency` is how the disks stand to each other.
+    `view` is the marker of the frozen view that is copied, None where it has none; `since` that of round `since_round`,
+    from which on the source tells what changed, None where all is read. `consistency` is how the disks stand to each
+    other.
     """
 
     kind: Literal[EventKind.COPY_BEGUN] = EventKind.COPY_BEGUN
@@ -65,7 +67,15 @@ class CopyBegun(Value):
     final: bool
     view: Marker | None = None
     since: Marker | None = None
+    since_round: RoundNumber = 0
     consistency: str = ""
+
+
+class RoundLeft(Value):
+    """The view of the round was given back before every disk was copied. What was copied of it stays, and the next
+    round can start from it."""
+
+    kind: Literal[EventKind.ROUND_LEFT] = EventKind.ROUND_LEFT
 
 
 class DiskCopied(Value):
@@ -234,6 +244,7 @@ class Note(Value):
 Event = (
     Planned
     | CopyBegun
+    | RoundLeft
     | DiskCopied
     | DiskVerified
     | Synced

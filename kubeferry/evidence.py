@@ -36,6 +36,7 @@ from kubeferry.events import (
     Rehearsed,
     RollbackBegun,
     RolledBack,
+    RoundLeft,
     SourceRestarted,
     SourceStopped,
     Started,
@@ -67,8 +68,8 @@ class Phase(StrEnum):
 class MachineState:
     """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.states`.
 
-    `view` and `since` are those of the newest round; `marker` is the view of the newest one that is `synced`, and
-    `rounds` are all that were.
+    `view` and `since` are those of the newest round, which was `left` where its view was given back too early; `marker`
+    is the view of the newest one that is `synced`, and `rounds` are all that were.
     """
 
     phase: Phase = Phase.PLANNED
@@ -82,7 +83,10 @@ class MachineState:
     final: bool = False
     view: Marker | None = None
     since: Marker | None = None
+    since_round: int = 0
+    left: bool = False
     marker: Marker | None = None
+    marker_round: int = 0
     rounds: tuple[Synced, ...] = ()
     copied: Mapping[str, DiskCopied] = field(default_factory=dict)
     verified: Mapping[str, DiskVerified] = field(default_factory=dict)
@@ -175,10 +179,18 @@ def _(event: CopyBegun, state: MachineState) -> MachineState:
         final=event.final,
         view=event.view,
         since=event.since,
+        since_round=event.since_round,
+        left=False,
         verified={},
         differing={},
         repairs={},
     )
+
+
+@take.register
+def _(_event: RoundLeft, state: MachineState) -> MachineState:
+    _need(state.round > 0 and not state.final, "no round of a running machine is open")
+    return replace(state, left=True)
 
 
 @take.register
@@ -217,7 +229,8 @@ def _(event: Synced, state: MachineState) -> MachineState:
     _need(not state.uncopied, f"not copied yet: {', '.join(state.uncopied)}")
     _need(not state.final, "a final round ends with a verification")
     # A machine that was off has no view to start from; what changed since an older one is more, and right.
-    return replace(state, marker=state.view or state.marker, rounds=(*state.rounds, event))
+    marker, number = (state.view, event.round) if state.view else (state.marker, state.marker_round)
+    return replace(state, marker=marker, marker_round=number, rounds=(*state.rounds, event))
 
 
 @take.register

@@ -20,8 +20,10 @@ class MoverJob(Document):
     `target_reads_zero` says that unwritten ranges of the target are known to read as zeros.
     `makes_target`: a `file:` target that is not there is made by the mover, mode 0660, and then reads as zeros.
     `expect_root`: verify against this root, where the state folder holds no fingerprint (the bytes came another way).
+    `copy_id` names what is copied, the plan, the round and the view: only a checkpoint of the same is gone on from.
     `since_root`: the root of the round before. Only with the fingerprint of exactly that root counts what the source
-    calls the same; where the state folder has no such one, all is read.
+    calls the same; or, for the blocks that it holds, with the checkpoint of `since_copy_id`, a copy that was left
+    unfinished. Where the state folder has neither, all is read.
     `verify_all`: a verify reads back all blocks; without, only those that were written since they were last read back.
     `plan` is the digest of the plan that the job belongs to.
     """
@@ -43,6 +45,8 @@ class MoverJob(Document):
     target_reads_zero: bool = False
     makes_target: bool = False
     expect_root: str | None = None
+    copy_id: str = ""
+    since_copy_id: str | None = None
     since_root: str | None = None
     verify_all: bool = True
     plan: str = ""

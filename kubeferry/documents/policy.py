@@ -121,8 +121,8 @@ class Policy(Document):
     """The user's choices. `machines` overrides by the machine's source name; `accept` settles concerns by id.
 
     `mode`: `cold` copies a machine after it was stopped; `warm` copies it while it runs, and only what changed since
-    after it was stopped. `verify`: before a machine is started, read back `always` every block of its disks, or only
-    those that were `written` since they were last read back.
+    after it was stopped. `verify`: after the stop, read back `always` every block, or only those that were `written`
+    since the last round that read back every block, which was while the machine ran.
     """
 
     KIND: ClassVar[str] = "Policy"

@@ -119,6 +119,17 @@ def test_without_the_round_before_all_is_read(tmp_path: Path, since: str | None)
     assert sum(length for _, length in delta.read) == len(old)
 
 
+def test_a_target_that_was_replaced_is_copied_anew(tmp_path: Path) -> None:
+    where, old = tmp_path / "t.kff", first(1, 8 * BLOCK)
+    target = Memory(bytes(8 * BLOCK))
+    root, _ = copy(Memory(old), target, where, label=b"1")
+    check(target, where)
+    target.content[:] = bytes(8 * BLOCK)
+    _, tally = copy(Changed(old, []), target, where, label=b"2", since=root)
+    assert (target.content, tally.same) == (old, 0)
+    assert check(target, where, all_blocks=False).kept == 0
+
+
 def test_a_damaged_round_before_is_not_believed(tmp_path: Path) -> None:
     where, old = tmp_path / "t.kff", first(1, 8 * BLOCK)
     target = Memory(bytes(8 * BLOCK))
@@ -157,6 +168,64 @@ def test_a_delta_of_another_view_after_one_that_broke_off_ends_equal(tmp_path: P
     copy(Changed(later, [*named, (10 * BLOCK, 10 * BLOCK + 7)]), target, where, label=b"3", since=root)
     assert target.content == later
     assert check(target, where).differing.tolist() == []
+
+
+def left(source: Memory, target: Memory, where: Path, name: str, since: str | None = None) -> None:
+    """A copy with this name that breaks off after some reads, and is left."""
+    with pytest.raises(SourceUnavailable):
+        named_copy(source, target, where, name, since=since)
+
+
+def named_copy(source: Memory, target: Memory, where: Path, name: str, **more: str | None) -> copying.Tally:
+    head = Header(source.size, "blake3", BLOCK, checkpoint.name_of(name) + bytes(16))
+    return copying.copy(
+        source,
+        target,
+        where,
+        head,
+        reads_zero=True,
+        options=Options(**more),
+        watch=Watch(),  # type: ignore[arg-type]
+    )[1]
+
+
+def test_a_first_round_that_was_left_is_not_read_again_where_nothing_changed(tmp_path: Path) -> None:
+    where, old = tmp_path / "t.kff", first(1, 12 * BLOCK)
+    target = Memory(bytes(12 * BLOCK))
+    left(Changed(old, [(0, 12 * BLOCK)], fail_after=6), target, where, "plan/1/a")
+    new, named = after(old, [(BLOCK, 5, False)], 5)
+    delta = Changed(new, named)
+    tally = named_copy(delta, target, where, "plan/2/b", since_copy="plan/1/a")
+    assert target.content == new
+    assert tally.same > 0
+    assert sum(length for _, length in delta.read) + tally.same == len(old)
+    assert check(target, where).differing.tolist() == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["proven-t.kff", "t.kff"]
+
+
+def test_a_round_that_goes_on_from_one_that_was_left_may_break_off_itself(tmp_path: Path) -> None:
+    where, old = tmp_path / "t.kff", first(1, 12 * BLOCK)
+    target = Memory(bytes(12 * BLOCK))
+    left(Changed(old, [(0, 12 * BLOCK)], fail_after=6), target, where, "plan/1/a")
+    new, named = after(old, [(BLOCK, 5, False)], 5)
+    with pytest.raises(SourceUnavailable):
+        named_copy(Changed(new, named, fail_after=2), target, where, "plan/2/b", since_copy="plan/1/a")
+    tally = named_copy(Changed(new, named), target, where, "plan/2/b", since_copy="plan/1/a")
+    assert target.content == new
+    assert tally.same + tally.resumed > 2 * BLOCK
+    assert check(target, where).differing.tolist() == []
+
+
+def test_of_a_copy_with_another_name_nothing_is_believed(tmp_path: Path) -> None:
+    """The same disk, the same round, of an earlier plan: its view was another one."""
+    where, old = tmp_path / "t.kff", first(1, 12 * BLOCK)
+    target = Memory(bytes(12 * BLOCK))
+    left(Changed(old, [(0, 12 * BLOCK)], fail_after=6), target, where, "old-plan/1/a")
+    new, named = after(old, [(0, 12 * BLOCK, False)], 5)
+    tally = named_copy(Changed(new, []), target, where, "plan/2/b", since_copy="plan/1/a")
+    assert target.content == new
+    assert (tally.same, tally.resumed) == (0, 0)
+    assert named
 
 
 # --- what has to be read back ----------------------------------------------------------------------------------------

@@ -14,7 +14,10 @@ from kubeferry.documents import Policy, Probe, WarmPolicy
 from kubeferry.errors import Interrupted, ProbeFailed, SourceUnavailable
 from kubeferry.events import CopyBegun, DiskCopied, Synced
 from kubeferry.evidence import Phase
+from kubeferry.ledger import VIEW
 from kubeferry.model import Power
+from kubeferry.steps.drive import drive
+from kubeferry.steps.release import settle
 
 A = ActionKind
 MIB = 1 << 20
@@ -69,6 +72,27 @@ def test_every_round_starts_from_the_one_before_and_the_final_one_is_of_a_stoppe
     assert [one.final for one in begun] == [False] * (len(begun) - 1) + [True]
     assert [one.since for one in begun] == [None, *(one.view for one in begun[:-1])]
     assert warm.source.forget(warm.entry.machine)
+
+
+def test_a_machine_that_has_moved_leaves_no_view_at_its_source(warm: Any) -> None:
+    with warm.journal.lease(warm.plan.digest, warm.entry.name) as lease:
+        work = warm.work(lease)
+        drive(work, Goal.PRECOPY, lambda _action, step: step())
+        settle(work)
+        assert views(warm)
+        drive(work, Goal.MIGRATE, lambda _action, step: step())
+        settle(work)
+    assert not views(warm)
+    assert {thing.kind for thing in warm.journal.ledger_open(warm.plan.digest)} == {"disk"}
+
+
+def test_what_cannot_be_dropped_is_left_to_release(warm: Any) -> None:
+    warm.source.write_faults("forget", SourceUnavailable)
+    with warm.journal.lease(warm.plan.digest, warm.entry.name) as lease:
+        work = warm.work(lease)
+        assert drive(work, Goal.MIGRATE, lambda _action, step: step()).phase is Phase.COMMITTED
+        settle(work)
+    assert VIEW in {thing.kind for thing in warm.journal.ledger_open(warm.plan.digest)}
 
 
 def test_rounds_end_when_they_do_not_shrink(warm: Any) -> None:
@@ -159,6 +183,8 @@ def test_who_is_told_to_stop_in_a_round_leaves_no_open_view(warm: Any) -> None:
     write(warm, "vda", 5, b"meanwhile")
     assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
     assert warm.equal()
+    left, after = rounds(warm)
+    assert (after.since, after.since_round) == (left.view, left.round)
 
 
 def test_after_a_rollback_the_copy_goes_on_from_the_last_round(warm: Any) -> None:
