@@ -15,14 +15,18 @@ from kubeferry.errors import SourceUnavailable
 from kubeferry.process import ProgramFailed, run
 from lab.daemons import virsh
 
+AS_ROOT = "<seclabel type='static' model='dac' relabel='no'><label>+0:+0</label></seclabel>"
+
 
 @dataclass(slots=True)
 class Bare:
-    """The bare machines of one test, with a prefix of their own; `remove` leaves none of them."""
+    """The bare machines of one test, with a prefix of their own; `remove` leaves none of them. Without `label` QEMU has
+    the user that libvirt gives it."""
 
     folder: Path
     prefix: str
     names: list[str] = field(default_factory=list)
+    label: str = AS_ROOT
 
     def image(
         self, name: str, *, form: str = "raw", size: int = 1 << 20, backing: tuple[Path, str] | None = None
@@ -44,7 +48,7 @@ class Bare:
             f"<domain type='qemu'><name>{escape(self.prefix + name)}</name><memory unit='MiB'>{mib}</memory>"
             "<vcpu>1</vcpu><os><type arch='x86_64' machine='q35'>hvm</type></os>"
             f"<devices>{drives}<memballoon model='none'/>{devices}</devices>{more}"
-            "<seclabel type='static' model='dac' relabel='no'><label>+0:+0</label></seclabel></domain>"
+            f"{self.label}</domain>"
         )
 
     def define(self, name: str, *disks: tuple[Path, str], devices: str = "", mib: int = 32) -> str:

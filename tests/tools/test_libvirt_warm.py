@@ -4,11 +4,13 @@ between two rounds. Where a guest would only cost time, bare machines are writte
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import shutil
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,19 +19,22 @@ from pathlib import Path
 import libvirt
 import pytest
 
+from converters import ssh
 from converters.disks import Outcome, copy_disk, parse_ref, prepare_target, verify_disk
 from converters.endpoints import open_source as open_disk
 from converters.transfer import Options
-from kubeferry.documents import SourceConfig, StopPolicy
+from kubeferry.documents import SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import SourceRefused
 from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.model import DiskRef, Machine, Marker, Power
 from kubeferry.process import child, run
 from kubeferry.sources import Round, Source, open_source
 from kubeferry.sources.libvirt_guest import ask
+from kubeferry.uris import nbd_ssh
 from lab import daemons, guests
 from lab.bare import Bare, write_inside
 from lab.daemons import URI, virsh
+from tests.tools.test_nbd_ssh import Hypervisor
 
 NEEDED = (
     "libvirtd",
@@ -98,13 +103,22 @@ class Copy:
     def machine(self) -> Machine:
         return next(one for one in self.source.discover().machines if one.name == self.name)
 
-    def open(self, since: Marker | None = None, *, final: bool = False, machine: Machine | None = None) -> Round:
+    def open(
+        self,
+        since: Marker | None = None,
+        *,
+        final: bool = False,
+        remote: bool = False,
+        machine: Machine | None = None,
+    ) -> Round:
         return self.source.open_round(
-            machine or self.machine, since=since, final=final, remote=False, ledger=self.told.append
+            machine or self.machine, since=since, final=final, remote=remote, ledger=self.told.append
         )
 
-    def round(self, since: Marker | None = None, *, final: bool = False) -> tuple[Round, dict[str, Outcome]]:
-        opened = self.open(since, final=final)
+    def round(
+        self, since: Marker | None = None, *, final: bool = False, remote: bool = False
+    ) -> tuple[Round, dict[str, Outcome]]:
+        opened = self.open(since, final=final, remote=remote)
         done = {disk: self.fetch(disk, ref) for disk, ref in opened.refs.items()}
         self.number += 1
         self.source.close_round(opened)
@@ -116,7 +130,7 @@ class Copy:
         with open_disk(ref) as view:
             zero = prepare_target(target, view.size, fingerprint) if disk not in self.roots else False
         options = Options(since=self.roots.get(disk))
-        outcome = copy_disk(ref, target, fingerprint, round_number=self.number, target_reads_zero=zero, options=options)
+        outcome = copy_disk(ref, target, fingerprint, copy_id=str(self.number), target_reads_zero=zero, options=options)
         self.roots[disk] = outcome.root
         assert not verify_disk(target, fingerprint).differing
         with open_disk(ref) as view, (self.folder / f"{disk}.img").open("rb") as copied:
@@ -562,3 +576,78 @@ def test_an_undefined_machine_is_forgotten_all_the_same(copy: Copy) -> None:
         copy.source.forget(machine)
     assert bitmaps(image) == []
     assert not any(copy.source.exists(thing) for thing in copy.told)
+
+
+# --- who may read it --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that QEMU's own user may enter."""
+    folder = Path(tempfile.mkdtemp(prefix="kubeferry-test-", dir="/var/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+CONNECTS = (
+    "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1]); "
+    "sys.exit(s.recv(8) != b'NBDMAGIC')"
+)
+
+
+def may_connect(path: Path, *, group: str) -> bool:
+    become = ["setpriv", "--reuid=nobody", f"--regid={group}", "--clear-groups", "--"]
+    return run([*become, "/usr/bin/python3", "-c", CONNECTS, str(path)], check=False).code == 0
+
+
+def test_a_round_for_movers_elsewhere_goes_through_ssh_and_outlives_us(
+    open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU has its own user here, as it has on every hypervisor; who logs in is only a member of a group."""
+    far = Hypervisor(tmp_path)
+    monkeypatch.setenv(ssh.KEY, str(far.key))
+    access = SshAccess(
+        host="127.0.0.1", port=far.port, user="root", host_key=far.pin(), folder=str(open_folder / "run")
+    )
+    (open_folder / "target").mkdir()
+    bare = Bare(open_folder, f"kft-remote{os.getpid()}-", label="")
+    source = open_source("lab", SourceConfig(kind="libvirt", uri=URI, ssh=access))
+    try:
+        system = bare.image("vda.qcow2", form="qcow2", size=4 * MIB)
+        copy = Copy(
+            source, bare.define("far", (system, "qcow2"), (bare.image("vdb.raw"), "raw")), open_folder / "target"
+        )
+        virsh("start", copy.name)
+        with far.up():
+            write(copy, "vda", 0, b"a")
+            first = copy.open(remote=True)
+            assert {ref.credential for ref in first.refs.values()} == {"kubeferry-ssh"}
+            place = nbd_ssh(first.refs["vda"].uri)
+            assert place is not None
+            assert place.export == "vda"
+            assert may_connect(Path(place.socket), group="libvirt-qemu")
+            assert not may_connect(Path(place.socket), group="nogroup")
+            source.close()  # a Job reads on
+            for disk, ref in first.refs.items():
+                copy.fetch(disk, ref)
+            again = copy.open(remote=True)
+            assert again == dataclasses.replace(first, machine=again.machine)
+            source.close_round(again)
+            assert not Path(place.socket).exists()
+            write(copy, "vda", 2 * MIB, b"b")
+            second, done = copy.round(first.marker, remote=True)
+            assert second.refs["vda"].changed == f"qemu:dirty-bitmap:{second.marker.token}"
+            assert done["vda"].tally.read == MIB
+            write(copy, "vda", 3 * MIB, b"c")
+            stop(copy)
+            last, done = copy.round(second.marker, final=True, remote=True)
+            assert last.refs["vda"].uri.startswith("nbd+ssh:")
+            assert last.refs["vda"].changed == f"qemu:dirty-bitmap:{second.marker.token}"
+            assert done["vda"].tally.read == MIB
+        copy.equals_the_stopped_source()
+        copy.leaves_nothing()
+        assert list((open_folder / "run").glob("*")) == []
+    finally:
+        source.close()
+        bare.remove()
