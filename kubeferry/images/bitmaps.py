@@ -7,14 +7,12 @@ Bounded: the directory is read up to 1 MiB, and no number in it is used before i
 
 from __future__ import annotations
 
-import os
-import stat
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeferry.faults import Side, of_os
 from kubeferry.images import qcow2
+from kubeferry.images.qcow2 import Read
 
 CONTEXT = "qemu:dirty-bitmap:"
 """What stands before a bitmap's name where NBD speaks of it."""
@@ -51,37 +49,25 @@ def parse(directory: bytes, count: int, *, up_to_date: bool) -> list[Bitmap]:
     return found
 
 
-def read(path: Path) -> list[Bitmap]:
+def read(path: Path, read: Read = qcow2.read_piece) -> list[Bitmap]:
     """The bitmaps of a qcow2 image; none where there are none, or where they cannot be made out.
 
     Raises SourceRefused and SourceUnavailable where the file cannot be read.
     """
-    head = qcow2.read_head(path)
+    head = read(path, 0, qcow2.READ_BYTES)
     try:
         header = qcow2.parse(head)
         if not header.bitmaps or header.bitmaps_bytes > LIMIT_BYTES or header.bitmaps > LIMIT_BITMAPS:
             return []
-        directory = _piece(path, header.bitmaps_at, header.bitmaps_bytes)
+        directory = read(path, header.bitmaps_at, header.bitmaps_bytes)
         return parse(directory, header.bitmaps, up_to_date=header.bitmaps_up_to_date)
     except ValueError:
         return []
 
 
-def is_sound(chain: list[Path], name: str) -> bool:
+def is_sound(chain: list[Path], name: str, read_piece: Read = qcow2.read_piece) -> bool:
     """Whether the top image of a chain alone has a bitmap of this name, in order. One of the same name further down
     says that images were made and merged meanwhile: then neither tells everything."""
-    top = [bitmap for bitmap in read(chain[0]) if bitmap.name == name]
-    below = any(bitmap.name == name for path in chain[1:] for bitmap in read(path))
+    top = [bitmap for bitmap in read(chain[0], read_piece) if bitmap.name == name]
+    below = any(bitmap.name == name for path in chain[1:] for bitmap in read(path, read_piece))
     return len(top) == 1 and top[0].sound and not below
-
-
-def _piece(path: Path, offset: int, length: int) -> bytes:
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            known = stat.S_ISREG(os.fstat(fd).st_mode) or stat.S_ISBLK(os.fstat(fd).st_mode)
-            return os.pread(fd, length, offset) if known else b""
-        finally:
-            os.close(fd)
-    except OSError as error:
-        raise of_os(Side.SOURCE, f"{path} cannot be read", error) from error

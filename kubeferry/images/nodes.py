@@ -46,14 +46,17 @@ def bitmap_of(ref: DiskRef) -> str | None:
     return name
 
 
-def check(ref: DiskRef) -> None:
-    """Read the header of every image in the chain before QEMU does. Raises HostileImage, SourceRefused."""
+def check(ref: DiskRef, read: qcow2.Read = qcow2.read_piece) -> None:
+    """Read the header of every image in the chain before QEMU does, with `read` if they are not of this host.
+
+    Raises HostileImage, SourceRefused.
+    """
     for link in chain_of(ref):
         if link.format != "qcow2":
-            qcow2.read_head(_path(link.uri))
+            read(_path(link.uri), 0, qcow2.READ_BYTES)
             continue
         below = link.backing
-        qcow2.check(_path(link.uri), _path(below.uri) if below else None, below.format if below else "")
+        qcow2.check(_path(link.uri), _path(below.uri) if below else None, below.format if below else "", read=read)
 
 
 def block_options(ref: DiskRef) -> dict[str, object]:

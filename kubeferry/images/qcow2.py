@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,8 @@ EXTENSION_BITMAPS = 0x23852875
 BITMAPS = struct.Struct(">IIQQ")
 AUTOCLEAR_BITMAPS = 1 << 0
 OFFSET_LIMIT = 1 << 56
+Read = Callable[[Path, int, int], bytes]
+"""How an image's bytes are had: path, offset, length. Raises KubeferryError."""
 PROTOCOL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 
 
@@ -121,13 +124,14 @@ def _name(head: bytes, offset: int, length: int) -> str:
     return os.fsdecode(head[offset : offset + length])
 
 
-def check(path: Path, backing: Path | None, backing_format: str = "") -> Qcow2:
-    """Refuse an image unless its header names `backing` (None: nothing at all) and no other file. Opens `path` only.
+def check(path: Path, backing: Path | None, backing_format: str = "", *, read: Read | None = None) -> Qcow2:
+    """Refuse an image unless its header names `backing` (None: nothing at all) and no other file. Opens `path` only,
+    with `read` if it is not of this host.
 
     Raises HostileImage for a name or number that must not be there, SourceRefused for what cannot be read: missing,
     encrypted, marked as corrupt, made by a newer program.
     """
-    head = read_head(path)
+    head = (read or read_piece)(path, 0, READ_BYTES)
     try:
         header = parse(head)
     except ValueError as error:
@@ -140,13 +144,18 @@ def check(path: Path, backing: Path | None, backing_format: str = "") -> Qcow2:
 
 
 def read_head(path: Path) -> bytes:
-    """The first bytes of a file or device; never waits for a FIFO. Raises SourceRefused."""
+    """The first bytes of a file or device. Raises SourceRefused."""
+    return read_piece(path, 0, READ_BYTES)
+
+
+def read_piece(path: Path, offset: int, length: int) -> bytes:
+    """Bytes of a file or device, fewer at its end; never waits for a FIFO. Raises SourceRefused."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not (stat.S_ISREG(os.fstat(fd).st_mode) or stat.S_ISBLK(os.fstat(fd).st_mode)):
                 raise SourceRefused(f"{path} is neither a file nor a block device", fix="Give the path of the image.")
-            return os.pread(fd, READ_BYTES, 0)
+            return os.pread(fd, length, offset)
         finally:
             os.close(fd)
     except OSError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import libvirt
@@ -25,15 +24,13 @@ from kubeferry.sources import (
     Round,
     SourceCapabilities,
     Stopped,
-    exports,
     libvirt_off,
-    libvirt_place,
     local_disks,
 )
 from kubeferry.sources.domain_xml import parse_domain
 from kubeferry.sources.libvirt_guest import ask, facts, is_lost, power_of, read_file, translated
+from kubeferry.sources.libvirt_hosts import host_of
 from kubeferry.sources.libvirt_live import View, checkpoints, drop_checkpoint, end_view, open_view
-from kubeferry.sources.libvirt_place import Place
 
 FORCED_STOP_SECONDS = 30.0
 POLL_SECONDS = 0.2
@@ -55,6 +52,7 @@ class LibvirtSource:
         self._name = name
         self._uri = uri
         self._ssh = ssh
+        self._host = host_of(name, uri, ssh)
         self._connection: libvirt.virConnect | None = None
 
     # --- facts ---------------------------------------------------------------------------------------------------
@@ -116,12 +114,13 @@ class LibvirtSource:
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
-            found = [*self._away(), *local_disks.problems(machine, self._machine(domain)), *_unstoppable(domain)]
+            problems = local_disks.problems(machine, self._machine(domain), self._host.trouble)
+            found = [*self._away(), *problems, *_unstoppable(domain)]
         return local_disks.as_concerns(machine, found)
 
     def _away(self) -> Iterator[Problem]:
-        if urlsplit(self._uri).hostname:
-            fix = "Run kubeferry on that host, with a local libvirt URI such as qemu:///system."
+        if urlsplit(self._uri).hostname and self._ssh is None:
+            fix = "Add ssh (host, user, hostKey) to the source; or run kubeferry on that host, with qemu:///system."
             yield Problem("disks", f"they are on another host, {urlsplit(self._uri).hostname}", fix)
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
@@ -136,42 +135,27 @@ class LibvirtSource:
                     raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
                 return self._live_round(domain, machine, since, remote, ledger)
             _refuse(machine, "the machine is not off for good", _saved(domain))
-            refs = libvirt_off.told(domain, local_disks.refs(machine, self._machine(domain)), since)
-        if not remote:
-            return Round(machine, refs)
-        return Round(machine, exports.open_all(self._access(machine), machine, refs, ledger), served=True)
+            refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
+            refs = libvirt_off.told(domain, refs, since, self._host)
+        return self._host.stopped(machine, refs, ledger, remote=remote)
 
     def _live_round(
         self, domain: libvirt.virDomain, machine: Machine, since: Marker | None, remote: bool, ledger: Ledger
     ) -> Round:
         live = parse_domain(domain.XMLDesc(0), source=self._name, where=f"domain {domain.name()}")
         _refuse(machine, "the running machine has other disks than it starts with", _other_disks(machine, live))
-        refs = local_disks.refs(machine, self._machine(domain))
-        view = View(machine, refs, tuple(disk.id for disk in live.disks if disk.id not in refs))
-        opened = open_view(domain, self._uri, view, since, self._place(machine, remote=remote), ledger)
-        return exports.reached(self._access(machine), opened) if remote else opened
+        refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
+        view = View(machine, refs, tuple(disk.id for disk in live.disks if disk.id not in refs), self._host.read)
+        place = self._host.place(machine, remote=remote)
+        return self._host.running(open_view(domain, self._uri, view, since, place, ledger), remote=remote)
 
     def close_round(self, opened: Round) -> None:
-        if opened.served and self._ssh is not None:
-            exports.close_all(self._ssh, opened.machine)
+        if opened.served and opened.marker is None:
+            self._host.end(opened.machine)
         if opened.marker is not None:
             with self._talking(opened.machine.name) as connection:
                 domain = self._domain(connection, opened.machine)
-                end_view(domain, self._place(opened.machine), opened.marker.token)
-
-    def _place(self, machine: Machine, *, remote: bool = False) -> Place:
-        base = Path(self._ssh.folder) if self._ssh is not None else libvirt_place.base()
-        return Place(base, machine, exports.group(self._access(machine)) if remote else None)
-
-    def _access(self, machine: Machine) -> SshAccess:
-        if self._ssh is None:
-            raise SourceRefused(
-                "movers in a cluster have no way to its disks",
-                why=f"the source {self._name} has no `ssh` in the configuration",
-                fix="Add ssh with host, user and hostKey to the source, and make its Secret: docs/operations.md.",
-                machine=machine.name,
-            )
-        return self._ssh
+                end_view(domain, self._host.place(opened.machine), opened.marker.token)
 
     # --- power ---------------------------------------------------------------------------------------------------
 
@@ -186,7 +170,7 @@ class LibvirtSource:
             if not domain.isActive():
                 return Stopped("already-off", clock.now())
             heard_at = _listen(domain, policy, hear)
-            end_view(domain, self._place(machine))
+            end_view(domain, self._host.place(machine))
             how = _stop(domain, policy)
             if how is None:
                 raise SourceRefused(
@@ -209,9 +193,9 @@ class LibvirtSource:
         with self._talking(machine.name) as connection:
             domain = self._known(connection, machine)
             if domain is None:  # undefined meanwhile: its images may be there all the same
-                return [*dropped, *libvirt_off.take_out(libvirt_off.images_of(machine), machine)]
+                return [*dropped, *libvirt_off.take_out(libvirt_off.images_of(machine), machine, self._host)]
             if not domain.isActive():
-                return [*dropped, *libvirt_off.forget(domain, machine, self._machine(domain))]
+                return [*dropped, *libvirt_off.forget(domain, machine, self._machine(domain), self._host)]
             for one in checkpoints(domain):
                 dropped.append(f"checkpoint {one.getName()}")
                 drop_checkpoint(one)
@@ -219,14 +203,14 @@ class LibvirtSource:
 
     def _end_all(self, machine: Machine) -> list[str]:
         """Nothing is served any more, whatever the machine does."""
-        dropped = exports.close_all(self._ssh, machine) if self._ssh is not None else []
+        dropped = self._host.end(machine)
         with self._talking(machine.name) as connection:
-            domain, place = self._known(connection, machine), self._place(machine)
+            domain, place = self._known(connection, machine), self._host.place(machine)
             return [*dropped, *(place.clear() if domain is None else end_view(domain, place))]
 
     def exists(self, thing: External) -> bool:
         if thing.kind != CHECKPOINT:
-            return exports.exists(thing)
+            return self._host.exists(thing)
         uuid, _, name = thing.where.partition("/")
         try:
             with self._talking() as connection:

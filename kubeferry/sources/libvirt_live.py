@@ -47,11 +47,12 @@ BROKEN = frozenset({libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT, libvirt.VIR_ERR_NO_
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is asked for: the disks as they are now, and what else the machine has."""
+    """What is asked for: the disks as they are now, what else the machine has, and how its images' headers are read."""
 
     machine: Machine
     refs: dict[str, DiskRef]
     others: tuple[str, ...]
+    read: qcow2.Read = qcow2.read_piece
 
 
 def open_view(
@@ -174,7 +175,7 @@ def _begin(
 ) -> Job:
     end_view(domain, place)
     name = new_name(clock.now("seconds"))
-    noted = {disk: state_of(ref) for disk, ref in view.refs.items() if _takes_notes(ref)}
+    noted = {disk: state_of(ref) for disk, ref in view.refs.items() if _takes_notes(ref, view.read)}
     _tell(ledger, domain, name, asked, place, checkpoint=bool(noted))
     place.make(owner_of_qemu(domain.XMLDesc(0)))
     rest = [disk for disk in (*view.refs, *view.others) if disk not in noted]
@@ -207,13 +208,13 @@ def _tell(
         ledger(External(CHECKPOINT, f"{domain.name()}/{name}", where))
 
 
-def _takes_notes(ref: DiskRef) -> bool:
+def _takes_notes(ref: DiskRef, read: qcow2.Read) -> bool:
     """Whether an image can keep bitmaps: qcow2 from version 3 on."""
     path = local_path(ref.uri)
     if ref.format != "qcow2" or path is None:
         return False
     try:
-        return qcow2.parse(qcow2.read_head(path)).version > 2
+        return qcow2.parse(read(path, 0, qcow2.READ_BYTES)).version > 2
     except (ValueError, KubeferryError):
         return False
 

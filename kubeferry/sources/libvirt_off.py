@@ -13,44 +13,42 @@ from pathlib import Path
 
 import libvirt
 
-from kubeferry import process
 from kubeferry.errors import KubeferryError, SourceUnavailable
 from kubeferry.images import bitmaps
-from kubeferry.images.nodes import confinement
 from kubeferry.model import DiskRef, Machine, Marker
 from kubeferry.sources.libvirt_backup import NAME, state_of, states_of
+from kubeferry.sources.libvirt_hosts import Host
 from kubeferry.sources.libvirt_live import checkpoints, states_since
 from kubeferry.uris import local_path
 
-REMOVE_SECONDS = 60
 
-
-def told(domain: libvirt.virDomain, refs: dict[str, DiskRef], since: Marker | None) -> dict[str, DiskRef]:
+def told(domain: libvirt.virDomain, refs: dict[str, DiskRef], since: Marker | None, host: Host) -> dict[str, DiskRef]:
     """The references to the disks of a machine that is off, with the bitmap of what changed where there is a sound one
     and the disk is still the one that it was made for."""
     known = states_since(domain, since)
     if since is None:
         return refs
     return {
-        disk: _with_bitmap(ref, since.token) if known.get(disk) == state_of(ref) else ref for disk, ref in refs.items()
+        disk: _with_bitmap(ref, since.token, host) if known.get(disk) == state_of(ref) else ref
+        for disk, ref in refs.items()
     }
 
 
-def _with_bitmap(ref: DiskRef, name: str) -> DiskRef:
+def _with_bitmap(ref: DiskRef, name: str, host: Host) -> DiskRef:
     chain = [local_path(uri) for uri in state_of(ref).images]
     paths = [path for path in chain if path is not None]
-    if ref.format != "qcow2" or len(paths) != len(chain) or not bitmaps.is_sound(paths, name):
+    if ref.format != "qcow2" or len(paths) != len(chain) or not bitmaps.is_sound(paths, name, host.read):
         return ref
     return ref.model_copy(update={"changed": f"{bitmaps.CONTEXT}{name}"})
 
 
-def forget(domain: libvirt.virDomain, machine: Machine, current: Machine) -> list[str]:
+def forget(domain: libvirt.virDomain, machine: Machine, current: Machine, host: Host) -> list[str]:
     """Our checkpoints and bitmaps of a machine that is off are gone; returns what was dropped."""
     images = images_of(machine, current)
     for one in checkpoints(domain):
         states = states_of(one.getXMLDesc(libvirt.VIR_DOMAIN_CHECKPOINT_XML_NO_DOMAIN))
         images += [uri for state in states.values() for uri in state.images]
-    dropped = take_out(images, machine)
+    dropped = take_out(images, machine, host)
     for one in checkpoints(domain):
         dropped.append(f"checkpoint {one.getName()}")
         with contextlib.suppress(libvirt.libvirtError):  # gone meanwhile: it shows in the next look
@@ -58,21 +56,21 @@ def forget(domain: libvirt.virDomain, machine: Machine, current: Machine) -> lis
     return dropped
 
 
-def take_out(images: Iterable[str], machine: Machine) -> list[str]:
+def take_out(images: Iterable[str], machine: Machine, host: Host) -> list[str]:
     """No bitmap of ours is in these images any more; returns what was taken out. Raises SourceUnavailable where an
     image is in use."""
-    found = ours_in(images)
+    found = ours_in(images, host)
     for path, name in found:
-        _remove(path, name, machine)
+        _remove(path, name, machine, host)
     return [f"bitmap {name} of {path}" for path, name in found]
 
 
-def ours_in(images: Iterable[str]) -> list[tuple[Path, str]]:
+def ours_in(images: Iterable[str], host: Host) -> list[tuple[Path, str]]:
     """The bitmaps of ours in these images; an image that cannot be read has none that we could take out."""
     found = []
     for path in sorted({path for uri in images if (path := local_path(uri)) is not None}):
         with contextlib.suppress(KubeferryError):
-            found += [(path, bitmap.name) for bitmap in bitmaps.read(path) if NAME.fullmatch(bitmap.name)]
+            found += [(path, bitmap.name) for bitmap in bitmaps.read(path, host.read) if NAME.fullmatch(bitmap.name)]
     return found
 
 
@@ -82,10 +80,9 @@ def images_of(*machines: Machine) -> list[str]:
     return [disk.uri or "" for disk in disks] + [link.uri for disk in disks for link in disk.chain or ()]
 
 
-def _remove(path: Path, name: str, machine: Machine) -> None:
+def _remove(path: Path, name: str, machine: Machine, host: Host) -> None:
     node = {"driver": "qcow2", "file": {"driver": "file", "filename": str(path)}, "backing": None}
-    argv = [*confinement(writes=True), "qemu-img", "bitmap", "--remove", f"json:{json.dumps(node)}", name]
-    done = process.run(argv, check=False, timeout=REMOVE_SECONDS)
+    done = host.run(["qemu-img", "bitmap", "--remove", f"json:{json.dumps(node)}", name])
     if done.code:
         raise SourceUnavailable(
             f"the bitmap {name} cannot be taken out of {path}",

@@ -12,22 +12,19 @@ import contextlib
 import os
 import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.model import Machine
 from kubeferry.sources.exports import answers, digest
+from kubeferry.sources.far_host import FarHost
 from kubeferry.uris import local_path
 
 SOCKET_LIMIT_BYTES = 107  # the kernel's own, for a socket's path
 SPACIOUS = Path("/var/tmp")  # noqa: S108 (for disks that lie in no folder; libvirt makes the file, for QEMU only)
-
-
-def base() -> Path:
-    """Where folders for sockets are made when the configuration names none."""
-    return Path("/run/kubeferry") if os.geteuid() == 0 else Path(f"/run/user/{os.geteuid()}/kubeferry")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +118,46 @@ class Place:
             path = local_path(disk.uri or "")
             if path is not None and disk.uri is not None and disk.uri.startswith("file:"):
                 yield disk.id, path.parent
+
+
+# $1 base, $2 folder, $3 owner
+MAKE = """\
+set -eu
+mkdir -p "$1" && chmod 755 "$1"
+mkdir -p "$2" && chown -h "$3" "$2" && chmod 710 "$2"
+"""
+# $1 folder, $2… files
+CLEAR = """\
+folder=$1
+for path in "$@"; do
+    if [ -e "$path" ] || [ -L "$path" ]; then printf '%s\\n' "$path"; fi
+    if [ "$path" != "$folder" ]; then rm -f "$path"; fi
+done
+rm -rf "$folder"
+rmdir "$(dirname "$folder")" 2>/dev/null || :
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FarPlace(Place):
+    """The places of a machine whose hypervisor is another host: who logs in there is root, and needs no admission."""
+
+    host: FarHost = field(kw_only=True)
+
+    @property
+    def guard(self) -> Path:
+        return Path(tempfile.gettempdir()) / f"kubeferry-{os.geteuid()}-{self.folder.name}.pid"
+
+    def make(self, owner: tuple[int, int] | None) -> None:
+        uid, gid = owner or (0, 0)
+        self.host.must(MAKE, str(self.base), str(self.folder), f"{uid}:{gid}")
+
+    def admit(self, socket: Path) -> None:
+        """Nobody needs to be let in."""
+
+    def serves(self, socket: Path) -> bool:
+        return self.host.script('[ -S "$1" ]', str(socket)).code == 0
+
+    def clear(self) -> list[str]:
+        scratches = [str(self.scratch(disk.id)) for disk in self.machine.data_disks]
+        return self.host.must(CLEAR, str(self.folder), *scratches).splitlines()

@@ -24,13 +24,13 @@ from converters.disks import Outcome, copy_disk, parse_ref, prepare_target, veri
 from converters.endpoints import open_source as open_disk
 from converters.transfer import Options
 from kubeferry.documents import SourceConfig, SshAccess, StopPolicy
-from kubeferry.errors import SourceRefused
+from kubeferry.errors import HostileImage, SourceRefused, SourceUnavailable
 from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.model import DiskRef, Machine, Marker, Power
 from kubeferry.process import child, run
 from kubeferry.sources import Round, Source, open_source
 from kubeferry.sources.libvirt_guest import ask
-from kubeferry.uris import nbd_ssh
+from kubeferry.uris import local_path, nbd_ssh
 from lab import daemons, guests
 from lab.bare import Bare, write_inside
 from lab.daemons import URI, virsh
@@ -142,20 +142,13 @@ class Copy:
         return outcome
 
     def equals_the_stopped_source(self) -> None:
-        for disk in self.machine.data_disks:
-            assert disk.uri is not None
-            run(
-                [
-                    "qemu-img",
-                    "compare",
-                    "-f",
-                    str(disk.format),
-                    "-F",
-                    "raw",
-                    disk.uri,
-                    str(self.folder / f"{disk.id}.img"),
-                ]
-            )
+        for disk, image, form in self.images():
+            run(["qemu-img", "compare", "-f", form, "-F", "raw", str(image), str(self.folder / f"{disk}.img")])
+
+    def images(self) -> list[tuple[str, Path, str]]:
+        """The disks of the machine: name, image and format."""
+        disks = self.machine.data_disks
+        return [(disk.id, local_path(disk.uri or "") or Path(), disk.format or "") for disk in disks]
 
     def leaves_nothing(self) -> None:
         """The machine is off, and nothing at the source tells of us."""
@@ -166,9 +159,7 @@ class Copy:
         assert self.source.forget(machine) == []
         assert virsh("checkpoint-list", self.name, "--name").strip() == ""
         assert not any(self.source.exists(thing) for thing in self.told)
-        for disk in machine.data_disks:
-            assert disk.uri is not None
-            assert bitmaps(Path(disk.uri.removeprefix("file://"))) == []
+        assert all(bitmaps(image) == [] for _, image, _ in self.images())
         assert not list(self.folder.parent.rglob(".kubeferry*"))
         assert not Path("/run/kubeferry").exists()
 
@@ -651,3 +642,114 @@ def test_a_round_for_movers_elsewhere_goes_through_ssh_and_outlives_us(
     finally:
         source.close()
         bare.remove()
+
+
+# --- a hypervisor that is another host --------------------------------------------------------------------------------
+
+
+@dataclass
+class Away:
+    """This machine's libvirtd, as one that is reached through an sshd only."""
+
+    far: Hypervisor
+    folder: Path
+    copy: Copy
+    access: SshAccess
+
+    @property
+    def left(self) -> list[Path]:
+        return [*self.folder.glob("run/*"), *self.folder.glob(".kubeferry*")]
+
+
+@pytest.fixture
+def away(open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Away]:
+    far = Hypervisor(tmp_path)
+    (tmp_path / "authorized_keys").write_text((tmp_path / "key.pub").read_text())
+    monkeypatch.setenv(ssh.KEY, str(far.key))
+    access = SshAccess(
+        host="127.0.0.1", port=far.port, user="root", host_key=far.pin(), folder=str(open_folder / "run")
+    )
+    uri = f"qemu+ssh://root@127.0.0.1:{far.port}/system?keyfile={far.key}&no_verify=1&no_tty=1"
+    (open_folder / "target").mkdir()
+    bare = Bare(open_folder, f"kft-away{os.getpid()}-", label="")
+    source = open_source("lab", SourceConfig(kind="libvirt", uri=uri, ssh=access))
+    try:
+        system = bare.image("v d'a.qcow2", form="qcow2", size=4 * MIB)
+        name = bare.define("away", (system, "qcow2"), (bare.image("vdb.raw"), "raw"))
+        virsh("start", name)
+        with far.up():
+            yield Away(far, open_folder, Copy(source, name, open_folder / "target"), access)
+            source.close()
+    finally:
+        bare.remove()
+
+
+def test_a_hypervisor_elsewhere_is_copied_through_ssh_running_and_off(away: Away) -> None:
+    copy = away.copy
+    assert copy.source.concerns(copy.machine) == []
+    write(copy, "vda", 0, b"a")
+    first, _ = copy.round()
+    write(copy, "vda", 2 * MIB, b"b")
+    second, done = copy.round(first.marker)
+    assert {ref.uri.partition(":")[0] for ref in second.refs.values()} == {"nbd+ssh"}
+    assert done["vda"].tally.read == MIB
+    write(copy, "vda", 3 * MIB, b"c")
+    stop(copy)
+    last = copy.open(second.marker, final=True)
+    assert last.refs["vda"].changed == f"qemu:dirty-bitmap:{second.marker.token}"
+    assert copy.open(second.marker, final=True).refs == last.refs  # found again, not made again
+    assert len(list(away.folder.glob("run/*/*.sock"))) == 2
+    for disk, ref in last.refs.items():
+        copy.fetch(disk, ref)
+    copy.source.start(copy.machine)  # a rollback: what is served is ended first
+    stop(copy)
+    copy.round(second.marker, final=True)
+    copy.equals_the_stopped_source()
+    copy.leaves_nothing()
+    assert away.left == []
+
+
+def test_a_view_elsewhere_that_died_with_its_machine_leaves_nothing(away: Away) -> None:
+    copy = away.copy
+    lost = copy.open()
+    kill_qemu(copy)
+    assert away.left != []
+    opened, _ = copy.round(lost.marker, final=True)
+    assert opened.refs["vda"].changed is None
+    copy.equals_the_stopped_source()
+    copy.leaves_nothing()
+    assert away.left == []
+
+
+def test_a_hypervisor_elsewhere_that_is_not_there_or_lets_nobody_in(
+    away: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = away.copy
+    stop(copy)
+    machine = copy.machine
+    (away.folder / "vdb.raw").rename(away.folder / "gone.raw")
+    with pytest.raises(SourceRefused, match="as they were planned") as refused:
+        copy.open(final=True, machine=machine)
+    assert "No such file" in refused.value.why
+    (away.folder / "gone.raw").rename(away.folder / "vdb.raw")
+    with (away.folder / "v d'a.qcow2").open("r+b") as image:
+        image.write(b"no image")
+    with pytest.raises(HostileImage):
+        copy.open(final=True, machine=machine)
+    (away.far.folder / "authorized_keys").write_text("")
+    with pytest.raises(SourceUnavailable, match="no way to the hypervisor") as closed:
+        copy.open(final=True, machine=machine)
+    assert "Permission denied" in closed.value.why
+    monkeypatch.delenv(ssh.KEY)
+    with pytest.raises(SourceRefused, match="no private key"):
+        copy.open(final=True, machine=machine)
+
+
+def test_a_hypervisor_elsewhere_without_ssh_in_the_configuration_is_refused(away: Away) -> None:
+    uri = f"qemu+ssh://root@127.0.0.1:{away.far.port}/system?keyfile={away.far.key}&no_verify=1&no_tty=1"
+    alone = open_source("lab", SourceConfig(kind="libvirt", uri=uri))
+    assert [concern.id for concern in alone.concerns(away.copy.machine)] == ["source.refused"]
+    with pytest.raises(SourceRefused, match="cannot be read") as refused:
+        dataclasses.replace(away.copy, source=alone).open()
+    assert "hostKey" in refused.value.fix
+    alone.close()
