@@ -20,7 +20,7 @@ from kubeferry.sources import MODULES, Round, Source, open_source
 from kubeferry.sources.memory import MemorySource
 from kubeferry.uris import local_path
 from lab import daemons, ova
-from lab.bare import Bare
+from lab.bare import Bare, write_inside
 
 MIB = 1 << 20
 PIECE = 64 << 10
@@ -140,8 +140,12 @@ def write_memory(machine: Machine, disk: str, offset: int, piece: bytes) -> None
         image.write(piece)
 
 
+def write_libvirt(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
+    write_inside(machine.name, f"virtio-disk{'ab'.index(disk[-1])}", offset, piece)
+
+
 # How a running machine's disk is written to, as its guest would: machine, disk, offset, bytes.
-WRITERS = {"memory": write_memory}
+WRITERS = {"libvirt": write_libvirt, "memory": write_memory}
 
 
 @dataclass
