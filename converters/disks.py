@@ -8,6 +8,7 @@ A fingerprint's checkpoint lies beside it, as `checkpoint-NAME`, from the start 
 
 from __future__ import annotations
 
+import functools
 import os
 from array import array
 from collections.abc import Iterator
@@ -16,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from converters import checkpoint, copying, measuring, repair, sending, upload, verify
+from converters import checkpoint, copying, earlier, measuring, repair, sending, upload, verify
 from converters.copying import Tally
 from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
 from converters.fingerprint import Fingerprint, Header, sync_folder
 from converters.transfer import Options, Watch
-from converters.uris import SERVED, path_of, scheme_of, split
+from converters.uris import SCHEMES, SERVED, path_of, scheme_of, split
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
 from kubeferry.model import DiskRef
@@ -46,19 +47,20 @@ def copy_disk(
     target: DiskRef,
     fingerprint: Path,
     *,
-    round_number: int = 0,
+    copy_id: str = "",
     target_reads_zero: bool = False,
     options: Options = Options(),  # noqa: B008 (frozen)
     watch: Watch = Watch(),  # noqa: B008 (does nothing, holds nothing)
 ) -> Outcome:
     """Copy a disk to a target that is there and large enough; go on from a checkpoint of the same copy.
 
+    `copy_id` names the copy beside what source and target look like: one of another name is not gone on from.
     Raises what `open_source` and `open_target` raise; TargetRefused when there is no room; SourceUnavailable,
     TargetUnavailable when one of them fails on the way; Interrupted on request; Fenced.
     """
     with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
         _apart(reading, writing)
-        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, round_number))
+        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, copy_id))
         root, tally = copying.copy(
             reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
         )
@@ -75,13 +77,17 @@ def verify_disk(
     """Read a disk back past the page cache and compare it with its fingerprint; the offsets that differ are returned.
 
     Raises InputInvalid without a usable fingerprint, IntegrityFailed when that is damaged, TargetRefused when the copy
-    has not ended or the disk is too small.
+    has not ended or the disk is too small. A clean result is remembered beside the fingerprint, block by block.
     """
     with _complete(fingerprint) as expected, open_target(target, direct=True) as reading:
         found = verify.compare(reading, expected, options=options, watch=watch)
+        if found.differing:
+            earlier.disprove(fingerprint)
+        else:
+            earlier.prove(expected)
         head = expected.header
         offsets = array("Q", (index * head.block for index in found.differing))
-        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read), offsets)
+        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, same=found.kept), offsets)
 
 
 def send_disk(
@@ -98,10 +104,9 @@ def send_disk(
     before anything is sent; TargetBusy where it takes nothing yet; TargetRefused, TargetUnavailable; Interrupted.
     """
     with open_source(source, work=_work(fingerprint)) as reading:
-        sending.check_head(reading)
         header = Header(reading.size, options.algorithm)
-        with upload.open_upload(url) as stream:
-            root, tally = sending.send(reading, stream, fingerprint, header, options=options, watch=watch)
+        opening = functools.partial(upload.open_upload, url)
+        root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=watch)
         return Outcome(root, options.algorithm, reading.size, tally)
 
 
@@ -209,7 +214,7 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
 
     Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
     """
-    if "://" not in text and not text.startswith(("file:", "block:", "nbd+unix:", "nbd+ssh:")):
+    if "://" not in text and not text.startswith(tuple(f"{scheme}:" for scheme in SCHEMES)):
         return DiskRef(uri=Path(text).absolute().as_uri(), format=format or "raw")
     parts = split(text)
     asked = parse_qs(parts.query).get("format", [])

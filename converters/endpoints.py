@@ -1,7 +1,8 @@
 """The seam to bytes: an opened disk, and the table from a URI's scheme to the module that opens it.
 
 A DiskRef says where and what; only this package opens it. Formats are given, never probed: a raw file or device is read
-as it is, a socket speaks NBD, and everything else goes through a header check and a read-only qemu-nbd.
+as it is, a socket speaks NBD, what is packed is unpacked by us, and everything else goes through a header check and a
+read-only qemu-nbd.
 """
 
 from __future__ import annotations
@@ -12,25 +13,29 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
-from converters import file, nbd, qemu_nbd, ssh
+from converters import file, nbd, packed_disk, qemu_nbd, ssh
 from converters.extents import Extent
 from converters.uris import SERVED, invalid, scheme_of
 from kubeferry.faults import Side, refused
 from kubeferry.images import nodes
 from kubeferry.model import DiskRef
+from kubeferry.uris import PACKED
 
 OPENERS: dict[str, Callable[..., Endpoint]] = {
     "file": file.open_endpoint,
     "block": file.open_endpoint,
     "nbd+unix": nbd.open_endpoint,
     "nbd+ssh": ssh.open_endpoint,
+    **dict.fromkeys(PACKED, packed_disk.open_endpoint),
 }
+"""Called with the reference, its side, whether to read past the page cache, and a folder for sockets."""
 
 
 class Endpoint(Protocol):
     """An opened disk. Offsets and lengths are bytes, inside `size`. Raises KubeferryError of its side only.
 
-    `parallel` says that `clone` gives an endpoint of its own to each worker; `knows_holes` that extents are found out,
+    `parallel` says that `clone` gives an endpoint of its own to each worker, and that reads may come in any order;
+    without it one worker reads forward only, and may leave ranges out. `knows_holes` says that extents are found out,
     not assumed to be all data.
     """
 
@@ -39,7 +44,7 @@ class Endpoint(Protocol):
     knows_holes: bool
 
     def extents(self) -> Iterator[Extent]:
-        """The whole disk in order, data and zeros."""
+        """The whole disk in order: data, zeros, and, where the reference names what changed, what is the same."""
 
     def start_read(self, offset: int, view: memoryview) -> Callable[[], None]:
         """Ask for bytes ahead; `view` is filled when the function that is returned has been called."""
@@ -52,6 +57,10 @@ class Endpoint(Protocol):
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros, freeing its space where that is possible; durable after `flush`."""
+
+    def end(self) -> None:
+        """Nothing more is read, and what was read is about to be believed: raises where the source as a whole turns out
+        not to be what it said (it ends too early, its digest is another). Most have nothing to say here."""
 
     def flush(self) -> None:
         """Return when every write that was done before, through any clone, is durable."""
@@ -90,7 +99,7 @@ def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]
     if ref.format == "raw" and ref.backing is None:
         return _open(ref, Side.SOURCE, work=work)
     if served:
-        raise invalid(ref.uri, "what an NBD server gives is raw, without a chain", "Give the format raw.")
+        raise invalid(ref.uri, "what a server or a stream gives is raw, without a chain", "Give the format raw.")
     if ref.format not in nodes.FORMATS:
         raise refused(
             Side.SOURCE,
@@ -112,4 +121,4 @@ def open_target(ref: DiskRef, *, direct: bool = False) -> Endpoint:
 
 
 def _open(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> Endpoint:
-    return OPENERS[scheme_of(ref.uri)](ref.uri, side, direct=direct, work=work)
+    return OPENERS[scheme_of(ref.uri)](ref, side, direct=direct, work=work)

@@ -6,8 +6,10 @@ back where it landed, and an attempt that fails is begun anew.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +18,7 @@ from converters import digest
 from converters.buffers import Buffer
 from converters.copying import READS_AHEAD, Tally, ask
 from converters.endpoints import Endpoint
-from converters.extents import Chunk, block_count, chunks
+from converters.extents import Chunk, Extent, block_count, chunks
 from converters.fingerprint import Fingerprint, Header
 from converters.transfer import Feed, Options, Pace, Watch, drive
 from kubeferry.errors import HostileImage, SourceRefused
@@ -58,11 +60,9 @@ def taken_for(head: bytes) -> str | None:
     return None
 
 
-def check_head(source: Endpoint) -> None:
-    """Raise HostileImage for a disk whose content makes it look like an image of another format."""
-    head = bytearray(min(HEAD_BYTES, source.size))
-    source.read_into(0, memoryview(head))
-    if name := taken_for(bytes(head)):
+def check_head(head: bytes) -> None:
+    """Raise HostileImage for a disk whose first bytes make it look like an image of another format."""
+    if name := taken_for(head):
         raise HostileImage(
             f"the disk begins like {name}",
             why="CDI would unpack it as such, with whatever files its header names",
@@ -71,19 +71,34 @@ def check_head(source: Endpoint) -> None:
 
 
 def send(
-    source: Endpoint, stream: Stream, fingerprint: Path, header: Header, *, options: Options, watch: Watch
+    source: Endpoint,
+    opening: Callable[[], AbstractContextManager[Stream]],
+    fingerprint: Path,
+    header: Header,
+    *,
+    options: Options,
+    watch: Watch,
 ) -> tuple[str, Tally]:
-    """Send the whole disk and write its fingerprint. Returns the root and what was done."""
+    """Send the whole disk and write its fingerprint. Returns the root and what was done.
+
+    The stream is opened when the first block was read, and found to be no image's head: HostileImage.
+    """
     watch.still_ours()
-    with Fingerprint.create(fingerprint, header) as known:
-        run = _Send(source, stream, known, options, watch)
+    with Fingerprint.create(fingerprint, header) as known, contextlib.ExitStack() as opened:
+        run = _Send(source, lambda: opened.enter_context(opening()), known, options, watch)
         try:
-            drive(Feed(chunks(source.extents(), source.size, header.block)), [run.worker], run.heartbeat)
+            drive(Feed(chunks(_extents(source), source.size, header.block)), [run.worker], run.heartbeat)
+            source.end()
         except ValueError as error:
             fix = "Check that the source's server can be trusted."
             raise SourceRefused("the source describes its extents wrongly", why=str(error), fix=fix) from error
         known.seal(fingerprint)
         return known.root, run.tally
+
+
+def _extents(source: Endpoint) -> Iterator[Extent]:
+    """The source's extents; there is no round before, so nothing is the same as in it."""
+    return (Extent(one.offset, one.length, one.zero) for one in source.extents())
 
 
 @dataclass(slots=True)
@@ -96,15 +111,23 @@ class _Held:
 
 
 class _Send:
-    def __init__(self, source: Endpoint, stream: Stream, known: Fingerprint, options: Options, watch: Watch) -> None:
+    def __init__(
+        self, source: Endpoint, opening: Callable[[], Stream], known: Fingerprint, options: Options, watch: Watch
+    ) -> None:
         self.source = source
-        self.stream = stream
+        self._opening = opening
+        self._opened: Stream | None = None
         self.known = known
         self.watch = watch
         self.tally = Tally()
         self._pace = Pace(options.bandwidth)
         watch.progress("counting", 0, None)
-        self.tally.data = sum(extent.length for extent in source.extents() if not extent.zero)
+        self.tally.data = sum(extent.length for extent in _extents(source) if not extent.zero)
+
+    @property
+    def stream(self) -> Stream:
+        self._opened = self._opened or self._opening()
+        return self._opened
 
     def heartbeat(self) -> None:
         self.watch.progress("uploading", self.tally.read, self.tally.data)
@@ -142,6 +165,8 @@ class _Send:
         else:
             head = self.known.header
             view = buffer.view[: chunk.length]
+            if chunk.offset == 0:
+                check_head(bytes(view[:HEAD_BYTES]))
             self.known.put(chunk.offset // head.block, digest.digest(head.algorithm, view))
             self.stream.data(view)
             self.tally.written += chunk.length

@@ -117,10 +117,11 @@ def filled_by(claim: Object | None) -> MoverResult | None:
         return None
 
 
-def too_large(config: TargetConfig, entry: Entry) -> list[str]:
-    """The disks that are too large for an upload, in words."""
+def objections(config: TargetConfig, entry: Entry) -> list[str]:
+    """Why a machine cannot be uploaded, in words: disks that are too large, deltas."""
     limit = config.upload_limit_bytes
-    return [
+    warm = ["it is to move warm, and uploads take no deltas"] if entry.mode == "warm" else []
+    return warm + [
         f"disk {planned.disk} has {planned.size_bytes} bytes, and {limit} is the most for an upload"
         for planned in entry.disks
         if planned.size_bytes > limit

@@ -55,11 +55,11 @@ class Uploads:
     # --- room --------------------------------------------------------------------------------------------------------
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
-        """A DataVolume for each disk whose claim is not there. Raises TargetRefused, before any is made, with all disks
-        that are too large and all that is wrong with claims that are there."""
-        if large := spec.too_large(self._config, entry):
-            fix = "Let movers read the source, or raise target.uploadLimitBytes."
-            raise TargetRefused("it cannot be uploaded", why="; ".join(large), fix=fix, machine=entry.name)
+        """A DataVolume for each disk whose claim is not there. Raises TargetRefused, before any is made, with all that
+        an upload cannot do and all that is wrong with claims that are there."""
+        if objections := spec.objections(self._config, entry):
+            fix = "Let movers read the source; or plan it cold, or raise target.uploadLimitBytes."
+            raise TargetRefused("it cannot be uploaded", why="; ".join(objections), fix=fix, machine=entry.name)
         wanted = {planned.disk: claims.planned_claim(entry, planned) for planned in entry.disks}
         self.mark(entry)
         found = {disk: self._claim(entry.namespace, one["metadata"]["name"]) for disk, one in wanted.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,12 @@ def test_what_is_sent_is_the_disk_and_its_root_is_that_of_a_copy(seed: int, bloc
     content = some_disk(seed, blocks) or b"x"
     stream, header = Taken(), Header(len(content), "blake3", BLOCK)
     root, tally = sending.send(
-        Memory(bytearray(content)), stream, tmp_path / "sent.kff", header, options=Options(), watch=QUIET
+        Memory(bytearray(content)),
+        lambda: nullcontext(stream),
+        tmp_path / "sent.kff",
+        header,
+        options=Options(),
+        watch=QUIET,
     )
     assert bytes(stream.bytes) == content
     assert stream.finished
@@ -89,7 +95,7 @@ def test_an_upload_that_breaks_off_is_not_finished(tmp_path: Path) -> None:
     with pytest.raises(TargetUnavailable):
         sending.send(
             Memory(bytearray(content)),
-            stream,
+            lambda: nullcontext(stream),
             tmp_path / "f.kff",
             Header(len(content), "blake3", BLOCK),
             options=Options(),
@@ -115,13 +121,20 @@ def test_a_disk_that_is_too_small_is_not_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", sending.FORMATS)
-def test_a_disk_that_looks_like_an_image_is_refused(name: str) -> None:
+def test_a_disk_that_looks_like_an_image_is_refused(name: str, tmp_path: Path) -> None:
     offset, magic = sending.FORMATS[name]
     disk = bytearray(BLOCK)
-    sending.check_head(Memory(disk))
+    sending.check_head(bytes(disk))
     disk[offset : offset + len(magic)] = magic
     with pytest.raises(HostileImage, match=name):
-        sending.check_head(Memory(disk))
+        sending.send(
+            Memory(disk),
+            lambda: pytest.fail("nothing may be opened"),
+            tmp_path / "f.kff",
+            Header(BLOCK, "blake3", BLOCK),
+            options=Options(),
+            watch=QUIET,
+        )
 
 
 def test_a_boot_sector_looks_like_no_image() -> None:

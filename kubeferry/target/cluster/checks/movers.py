@@ -52,6 +52,9 @@ def _images(facts: Facts) -> set[str]:
 def _uploads(facts: Facts, request: Request) -> Iterator[Concern]:
     limit = request.config.upload_limit_bytes
     for entry in request.entries:
+        if entry.mode == "warm":
+            what = f"{entry.name} is to move warm, and uploads take no deltas"
+            yield concern("upload.not-warm", what, "Plan it cold, or let movers read the source.")
         for planned in entry.disks:
             if planned.size_bytes > limit:
                 size, most = shown(amount(planned.size_bytes)), shown(amount(limit))

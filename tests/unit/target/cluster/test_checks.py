@@ -356,6 +356,11 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (by_config(movers={"pullPolicy": "Never"}), [], ""),
     (by_config(movers={"pullSecret": "pull"}), ["mover.secret-not-checked"], "apps/pull"),
     (by_config(transfer="upload"), ["upload.limits"], ""),
+    (
+        lambda m: (m.facts(), m.request(m.entry(mode="warm"), transfer="upload")),
+        ["upload.not-warm", "upload.limits"],
+        "web",
+    ),
     (by_config(transfer="upload", uploadLimitBytes=1 << 20), ["upload.too-large", "upload.limits"], "256 MiB"),
     (lambda m: (m.facts(cdi_configs=Seen()), m.request(transfer="upload")), ["upload.no-proxy", "upload.limits"], ""),
     (

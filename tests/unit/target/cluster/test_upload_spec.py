@@ -102,5 +102,6 @@ def test_the_claim_remembers_what_filled_it() -> None:
 
 def test_what_is_too_large_is_told_for_each_disk(make: Make) -> None:
     config = TargetConfig(kind="kubevirt", upload_limit_bytes=(256 << 20) - 1)
-    assert len(spec.too_large(config, make.entry())) == 1
-    assert spec.too_large(TargetConfig(kind="kubevirt", upload_limit_bytes=256 << 20), make.entry()) == []
+    assert len(spec.objections(config, make.entry())) == 1
+    assert len(spec.objections(config, make.entry(mode="warm"))) == 2
+    assert spec.objections(TargetConfig(kind="kubevirt", upload_limit_bytes=256 << 20), make.entry()) == []
