@@ -30,10 +30,10 @@ def parse_ovf(text: str, *, source: str, where: str, name: str, locate: Locate) 
     references = References(root)
     option = default_option(root)
     systems = list(_systems(root))
-    _different(systems)
     if not systems or len(systems) > MAX_SYSTEMS:
         root.refuse(f"it has {len(systems)} virtual systems; from 1 to {MAX_SYSTEMS} are read", AGAIN)
         raise _invalid(root)
+    _different(systems)
     machines = [_machine(system, references, option, source, name, locate) for system in systems]
     if root.problems:
         raise _invalid(root)
