@@ -42,7 +42,7 @@ def refs(planned: Machine, current: Machine, trouble: Trouble | None = None) -> 
 
 def problems(planned: Machine, current: Machine, trouble: Trouble | None = None) -> list[Problem]:
     """All that speaks against reading these disks; `where` is the disk's id."""
-    return [*_differences(planned, current), *_unreadable(planned, current, trouble)]
+    return [*differences(planned, current), *_unreadable(planned, current, trouble)]
 
 
 def as_concerns(machine: Machine, found: list[Problem]) -> list[Concern]:
@@ -58,7 +58,8 @@ def as_concerns(machine: Machine, found: list[Problem]) -> list[Concern]:
     ]
 
 
-def _differences(planned: Machine, current: Machine) -> Iterator[Problem]:
+def differences(planned: Machine, current: Machine) -> Iterator[Problem]:
+    """What makes the disks of a machine other ones than those of the inventory."""
     now = {disk.id: disk for disk in current.data_disks}
     was = {disk.id: disk for disk in planned.data_disks}
     for name in sorted(now.keys() - was.keys()):
