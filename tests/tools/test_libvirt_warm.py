@@ -56,6 +56,7 @@ if MISSING and os.environ.get("CI") == "true":
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MISSING)}"),
     pytest.mark.xdist_group("libvirt"),  # one libvirtd a machine: its tests take turns
+    pytest.mark.timeout(600),  # guests boot, and every byte is compared
 ]
 
 MIB = 1 << 20
