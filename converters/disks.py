@@ -12,12 +12,13 @@ import os
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from converters import checkpoint, copying, earlier, repair, verify
 from converters.copying import Tally
+from converters.ebs import Ebs
 from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
 from converters.fingerprint import Fingerprint, Header, sync_folder
@@ -30,13 +31,15 @@ from kubeferry.model import DiskRef
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired."""
+    """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired.
+    `calls` counts what was asked of a source that asks money for it."""
 
     root: str
     algorithm: str
     size: int
     tally: Tally
     differing: tuple[int, ...] | array[int] = ()
+    calls: dict[str, int] = field(default_factory=dict)
 
 
 def copy_disk(
@@ -61,7 +64,7 @@ def copy_disk(
         root, tally = copying.copy(
             reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
         )
-        return Outcome(root, options.algorithm, reading.size, tally)
+        return Outcome(root, options.algorithm, reading.size, tally, calls=_calls(reading))
 
 
 def verify_disk(
@@ -112,7 +115,8 @@ def repair_disk(
         head = expected.header
         size = head.block * len(found.differing)
         offsets = array("Q", (index * head.block for index in found.differing))
-        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, written=size), offsets)
+        tally = Tally(read=found.read, written=size)
+        return Outcome(expected.root, head.algorithm, head.size, tally, offsets, _calls(fetching))
 
 
 def _proven(gone: array[int], left: array[int], expected: Fingerprint) -> None:
@@ -147,6 +151,10 @@ def _complete(fingerprint: Path) -> Iterator[Fingerprint]:
         yield found
 
 
+def _calls(source: Endpoint) -> dict[str, int]:
+    return source.calls if isinstance(source, Ebs) else {}
+
+
 def _apart(source: Endpoint, target: Endpoint) -> None:
     if isinstance(source, File) and isinstance(target, File) and source.path.samefile(target.path):
         raise InputInvalid(
@@ -168,7 +176,7 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
 
     Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
     """
-    if "://" not in text and not text.startswith(("file:", "block:", "nbd+unix:", "nbd+ssh:")):
+    if "://" not in text and not text.startswith(("file:", "block:", "nbd+unix:", "nbd+ssh:", "ebs:")):
         return DiskRef(uri=Path(text).absolute().as_uri(), format=format or "raw")
     parts = split(text)
     asked = parse_qs(parts.query).get("format", [])

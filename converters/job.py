@@ -126,6 +126,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "resumed_bytes": tally.resumed,
         "zero_bytes": tally.zero,
         "same_bytes": tally.same,
+        "calls": outcome.calls,
         "differing": len(outcome.differing),
         "first_differing_offset": outcome.differing[0] if outcome.differing else None,
     }

@@ -1,4 +1,5 @@
-"""One suite for every endpoint: file, memory, and NBD against a real qemu-nbd with a raw and a qcow2 image."""
+"""One suite for every endpoint: file, memory, NBD against a real qemu-nbd with a raw and a qcow2 image, and, to read
+only, a snapshot of the lab's cloud."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from converters import qemu_nbd
+from converters.ebs import open_endpoint as open_ebs
 from converters.endpoints import Endpoint
 from converters.extents import merge
 from converters.file import File
@@ -21,6 +23,9 @@ from converters.nbd import Nbd
 from kubeferry import process
 from kubeferry.faults import Side
 from kubeferry.model import DiskRef
+from kubeferry.uris import EbsSnapshot
+from lab.ec2 import Cloud
+from lab.ec2.store import BLOCK_BYTES
 
 MIB = 1 << 20
 SIZE = 9 * MIB + 512
@@ -99,7 +104,23 @@ def nbd_qcow2(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
     return lambda side: Nbd(socket, "", side)
 
 
+def ebs(stack: ExitStack, _folder: Path) -> Callable[[Side], Endpoint]:
+    cloud = stack.enter_context(Cloud())
+    patched = stack.enter_context(pytest.MonkeyPatch.context())
+    for name, value in cloud.environment.items():
+        patched.setenv(name, value)
+    for offset in range(0, SIZE, GRAIN):
+        piece = CONTENT[offset : offset + GRAIN]
+        if any(piece):
+            cloud.write("vol-1", offset, piece)
+    cloud.store.freeze("snap-00000001", "vol-1", SIZE, 0)
+    cloud.direct.short_last = SIZE % BLOCK_BYTES
+    uri = EbsSnapshot("eu-west-1", "snap-00000001", endpoint_url=cloud.url).uri()
+    return lambda side: open_ebs(DiskRef(uri=uri, size_bytes=SIZE), side)
+
+
 KINDS = [file_, direct, memory, nbd_raw, nbd_one_connection, nbd_qcow2]
+READ_ONLY = [ebs]
 
 
 @pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__.strip("_"))
@@ -108,10 +129,10 @@ def opens(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[
         yield request.param(stack, tmp_path)
 
 
-@pytest.fixture
-def source(opens: Callable[[Side], Endpoint]) -> Iterator[Endpoint]:
-    with opens(Side.SOURCE) as endpoint:
-        yield endpoint
+@pytest.fixture(params=[*KINDS, *READ_ONLY], ids=lambda kind: kind.__name__.strip("_"))
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Endpoint]:
+    with ExitStack() as stack:
+        yield stack.enter_context(request.param(stack, tmp_path)(Side.SOURCE))
 
 
 @pytest.fixture
