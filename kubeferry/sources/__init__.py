@@ -15,7 +15,11 @@ from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
 
-MODULES = {"libvirt": "kubeferry.sources.libvirt", "memory": "kubeferry.sources.memory"}
+MODULES = {
+    "libvirt": "kubeferry.sources.libvirt",
+    "aws": "kubeferry.sources.aws",
+    "memory": "kubeferry.sources.memory",
+}
 
 
 @dataclass(frozen=True, slots=True)
