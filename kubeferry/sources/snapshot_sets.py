@@ -17,7 +17,7 @@ from typing import Any
 
 from kubeferry import aws, stopping
 from kubeferry.errors import SourceRefused, SourceUnavailable
-from kubeferry.ledger import SNAPSHOTS, External, Ledger
+from kubeferry.ledger import VIEW, External, Ledger
 from kubeferry.model import Machine
 
 SOURCE, MACHINE, SET, STAMP, CLOSED = (
@@ -110,7 +110,7 @@ def _snapshot(told: dict[str, Any]) -> Snapshot:
 def make(ec2: Any, machine: Machine, stamp: str, *, region: str, ledger: Ledger) -> SnapshotSet:
     """Freeze all volumes of an instance at one instant. `ec2` must not repeat a call by itself: there would be two."""
     token = secrets.token_hex(8)
-    ledger(External(SNAPSHOTS, token, f"{region}/{machine.id}"))
+    ledger(External(VIEW, token, f"{region}/{machine.id}"))
     tags = {
         "Name": f"kubeferry {machine.name}"[:200],
         SOURCE: machine.source,
