@@ -91,6 +91,7 @@ class Cloud:
         """What DescribeInstances says of an instance and moto does not, as XML elements and their content."""
         self._lock = threading.RLock()
         self._open = contextlib.ExitStack()
+        self._clients: dict[tuple[str, str], Any] = {}
 
     def __enter__(self) -> Self:
         from moto.backends import get_backend
@@ -104,6 +105,8 @@ class Cloud:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for client in self._clients.values():
+            client.close()
         self._open.close()
 
     @property
@@ -117,8 +120,10 @@ class Cloud:
         """A client of boto3 that this cloud accepts."""
         import boto3
 
-        session = boto3.session.Session(aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=region)
-        return session.client(service, endpoint_url=self.url)
+        if (service, region) not in self._clients:
+            session = boto3.session.Session(aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=region)
+            self._clients[service, region] = session.client(service, endpoint_url=self.url)
+        return self._clients[service, region]
 
     def launch(
         self,
@@ -149,6 +154,7 @@ class Cloud:
         )["Instances"][0]["InstanceId"]
         self.extras[found] = {
             "rootDeviceName": root,
+            "architecture": "x86_64",
             "currentInstanceBootMode": "legacy-bios",
             "platformDetails": "Linux/UNIX",
             "enaSupport": "true",

@@ -139,7 +139,7 @@ def named(machines: Iterable[Machine]) -> tuple[Machine, ...]:
     listed = list(machines)
     count = Counter(machine.name for machine in listed)
     return tuple(
-        one if count[one.name] == 1 else one.model_copy(update={"name": f"{one.name} {one.id}"}) for one in listed
+        one if count[one.name] == 1 else one.model_copy(update={"name": f"{one.name}-{one.id}"}) for one in listed
     )
 
 
@@ -205,6 +205,8 @@ def _unmodelled(told: Told, instance: Facts, kind: Facts, image: Facts) -> Itera
     if hypervisor := kind.text("Hypervisor"):
         instance.skip("Hypervisor")
         yield SourceFact(path="ec2/Hypervisor", value=hypervisor)
+    if platform := instance.text("PlatformDetails"):
+        yield SourceFact(path="ec2/PlatformDetails", value=platform)
     yield from nics.unmodelled(instance, told)
     yield from disks.unmodelled(told, instance)
     yield from instance.left("ec2")

@@ -83,5 +83,7 @@ def _addresses(card: Facts) -> Iterator[str]:
     yield from (address for address in own if address)
     yield from (address for one in card.all("Ipv6Addresses") if (address := one.text("Ipv6Address")))
     for one in card.all("PrivateIpAddresses"):
+        one.skip("Primary", "PrivateDnsName")
+        one.child("Association").skip("IpOwnerId", "PublicDnsName", "CarrierIp")
         if public := one.child("Association").text("PublicIp"):
             yield f"{public} (public)"
