@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import re
 import threading
@@ -187,8 +188,8 @@ class Cloud:
                 position += len(content)
 
     def snapshots(self, region: str = REGION) -> list[str]:
-        """The snapshots that are there."""
-        return sorted(self._backend(region).snapshots)
+        """The snapshots that are there, but for those that images are made of."""
+        return sorted(name for name, one in self._backend(region).snapshots.items() if one.from_ami is None)
 
     def resize(self, volume: str, gib: int, region: str = REGION) -> None:
         """Grow a volume."""
@@ -247,7 +248,7 @@ class Cloud:
             )
 
         for name in {name for extra in self.extras.values() for name in extra}:
-            text = re.sub(rf"<{name}>[^<]*</{name}>", "", text)  # moto's own word, where it has one
+            text = re.sub(rf"<{name}>.*?</{name}>", "", text, flags=re.DOTALL)  # moto's own word, where it has one
         return status, headers, _INSTANCE.sub(more, text).encode()
 
     def _create_snapshots(self, asked: Asked) -> Answer:
@@ -276,6 +277,7 @@ class Cloud:
             machine.block_device_mapping.update(kept)
         for name in set(backend.snapshots) - before:
             made = backend.snapshots[name]
+            made.volume = copy.copy(made.volume)  # moto would tell the size that the volume has later
             self.store.freeze(name, made.volume.id, made.volume.size * GIB, self.faults.pending)
             self.store.snapshots[name].failed = self.faults.failing
             made.status = "pending" if self.faults.pending != 0 else "completed"

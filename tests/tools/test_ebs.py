@@ -93,7 +93,7 @@ def test_a_delta_reads_only_what_changed_and_the_other_halves_of_its_blocks(clou
     cloud.store.freeze("snap-00000002", VOLUME, SIZE, 0)
     cloud.calls.clear()
     done = copy_disk(
-        ref(cloud, 2, 1), target_of(tmp_path), tmp_path / "prints", round_number=2, options=Options(since=first.root)
+        ref(cloud, 2, 1), target_of(tmp_path), tmp_path / "prints", copy_id="2", options=Options(since=first.root)
     )
     assert (tmp_path / "disk.img").read_bytes() == content(cloud)
     assert (done.calls["ListChangedBlocks"], done.calls["GetSnapshotBlock"]) == (1, 4)
