@@ -5,9 +5,10 @@ its name."""
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import (
@@ -61,7 +62,9 @@ _PASSING = (
     "SourceDestCheck",
     "ReservationId",
     "Groups",
+    "PublicIpAddress",
 )
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]")
 _ACCELERATORS = {
     "GpuInfo": "Gpus",
     "FpgaInfo": "Fpgas",
@@ -100,6 +103,8 @@ def power_of(instance: object) -> Power:
 def parse_instance(told: Told, *, source: str) -> Machine:
     """The machine. Raises InputInvalid for what is no instance, and where nobody says how many processors it has."""
     instance, kind, image = Facts(told.instance), Facts(told.kind), Facts(told.image)
+    zone = instance.child("Placement").text("AvailabilityZone")
+    told = told if told.region else replace(told, region=region_of(zone))
     name = instance.text("InstanceId")
     if name is None:
         fix = "Give what `aws ec2 describe-instances` prints."
@@ -108,6 +113,8 @@ def parse_instance(told: Told, *, source: str) -> Machine:
     for one in instance.all("Tags"):
         one.skip("Key", "Value")
     instance.skip(*_PASSING)
+    instance.child("MetadataOptions").skip("State", "HttpEndpoint", "HttpProtocolIpv6", "HttpPutResponseHopLimit")
+    instance.child("MetadataOptions").skip("InstanceMetadataTags")
     text = console.read(told.console)
     return Machine(
         id=name,
@@ -129,7 +136,7 @@ def parse_instance(told: Told, *, source: str) -> Machine:
             agent_channel=False,  # EC2 has no such channel
         ),
         snapshots=0,  # those of volumes are things of their own
-        metadata=_metadata(told, instance) | tags,
+        metadata=_metadata(told, zone) | tags,
         unmodelled=tuple(itertools.islice(_unmodelled(told, instance, kind, image), FACT_LIMIT)),
     )
 
@@ -143,9 +150,14 @@ def named(machines: Iterable[Machine]) -> tuple[Machine, ...]:
     )
 
 
-def _metadata(told: Told, instance: Facts) -> dict[str, str]:
-    zone = instance.child("Placement").text("AvailabilityZone")
-    known = {REGION: told.region or (zone or "")[:-1], ACCOUNT: told.account, ZONE: zone}
+def region_of(zone: str | None) -> str | None:
+    """The region of a zone; of a local zone, too, whose name goes on behind it."""
+    found = _REGION.match(zone or "")
+    return found[0] if found else None
+
+
+def _metadata(told: Told, zone: str | None) -> dict[str, str]:
+    known = {REGION: told.region, ACCOUNT: told.account, ZONE: zone}
     return {key: value for key, value in known.items() if value}
 
 
