@@ -113,7 +113,9 @@ def _content(path: Path) -> dict[str, Any]:
         fix = "Check its permissions."
         raise InputInvalid(f"{path} cannot be read", [Problem(str(path), str(error.strerror), fix)]) from error
     except (ValueError, RecursionError) as error:
-        raise InputInvalid(f"{path} is no JSON", [Problem(str(path), str(error)[:200], _FIX)]) from error
+        raise InputInvalid(
+            f"{path} is no JSON", [Problem(str(path), f"it is no JSON: {str(error)[:200]}", _FIX)]
+        ) from error
     if not isinstance(content, dict):
         raise InputInvalid(f"{path} is nothing of EC2", [Problem(str(path), "it is no JSON object", _FIX)])
     return content
