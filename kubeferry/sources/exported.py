@@ -1,6 +1,7 @@
 """An estate from a folder of exported files, with no access to where they come from: a reader for each kind of file.
 
     *.xml            `virsh dumpxml NAME > NAME.xml`
+    *.ovf, *.ova     descriptors of any product; disks need not be beside an OVF
     *.json           `aws ec2 describe-instances > instances.json`, and what else describes them beside it
 
 What only the running source knows (sizes of disks, above all) stays unknown and becomes a concern.
@@ -16,7 +17,7 @@ from kubeferry import clock
 from kubeferry.documents import Inventory
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
-from kubeferry.sources import ec2_files
+from kubeferry.sources import ec2_files, ovf_files
 from kubeferry.sources.domain.tree import MAX_CHARACTERS
 from kubeferry.sources.domain_xml import clashes, parse_domain
 
@@ -81,8 +82,15 @@ def _text(path: Path) -> str:
         raise InputInvalid(f"{path} cannot be read", [Problem(str(path), reason, fix)]) from error
 
 
+def _ovf(path: Path, source: str) -> list[Machine]:
+    return ovf_files.read_machines(path, source, complete=False)
+
+
+_OVF = Reader("ovf-export", _ovf, "what your product exports as OVF, named *.ovf or *.ova")
 READERS = {
     ".xml": Reader("libvirt-export", _domain, "what `virsh dumpxml` prints, one file per domain, named *.xml"),
+    ".ovf": _OVF,
+    ".ova": _OVF,
     ".json": Reader("aws-export", ec2_files.read_machines, f"{ec2_files.HOW}, named *.json"),
 }
 """By the end of a file's name, small letters."""
