@@ -1,7 +1,8 @@
 """A source in a folder: a double for tests of what stands around sources.
 
 It runs no machine: "running" is a word in a file, nothing writes to a disk while it is said, and a stop takes no time.
-It reads no image, so sizes and chains are what `machines.json` says. Two processes that call it at once may overwrite
+It reads no image, so sizes and chains are what `machines.json` says. With `ssh` in its configuration the disks of a
+remote round are served for real, as libvirt's are. Two processes that call it at once may overwrite
 each other's words; one reads what the other wrote. It does keep the promises of the seam: idempotent, cold rounds of
 machines that are off only, disks that are really there and are those of the inventory, everything wrong at once.
 
@@ -22,11 +23,11 @@ from urllib.parse import unquote, urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from kubeferry import atomic, clock, errors
-from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, Machine, Marker, Power
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, local_disks
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, exports, local_disks
 
 MACHINES = TypeAdapter(tuple[Machine, ...])
 
@@ -37,7 +38,7 @@ def connect(name: str, config: SourceConfig) -> MemorySource:
     if parts.scheme != "memory" or parts.netloc or not parts.path.startswith("/"):
         fix = "Write `memory:///` and the absolute path of a folder."
         raise InputInvalid(f"{config.uri} is no folder", [Problem(f"sources.{name}.uri", config.uri, fix)])
-    return MemorySource(name, Path(unquote(parts.path)))
+    return MemorySource(name, Path(unquote(parts.path)), config.ssh)
 
 
 class MemorySource:
@@ -45,9 +46,10 @@ class MemorySource:
 
     capabilities = SourceCapabilities(warm=False, force_stop=True, last_words=True)
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, ssh: SshAccess | None = None) -> None:
         self._name = name
         self._folder = folder
+        self._ssh = ssh
 
     # --- what a test sets up ---------------------------------------------------------------------------------------
 
@@ -97,10 +99,15 @@ class MemorySource:
         if self._power(current) is not Power.OFF:
             fix = "Stop it first; a cold copy reads a machine that is off."
             raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
-        return Round(machine, local_disks.refs(machine, current))
+        refs = local_disks.refs(machine, current)
+        if not (remote and self._ssh):
+            return Round(machine, refs)
+        return Round(machine, exports.open_all(self._ssh, machine, refs, ledger), served=True)
 
     def close_round(self, opened: Round) -> None:
         self._fail("close_round")
+        if opened.served and self._ssh is not None:
+            exports.close_all(self._ssh, opened.machine)
 
     def power(self, machine: Machine) -> Power:
         self._fail("power")
@@ -131,10 +138,10 @@ class MemorySource:
 
     def forget(self, machine: Machine) -> list[str]:
         self._fail("forget")
-        return []
+        return exports.close_all(self._ssh, machine) if self._ssh else []
 
     def exists(self, thing: External) -> bool:
-        return False
+        return exports.exists(thing)
 
     def close(self) -> None:
         """Nothing is held open."""
