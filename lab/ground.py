@@ -120,6 +120,11 @@ class Ground:
             run(["debugfs", "-R", f"dump /disk.img {dest}", str(file)])
             yield dest
 
+    def device(self, namespace: str, claim: str) -> str:
+        """The loop device below a claim: what is written to it, readers in the cluster see."""
+        found = self.read("get", "pvc", claim, f"--namespace={namespace}")
+        return str(self.read("get", "pv", found["spec"]["volumeName"])["spec"]["local"]["path"])
+
     def kill(self, daemon: str) -> None:
         """kill -9 to a daemon of the lab's node."""
         lab = place.own()
@@ -161,5 +166,7 @@ def until(holds: Any, *, seconds: float, what: str) -> Any:
 
 
 def _has_kubevirt(ground: Ground) -> bool:
-    phases = ground.kubectl("get", "kubevirts.kubevirt.io,cdis.cdi.kubevirt.io", "-A", "-o=jsonpath={.items[*].status.phase}")
+    phases = ground.kubectl(
+        "get", "kubevirts.kubevirt.io,cdis.cdi.kubevirt.io", "-A", "-o=jsonpath={.items[*].status.phase}"
+    )
     return phases.split() == ["Deployed", "Deployed"]

@@ -20,6 +20,7 @@ from kubeferry.target.cluster.kinds import CLAIM, DATA_VOLUME, VIRTUAL_MACHINE, 
 
 ADOPTION_SECONDS = 60.0
 POLL_SECONDS = 0.5
+TRIALS = 5
 SHOWN_FIELDS = 8
 LEDGER_KINDS = {
     CLAIM.name: "disk",
@@ -111,9 +112,8 @@ def tried(cluster: Cluster, entry: Entry) -> list[Change]:
         if live is not None and (why := names.objection(entry, live)):
             problems.append(TargetRefused(why, fix="Give the machine another name in the policy."))
             continue
-        wanted = as_applied(entry, manifest, live)
         try:
-            changes.append(Change(kind, wanted, live, cluster.apply(wanted, kind, dry_run=True)))
+            changes.append(_trial(cluster, entry, manifest, live))
         except TargetRefused as refused:
             problems.append(refused)
     if problems:
@@ -124,6 +124,19 @@ def tried(cluster: Cluster, entry: Entry) -> list[Change]:
             machine=entry.name,
         )
     return changes
+
+
+def _trial(cluster: Cluster, entry: Entry, manifest: Object, live: Object | None) -> Change:
+    """One manifest on trial, against an object that stood still meanwhile: controllers write into it, too."""
+    kind = kind_of(manifest)
+    for _ in range(TRIALS):
+        wanted = as_applied(entry, manifest, live)
+        after = cluster.apply(wanted, kind, dry_run=True)
+        now = cluster.get(kind, manifest["metadata"]["name"], entry.namespace)
+        if (live is None) == (now is None) and not differences(live or {}, now or {}):
+            break
+        live = now
+    return Change(kind, wanted, live, after)
 
 
 # --- pure ------------------------------------------------------------------------------------------------------------
@@ -199,8 +212,17 @@ def _drift(cluster: Cluster, entry: Entry, change: Change) -> Iterator[str]:
             word = "is gone" if now is None else "was made by somebody"
             yield f"drift {change.kind.name} {change.name}: it {word} since the trial"
         return
-    for field in differences(change.live, now)[:SHOWN_FIELDS]:
+    for field in differences(_without_notes(change, change.live), _without_notes(change, now))[:SHOWN_FIELDS]:
         yield f"drift {change.kind.name} {change.name}: {field} since the trial"
+
+
+def _without_notes(change: Change, found: Object) -> Object:
+    """The object without labels and annotations that nobody asked for: controllers note things there all the time."""
+    wanted, metadata = change.wanted["metadata"], dict(found.get("metadata", {}))
+    for notes in ("labels", "annotations"):
+        asked = wanted.get(notes) or {}
+        metadata[notes] = {key: value for key, value in (metadata.get(notes) or {}).items() if key in asked}
+    return found | {"metadata": metadata}
 
 
 def _await_adoption(cluster: Cluster, entry: Entry, name: str) -> None:
