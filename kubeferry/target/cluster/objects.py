@@ -66,8 +66,9 @@ class Change:
 def apply(cluster: Cluster, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
     """Put the manifests in place, after the server has taken all of them on trial; a line for each.
 
-    What somebody changed between trial and deed is told in a line of its own, and is as the plan has it afterwards.
-    Raises TargetRefused with everything that the server refuses, before anything is written.
+    What somebody changed between trial and deed is told in a line of its own, and is as the plan has it afterwards;
+    what another manager has made its own is refused (Conflict). Raises TargetRefused with everything that the server
+    refuses, before anything is written.
     """
     changes = tried(cluster, entry)
     lines = [change.told() for change in changes]
@@ -76,8 +77,9 @@ def apply(cluster: Cluster, entry: Entry, ledger: Ledger, *, dry_run: bool) -> l
     for change in changes:
         if change.live is None:
             ledger(External(LEDGER_KINDS[change.kind.name], change.name, f"{entry.namespace}/{change.name}"))
-        lines += _drift(cluster, entry, change)
-        if change.word != "unchanged":
+        drifted = list(_drift(cluster, entry, change))
+        lines += drifted
+        if drifted or change.word != "unchanged":
             cluster.apply(change.wanted, change.kind)
     for change in changes:
         if change.kind is DATA_VOLUME:
