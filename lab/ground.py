@@ -63,7 +63,7 @@ class Ground:
 
     @contextmanager
     def namespace(self, name: str, folder: Path, labels: dict[str, str] | None = None) -> Iterator[tenant.Tenant]:
-        """A namespace that is ready for migrations and the pipeline's way in; gone, with all in it, afterwards."""
+        """A namespace that is ready for migrations and the pipeline's way in; afterwards it goes, with all in it."""
         self.kubectl("delete", "namespace", name, "--ignore-not-found", timeout=GONE_SECONDS)
         metadata = {"name": name, "labels": RESTRICTED if labels is None else labels}
         self.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
@@ -73,7 +73,7 @@ class Ground:
             yield tenant.make_ready(self.kubectl, name, folder, key)
         finally:
             self.kubectl("delete", "clusterrolebinding", f"kubeferry-{name}", "--ignore-not-found")
-            self.kubectl("delete", "namespace", name, "--ignore-not-found", timeout=GONE_SECONDS)
+            self.kubectl("delete", "namespace", name, "--ignore-not-found", "--wait=false")
 
     # --- what movers need ------------------------------------------------------------------------------------------
 

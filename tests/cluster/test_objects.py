@@ -38,7 +38,7 @@ def make(ground: Ground, tenant: Tenant, tmp_path: Path) -> Callable[..., Any]:
 
 def versions(moved: Rig) -> dict[str, str]:
     """Every claim and machine of the namespace, as which edition."""
-    found = moved.ground.read("get", "pvc,vm", f"--namespace={moved.namespace}")["items"]
+    found = moved.ground.read("get", "pvc,virtualmachines", f"--namespace={moved.namespace}")["items"]
     return {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["uid"] for one in found}
 
 
@@ -88,7 +88,7 @@ def test_apply_a_second_time_finds_all_as_it_should_be(make: Callable[..., Any])
 
 def spoil(moved: Rig, patch: dict[str, Any]) -> None:
     """Somebody changes the machine's object by hand."""
-    where = ("vm", moved.entry.target_name, f"--namespace={moved.namespace}")
+    where = ("virtualmachine", moved.entry.target_name, f"--namespace={moved.namespace}")
     moved.ground.kubectl("patch", *where, "--type=merge", f"--patch={json.dumps(patch)}")
 
 
@@ -180,7 +180,7 @@ def test_a_data_volume_takes_over_a_filled_claim(make: Callable[..., Any], own: 
         assert own.read("get", "pvc", claim, f"--namespace={moved.namespace}")["metadata"]["uid"] == before
         assert moved.arrived()
         assert words(moved.target.apply(moved.entry, moved.ledger, dry_run=False)) == {"unchanged"}
-        own.kubectl("delete", "vm", moved.entry.target_name, f"--namespace={moved.namespace}")
+        own.kubectl("delete", "virtualmachine", moved.entry.target_name, f"--namespace={moved.namespace}")
         assert claim in own.names("pvc", moved.namespace), "a VirtualMachine deleted by mistake costs no data"
         assert moved.arrived()
         moved.end()
