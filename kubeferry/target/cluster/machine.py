@@ -25,6 +25,12 @@ def subresource(namespace: str, plural: str, name: str, what: str) -> str:
     return f"{SUBRESOURCES}/namespaces/{namespace}/{plural}/{name}/{what}"
 
 
+def pods_of(cluster: Cluster, namespace: str, name: str) -> list[Object]:
+    """The pods that run an instance. By KubeVirt's annotation: its label of that kind holds the guest's host name."""
+    found = cluster.list(POD, namespace, {"kubevirt.io": "virt-launcher"})
+    return [pod for pod in found if (pod["metadata"].get("annotations") or {}).get("kubevirt.io/domain") == name]
+
+
 def start(cluster: Cluster, entry: Entry, ledger: Ledger) -> None:
     """Start the machine from what was applied. One that runs is left alone.
 
@@ -90,9 +96,8 @@ def _ask_to_stop(cluster: Cluster, entry: Entry, grace: int | None) -> None:
 
 def _await_gone(cluster: Cluster, entry: Entry, seconds: float) -> bool:
     """Whether neither instance nor pod is left within so many seconds: then its volumes are free."""
-    limit = time.monotonic() + seconds
-    labels = {"vm.kubevirt.io/name": entry.target_name}
-    while cluster.get(INSTANCE, entry.target_name, entry.namespace) or cluster.list(POD, entry.namespace, labels):
+    limit, name = time.monotonic() + seconds, entry.target_name
+    while cluster.get(INSTANCE, name, entry.namespace) or pods_of(cluster, entry.namespace, name):
         if time.monotonic() > limit:
             return False
         time.sleep(POLL_SECONDS)
