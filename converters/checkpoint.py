@@ -1,7 +1,8 @@
 """The durable memory of a copy that has not ended: a fingerprint whose digests stand for blocks that were flushed.
 
-It belongs to one copy: its label is a digest of the source (place, chain, size, time of last change), the round and the
-target. Another source, round or target does not go on from it. That it exists at all says that the target was written.
+It belongs to one copy: its label holds digests of the copy's name (plan, round, view), and of the source (place, chain,
+size, time of last change) and the target. Another copy, source or target does not go on from it. That it exists at all
+says that the target was written.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from converters.uris import SERVED, path_of, scheme_of
 from kubeferry.errors import InputInvalid, IntegrityFailed
 from kubeferry.model import DiskRef
 
+NAME_BYTES = 16
 SAMPLES = 16  # blocks of the target that are read before a checkpoint is believed
 
 
@@ -37,10 +39,16 @@ def beside(fingerprint: Path) -> Path:
     return fingerprint.with_name(f"checkpoint-{fingerprint.name}")
 
 
-def label(source: DiskRef, target: DiskRef, round_number: int) -> bytes:
-    """What a copy is of: equal for the next attempt of the same copy, different when source or target changed."""
-    parts = [round_number, *_facts(source, changes=True), "to", *_facts(target, changes=False)]
-    return hashlib.sha256(json.dumps(parts).encode()).digest()
+def label(source: DiskRef, target: DiskRef, copy_id: str) -> bytes:
+    """What a copy is of: equal for the next attempt of the same copy, different when source or target changed. Its
+    first half is that of `name_of`."""
+    parts = [*_facts(source, changes=True), "to", *_facts(target, changes=False)]
+    return name_of(copy_id) + hashlib.sha256(json.dumps(parts).encode()).digest()[:NAME_BYTES]
+
+
+def name_of(copy_id: str) -> bytes:
+    """The half of a label that says which copy it is, whatever its source and target look like."""
+    return hashlib.sha256(copy_id.encode()).digest()[:NAME_BYTES]
 
 
 def _facts(ref: DiskRef, *, changes: bool) -> Iterator[object]:
@@ -80,10 +88,16 @@ def _resumable(path: Path, header: Header, target: Endpoint) -> Fingerprint | No
         theirs.algorithm,
         theirs.label,
     )
-    if same and all(_holds(found, index, target) for index in _samples(found)):
+    if same and still_holds(found, target):
         return found
     found.close()
     return None
+
+
+def still_holds(found: Fingerprint, target: Endpoint) -> bool:
+    """Whether the target is the one that a fingerprint speaks of: blocks all over it, read and digested, are equal.
+    That it was not replaced or emptied is all that this says."""
+    return all(_holds(found, index, target) for index in _samples(found))
 
 
 def _samples(found: Fingerprint) -> list[int]:

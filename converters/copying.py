@@ -2,11 +2,13 @@
 
 A worker reads a block, tests it for zeros, digests it and writes it: all of it to a target that is known to read as
 zeros (but not its zeros), only when it differs to any other. The main thread flushes the target and puts the digests of
-what was flushed into the checkpoint, in this order.
+what was flushed into the checkpoint, in this order. Blocks that the source calls the same as in the round before are
+not read: their digests are those of that round's fingerprint.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -14,10 +16,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from converters import checkpoint, digest
+from converters import checkpoint, digest, earlier
 from converters.buffers import Buffer
+from converters.earlier import Proven
 from converters.endpoints import Endpoint
-from converters.extents import Chunk, block_count, chunks
+from converters.extents import Chunk, Extent, block_count, chunks, settled
 from converters.fingerprint import Fingerprint, Header
 from converters.transfer import Feed, Options, Pace, Watch, drive, lanes, own, secondary
 from kubeferry.errors import Fenced, SourceRefused, TargetRefused
@@ -27,14 +30,15 @@ READS_AHEAD = 2  # blocks of each worker that are being read while one is proces
 
 @dataclass(slots=True)
 class Tally:
-    """What a copy did, in bytes. `data` counts what the source does not know to be zeros, `resumed` all that an earlier
-    attempt had made durable, `zero` what was found to be zeros."""
+    """What a copy did, in bytes. `data` counts what the source does not know to be zeros or the same, `resumed` all
+    that an earlier attempt had made durable, `zero` what was found to be zeros, `same` what the round before had."""
 
     data: int = 0
     read: int = 0
     written: int = 0
     zero: int = 0
     resumed: int = 0
+    same: int = 0
 
 
 @dataclass(slots=True)
@@ -69,14 +73,25 @@ def copy(
             fix="Make the target at least as large as the source.",
         )
     place = checkpoint.beside(fingerprint)
-    fresh = reads_zero and not fingerprint.exists() and not place.exists() and _empty(target)
+    written = any(path.exists() for path in (fingerprint, place, earlier.left_beside(fingerprint)))
+    fresh = reads_zero and not written and _empty(target)
     watch.still_ours()
-    begun = checkpoint.start(place, header, target)
-    with begun.checkpoint as partial:
-        run = _Copy(source, target, partial, fresh=fresh, options=options, watch=watch)
+    if fresh:
+        earlier.disprove(fingerprint)
+    with contextlib.ExitStack() as opened:
+        proven = opened.enter_context(Proven(fingerprint, header, writable=True))
+        before = earlier.base(fingerprint, header, options)
+        if before is not None and not checkpoint.still_holds(opened.enter_context(before), target):
+            earlier.disprove(fingerprint)
+            before = None
+        begun = checkpoint.start(place, header, target)
+        partial = opened.enter_context(begun.checkpoint)
+        past = _Past(before, proven, fresh=fresh)
+        run = _Copy(source, target, partial, past, options=options, watch=watch)
         run.work(resumed=begun.resumed)
         watch.still_ours()
         partial.seal(fingerprint)
+        earlier.left_beside(fingerprint).unlink(missing_ok=True)
         return partial.root, run.tally
 
 
@@ -85,16 +100,27 @@ def _empty(target: Endpoint) -> bool:
     return not target.knows_holes or all(extent.zero for extent in target.extents())
 
 
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What is known of the target: the round before, what was read back, whether it reads as zeros."""
+
+    before: Fingerprint | None
+    proven: Proven
+    fresh: bool
+
+
 class _Copy:
     """One attempt."""
 
     def __init__(
-        self, source: Endpoint, target: Endpoint, partial: Fingerprint, *, fresh: bool, options: Options, watch: Watch
+        self, source: Endpoint, target: Endpoint, partial: Fingerprint, past: _Past, *, options: Options, watch: Watch
     ) -> None:
         self.source = source
         self.target = target
         self.partial = partial
-        self.fresh = fresh
+        self.before = past.before
+        self.proven = past.proven
+        self.fresh = past.fresh
         self.options = options
         self.watch = watch
         self.tally = Tally()
@@ -112,10 +138,14 @@ class _Copy:
     def work(self, *, resumed: bool) -> None:
         """Copy all that is not in the checkpoint, and put it there."""
         self.watch.progress("counting", 0, None)
-        self.tally.data = sum(extent.length for extent in self.source.extents() if not extent.zero)
+        try:
+            self.tally.data = sum(extent.length for extent in self._extents() if not (extent.zero or extent.same))
+        except ValueError as error:
+            raise _nonsense(error) from error
         feed = Feed(self._chunks(resumed=resumed))
         try:
             drive(feed, [self._worker] * self._lanes, self._heartbeat)
+            self.source.end()
         except Fenced:
             raise
         except BaseException:
@@ -124,13 +154,39 @@ class _Copy:
         self.watch.progress("flushing", self._progress, self.tally.data)
         self._checkpoint()
 
+    def _extents(self) -> Iterator[Extent]:
+        """The source's extents; without the round before nothing is the same as in it."""
+        if self.before is not None:
+            return settled(self.source.extents(), self.source.size, self.block)
+        return (Extent(one.offset, one.length, one.zero) for one in self.source.extents())
+
     def _chunks(self, *, resumed: bool) -> Iterator[Chunk]:
         try:
-            for chunk in chunks(self.source.extents(), self.source.size, self.block):
-                yield from self._remaining(chunk) if resumed else [chunk]
+            for chunk in chunks(self._extents(), self.source.size, self.block):
+                for part in self._kept(chunk, self.before) if chunk.same and self.before else [chunk]:
+                    yield from self._remaining(part) if resumed else [part]
         except ValueError as error:
-            fix = "Check that the source's server can be trusted."
-            raise SourceRefused("the source describes its extents wrongly", why=str(error), fix=fix) from error
+            raise _nonsense(error) from error
+
+    def _kept(self, chunk: Chunk, before: Fingerprint) -> Iterator[Chunk]:
+        """Blocks that are as they were: the digests that the round before knows go into the checkpoint as they are. The
+        others, of a round that was left, are given as data."""
+        position, stop = chunk.offset // self.block, chunk.offset // self.block + block_count(chunk.length, self.block)
+        for first, count in before.unknown(position, stop - position):
+            self._keep(before, position, first)
+            for index in range(first, first + count):
+                length = min(self.block, self.source.size - index * self.block)
+                yield Chunk(index * self.block, length, ((0, length),))
+            position = first + count
+        self._keep(before, position, stop)
+
+    def _keep(self, before: Fingerprint, start: int, stop: int) -> None:
+        if start == stop:
+            return
+        for first, digests in before.batches(start, stop - start):
+            self._done.append((first, len(digests) // digest.DIGEST_BYTES, digests))
+        with self._tally_lock:
+            self.tally.same += min(stop * self.block, self.source.size) - start * self.block
 
     def _remaining(self, chunk: Chunk) -> Iterator[Chunk]:
         """The parts of a chunk whose digests the checkpoint does not hold."""
@@ -160,6 +216,7 @@ class _Copy:
         """Flush, then remember. What workers finish meanwhile waits for the next one."""
         self.watch.still_ours()
         finished = [self._done.popleft() for _ in range(len(self._done))]
+        self.proven.sync()
         self.target.flush()
         self.watch.still_ours()
         run, first = bytearray(), -1
@@ -232,6 +289,7 @@ class _Copy:
             target.read_into(chunk.offset, compared.view[: chunk.length])
             if compared.same(buffer, chunk.length):
                 return 0
+            self.proven.forget(*self._blocks(chunk))
             target.write(chunk.offset, buffer.view[: chunk.length])
             return chunk.length
         written = 0
@@ -243,6 +301,7 @@ class _Copy:
 
     def _zeros(self, target: Endpoint, chunk: Chunk, tally: Tally) -> None:
         if not self.fresh:
+            self.proven.forget(*self._blocks(chunk))
             target.zero(chunk.offset, chunk.length)
         tally.zero += chunk.length
         first, count = self._blocks(chunk)
@@ -253,3 +312,8 @@ class _Copy:
             self.tally.read += tally.read
             self.tally.written += tally.written
             self.tally.zero += tally.zero
+
+
+def _nonsense(error: ValueError) -> SourceRefused:
+    fix = "Check that the source's server can be trusted."
+    return SourceRefused("the source describes its extents wrongly", why=str(error), fix=fix)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from converters import checkpoint, copying, repair, verify
+from converters import checkpoint, copying, earlier, repair, verify
 from converters.copying import Tally
 from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
@@ -44,19 +44,20 @@ def copy_disk(
     target: DiskRef,
     fingerprint: Path,
     *,
-    round_number: int = 0,
+    copy_id: str = "",
     target_reads_zero: bool = False,
     options: Options = Options(),  # noqa: B008 (frozen)
     watch: Watch = Watch(),  # noqa: B008 (does nothing, holds nothing)
 ) -> Outcome:
     """Copy a disk to a target that is there and large enough; go on from a checkpoint of the same copy.
 
+    `copy_id` names the copy beside what source and target look like: one of another name is not gone on from.
     Raises what `open_source` and `open_target` raise; TargetRefused when there is no room; SourceUnavailable,
     TargetUnavailable when one of them fails on the way; Interrupted on request; Fenced.
     """
     with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
         _apart(reading, writing)
-        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, round_number))
+        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, copy_id))
         root, tally = copying.copy(
             reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
         )
@@ -73,13 +74,17 @@ def verify_disk(
     """Read a disk back past the page cache and compare it with its fingerprint; the offsets that differ are returned.
 
     Raises InputInvalid without a usable fingerprint, IntegrityFailed when that is damaged, TargetRefused when the copy
-    has not ended or the disk is too small.
+    has not ended or the disk is too small. A clean result is remembered beside the fingerprint, block by block.
     """
     with _complete(fingerprint) as expected, open_target(target, direct=True) as reading:
         found = verify.compare(reading, expected, options=options, watch=watch)
+        if found.differing:
+            earlier.disprove(fingerprint)
+        else:
+            earlier.prove(expected)
         head = expected.header
         offsets = array("Q", (index * head.block for index in found.differing))
-        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read), offsets)
+        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, same=found.kept), offsets)
 
 
 def repair_disk(

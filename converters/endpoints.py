@@ -25,12 +25,14 @@ OPENERS: dict[str, Callable[..., Endpoint]] = {
     "nbd+unix": nbd.open_endpoint,
     "nbd+ssh": ssh.open_endpoint,
 }
+"""Called with the reference, its side, whether to read past the page cache, and a folder for sockets."""
 
 
 class Endpoint(Protocol):
     """An opened disk. Offsets and lengths are bytes, inside `size`. Raises KubeferryError of its side only.
 
-    `parallel` says that `clone` gives an endpoint of its own to each worker; `knows_holes` that extents are found out,
+    `parallel` says that `clone` gives an endpoint of its own to each worker, and that reads may come in any order;
+    without it one worker reads forward only, and may leave ranges out. `knows_holes` says that extents are found out,
     not assumed to be all data.
     """
 
@@ -39,7 +41,7 @@ class Endpoint(Protocol):
     knows_holes: bool
 
     def extents(self) -> Iterator[Extent]:
-        """The whole disk in order, data and zeros."""
+        """The whole disk in order: data, zeros, and, where the reference names what changed, what is the same."""
 
     def start_read(self, offset: int, view: memoryview) -> Callable[[], None]:
         """Ask for bytes ahead; `view` is filled when the function that is returned has been called."""
@@ -52,6 +54,10 @@ class Endpoint(Protocol):
 
     def zero(self, offset: int, length: int) -> None:
         """Make a range read as zeros, freeing its space where that is possible; durable after `flush`."""
+
+    def end(self) -> None:
+        """Nothing more is read, and what was read is about to be believed: raises where the source as a whole turns out
+        not to be what it said (it ends too early, its digest is another). Most have nothing to say here."""
 
     def flush(self) -> None:
         """Return when every write that was done before, through any clone, is durable."""
@@ -112,4 +118,4 @@ def open_target(ref: DiskRef, *, direct: bool = False) -> Endpoint:
 
 
 def _open(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> Endpoint:
-    return OPENERS[scheme_of(ref.uri)](ref.uri, side, direct=direct, work=work)
+    return OPENERS[scheme_of(ref.uri)](ref, side, direct=direct, work=work)

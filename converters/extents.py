@@ -1,8 +1,8 @@
 """Where a disk has data and where it reads as zeros; cut into the blocks that are copied, hashed and compared.
 
-    extents    |####|......|##|......................|#####|
-    blocks     |         |         |         |         |         |
-    chunks     [data     ][data    ][zero              ][data    ]
+    extents    |####|......|##|......................|#####|=====================|
+    blocks     |         |         |         |         |         |         |         |
+    chunks     [data     ][data    ][zero              ][data    ][same              ]
 
 Pure: knows offsets and lengths in bytes, no storage.
 """
@@ -18,11 +18,13 @@ COALESCE_BYTES = 64 << 10  # two reads cost more than the zeros of a gap this sm
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A range of a disk. `zero` promises that it reads as zeros; without it nothing is promised."""
+    """A range of a disk. `zero` promises that it reads as zeros, `same` that it holds what it held in the round before;
+    without either nothing is promised. What is the same can be read all the same."""
 
     offset: int
     length: int
     zero: bool = False
+    same: bool = False
 
     @property
     def end(self) -> int:
@@ -31,11 +33,13 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One block with its data ranges (relative to `offset`), or a run of whole blocks that read as zeros (no data)."""
+    """One block with its data ranges (relative to `offset`); or, without data, a run of whole blocks: of zeros, or
+    (`same`) of what they held in the round before."""
 
     offset: int
     length: int
     data: tuple[tuple[int, int], ...] = ()
+    same: bool = False
 
     @property
     def end(self) -> int:
@@ -54,8 +58,8 @@ def merge(extents: Iterable[Extent], size: int) -> Iterator[Extent]:
     """
     current = Extent(0, 0)
     for extent in _filled(extents, size):
-        if extent.zero == current.zero or not current.length:
-            current = Extent(current.offset, current.length + extent.length, extent.zero)
+        if (extent.zero, extent.same) == (current.zero, current.same) or not current.length:
+            current = Extent(current.offset, current.length + extent.length, extent.zero, extent.same)
         else:
             yield current
             current = extent
@@ -73,48 +77,105 @@ def _filled(extents: Iterable[Extent], size: int) -> Iterator[Extent]:
         if extent.offset > position:
             yield Extent(position, extent.offset - position)
         position = min(extent.end, size)
-        yield Extent(extent.offset, position - extent.offset, extent.zero)
+        yield Extent(extent.offset, position - extent.offset, extent.zero, extent.same)
     if position < size:
         yield Extent(position, size - position)
 
 
+def overlaid(extents: Iterable[Extent], clean: Iterable[Extent]) -> Iterator[Extent]:
+    """Where `clean` says that a range is the same it is; elsewhere `extents` counts. Both cover the disk in order."""
+    told, upper = iter(extents), iter(clean)
+    below, above = next(told, None), next(upper, None)
+    position = 0
+    while below is not None and above is not None:
+        stop = min(below.end, above.end)
+        yield Extent(position, stop - position, zero=below.zero and not above.same, same=above.same)
+        position = stop
+        below = next(told, None) if below.end == stop else below
+        above = next(upper, None) if above.end == stop else above
+
+
+def unchanged(changed: Iterable[tuple[int, int]], size: int) -> Iterator[Extent]:
+    """The whole disk in order, the same wherever `changed` (starts and ends, in order) does not say otherwise."""
+    position = 0
+    for start, end in changed:
+        begin, stop = min(start, size), min(end, size)
+        if begin > position:
+            yield Extent(position, begin - position, same=True)
+        if stop > begin:
+            yield Extent(begin, stop - begin)
+        position = max(position, stop)
+    if position < size:
+        yield Extent(position, size - position, same=True)
+
+
+def settled(extents: Iterable[Extent], size: int, block: int = BLOCK_BYTES) -> Iterator[Extent]:
+    """What is the same, in whole blocks: a block of which a part may have changed has to be read, and is data."""
+    return merge(_in_blocks(merge(extents, size), size, block), size)
+
+
+def _in_blocks(extents: Iterable[Extent], size: int, block: int) -> Iterator[Extent]:
+    for extent in extents:
+        if not extent.same:
+            yield extent
+            continue
+        start = min(block_count(extent.offset, block) * block, extent.end)
+        stop = extent.end if extent.end == size else max(extent.end // block * block, start)
+        cuts = ((extent.offset, start, False), (start, stop, True), (stop, extent.end, False))
+        yield from (Extent(begin, end - begin, same=same) for begin, end, same in cuts if begin < end)
+
+
 def data_ranges(extents: Iterable[Extent], size: int, gap: int = COALESCE_BYTES) -> Iterator[tuple[int, int]]:
     """Start and end of each stretch of data; zeros shorter than `gap` between two of them count as data."""
+    return ((start, end) for start, end, same in _stretches(merge(extents, size), gap) if not same)
+
+
+def _stretches(extents: Iterable[Extent], gap: int) -> Iterator[tuple[int, int, bool]]:
+    """Start and end of each stretch that is data or (True) the same, in order."""
     start = end = -1
-    for extent in merge(extents, size):
+    for extent in extents:
         if extent.zero:
             continue
-        if start >= 0 and extent.offset - end < gap:
+        if not extent.same and start >= 0 and extent.offset - end < gap:
             end = extent.end
             continue
         if start >= 0:
-            yield start, end
-        start, end = extent.offset, extent.end
+            yield start, end, False
+        start, end = (-1, -1) if extent.same else (extent.offset, extent.end)
+        if extent.same:
+            yield extent.offset, extent.end, True
     if start >= 0:
-        yield start, end
+        yield start, end, False
 
 
 def chunks(extents: Iterable[Extent], size: int, block: int = BLOCK_BYTES) -> Iterator[Chunk]:
     """The whole disk in order: a chunk for each block that has data, one for each run of blocks that has none."""
+    done = 0
+    for chunk in _told(_stretches(settled(extents, size, block), COALESCE_BYTES), size, block):
+        if chunk.offset > done:
+            yield Chunk(done, chunk.offset - done)
+        yield chunk
+        done = chunk.end
+    if done < size:
+        yield Chunk(done, size - done)
+
+
+def _told(stretches: Iterable[tuple[int, int, bool]], size: int, block: int) -> Iterator[Chunk]:
+    """A chunk for each block that has data and for each run that is the same."""
     pieces: list[tuple[int, int]] = []
-    base = done = 0
-    for start, end in data_ranges(extents, size):
+    base = 0
+    for start, end, same in stretches:
         position = start
         while position < end:
             here = position - position % block
-            if pieces and here != base:
-                done = min(base + block, size)
-                yield Chunk(base, done - base, tuple(pieces))
+            if pieces and (same or here != base):
+                yield Chunk(base, min(block, size - base), tuple(pieces))
                 pieces = []
-            if not pieces:
-                if here > done:
-                    yield Chunk(done, here - done)
-                base = here
-            stop = min(end, here + block)
+            if same:
+                yield Chunk(start, end - start, same=True)
+                break
+            base, stop = here, min(end, here + block)
             pieces.append((position - here, stop - here))
             position = stop
     if pieces:
-        done = min(base + block, size)
-        yield Chunk(base, done - base, tuple(pieces))
-    if done < size:
-        yield Chunk(done, size - done)
+        yield Chunk(base, min(block, size - base), tuple(pieces))

@@ -12,13 +12,15 @@ import functools
 import os
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
-from converters.extents import BLOCK_BYTES, Extent
-from converters.uris import path_of
+from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
+from converters.uris import invalid, path_of
 from kubeferry.faults import Side, of_os, refused, unavailable
+from kubeferry.model import DiskRef
+from kubeferry.ranges import Range, ranges_of
 
 BEHIND = 32  # blocks of each worker that may be on their way to the disk
 DIRECT_ALIGN = 4096
@@ -35,20 +37,27 @@ _fallocate = _libc.fallocate64 if hasattr(_libc, "fallocate64") else _libc.fallo
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
 
-def open_endpoint(uri: str, side: Side, *, direct: bool = False, work: Path | None = None) -> File:
-    """Open a `file:` or `block:` URI. A source is opened read-only; nothing is ever created."""
+def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> File:
+    """Open a `file:` or `block:` URI. A source is opened read-only; nothing is ever created. Files do not know what
+    changed; a set of byte ranges in the reference says it for them. Raises InputInvalid for what is no such set."""
     del work
-    return File(path_of(uri), side, direct=direct)
+    try:
+        changed = None if ref.changed is None else ranges_of(ref.changed)
+    except ValueError as error:
+        raise invalid(ref.uri, f"what changed is told wrongly: {error}", "Write bytes=FIRST-LAST,…") from error
+    return File(path_of(ref.uri), side, direct=direct, changed=changed)
 
 
 class File:
-    """A regular file or a block device. `direct` reads past the page cache."""
+    """A regular file or a block device. `direct` reads past the page cache. What lies outside the ranges `changed` is
+    the same as in the round before; None promises nothing."""
 
     parallel = True
 
-    def __init__(self, path: Path, side: Side, *, direct: bool = False) -> None:
+    def __init__(self, path: Path, side: Side, *, direct: bool = False, changed: Sequence[Range] | None = None) -> None:
         self.path = path
         self.side = side
+        self._changed = changed
         self._direct = direct
         self._direct_fd = -1
         self._behind: deque[tuple[int, int]] = deque()
@@ -97,7 +106,7 @@ class File:
     def clone(self) -> Self:
         copy = object.__new__(type(self))
         copy.path, copy.side, copy.size, copy.knows_holes = self.path, self.side, self.size, self.knows_holes
-        copy._direct = self._direct
+        copy._changed, copy._direct = self._changed, self._direct
         copy._fd = os.dup(self._fd)
         copy._direct_fd = os.dup(self._direct_fd) if self._direct_fd >= 0 else -1
         copy._behind = deque()
@@ -112,6 +121,11 @@ class File:
     # --- reading ---
 
     def extents(self) -> Iterator[Extent]:
+        if self._changed is None:
+            return self._allocation()
+        return overlaid(self._allocation(), unchanged(self._changed, self.size))
+
+    def _allocation(self) -> Iterator[Extent]:
         position = 0
         while position < self.size and self.knows_holes:
             data = self._seek(position, os.SEEK_DATA)
@@ -203,6 +217,9 @@ class File:
         if ctypes.get_errno() in CANNOT:
             return False
         raise OSError(ctypes.get_errno(), "fallocate")
+
+    def end(self) -> None:
+        """A file has no word on itself as a whole."""
 
     def flush(self) -> None:
         try:

@@ -59,7 +59,14 @@ def _result(job: MoverJob, state: StateFolder, begun: float) -> tuple[MoverResul
 
 
 def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | None]:
-    options = Options(job.workers, job.bandwidth_bytes_per_second, job.algorithm)
+    options = Options(
+        job.workers,
+        job.bandwidth_bytes_per_second,
+        job.algorithm,
+        since=job.since_root,
+        since_copy=job.since_copy_id,
+        all_blocks=job.verify_all,
+    )
     if job.action == "verify":
         found = verify_disk(job.target, state.fingerprint, options=options, watch=state)
         return found, _unequal(found)
@@ -73,7 +80,7 @@ def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | No
         job.source,
         job.target,
         state.fingerprint,
-        round_number=job.round,
+        copy_id=job.copy_id or str(job.round),
         target_reads_zero=job.target_reads_zero or made,
         options=options,
         watch=state,
@@ -118,6 +125,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "written_bytes": tally.written,
         "resumed_bytes": tally.resumed,
         "zero_bytes": tally.zero,
+        "same_bytes": tally.same,
         "differing": len(outcome.differing),
         "first_differing_offset": outcome.differing[0] if outcome.differing else None,
     }

@@ -47,6 +47,9 @@ class Memory:
     def zero(self, offset: int, length: int) -> None:
         self.content[offset : offset + length] = bytes(length)
 
+    def end(self) -> None:
+        """Bytes in memory have no word on themselves as a whole."""
+
     def flush(self) -> None:
         """Nothing below it to flush to."""
 

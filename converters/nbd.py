@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import NoReturn, Self
 from urllib.parse import parse_qs, unquote
 
-from converters.extents import Extent
+from converters.extents import Extent, overlaid
 from converters.nbd_handshake import BrokenProtocol, Declined, Export, negotiate, receive, take
 from converters.uris import split
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.faults import Side, of_os, refused, unavailable
+from kubeferry.model import DiskRef
 
 READ, WRITE, DISCONNECT, FLUSH, BLOCK_STATUS, WRITE_ZEROES = 0, 1, 2, 3, 7, 6
 FLAG_READ_ONLY, FLAG_SEND_FLUSH, FLAG_WRITE_ZEROES, FLAG_MULTI_CONN = 1 << 1, 1 << 2, 1 << 6, 1 << 8
@@ -29,6 +30,7 @@ CHUNK_DONE = 1
 CHUNK_NONE, CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS, CHUNK_ERROR = 0, 1, 2, 5, 1 << 15
 BASE_ALLOCATION = "base:allocation"
 STATE_ZERO = 2
+STATE_DIRTY = 1  # in a `qemu:dirty-bitmap:` context
 TRANSFER_LIMIT_BYTES = 8 << 20  # of one request; servers must take 32 MiB
 STATUS_SPAN_BYTES = 1 << 30
 STATUS_LIMIT_BYTES = 4 << 20
@@ -53,27 +55,27 @@ class _Pending:
     status: bytes = b""
 
 
-def open_endpoint(uri: str, side: Side, *, direct: bool = False, work: Path | None = None) -> Nbd:
+def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> Nbd:
     """Open `nbd+unix:///EXPORT?socket=PATH`. `direct` has no meaning here: the server decides about its cache."""
     del direct, work
-    parts = split(uri)
+    parts = split(ref.uri)
     sockets = parse_qs(parts.query).get("socket", [])
     if len(sockets) != 1 or parts.netloc:
         fix = "Write nbd+unix:///EXPORT?socket=/full/path (an empty EXPORT is the default one)."
-        raise InputInvalid("a disk cannot be opened", [Problem(uri, "it does not name one socket", fix)])
-    return Nbd(sockets[0], unquote(parts.path.removeprefix("/")), side)
+        raise InputInvalid("a disk cannot be opened", [Problem(ref.uri, "it does not name one socket", fix)])
+    return Nbd(sockets[0], unquote(parts.path.removeprefix("/")), side, ref.changed)
 
 
 class Nbd:
-    """One connection to an export. `contexts` are metadata contexts to ask for beside base:allocation; `where` is the
-    server's place in words for a person."""
+    """One connection to an export. `changed` is the metadata context of a dirty bitmap: what it does not mark is the
+    same as in the round before; `where` is the server's place in words for a person."""
 
-    def __init__(self, path: str, export: str, side: Side, contexts: tuple[str, ...] = (), *, where: str = "") -> None:
+    def __init__(self, path: str, export: str, side: Side, changed: str | None = None, *, where: str = "") -> None:
         self.path = path
         self.where = where or path
         self.side = side
         self._name = export
-        self._contexts = contexts
+        self._changed = changed
         self._cookies = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
         self._lock = threading.RLock()
@@ -93,7 +95,7 @@ class Nbd:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         try:
             self._socket.connect(self.path)
-            export = negotiate(self._socket, self._name, (BASE_ALLOCATION, *self._contexts))
+            export = negotiate(self._socket, self._name, (BASE_ALLOCATION, *([self._changed] if self._changed else [])))
         except Declined as no:
             raise refused(
                 self.side,
@@ -117,7 +119,7 @@ class Nbd:
         self.close()
 
     def clone(self) -> Self:
-        return type(self)(self.path, self._name, self.side, self._contexts, where=self.where)
+        return type(self)(self.path, self._name, self.side, self._changed, where=self.where)
 
     def close(self) -> None:
         try:
@@ -130,11 +132,24 @@ class Nbd:
     # --- the seam ---
 
     def extents(self) -> Iterator[Extent]:
+        allocation = self._allocation()
+        if self._changed is None or self._changed not in self._export.contexts:  # then anything may have changed
+            return allocation
+        clean = (
+            Extent(offset, length, same=not flags & STATE_DIRTY)
+            for offset, length, flags in self.block_status(self._changed)
+        )
+        return overlaid(allocation, clean)
+
+    def _allocation(self) -> Iterator[Extent]:
         if not self.knows_holes:
             yield from [Extent(0, self.size)] if self.size else []
             return
         for offset, length, flags in self.block_status(BASE_ALLOCATION):
             yield Extent(offset, length, zero=bool(flags & STATE_ZERO))
+
+    def end(self) -> None:
+        """A server tells of errors at once."""
 
     def block_status(self, context: str) -> Iterator[tuple[int, int, int]]:
         """Offset, length and flags of each stretch in a metadata context. KeyError when the server lacks it."""
@@ -269,9 +284,11 @@ class Nbd:
             window[:] = bytes(len(window))
         elif kind == CHUNK_STATUS and pending.context is not None and 12 <= length <= STATUS_LIMIT_BYTES:
             data = take(self._socket, length)
-            if int.from_bytes(data[:4], "big") != pending.context or length % 8 != 4:
+            told = int.from_bytes(data[:4], "big")
+            if told not in self._export.contexts.values() or length % 8 != 4:
                 raise BrokenProtocol("it told the allocation in a form that was not asked for")
-            pending.status = data[4:]
+            if told == pending.context:  # a reply speaks of every context that was agreed on
+                pending.status = data[4:]
         elif kind & CHUNK_ERROR and 6 <= length <= TEXT_LIMIT_BYTES:
             pending.error = _error(take(self._socket, length))
             pending.missing = 0

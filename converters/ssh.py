@@ -25,6 +25,7 @@ from converters.uris import invalid
 from kubeferry import stopping
 from kubeferry.errors import KubeferryError
 from kubeferry.faults import Side, refused, unavailable
+from kubeferry.model import DiskRef
 from kubeferry.process import Child, child
 from kubeferry.uris import NbdSsh, nbd_ssh
 
@@ -176,7 +177,7 @@ def _words(said: str) -> str:
 # --- the connection ---------------------------------------------------------------------------------------------------
 
 
-def open_endpoint(uri: str, side: Side, *, direct: bool = False, work: Path | None = None) -> TunnelledNbd:
+def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> TunnelledNbd:
     """Open `nbd+ssh://USER@HOST:PORT/EXPORT?socket=PATH&host-key=KEY`. `direct` has no meaning here; in `work` the
     tunnel has its folder.
 
@@ -184,7 +185,7 @@ def open_endpoint(uri: str, side: Side, *, direct: bool = False, work: Path | No
     SourceUnavailable when the host does not answer or does not serve the disk.
     """
     del direct
-    place = place_of(uri)
+    place = place_of(ref.uri)
     key = _private_key(side)
     with contextlib.ExitStack() as opening:
         folder = opening.enter_context(private_folder(work, "ssh"))
@@ -192,7 +193,7 @@ def open_endpoint(uri: str, side: Side, *, direct: bool = False, work: Path | No
         (folder / "known_hosts").write_text(f"{ALIAS} {place.host_key}\n", encoding="ascii")
         (folder / "key").symlink_to(key)
         argv = ["env", f"--chdir={folder.absolute()}", *command(place)]
-        tunnel = Tunnel(place, side, near / SOCKET, opening.enter_context(child(argv, log=folder / "log")))
+        tunnel = Tunnel(place, side, near / SOCKET, opening.enter_context(child(argv, log=folder / "log")), ref.changed)
         endpoint = tunnel.connected()
         endpoint.owned = opening.pop_all()
     return endpoint
@@ -211,8 +212,9 @@ def _private_key(side: Side) -> Path:
 class Tunnel:
     """OpenSSH's client, running, with the near end of what it forwards."""
 
-    def __init__(self, place: NbdSsh, side: Side, near: Path, ssh: Child) -> None:
+    def __init__(self, place: NbdSsh, side: Side, near: Path, ssh: Child, changed: str | None = None) -> None:
         self.place = place
+        self.changed = changed
         self.side = side
         self.near = near
         self._ssh = ssh
@@ -250,7 +252,8 @@ class TunnelledNbd(Nbd):
     def __init__(self, tunnel: Tunnel) -> None:
         self._tunnel = tunnel
         place = tunnel.place
-        super().__init__(str(tunnel.near), place.export, tunnel.side, where=f"{place.socket} on {place.host}")
+        where = f"{place.socket} on {place.host}"
+        super().__init__(str(tunnel.near), place.export, tunnel.side, tunnel.changed, where=where)
 
     def clone(self) -> Self:
         return type(self)(self._tunnel)

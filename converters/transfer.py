@@ -25,12 +25,20 @@ HEARTBEAT_SECONDS = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to move: worker threads, bytes per second at most (None: no limit), digests, seconds between checkpoints."""
+    """How to move: worker threads, bytes per second at most (None: no limit), digests, seconds between checkpoints.
+
+    `since`: the root of the round before, for a source that names what changed, and `since_copy` the name of a copy
+    that was left unfinished then; without either nothing counts as the same.
+    `all_blocks`: a verification reads blocks back, too, that were read back since they were last written.
+    """
 
     workers: int = 2
     bandwidth: int | None = None
     algorithm: str = "blake3"
     checkpoint_seconds: float = 2.0
+    since: str | None = None
+    since_copy: str | None = None
+    all_blocks: bool = True
 
 
 class Watch:

@@ -8,9 +8,11 @@ from urllib.parse import SplitResult, urlsplit
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.uris import local_path
 
-SCHEMES = ("file", "block", "nbd+unix", "nbd+ssh")
-SERVED = frozenset({"nbd+unix", "nbd+ssh"})
-"""Schemes of disks that a server gives: raw, whatever they are made of there."""
+LOCAL = ("file", "block")
+"""Schemes of files and devices that are opened by their path."""
+SERVED = ("nbd+unix", "nbd+ssh")
+"""Schemes of disks that a server or a stream gives: raw, whatever they are made of there."""
+SCHEMES = (*LOCAL, *SERVED)
 
 
 def scheme_of(uri: str) -> str:

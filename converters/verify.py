@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from converters import digest
 from converters.buffers import Buffer
+from converters.earlier import Proven
 from converters.endpoints import Endpoint
 from converters.extents import Chunk, block_count, chunks
 from converters.fingerprint import Fingerprint
@@ -21,17 +22,19 @@ READS_AHEAD = 2
 
 @dataclass(slots=True)
 class Findings:
-    """The blocks that differ, in order, and how many bytes were read to know."""
+    """The blocks that differ, in order, and how many bytes were read to know; `kept` had been read back before."""
 
     differing: array[int] = field(default_factory=lambda: array("Q"))
     read: int = 0
+    kept: int = 0
 
 
 def compare(target: Endpoint, expected: Fingerprint, *, options: Options, watch: Watch) -> Findings:
     """Compare a disk with a fingerprint. Holes of the disk are taken as the zeros that they read as.
 
     The endpoint should have been opened with `direct`. Raises TargetRefused when the disk is smaller than the
-    fingerprint says; what lies beyond the fingerprint's size is not looked at.
+    fingerprint says; what lies beyond the fingerprint's size is not looked at. Without `options.all_blocks`, neither is
+    what was read back since it was last written.
     """
     if target.size < expected.header.size:
         raise TargetRefused(
@@ -40,9 +43,11 @@ def compare(target: Endpoint, expected: Fingerprint, *, options: Options, watch:
         )
     run = _Verify(target, expected, options, watch)
     count = lanes(options, target)
-    feed = Feed(chunks(target.extents(), expected.header.size, expected.header.block))
-    drive(feed, [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
-    return Findings(array("Q", sorted(run.findings.differing)), run.findings.read)
+    with Proven(expected.path, expected.header) as proven:
+        found = chunks(target.extents(), expected.header.size, expected.header.block)
+        feed = Feed(found if options.all_blocks else run.unproven(found, proven))
+        drive(feed, [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
+    return Findings(array("Q", sorted(run.findings.differing)), run.findings.read, run.findings.kept)
 
 
 class _Verify:
@@ -58,6 +63,16 @@ class _Verify:
         size = expected.header.size
         data = (min(extent.end, size) - extent.offset for extent in target.extents() if not extent.zero)
         self._total = sum(length for length in data if length > 0)
+
+    def unproven(self, found: Iterator[Chunk], proven: Proven) -> Iterator[Chunk]:
+        """Without the blocks that were read back since they were last written."""
+        for chunk in found:
+            index = chunk.offset // self.expected.header.block
+            if not chunk.data or not proven.holds(index, self.expected.at(index)):
+                yield chunk
+                continue
+            self.findings.kept += chunk.length
+            self._progress += sum(stop - start for start, stop in chunk.data)
 
     def heartbeat(self) -> None:
         self.watch.progress("verifying", min(self._progress, self._total), self._total)

@@ -22,6 +22,7 @@ VERBS = {
     "discover": ("flows.cli_estate", "Ask a source about its machines and write an inventory."),
     "assess": ("flows.cli_estate", "Say what would happen to each machine; touches neither source nor target."),
     "plan": ("flows.cli_estate", "Decide everything, and freeze it for review."),
+    "precopy": ("flows.cli_moves", "Copy running machines ahead: one round of what changed since the last one."),
     "migrate": ("flows.cli_moves", "Do what a plan says, and prove it; the same command goes on after any failure."),
     "rollback": ("flows.cli_moves", "Stop the copy of a machine and run its source again."),
     "status": ("flows.cli_moves", "Show where each machine of a plan stands, and what is next."),

@@ -1,4 +1,4 @@
-"""The verbs that move, undo, show and clean up: migrate, rollback, status, release, report, ui."""
+"""The verbs that move, undo, show and clean up: precopy, migrate, rollback, status, release, report, ui."""
 
 from __future__ import annotations
 
@@ -70,6 +70,23 @@ def migrate(
 @config_option
 @machine_option
 @json_option
+def precopy(plan: Path, config: Path | None, machines: tuple[str, ...], as_json: bool) -> None:
+    """Copy running machines ahead: one round of what changed since the last one.
+
+    For machines that the policy moves `warm`; others are left alone, and nothing stops any of them. Run it as often as
+    you like before `migrate`, from a schedule, say: each round makes the downtime shorter.
+    """
+    frozen, settings, path = _opened(plan, config)
+    chosen = _chosen(frozen, machines)
+    _refuse_what_does_not_fit(frozen, settings, chosen)
+    _run(frozen, settings, path, chosen, Goal.PRECOPY, as_json)
+
+
+@click.command()
+@click.argument("plan", type=FILE)
+@config_option
+@machine_option
+@json_option
 def rollback(plan: Path, config: Path | None, machines: tuple[str, ...], as_json: bool) -> None:
     """Stop the copy of a machine and run its source again."""
     if not machines:
@@ -130,12 +147,22 @@ def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, .
         contextlib.closing(Journal.open(settings.journal)) as journal,
         contextlib.closing(open_target(settings.target)) as target,
     ):
+        deltas = _tells_changes(plan, settings)
         for name in machines:
             entry = plan.entry(name)
-            facts = EntryFacts.of(plan, entry, keeps_running=target.capabilities.keeps_running)
+            facts = EntryFacts.of(plan, entry, keeps_running=target.capabilities.keeps_running, deltas=deltas)
             click.secho(name, bold=True)
             for action in plan_actions(facts, journal.state(plan.digest, name), power_now=entry.machine.power):
                 click.echo(f"  {action.kind:<16} {action.reason}")
+
+
+def _tells_changes(plan: Plan, settings: Config) -> bool:
+    """Whether the plan's source can tell while a machine runs what changed. Asks nobody."""
+    known = settings.sources.get(plan.source)
+    if known is None:
+        return False
+    with contextlib.closing(open_source(plan.source, known)) as source:
+        return source.capabilities.live_deltas
 
 
 @click.command()

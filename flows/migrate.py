@@ -28,7 +28,7 @@ from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.sources import open_source
 from kubeferry.steps.drive import drive
-from kubeferry.steps.release import account
+from kubeferry.steps.release import settle
 from kubeferry.steps.work import Work
 from kubeferry.target import open_target
 
@@ -133,7 +133,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 progress=lambda machine, disk, progress: _progress(run, machine, disk, progress),
             )
             state = drive(work, run.goal, lambda action, step: _as_task(run, entry, action, step))
-            account(run.journal, lease, target, lambda: work.source)
+            settle(work)
             return Outcome(entry.name, state.phase)
     except KubeferryError as error:
         return Outcome(entry.name, "failed", error)

@@ -1,5 +1,6 @@
 """What is next for one machine, and why: a pure function of its plan entry and its state.
 
+    [begin-copy -> copy-disks -> verify-disks -> end-round]...        while the machine runs, where it is moved warm
     begin-cutover -> stop-source -> begin-copy -> copy-disks -> verify-disks [-> repair-disks -> verify-disks]
       -> apply -> start -> observe -> validate [-> stop-target] -> commit -> done
     begin-rollback -> [stop-target] -> [restart-source] -> end-rollback -> done
@@ -16,20 +17,30 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kubeferry import events as ev
-from kubeferry.documents import Entry, Plan
+from kubeferry.documents import Entry, Plan, WarmPolicy
 from kubeferry.evidence import MachineState, Phase
 from kubeferry.model import Power
+from kubeferry.rounds import decide
 from kubeferry.states import step
 
 REPAIRS_BEFORE_GIVING_UP = 2
 
 
 class Goal(StrEnum):
-    """`migrate` leaves a machine that was rolled back alone; `migrate-again` takes it up once more."""
+    """`migrate` leaves a machine that was rolled back alone; `migrate-again` takes it up once more. `precopy` is one
+    round of a machine that runs on: a new one, or the `end-round` of one that is under way."""
 
+    PRECOPY = "precopy"
+    END_ROUND = "end-round"
     MIGRATE = "migrate"
     MIGRATE_AGAIN = "migrate-again"
     ROLLBACK = "rollback"
+
+    def after(self, action: ActionKind) -> Goal:
+        """What is still wanted when this action is done: what was to begin has begun."""
+        begun = {(Goal.MIGRATE_AGAIN, ActionKind.BEGIN_CUTOVER): Goal.MIGRATE}
+        begun |= dict.fromkeys(((Goal.PRECOPY, one) for one in _OF_A_ROUND), Goal.END_ROUND)
+        return begun.get((self, action), self)
 
 
 class ActionKind(StrEnum):
@@ -40,6 +51,7 @@ class ActionKind(StrEnum):
     COPY_DISKS = "copy-disks"
     VERIFY_DISKS = "verify-disks"
     REPAIR_DISKS = "repair-disks"
+    END_ROUND = "end-round"
     APPLY = "apply"
     START = "start"
     OBSERVE = "observe"
@@ -56,6 +68,8 @@ class ActionKind(StrEnum):
 
 A, K = ActionKind, ev.EventKind
 
+_OF_A_ROUND = (A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.END_ROUND)
+
 EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
     A.RECORD_PLAN: K.PLANNED,
     A.BEGIN_CUTOVER: K.CUTOVER_BEGUN,
@@ -64,6 +78,7 @@ EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
     A.COPY_DISKS: K.DISK_COPIED,
     A.VERIFY_DISKS: K.DISK_VERIFIED,
     A.REPAIR_DISKS: K.DISK_COPIED,
+    A.END_ROUND: K.SYNCED,
     A.APPLY: K.APPLIED,
     A.START: K.STARTED,
     A.OBSERVE: K.OBSERVED,
@@ -77,6 +92,7 @@ EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
 STOPS = frozenset({A.DONE, A.WAIT_FOR_APPROVAL, A.WAIT_FOR_OPERATOR})
 """Actions after which a runner has nothing to do until a person or another command acts."""
 
+_BEFORE_CUTOVER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED})
 _NEEDS_SOURCE_OFF = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
 
@@ -95,19 +111,29 @@ class Action:
 class EntryFacts:
     """What the choice of the next action depends on, of a plan's entry and its target.
 
-    `keeps_running`: the target stays up after the commit; otherwise it is started for the proof only.
+    `keeps_running`: the target stays up after the commit; otherwise it is started for the proof only. `warm`: how often
+    it is copied while it runs, None for a machine that is copied after its stop. `deltas`: its source can tell while it
+    runs what changed.
     """
 
     plan_digest: str
     disks: tuple[str, ...]
     keeps_running: bool = True
     needs_approval: bool = False
+    warm: WarmPolicy | None = None
+    deltas: bool = True
 
     @classmethod
-    def of(cls, plan: Plan, entry: Entry, *, keeps_running: bool) -> EntryFacts:
+    def of(cls, plan: Plan, entry: Entry, *, keeps_running: bool, deltas: bool = True) -> EntryFacts:
         """The facts of one entry of a frozen plan. One that is planned as halted runs for its proof only."""
         halted = any(manifest.get("spec", {}).get("runStrategy") == "Halted" for manifest in entry.manifests)
-        return cls(plan.digest, tuple(disk.disk for disk in entry.disks), keeps_running and not halted)
+        return cls(
+            plan.digest,
+            tuple(disk.disk for disk in entry.disks),
+            keeps_running and not halted,
+            warm=entry.warm if entry.mode == "warm" else None,
+            deltas=deltas,
+        )
 
 
 def next_action(
@@ -120,6 +146,13 @@ def next_action(
         return _to_rollback(state)
     if state.source_off and source_power in {Power.RUNNING, Power.PAUSED} and state.resumes in _NEEDS_SOURCE_OFF:
         return _source_woke_up(state)
+    if goal in {Goal.PRECOPY, Goal.END_ROUND}:
+        return _precopy(entry, state, goal, source_power)
+    again = state.resumes is Phase.ROLLED_BACK and goal is Goal.MIGRATE_AGAIN
+    if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in {Power.RUNNING, Power.PAUSED}:
+        round_more = decide(state.rounds, entry.warm, deltas=entry.deltas)
+        if round_more.another:
+            return _begin_round(state, round_more.why)
     return _BY_PHASE[state.resumes](entry, state, goal)
 
 
@@ -129,12 +162,14 @@ def plan_actions(
     """The dry run: every action from here to the end, if each goes well. `power_now` is the source's, as last seen."""
     listed: list[Action] = []
     while True:
-        action = next_action(entry, state, goal)
+        power = None if state.source_off else power_now
+        action = next_action(entry, state, goal, power)
         listed.append(action)
         if action.kind in STOPS:
             return listed
         for event in _imagined(action, entry, state, power_now):
             state = step(state, event)
+        goal = goal.after(action.kind)
 
 
 # --- one chooser per phase ---------------------------------------------------------------------------------------
@@ -215,15 +250,45 @@ def _committed(_entry: EntryFacts, _state: MachineState, _goal: Goal) -> Action:
     return Action(A.DONE, "it is committed")
 
 
-def _warm(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
-    return Action(
-        A.WAIT_FOR_OPERATOR, f"the warm copy of round {state.round} is not finished, and belongs to `precopy`"
-    )
+def _copying(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+    """A round of a running machine. Blocks that read back wrong are copied by the next one, whatever changed meanwhile;
+    in the end the final round repairs, or gives up."""
+    if state.uncopied and state.left:
+        return _begin_round(state, f"round {state.round} was left before it was done, and goes on in another one")
+    if state.uncopied:
+        return Action(
+            A.COPY_DISKS, f"{_of(state.uncopied)} not copied in round {state.round}", state.uncopied, state.round
+        )
+    if state.differing and state.round < REPAIRS_BEFORE_GIVING_UP + len(state.rounds) + 1:
+        return _begin_round(state, f"blocks of {', '.join(state.differing)} did not read back as they were written")
+    unseen = tuple(disk for disk in state.unverified if disk not in state.differing)
+    if unseen:
+        return Action(A.VERIFY_DISKS, f"{_of(unseen)} copied but not verified", unseen)
+    return Action(A.END_ROUND, f"every disk is durable as of round {state.round}", round=state.round)
+
+
+def _begin_round(state: MachineState, why: str) -> Action:
+    return Action(A.BEGIN_COPY, why, round=state.round + 1)
+
+
+def _precopy(entry: EntryFacts, state: MachineState, goal: Goal, power: Power | None) -> Action:
+    """One round, and nothing that touches the machine."""
+    if state.resumes is Phase.COPYING:
+        return _copying(entry, state, goal)
+    if entry.warm is None:
+        return Action(A.DONE, "it is planned to be copied after its stop")
+    if state.resumes not in _BEFORE_CUTOVER | {Phase.ROLLED_BACK}:
+        return Action(A.DONE, f"it is {state.phase}: nothing is copied ahead any more")
+    if goal is Goal.END_ROUND:
+        return Action(A.DONE, f"round {state.round} is durable")
+    if power not in {Power.RUNNING, Power.PAUSED}:
+        return Action(A.DONE, f"it is {power or 'not looked at'}: only a running machine is copied ahead")
+    return _begin_round(state, f"{len(state.rounds)} rounds are durable")
 
 
 _BY_PHASE: Mapping[Phase, Callable[[EntryFacts, MachineState, Goal], Action]] = {
     Phase.PLANNED: _before_cutover,
-    Phase.COPYING: _warm,
+    Phase.COPYING: _copying,
     Phase.SYNCED: _before_cutover,
     Phase.REHEARSED: _before_cutover,
     Phase.APPROVED: _before_cutover,
@@ -273,7 +338,8 @@ def _imagined(action: Action, entry: EntryFacts, state: MachineState, power: Pow
     payload: dict[ActionKind, dict[str, object]] = {
         A.RECORD_PLAN: {"plan_digest": entry.plan_digest, "disks": entry.disks},
         A.BEGIN_CUTOVER: {"power_before": power},
-        A.BEGIN_COPY: {"round": action.round, "final": True},
+        A.BEGIN_COPY: {"round": action.round, "final": state.source_off},
+        A.END_ROUND: {"round": action.round},
         A.VALIDATE: {"probes_passed": state.probes_passed},
         A.BEGIN_ROLLBACK: {"reason": action.reason},
     }

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
-from kubeferry.model import Bytes, Power, Seconds, Value
+from kubeferry.model import Bytes, Marker, Power, Seconds, Value
 
 RoundNumber = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, Field(min_length=1)]
@@ -23,6 +23,7 @@ Digest = Annotated[str, Field(min_length=1)]
 class EventKind(StrEnum):
     PLANNED = "planned"
     COPY_BEGUN = "copy-begun"
+    ROUND_LEFT = "round-left"
     DISK_COPIED = "disk-copied"
     DISK_VERIFIED = "disk-verified"
     SYNCED = "synced"
@@ -54,16 +55,32 @@ class Planned(Value):
 
 
 class CopyBegun(Value):
-    """A round over all disks begins. Rounds count up from 1; a `final` one reads a source that is off."""
+    """A round over all disks begins. Rounds count up from 1; a `final` one reads a source that is off.
+
+    `view` is the marker of the frozen view that is copied, None where it has none; `since` that of round `since_round`,
+    from which on the source tells what changed, None where all is read. `consistency` is how the disks stand to each
+    other.
+    """
 
     kind: Literal[EventKind.COPY_BEGUN] = EventKind.COPY_BEGUN
     round: RoundNumber
     final: bool
+    view: Marker | None = None
+    since: Marker | None = None
+    since_round: RoundNumber = 0
+    consistency: str = ""
+
+
+class RoundLeft(Value):
+    """The view of the round was given back before every disk was copied. What was copied of it stays, and the next
+    round can start from it."""
+
+    kind: Literal[EventKind.ROUND_LEFT] = EventKind.ROUND_LEFT
 
 
 class DiskCopied(Value):
     """One disk is durable at the target as of this round: flushed, its fingerprint's `root` known. `versions` are those
-    of the mover and what it worked with, `where` is where it ran."""
+    of the mover and what it worked with, `where` is where it ran. `same_bytes` the source named as unchanged."""
 
     kind: Literal[EventKind.DISK_COPIED] = EventKind.DISK_COPIED
     disk: str
@@ -75,28 +92,33 @@ class DiskCopied(Value):
     read_bytes: Bytes = 0
     written_bytes: Bytes = 0
     resumed_bytes: Bytes = 0
+    same_bytes: Bytes = 0
     seconds: Seconds = 0
     versions: dict[str, str] = {}
     where: str = ""
 
 
 class DiskVerified(Value):
-    """One disk was read back at the target and compared with the fingerprint `root`; `differing` counts blocks."""
+    """One disk was read back at the target and compared with the fingerprint `root`; `differing` counts blocks.
+    `same_bytes` had been read back before, and were not written since."""
 
     kind: Literal[EventKind.DISK_VERIFIED] = EventKind.DISK_VERIFIED
     disk: str
     root: Digest
     read_bytes: Bytes = 0
+    same_bytes: Bytes = 0
     differing: Annotated[int, Field(ge=0)] = 0
     seconds: Seconds = 0
     where: str = ""
 
 
 class Synced(Value):
-    """Every disk is durable as of `round`."""
+    """Every disk is durable as of `round`, of a machine that ran on. `data_bytes` were copied in all, in `seconds`."""
 
     kind: Literal[EventKind.SYNCED] = EventKind.SYNCED
     round: RoundNumber
+    data_bytes: Bytes = 0
+    seconds: Seconds = 0
 
 
 class Rehearsed(Value):
@@ -222,6 +244,7 @@ class Note(Value):
 Event = (
     Planned
     | CopyBegun
+    | RoundLeft
     | DiskCopied
     | DiskVerified
     | Synced

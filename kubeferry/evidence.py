@@ -36,6 +36,7 @@ from kubeferry.events import (
     Rehearsed,
     RollbackBegun,
     RolledBack,
+    RoundLeft,
     SourceRestarted,
     SourceStopped,
     Started,
@@ -43,7 +44,7 @@ from kubeferry.events import (
     TargetStopped,
     Validated,
 )
-from kubeferry.model import Power
+from kubeferry.model import Marker, Power
 
 Fact = TypeVar("Fact")
 
@@ -65,7 +66,11 @@ class Phase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MachineState:
-    """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.states`."""
+    """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.states`.
+
+    `view` and `since` are those of the newest round, which was `left` where its view was given back too early; `marker`
+    is the view of the newest one that is `synced`, and `rounds` are all that were.
+    """
 
     phase: Phase = Phase.PLANNED
     failed_in: Phase | None = None
@@ -76,6 +81,13 @@ class MachineState:
 
     round: int = 0
     final: bool = False
+    view: Marker | None = None
+    since: Marker | None = None
+    since_round: int = 0
+    left: bool = False
+    marker: Marker | None = None
+    marker_round: int = 0
+    rounds: tuple[Synced, ...] = ()
     copied: Mapping[str, DiskCopied] = field(default_factory=dict)
     verified: Mapping[str, DiskVerified] = field(default_factory=dict)
     differing: Mapping[str, int] = field(default_factory=dict)
@@ -161,7 +173,24 @@ def _(event: CopyBegun, state: MachineState) -> MachineState:
     _need(state.source_off or not event.final, "a final round needs the source confirmed off")
     _need(event.final or not state.source_off, "the source is off: the only round left is the final one")
     _need(not state.target_may_run, "the target may be running on these disks")
-    return replace(state, round=event.round, final=event.final, verified={}, differing={}, repairs={})
+    return replace(
+        state,
+        round=event.round,
+        final=event.final,
+        view=event.view,
+        since=event.since,
+        since_round=event.since_round,
+        left=False,
+        verified={},
+        differing={},
+        repairs={},
+    )
+
+
+@take.register
+def _(_event: RoundLeft, state: MachineState) -> MachineState:
+    _need(state.round > 0 and not state.final, "no round of a running machine is open")
+    return replace(state, left=True)
 
 
 @take.register
@@ -198,7 +227,10 @@ def _(event: DiskVerified, state: MachineState) -> MachineState:
 def _(event: Synced, state: MachineState) -> MachineState:
     _need(event.round == state.round, f"round {event.round} is not the one that is open")
     _need(not state.uncopied, f"not copied yet: {', '.join(state.uncopied)}")
-    return state
+    _need(not state.final, "a final round ends with a verification")
+    # A machine that was off has no view to start from; what changed since an older one is more, and right.
+    marker, number = (state.view, event.round) if state.view else (state.marker, state.marker_round)
+    return replace(state, marker=marker, marker_round=number, rounds=(*state.rounds, event))
 
 
 @take.register
@@ -304,7 +336,7 @@ def _(_event: SourceRestarted, state: MachineState) -> MachineState:
 def _(_event: RolledBack, state: MachineState) -> MachineState:
     _need(not state.target_may_run, "the target may be running")
     _need(not state.owes_restart, "the source ran before and was not started again")
-    return state
+    return replace(state, rounds=())  # the machine has run on: how far behind the target is has to be seen anew
 
 
 def _without(facts: Mapping[str, Fact], disk: str) -> dict[str, Fact]:

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 EXPORT = "export"
-AT_SOURCE = frozenset({EXPORT})
+VIEW = "view"
+"""A frozen view of a running machine: what holds it, and what a later round needs to tell what changed since."""
+AT_SOURCE = frozenset({EXPORT, VIEW})
 """Kinds of things that exist at a source; it, not the target, is asked whether they are gone."""
 
 KEPT = frozenset({"disk", "machine-folder", "virtual-machine", "data-volume"})

@@ -258,6 +258,8 @@ class DiskRef(Value):
 
     `backing` is the next image down the chain; None means that there is none, whatever the image's header says.
     `credential` names what opens it, never the thing itself: in a cluster, a Secret of the mover's namespace.
+    `changed` names the bytes that may differ from the round before, in the words of the URI's scheme: an NBD metadata
+    context, an older snapshot, a set of byte ranges as HTTP has them. None: all of them may.
     """
 
     uri: str
@@ -265,10 +267,12 @@ class DiskRef(Value):
     size_bytes: Bytes | None = None
     backing: DiskRef | None = None
     credential: str | None = None
+    changed: str | None = None
 
 
 class Marker(Value):
-    """A point in time of one machine that a later round can be told to start from. Opaque to all but its source."""
+    """A point in time of one machine that a later round can be told to start from. Opaque to all but its source: the
+    same token is the same frozen view, another one is another. Never a secret: it stands in the journal."""
 
     source: str
     token: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from kubeferry.documents import NetworkMap, Offer, Policy, Probe, StopPolicy
+from kubeferry.documents import NetworkMap, Offer, Policy, Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Machine
 from mappings.storage import UNASKED, Storage, resolve
 
@@ -20,6 +21,8 @@ class Choices:
     networks: tuple[NetworkMap, ...]
     probes: tuple[Probe, ...]
     stop: StopPolicy
+    mode: Literal["cold", "warm"]
+    warm: WarmPolicy
     legacy_disk_bus: str
     disk_bus: str | None
     nic_model: str | None
@@ -40,6 +43,8 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         networks=policy.networks if own.networks is None else own.networks,
         probes=policy.probes if own.probes is None else own.probes,
         stop=own.stop or policy.stop,
+        mode=own.mode or policy.mode,
+        warm=own.warm or policy.warm,
         legacy_disk_bus=policy.legacy_disk_bus,
         disk_bus=own.disk_bus,
         nic_model=own.nic_model,

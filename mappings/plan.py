@@ -93,6 +93,9 @@ def _entry(machine: Machine, policy: Policy, names: Names, shared: tuple[Concern
         manifests=mapped.manifests,
         probes=choices.probes,
         stop=choices.stop,
+        mode=choices.mode,
+        warm=choices.warm,
+        verify=policy.verify,
         concerns=mapped.concerns + shared,
         carried=mapped.carried,
     )

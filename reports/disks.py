@@ -12,14 +12,17 @@ from reports.shapes import DiskReport, Transfer
 from reports.wording import count, plain
 
 EQUAL = "read back: every block is equal"
+EQUAL_SINCE = "every block was read back since it was last written, and is equal"
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What was seen of one disk, the newest of each kind. `final` is of the round that is open."""
+    """What was seen of one disk, the newest of each kind. `final` is of the round that is open; `data` are the bytes of
+    the largest round, which read all of it."""
 
     round: int = 0
     final: bool = False
+    data: int = 0
     copied: tuple[str, DiskCopied] | None = None
     checked: tuple[str, DiskVerified] | None = None
     repairs: int = 0
@@ -42,6 +45,7 @@ def _look(disk: str, records: Sequence[Recorded]) -> _Seen:
         elif isinstance(event, DiskCopied) and event.disk == disk:
             seen.repairs += seen.checked is not None and seen.checked[1].differing > 0
             seen.copied, seen.checked = (record.at, event), None
+            seen.data = max(seen.data, event.data_bytes)
         elif isinstance(event, DiskVerified) and event.disk == disk:
             seen.checked = (record.at, event)
     return seen
@@ -58,7 +62,8 @@ def _disk_report(planned: PlannedDisk, seen: _Seen) -> DiskReport:
             "size_bytes": planned.size_bytes,
             "claim_bytes": planned.claim_bytes,
             "verified": not doubt,
-            "result": doubt or EQUAL,
+            "result": doubt or (EQUAL_SINCE if seen.checked and seen.checked[1].same_bytes else EQUAL),
+            "data_bytes": seen.data if seen.copied else None,
             "repairs": seen.repairs,
             **facts,
         }
@@ -101,7 +106,6 @@ def _copy_facts(at: str, event: DiskCopied) -> dict[str, object]:
         bytes_per_second=_rate(event.read_bytes, event.seconds),
     )
     return {
-        "data_bytes": event.data_bytes,
         "root": plain(event.root),
         "algorithm": plain(event.algorithm, 40),
         "copy_round": event.round,

@@ -21,6 +21,7 @@ from kubeferry.states import Recorded
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
 from reports.picture import DATA_URI, LIMIT_CHARACTERS
+from reports.rounds import copied_ahead
 from reports.shapes import (
     Boot,
     Excluded,
@@ -126,6 +127,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         probes=_probes(seen),
         probes_planned=len(entry.probes),
         disks=disks,
+        rounds=copied_ahead(records),
         unmoved=tuple(plain(disk.id) for disk in entry.machine.data_disks if disk.id not in moved),
         downtime=downtime,
         timeline=timeline,

@@ -40,7 +40,7 @@ def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:
     """In order of time; empty for a machine that went the straight way."""
     found: list[Happening] = []
     differing: dict[str, int] = {}
-    cutovers = 0
+    cutovers = durable = 0
     for number, record in enumerate(records):
         if number and (gap := _gap(records[number - 1], record)):
             found.append(gap)
@@ -49,6 +49,10 @@ def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:
             cutovers += 1
             if cutovers > 1:
                 found.append(Happening(kind=H.AGAIN, at=record.at, what="the cutover began again, from a fresh look"))
+        elif isinstance(event, CopyBegun):
+            found.extend(_round(record.at, event, durable, after_cutover=cutovers > 0))
+        elif isinstance(event, Synced):
+            durable = event.round
         elif isinstance(event, (DiskCopied, DiskVerified)):
             found.extend(_bytes(record.at, event, differing))
         else:
@@ -115,6 +119,12 @@ def _bytes(at: str, event: DiskCopied | DiskVerified, differing: dict[str, int])
         yield Happening(kind=H.REPAIRED, at=at, what=f"{disk}: repaired from the source, {written} written")
 
 
+def _round(at: str, event: CopyBegun, durable: int, *, after_cutover: bool) -> Iterator[Happening]:
+    """A round that does not simply follow the one before: that one did not end, or was of a cutover that came back."""
+    if event.round > durable + 1 and (event.round > 1 or after_cutover):
+        yield Happening(kind=H.NOTE, at=at, what=f"copy round {event.round} began in place of one that did not end")
+
+
 def _plainly(record: Recorded) -> Iterator[Happening]:
     """The happening that one event is by itself."""
     at, event = record.at, record.event
@@ -132,7 +142,5 @@ def _plainly(record: Recorded) -> Iterator[Happening]:
         yield Happening(kind=H.APPROVED, at=at, what=f"approved by {plain(event.by, 80)}", why=plain(event.note))
     elif isinstance(event, Rehearsed):
         yield Happening(kind=H.REHEARSED, at=at, what="rehearsed", why=plain(event.note))
-    elif isinstance(event, CopyBegun) and event.round > 1:
-        yield Happening(kind=H.NOTE, at=at, what=f"copy round {event.round} began")
     elif isinstance(event, Note):
         yield Happening(kind=H.NOTE, at=at, what=plain(event.text))

@@ -89,6 +89,7 @@ def _machine(machine: MachineReport) -> Iterator[str]:
         parts = ((part.label, duration(part.seconds), "yes" if part.down else "") for part in machine.timeline.parts)
         yield from _table(("Part", "Time", "Down"), parts)
     yield from _disks(machine)
+    yield from _rounds(machine)
     asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in machine.probes)
     yield from _table(("", "Probe", "Seen"), asked)
     if machine.boot and machine.boot.seen:
@@ -125,6 +126,20 @@ def _disks(machine: MachineReport) -> Iterator[str]:
         if part and part.where
     )
     yield from _table(("Disk", "Done", "By"), places)
+
+
+def _rounds(machine: MachineReport) -> Iterator[str]:
+    rows = (
+        (
+            str(one.round),
+            moment(one.begins_at),
+            "all data" if one.whole else "what changed",
+            f"{size(one.data_bytes)} in {duration(one.seconds)}",
+            size(one.read_back_bytes),
+        )
+        for one in machine.rounds
+    )
+    yield from _table(("Copied ahead", "Begun", "Of", "Copied", "Read back"), rows)
 
 
 def _mark(ok: bool) -> str:

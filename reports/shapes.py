@@ -113,6 +113,22 @@ class Boot(Value):
     not_shown: tuple[str, ...] = ()
 
 
+class RoundReport(Value):
+    """One round over all disks of a machine that ran on. `whole`: all was read, not only what changed since a round
+    before. `consistency`: frozen, crash or off. `seconds` are those of all its disks together."""
+
+    round: int
+    begins_at: str
+    ends_at: str
+    consistency: str
+    whole: bool
+    data_bytes: Bytes
+    written_bytes: Bytes
+    seconds: Seconds
+    read_back_bytes: Bytes
+    differing_blocks: int = 0
+
+
 class TimelinePart(Value):
     """A stretch of the cutover; parts lie end to end. `down` says whether it counts as downtime."""
 
@@ -191,8 +207,9 @@ class JournalLine(Value):
 class MachineReport(Value):
     """One machine of the plan: the verdict and its reasons first, then what they rest on.
 
-    `unmoved` are data disks of the source that the plan leaves behind. `target_running` is as last recorded; None where
-    it was never started. `attempts` counts the runs that worked on it, `resumes` those that took up what another left.
+    `rounds` were copied ahead while it ran. `unmoved` are data disks of the source that the plan leaves behind.
+    `target_running` is as last recorded; None where it was never started. `attempts` counts the runs that worked on it,
+    `resumes` those that took up what another left.
     """
 
     name: str
@@ -207,6 +224,7 @@ class MachineReport(Value):
     probes: tuple[ProbeReport, ...] = ()
     probes_planned: int
     disks: tuple[DiskReport, ...] = ()
+    rounds: tuple[RoundReport, ...] = ()
     unmoved: tuple[str, ...] = ()
     downtime: Downtime
     timeline: Timeline | None = None

@@ -71,6 +71,7 @@ _PART_OF_ACTION = {
     "copy-disks": P.COPY,
     "verify-disks": P.VERIFY,
     "repair-disks": P.REPAIR,
+    "end-round": P.COPY,
     "apply": P.START,
     "start": P.START,
     "observe": P.PROBES,

@@ -14,7 +14,7 @@ from kubeferry.documents.mover import MoverError, MoverJob, MoverProgress, Mover
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import ClaimSet, Offer, StorageClass
 from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
-from kubeferry.documents.policy import MachinePolicy, NetworkMap, Policy, Probe, StopPolicy, StoragePolicy
+from kubeferry.documents.policy import MachinePolicy, NetworkMap, Policy, Probe, StopPolicy, StoragePolicy, WarmPolicy
 from kubeferry.documents.settings import (
     Config,
     JournalConfig,
@@ -59,6 +59,7 @@ __all__ = [
     "StoragePolicy",
     "TargetConfig",
     "Toleration",
+    "WarmPolicy",
     "Wave",
     "digest_of",
     "dump",

@@ -20,6 +20,11 @@ class MoverJob(Document):
     `target_reads_zero` says that unwritten ranges of the target are known to read as zeros.
     `makes_target`: a `file:` target that is not there is made by the mover, mode 0660, and then reads as zeros.
     `expect_root`: verify against this root, where the state folder holds no fingerprint (the bytes came another way).
+    `copy_id` names what is copied, the plan, the round and the view: only a checkpoint of the same is gone on from.
+    `since_root`: the root of the round before. Only with the fingerprint of exactly that root counts what the source
+    calls the same; or, for the blocks that it holds, with the checkpoint of `since_copy_id`, a copy that was left
+    unfinished. Where the state folder has neither, all is read.
+    `verify_all`: a verify reads back all blocks; without, only those that were written since they were last read back.
     `plan` is the digest of the plan that the job belongs to.
     """
 
@@ -40,6 +45,10 @@ class MoverJob(Document):
     target_reads_zero: bool = False
     makes_target: bool = False
     expect_root: str | None = None
+    copy_id: str = ""
+    since_copy_id: str | None = None
+    since_root: str | None = None
+    verify_all: bool = True
     plan: str = ""
     bandwidth_bytes_per_second: Annotated[int, Field(ge=1)] | None = None
 
@@ -64,7 +73,8 @@ class MoverError(Value):
 
 class MoverResult(Document):
     """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong; `where`
-    is where it ran, in the target's words."""
+    is where it ran, in the target's words. `same_bytes` were not looked at: as in the round before, or read back since
+    they were last written."""
 
     KIND: ClassVar[str] = "MoverResult"
 
@@ -80,6 +90,7 @@ class MoverResult(Document):
     written_bytes: Bytes = 0
     resumed_bytes: Bytes = 0
     zero_bytes: Bytes = 0
+    same_bytes: Bytes = 0
     differing: Annotated[int, Field(ge=0)] = 0
     first_differing_offset: Bytes | None = None
     seconds: Seconds = 0

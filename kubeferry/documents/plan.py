@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from kubeferry.documents.base import Document, ShortName, digest_of
-from kubeferry.documents.policy import Probe, StopPolicy
+from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 
 
@@ -33,6 +33,9 @@ class Entry(Value):
     manifests: tuple[dict[str, Any], ...]
     probes: tuple[Probe, ...] = ()
     stop: StopPolicy = StopPolicy()
+    mode: Literal["cold", "warm"] = "cold"
+    warm: WarmPolicy = WarmPolicy()
+    verify: Literal["always", "written"] = "written"
     concerns: tuple[Concern, ...] = ()
     carried: tuple[Carried, ...] = ()
 

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from kubeferry.documents.base import Document, ShortName
 from kubeferry.documents.offer import AccessMode, VolumeMode
-from kubeferry.model import Seconds, Value
+from kubeferry.model import Bytes, Seconds, Value
 
 
 class StoragePolicy(Value):
@@ -51,6 +51,18 @@ class StopPolicy(Value):
     acpi_seconds: Seconds = 120
     force: bool = False
     last_words: tuple[str, ...] = ()
+
+
+class WarmPolicy(Value):
+    """How often a running machine is copied before it is stopped.
+
+    At most `rounds` times; no more when the last round copied `enough_bytes` or less, or more than `gain` times what
+    the one before it did.
+    """
+
+    rounds: Annotated[int, Field(ge=1, le=100)] = 6
+    enough_bytes: Bytes = 64 * 1024**2
+    gain: Annotated[float, Field(gt=0, le=1)] = 0.8
 
 
 class Probe(Value):
@@ -97,6 +109,8 @@ class MachinePolicy(Value):
     networks: tuple[NetworkMap, ...] | None = None
     probes: tuple[Probe, ...] | None = None
     stop: StopPolicy | None = None
+    mode: Literal["cold", "warm"] | None = None
+    warm: WarmPolicy | None = None
     wave: str | None = None
     after: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
@@ -104,7 +118,12 @@ class MachinePolicy(Value):
 
 
 class Policy(Document):
-    """The user's choices. `machines` overrides by the machine's source name; `accept` settles concerns by id."""
+    """The user's choices. `machines` overrides by the machine's source name; `accept` settles concerns by id.
+
+    `mode`: `cold` copies a machine after it was stopped; `warm` copies it while it runs, and only what changed since
+    after it was stopped. `verify`: after the stop, read back `always` every block, or only those that were `written`
+    since the last round that read back every block, which was while the machine ran.
+    """
 
     KIND: ClassVar[str] = "Policy"
 
@@ -115,7 +134,9 @@ class Policy(Document):
     networks: tuple[NetworkMap, ...] = (NetworkMap(),)
     probes: tuple[Probe, ...] = (Probe(kind="agent"),)
     stop: StopPolicy = StopPolicy()
-    verify: Literal["always"] = "always"
+    mode: Literal["cold", "warm"] = "cold"
+    warm: WarmPolicy = WarmPolicy()
+    verify: Literal["always", "written"] = "written"
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     labels: dict[str, str] = {}

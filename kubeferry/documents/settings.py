@@ -27,15 +27,25 @@ class SshAccess(Value):
     folder: str = "/run/kubeferry"
 
 
+class VmwareAccess(Value):
+    """How a vCenter or ESXi host is reached. Who logs in, and whom to trust, says the environment, by govc's names."""
+
+
+class AwsAccess(Value):
+    """Which account and regions. Who logs in says boto3's own chain (environment, profile, role, instance)."""
+
+
 class SourceConfig(Value):
     """One place that machines come from. `uri` carries no password; credentials follow each ecosystem's own rules.
 
-    `ssh` is needed where movers run in a cluster and read from this source.
+    `ssh` is needed where movers run in a cluster and read from a libvirt source.
     """
 
-    kind: Literal["libvirt", "memory"]
+    kind: Literal["libvirt", "memory", "vmware", "aws", "ova"]
     uri: str = "qemu:///system"
     ssh: SshAccess | None = None
+    vmware: VmwareAccess = VmwareAccess()
+    aws: AwsAccess = AwsAccess()
 
 
 class Toleration(Value):

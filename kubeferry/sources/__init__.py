@@ -20,9 +20,14 @@ MODULES = {"libvirt": "kubeferry.sources.libvirt", "memory": "kubeferry.sources.
 
 @dataclass(frozen=True, slots=True)
 class SourceCapabilities:
-    """What a source can do beyond the cold copy of a stopped machine."""
+    """What a source can do beyond the cold copy of a stopped machine.
+
+    `warm`: a round of a running machine, and after its stop a final one of what changed since. `live_deltas`: rounds of
+    what changed while it runs on, too; without it there is one warm round, and then the final one.
+    """
 
     warm: bool = False
+    live_deltas: bool = False
     force_stop: bool = False
     last_words: bool = False
 
@@ -44,13 +49,16 @@ can ask afterwards. Returns only when they are written down durably."""
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A frozen view of a machine's disks, by disk id, readable until `close_round`. `marker` is for the next round.
-    `served`: something was started for it that `close_round` ends."""
+    """A frozen view of a machine's disks, by disk id, readable until `close_round`. `marker` names this very view, for
+    the next round to start from; None where the source cannot tell later what changed since. `served`: something was
+    started for it that `close_round` ends. `consistency` says how the disks stand to each other and to the guest's
+    caches: off, frozen (its file systems were, by the agent), or crash (as after a loss of power)."""
 
     machine: Machine
     refs: dict[str, DiskRef]
     marker: Marker | None = None
     served: bool = False
+    consistency: str = "off"
 
 
 class Source(Protocol):
@@ -66,7 +74,14 @@ class Source(Protocol):
         inventory, and what keeps it from being stopped. Works on a running machine, and changes nothing."""
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
-        """Freeze a view of the machine's data disks. A cold source needs the machine off, and says so if it is not.
+        """Freeze a view of the machine's data disks.
+
+        Without `warm` the machine must be off; with it, only for a `final` round. `since` is the marker of an earlier
+        round that was copied whole: the references then name what `changed`. Where that cannot be known any more (the
+        marker is unknown, damaged, or a disk was resized, replaced or reverted), a reference names nothing, and all of
+        that disk is read. Markers of other rounds than `since` are dropped: nobody will ask for them again.
+        Called again before `close_round`, by another process too, it gives the same view with the same marker where
+        that is still there; where it is lost, a new view with another marker.
 
         `remote`: the references are opened on another machine than this one; what has to be served for that is in the
         ledger before it is made, outlives this process, and is found again by the next call.
@@ -74,7 +89,8 @@ class Source(Protocol):
         """
 
     def close_round(self, opened: Round) -> None:
-        """Give the view back; nothing of it stays at the source."""
+        """Give the view back. Nothing of it stays at the source but what its marker needs, until `forget` or a later
+        round from another marker."""
 
     def power(self, machine: Machine) -> Power:
         """The power state at this moment."""

@@ -1,15 +1,18 @@
 """A source in a folder: a double for tests of what stands around sources.
 
-It runs no machine: "running" is a word in a file, nothing writes to a disk while it is said, and a stop takes no time.
-It reads no image, so sizes and chains are what `machines.json` says. With `ssh` in its configuration the disks of a
-remote round are served for real, as libvirt's are. Two processes that call it at once may overwrite
-each other's words; one reads what the other wrote. It does keep the promises of the seam: idempotent, cold rounds of
-machines that are off only, disks that are really there and are those of the inventory, everything wrong at once.
+It runs no machine: "running" is a word in a file, nobody but the test writes to a disk while it is said, and a stop
+takes no time. It reads no image, so sizes and chains are what `machines.json` says. Two processes that call it at once
+may overwrite each other's words; one reads what the other wrote. A round of a "running" machine is a copy of its
+images, made while nothing may write to them; it serves nothing, so that `remote` changes nothing. With `ssh` in its
+configuration, the disks of a machine that is off are served for real, as libvirt's are. It does keep the promises of
+the seam: idempotent, final rounds of machines that are off only, what changed told exactly or not at all (raw disks
+only), disks that are really there and are those of the inventory, everything wrong at once.
 
     machines.json   the machines, as `Machine` is dumped; their disks are real files
     power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown
     words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
     deaf.json       names of machines that do not stop unless they are forced
+    views/          what rounds of running machines hold: memory_views.py
     faults.json     method -> names of errors.py, raised one a call; each is taken off the list when it is raised
 """
 
@@ -25,9 +28,10 @@ from pydantic import TypeAdapter, ValidationError
 from kubeferry import atomic, clock, errors
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
-from kubeferry.ledger import External, Ledger
+from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import Concern, Machine, Marker, Power
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, exports, local_disks
+from kubeferry.sources.memory_views import Views
 
 MACHINES = TypeAdapter(tuple[Machine, ...])
 
@@ -44,11 +48,11 @@ def connect(name: str, config: SourceConfig) -> MemorySource:
 class MemorySource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(warm=False, force_stop=True, last_words=True)
+    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True)
 
     def __init__(self, name: str, folder: Path, ssh: SshAccess | None = None) -> None:
         self._name = name
-        self._folder = folder
+        self.folder = folder
         self._ssh = ssh
 
     # --- what a test sets up ---------------------------------------------------------------------------------------
@@ -93,21 +97,24 @@ class MemorySource:
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         self._fail("open_round")
-        if since is not None:
-            raise SourceRefused("these disks are copied cold", fix="Open a round without a marker.")
         current = self._current(machine)
-        if self._power(current) is not Power.OFF:
-            fix = "Stop it first; a cold copy reads a machine that is off."
+        off = self._power(current) is Power.OFF
+        if final and not off:
+            fix = "Stop it first; the last copy reads a machine that is off."
             raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
         refs = local_disks.refs(machine, current)
-        if not (remote and self._ssh):
-            return Round(machine, refs)
-        return Round(machine, exports.open_all(self._ssh, machine, refs, ledger), served=True)
+        views = Views(self.folder, machine)
+        if off and remote and self._ssh and since is None:
+            return Round(machine, exports.open_all(self._ssh, machine, refs, ledger), served=True)
+        if off:
+            return Round(machine, views.changed(refs, since))
+        marker, refs = views.opened(refs, since, ledger)
+        return Round(machine, refs, marker, served=True, consistency=self._consistency(current))
 
     def close_round(self, opened: Round) -> None:
         self._fail("close_round")
-        if opened.served and self._ssh is not None:
-            exports.close_all(self._ssh, opened.machine)
+        self._end_exports(opened.machine)
+        Views(self.folder, opened.machine).end()
 
     def power(self, machine: Machine) -> Power:
         self._fail("power")
@@ -138,22 +145,25 @@ class MemorySource:
 
     def forget(self, machine: Machine) -> list[str]:
         self._fail("forget")
-        return exports.close_all(self._ssh, machine) if self._ssh else []
+        return [*self._end_exports(machine), *Views(self.folder, machine).forget()]
 
     def exists(self, thing: External) -> bool:
-        return exports.exists(thing)
+        return exports.exists(thing) if thing.kind == EXPORT else Path(thing.where).exists()
 
     def close(self) -> None:
         """Nothing is held open."""
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
+    def _end_exports(self, machine: Machine) -> list[str]:
+        return exports.close_all(self._ssh, machine) if self._ssh else []
+
     def _machines(self) -> tuple[Machine, ...]:
         try:
             return MACHINES.validate_python(self._read("machines"))
         except ValidationError as error:
             fix = "Write it as `Machine` is dumped."
-            where = str(self._folder / "machines.json")
+            where = str(self.folder / "machines.json")
             raise InputInvalid(f"{where} holds no machines", [Problem(where, str(error), fix)]) from error
 
     def _current(self, machine: Machine) -> Machine:
@@ -167,9 +177,12 @@ class MemorySource:
         told = self._read("power", {}).get(machine.name, machine.power)
         if told not in set(Power):
             fix = f"Write one of: {', '.join(Power)}."
-            where = f"{self._folder / 'power.json'}: {machine.name}"
+            where = f"{self.folder / 'power.json'}: {machine.name}"
             raise InputInvalid("a power state is none", [Problem(where, f"{told!r} is no power state", fix)])
         return Power.OFF if told == Power.UNKNOWN else Power(told)
+
+    def _consistency(self, machine: Machine) -> str:
+        return "frozen" if machine.name in self._read("words", {}) else "crash"
 
     def _unstoppable(self, machine: Machine) -> list[Problem]:
         if self._power(machine) is not Power.PAUSED:
@@ -192,7 +205,7 @@ class MemorySource:
             raise getattr(errors, name)(f"{method} was told to fail", fix="Call it again.")
 
     def _read(self, name: str, otherwise: Any = None) -> Any:
-        path = self._folder / f"{name}.json"
+        path = self.folder / f"{name}.json"
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
@@ -204,5 +217,5 @@ class MemorySource:
 
     def _write(self, name: str, content: Any) -> None:
         """A reader finds the old words or the new ones, never a part."""
-        path = self._folder / f"{name}.json"
+        path = self.folder / f"{name}.json"
         atomic.replace_text(path, json.dumps(content, indent=1))

@@ -30,6 +30,7 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.COPY_DISKS: transfer.copy_disks,
     ActionKind.VERIFY_DISKS: transfer.verify_disks,
     ActionKind.REPAIR_DISKS: transfer.repair_disks,
+    ActionKind.END_ROUND: transfer.end_round,
     ActionKind.APPLY: cutover.apply,
     ActionKind.START: cutover.start,
     ActionKind.OBSERVE: cutover.observe,
@@ -41,6 +42,7 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.END_ROLLBACK: cutover.end_rollback,
 }
 
+LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
 
@@ -68,7 +70,7 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         if goal is not Goal.ROLLBACK:
             stopping.check()
         state = work.state()
-        power = work.source.power(work.entry.machine) if state.source_off else None
+        power = work.source.power(work.entry.machine) if _power_matters(work, state) else None
         action = next_action(_facts(work), state, goal, power)
         if action.kind in STOPS:
             return _stopped(work, action, state)
@@ -80,8 +82,12 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
             if _can_fail(work.state()):
                 work.record(_failure(action, error))
             raise
-        if action.kind is ActionKind.BEGIN_CUTOVER and goal is Goal.MIGRATE_AGAIN:
-            goal = Goal.MIGRATE
+        goal = goal.after(action.kind)
+
+
+def _power_matters(work: Work, state: MachineState) -> bool:
+    """Nobody may have started a source that we stopped; and only a running one is copied ahead."""
+    return state.source_off or (work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER)
 
 
 def _can_fail(state: MachineState) -> bool:
@@ -90,7 +96,8 @@ def _can_fail(state: MachineState) -> bool:
 
 
 def _facts(work: Work) -> EntryFacts:
-    return EntryFacts.of(work.plan, work.entry, keeps_running=work.target.capabilities.keeps_running)
+    keeps_running, deltas = work.target.capabilities.keeps_running, work.source.capabilities.live_deltas
+    return EntryFacts.of(work.plan, work.entry, keeps_running=keeps_running, deltas=deltas)
 
 
 def _stopped(work: Work, action: Action, state: MachineState) -> MachineState:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 from kubeferry.documents import Entry, Plan
-from kubeferry.errors import TargetRefused
+from kubeferry.errors import KubeferryError, TargetRefused
 from kubeferry.events import EventKind, Released
 from kubeferry.evidence import Phase
 from kubeferry.journal import Journal, Lease, LedgerEntry
 from kubeferry.ledger import AT_SOURCE, KEPT, PROCESS, External
 from kubeferry.sources import Source
 from kubeferry.states import TRANSITIONS
+from kubeferry.steps.work import Work
 from kubeferry.target import Target
 
 MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
@@ -91,6 +93,17 @@ def _runs_on(plan: Plan, entry: Entry, journal: Journal, target: Target) -> bool
     """Whether the machine has moved, and its place at the target is where it runs from now on."""
     phase = journal.state(plan.digest, entry.name).phase
     return phase is Phase.COMMITTED and target.capabilities.keeps_running
+
+
+def settle(work: Work) -> None:
+    """After a run: a machine that has moved leaves nothing of ours at its source; what is gone is recorded as gone.
+
+    What cannot be dropped now stays in the ledger, for `release`: the move itself is done.
+    """
+    with contextlib.suppress(KubeferryError):
+        if work.state().phase is Phase.COMMITTED:
+            work.source.forget(work.entry.machine)
+    account(work.journal, work.lease, work.target, lambda: work.source)
 
 
 def account(

@@ -9,17 +9,57 @@ from typing import Literal
 from kubeferry import errors
 from kubeferry.actions import Action
 from kubeferry.documents import MoverJob, MoverResult
-from kubeferry.errors import Interrupted, KubeferryError, SourceRefused, TargetUnavailable, TransientError
-from kubeferry.events import CopyBegun, DiskCopied, DiskVerified
+from kubeferry.errors import Fenced, Interrupted, KubeferryError, SourceRefused, TargetUnavailable, TransientError
+from kubeferry.events import CopyBegun, DiskCopied, DiskVerified, RoundLeft, Synced
 from kubeferry.evidence import MachineState
-from kubeferry.model import DiskRef
+from kubeferry.model import DiskRef, Marker
+from kubeferry.sources import Round
 from kubeferry.steps.work import Work
 from kubeferry.target import Room
 
 
-def begin_copy(work: Work, action: Action, _state: MachineState) -> None:
-    """Open the next round in the journal; its number names the movers' jobs."""
-    work.record(CopyBegun(round=action.round, final=True))
+def begin_copy(work: Work, action: Action, state: MachineState) -> None:
+    """Open the next round at the source and in the journal; its number names the movers' jobs.
+
+    What changed is asked for since the newest round that is durable, or since the one that was left unfinished; all is
+    read where blocks did not read back. The view stays open: the copy takes it up.
+    """
+    since, since_round = (state.view, state.round) if state.left else (state.marker, state.marker_round)
+    if state.differing or since is None:
+        since, since_round = None, 0
+    opened = _open(work, since, final=state.source_off)
+    try:
+        _record_round(work, opened, action.round, since, since_round, final=state.source_off)
+    except BaseException:
+        work.source.close_round(opened)
+        raise
+
+
+def _record_round(
+    work: Work, opened: Round, number: int, since: Marker | None, since_round: int, *, final: bool
+) -> None:
+    work.record(
+        CopyBegun(
+            round=number,
+            final=final,
+            view=opened.marker,
+            since=since,
+            since_round=since_round,
+            consistency=opened.consistency,
+        )
+    )
+
+
+def end_round(work: Work, action: Action, state: MachineState) -> None:
+    """Every disk is durable as of this round, and the next one can start from it."""
+    copied = state.copied.values()
+    work.record(
+        Synced(
+            round=action.round,
+            data_bytes=sum(disk.data_bytes for disk in copied),
+            seconds=sum(disk.seconds for disk in copied),
+        )
+    )
 
 
 def copy_disks(work: Work, action: Action, state: MachineState) -> None:
@@ -34,11 +74,14 @@ def repair_disks(work: Work, action: Action, state: MachineState) -> None:
 
 def _fetch(work: Work, kind: Literal["copy", "repair"], action: Action, state: MachineState) -> None:
     rooms = work.target.prepare(work.entry, work.ledger)
-    with _round(work) as refs:
-        for disk in action.disks:
-            if kind == "copy" and disk not in state.uncopied:
-                continue  # an earlier try of this very step got so far
-            result = _move(work, _job(work, state, kind, disk, rooms[disk], _bytes_of(work, refs, disk)))
+    with _round(work, state) as opened:
+        if kind == "copy" and opened.marker != state.view:
+            # The view that this round began with is gone. What was copied of it stands; the rest of the machine has
+            # moved on, so a new round begins with the view that there is now.
+            _record_round(work, opened, state.round + 1, state.since, state.since_round, final=state.final)
+            state = work.state()
+        for disk in action.disks if kind == "repair" else state.uncopied:
+            result = _move(work, _job(work, state, kind, disk, rooms[disk], _bytes_of(work, opened.refs, disk)))
             work.record(_copied(disk, state.round, result))
 
 
@@ -46,6 +89,8 @@ def verify_disks(work: Work, action: Action, state: MachineState) -> None:
     """Read each disk back past the page cache and record how many blocks differ from its fingerprint."""
     rooms = work.target.prepare(work.entry, work.ledger)
     for disk in action.disks:
+        if disk in state.verified or disk in state.differing:
+            continue  # an earlier try of this very step got so far
         result = _move(work, _job(work, state, "verify", disk, rooms[disk], None))
         work.record(
             DiskVerified(
@@ -53,6 +98,7 @@ def verify_disks(work: Work, action: Action, state: MachineState) -> None:
                 root=result.root,
                 seconds=result.seconds,
                 read_bytes=result.read_bytes,
+                same_bytes=result.same_bytes,
                 differing=result.differing,
                 where=result.where,
             )
@@ -70,27 +116,42 @@ def _copied(disk: str, number: int, result: MoverResult) -> DiskCopied:
         read_bytes=result.read_bytes,
         written_bytes=result.written_bytes,
         resumed_bytes=result.resumed_bytes,
+        same_bytes=result.same_bytes,
         seconds=result.seconds,
         versions=result.versions,
         where=result.where,
     )
 
 
-@contextlib.contextmanager
-def _round(work: Work) -> Iterator[dict[str, DiskRef]]:
+def _open(work: Work, since: Marker | None, *, final: bool) -> Round:
     remote = not work.target.capabilities.movers_here
-    opened = work.source.open_round(work.entry.machine, since=None, final=True, remote=remote, ledger=work.ledger)
+    return work.source.open_round(work.entry.machine, since=since, final=final, remote=remote, ledger=work.ledger)
+
+
+@contextlib.contextmanager
+def _round(work: Work, state: MachineState) -> Iterator[Round]:
+    """The round's view, open; the one that it began with, where that is still there."""
+    opened = _open(work, state.since, final=state.final)
     try:
-        yield opened.refs
+        yield opened
     except TransientError as error:
         # A mover elsewhere may still read, and the next run finds both again. Who was told to stop leaves nothing.
         if not opened.served or isinstance(error, Interrupted):
-            work.source.close_round(opened)
+            _leave(work, opened, state)
         raise
+    except Fenced:
+        raise  # whoever runs now may be using it
     except BaseException:
-        work.source.close_round(opened)
+        _leave(work, opened, state)
         raise
     work.source.close_round(opened)
+
+
+def _leave(work: Work, opened: Round, state: MachineState) -> None:
+    """Give a view back that was not copied whole. What was copied of it is not lost."""
+    work.source.close_round(opened)
+    if not state.final:
+        work.record(RoundLeft())
 
 
 def _bytes_of(work: Work, refs: dict[str, DiskRef], disk: str) -> DiskRef:
@@ -124,12 +185,29 @@ def _job(
         state_dir=room.state_dir,
         fence=work.lease.fence,
         round=state.round,
+        copy_id=_copy_id(work, state.round, state.view),
+        since_copy_id=_copy_id(work, state.since_round, state.since) if state.since else None,
+        since_root=_since_root(state, disk),
+        # While the machine runs, reading everything back costs no downtime; after its stop it does.
+        verify_all=work.entry.verify == "always" or not state.final,
         target_reads_zero=room.reads_zero,
         makes_target=room.makes_target,
         plan=work.plan.digest,
         # It spares the source and the way from it; a target is read back as fast as it can be.
         bandwidth_bytes_per_second=work.limits.bandwidth_bytes_per_second if source else None,
     )
+
+
+def _copy_id(work: Work, number: int, view: Marker | None) -> str:
+    """Names what is copied: of which plan, in which round, of which view."""
+    return f"{work.plan.digest}/{number}/{view.token if view else ''}"
+
+
+def _since_root(state: MachineState, disk: str) -> str | None:
+    """The root of the newest copy of the disk, if it is at least as new as the view from which changes are told."""
+    newest = state.copied.get(disk)
+    fits = newest is not None and state.since is not None and newest.round >= state.since_round
+    return newest.root if newest is not None and fits else None
 
 
 def _move(work: Work, job: MoverJob) -> MoverResult:

@@ -5,20 +5,25 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from converters.endpoints import open_source as open_disk
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import SourceRefused
-from kubeferry.ledger import External
+from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Marker, Memory, Power, Severity
-from kubeferry.sources import MODULES, Source, open_source
+from kubeferry.sources import MODULES, Round, Source, open_source
 from kubeferry.sources.memory import MemorySource
+from kubeferry.uris import local_path
 from lab import daemons
 from lab.bare import Bare
 
 MIB = 1 << 20
+PIECE = 64 << 10
 SIZES = {"vda": 2 * MIB, "vdb": MIB}
 PROGRAMS = {"libvirt": ("libvirtd", "virtlogd", "virsh", "tini", "qemu-system-x86_64", "qemu-img"), "memory": ()}
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
@@ -110,6 +115,72 @@ def off(source: Source) -> Machine:
     return named(source, "off")
 
 
+def write_memory(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
+    path = local_path(next(one.uri or "" for one in machine.disks if one.id == disk))
+    assert path is not None
+    with path.open("r+b") as image:
+        image.seek(offset)
+        image.write(piece)
+
+
+# How a running machine's disk is written to, as its guest would: machine, disk, offset, bytes.
+WRITERS = {"memory": write_memory}
+
+
+@dataclass
+class Warm:
+    """A source with warm copies and its running machine; everything that its ledger was told."""
+
+    source: Source
+    machine: Machine
+    kind: str
+    told: list[External] = field(default_factory=list)
+
+    def open(self, since: Marker | None = None, *, final: bool = False, source: Source | None = None) -> Round:
+        asked = source or self.source
+        return asked.open_round(self.machine, since=since, final=final, remote=False, ledger=self.told.append)
+
+    def write(self, disk: str, offset: int, letter: bytes) -> None:
+        WRITERS[self.kind](self.machine, disk, offset, letter * PIECE)
+
+    def another(self) -> Source:
+        """The source as another process has it."""
+        return open_source("lab", self.config())
+
+    def config(self) -> SourceConfig:
+        uri = daemons.URI
+        if isinstance(self.source, MemorySource):
+            uri = f"memory://{self.source.folder}"
+        return SourceConfig.model_validate({"kind": self.kind, "uri": uri})
+
+
+@pytest.fixture
+def warm(request: pytest.FixtureRequest, source: Source, on: Machine) -> Warm:
+    if not source.capabilities.warm:
+        pytest.skip("its machines are copied cold only")
+    return Warm(source, on, request.node.callspec.params["source"])
+
+
+def contents(opened: Round) -> dict[str, tuple[bytes, list[tuple[int, int]]]]:
+    """By disk: its bytes, every one read, and the ranges that are promised to be the same as in the round before."""
+    found = {}
+    for disk, ref in opened.refs.items():
+        with open_disk(ref) as endpoint:
+            view = memoryview(bytearray(endpoint.size))
+            endpoint.read_into(0, view)
+            same = [(extent.offset, extent.end) for extent in endpoint.extents() if extent.same]
+        found[disk] = (bytes(view), same)
+    return found
+
+
+def assert_told_rightly(earlier: Round, before: dict[str, Any], later: Round, after: dict[str, Any]) -> None:
+    """What is named `same` is the same; not everything has to be read again."""
+    assert later.marker is None or later.marker != earlier.marker
+    for disk, (content, same) in after.items():
+        assert all(content[start:end] == before[disk][0][start:end] for start, end in same)
+    assert any(same for _, same in after.values())
+
+
 def no_words(_words: dict[str, str], _at: str) -> None:
     raise AssertionError("nobody is there to be heard")
 
@@ -149,7 +220,7 @@ def test_a_round_refers_to_every_data_disk_and_may_be_opened_twice(source: Sourc
     first = source.open_round(off, since=None, final=False, remote=False, ledger=unwritten)
     second = source.open_round(off, since=None, final=True, remote=False, ledger=unwritten)
     assert first.refs == second.refs
-    assert first.machine == off.name
+    assert first.machine == off
     assert {disk: ref.size_bytes for disk, ref in first.refs.items()} == SIZES
     assert all(isinstance(ref, DiskRef) and ref.backing is None for ref in first.refs.values())
     source.close_round(first)
@@ -164,11 +235,14 @@ def test_a_running_machine_has_no_cold_round(source: Source, on: Machine) -> Non
     assert refused.value.fix
 
 
-def test_a_source_without_warm_copies_refuses_a_marker(source: Source, off: Machine) -> None:
-    assert not source.capabilities.warm
-    earlier = Marker(source="lab", token="round-1", taken_at="2024-01-01T00:00:00Z")  # noqa: S106 (a point in time)
+def test_a_marker_that_nobody_knows_names_nothing_or_is_refused(source: Source, off: Machine) -> None:
+    strange = Marker(source="lab", token="../round-1", taken_at="2024-01-01T00:00:00Z")  # noqa: S106 (a point in time)
+    if source.capabilities.warm:
+        opened = source.open_round(off, since=strange, final=True, remote=False, ledger=unwritten)
+        assert {ref.changed for ref in opened.refs.values()} == {None}
+        return
     with pytest.raises(SourceRefused):
-        source.open_round(off, since=earlier, final=False, remote=False, ledger=unwritten)
+        source.open_round(off, since=strange, final=False, remote=False, ledger=unwritten)
 
 
 def test_a_machine_that_does_not_stop_is_refused_and_runs_on(source: Source, on: Machine) -> None:
@@ -208,6 +282,85 @@ def test_a_machine_that_the_source_does_not_know_is_refused_by_name(source: Sour
         with pytest.raises(SourceRefused, match="no such machine") as refused:
             call()
         assert refused.value.machine == "gone"
+
+
+def test_what_changed_between_two_rounds_is_named_and_what_is_named_the_same_is_the_same(warm: Warm) -> None:
+    warm.write("vda", 0, b"a")
+    earlier = warm.open()
+    assert earlier.consistency in {"frozen", "crash"}
+    before = contents(earlier)
+    assert before["vda"][0][:PIECE] == b"a" * PIECE
+    assert not any(same for _, same in before.values())
+    warm.source.close_round(earlier)
+    if warm.source.capabilities.live_deltas:
+        warm.write("vda", MIB, b"b")
+        warm.write("vdb", 3 * PIECE, b"c")
+        later = warm.open(earlier.marker)
+        warm.write("vda", MIB + 5 * PIECE, b"d")  # into the running machine, not into the view
+        after = contents(later)
+        assert after["vda"][0][MIB : MIB + PIECE] == b"b" * PIECE
+        assert after["vda"][0][MIB + 5 * PIECE :] == before["vda"][0][MIB + 5 * PIECE :]
+        assert_told_rightly(earlier, before, later, after)
+        warm.source.close_round(later)
+        earlier, before = later, after
+    warm.write("vda", 7 * PIECE, b"e")
+    warm.source.stop(warm.machine, FORCE, no_words)
+    last = warm.open(earlier.marker, final=True)
+    assert last.consistency == "off"
+    assert_told_rightly(earlier, before, last, left := contents(last))
+    assert left["vda"][0][7 * PIECE : 8 * PIECE] == b"e" * PIECE
+    assert contents(warm.open(earlier.marker, final=True)) == left
+    warm.source.close_round(last)
+    assert {thing.kind for thing in warm.told} <= AT_SOURCE
+    assert warm.source.forget(warm.machine)
+    assert warm.source.forget(warm.machine) == []
+    assert not any(warm.source.exists(thing) for thing in warm.told)
+
+
+def test_a_view_that_is_opened_again_elsewhere_is_the_same_until_it_is_closed(warm: Warm) -> None:
+    first = warm.open()
+    before = contents(first)
+    warm.write("vda", PIECE, b"x")
+    elsewhere = warm.another()
+    again = warm.open(source=elsewhere)
+    assert again.marker == first.marker
+    assert contents(again) == before
+    elsewhere.close_round(again)
+    warm.source.close_round(first)
+    fresh = warm.open()
+    assert fresh.marker != first.marker
+    assert contents(fresh)["vda"][0][PIECE : 2 * PIECE] == b"x" * PIECE
+    elsewhere.close()
+    warm.source.close_round(fresh)
+    warm.source.forget(warm.machine)
+
+
+def test_a_round_from_a_view_that_was_never_closed_is_a_new_one(warm: Warm) -> None:
+    first = warm.open()
+    before = contents(first)
+    warm.write("vda", PIECE, b"x")
+    if not warm.source.capabilities.live_deltas:
+        warm.source.stop(warm.machine, FORCE, no_words)
+    second = warm.open(first.marker, final=not warm.source.capabilities.live_deltas)
+    assert_told_rightly(first, before, second, contents(second))
+    warm.source.close_round(second)
+    warm.source.forget(warm.machine)
+
+
+def test_after_a_forced_stop_and_a_start_what_changed_is_still_told_rightly(warm: Warm) -> None:
+    first = warm.open()
+    before = contents(first)
+    warm.source.close_round(first)
+    warm.write("vda", PIECE, b"x")
+    warm.source.stop(warm.machine, FORCE, no_words)
+    warm.source.close_round(warm.open(first.marker, final=True))
+    warm.source.start(warm.machine)  # a rollback
+    warm.write("vda", 3 * PIECE, b"y")
+    warm.source.stop(warm.machine, FORCE, no_words)
+    last = warm.open(first.marker, final=True)
+    assert_told_rightly(first, before, last, contents(last))
+    warm.source.close_round(last)
+    warm.source.forget(warm.machine)
 
 
 def test_there_is_nothing_to_forget_after_cold_rounds_and_it_may_be_asked_twice(source: Source, off: Machine) -> None:

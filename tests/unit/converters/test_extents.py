@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from converters.extents import Extent, block_count, chunks, data_ranges, merge
+from converters.extents import Extent, block_count, chunks, data_ranges, merge, overlaid
 
 SIZE = 300
 BLOCK = 16
@@ -21,16 +21,17 @@ def layouts(draw: st.DrawFn) -> tuple[int, list[Extent]]:
     while position < size:
         length = draw(st.integers(1, 40))
         if draw(st.booleans()) or draw(st.booleans()):
-            found.append(Extent(position, length, draw(st.booleans())))
+            found.append(Extent(position, length, zero=(kind := draw(st.sampled_from("dzs"))) == "z", same=kind == "s"))
         position += length
     return size, found
 
 
-def zeros(size: int, extents: list[Extent]) -> list[bool]:
-    known = [False] * size
+def kinds(size: int, extents: list[Extent]) -> list[str]:
+    """A letter a byte: zero, same, or data."""
+    known = ["d"] * size
     for extent in extents:
         for at in range(extent.offset, min(extent.end, size)):
-            known[at] = extent.zero
+            known[at] = "z" if extent.zero else "s" if extent.same else "d"
     return known
 
 
@@ -38,9 +39,10 @@ def zeros(size: int, extents: list[Extent]) -> list[bool]:
 def test_merge_keeps_every_byte_and_leaves_no_neighbours_alike(layout: tuple[int, list[Extent]]) -> None:
     size, extents = layout
     merged = list(merge(extents, size))
-    assert zeros(size, merged) == zeros(size, extents)
+    assert kinds(size, merged) == kinds(size, extents)
     assert sum(extent.length for extent in merged) == size
-    assert all(left.end == right.offset and left.zero != right.zero for left, right in itertools.pairwise(merged))
+    pairs = list(itertools.pairwise(merged))
+    assert all(left.end == right.offset and (left.zero, left.same) != (right.zero, right.same) for left, right in pairs)
 
 
 @given(layouts(), st.sampled_from([1, 4, 1000]))
@@ -58,14 +60,35 @@ def test_chunks_cover_the_disk_once_and_name_all_data(layout: tuple[int, list[Ex
     assert position == size
     told = [Extent(chunk.offset + start, stop - start) for chunk in found for start, stop in chunk.data]
     covered = {at for extent in told for at in range(extent.offset, extent.end)}
-    assert {at for at, zero in enumerate(zeros(size, extents)) if not zero} <= covered
+    kept = {at for chunk in found if chunk.same for at in range(chunk.offset, chunk.end)}
+    model = kinds(size, extents)
+    assert {at for at, kind in enumerate(model) if kind == "d"} <= covered
+    assert all(model[at] == "s" for at in kept)
+    # What is the same is read where its block has something else, and only there.
+    assert {at for at, kind in enumerate(model) if kind == "s"} <= covered | kept
+    assert not covered & kept
+    for start in range(0, size, BLOCK):
+        if set(model[start : start + BLOCK]) == {"s"}:
+            assert start in kept
+
+
+@given(layouts(), layouts())
+def test_what_is_clean_is_the_same_whatever_the_allocation_says(
+    below: tuple[int, list[Extent]], above: tuple[int, list[Extent]]
+) -> None:
+    size = min(below[0], above[0])
+    told = [Extent(e.offset, e.length, e.zero) for e in merge(below[1], size)]
+    clean = [Extent(e.offset, e.length, same=e.same) for e in merge(above[1], size)]
+    pairs = zip(kinds(size, told), kinds(size, clean), strict=True)
+    expected = ["s" if upper == "s" else lower for lower, upper in pairs]
+    assert kinds(size, list(overlaid(told, clean))) == expected
 
 
 @given(layouts())
 def test_without_coalescing_only_data_is_named(layout: tuple[int, list[Extent]]) -> None:
     size, extents = layout
     named = {at for start, end in data_ranges(extents, size, gap=0) for at in range(start, end)}
-    assert named == {at for at, zero in enumerate(zeros(size, extents)) if not zero}
+    assert named == {at for at, kind in enumerate(kinds(size, extents)) if kind == "d"}
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from converters import file
-from converters.extents import Extent
+from converters.endpoints import open_source
+from converters.extents import Extent, merge
 from converters.file import File, write_zeros
 from kubeferry import process
-from kubeferry.errors import SourceRefused, SourceUnavailable, TargetRefused
+from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused
 from kubeferry.faults import Side
+from kubeferry.model import DiskRef
 
 MIB = 1 << 20
 
@@ -37,6 +39,27 @@ def test_holes_are_found(path: Path) -> None:
             Extent(MIB, MIB),
             Extent(2 * MIB, 2 * MIB, zero=True),
         ]
+
+
+def test_what_a_reference_does_not_name_as_changed_is_the_same(path: Path) -> None:
+    ref = DiskRef(uri=path.as_uri(), changed=f"bytes=100-199,{2 * MIB - 10}-{2 * MIB + 9},{5 * MIB}-{6 * MIB}")
+    with open_source(ref) as disk, disk.clone() as twin:
+        assert list(disk.extents()) == list(twin.extents())
+        assert [(e.offset, e.end, e.zero) for e in merge(disk.extents(), disk.size) if not e.same] == [
+            (100, 200, True),
+            (2 * MIB - 10, 2 * MIB, False),
+            (2 * MIB, 2 * MIB + 10, True),
+        ]
+    with open_source(ref.model_copy(update={"changed": "bytes="})) as disk:
+        assert list(merge(disk.extents(), disk.size)) == [Extent(0, 4 * MIB, same=True)]
+    with open_source(ref.model_copy(update={"changed": None})) as disk:
+        assert not any(extent.same for extent in disk.extents())
+
+
+@pytest.mark.parametrize("text", ["", "snap-1", "bytes=5-1", "qemu:dirty-bitmap:b"])
+def test_words_on_what_changed_that_nobody_understands_are_refused(path: Path, text: str) -> None:
+    with pytest.raises(InputInvalid, match="told wrongly"), open_source(DiskRef(uri=path.as_uri(), changed=text)):
+        pass
 
 
 def test_zeroing_frees_space_and_keeps_the_rest(path: Path) -> None:

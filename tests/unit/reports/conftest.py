@@ -14,7 +14,21 @@ import pytest
 
 from kubeferry import events as ev
 from kubeferry.documents import Entry, Observation, Plan, PlannedDisk, Probe, ProbeResult, Wave, freeze
-from kubeferry.model import Carried, Concern, Cpu, Disk, Fate, Firmware, Guest, Machine, Memory, Nic, Power, Severity
+from kubeferry.model import (
+    Carried,
+    Concern,
+    Cpu,
+    Disk,
+    Fate,
+    Firmware,
+    Guest,
+    Machine,
+    Marker,
+    Memory,
+    Nic,
+    Power,
+    Severity,
+)
 from kubeferry.states import Recorded
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -142,7 +156,8 @@ class Life:
 
     def begun(self, power: Power = Power.RUNNING) -> Life:
         disks = tuple(disk.disk for disk in self.entry.disks)
-        self.then(0, ev.Planned(plan_digest=self.plan.digest, disks=disks))
+        if not self.records:
+            self.then(0, ev.Planned(plan_digest=self.plan.digest, disks=disks))
         return self.then(0.4, ev.CutoverBegun(power_before=power))
 
     def stopped(self) -> Life:
@@ -178,6 +193,32 @@ class Life:
             self.copied(disk.disk)
         for disk in self.entry.disks:
             self.verified(disk.disk)
+        return self
+
+    def ahead(self, *rounds: int) -> Life:
+        """Rounds while the source ran, of so many bytes a disk each."""
+        self.then(0, ev.Planned(plan_digest=self.plan.digest, disks=tuple(disk.disk for disk in self.entry.disks)))
+        view = None
+        for number, count in enumerate(rounds, 1):
+            since, view = view, Marker(source="lab", token=f"view-{number}", taken_at=self.at())
+            self.then(0.3, ev.CopyBegun(round=number, final=False, view=view, since=since, consistency="frozen"))
+            same = 0 if since is None else 310 * MIB - count
+            for disk in self.entry.disks:
+                self.copied(disk.disk, round=number, data_bytes=count, read_bytes=count, written_bytes=count)
+            for disk in self.entry.disks:
+                self.verified(disk.disk, read_bytes=count, same_bytes=same)
+            moved = count * len(self.entry.disks)
+            self.then(0.1, ev.Synced(round=number, data_bytes=moved, seconds=3.8 * len(self.entry.disks)))
+        return self
+
+    def final(self, count: int) -> Life:
+        """The last round, of a source that is off."""
+        number = max(r.event.round for r in self.records if isinstance(r.event, ev.CopyBegun)) + 1
+        self.then(0.1, ev.CopyBegun(round=number, final=True))
+        for disk in self.entry.disks:
+            self.copied(disk.disk, 0.6, round=number, data_bytes=count, read_bytes=count, written_bytes=count)
+        for disk in self.entry.disks:
+            self.verified(disk.disk, 0.4, read_bytes=count, same_bytes=310 * MIB - count)
         return self
 
     def observed(self, probes: Iterable[ProbeResult] = SEEN, **changes: Any) -> Life:

@@ -9,7 +9,8 @@ import pytest
 
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable
-from kubeferry.model import Cpu, Disk, Machine, Memory, Power
+from kubeferry.ledger import External
+from kubeferry.model import Cpu, Disk, DiskRef, Machine, Marker, Memory, Power
 from kubeferry.sources import open_source
 from kubeferry.sources.memory import MemorySource, connect
 
@@ -36,8 +37,12 @@ def web(source: MemorySource) -> Machine:
     return source.discover().machines[0]
 
 
+def unwritten(thing: External) -> None:
+    raise AssertionError(f"nothing is made of a machine that is off, and {thing} was wanted")
+
+
 def folder(source: MemorySource) -> Path:
-    return source._folder
+    return source.folder
 
 
 def test_a_second_process_finds_what_the_first_one_left(source: MemorySource, web: Machine) -> None:
@@ -119,3 +124,43 @@ def test_words_that_nobody_understands_are_refused(source: MemorySource, file: s
     with pytest.raises(InputInvalid) as refused:
         source.discover()
     assert f"{file}.json" in refused.value.why
+
+
+def test_only_the_views_that_are_asked_for_are_kept(source: MemorySource, web: Machine) -> None:
+    told: list[External] = []
+
+    def view(since: Marker | None) -> Marker | None:
+        opened = source.open_round(web, since=since, final=False, remote=True, ledger=told.append)
+        source.close_round(opened)
+        return opened.marker
+
+    third = view(view(view(None)))
+    source.open_round(web, since=third, final=False, remote=False, ledger=told.append)
+    (place,) = {thing.where for thing in told}
+    kept = [path.name for path in Path(place).iterdir() if path.is_dir()]
+    assert len(kept) == 2
+    assert third is not None
+    assert third.token in kept
+    assert source.forget(web) == [place]
+    assert not source.exists(told[0])
+
+
+def test_a_disk_that_was_resized_and_one_that_is_no_raw_image_name_nothing(source: MemorySource, web: Machine) -> None:
+    first = source.open_round(web, since=None, final=False, remote=False, ledger=lambda _thing: None)
+    source.write_power("web", Power.OFF)
+    assert source.open_round(web, since=first.marker, final=True, remote=False, ledger=unwritten).refs == {
+        "vda": DiskRef(uri=web.disks[0].uri or "", size_bytes=4096, changed="bytes=")
+    }
+    (folder(source) / "disk.raw").write_bytes(bytes(8192))
+    bigger = web.model_copy(update={"disks": (web.disks[0].model_copy(update={"capacity_bytes": 8192}),)})
+    qcow2 = web.model_copy(update={"disks": (web.disks[0].model_copy(update={"format": "qcow2"}),)})
+    for machine in (bigger, qcow2):
+        source.write_machines(machine)
+        opened = source.open_round(machine, since=first.marker, final=True, remote=False, ledger=unwritten)
+        assert [ref.changed for ref in opened.refs.values()] == [None]
+
+
+def test_a_machine_whose_agent_answers_is_frozen(source: MemorySource, web: Machine) -> None:
+    source.write_words("web", {})
+    opened = source.open_round(web, since=None, final=False, remote=False, ledger=lambda _thing: None)
+    assert opened.consistency == "frozen"

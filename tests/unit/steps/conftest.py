@@ -102,7 +102,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sc
     """Make a scene; as many as a test wants."""
     with contextlib.ExitStack() as open_journals:
 
-        def make(*, power: Power = Power.RUNNING, journal: type[Journal] = Journal) -> Scene:
+        def make(*, power: Power = Power.RUNNING, journal: type[Journal] = Journal, policy: Policy = POLICY) -> Scene:
             folder = tmp_path_factory.mktemp("scene")
             for name in ("vda", "vdb"):
                 (folder / f"{name}.img").write_bytes(os.urandom(MIB) + bytes(MIB) + os.urandom(512))
@@ -116,7 +116,7 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Sc
                 observed_at="2026-01-01T00:00:00Z",
                 machines=source.discover().machines,
             )
-            plan = make_plan(facts, POLICY, name="test", created_at="2026-01-01T00:00:00Z")
+            plan = make_plan(facts, policy, name="test", created_at="2026-01-01T00:00:00Z")
             opened.register_plan(plan.digest, plan.name, "")
             return Scene(folder, source, opened, plan)
 

@@ -1,0 +1,218 @@
+"""Rounds of a machine that runs on: how many, what each starts from, and that nothing of a lost one is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubeferry import stopping
+from kubeferry.actions import Action, ActionKind, Goal
+from kubeferry.documents import Policy, Probe, WarmPolicy
+from kubeferry.errors import Interrupted, ProbeFailed, SourceUnavailable
+from kubeferry.events import CopyBegun, DiskCopied, Synced
+from kubeferry.evidence import Phase
+from kubeferry.ledger import VIEW
+from kubeferry.model import Power
+from kubeferry.steps.drive import drive
+from kubeferry.steps.release import settle
+
+A = ActionKind
+MIB = 1 << 20
+WARM = Policy(mode="warm", probes=(Probe(kind="agent"),), warm=WarmPolicy(rounds=4, enough_bytes=0))
+
+
+@pytest.fixture
+def warm(build: Callable[..., Any]) -> Any:
+    return build(policy=WARM)
+
+
+def write(scene: Any, disk: str, offset: int, data: bytes) -> None:
+    """The guest writes."""
+    with scene.disk(disk).open("r+b") as image:
+        image.seek(offset)
+        image.write(data)
+
+
+def rounds(scene: Any) -> list[CopyBegun]:
+    return [record.event for record in scene.events if isinstance(record.event, CopyBegun)]
+
+
+def views(scene: Any) -> list[Path]:
+    return [path for path in scene.folder.glob("views/*/*") if path.is_dir()]
+
+
+def test_a_precopy_is_one_durable_round_and_leaves_the_machine_alone(warm: Any) -> None:
+    assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    assert warm.power is Power.RUNNING
+    assert warm.equal()
+    assert [record.event.kind for record in warm.events][-1] == "synced"
+    write(warm, "vda", 5, b"changed")
+    assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    assert warm.equal()
+    first, second = rounds(warm)
+    assert (first.since, second.since) == (None, first.view)
+    assert first.view != second.view
+    assert not first.final
+    assert not second.final
+
+
+def test_every_round_starts_from_the_one_before_and_the_final_one_is_of_a_stopped_machine(warm: Any) -> None:
+    def busy(action: Action) -> None:
+        if action.kind in {A.END_ROUND, A.BEGIN_CUTOVER}:
+            write(warm, "vdb", 100, bytes([warm.state.round]) * 9)
+
+    warm.after = busy
+    assert warm.drive().phase is Phase.COMMITTED
+    assert warm.power is Power.OFF
+    assert warm.equal()
+    begun = rounds(warm)
+    assert [one.final for one in begun] == [False] * (len(begun) - 1) + [True]
+    assert [one.since for one in begun] == [None, *(one.view for one in begun[:-1])]
+    assert warm.source.forget(warm.entry.machine)
+
+
+def test_a_machine_that_has_moved_leaves_no_view_at_its_source(warm: Any) -> None:
+    with warm.journal.lease(warm.plan.digest, warm.entry.name) as lease:
+        work = warm.work(lease)
+        drive(work, Goal.PRECOPY, lambda _action, step: step())
+        settle(work)
+        assert views(warm)
+        drive(work, Goal.MIGRATE, lambda _action, step: step())
+        settle(work)
+    assert not views(warm)
+    assert {thing.kind for thing in warm.journal.ledger_open(warm.plan.digest)} == {"disk"}
+
+
+def test_what_cannot_be_dropped_is_left_to_release(warm: Any) -> None:
+    warm.source.write_faults("forget", SourceUnavailable)
+    with warm.journal.lease(warm.plan.digest, warm.entry.name) as lease:
+        work = warm.work(lease)
+        assert drive(work, Goal.MIGRATE, lambda _action, step: step()).phase is Phase.COMMITTED
+        settle(work)
+    assert VIEW in {thing.kind for thing in warm.journal.ledger_open(warm.plan.digest)}
+
+
+def test_rounds_end_when_they_do_not_shrink(warm: Any) -> None:
+    warm.after = lambda action: action.kind is A.END_ROUND and write(warm, "vda", 0, bytes([warm.state.round]) * 5)
+    warm.drive(Goal.MIGRATE)
+    synced = [record.event for record in warm.events if isinstance(record.event, Synced)]
+    # The target in memory reads all of a disk in every round: the second one is no smaller than the first.
+    assert [one.round for one in synced] == [1, 2]
+    assert synced[0].data_bytes == synced[1].data_bytes > 0
+
+
+def test_a_machine_that_is_off_is_copied_once(build: Callable[..., Any]) -> None:
+    scene = build(policy=WARM, power=Power.OFF)
+    assert scene.drive(Goal.PRECOPY).phase is Phase.PLANNED
+    assert scene.drive().phase is Phase.COMMITTED
+    assert [one.final for one in rounds(scene)] == [True]
+
+
+def test_a_machine_that_is_planned_cold_is_not_copied_ahead(scene: Any) -> None:
+    assert scene.drive(Goal.PRECOPY).phase is Phase.PLANNED
+    assert rounds(scene) == []
+
+
+def test_a_round_that_broke_off_goes_on_with_the_same_view(warm: Any) -> None:
+    warm.target.faults["watch"] = [SourceUnavailable("the mover is gone")]
+    with pytest.raises(SourceUnavailable):
+        warm.drive(Goal.PRECOPY)
+    write(warm, "vda", 5, b"later than the view")
+    frozen = [path.read_bytes() for path in sorted(views(warm)[0].iterdir())]
+    assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    assert len(rounds(warm)) == 1
+    assert sorted(bytes(data) for data in warm.target.disks.values()) == sorted(frozen)
+    assert not warm.equal()
+
+
+def test_a_lost_view_begins_a_new_round_for_every_disk(warm: Any) -> None:
+    """A disk that was copied of the lost view has no part in the round of the new one."""
+    warm.drive(Goal.PRECOPY)
+    write(warm, "vda", 5, b"first")
+    monkey = warm.target.watch
+    calls: list[str] = []
+
+    def watch(job: Any, on_progress: Any) -> Any:
+        calls.append(job.disk)
+        if len(calls) == 2:
+            raise SourceUnavailable("the mover is gone")
+        return monkey(job, on_progress)
+
+    warm.target.watch = watch
+    with pytest.raises(SourceUnavailable):
+        warm.drive(Goal.PRECOPY)
+    warm.target.watch = monkey
+    assert [e.event.disk for e in warm.events if isinstance(e.event, DiskCopied)][-1] == "vda"
+    warm.source.close_round(
+        warm.source.open_round(
+            warm.entry.machine, since=warm.state.marker, final=False, remote=False, ledger=lambda _thing: None
+        )
+    )
+    write(warm, "vda", 5, b"second")
+    assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    one, two, three = rounds(warm)
+    assert two.since == three.since == one.view
+    assert two.view != three.view
+    assert warm.equal()
+    assert {e.event.disk for e in warm.events if isinstance(e.event, DiskCopied) and e.event.round == 3} == {
+        "vda",
+        "vdb",
+    }
+
+
+def test_who_is_told_to_stop_in_a_round_leaves_no_open_view(warm: Any) -> None:
+    def stop(action: Action) -> None:
+        if action.kind is A.COPY_DISKS:
+            stopping.request()
+
+    monkey = warm.target.watch
+
+    def watch(job: Any, on_progress: Any) -> Any:
+        stopping.check()
+        return monkey(job, on_progress)
+
+    warm.before, warm.target.watch = stop, watch
+    with pytest.raises(Interrupted):
+        warm.drive(Goal.PRECOPY)
+    assert not list(warm.folder.glob("views/*/open"))
+    stopping.reset()
+    warm.before, warm.target.watch = (lambda _action: None), monkey
+    write(warm, "vda", 5, b"meanwhile")
+    assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    assert warm.equal()
+    left, after = rounds(warm)
+    assert (after.since, after.since_round) == (left.view, left.round)
+
+
+def test_after_a_rollback_the_copy_goes_on_from_the_last_round(warm: Any) -> None:
+    warm.target.answers["agent"] = False
+    with pytest.raises(ProbeFailed):
+        warm.drive()
+    assert (warm.state.phase, warm.power) == (Phase.ROLLED_BACK, Power.RUNNING)
+    marker = warm.state.marker
+    assert marker is not None
+    write(warm, "vdb", 7, b"after the rollback")
+    assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    assert rounds(warm)[-1].since == marker
+    assert warm.equal()
+    warm.target.answers["agent"] = True
+    write(warm, "vda", 7, b"and again")
+    assert warm.drive(Goal.MIGRATE_AGAIN).phase is Phase.COMMITTED
+    assert warm.equal()
+
+
+def test_blocks_that_do_not_read_back_are_copied_again_by_a_full_round(warm: Any) -> None:
+    damaged: list[str] = []
+
+    def damage(action: Action) -> None:
+        if action.kind is A.VERIFY_DISKS and not damaged:
+            damaged.append(next(name for name in warm.target.disks if name.endswith("vda")))
+            warm.target.disks[damaged[0]][3] ^= 1
+
+    warm.before = damage
+    assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    assert [one.since for one in rounds(warm)] == [None, None]
+    assert warm.equal()
