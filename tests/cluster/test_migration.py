@@ -8,7 +8,6 @@ that: boot counters are read from the stopped sources' disks and, at the end, fr
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -227,10 +226,6 @@ def test_the_report_names_claims_jobs_nodes_and_shows_the_screen(move: Move, nam
             assert disk[done]["where"] in html
             assert disk[done]["where"].startswith(f"Job {NAMESPACE}/kf-")
     assert html.count("data:image/png;base64,") >= len(MACHINES)
-
-
-def test_progress_was_told_while_it_went(move: Move) -> None:
-    assert re.search(rf"{PREFIX}\w+ +\w+: \w+ing \d+ % of \d+ MiB", move.said["migrate"].out)
 
 
 def test_the_hypervisor_serves_nothing_any_more(move: Move) -> None:

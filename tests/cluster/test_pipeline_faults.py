@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -204,6 +205,7 @@ def test_killed_in_mid_copy_with_its_mover_and_run_again(program: Program, guest
     program.start("migrate", "plan.yaml")
     code, said = program.finish()
     assert code == 0, said
+    assert re.search(r"vda: copying \d+ % of \d+ MiB, \d+ MiB/s, .* left", said), said
     copied = program.event("disk-copied")
     assert copied.resumed_bytes > 0
     assert copied.where.startswith(f"Job {NAMESPACE}/{job['metadata']['name']} ")

@@ -56,7 +56,8 @@ def start(cluster: Cluster, entry: Entry, ledger: Ledger) -> None:
 def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
     """Stop the machine and return when its instance and pod are gone; after `config.stop_seconds` it is cut off.
 
-    It is a copy: until the move is committed, nothing that it wrote is wanted. Nothing to stop is no error.
+    It is a copy: until the move is committed, nothing that it wrote is wanted. So it goes down whoever has changed its
+    object since. Nothing to stop is no error.
     """
     there = cluster.get(VIRTUAL_MACHINE, entry.target_name, entry.namespace)
     if there is None:
@@ -66,7 +67,7 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
         raise TargetRefused(why, fix="Stop it by hand if that is meant.", machine=entry.name)
     planned = objects.strategy_of(objects.virtual_machine(entry))
     if str(there["spec"].get("runStrategy")) != objects.WAITING[planned] and planned != "Halted":
-        objects.put_strategy(cluster, entry, objects.WAITING[planned])
+        objects.put_strategy(cluster, entry, objects.WAITING[planned], force=True)
     if cluster.get(INSTANCE, entry.target_name, entry.namespace) is not None:
         _ask_to_stop(cluster, entry, None)
         if not _await_gone(cluster, entry, config.stop_seconds):
@@ -79,7 +80,7 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
                     machine=entry.name,
                 )
     if planned == "Halted" and str(there["spec"].get("runStrategy")) != "Halted":
-        objects.put_strategy(cluster, entry, "Halted")
+        objects.put_strategy(cluster, entry, "Halted", force=True)
 
 
 def _ask_to_stop(cluster: Cluster, entry: Entry, grace: int | None) -> None:

@@ -99,10 +99,11 @@ def check_applied(cluster: Cluster, entry: Entry) -> None:
         )
 
 
-def put_strategy(cluster: Cluster, entry: Entry, strategy: str) -> None:
-    """The machine's object gets this strategy; all else stays as the plan has it."""
+def put_strategy(cluster: Cluster, entry: Entry, strategy: str, *, force: bool = False) -> None:
+    """The machine's object gets this strategy; all else is as the plan has it. `force`: even where somebody else has
+    made its fields their own since."""
     manifest = virtual_machine(entry)
-    cluster.apply(_with_strategy(_marked(entry, manifest), strategy), VIRTUAL_MACHINE)
+    cluster.apply(_with_strategy(_marked(entry, manifest), strategy), VIRTUAL_MACHINE, force=force)
 
 
 def tried(cluster: Cluster, entry: Entry) -> list[Change]:
