@@ -45,14 +45,18 @@ class Jobs:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         self._admit(job, namespace, ledger)
         labels = {key: manifest["metadata"]["labels"][key] for key in (names.MACHINE_LABEL, names.DISK_LABEL)}
-        for other in self._cluster.list(JOB, namespace, labels):
-            if other["metadata"]["name"] != name or not _stands(other, manifest):
+        there = self._cluster.list(JOB, namespace, labels)
+        standing = [other for other in there if other["metadata"]["name"] == name and _stands(other, manifest)]
+        for other in there:
+            if other not in standing:
                 end(self._cluster, other)
+        if standing:
+            return  # attached
         ledger(External(names.JOB, name, f"{namespace}/{name}"))
         try:
             self._cluster.create(manifest, JOB)
         except AlreadyThere:
-            return  # attached
+            return  # attached, to one whose making was not answered
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         """Wait for the Job's end. Interrupted ends the Job too: what it reads is closed after us."""

@@ -220,12 +220,14 @@ def _drift(cluster: Cluster, entry: Entry, change: Change) -> Iterator[str]:
 
 
 def _without_notes(change: Change, found: Object) -> Object:
-    """The object without labels and annotations that nobody asked for: controllers note things there all the time."""
+    """The object without what controllers note in it all the time: labels and annotations that nobody asked for, and the
+    volume of a claim."""
     wanted, metadata = change.wanted["metadata"], dict(found.get("metadata", {}))
     for notes in ("labels", "annotations"):
         asked = wanted.get(notes) or {}
         metadata[notes] = {key: value for key, value in (metadata.get(notes) or {}).items() if key in asked}
-    return found | {"metadata": metadata}
+    spec = {key: value for key, value in found.get("spec", {}).items() if key != "volumeName"}
+    return found | {"metadata": metadata, "spec": spec}
 
 
 def _await_adoption(cluster: Cluster, entry: Entry, name: str) -> None:
