@@ -220,8 +220,8 @@ def _drift(cluster: Cluster, entry: Entry, change: Change) -> Iterator[str]:
 
 
 def _without_notes(change: Change, found: Object) -> Object:
-    """The object without what controllers note in it all the time: labels and annotations that nobody asked for, and the
-    volume of a claim."""
+    """The object without what controllers note in it all the time: labels and annotations that nobody asked for, a
+    claim's volume."""
     wanted, metadata = change.wanted["metadata"], dict(found.get("metadata", {}))
     for notes in ("labels", "annotations"):
         asked = wanted.get(notes) or {}
