@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 EXPORT = "export"
 VIEW = "view"
-"""A frozen view of a running machine: what holds it, and what a later round needs to tell what changed since."""
-AT_SOURCE = frozenset({EXPORT, VIEW})
+"""A frozen view of a running machine, with what serves it."""
+CHECKPOINT = "checkpoint"
+"""What a later round needs to tell what changed since."""
+SCRATCH = "scratch-file"
+"""What a running machine overwrites while a view is open."""
+AT_SOURCE = frozenset({EXPORT, VIEW, CHECKPOINT, SCRATCH})
 """Kinds of things that exist at a source; it, not the target, is asked whether they are gone."""
 
 KEPT = frozenset({"disk", "machine-folder", "virtual-machine", "data-volume"})
