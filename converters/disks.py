@@ -8,16 +8,18 @@ A fingerprint's checkpoint lies beside it, as `checkpoint-NAME`, from the start 
 
 from __future__ import annotations
 
+import functools
 import os
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from converters import checkpoint, copying, earlier, repair, verify
+from converters import checkpoint, copying, earlier, measuring, repair, sending, upload, verify
 from converters.copying import Tally
+from converters.ebs import Ebs
 from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
 from converters.fingerprint import Fingerprint, Header, sync_folder
@@ -26,17 +28,22 @@ from converters.uris import SCHEMES, SERVED, path_of, scheme_of, split
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
 from kubeferry.model import DiskRef
+from kubeferry.uris import Packed, Part
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired."""
+    """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired.
+    `wrong_root`: the disk differs, and nobody knows where. `calls` counts what was asked of a source that asks money
+    for it."""
 
     root: str
     algorithm: str
     size: int
     tally: Tally
     differing: tuple[int, ...] | array[int] = ()
+    calls: dict[str, int] = field(default_factory=dict)
+    wrong_root: bool = False
 
 
 def copy_disk(
@@ -61,7 +68,7 @@ def copy_disk(
         root, tally = copying.copy(
             reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
         )
-        return Outcome(root, options.algorithm, reading.size, tally)
+        return Outcome(root, options.algorithm, reading.size, tally, calls=_calls(reading))
 
 
 def verify_disk(
@@ -85,6 +92,49 @@ def verify_disk(
         head = expected.header
         offsets = array("Q", (index * head.block for index in found.differing))
         return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, same=found.kept), offsets)
+
+
+def send_disk(
+    source: DiskRef,
+    url: str,
+    fingerprint: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Send a disk to CDI's upload proxy, in one go, and write its fingerprint.
+
+    Raises what `open_source` raises; HostileImage for a disk that the proxy would take for an image of another format,
+    before anything is sent; TargetBusy where it takes nothing yet; TargetRefused, TargetUnavailable; Interrupted.
+    """
+    with open_source(source, work=_work(fingerprint)) as reading:
+        header = Header(reading.size, options.algorithm)
+        opening = functools.partial(upload.open_upload, url)
+        root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=watch)
+        return Outcome(root, options.algorithm, reading.size, tally, calls=_calls(reading))
+
+
+def measure_disk(
+    target: DiskRef,
+    root: str,
+    work: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Read a disk back past the page cache and compare its root with the one that is expected. Its size is the one that
+    `target` says; what lies beyond is not looked at. `work` is a file that is made and removed.
+
+    Raises InputInvalid without a size, TargetRefused when the disk is too small.
+    """
+    if target.size_bytes is None:
+        fix = "Give the target its size."
+        raise InputInvalid("the disk cannot be measured", [Problem("target.sizeBytes", "is not known", fix)])
+    _work(work)
+    with open_target(target, direct=True) as reading:
+        header = Header(target.size_bytes, options.algorithm)
+        found, read = measuring.measure(reading, work, header, options=options, watch=watch)
+    return Outcome(root, options.algorithm, target.size_bytes, Tally(read=read), wrong_root=found != root)
 
 
 def repair_disk(
@@ -112,7 +162,8 @@ def repair_disk(
         head = expected.header
         size = head.block * len(found.differing)
         offsets = array("Q", (index * head.block for index in found.differing))
-        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, written=size), offsets)
+        tally = Tally(read=found.read, written=size)
+        return Outcome(expected.root, head.algorithm, head.size, tally, offsets, _calls(fetching))
 
 
 def _proven(gone: array[int], left: array[int], expected: Fingerprint) -> None:
@@ -147,6 +198,10 @@ def _complete(fingerprint: Path) -> Iterator[Fingerprint]:
         yield found
 
 
+def _calls(source: Endpoint) -> dict[str, int]:
+    return source.calls if isinstance(source, Ebs) else {}
+
+
 def _apart(source: Endpoint, target: Endpoint) -> None:
     if isinstance(source, File) and isinstance(target, File) and source.path.samefile(target.path):
         raise InputInvalid(
@@ -169,7 +224,7 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
     Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
     """
     if "://" not in text and not text.startswith(tuple(f"{scheme}:" for scheme in SCHEMES)):
-        return DiskRef(uri=Path(text).absolute().as_uri(), format=format or "raw")
+        return _local(Path(text).absolute().as_uri(), format or "raw")
     parts = split(text)
     asked = parse_qs(parts.query).get("format", [])
     if scheme_of(text) in SERVED:
@@ -178,7 +233,19 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
         raise InputInvalid("a disk cannot be opened", [Problem(text, "two formats are given", "Give its format once.")])
     uri = parts._replace(query="").geturl() if asked else text
     path_of(uri)
-    return DiskRef(uri=uri, format=format or (asked[0] if asked else "raw"))
+    return _local(uri, format or (asked[0] if asked else "raw"))
+
+
+def _local(uri: str, shape: str) -> DiskRef:
+    """A file as it is; a VMDK by the URI of its own reader."""
+    path = path_of(uri)
+    if shape != "vmdk":
+        return DiskRef(uri=uri, format=shape)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise faults.of_os(faults.Side.SOURCE, f"{path} cannot be opened", error) from error
+    return DiskRef(uri=Packed("vmdk+file", (Part(path, 0, size),)).uri())
 
 
 def disk_size(source: DiskRef) -> int:
@@ -220,4 +287,14 @@ def prepare_target(target: DiskRef, size: int, fingerprint: Path) -> bool:
     return True
 
 
-__all__ = ["Outcome", "copy_disk", "disk_size", "parse_ref", "prepare_target", "repair_disk", "verify_disk"]
+__all__ = [
+    "Outcome",
+    "copy_disk",
+    "disk_size",
+    "measure_disk",
+    "parse_ref",
+    "prepare_target",
+    "repair_disk",
+    "send_disk",
+    "verify_disk",
+]

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
-from converters import file, nbd, packed_disk, qemu_nbd, ssh
+from converters import ebs, file, nbd, packed_disk, qemu_nbd, ssh
 from converters.extents import Extent
 from converters.uris import SERVED, invalid, scheme_of
 from kubeferry.faults import Side, refused
@@ -26,6 +26,7 @@ OPENERS: dict[str, Callable[..., Endpoint]] = {
     "block": file.open_endpoint,
     "nbd+unix": nbd.open_endpoint,
     "nbd+ssh": ssh.open_endpoint,
+    "ebs": ebs.open_endpoint,
     **dict.fromkeys(PACKED, packed_disk.open_endpoint),
 }
 """Called with the reference, its side, whether to read past the page cache, and a folder for sockets."""

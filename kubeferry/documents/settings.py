@@ -16,6 +16,7 @@ class SshAccess(Value):
     `host_key` is the hypervisor's public key (`ssh-ed25519 AAAA…`): any other is refused. `secret` names the Secret in
     each machine's namespace that holds the private key, as `ssh-privatekey`. `user` must be able to open sockets of
     `socket_group`; its key needs no shell (`restrict,port-forwarding` in authorized_keys). `folder` holds the sockets.
+    A hypervisor with a `qemu+ssh://` URI is read that way by everybody: its account needs a shell and root's rights.
     """
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")]
@@ -32,7 +33,27 @@ class VmwareAccess(Value):
 
 
 class AwsAccess(Value):
-    """Which account and regions. Who logs in says boto3's own chain (environment, profile, role, instance)."""
+    """Which account and regions; one account a source. Who logs in says boto3's own chain (environment, profile, role,
+    instance), never this document.
+
+    `regions`: none means the one that the environment or the profile names. `role_arn` is entered from there, with
+    `external_id` where the role asks for one; AWS does not treat that as a secret. `endpoint_url` stands for all
+    services, for a double or a private endpoint. `filters` are those of DescribeInstances, `tags` those that a machine
+    must have. `details` asks each machine for user data (only whether there is any) and for its console.
+    `snapshot_seconds` is how long a snapshot may take until it is completed. `secret` names the Secret in each
+    machine's namespace that holds the credentials for movers in a cluster, under their names in the environment.
+    """
+
+    regions: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]{2,32}$")], ...] = ()
+    profile: Annotated[str, Field(min_length=1)] | None = None
+    role_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")] | None = None
+    external_id: Annotated[str, Field(min_length=2, max_length=1224, pattern=r"^[A-Za-z0-9_+=,.@:/-]+$")] | None = None
+    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] | None = None
+    filters: dict[str, tuple[str, ...]] = {}
+    tags: dict[str, str] = {}
+    details: bool = True
+    snapshot_seconds: Seconds = 14400
+    secret: ShortName = "kubeferry-aws"  # noqa: S105 (the name of a Secret)
 
 
 class SourceConfig(Value):
@@ -85,7 +106,9 @@ class TargetConfig(Value):
     kubevirt: `kubeconfig` and `context` as kubectl has them; without, KUBECONFIG, the user's own file, or the service
     account of the pod that we run in. `transfer`: `movers` are Jobs that read the source themselves; `upload` sends
     cold disks of at most `upload_limit_bytes` from here through CDI's upload proxy, for a cluster that cannot reach the
-    source; `upload_url` is the proxy's address where CDI does not tell it. `stop_seconds` is how long a machine may
+    source. `upload_url` is the proxy's address where CDI does not tell it, `upload_ca` a file with its certificate
+    authorities where CDI does not tell them (else the system's), `upload_server_name` the name in its certificate where
+    the address is another one. `stop_seconds` is how long a machine may
     take to stop, `start_seconds` to run.
     """
 
@@ -95,7 +118,9 @@ class TargetConfig(Value):
     context: str | None = None
     transfer: Literal["movers", "upload"] = "movers"
     upload_limit_bytes: Bytes = 16 * 1024**3
-    upload_url: str | None = None
+    upload_url: Annotated[str, Field(pattern=r"^https://[^/@\s]+(/\S*)?$")] | None = None
+    upload_ca: str | None = None
+    upload_server_name: str | None = None
     movers: MoverSettings = MoverSettings()
     start_seconds: Seconds = 600
     stop_seconds: Seconds = 300
