@@ -8,7 +8,9 @@ from dataclasses import dataclass
 EXPORT = "export"
 VIEW = "view"
 """A frozen view of a running machine: what holds it, and what a later round needs to tell what changed since."""
-AT_SOURCE = frozenset({EXPORT, VIEW})
+SNAPSHOT, LEASE, CHANGE_TRACKING = "snapshot", "lease", "change-tracking"
+"""What vSphere needs for a view: what holds it, what streams it, and what makes it tell later what changed."""
+AT_SOURCE = frozenset({EXPORT, VIEW, SNAPSHOT, LEASE, CHANGE_TRACKING})
 """Kinds of things that exist at a source; it, not the target, is asked whether they are gone."""
 
 KEPT = frozenset({"disk", "machine-folder", "virtual-machine", "data-volume"})
