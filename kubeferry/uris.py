@@ -1,10 +1,11 @@
-"""The URIs of disks: local paths, and exports behind SSH. Pure."""
+"""The URIs of disks: local paths, exports behind SSH, and servers known by their certificate. Pure."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urldefrag, urlencode, urlsplit
 
 
 def local_path(uri: str) -> Path | None:
@@ -16,6 +17,24 @@ def local_path(uri: str) -> Path | None:
     path = unquote(parts.path)
     local = parts.scheme in {"file", "block"} and not (parts.netloc or parts.query or parts.fragment)
     return Path(path) if local and path.startswith("/") and "\0" not in path else None
+
+
+_PIN = re.compile(r"sha256=([0-9a-f]{64})", re.ASCII)
+
+
+def pinned(uri: str, sha256: str) -> str:
+    """A URI of an HTTPS server that is trusted by its certificate alone: `https://…#sha256=DIGEST`."""
+    return f"{urldefrag(uri).url}#sha256={sha256}"
+
+
+def pin_of(uri: str) -> tuple[str, str | None]:
+    """The URI without its fragment, and the digest of the certificate. Raises ValueError for another fragment: a pin
+    that is not understood must not be left out."""
+    plain, fragment = urldefrag(uri)
+    found = _PIN.fullmatch(fragment)
+    if fragment and found is None:
+        raise ValueError(f"{fragment[:40]!r} is not sha256=DIGEST")
+    return plain, found[1] if found else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,11 @@ from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
 
-MODULES = {"libvirt": "kubeferry.sources.libvirt", "memory": "kubeferry.sources.memory"}
+MODULES = {
+    "libvirt": "kubeferry.sources.libvirt",
+    "memory": "kubeferry.sources.memory",
+    "vmware": "kubeferry.sources.vmware",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,17 +74,19 @@ class Collector:
         told = self._client.properties(content.customFieldsManager, ("field",), content=content)
         return {str(one["key"]): str(one["name"]) for one in told.get("field", [])}
 
-    def machines(self, content: Any) -> Iterator[tuple[list[Plain], Around]]:
-        """Pages of machines with all their properties, and what is around them. Templates are left out; so are
-        machines outside the access's datacenter."""
+    def wanted(self, content: Any) -> list[str]:
+        """The ids of all machines but templates and those outside the access's datacenter."""
         around = self.around(content)
-        wanted = [
+        return [
             ref.partition(":")[2]
             for ref, told in self._client.listed(vim.VirtualMachine, SCALARS, content=content, page=1000)
             if not told.get("config.template") and self._is_wanted(told, around)
         ]
-        for start in range(0, len(wanted), PAGE):
-            yield self._page(wanted[start : start + PAGE], content), around
+
+    def pages(self, ids: list[str], content: Any) -> Iterator[list[Plain]]:
+        """These machines with all their properties, a page at a time; one that is gone meanwhile is left out."""
+        for start in range(0, len(ids), PAGE):
+            yield self._page(ids[start : start + PAGE], content)
 
     def _page(self, ids: list[str], content: Any) -> list[Plain]:
         found = self._client.detailed(vim.VirtualMachine, ids, DETAILS, content=content)

@@ -116,9 +116,16 @@ class Lease:
             else:
                 self._managed.HttpNfcLeaseAbort()
 
-    @property
-    def is_open(self) -> bool:
-        return not self._ended.is_set()
+    def alive(self) -> bool:
+        """Whether it still can be read: the server knows it."""
+        if self._ended.is_set():
+            return False
+        try:
+            self._managed.HttpNfcLeaseProgress(1)
+        except (vmodl.MethodFault, OSError, http.client.HTTPException):
+            self.ended(keep=False)
+            return False
+        return True
 
 
 def streams_of(info: Plain, devices: list[Plain], host: str, port: int) -> dict[str, Stream]:
