@@ -22,7 +22,7 @@ from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
 from converters.fingerprint import Fingerprint, Header, sync_folder
 from converters.transfer import Options, Watch
-from converters.uris import SERVED, path_of, scheme_of, split
+from converters.uris import SCHEMES, SERVED, path_of, scheme_of, split
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
 from kubeferry.model import DiskRef
@@ -168,7 +168,7 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
 
     Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
     """
-    if "://" not in text and not text.startswith(("file:", "block:", "nbd+unix:", "nbd+ssh:")):
+    if "://" not in text and not text.startswith(tuple(f"{scheme}:" for scheme in SCHEMES)):
         return DiskRef(uri=Path(text).absolute().as_uri(), format=format or "raw")
     parts = split(text)
     asked = parse_qs(parts.query).get("format", [])

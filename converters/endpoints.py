@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
-from converters import file, nbd, qemu_nbd, ssh
+from converters import file, https, nbd, qemu_nbd, ssh, vmdk_lease
 from converters.extents import Extent
 from converters.uris import SERVED, invalid, scheme_of
 from kubeferry.faults import Side, refused
@@ -24,6 +24,8 @@ OPENERS: dict[str, Callable[..., Endpoint]] = {
     "block": file.open_endpoint,
     "nbd+unix": nbd.open_endpoint,
     "nbd+ssh": ssh.open_endpoint,
+    "https": https.open_endpoint,
+    "vmdk-stream+https": vmdk_lease.open_endpoint,
 }
 """Called with the reference, its side, whether to read past the page cache, and a folder for sockets."""
 
@@ -96,7 +98,7 @@ def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]
     if ref.format == "raw" and ref.backing is None:
         return _open(ref, Side.SOURCE, work=work)
     if served:
-        raise invalid(ref.uri, "what an NBD server gives is raw, without a chain", "Give the format raw.")
+        raise invalid(ref.uri, "what a server gives is raw, without a chain", "Give the format raw.")
     if ref.format not in nodes.FORMATS:
         raise refused(
             Side.SOURCE,

@@ -19,22 +19,23 @@ def local_path(uri: str) -> Path | None:
     return Path(path) if local and path.startswith("/") and "\0" not in path else None
 
 
-_PIN = re.compile(r"sha256=([0-9a-f]{64})", re.ASCII)
+_PIN = re.compile(r"sha256=(?P<pin>[0-9a-f]{64})(&login=(?P<login>[A-Za-z_][A-Za-z0-9_]*))?", re.ASCII)
 
 
-def pinned(uri: str, sha256: str) -> str:
-    """A URI of an HTTPS server that is trusted by its certificate alone: `https://…#sha256=DIGEST`."""
-    return f"{urldefrag(uri).url}#sha256={sha256}"
+def pinned(uri: str, sha256: str, login: str | None = None) -> str:
+    """A URI of an HTTPS server that is trusted by its certificate alone: `https://…#sha256=DIGEST&login=PREFIX`.
+    `login` is what the names of the environment's variables start with that hold user and password."""
+    return f"{urldefrag(uri).url}#sha256={sha256}{f'&login={login}' if login else ''}"
 
 
-def pin_of(uri: str) -> tuple[str, str | None]:
-    """The URI without its fragment, and the digest of the certificate. Raises ValueError for another fragment: a pin
-    that is not understood must not be left out."""
+def pin_of(uri: str) -> tuple[str, str | None, str | None]:
+    """The URI without its fragment, the digest of the certificate, the prefix of the login. Raises ValueError for
+    another fragment: a pin that is not understood must not be left out."""
     plain, fragment = urldefrag(uri)
     found = _PIN.fullmatch(fragment)
     if fragment and found is None:
         raise ValueError(f"{fragment[:40]!r} is not sha256=DIGEST")
-    return plain, found[1] if found else None
+    return plain, found and found["pin"], found and found["login"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ STATES = ("runtime.powerState", "runtime.question", "runtime.connectionState", "
 
 
 def connect(name: str, config: SourceConfig) -> VmwareSource:
-    """The source at `config.uri`, or GOVC_URL. Connects when first asked. Raises InputInvalid with all that is wrong."""
+    """The source at `config.uri`, or GOVC_URL. Connects when first asked. Raises InputInvalid with all that is bad."""
     files = {}
     for path in known_files(config, os.environ):
         try:

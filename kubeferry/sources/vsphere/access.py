@@ -67,7 +67,9 @@ def read_access(name: str, config: SourceConfig, environ: Mapping[str, str], fil
     password = environ.get(f"{prefix}_PASSWORD") or unquote(parts.password or "")
     for value, suffix in ((user, "USERNAME"), (password, "PASSWORD")):
         if not value:
-            problems.append(Problem(f"{prefix}_{suffix}", "it is not set", f"Set {prefix}_{suffix} in the environment."))
+            problems.append(
+                Problem(f"{prefix}_{suffix}", "it is not set", f"Set {prefix}_{suffix} in the environment.")
+            )
     known: dict[str, str] = {}
     for path, text in files.items():
         known |= known_hosts(path, text, problems)

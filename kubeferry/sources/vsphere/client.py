@@ -32,8 +32,8 @@ _Query = vmodl.query.PropertyCollector
 _PASSING = (
     vim.fault.TaskInProgress,
     vim.fault.HostConnectFault,
-    vim.fault.HostNotConnected,
-    vim.fault.HostNotReachable,
+    vmodl.fault.HostNotConnected,
+    vmodl.fault.HostNotReachable,
     vim.fault.Timedout,
     vim.fault.ConcurrentAccess,
     vmodl.fault.HostCommunication,

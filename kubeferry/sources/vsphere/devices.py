@@ -11,7 +11,14 @@ from kubeferry.sources.vsphere.plain import Plain
 
 _TPM, _WATCHDOG = "VirtualTPM", "VirtualWDT"
 # What a machine always has and nothing hangs on.
-_ALWAYS = {"VirtualPCIController", "VirtualPS2Controller", "VirtualSIOController", "VirtualKeyboard", "VirtualPointingDevice", "VirtualMachineVMCIDevice"}
+_ALWAYS = {
+    "VirtualPCIController",
+    "VirtualPS2Controller",
+    "VirtualSIOController",
+    "VirtualKeyboard",
+    "VirtualPointingDevice",
+    "VirtualMachineVMCIDevice",
+}
 _SOUNDS = {"VirtualHdAudioCard": "hda", "VirtualSoundBlaster16": "sb16", "VirtualEnsoniq1371": "es1371"}
 
 
@@ -34,7 +41,9 @@ def read_tpm(devices: list[Plain]) -> Tpm | None:
 
 def _passthrough(one: Plain) -> Device:
     backing: Plain = one.get("backing", {})
-    detail = {name: str(backing[name])[:100] for name in ("deviceName", "deviceId", "vgpu", "customLabel") if name in backing}
+    detail = {
+        name: str(backing[name])[:100] for name in ("deviceName", "deviceId", "vgpu", "customLabel") if name in backing
+    }
     return Device(kind="hostdev", model="vgpu" if "vgpu" in backing else "pci", detail=detail)
 
 
@@ -49,7 +58,11 @@ def _usb_controller(one: Plain) -> Device:
 
 def _port(one: Plain) -> Device:
     backing: Plain = one.get("backing", {})
-    detail = {name: str(backing[name])[:200] for name in ("fileName", "deviceName", "serviceURI", "pipeName") if backing.get(name)}
+    detail = {
+        name: str(backing[name])[:200]
+        for name in ("fileName", "deviceName", "serviceURI", "pipeName")
+        if backing.get(name)
+    }
     return Device(kind="serial" if one["_type"] == "VirtualSerialPort" else "parallel", detail=detail)
 
 

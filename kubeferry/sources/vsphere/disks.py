@@ -10,7 +10,11 @@ from kubeferry.sources.vsphere.plain import Plain
 
 DISK, CDROM, FLOPPY = "VirtualDisk", "VirtualCdrom", "VirtualFloppy"
 FLAT = "VirtualDiskFlatVer2BackingInfo"
-RDM = {"VirtualDiskRawDiskMappingVer1BackingInfo", "VirtualDiskRawDiskVer2BackingInfo", "VirtualDiskPartitionedRawDiskVer2BackingInfo"}
+RDM = {
+    "VirtualDiskRawDiskMappingVer1BackingInfo",
+    "VirtualDiskRawDiskVer2BackingInfo",
+    "VirtualDiskPartitionedRawDiskVer2BackingInfo",
+}
 # Controller types of the API -> bus and model. A name that ends alike is a newer type of the same family.
 CONTROLLERS = {
     "ParaVirtualSCSIController": (DiskBus.SCSI, "pvscsi"),
@@ -45,7 +49,9 @@ def read_disks(devices: list[Plain], *, told_serial: bool, boot: Mapping[int, in
     controllers = {one["key"]: one for one in devices if "key" in one}
     found = [one for one in devices if one["_type"] in {DISK, CDROM, FLOPPY}]
     found.sort(key=lambda one: (one.get("controllerKey", 0), one.get("unitNumber", 0), one["key"]))
-    return tuple(_disk(one, controllers.get(one.get("controllerKey", 0)), boot, told_serial=told_serial) for one in found)
+    return tuple(
+        _disk(one, controllers.get(one.get("controllerKey", 0)), boot, told_serial=told_serial) for one in found
+    )
 
 
 def _disk(device: Plain, controller: Plain | None, boot: Mapping[int, int], *, told_serial: bool) -> Disk:
@@ -84,7 +90,8 @@ def _uri(backing: Plain, *, data: bool) -> str | None:
 
 
 def _chain(backing: Plain) -> tuple[ChainLink, ...]:
-    links, below = [], backing.get("parent")
+    links: list[ChainLink] = []
+    below = backing.get("parent")
     while below and len(links) < 255:  # a chain has at most 32 links; a loop has none
         links.append(ChainLink(uri=file_uri(below.get("fileName", "[]")), format="vmdk"))
         below = below.get("parent")

@@ -43,7 +43,10 @@ AROUND = (
     (vim.Datastore, ("name", "parent", "summary.type", "summary.accessible")),
     (vim.Network, ("name", "parent")),
     (vim.OpaqueNetwork, ("name", "parent", "summary")),
-    (vim.dvs.DistributedVirtualPortgroup, ("name", "parent", "config.defaultPortConfig", "config.distributedVirtualSwitch")),
+    (
+        vim.dvs.DistributedVirtualPortgroup,
+        ("name", "parent", "config.defaultPortConfig", "config.distributedVirtualSwitch"),
+    ),
     (vim.DistributedVirtualSwitch, ("name", "parent", "uuid")),
 )
 

@@ -149,13 +149,14 @@ def streams_of(info: Plain, devices: list[Plain], host: str, port: int) -> dict[
 
 
 def key_of(name: str, devices: list[Plain]) -> str | None:
-    """The key of the disk that a lease calls `/vm-12/ParaVirtualSCSIController0:1`: controller, its number, its unit."""
+    """The disk that a lease calls `/vm-12/ParaVirtualSCSIController0:1`: controller, its number, the unit; its key."""
     controllers = {one["key"]: one for one in devices if "busNumber" in one}
     wanted = name.rpartition("/")[2]
     found = []
     for one in devices:
         above = controllers.get(one.get("controllerKey"))
-        if one["_type"] == "VirtualDisk" and above is not None:
-            if wanted == f"{above['_type']}{above['busNumber']}:{one.get('unitNumber')}":
-                found.append(str(one["key"]))
+        if one["_type"] != "VirtualDisk" or above is None:
+            continue
+        if wanted == f"{above['_type']}{above['busNumber']}:{one.get('unitNumber')}":
+            found.append(str(one["key"]))
     return found[0] if len(found) == 1 else None

@@ -104,7 +104,9 @@ def _memory(props: Plain) -> Memory:
 
 
 def _shows_uuid(props: Plain) -> bool:
-    settings = {str(one.get("key", "")).lower(): str(one.get("value", "")) for one in props.get("config.extraConfig", [])}
+    settings = {
+        str(one.get("key", "")).lower(): str(one.get("value", "")) for one in props.get("config.extraConfig", [])
+    }
     return settings.get("disk.enableuuid", "").lower() in {"true", "1", "yes"}
 
 

@@ -27,7 +27,9 @@ def is_nic(device: Plain) -> bool:
     return device["_type"] in MODELS or "macAddress" in device
 
 
-def read_nics(devices: list[Plain], around: Around, *, running: bool, host: str, boot: Mapping[int, int]) -> tuple[Nic, ...]:
+def read_nics(
+    devices: list[Plain], around: Around, *, running: bool, host: str, boot: Mapping[int, int]
+) -> tuple[Nic, ...]:
     """All cards, in the order of their keys. `host` is the reference of the host that the machine is on."""
     cards = sorted((one for one in devices if is_nic(one)), key=lambda one: one["key"])
     return tuple(_nic(one, around, running=running, host=host, boot=boot) for one in cards)

@@ -1,8 +1,8 @@
 """Values of the vSphere API as plain ones, so that everything behind it is a function over dictionaries. No pyVmomi.
 
-    managed object    "Folder:group-v3"        what a reference is in the API: type and id
-    data object       {"_type": "VirtualDisk", "key": 2000, …}    by its name in the API; what is not set is not there
-    date              ISO 8601                 enum and subclasses of str, int, float: the base
+managed object    "Folder:group-v3"        what a reference is in the API: type and id
+data object       {"_type": "VirtualDisk", "key": 2000, …}    by its name in the API; what is not set is not there
+date              ISO 8601                 enum and subclasses of str, int, float: the base
 """
 
 from __future__ import annotations

@@ -81,9 +81,7 @@ class Snapshots:
         return found[-1]
 
     def _create(self, *, quiesce: bool) -> Any:
-        return self._vm.CreateSnapshot_Task(
-            name=self.name, description=DESCRIPTION, memory=False, quiesce=quiesce
-        )
+        return self._vm.CreateSnapshot_Task(name=self.name, description=DESCRIPTION, memory=False, quiesce=quiesce)
 
     def devices(self, kept: Kept) -> list[Plain]:
         """The machine's devices at the moment of the snapshot."""
@@ -96,7 +94,9 @@ class Snapshots:
         words = []
         for kept in reversed(self.ours()):
             with contextlib.suppress(vmodl.fault.ManagedObjectNotFound):
-                self._wait(kept.managed.RemoveSnapshot_Task(removeChildren=False, consolidate=True), "removing a snapshot")
+                self._wait(
+                    kept.managed.RemoveSnapshot_Task(removeChildren=False, consolidate=True), "removing a snapshot"
+                )
                 words.append(f"snapshot {kept.name}")
         return words
 

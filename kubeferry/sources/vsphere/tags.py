@@ -36,12 +36,12 @@ def read_tags(access: Access, certificate: bytes, machines: Sequence[str]) -> Ta
         for kind in (_Api, _Rest):
             with contextlib.suppress(_Absent), contextlib.closing(kind(connection, access)) as rest:
                 return dict(_tags(rest, machines))
-        return {}
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
         fix = "Check that vCenter's REST interface runs."
         raise SourceUnavailable("tags cannot be read", why=str(error)[:200], fix=fix) from error
     finally:
         connection.close()
+    return {}
 
 
 def _tags(rest: _Rest, machines: Sequence[str]) -> Iterator[tuple[str, tuple[tuple[str, str], ...]]]:

@@ -1,8 +1,8 @@
 """Views of one machine's disks: what a round hands over, and how it is taken back.
 
-    running  ── snapshot ── lease ──> a stream of each disk (all of it)       marker: the change ids of the snapshot
-    off      ── flat files of the datastore ──> any byte of each disk         changed areas since a marker, or all
-    off, and a disk has no flat file (vSAN, vVols, a snapshot of somebody's) ──> as when it runs, all of it
+running  ── snapshot ── lease ──> a stream of each disk (all of it)       marker: the change ids of the snapshot
+off      ── flat files of the datastore ──> any byte of each disk         changed areas since a marker, or all
+off, and a disk has no flat file (vSAN, vVols, a snapshot of somebody's) ──> as when it runs, all of it
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ class Views:
     # --- a machine that is off -------------------------------------------------------------------------------------
 
     def off(self, since: Marker | None, ledger: Ledger, *, remote: bool) -> Round:
-        """The disks of a machine that is off. Of one that can tell what changed since the marker, only that is named."""
+        """The disks of a machine that is off. Where a disk can tell what changed since the marker, that is named."""
         if self.settings.reader:
             return Round(self.machine, {disk.id: self._read_by(disk.id, "") for disk in self.machine.data_disks})
         files = {disk.id: self._file(disk.id) for disk in self.machine.data_disks}
@@ -148,7 +148,11 @@ class Views:
         access, certificate = self.client.access, self.client.certificate
         url = folder_url(access, datacenter_of(store, self.around), *place)
         size = file_size(access, certificate, url)
-        return pinned(url, trust.sha256(certificate)) if size == device.get("capacityInBytes") else None
+        return (
+            pinned(url, trust.sha256(certificate), self.settings.prefix)
+            if size == device.get("capacityInBytes")
+            else None
+        )
 
     def _changed(self, disk: str, earlier: Point | None, now: Point | None) -> str | None:
         if earlier is None or still_told(earlier, now) is not None:
@@ -161,7 +165,11 @@ class Views:
     def _asking(self, key: int, change: str) -> Callable[[int], tuple[int, int, list[tuple[int, int]]]]:
         def ask(start: int) -> tuple[int, int, list[tuple[int, int]]]:
             told = self.vm.QueryChangedDiskAreas(deviceKey=key, startOffset=start, changeId=change)
-            return int(told.startOffset), int(told.length), [(int(one.start), int(one.length)) for one in told.changedArea]
+            return (
+                int(told.startOffset),
+                int(told.length),
+                [(int(one.start), int(one.length)) for one in told.changedArea],
+            )
 
         return ask
 
@@ -190,4 +198,3 @@ def filled(template: str, names: dict[str, str]) -> str:
     for name, value in names.items():
         template = template.replace(f"{{{name}}}", quote(value, safe=""))
     return template
-
