@@ -17,7 +17,7 @@ from pathlib import Path
 from converters import digest
 from converters.endpoints import Endpoint
 from converters.fingerprint import UNKNOWN, Fingerprint, Header
-from converters.uris import SERVED, path_of, scheme_of
+from converters.uris import files_of
 from kubeferry.errors import InputInvalid, IntegrityFailed
 from kubeferry.model import DiskRef
 
@@ -55,8 +55,8 @@ def _facts(ref: DiskRef, *, changes: bool) -> Iterator[object]:
     link: DiskRef | None = ref
     while link is not None:
         yield [link.uri, link.format, link.size_bytes]
-        if scheme_of(link.uri) not in SERVED:
-            found = path_of(link.uri).stat()
+        for path in files_of(link.uri):
+            found = path.stat()
             # A device's node is made anew for every pod: its number says nothing.
             if stat.S_ISREG(found.st_mode):
                 yield [found.st_ino, found.st_size, found.st_mtime_ns if changes else 0]

@@ -1,7 +1,8 @@
 """The seam to bytes: an opened disk, and the table from a URI's scheme to the module that opens it.
 
 A DiskRef says where and what; only this package opens it. Formats are given, never probed: a raw file or device is read
-as it is, a socket speaks NBD, and everything else goes through a header check and a read-only qemu-nbd.
+as it is, a socket speaks NBD, what is packed is unpacked by us, and everything else goes through a header check and a
+read-only qemu-nbd.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
-from converters import file, https, nbd, qemu_nbd, ssh, vmdk_lease
+from converters import file, https, nbd, packed_disk, qemu_nbd, ssh, vmdk_lease
 from converters.extents import Extent
 from converters.uris import SERVED, invalid, scheme_of
 from kubeferry.faults import Side, refused
 from kubeferry.images import nodes
 from kubeferry.model import DiskRef
+from kubeferry.uris import PACKED
 
 OPENERS: dict[str, Callable[..., Endpoint]] = {
     "file": file.open_endpoint,
@@ -26,6 +28,7 @@ OPENERS: dict[str, Callable[..., Endpoint]] = {
     "nbd+ssh": ssh.open_endpoint,
     "https": https.open_endpoint,
     "vmdk-stream+https": vmdk_lease.open_endpoint,
+    **dict.fromkeys(PACKED, packed_disk.open_endpoint),
 }
 """Called with the reference, its side, whether to read past the page cache, and a folder for sockets."""
 
@@ -98,7 +101,7 @@ def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]
     if ref.format == "raw" and ref.backing is None:
         return _open(ref, Side.SOURCE, work=work)
     if served:
-        raise invalid(ref.uri, "what a server gives is raw, without a chain", "Give the format raw.")
+        raise invalid(ref.uri, "what a server or a stream gives is raw, without a chain", "Give the format raw.")
     if ref.format not in nodes.FORMATS:
         raise refused(
             Side.SOURCE,

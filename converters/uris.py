@@ -6,11 +6,11 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.uris import local_path
+from kubeferry.uris import PACKED, local_path, packed
 
 LOCAL = ("file", "block")
 """Schemes of files and devices that are opened by their path."""
-SERVED = ("nbd+unix", "nbd+ssh", "https", "vmdk-stream+https")
+SERVED = ("nbd+unix", "nbd+ssh", "https", "vmdk-stream+https", *PACKED)
 """Schemes of disks that a server or a stream gives: raw, whatever they are made of there."""
 SCHEMES = (*LOCAL, *SERVED)
 
@@ -30,6 +30,14 @@ def path_of(uri: str) -> Path:
     if path is None:
         raise invalid(uri, "not a local path as a URI", "Write it as file:///full/path, special characters as %XX.")
     return path
+
+
+def files_of(uri: str) -> list[Path]:
+    """The local files and devices that a URI names: none where a server has them. Raises InputInvalid."""
+    if scheme_of(uri) in LOCAL:
+        return [path_of(uri)]
+    found = packed(uri)
+    return list(dict.fromkeys(part.path for part in found.parts)) if found else []
 
 
 def split(uri: str) -> SplitResult:

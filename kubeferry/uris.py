@@ -1,10 +1,10 @@
-"""The URIs of disks: local paths, exports behind SSH, and servers known by their certificate. Pure."""
+"""The URIs of disks: local paths, exports behind SSH, servers known by their certificate, and parts of files. Pure."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, quote, unquote, urldefrag, urlencode, urlsplit
 
 
@@ -70,3 +70,76 @@ def nbd_ssh(uri: str) -> NbdSsh | None:
         return None
     user, host = unquote(parts.username or ""), parts.hostname or ""
     return NbdSsh(user, host, port, socket[0], keys[0], unquote(parts.path).removeprefix("/"))
+
+
+PACKED = ("vmdk-stream+file", "vmdk+file", "raw+file")
+"""What lies in parts of local files: a streamOptimized VMDK, a VMDK whose header says which kind, or the bytes."""
+PART_LIMIT = 4096
+DIGESTS = {"sha1": 40, "sha256": 64, "sha512": 128}
+"""Algorithms of a manifest, and how many hexadecimal digits a digest has."""
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """`length` bytes of a file from `offset` on, with their digest as `algorithm:hex`, empty where none is known."""
+
+    path: Path
+    offset: int
+    length: int
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A disk that lies in parts of files of one folder, one behind the other, as a whole compressed with gzip or not.
+
+    `scheme` is one of `PACKED`.
+    """
+
+    scheme: str
+    parts: tuple[Part, ...]
+    gzip: bool = False
+
+    def uri(self) -> str:
+        """`SCHEME:///first/path?part=OFFSET,LENGTH,DIGEST,NAME&part=…`, and `compression=gzip`; NAME is empty for the
+        first file."""
+        first = self.parts[0].path
+        told = [
+            ("part", f"{one.offset},{one.length},{one.digest},{'' if one.path == first else one.path.name}")
+            for one in self.parts
+        ]
+        told += [("compression", "gzip")] if self.gzip else []
+        return f"{self.scheme}://{quote(str(first))}?{urlencode(told, quote_via=quote, safe=',:')}"
+
+
+def packed(uri: str) -> Packed | None:
+    """What the URI of a packed disk says; None for anything else, and for parts that cannot be."""
+    try:
+        split = urlsplit(uri)
+        asked = parse_qs(split.query, strict_parsing=True, max_num_fields=PART_LIMIT + 1)
+    except ValueError:
+        return None
+    path = Path(unquote(split.path))
+    plain = split.scheme in PACKED and not split.netloc and not split.fragment and "\0" not in str(path)
+    if not (plain and path.is_absolute()) or not asked.keys() <= {"part", "compression"}:
+        return None
+    parts = [_part(path, told) for told in asked.get("part", [])]
+    known = [one for one in parts if one is not None]
+    if not known or len(known) != len(parts) or asked.get("compression", ["gzip"]) != ["gzip"]:
+        return None
+    return Packed(split.scheme, tuple(known), gzip="compression" in asked)
+
+
+def _part(path: Path, told: str) -> Part | None:
+    """One part. Its file stands in the folder of the first: a name with a folder in it is none."""
+    words = told.split(",", 3)
+    if len(words) != 4 or not (_NUMBER.fullmatch(words[0]) and _NUMBER.fullmatch(words[1])):
+        return None
+    algorithm, _, digits = words[2].partition(":")
+    if words[2] and not re.fullmatch(rf"[0-9a-f]{{{DIGESTS.get(algorithm, 0) or 1000}}}", digits):
+        return None
+    name = words[3] or path.name
+    if PurePosixPath(name).name != name or name in {"", ".", ".."} or "\0" in name:
+        return None
+    return Part(path.with_name(name), int(words[0]), int(words[1]), words[2])

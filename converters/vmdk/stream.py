@@ -85,6 +85,11 @@ class Stream:
         """How many bytes of the stream have been looked at."""
         return self._input.position
 
+    @property
+    def places(self) -> tuple[int, int]:
+        """How many grains were met so far, and the sum of their sectors."""
+        return self._grains.count, self._grains.sum
+
     def read_into(self, offset: int, view: memoryview) -> None:
         """Fill `view` with the disk's bytes at `offset`; no byte of it may lie before one that was read already."""
         if offset < self._position or offset + len(view) > self.capacity:

@@ -1,4 +1,4 @@
-"""Local paths in URIs: there and back, and everything that is no local path."""
+"""Local paths and parts of files in URIs: there and back, and everything that is none."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.uris import local_path
+from kubeferry.uris import Packed, Part, local_path, packed
 
 
 @pytest.mark.parametrize("path", ["/a", "/a b/c%20d", "/ü/#?;&=", "/dev/disk/by-path/pci-0000:03:00.0-lun-0"])
@@ -32,3 +32,41 @@ def test_local_paths_come_back_from_their_uris(path: str) -> None:
 )
 def test_what_is_no_local_path_is_told(uri: str) -> None:
     assert local_path(uri) is None
+
+
+DIGEST = "sha256:" + "ab" * 32
+
+
+@pytest.mark.parametrize("gzip", [False, True])
+@pytest.mark.parametrize("name", ["a.ova", "a b,c:d&part=1,2.ova", "ü#?%20.vmdk"])
+def test_parts_of_files_come_back_from_their_uris(name: str, gzip: bool) -> None:
+    first = Part(Path("/exports of 2024") / name, 512, 10**12, DIGEST)
+    for parts in ((first,), (first, Part(first.path, 0, 0)), (first, Part(first.path.with_name("x, y"), 7, 1, DIGEST))):
+        told = Packed("vmdk-stream+file", parts, gzip=gzip)
+        assert packed(told.uri()) == told
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "vmdk+file:///a",
+        "vmdk+file:a?part=0,1,,",
+        "vmdk+file://host/a?part=0,1,,",
+        "vmdk+file:///a?part=0,1",
+        "vmdk+file:///a?part=-1,1,,",
+        "vmdk+file:///a?part=0,1,md5:00,",
+        "vmdk+file:///a?part=0,1,sha1:00,",
+        "vmdk+file:///a?part=0,1,,..",
+        "vmdk+file:///a?part=0,1,,b/c",
+        "vmdk+file:///a?part=0,1,,%00",
+        "vmdk+file:///a?part=0,1,,&part=x",
+        "vmdk+file:///a?part=0,1,,&compression=bzip2",
+        "vmdk+file:///a?part=0,1,,&more=1",
+        "vmdk+file:///a%00?part=0,1,,",
+        "file:///a?part=0,1,,",
+        "vmdk+file://[a",
+        "vmdk+file:///a?" + "&".join(["part=0,1,,"] * 5000),
+    ],
+)
+def test_what_is_no_part_of_a_file_is_told(uri: str) -> None:
+    assert packed(uri) is None
