@@ -59,6 +59,9 @@ class _Body:
 def _begun(client: Client, _attempt: int) -> http.client.HTTPResponse:
     client.send({})
     answer = client.answer()
+    if answer.status == 404:
+        fix = "Run the same again: a new export is asked for."
+        raise unavailable(Side.SOURCE, f"{client.place.name} is not there", why="its lease has ended", fix=fix)
     if answer.status != 200:
         raise client.wrong(answer.status)
     return answer

@@ -253,7 +253,7 @@ class VmwareSource:
     def _found(self, identity: str, content: Any) -> Any:
         """The machine by its instance UUID, which stays when it moves between hosts; None when it is gone."""
         if identity.startswith("VirtualMachine:"):
-            return vim.VirtualMachine(identity.partition(":")[2], content._stub)
+            return vim.VirtualMachine(identity.partition(":")[2], content.rootFolder._stub)
         try:
             return content.searchIndex.FindByUuid(uuid=identity, vmSearch=True, instanceUuid=True)
         except vmodl.fault.InvalidArgument:

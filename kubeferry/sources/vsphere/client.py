@@ -48,6 +48,7 @@ class Client:
         self.access = access
         self.certificate = b""
         self._instance: Any = None
+        self._service: Any = None  # its content: asked for once, and not an attribute that is a call each time
 
     @contextlib.contextmanager
     def talking(self, machine: str = "") -> Iterator[Any]:
@@ -75,10 +76,10 @@ class Client:
             self._drop()
         if self._instance is None:
             self._connect()
-        return self._instance.content
+        return self._service
 
     def _is_alive(self) -> bool:
-        content = self._instance.content
+        content = self._service
         return "currentSession" in self.properties(content.sessionManager, ("currentSession",), content=content)
 
     def _connect(self) -> None:
@@ -93,6 +94,7 @@ class Client:
                 sslContext=trust.only(self.certificate),
                 httpConnectionTimeout=ANSWER_SECONDS,
             )
+            self._service = self._instance.RetrieveContent()
         except vim.fault.InvalidLogin:
             # Not chained: the library's error could hold what was sent.
             raise SourceRefused(
@@ -111,7 +113,7 @@ class Client:
         return SourceUnavailable(f"{self.access.where} does not answer", why=why, fix=fix, machine=machine)
 
     def _drop(self) -> None:
-        self._instance = None
+        self._instance = self._service = None
 
     def close(self) -> None:
         """Log out."""

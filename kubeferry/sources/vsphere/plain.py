@@ -41,7 +41,8 @@ def _of_library(value: Any) -> Any:
     found: Plain = {"_type": type(value)._wsdlName}
     for one in names():
         told = getattr(value, one.name)
-        if told is not None and told != [] and not one.name.startswith("dynamic"):
+        empty = told is None or (isinstance(told, list) and not told)
+        if not empty and not one.name.startswith("dynamic"):
             found[one.name] = plain(told)
     return found
 

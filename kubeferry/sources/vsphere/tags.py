@@ -49,14 +49,14 @@ def _tags(rest: _Rest, machines: Sequence[str]) -> Iterator[tuple[str, tuple[tup
     categories: dict[str, str] = {}
     for start in range(0, len(machines), BATCH):
         for one in rest.attached(machines[start : start + BATCH]):
-            for tag in one["tag_ids"]:
+            for tag in one.get("tag_ids") or ():
                 if tag not in names:
                     told = rest.tag(tag)
                     category = told["category_id"]
                     if category not in categories:
                         categories[category] = str(rest.category(category)["name"])
                     names[tag] = (categories[category], str(told["name"]))
-            yield str(one["object_id"]["id"]), tuple(sorted(names[tag] for tag in one["tag_ids"]))
+            yield str(one["object_id"]["id"]), tuple(sorted(names[tag] for tag in one.get("tag_ids") or ()))
 
 
 class _Rest:

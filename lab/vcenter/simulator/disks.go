@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync/atomic"
 
@@ -28,7 +29,37 @@ func (d *disks) Reference() types.ManagedObjectReference {
 	return types.ManagedObjectReference{Type: "LabDisks", Value: "disks"}
 }
 
-func (d *disks) UpdateObject(*simulator.Context, mo.Reference, []types.PropertyChange) {}
+// UpdateObject gives the streams of a lease the names that a real one has, and says beside it what each of them is of.
+func (d *disks) UpdateObject(_ *simulator.Context, changed mo.Reference, _ []types.PropertyChange) {
+	lease, ok := changed.(*mo.HttpNfcLease)
+	if !ok || lease.Info == nil {
+		return
+	}
+	vm := d.registry.Get(lease.Info.Entity).(*simulator.VirtualMachine)
+	devices := object.VirtualDeviceList(vm.Config.Hardware.Device)
+	folder := filepath.Join(d.frozen, lease.Self.Value)
+	if os.Mkdir(folder, 0o700) != nil {
+		return // it is told more than once
+	}
+	for i := range lease.Info.DeviceUrl {
+		stream := &lease.Info.DeviceUrl[i]
+		for _, device := range devices {
+			disk, backing := flat(device)
+			for ; backing != nil; backing = backing.Parent {
+				if filepath.Base(backing.FileName) != stream.TargetId {
+					continue
+				}
+				controller := devices.FindByKey(disk.ControllerKey)
+				kind := reflect.TypeOf(controller).Elem().Name()
+				bus := controller.(types.BaseVirtualController).GetVirtualController().BusNumber
+				stream.Key = fmt.Sprintf("/%s/%s%d:%d", vm.Self.Value, kind, bus, *disk.UnitNumber)
+				name := filepath.Join(folder, stream.TargetId)
+				_ = os.Symlink(filepath.Join(d.frozen, backing.Uuid+"-"+backing.ContentId), name)
+				_ = os.WriteFile(name+".key", []byte(stream.Key), 0o600)
+			}
+		}
+	}
+}
 
 func (d *disks) PutObject(_ *simulator.Context, made mo.Reference) {
 	snapshot, ok := made.(*simulator.VirtualMachineSnapshot)

@@ -20,8 +20,11 @@ import (
 func main() {
 	machines := flag.Int("machines", 0, "machines in each of the two resource pools")
 	frozen := flag.String("frozen", "", "folder for what disks held when a snapshot was made")
+	slow := flag.Int("snapshot-delay", 0, "milliseconds that a snapshot takes")
 	user := flag.String("user", "user", "who may log in")
 	flag.Parse()
+	// While a slow task runs, its machine can be looked at all the same.
+	simulator.TaskDelay.MethodDelay = map[string]int{"LockHandoff": 0, "CreateSnapshotEx": *slow}
 	model := simulator.VPX()
 	model.Machine = *machines
 	model.Autostart = false

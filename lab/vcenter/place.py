@@ -1,0 +1,174 @@
+"""A running vCenter of the lab, and the machines that a test puts into it.
+
+with vcenter(folder) as lab:
+    lab.machine("web", [disk])            # a machine with this disk, off
+    source = open_source("lab", lab.config(), …)      # under lab.environment()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import ssl
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pyVim.task import WaitForTask
+from pyVmomi import vim
+
+from kubeferry.documents import SourceConfig
+from kubeferry.errors import SourceUnavailable
+from kubeferry.process import child, run
+from lab.vcenter import binary, disks
+from lab.vcenter.disks import DiskFile
+from lab.vcenter.relay import Relay
+
+LOGIN = ("migrator@vsphere.local", "swordfish 4711")
+DATACENTER = "DC0"
+START_SECONDS = 600  # with thousands of machines
+
+
+@contextlib.contextmanager
+def vcenter(folder: Path, *, machines: int = 0, snapshot_delay: float = 0) -> Iterator[Place]:
+    """A simulator and a relay for as long as the block lasts. `machines` are made in each of two resource pools."""
+    frozen = folder / "frozen"
+    frozen.mkdir()
+    log = folder / "simulator.log"
+    command = [str(binary.ensure()), "-machines", str(machines), "-frozen", str(frozen), "-user", LOGIN[0]]
+    command += ["-snapshot-delay", str(int(snapshot_delay * 1000))]
+    with child(command, log=log, env={"SIMULATOR_PASSWORD": LOGIN[1], "TMPDIR": str(folder)}) as simulator:
+        limit = time.monotonic() + START_SECONDS
+        while not (told := log.read_text().strip()) or ":" not in told:
+            if simulator.wait(0.05) is not None or time.monotonic() > limit:
+                raise SourceUnavailable("the simulator does not start", why=simulator.tail())
+        host, _, port = told.splitlines()[-1].rpartition(":")
+        relay = Relay((host, int(port)), frozen, LOGIN, made_certificate(folder))
+        try:
+            yield Place(folder, relay)
+        finally:
+            relay.close()
+
+
+def made_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate of an authority of its own, for 127.0.0.1, and its key."""
+    certificate, key = folder / "server.pem", folder / "server.key"
+    subject = ["-subj", "/CN=lab vCenter", "-addext", "subjectAltName=IP:127.0.0.1"]
+    run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", *subject]
+        + ["-keyout", str(key), "-out", str(certificate)]
+    )
+    return certificate, key
+
+
+class Place:
+    """The lab's vCenter. `relay.rules` says what goes wrong."""
+
+    def __init__(self, folder: Path, relay: Relay) -> None:
+        self.folder = folder
+        self.relay = relay
+        self._content = relay.content
+        self._made: dict[str, Any] = {}
+
+    @property
+    def url(self) -> str:
+        return f"https://127.0.0.1:{self.relay.port}/sdk"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "server.pem"
+
+    @property
+    def thumbprint(self) -> str:
+        """SHA-256 of the certificate."""
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.certificate.read_text())).hexdigest()
+
+    def environment(self) -> dict[str, str]:
+        """What govc's users set."""
+        user, password = LOGIN
+        return {"GOVC_USERNAME": user, "GOVC_PASSWORD": password, "GOVC_TLS_CA_CERTS": str(self.certificate)}
+
+    def config(self, **vmware: Any) -> SourceConfig:
+        """The configuration of the source."""
+        return SourceConfig.model_validate({"kind": "vmware", "uri": self.url, "vmware": vmware})
+
+    # --- machines --------------------------------------------------------------------------------------------------
+
+    def machine(self, name: str, contents: Sequence[Path], *, on: bool = False, firmware: str = "bios") -> str:
+        """A machine with a paravirtual controller, a vmxnet3 card and disks with this content; its id (`vm-12`)."""
+        root = self._content.rootFolder.childEntity[0]
+        hosts = root.hostFolder.childEntity
+        pool = next(one for one in hosts if isinstance(one, vim.ClusterComputeResource)).resourcePool
+        store = root.datastore[0].name
+        spec = vim.vm.ConfigSpec(
+            name=name,
+            guestId="debian12_64Guest",
+            numCPUs=1,
+            memoryMB=256,
+            firmware=firmware,
+            version="vmx-19",
+            files=vim.vm.FileInfo(vmPathName=f"[{store}] {name}/{name}.vmx"),
+            deviceChange=[*_devices(root), *(_disk(place, path) for place, path in enumerate(contents))],
+        )
+        WaitForTask(root.vmFolder.CreateVM_Task(config=spec, pool=pool))
+        vm = self._content.searchIndex.FindByInventoryPath(f"{DATACENTER}/vm/{name}")
+        for file, path in zip(disks.files_of(self._content, vm._moId), contents, strict=True):
+            disks.filled(file.path, path)
+        self._made[name] = vm
+        if on:
+            WaitForTask(vm.PowerOnVM_Task())
+        return str(vm._moId)
+
+    def vm(self, name: str) -> Any:
+        """The simulator's own handle on a machine."""
+        if name not in self._made:
+            self._made[name] = self._content.searchIndex.FindByInventoryPath(f"{DATACENTER}/vm/{name}")
+        return self._made[name]
+
+    def disks(self, name: str) -> list[DiskFile]:
+        """The files that a machine's disks are in now, in the order of their keys."""
+        return disks.files_of(self._content, self.vm(name)._moId)
+
+    def write(self, name: str, disk: int, offset: int, piece: bytes) -> None:
+        """Write to a disk as the guest would."""
+        with self.disks(name)[disk].path.open("r+b") as file:
+            file.seek(offset)
+            file.write(piece)
+
+    def snapshots(self, name: str) -> list[str]:
+        """The names of a machine's snapshots."""
+        told = self.vm(name).rootSnapshot
+        return [one._moId for one in told or []]
+
+    def configure(self, name: str, **changes: Any) -> None:
+        """Change a machine's settings."""
+        WaitForTask(self.vm(name).ReconfigVM_Task(spec=vim.vm.ConfigSpec(**changes)))
+
+
+def _devices(datacenter: Any) -> list[Any]:
+    controller = vim.vm.device.ParaVirtualSCSIController(key=1000, busNumber=0, sharedBus="noSharing")
+    network = next(one for one in datacenter.network if one.name == "DC0_DVPG0")
+    port = vim.dvs.PortConnection(portgroupKey=network.key, switchUuid=network.config.distributedVirtualSwitch.uuid)
+    backing = vim.vm.device.VirtualEthernetCard.DistributedVirtualPortBackingInfo(port=port)
+    card = vim.vm.device.VirtualVmxnet3(key=4000, backing=backing, addressType="generated")
+    return [_added(controller), _added(card)]
+
+
+def _disk(place: int, content: Path) -> Any:
+    backing = vim.vm.device.VirtualDisk.FlatVer2BackingInfo(fileName="", diskMode="persistent", thinProvisioned=True)
+    device = vim.vm.device.VirtualDisk(
+        key=-(place + 1),
+        controllerKey=1000,
+        unitNumber=place,
+        capacityInKB=content.stat().st_size // 1024,
+        capacityInBytes=content.stat().st_size,
+        backing=backing,
+    )
+    change = _added(device)
+    change.fileOperation = "create"
+    return change
+
+
+def _added(device: Any) -> Any:
+    return vim.vm.device.VirtualDeviceSpec(operation="add", device=device)
