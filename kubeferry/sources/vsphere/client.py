@@ -122,11 +122,6 @@ class Client:
                 Disconnect(self._instance)
             self._drop()
 
-    @property
-    def session_cookie(self) -> str | None:
-        """The session's cookie, for the server's REST interface."""
-        return self._instance._stub.cookie if self._instance is not None else None
-
     # --- properties ------------------------------------------------------------------------------------------------
 
     def properties(self, managed: Any, paths: Sequence[str], *, content: Any) -> Plain:
