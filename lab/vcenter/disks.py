@@ -30,11 +30,11 @@ def logged_in(host: str, port: int, user: str, password: str) -> Any:
 
 def files_of(content: Any, machine: str) -> list[DiskFile]:
     """The disks of a machine (`vm-12`), in the order of their keys."""
-    vm = vim.VirtualMachine(machine, content.rootFolder._stub)
+    vm: Any = vim.VirtualMachine(machine, content.rootFolder._stub)
     stores = {store.name: Path(store.summary.url) for store in vm.datastore}
     found = []
     for device in vm.config.hardware.device:
-        if isinstance(device, vim.vm.device.VirtualDisk):
+        if type(device).__name__.endswith("VirtualDisk"):
             path = place(stores, device.backing.fileName, delta=device.backing.parent is not None)
             found.append(DiskFile(device.key, device.capacityInBytes, path))
     return sorted(found, key=lambda one: one.key)

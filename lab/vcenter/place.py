@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import ssl
 import time
-from collections.abc import Iterator, Sequence
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +55,10 @@ def vcenter(folder: Path, *, machines: int = 0, snapshot_delay: float = 0) -> It
 def made_certificate(folder: Path) -> tuple[Path, Path]:
     """A certificate of an authority of its own, for 127.0.0.1, and its key."""
     certificate, key = folder / "server.pem", folder / "server.key"
+    files = ["-keyout", str(key), "-out", str(certificate)]
     subject = ["-subj", "/CN=lab vCenter", "-addext", "subjectAltName=IP:127.0.0.1"]
     run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", *subject]
-        + ["-keyout", str(key), "-out", str(certificate)]
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "3650", *subject, *files],
     )
     return certificate, key
 
@@ -149,6 +151,38 @@ class Place:
         told = self.vm(name).rootSnapshot
         return [one._moId for one in told or []]
 
+    def tools(self, name: str, *, running: bool) -> None:
+        """Whether VMware Tools run in a machine."""
+        state = "guestToolsRunning" if running else "guestToolsNotRunning"
+        self.configure(name, extraConfig=[vim.option.OptionValue(key="SET.guest.toolsRunningStatus", value=state)])
+
+    def snapshot(self, name: str, title: str) -> None:
+        """A snapshot that somebody else makes."""
+        waited(self.vm(name).CreateSnapshot_Task(name=title, description="", memory=False, quiesce=False))
+
+    def grow(self, name: str, disk: int, size: int) -> None:
+        """Make a disk larger."""
+        file = self.disks(name)[disk]
+        self._edit(name, lambda device: _resized(device, size) if device.key == file.key else None)
+        os.truncate(self.disks(name)[disk].path, size)
+
+    def track_anew(self, name: str) -> None:
+        """The tracker of changes begins anew, as after a crash of the host."""
+        self._edit(name, lambda device: setattr(device.backing, "changeId", f"{uuid.uuid4()}/1"))
+
+    def untrack(self, name: str) -> None:
+        """The tracker of changes is off, and forgets."""
+        self._edit(name, lambda device: setattr(device.backing, "changeId", None))
+        self.configure(name, changeTrackingEnabled=False)
+
+    def _edit(self, name: str, change: Callable[[Any], None]) -> None:
+        edits = []
+        for device in self.vm(name).config.hardware.device:
+            if isinstance(device, vim.vm.device.VirtualDisk):
+                change(device)
+                edits.append(vim.vm.device.VirtualDeviceSpec(operation="edit", device=device))
+        self.configure(name, deviceChange=edits)
+
     def configure(self, name: str, **changes: Any) -> None:
         """Change a machine's settings."""
         waited(self.vm(name).ReconfigVM_Task(spec=vim.vm.ConfigSpec(**changes)))
@@ -176,6 +210,10 @@ def _disk(place: int, content: Path) -> Any:
     change = _added(device)
     change.fileOperation = "create"
     return change
+
+
+def _resized(device: Any, size: int) -> None:
+    device.capacityInBytes, device.capacityInKB = size, size // 1024
 
 
 def _added(device: Any) -> Any:

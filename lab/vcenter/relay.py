@@ -15,6 +15,7 @@ import re
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,8 @@ from lab.vmdk import write_stream
 NFC = re.compile(r"/nfc/([^/]+)/([^/?]+)")
 HOP = {"transfer-encoding", "connection", "content-length", "keep-alive"}
 COOKIE = "vmware_soap_session"
+# Answers of a tracker that is wrong: an area outside of any disk, and an answer that covers nothing.
+LIES = {"outside": soap.areas(0, 1 << 62, [(1 << 61, 512)]), "stuck": soap.areas(0, 0, [])}
 
 
 class Relay:
@@ -58,17 +61,21 @@ class Relay:
 
     def lost_lease(self, lease: str) -> bool:
         """Whether a lease has ended, by itself or not."""
-        renewed = self.leases.get(lease)
-        return renewed is None or time.monotonic() - renewed > self.rules.lease_seconds
+        if time.monotonic() - self.leases.get(lease, 0) > self.rules.lease_seconds:
+            self.leases.pop(lease, None)  # it does not come back
+        return lease not in self.leases
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+        self.content.rootFolder._stub.DropConnections()
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 64 << 10  # head and body in one piece: else each answer waits for an acknowledgement
+    disable_nagle_algorithm = True
     relay: Relay
 
     def log_message(self, *_: Any) -> None:
@@ -81,13 +88,15 @@ class _Handler(BaseHTTPRequestHandler):
             return
         method = soap.method_of(body)
         kind = self.relay.rules.of(method)
-        if kind is not None and kind.startswith("fault:"):
+        if kind in LIES:
+            self._send(200, LIES[kind])
+        elif kind is not None and kind.startswith("fault:"):
             self._send(500, soap.fault(kind.partition(":")[2], "told to fail"))
         elif kind is not None:
             self._broken(kind)
         else:
-            own = getattr(self, f"_soap_{method}", None)
-            if own is None or not own(body):
+            own = OWN.get(method)
+            if own is None or not own(self, body):
                 self._forward(method, body)
 
     def do_GET(self) -> None:
@@ -124,7 +133,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.relay.leases[soap.field(content, "returnval")] = time.monotonic()
         self._send(status, content, told)
 
-    def _soap_HttpNfcLeaseProgress(self, body: bytes) -> bool:
+    def _progress(self, body: bytes) -> bool:
         lease = soap.field(body, "_this")
         if self.relay.lost_lease(lease):
             self._send(500, soap.fault("ManagedObjectNotFound", "the lease has timed out"))
@@ -132,25 +141,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.relay.leases[lease] = time.monotonic()
         return False
 
-    def _soap_HttpNfcLeaseComplete(self, body: bytes) -> bool:
+    def _lease_ends(self, body: bytes) -> bool:
         self.relay.leases.pop(soap.field(body, "_this"), None)
         return False
 
-    _soap_HttpNfcLeaseAbort = _soap_HttpNfcLeaseComplete
-
-    def _soap_HttpNfcLeaseGetManifest(self, body: bytes) -> bool:
+    def _manifest(self, body: bytes) -> bool:
         lease = soap.field(body, "_this")
         found = [(key, *told) for (owner, key), told in self.relay.streamed.items() if owner == lease]
         self._send(200, soap.manifest(found))
         return True
 
-    def _soap_ShutdownGuest(self, body: bytes) -> bool:
+    def _shut_down(self, body: bytes) -> bool:
         if soap.field(body, "_this") not in self.relay.rules.deaf:
             return False
         self._send(500, soap.fault("ToolsUnavailable", "VMware Tools is not running"))
         return True
 
-    def _soap_QueryChangedDiskAreas(self, body: bytes) -> bool:
+    def _areas(self, body: bytes) -> bool:
         machine, key = soap.field(body, "_this"), int(soap.field(body, "deviceKey"))
         start, change = int(soap.field(body, "startOffset")), soap.field(body, "changeId")
         disk = next((one for one in disks.files_of(self.relay.content, machine) if one.key == key), None)
@@ -271,8 +278,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
+# Methods that are answered here, wholly or in some cases: then the function says True.
+OWN: dict[str, Callable[[_Handler, bytes], bool]] = {
+    "HttpNfcLeaseProgress": _Handler._progress,
+    "HttpNfcLeaseComplete": _Handler._lease_ends,
+    "HttpNfcLeaseAbort": _Handler._lease_ends,
+    "HttpNfcLeaseGetManifest": _Handler._manifest,
+    "ShutdownGuest": _Handler._shut_down,
+    "QueryChangedDiskAreas": _Handler._areas,
+}
+
+
 class _Pieces:
-    """What a stream is written to: chunks of the answer, for as long as the lease lives; `most` bytes, then it breaks."""
+    """What a stream is written to: chunks of the answer while the lease lives; `most` bytes, then it breaks off."""
 
     def __init__(self, handler: _Handler, lease: str, most: int | None) -> None:
         self._handler = handler

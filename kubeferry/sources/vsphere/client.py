@@ -12,8 +12,9 @@ import ssl
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
+from xml.parsers.expat import ExpatError
 
-from pyVim.connect import Disconnect, SmartConnect
+from pyVim.connect import SmartStubAdapter
 from pyVmomi import vim, vmodl
 
 from kubeferry import stopping
@@ -27,6 +28,8 @@ POLL_SECONDS = 0.1
 POLL_MOST_SECONDS = 2.0
 PAGE = 200
 
+UNANSWERED = (OSError, http.client.HTTPException, ExpatError)
+"""What the library raises where a server does not answer, or with something else: an error page is no XML."""
 _Query = vmodl.query.PropertyCollector
 # What passes by itself: the host is busy, does not answer, or another task holds the machine.
 _PASSING = (
@@ -47,8 +50,8 @@ class Client:
     def __init__(self, access: Access) -> None:
         self.access = access
         self.certificate = b""
-        self._instance: Any = None
-        self._service: Any = None  # its content: asked for once, and not an attribute that is a call each time
+        self._stub: Any = None
+        self._service: Any = None  # asked for once; as an attribute it would be a call each time
 
     @contextlib.contextmanager
     def talking(self, machine: str = "") -> Iterator[Any]:
@@ -67,14 +70,14 @@ class Client:
             raise SourceRefused("vSphere does not allow it", why=why, fix=fix, machine=machine) from error
         except vmodl.MethodFault as error:
             raise _fault(error, machine) from error
-        except (OSError, http.client.HTTPException) as error:
+        except UNANSWERED as error:
             self._drop()
             raise self._unanswered(error, machine) from error
 
     def _content(self) -> Any:
-        if self._instance is not None and not self._is_alive():
+        if self._service is not None and not self._is_alive():
             self._drop()
-        if self._instance is None:
+        if self._service is None:
             self._connect()
         return self._service
 
@@ -85,17 +88,16 @@ class Client:
     def _connect(self) -> None:
         access = self.access
         self.certificate = trust.certificate(access, access.host, access.port)
+        context = trust.only(self.certificate)
         try:
-            self._instance = SmartConnect(
-                host=access.host,
-                port=access.port,
-                user=access.user,
-                pwd=access.password,
-                sslContext=trust.only(self.certificate),
-                httpConnectionTimeout=ANSWER_SECONDS,
+            self._stub = SmartStubAdapter(
+                host=access.host, port=access.port, sslContext=context, httpConnectionTimeout=ANSWER_SECONDS
             )
-            self._service = self._instance.RetrieveContent()
+            content: Any = vim.ServiceInstance("ServiceInstance", self._stub).RetrieveContent()
+            content.sessionManager.Login(access.user, access.password, None)
+            self._service = content
         except vim.fault.InvalidLogin:
+            self._drop()
             # Not chained: the library's error could hold what was sent.
             raise SourceRefused(
                 f"vSphere does not accept the login of {access.user}",
@@ -103,6 +105,7 @@ class Client:
                 fix="Correct GOVC_USERNAME and GOVC_PASSWORD; too many tries may lock the account.",
             ) from None
         except ssl.SSLCertVerificationError as error:
+            self._drop()
             fix = "Renew the certificate of the server."
             why = error.verify_message
             raise SourceRefused(f"the certificate of {access.where} is not valid", why=why, fix=fix) from error
@@ -113,14 +116,16 @@ class Client:
         return SourceUnavailable(f"{self.access.where} does not answer", why=why, fix=fix, machine=machine)
 
     def _drop(self) -> None:
-        self._instance = self._service = None
+        if self._stub is not None:
+            self._stub.DropConnections()
+        self._stub = self._service = None
 
     def close(self) -> None:
         """Log out."""
-        if self._instance is not None:
-            with contextlib.suppress(vmodl.MethodFault, OSError, http.client.HTTPException):
-                Disconnect(self._instance)
-            self._drop()
+        if self._service is not None:
+            with contextlib.suppress(*UNANSWERED, vmodl.MethodFault):
+                self._service.sessionManager.Logout()
+        self._drop()
 
     # --- properties ------------------------------------------------------------------------------------------------
 
@@ -151,12 +156,12 @@ class Client:
             start = _Query.ObjectSpec(obj=view, skip=True, selectSet=[walk])
             yield from self._pages([start], kind, paths, content=content, page=page)
         finally:
-            with contextlib.suppress(vmodl.MethodFault, OSError, http.client.HTTPException):
+            with contextlib.suppress(*UNANSWERED, vmodl.MethodFault):
                 view.DestroyView()
 
     def detailed(self, kind: Any, ids: Sequence[str], paths: Sequence[str], *, content: Any) -> dict[str, Plain]:
         """These objects, in one page. One that is gone meanwhile is not there."""
-        stub = self._instance._stub
+        stub = self._stub
         start = [_Query.ObjectSpec(obj=kind(one, stub)) for one in ids]
         try:
             return dict(self._pages(start, kind, paths, content=content, page=len(ids) or 1))

@@ -9,7 +9,6 @@ It belongs to the session that asked for it, and ends with it: a later process a
 from __future__ import annotations
 
 import contextlib
-import http.client
 import threading
 import time
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from pyVmomi import vmodl
 
 from kubeferry import stopping
 from kubeferry.errors import SourceRefused, SourceUnavailable
-from kubeferry.sources.vsphere.client import Client, words
+from kubeferry.sources.vsphere.client import UNANSWERED, Client, words
 from kubeferry.sources.vsphere.plain import Plain, plain
 
 BEATS = 4  # a lease is renewed so often within its timeout
@@ -84,7 +83,7 @@ class Lease:
         percent = 0
         while not self._ended.wait(beat):
             percent = min(percent + 1, 99)
-            with contextlib.suppress(OSError, http.client.HTTPException):
+            with contextlib.suppress(*UNANSWERED):
                 try:
                     self._managed.HttpNfcLeaseProgress(percent)
                 except vmodl.MethodFault:
@@ -95,7 +94,7 @@ class Lease:
         was streamed whole."""
         try:
             told = plain(self._managed.HttpNfcLeaseGetManifest())
-        except (vmodl.MethodFault, OSError, http.client.HTTPException):
+        except (vmodl.MethodFault, *UNANSWERED):
             return None
         sizes = {str(one["key"]): one.get("capacityInBytes") for one in self._devices if one["_type"] == "VirtualDisk"}
         for one in told or []:
@@ -110,7 +109,7 @@ class Lease:
         if self._keeper is not None:
             self._keeper.join()
             self._keeper = None
-        with contextlib.suppress(vmodl.MethodFault, OSError, http.client.HTTPException):
+        with contextlib.suppress(vmodl.MethodFault, *UNANSWERED):
             if keep:
                 self._managed.HttpNfcLeaseComplete()
             else:
@@ -122,7 +121,7 @@ class Lease:
             return False
         try:
             self._managed.HttpNfcLeaseProgress(1)
-        except (vmodl.MethodFault, OSError, http.client.HTTPException):
+        except (vmodl.MethodFault, *UNANSWERED):
             self.ended(keep=False)
             return False
         return True
