@@ -10,8 +10,9 @@ from mappings.rules_machine import RULES as MACHINE_RULES
 from mappings.rules_platform import RULES as PLATFORM_RULES
 from mappings.rules_proof import RULES as PROOF_RULES
 from mappings.rules_storage import RULES as STORAGE_RULES
+from mappings.rules_vmware import RULES as VMWARE_RULES
 
-RULES = (*MACHINE_RULES, *PLATFORM_RULES, *DISK_RULES, *STORAGE_RULES, *DEVICE_RULES, *PROOF_RULES)
+RULES = (*MACHINE_RULES, *PLATFORM_RULES, *DISK_RULES, *STORAGE_RULES, *DEVICE_RULES, *VMWARE_RULES, *PROOF_RULES)
 
 
 def concerns_of(case: Case) -> tuple[Concern, ...]:

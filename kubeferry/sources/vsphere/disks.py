@@ -119,23 +119,34 @@ def is_throttled(device: Plain) -> bool:
     return limit is not None and limit >= 0
 
 
-def disk_leftovers(devices: list[Plain]) -> Iterator[SourceFact]:
-    """What the model has no word for, of each disk."""
+def disk_leftovers(devices: list[Plain], stores: Mapping[str, bool], *, tracked: bool) -> Iterator[SourceFact]:
+    """What the model has no word for, of each disk. `stores` says of the machine's datastores by name whether they can
+    be reached, `tracked` whether the machine tracks its disks' changes."""
     for device in devices:
-        if device["_type"] != DISK:
-            continue
-        backing, where = device.get("backing", {}), f"disk[{device['key']}]"
-        mode = backing.get("diskMode", "persistent")
-        if mode != "persistent":
-            yield SourceFact(path=f"{where}/diskMode", value=mode)
-        for name in ("compatibilityMode", "lunUuid", "sharing"):
-            if backing.get(name) not in {None, "sharingNone"}:
-                yield SourceFact(path=f"{where}/{name}", value=str(backing[name]))
-        if backing.get("_type", FLAT) not in {FLAT, *RDM}:
-            yield SourceFact(path=f"{where}/backing", value=backing["_type"])
-        shares = device.get("storageIOAllocation", {}).get("shares", {}).get("level", "normal")
-        if shares != "normal":
-            yield SourceFact(path=f"{where}/shares", value=str(shares))
-        for name in ("iofilter", "vDiskId", "vFlashCacheConfigInfo"):
-            if device.get(name):
-                yield SourceFact(path=f"{where}/{name}", value=str(device[name])[:200])
+        if device["_type"] == DISK:
+            for name, value in (*_of_backing(device.get("backing", {}), stores, tracked=tracked), *_of_device(device)):
+                yield SourceFact(path=f"disk[{device['key']}]/{name}", value=value)
+
+
+def _of_backing(backing: Plain, stores: Mapping[str, bool], *, tracked: bool) -> Iterator[tuple[str, str]]:
+    store = str(backing.get("fileName", "")).removeprefix("[").partition("]")[0]
+    if store and not stores.get(store, False):
+        yield "datastore", f"{'not reachable' if store in stores else 'missing'} ({store})"
+    if tracked and not backing.get("changeId"):
+        yield "changeTracking", "off"
+    if backing.get("diskMode", "persistent") != "persistent":
+        yield "diskMode", str(backing["diskMode"])
+    for name in ("compatibilityMode", "lunUuid", "sharing"):
+        if backing.get(name) not in {None, "sharingNone"}:
+            yield name, str(backing[name])
+    if backing.get("_type", FLAT) not in {FLAT, *RDM}:
+        yield "backing", str(backing["_type"])
+
+
+def _of_device(device: Plain) -> Iterator[tuple[str, str]]:
+    shares = device.get("storageIOAllocation", {}).get("shares", {}).get("level", "normal")
+    if shares != "normal":
+        yield "shares", str(shares)
+    for name in ("iofilter", "vDiskId", "vFlashCacheConfigInfo"):
+        if device.get(name):
+            yield name, str(device[name])[:200]

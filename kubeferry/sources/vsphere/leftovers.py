@@ -11,6 +11,8 @@ from kubeferry.sources.vsphere.nics import Around
 from kubeferry.sources.vsphere.plain import Plain
 
 MAX_SETTINGS = 200
+# Facts that describe the machine's surroundings: nothing of the machine is lost where they are not carried.
+_DESCRIBES = re.compile(r"version|changeTracking|tools/.*|guest/.*|cluster/(drs|dpm|ha)|nic\[\d+\]/switch")
 _SECRET = re.compile(r"passw|secret|cookie|token|credential|private|api-?key|guestinfo\.|keyid", re.IGNORECASE)
 # Settings that the hypervisor writes by itself: places of devices, sizes of the screen, what it last saw.
 _OWN = re.compile(
@@ -23,6 +25,11 @@ _OWN = re.compile(
 )
 
 
+def describes(fact: SourceFact) -> bool:
+    """Whether a fact is of what is around the machine or of this moment, and not a setting that could be lost."""
+    return _DESCRIBES.fullmatch(fact.path) is not None
+
+
 def machine_leftovers(props: Plain, around: Around) -> Iterator[SourceFact]:
     """The facts of the machine as a whole; those of its disks and cards have functions of their own."""
     for path, value in (
@@ -30,7 +37,7 @@ def machine_leftovers(props: Plain, around: Around) -> Iterator[SourceFact]:
         ("changeTracking", _switch(props.get("config.changeTrackingEnabled"))),
         ("tools/status", props.get("guest.toolsRunningStatus")),
         ("tools/version", props.get("guest.toolsVersionStatus2")),
-        ("guest/address", props.get("guest.ipAddress")),
+        ("guest/ip", props.get("guest.ipAddress")),
         ("latencySensitivity", _unless(props.get("config.latencySensitivity", {}).get("level"), "normal")),
         ("swapPlacement", _unless(props.get("config.swapPlacement"), "inherit")),
         ("memoryAffinity", _set(props.get("config.memoryAffinity", {}).get("affinitySet"))),
@@ -110,7 +117,7 @@ def _cluster(props: Plain, around: Around) -> Iterator[SourceFact]:
 def _free_space(props: Plain) -> Iterator[SourceFact]:
     for one in props.get("guest.disk", []):
         if "freeSpace" in one and "diskPath" in one:
-            yield SourceFact(path="guest/freeSpace", value=f"{one['diskPath']} {one['freeSpace']}")
+            yield SourceFact(path=f"guest/freeSpace{one['diskPath']}", value=str(one["freeSpace"]))
 
 
 def _settings(told: list[Plain]) -> Iterator[SourceFact]:

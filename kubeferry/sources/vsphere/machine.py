@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.model import Cpu, Firmware, FirmwareKind, Guest, Machine, Memory, Power
+from kubeferry.model import Cpu, Firmware, FirmwareKind, Guest, Machine, Memory, Power, SourceFact
 from kubeferry.sources.vsphere import devices as other
 from kubeferry.sources.vsphere.disks import disk_leftovers, read_disks
-from kubeferry.sources.vsphere.leftovers import machine_leftovers
+from kubeferry.sources.vsphere.leftovers import describes, machine_leftovers
 from kubeferry.sources.vsphere.nics import Around, nic_leftovers, read_nics
 from kubeferry.sources.vsphere.plain import Plain
 
@@ -33,6 +33,7 @@ def parse_machine(props: Plain, around: Around, *, source: str, tags: tuple[tupl
     found = [one for one in props.get("config.hardware.device", []) if isinstance(one, dict)]
     power = POWER.get(props.get("runtime.powerState", ""), Power.UNKNOWN)
     boot_keys, boot_classes = _boot(props.get("config.bootOptions", {}), found)
+    extra = _extra(props, around, found)
     return Machine(
         id=str(props.get("config.instanceUuid") or props.get("_ref", name)),
         name=name,
@@ -57,13 +58,25 @@ def parse_machine(props: Plain, around: Around, *, source: str, tags: tuple[tupl
         devices=other.read_devices(found),
         guest=_guest(props),
         snapshots=_snapshots(props),
-        metadata=_metadata(props, around, tags),
-        unmodelled=(
-            *machine_leftovers(props, around),
-            *disk_leftovers(found),
-            *nic_leftovers(found, around),
-        ),
+        metadata=_metadata(props, around, tags) | {one.path: one.value for one in extra if describes(one)},
+        unmodelled=tuple(one for one in extra if not describes(one)),
     )
+
+
+def _extra(props: Plain, around: Around, devices: list[Plain]) -> list[SourceFact]:
+    """All that the model has no word for."""
+    tracked = bool(props.get("config.changeTrackingEnabled"))
+    return [
+        *machine_leftovers(props, around),
+        *disk_leftovers(devices, _stores(props, around), tracked=tracked),
+        *nic_leftovers(devices, around),
+    ]
+
+
+def _stores(props: Plain, around: Around) -> dict[str, bool]:
+    """The machine's datastores by name, and whether they can be reached; one that does not say can."""
+    known = [around[one] for one in props.get("datastore", []) if one in around]
+    return {str(one.get("name", "")): one.get("summary.accessible", True) for one in known}
 
 
 def _arch(guest: str | None) -> str | None:
