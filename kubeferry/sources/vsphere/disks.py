@@ -21,6 +21,7 @@ CONTROLLERS = {
     "VirtualLsiLogicController": (DiskBus.SCSI, "lsilogic"),
     "VirtualLsiLogicSASController": (DiskBus.SCSI, "lsisas1068"),
     "VirtualBusLogicController": (DiskBus.SCSI, "buslogic"),
+    "VirtualSCSIController": (DiskBus.SCSI, None),  # an export that does not tell which one
     "VirtualAHCIController": (DiskBus.SATA, "ahci"),
     "VirtualIDEController": (DiskBus.IDE, None),
     "VirtualNVMEController": (DiskBus.NVME, None),
