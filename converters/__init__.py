@@ -1,7 +1,8 @@
 """The data plane: bytes from a source's disk to a target's disk, proven. Importable without the control plane.
 
     endpoints ── file, nbd, memory          an opened disk: size, extents, read, write, zero, flush
-        │           └── qemu_nbd, qcow2     other formats: header checked first, then served by qemu-nbd
+        │           ├── qemu_nbd, qcow2     other formats: header checked first, then served by qemu-nbd
+        │           └── packed_disk ─ vmdk  disks in parts of files (OVA, OVF), unpacked as they are read
     extents ── digest ── fingerprint        pure: what to move; one digest a block; the durable record of both
         │
     transfer ── copying, verify, repair     workers; the three things that are done with a disk

@@ -20,6 +20,7 @@ from kubeferry.faults import Side, of_os
 from kubeferry.uris import Part
 
 PIECE_BYTES = 1 << 20
+FILES_OPEN = 64
 AGAIN = "Discover the source again: the file was changed."
 
 
@@ -165,27 +166,42 @@ class Gunzip:
 
 
 class Window:
-    """The bytes of parts, read anywhere, from any thread."""
+    """The bytes of parts, read anywhere, from any thread. Of many files only some are kept open."""
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        self._parts: list[tuple[int, Part, int]] = []
+        self._parts: list[tuple[int, Part]] = []
+        self._fds: dict[Path, int] = {}
         self.size = 0
         for part in parts:
-            self._parts.append((self.size, part, open_part(part)))
+            self._parts.append((self.size, part))
             self.size += part.length
+            fd = open_part(part)
+            if part.path in self._fds or len(self._fds) >= FILES_OPEN:
+                os.close(fd)
+            else:
+                self._fds[part.path] = fd
 
     def read_at(self, offset: int, view: memoryview) -> None:
         """Fill `view`. Raises SourceRefused beyond the end."""
         done = 0
-        for start, part, fd in self._parts:
+        for start, part in self._parts:
             while done < len(view) and start <= offset + done < start + part.length:
                 inside = offset + done - start
-                wanted = view[done : done + part.length - inside]
-                done += _pread(fd, part.path, part.offset + inside, wanted)
+                done += self._pread(part, inside, view[done : done + part.length - inside])
         if done < len(view):
             raise SourceRefused(f"{self._parts[0][1].path} has {self.size} bytes, and is read at {offset + done}")
 
-    def close(self) -> None:
-        for _, _, fd in self._parts:
+    def _pread(self, part: Part, inside: int, view: memoryview) -> int:
+        fd = self._fds.get(part.path)
+        if fd is not None:
+            return _pread(fd, part.path, part.offset + inside, view)
+        fd = open_part(part)
+        try:
+            return _pread(fd, part.path, part.offset + inside, view)
+        finally:
             os.close(fd)
-        self._parts = []
+
+    def close(self) -> None:
+        for fd in self._fds.values():
+            os.close(fd)
+        self._fds = {}

@@ -16,7 +16,7 @@ from converters.nbd import Nbd
 from converters.private_folder import SOCKET, private_folder, reachable
 from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.faults import Side
-from kubeferry.images.nodes import block_options, check, confinement
+from kubeferry.images.nodes import bitmap_of, block_options, check, confinement
 from kubeferry.model import DiskRef
 from kubeferry.process import Child, child
 
@@ -34,7 +34,7 @@ def served(ref: DiskRef, *, work: Path | None = None) -> Iterator[Nbd]:
         private_folder(work, "nbd") as folder,
         reachable(folder) as near,
         child([*confinement(), *_command(ref, folder)], log=folder / "log") as server,
-        _connected(near / SOCKET, server) as endpoint,
+        _connected(near / SOCKET, server, ref.changed) as endpoint,
     ):
         yield endpoint
 
@@ -42,16 +42,18 @@ def served(ref: DiskRef, *, work: Path | None = None) -> Iterator[Nbd]:
 def _command(ref: DiskRef, folder: Path) -> list[str]:
     """The server, started in `folder`; its socket is named through the folder it is in, which is never too long."""
     image = "json:" + json.dumps(block_options(ref))
+    bitmap = bitmap_of(ref)
+    options = ["--read-only", "--persistent", "--shared=0", *([f"--bitmap={bitmap}"] if bitmap else [])]
     place = ["env", f"--chdir={folder.absolute()}"]
-    return [*place, "qemu-nbd", "--read-only", "--persistent", "--shared=0", "--socket=/proc/self/cwd/socket", image]
+    return [*place, "qemu-nbd", *options, "--socket=/proc/self/cwd/socket", image]
 
 
-def _connected(path: Path, server: Child) -> Nbd:
+def _connected(path: Path, server: Child, changed: str | None) -> Nbd:
     """Wait until the server answers. It binds its socket before it opens the images, and may then fail on them."""
     limit = time.monotonic() + START_SECONDS
     while True:
         try:
-            return Nbd(str(path), "", Side.SOURCE)
+            return Nbd(str(path), "", Side.SOURCE, changed)
         except (SourceRefused, SourceUnavailable) as error:
             if server.wait(0.005) is not None:
                 raise SourceRefused(

@@ -22,23 +22,18 @@ from typing import Self
 from converters.nbd import Nbd
 from converters.private_folder import SOCKET, private_folder, reachable
 from converters.uris import invalid
-from kubeferry import stopping
+from kubeferry import ssh_client, stopping
 from kubeferry.errors import KubeferryError
 from kubeferry.faults import Side, refused, unavailable
 from kubeferry.model import DiskRef
 from kubeferry.process import Child, child
+from kubeferry.ssh_client import KEY
 from kubeferry.uris import NbdSsh, nbd_ssh
 
-KEY = "KUBEFERRY_SSH_KEY"
-ALIAS = "kubeferry-source"  # the name that the pinned key has for the client, whatever host and port are
-CONNECT_SECONDS = 15
-ALIVE_SECONDS, ALIVE_COUNT = 10, 3  # a host that went silent is given up after half a minute
 START_SECONDS = 40
 POLL_SECONDS = 0.02
 SETTLE_SECONDS = 1.0  # the tunnel's end closes our socket a moment before its process has ended
 WORDS = 600
-# RSA keys sign with SHA-2; the key's own name stands for a signature that nobody takes any more.
-SIGNATURES = {"ssh-rsa": "rsa-sha2-512,rsa-sha2-256"}
 # What `-L` takes literally: it has a syntax of its own for colons, percent signs and dollars.
 PLAIN_PATH = re.compile(r"/[\w./@+,=~-]*", re.ASCII)
 FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
@@ -125,32 +120,8 @@ def fingerprint_of(host_key: str) -> str | None:
 
 def command(place: NbdSsh) -> list[str]:
     """OpenSSH's client, to be started in its private folder: it forwards one socket, and runs nothing there."""
-    kind = place.host_key.partition(" ")[0]
-    options = {
-        "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes",
-        "HostKeyAlias": ALIAS,
-        "HostKeyAlgorithms": SIGNATURES.get(kind, kind),
-        "UserKnownHostsFile": "./known_hosts",
-        "GlobalKnownHostsFile": "/dev/null",
-        "UpdateHostKeys": "no",
-        "IdentitiesOnly": "yes",
-        "IdentityAgent": "none",
-        "PreferredAuthentications": "publickey",
-        "PasswordAuthentication": "no",
-        "ControlMaster": "no",
-        "ControlPath": "none",
-        "ExitOnForwardFailure": "yes",
-        "StreamLocalBindMask": "0177",
-        "ConnectTimeout": str(CONNECT_SECONDS),
-        "ServerAliveInterval": str(ALIVE_SECONDS),
-        "ServerAliveCountMax": str(ALIVE_COUNT),
-        "Compression": "no",
-        "LogLevel": "INFO",
-    }
-    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    who = ["-i", "./key", "-p", str(place.port), "-l", place.user, "--", place.host]
-    return ["ssh", "-F", "none", "-N", "-T", *words, "-L", f"./{SOCKET}:{place.socket}", *who]
+    forward = ["-N", "-L", f"./{SOCKET}:{place.socket}"]
+    return ssh_client.command(place.host, place.port, place.user, place.host_key, *forward)
 
 
 def finding(place: NbdSsh, side: Side, said: str) -> KubeferryError | None:
@@ -190,8 +161,7 @@ def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path 
     with contextlib.ExitStack() as opening:
         folder = opening.enter_context(private_folder(work, "ssh"))
         near = opening.enter_context(reachable(folder))
-        (folder / "known_hosts").write_text(f"{ALIAS} {place.host_key}\n", encoding="ascii")
-        (folder / "key").symlink_to(key)
+        ssh_client.furnish(folder, key, place.host_key)
         argv = ["env", f"--chdir={folder.absolute()}", *command(place)]
         tunnel = Tunnel(place, side, near / SOCKET, opening.enter_context(child(argv, log=folder / "log")), ref.changed)
         endpoint = tunnel.connected()
@@ -200,9 +170,9 @@ def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path 
 
 
 def _private_key(side: Side) -> Path:
-    named = os.environ.get(KEY, "")
-    path = Path(named).absolute()
-    if not named or not path.is_file() or not os.access(path, os.R_OK):
+    path = ssh_client.private_key()
+    if path is None:
+        named = os.environ.get(KEY, "")
         why = f"{KEY} names {named}, which cannot be read" if named else f"{KEY} is not set"
         fix = f"Name a private key that can be read in {KEY}; in a cluster it comes from the source's Secret."
         raise refused(side, "there is no private key for the hypervisor", why=why, fix=fix)

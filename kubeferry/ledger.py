@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 EXPORT = "export"
 VIEW = "view"
-"""A frozen view of a running machine: what holds it, and what a later round needs to tell what changed since."""
+"""A frozen view of a running machine, with what serves it."""
+CHECKPOINT = "checkpoint"
+"""What a later round needs to tell what changed since."""
+SCRATCH = "scratch-file"
+"""What a running machine overwrites while a view is open."""
 SNAPSHOT, LEASE, CHANGE_TRACKING = "snapshot", "lease", "change-tracking"
 """What vSphere needs for a view: what holds it, what streams it, and what makes it tell later what changed."""
-AT_SOURCE = frozenset({EXPORT, VIEW, SNAPSHOT, LEASE, CHANGE_TRACKING})
+AT_SOURCE = frozenset({EXPORT, VIEW, CHECKPOINT, SCRATCH, SNAPSHOT, LEASE, CHANGE_TRACKING})
 """Kinds of things that exist at a source; it, not the target, is asked whether they are gone."""
 
 KEPT = frozenset({"disk", "machine-folder", "virtual-machine", "data-volume"})

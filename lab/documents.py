@@ -68,10 +68,10 @@ def comparison_page() -> str:
         "d42511b), and the rules here that cover it; made from `mappings/covers.py`. All rules of ours: "
         "[reference](reference/concerns.md).\n"
     )
-    rows = [
-        f"| {one.provider} | {one.severity} | {one.about} | {', '.join(f'`{rule}`' for rule in one.ours)} | {one.instead} |"
-        for one in THEIRS
-    ]
+    rows = []
+    for one in THEIRS:
+        ours = ", ".join(f"`{rule}`" for rule in one.ours)
+        rows.append(f"| {one.provider} | {one.severity} | {one.about} | {ours} | {one.instead} |")
     table = ["| provider | severity there | looks for | ours | instead |", "|---|---|---|---|---|"]
     return "\n".join([head, *table, *rows, ""])
 

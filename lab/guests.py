@@ -53,7 +53,7 @@ class Spec:
     """What a system disk is made of. The generic kernel knows old hardware (e1000, AHCI), the cloud one starts faster.
 
     `size` is the virtual size and `payload` what is filled with data, in bytes. With `second_disk` the guest waits for
-    a disk from `build_data_disk` before it is ready.
+    a disk from `build_data_disk` before it is ready; a `writer` writes to its disks all the time.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Spec:
     size: int = 512 * MIB
     payload: int = 24 * MIB
     second_disk: bool = False
+    writer: bool = False
 
 
 def build_guest(spec: Spec, dest: Path) -> Path:
@@ -141,7 +142,7 @@ def partition_table(size: int) -> bytes:
 def kernel_arguments(spec: Spec) -> str:
     """The last console named is the one that the guest's scripts speak to: the serial line."""
     arguments = ["console=tty0", "console=ttyS0,115200", "quiet", "rdinit=/init", "panic=5", f"lab.name={spec.name}"]
-    return " ".join(arguments + (["lab.srv"] if spec.second_disk else []))
+    return " ".join([*arguments, *(["lab.srv"] if spec.second_disk else []), *(["lab.writer"] if spec.writer else [])])
 
 
 def _system_disk(spec: Spec, boot: Path, image: Path) -> None:

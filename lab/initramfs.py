@@ -26,6 +26,7 @@ PLACES = {
     "shutdown": "sbin/shutdown",
     "status": "bin/status",
     "lease": "sbin/lease",
+    "writer": "bin/writer",
     "power-button": "etc/acpi/PWRF/00000080",
     "os-release": "etc/os-release",
 }

@@ -7,12 +7,22 @@ from mappings.rules import Case, apply_rules
 from mappings.rules_devices import RULES as DEVICE_RULES
 from mappings.rules_disks import RULES as DISK_RULES
 from mappings.rules_machine import RULES as MACHINE_RULES
+from mappings.rules_ova import RULES as OVA_RULES
 from mappings.rules_platform import RULES as PLATFORM_RULES
 from mappings.rules_proof import RULES as PROOF_RULES
 from mappings.rules_storage import RULES as STORAGE_RULES
 from mappings.rules_vmware import RULES as VMWARE_RULES
 
-RULES = (*MACHINE_RULES, *PLATFORM_RULES, *DISK_RULES, *STORAGE_RULES, *DEVICE_RULES, *VMWARE_RULES, *PROOF_RULES)
+RULES = (
+    *MACHINE_RULES,
+    *PLATFORM_RULES,
+    *DISK_RULES,
+    *STORAGE_RULES,
+    *DEVICE_RULES,
+    *OVA_RULES,
+    *VMWARE_RULES,
+    *PROOF_RULES,
+)
 
 
 def concerns_of(case: Case) -> tuple[Concern, ...]:

@@ -1,7 +1,7 @@
 """Forklift's validation concerns and what covers each of them here: the field's yardstick, side by side.
 
-Theirs are those of its rego policies (`validation/policies`, 102 at commit d42511b of 2026-08-21), in our words. Ours are
-ids of rules, or a sentence on why there is none.
+Theirs are those of its rego policies (`validation/policies`, 102 at commit d42511b of 2026-08-21), in our words. Ours
+are ids of rules, or a sentence on why there is none.
 """
 
 from __future__ import annotations

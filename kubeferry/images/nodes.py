@@ -6,10 +6,12 @@ from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
 from kubeferry.images import qcow2
+from kubeferry.images.bitmaps import CONTEXT
 from kubeferry.model import DiskRef
 from kubeferry.uris import local_path
 
 FORMATS = frozenset({"qcow2"})  # those that QEMU must read for us; raw disks need nobody
+NAME_LIMIT = 1023
 CHAIN_LIMIT = 200  # QEMU itself becomes slow long before
 CAP_SETPCAP, CAP_SYS_ADMIN = 8, 21
 
@@ -31,14 +33,30 @@ def chain_of(ref: DiskRef) -> list[DiskRef]:
     return chain
 
 
-def check(ref: DiskRef) -> None:
-    """Read the header of every image in the chain before QEMU does. Raises HostileImage, SourceRefused."""
+def bitmap_of(ref: DiskRef) -> str | None:
+    """The dirty bitmap that tells what changed, None where nothing tells it. Raises InputInvalid for other words."""
+    if ref.changed is None:
+        return None
+    name = ref.changed.removeprefix(CONTEXT)
+    if name == ref.changed or not name or len(name) > NAME_LIMIT or "\0" in name:
+        raise InputInvalid(
+            "a disk cannot be opened",
+            [Problem(ref.uri, f"{ref.changed[:80]!r} is no dirty bitmap of an image", f"Write {CONTEXT}NAME.")],
+        )
+    return name
+
+
+def check(ref: DiskRef, read: qcow2.Read = qcow2.read_piece) -> None:
+    """Read the header of every image in the chain before QEMU does, with `read` if they are not of this host.
+
+    Raises HostileImage, SourceRefused.
+    """
     for link in chain_of(ref):
         if link.format != "qcow2":
-            qcow2.read_head(_path(link.uri))
+            read(_path(link.uri), 0, qcow2.READ_BYTES)
             continue
         below = link.backing
-        qcow2.check(_path(link.uri), _path(below.uri) if below else None, below.format if below else "")
+        qcow2.check(_path(link.uri), _path(below.uri) if below else None, below.format if below else "", read=read)
 
 
 def block_options(ref: DiskRef) -> dict[str, object]:
@@ -54,13 +72,14 @@ def block_options(ref: DiskRef) -> dict[str, object]:
     return node
 
 
-def confinement() -> list[str]:
-    """What to put before a program that reads hostile input: no network, no new privileges, root only to read."""
+def confinement(*, writes: bool = False) -> list[str]:
+    """What to put before a program that reads hostile input: no network, no new privileges, root only to read, or to
+    write files of others too."""
     held = _capabilities()
     prefix = ["unshare", "--net", "--"] if held & 1 << CAP_SYS_ADMIN else []
     prefix += ["setpriv", "--no-new-privs"]
     if held & 1 << CAP_SETPCAP:
-        prefix += ["--bounding-set=-all,+dac_read_search", "--inh-caps=-all"]
+        prefix += [f"--bounding-set=-all,+dac_{'override' if writes else 'read_search'}", "--inh-caps=-all"]
     return [*prefix, "--"]
 
 

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +28,19 @@ NAME_LIMIT_BYTES = 1023
 DIRTY, CORRUPT, EXTERNAL_DATA, COMPRESSION, EXTENDED_L2 = (1 << bit for bit in range(5))
 KNOWN_FEATURES = DIRTY | CORRUPT | EXTERNAL_DATA | COMPRESSION | EXTENDED_L2
 EXTENSION_END, EXTENSION_BACKING_FORMAT, EXTENSION_DATA_FILE = 0, 0xE2792ACA, 0x44415441
+EXTENSION_BITMAPS = 0x23852875
+BITMAPS = struct.Struct(">IIQQ")
+AUTOCLEAR_BITMAPS = 1 << 0
+OFFSET_LIMIT = 1 << 56
+Read = Callable[[Path, int, int], bytes]
+"""How an image's bytes are had: path, offset, length. Raises KubeferryError."""
 PROTOCOL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 @dataclass(frozen=True, slots=True)
 class Qcow2:
-    """The parts of a header that matter here. `backing` and `data_file` are names as the image holds them."""
+    """The parts of a header that matter here. `backing` and `data_file` are names as the image holds them; `bitmaps` is
+    how many dirty bitmaps it keeps, `bitmaps_at` and `bitmaps_bytes` where their directory is."""
 
     version: int
     size: int
@@ -42,6 +50,10 @@ class Qcow2:
     backing: str = ""
     backing_format: str = ""
     data_file: str = ""
+    bitmaps: int = 0
+    bitmaps_at: int = 0
+    bitmaps_bytes: int = 0
+    bitmaps_up_to_date: bool = False
 
 
 def parse(head: bytes) -> Qcow2:
@@ -56,14 +68,15 @@ def parse(head: bytes) -> Qcow2:
         raise ValueError(f"its clusters have 2^{cluster_bits} bytes")
     if size > SIZE_LIMIT_BYTES or l1_entries > L1_LIMIT_ENTRIES:
         raise ValueError(f"it claims {size} bytes with {l1_entries} level-1 entries")
-    features, length = 0, HEADER.size
+    features, autoclear, length = 0, 0, HEADER.size
     if version == 3:
         if len(head) < HEADER.size + HEADER_3.size:
             raise ValueError("its header is cut off")
-        features, _, _, _, length = HEADER_3.unpack_from(head, HEADER.size)
+        features, _, autoclear, _, length = HEADER_3.unpack_from(head, HEADER.size)
         if not HEADER.size + HEADER_3.size <= length <= min(1 << cluster_bits, READ_BYTES) or length % 8:
             raise ValueError(f"its header claims {length} bytes")
     extensions = _extensions(head[: 1 << cluster_bits], length)
+    bitmaps, directory_bytes, directory_at = _bitmaps(extensions.get(EXTENSION_BITMAPS, b""))
     return Qcow2(
         version=version,
         size=size,
@@ -71,13 +84,17 @@ def parse(head: bytes) -> Qcow2:
         encrypted=encryption != 0,
         features=features,
         backing=_name(head, backing_at, backing_length),
-        backing_format=extensions.get(EXTENSION_BACKING_FORMAT, ""),
-        data_file=extensions.get(EXTENSION_DATA_FILE, ""),
+        backing_format=os.fsdecode(extensions.get(EXTENSION_BACKING_FORMAT, b"")),
+        data_file=os.fsdecode(extensions.get(EXTENSION_DATA_FILE, b"")),
+        bitmaps=bitmaps,
+        bitmaps_at=directory_at,
+        bitmaps_bytes=directory_bytes,
+        bitmaps_up_to_date=bool(autoclear & AUTOCLEAR_BITMAPS),
     )
 
 
-def _extensions(head: bytes, position: int) -> dict[int, str]:
-    found: dict[int, str] = {}
+def _extensions(head: bytes, position: int) -> dict[int, bytes]:
+    found: dict[int, bytes] = {}
     while position + 8 <= len(head):
         kind, length = struct.unpack_from(">II", head, position)
         position += 8
@@ -85,10 +102,18 @@ def _extensions(head: bytes, position: int) -> dict[int, str]:
             return found
         if length > len(head) - position:
             raise ValueError(f"a header extension claims {length} bytes")
-        if kind in {EXTENSION_BACKING_FORMAT, EXTENSION_DATA_FILE}:
-            found[kind] = os.fsdecode(head[position : position + length])
+        if kind in {EXTENSION_BACKING_FORMAT, EXTENSION_DATA_FILE, EXTENSION_BITMAPS}:
+            found[kind] = head[position : position + length]
         position += -(-length // 8) * 8
     return found
+
+
+def _bitmaps(extension: bytes) -> tuple[int, int, int]:
+    """How many bitmaps, and the bytes and place of their directory; zeros for what cannot be made out."""
+    if len(extension) != BITMAPS.size:
+        return 0, 0, 0
+    count, _, length, offset = BITMAPS.unpack(extension)
+    return (count, length, offset) if offset < OFFSET_LIMIT else (0, 0, 0)
 
 
 def _name(head: bytes, offset: int, length: int) -> str:
@@ -99,13 +124,14 @@ def _name(head: bytes, offset: int, length: int) -> str:
     return os.fsdecode(head[offset : offset + length])
 
 
-def check(path: Path, backing: Path | None, backing_format: str = "") -> Qcow2:
-    """Refuse an image unless its header names `backing` (None: nothing at all) and no other file. Opens `path` only.
+def check(path: Path, backing: Path | None, backing_format: str = "", *, read: Read | None = None) -> Qcow2:
+    """Refuse an image unless its header names `backing` (None: nothing at all) and no other file. Opens `path` only,
+    with `read` if it is not of this host.
 
     Raises HostileImage for a name or number that must not be there, SourceRefused for what cannot be read: missing,
     encrypted, marked as corrupt, made by a newer program.
     """
-    head = read_head(path)
+    head = (read or read_piece)(path, 0, READ_BYTES)
     try:
         header = parse(head)
     except ValueError as error:
@@ -118,13 +144,18 @@ def check(path: Path, backing: Path | None, backing_format: str = "") -> Qcow2:
 
 
 def read_head(path: Path) -> bytes:
-    """The first bytes of a file or device; never waits for a FIFO. Raises SourceRefused."""
+    """The first bytes of a file or device. Raises SourceRefused."""
+    return read_piece(path, 0, READ_BYTES)
+
+
+def read_piece(path: Path, offset: int, length: int) -> bytes:
+    """Bytes of a file or device, fewer at its end; never waits for a FIFO. Raises SourceRefused."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             if not (stat.S_ISREG(os.fstat(fd).st_mode) or stat.S_ISBLK(os.fstat(fd).st_mode)):
                 raise SourceRefused(f"{path} is neither a file nor a block device", fix="Give the path of the image.")
-            return os.pread(fd, READ_BYTES, 0)
+            return os.pread(fd, length, offset)
         finally:
             os.close(fd)
     except OSError as error:

@@ -18,6 +18,7 @@ from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
 MODULES = {
     "libvirt": "kubeferry.sources.libvirt",
     "memory": "kubeferry.sources.memory",
+    "ova": "kubeferry.sources.ova",
     "vmware": "kubeferry.sources.vmware",
 }
 
@@ -27,9 +28,11 @@ class SourceCapabilities:
     """What a source can do beyond the cold copy of a stopped machine.
 
     `warm`: a round of a running machine, and after its stop a final one of what changed since. `live_deltas`: rounds of
-    what changed while it runs on, too; without it there is one warm round, and then the final one.
+    what changed while it runs on, too; without it there is one warm round, and then the final one. `runs`: its
+    machines can run there; without it they are always off, there is nothing to stop, and `start` is refused.
     """
 
+    runs: bool = True
     warm: bool = False
     live_deltas: bool = False
     force_stop: bool = False

@@ -1,43 +1,65 @@
-"""An estate from a folder of exported files (`virsh dumpxml NAME > NAME.xml`), with no libvirtd at hand.
+"""An estate from a folder of exported files, with no access to where they come from: a reader for each kind of file.
 
-What only a running libvirtd knows, sizes of disks above all, stays unknown and becomes a concern.
+    *.xml            `virsh dumpxml NAME > NAME.xml`
+    *.ovf, *.ova     descriptors of any product; disks need not be beside an OVF
+
+What only the running source knows (sizes of disks, above all) stays unknown and becomes a concern.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from kubeferry import clock
 from kubeferry.documents import Inventory
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Machine
+from kubeferry.sources import ovf_files
 from kubeferry.sources.domain.tree import MAX_CHARACTERS
 from kubeferry.sources.domain_xml import clashes, parse_domain
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How files of one kind are read: `kind` is the inventory's word for their source, `read` gives the machines of a
+    file for a source's name and raises InputInvalid with its problems; it may look at files beside it. `how` says to a
+    person how to make such files."""
+
+    kind: str
+    read: Callable[[Path, str], Sequence[Machine]]
+    how: str
+
+
 def read_exported(directory: Path, source: str) -> Inventory:
-    """The machines of all `*.xml` files in a folder. Raises InputInvalid with the problems of all files at once."""
-    files = sorted(directory.glob("*.xml")) if directory.is_dir() else []
+    """The machines of all files in a folder that have a reader. Raises InputInvalid with the problems of all files."""
+    files = sorted(path for path in directory.iterdir() if path.suffix in READERS) if directory.is_dir() else []
     if not files:
-        what = "no *.xml file is in it" if directory.is_dir() else "it is no folder"
-        fix = "Give a folder with what `virsh dumpxml` prints, one file per domain, named *.xml."
+        what = f"no file in it is one of {', '.join(sorted(READERS))}" if directory.is_dir() else "it is no folder"
+        fix = f"Give a folder of exported files: {'; '.join(dict.fromkeys(one.how for one in READERS.values()))}."
         raise InputInvalid(f"{directory} holds no exported machines", [Problem(str(directory), what, fix)])
     read: list[tuple[str, Machine]] = []
     problems: list[Problem] = []
     for path in files:
         try:
-            read.append((str(path), parse_domain(_text(path), source=source, where=str(path))))
+            read += [(str(path), machine) for machine in READERS[path.suffix].read(path, source)]
         except InputInvalid as error:
             problems += error.problems
     problems += clashes(read)
     if problems:
         raise InputInvalid(f"{directory} cannot be read as an estate", problems)
+    kinds = {READERS[path.suffix].kind for path in files}
     return Inventory(
         source=source,
-        source_kind="libvirt-export",
+        source_kind=kinds.pop() if len(kinds) == 1 else "export",
         observed_at=clock.now("seconds"),
         machines=tuple(machine for _, machine in read),
     )
+
+
+def _domain(path: Path, source: str) -> list[Machine]:
+    return [parse_domain(_text(path), source=source, where=str(path))]
 
 
 def _text(path: Path) -> str:
@@ -51,3 +73,16 @@ def _text(path: Path) -> str:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         fix = "Check its permissions, and that it is what `virsh dumpxml` prints."
         raise InputInvalid(f"{path} cannot be read", [Problem(str(path), reason, fix)]) from error
+
+
+def _ovf(path: Path, source: str) -> list[Machine]:
+    return ovf_files.read_machines(path, source, complete=False)
+
+
+_OVF = Reader("ovf-export", _ovf, "what your product exports as OVF, named *.ovf or *.ova")
+READERS = {
+    ".xml": Reader("libvirt-export", _domain, "what `virsh dumpxml` prints, one file per domain, named *.xml"),
+    ".ovf": _OVF,
+    ".ova": _OVF,
+}
+"""By the end of a file's name, small letters."""

@@ -17,15 +17,17 @@ import json
 import os
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from kubeferry import atomic, process
 from kubeferry.documents import SshAccess
 from kubeferry.errors import SourceRefused, SourceUnavailable
-from kubeferry.images.nodes import block_options, check, confinement
+from kubeferry.images.nodes import bitmap_of, block_options, check, confinement
 from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import DiskRef, Machine
+from kubeferry.sources import Round
 from kubeferry.uris import NbdSsh
 
 PROGRAM = "qemu-nbd"
@@ -65,7 +67,7 @@ class Export:
 
 def export_of(access: SshAccess, machine: Machine, disk: str) -> Export:
     """Where the export of one disk is."""
-    return Export(_folder(access, machine), _digest(disk))
+    return Export(_folder(access, machine), digest(disk))
 
 
 def open_all(access: SshAccess, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger) -> dict[str, DiskRef]:
@@ -77,9 +79,9 @@ def open_all(access: SshAccess, machine: Machine, refs: dict[str, DiskRef], ledg
     process.require(PROGRAM, "setpriv", "unshare")
     for ref in refs.values():
         check(ref)
-    group = _group(access)
+    gid = group(access)
     try:
-        return {disk: _open(access, machine, disk, ref, group, ledger) for disk, ref in refs.items()}
+        return {disk: _open(access, machine, disk, ref, gid, ledger) for disk, ref in refs.items()}
     except Exception:
         close_all(access, machine)
         raise
@@ -96,10 +98,23 @@ def close_all(access: SshAccess, machine: Machine) -> list[str]:
     return [str(Export(folder, name).socket) for name in names]
 
 
+def reached(access: SshAccess, opened: Round) -> Round:
+    """A round whose disks a server of this host gives on a socket, with references that lead to it from elsewhere."""
+    return replace(opened, refs={disk: _reached(access, ref) for disk, ref in opened.refs.items()})
+
+
+def _reached(access: SshAccess, ref: DiskRef) -> DiskRef:
+    parts = urlsplit(ref.uri)
+    (socket,) = parse_qs(parts.query)["socket"]
+    export = unquote(parts.path.removeprefix("/"))
+    place = NbdSsh(access.user, access.host, access.port, socket, access.host_key, export)
+    return ref.model_copy(update={"uri": place.uri(), "credential": access.secret})
+
+
 def exists(thing: External) -> bool:
-    """Whether an export of the ledger is still there."""
+    """Whether a file, folder or export of the ledger is still there."""
     path = Path(thing.where)
-    return path.exists() or Export(path.parent, path.stem).alive()
+    return os.path.lexists(path) or Export(path.parent, path.stem).alive()
 
 
 # --- one export ------------------------------------------------------------------------------------------------------
@@ -107,25 +122,32 @@ def exists(thing: External) -> bool:
 
 def _open(access: SshAccess, machine: Machine, disk: str, ref: DiskRef, group: int, ledger: Ledger) -> DiskRef:
     export = export_of(access, machine, disk)
-    serving = json.dumps(block_options(ref), sort_keys=True)
-    if not (_serves(export, serving) and _answers(export.socket)):
+    bitmap = bitmap_of(ref)
+    serving = json.dumps({"image": block_options(ref), "bitmap": bitmap}, sort_keys=True)
+    if not (_serves(export, serving) and answers(export.socket)):
         _make_folder(access, export.folder, group)
         _end(export)
         ledger(External(EXPORT, f"{machine.name}/{disk}", str(export.socket)))
-        _start(machine, disk, export, serving)
+        atomic.replace_text(export.served, serving)
+        _start(machine, disk, export, [*([f"--bitmap={bitmap}"] if bitmap else []), _image(ref)])
         os.chown(export.socket, -1, group)
         export.socket.chmod(0o660)
     place = NbdSsh(access.user, access.host, access.port, str(export.socket), access.host_key)
-    return DiskRef(uri=place.uri(), format="raw", size_bytes=ref.size_bytes, credential=access.secret)
+    return DiskRef(
+        uri=place.uri(), format="raw", size_bytes=ref.size_bytes, credential=access.secret, changed=ref.changed
+    )
 
 
-def _start(machine: Machine, disk: str, export: Export, serving: str) -> None:
+def _image(ref: DiskRef) -> str:
+    return "json:" + json.dumps(block_options(ref), sort_keys=True)
+
+
+def _start(machine: Machine, disk: str, export: Export, what: list[str]) -> None:
     """Start the server and wait until it answers."""
-    atomic.replace_text(export.served, serving)
     place = [f"--socket={export.socket}", "--read-only", "--persistent", "--shared=0"]
-    process.detached([*confinement(), PROGRAM, *place, f"json:{serving}"], pidfile=export.pidfile, log=export.log)
+    process.detached([*confinement(), PROGRAM, *place, *what], pidfile=export.pidfile, log=export.log)
     limit = time.monotonic() + START_SECONDS
-    while not _answers(export.socket):
+    while not answers(export.socket):
         ended = not export.alive()
         if ended or time.monotonic() > limit:
             said = export.log.read_text(errors="replace")[-TAIL_BYTES:].strip()
@@ -160,7 +182,7 @@ def _serves(export: Export, serving: str) -> bool:
     return False
 
 
-def _answers(path: Path) -> bool:
+def answers(path: Path) -> bool:
     """Whether an NBD server greets there. It binds its socket before it opens the images, and may then end."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as asking:
         asking.settimeout(2)
@@ -170,7 +192,7 @@ def _answers(path: Path) -> bool:
 
 
 def _folder(access: SshAccess, machine: Machine) -> Path:
-    return Path(access.folder) / _digest(f"{machine.source}/{machine.id}")
+    return Path(access.folder) / digest(f"{machine.source}/{machine.id}")
 
 
 def _make_folder(access: SshAccess, folder: Path, group: int) -> None:
@@ -188,7 +210,8 @@ def _make_folder(access: SshAccess, folder: Path, group: int) -> None:
         ) from error
 
 
-def _group(access: SshAccess) -> int:
+def group(access: SshAccess) -> int:
+    """The number of the group that opens sockets from elsewhere. Raises SourceRefused."""
     try:
         return grp.getgrnam(access.socket_group).gr_gid
     except KeyError as error:
@@ -199,5 +222,5 @@ def _group(access: SshAccess) -> int:
         ) from error
 
 
-def _digest(text: str) -> str:
+def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]

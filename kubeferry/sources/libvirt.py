@@ -1,7 +1,8 @@
-"""libvirt/KVM as a source: facts in bulk, cold rounds of stopped machines, a graceful stop.
+"""libvirt/KVM as a source: facts in bulk, rounds of running and of stopped machines, a graceful stop.
 
 Facts come from the persistent definition, which is what the machine would boot with next; the chain of a running disk
-comes from the live one, which alone knows it. Nothing is ever written to a disk, and no domain is ever undefined.
+comes from the live one, which alone knows it. Nothing that a guest could see is ever written to a disk, and no domain
+is ever undefined.
 """
 
 from __future__ import annotations
@@ -16,11 +17,20 @@ import libvirt
 from kubeferry import clock, stopping
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
-from kubeferry.ledger import External, Ledger
+from kubeferry.ledger import CHECKPOINT, External, Ledger
 from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, exports, local_disks
+from kubeferry.sources import (
+    Hear,
+    Round,
+    SourceCapabilities,
+    Stopped,
+    libvirt_off,
+    local_disks,
+)
 from kubeferry.sources.domain_xml import parse_domain
 from kubeferry.sources.libvirt_guest import ask, facts, is_lost, power_of, read_file, translated
+from kubeferry.sources.libvirt_hosts import host_of
+from kubeferry.sources.libvirt_live import View, checkpoints, drop_checkpoint, end_view, open_view
 
 FORCED_STOP_SECONDS = 30.0
 POLL_SECONDS = 0.2
@@ -36,12 +46,13 @@ def connect(name: str, config: SourceConfig) -> LibvirtSource:
 class LibvirtSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(warm=False, force_stop=True, last_words=True)
+    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True)
 
     def __init__(self, name: str, uri: str, ssh: SshAccess | None = None) -> None:
         self._name = name
         self._uri = uri
         self._ssh = ssh
+        self._host = host_of(name, uri, ssh)
         self._connection: libvirt.virConnect | None = None
 
     # --- facts ---------------------------------------------------------------------------------------------------
@@ -103,44 +114,48 @@ class LibvirtSource:
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
-            found = [*self._away(), *local_disks.problems(machine, self._machine(domain)), *_unstoppable(domain)]
+            problems = local_disks.problems(machine, self._machine(domain), self._host.trouble)
+            found = [*self._away(), *problems, *_unstoppable(domain)]
         return local_disks.as_concerns(machine, found)
 
     def _away(self) -> Iterator[Problem]:
-        if urlsplit(self._uri).hostname:
-            fix = "Run kubeferry on that host, with a local libvirt URI such as qemu:///system."
+        if urlsplit(self._uri).hostname and self._ssh is None:
+            fix = "Add ssh (host, user, hostKey) to the source; or run kubeferry on that host, with qemu:///system."
             yield Problem("disks", f"they are on another host, {urlsplit(self._uri).hostname}", fix)
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
-        if since is not None:
-            raise SourceRefused("libvirt disks are copied cold here", fix="Open a round without a marker.")
         for problem in self._away():
             what = f"its {problem.where} cannot be read"
             raise SourceRefused(what, why=problem.what, fix=problem.fix, machine=machine.name)
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
             if domain.isActive():
-                fix = "Stop it first; a cold copy reads a machine that is off."
-                raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
+                if final:
+                    fix = "Stop it first; the last copy reads a machine that is off."
+                    raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
+                return self._live_round(domain, machine, since, remote, ledger)
             _refuse(machine, "the machine is not off for good", _saved(domain))
-            refs = local_disks.refs(machine, self._machine(domain))
-        if not remote:
-            return Round(machine, refs)
-        return Round(machine, exports.open_all(self._access(machine), machine, refs, ledger), served=True)
+            refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
+            refs = libvirt_off.told(domain, refs, since, self._host)
+        return self._host.stopped(machine, refs, ledger, remote=remote)
+
+    def _live_round(
+        self, domain: libvirt.virDomain, machine: Machine, since: Marker | None, remote: bool, ledger: Ledger
+    ) -> Round:
+        live = parse_domain(domain.XMLDesc(0), source=self._name, where=f"domain {domain.name()}")
+        _refuse(machine, "the running machine has other disks than it starts with", _other_disks(machine, live))
+        refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
+        view = View(machine, refs, tuple(disk.id for disk in live.disks if disk.id not in refs), self._host.read)
+        place = self._host.place(machine, remote=remote)
+        return self._host.running(open_view(domain, self._uri, view, since, place, ledger), remote=remote)
 
     def close_round(self, opened: Round) -> None:
-        if opened.served and self._ssh is not None:
-            exports.close_all(self._ssh, opened.machine)
-
-    def _access(self, machine: Machine) -> SshAccess:
-        if self._ssh is None:
-            raise SourceRefused(
-                "movers in a cluster have no way to its disks",
-                why=f"the source {self._name} has no `ssh` in the configuration",
-                fix="Add ssh with host, user and hostKey to the source, and make its Secret: docs/operations.md.",
-                machine=machine.name,
-            )
-        return self._ssh
+        if opened.served and opened.marker is None:
+            self._host.end(opened.machine)
+        if opened.marker is not None:
+            with self._talking(opened.machine.name) as connection:
+                domain = self._domain(connection, opened.machine)
+                end_view(domain, self._host.place(opened.machine), opened.marker.token)
 
     # --- power ---------------------------------------------------------------------------------------------------
 
@@ -155,6 +170,7 @@ class LibvirtSource:
             if not domain.isActive():
                 return Stopped("already-off", clock.now())
             heard_at = _listen(domain, policy, hear)
+            end_view(domain, self._host.place(machine))
             how = _stop(domain, policy)
             if how is None:
                 raise SourceRefused(
@@ -169,14 +185,38 @@ class LibvirtSource:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
             if not domain.isActive():
-                self.forget(machine)  # a disk that is still served is locked
+                self._end_all(machine)  # a disk that is still served is locked
                 domain.create()
 
     def forget(self, machine: Machine) -> list[str]:
-        return exports.close_all(self._ssh, machine) if self._ssh is not None else []
+        dropped = self._end_all(machine)
+        with self._talking(machine.name) as connection:
+            domain = self._known(connection, machine)
+            if domain is None:  # undefined meanwhile: its images may be there all the same
+                return [*dropped, *libvirt_off.take_out(libvirt_off.images_of(machine), machine, self._host)]
+            if not domain.isActive():
+                return [*dropped, *libvirt_off.forget(domain, machine, self._machine(domain), self._host)]
+            for one in checkpoints(domain):
+                dropped.append(f"checkpoint {one.getName()}")
+                drop_checkpoint(one)
+        return dropped
+
+    def _end_all(self, machine: Machine) -> list[str]:
+        """Nothing is served any more, whatever the machine does."""
+        dropped = self._host.end(machine)
+        with self._talking(machine.name) as connection:
+            domain, place = self._known(connection, machine), self._host.place(machine)
+            return [*dropped, *(place.clear() if domain is None else end_view(domain, place))]
 
     def exists(self, thing: External) -> bool:
-        return exports.exists(thing)
+        if thing.kind != CHECKPOINT:
+            return self._host.exists(thing)
+        uuid, _, name = thing.where.partition("/")
+        try:
+            with self._talking() as connection:
+                return name in {one.getName() for one in checkpoints(connection.lookupByUUIDString(uuid))}
+        except SourceRefused:  # there is no such machine any more, and nothing that anybody knows of it
+            return False
 
     def close(self) -> None:
         if self._connection is not None:
@@ -204,6 +244,14 @@ class LibvirtSource:
         if machine.uuid:
             return connection.lookupByUUIDString(machine.uuid)
         return connection.lookupByName(machine.name)
+
+    def _known(self, connection: libvirt.virConnect, machine: Machine) -> libvirt.virDomain | None:
+        try:
+            return self._domain(connection, machine)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
 
 
 # --- one thing each ----------------------------------------------------------------------------------------------
@@ -253,6 +301,17 @@ def _unstoppable(domain: libvirt.virDomain) -> Iterator[Problem]:
     yield from _saved(domain)
     if power_of(domain) is Power.PAUSED:
         yield Problem("power", "it is paused and cannot shut down", "Resume it, or power it off by hand.")
+
+
+def _other_disks(machine: Machine, live: Machine) -> Iterator[Problem]:
+    """Disks of the running machine that are not those of its definition: a round of it would be of others."""
+    running = {disk.id: disk.uri for disk in live.data_disks}
+    fix = "Make the definition and the running machine agree (`virsh attach-disk --persistent`), or copy it cold."
+    for disk in machine.data_disks:
+        if running.get(disk.id) != disk.uri:
+            yield Problem(disk.id, f"{disk.id} is {running.get(disk.id) or 'not attached'}, not {disk.uri}", fix)
+    for name in sorted(running.keys() - {disk.id for disk in machine.data_disks}):
+        yield Problem(name, f"{name} is attached until the next stop only", fix)
 
 
 def _saved(domain: libvirt.virDomain) -> Iterator[Problem]:

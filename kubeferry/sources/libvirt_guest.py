@@ -60,14 +60,15 @@ def translated(error: libvirt.libvirtError, uri: str, machine: str) -> Kubeferry
     return SourceRefused("libvirt refused", why=said, fix=fix, machine=machine)
 
 
-def ask(domain: libvirt.virDomain, command: str, **arguments: Any) -> Any:
+def ask(domain: libvirt.virDomain, command: str, *, patience: int = AGENT_SECONDS, **arguments: Any) -> Any:
     """One command to the guest agent; its answer, or None when it does not answer in time or does not know it.
+    `patience` is in seconds.
 
     Raises libvirtError only when the connection to libvirt is lost.
     """
     request = {"execute": command} | ({"arguments": arguments} if arguments else {})
     try:
-        return json.loads(libvirt_qemu.qemuAgentCommand(domain, json.dumps(request), AGENT_SECONDS, 0))["return"]
+        return json.loads(libvirt_qemu.qemuAgentCommand(domain, json.dumps(request), patience, 0))["return"]
     except libvirt.libvirtError as error:
         if is_lost(error):
             raise

@@ -7,22 +7,28 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from kubeferry.errors import Problem, SourceRefused
 from kubeferry.model import ChainLink, Concern, Disk, DiskRef, Machine, Severity
 from kubeferry.uris import local_path
 
+Trouble = Callable[[Path], str | None]
+"""Why an image cannot be read, None if it can."""
 FORMATS = ("raw", "qcow2")
 DISCOVER = "Discover and plan again."
 # What makes an image's bytes other than the disk's: libvirt's `slices` and `dataStore`.
 _PARTS = ("devices/disk[{}]/source/slices", "devices/disk[{}]/source/dataStore")
 
 
-def refs(planned: Machine, current: Machine) -> dict[str, DiskRef]:
-    """References to the data disks of a stopped machine, by disk id. `planned` is the inventory's machine, `current`
-    what its source says now. Raises SourceRefused with all that speaks against reading them."""
-    found = problems(planned, current)
+def refs(planned: Machine, current: Machine, trouble: Trouble | None = None) -> dict[str, DiskRef]:
+    """References to the data disks of a machine, by disk id. `planned` is the inventory's machine, `current` what its
+    source says now; `trouble` looks at an image that is not of this host.
+
+    Raises SourceRefused with all that speaks against reading them.
+    """
+    found = problems(planned, current, trouble)
     if found:
         raise SourceRefused(
             "its disks cannot be read as they were planned",
@@ -34,9 +40,9 @@ def refs(planned: Machine, current: Machine) -> dict[str, DiskRef]:
     return {disk.id: _ref(known[disk.id], _chain(disk, known[disk.id])) for disk in planned.data_disks}
 
 
-def problems(planned: Machine, current: Machine) -> list[Problem]:
+def problems(planned: Machine, current: Machine, trouble: Trouble | None = None) -> list[Problem]:
     """All that speaks against reading these disks; `where` is the disk's id."""
-    return [*_differences(planned, current), *_unreadable(planned, current)]
+    return [*differences(planned, current), *_unreadable(planned, current, trouble)]
 
 
 def as_concerns(machine: Machine, found: list[Problem]) -> list[Concern]:
@@ -52,7 +58,8 @@ def as_concerns(machine: Machine, found: list[Problem]) -> list[Concern]:
     ]
 
 
-def _differences(planned: Machine, current: Machine) -> Iterator[Problem]:
+def differences(planned: Machine, current: Machine) -> Iterator[Problem]:
+    """What makes the disks of a machine other ones than those of the inventory."""
     now = {disk.id: disk for disk in current.data_disks}
     was = {disk.id: disk for disk in planned.data_disks}
     for name in sorted(now.keys() - was.keys()):
@@ -74,7 +81,7 @@ def _changes(was: Disk, now: Disk) -> Iterator[Problem]:
         yield Problem(was.id, f"its size is now {now.capacity_bytes} bytes, and was {was.capacity_bytes}", DISCOVER)
 
 
-def _unreadable(planned: Machine, current: Machine) -> Iterator[Problem]:
+def _unreadable(planned: Machine, current: Machine, trouble: Trouble | None) -> Iterator[Problem]:
     was = {disk.id: disk for disk in planned.data_disks}
     for disk in current.data_disks:
         if disk.id not in was:
@@ -94,13 +101,17 @@ def _unreadable(planned: Machine, current: Machine) -> Iterator[Problem]:
                 said = f"{link.uri} in its chain has the format {link.format}"
                 yield Problem(disk.id, said, f"Flatten the disk first; read are {', '.join(FORMATS)}.")
         for uri in (disk.uri or "an image without a name", *(link.uri for link in chain)):
-            yield from _image_problems(disk.id, uri)
+            yield from _image_problems(disk.id, uri, trouble)
 
 
-def _image_problems(disk: str, uri: str) -> Iterator[Problem]:
+def _image_problems(disk: str, uri: str, trouble: Trouble | None) -> Iterator[Problem]:
     path = local_path(uri)
     if path is None:
         yield Problem(disk, f"{uri} is not a file or device of this host", "Move the disk to a local image first.")
+        return
+    if trouble is not None:
+        if (said := trouble(path)) is not None:
+            yield Problem(disk, f"{path}: {said}", "Bring the image back, or correct the domain's <source>.")
         return
     try:
         mode = path.stat().st_mode

@@ -19,8 +19,8 @@ from kubeferry.model import Cpu, Disk, DiskRef, Machine, Marker, Memory, Power, 
 from kubeferry.sources import MODULES, Round, Source, open_source
 from kubeferry.sources.memory import MemorySource
 from kubeferry.uris import local_path
-from lab import daemons
-from lab.bare import Bare
+from lab import daemons, ova
+from lab.bare import Bare, write_inside
 from lab.cluster import programs
 from lab.vcenter import binary
 from lab.vcenter.place import Place, vcenter
@@ -31,6 +31,7 @@ SIZES = {"vda": 2 * MIB, "vdb": MIB}
 PROGRAMS = {
     "libvirt": ("libvirtd", "virtlogd", "virsh", "tini", "qemu-system-x86_64", "qemu-img"),
     "memory": (),
+    "ova": (),
     "vmware": ("openssl", "cp"),
 }
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
@@ -66,7 +67,8 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture(params=sorted(MODULES.keys() & PROGRAMS.keys()))
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
-    """A source with two machines of two disks each: `on` is running and deaf, `off` is off."""
+    """A source with two machines of two disks each: `on` is running and deaf, `off` is off. Where machines cannot run,
+    `on` is off, too."""
     if missing := not_here(request.param):
         assert os.environ.get("CI") != "true", f"missing: {missing}"
         pytest.skip(f"missing: {', '.join(missing)}")
@@ -75,7 +77,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
     if request.param == "vmware":
         yield from in_vmware(tmp_path, request.getfixturevalue("simulated"))
         return
-    yield from {"libvirt": in_libvirt, "memory": in_memory}[request.param](tmp_path)
+    yield from {"libvirt": in_libvirt, "memory": in_memory, "ova": in_ovas}[request.param](tmp_path)
 
 
 def in_libvirt(folder: Path) -> Iterator[Source]:
@@ -145,12 +147,24 @@ def ids(machine: Machine) -> dict[str, str]:
     return dict(zip(SIZES, (disk.id for disk in machine.data_disks), strict=True))
 
 
+def in_ovas(folder: Path) -> Iterator[Source]:
+    for name in ("off", "on"):
+        disks = [ova.PackedDisk(disk, f"{disk}.vmdk", size, bytes(size)) for disk, size in SIZES.items()]
+        ova.export(folder / f"{name}.ova", name, disks, manifest_last=name == "on")
+    opened = open_source("lab", SourceConfig(kind="ova", uri=folder.as_uri()))
+    yield opened
+    opened.close()
+
+
 def named(source: Source, name: str) -> Machine:
     return next(one for one in source.discover().machines if one.name.endswith(name))
 
 
 @pytest.fixture
 def on(source: Source) -> Machine:
+    """The machine that runs."""
+    if not source.capabilities.runs:
+        pytest.skip("its machines do not run")
     return named(source, "on")
 
 
@@ -167,8 +181,12 @@ def write_memory(machine: Machine, disk: str, offset: int, piece: bytes) -> None
         image.write(piece)
 
 
+def write_libvirt(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
+    write_inside(machine.name, f"virtio-disk{'ab'.index(disk[-1])}", offset, piece)
+
+
 # How a running machine's disk is written to, as its guest would: machine, disk, offset, bytes.
-WRITERS = {"memory": write_memory}
+WRITERS = {"libvirt": write_libvirt, "memory": write_memory}
 
 
 @dataclass
@@ -238,18 +256,35 @@ def test_discovery_tells_every_machine_with_its_power_and_the_sizes_of_its_disks
     inventory = source.discover()
     assert (inventory.source, inventory.unreadable) == ("lab", ())
     machines = {"on": named(source, "on"), "off": named(source, "off")}
-    assert [machines["on"].power, machines["off"].power] == [Power.RUNNING, Power.OFF]
+    assert machines["on"].power is (Power.RUNNING if source.capabilities.runs else Power.OFF)
+    assert machines["off"].power is Power.OFF
     for machine in machines.values():
         assert [disk.capacity_bytes for disk in machine.data_disks] == list(SIZES.values())
         assert machine.source == "lab"
 
 
-def test_a_machine_that_can_be_moved_raises_no_concern_running_or_not(
-    source: Source, on: Machine, off: Machine
-) -> None:
-    assert source.concerns(on) == []
-    assert source.concerns(off) == []
-    assert source.power(on) is Power.RUNNING
+def test_a_machine_that_can_be_moved_raises_no_concern_running_or_not(source: Source) -> None:
+    for machine in source.discover().machines:
+        assert source.concerns(machine) == []
+        assert source.power(machine) is machine.power
+
+
+def test_what_cannot_run_is_not_started_and_says_why(source: Source, off: Machine) -> None:
+    if source.capabilities.runs:
+        pytest.skip("its machines run")
+    with pytest.raises(SourceRefused, match="cannot be started") as refused:
+        source.start(off)
+    assert (refused.value.machine, bool(refused.value.fix)) == (off.name, True)
+    assert not source.capabilities.force_stop | source.capabilities.warm | source.capabilities.last_words
+    assert source.power(off) is Power.OFF
+
+
+def test_a_round_that_is_opened_for_another_host_is_served_or_refused(source: Source, off: Machine) -> None:
+    if source.capabilities.runs:
+        pytest.skip("tried where its hypervisor is set up for it")
+    with pytest.raises(SourceRefused, match="on this host") as refused:
+        source.open_round(off, since=None, final=True, remote=True, ledger=unwritten)
+    assert refused.value.machine == off.name
 
 
 def test_concerns_are_what_a_round_is_refused_for(source: Source, off: Machine) -> None:

@@ -52,6 +52,11 @@ def leftovers(root: Node) -> tuple[SourceFact, ...]:
         root.word(path, usual)
     for label in root.all("seclabel"):
         label.skip_all()  # it confines the program that ran the machine, not the machine
+    return told(root)
+
+
+def told(root: Node) -> tuple[SourceFact, ...]:
+    """Everything in a tree that nobody read, by its path."""
     facts = [
         SourceFact(path=cut(path), value=shown(path, in_words(node) if node.tag == "address" else left))
         for path, node in ((".", root), *walk(root))

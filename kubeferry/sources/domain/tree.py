@@ -1,4 +1,4 @@
-"""A domain's XML as a tree that remembers what was read of it, so that nothing is lost without a word.
+"""XML of a source as a tree that remembers what was read of it, so that nothing is lost without a word.
 
 The text comes from elsewhere and is not trusted: no document type, no entities, bounded size, depth and count.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from xml.parsers import expat
 
 from kubeferry.errors import InputInvalid, Problem
@@ -20,13 +21,33 @@ MAX_DEPTH = 256  # libvirt itself ends at chains of 200 images
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _YES = {"yes", "on"}
 _NO = {"no", "off"}
-_NAMESPACES = {
-    "http://libvirt.org/schemas/domain/qemu/1.0": "qemu",
-    "http://libosinfo.org/xmlns/libvirt/domain/1.0": "libosinfo",
-    "http://openstack.org/xmlns/libvirt/nova/1.1": "nova",
-    "http://ovirt.org/vm/1.0": "ovirt-vm",
-    "http://ovirt.org/vm/tune/1.0": "ovirt-tune",
-}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """Whose XML it is: `what` it should have been, how to get it `again`, how to get it without a `doctype`, and the
+    prefix that paths use for each namespace; none for those of the elements themselves."""
+
+    what: str
+    again: str
+    single: str
+    doctype: str
+    namespaces: dict[str, str] = field(default_factory=dict)
+
+
+DOMAIN = Dialect(
+    what="a domain's XML",
+    again="Export the domain again with `virsh dumpxml`.",
+    single="Export one domain into each file with `virsh dumpxml`.",
+    doctype="Remove it; libvirt writes none.",
+    namespaces={
+        "http://libvirt.org/schemas/domain/qemu/1.0": "qemu",
+        "http://libosinfo.org/xmlns/libvirt/domain/1.0": "libosinfo",
+        "http://openstack.org/xmlns/libvirt/nova/1.1": "nova",
+        "http://ovirt.org/vm/1.0": "ovirt-vm",
+        "http://ovirt.org/vm/tune/1.0": "ovirt-tune",
+    },
+)
 
 
 class Node:
@@ -36,9 +57,31 @@ class Node:
     problems, so that all of them are told at once.
     """
 
-    __slots__ = ("attributes", "children", "label", "line", "present", "problems", "seen", "tag", "text", "where")
+    __slots__ = (
+        "again",
+        "attributes",
+        "children",
+        "label",
+        "line",
+        "present",
+        "problems",
+        "seen",
+        "tag",
+        "text",
+        "where",
+    )
 
-    def __init__(self, tag: str, attributes: dict[str, str], *, line: int, where: str, problems: list[Problem]) -> None:
+    def __init__(
+        self,
+        tag: str,
+        attributes: dict[str, str],
+        *,
+        line: int,
+        where: str,
+        problems: list[Problem],
+        again: str = DOMAIN.again,
+    ) -> None:
+        self.again = again
         self.tag = tag
         self.attributes = attributes
         self.children: list[Node] = []
@@ -145,44 +188,44 @@ class Node:
     def _refuse(self, path: str, what: str) -> None:
         node, attribute = self._at(path)
         name = f"{node.tag}@{attribute}" if attribute else node.tag
-        node.refuse(f"<{name}>: {what}", "Export the domain again with `virsh dumpxml`.")
+        node.refuse(f"<{name}>: {what}", self.again)
 
     def _at(self, path: str) -> tuple[Node, str]:
         element, _, attribute = path.partition("@")
         return self.child(element or "."), attribute
 
     def _nowhere(self, tag: str) -> Node:
-        node = Node(tag, {}, line=self.line, where=self.where, problems=self.problems)
+        node = Node(tag, {}, line=self.line, where=self.where, problems=self.problems, again=self.again)
         node.present = False
         return node
 
 
-def read_tree(xml: str, where: str) -> Node:
+def read_tree(xml: str, where: str, dialect: Dialect = DOMAIN) -> Node:
     """The tree of a document. Raises InputInvalid, with file and line, when it is malformed or not to be trusted."""
     if len(xml) > MAX_CHARACTERS:
-        fix = "Export one domain into each file with `virsh dumpxml`."
-        raise _invalid(where, f"it is longer than {MAX_CHARACTERS >> 20} Mi characters", fix)
-    builder = _Builder(where)
+        raise _invalid(where, f"it is longer than {MAX_CHARACTERS >> 20} Mi characters", dialect.single, dialect)
+    builder = _Builder(where, dialect)
     try:
         builder.parser.Parse(xml, True)
     except expat.ExpatError as broken:
         what = f"it is not well-formed XML: {expat.ErrorString(broken.code)} (column {broken.offset + 1})"
-        raise _invalid(f"{where}:{broken.lineno}", what, "Export the domain again with `virsh dumpxml`.") from broken
+        raise _invalid(f"{where}:{broken.lineno}", what, dialect.again, dialect) from broken
     except UnicodeEncodeError as broken:
-        fix = "Export the domain again with `virsh dumpxml`, in UTF-8."
-        raise _invalid(where, "it has characters that are none", fix) from broken
+        fix = f"{dialect.again.rstrip('.')}, in UTF-8."
+        raise _invalid(where, "it has characters that are none", fix, dialect) from broken
     return builder.root
 
 
-def _invalid(where: str, what: str, fix: str) -> InputInvalid:
-    return InputInvalid("this is not a domain's XML", [Problem(where, what, fix)])
+def _invalid(where: str, what: str, fix: str, dialect: Dialect) -> InputInvalid:
+    return InputInvalid(f"this is not {dialect.what}", [Problem(where, what, fix)])
 
 
 class _Builder:
     """Takes what expat reads and hangs it together."""
 
-    def __init__(self, where: str) -> None:
+    def __init__(self, where: str, dialect: Dialect) -> None:
         self.where = where
+        self.dialect = dialect
         self.problems: list[Problem] = []
         self.open: list[Node] = []
         self.count = 0
@@ -192,16 +235,19 @@ class _Builder:
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._text
         self.parser.StartDoctypeDeclHandler = self._doctype
-        self.root = Node("", {}, line=1, where=where, problems=self.problems)
+        self.root = self._node("", {}, 1)
+
+    def _node(self, tag: str, attributes: dict[str, str], line: int) -> Node:
+        again = self.dialect.again
+        return Node(tag, attributes, line=line, where=self.where, problems=self.problems, again=again)
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         self.count += 1
         if self.count > MAX_ELEMENTS or len(self.open) >= MAX_DEPTH:
-            fix = "Export the domain again with `virsh dumpxml`."
-            raise _invalid(self._here(), f"it has more than {MAX_ELEMENTS} elements or is {MAX_DEPTH} deep", fix)
-        line = self.parser.CurrentLineNumber
-        own = {_short(key): value for key, value in attributes.items()}
-        node = Node(_short(name), own, line=line, where=self.where, problems=self.problems)
+            what = f"it has more than {MAX_ELEMENTS} elements or is {MAX_DEPTH} deep"
+            raise _invalid(self._here(), what, self.dialect.again, self.dialect)
+        own = {self._short(key): value for key, value in attributes.items()}
+        node = self._node(self._short(name), own, self.parser.CurrentLineNumber)
         if self.open:
             self.open[-1].children.append(node)
         else:
@@ -215,17 +261,17 @@ class _Builder:
         self.open[-1].text += text
 
     def _doctype(self, *_declared: object) -> None:
-        fix = "Remove it; libvirt writes none."
-        raise _invalid(self._here(), "it declares a document type, through which entities come", fix)
+        what = "it declares a document type, through which entities come"
+        raise _invalid(self._here(), what, self.dialect.doctype, self.dialect)
 
     def _here(self) -> str:
         return f"{self.where}:{self.parser.CurrentLineNumber}"
 
-
-def _short(name: str) -> str:
-    """A name with the usual prefix of its namespace; libvirt's own elements have none."""
-    namespace, found, local = name.rpartition("}")
-    return f"{_NAMESPACES.get(namespace, namespace)}:{local}" if found else local
+    def _short(self, name: str) -> str:
+        """A name with the usual prefix of its namespace; the dialect's own elements have none."""
+        namespace, found, local = name.rpartition("}")
+        prefix = self.dialect.namespaces.get(namespace, namespace) if found else ""
+        return f"{prefix}:{local}" if prefix else local
 
 
 def walk(node: Node) -> Iterator[tuple[str, Node]]:

@@ -154,6 +154,23 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "disk.boot-unclear": ({"firmware": Firmware(kind="bios")} | disks({}, {}), Policy()),
     "cdrom.medium": (disks({}, {"device": "cdrom", "bus": "sata"}), Policy()),
     "floppy.lost": (disks({}, {"device": "floppy", "bus": "fdc"}), Policy()),
+    "ova.format-unread": (disks({"uri": "raw+file:///a.ova?part=0,1,,", "format": "vhd"}), Policy()),
+    "ova.original": (disks({"uri": "vmdk+file:///a.ova?part=0,1,,"}), Policy()),
+    "ova.no-digest": (disks({"uri": "vmdk+file:///a.ova?part=0,1,,"}), Policy()),
+    "ova.required": ({"unmodelled": (SourceFact(path="acme:Section", value="a=1 required=true"),)}, Policy()),
+    "ova.environment": (
+        {"unmodelled": (SourceFact(path="VirtualHardwareSection", value="transport=iso"),)},
+        Policy(),
+    ),
+    "ova.start-order": (
+        {"unmodelled": (SourceFact(path="VirtualSystemCollection/StartupSection/Item[1]", value="order=1"),)},
+        Policy(),
+    ),
+    "ova.options": (
+        {"unmodelled": (SourceFact(path="DeploymentOptionSection/Configuration[1]/Label", value="small"),)},
+        Policy(),
+    ),
+    "ova.signature": ({"unmodelled": (SourceFact(path="certificate", value="web.cert: not checked"),)}, Policy()),
     "storage.class-default": ({}, Policy()),
     "disk.may-grow": ({}, Policy()),
     "eviction.blocked": ({}, Policy(eviction_strategy="LiveMigrate")),

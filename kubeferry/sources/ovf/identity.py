@@ -1,0 +1,77 @@
+"""Firmware, clock, guest and identity: what each product says in words of its own."""
+
+from __future__ import annotations
+
+from kubeferry.model import Clock, Firmware, FirmwareKind, Guest
+from kubeferry.sources.domain.tree import Node
+from kubeferry.sources.ovf.words import is_true, setting
+
+_KINDS = {"efi": FirmwareKind.UEFI, "uefi": FirmwareKind.UEFI, "bios": FirmwareKind.BIOS}
+# oVirt's numbers: what boots, and whether securely. 0 is what its cluster has, which the OVF does not say.
+_OVIRT = {"1": (FirmwareKind.BIOS, None), "2": (FirmwareKind.BIOS, None), "3": (FirmwareKind.UEFI, False),
+          "4": (FirmwareKind.UEFI, True)}  # fmt: skip
+_VBOX = "vbox:Machine/Hardware"
+
+
+def family(hardware: Node) -> str:
+    """`vmx-19`, `virtualbox-2.2`, …: the product and version whose hardware it is."""
+    return hardware.peek("System/vssd:VirtualSystemType") or ""
+
+
+def read_firmware(system: Node, hardware: Node) -> Firmware:
+    """Where VMware and VirtualBox say nothing, they mean a BIOS; where another product says nothing, it is unknown."""
+    told = (setting(hardware, "firmware") or "").lower()
+    if told in _KINDS:
+        kind = _KINDS[told]
+        secure = is_true(setting(hardware, "bootOptions.efiSecureBootEnabled", "uefi.secureBoot.enabled"))
+        return Firmware(kind=kind, secure_boot=bool(secure) if kind is FirmwareKind.UEFI else None)
+    if system.has("vbox:Machine"):
+        uefi = (system.value(f"{_VBOX}/Firmware@type") or "").lower().startswith("efi")
+        return Firmware(kind=FirmwareKind.UEFI if uefi else FirmwareKind.BIOS)
+    if (number := system.peek("BiosType")) in _OVIRT:
+        system.value("BiosType")
+        kind, secure = _OVIRT[number or ""]
+        return Firmware(kind=kind, secure_boot=secure)
+    if (generation := _hyperv_generation(hardware)) is not None:
+        return Firmware(kind=FirmwareKind.UEFI if generation == 2 else FirmwareKind.BIOS)
+    return Firmware(kind=FirmwareKind.BIOS if family(hardware).startswith("vmx-") else FirmwareKind.UNKNOWN)
+
+
+def _hyperv_generation(hardware: Node) -> int | None:
+    told = hardware.peek("System/vssd:VirtualSystemSubType") or ""
+    number = told.rpartition(":")[2]
+    if not told.startswith("Microsoft:Hyper-V:SubType:") or number not in {"1", "2"}:
+        return None
+    hardware.value("System/vssd:VirtualSystemSubType")
+    return int(number)
+
+
+def read_clock(system: Node) -> Clock:
+    told = system.word(f"{_VBOX}/RTC@localOrUTC", {"UTC", "local"})
+    return Clock(offset={"UTC": "utc", "local": "localtime"}.get(told or "", "unknown"))
+
+
+def read_guest(system: Node) -> Guest:
+    """The system as the product calls it; its number in CIM's list stays a fact where the product says no more."""
+    section = system.child("OperatingSystemSection")
+    section.skip("Info", ".@required")
+    own = section.value(".@vmw:osType") or section.value("vbox:OSType")
+    if own:
+        section.skip(".@id", ".@version", "vbox:OSType@required")
+    return Guest(os_id=own, os_name=section.value("Description"))
+
+
+def read_arch(hardware: Node, guest: Guest) -> str | None:
+    """These products make PCs, and machines with ARM processors where the guest's name says so."""
+    told = f"{guest.os_id or ''} {guest.os_name or ''}".lower()
+    if not family(hardware).startswith(("vmx-", "virtualbox-")):
+        return None
+    return "aarch64" if "arm64" in told or told.startswith("arm") or "aarch64" in told else "x86_64"
+
+
+def read_uuid(system: Node, hardware: Node) -> str | None:
+    """VirtualBox and oVirt give their machine's UUID to the guest, and tell it; other products do not tell."""
+    if family(hardware).startswith("ENGINE"):
+        return system.value("OperatingSystemSection@id")
+    told = system.value("vbox:Machine@uuid")
+    return told.strip("{}") if told else None

@@ -1,0 +1,61 @@
+"""OpenSSH's client as we start it: one pinned host key, one private key, and nothing of a user's own SSH.
+
+No configuration, no agent, no known hosts of anybody. It is started in a private folder that has `key` and
+`known_hosts`. Pure, but for the look at the environment.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+KEY = "KUBEFERRY_SSH_KEY"
+"""The variable that names the private key's file."""
+ALIAS = "kubeferry-source"
+"""The name that the pinned key has for the client, whatever host and port are."""
+CONNECT_SECONDS = 15
+ALIVE_SECONDS, ALIVE_COUNT = 10, 3  # a host that went silent is given up after half a minute
+# RSA keys sign with SHA-2; the key's own name stands for a signature that nobody takes any more.
+SIGNATURES = {"ssh-rsa": "rsa-sha2-512,rsa-sha2-256"}
+
+
+def command(host: str, port: int, user: str, host_key: str, *more: str) -> list[str]:
+    """The client, to be started in its private folder; `more` are options of one use. Words for the host may follow."""
+    kind = host_key.partition(" ")[0]
+    options = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "HostKeyAlias": ALIAS,
+        "HostKeyAlgorithms": SIGNATURES.get(kind, kind),
+        "UserKnownHostsFile": "./known_hosts",
+        "GlobalKnownHostsFile": "/dev/null",
+        "UpdateHostKeys": "no",
+        "IdentitiesOnly": "yes",
+        "IdentityAgent": "none",
+        "PreferredAuthentications": "publickey",
+        "PasswordAuthentication": "no",
+        "ControlMaster": "no",
+        "ControlPath": "none",
+        "ExitOnForwardFailure": "yes",
+        "StreamLocalBindMask": "0177",
+        "ConnectTimeout": str(CONNECT_SECONDS),
+        "ServerAliveInterval": str(ALIVE_SECONDS),
+        "ServerAliveCountMax": str(ALIVE_COUNT),
+        "Compression": "no",
+        "LogLevel": "INFO",
+    }
+    words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+    return ["ssh", "-F", "none", "-T", *words, *more, "-i", "./key", "-p", str(port), "-l", user, "--", host]
+
+
+def private_key() -> Path | None:
+    """The private key's file, None where it is not named or cannot be read."""
+    named = os.environ.get(KEY, "")
+    path = Path(named).absolute()
+    return path if named and path.is_file() and os.access(path, os.R_OK) else None
+
+
+def furnish(folder: Path, key: Path, host_key: str) -> None:
+    """Put into a private folder what the client looks for there."""
+    (folder / "known_hosts").write_text(f"{ALIAS} {host_key}\n", encoding="ascii")
+    (folder / "key").symlink_to(key)

@@ -1,0 +1,93 @@
+"""A bootable guest, packed into an OVA, moved by the command line as a user does it: proven, equal, nothing left."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kubeferry.documents import Plan, load
+from kubeferry.errors import KubeferryError
+from kubeferry.process import run
+from lab import guests, ova
+
+ROOT = Path(__file__).resolve().parents[2]
+MIB = 2**20
+SIZE = 192 * MIB
+CONFIG = """\
+apiVersion: kubeferry.io/v1alpha1
+kind: Config
+sources:
+  exports: {{kind: ova, uri: "{uri}"}}
+target: {{kind: directory, path: target}}
+journal: {{url: "sqlite:///journal.db"}}
+"""
+POLICY = """\
+apiVersion: kubeferry.io/v1alpha1
+kind: Policy
+namespace: moved
+probes:
+  - {kind: agent, timeoutSeconds: 240}
+  - {kind: http, port: 80, path: /boots, timeoutSeconds: 120}
+"""
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> Path:
+    """The disk of a guest with drivers for the hardware that the OVA tells of: SATA and E1000."""
+    if os.environ.get("CI") != "true" and shutil.which("qemu-system-x86_64") is None:
+        pytest.skip("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86 qemu-utils)")
+    try:
+        spec = guests.Spec("ova", kernel="generic", size=SIZE, payload=4 * MIB)
+        return guests.build_guest(spec, tmp_path / "guest.img")
+    except KubeferryError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no lab guest: {error.what}")
+
+
+def kubeferry(folder: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "flows", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "KUBEFERRY_CONFIG": "kubeferry.yaml"}
+    done = subprocess.run(
+        command, cwd=folder, env=environment, check=False, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, f"{arguments}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_bootable_guest_in_an_ova_is_moved_and_proven(guest: Path, server: str, tmp_path: Path) -> None:
+    folder, exports = tmp_path / "move", tmp_path / "exports"
+    folder.mkdir()
+    exports.mkdir()
+    data = bytes(2 * MIB) + os.urandom(MIB + 512)
+    disks = [
+        ova.PackedDisk("vmdisk1", "my guest-disk1.vmdk", SIZE, guest),
+        ova.PackedDisk("vmdisk2", "my guest-disk2.vmdk", len(data), data),
+    ]
+    packed = ova.export(exports / "my guest.ova", "My Guest 7", disks, manifest_last=True)
+    digest = run(["sha256sum", str(packed)]).out.split()[0]
+    (folder / "kubeferry.yaml").write_text(CONFIG.format(uri=exports.as_uri()))
+    (folder / "policy.yaml").write_text(POLICY)
+
+    assert "My Guest 7" in kubeferry(folder, "discover")
+    kubeferry(folder, "assess", "inventory.yaml", "--policy", "policy.yaml")
+    kubeferry(folder, "plan", "inventory.yaml", "--policy", "policy.yaml")
+    kubeferry(folder, "migrate", "plan.yaml")
+    kubeferry(folder, "report", "plan.yaml", "--out", "report")
+
+    assert json.loads((folder / "report" / "report.json").read_text())["verdict"] == "proven"
+    (entry,) = load(folder / "plan.yaml", Plan).entries
+    (tmp_path / "data.img").write_bytes(data)
+    for raw, planned in zip((guest, tmp_path / "data.img"), entry.disks, strict=True):
+        (image,) = (folder / "target").rglob(f"*{planned.claim}*.img")
+        run(["qemu-img", "compare", "-f", "raw", "-F", "raw", str(raw), str(image)])
+    assert run(["sha256sum", str(packed)]).out.split()[0] == digest
+    assert list(exports.iterdir()) == [packed]

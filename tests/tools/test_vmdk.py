@@ -1,0 +1,83 @@
+"""VMDKs between us and a real qemu-img: it reads what the lab writes, we read what it writes, byte by byte equal."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from converters.disks import copy_disk
+from kubeferry.model import DiskRef
+from kubeferry.process import run
+from kubeferry.uris import Packed, Part
+from lab.vmdk import GRAIN, write_stream
+
+MIB = 1 << 20
+SIZE = 70 * MIB + 5 * 512  # three grain tables, the last grain is not whole
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("qemu-img") is None and os.environ.get("CI") != "true",
+    reason="qemu-img is not installed (apt-get install qemu-utils)",
+)
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """Data that compresses and data that does not, with holes, one of them a whole table long."""
+    chance = random.Random(17)
+    path = tmp_path / "disk.raw"
+    with path.open("wb") as disk:
+        for offset, length in ((0, 3 * MIB), (4 * MIB + 512, 700), (66 * MIB, MIB), (SIZE - 512, 512)):
+            disk.seek(offset)
+            disk.write(chance.randbytes(length))
+        disk.seek(8 * MIB)
+        disk.write(b"all work and no play " * 100_000)
+        disk.truncate(SIZE)
+    return path
+
+
+def copied(packed: Packed, folder: Path) -> Path:
+    target = folder / "copy.raw"
+    with target.open("wb") as made:
+        made.truncate(SIZE)
+    source = DiskRef(uri=packed.uri(), size_bytes=SIZE)
+    copy_disk(source, DiskRef(uri=target.as_uri()), folder / "copy.kff", target_reads_zero=True)
+    return target
+
+
+def whole(scheme: str, path: Path) -> Packed:
+    return Packed(scheme, (Part(path, 0, path.stat().st_size),))
+
+
+@pytest.mark.parametrize("grain", [GRAIN, 4096, 2 * MIB])
+def test_qemu_img_reads_what_the_lab_writes_and_so_do_we(raw: Path, grain: int, tmp_path: Path) -> None:
+    made = tmp_path / "made.vmdk"
+    with raw.open("rb") as disk, made.open("wb") as out:
+        write_stream(disk, out, SIZE, grain=grain)
+    run(["qemu-img", "compare", "-f", "raw", "-F", "vmdk", str(raw), str(made)])
+    run(["qemu-img", "compare", str(raw), str(copied(whole("vmdk-stream+file", made), tmp_path))])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "subformat=streamOptimized",
+        "subformat=monolithicSparse",
+        "subformat=monolithicFlat",
+        "subformat=twoGbMaxExtentSparse",
+        "subformat=twoGbMaxExtentFlat",
+        "subformat=monolithicSparse,zeroed_grain=on",
+    ],
+)
+def test_what_qemu_img_writes_is_read(raw: Path, options: str, tmp_path: Path) -> None:
+    made = tmp_path / "made.vmdk"
+    run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", options, str(raw), str(made)])
+    scheme = "vmdk-stream+file" if "stream" in options else "vmdk+file"
+    target = copied(whole(scheme, made), tmp_path)
+    run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", str(made), str(target)])
+    run(["qemu-img", "compare", "-f", "raw", "-F", "raw", str(raw), str(target)])
+    # What the VMDK leaves out the copy leaves out.
+    assert target.stat().st_blocks * 512 < raw.stat().st_blocks * 512 + 4 * MIB
