@@ -2,6 +2,7 @@
 
     *.xml            `virsh dumpxml NAME > NAME.xml`
     *.ovf, *.ova     descriptors of any product; disks need not be beside an OVF
+    *.csv            the tabs of a vSphere inventory (vInfo, vDisk, vNetwork, …), as RVTools writes them
 
 What only the running source knows (sizes of disks, above all) stays unknown and becomes a concern.
 """
@@ -19,6 +20,7 @@ from kubeferry.model import Machine
 from kubeferry.sources import ovf_files
 from kubeferry.sources.domain.tree import MAX_CHARACTERS
 from kubeferry.sources.domain_xml import clashes, parse_domain
+from kubeferry.sources.vsphere import tab_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +86,6 @@ READERS = {
     ".xml": Reader("libvirt-export", _domain, "what `virsh dumpxml` prints, one file per domain, named *.xml"),
     ".ovf": _OVF,
     ".ova": _OVF,
+    ".csv": Reader("vmware-export", tab_files.read_machines, tab_files.HOW),
 }
 """By the end of a file's name, small letters."""

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from pyVmomi import vim, vmodl
 
-from kubeferry import clock
 from kubeferry.documents import VmwareAccess
 from kubeferry.errors import SourceRefused
 from kubeferry.ledger import LEASE, External, Ledger
@@ -133,8 +132,7 @@ class Views:
             ref = self._ref(files[disk.id] or "", disk.capacity_bytes, remote=remote)
             told = self._changed(disk.id, earlier.get(disk.id), points.get(disk.id)) if since is not None else None
             refs[disk.id] = ref.model_copy(update={"changed": told})
-        now = self._wanted(points) if self.props.get("config.changeTrackingEnabled") else {}
-        return Round(self.machine, refs, marker_of(self.machine.source, self.machine.id, now, clock.now()))
+        return Round(self.machine, refs)  # what is off does not change: nobody has to ask later
 
     def _file(self, disk: str) -> str | None:
         """Where the bytes of a disk are, with the certificate of who gives them; None where it has no flat file."""
