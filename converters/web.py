@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import re
 import ssl
 import threading
 from collections.abc import Callable, Mapping
@@ -63,21 +64,26 @@ def place_of(uri: str, scheme: str, environ: Mapping[str, str]) -> Place:
     parts: SplitResult = split(plain)
     fix = f"Write {scheme}://HOST:PORT/PATH#sha256=DIGEST; user and password come from the environment."
     if parts.scheme != scheme or not parts.hostname or parts.username or parts.password:
-        raise invalid(plain.partition("?")[0], "it names no server, or carries a login", fix)
+        raise invalid(_shown(plain), "it names no server, or carries a login", fix)
     try:
         port = parts.port or 443
     except ValueError as error:
-        raise invalid(plain.partition("?")[0], str(error), fix) from error
+        raise invalid(_shown(plain), str(error), fix) from error
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     name = f"{parts.path.rpartition('/')[2] or parts.path} at {parts.hostname}:{port}"
     return Place(parts.hostname, port, path, pin, name, _login(prefix, environ))
+
+
+def _shown(uri: str) -> str:
+    """A URI for errors: without a login, and without its query, which may be as good as one."""
+    return re.sub(r"//[^/@]*@", "//", uri.partition("#")[0].partition("?")[0])
 
 
 def _unpinned(uri: str) -> tuple[str, str | None, str | None]:
     try:
         return pin_of(uri)
     except ValueError as error:
-        raise invalid(uri.partition("?")[0], str(error), "Correct the part behind #.") from error
+        raise invalid(_shown(uri), str(error), "Correct the part behind #.") from error
 
 
 def _login(prefix: str | None, environ: Mapping[str, str]) -> Login:

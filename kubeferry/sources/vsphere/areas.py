@@ -17,7 +17,7 @@ from kubeferry.sources.vsphere.disks import DISK
 from kubeferry.sources.vsphere.plain import Plain
 
 MAX_TOKEN = 200_000
-MAX_PAGES = 100_000
+MAX_PAGES = 10_000  # of up to 2,000 areas each
 
 
 @dataclass(frozen=True, slots=True)
