@@ -19,13 +19,27 @@ def local_path(uri: str) -> Path | None:
     return Path(path) if local and path.startswith("/") and "\0" not in path else None
 
 
-_PIN = re.compile(r"sha256=(?P<pin>[0-9a-f]{64})(&login=(?P<login>[A-Za-z_][A-Za-z0-9_]*))?", re.ASCII)
+_PIN = re.compile(
+    r"sha256=(?P<pin>[0-9a-f]{64})(&login=(?P<login>[A-Za-z_][A-Za-z0-9_]*))?(&view=(?P<view>[A-Za-z0-9%._~-]+))?",
+    re.ASCII,
+)
 
 
-def pinned(uri: str, sha256: str, login: str | None = None) -> str:
+def pinned(uri: str, sha256: str, *, login: str | None = None, view: str | None = None) -> str:
     """A URI of an HTTPS server that is trusted by its certificate alone: `https://…#sha256=DIGEST&login=PREFIX`.
-    `login` is what the names of the environment's variables start with that hold user and password."""
-    return f"{urldefrag(uri).url}#sha256={sha256}{f'&login={login}' if login else ''}"
+
+    `login` is what the names of the environment's variables start with that hold user and password. `view` names the
+    bytes where the address is made anew for each try.
+    """
+    more = f"&login={login}" if login else ""
+    more += f"&view={quote(view, safe='')}" if view else ""
+    return f"{urldefrag(uri).url}#sha256={sha256}{more}"
+
+
+def view_of(uri: str) -> str | None:
+    """What a pinned URI calls its bytes, None where its address does."""
+    found = _PIN.fullmatch(urldefrag(uri).fragment)
+    return found["view"] if found else None
 
 
 def pin_of(uri: str) -> tuple[str, str | None, str | None]:

@@ -66,7 +66,7 @@ class Client:
             raise SourceUnavailable("the session at vSphere has expired", fix=fix, machine=machine) from error
         except vim.fault.NoPermission as error:
             why = f"the privilege {error.privilegeId} is missing" if error.privilegeId else words(error)
-            fix = "Give the role of this user what docs/operations.md lists."
+            fix = "Give the role of this user what docs/vmware.md lists."
             raise SourceRefused("vSphere does not allow it", why=why, fix=fix, machine=machine) from error
         except vmodl.MethodFault as error:
             raise _fault(error, machine) from error

@@ -88,17 +88,18 @@ class Views:
                 raise SourceRefused(
                     "vSphere does not export this disk", fix=fix, machine=self.machine.name, disk=disk.id
                 )
-            uri = f"vmdk-stream+{self._stream_url(lease.streams[disk.id])}"
+            view = f"{self.client.access.where}/{kept.managed._moId}/{disk.id}"
+            uri = f"vmdk-stream+{self._stream_url(lease.streams[disk.id], view)}"
             refs[disk.id] = self._ref(uri, disk.capacity_bytes, remote=remote)
         return refs
 
-    def _stream_url(self, stream: Stream) -> str:
+    def _stream_url(self, stream: Stream, view: str) -> str:
         access, certificate = self.client.access, self.client.certificate
         if (stream.host, stream.port) != (access.host, access.port):
             told = stream.thumbprint and stream.thumbprint.replace(":", "").lower()
             certificate = trust.certificate(access, stream.host, stream.port, thumbprint=told or None)
         host = f"[{stream.host}]" if ":" in stream.host else stream.host
-        return pinned(f"https://{host}:{stream.port}{stream.path}", trust.sha256(certificate))
+        return pinned(f"https://{host}:{stream.port}{stream.path}", trust.sha256(certificate), view=view)
 
     def _read_by(self, disk: str, snapshot: str) -> DiskRef:
         device = next((one for one in disks_of(self.devices) if str(one["key"]) == disk), {})
@@ -147,7 +148,7 @@ class Views:
         url = folder_url(access, datacenter_of(store, self.around), *place)
         size = file_size(access, certificate, url)
         return (
-            pinned(url, trust.sha256(certificate), self.settings.prefix)
+            pinned(url, trust.sha256(certificate), login=self.settings.prefix)
             if size == device.get("capacityInBytes")
             else None
         )
