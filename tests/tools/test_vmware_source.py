@@ -411,11 +411,11 @@ def test_a_lease_is_kept_for_as_long_as_the_copy_takes(moving: Moving) -> None:
 
 
 def test_a_lease_that_times_out_breaks_the_copy_off_and_the_next_round_has_a_new_one(moving: Moving) -> None:
-    for offset in range(0, 9 * MIB, 2 * PIECE):
-        moving.write(0, offset)
+    for offset in range(0, 9 * MIB, PIECE):
+        moving.lab.write("web", 0, offset, CHANCE.randbytes(PIECE))
     moving.lab.relay.rules.lease_seconds = 1
     opened = moving.open()
-    moving.lab.relay.rules.stream_pause = 0.03
+    moving.lab.relay.rules.stream_pause = 0.01
     moving.lab.relay.rules.faults.append(Fault("HttpNfcLeaseProgress", "fault:Timedout", times=99))
     with pytest.raises(SourceUnavailable, match=r"broke off|is not there"):
         moving.copy(opened)
