@@ -100,6 +100,21 @@ def _empty(target: Endpoint) -> bool:
     return not target.knows_holes or all(extent.zero for extent in target.extents())
 
 
+def ask(source: Endpoint, chunk: Chunk, buffer: Buffer) -> list[Callable[[], None]]:
+    """Ask for the data of a block and clear what lies between; the buffer holds it when all that is returned was
+    called."""
+    reads = []
+    position = 0
+    for start, stop in chunk.data:
+        if start > position:
+            buffer.clear(position, start)
+        reads.append(source.start_read(chunk.offset + start, buffer.view[start:stop]))
+        position = stop
+    if position < chunk.length:
+        buffer.clear(position, chunk.length)
+    return reads
+
+
 @dataclass(frozen=True, slots=True)
 class _Past:
     """What is known of the target: the round before, what was read back, whether it reads as zeros."""
@@ -258,16 +273,7 @@ class _Copy:
 
     def _ask(self, source: Endpoint, chunk: Chunk, buffer: Buffer, feed: Feed) -> _Held:
         self._pace.spend(sum(stop - start for start, stop in chunk.data), feed)
-        held = _Held(chunk, buffer)
-        position = 0
-        for start, stop in chunk.data:
-            if start > position:
-                buffer.clear(position, start)
-            held.reads.append(source.start_read(chunk.offset + start, buffer.view[start:stop]))
-            position = stop
-        if position < chunk.length:
-            buffer.clear(position, chunk.length)
-        return held
+        return _Held(chunk, buffer, ask(source, chunk, buffer))
 
     def _block(self, target: Endpoint, held: _Held, compared: Buffer, tally: Tally) -> None:
         for read in held.reads:

@@ -8,6 +8,7 @@ A fingerprint's checkpoint lies beside it, as `checkpoint-NAME`, from the start 
 
 from __future__ import annotations
 
+import functools
 import os
 from array import array
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from converters import checkpoint, copying, earlier, repair, verify
+from converters import checkpoint, copying, earlier, measuring, repair, sending, upload, verify
 from converters.copying import Tally
 from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
@@ -30,13 +31,15 @@ from kubeferry.model import DiskRef
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired."""
+    """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired.
+    `wrong_root`: the disk differs, and nobody knows where."""
 
     root: str
     algorithm: str
     size: int
     tally: Tally
     differing: tuple[int, ...] | array[int] = ()
+    wrong_root: bool = False
 
 
 def copy_disk(
@@ -85,6 +88,49 @@ def verify_disk(
         head = expected.header
         offsets = array("Q", (index * head.block for index in found.differing))
         return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, same=found.kept), offsets)
+
+
+def send_disk(
+    source: DiskRef,
+    url: str,
+    fingerprint: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Send a disk to CDI's upload proxy, in one go, and write its fingerprint.
+
+    Raises what `open_source` raises; HostileImage for a disk that the proxy would take for an image of another format,
+    before anything is sent; TargetBusy where it takes nothing yet; TargetRefused, TargetUnavailable; Interrupted.
+    """
+    with open_source(source, work=_work(fingerprint)) as reading:
+        header = Header(reading.size, options.algorithm)
+        opening = functools.partial(upload.open_upload, url)
+        root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=watch)
+        return Outcome(root, options.algorithm, reading.size, tally)
+
+
+def measure_disk(
+    target: DiskRef,
+    root: str,
+    work: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Read a disk back past the page cache and compare its root with the one that is expected. Its size is the one that
+    `target` says; what lies beyond is not looked at. `work` is a file that is made and removed.
+
+    Raises InputInvalid without a size, TargetRefused when the disk is too small.
+    """
+    if target.size_bytes is None:
+        fix = "Give the target its size."
+        raise InputInvalid("the disk cannot be measured", [Problem("target.sizeBytes", "is not known", fix)])
+    _work(work)
+    with open_target(target, direct=True) as reading:
+        header = Header(target.size_bytes, options.algorithm)
+        found, read = measuring.measure(reading, work, header, options=options, watch=watch)
+    return Outcome(root, options.algorithm, target.size_bytes, Tally(read=read), wrong_root=found != root)
 
 
 def repair_disk(
@@ -220,4 +266,14 @@ def prepare_target(target: DiskRef, size: int, fingerprint: Path) -> bool:
     return True
 
 
-__all__ = ["Outcome", "copy_disk", "disk_size", "parse_ref", "prepare_target", "repair_disk", "verify_disk"]
+__all__ = [
+    "Outcome",
+    "copy_disk",
+    "disk_size",
+    "measure_disk",
+    "parse_ref",
+    "prepare_target",
+    "repair_disk",
+    "send_disk",
+    "verify_disk",
+]

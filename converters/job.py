@@ -12,12 +12,13 @@ from pathlib import Path
 import blake3
 
 from converters.disk_file import make_disk_file
-from converters.disks import Outcome, copy_disk, repair_disk, verify_disk
+from converters.disks import Outcome, copy_disk, measure_disk, repair_disk, send_disk, verify_disk
 from converters.state_folder import StateFolder, replace_text
 from converters.telling import Telling
 from converters.transfer import Options
 from kubeferry.documents import MoverError, MoverJob, MoverResult
 from kubeferry.errors import InputInvalid, IntegrityFailed, KubeferryError, Problem, TransientError
+from kubeferry.uris import upload_url
 
 
 def run(job: MoverJob, report: Path | None = None) -> int:
@@ -67,12 +68,18 @@ def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | No
         since_copy=job.since_copy_id,
         all_blocks=job.verify_all,
     )
+    if job.action == "verify" and job.expect_root is not None:
+        work = state.folder / "measured.kff"
+        measured = measure_disk(job.target, job.expect_root, work, options=options, watch=state)
+        return measured, _unequal(measured)
     if job.action == "verify":
         found = verify_disk(job.target, state.fingerprint, options=options, watch=state)
         return found, _unequal(found)
     if job.source is None:
         fix = "Give the job a source, or the action verify."
         raise InputInvalid("the job has no source", [Problem("source", f"{job.action} needs one", fix)])
+    if (url := upload_url(job.target.uri)) is not None:
+        return send_disk(job.source, url, state.fingerprint, options=options, watch=state), None
     if job.action == "repair":
         return repair_disk(job.source, job.target, state.fingerprint, options=options, watch=state), None
     made = job.makes_target and make_disk_file(job.target)
@@ -89,6 +96,12 @@ def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | No
 
 
 def _unequal(found: Outcome) -> KubeferryError | None:
+    if found.wrong_root:
+        return IntegrityFailed(
+            "the target is not what was sent",
+            why="the root of its digests is another one; where it differs is not known",
+            fix="Send it again.",
+        )
     if not found.differing:
         return None
     return IntegrityFailed(
@@ -126,7 +139,8 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "resumed_bytes": tally.resumed,
         "zero_bytes": tally.zero,
         "same_bytes": tally.same,
-        "differing": len(outcome.differing),
+        # Of a disk that differs somewhere, at least one block does.
+        "differing": len(outcome.differing) or int(outcome.wrong_root),
         "first_differing_offset": outcome.differing[0] if outcome.differing else None,
     }
 

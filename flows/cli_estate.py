@@ -115,6 +115,21 @@ def _print_concerns(concerns: Iterable[Concern]) -> None:
         click.echo(f"{concern.what} [{concern.id}] {concern.fix}")
 
 
+def _print_by_subject(concerns: Iterable[Concern]) -> None:
+    """Concerns below the subject that their id begins with; the subject with the worst one first."""
+    order = list(Severity)
+    subjects: dict[str, list[Concern]] = {}
+    for concern in sorted(concerns, key=lambda one: order.index(one.severity)):
+        subjects.setdefault(concern.id.partition(".")[0], []).append(concern)
+    for subject, found in subjects.items():
+        click.secho(subject, bold=True)
+        for concern in found:
+            click.secho(f"  {concern.severity}: ", fg=COLOURS[concern.severity], nl=False)
+            click.echo(f"{concern.what} [{concern.id}]")
+            if concern.fix:
+                click.echo(f"    {concern.fix}")
+
+
 def _policy(path: Path | None) -> Policy:
     return load(path, Policy) if path else Policy()
 
@@ -193,18 +208,22 @@ def schema(kind: str | None) -> None:
 
 
 @click.command()
+@click.argument("plan", type=FILE, required=False)
 @config_option
 @json_option
-def doctor(config: Path | None, as_json: bool) -> None:
-    """Check tools, configuration, source, journal and target."""
+def doctor(plan: Path | None, config: Path | None, as_json: bool) -> None:
+    """Check tools, configuration, source, journal and target.
+
+    With a PLAN, also everything that its target has against it: rights, room, quotas, nodes, names. Changes nothing.
+    """
     from flows.doctor import examine
 
-    findings = examine(find_config(config))
+    findings = examine(find_config(config), load(plan, Plan) if plan else None)
     if as_json:
         click.echo(json.dumps([finding.model_dump(mode="json", by_alias=True) for finding in findings]))
     else:
-        _print_concerns(findings)
-        if not findings:
+        _print_by_subject(findings)
+        if all(finding.severity is Severity.INFO for finding in findings):
             click.secho("all is well", fg="green")
     if any(finding.severity is Severity.CRITICAL for finding in findings):
         raise click.exceptions.Exit(2)

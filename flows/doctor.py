@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from kubeferry.config import read_config
-from kubeferry.documents import Config, SourceConfig
+from kubeferry.documents import Config, Plan, SourceConfig
 from kubeferry.errors import KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.model import Concern, Severity
@@ -20,13 +20,14 @@ from kubeferry.target import open_target
 NEEDED = ("qemu-img", "qemu-nbd", "setpriv")
 
 
-def examine(path: Path) -> list[Concern]:
-    """Every problem at once: configuration, tools, journal, sources, target. Makes an absent journal, nothing else."""
+def examine(path: Path, plan: Plan | None = None) -> list[Concern]:
+    """Every problem at once: configuration, tools, journal, sources, target; with a plan, all that the target has
+    against it. Makes an absent journal, nothing else."""
     try:
         config = read_config(path)
     except KubeferryError as error:
         return [_concern("config", error)]
-    return [*_tools(), *_parts(config)]
+    return [*_tools(), *_parts(config, plan), *(ways(config, plan) if plan else ())]
 
 
 def _tools() -> Iterator[Concern]:
@@ -36,11 +37,11 @@ def _tools() -> Iterator[Concern]:
             yield Concern(id="tool.missing", severity=Severity.CRITICAL, what=f"{program} is not installed", fix=fix)
 
 
-def _parts(config: Config) -> Iterator[Concern]:
+def _parts(config: Config, plan: Plan | None) -> Iterator[Concern]:
     """Each part is opened and asked something, as a run would ask it."""
     checks: dict[str, Callable[[], list[Concern]]] = {"journal": lambda: _ask_journal(config)}
     checks |= {f"source.{name}": partial(_ask_source, name, settings) for name, settings in config.sources.items()}
-    checks["target"] = lambda: _ask_target(config)
+    checks["target"] = lambda: _ask_target(config, plan)
     for name, check in checks.items():
         try:
             yield from check()
@@ -59,9 +60,30 @@ def _ask_source(name: str, settings: SourceConfig) -> list[Concern]:
         return list(source.discover().unreadable)
 
 
-def _ask_target(config: Config) -> list[Concern]:
+def _ask_target(config: Config, plan: Plan | None) -> list[Concern]:
     with contextlib.closing(open_target(config.target)) as target:
-        return target.concerns(())
+        return target.concerns(plan.entries if plan else ())
+
+
+def ways(config: Config, plan: Plan) -> Iterator[Concern]:
+    """Whether movers in a cluster have a way to the plan's source."""
+    if plan.source not in config.sources:
+        known = ", ".join(sorted(config.sources))
+        what = f"the plan's source {plan.source} is not in the configuration, which has {known}"
+        yield Concern(id="source.unknown", severity=Severity.CRITICAL, what=what, fix="Add it under `sources`.")
+        return
+    if config.target.kind != "kubevirt" or config.target.transfer == "upload":
+        return
+    ssh = config.sources[plan.source].ssh
+    if ssh is None:
+        what = f"movers in the cluster have no way to source {plan.source}"
+        fix = "Give the source `ssh`, or send small disks from here: target.transfer: upload."
+        yield Concern(id="source.no-way", severity=Severity.CRITICAL, what=what, fix=fix)
+        return
+    for namespace in dict.fromkeys(entry.namespace for entry in plan.entries):
+        what = f"whether Secret {namespace}/{ssh.secret} holds the hypervisor's key is not looked at"
+        fix = "The account may not read Secrets. Without it the first mover says FailedMount, and why."
+        yield Concern(id="mover.secret-not-checked", severity=Severity.INFO, what=what, fix=fix)
 
 
 def _concern(part: str, error: KubeferryError) -> Concern:

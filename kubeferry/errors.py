@@ -4,6 +4,7 @@ KubeferryError
 ├── TransientError            worth retrying as it is                          exit code 1
 │   ├── SourceUnavailable     the hypervisor or cloud did not answer
 │   ├── TargetUnavailable     the cluster or target folder did not answer
+│   │   └── TargetBusy        it answered that it takes nothing yet; nothing was begun
 │   └── Interrupted           Ctrl-C, SIGTERM: the same command goes on from here
 └── PermanentError            the same call gives the same answer              exit code 2
     ├── InputInvalid          documents, options, settings: all problems at once
@@ -74,6 +75,10 @@ class SourceUnavailable(TransientError):
 
 class TargetUnavailable(TransientError):
     """The cluster or target folder did not answer."""
+
+
+class TargetBusy(TargetUnavailable):
+    """The target answered that it takes nothing at this moment. Nothing was begun."""
 
 
 class Interrupted(TransientError):

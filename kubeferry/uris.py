@@ -1,4 +1,4 @@
-"""The URIs of disks: local paths, exports behind SSH, servers known by their certificate, and parts of files. Pure."""
+"""The URIs of disks: local paths, parts of files, exports behind SSH, servers known by their certificate, CDI's proxy."""
 
 from __future__ import annotations
 
@@ -84,6 +84,23 @@ def nbd_ssh(uri: str) -> NbdSsh | None:
         return None
     user, host = unquote(parts.username or ""), parts.hostname or ""
     return NbdSsh(user, host, port, socket[0], keys[0], unquote(parts.path).removeprefix("/"))
+
+
+UPLOAD = "cdi-upload+"
+# What an upload needs beside its URI comes through the mover's environment: the token is a secret.
+UPLOAD_TOKEN = "KUBEFERRY_UPLOAD_TOKEN"  # noqa: S105 (the name of a variable)
+UPLOAD_CA = "KUBEFERRY_UPLOAD_CA"
+UPLOAD_SERVER_NAME = "KUBEFERRY_UPLOAD_SERVER_NAME"
+
+
+def upload_uri(url: str) -> str:
+    """`cdi-upload+https://HOST/PATH`: a disk that is sent there in one go."""
+    return f"{UPLOAD}{url}"
+
+
+def upload_url(uri: str) -> str | None:
+    """The address in an upload's URI; None for anything else."""
+    return uri.removeprefix(UPLOAD) if uri.startswith(UPLOAD) else None
 
 
 PACKED = ("vmdk-stream+file", "vmdk+file", "raw+file")

@@ -63,6 +63,8 @@ probes:
   - {kind: agent, timeoutSeconds: 240}
   - {kind: http, port: 80, path: /boots, timeoutSeconds: 120}
   - {kind: counter, path: /data/boots, timeoutSeconds: 60}
+machines:
+  web: {mode: warm, warm: {rounds: 3, enoughBytes: 1048576}}  # copied while it runs and writes; the others after a stop
 """
 
 

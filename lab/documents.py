@@ -16,6 +16,7 @@ import click
 
 from flows.cli import VERBS, cli
 from kubeferry.documents import KINDS, json_schema
+from kubeferry.target.cluster.checks.told import KNOWN
 from mappings.concerns import RULES
 from mappings.covers import THEIRS, covered_by
 
@@ -48,13 +49,20 @@ def commands_page() -> str:
 
 
 def concerns_page() -> str:
-    """Every concern that an assessment can raise."""
+    """Every concern that an assessment, or a look at a cluster, can raise."""
     rows = [
         f"| `{rule.id}` | {rule.severity} | {rule.about} | {_covers(rule.id)} |"
         for rule in sorted(RULES, key=lambda rule: rule.id)
     ]
     head = "# Concerns\n\nWhat an assessment can say. A critical one keeps a machine out of the plan until settled.\n"
-    return "\n".join([head, "| id | severity | about | covers at Forklift |", "|---|---|---|---|", *rows, ""])
+    seen = [f"| `{one.id}` | {one.severity} | {one.about} |" for one in sorted(KNOWN.values(), key=lambda one: one.id)]
+    cluster = (
+        "## Of a cluster\n\nWhat `kubeferry doctor PLAN` can say of a cluster, and `kubeferry migrate` before it "
+        "touches it. A critical one refuses the plan.\n"
+    )
+    told = ["| id | severity | about | covers at Forklift |", "|---|---|---|---|"]
+    table = ["| id | severity | about |", "|---|---|---|"]
+    return "\n".join([head, *told, *rows, "", cluster, *table, *seen, ""])
 
 
 def _covers(rule: str) -> str:

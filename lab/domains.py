@@ -51,8 +51,8 @@ class Machine:
 WEB = Machine(
     "web",
     "Web front end",
-    "Serves the start page. One virtio disk, BIOS.",
-    Spec("web"),
+    "Serves the start page, and writes all the time. One virtio disk, BIOS.",
+    Spec("web", writer=True),
     (DiskFile("vda", "virtio", "web.qcow2", "qcow2"),),
 )
 DB = Machine(

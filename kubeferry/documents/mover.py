@@ -19,7 +19,8 @@ class MoverJob(Document):
     `fence` is the journal's token: a state folder that has seen a higher one refuses the job.
     `target_reads_zero` says that unwritten ranges of the target are known to read as zeros.
     `makes_target`: a `file:` target that is not there is made by the mover, mode 0660, and then reads as zeros.
-    `expect_root`: verify against this root, where the state folder holds no fingerprint (the bytes came another way).
+    `expect_root`: verify the first `target.size_bytes` against this root, and not against a fingerprint in the state
+    folder (the bytes came another way). A copy to a `cdi-upload+https:` target is sent in one go, and never resumed.
     `copy_id` names what is copied, the plan, the round and the view: only a checkpoint of the same is gone on from.
     `since_root`: the root of the round before. Only with the fingerprint of exactly that root counts what the source
     calls the same; or, for the blocks that it holds, with the checkpoint of `since_copy_id`, a copy that was left
@@ -72,9 +73,9 @@ class MoverError(Value):
 
 
 class MoverResult(Document):
-    """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong; `where`
-    is where it ran, in the target's words. `same_bytes` were not looked at: as in the round before, or read back since
-    they were last written."""
+    """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong, and is 1
+    where only the root is known to be another one; `where` is where it ran, in the target's words. `same_bytes` were
+    not looked at: as in the round before, or read back since they were last written."""
 
     KIND: ClassVar[str] = "MoverResult"
 

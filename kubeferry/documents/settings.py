@@ -100,7 +100,9 @@ class TargetConfig(Value):
     kubevirt: `kubeconfig` and `context` as kubectl has them; without, KUBECONFIG, the user's own file, or the service
     account of the pod that we run in. `transfer`: `movers` are Jobs that read the source themselves; `upload` sends
     cold disks of at most `upload_limit_bytes` from here through CDI's upload proxy, for a cluster that cannot reach the
-    source; `upload_url` is the proxy's address where CDI does not tell it. `stop_seconds` is how long a machine may
+    source. `upload_url` is the proxy's address where CDI does not tell it, `upload_ca` a file with its certificate
+    authorities where CDI does not tell them (else the system's), `upload_server_name` the name in its certificate where
+    the address is another one. `stop_seconds` is how long a machine may
     take to stop, `start_seconds` to run.
     """
 
@@ -110,7 +112,9 @@ class TargetConfig(Value):
     context: str | None = None
     transfer: Literal["movers", "upload"] = "movers"
     upload_limit_bytes: Bytes = 16 * 1024**3
-    upload_url: str | None = None
+    upload_url: Annotated[str, Field(pattern=r"^https://[^/@\s]+(/\S*)?$")] | None = None
+    upload_ca: str | None = None
+    upload_server_name: str | None = None
     movers: MoverSettings = MoverSettings()
     start_seconds: Seconds = 600
     stop_seconds: Seconds = 300

@@ -1,7 +1,8 @@
 """The kubevirt target: claims, movers as Jobs, and VirtualMachines on a real cluster.
 
 Bytes move inside the cluster only: this process writes objects and reads what the cluster says of them. It may die at
-any moment; Jobs go on, and the next run attaches to them.
+any moment; Jobs go on, and the next run attaches to them. The exception are uploads, for a cluster that cannot reach
+the source: `cluster.uploads`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern
 from kubeferry.target import Room, TargetCapabilities
 from kubeferry.target.cluster import api, claims, jobs, machine, objects, observing, offer, preflight, removal
+from kubeferry.target.cluster.uploads import Uploads
 
 
 def connect(config: TargetConfig) -> KubevirtTarget:
@@ -32,6 +34,7 @@ class KubevirtTarget:
         uploading = config.transfer == "upload"
         self.capabilities = TargetCapabilities(keeps_running=True, isolated=False, movers_here=uploading)
         self._movers = jobs.Jobs(cluster, config)
+        self._uploads = Uploads(cluster, config, self._movers) if uploading else None
 
     # --- before anything is written ------------------------------------------------------------------------------
 
@@ -44,13 +47,15 @@ class KubevirtTarget:
     # --- bytes -----------------------------------------------------------------------------------------------------
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+        if self._uploads is not None:
+            return self._uploads.prepare(entry, ledger)
         return claims.prepare(self._cluster, entry, ledger)
 
     def submit(self, job: MoverJob, ledger: Ledger) -> None:
-        self._movers.submit(job, ledger)
+        (self._uploads or self._movers).submit(job, ledger)
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
-        return self._movers.watch(job, on_progress)
+        return (self._uploads or self._movers).watch(job, on_progress)
 
     # --- the machine -----------------------------------------------------------------------------------------------
 
@@ -70,11 +75,13 @@ class KubevirtTarget:
         return removal.tidy(self._cluster, entry)
 
     def remove(self, entry: Entry) -> list[str]:
+        if self._uploads is not None:
+            self._uploads.mark(entry)
         return removal.remove(self._cluster, self._config, entry)
 
     def exists(self, thing: External) -> bool:
         return removal.exists(self._cluster, thing)
 
     def close(self) -> None:
-        self._movers.close()
+        (self._uploads or self._movers).close()
         self._cluster.close()

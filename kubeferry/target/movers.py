@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,8 +36,9 @@ class LocalMovers:
     def __init__(self) -> None:
         self._running: dict[str, tuple[contextlib.ExitStack, process.Child]] = {}
 
-    def submit(self, job: MoverJob) -> None:
-        """Start the job, attach to it if it runs, leave it if it ended well and is the newest of its disk."""
+    def submit(self, job: MoverJob, *, env: Mapping[str, str] | None = None) -> None:
+        """Start the job, attach to it if it runs, leave it if it ended well and is the newest of its disk. `env` comes
+        on top of our own environment: what is secret, or about this try only, and stands in no document."""
         if job.name in self._running or self._stands(job):
             return
         folder = Path(job.state_dir)
@@ -48,7 +49,7 @@ class LocalMovers:
         save(job, folder / "job.json")
         owned = contextlib.ExitStack()
         argv = [sys.executable, "-P", "-m", MODULE, str(folder / "job.json")]
-        mover = process.child(argv, log=folder / "mover.log", env=_environment(), grace=END_SECONDS)
+        mover = process.child(argv, log=folder / "mover.log", env=_environment() | dict(env or {}), grace=END_SECONDS)
         (folder / "mover.log").unlink(missing_ok=True)
         self._running[job.name] = owned, owned.enter_context(mover)
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 import urllib3
@@ -48,6 +48,8 @@ MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
 
 Object = dict[str, Any]
+Owned = Literal["Foreground", "Background", "Orphan"]
+"""What becomes of what a deleted object owns: it goes first, it goes afterwards, it stays."""
 
 
 def connect(kubeconfig: str | None, context: str | None) -> Cluster:
@@ -123,10 +125,12 @@ class Cluster:
         query = {"fieldManager": MANAGER}
         return self._json("PATCH", kind.path(namespace, name), query=query, body=patch, media=MERGE, what=what)
 
-    def delete(self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None) -> bool:
-        """Ask for an object's end, and for that of what it owns first. False: it was not there, or (with `uid`) it is
-        another one of the same name. It may take a while to go."""
-        options: Object = {"propagationPolicy": "Foreground"}
+    def delete(
+        self, kind: Kind, name: str, namespace: str = "", *, uid: str | None = None, owned: Owned = "Foreground"
+    ) -> bool:
+        """Ask for an object's end, and by default for that of what it owns first. False: it was not there, or (with
+        `uid`) it is another one of the same name. It may take a while to go."""
+        options: Object = {"propagationPolicy": owned}
         if uid:
             options["preconditions"] = {"uid": uid}
         what = _words("delete", kind, name, namespace)
@@ -222,6 +226,12 @@ class Cluster:
         path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
         answer = self._json("POST", path, body=review, what="ask for our permissions")
         return bool(answer.get("status", {}).get("allowed"))
+
+    def kinds(self, api_version: str) -> frozenset[str]:
+        """The plural names of the kinds of a group and version. Raises NotThere where they are not served."""
+        root = f"/apis/{api_version}" if "/" in api_version else f"/api/{api_version}"
+        found = self._json("GET", root, what=f"ask for the kinds of {api_version}")
+        return frozenset(str(one["name"]) for one in found.get("resources") or [])
 
     def version(self) -> str:
         """The API server's version, as `v1.34.2`."""

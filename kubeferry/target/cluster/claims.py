@@ -16,6 +16,7 @@ from kubeferry.target import Room
 from kubeferry.target.cluster import names
 from kubeferry.target.cluster.api import AlreadyThere, Cluster
 from kubeferry.target.cluster.kinds import CLAIM
+from kubeferry.target.cluster.quantities import amount
 
 MIB = 1 << 20
 STATE_BASE_BYTES = 64 * MIB
@@ -35,8 +36,8 @@ def prepare(cluster: Cluster, entry: Entry, ledger: Ledger) -> dict[str, Room]:
     """
     wanted = {planned.disk: planned_claim(entry, planned) for planned in entry.disks}
     found = {disk: cluster.get(CLAIM, claim["metadata"]["name"], entry.namespace) for disk, claim in wanted.items()}
-    _refuse(entry, wanted, found)
-    _make_state(cluster, entry, ledger, wanted)
+    refuse(entry, wanted, found)
+    make_state(cluster, entry, ledger, wanted)
     rooms = {}
     for planned in entry.disks:
         created = found[planned.disk] is None and _make(cluster, entry, ledger, wanted[planned.disk], planned)
@@ -115,19 +116,14 @@ def unfit(entry: Entry, planned: PlannedDisk, wanted: Object, found: Object) -> 
 
 def quantity(text: str) -> int:
     """A Kubernetes quantity in bytes, rounded down. Raises ValueError for one that is none."""
-    binary = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40, "Pi": 2**50, "Ei": 2**60}
-    decimal = {"m": 1e-3, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15, "E": 10**18}
-    for unit, scale in {**binary, **decimal}.items():
-        if text.endswith(unit):
-            number = text.removesuffix(unit)
-            return int(number) * int(scale) if number.isdigit() and scale >= 1 else int(float(number) * scale)
-    return int(text) if text.isdigit() else int(float(text))
+    return int(amount(text))
 
 
 # --- edge ------------------------------------------------------------------------------------------------------------
 
 
-def _refuse(entry: Entry, wanted: dict[str, Object], found: dict[str, Object | None]) -> None:
+def refuse(entry: Entry, wanted: dict[str, Object], found: dict[str, Object | None]) -> None:
+    """Raise TargetRefused with everything that is wrong with claims that are there already."""
     problems = list(_problems(entry, wanted, found))
     if problems:
         raise TargetRefused(
@@ -166,7 +162,8 @@ def _make(cluster: Cluster, entry: Entry, ledger: Ledger, claim: Object, planned
     return True
 
 
-def _make_state(cluster: Cluster, entry: Entry, ledger: Ledger, wanted: dict[str, Object]) -> None:
+def make_state(cluster: Cluster, entry: Entry, ledger: Ledger, wanted: dict[str, Object]) -> None:
+    """The claim that movers keep their state on is there."""
     if not wanted:
         return
     claim = state_claim(entry, next(iter(wanted.values())))

@@ -9,7 +9,7 @@ from kubeferry.documents import Entry, TargetConfig
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.ledger import External
 from kubeferry.target.cluster import jobs, machine, names
-from kubeferry.target.cluster.api import Cluster
+from kubeferry.target.cluster.api import Cluster, Owned
 from kubeferry.target.cluster.kinds import CLAIM, DATA_VOLUME, INSTANCE, JOB, NETWORK_POLICY, VIRTUAL_MACHINE, Kind
 
 GONE_SECONDS = 120.0
@@ -47,6 +47,8 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry) -> list[str]:
     Raises TargetRefused, before anything is removed, where a name is another machine's.
     """
     volumes = [m["metadata"]["name"] for m in entry.manifests if m.get("kind") == DATA_VOLUME.name]
+    if config.transfer == "upload":  # of one that did not end
+        volumes = list(dict.fromkeys([*volumes, *(planned.claim for planned in entry.disks)]))
     machines = [m["metadata"]["name"] for m in entry.manifests if m.get("kind") == VIRTUAL_MACHINE.name]
     things = [(VIRTUAL_MACHINE, name) for name in machines]
     things += [(DATA_VOLUME, name) for name in volumes]
@@ -86,7 +88,10 @@ def _remove(cluster: Cluster, entry: Entry, things: list[tuple[Kind, str]]) -> l
     for kind, name in things:
         there = cluster.get(kind, name, entry.namespace)
         if there is not None and names.objection(entry, there) is None:
-            cluster.delete(kind, name, entry.namespace, uid=there["metadata"]["uid"])
+            # A DataVolume that waits for its claim to go first waits for ever: the claim waits for CDI's pod, and CDI
+            # ends that only when it has seen the DataVolume go. One that is ended otherwise, CDI begins anew.
+            owned: Owned = "Background" if kind in (DATA_VOLUME, CLAIM) else "Foreground"
+            cluster.delete(kind, name, entry.namespace, uid=there["metadata"]["uid"], owned=owned)
             going.append((kind, name, there["metadata"]["uid"]))
     limit = time.monotonic() + GONE_SECONDS
     for kind, name, uid in going:

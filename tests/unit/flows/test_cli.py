@@ -12,9 +12,22 @@ from typing import Any
 import click
 import pytest
 
+from flows import doctor
 from flows.cli import VERBS, cli, run
-from kubeferry.documents import KINDS, Inventory, Plan, load
+from kubeferry.documents import (
+    KINDS,
+    Config,
+    Entry,
+    Inventory,
+    Plan,
+    SourceConfig,
+    SshAccess,
+    TargetConfig,
+    load,
+)
+from kubeferry.model import Concern, Severity
 from kubeferry.process import run as program
+from kubeferry.target.memory import MemoryTarget
 
 ROOT = Path(__file__).resolve().parents[3]
 Command = Callable[..., tuple[int, str, str]]
@@ -227,6 +240,65 @@ def test_doctor_says_everything_that_is_wrong(kubeferry: Command, estate: Path) 
     code, out, _ = kubeferry("doctor")
     assert code == 2
     assert "config" in out
+
+
+def test_doctor_says_what_a_plan_meets_at_its_target(
+    kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    assert kubeferry("doctor", "plan.yaml") == (0, "all is well\n", "")
+    told = [
+        Concern(id="mover.secret", severity=Severity.INFO, what="not looked at", fix=""),
+        Concern(id="quota.exceeded", severity=Severity.CRITICAL, what="2 more pods", fix="Raise it."),
+        Concern(id="mover.image", severity=Severity.WARNING, what="no registry", fix="Name it."),
+    ]
+    asked: list[tuple[Entry, ...]] = []
+    monkeypatch.setattr(MemoryTarget, "concerns", lambda _, entries: asked.append(entries) or told[: len(entries) * 3])
+    code, out, _ = kubeferry("doctor", "plan.yaml")
+    assert code == 2
+    assert [[entry.name for entry in entries] for entries in asked] == [["web"]]
+    assert out.splitlines() == [
+        "quota",
+        "  critical: 2 more pods [quota.exceeded]",
+        "    Raise it.",
+        "mover",
+        "  warning: no registry [mover.image]",
+        "    Name it.",
+        "  info: not looked at [mover.secret]",
+    ]
+    assert len(json.loads(kubeferry("doctor", "plan.yaml", "--json")[1])) == 3
+    assert kubeferry("doctor") == (0, "all is well\n", ""), "without a plan the target is asked without entries"
+    assert asked[-1] == ()
+
+
+def test_doctor_refuses_a_plan_that_is_none(kubeferry: Command, estate: Path) -> None:
+    (estate / "plan.yaml").write_text("kind: Policy")
+    assert kubeferry("doctor", "plan.yaml")[0] == 2
+    assert kubeferry("doctor", "nowhere.yaml")[0] == 2
+
+
+SSH = SshAccess(host="hypervisor.example", host_key="ssh-ed25519 AAAA")
+
+
+@pytest.mark.parametrize(
+    ("source", "ssh", "transfer", "ids"),
+    [
+        ("lab", SSH, "movers", ["mover.secret-not-checked"]),
+        ("lab", None, "movers", ["source.no-way"]),
+        ("lab", None, "upload", []),
+        ("elsewhere", SSH, "movers", ["source.unknown"]),
+    ],
+)
+def test_doctor_knows_the_way_from_a_cluster_to_the_source(
+    kubeferry: Command, estate: Path, source: str, ssh: SshAccess | None, transfer: Any, ids: list[str]
+) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    config = Config(
+        sources={source: SourceConfig(kind="memory", ssh=ssh)}, target=TargetConfig(kind="kubevirt", transfer=transfer)
+    )
+    assert [one.id for one in doctor.ways(config, load(estate / "plan.yaml", Plan))] == ids
 
 
 def test_copy_verify_repair_a_disk(kubeferry: Command, printed_json: Callable[..., Any], estate: Path) -> None:
