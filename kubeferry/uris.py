@@ -1,4 +1,4 @@
-"""The URIs of disks: local paths, parts of files, exports behind SSH, servers known by their certificate, CDI's proxy."""
+"""The URIs of disks: local paths, parts of files, exports behind SSH, servers known by their certificate. Pure."""
 
 from __future__ import annotations
 
