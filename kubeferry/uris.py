@@ -36,6 +36,17 @@ def pinned(uri: str, sha256: str, *, login: str | None = None, view: str | None 
     return f"{urldefrag(uri).url}#sha256={sha256}{more}"
 
 
+def web_end(uri: str) -> tuple[str, int] | None:
+    """Host and port of an `https:` address or a stream that comes that way, None for anything else."""
+    try:
+        parts = urlsplit(uri)
+        port = parts.port or 443
+    except ValueError:
+        return None
+    web = parts.scheme in {"https", "vmdk-stream+https"} and parts.hostname
+    return (str(parts.hostname), port) if web else None
+
+
 def view_of(uri: str) -> str | None:
     """What a pinned URI calls its bytes, None where its address does."""
     found = _PIN.fullmatch(urldefrag(uri).fragment)
