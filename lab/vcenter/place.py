@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import ssl
 import time
 import uuid
@@ -102,6 +103,8 @@ class Place:
         hosts = root.hostFolder.childEntity
         pool = next(one for one in hosts if isinstance(one, vim.ClusterComputeResource)).resourcePool
         store = root.datastore[0].name
+        # The simulator's log of a machine can come back a moment after the machine was removed.
+        shutil.rmtree(Path(root.datastore[0].summary.url) / name, ignore_errors=True)
         spec = vim.vm.ConfigSpec(
             name=name,
             guestId="debian12_64Guest",
