@@ -27,6 +27,7 @@ from converters.uris import SCHEMES, SERVED, path_of, scheme_of, split
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
 from kubeferry.model import DiskRef
+from kubeferry.uris import Packed, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
     Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
     """
     if "://" not in text and not text.startswith(tuple(f"{scheme}:" for scheme in SCHEMES)):
-        return DiskRef(uri=Path(text).absolute().as_uri(), format=format or "raw")
+        return _local(Path(text).absolute().as_uri(), format or "raw")
     parts = split(text)
     asked = parse_qs(parts.query).get("format", [])
     if scheme_of(text) in SERVED:
@@ -224,7 +225,19 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
         raise InputInvalid("a disk cannot be opened", [Problem(text, "two formats are given", "Give its format once.")])
     uri = parts._replace(query="").geturl() if asked else text
     path_of(uri)
-    return DiskRef(uri=uri, format=format or (asked[0] if asked else "raw"))
+    return _local(uri, format or (asked[0] if asked else "raw"))
+
+
+def _local(uri: str, shape: str) -> DiskRef:
+    """A file as it is; a VMDK by the URI of its own reader."""
+    path = path_of(uri)
+    if shape != "vmdk":
+        return DiskRef(uri=uri, format=shape)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise faults.of_os(faults.Side.SOURCE, f"{path} cannot be opened", error) from error
+    return DiskRef(uri=Packed("vmdk+file", (Part(path, 0, size),)).uri())
 
 
 def disk_size(source: DiskRef) -> int:

@@ -21,7 +21,7 @@ from kubeferry.model import DiskRef
 
 workers_option = click.option("--workers", type=click.IntRange(1, 32), default=2, show_default=True)
 format_option = click.option(
-    "--format", "format_", help="Format of the source: raw (the default) or qcow2. Never probed."
+    "--format", "format_", help="Format of the source: raw (the default), qcow2 or vmdk. Never probed."
 )
 fingerprint_option = click.option(
     "--fingerprint", type=FILE, help="The digests of all blocks; beside the target with the ending .kff by default."

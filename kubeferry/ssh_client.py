@@ -19,8 +19,9 @@ ALIVE_SECONDS, ALIVE_COUNT = 10, 3  # a host that went silent is given up after 
 SIGNATURES = {"ssh-rsa": "rsa-sha2-512,rsa-sha2-256"}
 
 
-def command(host: str, port: int, user: str, host_key: str, *more: str) -> list[str]:
-    """The client, to be started in its private folder; `more` are options of one use. Words for the host may follow."""
+def command(host: str, port: int, user: str, host_key: str, *more: str, keep_seconds: int = 0) -> list[str]:
+    """The client, to be started in its private folder; `more` are options of one use. Words for the host may follow.
+    With `keep_seconds` the connection is kept for that long after its last use, for others from the same folder."""
     kind = host_key.partition(" ")[0]
     options = {
         "BatchMode": "yes",
@@ -34,8 +35,9 @@ def command(host: str, port: int, user: str, host_key: str, *more: str) -> list[
         "IdentityAgent": "none",
         "PreferredAuthentications": "publickey",
         "PasswordAuthentication": "no",
-        "ControlMaster": "no",
-        "ControlPath": "none",
+        "ControlMaster": "auto" if keep_seconds else "no",
+        "ControlPath": "./control" if keep_seconds else "none",
+        "ControlPersist": str(keep_seconds) if keep_seconds else "no",
         "ExitOnForwardFailure": "yes",
         "StreamLocalBindMask": "0177",
         "ConnectTimeout": str(CONNECT_SECONDS),

@@ -24,6 +24,7 @@ from kubeferry.errors import HostileImage, SourceRefused
 PIECE_BYTES = 1 << 20
 RECORD = struct.Struct("<QII")  # a grain's LBA, or a marker's sectors; bytes of the grain, 0 in a marker; marker's type
 GRAIN_HEAD_BYTES = 12
+DIRECTORY_ROOM = 128  # sectors that a writer may reserve beyond what the directory needs; nothing is read from it
 END, TABLE, DIRECTORY, FOOTER = range(4)
 AGAIN = "Export the machine again, and compare the file with its manifest."
 _ZEROS = bytes(SECTOR_BYTES)
@@ -198,7 +199,8 @@ class Stream:
         }
         if kind not in expected:
             raise self.hostile(at, f"its marker there has the unknown type {kind}")
-        if sectors != expected[kind]:
+        room = DIRECTORY_ROOM if kind == DIRECTORY else 0
+        if not expected[kind] <= sectors <= expected[kind] + room:
             raise self.hostile(at, f"its marker there announces {sectors} sectors instead of {expected[kind]}")
         if kind == TABLE:
             self._listed.add([place for place in _words(self._input.take(sectors * SECTOR_BYTES)) if place > 1])

@@ -16,6 +16,7 @@ class SshAccess(Value):
     `host_key` is the hypervisor's public key (`ssh-ed25519 AAAA…`): any other is refused. `secret` names the Secret in
     each machine's namespace that holds the private key, as `ssh-privatekey`. `user` must be able to open sockets of
     `socket_group`; its key needs no shell (`restrict,port-forwarding` in authorized_keys). `folder` holds the sockets.
+    A hypervisor with a `qemu+ssh://` URI is read that way by everybody: its account needs a shell and root's rights.
     """
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")]

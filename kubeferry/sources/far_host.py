@@ -1,7 +1,8 @@
 """A hypervisor that is another host than this one: its files, and programs there, through OpenSSH.
 
-Nothing of ours is installed there. Every call is one SSH session with one command; an argument is always one argument,
-whatever signs it has. The account must be able to read the images, and to start qemu-nbd where QEMU's sockets are.
+Nothing of ours is installed there. Every call is one command, over one connection that is kept for a while; an argument
+is always one argument, whatever signs it has. The account must have root's rights: to read the images, and to make
+folders and start qemu-nbd where sockets are.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.process import Completed
 
 RUN_SECONDS = 60
+KEEP_SECONDS = 30
 SSH_FAILED = 255
+REFUSED = ("Host key verification failed", "no matching host key type", ": Permission denied (", "error in libcrypto")
 READ = """\
 { [ -f "$1" ] || [ -b "$1" ]; } || { echo "neither a file nor a block device" >&2; exit 3; }
 dd if="$1" bs=64k iflag=skip_bytes,count_bytes skip="$2" count="$3" status=none | base64 -w0
@@ -38,6 +41,7 @@ class FarHost:
 
     def __init__(self, access: SshAccess) -> None:
         self.access = access
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def run(self, argv: Sequence[str]) -> Completed:
         """Run a program there, whatever its end."""
@@ -46,19 +50,33 @@ class FarHost:
         if key is None:
             fix = f"Name the private key of {self.access.user}@{self.access.host} in {ssh_client.KEY}."
             raise SourceRefused("there is no private key for the hypervisor", fix=fix)
-        place = (self.access.host, self.access.port, self.access.user, self.access.host_key)
-        with tempfile.TemporaryDirectory(prefix="kubeferry-ssh-") as folder:
-            ssh_client.furnish(Path(folder), key, self.access.host_key)
-            done = process.run(
-                [*ssh_client.command(*place), shlex.join(argv)], check=False, timeout=RUN_SECONDS, cwd=Path(folder)
-            )
+        if self._folder is None:
+            made = tempfile.TemporaryDirectory(prefix="kubeferry-host-")
+            ssh_client.furnish(Path(made.name), key, self.access.host_key)
+            self._folder = made
+        done = self._ssh([], [shlex.join(argv)])
         if done.code == SSH_FAILED:
-            raise SourceUnavailable(
+            refused = any(sign in done.err for sign in REFUSED)
+            raise (SourceRefused if refused else SourceUnavailable)(
                 f"there is no way to the hypervisor {self.access.host}:{self.access.port} by SSH",
                 why=" ".join(done.err.split()),
                 fix="Check ssh.host, ssh.user and ssh.hostKey of the source, and the account's authorized_keys there.",
             )
         return done
+
+    def close(self) -> None:
+        """Let the connection go."""
+        if self._folder is not None:
+            if (Path(self._folder.name) / "control").exists():
+                self._ssh(["-O", "exit"], [])
+            self._folder.cleanup()
+            self._folder = None
+
+    def _ssh(self, options: list[str], words: list[str]) -> Completed:
+        access, folder = self.access, Path(self._folder.name if self._folder else ".")
+        place = (access.host, access.port, access.user, access.host_key)
+        argv = [*ssh_client.command(*place, *options, keep_seconds=KEEP_SECONDS), *words]
+        return process.run(argv, check=False, timeout=RUN_SECONDS, cwd=folder)
 
     def script(self, text: str, *arguments: str) -> Completed:
         """Run a shell script there; its arguments are `$1` and so on."""

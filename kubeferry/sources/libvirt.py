@@ -219,6 +219,10 @@ class LibvirtSource:
             return False
 
     def close(self) -> None:
+        self._host.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(libvirt.libvirtError):
                 self._connection.close()
@@ -236,7 +240,7 @@ class LibvirtSource:
         except libvirt.libvirtError as error:
             told = translated(error, self._uri, machine)
             if told.transient:
-                self.close()
+                self._let_go()
             raise told from error
 
     def _domain(self, connection: libvirt.virConnect, machine: Machine) -> libvirt.virDomain:

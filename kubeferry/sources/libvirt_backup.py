@@ -24,10 +24,10 @@ SOCKET = re.compile(rf"({NAME.pattern})\.(frozen|crash)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class DiskState:
-    """What a disk was when a checkpoint was made: its size in bytes, and the URIs of its images from the top."""
+    """What a disk was when a checkpoint was made: its size in bytes, and format and URI of its images from the top."""
 
     size: int
-    images: tuple[str, ...]
+    images: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +110,17 @@ def states_of(xml: str) -> dict[str, DiskState]:
     try:
         root = read_tree(xml, "checkpoint")
         told = json.loads(root.value("description") or "{}")["kubeferry"]
-        return {disk: DiskState(int(state["size"]), _words(state["images"])) for disk, state in told.items()}
+        return {disk: DiskState(int(state["size"]), _images(state["images"])) for disk, state in told.items()}
     except (InputInvalid, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
 def state_of(ref: DiskRef) -> DiskState:
     """What a disk is now."""
-    images: list[str] = []
+    images: list[tuple[str, str]] = []
     link: DiskRef | None = ref
     while link is not None:
-        images.append(link.uri)
+        images.append((link.format, link.uri))
         link = link.backing
     return DiskState(ref.size_bytes or 0, tuple(images))
 
@@ -137,7 +137,14 @@ def _label(node: Node) -> str:
     return node.value("label") or ""
 
 
-def _words(told: object) -> tuple[str, ...]:
-    if not isinstance(told, list) or not all(isinstance(word, str) for word in told):
-        raise ValueError("no list of images")
-    return tuple(told)
+def _images(told: object) -> tuple[tuple[str, str], ...]:
+    if not isinstance(told, list):
+        raise TypeError("no list of images")
+    return tuple(_image(pair) for pair in told)
+
+
+def _image(told: object) -> tuple[str, str]:
+    match told:
+        case [str(form), str(uri)]:
+            return form, uri
+    raise ValueError("no image")

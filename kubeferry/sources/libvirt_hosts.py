@@ -50,6 +50,9 @@ class Host(Protocol):
     def exists(self, thing: External) -> bool:
         """Whether a file, folder or export of the ledger is still there."""
 
+    def close(self) -> None:
+        """Let go of what is held open."""
+
 
 def host_of(source: str, uri: str, ssh: SshAccess | None) -> Host:
     """The host of a libvirt URI. Another one without `ssh` counts as this one: its files are refused before."""
@@ -89,6 +92,9 @@ class Here:
     def exists(self, thing: External) -> bool:
         return exports.exists(thing)
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def _access(self, machine: Machine) -> SshAccess:
         if self._ssh is None:
             raise SourceRefused(
@@ -126,6 +132,9 @@ class There:
 
     def exists(self, thing: External) -> bool:
         return self._host.script('[ -e "$1" ] || [ -L "$1" ]', thing.where).code == 0
+
+    def close(self) -> None:
+        self._host.close()
 
 
 def _base() -> Path:

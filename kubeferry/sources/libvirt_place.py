@@ -109,6 +109,7 @@ class Place:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+        self.guard.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.base.rmdir()
         return [str(path) for path in found]

@@ -33,6 +33,7 @@ def parse_ovf(text: str, *, source: str, where: str, name: str, locate: Locate) 
     if not systems or len(systems) > MAX_SYSTEMS:
         root.refuse(f"it has {len(systems)} virtual systems; from 1 to {MAX_SYSTEMS} are read", AGAIN)
         raise _invalid(root)
+    _different(systems)
     machines = [_machine(system, references, option, source, name, locate) for system in systems]
     if root.problems:
         raise _invalid(root)
@@ -46,6 +47,16 @@ def _systems(node: Node) -> Iterator[Node]:
             yield child
         elif child.tag == _COLLECTION:
             yield from _systems(child)
+
+
+def _different(systems: list[Node]) -> None:
+    """Machines are known by the ids of their systems."""
+    seen: set[str] = set()
+    for system in systems:
+        name = system.peek(".@id") or system.peek("Name") or ""
+        if name in seen:
+            system.refuse(f"two virtual systems are called {name[:80]!r}", AGAIN)
+        seen.add(name)
 
 
 def _machine(

@@ -63,9 +63,16 @@ def serve(stack: ExitStack, folder: Path, path: Path, fmt: str, *options: str) -
     socket = folder / "socket"
     argv = ["qemu-nbd", "--persistent", f"--socket={socket}", f"--format={fmt}", *options, str(path)]
     server = stack.enter_context(process.child(argv, log=folder / "log"))
-    while not socket.exists():
+    while not listens(socket):
         assert server.wait(0.01) is None, server.tail()
     return str(socket)
+
+
+def listens(path: Path) -> bool:
+    """Whether a server takes connections there; it binds the socket a moment before. No connection is made."""
+    accepting = "00010000"
+    rows = [row.split() for row in Path("/proc/net/unix").read_text(encoding="utf-8").splitlines()]
+    return any(row[-1] == str(path) and row[3] == accepting for row in rows)
 
 
 def file_(_stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:

@@ -29,12 +29,13 @@ from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.model import DiskRef, Machine, Marker, Power
 from kubeferry.process import child, run
 from kubeferry.sources import Round, Source, open_source
+from kubeferry.sources.far_host import FarHost
 from kubeferry.sources.libvirt_guest import ask
 from kubeferry.uris import local_path, nbd_ssh
 from lab import daemons, guests
 from lab.bare import Bare, write_inside
 from lab.daemons import URI, virsh
-from tests.tools.test_nbd_ssh import Hypervisor
+from tests.tools.test_nbd_ssh import Hypervisor, free_port, make_key
 
 NEEDED = (
     "libvirtd",
@@ -55,6 +56,7 @@ if MISSING and os.environ.get("CI") == "true":
 pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MISSING)}"),
     pytest.mark.xdist_group("libvirt"),  # one libvirtd a machine: its tests take turns
+    pytest.mark.timeout(600),  # guests boot, and every byte is compared
 ]
 
 MIB = 1 << 20
@@ -531,6 +533,26 @@ def test_a_snapshot_between_two_rounds_and_its_merge(copy: Copy) -> None:
     assert bitmaps(copy.folder.parent / "vda.qcow2") == []
 
 
+def test_a_snapshot_that_was_reverted(copy: Copy) -> None:
+    """QEMU refuses to go back while the image keeps notes; who takes them out to do it all the same is found out."""
+    stop(copy)
+    image = copy.folder.parent / "vda.qcow2"
+    run(["qemu-img", "snapshot", "-c", "before", str(image)])
+    virsh("start", copy.name)
+    write(copy, "vda", 0, b"a")
+    first, _ = copy.round()
+    write(copy, "vda", MIB, b"b")
+    stop(copy)
+    refused = run(["qemu-img", "snapshot", "-a", "before", str(image)], check=False)
+    assert "bitmaps" in refused.err
+    run(["qemu-img", "bitmap", "--remove", str(image), first.marker.token])
+    run(["qemu-img", "snapshot", "-a", "before", str(image)])
+    last, _ = copy.round(first.marker, final=True)
+    assert last.refs["vda"].changed is None
+    copy.equals_the_stopped_source()
+    copy.leaves_nothing()
+
+
 def test_a_machine_with_a_disk_that_its_definition_does_not_have(copy: Copy, bare: Bare) -> None:
     extra = bare.image("extra.raw")
     virsh("attach-disk", copy.name, str(extra), "vdc", "--live", "--subdriver", "raw")
@@ -680,6 +702,7 @@ def away(open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         with far.up():
             yield Away(far, open_folder, Copy(source, name, open_folder / "target"), access)
             source.close()
+            assert not list(Path(tempfile.gettempdir()).glob("kubeferry-host-*"))
     finally:
         bare.remove()
 
@@ -737,9 +760,20 @@ def test_a_hypervisor_elsewhere_that_is_not_there_or_lets_nobody_in(
     with pytest.raises(HostileImage):
         copy.open(final=True, machine=machine)
     (away.far.folder / "authorized_keys").write_text("")
-    with pytest.raises(SourceUnavailable, match="no way to the hypervisor") as closed:
-        copy.open(final=True, machine=machine)
+    key = make_key(away.folder / "k").with_suffix(".pub").read_text().strip()
+    stranger = FarHost(away.access.model_copy(update={"host_key": key}))
+    with pytest.raises(SourceRefused, match="no way to the hypervisor") as other:
+        stranger.run(["true"])
+    assert "Host key verification failed" in other.value.why
+    barred = FarHost(away.access)
+    with pytest.raises(SourceRefused, match="no way to the hypervisor") as closed:
+        barred.run(["true"])
     assert "Permission denied" in closed.value.why
+    nowhere = FarHost(away.access.model_copy(update={"port": free_port()}))
+    with pytest.raises(SourceUnavailable, match="no way to the hypervisor"):
+        nowhere.run(["true"])
+    for host in (stranger, barred, nowhere):
+        host.close()
     monkeypatch.delenv(ssh.KEY)
     with pytest.raises(SourceRefused, match="no private key"):
         copy.open(final=True, machine=machine)

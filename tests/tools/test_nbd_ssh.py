@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
@@ -102,7 +103,8 @@ class Hypervisor:
 
     def cut(self, number: int = signal.SIGKILL) -> None:
         for pid in self.sessions():
-            os.kill(pid, number)
+            with contextlib.suppress(ProcessLookupError):  # gone by itself meanwhile
+                os.kill(pid, number)
 
     def place(self, **more: object) -> NbdSsh:
         me = pwd.getpwuid(os.geteuid()).pw_name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from converters.endpoints import open_source
 from converters.transfer import Options
 from kubeferry.errors import InputInvalid, IntegrityFailed, SourceRefused, TargetRefused
 from kubeferry.model import DiskRef
+from lab.vmdk import write_stream
 
 MIB = 1 << 20
 
@@ -150,3 +152,14 @@ def test_repair_says_that_the_source_has_moved_on(tmp_path: Path, source: Path) 
             disk.write(b"changed" + path.name.encode())
     with pytest.raises(IntegrityFailed, match="1 blocks cannot be repaired, the first at offset 0"):
         repair_disk(read, write, kff)
+
+
+def test_a_vmdk_is_named_by_its_own_reader(tmp_path: Path) -> None:
+    made = tmp_path / "a b.vmdk"
+    with made.open("wb") as out:
+        write_stream(io.BytesIO(b"x" * 1024), out, 1024)
+    for text in (str(made), made.as_uri()):
+        ref = parse_ref(text, format="vmdk")
+        assert (ref.uri.partition(":")[0], ref.format, disk_size(ref)) == ("vmdk+file", "raw", 1024)
+    with pytest.raises(SourceRefused, match="cannot be opened"):
+        parse_ref(str(tmp_path / "gone.vmdk"), format="vmdk")

@@ -12,7 +12,7 @@ from kubeferry.sources import libvirt_backup
 from kubeferry.sources.libvirt_backup import Asked, DiskState
 
 NOW = "2026-11-25T13:42:07+00:00"
-STATES = {"vda": DiskState(8 << 20, ("file:///a%20b.qcow2", "file:///base.raw"))}
+STATES = {"vda": DiskState(8 << 20, (("qcow2", "file:///a%20b.qcow2"), ("raw", "file:///base.raw")))}
 
 
 def test_a_name_says_when_and_is_never_the_same() -> None:

@@ -171,6 +171,12 @@ def test_a_collection_has_all_its_systems() -> None:
     assert [machine.name for machine in parsed(OVFS["11-collection-start-order"])] == ["front", "back"]
 
 
+def test_two_systems_of_one_id_are_refused() -> None:
+    assert "two virtual systems are called 'back'" in problems(
+        OVFS["11-collection-start-order"].replace('<VirtualSystem ovf:id="front">', '<VirtualSystem ovf:id="back">')
+    )
+
+
 def test_secure_boot_and_firmware_in_the_words_of_each_product() -> None:
     said = {name: (one.firmware.kind, one.firmware.secure_boot) for name, text in OVFS.items() for one in parsed(text)}
     assert said["02-vmware-windows-2022-uefi-secure-boot"] == (FirmwareKind.UEFI, True)
