@@ -22,7 +22,7 @@ from pathlib import Path
 
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).parent.parent))
-from bench import decoder, discovery, disk
+from bench import decoder, discovery, disk, ebs
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "kubeferry copy (blake3)"
@@ -165,6 +165,7 @@ def main() -> None:
     options.add_argument("--cold-rounds", type=int, default=3, help="with the source dropped from the page cache")
     options.add_argument("--machines", type=int, default=1000, help="of the vCenter that is discovered; 0: none")
     options.add_argument("--decoder-mib", type=int, default=128, help="size of the disk for the VMDK decoder; 0: none")
+    options.add_argument("--ebs-mib", type=int, default=256, help="size of the snapshot for the EBS reader; 0: none")
     options.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="where the disks are made")
     asked = options.parse_args()
     size = asked.size_mib << 20
@@ -185,6 +186,8 @@ def main() -> None:
         text += f"\n{discovery.row(asked.machines, asked.rounds)}\n"
     if asked.decoder_mib:
         text += f"\n{decoder.row(asked.decoder_mib << 20, asked.rounds)}\n"
+    if asked.ebs_mib:
+        text += f"\n{ebs.rows(asked.folder / 'ebs', asked.ebs_mib << 20, ROOT)}\n"
     (asked.folder / "target").unlink(missing_ok=True)
     (ROOT / "build").mkdir(exist_ok=True)
     (ROOT / "build" / "bench.md").write_text(text)

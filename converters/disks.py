@@ -13,12 +13,13 @@ import os
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from converters import checkpoint, copying, earlier, measuring, repair, sending, upload, verify
 from converters.copying import Tally
+from converters.ebs import Ebs
 from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
 from converters.fingerprint import Fingerprint, Header, sync_folder
@@ -33,13 +34,15 @@ from kubeferry.uris import Packed, Part
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired.
-    `wrong_root`: the disk differs, and nobody knows where."""
+    `wrong_root`: the disk differs, and nobody knows where. `calls` counts what was asked of a source that asks money
+    for it."""
 
     root: str
     algorithm: str
     size: int
     tally: Tally
     differing: tuple[int, ...] | array[int] = ()
+    calls: dict[str, int] = field(default_factory=dict)
     wrong_root: bool = False
 
 
@@ -65,7 +68,7 @@ def copy_disk(
         root, tally = copying.copy(
             reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
         )
-        return Outcome(root, options.algorithm, reading.size, tally)
+        return Outcome(root, options.algorithm, reading.size, tally, calls=_calls(reading))
 
 
 def verify_disk(
@@ -108,7 +111,7 @@ def send_disk(
         header = Header(reading.size, options.algorithm)
         opening = functools.partial(upload.open_upload, url)
         root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=watch)
-        return Outcome(root, options.algorithm, reading.size, tally)
+        return Outcome(root, options.algorithm, reading.size, tally, calls=_calls(reading))
 
 
 def measure_disk(
@@ -159,7 +162,8 @@ def repair_disk(
         head = expected.header
         size = head.block * len(found.differing)
         offsets = array("Q", (index * head.block for index in found.differing))
-        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, written=size), offsets)
+        tally = Tally(read=found.read, written=size)
+        return Outcome(expected.root, head.algorithm, head.size, tally, offsets, _calls(fetching))
 
 
 def _proven(gone: array[int], left: array[int], expected: Fingerprint) -> None:
@@ -192,6 +196,10 @@ def _complete(fingerprint: Path) -> Iterator[Fingerprint]:
                 f"{fingerprint} is not complete", [Problem(str(fingerprint), "digests are missing", fix)]
             )
         yield found
+
+
+def _calls(source: Endpoint) -> dict[str, int]:
+    return source.calls if isinstance(source, Ebs) else {}
 
 
 def _apart(source: Endpoint, target: Endpoint) -> None:

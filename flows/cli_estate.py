@@ -29,7 +29,9 @@ COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: 
 @click.command()
 @config_option
 @click.option("--source", help="Which source of the configuration; not needed when there is one.")
-@click.option("--from", "exported", type=FOLDER, help="Read a folder of exported files (virsh dumpxml, OVF) instead.")
+@click.option(
+    "--from", "exported", type=FOLDER, help="Read a folder of exported files (virsh dumpxml, OVF, aws ec2) instead."
+)
 @click.option("--machine", "-m", "machines", multiple=True, help="Only this machine; may be repeated.")
 @click.option("--out", type=FILE, default=Path("inventory.yaml"), show_default=True, help="The inventory to write.")
 @json_option

@@ -80,7 +80,8 @@ class RoundLeft(Value):
 
 class DiskCopied(Value):
     """One disk is durable at the target as of this round: flushed, its fingerprint's `root` known. `versions` are those
-    of the mover and what it worked with, `where` is where it ran. `same_bytes` the source named as unchanged."""
+    of the mover and what it worked with, `where` is where it ran. `same_bytes` the source named as unchanged,
+    `calls` are what a cloud asks money for."""
 
     kind: Literal[EventKind.DISK_COPIED] = EventKind.DISK_COPIED
     disk: str
@@ -94,6 +95,7 @@ class DiskCopied(Value):
     resumed_bytes: Bytes = 0
     same_bytes: Bytes = 0
     seconds: Seconds = 0
+    calls: dict[str, int] = {}
     versions: dict[str, str] = {}
     where: str = ""
 

@@ -1,4 +1,6 @@
-"""The URIs of disks: local paths, parts of files, exports behind SSH, servers known by their certificate. Pure."""
+"""The URIs of disks: local paths, exports behind SSH, parts of local files, snapshots in a cloud, web
+servers known by their certificate, CDI's upload proxy. Pure.
+"""
 
 from __future__ import annotations
 
@@ -185,3 +187,44 @@ def _part(path: Path, told: str) -> Part | None:
     if PurePosixPath(name).name != name or name in {"", ".", ".."} or "\0" in name:
         return None
     return Part(path.with_name(name), int(words[0]), int(words[1]), words[2])
+
+
+_REGION = re.compile(r"[a-z0-9-]{2,32}", re.ASCII)
+_SNAPSHOT = re.compile(r"snap-[0-9a-f]{8,17}", re.ASCII)
+_ASKED = {"profile": "profile", "role": "role_arn", "external-id": "external_id", "endpoint": "endpoint_url"}
+
+
+@dataclass(frozen=True, slots=True)
+class EbsSnapshot:
+    """A snapshot of an EBS volume, and how its account is entered: never with a key, only with the name of one."""
+
+    region: str
+    snapshot: str
+    profile: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = None
+    endpoint_url: str | None = None
+
+    def uri(self) -> str:
+        """`ebs://REGION/SNAPSHOT?profile=NAME&role=ARN&external-id=ID&endpoint=URL`, all that is asked optional."""
+        asked = {name: value for name, field in _ASKED.items() if (value := getattr(self, field)) is not None}
+        return f"ebs://{self.region}/{self.snapshot}" + (f"?{urlencode(asked, quote_via=quote)}" if asked else "")
+
+
+def ebs_snapshot(uri: str) -> EbsSnapshot | None:
+    """What an `ebs:` URI says; None for anything else, and for one that says what is not understood."""
+    try:
+        parts = urlsplit(uri)
+        asked = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
+    except ValueError:
+        return None
+    snapshot = parts.path.removeprefix("/")
+    plain = parts.scheme == "ebs" and _REGION.fullmatch(parts.netloc) and _SNAPSHOT.fullmatch(snapshot)
+    if not plain or not asked.keys() <= _ASKED.keys() or any(len(values) != 1 for values in asked.values()):
+        return None
+    return EbsSnapshot(parts.netloc, snapshot, **{_ASKED[name]: values[0] for name, values in asked.items()})
+
+
+def is_snapshot(name: str) -> bool:
+    """Whether this is the name of an EBS snapshot."""
+    return _SNAPSHOT.fullmatch(name) is not None

@@ -6,6 +6,7 @@ from kubeferry.model import Concern
 from mappings.rules import Case, apply_rules
 from mappings.rules_devices import RULES as DEVICE_RULES
 from mappings.rules_disks import RULES as DISK_RULES
+from mappings.rules_ec2 import RULES as EC2_RULES
 from mappings.rules_machine import RULES as MACHINE_RULES
 from mappings.rules_ova import RULES as OVA_RULES
 from mappings.rules_platform import RULES as PLATFORM_RULES
@@ -19,6 +20,7 @@ RULES = (
     *DISK_RULES,
     *STORAGE_RULES,
     *DEVICE_RULES,
+    *EC2_RULES,
     *OVA_RULES,
     *VMWARE_RULES,
     *PROOF_RULES,

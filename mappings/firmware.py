@@ -9,6 +9,7 @@ from uuid import UUID
 from kubeferry.model import Clock, FirmwareKind, Machine, Timer
 from mappings.choices import Choices
 from mappings.disks import SERIAL
+from mappings.ec2 import is_ec2, new_uuid
 
 # libvirt's and KubeVirt's names of the same timers; the others have no counterpart.
 TIMERS = {"hpet": "hpet", "pit": "pit", "rtc": "rtc", "kvmclock": "kvm", "hypervclock": "hyperv"}
@@ -67,7 +68,10 @@ def is_secure(machine: Machine, choices: Choices) -> bool:
 
 
 def target_uuid(machine: Machine) -> str | None:
-    """The SMBIOS UUID in its usual spelling; None if it is none. KubeVirt would take anything."""
+    """The SMBIOS UUID in its usual spelling; None if it is none. KubeVirt would take anything. An instance of EC2 gets
+    a new one."""
+    if is_ec2(machine):
+        return new_uuid(machine)
     try:
         return str(UUID(machine.uuid)) if machine.uuid else None
     except ValueError:

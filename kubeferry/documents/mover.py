@@ -75,7 +75,8 @@ class MoverError(Value):
 class MoverResult(Document):
     """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong, and is 1
     where only the root is known to be another one; `where` is where it ran, in the target's words. `same_bytes` were
-    not looked at: as in the round before, or read back since they were last written."""
+    not looked at: as in the round before, or read back since they were last written. `calls` counts what was asked of a
+    cloud that asks money for it."""
 
     KIND: ClassVar[str] = "MoverResult"
 
@@ -96,6 +97,7 @@ class MoverResult(Document):
     first_differing_offset: Bytes | None = None
     seconds: Seconds = 0
     peak_memory_bytes: Bytes = 0
+    calls: dict[str, int] = {}
     versions: dict[str, str] = {}
     where: str = ""
     error: MoverError | None = None

@@ -48,7 +48,27 @@ class VmwareAccess(Value):
 
 
 class AwsAccess(Value):
-    """Which account and regions. Who logs in says boto3's own chain (environment, profile, role, instance)."""
+    """Which account and regions; one account a source. Who logs in says boto3's own chain (environment, profile, role,
+    instance), never this document.
+
+    `regions`: none means the one that the environment or the profile names. `role_arn` is entered from there, with
+    `external_id` where the role asks for one; AWS does not treat that as a secret. `endpoint_url` stands for all
+    services, for a double or a private endpoint. `filters` are those of DescribeInstances, `tags` those that a machine
+    must have. `details` asks each machine for user data (only whether there is any) and for its console.
+    `snapshot_seconds` is how long a snapshot may take until it is completed. `secret` names the Secret in each
+    machine's namespace that holds the credentials for movers in a cluster, under their names in the environment.
+    """
+
+    regions: tuple[Annotated[str, Field(pattern=r"^[a-z0-9-]{2,32}$")], ...] = ()
+    profile: Annotated[str, Field(min_length=1)] | None = None
+    role_arn: Annotated[str, Field(pattern=r"^arn:[a-z-]+:iam::\d{12}:role/[\w+=,.@/-]+$")] | None = None
+    external_id: Annotated[str, Field(min_length=2, max_length=1224, pattern=r"^[A-Za-z0-9_+=,.@:/-]+$")] | None = None
+    endpoint_url: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] | None = None
+    filters: dict[str, tuple[str, ...]] = {}
+    tags: dict[str, str] = {}
+    details: bool = True
+    snapshot_seconds: Seconds = 14400
+    secret: ShortName = "kubeferry-aws"  # noqa: S105 (the name of a Secret)
 
 
 class SourceConfig(Value):

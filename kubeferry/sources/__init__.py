@@ -17,6 +17,7 @@ from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
 
 MODULES = {
     "libvirt": "kubeferry.sources.libvirt",
+    "aws": "kubeferry.sources.aws",
     "memory": "kubeferry.sources.memory",
     "ova": "kubeferry.sources.ova",
     "vmware": "kubeferry.sources.vmware",

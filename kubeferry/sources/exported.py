@@ -2,6 +2,7 @@
 
     *.xml            `virsh dumpxml NAME > NAME.xml`
     *.ovf, *.ova     descriptors of any product; disks need not be beside an OVF
+    *.json           `aws ec2 describe-instances > instances.json`, and what else describes them beside it
     *.csv            the tabs of a vSphere inventory (vInfo, vDisk, vNetwork, …), as RVTools writes them
 
 What only the running source knows (sizes of disks, above all) stays unknown and becomes a concern.
@@ -16,8 +17,8 @@ from pathlib import Path
 from kubeferry import clock
 from kubeferry.documents import Inventory
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.model import Machine
-from kubeferry.sources import ovf_files
+from kubeferry.model import Concern, Machine
+from kubeferry.sources import ec2_files, ovf_files
 from kubeferry.sources.domain.tree import MAX_CHARACTERS
 from kubeferry.sources.domain_xml import clashes, parse_domain
 from kubeferry.sources.vsphere import tab_files
@@ -26,11 +27,11 @@ from kubeferry.sources.vsphere import tab_files
 @dataclass(frozen=True, slots=True)
 class Reader:
     """How files of one kind are read: `kind` is the inventory's word for their source, `read` gives the machines of a
-    file for a source's name and raises InputInvalid with its problems; it may look at files beside it. `how` says to a
-    person how to make such files."""
+    file for a source's name, and concerns for those that cannot be read, and raises InputInvalid with its problems; it
+    may look at files beside it. `how` says to a person how to make such files."""
 
     kind: str
-    read: Callable[[Path, str], Sequence[Machine]]
+    read: Callable[[Path, str], Sequence[Machine | Concern]]
     how: str
 
 
@@ -42,10 +43,15 @@ def read_exported(directory: Path, source: str) -> Inventory:
         fix = f"Give a folder of exported files: {'; '.join(dict.fromkeys(one.how for one in READERS.values()))}."
         raise InputInvalid(f"{directory} holds no exported machines", [Problem(str(directory), what, fix)])
     read: list[tuple[str, Machine]] = []
+    unreadable: list[Concern] = []
     problems: list[Problem] = []
     for path in files:
         try:
-            read += [(str(path), machine) for machine in READERS[path.suffix].read(path, source)]
+            for found in READERS[path.suffix].read(path, source):
+                if isinstance(found, Machine):
+                    read.append((str(path), found))
+                else:
+                    unreadable.append(found)
         except InputInvalid as error:
             problems += error.problems
     problems += clashes(read)
@@ -57,6 +63,7 @@ def read_exported(directory: Path, source: str) -> Inventory:
         source_kind=kinds.pop() if len(kinds) == 1 else "export",
         observed_at=clock.now("seconds"),
         machines=tuple(machine for _, machine in read),
+        unreadable=tuple(unreadable),
     )
 
 
@@ -86,6 +93,7 @@ READERS = {
     ".xml": Reader("libvirt-export", _domain, "what `virsh dumpxml` prints, one file per domain, named *.xml"),
     ".ovf": _OVF,
     ".ova": _OVF,
+    ".json": Reader("aws-export", ec2_files.read_machines, f"{ec2_files.HOW}, named *.json"),
     ".csv": Reader("vmware-export", tab_files.read_machines, tab_files.HOW),
 }
 """By the end of a file's name, small letters."""

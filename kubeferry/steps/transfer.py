@@ -118,6 +118,7 @@ def _copied(disk: str, number: int, result: MoverResult) -> DiskCopied:
         resumed_bytes=result.resumed_bytes,
         same_bytes=result.same_bytes,
         seconds=result.seconds,
+        calls=result.calls,
         versions=result.versions,
         where=result.where,
     )

@@ -1,5 +1,6 @@
 """One suite for every endpoint that is read anywhere: file, memory, NBD against a real qemu-nbd with a raw and a qcow2
-image, and VMDKs as qemu-img makes them. Those that are read once stand in `test_forward_endpoints.py`."""
+image, VMDKs as qemu-img makes them, a snapshot of the lab's cloud. Those that are read once stand in
+`test_forward_endpoints.py`."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from converters import packed_disk, qemu_nbd
+from converters.ebs import open_endpoint as open_ebs
 from converters.endpoints import Endpoint
 from converters.extents import merge
 from converters.file import File
@@ -22,7 +24,9 @@ from converters.nbd import Nbd
 from kubeferry import process
 from kubeferry.faults import Side
 from kubeferry.model import DiskRef
-from kubeferry.uris import Packed, Part
+from kubeferry.uris import EbsSnapshot, Packed, Part
+from lab.ec2 import Cloud
+from lab.ec2.store import BLOCK_BYTES
 
 MIB = 1 << 20
 SIZE = 9 * MIB + 512
@@ -108,6 +112,21 @@ def nbd_qcow2(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
     return lambda side: Nbd(socket, "", side)
 
 
+def ebs(stack: ExitStack, _folder: Path) -> Callable[[Side], Endpoint]:
+    cloud = stack.enter_context(Cloud())
+    patched = stack.enter_context(pytest.MonkeyPatch.context())
+    for name, value in cloud.environment.items():
+        patched.setenv(name, value)
+    for offset in range(0, SIZE, GRAIN):
+        piece = CONTENT[offset : offset + GRAIN]
+        if any(piece):
+            cloud.write("vol-1", offset, piece)
+    cloud.store.freeze("snap-00000001", "vol-1", SIZE, 0)
+    cloud.direct.short_last = SIZE % BLOCK_BYTES
+    uri = EbsSnapshot("eu-west-1", "snap-00000001", endpoint_url=cloud.url).uri()
+    return lambda side: open_ebs(DiskRef(uri=uri, size_bytes=SIZE), side)
+
+
 def vmdk(folder: Path, subformat: str) -> Endpoint:
     needs_qemu()
     path = folder / "disk.vmdk"
@@ -129,7 +148,7 @@ def vmdk_in_files(_stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]
     return lambda side: vmdk(folder, "twoGbMaxExtentSparse")
 
 
-READ_ONLY = [vmdk_sparse, vmdk_flat, vmdk_in_files]
+READ_ONLY = [ebs, vmdk_sparse, vmdk_flat, vmdk_in_files]
 KINDS = [file_, direct, memory, nbd_raw, nbd_one_connection, nbd_qcow2]
 
 

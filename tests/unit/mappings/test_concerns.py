@@ -79,8 +79,30 @@ def policy(**own: Any) -> Policy:
     return Policy(machines={"web": MachinePolicy(**own)})
 
 
+def instance(path: str = "", value: str = "", **changes: Any) -> dict[str, Any]:
+    told = (SourceFact(path=f"ec2/{path}", value=value),) if path else ()
+    return {"id": "i-0123456789abcdef0", "unmodelled": told} | changes
+
+
 # For each rule the least that raises it: what is different from the machine that is all known.
 RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
+    "ec2.paravirtual": (instance("VirtualizationType", "paravirtual"), Policy()),
+    "ec2.instance-store": (instance("instanceStore", "75 GB on 1 disks"), Policy()),
+    "ec2.autoscaling": (instance(metadata={"aws:autoscaling:groupName": "web"}), Policy()),
+    "ec2.spot": (instance("InstanceLifecycle", "spot"), Policy()),
+    "ec2.cloud-init": (instance(), Policy()),
+    "ec2.device-names": (instance(), Policy()),
+    "ec2.network-names": (instance(), Policy()),
+    "ec2.addresses": (instance("interface[eni-1]/addresses", "10.0.0.1"), Policy()),
+    "ec2.role-lost": (instance("IamInstanceProfile/Arn", "arn:aws:iam::1:instance-profile/web"), Policy()),
+    "ec2.user-data": (instance("userData", "yes"), Policy()),
+    "ec2.agents": (instance(), Policy()),
+    "ec2.licence": (instance("PlatformDetails", "Windows"), Policy()),
+    "ec2.marketplace": (instance("ProductCodes/ProductCodeId", "abc"), Policy()),
+    "ec2.encrypted": (instance("volume[vda]/KmsKeyId", "arn:aws:kms:x"), Policy()),
+    "ec2.enclave": (instance("EnclaveOptions/Enabled", "yes"), Policy()),
+    "ec2.uuid-new": (instance(), Policy()),
+    "ec2.cost": (instance(), Policy()),
     "probe.none": ({}, policy(probes=())),
     "probe.counter-unheard": ({}, policy(probes=(Probe(kind="counter", path="/data/boots"),))),
     "arch.unsupported": ({"arch": "aarch64"}, Policy()),

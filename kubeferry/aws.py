@@ -1,0 +1,243 @@
+"""The way to AWS: clients of boto3, who logs in, and its errors in our words. The one module that knows boto3.
+
+Credentials come from boto3's own chain; a role is entered from there and renewed by botocore before it runs out.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from kubeferry.errors import KubeferryError, ToolMissing
+from kubeferry.faults import Side, refused, unavailable
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+SESSION = "kubeferry"  # the name of our sessions in the account's audit trail
+WORDS = 400
+
+THROTTLED = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "SlowDown",
+        "BandwidthLimitExceeded",
+    }
+)
+PASSING = frozenset(
+    {
+        "InternalError",
+        "InternalFailure",
+        "InternalServerException",
+        "ServiceUnavailable",
+        "Unavailable",
+        "InsufficientInstanceCapacity",
+        "IncorrectInstanceState",
+        "SnapshotCreationPerVolumeRateExceeded",
+        "ConcurrentSnapshotLimitExceeded",
+        "RequestTimeout",
+    }
+)
+FORBIDDEN = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "OptInRequired", "Blocked"})
+STRANGER = frozenset(
+    {
+        "AuthFailure",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+    }
+)
+RUN_OUT = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
+AGAIN = "Run the same command again: nothing is lost."
+LOGIN = "Look with `aws sts get-caller-identity`; give credentials as boto3 finds them (environment, profile, role)."
+
+_making = threading.Lock()  # boto3's sessions are not made for several threads
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One region of one account, and how it is entered."""
+
+    region: str
+    profile: str | None = None
+    role_arn: str | None = None
+    external_id: str | None = None
+    endpoint_url: str | None = None
+
+
+def client(service: str, access: Access, *, connections: int = 10, attempts: int = 6) -> Any:
+    """A client of one service. `attempts` is how often botocore tries a call; 1 leaves that to the caller.
+
+    Raises SourceRefused where the profile is not there or there are no credentials, ToolMissing without boto3.
+    """
+    try:
+        import boto3
+        from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
+    except ImportError as error:
+        raise ToolMissing("boto3 is not installed", fix="Install kubeferry with its extra `aws`.") from error
+    config = Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        max_pool_connections=connections,
+        retries={"total_max_attempts": attempts, "mode": "standard"},
+        tcp_keepalive=True,
+        user_agent_appid=SESSION,
+    )
+    try:
+        with _making:
+            session = boto3.session.Session(
+                botocore_session=_botocore(access), region_name=access.region, profile_name=None
+            )
+            return session.client(service, endpoint_url=access.endpoint_url, config=config)
+    except BotoCoreError as error:
+        raise told(error, "AWS cannot be entered") from error
+
+
+def default_region(profile: str | None) -> str | None:
+    """The region that the environment or the profile names. Raises SourceRefused where the profile is not there."""
+    import boto3
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        region: str | None = boto3.session.Session(profile_name=profile).region_name
+    except BotoCoreError as error:
+        raise told(error, "AWS cannot be entered") from error
+    return region
+
+
+def _botocore(access: Access) -> Any:
+    """botocore's session: the profile's, or one that enters the role from there."""
+    import botocore.session
+    from botocore.credentials import AssumeRoleCredentialFetcher, CredentialResolver, DeferredRefreshableCredentials
+
+    plain = botocore.session.Session(profile=access.profile)
+    if access.role_arn is None:
+        return plain
+    extra = {"RoleSessionName": SESSION} | ({"ExternalId": access.external_id} if access.external_id else {})
+    source = plain.get_credentials()
+    if source is None:
+        from botocore.exceptions import NoCredentialsError
+
+        raise NoCredentialsError
+    where = {"region_name": access.region, "endpoint_url": access.endpoint_url}
+    fetcher = AssumeRoleCredentialFetcher(
+        functools.partial(plain.create_client, **where), source, access.role_arn, extra_args=extra
+    )
+
+    class Role:
+        """A provider of credentials as botocore has them."""
+
+        METHOD = CANONICAL_NAME = "assume-role"
+
+        def load(self) -> Any:
+            return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)
+
+    entered = botocore.session.Session(profile=access.profile)
+    entered.register_component("credential_provider", CredentialResolver([Role()]))
+    return entered
+
+
+# --- errors -----------------------------------------------------------------------------------------------------------
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """The exceptions that boto3 raises."""
+    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
+
+    return (BotoCoreError, ClientError, ResponseParserError, HTTPError)
+
+
+def cut_short(got: int, promised: object) -> Exception:
+    """The exception for an answer that ended before its length."""
+    from botocore.exceptions import IncompleteReadError
+
+    made: Exception = IncompleteReadError(actual_bytes=got, expected_bytes=promised)
+    return made
+
+
+def code_of(error: BaseException | None) -> str:
+    """AWS's own name of an error; empty where it did not get that far."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+def reason_of(error: BaseException | None) -> str:
+    """What the EBS direct APIs add to the name, such as INVALID_BLOCK_TOKEN."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Reason", "") or response.get("Error", {}).get("Reason", ""))
+
+
+def is_throttled(error: Exception) -> bool:
+    return code_of(error) in THROTTLED
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the same call may succeed a moment later: throttled, a fault of the service, a lost connection."""
+    from botocore import exceptions
+    from botocore.parsers import ResponseParserError
+    from urllib3.exceptions import HTTPError
+
+    response = getattr(error, "response", None)
+    if response:
+        status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) or 0)
+        return code_of(error) in THROTTLED | PASSING or status >= 500 or status == 429
+    lost = (exceptions.HTTPClientError, exceptions.ResponseStreamingError, exceptions.IncompleteReadError, HTTPError)
+    # A page of HTML from something in between is no answer of AWS's.
+    return isinstance(error, (*lost, ResponseParserError))
+
+
+def told(error: Exception, what: str, *, machine: str = "", side: Side = Side.SOURCE) -> KubeferryError:
+    """An error of boto3 in our words: transient where `is_passing`, with what to do where that is known."""
+    code, why, fix = code_of(error), _words(error), "Look at what AWS says; then run the same command again."
+    make = refused
+    if is_passing(error):
+        make, fix = unavailable, AGAIN
+    elif code in STRANGER or _is_login(error):
+        what, fix = f"{what}: AWS does not accept our credentials", LOGIN
+    elif code in RUN_OUT:
+        what, fix = f"{what}: our credentials have run out", f"Renew them. {AGAIN}"
+    elif code in FORBIDDEN:
+        what, fix = f"{what}: our role may not do that", "Give it the permissions that docs/operations.md names."
+    found = make(side, what, why=why, fix=fix)
+    found.machine = machine
+    return found
+
+
+def _is_login(error: Exception) -> bool:
+    from botocore import exceptions
+
+    return isinstance(
+        error,
+        (
+            exceptions.NoCredentialsError,
+            exceptions.PartialCredentialsError,
+            exceptions.CredentialRetrievalError,
+            exceptions.ProfileNotFound,
+            exceptions.TokenRetrievalError,
+            exceptions.SSOError,
+            exceptions.RefreshWithMFAUnsupportedError,
+        ),
+    )
+
+
+def _words(error: Exception) -> str:
+    """What was said, on one line; AWS encodes whole policies into some of its messages."""
+    if code := code_of(error):
+        message = str(getattr(error, "response", {}).get("Error", {}).get("Message", ""))
+        reason = reason_of(error)
+        text = f"{code}{f' ({reason})' if reason else ''}: {message.partition('Encoded authorization')[0]}"
+    else:
+        text = str(error)
+    return " ".join(text.split())[:WORDS]

@@ -1,0 +1,30 @@
+"""What reading EBS snapshots costs: estimated before, from sizes, and counted after, from calls. Pure.
+
+The prices are those of AWS's page on the EBS direct APIs, in US dollars (its examples, us-east-1): 0.003 for 1,000
+blocks of 512 KiB that are read, 0.0006 for 1,000 lists. Other regions cost more. Snapshots are charged by what they
+hold and how long; traffic is free within the region and costs most of all where it leaves AWS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+READ_DOLLARS, LIST_DOLLARS = 0.003 / 1000, 0.0006 / 1000
+BLOCK_BYTES = 512 << 10
+PAGE_BLOCKS = 10_000
+LISTS = ("ListSnapshotBlocks", "ListChangedBlocks")
+
+
+def most_calls(sizes: Iterable[int]) -> dict[str, int]:
+    """The calls of one full pass over disks of these sizes, if every block of them was ever written."""
+    blocks = [-(-size // BLOCK_BYTES) for size in sizes]
+    return {
+        "GetSnapshotBlock": sum(blocks),
+        "ListSnapshotBlocks": sum(2 * -(-count // PAGE_BLOCKS) for count in blocks),
+    }
+
+
+def dollars(calls: Mapping[str, int]) -> float:
+    """What these calls cost."""
+    lists = sum(calls.get(name, 0) for name in LISTS)
+    return calls.get("GetSnapshotBlock", 0) * READ_DOLLARS + lists * LIST_DOLLARS

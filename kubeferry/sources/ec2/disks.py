@@ -1,0 +1,68 @@
+"""Volumes of an instance: called like the devices that they are attached as, the root first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kubeferry.model import Disk, DiskBus, SourceFact
+from kubeferry.sources.ec2.facts import Facts, flattened
+
+if TYPE_CHECKING:
+    from kubeferry.sources.ec2.instance import Told
+
+GIB = 1 << 30
+_SAID = ("VolumeType", "Iops", "Throughput", "Encrypted", "KmsKeyId", "MultiAttachEnabled", "OutpostArn")
+
+
+def read_disks(instance: Facts, kind: Facts, told: Told) -> tuple[Disk, ...]:
+    """The disks. What a volume's own description does not bring, its size above all, stays unknown."""
+    root = instance.text("RootDeviceName")
+    bus = {"nitro": DiskBus.NVME, "xen": DiskBus.XEN}.get(kind.text("Hypervisor") or "", DiskBus.UNKNOWN)
+    found = []
+    for device, volume in _attached(instance):
+        described = Facts(told.volumes.get(volume))
+        size = described.number("Size")
+        found.append(
+            Disk(
+                id=disk_id(device),
+                bus=bus,
+                uri=f"ebs://{told.region or 'unknown'}/{volume}",
+                source_kind="ebs",
+                format="raw",
+                chain=(),
+                capacity_bytes=size * GIB if size else None,
+                # Nitro's controller shows the volume as the serial of its NVMe disk.
+                serial=volume.replace("-", "") if bus is DiskBus.NVME else None,
+                shareable=described.flag("MultiAttachEnabled") is True,
+                boot_order=1 if device == root else None,
+            )
+        )
+    return tuple(sorted(found, key=lambda disk: (disk.boot_order is None, disk.id)))
+
+
+def disk_id(device: str) -> str:
+    return device.removeprefix("/dev/").replace("/", "-")
+
+
+def volume_of(disk: Disk) -> str:
+    """The volume of a disk that was read here."""
+    return (disk.uri or "").rpartition("/")[2]
+
+
+def _attached(instance: Facts) -> Iterator[tuple[str, str]]:
+    """Device and volume of each mapping."""
+    for mapping in instance.all("BlockDeviceMappings"):
+        ebs = mapping.child("Ebs")
+        ebs.skip("AttachTime", "Status", "DeleteOnTermination", "AssociatedResource", "EbsCardIndex")
+        device, volume = mapping.text("DeviceName"), ebs.text("VolumeId")
+        if device and volume:
+            yield device, volume
+
+
+def unmodelled(told: Told, instance: Facts) -> Iterator[SourceFact]:
+    """How each volume is made, which no claim says."""
+    for device, volume in _attached(instance):
+        described = told.volumes.get(volume, {})
+        said = {key: described.get(key) for key in _SAID if described.get(key) not in (None, False)}
+        yield from flattened(f"ec2/volume[{disk_id(device)}]", said)

@@ -1,0 +1,387 @@
+"""One cloud for tests: instances with volumes that have content, the faults to come, and the server in front."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import os
+import re
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from xml.sax.saxutils import escape
+
+from lab.ec2.direct import Direct
+from lab.ec2.relay import Answer, Asked, serving
+from lab.ec2.store import GIB, Store
+
+ACCOUNT = "123456789012"
+REGION = "eu-west-1"
+KEY, SECRET = "AKIALABLABLABLABLABL", "not-a-secret-at-all"
+PENDING_OF_A_VOLUME = 5
+LOADED = 8 << 20
+
+_NEW_KEY = re.compile(r"<AccessKeyId>([^<]+)</AccessKeyId>")
+_INSTANCE = re.compile(r"<instanceId>(i-[0-9a-f]+)</instanceId>")
+
+
+@dataclass(slots=True)
+class Faults:
+    """What goes wrong. `next` are answers to the next calls of an operation, one a call: throttle, error, unavailable,
+    html, cut (the line ends), forbidden. `keys` are accepted, `expired` were; `roles` ask for an external id.
+
+    `deaf` instances do not stop unless forced. `pending`: so often a new snapshot is described until it is completed,
+    None: it never is; `failing`: it ends as an error. `reads_per_second` more blocks are throttled.
+    """
+
+    next: dict[str, deque[str]] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=lambda: {KEY})
+    expired: set[str] = field(default_factory=set)
+    roles: dict[str, str] = field(default_factory=dict)
+    deaf: set[str] = field(default_factory=set)
+    pending: int | None = 1
+    failing: bool = False
+    reads_per_second: int | None = None
+    _second: tuple[int, int] = (0, 0)
+
+    def coming(self, operation: str, *kinds: str) -> None:
+        """Let the next calls of an operation fail so."""
+        self.next.setdefault(operation, deque()).extend(kinds)
+
+    def of(self, asked: Asked) -> str | None:
+        if asked.key in self.expired:
+            return "expired"
+        if asked.key not in self.keys:
+            return "stranger"
+        if (waiting := self.next.get(asked.operation)) and len(waiting):
+            return waiting.popleft()
+        if asked.operation == "GetSnapshotBlock" and self.reads_per_second is not None:
+            now = int(time.monotonic())
+            count = self._second[1] + 1 if self._second[0] == now else 1
+            self._second = (now, count)
+            if count > self.reads_per_second:
+                return "throttle"
+        return None
+
+
+FAILURES = {  # kind: status and code for EC2 and STS, status and code for the direct APIs
+    "throttle": ((503, "RequestLimitExceeded"), (400, "RequestThrottledException")),
+    "error": ((500, "InternalError"), (500, "InternalServerException")),
+    "unavailable": ((503, "Unavailable"), (503, "ServiceUnavailable")),
+    "stranger": ((401, "AuthFailure"), (403, "UnrecognizedClientException")),
+    "expired": ((400, "RequestExpired"), (403, "ExpiredTokenException")),
+    "forbidden": ((403, "UnauthorizedOperation"), (403, "AccessDeniedException")),
+}
+
+
+class Cloud:
+    """A region of an account, for as long as the context lasts. Only one at a time: moto's state is the process's."""
+
+    url: str
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self.store = Store()
+        self.direct = Direct(self.store)
+        self.calls: Counter[str] = Counter()
+        self.extras: dict[str, dict[str, str]] = {}
+        """What DescribeInstances says of an instance and moto does not, as XML elements and their content."""
+        self._lock = threading.RLock()
+        self._open = contextlib.ExitStack()
+        self._clients: dict[tuple[str, str], Any] = {}
+
+    def __enter__(self) -> Self:
+        from moto.backends import get_backend
+        from moto.core.botocore_stubber import BotocoreStubber
+
+        os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
+        for service in ("ec2", "sts"):
+            get_backend(service).reset()
+        self._moto = BotocoreStubber()
+        self.url = self._open.enter_context(serving(self._respond))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in self._clients.values():
+            client.close()
+        self._open.close()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process needs in its environment to enter."""
+        return {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_DEFAULT_REGION": REGION}
+
+    # --- what a test sets up and looks at ----------------------------------------------------------------------------
+
+    def client(self, service: str = "ec2", region: str = REGION) -> Any:
+        """A client of boto3 that this cloud accepts."""
+        import boto3
+
+        if (service, region) not in self._clients:
+            session = boto3.session.Session(aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=region)
+            self._clients[service, region] = session.client(service, endpoint_url=self.url)
+        return self._clients[service, region]
+
+    def launch(
+        self,
+        name: str,
+        volumes: dict[str, int],
+        *,
+        kind: str = "t3.micro",
+        region: str = REGION,
+        tags: dict[str, str] | None = None,
+        **more: Any,
+    ) -> str:
+        """A running instance with volumes of so many GiB by device; the first is its root. Its id."""
+        ec2 = self.client(region=region)
+        root = next(iter(volumes))
+        image = ec2.register_image(
+            Name=f"image-of-{name}", RootDeviceName=root, Architecture="x86_64", VirtualizationType="hvm"
+        )
+        mappings = [{"DeviceName": device, "Ebs": {"VolumeSize": size}} for device, size in volumes.items()]
+        marks = [{"Key": key, "Value": value} for key, value in ({"Name": name} | (tags or {})).items()]
+        found = ec2.run_instances(
+            ImageId=image["ImageId"],
+            InstanceType=kind,
+            MinCount=1,
+            MaxCount=1,
+            BlockDeviceMappings=mappings,
+            TagSpecifications=[{"ResourceType": "instance", "Tags": marks}],
+            **more,
+        )["Instances"][0]["InstanceId"]
+        self.extras[found] = {
+            "rootDeviceName": root,
+            "architecture": "x86_64",
+            "currentInstanceBootMode": "legacy-bios",
+            "platformDetails": "Linux/UNIX",
+            "enaSupport": "true",
+        }
+        return str(found)
+
+    def volumes(self, instance: str, region: str = REGION) -> dict[str, str]:
+        """The volumes of an instance by device."""
+        machine = self._backend(region).get_instance(instance)
+        return {device: mapping.volume_id for device, mapping in machine.block_device_mapping.items()}
+
+    def write(self, volume: str, offset: int, content: bytes | memoryview) -> None:
+        """Change a volume, as its guest would."""
+        with self._lock:
+            self.store.write(volume, offset, content)
+
+    def load(self, volume: str, image: Path) -> None:
+        """Put the data of a raw image on a volume; its holes stay holes."""
+        with image.open("rb") as file:
+            end, position = os.fstat(file.fileno()).st_size, 0
+            while position < end:
+                try:
+                    position = os.lseek(file.fileno(), position, os.SEEK_DATA)
+                except OSError:  # no data behind this
+                    return
+                hole = os.lseek(file.fileno(), position, os.SEEK_HOLE)
+                file.seek(position)
+                content = file.read(min(hole - position, LOADED))
+                self.write(volume, position, content)
+                position += len(content)
+
+    def snapshots(self, region: str = REGION) -> list[str]:
+        """The snapshots that are there, but for those that images are made of."""
+        return sorted(name for name, one in self._backend(region).snapshots.items() if one.from_ami is None)
+
+    def resize(self, volume: str, gib: int, region: str = REGION) -> None:
+        """Grow a volume."""
+        self._backend(region).volumes[volume].size = gib
+
+    def swap(self, instance: str, device: str, region: str = REGION) -> str:
+        """Replace the volume at a device by an empty one of the same size; the new one's id."""
+        backend = self._backend(region)
+        old = backend.volumes[self.volumes(instance, region)[device]]
+        backend.detach_volume(old.id, instance, device)
+        new = backend.create_volume(size=old.size, zone_name=old.zone.name)
+        backend.attach_volume(new.id, instance, device)
+        return str(new.id)
+
+    # --- answers -----------------------------------------------------------------------------------------------------
+
+    def _respond(self, asked: Asked) -> Answer:
+        with self._lock:
+            self.calls[asked.operation] += 1
+            kind = self.faults.of(asked)
+        if kind is not None:
+            return _failure(kind, asked)
+        if asked.service == "ebs":
+            return self.direct.answer(asked.path, asked.query)
+        with self._lock:
+            return SPECIAL.get(asked.operation, Cloud._pass)(self, asked)
+
+    def _pass(self, asked: Asked) -> Answer:
+        from botocore.awsrequest import AWSPreparedRequest
+
+        url = f"https://{asked.service}.{asked.region}.amazonaws.com{asked.path}"
+        request = AWSPreparedRequest(asked.method, url, asked.headers, asked.body, False)
+        found = self._moto.process_request(request)
+        if found is None:
+            return 404, {}, b""
+        status, headers, body = found
+        kept = {name: str(value) for name, value in dict(headers).items() if name.lower() != "content-length"}
+        return status, kept, body.encode() if isinstance(body, str) else body
+
+    def _assume_role(self, asked: Asked) -> Answer:
+        wanted = self.faults.roles.get(asked.form.get("RoleArn", ""))
+        if wanted is not None and asked.form.get("ExternalId") != wanted:
+            return _xml(403, "AccessDenied", "not authorized to perform: sts:AssumeRole")
+        status, headers, body = self._pass(asked)
+        self.faults.keys |= set(_NEW_KEY.findall(body.decode()))
+        return status, headers, body
+
+    def _describe_instances(self, asked: Asked) -> Answer:
+        status, headers, body = self._pass(asked)
+        text = body.decode()
+
+        def more(found: re.Match[str]) -> str:
+            return found[0] + "".join(
+                f"<{name}>{value if value.startswith('<') else escape(value)}</{name}>"
+                for name, value in self.extras.get(found[1], {}).items()
+            )
+
+        for name in {name for extra in self.extras.values() for name in extra}:
+            text = re.sub(rf"<{name}>.*?</{name}>", "", text, flags=re.DOTALL)  # moto's own word, where it has one
+        return status, headers, _INSTANCE.sub(more, text).encode()
+
+    def _create_snapshots(self, asked: Asked) -> Answer:
+        backend = self._backend(asked.region, asked.key)
+        machine = backend.instances_by_id(asked.form.get("InstanceSpecification.InstanceId", ""))
+        if machine is None:
+            return self._pass(asked)
+        left_out = {value for name, value in asked.form.items() if ".ExcludeDataVolumeId" in name}
+        kept = dict(machine.block_device_mapping)
+        before = set(backend.snapshots)
+        busy = [
+            mapping.volume_id
+            for mapping in kept.values()
+            if sum(1 for one in self.store.snapshots.values() if one.volume == mapping.volume_id and one.pending != 0)
+            >= PENDING_OF_A_VOLUME
+        ]
+        if busy:
+            return _xml(400, "ConcurrentSnapshotLimitExceeded", f"Maximum allowed in-progress snapshots of {busy[0]}")
+        for device, mapping in kept.items():
+            if mapping.volume_id in left_out:
+                del machine.block_device_mapping[device]
+        try:
+            answer = self._pass(asked)
+        finally:
+            machine.block_device_mapping.clear()
+            machine.block_device_mapping.update(kept)
+        for name in set(backend.snapshots) - before:
+            made = backend.snapshots[name]
+            made.volume = copy.copy(made.volume)  # moto would tell the size that the volume has later
+            self.store.freeze(name, made.volume.id, made.volume.size * GIB, self.faults.pending)
+            self.store.snapshots[name].failed = self.faults.failing
+            made.status = "pending" if self.faults.pending != 0 else "completed"
+        status, headers, body = answer
+        return status, headers, body.replace(b"<status>completed<", b"<status>pending<")
+
+    def _describe_snapshots(self, asked: Asked) -> Answer:
+        backend = self._backend(asked.region, asked.key)
+        for name, made in backend.snapshots.items():
+            kept = self.store.snapshots.get(name)
+            if kept is None:
+                continue
+            if kept.failed:
+                made.status = "error"
+            elif kept.pending == 0:
+                made.status = "completed"
+            elif kept.pending is not None:
+                kept.pending -= 1
+        return self._pass(asked)
+
+    def _delete_snapshot(self, asked: Asked) -> Answer:
+        answer = self._pass(asked)
+        if answer[0] == 200:
+            self.store.snapshots.pop(asked.form["SnapshotId"], None)
+        return answer
+
+    def _stop_instances(self, asked: Asked) -> Answer:
+        named = [value for name, value in asked.form.items() if name.startswith("InstanceId")]
+        heard = [name for name in named if name not in self.faults.deaf or asked.form.get("Force") == "true"]
+        if len(heard) == len(named):
+            return self._pass(asked)
+        for name in set(named) - set(heard):
+            machine = self._backend(asked.region, asked.key).instances_by_id(name)
+            if machine is not None:
+                machine._state.name, machine._state.code = "stopping", 64
+        return self._nothing("StopInstances")
+
+    def _start_instances(self, asked: Asked) -> Answer:
+        backend = self._backend(asked.region, asked.key)
+        for name in (value for key, value in asked.form.items() if key.startswith("InstanceId")):
+            machine = backend.instances_by_id(name)
+            if machine is not None and machine._state.name == "stopping":
+                return _xml(400, "IncorrectInstanceState", f"The instance '{name}' is not in a state to be started.")
+            if machine is not None and machine._state.name == "stopped":
+                from moto.core.utils import utcnow
+
+                machine.launch_time = utcnow()
+        return self._pass(asked)
+
+    def _nothing(self, operation: str) -> Answer:
+        name = f"{operation}Response"
+        body = f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><instancesSet/></{name}>'
+        return 200, {"Content-Type": "text/xml"}, body.encode()
+
+    def _backend(self, region: str, key: str = KEY) -> _Backend:
+        from moto.iam.models import get_account_id_from
+
+        return _Backend(region, get_account_id_from(key))
+
+
+SPECIAL: dict[str, Callable[[Cloud, Asked], Answer]] = {
+    "AssumeRole": Cloud._assume_role,
+    "DescribeInstances": Cloud._describe_instances,
+    "CreateSnapshots": Cloud._create_snapshots,
+    "DescribeSnapshots": Cloud._describe_snapshots,
+    "DeleteSnapshot": Cloud._delete_snapshot,
+    "StopInstances": Cloud._stop_instances,
+    "StartInstances": Cloud._start_instances,
+}
+"""Operations at which moto alone would be too kind."""
+
+
+class _Backend:
+    """moto's backend of a region and account."""
+
+    def __init__(self, region: str, account: str) -> None:
+        from moto.backends import get_backend
+
+        self._backend: Any = get_backend("ec2")[account][region]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def instances_by_id(self, name: str) -> Any:
+        """The instance, None where there is none of that name."""
+        return next((one for one in self._instances() if one.id == name), None)
+
+    def _instances(self) -> Iterator[Any]:
+        for reservation in self._backend.reservations.values():
+            yield from reservation.instances
+
+
+def _failure(kind: str, asked: Asked) -> Answer:
+    if kind == "cut":
+        raise ConnectionAbortedError
+    if kind == "html":
+        return 502, {"Content-Type": "text/html"}, b"<html><body>Bad Gateway</body></html>"
+    query, direct = FAILURES[kind]
+    if asked.service == "ebs":
+        return direct[0], {"x-amzn-ErrorType": direct[1]}, b'{"Message": "as a test asked for"}'
+    return _xml(*query, "as a test asked for")
+
+
+def _xml(status: int, code: str, message: str) -> Answer:
+    error = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+    body = f"<Response><Errors>{error}</Errors><RequestID>lab</RequestID></Response>"
+    return status, {"Content-Type": "text/xml"}, body.encode()
