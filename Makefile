@@ -40,8 +40,8 @@ lab-down: ## End the lab cluster: processes, namespaces, devices, links, kernel 
 	@if [ -x $(PY) ]; then $(PY) -m lab.cluster down; fi
 lab-status: ## What runs of the lab cluster
 	@$(PY) -m lab.cluster status
-test-cluster: lab-up ## The tests on the lab cluster
-	@$(PY) -m pytest -q -m cluster tests/cluster
+test-cluster: $(if $(KUBECONFIG),setup-test,lab-up) ## The tests on the lab cluster; with KUBECONFIG, those that can on yours
+	@$(PY) -m pytest -q -m cluster tests/cluster tests/contract
 
 .PHONY: bench
 bench: setup-test ## Copy speed against qemu-img and nbdcopy, side by side, as ratios

@@ -79,7 +79,9 @@ FINDINGS = (
     Finding(
         ("open failed: connect failed",),
         "the hypervisor does not serve the disk",
-        "Run the same command again: the export is made anew. The account that logs in must be able to open it.",
+        # OpenSSH's server says the same of a socket that is not there, may not be opened, and must not be forwarded.
+        "Run the same command again: the export is made anew. The account that logs in must be able to open it, and to "
+        "forward it: port-forwarding in authorized_keys, and AllowStreamLocalForwarding.",
         passing=True,
     ),
 )

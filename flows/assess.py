@@ -8,16 +8,19 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
-from flows.assessing import write_assessments
+from flows.assessing import offer_of, write_assessments
 from kubeferry.documents import Inventory, Policy, load
 from mappings.assessment import Assessment, render_assessment_markdown
 
 
 @flow(name="assess", flow_run_name="assess {inventory_path}", persist_result=False)
-def assess_flow(inventory_path: str, policy_path: str | None, out: str) -> tuple[Assessment, ...]:
-    """Assess every machine of an inventory; asks neither source nor target anything."""
+def assess_flow(
+    inventory_path: str, policy_path: str | None, out: str, config_path: str | None = None
+) -> tuple[Assessment, ...]:
+    """Assess every machine of an inventory. Asks nobody anything, but with a configuration its target for classes."""
     policy = load(Path(policy_path), Policy) if policy_path else Policy()
-    assessments = write_assessments(load(Path(inventory_path), Inventory), policy, Path(out))
+    offer = offer_of(Path(config_path) if config_path else None)
+    assessments = write_assessments(load(Path(inventory_path), Inventory), policy, Path(out), offer=offer)
     for assessment in assessments:
         create_markdown_artifact(
             key=artifact_key("assess", assessment.target_name),

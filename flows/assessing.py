@@ -8,18 +8,32 @@ OUT/MACHINE/assessment.json  the same for programs
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
 import yaml
 
-from kubeferry.documents import Inventory, Policy
+from kubeferry.config import read_config
+from kubeferry.documents import Inventory, Offer, Policy
+from kubeferry.target import open_target
 from mappings.assessment import Assessment, assess, render_assessment_markdown, render_summary_markdown
+from mappings.storage import UNASKED
 
 
-def write_assessments(inventory: Inventory, policy: Policy, out: Path) -> tuple[Assessment, ...]:
+def offer_of(config: Path | None) -> Offer:
+    """What the configuration's target has to choose from; without a configuration nobody is asked."""
+    if config is None:
+        return UNASKED
+    with contextlib.closing(open_target(read_config(config).target)) as target:
+        return target.offer()
+
+
+def write_assessments(
+    inventory: Inventory, policy: Policy, out: Path, *, offer: Offer = UNASKED
+) -> tuple[Assessment, ...]:
     """Assess every machine and write the pages. Asks neither source nor target anything."""
-    assessments = assess(inventory, policy)
+    assessments = assess(inventory, policy, offer=offer)
     out.mkdir(parents=True, exist_ok=True)
     for assessment in assessments:
         _write_one(assessment, out / assessment.target_name)

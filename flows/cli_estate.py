@@ -21,6 +21,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
 config_option = click.option("--config", "-c", type=FILE, help="Configuration; KUBEFERRY_CONFIG or kubeferry.yaml.")
+target_option = click.option(
+    "--config", "-c", type=FILE, help="Ask this configuration's target for its storage classes; else nobody is asked."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
@@ -139,18 +142,20 @@ def _policy(path: Path | None) -> Policy:
 @click.command()
 @click.argument("inventory", type=FILE)
 @click.option("--policy", type=FILE, help="Your choices; the defaults where there is none.")
+@target_option
 @click.option("--out", type=FOLDER, default=Path("assessment"), show_default=True, help="The folder to write.")
 @json_option
-def assess(inventory: Path, policy: Path | None, out: Path, as_json: bool) -> None:
+def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path, as_json: bool) -> None:
     """Say what would happen to each machine; touches neither source nor target."""
     if os.environ.get("PREFECT_API_URL"):
         from flows.assess import assess_flow
 
-        assessments = assess_flow(str(inventory), str(policy) if policy else None, str(out))
+        given = [str(path) if path else None for path in (policy, config)]
+        assessments = assess_flow(str(inventory), given[0], str(out), given[1])
     else:
-        from flows.assessing import write_assessments
+        from flows.assessing import offer_of, write_assessments
 
-        assessments = write_assessments(load(inventory, Inventory), _policy(policy), out)
+        assessments = write_assessments(load(inventory, Inventory), _policy(policy), out, offer=offer_of(config))
     if as_json:
         click.echo(json.dumps([item.model_dump(mode="json", by_alias=True) for item in assessments]))
         return
@@ -166,16 +171,26 @@ def assess(inventory: Path, policy: Path | None, out: Path, as_json: bool) -> No
 @click.command()
 @click.argument("inventory", type=FILE)
 @click.option("--policy", type=FILE, help="Your choices; the defaults where there is none.")
+@target_option
 @click.option("--name", help="The plan's name; the inventory's source by default.")
 @click.option("--out", type=FILE, default=Path("plan.yaml"), show_default=True, help="The plan to write.")
 @click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
 @json_option
-def plan(inventory: Path, policy: Path | None, name: str | None, out: Path, dry_run: bool, as_json: bool) -> None:
+def plan(
+    inventory: Path,
+    policy: Path | None,
+    config: Path | None,
+    name: str | None,
+    out: Path,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Decide everything, and freeze it for review."""
+    from flows.assessing import offer_of
     from mappings.plan import make_plan
 
-    facts = load(inventory, Inventory)
-    made = make_plan(facts, _policy(policy), name=name or facts.source, created_at=now("seconds"))
+    facts, chosen = load(inventory, Inventory), _policy(policy)
+    made = make_plan(facts, chosen, name=name or facts.source, created_at=now("seconds"), offer=offer_of(config))
     if dry_run:
         click.echo(dump(made))
         return

@@ -21,7 +21,9 @@ def read_config(path: Path) -> Config:
     """Load a configuration and make its paths absolute. Raises InputInvalid with every problem."""
     config = load(path, Config)
     base = path.resolve().parent
-    target = config.target.model_copy(update={"path": _absolute(config.target.path, base)})
+    kubeconfig = config.target.kubeconfig and _absolute(str(Path(config.target.kubeconfig).expanduser()), base)
+    places = {"path": _absolute(config.target.path, base), "kubeconfig": kubeconfig}
+    target = config.target.model_copy(update=places)
     journal = config.journal.model_copy(update={"url": _absolute_sqlite(config.journal.url, base)})
     return config.model_copy(update={"target": target, "journal": journal})
 

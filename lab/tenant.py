@@ -47,9 +47,11 @@ def make_ready(kubectl: Kubectl, namespace: str, folder: Path, key: Path | None)
     return Tenant(namespace, account(kubectl, namespace, folder / "kubeconfig"))
 
 
-def account(kubectl: Kubectl, namespace: str, path: Path, *, life: str = TOKEN_LIFE) -> Path:
-    """A kubeconfig with a token of the account, written where only we can read it."""
-    token = kubectl("create", "token", ACCOUNT, f"--namespace={namespace}", f"--duration={life}").strip()
+def account(kubectl: Kubectl, namespace: str, path: Path, *, life: str = TOKEN_LIFE, bound_to: str = "") -> Path:
+    """A kubeconfig with a token of the account, written where only we can read it. With `bound_to`, the token ends when
+    the Secret of that name does."""
+    bound = ("--bound-object-kind=Secret", f"--bound-object-name={bound_to}") if bound_to else ()
+    token = kubectl("create", "token", ACCOUNT, f"--namespace={namespace}", f"--duration={life}", *bound).strip()
     given = json.loads(kubectl("config", "view", "--raw", "--minify", "--flatten", "--output=json"))
     document = {
         "apiVersion": "v1",

@@ -98,6 +98,7 @@ def _difference(copied: DiskCopied, checked: DiskVerified | None) -> str:
 def _copy_facts(at: str, event: DiskCopied) -> dict[str, object]:
     moved = Transfer(
         at=at,
+        where=plain(event.where),
         read_bytes=event.read_bytes,
         written_bytes=event.written_bytes,
         resumed_bytes=event.resumed_bytes,
@@ -115,6 +116,7 @@ def _copy_facts(at: str, event: DiskCopied) -> dict[str, object]:
 def _check_facts(at: str, event: DiskVerified) -> dict[str, object]:
     read = Transfer(
         at=at,
+        where=plain(event.where),
         read_bytes=event.read_bytes,
         seconds=event.seconds,
         bytes_per_second=_rate(event.read_bytes, event.seconds),

@@ -197,6 +197,7 @@ def _boot(seen: Observation | None) -> Boot | None:
         first_answer_at=plain(seen.first_answer_at, 40) if seen.first_answer_at else None,
         first_answer_seconds=seen.first_answer_seconds,
         guest={plain(key, 80): plain(value) for key, value in list(seen.guest.items())[:40]},
+        seen={plain(key, 80): plain(value) for key, value in list(seen.seen.items())[:300]},
         screenshot=_screenshot(seen.screenshot),
         console_tail=console(seen.console_tail),
         not_shown=tuple(plain(path) for path in seen.not_shown[:200]),

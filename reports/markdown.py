@@ -92,6 +92,8 @@ def _machine(machine: MachineReport) -> Iterator[str]:
     yield from _rounds(machine)
     asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in machine.probes)
     yield from _table(("", "Probe", "Seen"), asked)
+    if machine.boot and machine.boot.seen:
+        yield from _table(("The running copy", ""), ((_plain(k), _plain(v)) for k, v in machine.boot.seen.items()))
     fates = (
         (str(fate.fate), _plain(fate.field), _plain(fate.source), _plain(fate.target), _plain(fate.reason))
         for fate in machine.carried
@@ -117,6 +119,13 @@ def _disks(machine: MachineReport) -> Iterator[str]:
         for disk in machine.disks
     )
     yield from _table(("Disk", "Size", "Data", "Copied at", "Result", "Root"), rows)
+    places = (
+        (_plain(disk.disk), done, _plain(part.where))
+        for disk in machine.disks
+        for done, part in (("copied", disk.copied), ("read back", disk.read_back))
+        if part and part.where
+    )
+    yield from _table(("Disk", "Done", "By"), places)
 
 
 def _rounds(machine: MachineReport) -> Iterator[str]:

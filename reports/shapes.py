@@ -55,9 +55,13 @@ class ProbeReport(Value):
 
 
 class Transfer(Value):
-    """Bytes that were read or written in one go, and how fast. `bytes_per_second` is None where no time was taken."""
+    """Bytes that were read or written in one go, and how fast. `bytes_per_second` is None where no time was taken.
+
+    `where` is where the mover ran, in the target's words: a Job and its node, say. Empty where it ran beside us.
+    """
 
     at: str
+    where: str = ""
     read_bytes: Bytes
     written_bytes: Bytes = 0
     resumed_bytes: Bytes = 0
@@ -93,7 +97,8 @@ class DiskReport(Value):
 class Boot(Value):
     """What was seen of the copy when it ran. `not_shown` is what the manifest asks for and this place could not show.
 
-    `screenshot` is a picture of its screen, as a PNG data URI.
+    `screenshot` is a picture of its screen, as a PNG data URI. `seen` is what its place says of it: node, pod,
+    addresses, claims.
     """
 
     where: str
@@ -102,6 +107,7 @@ class Boot(Value):
     first_answer_at: str | None = None
     first_answer_seconds: Seconds | None = None
     guest: dict[str, str] = {}
+    seen: dict[str, str] = {}
     screenshot: str | None = None
     console_tail: str = ""
     not_shown: tuple[str, ...] = ()

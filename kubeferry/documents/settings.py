@@ -149,6 +149,8 @@ class JournalConfig(Value):
 
 
 class Limits(Value):
+    """`bandwidth_bytes_per_second` bounds what one mover reads from a source."""
+
     concurrent_machines: Annotated[int, Field(ge=1, le=64)] = 2
     bandwidth_bytes_per_second: Annotated[int, Field(ge=1)] | None = None
 

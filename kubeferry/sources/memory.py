@@ -3,9 +3,10 @@
 It runs no machine: "running" is a word in a file, nobody but the test writes to a disk while it is said, and a stop
 takes no time. It reads no image, so sizes and chains are what `machines.json` says. Two processes that call it at once
 may overwrite each other's words; one reads what the other wrote. A round of a "running" machine is a copy of its
-images, made while nothing may write to them; it serves nothing, so that `remote` changes nothing. It does keep the
-promises of the seam: idempotent, final rounds of machines that are off only, what changed told exactly or not at all
-(raw disks only), disks that are really there and are those of the inventory, everything wrong at once.
+images, made while nothing may write to them; it serves nothing, so that `remote` changes nothing. With `ssh` in its
+configuration, the disks of a machine that is off are served for real, as libvirt's are. It does keep the promises of
+the seam: idempotent, final rounds of machines that are off only, what changed told exactly or not at all (raw disks
+only), disks that are really there and are those of the inventory, everything wrong at once.
 
     machines.json   the machines, as `Machine` is dumped; their disks are real files
     power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown
@@ -25,11 +26,11 @@ from urllib.parse import unquote, urlsplit
 from pydantic import TypeAdapter, ValidationError
 
 from kubeferry import atomic, clock, errors
-from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
-from kubeferry.ledger import External, Ledger
+from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import Concern, Machine, Marker, Power
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, local_disks
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, exports, local_disks
 from kubeferry.sources.memory_views import Views
 
 MACHINES = TypeAdapter(tuple[Machine, ...])
@@ -41,7 +42,7 @@ def connect(name: str, config: SourceConfig) -> MemorySource:
     if parts.scheme != "memory" or parts.netloc or not parts.path.startswith("/"):
         fix = "Write `memory:///` and the absolute path of a folder."
         raise InputInvalid(f"{config.uri} is no folder", [Problem(f"sources.{name}.uri", config.uri, fix)])
-    return MemorySource(name, Path(unquote(parts.path)))
+    return MemorySource(name, Path(unquote(parts.path)), config.ssh)
 
 
 class MemorySource:
@@ -49,9 +50,10 @@ class MemorySource:
 
     capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True)
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, ssh: SshAccess | None = None) -> None:
         self._name = name
         self.folder = folder
+        self._ssh = ssh
 
     # --- what a test sets up ---------------------------------------------------------------------------------------
 
@@ -102,6 +104,8 @@ class MemorySource:
             raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
         refs = local_disks.refs(machine, current)
         views = Views(self.folder, machine)
+        if off and remote and self._ssh and since is None:
+            return Round(machine, exports.open_all(self._ssh, machine, refs, ledger), served=True)
         if off:
             return Round(machine, views.changed(refs, since))
         marker, refs = views.opened(refs, since, ledger)
@@ -109,6 +113,7 @@ class MemorySource:
 
     def close_round(self, opened: Round) -> None:
         self._fail("close_round")
+        self._end_exports(opened.machine)
         Views(self.folder, opened.machine).end()
 
     def power(self, machine: Machine) -> Power:
@@ -140,15 +145,18 @@ class MemorySource:
 
     def forget(self, machine: Machine) -> list[str]:
         self._fail("forget")
-        return Views(self.folder, machine).forget()
+        return [*self._end_exports(machine), *Views(self.folder, machine).forget()]
 
     def exists(self, thing: External) -> bool:
-        return Path(thing.where).exists()
+        return exports.exists(thing) if thing.kind == EXPORT else Path(thing.where).exists()
 
     def close(self) -> None:
         """Nothing is held open."""
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _end_exports(self, machine: Machine) -> list[str]:
+        return exports.close_all(self._ssh, machine) if self._ssh else []
 
     def _machines(self) -> tuple[Machine, ...]:
         try:

@@ -194,7 +194,8 @@ def _job(
         target_reads_zero=room.reads_zero,
         makes_target=room.makes_target,
         plan=work.plan.digest,
-        bandwidth_bytes_per_second=work.limits.bandwidth_bytes_per_second,
+        # It spares the source and the way from it; a target is read back as fast as it can be.
+        bandwidth_bytes_per_second=work.limits.bandwidth_bytes_per_second if source else None,
     )
 
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import grp
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeferry.errors import InputInvalid, Problem
 from kubeferry.process import alive, detached, end_detached, run
 from lab.cluster.node import Node
 from lab.cluster.place import Place
@@ -50,7 +48,6 @@ def start(node: Node) -> None:
     place = node.place
     if _pid(place) is not None:
         return
-    _need_group()
     folder = _folder(place)
     folder.mkdir(parents=True, exist_ok=True)
     _write_keys(folder)
@@ -164,13 +161,3 @@ def _connect(node: Node, pid: int) -> None:
 def _answers(node: Node) -> bool:
     probe = f"exec 3<>/dev/tcp/{ADDRESS}/{PORT} && head -c 4 <&3"
     return run(node.argv(["bash", "-c", probe]), check=False, timeout=10).out.startswith("SSH-")
-
-
-def _need_group() -> None:
-    try:
-        grp.getgrnam(GROUP)
-    except KeyError as error:
-        fix = "Install libvirt-daemon-system."
-        raise InputInvalid("the lab has no hypervisor", [Problem(f"group {GROUP}", "is not there", fix)]) from error
-    if os.geteuid() != 0:
-        raise InputInvalid("the lab has no hypervisor", [Problem("user", "is not root", "Run as root.")])

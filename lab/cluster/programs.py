@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import shutil
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem, ToolMissing
+from lab.cluster import hypervisor
 
 # Program -> Debian package and what the cluster needs it for. `lab/bootstrap cluster` installs the packages.
 NEEDED = {
@@ -23,10 +25,17 @@ NEEDED = {
     "tini": ("tini", "process 1 of the node"),
     "gcc": ("gcc", "compiles the pause program"),
     "busybox": ("busybox-static", "the image that tests run"),
+    "mmdebstrap": ("mmdebstrap", "the root file systems of images"),
+    "buildah": ("buildah", "builds the mover's image"),
+    "sshd": ("openssh-server", "the hypervisor's way in for movers"),
+    "ssh-keygen": ("openssh-client", "the hypervisor's keys"),
+    "qemu-nbd": ("qemu-utils", "serves the hypervisor's disks"),
 }
 NEEDED_FOR_KUBEVIRT = {
-    "mmdebstrap": ("mmdebstrap", "the root file system that virt-launcher needs"),
+    "xz": ("xz-utils", "unpacks the archive of KubeVirt and CDI"),
 }
+# Where Debian puts what only root starts; not everybody has it on the search path.
+ROOTS_FOLDERS = ("/usr/sbin", "/sbin")
 CNI_PLUGINS = Path("/usr/lib/cni")
 # Where the archives of go.dev are unpacked by custom, and where Debian's backports have it.
 GO_FOLDERS = ("/usr/local/go/bin", "/usr/lib/go/bin")
@@ -38,9 +47,12 @@ def require(*, kubevirt: bool) -> None:
         fix = "Run it as root, on a machine that may be changed."
         raise InputInvalid("the lab cluster cannot run", [Problem("user", "only root can make a node", fix)])
     wanted = NEEDED | (NEEDED_FOR_KUBEVIRT if kubevirt else {})
-    missing = {entry for program, entry in wanted.items() if shutil.which(program) is None}
+    where = ":".join([os.environ.get("PATH", ""), *ROOTS_FOLDERS])
+    missing = {entry for program, entry in wanted.items() if shutil.which(program, path=where) is None}
     if not (CNI_PLUGINS / "bridge").exists():
         missing.add(("containernetworking-plugins", "the pods' links"))
+    if not any(group.gr_name == hypervisor.GROUP for group in grp.getgrall()):
+        missing.add(("libvirt-daemon-system", "the group that opens the hypervisor's sockets"))
     if missing:
         reasons = "; ".join(f"{package}: {reason}" for package, reason in sorted(missing))
         names = " ".join(sorted(package for package, _ in missing))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ import yaml
 
 from kubeferry.process import run
 from lab import guests
-from lab.cluster import kubectl, place, services, status
+from lab.cluster import kubectl, place, services
+from lab.ground import Ground
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
@@ -43,12 +43,8 @@ CASES = (Case("bios", {"bios": {}}, "Filesystem"), Case("uefi", {"efi": {"secure
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _running() -> None:
-    if status.kubeconfig(LAB) is None:
-        stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        stop("the lab cluster is not up: make lab-up")
-    if status.phases(LAB) != {"KubeVirt": "Deployed", "CDI": "Deployed"}:
-        pytest.skip(f"the lab cluster has no KubeVirt and CDI: set {place.SETTING} before make lab-up")
+def _running(own: Ground, kubevirt: Ground) -> None:
+    """The lab's own node with KubeVirt on it: the upload proxy is called by its address there."""
 
 
 @pytest.fixture(scope="module")

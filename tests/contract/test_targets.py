@@ -1,23 +1,34 @@
-"""What every target promises, asked of each one that we have. The directory target runs real movers and real QEMU."""
+"""What every target promises, asked of each one that we have, with the same plan.
+
+The directory target runs real movers and real QEMU; the kubevirt target runs on a real cluster (`make test-cluster`).
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, PlannedDisk, Probe, TargetConfig
 from kubeferry.errors import TargetRefused
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory, Severity
-from kubeferry.target import MODULES, External, Target, open_target
+from kubeferry.sources import exports
+from kubeferry.target import External, Target, open_target
 from kubeferry.target.memory import MemoryTarget
+from kubeferry.uris import NbdSsh
+from lab import ground as grounds
+from lab.ground import Ground, until
+from lab.tenant import Tenant
 
 MIB = 1024 * 1024
 PROGRAMS = {"directory": ("qemu-system-x86_64", "qemu-img"), "memory": ()}
+NAMESPACE = "kubeferry-contract"
 
 
 @dataclass
@@ -27,6 +38,12 @@ class Place:
     target: Target
     source: Path
     written: list[External] = field(default_factory=list)
+    reads_zero: bool = True
+    """Whether a new room is known to read as zeros. Of a cluster's volumes nobody knows."""
+
+    def served(self) -> DiskRef:
+        """The source disk, as this target's movers reach it."""
+        return DiskRef(uri=self.source.as_uri(), size_bytes=3 * MIB)
 
     def ledger(self, thing: External) -> None:
         """What is written down must not be there yet."""
@@ -41,10 +58,11 @@ class Place:
                 "action": action,
                 "machine": entry.name,
                 "disk": "vda",
-                "source": None if action == "verify" else DiskRef(uri=self.source.as_uri(), size_bytes=3 * MIB),
+                "source": None if action == "verify" else self.served(),
                 "target": room.ref,
                 "state_dir": room.state_dir,
                 "target_reads_zero": room.reads_zero,
+                "makes_target": room.makes_target,
             }
         )
         shown: list[MoverProgress] = []
@@ -61,50 +79,127 @@ class Place:
         if isinstance(self.target, MemoryTarget):
             self.target.disks[f"{entry.target_name}/vda"][offset] ^= 0xFF
             return
-        with self._image(entry).open("r+b") as image:
+        with self.opened(entry) as path, path.open("r+b") as image:
             image.seek(offset)
             old = image.read(1)
             image.seek(offset)
             image.write(bytes([old[0] ^ 0xFF]))
             os.fsync(image.fileno())
 
+    @contextmanager
+    def opened(self, entry: Entry) -> Iterator[Path]:
+        """What holds the disk's bytes, to be written to."""
+        yield self._image(entry)
+
     def _image(self, entry: Entry) -> Path:
         return Path(self.target.prepare(entry, self.ledger)["vda"].ref.uri.removeprefix("file://"))
 
 
-@pytest.fixture(params=sorted(MODULES.keys() & PROGRAMS.keys()))
+@dataclass
+class ClusterPlace(Place):
+    """On the lab's cluster: the source is served by its hypervisor, volumes are looked at below the cluster's back."""
+
+    ground: Ground | None = None
+    reads_zero: bool = False
+
+    def served(self) -> DiskRef:
+        access, machine = self._ground.access(), an_entry().machine
+        ref = super().served()
+        if self.source.exists():
+            return exports.open_all(access, machine, {"vda": ref}, self.ledger_of_source)["vda"]
+        exports.close_all(access, machine)
+        where = str(exports.export_of(access, machine, "vda").socket)
+        far = NbdSsh(access.user, access.host, access.port, where, access.host_key)
+        return ref.model_copy(update={"uri": far.uri(), "credential": access.secret})
+
+    def ledger_of_source(self, thing: External) -> None:
+        """Exports are the source's business."""
+
+    def content(self, entry: Entry) -> bytes:
+        with self._disk(entry) as raw:
+            return raw.read_bytes()[: 3 * MIB]
+
+    @contextmanager
+    def _disk(self, entry: Entry) -> Iterator[Path]:
+        claim = f"{entry.target_name}-vda"
+        until(lambda: self._bound(claim), seconds=60, what=f"a volume for {claim}")
+        with self._ground.disk(NAMESPACE, claim) as raw:
+            yield raw
+
+    def _bound(self, claim: str) -> bool:
+        found = self._ground.read("get", "pvc", claim, f"--namespace={NAMESPACE}")
+        return bool(found["status"]["phase"] == "Bound")
+
+    @contextmanager
+    def opened(self, entry: Entry) -> Iterator[Path]:
+        with self._disk(entry):
+            yield Path(self._ground.device(NAMESPACE, f"{entry.target_name}-vda"))
+
+    @property
+    def _ground(self) -> Ground:
+        assert self.ground is not None
+        return self.ground
+
+
+@pytest.fixture(scope="module")
+def tenant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Ground, Tenant]]:
+    """A namespace of the lab's cluster, as the pipeline's account."""
+    ground = grounds.find()
+    if ground is None or not ground.own:
+        stop = pytest.fail if os.environ.get("CI") == "true" and ground is None else pytest.skip
+        stop("the contract reads volumes below the cluster's back: it needs the lab's own, make lab-up")
+    if not ground.kubevirt:
+        pytest.skip("the lab cluster has no KubeVirt and CDI: set KUBEFERRY_LAB_KUBEVIRT before make lab-up")
+    with ground.namespace(NAMESPACE, tmp_path_factory.mktemp("tenant")) as made:
+        yield ground, made
+
+
+ON_A_CLUSTER = pytest.param("kubevirt", marks=[pytest.mark.cluster, pytest.mark.timeout(240)])
+
+
+@pytest.fixture(params=[*sorted(PROGRAMS), ON_A_CLUSTER])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    source = tmp_path / "source.img"
+    source.write_bytes(b"\x55" * MIB + bytes(MIB) + os.urandom(MIB))
+    if request.param == "kubevirt":
+        yield from on_a_cluster(source, *request.getfixturevalue("tenant"))
+        return
     for program in PROGRAMS[request.param]:
         if shutil.which(program) is None and os.environ.get("CI") != "true":
             pytest.skip(f"{program} is not installed")
-    source = tmp_path / "source.img"
-    source.write_bytes(b"\x55" * MIB + bytes(MIB) + os.urandom(MIB))
     target = open_target(TargetConfig(kind=request.param, path=str(tmp_path / "target")))
     yield Place(target, source)
     target.stop(an_entry())
     target.close()
 
 
+def on_a_cluster(source: Path, ground: Ground, tenant: Tenant) -> Iterator[Place]:
+    config = TargetConfig(kind="kubevirt", kubeconfig=str(tenant.kubeconfig), movers=ground.movers(), stop_seconds=20)
+    target = open_target(config)
+    yield ClusterPlace(target, source, ground=ground)
+    exports.close_all(ground.access(), an_entry().machine)
+    target.remove(an_entry())
+    target.close()
+
+
 def an_entry(name: str = "web", *, identity: str = "id-web", size: int = 3 * MIB, guest: str = "64Mi") -> Entry:
+    disks: dict[str, Any] = {"disks": [{"name": "vda", "disk": {"bus": "virtio"}}], "autoattachPodInterface": False}
+    template = {
+        "terminationGracePeriodSeconds": 5,
+        "domain": {"machine": {"type": "q35"}, "memory": {"guest": guest}, "devices": disks},
+        "volumes": [{"name": "vda", "persistentVolumeClaim": {"claimName": f"{name}-vda"}}],
+    }
     vm = {
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
         "metadata": {"name": name},
-        "spec": {
-            "runStrategy": "Manual",
-            "template": {
-                "spec": {
-                    "domain": {
-                        "memory": {"guest": guest},
-                        "devices": {"disks": [{"name": "vda", "disk": {"bus": "virtio"}}]},
-                    },
-                    "volumes": [{"name": "vda", "persistentVolumeClaim": {"claimName": f"{name}-vda"}}],
-                }
-            },
-        },
+        "spec": {"runStrategy": "Manual", "template": {"spec": template}},
     }
-    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": f"{name}-vda"}}
-    disk = PlannedDisk(disk="vda", claim=f"{name}-vda", volume="vda", size_bytes=size, claim_bytes=size)
+    room = {"accessModes": ["ReadWriteOnce"], "volumeMode": "Block", "resources": {"requests": {"storage": str(size)}}}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": f"{name}-vda"}, "spec": room}
+    disk = PlannedDisk(
+        disk="vda", claim=f"{name}-vda", volume="vda", size_bytes=size, claim_bytes=size, volume_mode="Block"
+    )
     machine = Machine(
         id=identity,
         name=name,
@@ -116,7 +211,7 @@ def an_entry(name: str = "web", *, identity: str = "id-web", size: int = 3 * MIB
     return Entry(
         name=name,
         target_name=name,
-        namespace="default",
+        namespace=NAMESPACE,
         machine=machine,
         disks=(disk,),
         manifests=(claim, vm),
@@ -126,9 +221,9 @@ def an_entry(name: str = "web", *, identity: str = "id-web", size: int = 3 * MIB
 
 def test_a_new_room_is_created_once_and_reads_as_zeros(place: Place) -> None:
     first = place.target.prepare(an_entry(), place.ledger)["vda"]
-    assert (first.created, first.reads_zero, first.ref.size_bytes) == (True, True, 3 * MIB)
+    assert (first.created, first.reads_zero, first.ref.size_bytes) == (True, place.reads_zero, 3 * MIB)
     again = place.target.prepare(an_entry(), place.ledger)["vda"]
-    assert (again.created, again.reads_zero) == (False, True)
+    assert (again.created, again.reads_zero) == (False, place.reads_zero)
     assert (again.ref, again.state_dir) == (first.ref, first.state_dir)
     assert [thing.kind for thing in place.written].count("disk") == 1
 
@@ -148,8 +243,9 @@ def test_a_room_of_another_size_is_refused(place: Place) -> None:
 def test_a_name_that_another_machine_has_is_a_concern_and_refused(place: Place) -> None:
     other = an_entry(identity="id-other")
     place.target.prepare(an_entry(), place.ledger)
-    assert place.target.concerns((an_entry(),)) == []
-    assert [concern.severity for concern in place.target.concerns((other,))] == [Severity.CRITICAL]
+    own = place.target.concerns((an_entry(),))
+    assert not [concern for concern in own if concern.severity is Severity.CRITICAL]
+    assert {concern.severity for concern in place.target.concerns((other,))} == {Severity.CRITICAL}
     for write in (
         lambda: place.target.prepare(other, place.ledger),
         lambda: place.target.apply(other, place.ledger, dry_run=False),

@@ -22,7 +22,7 @@ from converters import ssh
 from converters.disks import Outcome, copy_disk, parse_ref, prepare_target, repair_disk, verify_disk
 from converters.endpoints import open_source
 from converters.transfer import Options, Watch
-from kubeferry import process, stopping
+from kubeferry import process, ssh_client, stopping
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult, save
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.model import DiskRef
@@ -218,7 +218,7 @@ def test_a_disk_is_copied_verified_and_repaired_and_its_holes_are_not_read(far: 
         assert list(verify_disk(target, near / "disk.kff").differing) == [5 * MIB]
         assert list(repair_disk(far.ref(), target, near / "disk.kff").differing) == [5 * MIB]
         assert not verify_disk(target, near / "disk.kff").differing
-    assert sorted(path.name for path in near.iterdir()) == ["disk.img", "disk.kff"]
+    assert sorted(path.name for path in near.iterdir()) == ["disk.img", "disk.kff", "proven-disk.kff"]
 
 
 def test_all_workers_go_through_one_ssh_connection(far: Hypervisor) -> None:
@@ -367,7 +367,7 @@ def test_forwarding_that_is_forbidden_is_told(far: Hypervisor) -> None:
     public = (far.folder / "key.pub").read_text()
     (far.folder / "authorized_keys").write_text(f"restrict {public}")
     with far.serving():
-        assert "AllowStreamLocalForwarding" in refused(far.ref()).fix
+        assert "AllowStreamLocalForwarding" in refused(far.ref(), SourceUnavailable).fix
 
 
 def test_a_host_that_refuses_connections_may_be_there_later(far: Hypervisor) -> None:
@@ -376,7 +376,7 @@ def test_a_host_that_refuses_connections_may_be_there_later(far: Hypervisor) -> 
 
 
 def test_a_host_that_says_nothing_is_not_waited_for_long(far: Hypervisor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ssh, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(ssh_client, "CONNECT_SECONDS", 1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         said = refused(far.ref(port=silent.getsockname()[1]), SourceUnavailable)
@@ -428,8 +428,8 @@ def test_a_connection_cut_in_mid_copy_is_told_and_the_copy_goes_on_from_its_chec
 def test_a_host_that_falls_silent_in_mid_copy_is_noticed(
     far: Hypervisor, near: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ssh, "ALIVE_SECONDS", 1)
-    monkeypatch.setattr(ssh, "ALIVE_COUNT", 2)
+    monkeypatch.setattr(ssh_client, "ALIVE_SECONDS", 1)
+    monkeypatch.setattr(ssh_client, "ALIVE_COUNT", 2)
     with far.serving():
         with pytest.raises(SourceUnavailable) as caught:
             fetch(far.ref(), near, Cutting(3 * MIB, lambda: far.cut(signal.SIGSTOP)), **SLOW)
@@ -502,7 +502,7 @@ def test_nothing_outlives_a_mover_that_is_killed(far: Hypervisor, near: Path) ->
 
 
 UNPRIVILEGED = """
-import os, sys
+import encodings.ascii, encodings.idna, os, sys
 import converters.job, kubeferry.documents
 from converters.mover import main
 os.setgroups([]); os.setgid({group}); os.setuid({user})
@@ -527,6 +527,7 @@ def test_a_user_without_a_home_reads_with_the_groups_right_to_the_key(far: Hyper
         (near / "job.json").chmod(0o644)
         script = UNPRIVILEGED.format(user=uid, group=one.pw_gid)
         done = process.run([sys.executable, "-c", script, *arguments], cwd=ROOT, check=False)
+    assert (near / "report").exists(), done.err
     result = MoverResult.model_validate_json((near / "report").read_text())
     if user == "nobody":
         assert (done.code, result.ok) == (0, True), done.err

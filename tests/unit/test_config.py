@@ -63,3 +63,11 @@ def test_a_wait_ends_when_somebody_asks_to_stop() -> None:
 def test_an_error_speaks_to_a_person() -> None:
     error = IntegrityFailed("block 3 differs", why="the disk was written", fix="run verify", machine="db", disk="vda")
     assert str(error) == "db/vda: block 3 differs\n  why: the disk was written\n  fix: run verify"
+
+
+def test_a_kubeconfig_counts_from_the_file_too(tmp_path: Path) -> None:
+    path = tmp_path / "kubeferry.yaml"
+    path.write_text(CONFIG.replace("{kind: directory, path: out}", "{kind: kubevirt, kubeconfig: tenant.yaml}"))
+    assert read_config(path).target.kubeconfig == str(tmp_path / "tenant.yaml")
+    path.write_text(CONFIG.replace("{kind: directory, path: out}", "{kind: kubevirt}"))
+    assert read_config(path).target.kubeconfig is None

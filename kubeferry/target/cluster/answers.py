@@ -12,6 +12,7 @@ from typing import Any
 from kubeferry.errors import KubeferryError, TargetRefused, TargetUnavailable
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
+MODIFIED = "the object has been modified"
 STRICT = ("strict decoding error", "unknown field", "field not declared in schema", "failed to create typed patch")
 RENEW = "Renew the credentials in the kubeconfig, then run the same command again: nothing is lost."
 AGAIN = "Run the same command again when the cluster answers."
@@ -26,7 +27,7 @@ class AlreadyThere(TargetRefused):
 
 
 class Conflict(TargetRefused):
-    """Somebody else owns a field, or the object changed meanwhile."""
+    """Somebody else owns a field, or the object is not in the state that was asked for."""
 
 
 def error_of(status: int, body: bytes, what: str) -> KubeferryError:
@@ -38,19 +39,20 @@ def error_of(status: int, body: bytes, what: str) -> KubeferryError:
         return TargetUnavailable(f"{what}: the API server answers {status}", why=said, fix=AGAIN)
     if status == 404:
         return NotThere(f"{what}: not found", why=said, fix="Look whether its name and namespace are right.")
-    if status == 409 and reason == "AlreadyExists":
-        return AlreadyThere(f"{what}: it exists already", why=said, fix="Look whose it is.")
     if status == 409:
-        return Conflict(f"{what}: conflict", why=said, fix=_conflict_fix(said))
+        return _conflict(said, reason, what)
     return TargetRefused(
         f"{what}: refused", why=said or f"the API server answers {status}", fix=_refused_fix(status, said)
     )
 
 
-def _conflict_fix(said: str) -> str:
-    if "conflict with" in said:
-        return "Another manager owns these fields: take them back there, or remove them from the policy."
-    return "It changed meanwhile; run the same command again."
+def _conflict(said: str, reason: str, what: str) -> KubeferryError:
+    if reason == "AlreadyExists":
+        return AlreadyThere(f"{what}: it exists already", why=said, fix="Look whose it is.")
+    if MODIFIED in said:
+        return TargetUnavailable(f"{what}: it changed at the same moment", why=said, fix=AGAIN)
+    owned = "Another manager owns these fields: take them back there, or remove them from the policy."
+    return Conflict(f"{what}: conflict", why=said, fix=owned if "conflict with" in said else "Look at the object.")
 
 
 def _refused_fix(status: int, said: str) -> str:

@@ -25,7 +25,6 @@ from kubeferry import stopping
 from kubeferry.errors import InputInvalid, Problem, TargetRefused, TargetUnavailable
 from kubeferry.target.cluster.answers import (
     AGAIN,
-    PASSING,
     AlreadyThere,
     Conflict,
     NotThere,
@@ -263,9 +262,9 @@ class Cluster:
                 renewed = True
                 self._log_in()
                 continue
-            # What was refused by 429 was not done, whatever was asked.
-            harmless = request.again or status == 429
-            if status not in PASSING or not error.transient or not harmless or time.monotonic() > limit:
+            # What 429 or a passing 409 refuses was not done, whatever was asked. Only a person mends credentials.
+            harmless = request.again or status in {409, 429}
+            if status == 401 or not error.transient or not harmless or time.monotonic() > limit:
                 raise error
             stopping.pause(min(wait or pause, LONGEST_PAUSE_SECONDS))
             stopping.check()

@@ -20,7 +20,7 @@ from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.target.agent import printable
 from kubeferry.target.cluster.api import Cluster, NotThere
 from kubeferry.target.cluster.kinds import INSTANCE, POD
-from kubeferry.target.cluster.machine import subresource
+from kubeferry.target.cluster.machine import pods_of, subresource
 from kubeferry.target.probes import Page
 
 COMPUTE = "compute"
@@ -75,7 +75,7 @@ class GuestAccess:
 
     def pod(self) -> Object | None:
         """The pod that runs it."""
-        found = self._cluster.list(POD, self._namespace, {"vm.kubevirt.io/name": self._name})
+        found = pods_of(self._cluster, self._namespace, self._name)
         alive = [pod for pod in found if pod.get("status", {}).get("phase") == "Running"]
         return max(alive or found, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), default=None)
 

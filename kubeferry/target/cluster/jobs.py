@@ -44,14 +44,18 @@ class Jobs:
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         self._admit(job, namespace, ledger)
         labels = {key: manifest["metadata"]["labels"][key] for key in (names.MACHINE_LABEL, names.DISK_LABEL)}
-        for other in self._cluster.list(JOB, namespace, labels):
-            if other["metadata"]["name"] != name or not _stands(other, manifest):
+        there = self._cluster.list(JOB, namespace, labels)
+        standing = [other for other in there if other["metadata"]["name"] == name and _stands(other, manifest)]
+        for other in there:
+            if other not in standing:
                 end(self._cluster, other)
+        if standing:
+            return  # attached
         ledger(External(names.JOB, name, f"{namespace}/{name}"))
         try:
             self._cluster.create(manifest, JOB)
         except AlreadyThere:
-            return  # attached
+            return  # attached, to one whose making was not answered
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         """Wait for the Job's end. Interrupted ends the Job too: what it reads is closed after us."""
@@ -159,13 +163,11 @@ class _Watched:
 
     def _events(self, job: Object, pod: Object | None) -> list[Object]:
         """Events of the Job, the pod and the claims, the oldest first."""
-        about = {job["metadata"]["name"], names.state_claim(names.site_of(self._job).machine)}
-        about |= {names.site_of(self._job).claim} | ({pod["metadata"]["name"]} if pod else set())
-        since = str(job["metadata"]["creationTimestamp"])
+        site, since = names.site_of(self._job), str(job["metadata"]["creationTimestamp"])
         found = [
             event
             for event in self._cluster.list(EVENT, self._namespace)
-            if event.get("involvedObject", {}).get("name") in about and _when(event) >= since
+            if _is_about(event, [job, *([pod] if pod else [])], {site.claim, names.state_claim(site.machine)}, since)
         ]
         return sorted(found, key=_when)
 
@@ -280,6 +282,14 @@ def _passed_on(error: MoverError | None) -> MoverError | None:
     """A mover that was interrupted there is a target that failed here: nobody asked us to stop."""
     stopped = error is not None and error.type == Interrupted.__name__
     return error.model_copy(update={"type": TargetUnavailable.__name__}) if error and stopped else error
+
+
+def _is_about(event: Object, things: list[Object], volumes: set[str], since: str) -> bool:
+    """Whether an event tells of one of these very objects (an earlier Job had the same name), or of a claim lately."""
+    about = event.get("involvedObject", {})
+    if about.get("kind") == CLAIM.name:
+        return about.get("name") in volumes and _when(event) >= since
+    return about.get("uid") in {thing["metadata"]["uid"] for thing in things}
 
 
 def _when(event: Object) -> str:

@@ -25,6 +25,12 @@ def subresource(namespace: str, plural: str, name: str, what: str) -> str:
     return f"{SUBRESOURCES}/namespaces/{namespace}/{plural}/{name}/{what}"
 
 
+def pods_of(cluster: Cluster, namespace: str, name: str) -> list[Object]:
+    """The pods that run an instance. By KubeVirt's annotation: its label of that kind holds the guest's host name."""
+    found = cluster.list(POD, namespace, {"kubevirt.io": "virt-launcher"})
+    return [pod for pod in found if (pod["metadata"].get("annotations") or {}).get("kubevirt.io/domain") == name]
+
+
 def start(cluster: Cluster, entry: Entry, ledger: Ledger) -> None:
     """Start the machine from what was applied. One that runs is left alone.
 
@@ -50,7 +56,8 @@ def start(cluster: Cluster, entry: Entry, ledger: Ledger) -> None:
 def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
     """Stop the machine and return when its instance and pod are gone; after `config.stop_seconds` it is cut off.
 
-    It is a copy: until the move is committed, nothing that it wrote is wanted. Nothing to stop is no error.
+    It is a copy: until the move is committed, nothing that it wrote is wanted. So it goes down whoever has changed its
+    object since. Nothing to stop is no error.
     """
     there = cluster.get(VIRTUAL_MACHINE, entry.target_name, entry.namespace)
     if there is None:
@@ -60,7 +67,7 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
         raise TargetRefused(why, fix="Stop it by hand if that is meant.", machine=entry.name)
     planned = objects.strategy_of(objects.virtual_machine(entry))
     if str(there["spec"].get("runStrategy")) != objects.WAITING[planned] and planned != "Halted":
-        objects.put_strategy(cluster, entry, objects.WAITING[planned])
+        objects.put_strategy(cluster, entry, objects.WAITING[planned], force=True)
     if cluster.get(INSTANCE, entry.target_name, entry.namespace) is not None:
         _ask_to_stop(cluster, entry, None)
         if not _await_gone(cluster, entry, config.stop_seconds):
@@ -73,7 +80,7 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
                     machine=entry.name,
                 )
     if planned == "Halted" and str(there["spec"].get("runStrategy")) != "Halted":
-        objects.put_strategy(cluster, entry, "Halted")
+        objects.put_strategy(cluster, entry, "Halted", force=True)
 
 
 def _ask_to_stop(cluster: Cluster, entry: Entry, grace: int | None) -> None:
@@ -90,9 +97,8 @@ def _ask_to_stop(cluster: Cluster, entry: Entry, grace: int | None) -> None:
 
 def _await_gone(cluster: Cluster, entry: Entry, seconds: float) -> bool:
     """Whether neither instance nor pod is left within so many seconds: then its volumes are free."""
-    limit = time.monotonic() + seconds
-    labels = {"vm.kubevirt.io/name": entry.target_name}
-    while cluster.get(INSTANCE, entry.target_name, entry.namespace) or cluster.list(POD, entry.namespace, labels):
+    limit, name = time.monotonic() + seconds, entry.target_name
+    while cluster.get(INSTANCE, name, entry.namespace) or pods_of(cluster, entry.namespace, name):
         if time.monotonic() > limit:
             return False
         time.sleep(POLL_SECONDS)

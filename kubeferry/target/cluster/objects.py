@@ -20,6 +20,7 @@ from kubeferry.target.cluster.kinds import CLAIM, DATA_VOLUME, VIRTUAL_MACHINE, 
 
 ADOPTION_SECONDS = 60.0
 POLL_SECONDS = 0.5
+TRIALS = 5
 SHOWN_FIELDS = 8
 LEDGER_KINDS = {
     CLAIM.name: "disk",
@@ -65,8 +66,9 @@ class Change:
 def apply(cluster: Cluster, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
     """Put the manifests in place, after the server has taken all of them on trial; a line for each.
 
-    What somebody changed between trial and deed is told in a line of its own, and is as the plan has it afterwards.
-    Raises TargetRefused with everything that the server refuses, before anything is written.
+    What somebody changed between trial and deed is told in a line of its own, and is as the plan has it afterwards;
+    what another manager has made its own is refused (Conflict). Raises TargetRefused with everything that the server
+    refuses, before anything is written.
     """
     changes = tried(cluster, entry)
     lines = [change.told() for change in changes]
@@ -75,8 +77,9 @@ def apply(cluster: Cluster, entry: Entry, ledger: Ledger, *, dry_run: bool) -> l
     for change in changes:
         if change.live is None:
             ledger(External(LEDGER_KINDS[change.kind.name], change.name, f"{entry.namespace}/{change.name}"))
-        lines += _drift(cluster, entry, change)
-        if change.word != "unchanged":
+        drifted = list(_drift(cluster, entry, change))
+        lines += drifted
+        if drifted or change.word != "unchanged":
             cluster.apply(change.wanted, change.kind)
     for change in changes:
         if change.kind is DATA_VOLUME:
@@ -96,10 +99,11 @@ def check_applied(cluster: Cluster, entry: Entry) -> None:
         )
 
 
-def put_strategy(cluster: Cluster, entry: Entry, strategy: str) -> None:
-    """The machine's object gets this strategy; all else stays as the plan has it."""
+def put_strategy(cluster: Cluster, entry: Entry, strategy: str, *, force: bool = False) -> None:
+    """The machine's object gets this strategy; all else is as the plan has it. `force`: even where somebody else has
+    made its fields their own since."""
     manifest = virtual_machine(entry)
-    cluster.apply(_with_strategy(_marked(entry, manifest), strategy), VIRTUAL_MACHINE)
+    cluster.apply(_with_strategy(_marked(entry, manifest), strategy), VIRTUAL_MACHINE, force=force)
 
 
 def tried(cluster: Cluster, entry: Entry) -> list[Change]:
@@ -111,9 +115,8 @@ def tried(cluster: Cluster, entry: Entry) -> list[Change]:
         if live is not None and (why := names.objection(entry, live)):
             problems.append(TargetRefused(why, fix="Give the machine another name in the policy."))
             continue
-        wanted = as_applied(entry, manifest, live)
         try:
-            changes.append(Change(kind, wanted, live, cluster.apply(wanted, kind, dry_run=True)))
+            changes.append(_trial(cluster, entry, manifest, live))
         except TargetRefused as refused:
             problems.append(refused)
     if problems:
@@ -124,6 +127,19 @@ def tried(cluster: Cluster, entry: Entry) -> list[Change]:
             machine=entry.name,
         )
     return changes
+
+
+def _trial(cluster: Cluster, entry: Entry, manifest: Object, live: Object | None) -> Change:
+    """One manifest on trial, against an object that stood still meanwhile: controllers write into it, too."""
+    kind = kind_of(manifest)
+    for _ in range(TRIALS):
+        wanted = as_applied(entry, manifest, live)
+        after = cluster.apply(wanted, kind, dry_run=True)
+        now = cluster.get(kind, manifest["metadata"]["name"], entry.namespace)
+        if (live is None) == (now is None) and not differences(live or {}, now or {}):
+            break
+        live = now
+    return Change(kind, wanted, live, after)
 
 
 # --- pure ------------------------------------------------------------------------------------------------------------
@@ -199,8 +215,19 @@ def _drift(cluster: Cluster, entry: Entry, change: Change) -> Iterator[str]:
             word = "is gone" if now is None else "was made by somebody"
             yield f"drift {change.kind.name} {change.name}: it {word} since the trial"
         return
-    for field in differences(change.live, now)[:SHOWN_FIELDS]:
+    for field in differences(_without_notes(change, change.live), _without_notes(change, now))[:SHOWN_FIELDS]:
         yield f"drift {change.kind.name} {change.name}: {field} since the trial"
+
+
+def _without_notes(change: Change, found: Object) -> Object:
+    """The object without what controllers note in it all the time: labels and annotations that nobody asked for, a
+    claim's volume."""
+    wanted, metadata = change.wanted["metadata"], dict(found.get("metadata", {}))
+    for notes in ("labels", "annotations"):
+        asked = wanted.get(notes) or {}
+        metadata[notes] = {key: value for key, value in (metadata.get(notes) or {}).items() if key in asked}
+    spec = {key: value for key, value in found.get("spec", {}).items() if key != "volumeName"}
+    return found | {"metadata": metadata, "spec": spec}
 
 
 def _await_adoption(cluster: Cluster, entry: Entry, name: str) -> None:

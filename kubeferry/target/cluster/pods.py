@@ -43,7 +43,9 @@ _EVENTS = (
     ("FailedCreate", "Look at the Job's events.", False),
 )
 _KEY_MATERIAL = re.compile(r"-----BEGIN [^-]+-----.*?(-----END [^-]+-----|$)", re.DOTALL)
-_SECRETS = re.compile(r"(?i)\b(authorization|bearer|token|password|passwd|secret|api[-_]?key)(\s*[:=]\s*|\s+)\S+")
+_SECRETS = re.compile(
+    r"(?i)\b(authorization|bearer|token|password|passwd|secret|api[-_]?key)(\s*[:=]\s*|\s+)((bearer|basic)\s+)?\S+"
+)
 
 
 @dataclass(frozen=True, slots=True)

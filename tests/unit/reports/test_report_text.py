@@ -14,6 +14,8 @@ from kubeferry.documents import ProbeResult
 from kubeferry.model import Carried, Disk, Fate
 from reports import wording
 from reports.facts import build_report
+from reports.markdown import render_markdown
+from reports.pages import render_html
 from reports.picture import LIMIT_BYTES, embed
 from reports.shapes import Report
 
@@ -97,6 +99,21 @@ def test_lists_in_words():
         "a, b and c",
     ]
     assert wording.listed(list("abcdefg"), most=3) == "a, b, c and 4 more"
+
+
+# --- a cluster's facts -----------------------------------------------------------------------------------------------
+
+
+def test_where_movers_ran_and_what_the_cluster_said_stand_in_every_page(estate):
+    life = estate.life().begun().stopped().then(0.1, ev.CopyBegun(round=1, final=True))
+    life.copied("vda", where="Job demo/kf-copy on node n1").verified("vda", where="Job demo/kf-verify on node n2")
+    life.observed(seen={"node": "n3", "claim web-vda": "Block, 1Gi, class fast"}).committed()
+    report = report_of(life)
+    (disk,) = report.machines[0].disks
+    assert (disk.copied.where, disk.read_back.where) == ("Job demo/kf-copy on node n1", "Job demo/kf-verify on node n2")
+    for page in (render_html(report), render_markdown(report).replace("\\", "")):
+        for fact in ("demo/kf-copy on node n1", "demo/kf-verify on node n2", "n3", "Block, 1Gi, class fast"):
+            assert fact in page
 
 
 # --- secrets ---------------------------------------------------------------------------------------------------------
