@@ -22,7 +22,7 @@ from pathlib import Path
 
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).parent.parent))
-from bench import decoder, disk, ebs
+from bench import decoder, discovery, disk, ebs
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "kubeferry copy (blake3)"
@@ -163,6 +163,7 @@ def main() -> None:
     options.add_argument("--size-mib", type=int, default=4096, help="virtual size; 43 %% of it is data")
     options.add_argument("--rounds", type=int, default=5, help="with a warm page cache")
     options.add_argument("--cold-rounds", type=int, default=3, help="with the source dropped from the page cache")
+    options.add_argument("--machines", type=int, default=1000, help="of the vCenter that is discovered; 0: none")
     options.add_argument("--decoder-mib", type=int, default=128, help="size of the disk for the VMDK decoder; 0: none")
     options.add_argument("--ebs-mib", type=int, default=256, help="size of the snapshot for the EBS reader; 0: none")
     options.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="where the disks are made")
@@ -181,6 +182,8 @@ def main() -> None:
         if rounds:
             found = measure(rows, asked.folder, size, rounds, ready)
             text += f"\n{title} page cache, {rounds} rounds:\n\n{table(rows, found)}\n"
+    if asked.machines:
+        text += f"\n{discovery.row(asked.machines, asked.rounds)}\n"
     if asked.decoder_mib:
         text += f"\n{decoder.row(asked.decoder_mib << 20, asked.rounds)}\n"
     if asked.ebs_mib:

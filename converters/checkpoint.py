@@ -20,6 +20,7 @@ from converters.fingerprint import UNKNOWN, Fingerprint, Header
 from converters.uris import files_of
 from kubeferry.errors import InputInvalid, IntegrityFailed
 from kubeferry.model import DiskRef
+from kubeferry.uris import view_of
 
 NAME_BYTES = 16
 SAMPLES = 16  # blocks of the target that are read before a checkpoint is believed
@@ -54,7 +55,7 @@ def name_of(copy_id: str) -> bytes:
 def _facts(ref: DiskRef, *, changes: bool) -> Iterator[object]:
     link: DiskRef | None = ref
     while link is not None:
-        yield [link.uri, link.format, link.size_bytes]
+        yield [view_of(link.uri) or link.uri, link.format, link.size_bytes]
         for path in files_of(link.uri):
             found = path.stat()
             # A device's node is made anew for every pod: its number says nothing.

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
-from converters import ebs, file, nbd, packed_disk, qemu_nbd, ssh
+from converters import ebs, file, https, nbd, packed_disk, qemu_nbd, ssh, vmdk_lease
 from converters.extents import Extent
 from converters.uris import SERVED, invalid, scheme_of
 from kubeferry.faults import Side, refused
@@ -27,6 +27,8 @@ OPENERS: dict[str, Callable[..., Endpoint]] = {
     "nbd+unix": nbd.open_endpoint,
     "nbd+ssh": ssh.open_endpoint,
     "ebs": ebs.open_endpoint,
+    "https": https.open_endpoint,
+    "vmdk-stream+https": vmdk_lease.open_endpoint,
     **dict.fromkeys(PACKED, packed_disk.open_endpoint),
 }
 """Called with the reference, its side, whether to read past the page cache, and a folder for sockets."""

@@ -10,7 +10,7 @@ from kubeferry.uris import PACKED, local_path, packed
 
 LOCAL = ("file", "block")
 """Schemes of files and devices that are opened by their path."""
-SERVED = ("nbd+unix", "nbd+ssh", "ebs", *PACKED)
+SERVED = ("nbd+unix", "nbd+ssh", "ebs", "https", "vmdk-stream+https", *PACKED)
 """Schemes of disks that a server or a stream gives: raw, whatever they are made of there."""
 SCHEMES = (*LOCAL, *SERVED)
 

@@ -12,7 +12,9 @@ CHECKPOINT = "checkpoint"
 """What a later round needs to tell what changed since."""
 SCRATCH = "scratch-file"
 """What a running machine overwrites while a view is open."""
-AT_SOURCE = frozenset({EXPORT, VIEW, CHECKPOINT, SCRATCH})
+SNAPSHOT, LEASE, CHANGE_TRACKING = "snapshot", "lease", "change-tracking"
+"""What vSphere needs for a view: what holds it, what streams it, and what makes it tell later what changed."""
+AT_SOURCE = frozenset({EXPORT, VIEW, CHECKPOINT, SCRATCH, SNAPSHOT, LEASE, CHANGE_TRACKING})
 """Kinds of things that exist at a source; it, not the target, is asked whether they are gone."""
 
 KEPT = frozenset({"disk", "machine-folder", "virtual-machine", "data-volume"})

@@ -1,6 +1,5 @@
-"""The URIs of disks: local paths, exports behind SSH, parts of local files, snapshots in a cloud, CDI's upload proxy.
-
-Pure.
+"""The URIs of disks: local paths, exports behind SSH, parts of local files, snapshots in a cloud, web
+servers known by their certificate, CDI's upload proxy. Pure.
 """
 
 from __future__ import annotations
@@ -8,7 +7,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from urllib.parse import parse_qs, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qs, quote, unquote, urldefrag, urlencode, urlsplit
 
 
 def local_path(uri: str) -> Path | None:
@@ -20,6 +19,50 @@ def local_path(uri: str) -> Path | None:
     path = unquote(parts.path)
     local = parts.scheme in {"file", "block"} and not (parts.netloc or parts.query or parts.fragment)
     return Path(path) if local and path.startswith("/") and "\0" not in path else None
+
+
+_PIN = re.compile(
+    r"sha256=(?P<pin>[0-9a-f]{64})(&login=(?P<login>[A-Za-z_][A-Za-z0-9_]*))?(&view=(?P<view>[A-Za-z0-9%._~-]+))?",
+    re.ASCII,
+)
+
+
+def pinned(uri: str, sha256: str, *, login: str | None = None, view: str | None = None) -> str:
+    """A URI of an HTTPS server that is trusted by its certificate alone: `https://…#sha256=DIGEST&login=PREFIX`.
+
+    `login` is what the names of the environment's variables start with that hold user and password. `view` names the
+    bytes where the address is made anew for each try.
+    """
+    more = f"&login={login}" if login else ""
+    more += f"&view={quote(view, safe='')}" if view else ""
+    return f"{urldefrag(uri).url}#sha256={sha256}{more}"
+
+
+def web_end(uri: str) -> tuple[str, int] | None:
+    """Host and port of an `https:` address or a stream that comes that way, None for anything else."""
+    try:
+        parts = urlsplit(uri)
+        port = parts.port or 443
+    except ValueError:
+        return None
+    web = parts.scheme in {"https", "vmdk-stream+https"} and parts.hostname
+    return (str(parts.hostname), port) if web else None
+
+
+def view_of(uri: str) -> str | None:
+    """What a pinned URI calls its bytes, None where its address does."""
+    found = _PIN.fullmatch(urldefrag(uri).fragment)
+    return found["view"] if found else None
+
+
+def pin_of(uri: str) -> tuple[str, str | None, str | None]:
+    """The URI without its fragment, the digest of the certificate, the prefix of the login. Raises ValueError for
+    another fragment: a pin that is not understood must not be left out."""
+    plain, fragment = urldefrag(uri)
+    found = _PIN.fullmatch(fragment)
+    if fragment and found is None:
+        raise ValueError(f"{fragment[:40]!r} is not sha256=DIGEST")
+    return plain, found and found["pin"], found and found["login"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from flows.cli import VERBS, cli
 from kubeferry.documents import KINDS, json_schema
 from kubeferry.target.cluster.checks.told import KNOWN
 from mappings.concerns import RULES
+from mappings.covers import THEIRS, covered_by
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITTEN = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md")
@@ -26,6 +27,7 @@ WRITTEN = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md")
 def generated() -> dict[str, str]:
     """Every generated page: its path from the root, and its content."""
     pages = {"docs/reference/commands.md": commands_page(), "docs/reference/concerns.md": concerns_page()}
+    pages["docs/concerns.md"] = comparison_page()
     for kind in KINDS:
         pages[f"docs/reference/schemas/{kind}.json"] = json.dumps(json_schema(kind), indent=1) + "\n"
     return pages
@@ -48,15 +50,38 @@ def commands_page() -> str:
 
 def concerns_page() -> str:
     """Every concern that an assessment, or a look at a cluster, can raise."""
-    rows = [f"| `{rule.id}` | {rule.severity} | {rule.about} |" for rule in sorted(RULES, key=lambda rule: rule.id)]
+    rows = [
+        f"| `{rule.id}` | {rule.severity} | {rule.about} | {_covers(rule.id)} |"
+        for rule in sorted(RULES, key=lambda rule: rule.id)
+    ]
     head = "# Concerns\n\nWhat an assessment can say. A critical one keeps a machine out of the plan until settled.\n"
     seen = [f"| `{one.id}` | {one.severity} | {one.about} |" for one in sorted(KNOWN.values(), key=lambda one: one.id)]
     cluster = (
         "## Of a cluster\n\nWhat `kubeferry doctor PLAN` can say of a cluster, and `kubeferry migrate` before it "
         "touches it. A critical one refuses the plan.\n"
     )
+    told = ["| id | severity | about | covers at Forklift |", "|---|---|---|---|"]
     table = ["| id | severity | about |", "|---|---|---|"]
-    return "\n".join([head, *table, *rows, "", cluster, *table, *seen, ""])
+    return "\n".join([head, *told, *rows, "", cluster, *table, *seen, ""])
+
+
+def _covers(rule: str) -> str:
+    return "; ".join(f"{one.provider}: {one.about}" for one in covered_by(rule))
+
+
+def comparison_page() -> str:
+    """Forklift's concerns, and what covers each of them here."""
+    head = (
+        "# Forklift's concerns and ours\n\nEvery validation concern of Forklift (its rego policies, 102 at commit "
+        "d42511b), and the rules here that cover it; made from `mappings/covers.py`. All rules of ours: "
+        "[reference](reference/concerns.md).\n"
+    )
+    rows = []
+    for one in THEIRS:
+        ours = ", ".join(f"`{rule}`" for rule in one.ours)
+        rows.append(f"| {one.provider} | {one.severity} | {one.about} | {ours} | {one.instead} |")
+    table = ["| provider | severity there | looks for | ours | instead |", "|---|---|---|---|---|"]
+    return "\n".join([head, *table, *rows, ""])
 
 
 def stale(pages: dict[str, str]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from mappings.rules_ova import RULES as OVA_RULES
 from mappings.rules_platform import RULES as PLATFORM_RULES
 from mappings.rules_proof import RULES as PROOF_RULES
 from mappings.rules_storage import RULES as STORAGE_RULES
+from mappings.rules_vmware import RULES as VMWARE_RULES
 
 RULES = (
     *MACHINE_RULES,
@@ -21,6 +22,7 @@ RULES = (
     *DEVICE_RULES,
     *EC2_RULES,
     *OVA_RULES,
+    *VMWARE_RULES,
     *PROOF_RULES,
 )
 

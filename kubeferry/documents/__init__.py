@@ -24,6 +24,7 @@ from kubeferry.documents.settings import (
     SshAccess,
     TargetConfig,
     Toleration,
+    VmwareAccess,
 )
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "StoragePolicy",
     "TargetConfig",
     "Toleration",
+    "VmwareAccess",
     "WarmPolicy",
     "Wave",
     "digest_of",

@@ -29,7 +29,22 @@ class SshAccess(Value):
 
 
 class VmwareAccess(Value):
-    """How a vCenter or ESXi host is reached. Who logs in, and whom to trust, says the environment, by govc's names."""
+    """How a vCenter or ESXi host is reached. Who logs in, and whom to trust, says the environment, by govc's names.
+
+    `prefix` is what the names start with, for a second vCenter. `datacenter` limits discovery to one. `ca_file` or
+    `thumbprint` (SHA-256 or SHA-1 of the certificate) say whom to trust instead of the environment. `reader` names an
+    NBD server of yours that reads the disks in place of ours, `nbd+unix:///?socket=/run/{machine}-{disk}.sock`; it may
+    name {machine}, {moref}, {uuid}, {disk}, {file} and {snapshot}. `secret` names the Secret with the environment's
+    names as keys, for movers in a cluster. `task_seconds` is how long a snapshot or an export may take to begin.
+    """
+
+    prefix: EnvName = "GOVC"
+    datacenter: str | None = None
+    ca_file: str | None = None
+    thumbprint: str | None = None
+    reader: Annotated[str, Field(pattern=r"^nbd\+(unix|ssh)://")] | None = None
+    secret: ShortName = "kubeferry-vmware"  # noqa: S105 (the name of a Secret)
+    task_seconds: Seconds = 900
 
 
 class AwsAccess(Value):

@@ -20,6 +20,7 @@ MODULES = {
     "aws": "kubeferry.sources.aws",
     "memory": "kubeferry.sources.memory",
     "ova": "kubeferry.sources.ova",
+    "vmware": "kubeferry.sources.vmware",
 }
 
 

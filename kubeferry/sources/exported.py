@@ -3,6 +3,7 @@
     *.xml            `virsh dumpxml NAME > NAME.xml`
     *.ovf, *.ova     descriptors of any product; disks need not be beside an OVF
     *.json           `aws ec2 describe-instances > instances.json`, and what else describes them beside it
+    *.csv            the tabs of a vSphere inventory (vInfo, vDisk, vNetwork, …), as RVTools writes them
 
 What only the running source knows (sizes of disks, above all) stays unknown and becomes a concern.
 """
@@ -20,6 +21,7 @@ from kubeferry.model import Concern, Machine
 from kubeferry.sources import ec2_files, ovf_files
 from kubeferry.sources.domain.tree import MAX_CHARACTERS
 from kubeferry.sources.domain_xml import clashes, parse_domain
+from kubeferry.sources.vsphere import tab_files
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +94,6 @@ READERS = {
     ".ovf": _OVF,
     ".ova": _OVF,
     ".json": Reader("aws-export", ec2_files.read_machines, f"{ec2_files.HOW}, named *.json"),
+    ".csv": Reader("vmware-export", tab_files.read_machines, tab_files.HOW),
 }
 """By the end of a file's name, small letters."""

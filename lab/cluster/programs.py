@@ -59,9 +59,18 @@ def require(*, kubevirt: bool) -> None:
         raise ToolMissing("the lab cluster needs more programs", why=reasons, fix=f"apt-get install {names}")
 
 
+def has_go() -> bool:
+    """Whether there is a Go tool."""
+    return _go() is not None
+
+
+def _go() -> str | None:
+    return shutil.which("go") or shutil.which("go", path=":".join(GO_FOLDERS))
+
+
 def go() -> str:
     """The path of the Go tool. Raises ToolMissing."""
-    found = shutil.which("go") or shutil.which("go", path=":".join(GO_FOLDERS))
+    found = _go()
     if found is None:
         raise ToolMissing(
             "Go is not installed",

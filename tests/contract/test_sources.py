@@ -23,7 +23,10 @@ from kubeferry.sources.memory import MemorySource
 from kubeferry.uris import local_path
 from lab import daemons, ova
 from lab.bare import Bare, write_inside
+from lab.cluster import programs
 from lab.ec2 import Cloud
+from lab.vcenter import binary
+from lab.vcenter.place import Place, vcenter
 
 MIB = 1 << 20
 PIECE = 64 << 10
@@ -36,6 +39,7 @@ PROGRAMS = {
     "memory": (),
     "ova": (),
     "aws": (),
+    "vmware": ("openssl", "cp"),
 }
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
 FORCE = GENTLE.model_copy(update={"force": True})
@@ -55,6 +59,8 @@ def sizes_of(source: Source) -> dict[str, int]:
 def not_here(kind: str) -> list[str]:
     path = f"{os.environ['PATH']}:/usr/sbin"
     missing = [program for program in PROGRAMS[kind] if shutil.which(program, path=path) is None]
+    if kind == "vmware" and not binary.path().exists() and not programs.has_go():
+        missing.append("go")
     return missing + (["root"] if kind == "libvirt" and os.geteuid() != 0 else [])
 
 
@@ -66,6 +72,12 @@ def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     daemons.stop(folder)
 
 
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    with vcenter(tmp_path_factory.mktemp("vcenter")) as lab:
+        yield lab
+
+
 @pytest.fixture(params=sorted(MODULES.keys() & PROGRAMS.keys()))
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
     """A source with two machines of two disks each: `on` is running and deaf, `off` is off. Where machines cannot run,
@@ -75,6 +87,9 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
         pytest.skip(f"missing: {', '.join(missing)}")
     if request.param == "libvirt":
         request.getfixturevalue("libvirtd")
+    if request.param == "vmware":
+        yield from in_vmware(tmp_path, request.getfixturevalue("simulated"))
+        return
     makers = {"libvirt": in_libvirt, "memory": in_memory, "ova": in_ovas, "aws": in_aws}
     yield from makers[request.param](tmp_path)
 
@@ -118,6 +133,32 @@ def in_memory(folder: Path) -> Iterator[Source]:
     opened.write_deaf("on")
     yield opened
     opened.close()
+
+
+def in_vmware(folder: Path, lab: Place) -> Iterator[Source]:
+    contents = []
+    for disk, size in SIZES.items():
+        contents.append(folder / disk)
+        contents[-1].write_bytes(bytes(size))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in lab.environment().items():
+            patch.setenv(name, value)
+        lab.machine("off", contents)
+        lab.relay.rules.deaf.add(lab.machine("on", contents, on=True))
+        opened = open_source("lab", lab.config())
+        LABS[opened] = lab
+        yield opened
+        opened.close()
+        lab.remove("off", "on")
+
+
+LABS: dict[Source, Place] = {}
+"""The vCenter of a source of ours."""
+
+
+def ids(machine: Machine) -> dict[str, str]:
+    """Our names of the disks -> the source's, in the order in which the machine has them."""
+    return dict(zip(SIZES, (disk.id for disk in machine.data_disks), strict=True))
 
 
 def in_aws(_folder: Path) -> Iterator[Source]:
@@ -202,13 +243,18 @@ class Warm:
         return asked.open_round(self.machine, since=since, final=final, remote=False, ledger=self.told.append)
 
     def write(self, disk: str, offset: int, letter: bytes) -> None:
-        WRITERS[self.kind](self.machine, disk, offset, letter * PIECE)
+        if self.kind == "vmware":
+            LABS[self.source].write(self.machine.name, list(SIZES).index(disk), offset, letter * PIECE)
+        else:
+            WRITERS[self.kind](self.machine, disk, offset, letter * PIECE)
 
     def another(self) -> Source:
         """The source as another process has it."""
         return open_source("lab", self.config())
 
     def config(self) -> SourceConfig:
+        if self.kind == "vmware":
+            return LABS[self.source].config()
         if self.kind == "aws":
             return aws_config(CLOUDS["aws"])
         uri = daemons.URI
@@ -228,8 +274,8 @@ def contents(opened: Round) -> dict[str, tuple[bytes, list[tuple[int, int]]]]:
     """By disk: its bytes, as far as they are written to, and the ranges that are promised to be the same as in the
     round before."""
     found = {}
-    for disk, ref in opened.refs.items():
-        with open_disk(ref) as endpoint:
+    for disk, told in ids(opened.machine).items():
+        with open_disk(opened.refs[told]) as endpoint:
             view = memoryview(bytearray(min(endpoint.size, LOOKED_AT)))
             endpoint.read_into(0, view)
             same = [(extent.offset, extent.end) for extent in endpoint.extents() if extent.same]
@@ -256,7 +302,7 @@ def test_discovery_tells_every_machine_with_its_power_and_the_sizes_of_its_disks
     assert machines["on"].power is (Power.RUNNING if source.capabilities.runs else Power.OFF)
     assert machines["off"].power is Power.OFF
     for machine in machines.values():
-        assert {disk.id: disk.capacity_bytes for disk in machine.data_disks} == sizes_of(source)
+        assert [disk.capacity_bytes for disk in machine.data_disks] == list(sizes_of(source).values())
         assert machine.source == "lab"
 
 
@@ -289,7 +335,7 @@ def test_concerns_are_what_a_round_is_refused_for(source: Source, off: Machine) 
     planned = off.model_copy(update={"disks": tuple(bigger)})
     found = source.concerns(planned)
     assert {one.severity for one in found} == {Severity.CRITICAL}
-    assert all(any(disk in one.what for one in found) for disk in SIZES)
+    assert all(any(disk in one.what for one in found) for disk in ids(off).values())
     with pytest.raises(SourceRefused) as refused:
         source.open_round(planned, since=None, final=True, remote=False, ledger=unwritten)
     assert refused.value.machine == off.name
@@ -302,7 +348,7 @@ def test_a_round_refers_to_every_data_disk_and_may_be_opened_twice(source: Sourc
     second = source.open_round(off, since=None, final=True, remote=False, ledger=unwritten)
     assert first.refs == second.refs
     assert first.machine == off
-    assert {disk: ref.size_bytes for disk, ref in first.refs.items()} == sizes_of(source)
+    assert {disk: first.refs[told].size_bytes for disk, told in ids(off).items()} == sizes_of(source)
     assert all(isinstance(ref, DiskRef) and ref.backing is None for ref in first.refs.values())
     source.close_round(first)
     source.close_round(first)
@@ -338,7 +384,8 @@ def test_a_forced_stop_a_second_stop_and_a_start_that_is_called_twice(source: So
     assert source.stop(on, FORCE, no_words).how == "forced"
     assert source.power(on) is Power.OFF
     assert source.stop(on, FORCE, no_words).how == "already-off"
-    assert source.open_round(on, since=None, final=True, remote=False, ledger=unwritten).refs.keys() == SIZES.keys()
+    opened = source.open_round(on, since=None, final=True, remote=False, ledger=unwritten)
+    assert opened.refs.keys() == set(ids(on).values())
     source.start(on)
     source.start(on)
     assert source.power(on) is Power.RUNNING

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.uris import Packed, Part, local_path, packed
+from kubeferry.uris import Packed, Part, local_path, packed, pin_of, pinned, view_of
 
 
 @pytest.mark.parametrize("path", ["/a", "/a b/c%20d", "/ü/#?;&=", "/dev/disk/by-path/pci-0000:03:00.0-lun-0"])
@@ -70,3 +70,12 @@ def test_parts_of_files_come_back_from_their_uris(name: str, gzip: bool) -> None
 )
 def test_what_is_no_part_of_a_file_is_told(uri: str) -> None:
     assert packed(uri) is None
+
+
+def test_a_pinned_address_may_name_its_bytes() -> None:
+    pin = "ab" * 32
+    uri = pinned("https://esx/nfc/5/a.vmdk", pin, view="vc:443/snapshot-7/2000")
+    assert view_of(uri) == "vc%3A443%2Fsnapshot-7%2F2000"
+    assert pin_of(uri) == ("https://esx/nfc/5/a.vmdk", pin, None)
+    assert pin_of(pinned("https://vc/a", pin, login="GOVC")) == ("https://vc/a", pin, "GOVC")
+    assert view_of("https://vc/a") is None

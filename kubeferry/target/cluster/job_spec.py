@@ -14,7 +14,7 @@ from typing import Any
 from kubeferry.documents import MoverJob, MoverSettings
 from kubeferry.target.cluster import names
 from kubeferry.target.cluster.kinds import JOB, NETWORK_POLICY
-from kubeferry.uris import nbd_ssh
+from kubeferry.uris import nbd_ssh, web_end
 
 # CDI's and KubeVirt's user: what it writes, virt-launcher can open (cdi:pkg/common, facts of the v1.9 line).
 USER = 107
@@ -150,10 +150,12 @@ def _container(job: MoverJob, settings: MoverSettings) -> Object:
     else:
         mounts.append({"name": "disk", "mountPath": str(site.disk_path)})
     environment = []
-    if _credential(job):
+    if _key_secret(job):
         mounts.append({"name": "ssh", "mountPath": KEY_FOLDER, "readOnly": True})
         environment.append({"name": "KUBEFERRY_SSH_KEY", "value": f"{KEY_FOLDER}/{KEY_FILE}"})
-    optional = {"volumeDevices": devices, "env": environment}
+    # A web server's login: the names of the environment are the keys of the Secret.
+    logins = [{"secretRef": {"name": secret}}] if (secret := _login_secret(job)) else []
+    optional = {"volumeDevices": devices, "env": environment, "envFrom": logins}
     return {
         "name": CONTAINER,
         "image": settings.image,
@@ -183,23 +185,37 @@ def _volumes(job: MoverJob) -> list[Object]:
         {"name": "job", "downwardAPI": {"items": [field]}},
         {"name": "tmp", "emptyDir": {"sizeLimit": TMP_SIZE}},
     ]
-    if secret := _credential(job):
+    if secret := _key_secret(job):
         # Of root, readable by the group: what OpenSSH takes from a user who is not its owner.
         items = [{"key": KEY_FILE, "path": KEY_FILE}]
         volumes.append({"name": "ssh", "secret": {"secretName": secret, "defaultMode": 0o440, "items": items}})
     return volumes
 
 
-def _credential(job: MoverJob) -> str | None:
-    return job.source.credential if job.source else None
+def _key_secret(job: MoverJob) -> str | None:
+    """The Secret with the private key, for a source that is reached through SSH."""
+    return job.source.credential if job.source and web_end(job.source.uri) is None else None
+
+
+def _login_secret(job: MoverJob) -> str | None:
+    """The Secret with user and password, for a source that is a web server."""
+    return job.source.credential if job.source and web_end(job.source.uri) is not None else None
 
 
 def _aliases(job: MoverJob, addresses: tuple[str, ...]) -> list[Object]:
     """The source's name, where it has one, for a pod that may ask nobody."""
-    far = nbd_ssh(job.source.uri) if job.source else None
-    if far is None or far.host in addresses:
+    far = far_end(job)
+    if far is None or far[0] in addresses:
         return []
-    return [{"ip": address, "hostnames": [far.host]} for address in addresses[:1]]
+    return [{"ip": address, "hostnames": [far[0]]} for address in addresses[:1]]
+
+
+def far_end(job: MoverJob) -> tuple[str, int] | None:
+    """Host and port that a job reads its source from, None where it reads none elsewhere."""
+    if job.source is None:
+        return None
+    far = nbd_ssh(job.source.uri)
+    return (far.host, far.port) if far is not None else web_end(job.source.uri)
 
 
 def _cidr(address: str) -> str:

@@ -19,7 +19,6 @@ from kubeferry.ledger import External, Ledger
 from kubeferry.target.cluster import claims, job_spec, names, pods
 from kubeferry.target.cluster.api import AlreadyThere, Cluster
 from kubeferry.target.cluster.kinds import CLAIM, EVENT, JOB, NETWORK_POLICY, POD
-from kubeferry.uris import nbd_ssh
 
 POLL_SECONDS = 1.0
 GONE_SECONDS = 120.0
@@ -299,17 +298,18 @@ def _when(event: Object) -> str:
 
 def _ends(job: MoverJob) -> list[tuple[str, int]]:
     """Addresses and port of the job's source. Raises SourceRefused for a name that nobody knows."""
-    far = nbd_ssh(job.source.uri) if job.source else None
+    far = job_spec.far_end(job)
     if far is None:
         return []
+    host, port = far
     try:
-        found = socket.getaddrinfo(far.host, far.port, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except OSError as error:
         raise SourceRefused(
-            f"the hypervisor {far.host} has no address",
+            f"the source's host {host} has no address",
             why=str(error),
-            fix="Correct the source's ssh.host.",
+            fix="Correct the host in the source's configuration.",
             machine=job.machine,
             disk=job.disk,
         ) from error
-    return sorted({(str(address[0]), far.port) for *_, address in found})
+    return sorted({(str(address[0]), port) for *_, address in found})

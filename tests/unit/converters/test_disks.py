@@ -36,7 +36,7 @@ def test_references_from_text(text: str, given: str | None, uri: str, fmt: str) 
 @pytest.mark.parametrize(
     "text",
     [
-        "https://x/y",
+        "ftp://x/y",
         "file://host/x",
         "file:relative",
         "file:///x?format=raw&other=1#f",

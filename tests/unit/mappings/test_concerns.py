@@ -55,6 +55,14 @@ DISK = {
 }
 
 
+def vsphere(**facts: str) -> dict[str, Any]:
+    """A machine of vSphere, where Tools run unless the facts say otherwise."""
+    told = {"tools/status": "guestToolsRunning"} | facts
+    around = {path: value for path, value in told.items() if path.startswith(("tools/", "guest/", "cluster/d"))}
+    left = tuple(SourceFact(path=path, value=value) for path, value in told.items() if path not in around)
+    return {"metadata": around, "unmodelled": left}
+
+
 def disks(*changes: dict[str, Any]) -> dict[str, Any]:
     return {"disks": tuple(Disk(**(DISK | {"id": f"d{n}"} | change)) for n, change in enumerate(changes))}
 
@@ -214,6 +222,31 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "device.video-changed": ({"devices": (Device(kind="video", model="qxl"),)}, Policy()),
     "device.sound-changed": ({"devices": (Device(kind="sound", model="ich6"),)}, Policy()),
     "device.spice": ({"devices": (Device(kind="graphics", model="spice"),)}, Policy()),
+    "vmware.datastore-missing": (vsphere(**{"disk[2000]/datastore": "missing (gold)"}), Policy()),
+    "vmware.raw-device": (vsphere(**{"disk[2000]/compatibilityMode": "physicalMode"}), Policy()),
+    "vmware.independent-disk": (vsphere(**{"disk[2000]/diskMode": "independent_persistent"}), Policy()),
+    "vmware.tracking-off": (vsphere(changeTracking="off"), Policy()),
+    "vmware.disk-untracked": (vsphere(**{"disk[2000]/changeTracking": "off"}), Policy()),
+    "vmware.consolidation": (vsphere(consolidationNeeded="yes"), Policy()),
+    "vmware.fault-tolerance": (vsphere(faultTolerance="enabled"), Policy()),
+    "vmware.host-lost": (vsphere(connection="disconnected"), Policy()),
+    "vmware.question": (vsphere(question="waits for an answer"), Policy()),
+    "vmware.encrypted-home": (vsphere(encryption="its home is encrypted"), Policy()),
+    "vmware.managed": (vsphere(managedBy="com.acme (appliance)"), Policy()),
+    "vmware.tools-silent": (vsphere(**{"tools/status": "guestToolsNotRunning"}) | {"power": "running"}, Policy()),
+    "vmware.tools-only": (vsphere(), Policy()),
+    "vmware.hostname": (vsphere() | {"guest": Guest(hostname="localhost.localdomain")}, Policy()),
+    "vmware.no-address": (vsphere(), Policy()),
+    "vmware.guest-full": (vsphere(**{"guest/freeSpace/boot": "1048576"}), Policy()),
+    "vmware.guest-unsupported": (vsphere() | {"guest": Guest(os_id="winNetStandardGuest")}, Policy()),
+    "vmware.usb-controller": (vsphere() | {"devices": (Device(kind="controller", model="usb-xhci"),)}, Policy()),
+    "vmware.latency": (vsphere(latencySensitivity="high"), Policy()),
+    "vmware.resources": (vsphere(**{"cpu/reservation": "2000"}), Policy()),
+    "vmware.hot-plug": (vsphere(**{"hotPlug/cpu": "on"}), Policy()),
+    "vmware.numa": (vsphere(**{"numa/affinity": "0"}), Policy()),
+    "vmware.affinity": (vsphere(**{"cluster/affinity": "apart"}), Policy()),
+    "vmware.host-affinity": (vsphere(**{"cluster/hostAffinity": "licensed"}), Policy()),
+    "vmware.cluster": (vsphere(**{"cluster/drs": "on"}), Policy()),
     "watchdog.changed": ({"watchdog": Watchdog(model="itco", action="reset")}, Policy()),
 }
 
