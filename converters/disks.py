@@ -23,6 +23,7 @@ from converters.ebs import Ebs
 from converters.endpoints import Endpoint, open_source, open_target
 from converters.file import File
 from converters.fingerprint import Fingerprint, Header, sync_folder
+from converters.forward import Forward
 from converters.transfer import Options, Watch
 from converters.uris import SCHEMES, SERVED, path_of, scheme_of, split
 from kubeferry import faults
@@ -35,7 +36,7 @@ from kubeferry.uris import Packed, Part
 class Outcome:
     """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired.
     `wrong_root`: the disk differs, and nobody knows where. `calls` counts what was asked of a source that asks money
-    for it."""
+    for it. `stream_digest` is of the source's whole stream, as its server counts it, where that can be asked."""
 
     root: str
     algorithm: str
@@ -44,6 +45,7 @@ class Outcome:
     differing: tuple[int, ...] | array[int] = ()
     calls: dict[str, int] = field(default_factory=dict)
     wrong_root: bool = False
+    stream_digest: str = ""
 
 
 def copy_disk(
@@ -68,7 +70,7 @@ def copy_disk(
         root, tally = copying.copy(
             reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
         )
-        return Outcome(root, options.algorithm, reading.size, tally, calls=_calls(reading))
+        return _outcome(root, reading, tally, options)
 
 
 def verify_disk(
@@ -111,7 +113,7 @@ def send_disk(
         header = Header(reading.size, options.algorithm)
         opening = functools.partial(upload.open_upload, url)
         root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=watch)
-        return Outcome(root, options.algorithm, reading.size, tally, calls=_calls(reading))
+        return _outcome(root, reading, tally, options)
 
 
 def measure_disk(
@@ -196,6 +198,12 @@ def _complete(fingerprint: Path) -> Iterator[Fingerprint]:
                 f"{fingerprint} is not complete", [Problem(str(fingerprint), "digests are missing", fix)]
             )
         yield found
+
+
+def _outcome(root: str, source: Endpoint, tally: Tally, options: Options) -> Outcome:
+    """Of a source that was read to its end."""
+    digest = source.stream_digest if isinstance(source, Forward) else ""
+    return Outcome(root, options.algorithm, source.size, tally, calls=_calls(source), stream_digest=digest)
 
 
 def _calls(source: Endpoint) -> dict[str, int]:

@@ -35,12 +35,19 @@ class Map(Protocol):
 
 
 class Forward(ReadOnly):
-    """`owned` is closed with it. Without a map holes are not known, and are zeros only once they were read."""
+    """`owned` is closed with it. Without a map holes are not known, and are zeros only once they were read. `digest`
+    tells what the whole stream was, where somebody else has counted it too; `stream_digest` has it after `end`."""
 
     parallel = False
 
     def __init__(
-        self, content: Content, name: str, owned: ExitStack | None = None, *, known: Map | None = None
+        self,
+        content: Content,
+        name: str,
+        owned: ExitStack | None = None,
+        *,
+        known: Map | None = None,
+        digest: Callable[[], str] | None = None,
     ) -> None:
         self.size = content.capacity
         self.name = name
@@ -48,6 +55,8 @@ class Forward(ReadOnly):
         self._content = content
         self._owned = owned or ExitStack()
         self._map = known
+        self._digest = digest
+        self.stream_digest = ""
 
     def extents(self) -> Iterator[Extent]:
         if self._map is not None:
@@ -65,6 +74,8 @@ class Forward(ReadOnly):
 
     def end(self) -> None:
         self._content.finish()
+        if self._digest is not None:
+            self.stream_digest = self._digest()
 
     def clone(self) -> Self:
         raise SourceRefused(f"{self.name} is read once", fix="Read it with one worker.")

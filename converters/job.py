@@ -140,6 +140,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "zero_bytes": tally.zero,
         "same_bytes": tally.same,
         "calls": outcome.calls,
+        "stream_digest": outcome.stream_digest,
         # Of a disk that differs somewhere, at least one block does.
         "differing": len(outcome.differing) or int(outcome.wrong_root),
         "first_differing_offset": outcome.differing[0] if outcome.differing else None,

@@ -3,11 +3,15 @@
 The stream comes once, from its first byte to its last, and is decoded on the way. It needs no login: its URL is
 one, for as long as the lease is kept. A stream that breaks off is a lease that was lost: a new one begins
 at the first byte.
+
+What comes is digested with SHA-1, as the server does for its manifest; only the source that asked for the lease can
+compare the two.
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
 import http.client
 import os
 from contextlib import ExitStack
@@ -32,7 +36,8 @@ def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path 
         client = Client(place_of(ref.uri, SCHEME, os.environ))
         opening.callback(client.close)
         body = _Body(client)
-        return Forward(Stream(body, client.place.name), client.place.name, opening.pop_all())
+        content = Stream(body, client.place.name)
+        return Forward(content, client.place.name, opening.pop_all(), digest=body.digest)
 
 
 class _Body:
@@ -41,6 +46,7 @@ class _Body:
     def __init__(self, client: Client) -> None:
         self._name = client.place.name
         self._answer = repeated(self._name, functools.partial(_begun, client))
+        self._sha1 = hashlib.sha1(usedforsecurity=False)  # against damage on the way; TLS is against people
 
     def read(self, count: int) -> bytes:
         try:
@@ -49,7 +55,12 @@ class _Body:
             raise self._cut(str(error) or type(error).__name__) from error
         if not found and self._answer.length:
             raise self._cut(f"{self._answer.length} bytes are missing")
+        self._sha1.update(found)
         return found
+
+    def digest(self) -> str:
+        """Of all that was read so far."""
+        return f"sha1:{self._sha1.hexdigest()}"
 
     def _cut(self, why: str) -> Exception:
         fix = "Run the same again: a new export is asked for."

@@ -76,7 +76,8 @@ class MoverResult(Document):
     """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong, and is 1
     where only the root is known to be another one; `where` is where it ran, in the target's words. `same_bytes` were
     not looked at: as in the round before, or read back since they were last written. `calls` counts what was asked of a
-    cloud that asks money for it."""
+    cloud that asks money for it. `stream_digest` is `sha1:HEX` of the source's whole stream, as it came, where the
+    source has counted it too: then the copy counts only when the source has compared."""
 
     KIND: ClassVar[str] = "MoverResult"
 
@@ -98,6 +99,7 @@ class MoverResult(Document):
     seconds: Seconds = 0
     peak_memory_bytes: Bytes = 0
     calls: dict[str, int] = {}
+    stream_digest: str = ""
     versions: dict[str, str] = {}
     where: str = ""
     error: MoverError | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
@@ -60,13 +60,15 @@ class Round:
     """A frozen view of a machine's disks, by disk id, readable until `close_round`. `marker` names this very view, for
     the next round to start from; None where the source cannot tell later what changed since. `served`: something was
     started for it that `close_round` ends. `consistency` says how the disks stand to each other and to the guest's
-    caches: off, frozen (its file systems were, by the agent), or crash (as after a loss of power)."""
+    caches: off, frozen (its file systems were, by the agent), or crash (as after a loss of power). `seen`, by disk id,
+    is filled by who reads: the digest of a disk's whole stream as it came, for `close_round` to compare."""
 
     machine: Machine
     refs: dict[str, DiskRef]
     marker: Marker | None = None
     served: bool = False
     consistency: str = "off"
+    seen: dict[str, str] = field(default_factory=dict)
 
 
 class Source(Protocol):
@@ -98,7 +100,9 @@ class Source(Protocol):
 
     def close_round(self, opened: Round) -> None:
         """Give the view back. Nothing of it stays at the source but what its marker needs, until `forget` or a later
-        round from another marker."""
+        round from another marker.
+
+        Raises IntegrityFailed, when it is given back, where what was `seen` of a disk is not what the source sent."""
 
     def power(self, machine: Machine) -> Power:
         """The power state at this moment."""

@@ -146,7 +146,7 @@ class VmwareSource:
         if not opened.served:
             return
         with self._client.talking(opened.machine.name) as content:
-            list(self._views(opened.machine, content).closed())
+            list(self._views(opened.machine, content).closed(opened.seen))
 
     # --- power -----------------------------------------------------------------------------------------------------
 

@@ -74,6 +74,7 @@ def repair_disks(work: Work, action: Action, state: MachineState) -> None:
 
 def _fetch(work: Work, kind: Literal["copy", "repair"], action: Action, state: MachineState) -> None:
     rooms = work.target.prepare(work.entry, work.ledger)
+    held: list[DiskCopied] = []
     with _round(work, state) as opened:
         if kind == "copy" and opened.marker != state.view:
             # The view that this round began with is gone. What was copied of it stands; the rest of the machine has
@@ -82,7 +83,14 @@ def _fetch(work: Work, kind: Literal["copy", "repair"], action: Action, state: M
             state = work.state()
         for disk in action.disks if kind == "repair" else state.uncopied:
             result = _move(work, _job(work, state, kind, disk, rooms[disk], _bytes_of(work, opened.refs, disk)))
-            work.record(_copied(disk, state.round, result))
+            copied = _copied(disk, state.round, result)
+            if result.stream_digest:
+                opened.seen[disk] = result.stream_digest
+                held.append(copied)
+            else:
+                work.record(copied)
+    for copied in held:  # the source has compared their streams with what it sent: only now they count
+        work.record(copied)
 
 
 def verify_disks(work: Work, action: Action, state: MachineState) -> None:
@@ -131,10 +139,12 @@ def _open(work: Work, since: Marker | None, *, final: bool) -> Round:
 
 @contextlib.contextmanager
 def _round(work: Work, state: MachineState) -> Iterator[Round]:
-    """The round's view, open; the one that it began with, where that is still there."""
+    """The round's view, open; the one that it began with, where that is still there. Closed, what was seen of its
+    streams is what the source sent."""
     opened = _open(work, state.since, final=state.final)
     try:
         yield opened
+        work.source.close_round(opened)
     except TransientError as error:
         # A mover elsewhere may still read, and the next run finds both again. Who was told to stop leaves nothing.
         if not opened.served or isinstance(error, Interrupted):
@@ -145,11 +155,12 @@ def _round(work: Work, state: MachineState) -> Iterator[Round]:
     except BaseException:
         _leave(work, opened, state)
         raise
-    work.source.close_round(opened)
 
 
 def _leave(work: Work, opened: Round, state: MachineState) -> None:
-    """Give a view back that was not copied whole. What was copied of it is not lost."""
+    """Give a view back that was not copied whole. What was recorded of it is not lost; the rest counts for nothing, and
+    is not compared any more."""
+    opened.seen.clear()
     work.source.close_round(opened)
     if not state.final:
         work.record(RoundLeft())

@@ -29,6 +29,8 @@ class Rules:
     stale: set[str] = field(default_factory=set)
     """Change ids that are too old."""
     faults: list[Fault] = field(default_factory=list)
+    miscounted: set[str] = field(default_factory=set)
+    """Ends of the names of streams (`:1`) of which a manifest has another SHA-1 than what was sent."""
     stream_pause: float = 0.0
     """Seconds between two pieces of a stream."""
     asked: list[str] = field(default_factory=list)

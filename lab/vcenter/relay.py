@@ -147,7 +147,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _manifest(self, body: bytes) -> bool:
         lease = soap.field(body, "_this")
-        found = [(key, *told) for (owner, key), told in self.relay.streamed.items() if owner == lease]
+        wrong = tuple(self.relay.rules.miscounted)
+        found = [
+            (key, "0" * 40 if wrong and key.endswith(wrong) else sha1, size, capacity)
+            for (owner, key), (sha1, size, capacity) in self.relay.streamed.items()
+            if owner == lease
+        ]
         self._send(200, soap.manifest(found))
         return True
 

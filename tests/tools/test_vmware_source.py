@@ -16,7 +16,7 @@ from converters.disks import Outcome, copy_disk, verify_disk
 from converters.endpoints import open_source as open_disk
 from converters.transfer import Options
 from kubeferry.documents import StopPolicy
-from kubeferry.errors import KubeferryError, SourceRefused, SourceUnavailable
+from kubeferry.errors import IntegrityFailed, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.ledger import CHANGE_TRACKING, LEASE, SNAPSHOT, External
 from kubeferry.model import DiskRef, Machine, Marker, Power
 from kubeferry.sources import Round, Source, open_source
@@ -99,6 +99,7 @@ class Moving:
                 copy_id=str(self.round),
                 options=Options(since=self.roots.get(disk)),
             )
+        opened.seen.update({disk: one.stream_digest for disk, one in found.items() if one.stream_digest})
         self.round += 1
         self.roots = {disk: one.root for disk, one in found.items()}
         return found
@@ -182,6 +183,63 @@ def test_a_quiet_guest_is_asked_for_where_tools_run(moving: Moving) -> None:
     stopped = moving.source.stop(moving.machine, StopPolicy(), lambda _words, _at: None)
     assert stopped.how == "agent"
     assert stopped.last_answer_at
+
+
+# --- what came is what the server counted --------------------------------------------------------------------------
+
+
+def sent(moving: Moving) -> set[str]:
+    return {f"sha1:{sha1}" for sha1, _size, _capacity in moving.lab.relay.streamed.values()}
+
+
+def test_what_came_of_a_stream_is_digested_as_the_server_does(moving: Moving) -> None:
+    opened = moving.open()
+    moving.lab.relay.streamed.clear()
+    found = moving.copy(opened)
+    assert {one.stream_digest for one in found.values()} == sent(moving)
+    assert len(sent(moving)) == 2
+    moving.source.close_round(opened)
+    assert moving.lab.relay.rules.count("HttpNfcLeaseGetManifest") == 1
+    assert moving.lab.relay.rules.count("HttpNfcLeaseComplete") == 1
+
+
+def test_a_stream_of_another_digest_than_in_the_manifest_is_refused_by_the_name_of_its_disk(moving: Moving) -> None:
+    moving.lab.relay.rules.miscounted = {":1"}
+    opened = moving.open()
+    moving.copy(opened)
+    with pytest.raises(IntegrityFailed) as told:
+        moving.source.close_round(opened)
+    assert (told.value.machine, told.value.disk) == ("web", moving.machine.data_disks[1].id)
+    assert "0" * 40 in told.value.why
+    assert opened.seen[moving.machine.data_disks[1].id] in told.value.why
+    assert moving.lab.snapshots("web") == []
+    assert moving.lab.relay.rules.count("HttpNfcLeaseAbort") == 1
+    moving.source.close_round(opened)  # it was given back all the same
+
+
+def test_a_copy_that_goes_on_digests_the_whole_stream(moving: Moving) -> None:
+    for offset in range(0, 9 * MIB, PIECE):
+        moving.lab.write("web", 0, offset, CHANCE.randbytes(PIECE))
+    opened = moving.open()
+    moving.lab.relay.rules.faults.append(Fault("GET /nfc", "cut"))
+    with pytest.raises(SourceUnavailable, match="broke off"):
+        moving.copy(opened)
+    again = moving.open()
+    moving.lab.relay.streamed.clear()
+    found = moving.copy(again)
+    assert sum(one.tally.resumed for one in found.values()) > 0
+    assert {one.stream_digest for one in found.values()} == sent(moving)
+    moving.source.close_round(again)
+
+
+@pytest.mark.parametrize("kind", ["fault:NotSupported", "500"])
+def test_a_host_without_a_manifest_is_no_error(moving: Moving, kind: str) -> None:
+    moving.lab.relay.rules.miscounted = {":0", ":1"}
+    opened = moving.open()
+    moving.copy(opened)
+    moving.lab.relay.rules.faults.append(Fault("HttpNfcLeaseGetManifest", kind))
+    moving.source.close_round(opened)
+    assert not moving.lab.relay.rules.faults[0].times
 
 
 # --- the change tracker is not believed where it cannot know -------------------------------------------------------

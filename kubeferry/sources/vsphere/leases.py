@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 from pyVmomi import vmodl
 
 from kubeferry import stopping
-from kubeferry.errors import SourceRefused, SourceUnavailable
+from kubeferry.errors import Problem, SourceRefused, SourceUnavailable
 from kubeferry.sources.vsphere.client import UNANSWERED, Client, words
 from kubeferry.sources.vsphere.plain import Plain, plain
 
@@ -89,19 +90,14 @@ class Lease:
                 except vmodl.MethodFault:
                     return
 
-    def manifest_problem(self) -> str | None:
-        """What the server's own count of what it streamed says against the disks; None where all is well, or nothing
-        was streamed whole."""
+    def manifest_problem(self, seen: Mapping[str, str]) -> Problem | None:
+        """What the server's own count of what it streamed says against a disk, or against what was `seen` of its
+        stream (`sha1:HEX`); None where all is well, or it has counted nothing."""
         try:
             told = plain(self._managed.HttpNfcLeaseGetManifest())
         except (vmodl.MethodFault, *UNANSWERED):
             return None
-        sizes = {str(one["key"]): one.get("capacityInBytes") for one in self._devices if one["_type"] == "VirtualDisk"}
-        for one in told or []:
-            key = key_of(str(one.get("key", "")), self._devices)
-            if one.get("disk") and key in sizes and one.get("capacity") not in {None, sizes[key]}:
-                return f"disk {key} was exported with {one['capacity']} bytes, and has {sizes[key]}"
-        return None
+        return contradiction(told or [], self._devices, seen)
 
     def ended(self, *, keep: bool) -> None:
         """Give it back: complete where `keep`, else aborted. May be called again."""
@@ -145,6 +141,24 @@ def streams_of(info: Plain, devices: list[Plain], host: str, port: int) -> dict[
         own = (name, parts.port or 443) == (host, port)
         found[key] = Stream(name, parts.port or 443, path, None if own else one.get("sslThumbprint") or None)
     return found
+
+
+def contradiction(manifest: list[Plain], devices: list[Plain], seen: Mapping[str, str]) -> Problem | None:
+    """The first entry of a manifest that has another size than its disk, or another SHA-1 than its stream. An entry
+    without SHA-1, which a host gives that counts otherwise or not at all, says nothing about the stream."""
+    sizes = {str(one["key"]): one.get("capacityInBytes") for one in devices if one["_type"] == "VirtualDisk"}
+    for one in manifest:
+        key = key_of(str(one.get("key", "")), devices)
+        if not one.get("disk") or key not in sizes:
+            continue
+        if one.get("capacity") not in {None, sizes[key]}:
+            what = f"it was exported with {one['capacity']} bytes, and has {sizes[key]}"
+            return Problem(key, what, "Discover and plan again.")
+        sent = str(one.get("sha1", "")).lower()
+        if sent and key in seen and seen[key] != f"sha1:{sent}":
+            what = f"its manifest says sha1:{sent}, and {seen[key]} came"
+            return Problem(key, what, "Copy it again.")
+    return None
 
 
 def key_of(name: str, devices: list[Plain]) -> str | None:

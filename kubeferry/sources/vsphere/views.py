@@ -7,7 +7,7 @@ off, and a disk has no flat file (vSAN, vVols, a snapshot of somebody's) ──>
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +15,7 @@ from urllib.parse import quote
 from pyVmomi import vim, vmodl
 
 from kubeferry.documents import VmwareAccess
-from kubeferry.errors import SourceRefused
+from kubeferry.errors import IntegrityFailed, SourceRefused
 from kubeferry.ledger import LEASE, External, Ledger
 from kubeferry.model import DiskRef, Machine, Marker
 from kubeferry.sources import Round
@@ -177,19 +177,25 @@ class Views:
 
     # --- back ------------------------------------------------------------------------------------------------------
 
-    def closed(self) -> Iterator[str]:
-        """End the lease and remove the snapshot; yields what was there, in words. Raises SourceRefused where the
-        server's manifest contradicts the machine's disks."""
+    def closed(self, seen: Mapping[str, str] | None = None) -> Iterator[str]:
+        """End the lease and remove the snapshot; yields what was there, in words. In the end raises IntegrityFailed
+        where the server's manifest contradicts what was `seen` of a disk's stream, or the disk itself. Without `seen`
+        nothing that was read counts, and nothing is compared."""
         lease = self.leases.pop(self.machine.id, None)
         problem = None
         if lease is not None:
-            problem = lease.manifest_problem()
+            problem = lease.manifest_problem(seen) if seen is not None else None
             lease.ended(keep=problem is None)
             yield "export lease"
         yield from self.snapshots.removed()
         if problem is not None:
-            fix = "Copy the machine again; look at its disks in vSphere if it stays so."
-            raise SourceRefused("vSphere exported another disk", why=problem, fix=fix, machine=self.machine.name)
+            raise IntegrityFailed(
+                "what came of a disk is not what vSphere exported",
+                why=problem.what,
+                fix="Copy the machine again; if it stays so, look at its disks in vSphere and at what lies between.",
+                machine=self.machine.name,
+                disk=problem.where,
+            )
 
 
 def filled(template: str, names: dict[str, str]) -> str:

@@ -11,8 +11,8 @@ import pytest
 from kubeferry import stopping
 from kubeferry.actions import Action, ActionKind, Goal
 from kubeferry.documents import Policy, Probe, WarmPolicy
-from kubeferry.errors import Interrupted, ProbeFailed, SourceUnavailable
-from kubeferry.events import CopyBegun, DiskCopied, Synced
+from kubeferry.errors import IntegrityFailed, Interrupted, ProbeFailed, SourceUnavailable
+from kubeferry.events import CopyBegun, DiskCopied, RoundLeft, Synced
 from kubeferry.evidence import Phase
 from kubeferry.ledger import VIEW
 from kubeferry.model import Power
@@ -216,3 +216,87 @@ def test_blocks_that_do_not_read_back_are_copied_again_by_a_full_round(warm: Any
     assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
     assert [one.since for one in rounds(warm)] == [None, None]
     assert warm.equal()
+
+
+# --- streams that the source has counted too -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def counted(warm: Any) -> tuple[Any, list[str]]:
+    """A scene whose movers digest streams, and in order what happens: disks that are moved, what a close compares."""
+    happened: list[str] = []
+    watch, close, record = warm.target.watch, warm.source.close_round, warm.journal.append
+
+    def watched(job: Any, on_progress: Any) -> Any:
+        result = watch(job, on_progress)
+        happened.append(f"{job.action} {job.disk}")
+        return result.model_copy(update={"stream_digest": f"sha1:{job.disk}"}) if job.action == "copy" else result
+
+    def closed(opened: Any) -> None:
+        happened.append(f"close {sorted(opened.seen.items())}")
+        close(opened)
+
+    def recorded(*told: Any, **named: Any) -> Any:
+        happened.extend(str(one.kind) for one in told if isinstance(one, DiskCopied | RoundLeft))
+        return record(*told, **named)
+
+    warm.target.watch, warm.source.close_round, warm.journal.append = watched, closed, recorded
+    return warm, happened
+
+
+ORDER = ["copy vda", "copy vdb", "close [('vda', 'sha1:vda'), ('vdb', 'sha1:vdb')]"]
+
+
+def test_a_counted_stream_is_copied_only_when_the_source_has_compared(counted: tuple[Any, list[str]]) -> None:
+    warm, happened = counted
+    warm.drive(Goal.PRECOPY)
+    assert happened == [*ORDER, "disk-copied", "disk-copied", "verify vda", "verify vdb"]
+    assert warm.equal()
+
+
+def test_a_stream_that_the_source_did_not_send_counts_for_nothing(counted: tuple[Any, list[str]]) -> None:
+    warm, happened = counted
+    warm.source.write_faults("close_round", IntegrityFailed)
+    with pytest.raises(IntegrityFailed):
+        warm.drive(Goal.PRECOPY)
+    assert happened == [*ORDER, "close []", "round-left"]
+    assert not warm.state.copied
+    del happened[:]
+    assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    assert happened[:5] == [*ORDER, "disk-copied", "disk-copied"]
+    assert [one.round for one in rounds(warm)] == [1, 2]
+    assert warm.equal()
+
+
+def test_after_the_stop_too_a_stream_that_was_not_sent_counts_for_nothing(counted: tuple[Any, list[str]]) -> None:
+    warm, happened = counted
+
+    def spoil(action: Action) -> None:
+        if action.kind is A.COPY_DISKS and warm.state.final:
+            warm.source.write_faults("close_round", IntegrityFailed)
+            del happened[:]
+
+    warm.before = spoil
+    with pytest.raises(IntegrityFailed):
+        warm.drive()
+    assert happened[:4] == [*ORDER, "close []"]
+    assert "disk-copied" not in happened
+    assert (warm.state.phase, warm.power) == (Phase.ROLLED_BACK, Power.RUNNING)
+    warm.before = lambda _action: None
+    assert warm.drive(Goal.MIGRATE_AGAIN).phase is Phase.COMMITTED
+    assert warm.equal()
+
+
+def test_when_one_disk_fails_the_streams_of_the_others_are_not_compared(counted: tuple[Any, list[str]]) -> None:
+    warm, happened = counted
+    watch = warm.target.watch
+
+    def watched(job: Any, on_progress: Any) -> Any:
+        if job.disk == "vdb":
+            raise IntegrityFailed("the mover failed")
+        return watch(job, on_progress)
+
+    warm.target.watch = watched
+    with pytest.raises(IntegrityFailed, match="the mover failed"):
+        warm.drive(Goal.PRECOPY)
+    assert happened == ["copy vda", "close []", "round-left"]
