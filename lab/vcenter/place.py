@@ -23,7 +23,7 @@ from pyVmomi import vim
 from kubeferry.documents import SourceConfig
 from kubeferry.errors import SourceUnavailable
 from kubeferry.process import child, run
-from lab.vcenter import binary, disks
+from lab.vcenter import binary, disks, tags
 from lab.vcenter.disks import DiskFile
 from lab.vcenter.relay import Relay
 
@@ -133,6 +133,10 @@ class Place:
             waited(vm.Destroy_Task())
             del self._made[name]
 
+    def switch_on(self, name: str) -> None:
+        """A machine runs."""
+        waited(self.vm(name).PowerOnVM_Task())
+
     def vm(self, name: str) -> Any:
         """The simulator's own handle on a machine."""
         if name not in self._made:
@@ -158,6 +162,10 @@ class Place:
         """Whether VMware Tools run in a machine."""
         state = "guestToolsRunning" if running else "guestToolsNotRunning"
         self.configure(name, extraConfig=[vim.option.OptionValue(key="SET.guest.toolsRunningStatus", value=state)])
+
+    def tag(self, name: str, category: str, tag: str) -> None:
+        """Put a new tag of a new category on a machine."""
+        tags.tagged(self.relay.upstream, LOGIN, self.vm(name)._moId, category, tag)
 
     def snapshot(self, name: str, title: str) -> None:
         """A snapshot that somebody else makes."""
