@@ -19,15 +19,10 @@ def tagged(upstream: tuple[str, int], login: tuple[str, str], machine: str, cate
         word = base64.b64encode(":".join(login).encode()).decode()
         headers = {"Authorization": f"Basic {word}"}
         headers = {_SESSION: str(_called(connection, "/rest/com/vmware/cis/session", None, headers))}
-        wanted: dict[str, Any] = {
-            "name": category,
-            "description": "",
-            "cardinality": "MULTIPLE",
-            "associable_types": [],
-        }
-        group = _called(connection, f"{_BASE}/category", {"create_spec": wanted}, headers)
-        wanted = {"name": tag, "description": "", "category_id": group}
-        made = _called(connection, f"{_BASE}/tag", {"create_spec": wanted}, headers)
+        above = {"name": category, "description": "", "cardinality": "MULTIPLE", "associable_types": []}
+        group = _called(connection, f"{_BASE}/category", {"create_spec": above}, headers)
+        below = {"name": tag, "description": "", "category_id": group}
+        made = _called(connection, f"{_BASE}/tag", {"create_spec": below}, headers)
         place = {"object_id": {"id": machine, "type": "VirtualMachine"}}
         _called(connection, f"{_BASE}/tag-association/id:{made}?~action=attach", place, headers)
 
@@ -37,5 +32,6 @@ def _called(connection: http.client.HTTPConnection, path: str, body: Any, header
     connection.request("POST", path, text, {**headers, "Content-Type": "application/json"})
     answer = connection.getresponse()
     content = answer.read()
-    assert answer.status == 200, f"{path}: {answer.status} {content[:200]!r}"
+    if answer.status != 200:
+        raise ConnectionError(f"{path}: {answer.status} {content[:200]!r}")
     return json.loads(content)["value"] if content else None

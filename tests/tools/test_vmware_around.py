@@ -1,4 +1,4 @@
-"""What stands around the two ways to read a vSphere disk: a reader of the user's own, and tags; at the lab's vCenter."""
+"""What stands around our ways to read a vSphere disk: a reader of the user's own, and tags; at the lab's vCenter."""
 
 from __future__ import annotations
 
@@ -195,9 +195,7 @@ def test_tags_of_a_machine_stand_in_the_inventory_under_their_categories(lab: Pl
     assert lab.relay.rules.count("DELETE /rest/com/vmware/cis/session") == 1
 
 
-def test_where_tags_cannot_be_asked_the_inventory_says_so_and_has_the_rest(
-    lab: Place, web: str, source: Source
-) -> None:
+def test_where_tags_cannot_be_asked_the_inventory_says_so(lab: Place, web: str, source: Source) -> None:
     lab.tag("web", "Tier", "one")
     lab.relay.rules.faults.append(Fault("POST /rest/com/vmware/cis/tagging", "503"))
     found = source.discover()
