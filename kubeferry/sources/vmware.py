@@ -136,11 +136,12 @@ class VmwareSource:
             return views.off(since, ledger, remote=remote)
 
     def _live(self, views: Views, since: Marker | None, ledger: Ledger, *, remote: bool) -> Round:
-        if since is not None and views.snapshots.ours():
-            list(views.closed())  # another round than the one whose view is still there
-            views = self._views(views.machine, views.content)
         quiesce = views.props.get("guest.toolsRunningStatus") == TOOLS
-        return views.live(ledger, remote=remote, quiesce=quiesce)
+        opened = views.live(ledger, remote=remote, quiesce=quiesce)
+        if since is None or opened.marker != since:
+            return opened
+        list(views.closed())  # of a round that was never closed: what is asked for now is a later view
+        return self._views(views.machine, views.content).live(ledger, remote=remote, quiesce=quiesce)
 
     def close_round(self, opened: Round) -> None:
         if not opened.served:

@@ -114,6 +114,22 @@ def test_a_real_guest_is_moved_and_nothing_of_it_stays_at_the_source(
         assert lab.relay.rules.count("CreateSnapshot_Task") == 0
 
 
+def test_a_stream_that_the_server_did_not_send_is_no_copy(lab: Place, estate: Any, server: str) -> None:
+    estate.policy(**WANTED, mode="warm")
+    run_of(estate, "discover")
+    run_of(estate, "plan", "inventory.yaml", "--policy", "policy.yaml")
+    lab.relay.rules.miscounted = {":0"}
+    code, out, err = estate.command("precopy", "plan.yaml")
+    assert code != 0
+    assert "is not what vSphere exported" in out + err
+    assert copies(estate) == []
+    assert lab.snapshots("web") == []
+    lab.relay.rules.miscounted = set()
+    run_of(estate, "precopy", "plan.yaml")
+    assert [event.round for event in copies(estate)] == [2]
+    assert run(["cmp", str(lab.disks("web")[0].path), str(the_disk(estate))]).code == 0
+
+
 def test_a_machine_that_is_rolled_back_runs_at_its_source_again(lab: Place, estate: Any, server: str) -> None:
     probes = [{"kind": "serial", "expect": "no guest says this", "timeoutSeconds": 2}]
     estate.policy(**(WANTED | {"probes": probes}), mode="warm")

@@ -185,6 +185,21 @@ def test_a_quiet_guest_is_asked_for_where_tools_run(moving: Moving) -> None:
     assert stopped.last_answer_at
 
 
+def test_a_second_round_keeps_its_view_until_it_is_closed_and_is_never_that_of_its_marker(moving: Moving) -> None:
+    first = moving.warm()
+    moving.write(0, 3 * MIB)
+    second = moving.open(first.marker)
+    assert second.marker != first.marker
+    assert moving.open(first.marker).marker == second.marker
+    third = moving.open(second.marker)  # the second one was never closed
+    assert third.marker not in {first.marker, second.marker}
+    assert len(moving.lab.snapshots("web")) == 1
+    moving.copy(third)
+    moving.source.close_round(third)
+    assert moving.lab.snapshots("web") == []
+    assert moving.equal()
+
+
 # --- what came is what the server counted --------------------------------------------------------------------------
 
 
