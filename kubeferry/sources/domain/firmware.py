@@ -86,8 +86,9 @@ def _switches(node: Node, name: str) -> dict[str, str]:
     """A switch and those below it. One that is only named is on; a mere group of others is no switch itself."""
     state, text = node.value(".@state"), node.value(".")
     extra = [f"{key}={value}" for key, value in node.attributes.items() if key != "state"]
+    extra += [text] if state and text else []
     found: dict[str, str] = {}
-    if not node.children or node.attributes:
+    if not node.children or node.attributes or text:
         said = " ".join([state or text or "on", *extra])
         found[name] = shown(name, said)
     for child in node.children:

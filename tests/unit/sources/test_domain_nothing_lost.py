@@ -69,7 +69,8 @@ def test_whatever_is_added_is_told(
     after = parsed(root)
     told, was = after.model_dump_json(), before.model_dump_json()
     hidden = told.count("it may be a secret") > was.count("it may be a secret")
-    replaced = place.tag.endswith("env") or "secret" in place.tag or "auth" in place.tag or "query" in place.attrib
+    secret = any(word in place.tag for word in ("secret", "auth", "cookie"))
+    replaced = place.tag.endswith("env") or secret or "query" in place.attrib
     assert NEEDLE in told or hidden or replaced, place.tag
 
 

@@ -83,13 +83,13 @@ def test_everything_takes_down_a_target_that_still_runs(scene: Any) -> None:
 def test_what_is_still_there_is_named(scene: Any) -> None:
     scene.drive()
     with scene.journal.lease(scene.plan.digest, "web") as lease:
-        scene.work(lease).ledger(External("snapshot", "left-behind", "memory"))
+        scene.work(lease).ledger(External("lease-object", "left-behind", "memory"))
     exists = scene.target.exists
-    scene.target.exists = lambda thing: thing.kind == "snapshot" or exists(thing)
+    scene.target.exists = lambda thing: thing.kind == "lease-object" or exists(thing)
     with pytest.raises(TargetRefused, match="still there") as caught:
         released(scene)
-    assert "snapshot left-behind" in caught.value.why
-    assert "snapshot" in set(still_open(scene))
+    assert "lease-object left-behind" in caught.value.why
+    assert "lease-object" in set(still_open(scene))
 
 
 def test_account_tells_the_gone_from_the_there(scene: Any) -> None:
