@@ -301,6 +301,16 @@ def test_doctor_knows_the_way_from_a_cluster_to_the_source(
     assert [one.id for one in doctor.ways(config, load(estate / "plan.yaml", Plan))] == ids
 
 
+def test_doctor_names_the_secret_with_which_movers_enter_aws(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    aws = SourceConfig.model_validate({"kind": "aws", "aws": {"secret": "ferry-aws"}})
+    config = Config(sources={"lab": aws}, target=TargetConfig(kind="kubevirt"))
+    (told,) = doctor.ways(config, load(estate / "plan.yaml", Plan))
+    assert told.id == "mover.secret-not-checked"
+    assert "/ferry-aws holds the keys of an AWS account" in told.what
+
+
 def test_copy_verify_repair_a_disk(kubeferry: Command, printed_json: Callable[..., Any], estate: Path) -> None:
     source, target = estate / "source" / "web.img", estate / "copy.img"
     copied = printed_json("copy", str(source), str(target), "--json")
