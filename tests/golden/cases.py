@@ -8,8 +8,11 @@ from typing import Any
 
 import yaml
 
-from kubeferry.model import Carried
+from kubeferry.model import Carried, Machine
+from mappings.admission import check_all
 from mappings.assessment import Assessment
+from mappings.carried import leaves
+from mappings.schema import check_manifest
 
 
 def content_of(found: Assessment) -> dict[str, Any]:
@@ -40,3 +43,17 @@ def assert_reviewed(content: Any, expected: Path) -> None:
         expected.write_text(text, encoding="utf-8")
         assert not missing, f"{expected.name} was missing and has been written: read it, then run the test again"
     assert content == yaml.safe_load(expected.read_text(encoding="utf-8"))
+
+
+def assert_a_cluster_takes(found: Assessment) -> None:
+    """Its manifests have the right fields, and those of a machine that can be planned pass admission."""
+    assert [problem for manifest in found.manifests for problem in check_manifest(manifest)] == []
+    if found.verdict not in {"blocked", "incomplete"}:
+        assert check_all(found.manifests) == []
+
+
+def assert_every_fact_is_told(machine: Machine, found: Assessment) -> None:
+    """Each fact of the machine has one line, and that line a rule."""
+    assert [leaf.path for leaf in leaves(machine)] == [line.field for line in found.carried]
+    assert len({line.field for line in found.carried}) == len(found.carried)
+    assert not [line for line in found.carried if line.reason == "kubeferry has no rule for it"]

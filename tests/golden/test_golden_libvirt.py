@@ -1,26 +1,21 @@
 """Golden cases: a domain's XML, the machine that is read from it, and everything that is made of it.
 
-`expected/NAME.yaml` holds manifests, concerns and the list of fates of `libvirt/NAME.xml`; `policies/NAME.yaml`,
-where it exists, the policy. After a wanted change: `KUBEFERRY_REGENERATE=1 .venv/bin/pytest tests/golden`, then read
-the difference line by line: it is what users' machines would get.
+`libvirt/expected/NAME.yaml` holds manifests, concerns and the list of fates of `libvirt/NAME.xml`;
+`libvirt/policies/NAME.yaml`, where it exists, the policy. After a wanted change: `KUBEFERRY_REGENERATE=1
+.venv/bin/pytest tests/golden`, then read the difference line by line: it is what users' machines would get.
 """
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from kubeferry.documents import Inventory, NetworkMap, Policy, StoragePolicy, load
-from kubeferry.model import Carried, Machine, Power
+from kubeferry.model import Machine, Power
 from kubeferry.sources.domain_xml import parse_domain
-from mappings.admission import check_all
 from mappings.assessment import Assessment, assess
-from mappings.carried import leaves
-from mappings.schema import check_manifest
+from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
 
 HERE = Path(__file__).parent
 INPUTS = sorted((HERE / "libvirt").glob("*.xml"))
@@ -47,65 +42,32 @@ def machine_from(path: Path) -> Machine:
 
 
 def assessed(path: Path) -> Assessment:
-    policy = HERE / "policies" / f"{path.stem}.yaml"
+    policy = HERE / "libvirt" / "policies" / f"{path.stem}.yaml"
     inventory = Inventory(
         source="lab", source_kind="libvirt", observed_at="2026-11-24T00:00:00Z", machines=(machine_from(path),)
     )
     return assess(inventory, load(policy, Policy) if policy.exists() else POLICY)[0]
 
 
-def content_of(found: Assessment) -> dict[str, Any]:
-    return {
-        "verdict": found.verdict,
-        "concerns": [f"{concern.severity} {concern.id}: {concern.what}" for concern in found.concerns],
-        "fates": [line_of(line) for line in found.carried],
-        "manifests": list(found.manifests),
-    }
-
-
-def line_of(line: Carried) -> str:
-    target = f" -> {line.target}" if line.target else ""
-    reason = f" ({line.reason})" if line.reason else ""
-    return f"{line.fate} {line.field}: {line.source}{target}{reason}"
-
-
-class Dumper(yaml.SafeDumper):
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
-
-
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
 def test_what_becomes_of_a_domain_is_what_was_reviewed(path: Path) -> None:
-    expected = HERE / "expected" / f"{path.stem}.yaml"
-    content = content_of(assessed(path))
-    if os.environ.get("KUBEFERRY_REGENERATE") == "1" or not expected.exists():
-        missing = not expected.exists()
-        text = yaml.dump(content, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=160)
-        expected.write_text(text, encoding="utf-8")
-        assert not missing, f"{expected.name} was missing and has been written: read it, then run the test again"
-    assert content == yaml.safe_load(expected.read_text(encoding="utf-8"))
+    assert_reviewed(content_of(assessed(path)), HERE / "libvirt" / "expected" / f"{path.stem}.yaml")
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
 def test_its_manifests_are_ones_that_a_cluster_takes(path: Path) -> None:
-    found = assessed(path)
-    assert [problem for manifest in found.manifests for problem in check_manifest(manifest)] == []
-    if found.verdict != "blocked":
-        assert check_all(found.manifests) == []
+    assert_a_cluster_takes(assessed(path))
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
 def test_every_fact_has_one_line_and_a_rule(path: Path) -> None:
-    machine, found = machine_from(path), assessed(path)
-    assert [leaf.path for leaf in leaves(machine)] == [line.field for line in found.carried]
-    assert len({line.field for line in found.carried}) == len(found.carried)
-    assert not [line for line in found.carried if line.reason == "kubeferry has no rule for it"]
+    assert_every_fact_is_told(machine_from(path), assessed(path))
 
 
 def test_there_are_enough_cases_and_each_has_its_input() -> None:
     assert len(INPUTS) >= 20
-    stray = {path.stem for path in (HERE / "expected").glob("*.yaml")} - {path.stem for path in INPUTS}
-    stray |= {path.stem for path in (HERE / "policies").glob("*.yaml")} - {path.stem for path in INPUTS}
+    stray = {path.stem for path in (HERE / "libvirt" / "expected").glob("*.yaml")} - {path.stem for path in INPUTS}
+    stray |= {path.stem for path in (HERE / "libvirt" / "policies").glob("*.yaml")} - {path.stem for path in INPUTS}
     assert stray == set()
 
 
