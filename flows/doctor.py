@@ -75,16 +75,18 @@ def ways(config: Config, plan: Plan) -> Iterator[Concern]:
     if config.target.kind != "kubevirt" or config.target.transfer == "upload":
         return
     source = config.sources[plan.source]
-    ssh = source.ssh
-    if source.kind == "aws":
-        yield from _unseen(plan, source.aws.secret, "the keys of an AWS account", "CreateContainerConfigError")
-        return
-    if ssh is None:
+    by_ssh = (source.ssh.secret, "the hypervisor's key", "FailedMount") if source.ssh else None
+    needs = {
+        "aws": (source.aws.secret, "the keys of an AWS account", "CreateContainerConfigError"),
+        "vmware": (source.vmware.secret, "a login at vCenter", "CreateContainerConfigError"),
+        "ova": None,  # files of this host
+    }.get(source.kind, by_ssh)
+    if needs is None:
         what = f"movers in the cluster have no way to source {plan.source}"
-        fix = "Give the source `ssh`, or send small disks from here: target.transfer: upload."
+        fix = "Give a libvirt source `ssh`, or send small disks from here: target.transfer: upload."
         yield Concern(id="source.no-way", severity=Severity.CRITICAL, what=what, fix=fix)
         return
-    yield from _unseen(plan, ssh.secret, "the hypervisor's key", "FailedMount")
+    yield from _unseen(plan, *needs)
 
 
 def _unseen(plan: Plan, secret: str, content: str, said: str) -> Iterator[Concern]:
