@@ -48,5 +48,6 @@ bench: setup-test ## Copy speed against qemu-img and nbdcopy, side by side, as r
 	@$(PY) -m bench
 
 .PHONY: lock
-lock: ## Renew requirements.txt from pyproject.toml
+lock: ## Renew requirements.txt from pyproject.toml, the mover's from deploy/requirements-mover.in
 	@uv pip compile -q --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.txt
+	@uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" deploy/requirements-mover.in -o deploy/requirements-mover.txt

@@ -74,15 +74,26 @@ def ways(config: Config, plan: Plan) -> Iterator[Concern]:
         return
     if config.target.kind != "kubevirt" or config.target.transfer == "upload":
         return
-    ssh = config.sources[plan.source].ssh
-    if ssh is None:
+    source = config.sources[plan.source]
+    by_ssh = (source.ssh.secret, "the hypervisor's key", "FailedMount") if source.ssh else None
+    needs = {
+        "aws": (source.aws.secret, "the keys of an AWS account", "CreateContainerConfigError"),
+        "vmware": (source.vmware.secret, "a login at vCenter", "CreateContainerConfigError"),
+        "ova": None,  # files of this host
+    }.get(source.kind, by_ssh)
+    if needs is None:
         what = f"movers in the cluster have no way to source {plan.source}"
-        fix = "Give the source `ssh`, or send small disks from here: target.transfer: upload."
+        fix = "Give a libvirt source `ssh`, or send small disks from here: target.transfer: upload."
         yield Concern(id="source.no-way", severity=Severity.CRITICAL, what=what, fix=fix)
         return
+    yield from _unseen(plan, *needs)
+
+
+def _unseen(plan: Plan, secret: str, content: str, said: str) -> Iterator[Concern]:
+    """The Secret that movers need, in each namespace."""
     for namespace in dict.fromkeys(entry.namespace for entry in plan.entries):
-        what = f"whether Secret {namespace}/{ssh.secret} holds the hypervisor's key is not looked at"
-        fix = "The account may not read Secrets. Without it the first mover says FailedMount, and why."
+        what = f"whether Secret {namespace}/{secret} holds {content} is not looked at"
+        fix = f"The account may not read Secrets. Without it the first mover says {said}, and why."
         yield Concern(id="mover.secret-not-checked", severity=Severity.INFO, what=what, fix=fix)
 
 

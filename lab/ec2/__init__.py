@@ -1,4 +1,4 @@
-"""A cloud on loopback: EC2 by moto, EBS direct APIs of our own, volumes with real content that a test may change.
+"""A cloud on this machine: EC2 by moto, EBS direct APIs of our own, volumes with real content that a test may change.
 
 What it does not do: run a guest (a running instance is a word, and its volumes change only when `Cloud.write` is
 called); check signatures and policies (keys are known or not, that is all), encrypt, charge, or be consistent only

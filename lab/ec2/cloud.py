@@ -79,11 +79,15 @@ FAILURES = {  # kind: status and code for EC2 and STS, status and code for the d
 
 
 class Cloud:
-    """A region of an account, for as long as the context lasts. Only one at a time: moto's state is the process's."""
+    """A region of an account, for as long as the context lasts. Only one at a time: moto's state is the process's.
+
+    It listens on loopback, or on another `address` of this machine, for who is elsewhere.
+    """
 
     url: str
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self._address = address
         self.faults = Faults()
         self.store = Store()
         self.direct = Direct(self.store)
@@ -102,7 +106,7 @@ class Cloud:
         for service in ("ec2", "sts"):
             get_backend(service).reset()
         self._moto = BotocoreStubber()
-        self.url = self._open.enter_context(serving(self._respond))
+        self.url = self._open.enter_context(serving(self._respond, self._address))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""The lab's cloud as a server on loopback: who asks, which service, which faults; then moto or the direct APIs."""
+"""The lab's cloud as a server: who asks, which service, which faults; then moto or the direct APIs."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Asked:
 
 
 @contextlib.contextmanager
-def serving(respond: Respond) -> Iterator[str]:
-    """A server for as long as the context lasts; its URL."""
+def serving(respond: Respond, address: str) -> Iterator[str]:
+    """A server on an address of this machine for as long as the context lasts; its URL."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -77,13 +77,13 @@ def serving(respond: Respond) -> Iterator[str]:
             with contextlib.suppress(ConnectionError):  # a client that goes away is its own affair
                 super().handle()
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer((address, 0), Handler)
     server.daemon_threads = True
     server.block_on_close = False
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="lab-ec2")
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
+        yield f"http://{address}:{server.server_address[1]}"
     finally:
         server.shutdown()
         thread.join()

@@ -31,6 +31,7 @@ pytestmark = [
         shutil.which("qemu-system-x86_64") is None and os.environ.get("CI") != "true",
         reason="qemu-system-x86_64 is not installed (apt-get install qemu-system-x86 qemu-utils ovmf)",
     ),
+    pytest.mark.slow,
     pytest.mark.timeout(600),
 ]
 

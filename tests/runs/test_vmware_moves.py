@@ -21,7 +21,7 @@ from lab.vcenter import binary
 from lab.vcenter.place import Place, vcenter
 
 PROGRAMS = (*guests.PROGRAMS, "qemu-system-x86_64", "openssl")
-pytestmark = [pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")

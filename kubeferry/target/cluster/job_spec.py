@@ -1,7 +1,8 @@
 """A mover as a Job, and the NetworkPolicy of a plan's movers: manifests from a MoverJob. Pure.
 
 The pod passes Pod Security `restricted`. It has no service-account token, no way out but to the source, and nothing to
-write but its claims and a small /tmp. Its work comes with it: an annotation, projected as a file.
+write but its claims and a small /tmp. Its work comes with it: an annotation, projected as a file. AWS has no address to
+name, so movers that read from there may ask the cluster's DNS and reach its port wherever it is.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import hashlib
 import json
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from kubeferry.documents import MoverJob, MoverSettings
 from kubeferry.target.cluster import names
 from kubeferry.target.cluster.kinds import JOB, NETWORK_POLICY
-from kubeferry.uris import nbd_ssh, web_end
+from kubeferry.uris import EbsSnapshot, ebs_snapshot, nbd_ssh, web_end
 
 # CDI's and KubeVirt's user: what it writes, virt-launcher can open (cdi:pkg/common, facts of the v1.9 line).
 USER = 107
@@ -31,6 +33,12 @@ TMP_SIZE = "64Mi"
 RETRIES = 2
 GRACE_SECONDS = 30
 EXIT_FINAL = 2
+ANYWHERE = "*"
+"""In place of an address: the source's is not known beforehand, or changes while it is read."""
+# Private ranges are not left out: a private endpoint of AWS's (PrivateLink) lies in them.
+EVERYWHERE = ("0.0.0.0/0", "::/0")
+DNS_NAMESPACE = "kube-system"
+DNS_PORT = 53
 
 Object = dict[str, Any]
 
@@ -72,7 +80,13 @@ def job_manifest(job: MoverJob, settings: MoverSettings, placement: Object, addr
 
 
 def network_policy(namespace: str, plan: str, ends: set[tuple[str, int]]) -> Object:
-    """Movers of the plan reach these addresses and ports of the source, and nothing else; nothing reaches them."""
+    """Movers of the plan reach these addresses and ports of the source, and nothing else; nothing reaches them.
+
+    An address may be `ANYWHERE`; the cluster's DNS is then among what they reach: they must ask for it themselves.
+    """
+    egress = [_way(address, port) for address, port in sorted(ends)]
+    if any(address == ANYWHERE for address, _ in ends):
+        egress.append(_dns())
     return {
         "apiVersion": NETWORK_POLICY.api_version,
         "kind": NETWORK_POLICY.name,
@@ -85,20 +99,18 @@ def network_policy(namespace: str, plan: str, ends: set[tuple[str, int]]) -> Obj
             "podSelector": {"matchLabels": {names.PART_LABEL: names.MOVER, names.PLAN_LABEL: names.label_value(plan)}},
             "policyTypes": ["Ingress", "Egress"],
             "ingress": [],
-            "egress": [
-                {"to": [{"ipBlock": {"cidr": _cidr(address)}}], "ports": [{"protocol": "TCP", "port": port}]}
-                for address, port in sorted(ends)
-            ],
+            "egress": egress,
         },
     }
 
 
 def allowed_ends(policy: Object) -> set[tuple[str, int]]:
-    """The addresses and ports that a policy of ours lets movers reach."""
+    """The addresses and ports that a policy of ours lets movers reach, as `network_policy` was given them."""
     return {
-        (peer["ipBlock"]["cidr"].partition("/")[0], port["port"])
+        (_address(peer["ipBlock"]["cidr"]), port["port"])
         for rule in policy["spec"].get("egress") or []
         for peer in rule["to"]
+        if "ipBlock" in peer
         for port in rule["ports"]
     }
 
@@ -153,7 +165,7 @@ def _container(job: MoverJob, settings: MoverSettings) -> Object:
     if _key_secret(job):
         mounts.append({"name": "ssh", "mountPath": KEY_FOLDER, "readOnly": True})
         environment.append({"name": "KUBEFERRY_SSH_KEY", "value": f"{KEY_FOLDER}/{KEY_FILE}"})
-    # A web server's login: the names of the environment are the keys of the Secret.
+    # A login, of a web server or as boto3 finds it: the names of the environment are the keys of the Secret.
     logins = [{"secretRef": {"name": secret}}] if (secret := _login_secret(job)) else []
     optional = {"volumeDevices": devices, "env": environment, "envFrom": logins}
     return {
@@ -194,32 +206,72 @@ def _volumes(job: MoverJob) -> list[Object]:
 
 def _key_secret(job: MoverJob) -> str | None:
     """The Secret with the private key, for a source that is reached through SSH."""
-    return job.source.credential if job.source and web_end(job.source.uri) is None else None
+    return job.source.credential if job.source and nbd_ssh(job.source.uri) is not None else None
 
 
 def _login_secret(job: MoverJob) -> str | None:
-    """The Secret with user and password, for a source that is a web server."""
-    return job.source.credential if job.source and web_end(job.source.uri) is not None else None
+    """The Secret with user and password of a web server, or with the keys of an AWS account."""
+    if job.source is None:
+        return None
+    web, snapshot = web_end(job.source.uri), ebs_snapshot(job.source.uri)
+    return job.source.credential if web is not None or snapshot is not None else None
 
 
 def _aliases(job: MoverJob, addresses: tuple[str, ...]) -> list[Object]:
     """The source's name, where it has one, for a pod that may ask nobody."""
     far = far_end(job)
-    if far is None or far[0] in addresses:
+    if far is None or far[0] == ANYWHERE or far[0] in addresses:
         return []
     return [{"ip": address, "hostnames": [far[0]]} for address in addresses[:1]]
 
 
 def far_end(job: MoverJob) -> tuple[str, int] | None:
-    """Host and port that a job reads its source from, None where it reads none elsewhere."""
+    """Host (or `ANYWHERE`) and port that a job reads its source from, None where it reads none elsewhere."""
     if job.source is None:
         return None
+    if (snapshot := ebs_snapshot(job.source.uri)) is not None:
+        return _aws_end(snapshot)
     far = nbd_ssh(job.source.uri)
     return (far.host, far.port) if far is not None else web_end(job.source.uri)
 
 
-def _cidr(address: str) -> str:
-    return f"{address}/{32 if ip_address(address).version == 4 else 128}"
+def _aws_end(place: EbsSnapshot) -> tuple[str, int] | None:
+    """Where AWS answers. Its names have addresses for a minute, and there are two (EBS, and STS for a role), so a name
+    is left to the pod; only an endpoint with an address of its own can be named. None for an endpoint that is none."""
+    if place.endpoint_url is None:
+        return ANYWHERE, 443
+    try:
+        parts = urlsplit(place.endpoint_url)
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, KeyError):
+        return None
+    host = parts.hostname or ""
+    return (host if _is_address(host) else ANYWHERE, port)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _way(address: str, port: int) -> Object:
+    """A rule that lets movers reach one port of one address, or of all."""
+    ranges = EVERYWHERE if address == ANYWHERE else (f"{address}/{32 if ip_address(address).version == 4 else 128}",)
+    return {"to": [{"ipBlock": {"cidr": one}} for one in ranges], "ports": [{"protocol": "TCP", "port": port}]}
+
+
+def _address(cidr: str) -> str:
+    """What `_way` was given for a range."""
+    return ANYWHERE if cidr in EVERYWHERE else cidr.partition("/")[0]
+
+
+def _dns() -> Object:
+    """The rule for the cluster's DNS, where Kubernetes has it."""
+    where = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": DNS_NAMESPACE}}}
+    return {"to": [where], "ports": [{"protocol": protocol, "port": DNS_PORT} for protocol in ("UDP", "TCP")]}
 
 
 def _text(job: MoverJob) -> str:

@@ -297,10 +297,11 @@ def _when(event: Object) -> str:
 
 
 def _ends(job: MoverJob) -> list[tuple[str, int]]:
-    """Addresses and port of the job's source. Raises SourceRefused for a name that nobody knows."""
+    """Addresses and port of the job's source, as `network_policy` takes them. Raises SourceRefused for a name that
+    nobody knows."""
     far = job_spec.far_end(job)
-    if far is None:
-        return []
+    if far is None or far[0] == job_spec.ANYWHERE:
+        return [far] if far else []
     host, port = far
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

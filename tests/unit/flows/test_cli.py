@@ -301,6 +301,28 @@ def test_doctor_knows_the_way_from_a_cluster_to_the_source(
     assert [one.id for one in doctor.ways(config, load(estate / "plan.yaml", Plan))] == ids
 
 
+@pytest.mark.parametrize(("kind", "content"), [("aws", "the keys of an AWS account"), ("vmware", "a login at vCenter")])
+def test_doctor_names_the_secret_with_which_movers_log_in(
+    kubeferry: Command, estate: Path, kind: str, content: str
+) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    source = SourceConfig.model_validate({"kind": kind, kind: {"secret": "ferry-login"}})
+    config = Config(sources={"lab": source}, target=TargetConfig(kind="kubevirt"))
+    (told,) = doctor.ways(config, load(estate / "plan.yaml", Plan))
+    assert told.id == "mover.secret-not-checked"
+    assert f"/ferry-login holds {content}" in told.what
+
+
+def test_doctor_sends_disks_of_files_by_upload(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    config = Config(sources={"lab": SourceConfig(kind="ova", ssh=SSH)}, target=TargetConfig(kind="kubevirt"))
+    (told,) = doctor.ways(config, load(estate / "plan.yaml", Plan))
+    assert told.id == "source.no-way"
+    assert "upload" in told.fix
+
+
 def test_copy_verify_repair_a_disk(kubeferry: Command, printed_json: Callable[..., Any], estate: Path) -> None:
     source, target = estate / "source" / "web.img", estate / "copy.img"
     copied = printed_json("copy", str(source), str(target), "--json")
