@@ -232,6 +232,18 @@ def test_a_stream_of_another_digest_than_in_the_manifest_is_refused_by_the_name_
     moving.source.close_round(opened)  # it was given back all the same
 
 
+def test_a_wrong_stream_is_told_even_where_the_snapshot_cannot_be_removed_now(moving: Moving) -> None:
+    moving.lab.relay.rules.miscounted = {":1"}
+    opened = moving.open()
+    moving.copy(opened)
+    moving.lab.relay.rules.faults.append(Fault("RemoveSnapshot_Task", "503"))
+    with pytest.raises(IntegrityFailed):
+        moving.source.close_round(opened)
+    assert not moving.lab.relay.rules.faults[0].times
+    moving.source.close_round(opened)
+    assert moving.lab.snapshots("web") == []
+
+
 def test_a_copy_that_goes_on_digests_the_whole_stream(moving: Moving) -> None:
     for offset in range(0, 9 * MIB, PIECE):
         moving.lab.write("web", 0, offset, CHANCE.randbytes(PIECE))

@@ -187,15 +187,17 @@ class Views:
             problem = lease.manifest_problem(seen) if seen is not None else None
             lease.ended(keep=problem is None)
             yield "export lease"
-        yield from self.snapshots.removed()
-        if problem is not None:
-            raise IntegrityFailed(
-                "what came of a disk is not what vSphere exported",
-                why=problem.what,
-                fix="Copy the machine again; if it stays so, look at its disks in vSphere and at what lies between.",
-                machine=self.machine.name,
-                disk=problem.where,
-            )
+        try:
+            yield from self.snapshots.removed()
+        finally:  # also where the snapshot cannot be removed now: a wrong stream must not become an error worth a retry
+            if problem is not None:
+                raise IntegrityFailed(
+                    "what came of a disk is not what vSphere exported",
+                    why=problem.what,
+                    fix="Copy the machine again; if it stays so, look at its disks in vSphere and what lies between.",
+                    machine=self.machine.name,
+                    disk=problem.where,
+                )
 
 
 def filled(template: str, names: dict[str, str]) -> str:
