@@ -40,6 +40,8 @@ ANSWER_SECONDS = 60.0
 PATIENCE_SECONDS = 20.0
 PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 5.0
+# An API server that has just started does not know its Roles yet, and forbids what it allows a moment later.
+WAKING_SECONDS = 30.0
 PAGE = 500
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 JSON = "application/json"
@@ -69,6 +71,7 @@ class Cluster:
     def __init__(self, kubeconfig: str | None, context: str | None) -> None:
         self._kubeconfig = kubeconfig
         self._context = context
+        self._away_at = -WAKING_SECONDS
         self._log_in()
 
     def _log_in(self) -> None:
@@ -263,8 +266,10 @@ class Cluster:
                 self._log_in()
                 continue
             # What 429 or a passing 409 refuses was not done, whatever was asked. Only a person mends credentials.
-            harmless = request.again or status in {409, 429}
-            if status == 401 or not error.transient or not harmless or time.monotonic() > limit:
+            waking = status == 403 and time.monotonic() - self._away_at < WAKING_SECONDS
+            harmless = waking or request.again or status in {409, 429}
+            passing = waking or (error.transient and status != 401)
+            if not passing or not harmless or time.monotonic() > limit:
                 raise error
             stopping.pause(min(wait or pause, LONGEST_PAUSE_SECONDS))
             stopping.check()
@@ -292,6 +297,7 @@ class Cluster:
             fix = "Check the cluster's certificate authority in the kubeconfig."
             raise TargetRefused(what, why=str(error), fix=fix) from error
         except urllib3.exceptions.HTTPError as error:
+            self._away_at = time.monotonic()
             return 503, f"no answer from {host}: {error}".encode(), None
         wait = answer.headers.get("Retry-After", "")
         return answer.status, answer.data, float(wait) if wait.isdigit() else None
