@@ -11,6 +11,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
 from xml.sax.saxutils import escape
@@ -328,7 +329,8 @@ class Cloud:
             if machine is not None and machine._state.name == "stopped":
                 from moto.core.utils import utcnow
 
-                machine.launch_time = utcnow()
+                # Told in whole seconds, and no real machine stops and starts within one.
+                machine.launch_time = max(utcnow(), machine.launch_time + timedelta(seconds=1))
         return self._pass(asked)
 
     def _nothing(self, operation: str) -> Answer:

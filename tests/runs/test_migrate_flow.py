@@ -131,7 +131,7 @@ def test_what_may_pass_is_tried_again(flow: Any) -> None:
     again = {name: (state, runs) for name, state, runs in flow.task_runs() if runs > 1}
     assert again == {
         "stop-source": ("Completed", 2),
-        "copy-disks vda": ("Completed", 2),
+        "begin-copy": ("Completed", 2),
         "apply": ("Completed", 4),
     }
     assert flow.flow_runs()["web"] == "Completed"
@@ -171,10 +171,10 @@ def test_a_defect_of_ours_is_told_and_stops_nobody_else(flow: Any, monkeypatch: 
     flow.small.add("db")
     apply: Callable[..., list[str]] = flow.target.apply
 
-    def broken(entry: Any, *, dry_run: bool) -> list[str]:
+    def broken(entry: Any, ledger: Any, *, dry_run: bool) -> list[str]:
         if entry.name == "web":
             raise ZeroDivisionError("a slip")
-        return apply(entry, dry_run=dry_run)
+        return apply(entry, ledger, dry_run=dry_run)
 
     monkeypatch.setattr(flow.target, "apply", broken)
     outcomes = flow.go()
