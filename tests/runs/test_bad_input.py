@@ -399,7 +399,8 @@ def test_a_source_that_goes_away_in_mid_copy(server: str, small: Any, monkeypatc
     small.configure(target="memory", path=str(small.folder))
     small.add("web")
     plan = small.plan()
-    small.source.write_faults("close_round", SourceUnavailable, SourceUnavailable)
+    # Two tries, and each asks twice: to end the round, and to give it back when that failed.
+    small.source.write_faults("close_round", *[SourceUnavailable] * 4)
     code, _, err = small.command("migrate", "plan.yaml")
     assert code == 1
     assert "fix:" in err

@@ -274,6 +274,7 @@ def test_a_guest_that_writes_all_the_time_is_copied_round_by_round(
     assert guests.boot_count(tmp_path / "target" / "vda.img") == 2
 
 
+@pytest.mark.slow
 def test_a_guest_is_let_go_when_the_process_that_holds_it_still_is_killed(bare: Bare, tmp_path: Path) -> None:
     name = booted(bare, AGENT)
     running = domain(name)
@@ -707,6 +708,7 @@ def away(open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         bare.remove()
 
 
+@pytest.mark.slow
 def test_a_hypervisor_elsewhere_is_copied_through_ssh_running_and_off(away: Away) -> None:
     copy = away.copy
     assert copy.source.concerns(copy.machine) == []

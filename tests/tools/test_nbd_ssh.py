@@ -72,18 +72,14 @@ class Hypervisor:
 
     @contextmanager
     def up(self) -> Iterator[None]:
-        made = os.geteuid() == 0 and not Path("/run/sshd").exists()
-        if made:
-            Path("/run/sshd").mkdir(mode=0o755)
+        if os.geteuid() == 0:
+            # Every sshd of a machine wants this folder, which the service makes. It stays: another test may use it.
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         argv = [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config"), "-p", str(self.port)]
-        try:
-            with process.child(argv, log=self.folder / "sshd.log") as self.daemon:
-                await_true(self.greets, self.daemon)
-                yield
-                self.cut()
-        finally:
-            if made:
-                Path("/run/sshd").rmdir()
+        with process.child(argv, log=self.folder / "sshd.log") as self.daemon:
+            await_true(self.greets, self.daemon)
+            yield
+            self.cut()
 
     def greets(self) -> bool:
         with socket.socket() as probe:
