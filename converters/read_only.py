@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Self
 
 from kubeferry.errors import KubeferryError
 from kubeferry.faults import Side, refused
 
 
-class ReadOnly:
+class ReadOnly(ABC):
     """The half of an endpoint that writes, refused. `name` is the disk in errors."""
 
     name: str
@@ -19,9 +20,9 @@ class ReadOnly:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of it."""
-        raise NotImplementedError
 
     def write(self, offset: int, view: memoryview) -> None:
         del offset, view
