@@ -32,7 +32,7 @@ class ReadOnly(ABC):
         del offset, length
         raise read_only(self.name)
 
-    def flush(self) -> None:
+    def flush(self) -> None:  # noqa: B027 (to do nothing is what it does)
         """Nothing was written."""
 
 
