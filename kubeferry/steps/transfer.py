@@ -162,11 +162,11 @@ def _round(work: Work, state: MachineState) -> Iterator[Round]:
 
 def _leave(work: Work, opened: Round, state: MachineState) -> None:
     """Give a view back that was not copied whole. What was recorded of it is not lost; the rest counts for nothing, and
-    is not compared any more."""
+    is not compared any more. It is recorded first: should the source not answer now, the next run still knows."""
     opened.seen.clear()
-    work.source.close_round(opened)
     if not state.final:
         work.record(RoundLeft())
+    work.source.close_round(opened)
 
 
 def _bytes_of(work: Work, refs: dict[str, DiskRef], disk: str) -> DiskRef:

@@ -187,6 +187,27 @@ def test_who_is_told_to_stop_in_a_round_leaves_no_open_view(warm: Any) -> None:
     assert (after.since, after.since_round) == (left.view, left.round)
 
 
+def test_a_round_that_cannot_be_given_back_is_left_all_the_same(warm: Any) -> None:
+    """It was stopped, and then its source did not answer: nothing of it may be taken for copied later on."""
+    monkey = warm.target.watch
+
+    def watch(job: Any, on_progress: Any) -> Any:
+        stopping.check()
+        return monkey(job, on_progress)
+
+    warm.before = lambda action: action.kind is A.COPY_DISKS and stopping.request()
+    warm.target.watch = watch
+    warm.source.write_faults("close_round", SourceUnavailable)
+    with pytest.raises(SourceUnavailable):
+        warm.drive(Goal.PRECOPY)
+    assert warm.state.left
+    stopping.reset()
+    warm.before, warm.target.watch = (lambda _action: None), monkey
+    assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    assert [one.round for one in rounds(warm)] == [1, 2]
+    assert warm.equal()
+
+
 def test_after_a_rollback_the_copy_goes_on_from_the_last_round(warm: Any) -> None:
     warm.target.answers["agent"] = False
     with pytest.raises(ProbeFailed):
@@ -259,7 +280,7 @@ def test_a_stream_that_the_source_did_not_send_counts_for_nothing(counted: tuple
     warm.source.write_faults("close_round", IntegrityFailed)
     with pytest.raises(IntegrityFailed):
         warm.drive(Goal.PRECOPY)
-    assert happened == [*ORDER, "close []", "round-left"]
+    assert happened == [*ORDER, "round-left", "close []"]
     assert not warm.state.copied
     del happened[:]
     assert warm.drive(Goal.PRECOPY).phase is Phase.SYNCED
@@ -299,4 +320,4 @@ def test_when_one_disk_fails_the_streams_of_the_others_are_not_compared(counted:
     warm.target.watch = watched
     with pytest.raises(IntegrityFailed, match="the mover failed"):
         warm.drive(Goal.PRECOPY)
-    assert happened == ["copy vda", "close []", "round-left"]
+    assert happened == ["copy vda", "round-left", "close []"]
