@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from kubeferry import ebs_cost
 from kubeferry.documents import Entry, PlannedDisk
 from kubeferry.events import CopyBegun, CutoverBegun, DiskCopied, DiskVerified
 from kubeferry.states import Recorded
@@ -26,6 +28,7 @@ class _Seen:
     copied: tuple[str, DiskCopied] | None = None
     checked: tuple[str, DiskVerified] | None = None
     repairs: int = 0
+    calls: Counter[str] = field(default_factory=Counter)
 
 
 def disk_reports(entry: Entry, records: Sequence[Recorded]) -> tuple[DiskReport, ...]:
@@ -46,6 +49,7 @@ def _look(disk: str, records: Sequence[Recorded]) -> _Seen:
             seen.repairs += seen.checked is not None and seen.checked[1].differing > 0
             seen.copied, seen.checked = (record.at, event), None
             seen.data = max(seen.data, event.data_bytes)
+            seen.calls.update(event.calls)
         elif isinstance(event, DiskVerified) and event.disk == disk:
             seen.checked = (record.at, event)
     return seen
@@ -65,6 +69,8 @@ def _disk_report(planned: PlannedDisk, seen: _Seen) -> DiskReport:
             "result": doubt or (EQUAL_SINCE if seen.checked and seen.checked[1].same_bytes else EQUAL),
             "data_bytes": seen.data if seen.copied else None,
             "repairs": seen.repairs,
+            "paid_calls": seen.calls.total(),
+            "paid_dollars": round(ebs_cost.dollars(seen.calls), 4),
             **facts,
         }
     )

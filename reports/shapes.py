@@ -72,6 +72,7 @@ class Transfer(Value):
 class DiskReport(Value):
     """One disk: the root of what was copied, and whether a later read-back of the target came to the same.
 
+    `paid_calls` are requests that a cloud charged for, over all rounds, and `paid_dollars` what they come to.
     `verified` is True only when the newest copy, of a final round, was read back with the same root and no block
     differed; `result` says in words what was found.
     """
@@ -92,6 +93,8 @@ class DiskReport(Value):
     copied: Transfer | None = None
     read_back: Transfer | None = None
     repairs: int = 0
+    paid_calls: int = 0
+    paid_dollars: float = 0.0
 
 
 class Boot(Value):

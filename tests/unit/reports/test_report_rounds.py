@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reports.facts import build_report
 from reports.markdown import render_markdown
 from reports.pages import render_html
@@ -45,6 +47,19 @@ def test_a_round_that_did_not_end_is_told(estate):
     life.then(1, begun.model_copy(update={"round": 2})).then(1, begun.model_copy(update={"round": 3}))
     told = report_of(life).machines[0].history
     assert [one.what for one in told] == ["copy round 3 began in place of one that did not end"]
+
+
+def test_what_a_cloud_charged_for_is_counted_over_all_rounds(estate):
+    life = estate.life().ahead(310 * MIB, 12 * MIB).begun().stopped().final(2 * MIB).observed().committed()
+    calls = {"GetSnapshotBlock": 1000, "ListSnapshotBlocks": 2}
+    paid = [
+        replace(r, event=r.event.model_copy(update={"calls": calls})) if r.event.kind == "disk-copied" else r
+        for r in life.records
+    ]
+    report = build_report(life.plan, {life.entry.name: paid}, generated_at=life.at())
+    (disk,) = report.machines[0].disks
+    assert (disk.paid_calls, disk.paid_dollars) == (3006, 0.009)
+    assert "3006 paid requests, about $0.0090 at the list price" in render_html(report)
 
 
 def test_the_pages_show_them(estate):
