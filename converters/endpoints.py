@@ -8,12 +8,13 @@ read-only qemu-nbd.
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, Self
 
-from converters import ebs, file, https, nbd, packed_disk, qemu_nbd, ssh, vmdk_lease
+from converters import qemu_nbd
 from converters.extents import Extent
 from converters.uris import SERVED, invalid, scheme_of
 from kubeferry.faults import Side, refused
@@ -21,17 +22,18 @@ from kubeferry.images import nodes
 from kubeferry.model import DiskRef
 from kubeferry.uris import PACKED
 
-OPENERS: dict[str, Callable[..., Endpoint]] = {
-    "file": file.open_endpoint,
-    "block": file.open_endpoint,
-    "nbd+unix": nbd.open_endpoint,
-    "nbd+ssh": ssh.open_endpoint,
-    "ebs": ebs.open_endpoint,
-    "https": https.open_endpoint,
-    "vmdk-stream+https": vmdk_lease.open_endpoint,
-    **dict.fromkeys(PACKED, packed_disk.open_endpoint),
+MODULES = {
+    "file": "converters.file",
+    "block": "converters.file",
+    "nbd+unix": "converters.nbd",
+    "nbd+ssh": "converters.ssh",
+    "ebs": "converters.ebs",
+    "https": "converters.https",
+    "vmdk-stream+https": "converters.vmdk_lease",
+    **dict.fromkeys(PACKED, "converters.packed_disk"),
 }
-"""Called with the reference, its side, whether to read past the page cache, and a folder for sockets."""
+"""Imported when a disk of the scheme is opened: a mover starts often, and needs two of them. `open_endpoint` is called
+with the reference, its side, whether to read past the page cache, and a folder for sockets."""
 
 
 class Endpoint(Protocol):
@@ -124,4 +126,6 @@ def open_target(ref: DiskRef, *, direct: bool = False) -> Endpoint:
 
 
 def _open(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> Endpoint:
-    return OPENERS[scheme_of(ref.uri)](ref, side, direct=direct, work=work)
+    module = importlib.import_module(MODULES[scheme_of(ref.uri)])
+    opened: Endpoint = module.open_endpoint(ref, side, direct=direct, work=work)
+    return opened

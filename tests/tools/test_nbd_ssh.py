@@ -499,7 +499,7 @@ def test_nothing_outlives_a_mover_that_is_killed(far: Hypervisor, near: Path) ->
 
 UNPRIVILEGED = """
 import encodings.ascii, encodings.idna, os, sys
-import converters.job, kubeferry.documents
+import converters.file, converters.job, converters.ssh, kubeferry.documents
 from converters.mover import main
 os.setgroups([]); os.setgid({group}); os.setuid({user})
 sys.exit(main(sys.argv[1:]))
