@@ -15,7 +15,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,17 +93,11 @@ def run(program: Program, folder: Path, size: int, ready: Callable[[Path], None]
         file.truncate(size)
     ready(program.source)
     os.sync()
-    begun = time.monotonic()
-    process = subprocess.Popen(program.command, cwd=ROOT, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    fd = os.open(target, os.O_RDWR)
-    os.fsync(fd)
-    seconds = time.monotonic() - begun
-    os.close(fd)
-    if process.returncode:
-        raise SystemExit(f"{program.name} ended with {process.returncode}")
-    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    timed = [sys.executable, "-I", "-S", str(ROOT / "bench" / "timed.py"), str(target), *program.command]
+    told = json.loads(subprocess.run(timed, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    if told["code"]:
+        raise SystemExit(f"{program.name} ended with {told['code']}")
+    return Run(told["seconds"], told["cpu"], told["peak"])
 
 
 def measure(

@@ -17,13 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs
 
-from converters import checkpoint, copying, earlier, measuring, repair, sending, upload, verify
+from converters import checkpoint, copying, earlier, measuring, repair, verify
 from converters.copying import Tally
-from converters.ebs import Ebs
-from converters.endpoints import Endpoint, open_source, open_target
+from converters.endpoints import Endpoint, Metered, Summed, open_source, open_target
 from converters.file import File
 from converters.fingerprint import Fingerprint, Header, sync_folder
-from converters.forward import Forward
 from converters.transfer import Options, Watch
 from converters.uris import SCHEMES, SERVED, path_of, scheme_of, split
 from kubeferry import faults
@@ -109,6 +107,8 @@ def send_disk(
     Raises what `open_source` raises; HostileImage for a disk that the proxy would take for an image of another format,
     before anything is sent; TargetBusy where it takes nothing yet; TargetRefused, TargetUnavailable; Interrupted.
     """
+    from converters import sending, upload  # only this needs TLS
+
     with open_source(source, work=_work(fingerprint)) as reading:
         header = Header(reading.size, options.algorithm)
         opening = functools.partial(upload.open_upload, url)
@@ -202,12 +202,12 @@ def _complete(fingerprint: Path) -> Iterator[Fingerprint]:
 
 def _outcome(root: str, source: Endpoint, tally: Tally, options: Options) -> Outcome:
     """Of a source that was read to its end."""
-    digest = source.stream_digest if isinstance(source, Forward) else ""
+    digest = source.stream_digest if isinstance(source, Summed) else ""
     return Outcome(root, options.algorithm, source.size, tally, calls=_calls(source), stream_digest=digest)
 
 
 def _calls(source: Endpoint) -> dict[str, int]:
-    return source.calls if isinstance(source, Ebs) else {}
+    return source.calls if isinstance(source, Metered) else {}
 
 
 def _apart(source: Endpoint, target: Endpoint) -> None:

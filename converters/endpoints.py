@@ -12,9 +12,8 @@ import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
-from converters import qemu_nbd
 from converters.extents import Extent
 from converters.uris import SERVED, invalid, scheme_of
 from kubeferry.faults import Side, refused
@@ -81,6 +80,21 @@ class Endpoint(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+@runtime_checkable
+class Metered(Protocol):
+    """An endpoint whose server asks money for calls: how many of each were made so far, by the server's names."""
+
+    @property
+    def calls(self) -> dict[str, int]: ...
+
+
+@runtime_checkable
+class Summed(Protocol):
+    """An endpoint of one stream whose server has a digest of all of it: `ALGORITHM:HEX` of what came, after `end`."""
+
+    stream_digest: str
+
+
 @contextlib.contextmanager
 def open_source(ref: DiskRef, *, work: Path | None = None) -> Iterator[Endpoint]:
     """A disk to read, whatever its format and chain. `work` is a folder for sockets.
@@ -112,7 +126,9 @@ def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]
             why=f"raw and {', '.join(sorted(nodes.FORMATS))} are read; only the latter has backing files",
             fix="Correct the format, or convert the image with `qemu-img convert`.",
         )
-    return qemu_nbd.served(ref, work=work)
+    from converters.qemu_nbd import served as serve
+
+    return serve(ref, work=work)
 
 
 def open_target(ref: DiskRef, *, direct: bool = False) -> Endpoint:

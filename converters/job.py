@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.metadata
 import platform
 import sys
 import time
@@ -16,6 +14,7 @@ from converters.disks import Outcome, copy_disk, measure_disk, repair_disk, send
 from converters.state_folder import StateFolder, replace_text
 from converters.telling import Telling
 from converters.transfer import Options
+from kubeferry import __version__
 from kubeferry.documents import MoverError, MoverJob, MoverResult
 from kubeferry.errors import InputInvalid, IntegrityFailed, KubeferryError, Problem, TransientError
 from kubeferry.uris import upload_url
@@ -121,7 +120,7 @@ def result_of(job: MoverJob, outcome: Outcome | None, error: KubeferryError | No
         ok=error is None,
         seconds=seconds,
         peak_memory_bytes=peak_memory_bytes(),
-        versions=_versions(),
+        versions={"kubeferry": __version__, "python": platform.python_version(), "blake3": blake3.__version__},
         error=failure or None,
         **told,
     )
@@ -145,13 +144,6 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "differing": len(outcome.differing) or int(outcome.wrong_root),
         "first_differing_offset": outcome.differing[0] if outcome.differing else None,
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version(), "blake3": blake3.__version__}
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # run from a tree that was never installed
-        found["kubeferry"] = importlib.metadata.version("kubeferry")
-    return found
 
 
 def peak_memory_bytes() -> int:

@@ -16,7 +16,7 @@ from converters.nbd import Nbd
 from converters.private_folder import SOCKET, private_folder, reachable
 from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.faults import Side
-from kubeferry.images.nodes import bitmap_of, block_options, check, confinement
+from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check, confinement
 from kubeferry.model import DiskRef
 from kubeferry.process import Child, child
 
@@ -33,7 +33,7 @@ def served(ref: DiskRef, *, work: Path | None = None) -> Iterator[Nbd]:
     with (
         private_folder(work, "nbd") as folder,
         reachable(folder) as near,
-        child([*confinement(), *_command(ref, folder)], log=folder / "log") as server,
+        child([*confinement(), *_command(ref, folder)], log=folder / "log", env=SERVER_ENV) as server,
         _connected(near / SOCKET, server, ref.changed) as endpoint,
     ):
         yield endpoint

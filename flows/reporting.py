@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from kubeferry import __version__
 from kubeferry.documents import Config, Plan
 from kubeferry.journal import Journal
 from reports.facts import build_report
@@ -28,8 +28,4 @@ def write(plan: Plan, settings: Config, out: Path, *, generated_at: str) -> tupl
 
 def _versions() -> dict[str, str]:
     """Of what made this report; what moved the machines is in their events as far as it was recorded."""
-    try:
-        ours = version("kubeferry")
-    except PackageNotFoundError:
-        ours = "not installed"
-    return {"kubeferry": ours, "Python": platform.python_version()}
+    return {"kubeferry": __version__, "Python": platform.python_version()}

@@ -14,6 +14,9 @@ FORMATS = frozenset({"qcow2"})  # those that QEMU must read for us; raw disks ne
 NAME_LIMIT = 1023
 CHAIN_LIMIT = 200  # QEMU itself becomes slow long before
 CAP_SETPCAP, CAP_SYS_ADMIN = 8, 21
+SERVER_ENV = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(64 << 20)}
+"""For a qemu-nbd: it allocates a buffer a request, and glibc would map and clear fresh pages for each of a megabyte,
+which costs more than all the rest of serving it (`make bench` shows the copy of a qcow2)."""
 
 
 def chain_of(ref: DiskRef) -> list[DiskRef]:

@@ -24,7 +24,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from kubeferry import atomic, process
 from kubeferry.documents import SshAccess
 from kubeferry.errors import SourceRefused, SourceUnavailable
-from kubeferry.images.nodes import bitmap_of, block_options, check, confinement
+from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check, confinement
 from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import DiskRef, Machine
 from kubeferry.sources import Round
@@ -145,7 +145,8 @@ def _image(ref: DiskRef) -> str:
 def _start(machine: Machine, disk: str, export: Export, what: list[str]) -> None:
     """Start the server and wait until it answers."""
     place = [f"--socket={export.socket}", "--read-only", "--persistent", "--shared=0"]
-    process.detached([*confinement(), PROGRAM, *place, *what], pidfile=export.pidfile, log=export.log)
+    command = [*confinement(), PROGRAM, *place, *what]
+    process.detached(command, pidfile=export.pidfile, log=export.log, env=SERVER_ENV)
     limit = time.monotonic() + START_SECONDS
     while not answers(export.socket):
         ended = not export.alive()

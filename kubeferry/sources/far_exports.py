@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from kubeferry.errors import SourceRefused
-from kubeferry.images.nodes import bitmap_of, block_options, check
+from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check
 from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import DiskRef, Machine
 from kubeferry.sources.exports import Export, digest
@@ -17,7 +17,9 @@ from kubeferry.sources.far_host import FarHost
 from kubeferry.uris import NbdSsh
 
 # $1 base, $2 the machine's folder, $3 name, $4 what is served, $5… qemu-nbd's own words
-OPEN = """\
+OPEN = (
+    "".join(f"export {name}={value}\n" for name, value in SERVER_ENV.items())
+    + """\
 set -eu
 umask 077
 base=$1 folder=$2 name=$3 served=$4
@@ -38,6 +40,7 @@ exec_nbd() {
 (exec_nbd "$@" </dev/null >/dev/null 2>"$folder/$name.log") || { cat "$folder/$name.log" >&2; exit 1; }
 printf %s "$served" >"$folder/$name.json"
 """
+)
 # $1 the machine's folder
 CLOSE = """\
 [ -d "$1" ] || exit 0
