@@ -17,9 +17,7 @@ from kubeferry.sources.far_host import FarHost
 from kubeferry.uris import NbdSsh
 
 # $1 base, $2 the machine's folder, $3 name, $4 what is served, $5… qemu-nbd's own words
-OPEN = (
-    "".join(f"export {name}={value}\n" for name, value in SERVER_ENV.items())
-    + """\
+OPEN = """\
 set -eu
 umask 077
 base=$1 folder=$2 name=$3 served=$4
@@ -40,7 +38,7 @@ exec_nbd() {
 (exec_nbd "$@" </dev/null >/dev/null 2>"$folder/$name.log") || { cat "$folder/$name.log" >&2; exit 1; }
 printf %s "$served" >"$folder/$name.json"
 """
-)
+ENVIRONMENT = "".join(f"export {name}={value}\n" for name, value in SERVER_ENV.items())
 # $1 the machine's folder
 CLOSE = """\
 [ -d "$1" ] || exit 0
@@ -86,7 +84,7 @@ def _open(host: FarHost, machine: Machine, disk: str, ref: DiskRef, ledger: Ledg
     image, bitmap = json.dumps(block_options(ref), sort_keys=True), bitmap_of(ref)
     words = [*([f"--bitmap={bitmap}"] if bitmap else []), f"json:{image}"]
     ledger(External(EXPORT, f"{machine.name}/{disk}", str(export.socket)))
-    done = host.script(OPEN, host.access.folder, str(export.folder), export.name, " ".join(words), *words)
+    done = host.script(ENVIRONMENT + OPEN, host.access.folder, str(export.folder), export.name, " ".join(words), *words)
     if done.code:
         raise SourceRefused(
             "QEMU does not open the disk there",
