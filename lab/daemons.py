@@ -20,6 +20,8 @@ from kubeferry.process import alive, detached, end_detached, run
 URI = "qemu:///system"
 # In the order of their start: libvirtd writes its machines' serial lines through virtlogd.
 DAEMONS = ("virtlogd", "libvirtd")
+# What a machine must have for all this, and for the machines themselves.
+PROGRAMS = (*DAEMONS, "virsh", "tini", "qemu-system-x86_64", "qemu-img")
 START_SECONDS = 20
 SOCKETS = Path("/run/libvirt")
 KVM_DEVICE = Path("/dev/kvm")

@@ -4,9 +4,7 @@ image, VMDKs as qemu-img makes them, a snapshot of the lab's cloud. Those that a
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -27,6 +25,7 @@ from kubeferry.model import DiskRef
 from kubeferry.uris import EbsSnapshot, Packed, Part
 from lab.ec2 import Cloud
 from lab.ec2.store import BLOCK_BYTES
+from tests.needs import here
 
 MIB = 1 << 20
 SIZE = 9 * MIB + 512
@@ -42,11 +41,6 @@ def disk_content() -> bytes:
 
 
 CONTENT = disk_content()
-
-
-def needs_qemu() -> None:
-    if shutil.which("qemu-nbd") is None and os.environ.get("CI") != "true":
-        pytest.skip("qemu-nbd is not installed (apt-get install qemu-utils)")
 
 
 def raw_file(folder: Path) -> Path:
@@ -93,19 +87,19 @@ def memory(_stack: ExitStack, _folder: Path) -> Callable[[Side], Endpoint]:
 
 
 def nbd_raw(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
-    needs_qemu()
+    here("qemu-nbd")
     socket = serve(stack, folder, raw_file(folder), "raw", "--shared=0")
     return lambda side: Nbd(socket, "", side)
 
 
 def nbd_one_connection(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
-    needs_qemu()
+    here("qemu-nbd")
     socket = serve(stack, folder, raw_file(folder), "raw")
     return lambda side: Nbd(socket, "", side)
 
 
 def nbd_qcow2(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
-    needs_qemu()
+    here("qemu-nbd")
     path = folder / "disk.qcow2"
     process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw_file(folder)), str(path)])
     socket = serve(stack, folder, path, "qcow2", "--shared=0")
@@ -128,7 +122,7 @@ def ebs(stack: ExitStack, _folder: Path) -> Callable[[Side], Endpoint]:
 
 
 def vmdk(folder: Path, subformat: str) -> Endpoint:
-    needs_qemu()
+    here("qemu-nbd")
     path = folder / "disk.vmdk"
     command = ["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", f"subformat={subformat}"]
     process.run([*command, str(raw_file(folder)), str(path)])
@@ -260,7 +254,7 @@ def test_it_can_be_opened_again_and_holds_what_was_flushed(opens: Callable[[Side
 
 
 def test_raw_and_qcow2_give_the_same_bytes(tmp_path: Path) -> None:
-    needs_qemu()
+    here("qemu-nbd")
     path = tmp_path / "disk.qcow2"
     process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw_file(tmp_path)), str(path)])
     with (

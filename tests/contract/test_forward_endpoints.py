@@ -7,7 +7,6 @@ import hashlib
 import io
 import os
 import random
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from kubeferry.faults import Side
 from kubeferry.model import DiskRef
 from kubeferry.uris import Packed, Part
 from lab.vmdk import write_stream
+from tests.needs import here
 
 MIB = 1 << 20
 SIZE = 9 * MIB + 512
@@ -47,8 +47,7 @@ def stream() -> bytes:
 
 
 def of_qemu(folder: Path) -> bytes:
-    if shutil.which("qemu-img") is None and os.environ.get("CI") != "true":
-        pytest.skip("qemu-img is not installed (apt-get install qemu-utils)")
+    here("qemu-img")
     (folder / "raw").write_bytes(CONTENT)
     command = ["qemu-img", "convert", "-f", "raw", "-O", "vmdk", "-o", "subformat=streamOptimized"]
     process.run([*command, str(folder / "raw"), str(folder / "made.vmdk")])

@@ -4,7 +4,6 @@ source to the lab's cloud."""
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,10 +22,9 @@ from kubeferry.sources.memory import MemorySource
 from kubeferry.uris import local_path
 from lab import daemons, ova
 from lab.bare import Bare, write_inside
-from lab.cluster import programs
 from lab.ec2 import Cloud
-from lab.vcenter import binary
 from lab.vcenter.place import Place, vcenter
+from tests.needs import here
 
 MIB = 1 << 20
 PIECE = 64 << 10
@@ -39,7 +37,7 @@ PROGRAMS = {
     "memory": (),
     "ova": (),
     "aws": (),
-    "vmware": ("openssl", "cp"),
+    "vmware": ("vcenter", "openssl"),
 }
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
 FORCE = GENTLE.model_copy(update={"force": True})
@@ -54,14 +52,6 @@ def unwritten(thing: External) -> None:
 
 def sizes_of(source: Source) -> dict[str, int]:
     return VOLUMES if isinstance(source, AwsSource) else SIZES
-
-
-def not_here(kind: str) -> list[str]:
-    path = f"{os.environ['PATH']}:/usr/sbin"
-    missing = [program for program in PROGRAMS[kind] if shutil.which(program, path=path) is None]
-    if kind == "vmware" and not binary.path().exists() and not programs.has_go():
-        missing.append("go")
-    return missing + (["root"] if kind == "libvirt" and os.geteuid() != 0 else [])
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +72,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
     """A source with two machines of two disks each: `on` is running and deaf, `off` is off. Where machines cannot run,
     `on` is off, too."""
-    if missing := not_here(request.param):
-        assert os.environ.get("CI") != "true", f"missing: {missing}"
-        pytest.skip(f"missing: {', '.join(missing)}")
+    here(*PROGRAMS[request.param])
     if request.param == "libvirt":
         request.getfixturevalue("libvirtd")
     if request.param == "vmware":

@@ -6,7 +6,6 @@ The directory target runs real movers and real QEMU; the kubevirt target runs on
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +24,7 @@ from kubeferry.uris import NbdSsh
 from lab import ground as grounds
 from lab.ground import Ground, until
 from lab.tenant import Tenant
+from tests.needs import here
 
 MIB = 1024 * 1024
 PROGRAMS = {"directory": ("qemu-system-x86_64", "qemu-img"), "memory": ()}
@@ -164,9 +164,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     if request.param == "kubevirt":
         yield from on_a_cluster(source, *request.getfixturevalue("tenant"))
         return
-    for program in PROGRAMS[request.param]:
-        if shutil.which(program) is None and os.environ.get("CI") != "true":
-            pytest.skip(f"{program} is not installed")
+    here(*PROGRAMS[request.param])
     target = open_target(TargetConfig(kind=request.param, path=str(tmp_path / "target")))
     yield Place(target, source)
     target.stop(an_entry())

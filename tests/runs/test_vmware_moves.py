@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,23 +14,15 @@ from kubeferry.events import DiskCopied
 from kubeferry.process import run
 from kubeferry.sources.vsphere.snapshots import NOTE
 from lab import guests
-from lab.cluster import programs
-from lab.vcenter import binary
 from lab.vcenter.place import Place, vcenter
+from tests.needs import here
 
-PROGRAMS = (*guests.PROGRAMS, "qemu-system-x86_64", "openssl")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
 
 
 @pytest.fixture(scope="module")
 def guest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = f"{os.environ['PATH']}:/usr/sbin"
-    missing = [program for program in PROGRAMS if shutil.which(program, path=path) is None]
-    if not binary.path().exists() and not programs.has_go():
-        missing.append("go")
-    if missing:
-        assert os.environ.get("CI") != "true", f"missing: {missing}"
-        pytest.skip(f"missing: {', '.join(missing)}")
+    here("vcenter", *guests.PROGRAMS, "qemu-system-x86_64", "openssl")
     return guests.build_guest(guests.Spec("vmware-web", kernel="generic"), tmp_path_factory.mktemp("guest") / "web.raw")
 
 

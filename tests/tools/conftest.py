@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import tempfile
 import time
 import uuid
@@ -18,6 +17,8 @@ from sqlalchemy import create_engine, make_url, text
 
 from kubeferry.documents import JournalConfig
 from kubeferry.process import child, run
+from lab.ports import free_port
+from tests.needs import or_skip
 
 PASSWORD_ENV = "JOURNAL_TEST_PASSWORD"  # noqa: S105 (a name)
 PASSWORD = "swordfish-4711"  # noqa: S105 (of a server that lives as long as the test)
@@ -64,19 +65,12 @@ class Server:
             engine.dispose()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 @contextmanager
 def _new_server() -> Iterator[Server]:
     """A fresh cluster, not running. PostgreSQL refuses to work as root, so its folder belongs to its own user."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
-        reason = "PostgreSQL is not installed: apt-get install postgresql"
-        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
+        or_skip(FileNotFoundError("PostgreSQL is not installed: apt-get install postgresql"))
     folder = Path(tempfile.mkdtemp(prefix="kubeferry-pg-"))
     try:
         secret = folder / "password"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -16,14 +15,9 @@ import pytest
 from kubeferry.errors import InputInvalid, SourceUnavailable
 from lab import daemons, domains, estate, guests
 from lab.daemons import virsh
+from tests.needs import needs
 
-NEEDED = ("libvirtd", "virtlogd", "virsh", "tini", "qemu-system-x86_64", "mkfs.ext4", "syslinux", "mcopy", "apt-get")
-MISSING = [program for program in NEEDED if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None]
-if os.geteuid() != 0:
-    MISSING.append("root")
-if MISSING and os.environ.get("CI") == "true":
-    raise RuntimeError(f"missing, and CI must not skip: {MISSING}")
-needs_libvirt = pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MISSING)}")
+needs_libvirt = needs(*daemons.PROGRAMS, *guests.PROGRAMS, "root")
 pytestmark = pytest.mark.xdist_group("libvirt")  # one libvirtd a machine: its tests take turns
 
 PREFIX = f"labtest{os.getpid()}-"

@@ -20,12 +20,10 @@ import pytest
 from kubeferry.errors import SourceUnavailable
 from kubeferry.process import Child, child, run
 from lab import guests, initramfs, packages
+from lab.ports import free_port
+from tests.needs import needs
 
-NEEDED = ("qemu-system-x86_64", "qemu-img", "mkfs.ext4", "mkfs.vfat", "mcopy", "syslinux", "debugfs", "apt-get")
-MISSING = [program for program in NEEDED if shutil.which(program) is None]
-if MISSING and os.environ.get("CI") == "true":
-    raise RuntimeError(f"not installed, and CI must not skip: {MISSING}")
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}")
+pytestmark = needs("qemu-system-x86_64", "qemu-img", *guests.PROGRAMS)
 
 BOOT_SECONDS = 90
 AGENT_SECONDS = 30
@@ -91,12 +89,6 @@ class Guest:
 def send(lines: IO[bytes], execute: str, **arguments: object) -> None:
     lines.write(json.dumps({"execute": execute, "arguments": arguments}).encode() + b"\n")
     lines.flush()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

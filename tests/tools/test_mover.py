@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import random
-import shutil
 import signal
 import sys
 import time
@@ -19,13 +18,13 @@ import pytest
 from kubeferry import process
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult, load, save
 from kubeferry.model import DiskRef
+from tests.needs import here
 
 MIB = 1 << 20
 SIZE = 48 * MIB + 1000
 ROOT = Path(__file__).resolve().parents[2]
 
-if os.environ.get("CI") != "true" and shutil.which("qemu-img") is None:
-    pytest.skip("qemu-img is not installed (apt-get install qemu-utils)", allow_module_level=True)
+here("qemu-img")
 
 
 class Lab:

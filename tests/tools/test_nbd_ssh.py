@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import pwd
-import random
 import shutil
 import signal
 import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,138 +23,12 @@ from kubeferry import process, ssh_client, stopping
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult, save
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.model import DiskRef
-from kubeferry.uris import NbdSsh
+from lab.ports import free_port
+from tests.needs import here
+from tests.tools.sshd import MIB, SIZE, Hypervisor, await_true, clients, make_key
 
-MIB = 1 << 20
-SIZE = 32 * MIB
 ROOT = Path(__file__).resolve().parents[2]
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-NEEDED = {"openssh-client": shutil.which("ssh"), "openssh-server": SSHD, "qemu-utils": shutil.which("qemu-nbd")}
-MISSING = [package for package, path in NEEDED.items() if path is None]
-
-if os.environ.get("CI") != "true" and MISSING:
-    pytest.skip(f"not installed (apt-get install {' '.join(MISSING)})", allow_module_level=True)
-
-CONFIGURATION = """\
-ListenAddress 127.0.0.1
-HostKey {folder}/host_key
-AuthorizedKeysFile {folder}/authorized_keys
-PidFile none
-UsePAM no
-StrictModes no
-PasswordAuthentication no
-KbdInteractiveAuthentication no
-PermitRootLogin prohibit-password
-"""
-
-
-class Hypervisor:
-    """An account behind an sshd on loopback, and disks that it serves on unix sockets."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.port = free_port()
-        self.key = make_key(folder / "key")
-        make_key(folder / "host_key")
-        public = (folder / "key.pub").read_text()
-        (folder / "authorized_keys").write_text(f'restrict,port-forwarding,command="/bin/false" {public}')
-        (folder / "sshd_config").write_text(CONFIGURATION.format(folder=folder))
-        self.disk, self.socket = folder / "disk.img", folder / "disk.sock"
-        chance = random.Random(7)
-        with self.disk.open("wb") as disk:
-            for at in range(0, 24, 2):
-                disk.seek(at * MIB)
-                disk.write(chance.randbytes(MIB))
-            disk.truncate(SIZE)
-
-    @contextmanager
-    def up(self) -> Iterator[None]:
-        if os.geteuid() == 0:
-            # Every sshd of a machine wants this folder, which the service makes. It stays: another test may use it.
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        argv = [str(SSHD), "-D", "-e", "-f", str(self.folder / "sshd_config"), "-p", str(self.port)]
-        with process.child(argv, log=self.folder / "sshd.log") as self.daemon:
-            await_true(self.greets, self.daemon)
-            yield
-            self.cut()
-
-    def greets(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0 and probe.recv(4) == b"SSH-"
-
-    @contextmanager
-    def serving(self) -> Iterator[process.Child]:
-        argv = ["qemu-nbd", "--read-only", "--persistent", "--shared=0", "--format=raw", f"--socket={self.socket}"]
-        with process.child([*argv, str(self.disk)], log=self.folder / "qemu-nbd.log") as server:
-            await_true(self.socket.exists, server)
-            yield server
-        self.socket.unlink(missing_ok=True)
-
-    def sessions(self) -> list[int]:
-        """The pids that sshd started for those who are logged in."""
-        return [pid for pid in descendants(self.daemon.pid) if pid != self.daemon.pid]
-
-    def cut(self, number: int = signal.SIGKILL) -> None:
-        for pid in self.sessions():
-            with contextlib.suppress(ProcessLookupError):  # gone by itself meanwhile
-                os.kill(pid, number)
-
-    def place(self, **more: object) -> NbdSsh:
-        me = pwd.getpwuid(os.geteuid()).pw_name
-        facts = {"user": me, "host": "127.0.0.1", "port": self.port, "socket": str(self.socket), "host_key": self.pin()}
-        return NbdSsh(**(facts | more))  # type: ignore[arg-type]
-
-    def pin(self) -> str:
-        return " ".join((self.folder / "host_key.pub").read_text().split()[:2])
-
-    def ref(self, **more: object) -> DiskRef:
-        return DiskRef(uri=self.place(**more).uri(), size_bytes=SIZE)
-
-
-def make_key(path: Path, kind: str = "ed25519", passphrase: str = "") -> Path:
-    process.run(["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-C", "", "-f", str(path)])
-    return path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def await_true(holds: Callable[[], bool], program: process.Child | None = None) -> None:
-    limit = time.monotonic() + 20
-    while not holds():
-        assert program is None or program.poll() is None, program and program.tail()
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-
-
-def descendants(pid: int) -> list[int]:
-    parents = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
-        except (OSError, IndexError):
-            continue
-    found, frontier = [pid], [pid]
-    while frontier:
-        frontier = [child for child, parent in parents.items() if parent in frontier]
-        found += frontier
-    return found
-
-
-def clients(folder: Path) -> list[str]:
-    """The command lines of OpenSSH's clients that lead to this hypervisor."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if line.startswith("ssh ") and str(folder) in line:
-            found.append(line)
-    return found
+here("ssh", "sshd", "qemu-nbd")
 
 
 @pytest.fixture

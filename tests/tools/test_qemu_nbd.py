@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,11 +15,11 @@ from kubeferry import process
 from kubeferry.errors import HostileImage, SourceRefused
 from kubeferry.images import nodes
 from kubeferry.model import DiskRef
+from tests.needs import here
 
 MIB = 1 << 20
 
-if os.environ.get("CI") != "true" and (shutil.which("qemu-nbd") is None or shutil.which("qemu-img") is None):
-    pytest.skip("qemu-img and qemu-nbd are not installed (apt-get install qemu-utils)", allow_module_level=True)
+here("qemu-img", "qemu-nbd")
 
 
 def qemu_img(*arguments: object) -> None:

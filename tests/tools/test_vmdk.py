@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,14 +12,12 @@ from kubeferry.model import DiskRef
 from kubeferry.process import run
 from kubeferry.uris import Packed, Part
 from lab.vmdk import GRAIN, write_stream
+from tests.needs import needs
 
 MIB = 1 << 20
 SIZE = 70 * MIB + 5 * 512  # three grain tables, the last grain is not whole
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("qemu-img") is None and os.environ.get("CI") != "true",
-    reason="qemu-img is not installed (apt-get install qemu-utils)",
-)
+pytestmark = needs("qemu-img")
 
 
 @pytest.fixture

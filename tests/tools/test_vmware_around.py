@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,10 +20,9 @@ from kubeferry.ledger import External
 from kubeferry.model import DiskRef, Machine
 from kubeferry.process import child
 from kubeferry.sources import Round, Source, open_source
-from lab.cluster import programs
-from lab.vcenter import binary
 from lab.vcenter.faults import Fault, Rules
 from lab.vcenter.place import Place, vcenter
+from tests.needs import here
 
 MIB = 1 << 20
 SIZES = (5 * MIB, 2 * MIB)
@@ -34,9 +32,7 @@ FORCE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2, force=True)
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    if not binary.path().exists() and not programs.has_go():
-        assert os.environ.get("CI") != "true", "Go is missing"
-        pytest.skip("missing: go")
+    here("vcenter")
     with vcenter(tmp_path_factory.mktemp("vcenter")) as place:
         yield place
 
@@ -76,10 +72,7 @@ Server = Callable[[Path, str, str], list[str]]
 @pytest.fixture(params=[qemu_nbd, nbdkit], ids=["qemu-nbd", "nbdkit"])
 def server(request: pytest.FixtureRequest) -> Server:
     found: Server = request.param
-    program = found(Path(), "", "")[0]
-    if shutil.which(program) is None:
-        assert os.environ.get("CI") != "true", f"{program} is missing"
-        pytest.skip(f"missing: {program}")
+    here(found(Path(), "", "")[0])
     return found
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import socket
 import socketserver
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,16 +19,11 @@ from kubeferry.model import ChainLink, Machine, Power
 from kubeferry.sources import Source, open_source
 from lab import daemons
 from lab.bare import Bare
-from lab.daemons import URI, virsh
+from lab.daemons import virsh
+from tests.needs import needs
 
-NEEDED = ("libvirtd", "virtlogd", "virsh", "tini", "qemu-system-x86_64", "qemu-img")
-MISSING = [program for program in NEEDED if shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin") is None]
-if os.geteuid() != 0:
-    MISSING.append("root")
-if MISSING and os.environ.get("CI") == "true":
-    raise RuntimeError(f"missing, and CI must not skip: {MISSING}")
 pytestmark = [
-    pytest.mark.skipif(bool(MISSING), reason=f"missing: {', '.join(MISSING)}"),
+    needs(*daemons.PROGRAMS, "root"),
     pytest.mark.xdist_group("libvirt"),  # one libvirtd a machine: its tests take turns
 ]
 
@@ -43,28 +35,6 @@ AGENT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0
 
 def unwritten(thing: External) -> None:
     raise AssertionError(f"a cold round on this machine makes nothing, and wanted to make {thing}")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("daemons")
-    daemons.start(folder)
-    yield
-    daemons.stop(folder)
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Iterator[Bare]:
-    machines = Bare(tmp_path, f"kft-{os.getpid()}-")
-    yield machines
-    machines.remove()
-
-
-@pytest.fixture
-def source() -> Iterator[Source]:
-    opened = open_source("lab", SourceConfig(kind="libvirt", uri=URI))
-    yield opened
-    opened.close()
 
 
 def found(source: Source, name: str) -> Machine:

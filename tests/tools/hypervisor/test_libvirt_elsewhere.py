@@ -1,0 +1,219 @@
+"""Rounds for readers elsewhere and of a hypervisor elsewhere: through a real sshd, QEMU under a user of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from converters import ssh
+from kubeferry.documents import SourceConfig, SshAccess
+from kubeferry.errors import HostileImage, SourceRefused, SourceUnavailable
+from kubeferry.process import run
+from kubeferry.sources import open_source
+from kubeferry.sources.far_host import FarHost
+from kubeferry.uris import nbd_ssh
+from lab import daemons
+from lab.bare import Bare
+from lab.daemons import URI, virsh
+from lab.ports import free_port
+from tests.needs import needs
+from tests.tools.hypervisor.rounds import MIB, Copy, kill_qemu, stop, write
+from tests.tools.sshd import Hypervisor, make_key
+
+pytestmark = [
+    needs(*daemons.PROGRAMS, "qemu-nbd", "ssh", "sshd", "root"),
+    pytest.mark.xdist_group("libvirt"),  # one libvirtd a machine: its tests take turns
+    pytest.mark.timeout(300),  # every byte is compared
+]
+
+CONNECTS = (
+    "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1]); "
+    "sys.exit(s.recv(8) != b'NBDMAGIC')"
+)
+
+
+def may_connect(path: Path, *, group: str) -> bool:
+    become = ["setpriv", "--reuid=nobody", f"--regid={group}", "--clear-groups", "--"]
+    return run([*become, "/usr/bin/python3", "-c", CONNECTS, str(path)], check=False).code == 0
+
+
+def test_a_round_for_movers_elsewhere_goes_through_ssh_and_outlives_us(
+    open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """QEMU has its own user here, as it has on every hypervisor; who logs in is only a member of a group."""
+    far = Hypervisor(tmp_path)
+    monkeypatch.setenv(ssh.KEY, str(far.key))
+    access = SshAccess(
+        host="127.0.0.1", port=far.port, user="root", host_key=far.pin(), folder=str(open_folder / "run")
+    )
+    (open_folder / "target").mkdir()
+    bare = Bare(open_folder, f"kft-remote{os.getpid()}-", label="")
+    source = open_source("lab", SourceConfig(kind="libvirt", uri=URI, ssh=access))
+    try:
+        system = bare.image("vda.qcow2", form="qcow2", size=4 * MIB)
+        copy = Copy(
+            source, bare.define("far", (system, "qcow2"), (bare.image("vdb.raw"), "raw")), open_folder / "target"
+        )
+        virsh("start", copy.name)
+        with far.up():
+            write(copy, "vda", 0, b"a")
+            first = copy.open(remote=True)
+            assert {ref.credential for ref in first.refs.values()} == {"kubeferry-ssh"}
+            place = nbd_ssh(first.refs["vda"].uri)
+            assert place is not None
+            assert place.export == "vda"
+            assert may_connect(Path(place.socket), group="libvirt-qemu")
+            assert not may_connect(Path(place.socket), group="nogroup")
+            source.close()  # a Job reads on
+            for disk, ref in first.refs.items():
+                copy.fetch(disk, ref)
+            again = copy.open(remote=True)
+            assert again == dataclasses.replace(first, machine=again.machine)
+            source.close_round(again)
+            assert not Path(place.socket).exists()
+            write(copy, "vda", 2 * MIB, b"b")
+            second, done = copy.round(first.marker, remote=True)
+            assert second.refs["vda"].changed == f"qemu:dirty-bitmap:{second.marker.token}"
+            assert done["vda"].tally.read == MIB
+            write(copy, "vda", 3 * MIB, b"c")
+            stop(copy)
+            last, done = copy.round(second.marker, final=True, remote=True)
+            assert last.refs["vda"].uri.startswith("nbd+ssh:")
+            assert last.refs["vda"].changed == f"qemu:dirty-bitmap:{second.marker.token}"
+            assert done["vda"].tally.read == MIB
+        copy.equals_the_stopped_source()
+        copy.leaves_nothing()
+        assert list((open_folder / "run").glob("*")) == []
+    finally:
+        source.close()
+        bare.remove()
+
+
+# --- a hypervisor that is another host --------------------------------------------------------------------------------
+
+
+@dataclass
+class Away:
+    """This machine's libvirtd, as one that is reached through an sshd only."""
+
+    far: Hypervisor
+    folder: Path
+    copy: Copy
+    access: SshAccess
+
+    @property
+    def left(self) -> list[Path]:
+        return [*self.folder.glob("run/*"), *self.folder.glob(".kubeferry*")]
+
+
+@pytest.fixture
+def away(open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Away]:
+    far = Hypervisor(tmp_path)
+    (tmp_path / "authorized_keys").write_text((tmp_path / "key.pub").read_text())
+    monkeypatch.setenv(ssh.KEY, str(far.key))
+    access = SshAccess(
+        host="127.0.0.1", port=far.port, user="root", host_key=far.pin(), folder=str(open_folder / "run")
+    )
+    uri = f"qemu+ssh://root@127.0.0.1:{far.port}/system?keyfile={far.key}&no_verify=1&no_tty=1"
+    (open_folder / "target").mkdir()
+    bare = Bare(open_folder, f"kft-away{os.getpid()}-", label="")
+    source = open_source("lab", SourceConfig(kind="libvirt", uri=uri, ssh=access))
+    try:
+        system = bare.image("v d'a.qcow2", form="qcow2", size=4 * MIB)
+        name = bare.define("away", (system, "qcow2"), (bare.image("vdb.raw"), "raw"))
+        virsh("start", name)
+        with far.up():
+            yield Away(far, open_folder, Copy(source, name, open_folder / "target"), access)
+            source.close()
+            assert not list(Path(tempfile.gettempdir()).glob("kubeferry-host-*"))
+    finally:
+        bare.remove()
+
+
+@pytest.mark.slow
+def test_a_hypervisor_elsewhere_is_copied_through_ssh_running_and_off(away: Away) -> None:
+    copy = away.copy
+    assert copy.source.concerns(copy.machine) == []
+    write(copy, "vda", 0, b"a")
+    first, _ = copy.round()
+    write(copy, "vda", 2 * MIB, b"b")
+    second, done = copy.round(first.marker)
+    assert {ref.uri.partition(":")[0] for ref in second.refs.values()} == {"nbd+ssh"}
+    assert done["vda"].tally.read == MIB
+    write(copy, "vda", 3 * MIB, b"c")
+    stop(copy)
+    last = copy.open(second.marker, final=True)
+    assert last.refs["vda"].changed == f"qemu:dirty-bitmap:{second.marker.token}"
+    assert copy.open(second.marker, final=True).refs == last.refs  # found again, not made again
+    assert len(list(away.folder.glob("run/*/*.sock"))) == 2
+    for disk, ref in last.refs.items():
+        copy.fetch(disk, ref)
+    copy.source.start(copy.machine)  # a rollback: what is served is ended first
+    stop(copy)
+    copy.round(second.marker, final=True)
+    copy.equals_the_stopped_source()
+    copy.leaves_nothing()
+    assert away.left == []
+
+
+def test_a_view_elsewhere_that_died_with_its_machine_leaves_nothing(away: Away) -> None:
+    copy = away.copy
+    lost = copy.open()
+    kill_qemu(copy)
+    assert away.left != []
+    opened, _ = copy.round(lost.marker, final=True)
+    assert opened.refs["vda"].changed is None
+    copy.equals_the_stopped_source()
+    copy.leaves_nothing()
+    assert away.left == []
+
+
+def test_a_hypervisor_elsewhere_that_is_not_there_or_lets_nobody_in(
+    away: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = away.copy
+    stop(copy)
+    machine = copy.machine
+    (away.folder / "vdb.raw").rename(away.folder / "gone.raw")
+    with pytest.raises(SourceRefused, match="as they were planned") as refused:
+        copy.open(final=True, machine=machine)
+    assert "No such file" in refused.value.why
+    (away.folder / "gone.raw").rename(away.folder / "vdb.raw")
+    with (away.folder / "v d'a.qcow2").open("r+b") as image:
+        image.write(b"no image")
+    with pytest.raises(HostileImage):
+        copy.open(final=True, machine=machine)
+    (away.far.folder / "authorized_keys").write_text("")
+    key = make_key(away.folder / "k").with_suffix(".pub").read_text().strip()
+    stranger = FarHost(away.access.model_copy(update={"host_key": key}))
+    with pytest.raises(SourceRefused, match="no way to the hypervisor") as other:
+        stranger.run(["true"])
+    assert "Host key verification failed" in other.value.why
+    barred = FarHost(away.access)
+    with pytest.raises(SourceRefused, match="no way to the hypervisor") as closed:
+        barred.run(["true"])
+    assert "Permission denied" in closed.value.why
+    nowhere = FarHost(away.access.model_copy(update={"port": free_port()}))
+    with pytest.raises(SourceUnavailable, match="no way to the hypervisor"):
+        nowhere.run(["true"])
+    for host in (stranger, barred, nowhere):
+        host.close()
+    monkeypatch.delenv(ssh.KEY)
+    with pytest.raises(SourceRefused, match="no private key"):
+        copy.open(final=True, machine=machine)
+
+
+def test_a_hypervisor_elsewhere_without_ssh_in_the_configuration_is_refused(away: Away) -> None:
+    uri = f"qemu+ssh://root@127.0.0.1:{away.far.port}/system?keyfile={away.far.key}&no_verify=1&no_tty=1"
+    alone = open_source("lab", SourceConfig(kind="libvirt", uri=uri))
+    assert [concern.id for concern in alone.concerns(away.copy.machine)] == ["source.refused"]
+    with pytest.raises(SourceRefused, match="cannot be read") as refused:
+        dataclasses.replace(away.copy, source=alone).open()
+    assert "hostKey" in refused.value.fix
+    alone.close()
