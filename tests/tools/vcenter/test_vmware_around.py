@@ -21,20 +21,13 @@ from kubeferry.model import DiskRef, Machine
 from kubeferry.process import child
 from kubeferry.sources import Round, Source, open_source
 from lab.vcenter.faults import Fault, Rules
-from lab.vcenter.place import Place, vcenter
+from lab.vcenter.place import Place
 from tests.needs import here
 
 MIB = 1 << 20
 SIZES = (5 * MIB, 2 * MIB)
 CHANCE = random.Random(7)
 FORCE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2, force=True)
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    here("vcenter")
-    with vcenter(tmp_path_factory.mktemp("vcenter")) as place:
-        yield place
 
 
 @pytest.fixture
