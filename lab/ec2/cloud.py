@@ -7,7 +7,6 @@ import copy
 import os
 import re
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -36,7 +35,7 @@ class Faults:
     html, cut (the line ends), forbidden. `keys` are accepted, `expired` were; `roles` ask for an external id.
 
     `deaf` instances do not stop unless forced. `pending`: so often a new snapshot is described until it is completed,
-    None: it never is; `failing`: it ends as an error. `reads_per_second` more blocks are throttled.
+    None: it never is; `failing`: it ends as an error.
     """
 
     next: dict[str, deque[str]] = field(default_factory=dict)
@@ -46,8 +45,6 @@ class Faults:
     deaf: set[str] = field(default_factory=set)
     pending: int | None = 1
     failing: bool = False
-    reads_per_second: int | None = None
-    _second: tuple[int, int] = (0, 0)
 
     def coming(self, operation: str, *kinds: str) -> None:
         """Let the next calls of an operation fail so."""
@@ -60,12 +57,6 @@ class Faults:
             return "stranger"
         if (waiting := self.next.get(asked.operation)) and len(waiting):
             return waiting.popleft()
-        if asked.operation == "GetSnapshotBlock" and self.reads_per_second is not None:
-            now = int(time.monotonic())
-            count = self._second[1] + 1 if self._second[0] == now else 1
-            self._second = (now, count)
-            if count > self.reads_per_second:
-                return "throttle"
         return None
 
 

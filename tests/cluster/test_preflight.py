@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import copy
-import json
-import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from kubeferry.documents import (
     Entry,
     Inventory,
     MachinePolicy,
-    MoverSettings,
     Policy,
     Probe,
     StoragePolicy,
@@ -31,51 +27,20 @@ from kubeferry.target.cluster.checks.facts import Request
 from kubeferry.target.cluster.checks.launcher import footprint
 from kubeferry.target.cluster.quantities import amount
 from lab import tenant
-from lab.cluster import kubectl, mover_image, place, services, status
+from lab.cluster import services
+from lab.ground import Ground
 from lab.tenant import Tenant
 from mappings.plan import make_plan
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(200), pytest.mark.usefixtures("kubevirt")]
 
-LAB = place.own()
 NAMESPACE = "kubeferry-preflight"
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _running() -> None:
-    if status.kubeconfig(LAB) is None:
-        stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        stop("the lab cluster is not up: make lab-up")
-    if status.phases(LAB) != {"KubeVirt": "Deployed", "CDI": "Deployed"}:
-        pytest.skip(f"the lab cluster has no KubeVirt and CDI: set {place.SETTING} before make lab-up")
-
-
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
-    yield tenant.make_ready(run, NAMESPACE, tmp_path_factory.mktemp("account"), None)
-    run("delete", "clusterrolebinding", f"kubeferry-{NAMESPACE}", "--ignore-not-found")
-    run("delete", "namespace", NAMESPACE, "--wait=true", timeout=110)
-
-
-@pytest.fixture
-def config(account: Tenant) -> TargetConfig:
-    movers = MoverSettings(image=mover_image.MOVER, pull_policy="Never")
-    return TargetConfig(kind="kubevirt", kubeconfig=str(account.kubeconfig), movers=movers)
-
-
-def run(*words: str, **more: Any) -> str:
-    return kubectl.kubectl(LAB, *words, **more)
-
-
-def apply(*objects: dict[str, Any]) -> None:
-    kubectl.apply(LAB, yaml.safe_dump_all(objects))
-
-
-def read(*words: str) -> Any:
-    return json.loads(run(*words, "--output=json"))
+def config(own: Ground, make_tenant: Callable[[str], Tenant]) -> TargetConfig:
+    return TargetConfig(kind="kubevirt", kubeconfig=str(make_tenant(NAMESPACE).kubeconfig), movers=own.movers())
 
 
 def an_entry(name: str = "web", namespace: str = NAMESPACE, probe: Any = None, **machine: Any) -> Entry:
@@ -126,10 +91,10 @@ def test_nothing_speaks_against_a_plan_that_fits(config: TargetConfig) -> None:
     assert ids(config, an_entry(probe=Probe(kind="file", path="/etc/hostname"))) == []
 
 
-def test_nothing_is_written(config: TargetConfig) -> None:
+def test_nothing_is_written(own: Ground, config: TargetConfig) -> None:
     ids(config, an_entry())
     kinds = "pvc,pods,jobs,vm,vmi,dv,networkpolicies"
-    assert run("get", kinds, f"--namespace={NAMESPACE}", "--output=name") == ""
+    assert own.kubectl("get", kinds, f"--namespace={NAMESPACE}", "--output=name") == ""
 
 
 def test_a_namespace_that_is_not_there_is_one_concern(config: TargetConfig) -> None:
@@ -143,27 +108,27 @@ def test_another_tenants_namespace_is_out_of_reach(config: TargetConfig) -> None
     assert set(told) == {"cluster.permission-missing", "cluster.not-checked"}
 
 
-def test_without_its_cluster_role_what_cannot_be_seen_is_said(config: TargetConfig) -> None:
+def test_without_its_cluster_role_what_cannot_be_seen_is_said(own: Ground, config: TargetConfig) -> None:
     name = f"kubeferry-{NAMESPACE}"
-    run("delete", "clusterrolebinding", name)
+    own.kubectl("delete", "clusterrolebinding", name)
     try:
         told = ids(config, an_entry())
     finally:
         subject = f"--serviceaccount={NAMESPACE}:{tenant.ACCOUNT}"
-        run("create", "clusterrolebinding", name, "--clusterrole=kubeferry", subject)
+        own.kubectl("create", "clusterrolebinding", name, "--clusterrole=kubeferry", subject)
     assert told.count("cluster.permission-missing") == 1, "storage classes: nothing can be planned without"
     assert told.count("cluster.not-checked") >= 6
     assert set(told) == {"cluster.permission-missing", "cluster.not-checked", "mover.image-nowhere"}
 
 
-def test_names_that_are_taken_are_found(config: TargetConfig) -> None:
+def test_names_that_are_taken_are_found(own: Ground, config: TargetConfig) -> None:
     entry = an_entry("taken")
     claim = entry.manifests[0]
-    apply({**claim, "metadata": {"name": claim["metadata"]["name"], "namespace": NAMESPACE}})
+    own.apply({**claim, "metadata": {"name": claim["metadata"]["name"], "namespace": NAMESPACE}})
     try:
         assert ids(config, entry) == ["name.taken"]
     finally:
-        run("delete", "pvc", claim["metadata"]["name"], f"--namespace={NAMESPACE}")
+        own.kubectl("delete", "pvc", claim["metadata"]["name"], f"--namespace={NAMESPACE}")
 
 
 def test_processors_that_no_node_has_are_found(config: TargetConfig) -> None:
@@ -175,7 +140,7 @@ def test_a_machine_that_is_too_large_is_found(config: TargetConfig) -> None:
     assert told == ["node.none-fits", "node.little-room"]
 
 
-def test_a_real_quota_of_exactly_the_demand_is_enough_and_one_less_is_not(config: TargetConfig) -> None:
+def test_a_real_quota_of_exactly_the_demand_is_enough_and_one_less_is_not(own: Ground, config: TargetConfig) -> None:
     entry = an_entry()
     cluster = api.connect(config.kubeconfig, None)
     request = Request((entry,), config)
@@ -185,16 +150,16 @@ def test_a_real_quota_of_exactly_the_demand_is_enough_and_one_less_is_not(config
     watched = ("requests.storage", "persistentvolumeclaims", "requests.memory", "pods", "count/jobs.batch")
     for less in ("", *watched):
         with_less = {name: str(int(hard[name]) - (name == less)) for name in watched}
-        quota(with_less)
+        quota(own, with_less)
         assert ids(config, entry) == (["quota.exceeded"] if less else []), less
-    run("delete", "resourcequota", "quota", f"--namespace={NAMESPACE}")
+    own.kubectl("delete", "resourcequota", "quota", f"--namespace={NAMESPACE}")
 
 
-def quota(hard: dict[str, str]) -> None:
+def quota(own: Ground, hard: dict[str, str]) -> None:
     metadata = {"name": "quota", "namespace": NAMESPACE}
-    apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}})
+    own.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": {"hard": hard}})
     limit = time.monotonic() + 30
-    while read("get", "resourcequota", "quota", f"--namespace={NAMESPACE}")["status"].get("hard") != hard:
+    while own.read("get", "resourcequota", "quota", f"--namespace={NAMESPACE}")["status"].get("hard") != hard:
         assert time.monotonic() < limit, "the quota is not counted"
         time.sleep(0.3)
 
@@ -207,25 +172,25 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_machines_pod_asks_for_what_we_say(shape: str, config: TargetConfig) -> None:
+def test_a_machines_pod_asks_for_what_we_say(own: Ground, shape: str, config: TargetConfig) -> None:
     """KubeVirt's own pod of the plan's own manifests."""
     entry = an_entry(f"pod-{shape}", **SHAPES[shape])
     claim, machine = (dict(one) for one in entry.manifests)
     machine["spec"] = copy.deepcopy(machine["spec"]) | {"runStrategy": "Always"}
     # Its disk is empty: nothing in it hears that it is to shut down, and all of its grace would be waited for.
     machine["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = 0
-    apply(claim, machine)
+    own.apply(claim, machine)
     labels = f"--selector=vm.kubevirt.io/name={entry.target_name}"
     limit = time.monotonic() + 60
-    while not (pods := read("get", "pods", f"--namespace={NAMESPACE}", labels)["items"]):
+    while not (pods := own.read("get", "pods", f"--namespace={NAMESPACE}", labels)["items"]):
         assert time.monotonic() < limit, "KubeVirt makes no pod"
         time.sleep(0.5)
     spec = pods[0]["spec"]
     stays = [one for one in spec.get("initContainers", []) if one.get("restartPolicy") == "Always"]
     asked = [one["resources"].get("requests", {}) for one in (*spec["containers"], *stays)]
     said = footprint(entry, {})
-    run("delete", "vm", entry.target_name, f"--namespace={NAMESPACE}", "--wait=true")
-    run("delete", "pvc", claim["metadata"]["name"], f"--namespace={NAMESPACE}", "--wait=false")
+    own.kubectl("delete", "vm", entry.target_name, f"--namespace={NAMESPACE}", "--wait=true")
+    own.kubectl("delete", "pvc", claim["metadata"]["name"], f"--namespace={NAMESPACE}", "--wait=false")
     for resource in ("cpu", "memory", "ephemeral-storage"):
         assert said.of(resource) == sum(amount(one.get(resource, 0)) for one in asked), resource
 

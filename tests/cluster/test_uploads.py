@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from converters.disks import copy_disk, parse_ref, prepare_target
 from converters.upload import Upload
@@ -21,7 +19,6 @@ from kubeferry.documents import (
     MoverJob,
     MoverProgress,
     MoverResult,
-    MoverSettings,
     Policy,
     Probe,
     StoragePolicy,
@@ -33,59 +30,38 @@ from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind,
 from kubeferry.target import open_target
 from kubeferry.target.cluster import api, kinds, upload_spec
 from kubeferry.target.kubevirt import KubevirtTarget
-from lab import guests, tenant
-from lab.cluster import kubectl, mover_image, place, status
+from lab import guests
+from lab.ground import Ground
 from lab.tenant import Tenant
 from mappings.plan import make_plan
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(200), pytest.mark.usefixtures("kubevirt")]
 
-LAB = place.own()
 NAMESPACE = "kubeferry-uploads"
 MIB = 1 << 20
 SIZE = 48 * MIB
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _running() -> None:
-    if status.kubeconfig(LAB) is None:
-        stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        stop("the lab cluster is not up: make lab-up")
-    if status.phases(LAB) != {"KubeVirt": "Deployed", "CDI": "Deployed"}:
-        pytest.skip(f"the lab cluster has no KubeVirt and CDI: set {place.SETTING} before make lab-up")
+@pytest.fixture(scope="module")
+def account(make_tenant: Callable[[str], Tenant]) -> Tenant:
+    return make_tenant(NAMESPACE)
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenant]:
-    """A namespace that enforces `restricted`, made ready as docs say, and the way in as the pipeline's own account."""
-    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-    apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
-    yield tenant.make_ready(
-        lambda *words, **more: kubectl.kubectl(LAB, *words, **more), NAMESPACE, tmp(tmp_path_factory), None
-    )
-    kubectl.kubectl(LAB, "delete", "clusterrolebinding", f"kubeferry-{NAMESPACE}")
-    kubectl.kubectl(LAB, "delete", "namespace", NAMESPACE, "--wait=true", timeout=110)
-
-
-def tmp(factory: pytest.TempPathFactory) -> Path:
-    return factory.mktemp("account")
-
-
-@pytest.fixture(scope="module")
-def config(account: Tenant, tmp_path_factory: pytest.TempPathFactory) -> TargetConfig:
+def config(own: Ground, account: Tenant, tmp_path_factory: pytest.TempPathFactory) -> TargetConfig:
     """CDI tells neither address nor authorities where nobody exposed its proxy: so both are given, as one would."""
-    authorities = tmp(tmp_path_factory) / "proxy-ca.crt"
-    authorities.write_text(read("get", "configmap", "cdi-uploadproxy-signer-bundle", "-n=cdi")["data"]["ca-bundle.crt"])
+    authorities = tmp_path_factory.mktemp("proxy") / "proxy-ca.crt"
+    authorities.write_text(
+        own.read("get", "configmap", "cdi-uploadproxy-signer-bundle", "-n=cdi")["data"]["ca-bundle.crt"]
+    )
     return TargetConfig(
         kind="kubevirt",
         kubeconfig=str(account.kubeconfig),
         transfer="upload",
-        upload_url=f"https://{read('get', 'service', 'cdi-uploadproxy', '-n=cdi')['spec']['clusterIP']}",
+        upload_url=f"https://{own.read('get', 'service', 'cdi-uploadproxy', '-n=cdi')['spec']['clusterIP']}",
         upload_ca=str(authorities),
         upload_server_name="cdi-uploadproxy",
-        movers=MoverSettings(
-            image=os.environ.get("KUBEFERRY_TEST_MOVER_IMAGE", mover_image.MOVER), pull_policy="Never", start_seconds=90
-        ),
+        movers=own.movers(),
     )
 
 
@@ -93,6 +69,7 @@ def config(account: Tenant, tmp_path_factory: pytest.TempPathFactory) -> TargetC
 class Moving:
     """One machine on its way in."""
 
+    ground: Ground
     target: KubevirtTarget
     entry: Entry
     source: Path
@@ -126,14 +103,14 @@ class Moving:
         return self.target.watch(job, shown.append), shown
 
     def claim(self) -> dict[str, Any]:
-        return dict(read("get", "pvc", self.entry.disks[0].claim, f"--namespace={NAMESPACE}"))
+        return dict(self.ground.read("get", "pvc", self.entry.disks[0].claim, f"--namespace={NAMESPACE}"))
 
-    def volumes(self) -> str:
-        return kubectl.kubectl(LAB, "get", "datavolumes", f"--namespace={NAMESPACE}", "--output=name")
+    def volumes(self) -> list[str]:
+        return self.ground.names("datavolumes", NAMESPACE)
 
 
 @pytest.fixture
-def moving(config: TargetConfig, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Moving]:
+def moving(own: Ground, config: TargetConfig, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Moving]:
     """A machine with a disk of data, zeros and holes; `mode` and `storage_class` by indirect parameters."""
     mode, storage_class = getattr(request, "param", ("Block", "lab"))
     source = tmp_path / "disk.img"
@@ -143,7 +120,7 @@ def moving(config: TargetConfig, tmp_path: Path, request: pytest.FixtureRequest)
         disk.write(os.urandom(MIB))
         disk.truncate(SIZE)
     name = f"{request.node.originalname.removeprefix('test_')[:30].replace('_', '-').strip('-')}-{mode[0].lower()}"
-    moved = Moving(connect(config), an_entry(name, source, mode, storage_class), source)
+    moved = Moving(own, connect(config), an_entry(name, source, mode, storage_class), source)
     yield moved
     stopping.reset()
     moved.target.remove(moved.entry)
@@ -195,14 +172,6 @@ def an_entry(name: str, source: Path, mode: Any, storage_class: str, **machine: 
     return plan.entries[0]
 
 
-def apply(*objects: dict[str, Any]) -> None:
-    kubectl.apply(LAB, yaml.safe_dump_all(objects))
-
-
-def read(*words: str) -> Any:
-    return json.loads(kubectl.kubectl(LAB, *words, "--output=json"))
-
-
 def root_of(source: Path, tmp_path: Path) -> str:
     """The root of the source by the ordinary way: a local copy of it."""
     target, fingerprint = parse_ref(str(tmp_path / "local.img")), tmp_path / "local.kff"
@@ -219,7 +188,7 @@ def test_a_disk_is_uploaded_and_proven_in_the_cluster(moving: Moving, tmp_path: 
     assert sent.root == root_of(moving.source, tmp_path)
     assert (sent.size_bytes, sent.action) == (SIZE, "copy")
     assert sent.read_bytes <= 10 * MIB + MIB, "holes are not read"
-    assert moving.volumes() == "", "the DataVolume is gone"
+    assert moving.volumes() == [], "the DataVolume is gone"
     assert not moving.claim()["metadata"].get("ownerReferences"), "the claim is owned by nothing"
     assert moving.move("copy")[0] == sent, "the same job is not sent twice"
     verified, _ = moving.move("verify")
@@ -233,8 +202,7 @@ def test_a_disk_is_uploaded_and_proven_in_the_cluster(moving: Moving, tmp_path: 
 def test_damage_is_found_and_sent_again(moving: Moving) -> None:
     sent, _ = moving.move("copy")
     assert sent.ok, sent.error
-    volume = read("get", "pv", moving.claim()["spec"]["volumeName"])
-    with Path(volume["spec"]["local"]["path"]).open("r+b") as device:
+    with Path(moving.ground.device(NAMESPACE, moving.entry.disks[0].claim)).open("r+b") as device:
         device.seek(2 * MIB + 7)
         device.write(b"damaged")
         os.fsync(device.fileno())
@@ -308,9 +276,9 @@ def test_the_real_proxys_refusals_are_told(config: TargetConfig, account: Tenant
     cluster.close()
 
 
-def test_a_guest_boots_from_what_was_uploaded(config: TargetConfig, tmp_path: Path) -> None:
+def test_a_guest_boots_from_what_was_uploaded(own: Ground, config: TargetConfig, tmp_path: Path) -> None:
     source = guests.build_guest(guests.Spec("cluster"), tmp_path / "guest.img")
-    moved = Moving(connect(config), an_entry("uploaded-guest", source, "Block", "lab"), source)
+    moved = Moving(own, connect(config), an_entry("uploaded-guest", source, "Block", "lab"), source)
     try:
         assert moved.move("copy")[0].ok
         assert moved.move("verify")[0].ok

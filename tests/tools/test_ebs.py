@@ -168,13 +168,14 @@ def test_what_does_not_pass_is_given_up_as_unavailable(cloud: Cloud) -> None:
     assert "ServiceUnavailable" in given_up.value.why
 
 
-def test_throttling_slows_all_down_and_ends(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ebs_api, "WAIT_SECONDS", 0.05)
+def test_throttling_slows_all_down_and_ends(cloud: Cloud) -> None:
     for index in range(60):
         cloud.write(VOLUME, 21 * MIB + index * BLOCK_BYTES, b"x")
     cloud.store.freeze("snap-00000002", VOLUME, SIZE, 0)
-    cloud.faults.reads_per_second = 40
-    assert whole(opened(cloud, 2)) == content(cloud)
+    cloud.faults.coming("GetSnapshotBlock", *["throttle"] * 12)
+    endpoint = opened(cloud, 2)
+    assert whole(endpoint) == content(cloud)
+    assert endpoint.calls["again"] == 12
     pace = next(pace for (_, kind), pace in ebs_api._paces.items() if kind == "read")
     assert pace.rate < pace.top
 
