@@ -28,7 +28,7 @@ def decide(done: Sequence[Synced], policy: WarmPolicy, *, deltas: bool) -> Decis
     if not done:
         return Decision(True, "nothing was copied yet")
     last = done[-1]
-    said = f"round {last.round} copied {_mib(last.data_bytes)} in {last.seconds:.0f} s"
+    said = f"round {last.round} copied {_mib(last.data_bytes)} in {_duration(last.seconds)}"
     if not deltas:
         return Decision(False, f"{said}; what changed since can only be known once the machine is off")
     if last.data_bytes <= policy.enough_bytes:
@@ -39,6 +39,10 @@ def decide(done: Sequence[Synced], policy: WarmPolicy, *, deltas: bool) -> Decis
         before = f"round {done[-2].round} {_mib(done[-2].data_bytes)}"
         return Decision(False, f"{said}, and {before}: it does not converge, the machine writes as fast as is copied")
     return Decision(True, f"{said}: another round makes the last one smaller")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
 
 
 def _mib(count: int) -> str:

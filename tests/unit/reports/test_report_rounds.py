@@ -62,6 +62,11 @@ def test_what_a_cloud_charged_for_is_counted_over_all_rounds(estate):
     assert "3006 paid requests, about $0.0090 at the list price" in render_html(report)
 
 
+def test_the_overview_tells_which_machines_were_moved_warm(estate):
+    assert "warm, 2 rounds ahead" in render_html(report_of(warm(estate)))
+    assert "warm," not in render_html(report_of(estate.life().committed()))
+
+
 def test_the_pages_show_them(estate):
     report = report_of(warm(estate))
     page, text = render_html(report), render_markdown(report)
