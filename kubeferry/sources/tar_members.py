@@ -134,7 +134,7 @@ class _Walk:
             length = int(told) if told.isdigit() and len(told) < 6 else 0
             record = content[len(told) + 1 : length - 1]
             key, equal, value = record.partition(b"=")
-            if not equal or length > len(content):
+            if not equal or not 0 < length <= len(content):
                 raise _wrong(self.path, self.at, "a member's attributes are damaged")
             found[key.decode(errors="replace")] = value.decode(errors="surrogateescape")
             content = content[length:]

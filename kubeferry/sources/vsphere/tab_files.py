@@ -6,6 +6,7 @@ Bounded before they are read; the delimiter is found in the header line, the enc
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
@@ -64,7 +65,7 @@ def _rows(path: Path) -> list[Row]:
     found: list[Row] = []
     try:
         csv.field_size_limit(MAX_FIELD)
-        for row in csv.DictReader(text.splitlines(keepends=True), delimiter=delimiter):
+        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
             if len(found) >= MAX_ROWS:
                 raise _invalid(path, f"it has more than {MAX_ROWS} rows", "Export fewer machines at once.")
             found.append({key.strip(): (value or "").strip() for key, value in row.items() if isinstance(key, str)})

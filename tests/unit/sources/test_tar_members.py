@@ -112,6 +112,8 @@ WRONG: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "a very long name": (lambda: long_name(1 << 20), "have 1048576 bytes", "offset 0"),
     "a pax record without an end": (lambda: pax(b"99 path=x\n"), "attributes are damaged", "offset 0"),
     "a pax record without a length": (lambda: pax(b"path=x\n"), "attributes are damaged", "offset 0"),
+    "a pax record whose length is a word": (lambda: pax(b"x path=y\n"), "attributes are damaged", "offset 0"),
+    "a pax record of no length": (lambda: pax(b"0 path=y\n"), "attributes are damaged", "offset 0"),
     "a pax name that leaves": (lambda: pax(b"16 path=../../x\n"), "leaves the archive", "offset 1024"),
     "a pax sparse file": (lambda: pax(b"22 GNU.sparse.major=1\n"), "neither a file nor", "offset 1024"),
     "many": (many, "more than 10000", "offset"),

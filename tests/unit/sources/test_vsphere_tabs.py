@@ -81,6 +81,14 @@ def test_other_delimiters_and_encodings_are_read(tmp_path: Path) -> None:
     assert (machine.name, machine.memory.size_bytes, machine.power) == ("wéb", GIB, Power.UNKNOWN)
 
 
+@pytest.mark.parametrize("mark", ["\u2028", "\x0b", "\x0c", "\x1e", "\x85"])
+def test_what_is_a_new_line_to_unicode_alone_ends_no_row(tmp_path: Path, mark: str) -> None:
+    export(tmp_path, vInfo=f"VM,CPUs,Memory,Annotation,Firmware\nweb,2,2048,up{mark}down,efi\ndb,1,1024,,bios\n")
+    found = read_exported(tmp_path, "vc").machines
+    assert [(one.name, one.firmware.kind) for one in found] == [("web", FirmwareKind.UEFI), ("db", FirmwareKind.BIOS)]
+    assert found[0].description == f"up{mark}down"
+
+
 @pytest.mark.parametrize(
     ("tabs", "said"),
     [
