@@ -21,7 +21,8 @@ from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Seve
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, ec2_discovery, local_disks, snapshot_sets
 from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
-from kubeferry.sources.ec2.instance import GONE, REGION, Told, named, parse_instance, power_of
+from kubeferry.sources.ec2.instance import GONE, REGION, Told, parse_instance, power_of
+from kubeferry.sources.single_names import named
 from kubeferry.sources.snapshot_sets import SnapshotSet
 from kubeferry.uris import EbsSnapshot, ebs_snapshot
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine, Severity
-from kubeferry.sources.ec2.instance import GONE, Told, named, parse_instance
+from kubeferry.sources.ec2.instance import GONE, Told, parse_instance
+from kubeferry.sources.single_names import named
 
 LIMIT_BYTES = 128 << 20
 INSTANCES = "Reservations"

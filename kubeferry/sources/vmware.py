@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from kubeferry.errors import InputInvalid, KubeferryError, Problem, SourceRefuse
 from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, External, Ledger
 from kubeferry.model import Concern, DiskDevice, Machine, Marker, Power, Severity
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, local_disks
+from kubeferry.sources.single_names import named
 from kubeferry.sources.vsphere.access import Access, known_files, read_access
 from kubeferry.sources.vsphere.client import Client
 from kubeferry.sources.vsphere.inventory import Collector
@@ -75,6 +77,8 @@ class VmwareSource:
                         machines.append(self._machine(props, around, tags))
                     except InputInvalid as error:
                         unreadable.append(_unreadable(error))
+            machines, doubled = _told_apart(machines)
+            unreadable += doubled
             about = content.about
             version = f"{about.name} {about.version} build {about.build}"
         return Inventory(
@@ -295,6 +299,24 @@ def _unstoppable(props: Plain) -> Iterator[Problem]:
     if props.get("runtime.connectionState", "connected") != "connected":
         state = props["runtime.connectionState"]
         yield Problem("connection", f"its host is {state}", "Bring the host back, or register the machine anew.")
+
+
+def _told_apart(machines: list[Machine]) -> tuple[list[Machine], list[Concern]]:
+    """Machines by names of their own: one name may be there in every folder. Those that share their instance UUID, as a
+    copy does that was registered by hand, cannot be found again by it, and are left out."""
+    count = Counter(machine.id for machine in machines)
+    fix = "Answer that it was copied when vSphere asks, or register it anew, so that it gets a UUID of its own."
+    doubled = [
+        Concern(
+            id="machine.unreadable",
+            severity=Severity.WARNING,
+            what=f"{machine.name}: its instance UUID {machine.id} is also that of another machine",
+            fix=fix,
+        )
+        for machine in machines
+        if count[machine.id] > 1
+    ]
+    return list(named(machine for machine in machines if count[machine.id] == 1)), doubled
 
 
 def _differences(planned: Machine, current: Machine) -> Iterator[Problem]:

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from kubeferry.errors import InputInvalid, Problem
@@ -138,15 +137,6 @@ def parse_instance(told: Told, *, source: str) -> Machine:
         snapshots=0,  # those of volumes are things of their own
         metadata=_metadata(told, zone) | tags,
         unmodelled=tuple(itertools.islice(_unmodelled(told, instance, kind, image), FACT_LIMIT)),
-    )
-
-
-def named(machines: Iterable[Machine]) -> tuple[Machine, ...]:
-    """The machines with names that are theirs alone: where several have one name, each gets its id behind it."""
-    listed = list(machines)
-    count = Counter(machine.name for machine in listed)
-    return tuple(
-        one if count[one.name] == 1 else one.model_copy(update={"name": f"{one.name}-{one.id}"}) for one in listed
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Machine
+from kubeferry.sources.single_names import named
 from kubeferry.sources.vsphere.machine import parse_machine
 from kubeferry.sources.vsphere.plain import Plain
 
@@ -54,7 +55,7 @@ def machines_of(tabs: Mapping[str, Sequence[Row]], *, source: str, where: str) -
             problems.append(Problem(f"{where}:{number}: {row.get('VM', '')[:80]}", told, AGAIN))
     if problems:
         raise InputInvalid(f"{where} cannot be read as an inventory", problems)
-    return found
+    return list(named(found)) if len({one.id for one in found}) == len(found) else found
 
 
 def _by_machine(machines: Sequence[Row], rows: Sequence[Row]) -> tuple[str, dict[str, list[Row]]]:

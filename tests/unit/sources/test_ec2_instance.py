@@ -12,7 +12,8 @@ from kubeferry.errors import InputInvalid
 from kubeferry.model import DiskBus, FirmwareKind, Machine, Power
 from kubeferry.sources.ec2 import console
 from kubeferry.sources.ec2.facts import Facts, flattened
-from kubeferry.sources.ec2.instance import Told, named, parse_instance, power_of, region_of
+from kubeferry.sources.ec2.instance import Told, parse_instance, power_of, region_of
+from kubeferry.sources.single_names import named
 
 GIB = 1 << 30
 INSTANCE = {"InstanceId": "i-0123456789abcdef0", "InstanceType": "m5.large", "Architecture": "x86_64"}

@@ -81,6 +81,13 @@ def test_other_delimiters_and_encodings_are_read(tmp_path: Path) -> None:
     assert (machine.name, machine.memory.size_bytes, machine.power) == ("wéb", GIB, Power.UNKNOWN)
 
 
+def test_machines_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:
+    rows = "VM,CPUs,Memory,Folder,VM UUID\nweb,2,2048,/a,503a\nweb,4,1024,/b,503b\ndb,1,1024,/a,503c\n"
+    disks = "VM,Disk Key,Disk Path,Capacity MiB,VM UUID\nweb,2000,[gold] web/w.vmdk,10,503b\n"
+    found = read_exported(export(tmp_path, vInfo=rows, vDisk=disks), "vc").machines
+    assert [(one.name, len(one.disks)) for one in found] == [("web-503a", 0), ("web-503b", 1), ("db", 0)]
+
+
 @pytest.mark.parametrize("mark", ["\u2028", "\x0b", "\x0c", "\x1e", "\x85"])
 def test_what_is_a_new_line_to_unicode_alone_ends_no_row(tmp_path: Path, mark: str) -> None:
     export(tmp_path, vInfo=f"VM,CPUs,Memory,Annotation,Firmware\nweb,2,2048,up{mark}down,efi\ndb,1,1024,,bios\n")
