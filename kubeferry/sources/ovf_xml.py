@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Machine, Power, SourceFact
-from kubeferry.sources.domain.leftovers import MAX_FACTS, told
+from kubeferry.sources.domain.leftovers import told
 from kubeferry.sources.domain.tree import Node, walk
+from kubeferry.sources.fact_lists import bounded
 from kubeferry.sources.ovf import devices, disks, identity, nics, processor
 from kubeferry.sources.ovf.items import default_option, read_items
 from kubeferry.sources.ovf.references import Locate, References
@@ -37,8 +38,8 @@ def parse_ovf(text: str, *, source: str, where: str, name: str, locate: Locate) 
     machines = [_machine(system, references, option, source, name, locate) for system in systems]
     if root.problems:
         raise _invalid(root)
-    shared = _shared(root, systems)
-    return [one.model_copy(update={"unmodelled": _all(one.unmodelled, shared)}) for one in machines]
+    shared = bounded(_shared(root, systems))
+    return [one.model_copy(update={"unmodelled": bounded((*one.unmodelled, *shared))}) for one in machines]
 
 
 def _systems(node: Node) -> Iterator[Node]:
@@ -91,7 +92,7 @@ def _machine(
         guest=guest,
         snapshots=0,
     )
-    return machine.model_copy(update={"unmodelled": told(system)})
+    return machine.model_copy(update={"unmodelled": tuple(told(system))})
 
 
 def _quiet(system: Node, hardware: Node, name: str | None) -> None:
@@ -105,7 +106,7 @@ def _quiet(system: Node, hardware: Node, name: str | None) -> None:
         info.skip_all()
 
 
-def _shared(root: Node, systems: list[Node]) -> tuple[SourceFact, ...]:
+def _shared(root: Node, systems: list[Node]) -> list[SourceFact]:
     """What the envelope says outside its systems: of all of them, or of disks and networks that none has."""
     for system in systems:
         system.skip_all()
@@ -116,10 +117,6 @@ def _shared(root: Node, systems: list[Node]) -> tuple[SourceFact, ...]:
         if node.tag == "Info":
             node.skip_all()
     return told(root)
-
-
-def _all(own: tuple[SourceFact, ...], shared: tuple[SourceFact, ...]) -> tuple[SourceFact, ...]:
-    return (*own, *shared)[: MAX_FACTS + 1]
 
 
 def _invalid(root: Node) -> InputInvalid:

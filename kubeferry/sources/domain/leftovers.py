@@ -7,8 +7,8 @@ import re
 from kubeferry.model import SourceFact
 from kubeferry.sources.domain.addresses import in_words
 from kubeferry.sources.domain.tree import Node, walk
+from kubeferry.sources.fact_lists import bounded
 
-MAX_FACTS = 256
 MAX_CHARACTERS = 200
 
 _SECRET = re.compile(r"passw|secret|cookie|token|credential|private|api-?key|\bquery=|qemu:env", re.IGNORECASE)
@@ -52,21 +52,17 @@ def leftovers(root: Node) -> tuple[SourceFact, ...]:
         root.word(path, usual)
     for label in root.all("seclabel"):
         label.skip_all()  # it confines the program that ran the machine, not the machine
-    return told(root)
+    return bounded(told(root))
 
 
-def told(root: Node) -> tuple[SourceFact, ...]:
+def told(root: Node) -> list[SourceFact]:
     """Everything in a tree that nobody read, by its path."""
     facts = [
         SourceFact(path=cut(path), value=shown(path, in_words(node) if node.tag == "address" else left))
         for path, node in ((".", root), *walk(root))
         if (left := node.unread()) is not None
     ]
-    facts.sort(key=lambda fact: fact.path.endswith("/address"))
-    if len(facts) > MAX_FACTS:
-        more = SourceFact(path="…", value=f"{len(facts) - MAX_FACTS} more facts are not listed")
-        facts = [*facts[:MAX_FACTS], more]
-    return tuple(facts)
+    return sorted(facts, key=lambda fact: fact.path.endswith("/address"))
 
 
 def shown(path: str, value: str) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 from kubeferry.model import SourceFact
 
 TEXT_LIMIT = 1000
-FACT_LIMIT = 400
 DEPTH_LIMIT = 6
 _IDS = ("Key", "GroupId", "DeviceName", "NetworkInterfaceId", "AssociationId", "Name", "PrivateIpAddress", "Id")
 

@@ -4,7 +4,6 @@ its name."""
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,8 @@ from kubeferry.model import (
     Tpm,
 )
 from kubeferry.sources.ec2 import console, disks, nics
-from kubeferry.sources.ec2.facts import FACT_LIMIT, Facts, flattened
+from kubeferry.sources.ec2.facts import Facts, flattened
+from kubeferry.sources.fact_lists import bounded
 
 MIB = 1 << 20
 REGION, ACCOUNT, ZONE = "aws:region", "aws:account", "aws:zone"
@@ -136,7 +136,7 @@ def parse_instance(told: Told, *, source: str) -> Machine:
         ),
         snapshots=0,  # those of volumes are things of their own
         metadata=_metadata(told, zone) | tags,
-        unmodelled=tuple(itertools.islice(_unmodelled(told, instance, kind, image), FACT_LIMIT)),
+        unmodelled=bounded(_unmodelled(told, instance, kind, image)),
     )
 
 

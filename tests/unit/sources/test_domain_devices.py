@@ -161,10 +161,23 @@ def test_metadata_of_other_tools_and_the_name_of_the_system(machine: Build) -> N
 
 
 def test_facts_are_bounded_and_say_so(machine: Build) -> None:
-    found = machine("".join(f"<odd{index}>{'x' * 500}</odd{index}>" for index in range(400)))
-    assert len(found.unmodelled) == 257
-    assert found.unmodelled[-1].value == "144 more facts are not listed"
+    found = machine("".join(f"<odd{index}>{'x' * 500}</odd{index}>" for index in range(1200)))
+    assert len(found.unmodelled) == 1025
+    assert found.unmodelled[-1].value == "176 more facts are not listed"
     assert {len(fact.value) for fact in found.unmodelled[:-1]} == {200}
+
+
+def test_of_too_many_facts_those_stay_that_refuse_a_machine(machine: Build) -> None:
+    odd = "<driver name='qemu' type='raw' iothread='1'/><blockio logical_block_size='512'/><product>x</product>"
+    disks = "".join(
+        f"<disk type='file'>{odd}<source file='/{name}'><slices><slice offset='{name}'/></slices></source>"
+        f"<target dev='d{name}'/><vendor>y</vendor><serial odd='1'/></disk>"
+        for name in range(250)
+    )
+    found = machine(f"<devices>{disks}</devices><launchSecurity type='sev'/>")
+    paths = [fact.path for fact in found.unmodelled]
+    assert paths[-2:] == ["launchSecurity", "…"]
+    assert sum(path.endswith("source/slices/slice") for path in paths) == 250
 
 
 def test_lifecycle_words_are_told_when_they_are_unusual(machine: Build, facts: Facts) -> None:

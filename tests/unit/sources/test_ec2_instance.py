@@ -159,6 +159,19 @@ def test_what_the_model_has_no_word_for_is_told_and_what_is_of_this_moment_is_no
     assert not any("LaunchTime" in path or "Empty" in path for path in facts)
 
 
+def test_an_instance_with_many_volumes_still_says_what_refuses_it() -> None:
+    names = [f"vol-{number}" for number in range(120)]
+    said = {"VolumeType": "gp3", "Iops": 3000, "Throughput": 125, "KmsKeyId": "arn:aws:kms:1"}
+    mapped = [{"DeviceName": f"/dev/{name}", "Ebs": {"VolumeId": name}} for name in names]
+    machine = parsed(
+        {"BlockDeviceMappings": mapped, "VirtualizationType": "paravirtual"}, volumes=dict.fromkeys(names, said)
+    )
+    assert told(machine)["ec2/VirtualizationType"] == "paravirtual"
+    more = parsed({"SomethingNew": [{"Deep": number} for number in range(1100)], "Zone": "1"})
+    assert told(more)["ec2/Zone"] == "1"
+    assert told(more)["…"].endswith(" more facts are not listed")
+
+
 def test_tags_and_place_are_metadata_and_names_are_made_single() -> None:
     tags = [{"Key": "Name", "Value": "web"}, {"Key": "team", "Value": "data"}]
     machine = parsed({"Tags": tags, "Placement": {"AvailabilityZone": "us-west-2-lax-1a"}}, account="1")
@@ -235,4 +248,6 @@ def test_facts_are_bounded() -> None:
     assert len(next(iter(flattened("x", "a" * 5000))).value) == 1000
     assert Facts({"n": 1 << 80}).number("n") is None
     many = parsed({"Odd": {str(number): "x" for number in range(5000)}})
-    assert len(many.unmodelled) == 400
+    assert len(many.unmodelled) == 1025
+    endless = parsed({"Odd": {str(number): "x" for number in range(60_000)}})
+    assert endless.unmodelled[-1].value == "at least 48976 more facts are not listed"

@@ -43,6 +43,14 @@ def problems(text: str) -> list[str]:
     return [problem.what for problem in refused.value.problems]
 
 
+def test_what_the_envelope_says_of_all_is_told_however_much_a_machine_says() -> None:
+    many = "".join(f"<odd{number}>x</odd{number}>" for number in range(300))
+    text = PLAIN.replace("</VirtualSystem>", f"{many}</VirtualSystem><StartupSection><Item/></StartupSection>")
+    paths = [fact.path for fact in one(text).unmodelled]
+    assert "StartupSection/Item" in paths
+    assert "VirtualSystem" not in paths
+
+
 # --- amounts ---------------------------------------------------------------------------------------------------------
 
 
