@@ -113,7 +113,15 @@ def _link(node: Node) -> ChainLink:
     uri = read_uri(node, node.value(".@type") or "unknown")
     if uri is None:
         node.refuse("<backingStore>: it does not say where the image lies", "Complete it at the source.")
-    return ChainLink(uri=uri or "", format=node.value("format@type") or "unknown")
+    return ChainLink(uri=uri or "", format=_part(node) + (node.value("format@type") or "unknown"))
+
+
+def _part(node: Node) -> str:
+    """What makes an image's bytes other than its file's, before its format: nothing reads a format that is called so."""
+    told = {child.tag for child in node.child("source").children}
+    if "slices" in told:
+        return "slice of "
+    return "external " if "dataStore" in told else ""
 
 
 def read_uri(node: Node, kind: str) -> str | None:

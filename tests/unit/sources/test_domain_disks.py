@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from kubeferry.model import ChainLink, DiskBus, DiskDevice, Machine
+from kubeferry.sources import local_disks
 
 Build = Callable[..., Machine]
 Facts = Callable[[Machine], dict[str, str]]
@@ -103,6 +104,16 @@ def test_removable_and_encrypted_wherever_it_says_so(machine: Build) -> None:
     below = link("/b", "raw", f"{locked}<backingStore/>")
     for inside in (locked, f"<source file='/a'>{locked}</source>", below):
         assert machine(devices=disk(inside)).disks[0].encrypted
+
+
+@pytest.mark.parametrize(("part", "form"), [("slices", "slice of raw"), ("dataStore", "external raw")])
+def test_an_image_below_that_is_not_what_its_file_holds_has_a_format_that_nothing_reads(
+    machine: Build, part: str, form: str
+) -> None:
+    below = f"<backingStore type='file'><format type='raw'/><source file='/b'><{part}/></source></backingStore>"
+    (found,) = machine(devices=disk(f"<driver type='qcow2'/>{below}")).disks
+    assert found.chain == (ChainLink(uri="file:///b", format=form),)
+    assert form not in local_disks.FORMATS
 
 
 @pytest.mark.parametrize(
