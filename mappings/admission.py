@@ -21,6 +21,7 @@ from mappings.quantities import MIB, parse_quantity
 from mappings.schema import check_manifest
 
 _Objects = Iterable[dict[str, Any]]
+_ANNOTATIONS_LIMIT_BYTES = 256 << 10
 _CHECKS = (*MACHINE_CHECKS, *DEVICE_CHECKS)
 
 
@@ -48,6 +49,10 @@ def _metadata(manifest: dict[str, Any]) -> Iterator[Problem]:
             fix = "Use at most 63 small letters, digits and hyphens."
             yield problem(f"metadata.{field}", f"{value!r} is not a DNS label", fix)
     yield from _labels(metadata.get("labels", {}), "metadata.labels")
+    size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.get("annotations", {}).items())
+    if size > _ANNOTATIONS_LIMIT_BYTES:
+        fix = "Shorten the machine's name, title or description at the source."
+        yield problem("metadata.annotations", f"have {size} bytes, at most {_ANNOTATIONS_LIMIT_BYTES} are taken", fix)
 
 
 def _labels(labels: dict[str, str], where: str) -> Iterator[Problem]:

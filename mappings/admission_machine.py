@@ -8,16 +8,17 @@ from uuid import UUID
 
 from kubeferry.errors import Problem
 from mappings.admission_view import View, problem
-from mappings.cpu import GIB, MODELS, POLICIES
+from mappings.cpu import GIB, MODELS, POLICIES, hotplug_step
 from mappings.devices import SOUNDS, VIDEOS, WATCHDOG_ACTIONS
 from mappings.disks import SERIAL
 from mappings.firmware import HYPERV_NEEDS, TIMEZONE
 from mappings.names import is_dns_label
-from mappings.quantities import MIB, parse_quantity
+from mappings.quantities import parse_quantity
 
 # Labels that KubeVirt writes itself, under `kubevirt.io/`.
 _RESERVED = {"created-by", "migrationJobUID", "nodeName", "migrationTargetNodeName", "schedulable", "install-strategy"}
 _LEAST_MEMORY = 1_000_000
+_MOST = (1 << 32) - 1  # processors and retries are unsigned numbers of 32 bits
 
 
 def reserved_labels(labels: dict[str, str]) -> Iterator[Problem]:
@@ -75,8 +76,8 @@ def _identity(view: View) -> Iterator[Problem]:
 def _cpu(view: View) -> Iterator[Problem]:
     cpu = view.part("cpu")
     for field in ("sockets", "cores", "threads", "maxSockets"):
-        if cpu.get(field, 1) < 1:
-            yield problem(f"domain.cpu.{field}", f"is {cpu[field]}", "Use 1 or more.")
+        if not 1 <= cpu.get(field, 1) <= _MOST:
+            yield problem(f"domain.cpu.{field}", f"is {cpu[field]}", f"Use 1 to {_MOST}.")
     if cpu.get("maxSockets", cpu.get("sockets", 1)) < cpu.get("sockets", 1):
         yield problem("domain.cpu.maxSockets", "is less than sockets", "Use at least as many.")
     if cpu.get("dedicatedCpuPlacement") and cpu.get("threads", 1) > 2:
@@ -95,12 +96,12 @@ def _memory(view: View) -> Iterator[Problem]:
     if guest is None or guest < _LEAST_MEMORY:
         yield problem("domain.memory.guest", "is missing or below 1 MB", "State the guest's memory.")
         return
-    if "maxGuest" in memory:
-        grown = parse_quantity(memory["maxGuest"])
-        if guest < GIB or guest % (2 * MIB) or grown % (2 * MIB) or grown < guest:
-            fix = "Leave it out, or use multiples of 2 MiB from 1 GiB on."
-            yield problem("domain.memory.maxGuest", "is refused for this memory", fix)
     page = memory.get("hugepages", {}).get("pageSize")
+    if "maxGuest" in memory:
+        grown, step = parse_quantity(memory["maxGuest"]), hotplug_step(page)
+        if guest < GIB or guest % step or grown % step or grown < guest:
+            fix = "Leave it out, or use multiples of 2 MiB (with pages of 1 GiB, of those) from 1 GiB on."
+            yield problem("domain.memory.maxGuest", "is refused for this memory", fix)
     if page is not None and (page not in {"2Mi", "1Gi"} or guest % parse_quantity(page)):
         fix = "Use 2Mi or 1Gi, and a multiple of it as memory."
         yield problem("domain.memory.hugepages.pageSize", f"{page!r} does not fit the memory", fix)
@@ -133,6 +134,12 @@ def _hyperv(view: View) -> Iterator[Problem]:
                 yield problem(f"domain.features.hyperv.{name}", f"needs {need}", f"Enable {need} too.")
 
 
+def _spinlocks(view: View) -> Iterator[Problem]:
+    retries = view.part("features", "hyperv", "spinlocks").get("spinlocks", 0)
+    if not 0 <= retries <= _MOST:
+        yield problem("domain.features.hyperv.spinlocks.spinlocks", f"is {retries}", f"Use at most {_MOST}.")
+
+
 def _models(view: View) -> Iterator[Problem]:
     actions = {view.part("devices", "watchdog", "i6300esb").get("action", "reset")}
     known: tuple[tuple[str, set[Any], tuple[str, ...]], ...] = (
@@ -157,5 +164,6 @@ MACHINE_CHECKS = (
     _resources,
     _clock,
     _hyperv,
+    _spinlocks,
     _models,
 )

@@ -70,12 +70,18 @@ def cpu_domain(cpu: Cpu) -> dict[str, Any]:
     return domain | ({"features": features} if features else {})
 
 
+def hotplug_step(page: str | None) -> int:
+    """The step in which KubeVirt lets memory grow, for a size of huge pages; maxGuest is a multiple of it."""
+    return GIB if page == HUGEPAGES[GIB] else 2 * MIB
+
+
 def target_max_guest(memory: Memory) -> int | None:
     """What memory may grow to; None where KubeVirt refuses to be told (hot-plug is off there anyway)."""
-    if memory.size_bytes < GIB or memory.size_bytes % (2 * MIB):
+    step = hotplug_step(target_hugepages(memory))
+    if memory.size_bytes < GIB or memory.size_bytes % step:
         return None
     grown = memory.max_bytes or memory.size_bytes
-    return grown if grown > memory.size_bytes and grown % (2 * MIB) == 0 else memory.size_bytes
+    return grown if grown > memory.size_bytes and grown % step == 0 else memory.size_bytes
 
 
 def target_hugepages(memory: Memory) -> str | None:

@@ -83,7 +83,7 @@ FATES: dict[str, Rule] = {
     "memory.size_bytes": kept("domain.memory.guest"),
     "memory.max_bytes": kept(
         "domain.memory.maxGuest",
-        changed="hot-plug needs steps of 2 MiB",
+        changed="hot-plug needs steps of 2 MiB, or of its huge pages",
         lost="hot-plug needs 1 GiB and steps of 2 MiB",
     ),
     "memory.hugepage_bytes": hugepages,

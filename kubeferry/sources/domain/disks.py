@@ -117,7 +117,7 @@ def _link(node: Node) -> ChainLink:
 
 
 def _part(node: Node) -> str:
-    """What makes an image's bytes other than its file's, before its format: nothing reads a format that is called so."""
+    """What makes an image's bytes other than its file's, before its format: nothing reads one that is called so."""
     told = {child.tag for child in node.child("source").children}
     if "slices" in told:
         return "slice of "

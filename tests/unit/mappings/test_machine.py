@@ -139,6 +139,10 @@ def test_cpu_features_keep_their_policy(machine: Build) -> None:
             {"guest": "1Gi", "maxGuest": "1Gi", "hugepages": {"pageSize": "2Mi"}},
         ),
         (Memory(size_bytes=GIB // 2, hugepage_bytes=GIB), {"guest": "512Mi"}),
+        (
+            Memory(size_bytes=4 * GIB, max_bytes=9 * GIB // 2, hugepage_bytes=GIB),
+            {"guest": "4Gi", "maxGuest": "4Gi", "hugepages": {"pageSize": "1Gi"}},
+        ),
     ],
 )
 def test_memory(machine: Build, memory: Memory, made: dict[str, Any]) -> None:
