@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from kubeferry.model import CpuFeature, Fate, Power, Timer
+from kubeferry.model import CpuFeature, Device, Fate, Power, Timer
 from mappings.carried import Leaf, Mapping, Rule, Verdict, equal
 from mappings.cpu import HUGEPAGES
-from mappings.devices import HOST_BOUND, RECREATED, SOUNDS, is_address
+from mappings.devices import HOST_BOUND, RECREATED, SOUNDS, is_address, of_kind
 from mappings.disks import boot_orders_told
 from mappings.firmware import HYPERV, TIMERS, hyperv_path, is_on
 
@@ -316,16 +316,27 @@ def other_device(mapping: Mapping, leaf: Leaf) -> Verdict:
 
 
 def _modelled(path: str, field: str, models: tuple[str, ...] | None = None) -> Rule:
+    """The first device of its kind; KubeVirt has one of each."""
+
     def rule(mapping: Mapping, leaf: Leaf) -> Verdict:
         found = mapping.find(path)
         if found is None:
             return Fate.LOST, "", "KubeVirt has no such device"
-        now = found.get(field)
-        if now == leaf.value.model or (models is None):
-            return Fate.CARRIED, path, ""
+        if leaf.value is not of_kind(mapping.machine, leaf.value.kind)[0]:
+            return Fate.LOST, "", "KubeVirt has one such device"
+        if (now := found.get(field)) == leaf.value.model or (models is None):
+            return _with_settings(path, leaf.value)
         return Fate.CHANGED, path, f"now {now}: KubeVirt has {', '.join(models)}"
 
     return rule
+
+
+def _with_settings(path: str, device: Device) -> Verdict:
+    """Carried where the device says no more than its model and its place, else without what it says."""
+    dropped = [name for name, value in device.detail.items() if not {name, f"{name}={value}"} & _USUAL]
+    if dropped:
+        return Fate.CHANGED, path, f"without its {', '.join(dropped)}: KubeVirt has no such settings"
+    return Fate.CARRIED, path, ""
 
 
 def _input(mapping: Mapping, leaf: Leaf) -> Verdict:
@@ -335,8 +346,8 @@ def _input(mapping: Mapping, leaf: Leaf) -> Verdict:
     return Fate.CHANGED, "", "KubeVirt brings keyboard and mouse itself"
 
 
-def _balloon(_mapping: Mapping, _leaf: Leaf) -> Verdict:
-    return Fate.CARRIED, "domain.devices.autoattachMemBalloon", ""
+def _balloon(_mapping: Mapping, leaf: Leaf) -> Verdict:
+    return _with_settings("domain.devices.autoattachMemBalloon", leaf.value)
 
 
 def _panic(mapping: Mapping, leaf: Leaf) -> Verdict:
@@ -352,6 +363,9 @@ def _graphics(_mapping: Mapping, leaf: Leaf) -> Verdict:
         return Fate.CARRIED, place, "KubeVirt guards it by its own access rules; address, port and password go"
     return Fate.CHANGED, place, "now VNC"
 
+
+# What its counterpart has too, or what says nothing of what a device does.
+_USUAL = {"address", "model.primary", "model.heads=1", "backend", "backend.model=random"}
 
 _DEVICES: dict[str, Rule] = {
     "video": _modelled("domain.devices.video", "type", ("vga", "cirrus", "virtio", "ramfb", "bochs")),

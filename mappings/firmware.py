@@ -124,6 +124,8 @@ def features_domain(machine: Machine, choices: Choices) -> dict[str, Any]:
     for name in ("apic", "pvspinlock"):
         if name in had:
             features[name] = {"enabled": is_on(had[name])}
+    if had.get("apic") == "on eoi=on":
+        features["apic"]["endOfInterrupt"] = True
     if is_secure(machine, choices) or is_on(had.get("smm", "off")):
         features["smm"] = {"enabled": True}
     if is_on(had.get("kvm.hidden", "off")):

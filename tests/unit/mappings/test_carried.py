@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from kubeferry.documents import MachinePolicy, NetworkMap, Policy
 from kubeferry.model import (
     ChainLink,
@@ -247,6 +249,44 @@ def test_fates_of_the_full_machine() -> None:
         "guest.hostname": Fate.CHANGED,
     }
     assert {field: found[field] for field in expected} == expected
+
+
+def test_a_second_device_of_a_kind_and_what_a_device_is_set_to_are_not_carried(machine: Build) -> None:
+    place = {"address": "pci 0000:06:00.0"}
+    found = mapped(
+        machine(
+            devices=(
+                Device(kind="video", model="virtio", detail={"model.heads": "1", "model.primary": "yes"} | place),
+                Device(kind="video", model="virtio"),
+                Device(kind="rng", model="virtio", detail={"backend.model": "random", "backend": "/dev/urandom"}),
+                Device(kind="rng", model="virtio"),
+                Device(kind="sound", model="ac97", detail={"codec.type": "micro"}),
+                Device(kind="memballoon", model="virtio", detail={"autodeflate": "on"}),
+            )
+        )
+    )
+    told = {line.field: (line.fate, line.reason) for line in found.carried if line.field.startswith("devices")}
+    assert told == {
+        "devices[0:video]": (Fate.CARRIED, ""),
+        "devices[1:video]": (Fate.LOST, "KubeVirt has one such device"),
+        "devices[2:rng]": (Fate.CARRIED, ""),
+        "devices[3:rng]": (Fate.LOST, "KubeVirt has one such device"),
+        "devices[4:sound]": (Fate.CHANGED, "without its codec.type: KubeVirt has no such settings"),
+        "devices[5:memballoon]": (Fate.CHANGED, "without its autodeflate: KubeVirt has no such settings"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("told", "apic"),
+    [
+        ("on", {"enabled": True}),
+        ("on eoi=on", {"enabled": True, "endOfInterrupt": True}),
+        ("on eoi=off", {"enabled": True}),
+    ],
+)
+def test_the_end_of_interrupt_is_carried_with_the_apic(machine: Build, told: str, apic: dict[str, bool]) -> None:
+    found = mapped(machine(features={"apic": told}))
+    assert found.manifests[-1]["spec"]["template"]["spec"]["domain"]["features"]["apic"] == apic
 
 
 def test_the_policy_shows_in_the_list() -> None:
