@@ -55,7 +55,7 @@ def machines_of(tabs: Mapping[str, Sequence[Row]], *, source: str, where: str) -
             problems.append(Problem(f"{where}:{number}: {row.get('VM', '')[:80]}", told, AGAIN))
     if problems:
         raise InputInvalid(f"{where} cannot be read as an inventory", problems)
-    return list(named(found)) if len({one.id for one in found}) == len(found) else found
+    return list(named(found))
 
 
 def _by_machine(machines: Sequence[Row], rows: Sequence[Row]) -> tuple[str, dict[str, list[Row]]]:

@@ -19,3 +19,8 @@ def test_no_two_machines_share_a_name_and_a_single_one_stays(told: dict[str, str
     assert [one.id for one in found] == list(told)
     assert len({one.name for one in found}) == len(told)
     assert all(one.name.startswith(told[one.id]) for one in found)
+
+
+def test_one_machine_that_is_listed_twice_keeps_its_name() -> None:
+    found = named([machine("i-1", "web"), machine("i-1", "web"), machine("i-2", "db"), machine("i-3", "db")])
+    assert [one.name for one in found] == ["web", "web", "db-i-2", "db-i-3"]
