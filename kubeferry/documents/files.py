@@ -21,6 +21,7 @@ from kubeferry.documents.settings import Config
 from kubeferry.errors import InputInvalid, Problem
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
+DEPTH_LIMIT = 100
 
 KINDS: dict[str, type[Document]] = {
     cls.KIND: cls for cls in (Config, Inventory, Policy, Plan, MoverJob, MoverResult, Observation)
@@ -67,14 +68,21 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
     problems = _header_problems(content, expected, name, root)
     if problems:
         raise InputInvalid(f"{name} is not a {expected.KIND} that this version reads", problems)
+    problems = _twice(root, name)
     try:
-        document = expected.model_validate_json(json.dumps(content))
+        document = expected.model_validate_json(_as_json(content, name))
     except ValidationError as error:
-        found = [_problem(dict(item), name, root) for item in error.errors()]
-        raise InputInvalid(f"{name} has {len(found)} problem{'s' if len(found) > 1 else ''}", found) from error
+        problems += [_problem(dict(item), name, root) for item in error.errors()]
+        raise _has(problems, name) from error
+    if problems:
+        raise _has(problems, name)
     if isinstance(document, Plan):
         _check_digest(document, name)
     return document
+
+
+def _has(problems: list[Problem], name: str) -> InputInvalid:
+    return InputInvalid(f"{name} has {len(problems)} problem{'s' if len(problems) > 1 else ''}", problems)
 
 
 def _check_digest(plan: Plan, name: str) -> None:
@@ -124,7 +132,7 @@ class _Dumper(yaml.CSafeDumper):
 
 def _parse_yaml(text: str, name: str) -> tuple[Any, yaml.Node | None]:
     try:
-        _refuse_aliases(text, name)
+        _refuse_the_unread(text, name)
         return yaml.load(text, Loader=_Loader), yaml.compose(text, Loader=yaml.CSafeLoader)  # noqa: S506 (a safe loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -133,6 +141,8 @@ def _parse_yaml(text: str, name: str) -> tuple[Any, yaml.Node | None]:
         raise InputInvalid(
             f"{name} is not valid YAML", [Problem(where, reason, "Correct the syntax on this line.")]
         ) from error
+    except ValueError as error:
+        raise _number_too_long(name) from error
 
 
 class _Loader(yaml.CSafeLoader):
@@ -149,20 +159,54 @@ def _mark_line(mark: Any) -> int:
     return int(mark.line) + 1 if mark else 1
 
 
-def _refuse_aliases(text: str, name: str) -> None:
-    """Aliases make a small file expand without bound; documents have no use for them."""
+def _refuse_the_unread(text: str, name: str) -> None:
+    """Aliases make a small file expand without bound, tags make other values than JSON has, and neither a document nor
+    what reads it is nested without end."""
+    depth = 0
     for event in yaml.parse(text, Loader=yaml.CSafeLoader):
+        what, fix, tag = "", "Write the value out.", getattr(event, "tag", None)
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if isinstance(event, yaml.AliasEvent):
+            what = "aliases (`*name`) are not read"
+        elif tag not in {None, "!"}:
+            what = f"tags (`{str(tag)[:80]}`) are not read"
+        elif depth > DEPTH_LIMIT:
+            what, fix = f"it is nested more than {DEPTH_LIMIT} deep", "Correct the brackets or the indentation."
+        if what:
             raise InputInvalid(
-                f"{name} uses a YAML alias",
-                [
-                    Problem(
-                        f"{name}:{_mark_line(event.start_mark)}",
-                        "aliases (`*name`) are not read",
-                        "Write the value out.",
-                    )
-                ],
+                f"{name} is not YAML that is read here", [Problem(f"{name}:{_mark_line(event.start_mark)}", what, fix)]
             )
+
+
+def _as_json(content: Any, name: str) -> str:
+    try:
+        return json.dumps(content)
+    except ValueError as error:
+        raise _number_too_long(name) from error
+
+
+def _number_too_long(name: str) -> InputInvalid:
+    what = "a number in it has thousands of digits"
+    return InputInvalid(f"{name} cannot be read", [Problem(name, what, "Correct it, or put it into quotes.")])
+
+
+def _twice(node: yaml.Node | None, name: str) -> list[Problem]:
+    """Keys that a mapping has twice: YAML's readers take the last one without a word."""
+    problems = []
+    waiting = [node]
+    while waiting:
+        here = waiting.pop()
+        if isinstance(here, yaml.SequenceNode):
+            waiting += here.value
+        elif isinstance(here, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in here.value:
+                if key.value in seen:
+                    where = f"{name}:{_mark_line(key.start_mark)}"
+                    problems.append(Problem(where, f"{key.value!r} is there twice", "Keep one of them."))
+                seen.add(key.value)
+                waiting.append(value)
+    return problems
 
 
 def _header_problems(

@@ -76,6 +76,11 @@ def test_all_problems_are_told_at_once_with_their_lines() -> None:
         ("- 1\n", 1, "not a mapping"),
         ("a: [1\nb: 2\n", 2, "expected"),
         ("a: &x [1]\nb: *x\n", 2, "aliases"),
+        ("a: 1\nb: !!binary aGVsbG8=\n", 2, "tags"),
+        ("a: !!set {b, c}\n", 1, "tags"),
+        ("a: !!int b\n", 1, "tags"),
+        ("a: !!timestamp 2026-11-25\n", 1, "tags"),
+        (f"a:\n  {'{b: ' * 5000}1{'}' * 5000}\n", 2, "nested more than 100 deep"),
         ("", 1, "not a mapping"),
     ],
 )
@@ -84,6 +89,22 @@ def test_what_is_no_such_document_is_refused_with_its_line(text: str, line: int,
         parse(text, Config, name="f.yaml")
     assert f"f.yaml:{line}" in {problem.where for problem in caught.value.problems}
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "0x" + "f" * 5000])
+def test_a_number_without_end_is_refused(number: str) -> None:
+    with pytest.raises(InputInvalid, match="thousands of digits"):
+        parse(f"{CONFIG}limits:\n  concurrentMachines: {number}\n", Config)
+
+
+def test_a_key_that_is_there_twice_is_told_and_neither_value_taken() -> None:
+    text = f"{CONFIG}limits:\n  concurrentMachines: 1\n  concurrentMachines: 0\n"
+    with pytest.raises(InputInvalid) as caught:
+        parse(text, Config, name="f.yaml")
+    lines = len(text.splitlines())
+    told = {problem.where: problem.what for problem in caught.value.problems}
+    assert told[f"f.yaml:{lines}"] == "'concurrentMachines' is there twice"
+    assert len(caught.value.problems) == 2
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe\x00", "folder"])
