@@ -7,6 +7,7 @@ machines of which nobody says how many processors they have are told as unreadab
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ BESIDE = {
 HOW = (
     "what `aws ec2 describe-instances --output json` prints, and describe-instance-types and describe-volumes beside it"
 )
+_HALVES = re.compile(rb"\\u[dD][89a-fA-F]")
 _FIX = f"Give {HOW}, each in a file named *.json."
 
 Index = dict[str, dict[str, dict[str, Any]]]
@@ -109,7 +111,10 @@ def _content(path: Path) -> dict[str, Any]:
         if path.stat().st_size > LIMIT_BYTES:
             what, fix = "it is larger than 128 MiB", "Write fewer instances into a file: --filters, --instance-ids."
             raise InputInvalid(f"{path} is too large", [Problem(str(path), what, fix)])
-        content = json.loads(path.read_bytes())
+        raw = path.read_bytes()
+        content = json.loads(raw)
+        if _HALVES.search(raw):
+            json.dumps(content, ensure_ascii=False).encode()  # half a character can stand in no document
     except OSError as error:
         fix = "Check its permissions."
         raise InputInvalid(f"{path} cannot be read", [Problem(str(path), str(error.strerror), fix)]) from error

@@ -21,6 +21,7 @@ from kubeferry.model import Concern, Machine
 from kubeferry.sources import ec2_files, ovf_files
 from kubeferry.sources.domain.tree import MAX_CHARACTERS
 from kubeferry.sources.domain_xml import clashes, parse_domain
+from kubeferry.sources.file_names import name_problem
 from kubeferry.sources.vsphere import tab_files
 
 
@@ -46,6 +47,9 @@ def read_exported(directory: Path, source: str) -> Inventory:
     unreadable: list[Concern] = []
     problems: list[Problem] = []
     for path in files:
+        if (odd := name_problem(path)) is not None:
+            problems.append(odd)
+            continue
         try:
             for found in READERS[path.suffix].read(path, source):
                 if isinstance(found, Machine):

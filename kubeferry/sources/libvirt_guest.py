@@ -96,9 +96,11 @@ def content(answer: Any) -> str | None:
 
 
 def word(answer: Any, *names: str) -> str | None:
-    """The first of these that a guest's answer holds, cut to a name's length: the guest may say anything."""
+    """The first of these that a guest's answer holds, cut to a name's length, in characters that a document can hold:
+    the guest may say anything."""
     told = answer if isinstance(answer, dict) else {}
-    return next((value[:WORD_LIMIT] for name in names if isinstance(value := told.get(name), str) and value), None)
+    found = next((value for name in names if isinstance(value := told.get(name), str) and value), None)
+    return None if found is None else found[:WORD_LIMIT].encode("utf-8", "replace").decode()
 
 
 def facts(domain: libvirt.virDomain, known: Guest) -> Guest:

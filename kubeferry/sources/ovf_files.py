@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Machine, SourceFact
+from kubeferry.sources.file_names import name_problem
 from kubeferry.sources.ovf import manifest as manifests
 from kubeferry.sources.ovf.manifest import Manifest, parse_manifest
 from kubeferry.sources.ovf.references import File
@@ -60,6 +61,8 @@ class Export:
 def read_machines(path: Path, source: str, *, complete: bool = True) -> list[Machine]:
     """The machines of an OVA or OVF. With `complete`, its disks have to be there, as large as they are said to be.
     Raises InputInvalid with all problems of the file."""
+    if (odd := name_problem(path)) is not None:
+        raise InputInvalid(f"{odd.where} cannot be read as an export", [odd])
     export = _open(path, complete=complete)
     problems = _compared(export)
     if problems:

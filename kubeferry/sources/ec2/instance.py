@@ -58,7 +58,6 @@ _PASSING = (
     "NetworkPerformanceOptions",
     "MaintenanceOptions",
     "PrivateDnsNameOptions",
-    "SourceDestCheck",
     "ReservationId",
     "Groups",
     "PublicIpAddress",
@@ -209,6 +208,8 @@ def _unmodelled(told: Told, instance: Facts, kind: Facts, image: Facts) -> Itera
         yield SourceFact(path="ec2/Hypervisor", value=hypervisor)
     if platform := instance.text("PlatformDetails"):
         yield SourceFact(path="ec2/PlatformDetails", value=platform)
+    if instance.flag("SourceDestCheck") is False:  # it passes on what is not meant for it: a router, a NAT, a VPN
+        yield SourceFact(path="ec2/SourceDestCheck", value="no")
     yield from nics.unmodelled(instance, told)
     yield from disks.unmodelled(told, instance)
     yield from instance.left("ec2")

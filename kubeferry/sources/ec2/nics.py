@@ -16,7 +16,6 @@ _PASSING = (
     "Status",
     "OwnerId",
     "PrivateDnsName",
-    "SourceDestCheck",
     "Description",
     "VpcId",
     "Association",
@@ -68,6 +67,8 @@ def unmodelled(instance: Facts, told: Told) -> Iterator[SourceFact]:
         place = f"ec2/interface[{card.text('NetworkInterfaceId')}]"
         for one in card.all("Groups"):
             groups[one.text("GroupId") or ""] = one.text("GroupName") or ""
+        if card.flag("SourceDestCheck") is False:
+            yield SourceFact(path=f"{place}/SourceDestCheck", value="no")
         if addresses := list(_addresses(card)):
             yield SourceFact(path=f"{place}/addresses", value=", ".join(addresses))
         if subnet := Facts(told.subnets.get(card.text("SubnetId") or "")).text("CidrBlock"):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kubeferry.errors import InputInvalid
+from kubeferry.sources.ec2_files import read_machines
 from kubeferry.sources.exported import read_exported
 
 TYPE = {"InstanceType": "m5.large", "MemoryInfo": {"SizeInMiB": 8192}, "VCpuInfo": {"DefaultVCpus": 2}}
@@ -63,6 +64,17 @@ def test_what_is_nothing_of_ec2_is_refused_with_its_file(tmp_path: Path, content
         read_exported(tmp_path, "cloud")
     assert says in str(refused.value)
     assert "bad.json" in str(refused.value)
+
+
+def test_half_a_character_which_no_document_holds_is_refused(tmp_path: Path) -> None:
+    for name, tag in (("whole", "\U0001f600 \\ud8"), ("half", "\ud83d")):
+        write(tmp_path, "instances.json", reservations(instance("i-1", Tags=[{"Key": "Name", "Value": tag}])))
+        assert rb"\ud8" in (tmp_path / "instances.json").read_bytes(), name
+        if name == "half":
+            with pytest.raises(InputInvalid, match="surrogates"):
+                read_machines(tmp_path / "instances.json", "cloud")
+        else:
+            assert read_machines(tmp_path / "instances.json", "cloud")
 
 
 def test_odd_lists_are_none(tmp_path: Path) -> None:

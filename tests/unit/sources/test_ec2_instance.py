@@ -172,6 +172,17 @@ def test_an_instance_with_many_volumes_still_says_what_refuses_it() -> None:
     assert told(more)["…"].endswith(" more facts are not listed")
 
 
+def test_a_machine_that_routes_is_told_as_one() -> None:
+    def paths(check: bool) -> set[str]:
+        card = {"NetworkInterfaceId": "eni-1", "SourceDestCheck": check}
+        return {
+            path for path in told(parsed({"SourceDestCheck": check, "NetworkInterfaces": [card]})) if "Check" in path
+        }
+
+    assert paths(True) == set()
+    assert paths(False) == {"ec2/SourceDestCheck", "ec2/interface[eni-1]/SourceDestCheck"}
+
+
 def test_tags_and_place_are_metadata_and_names_are_made_single() -> None:
     tags = [{"Key": "Name", "Value": "web"}, {"Key": "team", "Value": "data"}]
     machine = parsed({"Tags": tags, "Placement": {"AvailabilityZone": "us-west-2-lax-1a"}}, account="1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,15 @@ def test_the_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     assert all(problem.fix for problem in error.problems)
     assert "root:" not in str(error)
     assert error.exit_code == 2
+
+
+def test_a_name_that_no_document_can_hold_is_a_problem(tmp_path: Path) -> None:
+    for name in (b"Gr\xf6\xdfe.xml", b"Gr\xf6\xdfe.ovf"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_text(domain("a"))
+    refused = refusal(tmp_path)
+    assert [problem.where.rpartition("/")[2] for problem in refused.problems] == [
+        r"Gr\xf6\xdfe.ovf",
+        r"Gr\xf6\xdfe.xml",
+    ]
+    assert {problem.what for problem in refused.problems} == {"its name is not UTF-8"}
+    str(refused).encode()

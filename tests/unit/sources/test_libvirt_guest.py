@@ -50,6 +50,7 @@ def test_the_first_word_that_is_there() -> None:
     assert word({"pretty-name": "Debian 12", "name": "Debian"}, "pretty-name", "name") == "Debian 12"
     assert word({"pretty-name": "", "name": "Debian"}, "pretty-name", "name") == "Debian"
     assert word({"name": "x" * 999}, "name") == "x" * WORD_LIMIT
+    assert word({"name": "half \ud83d a character"}, "name") == "half ? a character"
 
 
 @given(JSON | st.fixed_dictionaries({"name": JSON}))

@@ -12,7 +12,7 @@ import pytest
 
 from converters.disks import copy_disk
 from converters.endpoints import open_source as open_disk
-from kubeferry.documents import SourceConfig
+from kubeferry.documents import SourceConfig, save
 from kubeferry.errors import InputInvalid, IntegrityFailed, SourceRefused
 from kubeferry.ledger import External
 from kubeferry.model import DiskRef, Machine, Power
@@ -167,6 +167,15 @@ def test_a_folder_holds_many_and_tells_those_that_cannot_be_read(tmp_path: Path)
     assert [one.name for one in found.machines] == ["a", "b", "web"]
     assert {Path(one.what.partition(":")[0]).name for one in found.unreadable} == {"broken.ova", "c.ova"}
     assert all(source.power(one) is Power.OFF for one in found.machines)
+
+
+def test_an_export_whose_name_no_document_can_hold_does_not_keep_the_others_from_being_written(tmp_path: Path) -> None:
+    for name in (b"Gr\xf6\xdfe.ova", b"web.ova"):
+        archived(tmp_path, files()).rename(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    found = source_at(tmp_path).discover()
+    save(found, tmp_path / "inventory.yaml")
+    assert len(found.machines) == 1
+    assert [r"Gr\xf6\xdfe.ova: its name is not UTF-8" in one.what for one in found.unreadable] == [True]
 
 
 def test_a_qcow2_image_beside_an_ovf_is_left_to_its_own_reader(tmp_path: Path) -> None:
