@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from kubeferry.model import Device, Guest, Tpm, Watchdog
 from kubeferry.sources.domain.addresses import in_words
-from kubeferry.sources.domain.leftovers import cut, shown
+from kubeferry.sources.domain.leftovers import MAX_CHARACTERS, cut, shown
 from kubeferry.sources.domain.tree import Node
 
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
@@ -68,19 +70,28 @@ def _detail(node: Node, prefix: str) -> dict[str, str]:
             found[f"{prefix}{key}"] = shown(f"{prefix}{key}", value)
     if (text := node.text.strip()) and "text" not in node.seen:
         found[prefix.rstrip(".") or "path"] = shown(prefix, text)
+    times: Counter[str] = Counter(found.keys())
     for child in node.children:
         name = f"{prefix}{child.tag}"
-        while name in found or any(key.startswith(f"{name}.") for key in found):
-            name += "+"
+        own = _again(name, times[name])
+        below: dict[str, str] = {}
         if child.tag == "address":
-            found[name] = in_words(child)
-        elif not child.attributes and not child.text.strip() and not child.children:
-            if "" not in child.seen:
-                found[name] = "present"
-        else:
-            found |= _detail(child, f"{name}.")
+            below[own] = in_words(child)
+        elif len(own) > MAX_CHARACTERS:
+            below[cut(own)] = "(not listed: it lies too deep)"
+        elif child.attributes or child.text.strip() or child.children:
+            below = _detail(child, f"{own}.")
+        elif "" not in child.seen:
+            below[own] = "present"
+        times[name] += bool(below)
+        found |= below
     node.skip_all()
     return found
+
+
+def _again(name: str, times: int) -> str:
+    """A name that was given already so many times, as one of its own."""
+    return f"{name}{'+' * times}" if times < 8 else f"{name}+{times}"
 
 
 def read_tpm(root: Node) -> Tpm | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from kubeferry.model import SourceFact
@@ -10,6 +11,7 @@ from kubeferry.sources.domain.tree import Node, walk
 from kubeferry.sources.fact_lists import bounded
 
 MAX_CHARACTERS = 200
+MAX_PATH = 1000
 
 _SECRET = re.compile(r"passw|secret|cookie|token|credential|private|api-?key|\bquery=|qemu:env", re.IGNORECASE)
 HIDDEN = "(not shown: it may be a secret)"
@@ -59,14 +61,17 @@ def told(root: Node) -> list[SourceFact]:
     """Everything in a tree that nobody read, by its path."""
     facts = [
         SourceFact(path=cut(path), value=shown(path, in_words(node) if node.tag == "address" else left))
-        for path, node in ((".", root), *walk(root))
+        for path, node in itertools.chain([(".", root)], walk(root))
         if (left := node.unread()) is not None
     ]
     return sorted(facts, key=lambda fact: fact.path.endswith("/address"))
 
 
 def shown(path: str, value: str) -> str:
-    """A value as it may stand in a document: not too long, on one line, and not if it looks like a secret."""
+    """A value as it may stand in a document: not too long, on one line, and not if it looks like a secret. One whose
+    path is too long to be searched for every value counts as one."""
+    if len(path) > MAX_PATH:
+        return HIDDEN
     return HIDDEN if _SECRET.search(path) or _SECRET.search(value) else cut(" ".join(value.split()))
 
 

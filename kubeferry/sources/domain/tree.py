@@ -17,6 +17,7 @@ from kubeferry.sources.domain.units import to_bytes
 MAX_CHARACTERS = 4 << 20
 MAX_ELEMENTS = 50_000
 MAX_DEPTH = 256  # libvirt itself ends at chains of 200 images
+MAX_NAME = 256  # of an element, with its namespace: paths are made of them
 
 _WHOLE = re.compile(r"[0-9]{1,18}")
 _YES = {"yes", "on"}
@@ -247,7 +248,11 @@ class _Builder:
             what = f"it has more than {MAX_ELEMENTS} elements or is {MAX_DEPTH} deep"
             raise _invalid(self._here(), what, self.dialect.again, self.dialect)
         own = {self._short(key): value for key, value in attributes.items()}
-        node = self._node(self._short(name), own, self.parser.CurrentLineNumber)
+        tag = self._short(name)
+        if len(tag) > MAX_NAME:
+            what = f"an element's name is longer than {MAX_NAME} characters"
+            raise _invalid(self._here(), what, self.dialect.again, self.dialect)
+        node = self._node(tag, own, self.parser.CurrentLineNumber)
         if self.open:
             self.open[-1].children.append(node)
         else:
@@ -274,14 +279,14 @@ class _Builder:
         return f"{prefix}:{local}" if prefix else local
 
 
-def walk(node: Node) -> Iterator[tuple[str, Node]]:
-    """Every element below with its path: parts that repeat are numbered, or carry the label that they were given."""
+def walk(node: Node, above: str = "") -> Iterator[tuple[str, Node]]:
+    """Every element below with its path: parts that repeat are numbered, or carry the label that they were given.
+    `above` is put in front."""
     total = Counter(child.tag for child in node.children)
     counted: Counter[str] = Counter()
     for child in node.children:
         counted[child.tag] += 1
-        mark = child.label or (str(counted[child.tag]) if total[child.tag] > 1 else "")
-        step = f"{child.tag}[{mark}]" if mark else child.tag
-        yield step, child
-        for below, deeper in walk(child):
-            yield f"{step}/{below}", deeper
+        mark = child.label[:MAX_NAME] or (str(counted[child.tag]) if total[child.tag] > 1 else "")
+        path = f"{above}{child.tag}[{mark}]" if mark else f"{above}{child.tag}"
+        yield path, child
+        yield from walk(child, f"{path}/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -15,6 +16,7 @@ from kubeferry.sources.domain_xml import clashes, parse_domain
 
 Build = Callable[..., Machine]
 Facts = Callable[[Machine], dict[str, str]]
+LONG = f"<{'t' * 250}>"
 
 
 def refused(text: str) -> InputInvalid:
@@ -136,3 +138,24 @@ def test_names_and_addresses_that_are_given_twice(named: Build) -> None:
 def test_one_machine_with_an_address_on_two_cards(named: Build) -> None:
     twice = named("a", "52:54:00:00:00:aa", "52:54:00:00:00:AA")
     assert len(list(clashes([("a.xml", twice)]))) == 1
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        f"{LONG * 240}{'<a/>' * 3000}{LONG.replace('<', '</') * 240}",
+        f"<metadata>{'<a x=^1^/>' * 3000}</metadata>".replace("^", "'"),
+        f"<metadata>{'<tttt>' * 240}{'<a/>' * 3000}{'</tttt>' * 240}</metadata>",
+    ],
+    ids=["long paths", "many of one name", "deep details"],
+)
+def test_what_is_wide_and_deep_is_read_in_a_moment(xml: Callable[..., str], inside: str) -> None:
+    begun = time.process_time()
+    found = parse_domain(xml(inside), source="lab")
+    assert time.process_time() - begun < 5  # what is copied or searched once a level takes minutes
+    assert len(found.unmodelled) + len(found.metadata) < 2000
+
+
+def test_a_name_without_end_is_refused(xml: Callable[..., str]) -> None:
+    with pytest.raises(InputInvalid, match="an element's name is longer than 256 characters"):
+        parse_domain(xml(f"<{'t' * 257}/>"), source="lab")

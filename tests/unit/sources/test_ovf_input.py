@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Literal
@@ -49,6 +50,14 @@ def test_what_the_envelope_says_of_all_is_told_however_much_a_machine_says() -> 
     paths = [fact.path for fact in one(text).unmodelled]
     assert "StartupSection/Item" in paths
     assert "VirtualSystem" not in paths
+
+
+def test_a_label_without_end_is_not_repeated_for_all_that_is_below_it() -> None:
+    wide = f'<File id="{"x" * 1_000_000}" href="a">{"<a/>" * 3000}</File></References>'
+    begun = time.process_time()
+    found = one(PLAIN.replace("</References>", wide, 1))
+    assert time.process_time() - begun < 5
+    assert max(len(fact.path) for fact in found.unmodelled) <= 200
 
 
 # --- amounts ---------------------------------------------------------------------------------------------------------
