@@ -81,7 +81,7 @@ def copy(
     with contextlib.ExitStack() as opened:
         proven = opened.enter_context(Proven(fingerprint, header, writable=True))
         before = earlier.base(fingerprint, header, options)
-        if before is not None and not checkpoint.still_holds(opened.enter_context(before), target):
+        if before is not None and not _holds_the_same(opened.enter_context(before), source, target):
             earlier.disprove(fingerprint)
             before = None
         begun = checkpoint.start(place, header, target)
@@ -93,6 +93,18 @@ def copy(
         partial.seal(fingerprint)
         earlier.left_beside(fingerprint).unlink(missing_ok=True)
         return partial.root, run.tally
+
+
+def _holds_the_same(before: Fingerprint, source: Endpoint, target: Endpoint) -> bool:
+    """Whether the target still has what the source calls the same. Of other blocks an attempt that broke off may have
+    written some."""
+    block = before.header.block
+    try:
+        found = chunks(source.extents(), source.size, block)
+        runs = ((chunk.offset // block, block_count(chunk.length, block)) for chunk in found if chunk.same)
+        return checkpoint.still_holds(before, target, runs)
+    except ValueError as error:
+        raise _nonsense(error) from error
 
 
 def _empty(target: Endpoint) -> bool:

@@ -130,6 +130,37 @@ def test_a_target_that_was_replaced_is_copied_anew(tmp_path: Path) -> None:
     assert check(target, where, all_blocks=False).kept == 0
 
 
+@pytest.mark.parametrize("blank", [(0, 6, 11), range(12)], ids=["zeros at both ends and in the middle", "all zeros"])
+def test_that_a_target_was_replaced_is_seen_wherever_the_data_are(tmp_path: Path, blank: Iterable[int]) -> None:
+    where, old = tmp_path / "t.kff", bytearray(random.Random(1).randbytes(12 * BLOCK))
+    for at in blank:
+        old[at * BLOCK : (at + 1) * BLOCK] = bytes(BLOCK)
+    target = Memory(bytes(12 * BLOCK))
+    root, _ = copy(Memory(old), target, where, label=b"1")
+    check(target, where)
+    target.content[:] = b"another" * BLOCK + bytes(5 * BLOCK)
+    _, tally = copy(Changed(old, []), target, where, label=b"2", since=root)
+    assert (target.content, tally.same) == (old, 0)
+    assert check(target, where, all_blocks=False).kept == 0
+
+
+def test_a_delta_that_broke_off_does_not_read_again_what_is_the_same(tmp_path: Path) -> None:
+    """Blocks that were written and are in no checkpoint differ from the round before; the target is the same one."""
+    where, old = tmp_path / "t.kff", first(1, 40 * BLOCK)
+    target = Memory(bytes(40 * BLOCK))
+    root, _ = copy(Memory(old), target, where, label=b"1")
+    check(target, where)
+    new, named = after(old, [(0, 8 * BLOCK, False)], 5)
+    with pytest.raises(SourceUnavailable):
+        copy(Changed(new, named, fail_after=4), target, where, label=b"2", since=root)
+    checkpoint.beside(where).unlink()
+    rest = Changed(new, named)
+    _, tally = copy(rest, target, where, label=b"2", since=root)
+    assert (target.content, tally.same) == (new, 32 * BLOCK)
+    assert sum(length for _, length in rest.read) == 8 * BLOCK
+    assert check(target, where, all_blocks=False).read == 8 * BLOCK
+
+
 def test_a_damaged_round_before_is_not_believed(tmp_path: Path) -> None:
     where, old = tmp_path / "t.kff", first(1, 8 * BLOCK)
     target = Memory(bytes(8 * BLOCK))
