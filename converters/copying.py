@@ -64,8 +64,8 @@ def copy(
 
     `header` says of what: size, algorithm, and the label that a checkpoint must have to be gone on from. `reads_zero`
     is the caller's word that the target reads as zeros; it counts only for a target that was never written by us and
-    shows no data. Raises TargetRefused before any byte when the target is too small. On any error but Fenced, what was
-    done is flushed and in the checkpoint.
+    shows no data. Raises TargetRefused before any byte when the target is too small. On any error but Fenced and that
+    of a flush, what was done is flushed and in the checkpoint.
     """
     if target.size < source.size:
         raise TargetRefused(
@@ -161,6 +161,7 @@ class _Copy:
         self._progress = 0
         self._tally_lock = threading.Lock()
         self._checkpoint_at = time.monotonic() + options.checkpoint_seconds
+        self._flushes = True
 
     def work(self, *, resumed: bool) -> None:
         """Copy all that is not in the checkpoint, and put it there."""
@@ -240,11 +241,16 @@ class _Copy:
             self._checkpoint_at = time.monotonic() + self.options.checkpoint_seconds
 
     def _checkpoint(self) -> None:
-        """Flush, then remember. What workers finish meanwhile waits for the next one."""
+        """Flush, then remember. What workers finish meanwhile waits for the next one. After a flush that failed there
+        is none: what could not be written is forgotten below the target, and the next flush would say nothing of it."""
+        if not self._flushes:
+            return
         self.watch.still_ours()
         finished = [self._done.popleft() for _ in range(len(self._done))]
         self.proven.sync()
+        self._flushes = False
         self.target.flush()
+        self._flushes = True
         self.watch.still_ours()
         run, first = bytearray(), -1
         for index, count, known in sorted(finished):

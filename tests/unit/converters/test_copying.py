@@ -17,7 +17,15 @@ from converters.fingerprint import Fingerprint, Header
 from converters.memory import Memory
 from converters.transfer import Options, Watch
 from kubeferry import stopping
-from kubeferry.errors import Fenced, IntegrityFailed, Interrupted, SourceRefused, SourceUnavailable, TargetRefused
+from kubeferry.errors import (
+    Fenced,
+    IntegrityFailed,
+    Interrupted,
+    SourceRefused,
+    SourceUnavailable,
+    TargetRefused,
+    TargetUnavailable,
+)
 
 BLOCK = 4096
 QUIET = Watch()
@@ -142,6 +150,28 @@ def test_a_copy_that_failed_goes_on_where_it_was(tmp_path: Path, seed: int, afte
     assert target.content == inner
     with Fingerprint.open(where) as found:
         assert list(verify.compare(target, found, options=Options(), watch=QUIET).differing) == []
+
+
+def test_after_a_flush_that_failed_nothing_is_held_for_durable(tmp_path: Path) -> None:
+    """As storage does it: what could not be written is dropped, one flush tells of it, and the next one does not."""
+
+    class Dropping(Memory):
+        told: list[bool] = []  # shared by clones
+
+        def write(self, offset: int, view: memoryview) -> None:
+            """Nothing of it arrives."""
+
+        def flush(self) -> None:
+            if not self.told:
+                self.told.append(True)
+                raise TargetUnavailable("the flush failed")
+
+    source = Memory(chance_of(3).randbytes(40 * BLOCK))
+    slow = Options(bandwidth=100 * BLOCK, checkpoint_seconds=0.1)
+    with pytest.raises(TargetUnavailable, match="the flush failed"):
+        copy(source, Dropping(bytes(source.size)), tmp_path / "f", reads_zero=True, options=slow)
+    with Fingerprint.open(checkpoint.beside(tmp_path / "f")) as partial:
+        assert list(partial.unknown(0, partial.count)) == [(0, 40)]
 
 
 def stopped_half_way(tmp_path: Path, size: int = 40) -> tuple[Memory, Failing]:
