@@ -155,6 +155,8 @@ def repair_disk(
     with open_source(source, work=_work(fingerprint)) as fetching, _complete(fingerprint) as expected:
         with open_target(target, direct=True) as reading:
             found = verify.compare(reading, expected, options=options, watch=watch)
+        if found.differing:
+            earlier.disprove(fingerprint)  # until all of it was read back again
         with open_target(target) as writing:
             _apart(fetching, writing)
             gone = repair.fetch(fetching, writing, expected, found.differing, options=options, watch=watch)

@@ -163,7 +163,9 @@ def test_a_host_that_has_no_key_of_the_pinned_kind_is_refused(far: Hypervisor, n
     assert "ssh-ed25519" in said.why
 
 
-@pytest.mark.parametrize("key", ["ssh-ed25519 AAAA", "ssh-ed25519 not*base64", "nothing", "ssh-rsa\nx AAAAC3Nz"])
+@pytest.mark.parametrize(
+    "key", ["ssh-ed25519 AAAA", "ssh-ed25519 not*base64", "ssh-rsa \u00e4", "nothing", "ssh-rsa\nx AAAAC3Nz"]
+)
 def test_what_is_no_host_key_is_told_before_anything_is_started(far: Hypervisor, key: str) -> None:
     assert "is not a host key" in refused(far.ref(host_key=key), InputInvalid).why
 

@@ -154,6 +154,19 @@ def test_repair_says_that_the_source_has_moved_on(tmp_path: Path, source: Path) 
         repair_disk(read, write, kff)
 
 
+def test_what_a_repair_finds_is_not_held_for_read_back_any_more(tmp_path: Path, source: Path) -> None:
+    write, read, kff = parse_ref(str(tmp_path / "target.img")), parse_ref(str(source)), tmp_path / "t.kff"
+    prepare_target(write, source.stat().st_size, kff)
+    copy_disk(read, write, kff, target_reads_zero=True)
+    assert not verify_disk(write, kff).differing
+    for path in (source, tmp_path / "target.img"):
+        with path.open("r+b") as disk:
+            disk.write(b"changed" + path.name.encode())
+    with pytest.raises(IntegrityFailed, match="cannot be repaired"):
+        repair_disk(read, write, kff)
+    assert list(verify_disk(write, kff, options=Options(all_blocks=False)).differing) == [0]
+
+
 def test_a_vmdk_is_named_by_its_own_reader(tmp_path: Path) -> None:
     made = tmp_path / "a b.vmdk"
     with made.open("wb") as out:
