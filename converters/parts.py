@@ -169,9 +169,9 @@ class Gunzip:
 
 
 class Window:
-    """The bytes of parts, read anywhere, from any thread. Of many files only some are kept open."""
+    """The bytes of parts, read anywhere, from any thread. Of many files only some are kept open: `keep` at most."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], *, keep: int = FILES_OPEN) -> None:
         self._parts: list[tuple[int, Part]] = []
         self._fds: dict[Path, int] = {}
         self.size = 0
@@ -179,7 +179,7 @@ class Window:
             self._parts.append((self.size, part))
             self.size += part.length
             fd = open_part(part)
-            if part.path in self._fds or len(self._fds) >= FILES_OPEN:
+            if part.path in self._fds or len(self._fds) >= keep:
                 os.close(fd)
             else:
                 self._fds[part.path] = fd
