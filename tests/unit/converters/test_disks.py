@@ -11,7 +11,7 @@ import pytest
 from converters.disks import copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
 from converters.endpoints import open_source
 from converters.transfer import Options
-from kubeferry.errors import InputInvalid, IntegrityFailed, SourceRefused, TargetRefused
+from kubeferry.errors import HostileImage, InputInvalid, IntegrityFailed, SourceRefused, TargetRefused
 from kubeferry.model import DiskRef
 from lab.vmdk import write_stream
 
@@ -113,6 +113,22 @@ def test_a_disk_of_another_size_than_described_is_refused(tmp_path: Path, source
     described = DiskRef(uri=source.as_uri(), size_bytes=5)
     with pytest.raises(SourceRefused, match="described with 5 bytes"), open_source(described):
         pass
+
+
+@pytest.mark.parametrize(
+    ("uri", "asked", "told"),
+    [
+        ("https://server/disk.img", "converters.https.Https._measure", (9 * 10**18, "")),
+        ("ebs://eu-1/snap-0123abcd", "converters.ebs_api.SnapshotApi.volume_bytes", 1 << 60),
+        ("ebs://eu-1/snap-0123abcd", "converters.ebs_api.SnapshotApi.volume_bytes", -1 << 30),
+    ],
+)
+def test_a_server_that_claims_a_disk_of_any_size_is_refused(
+    uri: str, asked: str, told: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked, lambda _self: told)
+    with pytest.raises(HostileImage, match="claims"):
+        disk_size(parse_ref(uri))
 
 
 @pytest.mark.parametrize(
