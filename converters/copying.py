@@ -155,9 +155,8 @@ class _Copy:
         self.block = partial.header.block
         self._pace = Pace(options.bandwidth)
         self._lanes = lanes(options, source, target)
-        self._done: deque[tuple[int, int, bytes]] = (
-            deque()
-        )  # first block, count, digest; count blocks of zeros if empty
+        # First block, count, digest; empty: so many blocks of zeros, None: so many that are as in the round before.
+        self._done: deque[tuple[int, int, bytes | None]] = deque()
         self._progress = 0
         self._tally_lock = threading.Lock()
         self._checkpoint_at = time.monotonic() + options.checkpoint_seconds
@@ -201,18 +200,17 @@ class _Copy:
         others, of a round that was left, are given as data."""
         position, stop = chunk.offset // self.block, chunk.offset // self.block + block_count(chunk.length, self.block)
         for first, count in before.unknown(position, stop - position):
-            self._keep(before, position, first)
+            self._keep(position, first)
             for index in range(first, first + count):
                 length = min(self.block, self.source.size - index * self.block)
                 yield Chunk(index * self.block, length, ((0, length),))
             position = first + count
-        self._keep(before, position, stop)
+        self._keep(position, stop)
 
-    def _keep(self, before: Fingerprint, start: int, stop: int) -> None:
+    def _keep(self, start: int, stop: int) -> None:
         if start == stop:
             return
-        for first, digests in before.batches(start, stop - start):
-            self._done.append((first, len(digests) // digest.DIGEST_BYTES, digests))
+        self._done.append((start, stop - start, None))
         with self._tally_lock:
             self.tally.same += min(stop * self.block, self.source.size) - start * self.block
 
@@ -253,18 +251,26 @@ class _Copy:
         self._flushes = True
         self.watch.still_ours()
         run, first = bytearray(), -1
-        for index, count, known in sorted(finished):
+        for index, count, known in sorted(finished, key=lambda one: one[0]):
             if known and index == first + len(run) // digest.DIGEST_BYTES:
                 run += known
                 continue
             if run:
                 self.partial.put(first, bytes(run))
-            run, first = bytearray(known), index
+            run, first = bytearray(known or b""), index
             if not known:
-                self.partial.put_zeros(index, count)
+                self._put_many(index, count, zeros=known is not None)
         if run:
             self.partial.put(first, bytes(run))
         self.partial.sync()
+
+    def _put_many(self, first: int, count: int, *, zeros: bool) -> None:
+        """Digests that nobody holds: those of zeros, or those of the round before."""
+        if zeros:
+            self.partial.put_zeros(first, count)
+        elif self.before is not None:
+            for start, digests in self.before.batches(first, count):
+                self.partial.put(start, digests)
 
     # --- workers ---
 

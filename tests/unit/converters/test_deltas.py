@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -159,6 +160,37 @@ def test_a_delta_that_broke_off_does_not_read_again_what_is_the_same(tmp_path: P
     assert (target.content, tally.same) == (new, 32 * BLOCK)
     assert sum(length for _, length in rest.read) == 8 * BLOCK
     assert check(target, where, all_blocks=False).read == 8 * BLOCK
+
+
+def test_memory_does_not_grow_with_what_is_the_same(tmp_path: Path) -> None:
+    class Vast(Memory):
+        """1 GiB of zeros, told as zeros or as the same; 262,144 blocks."""
+
+        def __init__(self, *, same: bool) -> None:
+            super().__init__(b"")
+            self.size, self.same = 1 << 30, same
+
+        def extents(self) -> Iterator[Extent]:
+            yield Extent(0, self.size, zero=not self.same, same=self.same)
+
+        def read_into(self, offset: int, view: memoryview) -> None:
+            view[:] = bytes(len(view))
+
+        def zero(self, offset: int, length: int) -> None:
+            pass
+
+        def clone(self) -> Vast:
+            return self
+
+    where, target = tmp_path / "t.kff", Vast(same=False)
+    root, _ = copy(target, target, where, label=b"1")
+    tracemalloc.start()
+    try:
+        again, tally = copy(Vast(same=True), target, where, label=b"2", since=root)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert (again, tally.same) == (root, 1 << 30)
 
 
 def test_a_damaged_round_before_is_not_believed(tmp_path: Path) -> None:
