@@ -329,3 +329,15 @@ def test_a_finding_makes_everything_unproven(tmp_path: Path) -> None:
     assert check(target, where, all_blocks=False).differing.tolist() == []  # told so: it was read back before
     assert check(target, where).differing.tolist() == [6]
     assert check(target, where, all_blocks=False).differing.tolist() == [6]
+
+
+def test_what_was_disproven_stays_so_after_a_crash_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was removed comes back with the host, unless its folder was synced."""
+    where, synced = tmp_path / "t.kff", []
+    copy(Memory(first(1, BLOCK)), Memory(bytes(BLOCK)), where, label=b"1")
+    with Fingerprint.open(where) as expected:
+        earlier.prove(expected)
+    proven = earlier.proven_beside(where)
+    monkeypatch.setattr(earlier, "sync_folder", lambda folder: synced.append((folder, proven.exists())))
+    earlier.disprove(where)
+    assert synced == [(tmp_path, False)]
