@@ -75,6 +75,7 @@ class _Verify:
             self._progress += sum(stop - start for start, stop in chunk.data)
 
     def heartbeat(self) -> None:
+        self.watch.still_ours()
         self.watch.progress("verifying", min(self._progress, self._total), self._total)
 
     def worker(self, feed: Feed, count: int) -> None:

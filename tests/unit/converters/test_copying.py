@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from converters import checkpoint, copying, repair, verify
+from converters import checkpoint, copying, measuring, repair, verify
 from converters.extents import Extent
 from converters.fingerprint import Fingerprint, Header
 from converters.memory import Memory
@@ -258,6 +258,40 @@ def test_a_fenced_copy_writes_no_checkpoint(tmp_path: Path) -> None:
         copy(source, Memory(bytes(source.size)), tmp_path / "f", watch=Losing())
     with Fingerprint.open(checkpoint.beside(tmp_path / "f")) as partial:
         assert next(partial.unknown(0, partial.count)) == (0, 10)
+
+
+class Overtaken(Watch):
+    """Another runner takes over after so many looks at the fence."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def still_ours(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Fenced("taken over")
+
+
+def test_a_fenced_repair_writes_nothing_more(tmp_path: Path) -> None:
+    source = Memory(chance_of(4).randbytes(10 * BLOCK))
+    target = Failing(bytearray(source.size))
+    copy(source, target, tmp_path / "f")
+    target.written.clear()
+    with Fingerprint.open(tmp_path / "f") as expected, pytest.raises(Fenced):
+        repair.fetch(source, target, expected, list(range(10)), options=Options(), watch=Overtaken(3))
+    assert len(target.written) == 3
+
+
+def test_a_fenced_verification_ends_and_does_not_keep_its_successor_waiting(tmp_path: Path) -> None:
+    source = Memory(chance_of(4).randbytes(100 * BLOCK))
+    copy(source, Memory(bytes(source.size)), tmp_path / "f")
+    slow = Options(bandwidth=10 * BLOCK)
+    begun = os.times().elapsed
+    with Fingerprint.open(tmp_path / "f") as expected, pytest.raises(Fenced):
+        verify.compare(source, expected, options=slow, watch=Overtaken(1))
+    with pytest.raises(Fenced):
+        measuring.measure(source, tmp_path / "m", header(source.size), options=slow, watch=Overtaken(1))
+    assert os.times().elapsed - begun < 5
 
 
 def test_bandwidth_is_kept(tmp_path: Path) -> None:
