@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import struct
 import tracemalloc
@@ -199,3 +200,10 @@ def test_a_descriptor_is_read_as_its_writer_meant_it() -> None:
     assert found.parts == (descriptor.Part(4, "VMFS", "a b-flat.vmdk", 0),)
     assert (found.create_type, found.has_parent, found.sectors) == ("monolithicFlat", False, 4)
     assert descriptor.is_descriptor(b"\xef\xbb\xbf# Disk DescriptorFile\n")
+
+
+def test_a_descriptor_is_read_in_a_time_that_grows_with_it() -> None:
+    begun = os.times().elapsed
+    found = descriptor.parse(b"a = " + b" " * 50_000 + b'"x"y\nb =  " c "  \nd= e f\ng =\n' + b"h" * 50_000)
+    assert os.times().elapsed - begun < 5
+    assert found.fields == {"b": "c", "d": "e f", "g": ""}
