@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -330,6 +331,33 @@ def test_verify_names_each_damaged_block_and_repair_fixes_exactly_these(
         assert sorted(target.written) == [index * BLOCK for index in sorted(damaged)]
         assert not verify.compare(target, expected, options=Options(), watch=QUIET).differing
     assert target.content == source.content
+
+
+def test_a_target_that_was_emptied_is_told_within_little_memory(tmp_path: Path) -> None:
+    class Hole(Memory):
+        """A disk of 1 GiB without data."""
+
+        def __init__(self) -> None:
+            super().__init__(b"")
+            self.size = 1 << 30
+
+        def extents(self):  # type: ignore[no-untyped-def]
+            yield Extent(0, self.size, zero=True)
+
+        def clone(self) -> Hole:
+            return self
+
+    with Fingerprint.create(tmp_path / "partial", header(1 << 30)) as made:
+        made.put(0, os.urandom(32 * made.count))
+        made.seal(tmp_path / "f")
+    with Fingerprint.open(tmp_path / "f") as expected:
+        tracemalloc.start()
+        try:
+            found = verify.compare(Hole(), expected, options=Options(), watch=QUIET)
+            assert tracemalloc.get_traced_memory()[1] < 7 << 20
+        finally:
+            tracemalloc.stop()
+        assert found.differing.tolist() == list(range(expected.count))
 
 
 def test_repair_does_not_write_what_the_source_has_changed(tmp_path: Path) -> None:
