@@ -13,6 +13,7 @@ from converters.endpoints import open_source
 from converters.transfer import Options
 from kubeferry.errors import HostileImage, InputInvalid, IntegrityFailed, SourceRefused, TargetRefused
 from kubeferry.model import DiskRef
+from kubeferry.uris import Packed, Part
 from lab.vmdk import write_stream
 
 MIB = 1 << 20
@@ -107,6 +108,23 @@ def test_a_disk_is_not_copied_onto_itself(tmp_path: Path, source: Path) -> None:
     (tmp_path / "link.img").symlink_to(source)
     with pytest.raises(InputInvalid, match="the same disk"):
         copy_disk(parse_ref(str(source)), parse_ref(str(tmp_path / "link.img")), tmp_path / "t.kff")
+
+
+def test_what_a_source_is_read_from_is_never_a_target(tmp_path: Path, source: Path) -> None:
+    """Also where others read it for us: as parts, as an image, below one."""
+    before, size = source.read_bytes(), source.stat().st_size
+    raw = DiskRef(uri=source.as_uri())
+    (tmp_path / "top.qcow2").touch()
+    for read in (
+        DiskRef(uri=Packed("raw+file", (Part(source, 0, size),)).uri()),
+        DiskRef(uri=source.as_uri(), format="qcow2"),
+        DiskRef(uri=(tmp_path / "top.qcow2").as_uri(), format="qcow2", backing=raw),
+    ):
+        with pytest.raises(InputInvalid, match="the same disk"):
+            copy_disk(read, raw, tmp_path / "t.kff")
+        with pytest.raises(InputInvalid, match="the same disk"):
+            repair_disk(read, raw, tmp_path / "t.kff")
+    assert source.read_bytes() == before
 
 
 def test_a_disk_of_another_size_than_described_is_refused(tmp_path: Path, source: Path) -> None:
