@@ -8,14 +8,16 @@ says that the target was written.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from converters import digest
 from converters.endpoints import Endpoint
+from converters.extents import block_count
 from converters.fingerprint import UNKNOWN, Fingerprint, Header
 from converters.uris import files_of
 from kubeferry.errors import InputInvalid, IntegrityFailed
@@ -23,7 +25,7 @@ from kubeferry.model import DiskRef
 from kubeferry.uris import view_of
 
 NAME_BYTES = 16
-SAMPLES = 16  # blocks of the target that are read before a checkpoint is believed
+SAMPLES = 16  # blocks of the target, at most, that are read before a checkpoint is believed
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,17 +97,38 @@ def _resumable(path: Path, header: Header, target: Endpoint) -> Fingerprint | No
     return None
 
 
-def still_holds(found: Fingerprint, target: Endpoint) -> bool:
+def still_holds(found: Fingerprint, target: Endpoint, runs: Iterable[tuple[int, int]] | None = None) -> bool:
     """Whether the target is the one that a fingerprint speaks of: blocks all over it, read and digested, are equal.
-    That it was not replaced or emptied is all that this says."""
-    return all(_holds(found, index, target) for index in _samples(found))
+    That it was not replaced or emptied is all that this says. `runs` (first block, number; in order) are those of which
+    blocks are taken; without them, all that are known."""
+    return all(_holds(found, index, target) for index in _samples(found, _known(found) if runs is None else runs))
 
 
-def _samples(found: Fingerprint) -> list[int]:
-    """Blocks of data spread over what the checkpoint holds."""
-    indexes = [index for first, count in _known(found) for index in (first, first + count // 2, first + count - 1)]
-    data = sorted({index for index in indexes if found.at(index) != found.zero_of(index)})
-    return data[:: max(1, len(data) // SAMPLES)]
+def _samples(found: Fingerprint, runs: Iterable[tuple[int, int]]) -> Iterator[int]:
+    """A block of each of SAMPLES stretches of the disk, of data where there is any: an empty target has zeros, too."""
+    stretch = max(1, block_count(found.count, SAMPLES))
+    for _, pieces in itertools.groupby(_cut(runs, stretch), key=lambda piece: piece[0] // stretch):
+        zero = -1
+        for first, count in pieces:
+            index = next(found.data(first, count), -1)
+            if index >= 0:
+                yield index
+                break
+            if zero < 0 and found.at(first) != UNKNOWN:
+                zero = first
+        else:
+            if zero >= 0:
+                yield zero
+
+
+def _cut(runs: Iterable[tuple[int, int]], stretch: int) -> Iterator[tuple[int, int]]:
+    """The runs in pieces that lie in one stretch each."""
+    for first, count in runs:
+        position, stop = first, first + count
+        while position < stop:
+            following = min(position - position % stretch + stretch, stop)
+            yield position, following - position
+            position = following
 
 
 def _known(found: Fingerprint) -> Iterator[tuple[int, int]]:

@@ -64,8 +64,8 @@ def copy(
 
     `header` says of what: size, algorithm, and the label that a checkpoint must have to be gone on from. `reads_zero`
     is the caller's word that the target reads as zeros; it counts only for a target that was never written by us and
-    shows no data. Raises TargetRefused before any byte when the target is too small. On any error but Fenced, what was
-    done is flushed and in the checkpoint.
+    shows no data. Raises TargetRefused before any byte when the target is too small. On any error but Fenced and that
+    of a flush, what was done is flushed and in the checkpoint.
     """
     if target.size < source.size:
         raise TargetRefused(
@@ -81,7 +81,7 @@ def copy(
     with contextlib.ExitStack() as opened:
         proven = opened.enter_context(Proven(fingerprint, header, writable=True))
         before = earlier.base(fingerprint, header, options)
-        if before is not None and not checkpoint.still_holds(opened.enter_context(before), target):
+        if before is not None and not _holds_the_same(opened.enter_context(before), source, target):
             earlier.disprove(fingerprint)
             before = None
         begun = checkpoint.start(place, header, target)
@@ -93,6 +93,18 @@ def copy(
         partial.seal(fingerprint)
         earlier.left_beside(fingerprint).unlink(missing_ok=True)
         return partial.root, run.tally
+
+
+def _holds_the_same(before: Fingerprint, source: Endpoint, target: Endpoint) -> bool:
+    """Whether the target still has what the source calls the same. Of other blocks an attempt that broke off may have
+    written some."""
+    block = before.header.block
+    try:
+        found = chunks(source.extents(), source.size, block)
+        runs = ((chunk.offset // block, block_count(chunk.length, block)) for chunk in found if chunk.same)
+        return checkpoint.still_holds(before, target, runs)
+    except ValueError as error:
+        raise _nonsense(error) from error
 
 
 def _empty(target: Endpoint) -> bool:
@@ -143,12 +155,12 @@ class _Copy:
         self.block = partial.header.block
         self._pace = Pace(options.bandwidth)
         self._lanes = lanes(options, source, target)
-        self._done: deque[tuple[int, int, bytes]] = (
-            deque()
-        )  # first block, count, digest; count blocks of zeros if empty
+        # First block, count, digest; empty: so many blocks of zeros, None: so many that are as in the round before.
+        self._done: deque[tuple[int, int, bytes | None]] = deque()
         self._progress = 0
         self._tally_lock = threading.Lock()
         self._checkpoint_at = time.monotonic() + options.checkpoint_seconds
+        self._flushes = True
 
     def work(self, *, resumed: bool) -> None:
         """Copy all that is not in the checkpoint, and put it there."""
@@ -188,18 +200,17 @@ class _Copy:
         others, of a round that was left, are given as data."""
         position, stop = chunk.offset // self.block, chunk.offset // self.block + block_count(chunk.length, self.block)
         for first, count in before.unknown(position, stop - position):
-            self._keep(before, position, first)
+            self._keep(position, first)
             for index in range(first, first + count):
                 length = min(self.block, self.source.size - index * self.block)
                 yield Chunk(index * self.block, length, ((0, length),))
             position = first + count
-        self._keep(before, position, stop)
+        self._keep(position, stop)
 
-    def _keep(self, before: Fingerprint, start: int, stop: int) -> None:
+    def _keep(self, start: int, stop: int) -> None:
         if start == stop:
             return
-        for first, digests in before.batches(start, stop - start):
-            self._done.append((first, len(digests) // digest.DIGEST_BYTES, digests))
+        self._done.append((start, stop - start, None))
         with self._tally_lock:
             self.tally.same += min(stop * self.block, self.source.size) - start * self.block
 
@@ -228,25 +239,38 @@ class _Copy:
             self._checkpoint_at = time.monotonic() + self.options.checkpoint_seconds
 
     def _checkpoint(self) -> None:
-        """Flush, then remember. What workers finish meanwhile waits for the next one."""
+        """Flush, then remember. What workers finish meanwhile waits for the next one. After a flush that failed there
+        is none: what could not be written is forgotten below the target, and the next flush would say nothing of it."""
+        if not self._flushes:
+            return
         self.watch.still_ours()
         finished = [self._done.popleft() for _ in range(len(self._done))]
         self.proven.sync()
+        self._flushes = False
         self.target.flush()
+        self._flushes = True
         self.watch.still_ours()
         run, first = bytearray(), -1
-        for index, count, known in sorted(finished):
+        for index, count, known in sorted(finished, key=lambda one: one[0]):
             if known and index == first + len(run) // digest.DIGEST_BYTES:
                 run += known
                 continue
             if run:
                 self.partial.put(first, bytes(run))
-            run, first = bytearray(known), index
+            run, first = bytearray(known or b""), index
             if not known:
-                self.partial.put_zeros(index, count)
+                self._put_many(index, count, zeros=known is not None)
         if run:
             self.partial.put(first, bytes(run))
         self.partial.sync()
+
+    def _put_many(self, first: int, count: int, *, zeros: bool) -> None:
+        """Digests that nobody holds: those of zeros, or those of the round before."""
+        if zeros:
+            self.partial.put_zeros(first, count)
+        elif self.before is not None:
+            for start, digests in self.before.batches(first, count):
+                self.partial.put(start, digests)
 
     # --- workers ---
 

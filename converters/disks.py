@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import stat
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +21,9 @@ from urllib.parse import parse_qs
 from converters import checkpoint, copying, earlier, measuring, repair, verify
 from converters.copying import Tally
 from converters.endpoints import Endpoint, Metered, Summed, open_source, open_target
-from converters.file import File
 from converters.fingerprint import Fingerprint, Header, sync_folder
 from converters.transfer import Options, Watch
-from converters.uris import SCHEMES, SERVED, path_of, scheme_of, split
+from converters.uris import SCHEMES, SERVED, files_of, path_of, scheme_of, split
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
 from kubeferry.model import DiskRef
@@ -62,8 +62,8 @@ def copy_disk(
     Raises what `open_source` and `open_target` raise; TargetRefused when there is no room; SourceUnavailable,
     TargetUnavailable when one of them fails on the way; Interrupted on request; Fenced.
     """
+    _apart(source, target)
     with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
-        _apart(reading, writing)
         header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, copy_id))
         root, tally = copying.copy(
             reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
@@ -152,11 +152,13 @@ def repair_disk(
     Raises like `verify_disk`; IntegrityFailed when the source no longer has what the fingerprint asks for, or when a
     repaired block does not read back as written.
     """
+    _apart(source, target)
     with open_source(source, work=_work(fingerprint)) as fetching, _complete(fingerprint) as expected:
         with open_target(target, direct=True) as reading:
             found = verify.compare(reading, expected, options=options, watch=watch)
+        if found.differing:
+            earlier.disprove(fingerprint)  # until all of it was read back again
         with open_target(target) as writing:
-            _apart(fetching, writing)
             gone = repair.fetch(fetching, writing, expected, found.differing, options=options, watch=watch)
         with open_target(target, direct=True) as reading:
             left = verify.compare(reading, expected, options=options, watch=watch) if found.differing else found
@@ -210,12 +212,30 @@ def _calls(source: Endpoint) -> dict[str, int]:
     return source.calls if isinstance(source, Metered) else {}
 
 
-def _apart(source: Endpoint, target: Endpoint) -> None:
-    if isinstance(source, File) and isinstance(target, File) and source.path.samefile(target.path):
-        raise InputInvalid(
-            "source and target are the same disk",
-            [Problem(str(target.path), "it would be copied onto itself", "Give another target.")],
-        )
+def _apart(source: DiskRef, target: DiskRef) -> None:
+    """Raise InputInvalid where the target is a file or device that the source is read from, whatever its format and
+    however deep in its chain."""
+    written = files_of(target.uri)
+    link: DiskRef | None = source
+    while link is not None:
+        for path in files_of(link.uri):
+            if any(_same_place(path, other) for other in written):
+                raise InputInvalid(
+                    "source and target are the same disk",
+                    [Problem(str(path), "it would be copied onto itself", "Give another target.")],
+                )
+        link = link.backing
+
+
+def _same_place(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same file, or to nodes of the same device. What is not there is told when it is
+    opened."""
+    try:
+        first, second = one.stat(), other.stat()
+    except OSError:
+        return False
+    both_devices = stat.S_ISBLK(first.st_mode) and stat.S_ISBLK(second.st_mode)
+    return os.path.samestat(first, second) or (both_devices and first.st_rdev == second.st_rdev)
 
 
 def _work(fingerprint: Path) -> Path:

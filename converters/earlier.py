@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from converters import checkpoint
-from converters.fingerprint import BATCH, UNKNOWN, Fingerprint, Header
+from converters.fingerprint import BATCH, UNKNOWN, Fingerprint, Header, sync_folder
 from converters.transfer import Options
 from kubeferry.errors import InputInvalid, IntegrityFailed
 
@@ -101,8 +101,10 @@ def prove(expected: Fingerprint) -> None:
 
 
 def disprove(fingerprint: Path) -> None:
-    """Blocks that were held for proven are not as they should be: nothing counts as proven any more."""
-    proven_beside(fingerprint).unlink(missing_ok=True)
+    """Blocks that were held for proven are not as they should be: nothing counts as proven any more, durably."""
+    with contextlib.suppress(FileNotFoundError):
+        proven_beside(fingerprint).unlink()
+        sync_folder(fingerprint.parent)
 
 
 def _opened(path: Path, *, writable: bool = False) -> Fingerprint | None:

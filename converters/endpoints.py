@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from converters.extents import Extent
+from converters.fingerprint import DISK_LIMIT_BYTES
 from converters.uris import SERVED, invalid, scheme_of
+from kubeferry.errors import HostileImage
 from kubeferry.faults import Side, refused
 from kubeferry.images import nodes
 from kubeferry.model import DiskRef
@@ -99,10 +101,13 @@ class Summed(Protocol):
 def open_source(ref: DiskRef, *, work: Path | None = None) -> Iterator[Endpoint]:
     """A disk to read, whatever its format and chain. `work` is a folder for sockets.
 
-    Raises SourceRefused when it is not there or not what `ref` describes, HostileImage when its header names files or
-    sizes that it must not name, SourceUnavailable when its server does not answer.
+    Raises SourceRefused when it is not there or not what `ref` describes, HostileImage when its header or its server
+    names files or sizes that it must not name, SourceUnavailable when its server does not answer.
     """
     with _opened(ref, work) as endpoint:
+        if not 0 <= endpoint.size <= DISK_LIMIT_BYTES:  # memory and files are made by it
+            why = f"no disk of more than {DISK_LIMIT_BYTES >> 40} TiB is read"
+            raise HostileImage(f"the source claims {endpoint.size} bytes", why=why, fix="Find out who answers there.")
         if ref.size_bytes is not None and ref.size_bytes != endpoint.size:
             raise refused(
                 Side.SOURCE,

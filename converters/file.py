@@ -59,7 +59,7 @@ class File:
         self.side = side
         self._changed = changed
         self._direct = direct
-        self._direct_fd = -1
+        self._direct_fd = self._flush_fd = -1
         self._behind: deque[tuple[int, int]] = deque()
         # O_NONBLOCK: opening a FIFO must not wait for somebody at its other end
         mode = os.O_RDONLY if side is Side.SOURCE or direct else os.O_RDWR
@@ -71,6 +71,8 @@ class File:
             self.size, self.knows_holes = self._measure()
             if direct:
                 self._direct_fd = self._open_direct()
+            elif side is Side.TARGET:
+                self._flush_fd = self._open_flush()
         except BaseException:
             self.close()
             raise
@@ -97,6 +99,14 @@ class File:
                 return -1
             raise of_os(self.side, f"{self.path} cannot be opened", error) from error
 
+    def _open_flush(self) -> int:
+        """A descriptor that only flushes. The kernel tells of a failed write once per open file: what `_write_behind`
+        saw of it would be missing in the flush of the same one."""
+        try:
+            return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise of_os(self.side, f"{self.path} cannot be opened", error) from error
+
     def __enter__(self) -> Self:
         return self
 
@@ -109,14 +119,15 @@ class File:
         copy._changed, copy._direct = self._changed, self._direct
         copy._fd = os.dup(self._fd)
         copy._direct_fd = os.dup(self._direct_fd) if self._direct_fd >= 0 else -1
+        copy._flush_fd = os.dup(self._flush_fd) if self._flush_fd >= 0 else -1
         copy._behind = deque()
         return copy
 
     def close(self) -> None:
-        for fd in (self._fd, self._direct_fd):
+        for fd in (self._fd, self._direct_fd, self._flush_fd):
             if fd >= 0:
                 os.close(fd)
-        self._fd = self._direct_fd = -1
+        self._fd = self._direct_fd = self._flush_fd = -1
 
     # --- reading ---
 
@@ -180,7 +191,8 @@ class File:
             if error.errno not in CANNOT:
                 raise
         if done < len(view):
-            os.posix_fadvise(self._fd, offset, len(view), os.POSIX_FADV_DONTNEED)
+            # All of them: a page of which only a part is named would be kept, and so would those beside it.
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         return done
 
     # --- writing ---
@@ -199,7 +211,7 @@ class File:
         self._behind.append((offset, length))
         if len(self._behind) > BEHIND:
             offset, length = self._behind.popleft()
-            # The kernel reports a failed write once per open file: an error seen here would be missing in the flush.
+            # Told now, an error ends the copy now; the flush would have it too.
             if _sync_file_range(self._fd, offset, length, SYNC_WAIT) and ctypes.get_errno() not in CANNOT:
                 raise OSError(ctypes.get_errno(), "sync_file_range")
             os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_DONTNEED)
@@ -223,7 +235,7 @@ class File:
 
     def flush(self) -> None:
         try:
-            os.fdatasync(self._fd)
+            os.fdatasync(self._flush_fd if self._flush_fd >= 0 else self._fd)
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be flushed", error) from error
 

@@ -179,6 +179,17 @@ class Fingerprint:
                 if piece[place : place + DIGEST_BYTES] != expected:
                     yield start + place // DIGEST_BYTES
 
+    def data(self, first: int, count: int) -> Iterator[int]:
+        """The blocks in a range whose digests are known, and not those of zeros."""
+        whole = digest.zero_digest(self.header.algorithm, self.header.block)
+        for start, piece in self.batches(first, count):
+            if piece.count(0) == len(piece) or piece == whole * (len(piece) // DIGEST_BYTES):
+                continue
+            for place in range(0, len(piece), DIGEST_BYTES):
+                index = start + place // DIGEST_BYTES
+                if piece[place : place + DIGEST_BYTES] not in (UNKNOWN, self.zero_of(index)):
+                    yield index
+
     def unknown(self, first: int, count: int) -> Iterator[tuple[int, int]]:
         """The runs (first block, number) in a range whose digests are not known."""
         run = length = 0

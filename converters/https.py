@@ -163,9 +163,12 @@ class Https(ReadOnly):
                 if not got:
                     client.lost(ConnectionError(f"{len(view) - position} bytes of an answer are missing"))
                 position += got
-            answer.read()
+            more = bool(answer.length) or answer.read(1) != b""  # never all of it: it may be without end
         except (OSError, http.client.HTTPException) as error:
             client.lost(error)
+        if more:
+            client.close()
+            raise self._wrong("gives more bytes than were asked for", f"{len(view)} were, and more follow")
 
     def end(self) -> None:
         """Every range was checked when it came."""

@@ -54,6 +54,7 @@ class _Measure:
         self._total = sum(length for length in data if length > 0)
 
     def heartbeat(self) -> None:
+        self.watch.still_ours()
         self.watch.progress("verifying", min(self.read, self._total), self._total)
 
     def worker(self, feed: Feed, count: int) -> None:

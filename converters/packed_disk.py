@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
@@ -18,13 +19,13 @@ from typing import Protocol, Self
 
 from converters.extents import Extent, merge
 from converters.forward import Forward
-from converters.parts import Gunzip, Parts, Reader, Window
+from converters.parts import FILES_OPEN, Gunzip, Parts, Reader, Window
 from converters.raw_stream import RawStream
 from converters.read_only import ReadOnly, read_only
 from converters.uris import invalid
 from converters.vmdk import descriptor, header
 from converters.vmdk.header import SECTOR_BYTES
-from converters.vmdk.sparse import Sparse
+from converters.vmdk.sparse import TABLES_KEPT, Sparse
 from converters.vmdk.stream import Stream
 from kubeferry.errors import HostileImage, SourceRefused
 from kubeferry.faults import Side
@@ -159,7 +160,8 @@ def _anywhere(place: Packed) -> PackedDisk:
         window.read_at(0, memoryview(head))
         name = _name(place)
         if descriptor.is_descriptor(bytes(head)):
-            pieces = [_piece(place, part, opening) for part in _described(place, window, name)]
+            parts = _described(place, window, name)
+            pieces = [_piece(place, part, opening, share=len(parts)) for part in parts]
         else:
             pieces = [Sparse(window, name)]
         return PackedDisk(place, pieces, opening.pop_all())
@@ -187,21 +189,26 @@ def _described(place: Packed, window: Window, name: str) -> tuple[descriptor.Par
             raise SourceRefused(f"{name} cannot be read", why=why, fix=fix)
         if part.kind != "ZERO" and (PurePosixPath(part.name).name != part.name or part.name in {"", ".", ".."}):
             raise HostileImage(f"{name} names {part.name!r}", why="a disk's files stand beside its descriptor")
+    if found.sectors > header.CAPACITY_LIMIT_SECTORS:  # their tables take memory: before one of them is opened
+        raise HostileImage(f"{name} claims {found.sectors * SECTOR_BYTES} bytes")
     return found.parts
 
 
-def _piece(place: Packed, part: descriptor.Part, opening: ExitStack) -> Piece:
+def _piece(place: Packed, part: descriptor.Part, opening: ExitStack, *, share: int) -> Piece:
+    """One of `share` pieces, which together keep as many files and tables as a disk of one piece."""
     length = part.sectors * SECTOR_BYTES
     if part.kind == "ZERO":
         return _Flat(None, length)
     path = place.parts[0].path.with_name(part.name)
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(path.parent)):
+        raise HostileImage(f"{path} is a link that leaves its folder", why="a disk's files stand beside its descriptor")
     start = 0 if part.kind == "SPARSE" else part.offset * SECTOR_BYTES
     size = _size_of(path) if part.kind == "SPARSE" else start + length
-    window = Window([Part(path, 0, size)])
+    window = Window([Part(path, 0, size)], keep=FILES_OPEN // share)
     opening.callback(window.close)
     if part.kind != "SPARSE":
         return _Flat(window, length, start)
-    found = Sparse(window, str(path))
+    found = Sparse(window, str(path), tables=max(TABLES_KEPT // share, 4))
     if found.capacity != length:
         raise HostileImage(f"{path} has {found.capacity} bytes", why=f"the disk's descriptor says {length}")
     return found

@@ -142,10 +142,7 @@ class Gunzip:
                     return self._end()
             if self._unpacker.eof:
                 self._unpacker = zlib.decompressobj(wbits=31)
-            try:
-                found = self._unpacker.decompress(self._waiting, count)
-            except zlib.error as error:
-                raise self._wrong(f"its gzip stream is damaged: {error}") from error
+            found = self._inflated(self._waiting, count)
             self._begun = True
             self._waiting = self._unpacker.unconsumed_tail or self._unpacker.unused_data
             if found:
@@ -154,10 +151,16 @@ class Gunzip:
     def _end(self) -> bytes:
         if self._begun and not self._unpacker.eof:
             # Bytes that the unpacker held back while it gave as much as was asked for come first.
-            if found := self._unpacker.decompress(b"", PIECE_BYTES):
+            if found := self._inflated(b"", PIECE_BYTES):
                 return found
             raise self._wrong("its gzip stream ends in the middle")
         return b""
+
+    def _inflated(self, packed: bytes, count: int) -> bytes:
+        try:
+            return self._unpacker.decompress(packed, count)
+        except zlib.error as error:
+            raise self._wrong(f"its gzip stream is damaged: {error}") from error
 
     def _wrong(self, what: str) -> SourceRefused:
         at = self._taken - len(self._waiting)
@@ -166,9 +169,9 @@ class Gunzip:
 
 
 class Window:
-    """The bytes of parts, read anywhere, from any thread. Of many files only some are kept open."""
+    """The bytes of parts, read anywhere, from any thread. Of many files only some are kept open: `keep` at most."""
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], *, keep: int = FILES_OPEN) -> None:
         self._parts: list[tuple[int, Part]] = []
         self._fds: dict[Path, int] = {}
         self.size = 0
@@ -176,7 +179,7 @@ class Window:
             self._parts.append((self.size, part))
             self.size += part.length
             fd = open_part(part)
-            if part.path in self._fds or len(self._fds) >= FILES_OPEN:
+            if part.path in self._fds or len(self._fds) >= keep:
                 os.close(fd)
             else:
                 self._fds[part.path] = fd

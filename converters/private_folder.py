@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
@@ -18,22 +19,41 @@ SOCKET_PATH_LIMIT_BYTES = 100  # the kernel's is 108
 def private_folder(work: Path | None, name: str) -> Iterator[Path]:
     """A folder that only we may enter, for as long as the block lasts.
 
-    It is `work/name`: what a killed run left there is replaced, not piled up. Without `work`, or where its file system
-    has no sockets (some network ones do not), it lies in the system's place for temporary files.
+    It is `work/.kubeferry-NAME`: what a killed run left there is replaced, not piled up. Without `work`, where another
+    run uses that one now, or where its file system has no sockets (some network ones do not), it lies in the system's
+    place for temporary files.
     """
-    folder = work / name if work is not None else None
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.ExitStack() as opened:
+        folder = opened.enter_context(_ours(work / f".kubeferry-{name}")) if work is not None else None
+        if folder is None or not _takes_sockets(folder):
+            folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix=f"kubeferry-{name}-")))
+        yield folder
+
+
+@contextlib.contextmanager
+def _ours(folder: Path) -> Iterator[Path | None]:
+    """The folder, made or emptied, and removed in the end; None where another run holds it, or it is no folder."""
+    with contextlib.suppress(OSError):
         folder.mkdir(mode=0o700)
     try:
-        if folder is not None and _takes_sockets(folder):
-            yield folder
-            return
-        with tempfile.TemporaryDirectory(prefix=f"kubeferry-{name}-") as made:
-            yield Path(made)
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        yield None
+        return
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.fchmod(fd, 0o700)
+        for left in folder.iterdir():
+            shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
+    except OSError:
+        os.close(fd)
+        yield None
+        return
+    try:
+        yield folder
     finally:
-        if folder is not None:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(fd)
 
 
 @contextlib.contextmanager
@@ -53,7 +73,7 @@ def _takes_sockets(folder: Path) -> bool:
     with reachable(folder) as near, socket.socket(socket.AF_UNIX) as trial:
         try:
             trial.bind(str(near / "trial"))
+            (folder / "trial").unlink()
         except OSError:
             return False
-        (folder / "trial").unlink()
         return True

@@ -26,7 +26,7 @@ def fetch(
     """Write the blocks `differing` from the source and flush. Returns those that the source no longer has.
 
     A block of the source that does not match the fingerprint is not written: it is newer than the copy. Raises
-    IntegrityFailed when source and fingerprint are not of one size.
+    IntegrityFailed when source and fingerprint are not of one size, Fenced before the next block is written.
     """
     head = expected.header
     if source.size != head.size:
@@ -38,9 +38,9 @@ def fetch(
     buffer = Buffer(head.block)
     gone = array("Q")
     pace, feed = Pace(options.bandwidth), Feed(iter(()))
-    watch.still_ours()
     for done, index in enumerate(differing):
         stopping.check()
+        watch.still_ours()
         length = expected.length_of(index)
         pace.spend(length, feed)
         view = buffer.view[:length]

@@ -130,6 +130,7 @@ class _Send:
         return self._opened
 
     def heartbeat(self) -> None:
+        self.watch.still_ours()
         self.watch.progress("uploading", self.tally.read, self.tally.data)
 
     def worker(self, feed: Feed) -> None:
@@ -140,7 +141,8 @@ class _Send:
             while free and (chunk := feed.take()) is not None:
                 held.append(self._ask(chunk, free, feed))
             if not held:
-                self.stream.finish()
+                if not feed.closed:  # else there is more of it
+                    self.stream.finish()
                 return
             first = held.popleft()
             if first.buffer is None:

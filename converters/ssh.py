@@ -9,7 +9,6 @@ of a user's own SSH is looked at: no configuration, no agent, no known hosts. On
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hashlib
 import os
@@ -113,7 +112,7 @@ def fingerprint_of(host_key: str) -> str | None:
     kind, _, text = host_key.partition(" ")
     try:
         blob = base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:
         return None
     if not kind or not blob.startswith(len(kind).to_bytes(4, "big") + kind.encode()):
         return None

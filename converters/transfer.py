@@ -48,7 +48,8 @@ class Watch:
         """Called often; `done` and `total` are bytes of data, holes not counted."""
 
     def still_ours(self) -> None:
-        """Called before each checkpoint. Raises Fenced when another runner has taken over."""
+        """Called before each checkpoint, and often where there is none. Raises Fenced when another runner has taken
+        over."""
 
 
 class Feed:

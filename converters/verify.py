@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from array import array
 from collections import deque
@@ -47,7 +48,17 @@ def compare(target: Endpoint, expected: Fingerprint, *, options: Options, watch:
         found = chunks(target.extents(), expected.header.size, expected.header.block)
         feed = Feed(found if options.all_blocks else run.unproven(found, proven))
         drive(feed, [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
-    return Findings(array("Q", sorted(run.findings.differing)), run.findings.read, run.findings.kept)
+    return Findings(_ordered(run.findings.differing, expected.count), run.findings.read, run.findings.kept)
+
+
+def _ordered(blocks: array[int], count: int) -> array[int]:
+    """The blocks in order, of `count` that there are: a list of them all could be larger than what a mover may hold."""
+    if not blocks:
+        return blocks
+    marks = bytearray(count)
+    for index in blocks:
+        marks[index] = 1
+    return array("Q", itertools.compress(range(count), marks))
 
 
 class _Verify:
@@ -75,18 +86,19 @@ class _Verify:
             self._progress += sum(stop - start for start, stop in chunk.data)
 
     def heartbeat(self) -> None:
+        self.watch.still_ours()
         self.watch.progress("verifying", min(self._progress, self._total), self._total)
 
     def worker(self, feed: Feed, count: int) -> None:
         free = [Buffer(self.expected.header.block) for _ in range(READS_AHEAD)]
         held: deque[tuple[Chunk, Buffer, Callable[[], None]]] = deque()
-        wrong: list[int] = []
+        wrong = array("Q")
         read = 0
         with own(self.target, count) as target:
             while not feed.closed:
                 while free and (chunk := feed.take()) is not None:
                     if not chunk.data:
-                        wrong += self._not_zero(chunk)
+                        wrong.extend(self._not_zero(chunk))
                         continue
                     self._pace.spend(chunk.length, feed)
                     buffer = free.pop()
@@ -108,10 +120,11 @@ class _Verify:
         found = digest.digest(self.expected.header.algorithm, buffer.view[: chunk.length])
         return found == self.expected.at(chunk.offset // self.expected.header.block)
 
-    def _not_zero(self, chunk: Chunk) -> list[int]:
+    def _not_zero(self, chunk: Chunk) -> Iterator[int]:
         """The blocks of a hole that should hold something. The disk's last block may be short."""
         first = chunk.offset // self.expected.header.block
         count = block_count(chunk.length, self.expected.header.block)
         last = first + count - 1
-        wrong = list(self.expected.unlike(self.expected.zero_of(first), first, count - 1)) if count > 1 else []
-        return wrong + list(self.expected.unlike(self.expected.zero_of(last), last, 1))
+        if count > 1:
+            yield from self.expected.unlike(self.expected.zero_of(first), first, count - 1)
+        yield from self.expected.unlike(self.expected.zero_of(last), last, 1)

@@ -65,13 +65,21 @@ def place_of(uri: str, scheme: str, environ: Mapping[str, str]) -> Place:
     fix = f"Write {scheme}://HOST:PORT/PATH#sha256=DIGEST; user and password come from the environment."
     if parts.scheme != scheme or not parts.hostname or parts.username or parts.password:
         raise invalid(_shown(plain), "it names no server, or carries a login", fix)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     try:
         port = parts.port or 443
+        parts.hostname.encode("idna")
+        path.encode("ascii")
     except ValueError as error:
-        raise invalid(_shown(plain), str(error), fix) from error
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        raise invalid(_shown(plain), _said(error), fix) from error
     name = f"{parts.path.rpartition('/')[2] or parts.path} at {parts.hostname}:{port}"
     return Place(parts.hostname, port, path, pin, name, _login(prefix, environ))
+
+
+def _said(error: ValueError) -> str:
+    if not isinstance(error, UnicodeError):
+        return str(error)
+    return "its host is no name, or its path has signs that must be written as %XX"
 
 
 def _shown(uri: str) -> str:

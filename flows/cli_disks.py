@@ -13,6 +13,7 @@ import click
 
 from converters.disks import Outcome, copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
 from converters.transfer import Options, Watch
+from converters.uris import path_of
 from flows.cli_estate import FILE, json_option
 from flows.progress import Rates, describe
 from kubeferry.documents import MoverProgress
@@ -102,7 +103,8 @@ def repair(
 def _beside(ref: DiskRef, given: str) -> Path:
     if not ref.uri.startswith("file:"):
         raise click.UsageError(f"{given} is not a file: say where the digests go with --fingerprint")
-    return Path(given.removeprefix("file://")).with_suffix(".kff")
+    path = path_of(ref.uri)
+    return path.with_name(f"{path.name}.kff")  # its ending stays: disk.sda and disk.sdb are two disks
 
 
 def _tell(done: Outcome, fingerprint: Path, as_json: bool, text: str) -> None:

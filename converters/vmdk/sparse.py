@@ -35,11 +35,13 @@ class File(Protocol):
 
 class Sparse:
     """`capacity` is the disk's size in bytes. May be used from several threads at once. Raises HostileImage for numbers
-    that lie, SourceRefused for what is cut off or damaged, each with its offset in the file."""
+    that lie, SourceRefused for what is cut off or damaged, each with its offset in the file. `tables` are the most
+    grain tables that it keeps, of 2 KiB each."""
 
-    def __init__(self, file: File, where: str) -> None:
+    def __init__(self, file: File, where: str, *, tables: int = TABLES_KEPT) -> None:
         self.where = where
         self._file = file
+        self._kept = tables
         self.header = self._usable(self._header_at(0))
         self.capacity = self.header.capacity_bytes
         self.descriptor = self._descriptor()
@@ -108,7 +110,7 @@ class Sparse:
             if found is None:
                 found = self._words(place * SECTOR_BYTES, TABLE_ENTRIES)
                 self._tables[number] = found
-                if len(self._tables) > TABLES_KEPT:
+                if len(self._tables) > self._kept:
                     self._tables.popitem(last=False)
             return found
 

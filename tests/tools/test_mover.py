@@ -202,7 +202,7 @@ def test_killed_while_reading_a_chain_nothing_is_left_running(lab: Lab) -> None:
         time.sleep(0.05)
     assert lab.run(lab.job(source=source))[1].ok
     assert process.run(["qemu-img", "compare", "-f", "qcow2", "-F", "raw", str(image), str(lab.target)]).code == 0
-    assert not (lab.state / "nbd").exists()
+    assert not (lab.state / ".kubeferry-nbd").exists()
 
 
 def servers(folder: Path) -> list[Path]:

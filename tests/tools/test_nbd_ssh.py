@@ -129,14 +129,14 @@ def test_names_with_spaces_and_signs_are_only_names(
     monkeypatch.setenv(ssh.KEY, str(odd / "the key%d"))
     with far.serving(), open_source(far.ref(), work=odd) as disk:
         assert disk.size == SIZE
-        assert (odd / "ssh").is_dir()
+        assert (odd / ".kubeferry-ssh").is_dir()
     assert [path.name for path in odd.iterdir()] == ["the key%d"]
 
 
 def test_a_long_work_folder_and_what_a_killed_run_left_there_are_no_trouble(far: Hypervisor, near: Path) -> None:
     work = near / ("w" * 100)
-    (work / "ssh").mkdir(parents=True)
-    (work / "ssh" / "socket").write_text("left")
+    (work / ".kubeferry-ssh").mkdir(parents=True)
+    (work / ".kubeferry-ssh" / "socket").write_text("left")
     with far.serving(), open_source(far.ref(), work=work) as disk:
         assert disk.size == SIZE
     assert not list(work.iterdir())
@@ -163,7 +163,9 @@ def test_a_host_that_has_no_key_of_the_pinned_kind_is_refused(far: Hypervisor, n
     assert "ssh-ed25519" in said.why
 
 
-@pytest.mark.parametrize("key", ["ssh-ed25519 AAAA", "ssh-ed25519 not*base64", "nothing", "ssh-rsa\nx AAAAC3Nz"])
+@pytest.mark.parametrize(
+    "key", ["ssh-ed25519 AAAA", "ssh-ed25519 not*base64", "ssh-rsa \u00e4", "nothing", "ssh-rsa\nx AAAAC3Nz"]
+)
 def test_what_is_no_host_key_is_told_before_anything_is_started(far: Hypervisor, key: str) -> None:
     assert "is not a host key" in refused(far.ref(host_key=key), InputInvalid).why
 
@@ -345,7 +347,7 @@ def test_a_mover_whose_connection_is_cut_reports_it_and_the_next_one_goes_on(far
     assert result.resumed_bytes >= 8 * MIB
     assert json.loads(done.out.splitlines()[-1])["phase"] == "done"
     assert (near / "disk.img").read_bytes() == far.disk.read_bytes()
-    assert not (near / "state" / "ssh").exists()
+    assert not (near / "state" / ".kubeferry-ssh").exists()
 
 
 def copied(near: Path) -> int:

@@ -79,8 +79,8 @@ def test_a_chain_is_copied_equal_by_the_judgement_of_qemu_img(tmp_path: Path) ->
 def test_nothing_is_left_behind(tmp_path: Path) -> None:
     ref, _ = chain(tmp_path)
     work = tmp_path / "work"
-    (work / "nbd").mkdir(parents=True)
-    (work / "nbd" / "socket").touch()  # of a run that was killed
+    (work / ".kubeferry-nbd").mkdir(parents=True)
+    (work / ".kubeferry-nbd" / "socket").touch()  # of a run that was killed
     with qemu_nbd.served(ref, work=work):
         running = servers(tmp_path)
         assert len(running) == 1

@@ -5,19 +5,28 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from converters import checkpoint, copying, repair, verify
+from converters import checkpoint, copying, measuring, repair, verify
 from converters.extents import Extent
 from converters.fingerprint import Fingerprint, Header
 from converters.memory import Memory
 from converters.transfer import Options, Watch
 from kubeferry import stopping
-from kubeferry.errors import Fenced, IntegrityFailed, Interrupted, SourceRefused, SourceUnavailable, TargetRefused
+from kubeferry.errors import (
+    Fenced,
+    IntegrityFailed,
+    Interrupted,
+    SourceRefused,
+    SourceUnavailable,
+    TargetRefused,
+    TargetUnavailable,
+)
 
 BLOCK = 4096
 QUIET = Watch()
@@ -144,6 +153,28 @@ def test_a_copy_that_failed_goes_on_where_it_was(tmp_path: Path, seed: int, afte
         assert list(verify.compare(target, found, options=Options(), watch=QUIET).differing) == []
 
 
+def test_after_a_flush_that_failed_nothing_is_held_for_durable(tmp_path: Path) -> None:
+    """As storage does it: what could not be written is dropped, one flush tells of it, and the next one does not."""
+
+    class Dropping(Memory):
+        told: list[bool] = []  # shared by clones
+
+        def write(self, offset: int, view: memoryview) -> None:
+            """Nothing of it arrives."""
+
+        def flush(self) -> None:
+            if not self.told:
+                self.told.append(True)
+                raise TargetUnavailable("the flush failed")
+
+    source = Memory(chance_of(3).randbytes(40 * BLOCK))
+    slow = Options(bandwidth=100 * BLOCK, checkpoint_seconds=0.1)
+    with pytest.raises(TargetUnavailable, match="the flush failed"):
+        copy(source, Dropping(bytes(source.size)), tmp_path / "f", reads_zero=True, options=slow)
+    with Fingerprint.open(checkpoint.beside(tmp_path / "f")) as partial:
+        assert list(partial.unknown(0, partial.count)) == [(0, 40)]
+
+
 def stopped_half_way(tmp_path: Path, size: int = 40) -> tuple[Memory, Failing]:
     source = Memory(chance_of(3).randbytes(size * BLOCK))
     target = Failing(bytearray(source.size), writes=size // 2)
@@ -230,6 +261,40 @@ def test_a_fenced_copy_writes_no_checkpoint(tmp_path: Path) -> None:
         assert next(partial.unknown(0, partial.count)) == (0, 10)
 
 
+class Overtaken(Watch):
+    """Another runner takes over after so many looks at the fence."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def still_ours(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Fenced("taken over")
+
+
+def test_a_fenced_repair_writes_nothing_more(tmp_path: Path) -> None:
+    source = Memory(chance_of(4).randbytes(10 * BLOCK))
+    target = Failing(bytearray(source.size))
+    copy(source, target, tmp_path / "f")
+    target.written.clear()
+    with Fingerprint.open(tmp_path / "f") as expected, pytest.raises(Fenced):
+        repair.fetch(source, target, expected, list(range(10)), options=Options(), watch=Overtaken(3))
+    assert len(target.written) == 3
+
+
+def test_a_fenced_verification_ends_and_does_not_keep_its_successor_waiting(tmp_path: Path) -> None:
+    source = Memory(chance_of(4).randbytes(100 * BLOCK))
+    copy(source, Memory(bytes(source.size)), tmp_path / "f")
+    slow = Options(bandwidth=10 * BLOCK)
+    begun = os.times().elapsed
+    with Fingerprint.open(tmp_path / "f") as expected, pytest.raises(Fenced):
+        verify.compare(source, expected, options=slow, watch=Overtaken(1))
+    with pytest.raises(Fenced):
+        measuring.measure(source, tmp_path / "m", header(source.size), options=slow, watch=Overtaken(1))
+    assert os.times().elapsed - begun < 5
+
+
 def test_bandwidth_is_kept(tmp_path: Path) -> None:
     source = Memory(chance_of(4).randbytes(60 * BLOCK))
     begun = os.times().elapsed
@@ -266,6 +331,33 @@ def test_verify_names_each_damaged_block_and_repair_fixes_exactly_these(
         assert sorted(target.written) == [index * BLOCK for index in sorted(damaged)]
         assert not verify.compare(target, expected, options=Options(), watch=QUIET).differing
     assert target.content == source.content
+
+
+def test_a_target_that_was_emptied_is_told_within_little_memory(tmp_path: Path) -> None:
+    class Hole(Memory):
+        """A disk of 1 GiB without data."""
+
+        def __init__(self) -> None:
+            super().__init__(b"")
+            self.size = 1 << 30
+
+        def extents(self):  # type: ignore[no-untyped-def]
+            yield Extent(0, self.size, zero=True)
+
+        def clone(self) -> Hole:
+            return self
+
+    with Fingerprint.create(tmp_path / "partial", header(1 << 30)) as made:
+        made.put(0, os.urandom(32 * made.count))
+        made.seal(tmp_path / "f")
+    with Fingerprint.open(tmp_path / "f") as expected:
+        tracemalloc.start()
+        try:
+            found = verify.compare(Hole(), expected, options=Options(), watch=QUIET)
+            assert tracemalloc.get_traced_memory()[1] < 7 << 20
+        finally:
+            tracemalloc.stop()
+        assert found.differing.tolist() == list(range(expected.count))
 
 
 def test_repair_does_not_write_what_the_source_has_changed(tmp_path: Path) -> None:

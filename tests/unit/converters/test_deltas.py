@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import tracemalloc
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -128,6 +129,68 @@ def test_a_target_that_was_replaced_is_copied_anew(tmp_path: Path) -> None:
     _, tally = copy(Changed(old, []), target, where, label=b"2", since=root)
     assert (target.content, tally.same) == (old, 0)
     assert check(target, where, all_blocks=False).kept == 0
+
+
+@pytest.mark.parametrize("blank", [(0, 6, 11), range(12)], ids=["zeros at both ends and in the middle", "all zeros"])
+def test_that_a_target_was_replaced_is_seen_wherever_the_data_are(tmp_path: Path, blank: Iterable[int]) -> None:
+    where, old = tmp_path / "t.kff", bytearray(random.Random(1).randbytes(12 * BLOCK))
+    for at in blank:
+        old[at * BLOCK : (at + 1) * BLOCK] = bytes(BLOCK)
+    target = Memory(bytes(12 * BLOCK))
+    root, _ = copy(Memory(old), target, where, label=b"1")
+    check(target, where)
+    target.content[:] = b"another" * BLOCK + bytes(5 * BLOCK)
+    _, tally = copy(Changed(old, []), target, where, label=b"2", since=root)
+    assert (target.content, tally.same) == (old, 0)
+    assert check(target, where, all_blocks=False).kept == 0
+
+
+def test_a_delta_that_broke_off_does_not_read_again_what_is_the_same(tmp_path: Path) -> None:
+    """Blocks that were written and are in no checkpoint differ from the round before; the target is the same one."""
+    where, old = tmp_path / "t.kff", first(1, 40 * BLOCK)
+    target = Memory(bytes(40 * BLOCK))
+    root, _ = copy(Memory(old), target, where, label=b"1")
+    check(target, where)
+    new, named = after(old, [(0, 8 * BLOCK, False)], 5)
+    with pytest.raises(SourceUnavailable):
+        copy(Changed(new, named, fail_after=4), target, where, label=b"2", since=root)
+    checkpoint.beside(where).unlink()
+    rest = Changed(new, named)
+    _, tally = copy(rest, target, where, label=b"2", since=root)
+    assert (target.content, tally.same) == (new, 32 * BLOCK)
+    assert sum(length for _, length in rest.read) == 8 * BLOCK
+    assert check(target, where, all_blocks=False).read == 8 * BLOCK
+
+
+def test_memory_does_not_grow_with_what_is_the_same(tmp_path: Path) -> None:
+    class Vast(Memory):
+        """1 GiB of zeros, told as zeros or as the same; 262,144 blocks."""
+
+        def __init__(self, *, same: bool) -> None:
+            super().__init__(b"")
+            self.size, self.same = 1 << 30, same
+
+        def extents(self) -> Iterator[Extent]:
+            yield Extent(0, self.size, zero=not self.same, same=self.same)
+
+        def read_into(self, offset: int, view: memoryview) -> None:
+            view[:] = bytes(len(view))
+
+        def zero(self, offset: int, length: int) -> None:
+            pass
+
+        def clone(self) -> Vast:
+            return self
+
+    where, target = tmp_path / "t.kff", Vast(same=False)
+    root, _ = copy(target, target, where, label=b"1")
+    tracemalloc.start()
+    try:
+        again, tally = copy(Vast(same=True), target, where, label=b"2", since=root)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    assert (again, tally.same) == (root, 1 << 30)
 
 
 def test_a_damaged_round_before_is_not_believed(tmp_path: Path) -> None:
@@ -266,3 +329,15 @@ def test_a_finding_makes_everything_unproven(tmp_path: Path) -> None:
     assert check(target, where, all_blocks=False).differing.tolist() == []  # told so: it was read back before
     assert check(target, where).differing.tolist() == [6]
     assert check(target, where, all_blocks=False).differing.tolist() == [6]
+
+
+def test_what_was_disproven_stays_so_after_a_crash_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that was removed comes back with the host, unless its folder was synced."""
+    where, synced = tmp_path / "t.kff", []
+    copy(Memory(first(1, BLOCK)), Memory(bytes(BLOCK)), where, label=b"1")
+    with Fingerprint.open(where) as expected:
+        earlier.prove(expected)
+    proven = earlier.proven_beside(where)
+    monkeypatch.setattr(earlier, "sync_folder", lambda folder: synced.append((folder, proven.exists())))
+    earlier.disprove(where)
+    assert synced == [(tmp_path, False)]

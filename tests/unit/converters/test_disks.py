@@ -11,8 +11,9 @@ import pytest
 from converters.disks import copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
 from converters.endpoints import open_source
 from converters.transfer import Options
-from kubeferry.errors import InputInvalid, IntegrityFailed, SourceRefused, TargetRefused
+from kubeferry.errors import HostileImage, InputInvalid, IntegrityFailed, SourceRefused, TargetRefused
 from kubeferry.model import DiskRef
+from kubeferry.uris import Packed, Part
 from lab.vmdk import write_stream
 
 MIB = 1 << 20
@@ -109,10 +110,43 @@ def test_a_disk_is_not_copied_onto_itself(tmp_path: Path, source: Path) -> None:
         copy_disk(parse_ref(str(source)), parse_ref(str(tmp_path / "link.img")), tmp_path / "t.kff")
 
 
+def test_what_a_source_is_read_from_is_never_a_target(tmp_path: Path, source: Path) -> None:
+    """Also where others read it for us: as parts, as an image, below one."""
+    before, size = source.read_bytes(), source.stat().st_size
+    raw = DiskRef(uri=source.as_uri())
+    (tmp_path / "top.qcow2").touch()
+    for read in (
+        DiskRef(uri=Packed("raw+file", (Part(source, 0, size),)).uri()),
+        DiskRef(uri=source.as_uri(), format="qcow2"),
+        DiskRef(uri=(tmp_path / "top.qcow2").as_uri(), format="qcow2", backing=raw),
+    ):
+        with pytest.raises(InputInvalid, match="the same disk"):
+            copy_disk(read, raw, tmp_path / "t.kff")
+        with pytest.raises(InputInvalid, match="the same disk"):
+            repair_disk(read, raw, tmp_path / "t.kff")
+    assert source.read_bytes() == before
+
+
 def test_a_disk_of_another_size_than_described_is_refused(tmp_path: Path, source: Path) -> None:
     described = DiskRef(uri=source.as_uri(), size_bytes=5)
     with pytest.raises(SourceRefused, match="described with 5 bytes"), open_source(described):
         pass
+
+
+@pytest.mark.parametrize(
+    ("uri", "asked", "told"),
+    [
+        ("https://server/disk.img", "converters.https.Https._measure", (9 * 10**18, "")),
+        ("ebs://eu-1/snap-0123abcd", "converters.ebs_api.SnapshotApi.volume_bytes", 1 << 60),
+        ("ebs://eu-1/snap-0123abcd", "converters.ebs_api.SnapshotApi.volume_bytes", -1 << 30),
+    ],
+)
+def test_a_server_that_claims_a_disk_of_any_size_is_refused(
+    uri: str, asked: str, told: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asked, lambda _self: told)
+    with pytest.raises(HostileImage, match="claims"):
+        disk_size(parse_ref(uri))
 
 
 @pytest.mark.parametrize(
@@ -152,6 +186,19 @@ def test_repair_says_that_the_source_has_moved_on(tmp_path: Path, source: Path) 
             disk.write(b"changed" + path.name.encode())
     with pytest.raises(IntegrityFailed, match="1 blocks cannot be repaired, the first at offset 0"):
         repair_disk(read, write, kff)
+
+
+def test_what_a_repair_finds_is_not_held_for_read_back_any_more(tmp_path: Path, source: Path) -> None:
+    write, read, kff = parse_ref(str(tmp_path / "target.img")), parse_ref(str(source)), tmp_path / "t.kff"
+    prepare_target(write, source.stat().st_size, kff)
+    copy_disk(read, write, kff, target_reads_zero=True)
+    assert not verify_disk(write, kff).differing
+    for path in (source, tmp_path / "target.img"):
+        with path.open("r+b") as disk:
+            disk.write(b"changed" + path.name.encode())
+    with pytest.raises(IntegrityFailed, match="cannot be repaired"):
+        repair_disk(read, write, kff)
+    assert list(verify_disk(write, kff, options=Options(all_blocks=False)).differing) == [0]
 
 
 def test_a_vmdk_is_named_by_its_own_reader(tmp_path: Path) -> None:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from converters import file
+from converters.buffers import Buffer
 from converters.endpoints import open_source
 from converters.extents import Extent, merge
 from converters.file import File, write_zeros
 from kubeferry import process
-from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused
+from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.faults import Side
 from kubeferry.model import DiskRef
 
@@ -104,6 +106,35 @@ def test_reading_past_the_page_cache_gives_the_bytes(tmp_path: Path, size: int) 
         assert tail == content[size - size // 2 :]
 
 
+@pytest.mark.parametrize("tail", [1, 512, 4095])
+def test_the_end_of_a_disk_within_a_page_is_not_read_from_the_page_cache(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tail: int
+) -> None:
+    """The target goes on behind it: that page is no last one, and is dropped only as a whole."""
+    real = os.preadv
+
+    def cached(offset: int) -> bool:
+        with path.open("rb") as other:
+            try:
+                return real(other.fileno(), [bytearray(1)], offset, os.RWF_NOWAIT) > 0
+            except BlockingIOError:
+                return False
+
+    def spied(fd: int, buffers: list[memoryview], offset: int) -> int:
+        if offset == MIB + 4096:
+            seen.append(cached(offset))
+        return real(fd, buffers, offset)
+
+    seen: list[bool] = []
+    with File(path, Side.TARGET, direct=True) as disk:
+        path.read_bytes()
+        if not cached(MIB + 4096):
+            pytest.skip("this file system does not tell what is in the page cache")
+        monkeypatch.setattr(file.os, "preadv", spied)
+        disk.read_into(MIB, Buffer(MIB).view[: 4096 + tail])
+    assert seen == [False]
+
+
 def test_a_fifo_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(SourceRefused, match="neither a file nor a block device"):
@@ -172,3 +203,35 @@ def test_a_block_device_is_measured_zeroed_and_written(device: Path) -> None:
         disk.read_into(0, view)
     rest = b"x" * (MIB - 5) + bytes(MIB) + b"x" * MIB + b"x" + bytes(5) + b"x" * (MIB - 6)
     assert bytes(view) == b"hello" + rest
+
+
+@pytest.fixture
+def overbooked(tmp_path: Path) -> Iterator[Path]:
+    """A loop device of 64 MiB on storage that has room for 4."""
+    if os.geteuid() or not shutil.which("losetup"):
+        pytest.skip("a loop device needs root and losetup")
+    store = tmp_path / "store"
+    store.mkdir()
+    if process.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(store)], check=False).code:
+        pytest.skip("nothing can be mounted here")
+    try:
+        with (store / "backing.img").open("wb") as backing:
+            backing.truncate(64 * MIB)
+        made = process.run(["losetup", "--find", "--show", str(store / "backing.img")], check=False)
+        if made.code:
+            pytest.skip(f"no loop device here: {made.err.strip()}")
+        yield Path(made.out.strip())
+        process.run(["losetup", "--detach", made.out.strip()])
+    finally:
+        process.run(["umount", str(store)])
+
+
+def test_a_write_that_was_found_lost_fails_the_flush_too(overbooked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells each open file once; a flush that said nothing would make a checkpoint of what is lost."""
+    monkeypatch.setattr(file, "BEHIND", 0)
+    piece = memoryview(os.urandom(MIB))
+    with File(overbooked, Side.TARGET) as disk, disk.clone() as worker:
+        with pytest.raises(TargetUnavailable, match="cannot be written"):
+            deque((worker.write(at * MIB, piece) for at in range(64)), maxlen=0)
+        with pytest.raises(TargetUnavailable, match="cannot be flushed"):
+            disk.flush()

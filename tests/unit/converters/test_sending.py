@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from converters import copying, measuring, sending
-from converters.extents import BLOCK_BYTES
+from converters.extents import BLOCK_BYTES, Chunk
 from converters.fingerprint import Header
 from converters.job import run
 from converters.memory import Memory
-from converters.transfer import Options, Watch
+from converters.transfer import Feed, Options, Watch
 from kubeferry.documents import MoverJob, MoverResult
-from kubeferry.errors import HostileImage, TargetRefused, TargetUnavailable
+from kubeferry.errors import Fenced, HostileImage, TargetRefused, TargetUnavailable
 from kubeferry.model import DiskRef
 
 BLOCK = 4096
@@ -176,3 +176,35 @@ def test_a_verification_by_root_must_know_the_size(tmp_path: Path) -> None:
     found = verify(disk, "00", tmp_path / "state", target=DiskRef(uri=disk.as_uri()))
     assert found.error is not None
     assert found.error.type == "InputInvalid"
+
+
+def test_a_stream_that_was_fenced_is_never_told_to_be_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feed is closed at the one moment at which nothing is held: there is nothing more, and yet it is not all."""
+
+    class Closing(Feed):
+        def take(self) -> Chunk | None:
+            self.close()
+            return super().take()
+
+    class Overtaken(Watch):
+        begun = False
+
+        def still_ours(self) -> None:
+            if self.begun:
+                raise Fenced("taken over")
+
+        def progress(self, phase: str, done: int, total: int | None) -> None:
+            self.begun = True
+
+    monkeypatch.setattr(sending, "Feed", Closing)
+    stream, header = Taken(), Header(4 * BLOCK, "blake3", BLOCK)
+    with pytest.raises(Fenced):
+        sending.send(
+            Memory(b"x" * 4 * BLOCK),
+            lambda: nullcontext(stream),
+            tmp_path / "sent.kff",
+            header,
+            options=Options(),
+            watch=Overtaken(),
+        )
+    assert not stream.finished

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import io
+import os
 import random
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from converters.packed_disk import open_endpoint
+from converters.parts import FILES_OPEN
 from converters.vmdk import descriptor
 from converters.vmdk.header import HEADER, SECTOR_BYTES
 from converters.vmdk.sparse import Sparse
@@ -140,6 +143,47 @@ def test_a_descriptor_names_files_beside_it_only(
     assert what in refused.value.what
 
 
+@pytest.mark.parametrize("kind", ["FLAT", "SPARSE"])
+def test_a_link_that_leaves_the_folder_is_not_followed(tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(b"secret".ljust(1024))
+    (folder / "within").write_bytes(b"inside".ljust(1024))
+    (folder / "plain").symlink_to("within")
+    (folder / "leaving").symlink_to("../secret")
+    assert opened(folder, FLAT + 'RW 2 FLAT "plain" 0').startswith(b"inside")
+    (folder / "loop").symlink_to("loop")
+    with pytest.raises(HostileImage, match="leaves its folder"):
+        opened(folder, FLAT + f'RW 2 {kind} "leaving"')
+    with pytest.raises(KubeferryError):
+        opened(folder, FLAT + f'RW 2 {kind} "loop"')
+
+
+def test_a_descriptor_of_many_parts_takes_no_more_memory_and_files_than_one_disk(tmp_path: Path) -> None:
+    """Each part has a directory of 4 MiB, which one small file with a hole gives all of them."""
+    sectors = (2 << 40) // SECTOR_BYTES
+    head = HEADER.pack(b"KDMV", 1, 1, sectors, 8, 0, 0, 512, 0, 1, 1 << 15, 0, b"\n \r\n", 0)
+    with (tmp_path / "part.vmdk").open("wb") as part:
+        part.write(head)
+        part.truncate(16 << 20)
+    tracemalloc.start()
+    try:
+        with pytest.raises(HostileImage, match="claims"):
+            opened(tmp_path, FLAT + f'RW {sectors} SPARSE "part.vmdk"\n' * 33)
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+    for at in range(300):
+        (tmp_path / f"f{at}").write_bytes(bytes([at % 251]) * 512)
+    text = FLAT + "".join(f'RW 1 FLAT "f{at}" 0\n' for at in range(300))
+    (tmp_path / "disk.vmdk").write_text(text)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    place = Packed("vmdk+file", (Part(tmp_path / "disk.vmdk", 0, len(text)),))
+    with open_endpoint(DiskRef(uri=place.uri()), Side.SOURCE):
+        assert len(list(Path("/proc/self/fd").iterdir())) - before <= FILES_OPEN
+    assert opened(tmp_path, text) == b"".join(bytes([at % 251]) * 512 for at in range(300))
+
+
 def test_the_digest_of_what_is_read_anywhere_is_compared_too(tmp_path: Path) -> None:
     with pytest.raises(IntegrityFailed):
         opened(tmp_path, FLAT + "RW 2 ZERO", digest="sha256:" + "0" * 64)
@@ -156,3 +200,10 @@ def test_a_descriptor_is_read_as_its_writer_meant_it() -> None:
     assert found.parts == (descriptor.Part(4, "VMFS", "a b-flat.vmdk", 0),)
     assert (found.create_type, found.has_parent, found.sectors) == ("monolithicFlat", False, 4)
     assert descriptor.is_descriptor(b"\xef\xbb\xbf# Disk DescriptorFile\n")
+
+
+def test_a_descriptor_is_read_in_a_time_that_grows_with_it() -> None:
+    begun = os.times().elapsed
+    found = descriptor.parse(b"a = " + b" " * 50_000 + b'"x"y\nb =  " c "  \nd= e f\ng =\n' + b"h" * 50_000)
+    assert os.times().elapsed - begun < 5
+    assert found.fields == {"b": "c", "d": "e f", "g": ""}

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import http.client
+import socket
 
 import pytest
 
 from converters.disks import parse_ref
-from converters.web import Broken, Login, place_of, repeated
+from converters.https import Https
+from converters.web import Broken, Client, Login, place_of, repeated
 from kubeferry import uris
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable
 
@@ -49,6 +52,9 @@ def test_a_login_that_is_not_set_is_named() -> None:
         "https://vc/a#sha256=ab",
         f"https://vc/a#sha256={PIN}&login=",
         "https://vc/a#anything",
+        "https://vc/\u00e4.img",
+        "https://a..b/x",
+        f"https://{'a' * 70}/x",
     ],
 )
 def test_other_uris_are_refused(uri: str) -> None:
@@ -81,3 +87,19 @@ def test_work_is_repeated_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
         repeated("it", never)
     assert told.value.why == "status 503, 5 times"
     assert Login().headers() == {}
+
+
+@pytest.mark.parametrize(
+    "head", [f"Content-Length: {1 << 50}\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n8\r\n"], ids=["long", "endless"]
+)
+def test_an_answer_that_goes_on_behind_its_range_is_refused_and_not_held(head: str) -> None:
+    near, far = socket.socketpair()
+    with near, far, Https(place_of("https://vc/a", "https", {}), known=(8, "")) as disk:
+        near.settimeout(5)
+        far.sendall(f"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-3/8\r\n{head}12345678\r\n".encode())
+        answer = http.client.HTTPResponse(near)
+        answer.begin()
+        view = memoryview(bytearray(4))
+        with pytest.raises(SourceRefused, match="more bytes"):
+            disk._filled(Client(place_of("https://vc/a", "https", {})), answer, view)
+        assert view == b"1234"
