@@ -29,6 +29,7 @@ from kubeferry.journal.records import (
     LedgerEntry,
     LedgerState,
     PlanRecord,
+    highest_fence,
     insert_link,
     insert_once,
     ledger_entry,
@@ -111,7 +112,8 @@ class Journal:
     def acquire(
         self, plan: str, machine: str, *, owner: Owner | str | None = None, ttl_seconds: float = TTL_SECONDS
     ) -> Lease:
-        """Take the machine's lease with a new fence, higher than all before. The owner is this process by default.
+        """Take the machine's lease with a new fence, higher than all before, those under other plans as well: a new
+        plan's movers find the state folders that an older one's have left. The owner is this process by default.
 
         A live lease is not taken from its owner, not even by the same process; one that ran out, or whose owner is
         dead on this host, is. Raises Fenced with the owner's name, InputInvalid if the plan is not registered.
@@ -125,7 +127,8 @@ class Journal:
             now = clock(db)
             if row.owner is not None and row.expires_at > iso(now) and not is_dead(row.owner):
                 raise refused(machine, row.owner, row.expires_at)
-            lease = Lease(plan, machine, row.fence + 1, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
+            fence = db.execute(highest_fence(machine)).scalar_one() + 1
+            lease = Lease(plan, machine, fence, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
             db.execute(update_machine(lease, fence=lease.fence, owner=holder, expires_at=lease.expires_at))
         return lease
 

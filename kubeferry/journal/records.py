@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, Update, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, Update, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from kubeferry.errors import InputInvalid, Problem
@@ -78,6 +78,11 @@ def same_thing(lease: Lease, kind: str, name: str, where: str) -> Select[Any]:
 def machine_row(plan: str, machine: str) -> Select[Any]:
     """Who may write about a machine, and where its chain ends."""
     return select(MACHINE).where(MACHINE.c.plan == plan, MACHINE.c.machine == machine)
+
+
+def highest_fence(machine: str) -> Select[Any]:
+    """The newest fence of a machine of this name, under whatever plan."""
+    return select(func.max(MACHINE.c.fence)).where(MACHINE.c.machine == machine)
 
 
 def update_machine(lease: Lease, **values: object) -> Update:

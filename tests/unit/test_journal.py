@@ -182,6 +182,15 @@ def test_a_busy_journal_is_worth_retrying(path: Path, filled: list[Recorded], mo
         assert journal.acquire(PLAN, "web").fence == 2
 
 
+def test_a_fence_rises_over_the_plans_of_a_machine_too(path: Path, filled: list[Recorded]) -> None:
+    """What a mover of the first plan left knows its fence, and must not take the second plan's mover for an old one."""
+    with opened(path) as journal:
+        journal.register_plan("second", "second", "text")
+        first = journal.acquire(PLAN, "web")
+        assert journal.acquire("second", "web").fence == first.fence + 1
+        assert journal.acquire("second", "db").fence == 1
+
+
 # --- edits -------------------------------------------------------------------------------------------------------
 
 
