@@ -60,8 +60,9 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
     object since. Nothing to stop is no error.
     """
     there = cluster.get(VIRTUAL_MACHINE, entry.target_name, entry.namespace)
-    if there is None:
-        _await_gone(cluster, entry, config.stop_seconds)
+    if there is None:  # what it ran may outlive it, and nobody is left to ask
+        if not _await_gone(cluster, entry, config.stop_seconds):
+            raise _goes_on(entry)
         return
     if why := names.objection(entry, there):
         raise TargetRefused(why, fix="Stop it by hand if that is meant.", machine=entry.name)
@@ -70,17 +71,34 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
         objects.put_strategy(cluster, entry, objects.WAITING[planned], force=True)
     if cluster.get(INSTANCE, entry.target_name, entry.namespace) is not None:
         _ask_to_stop(cluster, entry, None)
-        if not _await_gone(cluster, entry, config.stop_seconds):
-            _ask_to_stop(cluster, entry, 0)
-            if not _await_gone(cluster, entry, FORCED_SECONDS):
-                raise TargetUnavailable(
-                    "the machine does not stop in the cluster",
-                    why=f"{entry.namespace}/{entry.target_name} still has an instance or a pod",
-                    fix="Look at its virt-launcher pod and its node; then run the same command again.",
-                    machine=entry.name,
-                )
+    if not _await_gone(cluster, entry, config.stop_seconds):
+        _ask_to_stop(cluster, entry, 0)
+        if not _await_gone(cluster, entry, FORCED_SECONDS):
+            raise _goes_on(entry)
     if planned == "Halted" and str(there["spec"].get("runStrategy")) != "Halted":
         objects.put_strategy(cluster, entry, "Halted", force=True)
+
+
+def refuse_running(cluster: Cluster, entry: Entry) -> None:
+    """Raise TargetRefused where the machine runs: its disks are then its own, whichever plan or person started it."""
+    there = cluster.get(INSTANCE, entry.target_name, entry.namespace)
+    phase = (there or {}).get("status", {}).get("phase")
+    if there is not None and phase not in OVER:
+        raise TargetRefused(
+            "it runs in the cluster already, and nothing is written to the disks of a running machine",
+            why=f"instance {entry.namespace}/{entry.target_name} is {phase or 'new'}",
+            fix="Leave it out if it has moved; else stop it there, or roll it back with the plan that started it.",
+            machine=entry.name,
+        )
+
+
+def _goes_on(entry: Entry) -> TargetUnavailable:
+    return TargetUnavailable(
+        "the machine does not stop in the cluster",
+        why=f"{entry.namespace}/{entry.target_name} still has an instance or a pod",
+        fix="Look at its virt-launcher pod and its node; then run the same command again.",
+        machine=entry.name,
+    )
 
 
 def _ask_to_stop(cluster: Cluster, entry: Entry, grace: int | None) -> None:
