@@ -60,13 +60,15 @@ class Run:
 
 
 def run_plan(run: Run, machines: tuple[str, ...]) -> list[Outcome]:
-    """Drive these machines of the plan, wave by wave. One that fails does not stop the others of its wave."""
+    """Drive these machines of the plan, wave by wave. One that fails does not stop the others of its wave, and later
+    waves only where they build on it."""
 
     @flow(name=f"{run.goal}", flow_run_name=f"{run.goal} {run.plan.name}", persist_result=False)
     def waves(plan: str, digest: str, machines: list[str]) -> None:  # noqa: ARG001 (shown in the UI)
         for wave in run.plan.waves:
             chosen = tuple(name for name in wave.machines if name in machines)
-            if chosen and not _drive_wave(run, wave, chosen):
+            arrived = not chosen or _drive_wave(run, wave, chosen)
+            if stopping.requested() or (run.goal.in_order and not arrived):
                 break
         failed = [outcome for outcome in run.outcomes.values() if outcome.error]
         if failed:

@@ -60,7 +60,7 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
             raise
         _walk(work, Goal.ROLLBACK, do)
         raise error from None
-    if state.phase is Phase.ROLLED_BACK and goal is not Goal.ROLLBACK:
+    if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
         raise cutover.rolled_back(work, state.rollback_reason)
     return state
 
@@ -70,12 +70,12 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         if goal is not Goal.ROLLBACK:
             stopping.check()
         state = work.state()
-        power = work.source.power(work.entry.machine) if _power_matters(work, state) else None
+        power = work.source.power(work.entry.machine) if _power_matters(work, state, goal) else None
         action = next_action(_facts(work), state, goal, power)
         if action.kind in STOPS:
             return _stopped(work, action, state)
         try:
-            do(action, lambda: STEPS[action.kind](work, action, work.state()))  # noqa: B023 (called before the next)
+            do(action, lambda: _carry_out(work, action))  # noqa: B023 (called before the next)
         except Fenced:
             raise
         except KubeferryError as error:
@@ -85,9 +85,20 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         goal = goal.after(action.kind)
 
 
-def _power_matters(work: Work, state: MachineState) -> bool:
-    """Nobody may have started a source that we stopped; and only a running one is copied ahead."""
-    return state.source_off or (work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER)
+def _carry_out(work: Work, action: Action) -> None:
+    """One step, by nobody but the machine's owner: who slept, or waited for another try, may have been overtaken, and
+    what a step does to a source or target cannot be taken back when its event is refused. Raises Fenced."""
+    work.journal.heartbeat(work.lease)
+    STEPS[action.kind](work, action, work.state())
+
+
+def _power_matters(work: Work, state: MachineState, goal: Goal) -> bool:
+    """Nobody may have started a source that we stopped; and only a running one is copied ahead. Not asked where it
+    changes nothing: the source of a machine that has moved may be gone, and the way back need not wait for it."""
+    if goal is Goal.ROLLBACK:
+        return False
+    stopped = state.source_off and state.resumes in GOES_BACK
+    return stopped or (work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER)
 
 
 def _can_fail(state: MachineState) -> bool:

@@ -25,16 +25,21 @@ def begin_copy(work: Work, action: Action, state: MachineState) -> None:
     """Open the next round at the source and in the journal; its number names the movers' jobs.
 
     What changed is asked for since the newest round that is durable, or since the one that was left unfinished; all is
-    read where blocks did not read back. The view stays open: the copy takes it up.
+    read where blocks did not read back, and where a target has run on these disks since. The view stays open: the copy
+    takes it up.
     """
     since, since_round = (state.view, state.round) if state.left else (state.marker, state.marker_round)
-    if state.differing or since is None:
+    written = state.written_by_target and work.target.capabilities.keeps_running and not state.left
+    if state.differing or since is None or written:
         since, since_round = None, 0
     opened = _open(work, since, final=state.source_off)
     try:
         _record_round(work, opened, action.round, since, since_round, final=state.source_off)
+    except Fenced:
+        raise  # whoever runs now may be using it
     except BaseException:
-        work.source.close_round(opened)
+        with contextlib.suppress(KubeferryError):
+            work.source.close_round(opened)
         raise
 
 
@@ -162,11 +167,13 @@ def _round(work: Work, state: MachineState) -> Iterator[Round]:
 
 def _leave(work: Work, opened: Round, state: MachineState) -> None:
     """Give a view back that was not copied whole. What was recorded of it is not lost; the rest counts for nothing, and
-    is not compared any more. It is recorded first: should the source not answer now, the next run still knows."""
+    is not compared any more. It is recorded first: should the source not answer now, the next run still knows. What
+    goes wrong here is not told: the error that led here is, and what is left stands in the ledger."""
     opened.seen.clear()
-    if not state.final:
-        work.record(RoundLeft())
-    work.source.close_round(opened)
+    with contextlib.suppress(KubeferryError):
+        if not state.final:
+            work.record(RoundLeft())
+        work.source.close_round(opened)
 
 
 def _bytes_of(work: Work, refs: dict[str, DiskRef], disk: str) -> DiskRef:
