@@ -113,7 +113,8 @@ class Journal:
         self, plan: str, machine: str, *, owner: Owner | str | None = None, ttl_seconds: float = TTL_SECONDS
     ) -> Lease:
         """Take the machine's lease with a new fence, higher than all before, those under other plans as well: a new
-        plan's movers find the state folders that an older one's have left. The owner is this process by default.
+        plan's movers find the state folders that an older one's have left. So do those of a new journal, which counts
+        from the minute that it is. The owner is this process by default.
 
         A live lease is not taken from its owner, not even by the same process; one that ran out, or whose owner is
         dead on this host, is. Raises Fenced with the owner's name, InputInvalid if the plan is not registered.
@@ -127,7 +128,7 @@ class Journal:
             now = clock(db)
             if row.owner is not None and row.expires_at > iso(now) and not is_dead(row.owner):
                 raise refused(machine, row.owner, row.expires_at)
-            fence = db.execute(highest_fence(machine)).scalar_one() + 1
+            fence = (db.execute(highest_fence(machine)).scalar_one() or int(now.timestamp()) // 60) + 1
             lease = Lease(plan, machine, fence, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
             db.execute(update_machine(lease, fence=lease.fence, owner=holder, expires_at=lease.expires_at))
         return lease

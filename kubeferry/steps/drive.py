@@ -13,6 +13,7 @@ from kubeferry.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
 from kubeferry.events import EventKind, Failed
 from kubeferry.evidence import MachineState, Phase
+from kubeferry.model import Power
 from kubeferry.states import TRANSITIONS
 from kubeferry.steps import cutover, transfer
 from kubeferry.steps.work import Work
@@ -42,6 +43,8 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.END_ROLLBACK: cutover.end_rollback,
 }
 
+BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.VERIFY_DISKS})
+"""Steps that are recorded disk by disk, and know by themselves what is left of them."""
 LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
@@ -75,7 +78,7 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         if action.kind in STOPS:
             return _stopped(work, action, state)
         try:
-            do(action, lambda: _carry_out(work, action))  # noqa: B023 (called before the next)
+            do(action, lambda: _carry_out(work, action, goal, power))  # noqa: B023 (called before the next)
         except Fenced:
             raise
         except KubeferryError as error:
@@ -85,11 +88,16 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         goal = goal.after(action.kind)
 
 
-def _carry_out(work: Work, action: Action) -> None:
+def _carry_out(work: Work, action: Action, goal: Goal, power: Power | None) -> None:
     """One step, by nobody but the machine's owner: who slept, or waited for another try, may have been overtaken, and
-    what a step does to a source or target cannot be taken back when its event is refused. Raises Fenced."""
+    what a step does to a source or target cannot be taken back when its event is refused. Raises Fenced.
+
+    A step that is tried again may be recorded already, where the journal's answer was lost: then it is done.
+    """
     work.journal.heartbeat(work.lease)
-    STEPS[action.kind](work, action, work.state())
+    state = work.state()
+    if action.kind in BY_DISK or next_action(_facts(work), state, goal, power).kind is action.kind:
+        STEPS[action.kind](work, action, state)
 
 
 def _power_matters(work: Work, state: MachineState, goal: Goal) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from typing import Literal
 
@@ -195,10 +196,12 @@ def _job(
     room: Room,
     source: DiskRef | None,
 ) -> MoverJob:
-    """The name says plan, machine, disk, kind, round and try: the same work has the same name, other work another."""
+    """The name says plan and journal, machine, disk, kind, round and try: the same work has the same name, other work
+    another."""
     turn = state.repairs.get(disk, 0)
+    counted_by = hashlib.sha256(_counted_by(work, state).encode()).hexdigest()[:8]
     return MoverJob(
-        name=f"{work.plan.digest[:8]}-{work.entry.target_name}-{disk}-{kind}-{state.round}-{turn}",
+        name=f"{counted_by}-{work.entry.target_name}-{disk}-{kind}-{state.round}-{turn}",
         action=kind,
         machine=work.entry.name,
         disk=disk,
@@ -207,8 +210,8 @@ def _job(
         state_dir=room.state_dir,
         fence=work.lease.fence,
         round=state.round,
-        copy_id=_copy_id(work, state.round, state.view),
-        since_copy_id=_copy_id(work, state.since_round, state.since) if state.since else None,
+        copy_id=_copy_id(work, state, state.round, state.view),
+        since_copy_id=_copy_id(work, state, state.since_round, state.since) if state.since else None,
         since_root=_since_root(state, disk),
         # While the machine runs, reading everything back costs no downtime; after its stop it does.
         verify_all=work.entry.verify == "always" or not state.final,
@@ -222,9 +225,15 @@ def _job(
     )
 
 
-def _copy_id(work: Work, number: int, view: Marker | None) -> str:
+def _copy_id(work: Work, state: MachineState, number: int, view: Marker | None) -> str:
     """Names what is copied: of which plan, in which round, of which view."""
-    return f"{work.plan.digest}/{number}/{view.token if view else ''}"
+    return f"{_counted_by(work, state)}/{number}/{view.token if view else ''}"
+
+
+def _counted_by(work: Work, state: MachineState) -> str:
+    """The plan, and when it was first recorded: a journal that is begun anew counts rounds anew, and what an older one
+    copied in a round of the same number is another copy."""
+    return f"{work.plan.digest}/{state.timeline[0][1]}"
 
 
 def _since_root(state: MachineState, disk: str) -> str | None:

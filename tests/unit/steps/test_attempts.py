@@ -10,7 +10,15 @@ import pytest
 
 from kubeferry.actions import Action, ActionKind, Goal
 from kubeferry.documents import Policy, Probe, WarmPolicy
-from kubeferry.errors import Fenced, Interrupted, ProbeFailed, SourceUnavailable, TargetRefused, TargetUnavailable
+from kubeferry.errors import (
+    Fenced,
+    Interrupted,
+    ProbeFailed,
+    SourceUnavailable,
+    TargetRefused,
+    TargetUnavailable,
+    TransientError,
+)
 from kubeferry.events import CopyBegun
 from kubeferry.evidence import Phase
 from kubeferry.model import Power
@@ -169,6 +177,40 @@ def test_who_was_overtaken_while_a_round_opened_leaves_it_to_the_other(build: Ca
     with pytest.raises(Fenced):
         drive(scene.work(stale), Goal.PRECOPY, lambda _action, step: step())
     assert list(scene.folder.glob("views/*/open"))
+
+
+# --- answers that are lost -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("planned", "cutover-begun", "source-stopped", "copy-begun", "disk-copied", "disk-verified", "applied"),
+        *("started", "observed", "validated", "target-stopped", "committed"),
+    ],
+)
+def test_what_was_recorded_and_not_answered_is_neither_done_twice_nor_refused(scene: Any, kind: str) -> None:
+    """A task is tried again, and finds that the database took the event before its connection broke."""
+    append, lost = scene.journal.append, []
+
+    def losing(lease: Any, event: Any) -> Any:
+        done = append(lease, event)
+        if event.kind == kind and not lost:
+            lost.append(event)
+            raise TransientError("the journal does not answer")
+        return done
+
+    def tried_again(_action: Action, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except TransientError:
+            step()
+
+    scene.journal.append = losing
+    with scene.journal.lease(scene.plan.digest, "web") as lease:
+        assert drive(scene.work(lease), Goal.MIGRATE, tried_again).phase is Phase.COMMITTED
+    assert lost
+    assert scene.equal()
 
 
 # --- cleanups that fail ----------------------------------------------------------------------------------------------

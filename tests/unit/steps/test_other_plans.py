@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 from kubeferry.actions import Action, ActionKind, Goal
-from kubeferry.documents import Inventory, Plan, Policy, Probe, WarmPolicy, dump
+from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, Probe, WarmPolicy, dump
 from kubeferry.errors import Interrupted, ProbeFailed
 from kubeferry.evidence import Phase
+from kubeferry.journal import Journal
+from kubeferry.model import Power
 from kubeferry.steps.release import release_plan
 from kubeferry.target import TargetCapabilities
 from kubeferry.target.directory import DirectoryTarget
@@ -91,3 +93,29 @@ def test_a_new_plan_s_movers_take_over_from_an_old_one_s(build: Callable[..., An
         scene.drive(Goal.PRECOPY)
     replan(scene, policy)
     assert scene.drive(Goal.PRECOPY).phase is Phase.SYNCED
+
+
+def test_a_new_journal_believes_no_copy_of_an_old_one(scene: Any, tmp_path: Path) -> None:
+    """The same plan with a new journal is what a damaged one is told to be followed by; its rounds have the same
+    numbers, and the source has run since."""
+
+    def stop(action: Action) -> None:
+        if action.kind is ActionKind.VERIFY_DISKS:
+            raise Interrupted("stopped on request")
+
+    scene.target, scene.before = DirectoryTarget(tmp_path / "target"), stop
+    for _ in range(3):
+        with pytest.raises(Interrupted):
+            scene.drive()
+    scene.source.write_power("web", Power.RUNNING)
+    scene.disk("vda").write_bytes(b"\x5a" * scene.disk("vda").stat().st_size)
+    with Journal.open(JournalConfig(url=f"sqlite:///{tmp_path / 'new.db'}")) as journal:
+        journal.register_plan(scene.plan.digest, scene.plan.name, dump(scene.plan))
+        scene.journal = journal
+        for _ in range(3):  # the old journal's fences were given in this very minute
+            with journal.lease(scene.plan.digest, "web"):
+                pass
+        with pytest.raises(Interrupted):
+            scene.drive()
+    images = {path.stem.rpartition("-")[2]: path.read_bytes() for path in tmp_path.glob("target/machines/*/disks/*")}
+    assert images == {name: scene.disk(name).read_bytes() for name in ("vda", "vdb")}
