@@ -51,6 +51,7 @@ def cluster(make: Any, monkeypatch: pytest.MonkeyPatch) -> Double:
     """With the plan's VirtualMachine in it."""
     monkeypatch.setattr(machine, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(machine, "FORCED_SECONDS", 0.05)
+    monkeypatch.setattr(machine, "ASKED_SECONDS", 0.05)
     double = Double()
     planned = make.entry().manifests[1]
     double.objects["VirtualMachine", "web"] = planned
@@ -80,6 +81,18 @@ def test_a_pod_that_outlives_its_instance_is_not_called_stopped(cluster: Double,
     launcher(cluster)
     with pytest.raises(TargetUnavailable, match="does not stop"):
         stop(cluster, make)
+
+
+def test_a_machine_that_is_about_to_start_is_not_called_stopped(cluster: Double, make: Any) -> None:
+    asked = {"status": {"stateChangeRequests": [{"action": "Start"}]}}
+    cluster.objects["VirtualMachine", "web"] = cluster.objects["VirtualMachine", "web"] | asked
+    with pytest.raises(TargetUnavailable, match="does not stop") as caught:
+        stop(cluster, make)
+    assert "asked to start" in caught.value.why
+    cluster.put(INSTANCE, "web", status={"phase": "Scheduling"})
+    with pytest.raises(TargetUnavailable, match="does not stop"):
+        stop(cluster, make)
+    assert cluster.asked == ["PUT stop", "PUT stop"]
 
 
 def test_nothing_to_stop_is_no_error(cluster: Double, make: Any) -> None:
