@@ -6,6 +6,7 @@ here or at the server, is taken up by the next one, whatever Prefect thinks of t
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import time
@@ -142,7 +143,8 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
     finally:
         for opened in (source, target):
             if opened is not None:
-                opened.close()
+                with contextlib.suppress(KubeferryError):  # how the machine's run ended is what is told
+                    opened.close()
 
 
 def _progress(run: Run, machine: str, disk: str, progress: MoverProgress) -> None:

@@ -62,7 +62,7 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
         if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK:
             raise
         _walk(work, Goal.ROLLBACK, do)
-        raise error from None
+        raise error from error.__cause__
     if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
         raise cutover.rolled_back(work, state.rollback_reason)
     return state
@@ -92,12 +92,24 @@ def _carry_out(work: Work, action: Action, goal: Goal, power: Power | None) -> N
     """One step, by nobody but the machine's owner: who slept, or waited for another try, may have been overtaken, and
     what a step does to a source or target cannot be taken back when its event is refused. Raises Fenced.
 
-    A step that is tried again may be recorded already, where the journal's answer was lost: then it is done.
+    A step that is tried again may be recorded already, where the journal's answer was lost: then it is done. What no
+    step should raise is a defect of ours, and no reason to leave a machine between its source and its target.
     """
     work.journal.heartbeat(work.lease)
     state = work.state()
-    if action.kind in BY_DISK or next_action(_facts(work), state, goal, power).kind is action.kind:
+    if action.kind not in BY_DISK and next_action(_facts(work), state, goal, power).kind is not action.kind:
+        return
+    try:
         STEPS[action.kind](work, action, state)
+    except KubeferryError:
+        raise
+    except Exception as error:
+        raise PermanentError(
+            f"a defect: {type(error).__name__}: {error}",
+            why=f"it came up while kubeferry was to {action.kind}",
+            fix="Report it with the log of this run.",
+            machine=work.entry.name,
+        ) from error
 
 
 def _power_matters(work: Work, state: MachineState, goal: Goal) -> bool:

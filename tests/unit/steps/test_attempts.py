@@ -13,6 +13,7 @@ from kubeferry.documents import Policy, Probe, WarmPolicy
 from kubeferry.errors import (
     Fenced,
     Interrupted,
+    PermanentError,
     ProbeFailed,
     SourceUnavailable,
     TargetRefused,
@@ -211,6 +212,20 @@ def test_what_was_recorded_and_not_answered_is_neither_done_twice_nor_refused(sc
         assert drive(scene.work(lease), Goal.MIGRATE, tried_again).phase is Phase.COMMITTED
     assert lost
     assert scene.equal()
+
+
+# --- defects of ours -------------------------------------------------------------------------------------------------
+
+
+def test_a_defect_of_ours_leads_back_and_is_told_as_one(scene: Any) -> None:
+    def slip(_entry: Any, _words: Any) -> None:
+        raise ZeroDivisionError("a slip")
+
+    scene.target.observe = slip
+    with pytest.raises(PermanentError, match="a defect: ZeroDivisionError: a slip") as caught:
+        scene.drive()
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+    assert (scene.state.phase, scene.power, scene.target.running) == (Phase.ROLLED_BACK, Power.RUNNING, {})
 
 
 # --- cleanups that fail ----------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
-"""Which waves a run comes to. Prefect is not asked: its flow is the plain function."""
+"""Which waves a run comes to, and how a machine's run ends. Prefect is not asked: its flow is the plain function."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from kubeferry import stopping
 from kubeferry.actions import Goal
+from kubeferry.errors import SourceUnavailable
 
 
 @pytest.fixture
@@ -63,3 +65,31 @@ def test_the_way_back_and_what_is_copied_ahead_wait_for_no_other_wave(
 def test_who_asks_to_stop_gets_no_further_wave(waves_of: Callable[..., list[str]]) -> None:
     stopping.request()
     assert waves_of(Goal.ROLLBACK) == ["one"]
+
+
+def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flows import migrate
+
+    closed: list[str] = []
+
+    def refusing(name: str) -> Any:
+        def close() -> None:
+            closed.append(name)
+            raise SourceUnavailable("it does not answer")
+
+        return SimpleNamespace(close=close)
+
+    @contextlib.contextmanager
+    def lease(_plan: str, _machine: str) -> Iterator[None]:
+        yield
+
+    monkeypatch.setattr(migrate, "open_source", lambda *_given: refusing("source"))
+    monkeypatch.setattr(migrate, "open_target", lambda *_given: refusing("target"))
+    monkeypatch.setattr(migrate, "drive", lambda *_given: SimpleNamespace(phase="committed"))
+    monkeypatch.setattr(migrate, "settle", lambda _work: None)
+    plan, journal = SimpleNamespace(digest="d", source="lab"), SimpleNamespace(lease=lease)
+    config = SimpleNamespace(sources={"lab": None}, target=None, limits=None)
+    run: Any = SimpleNamespace(plan=plan, journal=journal, config=config, goal=Goal.MIGRATE)
+    entry: Any = SimpleNamespace(name="web")
+    assert migrate._drive_machine(run, entry) == migrate.Outcome("web", "committed")
+    assert closed == ["source", "target"]
