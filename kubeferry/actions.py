@@ -147,9 +147,15 @@ class EntryFacts:
 
 
 def next_action(
-    entry: EntryFacts, state: MachineState, goal: Goal = Goal.MIGRATE, source_power: Power | None = None
+    entry: EntryFacts,
+    state: MachineState,
+    goal: Goal = Goal.MIGRATE,
+    source_power: Power | None = None,
+    *,
+    ahead: int = 0,
 ) -> Action:
-    """What to do now. `source_power` is how the source is seen at this moment, None where nobody looked."""
+    """What to do now. `source_power` is how the source is seen at this moment, None where nobody looked; `ahead` is how
+    many rounds were durable before this run."""
     if not state.plan_digest:
         return Action(A.RECORD_PLAN, "nothing is recorded of this machine yet")
     if state.resumes is not Phase.ROLLING_BACK and goal is Goal.ROLLBACK:
@@ -160,7 +166,8 @@ def next_action(
         return _source_woke_up(state)
     again = state.resumes is Phase.ROLLED_BACK and goal is Goal.MIGRATE_AGAIN
     if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in {Power.RUNNING, Power.PAUSED}:
-        round_more = decide(state.rounds, entry.warm, deltas=entry.deltas)
+        ahead = ahead if ahead <= len(state.rounds) else 0  # a rollback since then counts them anew
+        round_more = decide(state.rounds, entry.warm, deltas=entry.deltas, ahead=ahead)
         if round_more.another:
             return _begin_round(state, round_more.why)
     return _BY_PHASE[state.resumes](entry, state, goal)
@@ -171,9 +178,10 @@ def plan_actions(
 ) -> list[Action]:
     """The dry run: every action from here to the end, if each goes well. `power_now` is the source's, as last seen."""
     listed: list[Action] = []
+    ahead = len(state.rounds)
     while True:
         power = None if state.source_off else power_now
-        action = next_action(entry, state, goal, power)
+        action = next_action(entry, state, goal, power, ahead=ahead)
         listed.append(action)
         if action.kind in STOPS:
             return listed

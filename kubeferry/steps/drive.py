@@ -7,13 +7,13 @@ the source was stopped and before the move was committed, leads back: the target
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from kubeferry import stopping
 from kubeferry.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
 from kubeferry.events import EventKind, Failed
 from kubeferry.evidence import MachineState, Phase
-from kubeferry.model import Power
 from kubeferry.states import TRANSITIONS
 from kubeferry.steps import cutover, transfer
 from kubeferry.steps.work import Work
@@ -69,16 +69,18 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
 
 
 def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
+    ahead = len(work.state().rounds)
     while True:
         if goal is not Goal.ROLLBACK:
             stopping.check()
         state = work.state()
         power = work.source.power(work.entry.machine) if _power_matters(work, state, goal) else None
-        action = next_action(_facts(work), state, goal, power)
+        choose = partial(next_action, _facts(work), goal=goal, source_power=power, ahead=ahead)
+        action = choose(state)
         if action.kind in STOPS:
             return _stopped(work, action, state)
         try:
-            do(action, lambda: _carry_out(work, action, goal, power))  # noqa: B023 (called before the next)
+            do(action, lambda: _carry_out(work, action, choose))  # noqa: B023 (called before the next)
         except Fenced:
             raise
         except KubeferryError as error:
@@ -88,7 +90,7 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         goal = goal.after(action.kind)
 
 
-def _carry_out(work: Work, action: Action, goal: Goal, power: Power | None) -> None:
+def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:
     """One step, by nobody but the machine's owner: who slept, or waited for another try, may have been overtaken, and
     what a step does to a source or target cannot be taken back when its event is refused. Raises Fenced.
 
@@ -97,7 +99,7 @@ def _carry_out(work: Work, action: Action, goal: Goal, power: Power | None) -> N
     """
     work.journal.heartbeat(work.lease)
     state = work.state()
-    if action.kind not in BY_DISK and next_action(_facts(work), state, goal, power).kind is not action.kind:
+    if action.kind not in BY_DISK and choose(state).kind is not action.kind:
         return
     try:
         STEPS[action.kind](work, action, state)
