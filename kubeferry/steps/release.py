@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from kubeferry.documents import Entry, Plan, parse
+from kubeferry.documents import Entry, Plan, dump
 from kubeferry.errors import Interrupted, KubeferryError, TargetRefused
 from kubeferry.events import EventKind, Released
 from kubeferry.evidence import Phase
-from kubeferry.journal import Journal, Lease, LedgerEntry, PlanRecord
+from kubeferry.journal import Journal, Lease, LedgerEntry, PlanRecord, same_machine
 from kubeferry.ledger import AT_SOURCE, KEPT, PROCESS, External
 from kubeferry.sources import Source
 from kubeferry.states import TRANSITIONS
@@ -128,22 +128,13 @@ def _held(plan: Plan, entry: Entry, journal: Journal, target: Target) -> _Held |
         if other.digest == plan.digest or entry.name not in journal.machines(other.digest):
             continue
         phase = journal.state(other.digest, entry.name).resumes
-        if phase in _HOLDS_NOTHING or not _names(other, entry):
+        if phase in _HOLDS_NOTHING or not same_machine(dump(plan), other.document, entry.name):
             continue
         made = [thing for digest in (plan.digest, other.digest) for thing in journal.ledger_open(digest, entry.name)]
         stays = (External(one.kind, one.name, one.where) for one in made if one.kind in KEPT)
         if phase is not Phase.COMMITTED or any(target.exists(thing) for thing in stays):
             return _Held(other, phase)
     return None
-
-
-def _names(other: PlanRecord, entry: Entry) -> bool:
-    """Whether a plan moves this very machine; one that cannot be read any more may."""
-    try:
-        machine = parse(other.document, Plan, name=other.name).entry(entry.name).machine
-    except KubeferryError:
-        return True
-    return (machine.source, machine.id) == (entry.machine.source, entry.machine.id)
 
 
 def _runs_on(plan: Plan, entry: Entry, journal: Journal, target: Target) -> bool:

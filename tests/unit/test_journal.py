@@ -187,7 +187,8 @@ def test_a_fence_rises_over_the_plans_of_a_machine_too(path: Path, filled: list[
     """What a mover of the first plan left knows its fence, and must not take the second plan's mover for an old one."""
     with opened(path) as journal:
         journal.register_plan("second", "second", "text")
-        first = journal.acquire(PLAN, "web")
+        with journal.lease(PLAN, "web") as first:
+            pass
         assert journal.acquire("second", "web").fence == first.fence + 1
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from kubeferry.actions import Action, ActionKind, Goal
 from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, Probe, WarmPolicy, dump
-from kubeferry.errors import Interrupted, ProbeFailed
+from kubeferry.errors import Fenced, Interrupted, ProbeFailed
 from kubeferry.evidence import Phase
 from kubeferry.journal import Journal
 from kubeferry.model import Power
@@ -119,3 +119,25 @@ def test_a_new_journal_believes_no_copy_of_an_old_one(scene: Any, tmp_path: Path
             scene.drive()
     images = {path.stem.rpartition("-")[2]: path.read_bytes() for path in tmp_path.glob("target/machines/*/disks/*")}
     assert images == {name: scene.disk(name).read_bytes() for name in ("vda", "vdb")}
+
+
+def test_runs_of_two_plans_do_not_move_one_machine_at_once(scene: Any) -> None:
+    first = replan(scene, Policy(probes=AGENT))
+    with scene.journal.lease(first.digest, "web"), pytest.raises(Fenced, match="another runner is at work"):
+        scene.drive()
+    assert scene.events == []
+    assert scene.drive().phase is Phase.COMMITTED
+
+
+def test_machines_of_one_name_from_two_sources_are_two_machines(scene: Any) -> None:
+    facts = Inventory(
+        source="elsewhere",
+        source_kind="memory",
+        observed_at="2026-01-01T00:00:00Z",
+        machines=(scene.entry.machine.model_copy(update={"source": "elsewhere"}),),
+    )
+    other = make_plan(facts, Policy(probes=AGENT), name="other", created_at="2026-01-02T00:00:00Z")
+    scene.journal.register_plan(other.digest, other.name, dump(other))
+    scene.journal.register_plan("documented", "first", dump(scene.plan))
+    with scene.journal.lease(other.digest, "web"), scene.journal.lease("documented", "web"):
+        pass
