@@ -58,11 +58,12 @@ def migrate(
     """Do what a plan says, and prove it; the same command goes on after any failure."""
     frozen, settings, path = _opened(plan, config)
     chosen = _chosen(frozen, machines)
+    goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     if dry_run:
-        _say_what_would_be_done(frozen, settings, chosen)
+        _say_what_would_be_done(frozen, settings, chosen, goal)
         return
     _refuse_what_does_not_fit(frozen, settings, chosen)
-    _run(frozen, settings, path, chosen, Goal.MIGRATE_AGAIN if again else Goal.MIGRATE, as_json)
+    _run(frozen, settings, path, chosen, goal, as_json)
 
 
 @click.command()
@@ -142,7 +143,7 @@ def _refuse_what_does_not_fit(plan: Plan, settings: Config, machines: tuple[str,
         )
 
 
-def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, ...]) -> None:
+def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal) -> None:
     with (
         contextlib.closing(Journal.open(settings.journal)) as journal,
         contextlib.closing(open_target(settings.target)) as target,
@@ -152,7 +153,7 @@ def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, .
             entry = plan.entry(name)
             facts = EntryFacts.of(plan, entry, keeps_running=target.capabilities.keeps_running, deltas=deltas)
             click.secho(name, bold=True)
-            for action in plan_actions(facts, journal.state(plan.digest, name), power_now=entry.machine.power):
+            for action in plan_actions(facts, journal.state(plan.digest, name), goal, power_now=entry.machine.power):
                 click.echo(f"  {action.kind:<16} {action.reason}")
 
 

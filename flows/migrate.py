@@ -6,6 +6,7 @@ here or at the server, is taken up by the next one, whatever Prefect thinks of t
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
 import time
@@ -60,13 +61,15 @@ class Run:
 
 
 def run_plan(run: Run, machines: tuple[str, ...]) -> list[Outcome]:
-    """Drive these machines of the plan, wave by wave. One that fails does not stop the others of its wave."""
+    """Drive these machines of the plan, wave by wave. One that fails does not stop the others of its wave, and later
+    waves only where they build on it."""
 
     @flow(name=f"{run.goal}", flow_run_name=f"{run.goal} {run.plan.name}", persist_result=False)
     def waves(plan: str, digest: str, machines: list[str]) -> None:  # noqa: ARG001 (shown in the UI)
         for wave in run.plan.waves:
             chosen = tuple(name for name in wave.machines if name in machines)
-            if chosen and not _drive_wave(run, wave, chosen):
+            arrived = not chosen or _drive_wave(run, wave, chosen)
+            if stopping.requested() or (run.goal.in_order and not arrived):
                 break
         failed = [outcome for outcome in run.outcomes.values() if outcome.error]
         if failed:
@@ -140,7 +143,8 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
     finally:
         for opened in (source, target):
             if opened is not None:
-                opened.close()
+                with contextlib.suppress(KubeferryError):  # how the machine's run ended is what is told
+                    opened.close()
 
 
 def _progress(run: Run, machine: str, disk: str, progress: MoverProgress) -> None:

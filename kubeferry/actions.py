@@ -36,9 +36,19 @@ class Goal(StrEnum):
     MIGRATE_AGAIN = "migrate-again"
     ROLLBACK = "rollback"
 
+    @property
+    def in_order(self) -> bool:
+        """Whether a wave builds on the one before it, and waits for all of that to have arrived. The way back does not,
+        nor does what is copied ahead."""
+        return self in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}
+
     def after(self, action: ActionKind) -> Goal:
         """What is still wanted when this action is done: what was to begin has begun."""
-        begun = {(Goal.MIGRATE_AGAIN, ActionKind.BEGIN_CUTOVER): Goal.MIGRATE}
+        once = (
+            ActionKind.BEGIN_CUTOVER,
+            ActionKind.BEGIN_ROLLBACK,
+        )  # it has begun, or ended
+        begun = dict.fromkeys(((Goal.MIGRATE_AGAIN, one) for one in once), Goal.MIGRATE)
         begun |= dict.fromkeys(((Goal.PRECOPY, one) for one in _OF_A_ROUND), Goal.END_ROUND)
         return begun.get((self, action), self)
 
@@ -137,20 +147,27 @@ class EntryFacts:
 
 
 def next_action(
-    entry: EntryFacts, state: MachineState, goal: Goal = Goal.MIGRATE, source_power: Power | None = None
+    entry: EntryFacts,
+    state: MachineState,
+    goal: Goal = Goal.MIGRATE,
+    source_power: Power | None = None,
+    *,
+    ahead: int = 0,
 ) -> Action:
-    """What to do now. `source_power` is how the source is seen at this moment, None where nobody looked."""
+    """What to do now. `source_power` is how the source is seen at this moment, None where nobody looked; `ahead` is how
+    many rounds were durable before this run."""
     if not state.plan_digest:
         return Action(A.RECORD_PLAN, "nothing is recorded of this machine yet")
     if state.resumes is not Phase.ROLLING_BACK and goal is Goal.ROLLBACK:
         return _to_rollback(state)
-    if state.source_off and source_power in {Power.RUNNING, Power.PAUSED} and state.resumes in _NEEDS_SOURCE_OFF:
-        return _source_woke_up(state)
     if goal in {Goal.PRECOPY, Goal.END_ROUND}:
         return _precopy(entry, state, goal, source_power)
+    if state.source_off and source_power in {Power.RUNNING, Power.PAUSED} and state.resumes in _NEEDS_SOURCE_OFF:
+        return _source_woke_up(state)
     again = state.resumes is Phase.ROLLED_BACK and goal is Goal.MIGRATE_AGAIN
     if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in {Power.RUNNING, Power.PAUSED}:
-        round_more = decide(state.rounds, entry.warm, deltas=entry.deltas)
+        ahead = ahead if ahead <= len(state.rounds) else 0  # a rollback since then counts them anew
+        round_more = decide(state.rounds, entry.warm, deltas=entry.deltas, ahead=ahead)
         if round_more.another:
             return _begin_round(state, round_more.why)
     return _BY_PHASE[state.resumes](entry, state, goal)
@@ -161,9 +178,10 @@ def plan_actions(
 ) -> list[Action]:
     """The dry run: every action from here to the end, if each goes well. `power_now` is the source's, as last seen."""
     listed: list[Action] = []
+    ahead = len(state.rounds)
     while True:
         power = None if state.source_off else power_now
-        action = next_action(entry, state, goal, power)
+        action = next_action(entry, state, goal, power, ahead=ahead)
         listed.append(action)
         if action.kind in STOPS:
             return listed
@@ -314,6 +332,8 @@ def _source_woke_up(state: MachineState) -> Action:
     """Somebody started the source behind our back. What was copied of it is stale, and the target must not run too."""
     if state.target_may_run:
         return Action(A.BEGIN_ROLLBACK, "the source was started again by somebody: two copies must not run")
+    if state.resumes is Phase.VALIDATED:
+        return Action(A.BEGIN_ROLLBACK, "the source was started again by somebody: what was proven of it is stale")
     return Action(A.BEGIN_CUTOVER, "the source was started again by somebody: it is stopped and copied once more")
 
 

@@ -69,7 +69,8 @@ class MachineState:
     """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.states`.
 
     `view` and `since` are those of the newest round, which was `left` where its view was given back too early; `marker`
-    is the view of the newest one that is `synced`, and `rounds` are all that were.
+    is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
+    read, a target may have run on these disks and written to them.
     """
 
     phase: Phase = Phase.PLANNED
@@ -99,6 +100,7 @@ class MachineState:
     applied: Applied | None = None
     started: Started | None = None
     target_may_run: bool = False
+    written_by_target: bool = False
     observed: Observed | None = None
     validated: Validated | None = None
 
@@ -230,7 +232,8 @@ def _(event: Synced, state: MachineState) -> MachineState:
     _need(not state.final, "a final round ends with a verification")
     # A machine that was off has no view to start from; what changed since an older one is more, and right.
     marker, number = (state.view, event.round) if state.view else (state.marker, state.marker_round)
-    return replace(state, marker=marker, marker_round=number, rounds=(*state.rounds, event))
+    written = state.written_by_target and state.since is not None
+    return replace(state, marker=marker, marker_round=number, rounds=(*state.rounds, event), written_by_target=written)
 
 
 @take.register
@@ -282,7 +285,7 @@ def _(event: SourceStopped, state: MachineState) -> MachineState:
 @take.register
 def _(event: Applied, state: MachineState) -> MachineState:
     _need_proof(state)
-    return replace(state, applied=event, target_may_run=True)
+    return replace(state, applied=event, target_may_run=True, written_by_target=True)
 
 
 @take.register
@@ -336,7 +339,9 @@ def _(_event: SourceRestarted, state: MachineState) -> MachineState:
 def _(_event: RolledBack, state: MachineState) -> MachineState:
     _need(not state.target_may_run, "the target may be running")
     _need(not state.owes_restart, "the source ran before and was not started again")
-    return replace(state, rounds=())  # the machine has run on: how far behind the target is has to be seen anew
+    # The machine runs on, or is off, as its owner likes: how far behind the target is has to be seen anew, and what its
+    # power was before this attempt says nothing of the next one.
+    return replace(state, rounds=(), power_before=None, stopped=None)
 
 
 def _without(facts: Mapping[str, Fact], disk: str) -> dict[str, Fact]:

@@ -23,14 +23,22 @@ class Decision:
     why: str
 
 
-def decide(done: Sequence[Synced], policy: WarmPolicy, *, deltas: bool) -> Decision:
-    """What to do after these rounds. `deltas`: the source can tell while the machine runs what changed."""
+def decide(done: Sequence[Synced], policy: WarmPolicy, *, deltas: bool, ahead: int = 0) -> Decision:
+    """What to do after these rounds. `deltas`: the source can tell while the machine runs what changed. The first
+    `ahead` of them were copied before this run, days before maybe: what was written since, they do not show."""
     if not done:
         return Decision(True, "nothing was copied yet")
     last = done[-1]
     said = f"round {last.round} copied {_mib(last.data_bytes)} in {_duration(last.seconds)}"
     if not deltas:
         return Decision(False, f"{said}; what changed since can only be known once the machine is off")
+    if not done[ahead:]:
+        return Decision(True, f"{said}, ahead: what was written since is not known")
+    return _by_size(done[ahead:], policy, said)
+
+
+def _by_size(done: Sequence[Synced], policy: WarmPolicy, said: str) -> Decision:
+    last = done[-1]
     if last.data_bytes <= policy.enough_bytes:
         return Decision(False, f"{said}: little enough for the downtime")
     if len(done) >= policy.rounds:

@@ -29,10 +29,13 @@ from kubeferry.journal.records import (
     LedgerEntry,
     LedgerState,
     PlanRecord,
+    highest_fence,
     insert_link,
     insert_once,
+    leased_elsewhere,
     ledger_entry,
     machine_row,
+    same_machine,
     same_thing,
     stored_links,
     unknown_plan,
@@ -41,7 +44,7 @@ from kubeferry.journal.records import (
 from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
 from kubeferry.states import MachineState, Recorded, fold, step
 
-__all__ = ["Journal", "Lease", "LedgerEntry", "LedgerState", "Owner", "PlanRecord", "Recorded"]
+__all__ = ["Journal", "Lease", "LedgerEntry", "LedgerState", "Owner", "PlanRecord", "Recorded", "same_machine"]
 
 
 class Journal:
@@ -111,21 +114,29 @@ class Journal:
     def acquire(
         self, plan: str, machine: str, *, owner: Owner | str | None = None, ttl_seconds: float = TTL_SECONDS
     ) -> Lease:
-        """Take the machine's lease with a new fence, higher than all before. The owner is this process by default.
+        """Take the machine's lease with a new fence, higher than all before, those under other plans as well: a new
+        plan's movers find the state folders that an older one's have left. So do those of a new journal, which counts
+        from the minute that it is. The owner is this process by default.
 
-        A live lease is not taken from its owner, not even by the same process; one that ran out, or whose owner is
-        dead on this host, is. Raises Fenced with the owner's name, InputInvalid if the plan is not registered.
+        A live lease is not taken from its owner, not even by the same process, nor while another plan's run holds the
+        same machine; one that ran out, or whose owner is dead on this host, is. Raises Fenced with the owner's name,
+        InputInvalid if the plan is not registered.
         """
         holder = str(owner or Owner.here())
         with self._writing() as db:
-            if db.execute(select(PLAN.c.digest).where(PLAN.c.digest == plan)).one_or_none() is None:
+            document = db.execute(select(PLAN.c.document).where(PLAN.c.digest == plan)).scalar_one_or_none()
+            if document is None:
                 raise unknown_plan(plan)
             insert_once(db, MACHINE, plan=plan, machine=machine)
             row = self._locked(db, plan, machine)
             now = clock(db)
             if row.owner is not None and row.expires_at > iso(now) and not is_dead(row.owner):
                 raise refused(machine, row.owner, row.expires_at)
-            lease = Lease(plan, machine, row.fence + 1, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
+            for other in db.execute(leased_elsewhere(plan, machine, iso(now))).all():
+                if not is_dead(other.owner) and same_machine(document, other.document, machine):
+                    raise refused(machine, other.owner, other.expires_at)
+            fence = (db.execute(highest_fence(machine)).scalar_one() or int(now.timestamp()) // 60) + 1
+            lease = Lease(plan, machine, fence, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
             db.execute(update_machine(lease, fence=lease.fence, owner=holder, expires_at=lease.expires_at))
         return lease
 

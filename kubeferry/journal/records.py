@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, Update, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, Update, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from kubeferry.errors import InputInvalid, Problem
+from kubeferry.documents import Plan, parse
+from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.journal.chain import Link
 from kubeferry.journal.leases import Lease
-from kubeferry.journal.schema import EVENT, LEDGER, MACHINE
+from kubeferry.journal.schema import EVENT, LEDGER, MACHINE, PLAN
 
 
 class LedgerState(StrEnum):
@@ -78,6 +79,32 @@ def same_thing(lease: Lease, kind: str, name: str, where: str) -> Select[Any]:
 def machine_row(plan: str, machine: str) -> Select[Any]:
     """Who may write about a machine, and where its chain ends."""
     return select(MACHINE).where(MACHINE.c.plan == plan, MACHINE.c.machine == machine)
+
+
+def leased_elsewhere(plan: str, machine: str, now: str) -> Select[Any]:
+    """Owner, expiry and plan document of each lease that lives on a machine of this name under another plan."""
+    living = (MACHINE.c.owner.is_not(None), MACHINE.c.expires_at > now)
+    query = select(MACHINE.c.owner, MACHINE.c.expires_at, PLAN.c.document).join(PLAN, PLAN.c.digest == MACHINE.c.plan)
+    return query.where(MACHINE.c.machine == machine, MACHINE.c.plan != plan, *living)
+
+
+def same_machine(one: str, other: str, name: str) -> bool:
+    """Whether two plans' documents mean one machine of one source by this name; one that cannot be read may."""
+    found = [_machine_in(document, name) for document in (one, other)]
+    return None in found or found[0] == found[1]
+
+
+def _machine_in(document: str, name: str) -> tuple[str, str] | None:
+    try:
+        machine = parse(document, Plan).entry(name).machine
+    except (KubeferryError, KeyError):
+        return None
+    return machine.source, machine.id
+
+
+def highest_fence(machine: str) -> Select[Any]:
+    """The newest fence of a machine of this name, under whatever plan."""
+    return select(func.max(MACHINE.c.fence)).where(MACHINE.c.machine == machine)
 
 
 def update_machine(lease: Lease, **values: object) -> Update:

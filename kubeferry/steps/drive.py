@@ -7,6 +7,7 @@ the source was stopped and before the move was committed, leads back: the target
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from kubeferry import stopping
 from kubeferry.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
@@ -42,6 +43,8 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.END_ROLLBACK: cutover.end_rollback,
 }
 
+BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.VERIFY_DISKS})
+"""Steps that are recorded disk by disk, and know by themselves what is left of them."""
 LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
@@ -59,23 +62,25 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
         if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK:
             raise
         _walk(work, Goal.ROLLBACK, do)
-        raise error from None
-    if state.phase is Phase.ROLLED_BACK and goal is not Goal.ROLLBACK:
+        raise error from error.__cause__
+    if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
         raise cutover.rolled_back(work, state.rollback_reason)
     return state
 
 
 def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
+    ahead = len(work.state().rounds)
     while True:
         if goal is not Goal.ROLLBACK:
             stopping.check()
         state = work.state()
-        power = work.source.power(work.entry.machine) if _power_matters(work, state) else None
-        action = next_action(_facts(work), state, goal, power)
+        power = work.source.power(work.entry.machine) if _power_matters(work, state, goal) else None
+        choose = partial(next_action, _facts(work), goal=goal, source_power=power, ahead=ahead)
+        action = choose(state)
         if action.kind in STOPS:
             return _stopped(work, action, state)
         try:
-            do(action, lambda: STEPS[action.kind](work, action, work.state()))  # noqa: B023 (called before the next)
+            do(action, lambda: _carry_out(work, action, choose))  # noqa: B023 (called before the next)
         except Fenced:
             raise
         except KubeferryError as error:
@@ -85,9 +90,37 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         goal = goal.after(action.kind)
 
 
-def _power_matters(work: Work, state: MachineState) -> bool:
-    """Nobody may have started a source that we stopped; and only a running one is copied ahead."""
-    return state.source_off or (work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER)
+def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:
+    """One step, by nobody but the machine's owner: who slept, or waited for another try, may have been overtaken, and
+    what a step does to a source or target cannot be taken back when its event is refused. Raises Fenced.
+
+    A step that is tried again may be recorded already, where the journal's answer was lost: then it is done. What no
+    step should raise is a defect of ours, and no reason to leave a machine between its source and its target.
+    """
+    work.journal.heartbeat(work.lease)
+    state = work.state()
+    if action.kind not in BY_DISK and choose(state).kind is not action.kind:
+        return
+    try:
+        STEPS[action.kind](work, action, state)
+    except KubeferryError:
+        raise
+    except Exception as error:
+        raise PermanentError(
+            f"a defect: {type(error).__name__}: {error}",
+            why=f"it came up while kubeferry was to {action.kind}",
+            fix="Report it with the log of this run.",
+            machine=work.entry.name,
+        ) from error
+
+
+def _power_matters(work: Work, state: MachineState, goal: Goal) -> bool:
+    """Nobody may have started a source that we stopped; and only a running one is copied ahead. Not asked where it
+    changes nothing: the source of a machine that has moved may be gone, and the way back need not wait for it."""
+    if goal is Goal.ROLLBACK:
+        return False
+    stopped = state.source_off and state.resumes in GOES_BACK
+    return stopped or (work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER)
 
 
 def _can_fail(state: MachineState) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 
-from kubeferry.documents import Entry, Plan
-from kubeferry.errors import KubeferryError, TargetRefused
+from kubeferry.documents import Entry, Plan, dump
+from kubeferry.errors import Interrupted, KubeferryError, TargetRefused
 from kubeferry.events import EventKind, Released
 from kubeferry.evidence import Phase
-from kubeferry.journal import Journal, Lease, LedgerEntry
+from kubeferry.journal import Journal, Lease, LedgerEntry, PlanRecord, same_machine
 from kubeferry.ledger import AT_SOURCE, KEPT, PROCESS, External
 from kubeferry.sources import Source
 from kubeferry.states import TRANSITIONS
@@ -17,6 +18,7 @@ from kubeferry.steps.work import Work
 from kubeferry.target import Target
 
 MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
+_HOLDS_NOTHING = frozenset({Phase.ROLLED_BACK, Phase.PLANNED})
 
 Opener = Callable[[], Source]
 """Gives the plan's source. Called only where something of ours may be left there: it need not be reachable else."""
@@ -27,27 +29,49 @@ def release_plan(
 ) -> Iterator[str]:
     """Release each machine, and say so line by line. `everything` removes the migrated machines as well.
 
-    A machine under way is left alone unless `everything` is asked for. What machines share goes with the last of them,
-    so that all are dropped before any is accounted for. Raises TargetRefused, at the end, when something that had to
-    go is still there.
+    A machine under way is left alone unless `everything` is asked for, and so is one that another plan is moving. What
+    another plan has moved stays, and runs on. What machines share goes with the last of them, so that all are dropped
+    before any is accounted for. One that fails does not stop the others. Raises TargetRefused, at the end, when
+    something that had to go is still there; else the first error.
     """
     dropped: list[Entry] = []
+    failed: list[KubeferryError] = []
     for entry in plan.entries:
         state = journal.state(plan.digest, entry.name)
         if not everything and state.phase not in MAY_STOP:
             yield f"{entry.name}: is {state.phase}: left alone"
+        elif (held := _held(plan, entry, journal, target)) and (everything or held.phase is not Phase.COMMITTED):
+            yield f"{entry.name}: is {held.phase} by plan {held.by.name} ({held.by.digest[:12]}): left alone"
         elif dry_run:
             open_things = journal.ledger_open(plan.digest, entry.name)
             yield from (f"{entry.name}: would account for {thing.kind} {thing.where}" for thing in open_things)
         else:
-            yield from _drop(plan, entry, journal, target, source, everything=everything)
-            dropped.append(entry)
+            drop = _drop(plan, entry, journal, target, source, everything=everything)
+            if (yield from _tried(entry, drop, failed)):
+                dropped.append(entry)
     left: list[str] = []
     for entry in dropped:
-        yield from _account_for(plan, entry, journal, target, source, left, everything=everything)
+        yield from _tried(
+            entry, _account_for(plan, entry, journal, target, source, left, everything=everything), failed
+        )
     if left:
         fix = "Remove them and run this again."
         raise TargetRefused(f"{len(left)} things are still there", why="; ".join(left), fix=fix)
+    if failed:
+        raise failed[0]
+
+
+def _tried(entry: Entry, lines: Iterator[str], failed: list[KubeferryError]) -> Generator[str, None, bool]:
+    """The lines of one machine; returns whether it came to its end."""
+    try:
+        yield from lines
+    except Interrupted:
+        raise
+    except KubeferryError as error:
+        failed.append(error)
+        yield f"{entry.name}: not released: {error.what}"
+        return False
+    return True
 
 
 def _drop(
@@ -89,10 +113,36 @@ def _account_for(
             journal.append(lease, Released(removed=tuple(f"{thing.kind} {thing.where}" for thing in gone)))
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A machine that another plan has moved, or is moving."""
+
+    by: PlanRecord
+    phase: Phase
+
+
+def _held(plan: Plan, entry: Entry, journal: Journal, target: Target) -> _Held | None:
+    """Whether the same machine is another plan's: a plan is never edited, so each change of a policy makes one, and
+    what stands at the target under the machine's name is the same for all of them, whichever made it."""
+    for other in journal.plans():
+        if other.digest == plan.digest or entry.name not in journal.machines(other.digest):
+            continue
+        phase = journal.state(other.digest, entry.name).resumes
+        if phase in _HOLDS_NOTHING or not same_machine(dump(plan), other.document, entry.name):
+            continue
+        made = [thing for digest in (plan.digest, other.digest) for thing in journal.ledger_open(digest, entry.name)]
+        stays = (External(one.kind, one.name, one.where) for one in made if one.kind in KEPT)
+        if phase is not Phase.COMMITTED or any(target.exists(thing) for thing in stays):
+            return _Held(other, phase)
+    return None
+
+
 def _runs_on(plan: Plan, entry: Entry, journal: Journal, target: Target) -> bool:
-    """Whether the machine has moved, and its place at the target is where it runs from now on."""
-    phase = journal.state(plan.digest, entry.name).phase
-    return phase is Phase.COMMITTED and target.capabilities.keeps_running
+    """Whether the machine has moved, by this plan or another, and its place at the target is where it runs from now
+    on."""
+    held = _held(plan, entry, journal, target)
+    phases = {journal.state(plan.digest, entry.name).phase, held.phase if held else None}
+    return Phase.COMMITTED in phases and target.capabilities.keeps_running
 
 
 def settle(work: Work) -> None:
@@ -103,7 +153,8 @@ def settle(work: Work) -> None:
     with contextlib.suppress(KubeferryError):
         if work.state().phase is Phase.COMMITTED:
             work.source.forget(work.entry.machine)
-    account(work.journal, work.lease, work.target, lambda: work.source)
+    with contextlib.suppress(KubeferryError):
+        account(work.journal, work.lease, work.target, lambda: work.source)
 
 
 def account(

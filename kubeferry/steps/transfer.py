@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from typing import Literal
 
@@ -25,16 +26,21 @@ def begin_copy(work: Work, action: Action, state: MachineState) -> None:
     """Open the next round at the source and in the journal; its number names the movers' jobs.
 
     What changed is asked for since the newest round that is durable, or since the one that was left unfinished; all is
-    read where blocks did not read back. The view stays open: the copy takes it up.
+    read where blocks did not read back, and where a target has run on these disks since. The view stays open: the copy
+    takes it up.
     """
     since, since_round = (state.view, state.round) if state.left else (state.marker, state.marker_round)
-    if state.differing or since is None:
+    written = state.written_by_target and work.target.capabilities.keeps_running and not state.left
+    if state.differing or since is None or written:
         since, since_round = None, 0
     opened = _open(work, since, final=state.source_off)
     try:
         _record_round(work, opened, action.round, since, since_round, final=state.source_off)
+    except Fenced:
+        raise  # whoever runs now may be using it
     except BaseException:
-        work.source.close_round(opened)
+        with contextlib.suppress(KubeferryError):
+            work.source.close_round(opened)
         raise
 
 
@@ -162,11 +168,13 @@ def _round(work: Work, state: MachineState) -> Iterator[Round]:
 
 def _leave(work: Work, opened: Round, state: MachineState) -> None:
     """Give a view back that was not copied whole. What was recorded of it is not lost; the rest counts for nothing, and
-    is not compared any more. It is recorded first: should the source not answer now, the next run still knows."""
+    is not compared any more. It is recorded first: should the source not answer now, the next run still knows. What
+    goes wrong here is not told: the error that led here is, and what is left stands in the ledger."""
     opened.seen.clear()
-    if not state.final:
-        work.record(RoundLeft())
-    work.source.close_round(opened)
+    with contextlib.suppress(KubeferryError):
+        if not state.final:
+            work.record(RoundLeft())
+        work.source.close_round(opened)
 
 
 def _bytes_of(work: Work, refs: dict[str, DiskRef], disk: str) -> DiskRef:
@@ -188,10 +196,12 @@ def _job(
     room: Room,
     source: DiskRef | None,
 ) -> MoverJob:
-    """The name says plan, machine, disk, kind, round and try: the same work has the same name, other work another."""
+    """The name says plan and journal, machine, disk, kind, round and try: the same work has the same name, other work
+    another."""
     turn = state.repairs.get(disk, 0)
+    counted_by = hashlib.sha256(_counted_by(work, state).encode()).hexdigest()[:8]
     return MoverJob(
-        name=f"{work.plan.digest[:8]}-{work.entry.target_name}-{disk}-{kind}-{state.round}-{turn}",
+        name=f"{counted_by}-{work.entry.target_name}-{disk}-{kind}-{state.round}-{turn}",
         action=kind,
         machine=work.entry.name,
         disk=disk,
@@ -200,8 +210,8 @@ def _job(
         state_dir=room.state_dir,
         fence=work.lease.fence,
         round=state.round,
-        copy_id=_copy_id(work, state.round, state.view),
-        since_copy_id=_copy_id(work, state.since_round, state.since) if state.since else None,
+        copy_id=_copy_id(work, state, state.round, state.view),
+        since_copy_id=_copy_id(work, state, state.since_round, state.since) if state.since else None,
         since_root=_since_root(state, disk),
         # While the machine runs, reading everything back costs no downtime; after its stop it does.
         verify_all=work.entry.verify == "always" or not state.final,
@@ -215,9 +225,15 @@ def _job(
     )
 
 
-def _copy_id(work: Work, number: int, view: Marker | None) -> str:
+def _copy_id(work: Work, state: MachineState, number: int, view: Marker | None) -> str:
     """Names what is copied: of which plan, in which round, of which view."""
-    return f"{work.plan.digest}/{number}/{view.token if view else ''}"
+    return f"{_counted_by(work, state)}/{number}/{view.token if view else ''}"
+
+
+def _counted_by(work: Work, state: MachineState) -> str:
+    """The plan, and when it was first recorded: a journal that is begun anew counts rounds anew, and what an older one
+    copied in a round of the same number is another copy."""
+    return f"{work.plan.digest}/{state.timeline[0][1]}"
 
 
 def _since_root(state: MachineState, disk: str) -> str | None:

@@ -60,7 +60,8 @@ class Target(Protocol):
         """What speaks against moving these machines here now: no room, names taken, not ours. Writes nothing."""
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
-        """Make room for the machine's disks, by disk id. Raises TargetRefused if there is none or it is not ours."""
+        """Make room for the machine's disks, by disk id. Raises TargetRefused if there is none, it is not ours, or the
+        machine runs from it."""
 
     def submit(self, job: MoverJob, ledger: Ledger) -> None:
         """Start a mover. The same name is the same job: one that runs is attached to, one that ended well is left."""

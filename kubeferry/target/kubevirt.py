@@ -47,6 +47,7 @@ class KubevirtTarget:
     # --- bytes -----------------------------------------------------------------------------------------------------
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+        machine.refuse_running(self._cluster, entry)
         if self._uploads is not None:
             return self._uploads.prepare(entry, ledger)
         return claims.prepare(self._cluster, entry, ledger)

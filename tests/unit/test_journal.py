@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -179,7 +180,31 @@ def test_a_busy_journal_is_worth_retrying(path: Path, filled: list[Recorded], mo
         assert caught.value.transient
         raw.execute("ROLLBACK")
         raw.close()
-        assert journal.acquire(PLAN, "web").fence == 2
+        assert journal.acquire(PLAN, "web").fence == filled[-1].fence + 1
+
+
+def test_a_fence_rises_over_the_plans_of_a_machine_too(path: Path, filled: list[Recorded]) -> None:
+    """What a mover of the first plan left knows its fence, and must not take the second plan's mover for an old one."""
+    with opened(path) as journal:
+        journal.register_plan("second", "second", "text")
+        with journal.lease(PLAN, "web") as first:
+            pass
+        assert journal.acquire("second", "web").fence == first.fence + 1
+
+
+def test_a_new_journal_s_fences_are_higher_than_those_of_one_that_was_begun_earlier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fences = []
+    for name, minute in (("old", 0), ("new", 10)):
+        then = datetime(2026, 1, 1, 0, minute, tzinfo=UTC)
+        monkeypatch.setattr("kubeferry.journal.clock", lambda _db, then=then: then)
+        with opened(tmp_path / f"{name}.db") as journal:
+            journal.register_plan(PLAN, "plan", "text")
+            for _ in range(3):
+                with journal.lease(PLAN, "web") as lease:
+                    fences.append(lease.fence)
+    assert fences == sorted(set(fences))
 
 
 # --- edits -------------------------------------------------------------------------------------------------------

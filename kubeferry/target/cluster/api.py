@@ -246,7 +246,15 @@ class Cluster:
     # --- inside ----------------------------------------------------------------------------------------------------
 
     def _json(self, method: str, path: str, **more: Any) -> Object:
-        found: Object = json.loads(self._request(method, path, **more) or b"{}")
+        said = self._request(method, path, **more)
+        try:
+            found = json.loads(said or b"{}")
+        except ValueError as error:
+            found, why = None, str(error)
+        else:
+            why = f"it is a {type(found).__name__}"
+        if not isinstance(found, dict):  # a proxy's page, say
+            raise TargetUnavailable(f"{more['what']}: the answer is not an API server's", why=why, fix=AGAIN)
         return found
 
     def _request(self, method: str, path: str, **more: Any) -> bytes:

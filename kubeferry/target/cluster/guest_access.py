@@ -92,10 +92,14 @@ class GuestAccess:
         """What the agent says of its system."""
         path = subresource(self._namespace, INSTANCE.plural, self._name, "guestosinfo")
         try:
-            told: Object = json.loads(self._cluster.call("GET", path, seconds=max(seconds, 5.0)))
+            told = json.loads(self._cluster.call("GET", path, seconds=max(seconds, 5.0)))
         except TargetRefused as refused:
             # KubeVirt answers as if it were refused while no agent has connected.
             raise TargetUnavailable("the guest agent does not answer", why=refused.why) from refused
+        except ValueError as error:
+            raise TargetUnavailable("the guest agent does not answer in JSON", why=str(error)) from error
+        if not isinstance(told, dict):
+            raise TargetUnavailable("the guest agent does not answer as one")
         return told
 
     def read_file(self, path: str, seconds: float) -> bytes:
@@ -109,7 +113,10 @@ class GuestAccess:
             read = self._agent(pod, words, "guest-file-read", {"handle": opened, "count": FILE_LIMIT_BYTES})
         finally:
             self._agent(pod, words, "guest-file-close", {"handle": opened})
-        return base64.b64decode(read["buf-b64"])
+        try:
+            return base64.b64decode(read["buf-b64"], validate=True)
+        except (LookupError, TypeError, ValueError) as error:
+            raise _odd(error) from error
 
     def page(self, port: int, path: str, expect: str, seconds: float) -> Page:
         self._need_running()
@@ -153,7 +160,10 @@ class GuestAccess:
         """One question to the guest agent, through the libvirt in the machine's pod."""
         question = json.dumps({"execute": command, "arguments": arguments})
         out = self._exec(pod["metadata"]["name"], [*words, question])
-        return json.loads(out)["return"]
+        try:
+            return json.loads(out)["return"]
+        except (LookupError, TypeError, ValueError) as error:
+            raise _odd(error) from error
 
     def _exec(self, pod: str, words: list[str]) -> str:
         query = [("container", COMPUTE), ("stdout", "true"), ("stderr", "true"), *(("command", one) for one in words)]
@@ -175,6 +185,12 @@ class GuestAccess:
 
 
 _NORMAL = {("Ready", "True"), ("LiveMigratable", "False"), ("StorageLiveMigratable", "False")}
+
+
+def _odd(error: Exception) -> TargetUnavailable:
+    """For an answer that no agent gives: a guest may say anything."""
+    why = f"its answer is none: {type(error).__name__} {printable(str(error), 80)}"
+    return TargetUnavailable("the guest agent does not give the file", why=why)
 
 
 def _output(opened: websocket.WebSocket) -> str:

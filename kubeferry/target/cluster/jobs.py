@@ -131,7 +131,7 @@ class _Watched:
             return self._failed("the mover's Job is gone", "somebody deleted it", "Run the same command again.")
         pod = self._newest_pod()
         if _ended(job):
-            return self._result(pod) or self._without_result(job, pod)
+            return self._result(pod) or self._lost(job, pod)
         running = pod is not None and pod.get("status", {}).get("phase") == "Running"
         if running and pod is not None:
             self._idle_since = time.monotonic()
@@ -194,6 +194,14 @@ class _Watched:
             if result.name == self._job.name:
                 return result.model_copy(update={"where": self._where(pod), "error": _passed_on(result.error)})
         return None
+
+    def _lost(self, job: Object, pod: Object | None) -> MoverResult:
+        """A Job without a result. One that ended well would stand for its work, and say nothing of it, for as long as
+        it is kept: it goes, and the work is done again."""
+        failed = self._without_result(job, pod)
+        if _condition(job, "Complete") is not None:
+            end(self._cluster, job, patiently=False)
+        return failed
 
     def _without_result(self, job: Object, pod: Object | None) -> MoverResult:
         reasons = [

@@ -15,6 +15,7 @@ from kubeferry.target.cluster.kinds import INSTANCE, POD, VIRTUAL_MACHINE
 SUBRESOURCES = "/apis/subresources.kubevirt.io/v1"
 OVER = frozenset({"Succeeded", "Failed"})
 FORCED_SECONDS = 60.0
+ASKED_SECONDS = 60.0
 POLL_SECONDS = 1.0
 
 Object = dict[str, Any]
@@ -60,27 +61,46 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
     object since. Nothing to stop is no error.
     """
     there = cluster.get(VIRTUAL_MACHINE, entry.target_name, entry.namespace)
-    if there is None:
-        _await_gone(cluster, entry, config.stop_seconds)
+    if there is None:  # what it ran may outlive it, and nobody is left to ask
+        if not _await_gone(cluster, entry, config.stop_seconds):
+            raise _goes_on(entry)
         return
     if why := names.objection(entry, there):
         raise TargetRefused(why, fix="Stop it by hand if that is meant.", machine=entry.name)
     planned = objects.strategy_of(objects.virtual_machine(entry))
     if str(there["spec"].get("runStrategy")) != objects.WAITING[planned] and planned != "Halted":
         objects.put_strategy(cluster, entry, objects.WAITING[planned], force=True)
+    _await_asked(cluster, entry)
     if cluster.get(INSTANCE, entry.target_name, entry.namespace) is not None:
         _ask_to_stop(cluster, entry, None)
-        if not _await_gone(cluster, entry, config.stop_seconds):
-            _ask_to_stop(cluster, entry, 0)
-            if not _await_gone(cluster, entry, FORCED_SECONDS):
-                raise TargetUnavailable(
-                    "the machine does not stop in the cluster",
-                    why=f"{entry.namespace}/{entry.target_name} still has an instance or a pod",
-                    fix="Look at its virt-launcher pod and its node; then run the same command again.",
-                    machine=entry.name,
-                )
+    if not _await_gone(cluster, entry, config.stop_seconds):
+        _ask_to_stop(cluster, entry, 0)
+        if not _await_gone(cluster, entry, FORCED_SECONDS):
+            raise _goes_on(entry)
     if planned == "Halted" and str(there["spec"].get("runStrategy")) != "Halted":
         objects.put_strategy(cluster, entry, "Halted", force=True)
+
+
+def refuse_running(cluster: Cluster, entry: Entry) -> None:
+    """Raise TargetRefused where the machine runs: its disks are then its own, whichever plan or person started it."""
+    there = cluster.get(INSTANCE, entry.target_name, entry.namespace)
+    phase = (there or {}).get("status", {}).get("phase")
+    if there is not None and phase not in OVER:
+        raise TargetRefused(
+            "it runs in the cluster already, and nothing is written to the disks of a running machine",
+            why=f"instance {entry.namespace}/{entry.target_name} is {phase or 'new'}",
+            fix="Leave it out if it has moved; else stop it there, or roll it back with the plan that started it.",
+            machine=entry.name,
+        )
+
+
+def _goes_on(entry: Entry, what: str = "still has an instance or a pod") -> TargetUnavailable:
+    return TargetUnavailable(
+        "the machine does not stop in the cluster",
+        why=f"{entry.namespace}/{entry.target_name} {what}",
+        fix="Look at its virt-launcher pod and its node; then run the same command again.",
+        machine=entry.name,
+    )
 
 
 def _ask_to_stop(cluster: Cluster, entry: Entry, grace: int | None) -> None:
@@ -93,6 +113,19 @@ def _ask_to_stop(cluster: Cluster, entry: Entry, grace: int | None) -> None:
     except Conflict as stopped:
         if "not running" not in stopped.why:
             raise
+
+
+def _await_asked(cluster: Cluster, entry: Entry) -> None:
+    """A start that KubeVirt was asked for is carried out, or withdrawn: before that, a machine without an instance is
+    not one that stays down. Raises TargetUnavailable where KubeVirt does neither."""
+    limit, name = time.monotonic() + ASKED_SECONDS, entry.target_name
+    while (there := cluster.get(VIRTUAL_MACHINE, name, entry.namespace)) is not None:
+        asked = (there.get("status") or {}).get("stateChangeRequests") or []
+        if all(one.get("action") != "Start" for one in asked) or cluster.get(INSTANCE, name, entry.namespace):
+            return
+        if time.monotonic() > limit:
+            raise _goes_on(entry, "was asked to start, and KubeVirt has not done it yet")
+        time.sleep(POLL_SECONDS)
 
 
 def _await_gone(cluster: Cluster, entry: Entry, seconds: float) -> bool:

@@ -19,13 +19,16 @@ from kubeferry.documents import (
     Config,
     Entry,
     Inventory,
+    JournalConfig,
     Plan,
     SourceConfig,
     SshAccess,
     TargetConfig,
     load,
 )
-from kubeferry.model import Concern, Severity
+from kubeferry.events import CutoverBegun, Planned, RollbackBegun, RolledBack
+from kubeferry.journal import Journal
+from kubeferry.model import Concern, Power, Severity
 from kubeferry.process import run as program
 from kubeferry.target.memory import MemoryTarget
 
@@ -167,6 +170,25 @@ def test_a_migration_s_dry_run_lists_every_action_and_its_reason(kubeferry: Comm
     assert actions[-2:] == ["commit", "done"]
     assert all(len(line.split()) > 2 for line in out.splitlines()[1:])
     assert {path: path.read_bytes() for path in (estate / "source").iterdir()} == source
+
+
+def test_a_dry_run_of_another_attempt_lists_that_attempt(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    plan = load(estate / "plan.yaml", Plan)
+    with Journal.open(JournalConfig(url=f"sqlite:///{estate / 'journal.db'}")) as journal:
+        journal.register_plan(plan.digest, plan.name, "")
+        with journal.lease(plan.digest, "web") as lease:
+            for event in (
+                Planned(plan_digest=plan.digest, disks=tuple(disk.disk for disk in plan.entry("web").disks)),
+                CutoverBegun(power_before=Power.OFF),
+                RollbackBegun(reason="asked for"),
+                RolledBack(),
+            ):
+                journal.append(lease, event)
+    assert [line.split()[0] for line in kubeferry("migrate", "plan.yaml", "--dry-run")[1].splitlines()[1:]] == ["done"]
+    lines = kubeferry("migrate", "plan.yaml", "--dry-run", "--again")[1].splitlines()[1:]
+    assert [line.split()[0] for line in lines][:2] == ["begin-cutover", "stop-source"]
 
 
 def test_discover_from_exported_files_needs_no_configuration(kubeferry: Command, estate: Path) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from kubeferry.actions import Action, ActionKind
-from kubeferry.errors import Interrupted, SourceUnavailable, TargetRefused
+from kubeferry.documents import Inventory, Policy, Probe
+from kubeferry.errors import Interrupted, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.evidence import Phase
 from kubeferry.steps.release import account, release_plan
 from kubeferry.target import External
+from mappings.plan import make_plan
 
 
 def released(scene: Any, *, everything: bool = False, dry_run: bool = False) -> list[str]:
@@ -104,3 +106,22 @@ def test_account_tells_the_gone_from_the_there(scene: Any) -> None:
 def test_a_plan_that_never_began_has_nothing_to_release(scene: Any) -> None:
     assert released(scene) == []
     assert scene.events == []
+
+
+def test_a_machine_that_cannot_be_released_does_not_stop_the_others(scene: Any) -> None:
+    web = scene.entry.machine
+    scene.source.write_machines(web, web.model_copy(update={"id": "id-db", "name": "db"}))
+    machines = scene.source.discover().machines
+    facts = Inventory(source="lab", source_kind="memory", observed_at="2026-01-01T00:00:00Z", machines=machines)
+    scene.plan = make_plan(facts, Policy(probes=(Probe(kind="agent"),)), name="two", created_at="2026-01-01T00:00:00Z")
+    scene.journal.register_plan(scene.plan.digest, scene.plan.name, "")
+    scene.drive()  # db, the first one; then web has nothing that keeps it
+    scene.target.faults["stop"].append(TargetUnavailable("the cluster is away"))
+    stopped: list[str] = []
+    stop = scene.target.stop
+    scene.target.stop = lambda entry: (stopped.append(entry.name), stop(entry))
+    lines: list[str] = []
+    with pytest.raises(TargetUnavailable, match="away"):
+        lines.extend(released(scene))
+    assert stopped == ["db", "web"]
+    assert list(still_open(scene)).count("disk") == 2

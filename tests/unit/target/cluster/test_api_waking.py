@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kubeferry.errors import TargetRefused
+from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.target.cluster import api
 from kubeferry.target.cluster.kinds import JOB
 
@@ -73,3 +73,9 @@ def test_what_is_forbidden_right_after_an_outage_is_asked_again(serve: Serve) ->
 def test_what_is_forbidden_without_an_outage_is_refused_at_once(serve: Serve) -> None:
     with pytest.raises(TargetRefused, match="refused"):
         serve(answer("403 Forbidden", FORBIDDEN)).get(JOB, "one", "apps")
+
+
+@pytest.mark.parametrize("body", [b"<html>please log in</html>", b"[]"])
+def test_an_answer_that_no_api_server_gives_is_told_as_one(serve: Serve, body: bytes) -> None:
+    with pytest.raises(TargetUnavailable, match="not an API server's"):
+        serve(answer("200 OK", body)).get(JOB, "one", "apps")
