@@ -34,6 +34,7 @@ from kubeferry.journal.records import (
     insert_once,
     leased_elsewhere,
     ledger_entry,
+    machine_in,
     machine_row,
     same_machine,
     same_thing,
@@ -44,7 +45,7 @@ from kubeferry.journal.records import (
 from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
 from kubeferry.states import MachineState, Recorded, fold, step
 
-__all__ = ["Journal", "Lease", "LedgerEntry", "LedgerState", "Owner", "PlanRecord", "Recorded", "same_machine"]
+__all__ = ["Journal", "Lease", "LedgerEntry", "LedgerState", "Owner", "PlanRecord", "Recorded", "machine_in"]
 
 
 class Journal:

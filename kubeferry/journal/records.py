@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -90,16 +91,22 @@ def leased_elsewhere(plan: str, machine: str, now: str) -> Select[Any]:
 
 def same_machine(one: str, other: str, name: str) -> bool:
     """Whether two plans' documents mean one machine of one source by this name; one that cannot be read may."""
-    found = [_machine_in(document, name) for document in (one, other)]
+    found = [machine_in(document, name) for document in (one, other)]
     return None in found or found[0] == found[1]
 
 
-def _machine_in(document: str, name: str) -> tuple[str, str] | None:
+def machine_in(document: str, name: str) -> tuple[str, str] | None:
+    """Source and id of a plan's machine; None where the document cannot be read, or has none of this name."""
+    return _machines_in(document).get(name)
+
+
+@functools.lru_cache(maxsize=16)  # a plan of hundreds of machines takes seconds to read, and is asked for each of them
+def _machines_in(document: str) -> dict[str, tuple[str, str]]:
     try:
-        machine = parse(document, Plan).entry(name).machine
-    except (KubeferryError, KeyError):
-        return None
-    return machine.source, machine.id
+        entries = parse(document, Plan).entries
+    except KubeferryError:
+        return {}
+    return {entry.name: (entry.machine.source, entry.machine.id) for entry in entries}
 
 
 def highest_fence(machine: str) -> Select[Any]:

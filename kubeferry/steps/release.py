@@ -6,19 +6,19 @@ import contextlib
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
-from kubeferry.documents import Entry, Plan, dump
+from kubeferry.documents import Entry, Plan
 from kubeferry.errors import Interrupted, KubeferryError, TargetRefused
 from kubeferry.events import EventKind, Released
 from kubeferry.evidence import Phase
-from kubeferry.journal import Journal, Lease, LedgerEntry, PlanRecord, same_machine
+from kubeferry.journal import Journal, Lease, LedgerEntry
 from kubeferry.ledger import AT_SOURCE, KEPT, PROCESS, External
 from kubeferry.sources import Source
 from kubeferry.states import TRANSITIONS
+from kubeferry.steps.other_plans import OtherPlans
 from kubeferry.steps.work import Work
 from kubeferry.target import Target
 
 MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
-_HOLDS_NOTHING = frozenset({Phase.ROLLED_BACK, Phase.PLANNED})
 
 Opener = Callable[[], Source]
 """Gives the plan's source. Called only where something of ours may be left there: it need not be reachable else."""
@@ -36,24 +36,22 @@ def release_plan(
     """
     dropped: list[Entry] = []
     failed: list[KubeferryError] = []
+    others = OtherPlans(plan, journal, target)
+    release = _Release(plan, journal, target, source, others, everything=everything)
     for entry in plan.entries:
         state = journal.state(plan.digest, entry.name)
         if not everything and state.phase not in MAY_STOP:
             yield f"{entry.name}: is {state.phase}: left alone"
-        elif (held := _held(plan, entry, journal, target)) and (everything or held.phase is not Phase.COMMITTED):
-            yield f"{entry.name}: is {held.phase} by plan {held.by.name} ({held.by.digest[:12]}): left alone"
+        elif (held := others.holding(entry)) and (everything or held.phase is not Phase.COMMITTED):
+            yield f"{entry.name}: is {held}: left alone"
         elif dry_run:
             open_things = journal.ledger_open(plan.digest, entry.name)
             yield from (f"{entry.name}: would account for {thing.kind} {thing.where}" for thing in open_things)
-        else:
-            drop = _drop(plan, entry, journal, target, source, everything=everything)
-            if (yield from _tried(entry, drop, failed)):
-                dropped.append(entry)
+        elif (yield from _tried(entry, release.drop(entry), failed)):
+            dropped.append(entry)
     left: list[str] = []
     for entry in dropped:
-        yield from _tried(
-            entry, _account_for(plan, entry, journal, target, source, left, everything=everything), failed
-        )
+        yield from _tried(entry, release.account_for(entry, left), failed)
     if left:
         fix = "Remove them and run this again."
         raise TargetRefused(f"{len(left)} things are still there", why="; ".join(left), fix=fix)
@@ -74,75 +72,45 @@ def _tried(entry: Entry, lines: Iterator[str], failed: list[KubeferryError]) -> 
     return True
 
 
-def _drop(
-    plan: Plan, entry: Entry, journal: Journal, target: Target, source: Opener, *, everything: bool
-) -> Iterator[str]:
-    """What only the move needed goes, at both ends; with `everything` the machine at the target, too."""
-    with journal.lease(plan.digest, entry.name):
-        if any(thing.kind in AT_SOURCE for thing in journal.ledger_open(plan.digest, entry.name)):
-            yield from (f"{entry.name}: dropped at the source: {line}" for line in source().forget(entry.machine))
-        if everything:
-            yield from (f"{entry.name}: removed {line}" for line in target.remove(entry))
-            return
-        if not _runs_on(plan, entry, journal, target):
-            target.stop(entry)
-        yield from (f"{entry.name}: removed {line}" for line in target.tidy(entry))
-
-
-def _account_for(
-    plan: Plan,
-    entry: Entry,
-    journal: Journal,
-    target: Target,
-    source: Opener,
-    left: list[str],
-    *,
-    everything: bool,
-) -> Iterator[str]:
-    with journal.lease(plan.digest, entry.name) as lease:
-        state = journal.state(plan.digest, entry.name)
-        gone, there = account(journal, lease, target, source)
-        yield from (f"{entry.name}: gone: {thing.kind} {thing.where}" for thing in gone)
-        kept = KEPT | ({PROCESS} if _runs_on(plan, entry, journal, target) else set())
-        for thing in there:
-            if everything or thing.kind not in kept:
-                left.append(f"{thing.machine}: {thing.kind} {thing.name} at {thing.where}")
-            else:
-                yield f"{entry.name}: kept: {thing.kind} {thing.where}"
-        if (state.phase, EventKind.RELEASED) in TRANSITIONS and state.plan_digest:
-            journal.append(lease, Released(removed=tuple(f"{thing.kind} {thing.where}" for thing in gone)))
-
-
 @dataclass(frozen=True, slots=True)
-class _Held:
-    """A machine that another plan has moved, or is moving."""
+class _Release:
+    """What is done with one machine after another."""
 
-    by: PlanRecord
-    phase: Phase
+    plan: Plan
+    journal: Journal
+    target: Target
+    source: Opener
+    others: OtherPlans
+    everything: bool
 
+    def drop(self, entry: Entry) -> Iterator[str]:
+        """What only the move needed goes, at both ends; with `everything` the machine at the target, too."""
+        with self.journal.lease(self.plan.digest, entry.name):
+            if any(thing.kind in AT_SOURCE for thing in self.journal.ledger_open(self.plan.digest, entry.name)):
+                dropped = self.source().forget(entry.machine)
+                yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
+            if self.everything:
+                yield from (f"{entry.name}: removed {line}" for line in self.target.remove(entry))
+                return
+            if not self.others.runs_on(entry):
+                self.target.stop(entry)
+            yield from (f"{entry.name}: removed {line}" for line in self.target.tidy(entry))
 
-def _held(plan: Plan, entry: Entry, journal: Journal, target: Target) -> _Held | None:
-    """Whether the same machine is another plan's: a plan is never edited, so each change of a policy makes one, and
-    what stands at the target under the machine's name is the same for all of them, whichever made it."""
-    for other in journal.plans():
-        if other.digest == plan.digest or entry.name not in journal.machines(other.digest):
-            continue
-        phase = journal.state(other.digest, entry.name).resumes
-        if phase in _HOLDS_NOTHING or not same_machine(dump(plan), other.document, entry.name):
-            continue
-        made = [thing for digest in (plan.digest, other.digest) for thing in journal.ledger_open(digest, entry.name)]
-        stays = (External(one.kind, one.name, one.where) for one in made if one.kind in KEPT)
-        if phase is not Phase.COMMITTED or any(target.exists(thing) for thing in stays):
-            return _Held(other, phase)
-    return None
-
-
-def _runs_on(plan: Plan, entry: Entry, journal: Journal, target: Target) -> bool:
-    """Whether the machine has moved, by this plan or another, and its place at the target is where it runs from now
-    on."""
-    held = _held(plan, entry, journal, target)
-    phases = {journal.state(plan.digest, entry.name).phase, held.phase if held else None}
-    return Phase.COMMITTED in phases and target.capabilities.keeps_running
+    def account_for(self, entry: Entry, left: list[str]) -> Iterator[str]:
+        """What is gone is recorded as gone; what had to go and is still there is added to `left`."""
+        with self.journal.lease(self.plan.digest, entry.name) as lease:
+            state = self.journal.state(self.plan.digest, entry.name)
+            gone, there = account(self.journal, lease, self.target, self.source)
+            yield from (f"{entry.name}: gone: {thing.kind} {thing.where}" for thing in gone)
+            kept = KEPT | ({PROCESS} if self.others.runs_on(entry) else set())
+            for thing in there:
+                if self.everything or thing.kind not in kept:
+                    left.append(f"{thing.machine}: {thing.kind} {thing.name} at {thing.where}")
+                else:
+                    yield f"{entry.name}: kept: {thing.kind} {thing.where}"
+            if (state.phase, EventKind.RELEASED) in TRANSITIONS and state.plan_digest:
+                removed = tuple(f"{thing.kind} {thing.where}" for thing in gone)
+                self.journal.append(lease, Released(removed=removed))
 
 
 def settle(work: Work) -> None:

@@ -1,0 +1,67 @@
+"""The other plans that a journal knows of the same machines.
+
+A plan is never edited, so each change of a policy makes a new one; and what stands at the target under a machine's name
+is the same for all of them, whichever made it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubeferry.documents import Entry, Plan
+from kubeferry.evidence import Phase
+from kubeferry.journal import Journal, PlanRecord, machine_in
+from kubeferry.ledger import KEPT, External
+from kubeferry.target import Target
+
+_HOLDS_NOTHING = frozenset({Phase.ROLLED_BACK, Phase.PLANNED})
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A machine that another plan has moved, or is moving."""
+
+    by: PlanRecord
+    phase: Phase
+
+    def __str__(self) -> str:
+        return f"{self.phase} by plan {self.by.name} ({self.by.digest[:12]})"
+
+
+class OtherPlans:
+    """Those that were registered when this was made; what they hold is looked up each time."""
+
+    def __init__(self, plan: Plan, journal: Journal, target: Target) -> None:
+        self._plan, self._journal, self._target = plan, journal, target
+        self._others = [other for other in journal.plans() if other.digest != plan.digest]
+        self._machines = {other.digest: frozenset(journal.machines(other.digest)) for other in self._others}
+
+    def holding(self, entry: Entry) -> Held | None:
+        """The plan that holds the same machine: it moves it now, or has moved it and what it made still stands."""
+        for other in self._others:
+            if entry.name not in self._machines[other.digest]:
+                continue
+            phase = self._journal.state(other.digest, entry.name).resumes
+            # A document that cannot be read may mean this machine.
+            meant = machine_in(other.document, entry.name) in {None, (entry.machine.source, entry.machine.id)}
+            if phase in _HOLDS_NOTHING or not meant:
+                continue
+            if phase is not Phase.COMMITTED or self._stands(entry, other):
+                return Held(other, phase)
+        return None
+
+    def runs_on(self, entry: Entry) -> bool:
+        """Whether the machine has moved, by this plan or another, and its place at the target is where it runs from
+        now on."""
+        held = self.holding(entry)
+        phases = {self._journal.state(self._plan.digest, entry.name).phase, held.phase if held else None}
+        return Phase.COMMITTED in phases and self._target.capabilities.keeps_running
+
+    def _stands(self, entry: Entry, other: PlanRecord) -> bool:
+        made = [
+            thing
+            for digest in (self._plan.digest, other.digest)
+            for thing in self._journal.ledger_open(digest, entry.name)
+        ]
+        stays = (External(one.kind, one.name, one.where) for one in made if one.kind in KEPT)
+        return any(self._target.exists(thing) for thing in stays)
