@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import functools
 import os
 import stat
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Self
 
 from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
 from converters.uris import invalid, path_of
+from kubeferry import stopping
 from kubeferry.faults import Side, of_os, refused, unavailable
 from kubeferry.model import DiskRef
 from kubeferry.ranges import Range, ranges_of
@@ -28,6 +31,7 @@ SYNC_START = 2  # SYNC_FILE_RANGE_WRITE
 SYNC_WAIT = 7  # ...WAIT_BEFORE | WRITE | WAIT_AFTER
 ZERO_RANGE_KEEP_SIZE = 0x11  # FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
 PUNCH_HOLE_KEEP_SIZE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+LOCK_SECONDS = 3.0  # udev locks a device for a moment, to look at it
 CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -72,6 +76,7 @@ class File:
             if direct:
                 self._direct_fd = self._open_direct()
             elif side is Side.TARGET:
+                self._lock()
                 self._flush_fd = self._open_flush()
         except BaseException:
             self.close()
@@ -98,6 +103,28 @@ class File:
             if error.errno in CANNOT:
                 return -1
             raise of_os(self.side, f"{self.path} cannot be opened", error) from error
+
+    def _lock(self) -> None:
+        """Be the only writer: two at once would leave a mixture, and each would say that all is well. The kernel lets
+        go when the last descriptor is closed. Where there are no locks, nobody is kept out."""
+        limit = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                if time.monotonic() < limit:
+                    stopping.pause(0.1)
+                    continue
+                raise unavailable(
+                    self.side,
+                    f"{self.path} is being written by another program",
+                    why="it holds the file's lock",
+                    fix="Wait for it to end; `fuser` names it.",
+                ) from error
+            except OSError as error:
+                if error.errno not in CANNOT | {errno.ENOLCK}:
+                    raise of_os(self.side, f"{self.path} cannot be locked", error) from error
+            return
 
     def _open_flush(self) -> int:
         """A descriptor that only flushes. The kernel tells of a failed write once per open file: what `_write_behind`

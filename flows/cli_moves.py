@@ -15,7 +15,7 @@ from flows.cli_estate import FILE, FOLDER, config_option, json_option
 from kubeferry import stopping
 from kubeferry.actions import EntryFacts, Goal, next_action, plan_actions
 from kubeferry.clock import now
-from kubeferry.config import find_config, read_config
+from kubeferry.config import find_config, pick_source, read_config
 from kubeferry.documents import Config, Plan, dump, load
 from kubeferry.errors import InputInvalid, Interrupted, Problem
 from kubeferry.journal import Journal
@@ -214,7 +214,7 @@ def release(plan: Path, config: Path | None, everything: bool, dry_run: bool) ->
         target = opened.enter_context(contextlib.closing(open_target(settings.target)))
 
         def source() -> Source:
-            return opened.enter_context(contextlib.closing(open_source(frozen.source, settings.sources[frozen.source])))
+            return opened.enter_context(contextlib.closing(open_source(*pick_source(settings, frozen.source))))
 
         journal.register_plan(frozen.digest, frozen.name, dump(frozen))
         for line in release_plan(

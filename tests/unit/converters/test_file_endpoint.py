@@ -43,6 +43,19 @@ def test_holes_are_found(path: Path) -> None:
         ]
 
 
+def test_a_second_writer_is_kept_out_until_the_first_has_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "LOCK_SECONDS", 0.0)
+    with File(path, Side.TARGET) as first:
+        with first.clone() as worker, pytest.raises(TargetUnavailable, match="being written by another program"):
+            File(path, Side.TARGET)
+        with File(path, Side.SOURCE) as reader, File(path, Side.TARGET, direct=True) as verifier:
+            assert reader.size == verifier.size
+        with pytest.raises(TargetUnavailable):
+            File(path, Side.TARGET)
+    with File(path, Side.TARGET) as second:
+        second.write(0, memoryview(b"x"))
+
+
 def test_what_a_reference_does_not_name_as_changed_is_the_same(path: Path) -> None:
     ref = DiskRef(uri=path.as_uri(), changed=f"bytes=100-199,{2 * MIB - 10}-{2 * MIB + 9},{5 * MIB}-{6 * MIB}")
     with open_source(ref) as disk, disk.clone() as twin:
