@@ -25,7 +25,7 @@ format_option = click.option(
     "--format", "format_", help="Format of the source: raw (the default), qcow2 or vmdk. Never probed."
 )
 fingerprint_option = click.option(
-    "--fingerprint", type=FILE, help="The digests of all blocks; beside the target with the ending .kff by default."
+    "--fingerprint", type=FILE, help="The digests of all blocks; by default TARGET.kff, beside it."
 )
 
 

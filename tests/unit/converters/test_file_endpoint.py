@@ -46,7 +46,7 @@ def test_holes_are_found(path: Path) -> None:
 def test_a_second_writer_is_kept_out_until_the_first_has_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(file, "LOCK_SECONDS", 0.0)
     with File(path, Side.TARGET) as first:
-        with first.clone() as worker, pytest.raises(TargetUnavailable, match="being written by another program"):
+        with first.clone(), pytest.raises(TargetUnavailable, match="being written by another program"):
             File(path, Side.TARGET)
         with File(path, Side.SOURCE) as reader, File(path, Side.TARGET, direct=True) as verifier:
             assert reader.size == verifier.size
