@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -49,5 +50,5 @@ def test_a_guest_that_says_nothing_of_itself_does_not_answer(
 
 
 def test_a_file_is_read(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    said = json.dumps({"return": {"buf-b64": "Nwo="}}).encode()
+    said = json.dumps({"return": {"buf-b64": base64.b64encode(b"7\n").decode()}}).encode()
     assert access(make, said, monkeypatch).read_file("/data/boots", 1.0) == b"7\n"
