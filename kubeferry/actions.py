@@ -44,10 +44,7 @@ class Goal(StrEnum):
 
     def after(self, action: ActionKind) -> Goal:
         """What is still wanted when this action is done: what was to begin has begun."""
-        once = (
-            ActionKind.BEGIN_CUTOVER,
-            ActionKind.BEGIN_ROLLBACK,
-        )  # it has begun, or ended
+        once = (ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK)  # it has begun, or ended
         begun = dict.fromkeys(((Goal.MIGRATE_AGAIN, one) for one in once), Goal.MIGRATE)
         begun |= dict.fromkeys(((Goal.PRECOPY, one) for one in _OF_A_ROUND), Goal.END_ROUND)
         return begun.get((self, action), self)

@@ -54,12 +54,22 @@ def machine_leftovers(props: Plain, around: Around) -> Iterator[SourceFact]:
     ):
         if value:
             yield SourceFact(path=path, value=str(value))
+    yield from _boot(props.get("config.bootOptions", {}))
     for name in ("cpu", "memory"):
         yield from _allocation(name, props.get(f"config.{name}Allocation", {}))
     yield from _numa(props)
     yield from _cluster(props, around)
     yield from _free_space(props)
     yield from _settings(props.get("config.extraConfig", []))
+
+
+def _boot(told: Plain) -> Iterator[SourceFact]:
+    if told.get("bootDelay"):
+        yield SourceFact(path="boot/delay", value=f"{told['bootDelay']} ms")
+    if told.get("bootRetryEnabled"):
+        yield SourceFact(path="boot/retry", value=f"after {told.get('bootRetryDelay', 10_000)} ms")
+    if protocol := _unless(told.get("networkBootProtocol"), "ipv4"):
+        yield SourceFact(path="boot/network", value=str(protocol))
 
 
 def _switch(told: Any) -> str | None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 Plain = dict[str, Any]
-MAX_TEXT = 4096  # of one string: an annotation may be long, and is for people
+MAX_TEXT = 4096  # of one string: an annotation may be long, and is for people, who see where it was cut
 MAX_ITEMS = 10_000  # of one list
 
 
@@ -24,7 +24,7 @@ def plain(value: Any) -> Any:
         if isinstance(value, kind):
             return kind(value)
     if isinstance(value, str):
-        return str(value)[:MAX_TEXT]
+        return _text(value)
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, list | tuple):
@@ -37,7 +37,7 @@ def _of_library(value: Any) -> Any:
         return reference(value)
     names: Callable[[], list[Any]] | None = getattr(value, "_GetPropertyList", None)
     if names is None:
-        return str(value)[:MAX_TEXT]
+        return _text(str(value))
     found: Plain = {"_type": type(value)._wsdlName}
     for one in names():
         told = getattr(value, one.name)
@@ -45,6 +45,10 @@ def _of_library(value: Any) -> Any:
         if not empty and not one.name.startswith("dynamic"):
             found[one.name] = plain(told)
     return found
+
+
+def _text(value: str) -> str:
+    return str(value) if len(value) <= MAX_TEXT else f"{value[: MAX_TEXT - 1]}…"
 
 
 def reference(managed: Any) -> str:
