@@ -30,6 +30,7 @@ from kubeferry.journal.records import (
     LedgerState,
     PlanRecord,
     highest_fence,
+    in_turn,
     insert_link,
     insert_once,
     leased_elsewhere,
@@ -128,6 +129,7 @@ class Journal:
             document = db.execute(select(PLAN.c.document).where(PLAN.c.digest == plan)).scalar_one_or_none()
             if document is None:
                 raise unknown_plan(plan)
+            in_turn(db, machine)
             insert_once(db, MACHINE, plan=plan, machine=machine)
             row = self._locked(db, plan, machine)
             now = clock(db)

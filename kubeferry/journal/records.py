@@ -153,6 +153,13 @@ def insert_once(db: Connection, table: Table, **values: object) -> None:
         db.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())
 
 
+def in_turn(db: Connection, machine: str) -> None:
+    """Until this transaction ends, nobody else takes a lease on a machine of this name, under whatever plan: each would
+    see only its own row. SQLite has one writer anyway."""
+    if db.dialect.name == "postgresql":
+        db.execute(select(func.pg_advisory_xact_lock(func.hashtext(machine))))
+
+
 def unknown_plan(digest: str) -> InputInvalid:
     """The error for a plan that the journal does not hold."""
     return InputInvalid(

@@ -7,8 +7,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -317,6 +319,25 @@ def test_of_runners_that_start_together_exactly_one_wins(config: JournalConfig) 
         answers = sorted(runner.line() for runner in runners)
     assert [answer.split()[0] for answer in answers] == ["refused", "refused", "won"]
     assert answers[0].startswith("refused another runner is at work")
+
+
+def test_of_two_plans_that_take_a_machine_together_exactly_one_wins(journal: Journal, config: JournalConfig) -> None:
+    journal.register_plan("second", "other", "text 2")
+    ready = threading.Barrier(2)
+
+    def take(plan: str, machine: str) -> bool:
+        with Journal.open(config) as own:
+            ready.wait(30)
+            try:
+                own.acquire(plan, machine)
+            except Fenced:
+                return False
+        return True
+
+    with ThreadPoolExecutor(2) as both:
+        for number in range(20):
+            won = list(both.map(take, (PLAN, "second"), [f"vm-{number}"] * 2))
+            assert sorted(won) == [False, True], number
 
 
 # --- PostgreSQL only ---------------------------------------------------------------------------------------------
