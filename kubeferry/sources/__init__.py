@@ -29,13 +29,16 @@ class SourceCapabilities:
     """What a source can do beyond the cold copy of a stopped machine.
 
     `warm`: a round of a running machine, and after its stop a final one of what changed since. `live_deltas`: rounds of
-    what changed while it runs on, too; without it there is one warm round, and then the final one. `runs`: its
-    machines can run there; without it they are always off, there is nothing to stop, and `start` is refused.
+    what changed while it runs on, too; without it there is one warm round, and then the final one. `records_writes`:
+    what changed is what was written since a view; without it two views are compared, and what changed and changed back
+    is not told. `runs`: its machines can run there; without it they are always off, there is nothing to stop, and
+    `start` is refused.
     """
 
     runs: bool = True
     warm: bool = False
     live_deltas: bool = False
+    records_writes: bool = False
     force_stop: bool = False
     last_words: bool = False
 

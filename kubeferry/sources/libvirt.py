@@ -46,7 +46,9 @@ def connect(name: str, config: SourceConfig) -> LibvirtSource:
 class LibvirtSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True)
+    capabilities = SourceCapabilities(
+        warm=True, live_deltas=True, records_writes=True, force_stop=True, last_words=True
+    )
 
     def __init__(self, name: str, uri: str, ssh: SshAccess | None = None) -> None:
         self._name = name

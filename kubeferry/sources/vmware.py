@@ -54,7 +54,9 @@ def connect(name: str, config: SourceConfig) -> VmwareSource:
 class VmwareSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(warm=True, live_deltas=False, force_stop=True, last_words=False)
+    capabilities = SourceCapabilities(
+        warm=True, live_deltas=False, records_writes=True, force_stop=True, last_words=False
+    )
 
     def __init__(self, name: str, access: Access, settings: VmwareAccess) -> None:
         self._name = name

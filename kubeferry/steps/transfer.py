@@ -212,7 +212,7 @@ def _job(
         round=state.round,
         copy_id=_copy_id(work, state, state.round, state.view),
         since_copy_id=_copy_id(work, state, state.since_round, state.since) if state.since else None,
-        since_root=_since_root(state, disk),
+        since_root=_since_root(work, state, disk),
         # While the machine runs, reading everything back costs no downtime; after its stop it does.
         verify_all=work.entry.verify == "always" or not state.final,
         target_reads_zero=room.reads_zero,
@@ -236,11 +236,14 @@ def _counted_by(work: Work, state: MachineState) -> str:
     return f"{work.plan.digest}/{state.timeline[0][1]}"
 
 
-def _since_root(state: MachineState, disk: str) -> str | None:
-    """The root of the newest copy of the disk, if it is at least as new as the view from which changes are told."""
+def _since_root(work: Work, state: MachineState, disk: str) -> str | None:
+    """The root of the newest copy of the disk, if it is of the view from which changes are told. A newer one will do
+    where writes are recorded: what was written before it is told once more."""
     newest = state.copied.get(disk)
-    fits = newest is not None and state.since is not None and newest.round >= state.since_round
-    return newest.root if newest is not None and fits else None
+    if newest is None or state.since is None:
+        return None
+    newer = work.source.capabilities.records_writes and newest.round > state.since_round
+    return newest.root if newest.round == state.since_round or newer else None
 
 
 def _move(work: Work, job: MoverJob) -> MoverResult:

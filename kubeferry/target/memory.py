@@ -1,8 +1,9 @@
 """A target in this process's memory: a double for tests of what stands around targets.
 
-It does not start programs, boot machines or look at manifests; it reads raw files only, whole and in one thread, keeps
-no checkpoint, and knows no full disk. `observe` answers what the test put into `answers`, and passes what it was not
-told about. It does keep the promises of the seam: idempotent, ours or refused, nothing made before the ledger has it.
+It does not start programs, boot machines or look at manifests; it reads raw files only, in one thread, keeps no
+checkpoint, and knows no full disk. Of a round that names what changed it takes no more than that. `observe` answers
+what the test put into `answers`, and passes what it was not told about. It does keep the promises of the seam:
+idempotent, ours or refused, nothing made before the ledger has it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from kubeferry.documents import (
 )
 from kubeferry.errors import Fenced, IntegrityFailed, KubeferryError, TargetRefused, TargetUnavailable
 from kubeferry.model import Concern, DiskRef, Severity
+from kubeferry.ranges import ranges_of
 from kubeferry.target import External, Ledger, Room, TargetCapabilities
 from kubeferry.uris import local_path
 
@@ -178,6 +180,17 @@ class MemoryTarget:
         if self._owners.get(entry.target_name, _owner(entry)) != _owner(entry):
             raise TargetRefused(f"{entry.target_name} belongs to another machine", machine=entry.name)
 
+    def _copy(self, job: MoverJob, disk: bytearray) -> None:
+        """All of the source; or only what it calls changed, where the disk is the copy that it says that of."""
+        content = _read(job.source)
+        known = self._fingerprints.get(job.state_dir)
+        changed = job.source.changed if job.source else None
+        if changed is None or known is None or job.since_root != _root(known):
+            disk[:] = content
+            return
+        for start, stop in ranges_of(changed):
+            disk[start:stop] = content[start:stop]
+
     def _moved(self, job: MoverJob) -> MoverResult:
         """Do the job's work; raises what goes wrong."""
         if job.fence < self._fences.get(job.state_dir, 0):
@@ -186,7 +199,7 @@ class MemoryTarget:
         disk = self.disks[job.state_dir]
         before = _digests(disk)
         if job.action != "verify":
-            disk[:] = _read(job.source)
+            self._copy(job, disk)
             self._fingerprints[job.state_dir] = _digests(disk)
         wanted = self._fingerprints.get(job.state_dir)
         if wanted is None:
@@ -198,7 +211,7 @@ class MemoryTarget:
             name=job.name,
             action=job.action,
             ok=not wrong,
-            root=hashlib.sha256("".join(wanted).encode()).hexdigest(),
+            root=_root(wanted),
             algorithm="sha256",
             size_bytes=len(disk),
             data_bytes=len(disk),
@@ -217,6 +230,10 @@ def _owner(entry: Entry) -> tuple[str, str]:
 def _digests(data: bytearray) -> list[str]:
     view = memoryview(data)
     return [hashlib.sha256(view[at : at + BLOCK_BYTES]).hexdigest() for at in range(0, len(data), BLOCK_BYTES)]
+
+
+def _root(digests: list[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _read(source: DiskRef | None) -> bytes:

@@ -238,6 +238,22 @@ def test_after_a_rollback_the_copy_goes_on_from_the_last_round(warm: Any) -> Non
     assert warm.equal()
 
 
+def test_a_block_that_changed_and_changed_back_is_seen_where_views_are_compared(warm: Any) -> None:
+    """The final round of the attempt that was rolled back has copied what a comparison with the round before it does
+    not show any more."""
+    write(warm, "vda", 7, b"as it was")
+    warm.drive(Goal.PRECOPY)
+    warm.after = lambda one: write(warm, "vda", 7, b"meanwhile") if one.kind is A.STOP_SOURCE else None
+    warm.target.answers["agent"] = False
+    with pytest.raises(ProbeFailed):
+        warm.drive()
+    assert warm.equal()
+    write(warm, "vda", 7, b"as it was")
+    warm.after = lambda _action: None
+    warm.drive(Goal.PRECOPY)
+    assert warm.equal()
+
+
 def test_blocks_that_do_not_read_back_are_copied_again_by_a_full_round(warm: Any) -> None:
     damaged: list[str] = []
 
