@@ -48,6 +48,8 @@ from kubeferry.states import MachineState, Recorded, fold, step
 
 __all__ = ["Journal", "Lease", "LedgerEntry", "LedgerState", "Owner", "PlanRecord", "Recorded", "machine_in"]
 
+FIRST_SECOND = 1_700_000_000  # in 2023: the first fence of a machine is the second, counted from here
+
 
 class Journal:
     """One open journal; threads may share it. All methods raise KubeferryError only."""
@@ -118,7 +120,7 @@ class Journal:
     ) -> Lease:
         """Take the machine's lease with a new fence, higher than all before, those under other plans as well: a new
         plan's movers find the state folders that an older one's have left. So do those of a new journal, which counts
-        from the minute that it is. The owner is this process by default.
+        from the second that it is. The owner is this process by default.
 
         A live lease is not taken from its owner, not even by the same process, nor while another plan's run holds the
         same machine; one that ran out, or whose owner is dead on this host, is. Raises Fenced with the owner's name,
@@ -138,7 +140,7 @@ class Journal:
             for other in db.execute(leased_elsewhere(plan, machine, iso(now))).all():
                 if not is_dead(other.owner) and same_machine(document, other.document, machine):
                     raise refused(machine, other.owner, other.expires_at)
-            fence = (db.execute(highest_fence(machine)).scalar_one() or int(now.timestamp()) // 60) + 1
+            fence = (db.execute(highest_fence(machine)).scalar_one() or int(now.timestamp()) - FIRST_SECOND) + 1
             lease = Lease(plan, machine, fence, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
             db.execute(update_machine(lease, fence=lease.fence, owner=holder, expires_at=lease.expires_at))
         return lease

@@ -196,8 +196,8 @@ def test_a_new_journal_s_fences_are_higher_than_those_of_one_that_was_begun_earl
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fences = []
-    for name, minute in (("old", 0), ("new", 10)):
-        then = datetime(2026, 1, 1, 0, minute, tzinfo=UTC)
+    for name, second in (("old", 0), ("new", 4)):
+        then = datetime(2026, 1, 1, 0, 0, second, tzinfo=UTC)
         monkeypatch.setattr("kubeferry.journal.clock", lambda _db, then=then: then)
         with opened(tmp_path / f"{name}.db") as journal:
             journal.register_plan(PLAN, "plan", "text")
