@@ -8,6 +8,7 @@ standard input, name the whole command when it fails, and never put a secret on 
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import shlex
@@ -205,6 +206,7 @@ def detached(argv: Sequence[str], *, pidfile: Path, log: Path, env: Mapping[str,
             start_new_session=True,
         )
     pidfile.write_text(f"{process.pid}\n")
+    _collect()
     _started[process.pid] = process
     return process.pid
 
@@ -214,10 +216,26 @@ def end_detached(pidfile: Path, *, program: str, grace: float = 10) -> bool:
     pid = alive(pidfile, program=program)
     if pid is not None:
         end_group(pid, grace, lambda: None if _is_program(pid, program) else 0)
-        if pid in _started:
-            _started.pop(pid).wait()
+        if (ours := _started.get(pid)) is not None:
+            ours.wait()
+    _collect()
     pidfile.unlink(missing_ok=True)
     return pid is not None
+
+
+def _collect() -> None:
+    """Take the exit codes of those that have ended, by themselves as well: the dead would pile up beside a long run."""
+    for pid, process in list(_started.items()):
+        if process.poll() is not None:
+            _started.pop(pid, None)
+
+
+@atexit.register
+def _let_go() -> None:
+    """Those that run on when we end are meant to: no leak, of which Python would warn."""
+    _collect()
+    for process in _started.values():
+        process.returncode = 0
 
 
 def alive(pidfile: Path, *, program: str) -> int | None:

@@ -93,6 +93,15 @@ def test_a_detached_program_outlives_and_is_ended(tmp_path: Path) -> None:
     assert not end_detached(pidfile, program="sleep")
 
 
+def test_a_detached_program_that_ended_by_itself_is_collected(tmp_path: Path) -> None:
+    pid = detached(["true"], pidfile=tmp_path / "pid", log=tmp_path / "log")
+    limit = time.monotonic() + 5
+    while running(pid) and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert not end_detached(tmp_path / "pid", program="true")
+    assert not Path(f"/proc/{pid}").exists(), "it is dead, and nobody has asked how it ended"
+
+
 def test_another_programs_pid_is_left_alone(tmp_path: Path) -> None:
     pidfile = tmp_path / "pid"
     pidfile.write_text(f"{os.getpid()}\n")
