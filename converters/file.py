@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import functools
 import os
 import stat
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
+from converters.locks import locked
 from converters.uris import invalid, path_of
-from kubeferry import stopping
 from kubeferry.faults import Side, of_os, refused, unavailable
 from kubeferry.model import DiskRef
 from kubeferry.ranges import Range, ranges_of
@@ -107,24 +105,19 @@ class File:
     def _lock(self) -> None:
         """Be the only writer: two at once would leave a mixture, and each would say that all is well. The kernel lets
         go when the last descriptor is closed. Where there are no locks, nobody is kept out."""
-        limit = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() < limit:
-                    stopping.pause(0.1)
-                    continue
-                raise unavailable(
-                    self.side,
-                    f"{self.path} is being written by another program",
-                    why="it holds the file's lock",
-                    fix="Wait for it to end; `fuser` names it.",
-                ) from error
-            except OSError as error:
-                if error.errno not in CANNOT | {errno.ENOLCK}:
-                    raise of_os(self.side, f"{self.path} cannot be locked", error) from error
+        try:
+            ours = locked(self._fd, patience=LOCK_SECONDS)
+        except OSError as error:
+            if error.errno not in CANNOT | {errno.ENOLCK}:
+                raise of_os(self.side, f"{self.path} cannot be locked", error) from error
             return
+        if not ours:
+            raise unavailable(
+                self.side,
+                f"{self.path} is being written by another program",
+                why="it holds the file's lock",
+                fix="Wait for it to end; `fuser` names it.",
+            )
 
     def _open_flush(self) -> int:
         """A descriptor that only flushes. The kernel tells of a failed write once per open file: what `_write_behind`

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from converters.locks import locked
 from converters.transfer import Watch
-from kubeferry import atomic, faults, stopping
+from kubeferry import atomic, faults
 from kubeferry.documents import MoverProgress
 from kubeferry.errors import Fenced, TargetUnavailable
 
@@ -57,28 +58,16 @@ class StateFolder(Watch):
         except OSError as error:
             raise faults.of_os(faults.Side.TARGET, f"the state folder {self.folder} cannot be used", error) from error
         try:
-            self._lock(lock, patience=TAKEOVER_SECONDS if overtaken else MOMENT_SECONDS)
-            self.still_ours()
-            yield
-        finally:
-            os.close(lock)
-
-    def _lock(self, lock: int, *, patience: float) -> None:
-        limit = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if time.monotonic() < limit:
-                    stopping.pause(0.1)
-                    continue
+            if not locked(lock, patience=TAKEOVER_SECONDS if overtaken else MOMENT_SECONDS):
                 raise TargetUnavailable(
                     f"another mover works in {self.folder}",
                     why="it holds the lock there, and is not an older one that was overtaken",
                     fix="Wait for it to end; its progress is in progress.json there.",
-                ) from error
-            else:
-                return
+                )
+            self.still_ours()
+            yield
+        finally:
+            os.close(lock)
 
     def _raise_fence(self) -> bool:
         """Write our fence if it is higher than the one there; returns whether it was. Raises Fenced if it is lower."""

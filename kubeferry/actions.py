@@ -44,10 +44,11 @@ class Goal(StrEnum):
 
     def after(self, action: ActionKind) -> Goal:
         """What is still wanted when this action is done: what was to begin has begun."""
-        once = (ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK)  # it has begun, or ended
-        begun = dict.fromkeys(((Goal.MIGRATE_AGAIN, one) for one in once), Goal.MIGRATE)
-        begun |= dict.fromkeys(((Goal.PRECOPY, one) for one in _OF_A_ROUND), Goal.END_ROUND)
-        return begun.get((self, action), self)
+        if self is Goal.MIGRATE_AGAIN and action in {ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK}:
+            return Goal.MIGRATE  # it has begun, or ended
+        if self is Goal.PRECOPY and action in _OF_A_ROUND:
+            return Goal.END_ROUND
+        return self
 
 
 class ActionKind(StrEnum):

@@ -6,12 +6,14 @@ Two things that an init system does are made up for: somebody collects the proce
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import json
 import os
 import socket
 import stat
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from kubeferry.errors import SourceUnavailable
@@ -39,6 +41,16 @@ def virsh(*arguments: str, timeout: float = 60) -> str:
 def answers() -> bool:
     """Whether a libvirtd answers."""
     return run(["virsh", "-q", "-c", URI, "uri"], check=False, timeout=30).code == 0
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[None]:
+    """libvirtd answers for as long as the block lasts; what was started for it is ended with it."""
+    start(folder)
+    try:
+        yield
+    finally:
+        stop(folder)
 
 
 def start(folder: Path) -> list[str]:

@@ -56,10 +56,8 @@ def sizes_of(source: Source) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("daemons")
-    daemons.start(folder)
-    yield
-    daemons.stop(folder)
+    with daemons.running(tmp_path_factory.mktemp("daemons")):
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
+from flows.server import free_port
 from kubeferry.documents import JournalConfig
 from kubeferry.process import child, run
-from lab.ports import free_port
 from tests.needs import or_skip
 
 PASSWORD_ENV = "JOURNAL_TEST_PASSWORD"  # noqa: S105 (a name)

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.server import free_port
 from kubeferry import process
 from kubeferry.model import DiskRef
 from kubeferry.uris import NbdSsh
-from lab.ports import free_port
 from tests.needs import PATH
 
 SSHD = shutil.which("sshd", path=PATH) or "sshd"

@@ -17,10 +17,10 @@ from typing import IO, Any
 
 import pytest
 
+from flows.server import free_port
 from kubeferry.errors import SourceUnavailable
 from kubeferry.process import Child, child, run
 from lab import guests, initramfs, packages
-from lab.ports import free_port
 from tests.needs import needs
 
 pytestmark = needs("qemu-system-x86_64", "qemu-img", *guests.PROGRAMS)

@@ -19,11 +19,11 @@ from converters import ssh
 from converters.disks import Outcome, copy_disk, parse_ref, prepare_target, repair_disk, verify_disk
 from converters.endpoints import open_source
 from converters.transfer import Options, Watch
+from flows.server import free_port
 from kubeferry import process, ssh_client, stopping
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult, save
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.model import DiskRef
-from lab.ports import free_port
 from tests.needs import here
 from tests.tools.sshd import MIB, SIZE, Hypervisor, await_true, clients, make_key
 

@@ -20,10 +20,8 @@ from tests.tools.hypervisor.rounds import MIB, Copy
 
 @pytest.fixture(scope="module", autouse=True)
 def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    folder = tmp_path_factory.mktemp("daemons")
-    daemons.start(folder)
-    yield
-    daemons.stop(folder)
+    with daemons.running(tmp_path_factory.mktemp("daemons")):
+        yield
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from converters import ssh
+from flows.server import free_port
 from kubeferry.documents import SourceConfig, SshAccess
 from kubeferry.errors import HostileImage, SourceRefused, SourceUnavailable
 from kubeferry.process import run
@@ -21,7 +22,6 @@ from kubeferry.uris import nbd_ssh
 from lab import daemons
 from lab.bare import Bare
 from lab.daemons import URI, virsh
-from lab.ports import free_port
 from tests.needs import needs
 from tests.tools.hypervisor.rounds import MIB, Copy, kill_qemu, stop, write
 from tests.tools.sshd import Hypervisor, make_key

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from kubeferry import stopping
-from kubeferry.actions import Action, Goal
+from kubeferry.actions import Action, ActionKind, Goal
 from kubeferry.documents import Entry, Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy
+from kubeferry.errors import Fenced, Interrupted
 from kubeferry.evidence import MachineState
 from kubeferry.journal import Journal, Lease, Recorded
 from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power
@@ -90,6 +92,31 @@ class Scene:
     def drive(self, goal: Goal = Goal.MIGRATE) -> MachineState:
         with self.journal.lease(self.plan.digest, self.entry.name) as lease:
             return drive(self.work(lease), goal, self._do)
+
+    def stop_before(self, kind: ActionKind) -> None:
+        """From now on somebody stops each run when it comes to this action."""
+
+        def stop(action: Action) -> None:
+            if action.kind is kind:
+                raise Interrupted("stopped on request")
+
+        self.before = stop
+
+    def overtaken_at(self, kind: ActionKind) -> Lease:
+        """A run whose lease runs out, and is taken by another one, when it comes to this action: it is fenced. Returns
+        the other one's lease."""
+        stale = self.journal.acquire(self.plan.digest, self.entry.name, ttl_seconds=0.01)
+        taken: list[Lease] = []
+
+        def overtake(action: Action, step: Callable[[], None]) -> None:
+            if action.kind is kind and not taken:
+                time.sleep(0.02)
+                taken.append(self.journal.acquire(self.plan.digest, self.entry.name))
+            step()
+
+        with pytest.raises(Fenced):
+            drive(self.work(stale), Goal.MIGRATE, overtake)
+        return taken[0]
 
     def _do(self, action: Action, step: Callable[[], None]) -> None:
         self.before(action)

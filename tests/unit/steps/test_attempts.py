@@ -76,12 +76,7 @@ def test_disks_that_a_target_ran_on_are_read_whole(build: Callable[..., Any], ke
 
 def test_an_attempt_that_is_gone_on_with_is_not_followed_by_another(scene: Any) -> None:
     rolled_back(scene)
-
-    def stop(action: Action) -> None:
-        if action.kind is A.COPY_DISKS:
-            raise Interrupted("stopped on request")
-
-    scene.before = stop
+    scene.stop_before(A.COPY_DISKS)
     with pytest.raises(Interrupted):
         scene.drive(Goal.MIGRATE_AGAIN)
     scene.before = lambda _action: None
@@ -128,12 +123,7 @@ def test_copying_ahead_leaves_a_machine_alone_that_was_rolled_back(scene: Any) -
 
 def test_copying_ahead_begins_no_cutover(build: Callable[..., Any]) -> None:
     scene = build(policy=WARM)
-
-    def stop(action: Action) -> None:
-        if action.kind is A.APPLY:
-            raise Interrupted("stopped on request")
-
-    scene.before = stop
+    scene.stop_before(A.APPLY)
     with pytest.raises(Interrupted):
         scene.drive()
     scene.source.write_power("web", Power.RUNNING)
@@ -149,17 +139,7 @@ def test_copying_ahead_begins_no_cutover(build: Callable[..., Any]) -> None:
 def test_who_was_overtaken_changes_no_power_state(scene: Any, kind: ActionKind, left: Power) -> None:
     scene.target.answers["agent"] = False
     (scene.folder / "words.json").unlink()  # no agent, so that nothing is recorded before the stop
-    stale = scene.journal.acquire(scene.plan.digest, "web", ttl_seconds=0.01)
-    taken: list[Any] = []
-
-    def overtake(action: Action, step: Callable[[], None]) -> None:
-        if action.kind is kind and not taken:
-            time.sleep(0.02)
-            taken.append(scene.journal.acquire(scene.plan.digest, "web"))
-        step()
-
-    with pytest.raises(Fenced):
-        drive(scene.work(stale), Goal.MIGRATE, overtake)
+    scene.overtaken_at(kind)
     assert scene.power is left
 
 

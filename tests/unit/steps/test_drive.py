@@ -363,16 +363,6 @@ def test_a_runner_that_wakes_up_late_writes_nothing_and_leads_nowhere(scene: Any
 
 @pytest.mark.parametrize("kind", AFTER_BEGIN)
 def test_overtaken_at_any_action_it_neither_rolls_back_nor_records(scene: Any, kind: ActionKind) -> None:
-    stale = scene.journal.acquire(scene.plan.digest, "web", ttl_seconds=0.01)
-    taken: list[Any] = []
-
-    def overtake(action: Action, step: Callable[[], None]) -> None:
-        if action.kind is kind and not taken:
-            time.sleep(0.02)
-            taken.append(scene.journal.acquire(scene.plan.digest, "web"))
-        step()
-
-    with pytest.raises(Fenced):
-        drive(scene.work(stale), Goal.MIGRATE, overtake)
+    newer = scene.overtaken_at(kind)
     assert not {"rollback-begun", "failed"} & set(scene.kinds)
-    assert drive(scene.work(taken[0]), Goal.MIGRATE, lambda _action, step: step()).phase is Phase.COMMITTED
+    assert drive(scene.work(newer), Goal.MIGRATE, lambda _action, step: step()).phase is Phase.COMMITTED

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.actions import Action, ActionKind, Goal
+from kubeferry.actions import ActionKind, Goal
 from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, Probe, WarmPolicy, dump
 from kubeferry.errors import Fenced, Interrupted, ProbeFailed
 from kubeferry.evidence import Phase
@@ -72,12 +72,7 @@ def test_what_another_plan_is_moving_is_left_alone(scene: Any) -> None:
         scene.drive()
     scene.target.answers.clear()
     first = replan(scene, Policy(probes=AGENT))
-
-    def stop(action: Action) -> None:
-        if action.kind is ActionKind.OBSERVE:
-            raise Interrupted("stopped on request")
-
-    scene.before = stop
+    scene.stop_before(ActionKind.OBSERVE)
     with pytest.raises(Interrupted):
         scene.drive()
     assert released(scene, first) == [f"web: is started by plan second ({scene.plan.digest[:12]}): left alone"]
@@ -98,12 +93,8 @@ def test_a_new_plan_s_movers_take_over_from_an_old_one_s(build: Callable[..., An
 def test_a_new_journal_believes_no_copy_of_an_old_one(scene: Any, tmp_path: Path) -> None:
     """The same plan with a new journal is what a damaged one is told to be followed by; its rounds have the same
     numbers, and the source has run since."""
-
-    def stop(action: Action) -> None:
-        if action.kind is ActionKind.VERIFY_DISKS:
-            raise Interrupted("stopped on request")
-
-    scene.target, scene.before = DirectoryTarget(tmp_path / "target"), stop
+    scene.target = DirectoryTarget(tmp_path / "target")
+    scene.stop_before(ActionKind.VERIFY_DISKS)
     for _ in range(3):
         with pytest.raises(Interrupted):
             scene.drive()
@@ -112,7 +103,7 @@ def test_a_new_journal_believes_no_copy_of_an_old_one(scene: Any, tmp_path: Path
     with Journal.open(JournalConfig(url=f"sqlite:///{tmp_path / 'new.db'}")) as journal:
         journal.register_plan(scene.plan.digest, scene.plan.name, dump(scene.plan))
         scene.journal = journal
-        for _ in range(3):  # the old journal's fences were given in this very minute
+        for _ in range(3):  # the old journal's fences were given in these very seconds
             with journal.lease(scene.plan.digest, "web"):
                 pass
         with pytest.raises(Interrupted):

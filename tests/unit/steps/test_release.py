@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.actions import Action, ActionKind
+from kubeferry.actions import ActionKind
 from kubeferry.documents import Inventory, Policy, Probe
 from kubeferry.errors import Interrupted, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.evidence import Phase
@@ -70,11 +70,7 @@ def test_everything_removes_the_machine_as_well(scene: Any) -> None:
 
 
 def test_everything_takes_down_a_target_that_still_runs(scene: Any) -> None:
-    def interrupt(action: Action) -> None:
-        if action.kind is ActionKind.OBSERVE:
-            raise Interrupted("stopped on request")
-
-    scene.before = interrupt
+    scene.stop_before(ActionKind.OBSERVE)
     with pytest.raises(Interrupted):
         scene.drive()
     assert scene.target.running
