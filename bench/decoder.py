@@ -12,7 +12,7 @@ import sysconfig
 import time
 from pathlib import Path
 
-from converters.vmdk.stream import Stream
+from converters.endpoints.vmdk.stream import Stream
 from lab.vmdk import write_stream
 
 BLOCK = 1 << 20

@@ -1,12 +1,9 @@
 """The data plane: bytes from a source's disk to a target's disk, proven. Importable without the control plane.
 
-    endpoints ── file, nbd, memory          an opened disk: size, extents, read, write, zero, flush
-        │           ├── qemu_nbd, qcow2     other formats: header checked first, then served by qemu-nbd
-        │           └── packed_disk ─ vmdk  disks in parts of files (OVA, OVF), unpacked as they are read
-    extents ── digest ── fingerprint        pure: what to move; one digest a block; the durable record of both
-        │
-    transfer ── copying, verify, repair     workers; the three things that are done with a disk
-                    └── disks ── job ── mover    by reference (for people); a job; a program of its own
+    uris, extents     what both sides of the seam speak of: where a disk is, what is data and what reads as zeros   pure
+    endpoints/        the seam, and behind it every way to reach a disk: file, nbd, ssh, https, ebs, packed, upload
+    engine/           copy, verify, repair, send, measure: what is done with opened disks, and how it is remembered
+    mover/            one job as a program of its own: `python -m converters.mover JOB.json`
 
-A block is 1 MiB. A digest stands in a checkpoint only after its block was flushed to the target.
+A block is 1 MiB. Arrows go from the mover to the engine to the seam, never back.
 """

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 BLOCK_BYTES = 1 << 20
+DISK_LIMIT_BYTES = 64 << 40  # files and memory are made by a disk's size, which a source only claims
 COALESCE_BYTES = 64 << 10  # two reads cost more than the zeros of a gap this small
 
 

@@ -1,4 +1,4 @@
-"""The URIs of disks: which ways there are to reach one, and local paths. Pure."""
+"""The URIs of disks: the table of ways to reach one, and local paths. Pure."""
 
 from __future__ import annotations
 
@@ -8,18 +8,30 @@ from urllib.parse import SplitResult, urlsplit
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.uris import PACKED, local_path, packed
 
+MODULES = {
+    "file": "converters.endpoints.file",
+    "block": "converters.endpoints.file",
+    "nbd+unix": "converters.endpoints.nbd.client",
+    "nbd+ssh": "converters.endpoints.nbd.ssh",
+    "ebs": "converters.endpoints.ebs.snapshot",
+    "https": "converters.endpoints.web.https",
+    "vmdk-stream+https": "converters.endpoints.web.vmdk_lease",
+    **dict.fromkeys(PACKED, "converters.endpoints.packed.disk"),
+}
+"""The module behind each scheme, imported when a disk of it is opened: a mover starts often, and needs two of them.
+Its `open_endpoint` is called with the reference, its side, whether to read past the page cache, and a folder for
+sockets."""
 LOCAL = ("file", "block")
 """Schemes of files and devices that are opened by their path."""
-SERVED = ("nbd+unix", "nbd+ssh", "ebs", "https", "vmdk-stream+https", *PACKED)
+SERVED = tuple(scheme for scheme in MODULES if scheme not in LOCAL)
 """Schemes of disks that a server or a stream gives: raw, whatever they are made of there."""
-SCHEMES = (*LOCAL, *SERVED)
 
 
 def scheme_of(uri: str) -> str:
     """The scheme of a URI that can be opened here. Raises InputInvalid for any other."""
     scheme = split(uri).scheme
-    if scheme not in SCHEMES:
-        known = ", ".join(f"{name}:" for name in SCHEMES)
+    if scheme not in MODULES:
+        known = ", ".join(f"{name}:" for name in MODULES)
         raise invalid(uri, f"{scheme or 'no scheme'} is not a way to reach a disk", f"Use one of {known}")
     return scheme
 

@@ -16,7 +16,7 @@ import yaml
 
 from kubeferry.config import read_config
 from kubeferry.documents import Inventory, Offer, Policy
-from kubeferry.target import open_target
+from kubeferry.targets import open_target
 from mappings.assessment import Assessment, assess, render_assessment_markdown, render_summary_markdown
 from mappings.storage import UNASKED
 

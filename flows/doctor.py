@@ -13,9 +13,9 @@ from kubeferry.documents import Config, Plan, SourceConfig
 from kubeferry.errors import KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.model import Concern, Severity
-from kubeferry.process import PACKAGES
+from kubeferry.outside.process import PACKAGES
 from kubeferry.sources import open_source
-from kubeferry.target import open_target
+from kubeferry.targets import open_target
 
 NEEDED = ("qemu-img", "qemu-nbd", "setpriv")
 

@@ -22,16 +22,16 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from flows.assess import artifact_key
 from flows.progress import Board
-from kubeferry import stopping
-from kubeferry.actions import Action, Goal
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
 from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
+from kubeferry.life.actions import Action, Goal
+from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.steps.drive import drive
 from kubeferry.steps.release import settle
 from kubeferry.steps.work import Work
-from kubeferry.target import open_target
+from kubeferry.targets import open_target
 
 RETRY_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 TABLE_EVERY_SECONDS = 8.0

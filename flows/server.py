@@ -16,9 +16,9 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from kubeferry import stopping
 from kubeferry.errors import TargetUnavailable
-from kubeferry.process import Child, child
+from kubeferry.outside import stopping
+from kubeferry.outside.process import Child, child
 
 START_SECONDS = 180.0
 HAND_IN_SECONDS = 20.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 from kubeferry.errors import SourceUnavailable
-from kubeferry.process import ProgramFailed, run
+from kubeferry.outside.process import ProgramFailed, run
 from lab.daemons import virsh
 
 AS_ROOT = "<seclabel type='static' model='dac' relabel='no'><label>+0:+0</label></seclabel>"

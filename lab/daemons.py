@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kubeferry.errors import SourceUnavailable
-from kubeferry.process import alive, detached, end_detached, run
+from kubeferry.outside.process import alive, detached, end_detached, run
 
 URI = "qemu:///system"
 # In the order of their start: libvirtd writes its machines' serial lines through virtlogd.

@@ -24,10 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from flows.server import local_server
-from kubeferry import stopping
 from kubeferry.documents import Plan, load
 from kubeferry.errors import KubeferryError
-from kubeferry.process import run, show
+from kubeferry.outside import stopping
+from kubeferry.outside.process import run, show
 from lab import estate
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,9 +16,9 @@ import click
 
 from flows.cli import VERBS, cli
 from kubeferry.documents import KINDS, json_schema
-from kubeferry.target.cluster.checks.told import KNOWN
-from mappings.concerns import RULES
-from mappings.covers import THEIRS, covered_by
+from kubeferry.targets.kubevirt.checks.told import KNOWN
+from mappings.rules.covers import THEIRS, covered_by
+from mappings.rules.table import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
 WRITTEN = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md")
@@ -73,7 +73,7 @@ def comparison_page() -> str:
     """Forklift's concerns, and what covers each of them here."""
     head = (
         "# Forklift's concerns and ours\n\nEvery validation concern of Forklift (its rego policies, 102 at commit "
-        "d42511b), and the rules here that cover it; made from `mappings/covers.py`. All rules of ours: "
+        "d42511b), and the rules here that cover it; made from `mappings/rules/covers.py`. All rules of ours: "
         "[reference](reference/concerns.md).\n"
     )
     rows = []

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, SourceUnavailable
-from kubeferry.process import ProgramFailed, run
-from kubeferry.target import accelerator
+from kubeferry.outside.process import ProgramFailed, run
+from kubeferry.targets.directory import accelerator
 from lab import daemons, guests
 from lab.daemons import virsh
 from lab.domains import MACHINES, DiskFile, Hypervisor, Machine, Place, owner, serial_log, xml

@@ -21,7 +21,7 @@ import yaml
 
 from kubeferry.documents import MoverSettings, SshAccess
 from kubeferry.errors import SourceUnavailable, TargetUnavailable
-from kubeferry.process import alive, run
+from kubeferry.outside.process import alive, run
 from lab import tenant
 from lab.cluster import binaries, control_plane, hypervisor, kubelet, mover_image, node, place, provisioner, status
 

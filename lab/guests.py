@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Literal
 
 from kubeferry.errors import SourceUnavailable
-from kubeferry.process import ProgramFailed, require, run
+from kubeferry.outside.process import ProgramFailed, require, run
 from lab import initramfs, packages
 
 Kernel = Literal["cloud", "generic"]

@@ -12,7 +12,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from kubeferry.process import run
+from kubeferry.outside.process import run
 
 SCRIPTS = Path(__file__).resolve().parent / "guest"
 FOLDERS = """

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubeferry.errors import ToolMissing
-from kubeferry.process import ProgramFailed, run
+from kubeferry.outside.process import ProgramFailed, run
 
 # apt drops to its own user for downloads, and that user cannot write into a private cache folder.
 APT = ("apt-get", "-q", "-o", "APT::Sandbox::User=root")

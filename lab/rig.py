@@ -19,8 +19,8 @@ from kubeferry.documents.policy import StoragePolicy
 from kubeferry.errors import TargetUnavailable
 from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Machine, Memory, Power
-from kubeferry.sources import exports
-from kubeferry.target.kubevirt import KubevirtTarget, connect
+from kubeferry.sources.disks import exports
+from kubeferry.targets.kubevirt.target import KubevirtTarget, connect
 from lab.ground import Ground, until
 from lab.tenant import Tenant
 from mappings.plan import make_plan

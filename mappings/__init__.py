@@ -1,10 +1,17 @@
 """Source words to KubeVirt words: pure functions and tables, no reading but of the packaged field tables.
 
-    Machine + Policy ── choices ─┬─ names, sizing, claims, disks, nics, cpu, firmware, devices ── machine ──> manifests
-                                 ├─ concerns (tables of rules)                                  ──> concerns
-                                 └─ carried (what became of each field, read off the manifests) ──> carried
-    manifests ── schema, admission ──> problems        Inventory + Policy ── plan, assessment ──> Plan, Assessment
+In the order in which a machine passes:
 
-Evidence comes from the manifest: `carried` compares the finished manifest with the machine, it does not repeat the
+    choices               what the policy says about it, defaults filled in
+    names, marks          what it is called, how its objects are known
+    storage, sizing, claims                     where its disks go, how large
+    cpu, firmware, ec2, disks, nics, devices    the parts of its manifest;  quantities: Kubernetes' numbers
+    machine               all of them put together
+    rules/                what speaks against it, or should be known before
+    fates/                what became of each of its facts: carried, changed or lost
+    admission/            what a cluster would say to the manifests
+    plan, assessment      all machines of an inventory, with estimate: decided, or only told
+
+Evidence comes from the manifest: `fates` compares the finished manifest with the machine, it does not repeat the
 mapping's intentions.
 """

@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 from kubeferry.documents import Inventory, Offer, PlannedDisk, Policy
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
-from mappings.admission import check_all
+from mappings.admission.check import check_all
 from mappings.choices import choices_for
 from mappings.estimate import CopyEstimate, Rates, estimate
 from mappings.machine import to_manifests
 from mappings.names import Names, machine_names
 from mappings.quantities import human_bytes
-from mappings.rules import CRITICAL, is_blocked
-from mappings.rules_inventory import inventory_concerns
+from mappings.rules.between import inventory_concerns
+from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.storage import UNASKED
 
 Verdict = Literal["ready", "ready-with-warnings", "incomplete", "blocked", "excluded"]

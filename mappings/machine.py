@@ -11,19 +11,19 @@ from typing import Any
 
 from kubeferry.documents import Offer, PlannedDisk, Policy
 from kubeferry.model import Carried, Concern, Machine
-from mappings.carried import carried_list
 from mappings.choices import Choices, choices_for
 from mappings.claims import claim_manifests, planned_disks
-from mappings.concerns import concerns_of
 from mappings.cpu import cpu_domain, memory_domain
 from mappings.devices import device_parts
 from mappings.disks import boot_orders, disk_devices, volumes
-from mappings.fates import FATES
+from mappings.fates.carried import carried_list
+from mappings.fates.table import FATES
 from mappings.firmware import ARCHITECTURES, clock_domain, features_domain, firmware_domain
 from mappings.marks import described, labels
 from mappings.names import Names, is_dns_label
 from mappings.nics import interfaces, networks
-from mappings.rules import Case
+from mappings.rules.rule import Case
+from mappings.rules.table import concerns_of
 from mappings.storage import UNASKED
 
 # KubeVirt's own default: time for the guest to stop before its pod is killed.

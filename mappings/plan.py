@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from kubeferry.documents import Entry, Inventory, Offer, Plan, Policy, digest_of, freeze
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
-from kubeferry.waves import order
-from mappings.admission import check_all
+from kubeferry.schedule.waves import order
+from mappings.admission.check import check_all
 from mappings.choices import choices_for
-from mappings.concerns import RULES
 from mappings.machine import to_manifests
 from mappings.names import Names, machine_names
-from mappings.rules import CRITICAL, is_blocked
-from mappings.rules_inventory import included, inventory_concerns
+from mappings.rules.between import included, inventory_concerns
+from mappings.rules.rule import CRITICAL, is_blocked
+from mappings.rules.table import RULES
 from mappings.storage import UNASKED
 
 

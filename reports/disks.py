@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from kubeferry import ebs_cost
 from kubeferry.documents import Entry, PlannedDisk
-from kubeferry.events import CopyBegun, CutoverBegun, DiskCopied, DiskVerified
-from kubeferry.states import Recorded
+from kubeferry.life.events import CopyBegun, CutoverBegun, DiskCopied, DiskVerified
+from kubeferry.life.states import Recorded
+from kubeferry.sources.ec2 import cost as ebs_cost
 from reports.shapes import DiskReport, Transfer
 from reports.wording import count, plain
 

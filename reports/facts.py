@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from kubeferry.documents import Entry, Observation, Plan
-from kubeferry.events import (
+from kubeferry.life.events import (
     Applied,
     CutoverBegun,
     DiskCopied,
@@ -16,8 +16,8 @@ from kubeferry.events import (
     Started,
     TargetStopped,
 )
+from kubeferry.life.states import Recorded
 from kubeferry.model import Carried, Concern, Machine
-from kubeferry.states import Recorded
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
 from reports.picture import DATA_URI, LIMIT_CHARACTERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from kubeferry.events import (
+from kubeferry.life.events import (
     Approved,
     Committed,
     CopyBegun,
@@ -24,7 +24,7 @@ from kubeferry.events import (
     TargetStopped,
     Validated,
 )
-from kubeferry.states import Recorded
+from kubeferry.life.states import Recorded
 from reports.shapes import Happening, HappeningKind, JournalLine
 from reports.wording import count, duration, instant, plain, size
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from kubeferry import atomic
 from kubeferry.errors import TargetRefused
 from kubeferry.model import Fate, Severity
+from kubeferry.outside import atomic
 from reports import charts, wording
 from reports.markdown import render_markdown
 from reports.picture import embed

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kubeferry.events import CopyBegun, DiskCopied, DiskVerified, Synced
-from kubeferry.states import Recorded
+from kubeferry.life.events import CopyBegun, DiskCopied, DiskVerified, Synced
+from kubeferry.life.states import Recorded
 from reports.shapes import RoundReport
 from reports.wording import plain
 

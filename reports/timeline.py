@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from kubeferry.documents import Observation
-from kubeferry.events import (
+from kubeferry.life.events import (
     CutoverBegun,
     DiskCopied,
     DiskVerified,
@@ -34,8 +34,8 @@ from kubeferry.events import (
     TargetStopped,
     Validated,
 )
+from kubeferry.life.states import Recorded
 from kubeferry.model import Power
-from kubeferry.states import Recorded
 from reports.shapes import Bound, Downtime, PartName, Timeline, TimelinePart
 from reports.wording import instant
 

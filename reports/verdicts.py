@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from kubeferry.documents import Entry, Observation, Plan
-from kubeferry.events import CutoverBegun, Observed, Planned, Started
-from kubeferry.evidence import MachineState, Phase
-from kubeferry.states import IllegalTransition, Recorded, fold
+from kubeferry.life.events import CutoverBegun, Observed, Planned, Started
+from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.states import IllegalTransition, Recorded, fold
 from reports.shapes import DiskReport, Verdict
 from reports.wording import listed, plain
 

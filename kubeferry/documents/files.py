@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from kubeferry import atomic
 from kubeferry.documents.base import API_VERSION, Document, digest_of
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.mover import MoverJob, MoverResult
@@ -19,6 +18,7 @@ from kubeferry.documents.plan import Plan
 from kubeferry.documents.policy import Policy
 from kubeferry.documents.settings import Config
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.outside import atomic
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
 DEPTH_LIMIT = 100

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from kubeferry.documents.base import Document, EnvName, ShortName
+from kubeferry.kinds import SourceKind, TargetKind
 from kubeferry.model import Bytes, Seconds, Value
 
 
@@ -77,7 +78,7 @@ class SourceConfig(Value):
     `ssh` is needed where movers run in a cluster and read from a libvirt source.
     """
 
-    kind: Literal["libvirt", "memory", "vmware", "aws", "ova"]
+    kind: SourceKind
     uri: str = "qemu:///system"
     ssh: SshAccess | None = None
     vmware: VmwareAccess = VmwareAccess()
@@ -127,7 +128,7 @@ class TargetConfig(Value):
     take to stop, `start_seconds` to run.
     """
 
-    kind: Literal["directory", "kubevirt", "memory"]
+    kind: TargetKind
     path: str = ""
     kubeconfig: str | None = None
     context: str | None = None

@@ -21,7 +21,6 @@ from sqlalchemy import Connection, Engine, Row, insert, select, update
 
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, Problem
-from kubeferry.events import Event, event_from_json, event_to_json
 from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.engine import RESTORE, clock, damaged, iso, open_engine, reading, translated, writing
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, is_dead, refused, superseded
@@ -44,7 +43,8 @@ from kubeferry.journal.records import (
     update_machine,
 )
 from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
-from kubeferry.states import MachineState, Recorded, fold, step
+from kubeferry.life.events import Event, event_from_json, event_to_json
+from kubeferry.life.states import MachineState, Recorded, fold, step
 
 __all__ = ["Journal", "Lease", "LedgerEntry", "LedgerState", "Owner", "PlanRecord", "Recorded", "machine_in"]
 

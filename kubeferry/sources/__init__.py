@@ -1,7 +1,13 @@
-"""The seam to the places that machines leave: one module a source, and the table from its name to the module.
+"""The seam to the places that machines leave, and a folder for each of them.
 
 A source hands over facts (`discover`) and references to bytes (`open_round`); it never opens an image and never writes
-to one. A new source is one file here, one line in `MODULES`, one entry in the contract suite, and golden inputs.
+to one. No source knows another. What they share stands beside them:
+
+    facts      reading what others wrote: XML that remembers what was read, names, what is left over
+    disks      whether disks are those of the inventory, and serving those of this host to readers elsewhere
+    exported   an estate from a folder of exported files, by the readers of all sources
+
+A new source is a folder here, a line in `kubeferry.kinds.SOURCES`, an entry in the contract suite, and golden inputs.
 """
 
 from __future__ import annotations
@@ -12,16 +18,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.kinds import SOURCES
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
-
-MODULES = {
-    "libvirt": "kubeferry.sources.libvirt",
-    "aws": "kubeferry.sources.aws",
-    "memory": "kubeferry.sources.memory",
-    "ova": "kubeferry.sources.ova",
-    "vmware": "kubeferry.sources.vmware",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +130,6 @@ class Source(Protocol):
 
 def open_source(name: str, config: SourceConfig) -> Source:
     """The source that a configuration names, connected. Imports its library only now."""
-    module = importlib.import_module(MODULES[config.kind])
+    module = importlib.import_module(SOURCES[config.kind])
     source: Source = module.connect(name, config)
     return source

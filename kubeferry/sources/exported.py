@@ -14,14 +14,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeferry import clock
 from kubeferry.documents import Inventory
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
-from kubeferry.sources import ec2_files, ovf_files
-from kubeferry.sources.domain.tree import MAX_CHARACTERS
-from kubeferry.sources.domain_xml import clashes, parse_domain
-from kubeferry.sources.file_names import name_problem
+from kubeferry.outside import clock
+from kubeferry.sources.ec2 import files as ec2_files
+from kubeferry.sources.facts.clashes import clashes
+from kubeferry.sources.facts.file_names import name_problem
+from kubeferry.sources.facts.xml_tree import MAX_CHARACTERS
+from kubeferry.sources.libvirt.domain.machine import parse_domain
+from kubeferry.sources.ovf import files as ovf_files
 from kubeferry.sources.vsphere import tab_files
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kubeferry.actions import Action
 from kubeferry.errors import ProbeFailed, SourceRefused
-from kubeferry.events import (
+from kubeferry.life.actions import Action
+from kubeferry.life.events import (
     Applied,
     Committed,
     CutoverBegun,
@@ -19,7 +19,7 @@ from kubeferry.events import (
     TargetStopped,
     Validated,
 )
-from kubeferry.evidence import MachineState
+from kubeferry.life.evidence import MachineState
 from kubeferry.steps.work import Work
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from kubeferry import stopping
-from kubeferry.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
-from kubeferry.events import EventKind, Failed
-from kubeferry.evidence import MachineState, Phase
-from kubeferry.states import TRANSITIONS
+from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
+from kubeferry.life.events import EventKind, Failed
+from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.states import TRANSITIONS
+from kubeferry.outside import stopping
 from kubeferry.steps import cutover, transfer
 from kubeferry.steps.work import Work
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kubeferry.documents import Entry, Plan
-from kubeferry.evidence import Phase
 from kubeferry.journal import Journal, PlanRecord, machine_in
 from kubeferry.ledger import KEPT, External
-from kubeferry.target import Target
+from kubeferry.life.evidence import Phase
+from kubeferry.targets import Target
 
 _HOLDS_NOTHING = frozenset({Phase.ROLLED_BACK, Phase.PLANNED})
 

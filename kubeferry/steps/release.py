@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 from kubeferry.documents import Entry, Plan
 from kubeferry.errors import Interrupted, KubeferryError, TargetRefused
-from kubeferry.events import EventKind, Released
-from kubeferry.evidence import Phase
 from kubeferry.journal import Journal, Lease, LedgerEntry
 from kubeferry.ledger import AT_SOURCE, KEPT, PROCESS, External
+from kubeferry.life.events import EventKind, Released
+from kubeferry.life.evidence import Phase
+from kubeferry.life.states import TRANSITIONS
 from kubeferry.sources import Source
-from kubeferry.states import TRANSITIONS
 from kubeferry.steps.other_plans import OtherPlans
 from kubeferry.steps.work import Work
-from kubeferry.target import Target
+from kubeferry.targets import Target
 
 MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
 

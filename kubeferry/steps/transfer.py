@@ -8,15 +8,15 @@ from collections.abc import Iterator
 from typing import Literal
 
 from kubeferry import errors
-from kubeferry.actions import Action
 from kubeferry.documents import MoverJob, MoverResult
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, SourceRefused, TargetUnavailable, TransientError
-from kubeferry.events import CopyBegun, DiskCopied, DiskVerified, RoundLeft, Synced
-from kubeferry.evidence import MachineState
+from kubeferry.life.actions import Action
+from kubeferry.life.events import CopyBegun, DiskCopied, DiskVerified, RoundLeft, Synced
+from kubeferry.life.evidence import MachineState
 from kubeferry.model import DiskRef, Marker
 from kubeferry.sources import Round
 from kubeferry.steps.work import Work
-from kubeferry.target import Room
+from kubeferry.targets import Room
 from kubeferry.uris import ebs_snapshot
 
 WORKERS, FAR_WORKERS = 2, 8

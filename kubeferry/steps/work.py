@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kubeferry.documents import Entry, Limits, MoverProgress, Plan
-from kubeferry.events import Event
-from kubeferry.evidence import MachineState
 from kubeferry.journal import Journal, Lease
+from kubeferry.life.events import Event
+from kubeferry.life.evidence import MachineState
 from kubeferry.sources import Source
-from kubeferry.target import External, Target
+from kubeferry.targets import External, Target
 
 Progress = Callable[[str, str, MoverProgress], None]
 """Called with machine, disk and how far its transfer is."""

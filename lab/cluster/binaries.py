@@ -10,7 +10,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster import programs
 from lab.cluster.progress import say
 from lab.packages import cache_folder

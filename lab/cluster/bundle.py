@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster.archive import file_digest
 from lab.cluster.place import SETTING
 from lab.cluster.progress import say

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster import network
 
 DAYS = "365"

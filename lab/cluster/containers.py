@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from kubeferry.atomic import replace_text
-from kubeferry.process import run
+from kubeferry.outside.atomic import replace_text
+from kubeferry.outside.process import run
 from lab.cluster import network, programs
 from lab.cluster.archive import Archive
 from lab.cluster.images import PAUSE

@@ -12,7 +12,7 @@ import yaml
 
 from lab.cluster import kubectl
 from lab.cluster.place import Place
-from mappings.schema import Field, Table, table
+from mappings.admission.schema import Field, Table, table
 
 # Kind -> plural. What the tables do not say.
 KINDS = {"VirtualMachine": "virtualmachines", "DataVolume": "datavolumes"}

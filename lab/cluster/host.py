@@ -10,9 +10,9 @@ import contextlib
 import json
 from pathlib import Path
 
-from kubeferry.atomic import replace_text
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.process import run
+from kubeferry.outside.atomic import replace_text
+from kubeferry.outside.process import run
 from lab.cluster.place import Place
 
 # The kubelet sets these for the whole machine when it starts.

@@ -12,7 +12,7 @@ import grp
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeferry.process import alive, detached, end_detached, run
+from kubeferry.outside.process import alive, detached, end_detached, run
 from lab.cluster.node import Node
 from lab.cluster.place import Place
 from lab.cluster.progress import wait_until

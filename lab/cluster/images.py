@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster.archive import Archive, Image, LayerWriter, file_digest, read_layer, write
 from lab.packages import cache_folder
 

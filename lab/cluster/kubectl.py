@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster import binaries
 from lab.cluster.place import Place
 

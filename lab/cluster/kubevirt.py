@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from kubeferry.target import accelerator
+from kubeferry.targets.directory import accelerator
 from lab.cluster import archive, cdi_images, kubectl, kubevirt_images, rootfs
 from lab.cluster.archive import Archive
 from lab.cluster.bundle import Bundle

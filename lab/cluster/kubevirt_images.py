@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kubeferry.target import accelerator
+from kubeferry.targets.directory import accelerator
 from lab.cluster import rootfs
 from lab.cluster.archive import Image, Layer, LayerWriter, read_layer
 from lab.cluster.bundle import Bundle

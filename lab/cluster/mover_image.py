@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster.archive import Archive, file_digest
 from lab.cluster.images import archive_key
 from lab.cluster.progress import say

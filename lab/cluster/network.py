@@ -15,7 +15,7 @@ import json
 from typing import Any
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster.node import Node
 
 NODE_NAME = "lab"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubeferry.errors import TargetUnavailable
-from kubeferry.process import Completed, alive, detached, end_detached, run
+from kubeferry.outside.process import Completed, alive, detached, end_detached, run
 from lab.cluster.place import CHECKOUT, Place
 from lab.cluster.progress import POLL_SECONDS, wait_until
 

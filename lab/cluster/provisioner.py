@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeferry.errors import KubeferryError
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster import network
 from lab.cluster.api import Api
 from mappings.quantities import parse_quantity

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from kubeferry.errors import ToolMissing
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster.images import archive_key
 from lab.cluster.progress import say
 from lab.packages import cache_folder

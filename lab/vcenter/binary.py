@@ -9,7 +9,7 @@ import hashlib
 import tempfile
 from pathlib import Path
 
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab.cluster import programs
 from lab.packages import cache_folder
 

@@ -22,7 +22,7 @@ from pyVmomi import vim
 
 from kubeferry.documents import SourceConfig
 from kubeferry.errors import SourceUnavailable
-from kubeferry.process import child, run
+from kubeferry.outside.process import child, run
 from lab.vcenter import binary, disks, tags
 from lab.vcenter.disks import DiskFile
 from lab.vcenter.relay import Relay

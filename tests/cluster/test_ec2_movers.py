@@ -15,7 +15,7 @@ import pytest
 
 from kubeferry.documents import MoverJob
 from kubeferry.model import DiskRef
-from kubeferry.target.cluster import job_spec, names
+from kubeferry.targets.kubevirt import job_spec, names
 from kubeferry.uris import EbsSnapshot
 from lab.cluster import mover_image
 from lab.cluster.network import OUTSIDE_ADDRESS

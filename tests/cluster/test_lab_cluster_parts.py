@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kubeferry.errors import InputInvalid
 from lab.cluster import archive, binaries, bundle, crds, dns, host, kubevirt, node, place, provisioner, status
-from mappings.schema import Field
+from mappings.admission.schema import Field
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True)
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab import guests
 from lab.cluster import kubectl, place, services
 from lab.ground import Ground

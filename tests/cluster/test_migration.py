@@ -20,7 +20,7 @@ import yaml
 from kubeferry.documents import Config, JournalConfig, Plan, load
 from kubeferry.journal import Journal
 from kubeferry.model import Power
-from kubeferry.process import Completed, run
+from kubeferry.outside.process import Completed, run
 from kubeferry.sources import open_source
 from lab import estate, guests
 from lab import ground as grounds

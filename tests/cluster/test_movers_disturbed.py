@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.target.cluster import api
+from kubeferry.targets.kubevirt import api
 from lab.ground import Ground, until
 from lab.rig import SIZE, Rig, rig
 from lab.tenant import Tenant, account

@@ -15,7 +15,7 @@ import pytest
 from kubeferry.documents import TargetConfig
 from kubeferry.errors import TargetRefused
 from kubeferry.ledger import External
-from kubeferry.target.kubevirt import connect
+from kubeferry.targets.kubevirt.target import connect
 from lab.ground import Ground
 from lab.rig import SIZE, Rig, rig
 from lab.tenant import Tenant

@@ -23,8 +23,8 @@ import yaml
 from kubeferry.documents import JournalConfig, Plan, freeze, load, save
 from kubeferry.journal import Journal
 from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Nic, Power
-from kubeferry.process import run
-from kubeferry.sources.memory import MemorySource
+from kubeferry.outside.process import run
+from kubeferry.sources.memory.source import MemorySource
 from lab import ground as grounds
 from lab import guests
 from lab.ground import Ground, until

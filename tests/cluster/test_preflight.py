@@ -20,12 +20,12 @@ from kubeferry.documents import (
     TargetConfig,
 )
 from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Tpm
-from kubeferry.target import open_target
-from kubeferry.target.cluster import api, preflight
-from kubeferry.target.cluster.checks.demand import demand
-from kubeferry.target.cluster.checks.facts import Request
-from kubeferry.target.cluster.checks.launcher import footprint
-from kubeferry.target.cluster.quantities import amount
+from kubeferry.targets import open_target
+from kubeferry.targets.kubevirt import api, preflight
+from kubeferry.targets.kubevirt.checks.demand import demand
+from kubeferry.targets.kubevirt.checks.facts import Request
+from kubeferry.targets.kubevirt.checks.launcher import footprint
+from kubeferry.targets.kubevirt.quantities import amount
 from lab import tenant
 from lab.cluster import services
 from lab.ground import Ground

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from converters.disks import copy_disk, parse_ref, prepare_target
-from converters.upload import Upload
-from kubeferry import stopping
+from converters.endpoints.upload import Upload
+from converters.engine.disks import copy_disk, parse_ref, prepare_target
 from kubeferry.documents import (
     Entry,
     Inventory,
@@ -27,9 +26,10 @@ from kubeferry.documents import (
 from kubeferry.errors import Interrupted, TargetRefused
 from kubeferry.ledger import External
 from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Guest, Machine, Memory
-from kubeferry.target import open_target
-from kubeferry.target.cluster import api, kinds, upload_spec
-from kubeferry.target.kubevirt import KubevirtTarget
+from kubeferry.outside import stopping
+from kubeferry.targets import open_target
+from kubeferry.targets.kubevirt import api, kinds, upload_spec
+from kubeferry.targets.kubevirt.target import KubevirtTarget
 from lab import guests
 from lab.ground import Ground
 from lab.tenant import Tenant

@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from converters import packed_disk, qemu_nbd
-from converters.ebs import open_endpoint as open_ebs
 from converters.endpoints import Endpoint
+from converters.endpoints.ebs.snapshot import open_endpoint as open_ebs
+from converters.endpoints.file import File
+from converters.endpoints.memory import Memory
+from converters.endpoints.nbd import qemu as qemu_nbd
+from converters.endpoints.nbd.client import Nbd
+from converters.endpoints.packed import disk as packed_disk
 from converters.extents import merge
-from converters.file import File
-from converters.memory import Memory
-from converters.nbd import Nbd
-from kubeferry import process
 from kubeferry.faults import Side
 from kubeferry.model import DiskRef
+from kubeferry.outside import process
 from kubeferry.uris import EbsSnapshot, Packed, Part
 from lab.ec2 import Cloud
 from lab.ec2.store import BLOCK_BYTES

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from converters import packed_disk
-from converters.disks import copy_disk
 from converters.endpoints import Endpoint, open_source, open_target
-from converters.transfer import Options, Watch
-from kubeferry import process
+from converters.endpoints.packed import disk as packed_disk
+from converters.engine.disks import copy_disk
+from converters.engine.transfer import Options, Watch
 from kubeferry.errors import IntegrityFailed, Interrupted, KubeferryError, SourceRefused, TargetRefused
 from kubeferry.faults import Side
 from kubeferry.model import DiskRef
+from kubeferry.outside import process
 from kubeferry.uris import Packed, Part
 from lab.vmdk import write_stream
 from tests.needs import here

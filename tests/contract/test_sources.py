@@ -14,11 +14,12 @@ import pytest
 from converters.endpoints import open_source as open_disk
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import SourceRefused
+from kubeferry.kinds import SOURCES
 from kubeferry.ledger import AT_SOURCE, VIEW, External
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Marker, Memory, Power, Severity
-from kubeferry.sources import MODULES, Round, Source, open_source
-from kubeferry.sources.aws import AwsSource
-from kubeferry.sources.memory import MemorySource
+from kubeferry.sources import Round, Source, open_source
+from kubeferry.sources.ec2.source import AwsSource
+from kubeferry.sources.memory.source import MemorySource
 from kubeferry.uris import local_path
 from lab import daemons, ova
 from lab.bare import Bare, write_inside
@@ -66,7 +67,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield lab
 
 
-@pytest.fixture(params=sorted(MODULES.keys() & PROGRAMS.keys()))
+@pytest.fixture(params=sorted(SOURCES.keys() & PROGRAMS.keys()))
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
     """A source with two machines of two disks each: `on` is running and deaf, `off` is off. Where machines cannot run,
     `on` is off, too."""

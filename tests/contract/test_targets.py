@@ -17,9 +17,9 @@ import pytest
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, PlannedDisk, Probe, TargetConfig
 from kubeferry.errors import TargetRefused
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory, Severity
-from kubeferry.sources import exports
-from kubeferry.target import External, Target, open_target
-from kubeferry.target.memory import MemoryTarget
+from kubeferry.sources.disks import exports
+from kubeferry.targets import External, Target, open_target
+from kubeferry.targets.memory.target import MemoryTarget
 from kubeferry.uris import NbdSsh
 from lab import ground as grounds
 from lab.ground import Ground, until

@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from kubeferry.model import Carried, Machine
-from mappings.admission import check_all
+from mappings.admission.check import check_all
+from mappings.admission.schema import check_manifest
 from mappings.assessment import Assessment
-from mappings.carried import leaves
-from mappings.schema import check_manifest
+from mappings.fates.carried import leaves
 
 
 def content_of(found: Assessment) -> dict[str, Any]:

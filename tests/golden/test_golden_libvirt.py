@@ -13,7 +13,7 @@ import pytest
 
 from kubeferry.documents import Inventory, NetworkMap, Policy, StoragePolicy, load
 from kubeferry.model import Machine, Power
-from kubeferry.sources.domain_xml import parse_domain
+from kubeferry.sources.libvirt.domain.machine import parse_domain
 from mappings.assessment import Assessment, assess
 from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
 

@@ -15,11 +15,11 @@ import pytest
 
 from kubeferry.documents import Inventory, NetworkMap, Policy, StoragePolicy
 from kubeferry.model import Machine
+from kubeferry.sources.ovf.files import Export, uri_of
+from kubeferry.sources.ovf.machines import parse_ovf
 from kubeferry.sources.ovf.manifest import Manifest
 from kubeferry.sources.ovf.references import File
-from kubeferry.sources.ovf_files import Export, uri_of
-from kubeferry.sources.ovf_xml import parse_ovf
-from kubeferry.sources.tar_members import Member
+from kubeferry.sources.ovf.tar_members import Member
 from mappings.assessment import Assessment, assess
 from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
 

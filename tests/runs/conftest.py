@@ -15,12 +15,12 @@ import yaml
 
 from flows.cli import run
 from flows.server import local_server
-from kubeferry import stopping
 from kubeferry.documents import Config, Plan, load
-from kubeferry.evidence import MachineState
 from kubeferry.journal import Journal
+from kubeferry.life.evidence import MachineState
 from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Nic, Power
-from kubeferry.sources.memory import MemorySource
+from kubeferry.outside import stopping
+from kubeferry.sources.memory.source import MemorySource
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20

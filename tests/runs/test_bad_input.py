@@ -14,11 +14,11 @@ import pytest
 
 from kubeferry.documents import Plan, load
 from kubeferry.errors import SourceUnavailable
-from kubeferry.events import Planned
-from kubeferry.evidence import Phase
+from kubeferry.life.events import Planned
+from kubeferry.life.evidence import Phase
 from kubeferry.model import ChainLink, Power
-from kubeferry.process import run
-from kubeferry.target.memory import connect
+from kubeferry.outside.process import run
+from kubeferry.targets.memory.target import connect
 from tests.needs import here
 
 MIB = 2**20

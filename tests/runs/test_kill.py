@@ -20,9 +20,9 @@ import pytest
 
 from kubeferry.documents import Plan, load
 from kubeferry.errors import KubeferryError
-from kubeferry.evidence import Phase
+from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
-from kubeferry.process import require, run
+from kubeferry.outside.process import require, run
 from lab import guests
 
 MIB = 2**20

@@ -13,10 +13,10 @@ import pytest
 
 from kubeferry.documents import Config, Plan, load
 from kubeferry.errors import KubeferryError, SourceUnavailable, TargetUnavailable
-from kubeferry.evidence import Phase
+from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
-from kubeferry.process import run
-from kubeferry.target.memory import MemoryTarget, connect
+from kubeferry.outside.process import run
+from kubeferry.targets.memory.target import MemoryTarget, connect
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ class Flow:
     def go(self) -> dict[str, tuple[str, KubeferryError | None]]:
         from flows.migrate import Run, run_plan
         from flows.progress import Board
-        from kubeferry.actions import Goal
+        from kubeferry.life.actions import Goal
 
         self.plan = self.plan or self.small.plan()
         with self.small.journal() as journal:

@@ -13,11 +13,11 @@ import pytest
 import yaml
 
 from flows.cli import run
-from kubeferry import stopping
 from kubeferry.documents import Config, Plan, load
 from kubeferry.errors import KubeferryError
-from kubeferry.evidence import MachineState
 from kubeferry.journal import Journal
+from kubeferry.life.evidence import MachineState
+from kubeferry.outside import stopping
 from lab import guests
 from lab.ec2 import Cloud
 from lab.guests import DATA_START

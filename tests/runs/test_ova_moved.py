@@ -13,7 +13,7 @@ import pytest
 
 from kubeferry.documents import Plan, load
 from kubeferry.errors import KubeferryError
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from lab import guests, ova
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from kubeferry.documents import Plan, load
-from kubeferry.events import DiskCopied
-from kubeferry.process import run
+from kubeferry.life.events import DiskCopied
+from kubeferry.outside.process import run
 from kubeferry.sources.vsphere.snapshots import NOTE
 from lab import guests
 from lab.vcenter.place import Place, vcenter

@@ -17,7 +17,7 @@ from sqlalchemy import create_engine, make_url, text
 
 from flows.server import free_port
 from kubeferry.documents import JournalConfig
-from kubeferry.process import child, run
+from kubeferry.outside.process import child, run
 from tests.needs import or_skip
 
 PASSWORD_ENV = "JOURNAL_TEST_PASSWORD"  # noqa: S105 (a name)

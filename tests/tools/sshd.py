@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.server import free_port
-from kubeferry import process
 from kubeferry.model import DiskRef
+from kubeferry.outside import process
 from kubeferry.uris import NbdSsh
 from tests.needs import PATH
 

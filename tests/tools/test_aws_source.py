@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
-from converters.disks import Outcome, copy_disk
-from converters.transfer import Options
-from kubeferry import aws, stopping
+from converters.engine.disks import Outcome, copy_disk
+from converters.engine.transfer import Options
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.ledger import External
 from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power
-from kubeferry.sources import Round, Source, open_source, snapshot_sets
-from kubeferry.sources import aws as aws_source
+from kubeferry.outside import aws, stopping
+from kubeferry.sources import Round, Source, open_source
+from kubeferry.sources.ec2 import snapshot_sets
+from kubeferry.sources.ec2 import source as aws_source
 from kubeferry.uris import ebs_snapshot
 from lab.ec2 import Cloud
 

@@ -18,9 +18,12 @@ import pytest
 from kubeferry.documents import Entry, Observation, PlannedDisk, Probe, TargetConfig, load
 from kubeferry.errors import KubeferryError, TargetUnavailable
 from kubeferry.model import Cpu, Disk, Machine, Memory
-from kubeferry.target import External, accelerator, agent, directory, qmp
-from kubeferry.target.hypervisor import LocalMachine
-from kubeferry.target.layout import TargetFolder
+from kubeferry.targets import External
+from kubeferry.targets.directory import accelerator, qmp
+from kubeferry.targets.directory import target as directory
+from kubeferry.targets.directory.hypervisor import LocalMachine
+from kubeferry.targets.directory.layout import TargetFolder
+from kubeferry.targets.guest import agent
 from lab import guests
 from tests.needs import needs, or_skip
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from converters import ebs_api
-from converters.disks import copy_disk, repair_disk
-from converters.ebs import Ebs, open_endpoint
-from converters.ebs_api import Pace
-from converters.ebs_blocks import BLOCK_BYTES
-from converters.transfer import Options
-from kubeferry import stopping
+from converters.endpoints.ebs import api as ebs_api
+from converters.endpoints.ebs.api import Pace
+from converters.endpoints.ebs.blocks import BLOCK_BYTES
+from converters.endpoints.ebs.snapshot import Ebs, open_endpoint
+from converters.engine.disks import copy_disk, repair_disk
+from converters.engine.transfer import Options
 from kubeferry.errors import (
     InputInvalid,
     IntegrityFailed,
@@ -25,6 +24,7 @@ from kubeferry.errors import (
 )
 from kubeferry.faults import Side
 from kubeferry.model import DiskRef
+from kubeferry.outside import stopping
 from kubeferry.uris import EbsSnapshot
 from lab.ec2 import Cloud
 

@@ -18,12 +18,12 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from kubeferry import events as ev
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, TransientError
 from kubeferry.journal import Journal, LedgerState, Owner
+from kubeferry.life import events as ev
+from kubeferry.life.states import IllegalTransition, Phase
 from kubeferry.model import Power
-from kubeferry.states import IllegalTransition, Phase
 
 PLAN = "0123456789abcdef"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.process import Completed, run
+from kubeferry.outside.process import Completed, run
 
 BOOTSTRAP = Path(__file__).resolve().parents[2] / "lab" / "bootstrap"
 

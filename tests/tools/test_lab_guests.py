@@ -19,7 +19,7 @@ import pytest
 
 from flows.server import free_port
 from kubeferry.errors import SourceUnavailable
-from kubeferry.process import Child, child, run
+from kubeferry.outside.process import Child, child, run
 from lab import guests, initramfs, packages
 from tests.needs import needs
 

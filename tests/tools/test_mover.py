@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry import process
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult, load, save
 from kubeferry.model import DiskRef
+from kubeferry.outside import process
 from tests.needs import here
 
 MIB = 1 << 20

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from converters import ssh
-from converters.disks import Outcome, copy_disk, parse_ref, prepare_target, repair_disk, verify_disk
 from converters.endpoints import open_source
-from converters.transfer import Options, Watch
+from converters.endpoints.nbd import ssh
+from converters.engine.disks import Outcome, copy_disk, parse_ref, prepare_target, repair_disk, verify_disk
+from converters.engine.transfer import Options, Watch
 from flows.server import free_port
-from kubeferry import process, ssh_client, stopping
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult, save
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.model import DiskRef
+from kubeferry.outside import process, ssh_client, stopping
 from tests.needs import here
 from tests.tools.sshd import MIB, SIZE, Hypervisor, await_true, clients, make_key
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from converters import qemu_nbd
-from converters.disks import copy_disk, parse_ref, prepare_target
 from converters.endpoints import open_source
-from kubeferry import process
+from converters.endpoints.nbd import qemu as qemu_nbd
+from converters.engine.disks import copy_disk, parse_ref, prepare_target
 from kubeferry.errors import HostileImage, SourceRefused
 from kubeferry.images import nodes
 from kubeferry.model import DiskRef
+from kubeferry.outside import process
 from tests.needs import here
 
 MIB = 1 << 20

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from converters.disks import copy_disk
+from converters.engine.disks import copy_disk
 from kubeferry.model import DiskRef
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from kubeferry.uris import Packed, Part
 from lab.vmdk import GRAIN, write_stream
 from tests.needs import needs

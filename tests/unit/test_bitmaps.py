@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kubeferry.images import bitmaps, qcow2
 from kubeferry.images.bitmaps import Bitmap
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from tests.needs import here
 
 AUTO, IN_USE = 2, 1

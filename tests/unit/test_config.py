@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry import stopping
 from kubeferry.config import find_config, pick_source, read_config
 from kubeferry.errors import InputInvalid, IntegrityFailed, Interrupted
+from kubeferry.outside import stopping
 
 CONFIG = """\
 apiVersion: kubeferry.io/v1alpha1

@@ -17,13 +17,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeferry import events as ev
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, IntegrityFailed, KubeferryError, PermanentError
 from kubeferry.journal import Journal, Owner
 from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.leases import describe, is_dead
-from kubeferry.states import Recorded
+from kubeferry.life import events as ev
+from kubeferry.life.states import Recorded
 
 PLAN = "0123456789abcdef"
 

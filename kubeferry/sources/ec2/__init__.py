@@ -1,1 +1,7 @@
-"""What EC2's API says of an instance, as a Machine: pure, from boto3's answers and from JSON of the `aws` tool."""
+"""AWS EC2 as a source. `source.connect` opens it.
+
+discovery, files ─> told ─> instance ─┬─ disks, nics, console     what the API says, as a Machine     pure
+                                      └─ facts                    answers that remember what was read
+source ── snapshot_sets     views: all volumes of an instance frozen at one instant
+cost                        what reading snapshots costs                                              pure
+"""

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from kubeferry.model import Disk, DiskBus, SourceFact
 from kubeferry.sources.ec2.facts import Facts, flattened
-
-if TYPE_CHECKING:
-    from kubeferry.sources.ec2.instance import Told
+from kubeferry.sources.ec2.told import Told
 
 GIB = 1 << 30
 _SAID = ("VolumeType", "Iops", "Throughput", "Encrypted", "KmsKeyId", "MultiAttachEnabled", "OutpostArn")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import (
@@ -23,7 +23,8 @@ from kubeferry.model import (
 )
 from kubeferry.sources.ec2 import console, disks, nics
 from kubeferry.sources.ec2.facts import Facts, flattened
-from kubeferry.sources.fact_lists import bounded
+from kubeferry.sources.ec2.told import Told
+from kubeferry.sources.facts.lists import bounded
 
 MIB = 1 << 20
 REGION, ACCOUNT, ZONE = "aws:region", "aws:account", "aws:zone"
@@ -70,27 +71,6 @@ _ACCELERATORS = {
     "NeuronInfo": "NeuronDevices",
     "MediaAcceleratorInfo": "Accelerators",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What was asked about one instance. What was not asked, or not answered, is empty or None: unknown.
-
-    `kind` is its instance type, `volumes`, `subnets` and `groups` are by id, `addresses` its elastic ones. `user_data`
-    says whether there is any, `console` what it printed.
-    """
-
-    instance: dict[str, object]
-    region: str | None = None
-    account: str | None = None
-    kind: dict[str, object] | None = None
-    image: dict[str, object] | None = None
-    volumes: dict[str, dict[str, object]] = field(default_factory=dict)
-    subnets: dict[str, dict[str, object]] = field(default_factory=dict)
-    groups: dict[str, dict[str, object]] = field(default_factory=dict)
-    addresses: tuple[dict[str, object], ...] = ()
-    user_data: bool | None = None
-    console: str | None = None
 
 
 def power_of(instance: object) -> Power:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from kubeferry.model import Nic, SourceFact
 from kubeferry.sources.ec2.facts import Facts
-
-if TYPE_CHECKING:
-    from kubeferry.sources.ec2.instance import Told
+from kubeferry.sources.ec2.told import Told
 
 # Of the cloud's side of a card, or of this moment.
 _PASSING = (

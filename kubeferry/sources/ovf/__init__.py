@@ -1,8 +1,11 @@
-"""Reading OVF descriptors: DMTF DSP0243 (1.x and 2.x), the older VMware 0.9, and what products make of them.
+"""Machines that were exported to files, as a source: DMTF DSP0243 (1.x and 2.x), VMware's older 0.9, and what products
+make of them. `source.connect` opens it.
 
-    words ─> references (files, disks), items (the hardware list, by configuration)
-    items ─> processor, disks, nics, devices;  words ─> identity ─> ../ovf_xml.parse_ovf ─> Machine…
-    manifest: the list of digests beside it
+    source ── files ─┬─ tar_members     an OVA's members, by their headers
+                     ├─ manifest        the list of digests beside it                        pure
+                     └─ machines        descriptor -> Machine…, by:                          pure
+    words ─> references (files, disks), items (the hardware list, by configuration), identity
+    items ─> processor, disks, nics, devices
 
-What nobody read becomes the machine's `unmodelled` facts. All of it is pure: text in, values out.
+What nobody read becomes the machine's `unmodelled` facts.
 """

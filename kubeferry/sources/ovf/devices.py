@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubeferry.model import Device, Tpm
-from kubeferry.sources.domain.tree import Node
+from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.ovf import items as kinds
 from kubeferry.sources.ovf.disks import CONTROLLERS, DRIVES
 from kubeferry.sources.ovf.items import Item

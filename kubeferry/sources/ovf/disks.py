@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote
 
 from kubeferry.model import Disk, DiskBus, DiskDevice
-from kubeferry.sources.domain.tree import Node
+from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.ovf import items as kinds
 from kubeferry.sources.ovf.items import Item, of_kind
 from kubeferry.sources.ovf.references import Locate, References, VirtualDisk

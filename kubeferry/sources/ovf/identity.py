@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubeferry.model import Clock, Firmware, FirmwareKind, Guest
-from kubeferry.sources.domain.tree import Node
+from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.ovf.words import is_true, setting
 
 _KINDS = {"efi": FirmwareKind.UEFI, "uefi": FirmwareKind.UEFI, "bios": FirmwareKind.BIOS}

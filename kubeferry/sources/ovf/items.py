@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from kubeferry.sources.domain.tree import Node
+from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.ovf.words import AGAIN
 
 OTHER, PROCESSOR, MEMORY, IDE, SCSI, FIBRE, ISCSI, ETHERNET = 1, 3, 4, 5, 6, 7, 8, 10

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kubeferry.model import Nic
-from kubeferry.sources.domain.tree import Node
+from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.ovf.items import ETHERNET, Item, of_kind
 from kubeferry.sources.ovf.words import is_true
 

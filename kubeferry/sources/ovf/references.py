@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
-from kubeferry.sources.domain.tree import Node
+from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.ovf.units import to_bytes
 from kubeferry.sources.ovf.words import AGAIN
 

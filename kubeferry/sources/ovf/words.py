@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kubeferry.sources.domain.tree import Dialect, Node, read_tree
+from kubeferry.sources.facts.xml_tree import Dialect, Node, read_tree
 
 AGAIN = "Export the machine again, or correct the OVF."
 _CIM = "http://schemas.dmtf.org/wbem/wscim/1/cim-schema/2/CIM_"

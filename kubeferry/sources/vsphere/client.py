@@ -17,8 +17,8 @@ from xml.parsers.expat import ExpatError
 from pyVim.connect import SmartStubAdapter
 from pyVmomi import vim, vmodl
 
-from kubeferry import stopping
 from kubeferry.errors import KubeferryError, SourceRefused, SourceUnavailable
+from kubeferry.outside import stopping
 from kubeferry.sources.vsphere import trust
 from kubeferry.sources.vsphere.access import Access
 from kubeferry.sources.vsphere.plain import Plain, plain, reference

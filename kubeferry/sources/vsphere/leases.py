@@ -18,8 +18,8 @@ from urllib.parse import urlsplit
 
 from pyVmomi import vmodl
 
-from kubeferry import stopping
 from kubeferry.errors import Problem, SourceRefused, SourceUnavailable
+from kubeferry.outside import stopping
 from kubeferry.sources.vsphere.client import UNANSWERED, Client, words
 from kubeferry.sources.vsphere.plain import Plain, plain
 

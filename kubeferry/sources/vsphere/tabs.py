@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Machine
-from kubeferry.sources.single_names import named
+from kubeferry.sources.facts.single_names import named
 from kubeferry.sources.vsphere.machine import parse_machine
 from kubeferry.sources.vsphere.plain import Plain
 

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import libvirt
 
-from converters.disks import Outcome, copy_disk, parse_ref, prepare_target, verify_disk
 from converters.endpoints import open_source as open_disk
-from converters.transfer import Options
+from converters.engine.disks import Outcome, copy_disk, parse_ref, prepare_target, verify_disk
+from converters.engine.transfer import Options
 from kubeferry.documents import StopPolicy
 from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.model import DiskRef, Machine, Marker, Power
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from kubeferry.sources import Round, Source
 from kubeferry.uris import local_path
 from lab.bare import write_inside

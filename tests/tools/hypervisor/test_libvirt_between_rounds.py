@@ -13,7 +13,7 @@ import pytest
 from converters.endpoints import open_source as open_disk
 from kubeferry.errors import SourceRefused
 from kubeferry.model import Power
-from kubeferry.process import child, run
+from kubeferry.outside.process import child, run
 from lab import daemons
 from lab.bare import Bare
 from lab.daemons import URI, virsh

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from converters import ssh
+from converters.endpoints.nbd import ssh
 from flows.server import free_port
 from kubeferry.documents import SourceConfig, SshAccess
 from kubeferry.errors import HostileImage, SourceRefused, SourceUnavailable
-from kubeferry.process import run
+from kubeferry.outside.process import run
 from kubeferry.sources import open_source
-from kubeferry.sources.far_host import FarHost
+from kubeferry.sources.libvirt.far_host import FarHost
 from kubeferry.uris import nbd_ssh
 from lab import daemons
 from lab.bare import Bare

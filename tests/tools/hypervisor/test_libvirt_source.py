@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry import stopping
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import Interrupted, SourceRefused, SourceUnavailable
 from kubeferry.ledger import External
 from kubeferry.model import ChainLink, Machine, Power
+from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
 from lab import daemons
 from lab.bare import Bare

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from kubeferry.documents import StopPolicy
-from kubeferry.process import child, run
+from kubeferry.outside.process import child, run
 from kubeferry.sources import Source
-from kubeferry.sources.libvirt_guest import ask
+from kubeferry.sources.libvirt.guest import ask
 from lab import daemons, guests
 from lab.bare import Bare
 from lab.daemons import URI, virsh
@@ -100,7 +100,7 @@ def test_a_guest_is_let_go_when_the_process_that_holds_it_still_is_killed(bare: 
     running = domain(name)
     answers_if(AGENT, name)
     script = (
-        "import sys, time, libvirt; from pathlib import Path; from kubeferry.sources.libvirt_freeze import frozen\n"
+        "import sys, time, libvirt; from pathlib import Path; from kubeferry.sources.libvirt.freeze import frozen\n"
         "domain = libvirt.open(sys.argv[1]).lookupByName(sys.argv[2])\n"
         "with frozen(domain, sys.argv[1], Path(sys.argv[3])): time.sleep(600)\n"
     )

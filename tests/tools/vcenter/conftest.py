@@ -27,7 +27,7 @@ def web(lab: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     """A running machine with two disks, some data on each."""
     for name, value in lab.environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("converters.web.FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr("converters.endpoints.web.client.FIRST_PAUSE_SECONDS", 0.01)
     contents = []
     for number, size in enumerate(SIZES):
         contents.append(tmp_path / f"content{number}")

@@ -6,8 +6,8 @@ import os
 import random
 from pathlib import Path
 
-from converters.disks import Outcome, copy_disk
-from converters.transfer import Options
+from converters.engine.disks import Outcome, copy_disk
+from converters.engine.transfer import Options
 from kubeferry.documents import StopPolicy
 from kubeferry.ledger import External
 from kubeferry.model import DiskRef, Machine, Marker

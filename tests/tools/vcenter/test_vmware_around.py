@@ -12,13 +12,13 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
-from converters.disks import copy_disk, verify_disk
 from converters.endpoints import open_source as open_disk
+from converters.engine.disks import copy_disk, verify_disk
 from kubeferry.documents import StopPolicy
 from kubeferry.errors import SourceRefused
 from kubeferry.ledger import External
 from kubeferry.model import DiskRef, Machine
-from kubeferry.process import child
+from kubeferry.outside.process import child
 from kubeferry.sources import Round, Source, open_source
 from lab.vcenter.faults import Fault, Rules
 from lab.vcenter.place import Place

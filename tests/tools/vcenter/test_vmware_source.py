@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from converters.disks import verify_disk
+from converters.engine.disks import verify_disk
 from kubeferry.documents import StopPolicy
 from kubeferry.errors import IntegrityFailed, SourceRefused, SourceUnavailable
 from kubeferry.ledger import CHANGE_TRACKING, LEASE, SNAPSHOT

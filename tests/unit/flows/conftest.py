@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flows.cli import run
-from kubeferry import stopping
 from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory
-from kubeferry.sources.memory import MemorySource
+from kubeferry.outside import stopping
+from kubeferry.sources.memory.source import MemorySource
 
 CONFIG = """\
 apiVersion: kubeferry.io/v1alpha1

@@ -26,11 +26,11 @@ from kubeferry.documents import (
     TargetConfig,
     load,
 )
-from kubeferry.events import CutoverBegun, Planned, RollbackBegun, RolledBack
 from kubeferry.journal import Journal
+from kubeferry.life.events import CutoverBegun, Planned, RollbackBegun, RolledBack
 from kubeferry.model import Concern, Power, Severity
-from kubeferry.process import run as program
-from kubeferry.target.memory import MemoryTarget
+from kubeferry.outside.process import run as program
+from kubeferry.targets.memory.target import MemoryTarget
 
 ROOT = Path(__file__).resolve().parents[3]
 Command = Callable[..., tuple[int, str, str]]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from kubeferry import stopping
-from kubeferry.actions import Goal
 from kubeferry.errors import SourceUnavailable
+from kubeferry.life.actions import Goal
+from kubeferry.outside import stopping
 
 
 @pytest.fixture

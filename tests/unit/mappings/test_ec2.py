@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeferry.ebs_cost import dollars, most_calls
 from kubeferry.model import Cpu, Machine, Memory
+from kubeferry.sources.ec2.cost import dollars, most_calls
 from mappings.ec2 import is_ec2, looks_like_ec2, new_uuid
 from mappings.firmware import target_uuid
 

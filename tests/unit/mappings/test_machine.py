@@ -9,7 +9,7 @@ import pytest
 
 from kubeferry.documents import MachinePolicy, NetworkMap, Policy, StoragePolicy
 from kubeferry.model import Clock, Cpu, CpuFeature, Device, Disk, Firmware, Machine, Memory, Nic, Timer, Tpm, Watchdog
-from mappings.admission import check_all
+from mappings.admission.check import check_all
 from mappings.machine import Mapped, to_manifests
 from mappings.names import machine_names
 

@@ -22,7 +22,7 @@ from kubeferry.documents import (
 )
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Machine, Nic, Power
-from mappings.admission import check_all
+from mappings.admission.check import check_all
 from mappings.plan import make_plan
 
 Build = Callable[..., Machine]

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from kubeferry import events as ev
 from kubeferry.documents import Entry, Observation, Plan, PlannedDisk, Probe, ProbeResult, Wave, freeze
+from kubeferry.life import events as ev
+from kubeferry.life.states import Recorded
 from kubeferry.model import (
     Carried,
     Concern,
@@ -29,7 +30,6 @@ from kubeferry.model import (
     Power,
     Severity,
 )
-from kubeferry.states import Recorded
 
 MIB, GIB = 1 << 20, 1 << 30
 NOON = datetime(2026, 7, 14, 9, 12, 0, tzinfo=UTC)

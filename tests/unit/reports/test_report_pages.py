@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.events import Failed
+from kubeferry.life.events import Failed
 from kubeferry.model import Carried, Fate
 from reports.facts import build_report
 from reports.pages import render_html, render_json

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeferry import events as ev
 from kubeferry.documents import ProbeResult
+from kubeferry.life import events as ev
 from kubeferry.model import Carried, Disk, Fate
 from reports import wording
 from reports.facts import build_report

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeferry import events as ev
+from kubeferry.life import events as ev
 from kubeferry.model import Power
 from reports.facts import build_report
 from reports.shapes import Bound, HappeningKind, MachineReport, PartName

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeferry import events as ev
 from kubeferry.documents import ProbeResult
+from kubeferry.life import events as ev
 from kubeferry.model import Disk, Power
 from reports.facts import build_report
 from reports.shapes import MachineReport, Report, Verdict

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from kubeferry.model import Machine
-from kubeferry.sources.domain_xml import parse_domain
+from kubeferry.sources.libvirt.domain.machine import parse_domain
 
 OS = "<os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os>"
 

@@ -11,17 +11,17 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry import stopping
-from kubeferry.actions import Action, ActionKind, Goal
 from kubeferry.documents import Entry, Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy
 from kubeferry.errors import Fenced, Interrupted
-from kubeferry.evidence import MachineState
 from kubeferry.journal import Journal, Lease, Recorded
+from kubeferry.life.actions import Action, ActionKind, Goal
+from kubeferry.life.evidence import MachineState
 from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power
-from kubeferry.sources.memory import MemorySource
+from kubeferry.outside import stopping
+from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.drive import drive
 from kubeferry.steps.work import Work
-from kubeferry.target.memory import MemoryTarget
+from kubeferry.targets.memory.target import MemoryTarget
 from mappings.plan import make_plan
 
 MIB = 2**20

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from kubeferry.actions import Action, ActionKind, Goal
 from kubeferry.documents import Policy, Probe, WarmPolicy
 from kubeferry.errors import (
     Fenced,
@@ -20,12 +19,13 @@ from kubeferry.errors import (
     TargetUnavailable,
     TransientError,
 )
-from kubeferry.events import CopyBegun
-from kubeferry.evidence import Phase
+from kubeferry.life.actions import Action, ActionKind, Goal
+from kubeferry.life.events import CopyBegun
+from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
 from kubeferry.steps.drive import drive
 from kubeferry.steps.release import settle
-from kubeferry.target import External, TargetCapabilities
+from kubeferry.targets import External, TargetCapabilities
 
 A = ActionKind
 WARM = Policy(mode="warm", probes=(Probe(kind="agent"),), warm=WarmPolicy(rounds=4, enough_bytes=0))

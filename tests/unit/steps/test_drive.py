@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from kubeferry import stopping
-from kubeferry.actions import Action, ActionKind, Goal
 from kubeferry.errors import (
     Fenced,
     HostileImage,
@@ -23,8 +21,10 @@ from kubeferry.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from kubeferry.evidence import Phase
+from kubeferry.life.actions import Action, ActionKind, Goal
+from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
+from kubeferry.outside import stopping
 from kubeferry.steps.drive import drive
 
 A = ActionKind

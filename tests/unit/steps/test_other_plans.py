@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from kubeferry.actions import ActionKind, Goal
 from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, Probe, WarmPolicy, dump
 from kubeferry.errors import Fenced, Interrupted, ProbeFailed
-from kubeferry.evidence import Phase
 from kubeferry.journal import Journal
+from kubeferry.life.actions import ActionKind, Goal
+from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
 from kubeferry.steps.release import release_plan
-from kubeferry.target import TargetCapabilities
-from kubeferry.target.directory import DirectoryTarget
+from kubeferry.targets import TargetCapabilities
+from kubeferry.targets.directory.target import DirectoryTarget
 from mappings.plan import make_plan
 
 AGENT = (Probe(kind="agent"),)

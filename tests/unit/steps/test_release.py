@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kubeferry.actions import ActionKind
 from kubeferry.documents import Inventory, Policy, Probe
 from kubeferry.errors import Interrupted, SourceUnavailable, TargetRefused, TargetUnavailable
-from kubeferry.evidence import Phase
+from kubeferry.life.actions import ActionKind
+from kubeferry.life.evidence import Phase
 from kubeferry.steps.release import account, release_plan
-from kubeferry.target import External
+from kubeferry.targets import External
 from mappings.plan import make_plan
 
 

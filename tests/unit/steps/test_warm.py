@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from kubeferry import stopping
-from kubeferry.actions import Action, ActionKind, Goal
 from kubeferry.documents import Policy, Probe, WarmPolicy
 from kubeferry.errors import IntegrityFailed, Interrupted, ProbeFailed, SourceUnavailable
-from kubeferry.events import CopyBegun, DiskCopied, RoundLeft, Synced
-from kubeferry.evidence import Phase
 from kubeferry.ledger import VIEW
+from kubeferry.life.actions import Action, ActionKind, Goal
+from kubeferry.life.events import CopyBegun, DiskCopied, RoundLeft, Synced
+from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
+from kubeferry.outside import stopping
 from kubeferry.steps.drive import drive
 from kubeferry.steps.release import settle
 

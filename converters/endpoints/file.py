@@ -1,0 +1,268 @@
+"""Endpoint on a regular file or a block device.
+
+Writes are started towards the disk at once and dropped from the page cache once they are there: the host's memory stays
+with its guests, and the flush at the end has little left to do.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
+from converters.uris import invalid, path_of
+from kubeferry.faults import Side, of_os, refused, unavailable
+from kubeferry.model import DiskRef
+from kubeferry.outside.locks import locked
+from kubeferry.ranges import Range, ranges_of
+
+BEHIND = 32  # blocks of each worker that may be on their way to the disk
+DIRECT_ALIGN = 4096
+SYNC_START = 2  # SYNC_FILE_RANGE_WRITE
+SYNC_WAIT = 7  # ...WAIT_BEFORE | WRITE | WAIT_AFTER
+ZERO_RANGE_KEEP_SIZE = 0x11  # FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
+PUNCH_HOLE_KEEP_SIZE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+LOCK_SECONDS = 3.0  # udev locks a device for a moment, to look at it
+CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_sync_file_range = _libc.sync_file_range
+_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_fallocate = _libc.fallocate64 if hasattr(_libc, "fallocate64") else _libc.fallocate
+_fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+
+
+def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> File:
+    """Open a `file:` or `block:` URI. A source is opened read-only; nothing is ever created. Files do not know what
+    changed; a set of byte ranges in the reference says it for them. Raises InputInvalid for what is no such set."""
+    del work
+    try:
+        changed = None if ref.changed is None else ranges_of(ref.changed)
+    except ValueError as error:
+        raise invalid(ref.uri, f"what changed is told wrongly: {error}", "Write bytes=FIRST-LAST,…") from error
+    return File(path_of(ref.uri), side, direct=direct, changed=changed)
+
+
+class File:
+    """A regular file or a block device. `direct` reads past the page cache. What lies outside the ranges `changed` is
+    the same as in the round before; None promises nothing."""
+
+    parallel = True
+
+    def __init__(self, path: Path, side: Side, *, direct: bool = False, changed: Sequence[Range] | None = None) -> None:
+        self.path = path
+        self.side = side
+        self._changed = changed
+        self._direct = direct
+        self._direct_fd = self._flush_fd = -1
+        self._behind: deque[tuple[int, int]] = deque()
+        # O_NONBLOCK: opening a FIFO must not wait for somebody at its other end
+        mode = os.O_RDONLY if side is Side.SOURCE or direct else os.O_RDWR
+        try:
+            self._fd = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise of_os(side, f"{path} cannot be opened", error) from error
+        try:
+            self.size, self.knows_holes = self._measure()
+            if direct:
+                self._direct_fd = self._open_direct()
+            elif side is Side.TARGET:
+                self._lock()
+                self._flush_fd = self._open_flush()
+        except BaseException:
+            self.close()
+            raise
+
+    def _measure(self) -> tuple[int, bool]:
+        kind = os.fstat(self._fd).st_mode
+        if stat.S_ISREG(kind):
+            return os.fstat(self._fd).st_size, True
+        if stat.S_ISBLK(kind):
+            return os.lseek(self._fd, 0, os.SEEK_END), False
+        raise refused(
+            self.side,
+            f"{self.path} is neither a file nor a block device",
+            fix="Give the path of the disk image or of the device.",
+        )
+
+    def _open_direct(self) -> int:
+        """A descriptor past the page cache; -1 where there is none: then pages are dropped before they are read."""
+        try:
+            os.fsync(self._fd)
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+        except OSError as error:
+            if error.errno in CANNOT:
+                return -1
+            raise of_os(self.side, f"{self.path} cannot be opened", error) from error
+
+    def _lock(self) -> None:
+        """Be the only writer: two at once would leave a mixture, and each would say that all is well. The kernel lets
+        go when the last descriptor is closed. Where there are no locks, nobody is kept out."""
+        try:
+            ours = locked(self._fd, patience=LOCK_SECONDS)
+        except OSError as error:
+            if error.errno not in CANNOT | {errno.ENOLCK}:
+                raise of_os(self.side, f"{self.path} cannot be locked", error) from error
+            return
+        if not ours:
+            raise unavailable(
+                self.side,
+                f"{self.path} is being written by another program",
+                why="it holds the file's lock",
+                fix="Wait for it to end; `fuser` names it.",
+            )
+
+    def _open_flush(self) -> int:
+        """A descriptor that only flushes. The kernel tells of a failed write once per open file: what `_write_behind`
+        saw of it would be missing in the flush of the same one."""
+        try:
+            return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise of_os(self.side, f"{self.path} cannot be opened", error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def clone(self) -> Self:
+        copy = object.__new__(type(self))
+        copy.path, copy.side, copy.size, copy.knows_holes = self.path, self.side, self.size, self.knows_holes
+        copy._changed, copy._direct = self._changed, self._direct
+        copy._fd = os.dup(self._fd)
+        copy._direct_fd = os.dup(self._direct_fd) if self._direct_fd >= 0 else -1
+        copy._flush_fd = os.dup(self._flush_fd) if self._flush_fd >= 0 else -1
+        copy._behind = deque()
+        return copy
+
+    def close(self) -> None:
+        for fd in (self._fd, self._direct_fd, self._flush_fd):
+            if fd >= 0:
+                os.close(fd)
+        self._fd = self._direct_fd = self._flush_fd = -1
+
+    # --- reading ---
+
+    def extents(self) -> Iterator[Extent]:
+        if self._changed is None:
+            return self._allocation()
+        return overlaid(self._allocation(), unchanged(self._changed, self.size))
+
+    def _allocation(self) -> Iterator[Extent]:
+        position = 0
+        while position < self.size and self.knows_holes:
+            data = self._seek(position, os.SEEK_DATA)
+            if data > position:
+                yield Extent(position, data - position, zero=True)
+            if data >= self.size:
+                return
+            position = self._seek(data, os.SEEK_HOLE)
+            yield Extent(data, position - data)
+        if position < self.size:
+            yield Extent(position, self.size - position)
+
+    def _seek(self, offset: int, whence: int) -> int:
+        try:
+            return min(os.lseek(self._fd, offset, whence), self.size)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole from here on
+                return self.size
+            raise of_os(self.side, f"{self.path} cannot be read", error) from error
+
+    def start_read(self, offset: int, view: memoryview) -> Callable[[], None]:
+        if not self._direct:
+            os.posix_fadvise(self._fd, offset, len(view), os.POSIX_FADV_WILLNEED)
+        return functools.partial(self.read_into, offset, view)
+
+    def read_into(self, offset: int, view: memoryview) -> None:
+        try:
+            done = self._read_direct(offset, view) if self._direct else 0
+            while done < len(view):
+                count = os.preadv(self._fd, [view[done:]], offset + done)
+                if not count:
+                    raise unavailable(
+                        self.side,
+                        f"{self.path} ends at {offset + done} bytes, and had {self.size} when it was opened",
+                        fix="Make sure that nothing else writes to it, then run the same again.",
+                    )
+                done += count
+        except OSError as error:
+            raise of_os(self.side, f"{self.path} cannot be read at {offset}", error) from error
+
+    def _read_direct(self, offset: int, view: memoryview) -> int:
+        """Read what alignment allows past the page cache; drop the rest from the cache. Returns the bytes read."""
+        whole = len(view) - len(view) % DIRECT_ALIGN
+        done = 0
+        try:
+            while self._direct_fd >= 0 and done < whole:
+                count = os.preadv(self._direct_fd, [view[done:whole]], offset + done)
+                done += count
+                if not count or count % DIRECT_ALIGN:
+                    break
+        except OSError as error:
+            if error.errno not in CANNOT:
+                raise
+        if done < len(view):
+            # All of them: a page of which only a part is named would be kept, and so would those beside it.
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        return done
+
+    # --- writing ---
+
+    def write(self, offset: int, view: memoryview) -> None:
+        done = 0
+        try:
+            while done < len(view):
+                done += os.pwrite(self._fd, view[done:], offset + done)
+            self._write_behind(offset, done)
+        except OSError as error:
+            raise of_os(self.side, f"{self.path} cannot be written at {offset}", error) from error
+
+    def _write_behind(self, offset: int, length: int) -> None:
+        _sync_file_range(self._fd, offset, length, SYNC_START)
+        self._behind.append((offset, length))
+        if len(self._behind) > BEHIND:
+            offset, length = self._behind.popleft()
+            # Told now, an error ends the copy now; the flush would have it too.
+            if _sync_file_range(self._fd, offset, length, SYNC_WAIT) and ctypes.get_errno() not in CANNOT:
+                raise OSError(ctypes.get_errno(), "sync_file_range")
+            os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_DONTNEED)
+
+    def zero(self, offset: int, length: int) -> None:
+        try:
+            if not any(self._allocate(mode, offset, length) for mode in (PUNCH_HOLE_KEEP_SIZE, ZERO_RANGE_KEEP_SIZE)):
+                write_zeros(self._fd, offset, length)
+        except OSError as error:
+            raise of_os(self.side, f"{self.path} cannot be zeroed at {offset}", error) from error
+
+    def _allocate(self, mode: int, offset: int, length: int) -> bool:
+        if not _fallocate(self._fd, mode, offset, length):
+            return True
+        if ctypes.get_errno() in CANNOT:
+            return False
+        raise OSError(ctypes.get_errno(), "fallocate")
+
+    def end(self) -> None:
+        """A file has no word on itself as a whole."""
+
+    def flush(self) -> None:
+        try:
+            os.fdatasync(self._flush_fd if self._flush_fd >= 0 else self._fd)
+        except OSError as error:
+            raise of_os(self.side, f"{self.path} cannot be flushed", error) from error
+
+
+def write_zeros(fd: int, offset: int, length: int, piece: int = BLOCK_BYTES) -> None:
+    """Write zeros, for storage that cannot be told to forget a range."""
+    zeros = memoryview(bytes(min(piece, length)))
+    end = offset + length
+    while offset < end:
+        offset += os.pwrite(fd, zeros[: end - offset], offset)

@@ -1,0 +1,9 @@
+"""What is done with two opened disks. It knows the seam (`converters.endpoints`), and no scheme behind it.
+
+    digest ── fingerprint ── checkpoint, earlier     one digest a block; the durable record of copies
+    buffers ── transfer                              memory, and workers: chunks handed out, the first error raised
+    copying, verify, repair, sending, measuring      the five things that are done
+    disks                                            the same by reference: what a mover and a person ask for
+
+A digest stands in a checkpoint only after its block was flushed to the target.
+"""

@@ -1,0 +1,349 @@
+"""Copy: every block of the source to the target, with its digest, resumable at the last durable checkpoint.
+
+A worker reads a block, tests it for zeros, digests it and writes it: all of it to a target that is known to read as
+zeros (but not its zeros), only when it differs to any other. The main thread flushes the target and puts the digests of
+what was flushed into the checkpoint, in this order. Blocks that the source calls the same as in the round before are
+not read: their digests are those of that round's fingerprint.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from converters.endpoints import Endpoint
+from converters.engine import checkpoint, digest, earlier
+from converters.engine.buffers import Buffer
+from converters.engine.earlier import Proven
+from converters.engine.fingerprint import Fingerprint, Header
+from converters.engine.transfer import Feed, Options, Pace, Watch, drive, lanes, own, secondary
+from converters.extents import Chunk, Extent, block_count, chunks, settled
+from kubeferry.errors import Fenced, SourceRefused, TargetRefused
+
+READS_AHEAD = 2  # blocks of each worker that are being read while one is processed
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a copy did, in bytes. `data` counts what the source does not know to be zeros or the same, `resumed` all
+    that an earlier attempt had made durable, `zero` what was found to be zeros, `same` what the round before had."""
+
+    data: int = 0
+    read: int = 0
+    written: int = 0
+    zero: int = 0
+    resumed: int = 0
+    same: int = 0
+
+
+@dataclass(slots=True)
+class _Held:
+    """A block on its way through a worker."""
+
+    chunk: Chunk
+    buffer: Buffer
+    reads: list[Callable[[], None]] = field(default_factory=list)
+
+
+def copy(
+    source: Endpoint,
+    target: Endpoint,
+    fingerprint: Path,
+    header: Header,
+    *,
+    reads_zero: bool,
+    options: Options,
+    watch: Watch,
+) -> tuple[str, Tally]:
+    """Make the target equal to the source and write the fingerprint. Returns the root and what was done.
+
+    `header` says of what: size, algorithm, and the label that a checkpoint must have to be gone on from. `reads_zero`
+    is the caller's word that the target reads as zeros; it counts only for a target that was never written by us and
+    shows no data. Raises TargetRefused before any byte when the target is too small. On any error but Fenced and that
+    of a flush, what was done is flushed and in the checkpoint.
+    """
+    if target.size < source.size:
+        raise TargetRefused(
+            f"the target has {target.size} bytes, the source {source.size}",
+            fix="Make the target at least as large as the source.",
+        )
+    place = checkpoint.beside(fingerprint)
+    written = any(path.exists() for path in (fingerprint, place, earlier.left_beside(fingerprint)))
+    fresh = reads_zero and not written and _empty(target)
+    watch.still_ours()
+    if fresh:
+        earlier.disprove(fingerprint)
+    with contextlib.ExitStack() as opened:
+        proven = opened.enter_context(Proven(fingerprint, header, writable=True))
+        before = earlier.base(fingerprint, header, options)
+        if before is not None and not _holds_the_same(opened.enter_context(before), source, target):
+            earlier.disprove(fingerprint)
+            before = None
+        begun = checkpoint.start(place, header, target)
+        partial = opened.enter_context(begun.checkpoint)
+        past = _Past(before, proven, fresh=fresh)
+        run = _Copy(source, target, partial, past, options=options, watch=watch)
+        run.work(resumed=begun.resumed)
+        watch.still_ours()
+        partial.seal(fingerprint)
+        earlier.left_beside(fingerprint).unlink(missing_ok=True)
+        return partial.root, run.tally
+
+
+def _holds_the_same(before: Fingerprint, source: Endpoint, target: Endpoint) -> bool:
+    """Whether the target still has what the source calls the same. Of other blocks an attempt that broke off may have
+    written some."""
+    block = before.header.block
+    try:
+        found = chunks(source.extents(), source.size, block)
+        runs = ((chunk.offset // block, block_count(chunk.length, block)) for chunk in found if chunk.same)
+        return checkpoint.still_holds(before, target, runs)
+    except ValueError as error:
+        raise _nonsense(error) from error
+
+
+def _empty(target: Endpoint) -> bool:
+    """Whether a target shows no data; one that does not tell is believed."""
+    return not target.knows_holes or all(extent.zero for extent in target.extents())
+
+
+def ask(source: Endpoint, chunk: Chunk, buffer: Buffer) -> list[Callable[[], None]]:
+    """Ask for the data of a block and clear what lies between; the buffer holds it when all that is returned was
+    called."""
+    reads = []
+    position = 0
+    for start, stop in chunk.data:
+        if start > position:
+            buffer.clear(position, start)
+        reads.append(source.start_read(chunk.offset + start, buffer.view[start:stop]))
+        position = stop
+    if position < chunk.length:
+        buffer.clear(position, chunk.length)
+    return reads
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """What is known of the target: the round before, what was read back, whether it reads as zeros."""
+
+    before: Fingerprint | None
+    proven: Proven
+    fresh: bool
+
+
+class _Copy:
+    """One attempt."""
+
+    def __init__(
+        self, source: Endpoint, target: Endpoint, partial: Fingerprint, past: _Past, *, options: Options, watch: Watch
+    ) -> None:
+        self.source = source
+        self.target = target
+        self.partial = partial
+        self.before = past.before
+        self.proven = past.proven
+        self.fresh = past.fresh
+        self.options = options
+        self.watch = watch
+        self.tally = Tally()
+        self.algorithm = partial.header.algorithm
+        self.block = partial.header.block
+        self._pace = Pace(options.bandwidth)
+        self._lanes = lanes(options, source, target)
+        # First block, count, digest; empty: so many blocks of zeros, None: so many that are as in the round before.
+        self._done: deque[tuple[int, int, bytes | None]] = deque()
+        self._progress = 0
+        self._tally_lock = threading.Lock()
+        self._checkpoint_at = time.monotonic() + options.checkpoint_seconds
+        self._flushes = True
+
+    def work(self, *, resumed: bool) -> None:
+        """Copy all that is not in the checkpoint, and put it there."""
+        self.watch.progress("counting", 0, None)
+        try:
+            self.tally.data = sum(extent.length for extent in self._extents() if not (extent.zero or extent.same))
+        except ValueError as error:
+            raise _nonsense(error) from error
+        feed = Feed(self._chunks(resumed=resumed))
+        try:
+            drive(feed, [self._worker] * self._lanes, self._heartbeat)
+            self.source.end()
+        except Fenced:
+            raise
+        except BaseException:
+            secondary(self._checkpoint)
+            raise
+        self.watch.progress("flushing", self._progress, self.tally.data)
+        self._checkpoint()
+
+    def _extents(self) -> Iterator[Extent]:
+        """The source's extents; without the round before nothing is the same as in it."""
+        if self.before is not None:
+            return settled(self.source.extents(), self.source.size, self.block)
+        return (Extent(one.offset, one.length, one.zero) for one in self.source.extents())
+
+    def _chunks(self, *, resumed: bool) -> Iterator[Chunk]:
+        try:
+            for chunk in chunks(self._extents(), self.source.size, self.block):
+                for part in self._kept(chunk, self.before) if chunk.same and self.before else [chunk]:
+                    yield from self._remaining(part) if resumed else [part]
+        except ValueError as error:
+            raise _nonsense(error) from error
+
+    def _kept(self, chunk: Chunk, before: Fingerprint) -> Iterator[Chunk]:
+        """Blocks that are as they were: the digests that the round before knows go into the checkpoint as they are. The
+        others, of a round that was left, are given as data."""
+        position, stop = chunk.offset // self.block, chunk.offset // self.block + block_count(chunk.length, self.block)
+        for first, count in before.unknown(position, stop - position):
+            self._keep(position, first)
+            for index in range(first, first + count):
+                length = min(self.block, self.source.size - index * self.block)
+                yield Chunk(index * self.block, length, ((0, length),))
+            position = first + count
+        self._keep(position, stop)
+
+    def _keep(self, start: int, stop: int) -> None:
+        if start == stop:
+            return
+        self._done.append((start, stop - start, None))
+        with self._tally_lock:
+            self.tally.same += min(stop * self.block, self.source.size) - start * self.block
+
+    def _remaining(self, chunk: Chunk) -> Iterator[Chunk]:
+        """The parts of a chunk whose digests the checkpoint does not hold."""
+        left = 0
+        for first, count in self.partial.unknown(*self._blocks(chunk)):
+            start = first * self.block
+            part = Chunk(start, min(count * self.block, chunk.end - start), chunk.data)
+            left += part.length
+            yield part
+        with self._tally_lock:
+            self.tally.resumed += chunk.length - left
+            if not left:
+                self._progress += sum(stop - start for start, stop in chunk.data)
+
+    def _blocks(self, chunk: Chunk) -> tuple[int, int]:
+        return chunk.offset // self.block, block_count(chunk.length, self.block)
+
+    # --- main thread ---
+
+    def _heartbeat(self) -> None:
+        self.watch.progress("copying", self._progress, self.tally.data)
+        if time.monotonic() >= self._checkpoint_at:
+            self._checkpoint()
+            self._checkpoint_at = time.monotonic() + self.options.checkpoint_seconds
+
+    def _checkpoint(self) -> None:
+        """Flush, then remember. What workers finish meanwhile waits for the next one. After a flush that failed there
+        is none: what could not be written is forgotten below the target, and the next flush would say nothing of it."""
+        if not self._flushes:
+            return
+        self.watch.still_ours()
+        finished = [self._done.popleft() for _ in range(len(self._done))]
+        self.proven.sync()
+        self._flushes = False
+        self.target.flush()
+        self._flushes = True
+        self.watch.still_ours()
+        run, first = bytearray(), -1
+        for index, count, known in sorted(finished, key=lambda one: one[0]):
+            if known and index == first + len(run) // digest.DIGEST_BYTES:
+                run += known
+                continue
+            if run:
+                self.partial.put(first, bytes(run))
+            run, first = bytearray(known or b""), index
+            if not known:
+                self._put_many(index, count, zeros=known is not None)
+        if run:
+            self.partial.put(first, bytes(run))
+        self.partial.sync()
+
+    def _put_many(self, first: int, count: int, *, zeros: bool) -> None:
+        """Digests that nobody holds: those of zeros, or those of the round before."""
+        if zeros:
+            self.partial.put_zeros(first, count)
+        elif self.before is not None:
+            for start, digests in self.before.batches(first, count):
+                self.partial.put(start, digests)
+
+    # --- workers ---
+
+    def _worker(self, feed: Feed) -> None:
+        free = [Buffer(self.block) for _ in range(READS_AHEAD)]
+        compared = Buffer(self.block)
+        held: deque[_Held] = deque()
+        tally = Tally()
+        with own(self.source, self._lanes) as source, own(self.target, self._lanes) as target:
+            try:
+                while not feed.closed:
+                    while free and (chunk := feed.take()) is not None:
+                        if chunk.data:
+                            held.append(self._ask(source, chunk, free.pop(), feed))
+                        else:
+                            self._zeros(target, chunk, tally)
+                    if not held:
+                        return
+                    block = held.popleft()
+                    self._block(target, block, compared, tally)
+                    free.append(block.buffer)
+            finally:
+                self._add(tally)
+
+    def _ask(self, source: Endpoint, chunk: Chunk, buffer: Buffer, feed: Feed) -> _Held:
+        self._pace.spend(sum(stop - start for start, stop in chunk.data), feed)
+        return _Held(chunk, buffer, ask(source, chunk, buffer))
+
+    def _block(self, target: Endpoint, held: _Held, compared: Buffer, tally: Tally) -> None:
+        for read in held.reads:
+            read()
+        chunk, buffer = held.chunk, held.buffer
+        size = sum(stop - start for start, stop in chunk.data)
+        tally.read += size
+        if buffer.is_zero(0, chunk.length):
+            self._zeros(target, chunk, tally)
+        else:
+            known = digest.digest(self.algorithm, buffer.view[: chunk.length])
+            tally.written += self._write(target, chunk, buffer, compared)
+            self._done.append((chunk.offset // self.block, 1, known))
+        self._progress += size  # shown only: a lost update between threads is caught up by the next block
+
+    def _write(self, target: Endpoint, chunk: Chunk, buffer: Buffer, compared: Buffer) -> int:
+        """Write what the target lacks of a block; returns the bytes written."""
+        if not self.fresh:
+            target.read_into(chunk.offset, compared.view[: chunk.length])
+            if compared.same(buffer, chunk.length):
+                return 0
+            self.proven.forget(*self._blocks(chunk))
+            target.write(chunk.offset, buffer.view[: chunk.length])
+            return chunk.length
+        written = 0
+        for start, stop in chunk.data:
+            for begin, end in buffer.data_runs(start, stop):
+                target.write(chunk.offset + begin, buffer.view[begin:end])
+                written += end - begin
+        return written
+
+    def _zeros(self, target: Endpoint, chunk: Chunk, tally: Tally) -> None:
+        if not self.fresh:
+            self.proven.forget(*self._blocks(chunk))
+            target.zero(chunk.offset, chunk.length)
+        tally.zero += chunk.length
+        first, count = self._blocks(chunk)
+        self._done.append((first, count, b""))
+
+    def _add(self, tally: Tally) -> None:
+        with self._tally_lock:
+            self.tally.read += tally.read
+            self.tally.written += tally.written
+            self.tally.zero += tally.zero
+
+
+def _nonsense(error: ValueError) -> SourceRefused:
+    fix = "Check that the source's server can be trusted."
+    return SourceRefused("the source describes its extents wrongly", why=str(error), fix=fix)

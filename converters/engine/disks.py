@@ -1,0 +1,326 @@
+"""Copy, verify and repair by reference: what the mover does for a job, and a person on the command line.
+
+    outcome = copy_disk(parse_ref("a.qcow2", format="qcow2"), parse_ref("b.img"), Path("b.kff"))
+    outcome = verify_disk(parse_ref("b.img"), Path("b.kff"))
+
+A fingerprint's checkpoint lies beside it, as `checkpoint-NAME`, from the start of a copy to its end.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import stat
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import parse_qs
+
+from converters.endpoints import Endpoint, Metered, Summed, open_source, open_stream, open_target
+from converters.engine import checkpoint, copying, earlier, measuring, repair, sending, verify
+from converters.engine.copying import Tally
+from converters.engine.fingerprint import Fingerprint, Header, sync_folder
+from converters.engine.transfer import Options, Watch
+from converters.uris import MODULES, SERVED, files_of, path_of, scheme_of, split
+from kubeferry import faults
+from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
+from kubeferry.model import DiskRef
+from kubeferry.uris import Packed, Part
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was done with a disk. `differing` are offsets in bytes; after a repair, of the blocks that were repaired.
+    `wrong_root`: the disk differs, and nobody knows where. `calls` counts what was asked of a source that asks money
+    for it. `stream_digest` is of the source's whole stream, as its server counts it, where that can be asked."""
+
+    root: str
+    algorithm: str
+    size: int
+    tally: Tally
+    differing: tuple[int, ...] | array[int] = ()
+    calls: dict[str, int] = field(default_factory=dict)
+    wrong_root: bool = False
+    stream_digest: str = ""
+
+
+def copy_disk(
+    source: DiskRef,
+    target: DiskRef,
+    fingerprint: Path,
+    *,
+    copy_id: str = "",
+    target_reads_zero: bool = False,
+    options: Options = Options(),  # noqa: B008 (frozen)
+    watch: Watch = Watch(),  # noqa: B008 (does nothing, holds nothing)
+) -> Outcome:
+    """Copy a disk to a target that is there and large enough; go on from a checkpoint of the same copy.
+
+    `copy_id` names the copy beside what source and target look like: one of another name is not gone on from.
+    Raises what `open_source` and `open_target` raise; TargetRefused when there is no room; SourceUnavailable,
+    TargetUnavailable when one of them fails on the way; Interrupted on request; Fenced.
+    """
+    _apart(source, target)
+    with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
+        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, copy_id))
+        root, tally = copying.copy(
+            reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
+        )
+        return _outcome(root, reading, tally, options)
+
+
+def verify_disk(
+    target: DiskRef,
+    fingerprint: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Read a disk back past the page cache and compare it with its fingerprint; the offsets that differ are returned.
+
+    Raises InputInvalid without a usable fingerprint, IntegrityFailed when that is damaged, TargetRefused when the copy
+    has not ended or the disk is too small. A clean result is remembered beside the fingerprint, block by block.
+    """
+    with _complete(fingerprint) as expected, open_target(target, direct=True) as reading:
+        found = verify.compare(reading, expected, options=options, watch=watch)
+        if found.differing:
+            earlier.disprove(fingerprint)
+        else:
+            earlier.prove(expected)
+        head = expected.header
+        offsets = array("Q", (index * head.block for index in found.differing))
+        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, same=found.kept), offsets)
+
+
+def send_disk(
+    source: DiskRef,
+    url: str,
+    fingerprint: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Send a disk to CDI's upload proxy, in one go, and write its fingerprint.
+
+    Raises what `open_source` raises; HostileImage for a disk that the proxy would take for an image of another format,
+    before anything is sent; TargetBusy where it takes nothing yet; TargetRefused, TargetUnavailable; Interrupted.
+    """
+    with open_source(source, work=_work(fingerprint)) as reading:
+        header = Header(reading.size, options.algorithm)
+        opening = functools.partial(open_stream, url)
+        root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=watch)
+        return _outcome(root, reading, tally, options)
+
+
+def measure_disk(
+    target: DiskRef,
+    root: str,
+    work: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Read a disk back past the page cache and compare its root with the one that is expected. Its size is the one that
+    `target` says; what lies beyond is not looked at. `work` is a file that is made and removed.
+
+    Raises InputInvalid without a size, TargetRefused when the disk is too small.
+    """
+    if target.size_bytes is None:
+        fix = "Give the target its size."
+        raise InputInvalid("the disk cannot be measured", [Problem("target.sizeBytes", "is not known", fix)])
+    _work(work)
+    with open_target(target, direct=True) as reading:
+        header = Header(target.size_bytes, options.algorithm)
+        found, read = measuring.measure(reading, work, header, options=options, watch=watch)
+    return Outcome(root, options.algorithm, target.size_bytes, Tally(read=read), wrong_root=found != root)
+
+
+def repair_disk(
+    source: DiskRef,
+    target: DiskRef,
+    fingerprint: Path,
+    *,
+    options: Options = Options(),  # noqa: B008
+    watch: Watch = Watch(),  # noqa: B008
+) -> Outcome:
+    """Find the blocks of the target that differ from its fingerprint, fetch them from the source, and read them back.
+
+    Raises like `verify_disk`; IntegrityFailed when the source no longer has what the fingerprint asks for, or when a
+    repaired block does not read back as written.
+    """
+    _apart(source, target)
+    with open_source(source, work=_work(fingerprint)) as fetching, _complete(fingerprint) as expected:
+        with open_target(target, direct=True) as reading:
+            found = verify.compare(reading, expected, options=options, watch=watch)
+        if found.differing:
+            earlier.disprove(fingerprint)  # until all of it was read back again
+        with open_target(target) as writing:
+            gone = repair.fetch(fetching, writing, expected, found.differing, options=options, watch=watch)
+        with open_target(target, direct=True) as reading:
+            left = verify.compare(reading, expected, options=options, watch=watch) if found.differing else found
+        _proven(gone, left.differing, expected)
+        head = expected.header
+        size = head.block * len(found.differing)
+        offsets = array("Q", (index * head.block for index in found.differing))
+        tally = Tally(read=found.read, written=size)
+        return Outcome(expected.root, head.algorithm, head.size, tally, offsets, _calls(fetching))
+
+
+def _proven(gone: array[int], left: array[int], expected: Fingerprint) -> None:
+    block = expected.header.block
+    if gone:
+        raise IntegrityFailed(
+            f"{len(gone)} blocks cannot be repaired, the first at offset {gone[0] * block}",
+            why="the source no longer holds what was copied",
+            fix="Copy the disk again: only blocks that differ are written.",
+        )
+    if left:
+        raise IntegrityFailed(
+            f"{len(left)} blocks do not read back as they were written, the first at offset {left[0] * block}",
+            fix="Check the target's storage; it does not keep what it is given.",
+        )
+
+
+@contextmanager
+def _complete(fingerprint: Path) -> Iterator[Fingerprint]:
+    if checkpoint.beside(fingerprint).exists():
+        raise TargetRefused(
+            "the last copy of this disk has not ended",
+            why=f"its checkpoint {checkpoint.beside(fingerprint)} is there",
+            fix="Run the copy again: it goes on where it was.",
+        )
+    with Fingerprint.open(fingerprint) as found:
+        if not found.sealed:
+            fix = "Give the fingerprint of a copy that has ended."
+            raise InputInvalid(
+                f"{fingerprint} is not complete", [Problem(str(fingerprint), "digests are missing", fix)]
+            )
+        yield found
+
+
+def _outcome(root: str, source: Endpoint, tally: Tally, options: Options) -> Outcome:
+    """Of a source that was read to its end."""
+    digest = source.stream_digest if isinstance(source, Summed) else ""
+    return Outcome(root, options.algorithm, source.size, tally, calls=_calls(source), stream_digest=digest)
+
+
+def _calls(source: Endpoint) -> dict[str, int]:
+    return source.calls if isinstance(source, Metered) else {}
+
+
+def _apart(source: DiskRef, target: DiskRef) -> None:
+    """Raise InputInvalid where the target is a file or device that the source is read from, whatever its format and
+    however deep in its chain."""
+    written = files_of(target.uri)
+    link: DiskRef | None = source
+    while link is not None:
+        for path in files_of(link.uri):
+            if any(_same_place(path, other) for other in written):
+                raise InputInvalid(
+                    "source and target are the same disk",
+                    [Problem(str(path), "it would be copied onto itself", "Give another target.")],
+                )
+        link = link.backing
+
+
+def _same_place(one: Path, other: Path) -> bool:
+    """Whether two paths lead to the same file, or to nodes of the same device. What is not there is told when it is
+    opened."""
+    try:
+        first, second = one.stat(), other.stat()
+    except OSError:
+        return False
+    both_devices = stat.S_ISBLK(first.st_mode) and stat.S_ISBLK(second.st_mode)
+    return os.path.samestat(first, second) or (both_devices and first.st_rdev == second.st_rdev)
+
+
+def _work(fingerprint: Path) -> Path:
+    fingerprint.parent.mkdir(parents=True, exist_ok=True)
+    return fingerprint.parent.absolute()
+
+
+# --- for people ---
+
+
+def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002 (the word of DiskRef)
+    """A DiskRef from a path or a URI; `?format=` in a `file:` or `block:` URI does what `format` does.
+
+    Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
+    """
+    if "://" not in text and not text.startswith(tuple(f"{scheme}:" for scheme in MODULES)):
+        return _local(Path(text).absolute().as_uri(), format or "raw")
+    parts = split(text)
+    asked = parse_qs(parts.query).get("format", [])
+    if scheme_of(text) in SERVED:
+        return DiskRef(uri=text, format=format or "raw")
+    if len({*asked, *([format] if format else [])}) > 1:
+        raise InputInvalid("a disk cannot be opened", [Problem(text, "two formats are given", "Give its format once.")])
+    uri = parts._replace(query="").geturl() if asked else text
+    path_of(uri)
+    return _local(uri, format or (asked[0] if asked else "raw"))
+
+
+def _local(uri: str, shape: str) -> DiskRef:
+    """A file as it is; a VMDK by the URI of its own reader."""
+    path = path_of(uri)
+    if shape != "vmdk":
+        return DiskRef(uri=uri, format=shape)
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise faults.of_os(faults.Side.SOURCE, f"{path} cannot be opened", error) from error
+    return DiskRef(uri=Packed("vmdk+file", (Part(path, 0, size),)).uri())
+
+
+def disk_size(source: DiskRef) -> int:
+    """The size of a disk as its machine sees it, in bytes. Raises like `open_source`."""
+    with open_source(source) as opened:
+        return opened.size
+
+
+def prepare_target(target: DiskRef, size: int, fingerprint: Path) -> bool:
+    """Make a raw file for a copy, or find that it is ours or empty. Returns whether it reads as zeros.
+
+    Raises TargetRefused for a file with content that no copy of ours is known to have put there.
+    """
+    if scheme_of(target.uri) != "file":
+        return False
+    path = path_of(target.uri)
+    ours = fingerprint.exists() or checkpoint.beside(fingerprint).exists()
+    if path.exists():
+        if ours:
+            return False
+        with open_target(target) as there:
+            if there.knows_holes and any(not extent.zero for extent in there.extents()):
+                raise TargetRefused(
+                    f"{path} has content that is not ours",
+                    why=f"neither {fingerprint} nor its checkpoint is there",
+                    fix="Give another target, or remove the file if it is not needed.",
+                )
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            if os.fstat(fd).st_size < size:
+                os.ftruncate(fd, size)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise faults.of_os(faults.Side.TARGET, f"{path} cannot be made", error) from error
+    return True
+
+
+__all__ = [
+    "Outcome",
+    "copy_disk",
+    "disk_size",
+    "measure_disk",
+    "parse_ref",
+    "prepare_target",
+    "repair_disk",
+    "send_disk",
+    "verify_disk",
+]

@@ -1,0 +1,47 @@
+"""The file of a disk on a volume that was given empty: made whole, under its name only when it is."""
+
+from __future__ import annotations
+
+import os
+
+from converters.engine.fingerprint import sync_folder
+from converters.uris import path_of
+from kubeferry import faults
+from kubeferry.errors import TargetRefused
+from kubeferry.model import DiskRef
+from kubeferry.outside import atomic
+
+# KubeVirt and CDI align images to this, and CDI's files have these rights: virt-launcher runs in the same group.
+ALIGN_BYTES = 1 << 20
+MODE = 0o660
+
+
+def make_disk_file(target: DiskRef) -> bool:
+    """Make the file that a `file:` reference names, sparse and durable; returns whether it had to be made: then it
+    reads as zeros. One that is there is left as it is, whatever its size.
+
+    Raises TargetRefused where its folder is missing (the volume is not mounted), or has no room or rights for it.
+    """
+    path = path_of(target.uri)
+    if path.exists():
+        return False
+    if not path.parent.is_dir():
+        fix = "Look at the mover's pod: the claim must be mounted there."
+        raise TargetRefused(f"the volume for {path} is not there", fix=fix)
+    size = -(-(target.size_bytes or 0) // ALIGN_BYTES) * ALIGN_BYTES
+    temporary = atomic.temporary_name(path)
+    try:
+        for left in atomic.leftovers(path.parent):
+            left.unlink()
+        fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, MODE)
+        try:
+            os.fchmod(fd, MODE)
+            os.ftruncate(fd, size)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise faults.of_os(faults.Side.TARGET, f"{path} cannot be made", error) from error
+    return True

@@ -1,0 +1,154 @@
+"""The verbs for single disks: copy, verify, repair. They need no plan, no journal and no Prefect."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from converters.engine.disks import Outcome, copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
+from converters.engine.transfer import Options, Watch
+from converters.uris import path_of
+from flows.cli.estate import FILE, json_option
+from flows.progress import Rates, describe
+from kubeferry.documents import MoverProgress
+from kubeferry.errors import IntegrityFailed
+from kubeferry.model import DiskRef
+
+workers_option = click.option("--workers", type=click.IntRange(1, 32), default=2, show_default=True)
+format_option = click.option(
+    "--format", "format_", help="Format of the source: raw (the default), qcow2 or vmdk. Never probed."
+)
+fingerprint_option = click.option(
+    "--fingerprint", type=FILE, help="The digests of all blocks; by default TARGET.kff, beside it."
+)
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@fingerprint_option
+@format_option
+@workers_option
+@click.option("--bandwidth", type=click.FloatRange(min=0, min_open=True), help="At most so many MiB per second.")
+@click.option("--algorithm", type=click.Choice(["blake3", "sha256"]), default="blake3", show_default=True)
+@json_option
+def copy(
+    source: str,
+    target: str,
+    fingerprint: Path | None,
+    format_: str | None,
+    workers: int,
+    bandwidth: float | None,
+    algorithm: str,
+    as_json: bool,
+) -> None:
+    """Copy one disk, with a digest of every block; goes on where it was stopped.
+
+    SOURCE and TARGET are paths or URIs: file:///disk.img, block:///dev/sdb, nbd+unix:///export?socket=/run/x. A target
+    that holds data is written only where it differs; one that is not ours and not empty is refused.
+    """
+    read, write = parse_ref(source, format=format_), parse_ref(target)
+    prints = fingerprint or _beside(write, target)
+    zero = prepare_target(write, disk_size(read), prints)
+    options = Options(workers, int(bandwidth * 2**20) if bandwidth else None, algorithm)
+    with _watching(as_json) as watch:
+        done = copy_disk(read, write, prints, target_reads_zero=zero, options=options, watch=watch)
+    sizes = (number / 2**20 for number in (done.tally.read, done.tally.written, done.tally.resumed))
+    _tell(done, prints, as_json, "read {:.0f} MiB, wrote {:.0f} MiB, had {:.0f} MiB already".format(*sizes))
+
+
+@click.command()
+@click.argument("target")
+@fingerprint_option
+@workers_option
+@json_option
+def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -> None:
+    """Read a disk past the page cache and compare it with its fingerprint."""
+    ref = parse_ref(target)
+    prints = fingerprint or _beside(ref, target)
+    with _watching(as_json) as watch:
+        done = verify_disk(ref, prints, options=Options(workers), watch=watch)
+    _tell(done, prints, as_json, "every block is as the fingerprint says" if not done.differing else "")
+    if done.differing:
+        raise IntegrityFailed(
+            f"{len(done.differing)} blocks differ, the first at offset {done.differing[0]}",
+            fix=f"`kubeferry repair SOURCE {target}` fetches only these.",
+        )
+
+
+@click.command()
+@click.argument("source")
+@click.argument("target")
+@fingerprint_option
+@format_option
+@workers_option
+@json_option
+def repair(
+    source: str, target: str, fingerprint: Path | None, format_: str | None, workers: int, as_json: bool
+) -> None:
+    """Fetch only the blocks that differ from the fingerprint."""
+    read, write = parse_ref(source, format=format_), parse_ref(target)
+    prints = fingerprint or _beside(write, target)
+    with _watching(as_json) as watch:
+        done = repair_disk(read, write, prints, options=Options(workers), watch=watch)
+    _tell(done, prints, as_json, f"{len(done.differing)} blocks were fetched again and read back")
+
+
+def _beside(ref: DiskRef, given: str) -> Path:
+    if not ref.uri.startswith("file:"):
+        raise click.UsageError(f"{given} is not a file: say where the digests go with --fingerprint")
+    path = path_of(ref.uri)
+    return path.with_name(f"{path.name}.kff")  # its ending stays: disk.sda and disk.sdb are two disks
+
+
+def _tell(done: Outcome, fingerprint: Path, as_json: bool, text: str) -> None:
+    if as_json:
+        facts = {
+            "root": done.root,
+            "algorithm": done.algorithm,
+            "sizeBytes": done.size,
+            "readBytes": done.tally.read,
+            "writtenBytes": done.tally.written,
+            "resumedBytes": done.tally.resumed,
+            "differing": list(done.differing),
+            "fingerprint": str(fingerprint),
+        }
+        click.echo(json.dumps(facts))
+        return
+    if text:
+        click.secho(text, fg="green")
+    click.echo(f"{done.algorithm} root {done.root}\nfingerprint {fingerprint}")
+
+
+class _Line(Watch):
+    """One line of progress, rewritten in place; nothing where nobody looks."""
+
+    def __init__(self) -> None:
+        self._rates = Rates()
+        self._last = (time.monotonic(), 0)
+
+    def progress(self, phase: str, done: int, total: int | None) -> None:
+        now, (then, before) = time.monotonic(), self._last
+        if now - then < 0.5:
+            return
+        self._last = (now, done)
+        rate = max(0.0, (done - before) / (now - then))
+        self._rates.add(rate)
+        told = MoverProgress(done_bytes=done, total_bytes=total, bytes_per_second=rate, phase=phase)
+        click.echo(f"\r\033[K{describe(told, self._rates)}", nl=False, err=True)
+
+
+@contextlib.contextmanager
+def _watching(as_json: bool) -> Iterator[Watch]:
+    shown = sys.stderr.isatty() and not as_json
+    try:
+        yield _Line() if shown else Watch()
+    finally:
+        if shown:
+            click.echo("\r\033[K", nl=False, err=True)

@@ -1,0 +1,364 @@
+"""What is next for one machine, and why: a pure function of its plan entry and its state.
+
+    [begin-copy -> copy-disks -> verify-disks -> end-round]...        while the machine runs, where it is moved warm
+    begin-cutover -> stop-source -> begin-copy -> copy-disks -> verify-disks [-> repair-disks -> verify-disks]
+      -> apply -> start -> observe -> validate [-> stop-target] -> commit -> done
+    begin-rollback -> [stop-target] -> [restart-source] -> end-rollback -> done
+
+Each action is recorded by one kind of event (`EVENT_OF`). A runner does the action, appends the event, folds, and asks
+again; killed anywhere between, the next runner is told the same action, so each must be harmless to repeat.
+The dry run is the same function asked again and again, with every answer imagined to be good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kubeferry.documents import Entry, Plan, WarmPolicy
+from kubeferry.life import events as ev
+from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.rounds import decide
+from kubeferry.life.states import step
+from kubeferry.model import Power
+
+REPAIRS_BEFORE_GIVING_UP = 2
+
+
+class Goal(StrEnum):
+    """`migrate` leaves a machine that was rolled back alone; `migrate-again` takes it up once more. `precopy` is one
+    round of a machine that runs on: a new one, or the `end-round` of one that is under way."""
+
+    PRECOPY = "precopy"
+    END_ROUND = "end-round"
+    MIGRATE = "migrate"
+    MIGRATE_AGAIN = "migrate-again"
+    ROLLBACK = "rollback"
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a wave builds on the one before it, and waits for all of that to have arrived. The way back does not,
+        nor does what is copied ahead."""
+        return self in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}
+
+    def after(self, action: ActionKind) -> Goal:
+        """What is still wanted when this action is done: what was to begin has begun."""
+        if self is Goal.MIGRATE_AGAIN and action in {ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK}:
+            return Goal.MIGRATE  # it has begun, or ended
+        if self is Goal.PRECOPY and action in _OF_A_ROUND:
+            return Goal.END_ROUND
+        return self
+
+
+class ActionKind(StrEnum):
+    RECORD_PLAN = "record-plan"
+    BEGIN_CUTOVER = "begin-cutover"
+    STOP_SOURCE = "stop-source"
+    BEGIN_COPY = "begin-copy"
+    COPY_DISKS = "copy-disks"
+    VERIFY_DISKS = "verify-disks"
+    REPAIR_DISKS = "repair-disks"
+    END_ROUND = "end-round"
+    APPLY = "apply"
+    START = "start"
+    OBSERVE = "observe"
+    VALIDATE = "validate"
+    STOP_TARGET = "stop-target"
+    COMMIT = "commit"
+    BEGIN_ROLLBACK = "begin-rollback"
+    RESTART_SOURCE = "restart-source"
+    END_ROLLBACK = "end-rollback"
+    WAIT_FOR_APPROVAL = "wait-for-approval"
+    WAIT_FOR_OPERATOR = "wait-for-operator"
+    DONE = "done"
+
+
+A, K = ActionKind, ev.EventKind
+
+_OF_A_ROUND = (A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.END_ROUND)
+
+EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
+    A.RECORD_PLAN: K.PLANNED,
+    A.BEGIN_CUTOVER: K.CUTOVER_BEGUN,
+    A.STOP_SOURCE: K.SOURCE_STOPPED,
+    A.BEGIN_COPY: K.COPY_BEGUN,
+    A.COPY_DISKS: K.DISK_COPIED,
+    A.VERIFY_DISKS: K.DISK_VERIFIED,
+    A.REPAIR_DISKS: K.DISK_COPIED,
+    A.END_ROUND: K.SYNCED,
+    A.APPLY: K.APPLIED,
+    A.START: K.STARTED,
+    A.OBSERVE: K.OBSERVED,
+    A.VALIDATE: K.VALIDATED,
+    A.STOP_TARGET: K.TARGET_STOPPED,
+    A.COMMIT: K.COMMITTED,
+    A.BEGIN_ROLLBACK: K.ROLLBACK_BEGUN,
+    A.RESTART_SOURCE: K.SOURCE_RESTARTED,
+    A.END_ROLLBACK: K.ROLLED_BACK,
+}
+STOPS = frozenset({A.DONE, A.WAIT_FOR_APPROVAL, A.WAIT_FOR_OPERATOR})
+"""Actions after which a runner has nothing to do until a person or another command acts."""
+
+_BEFORE_CUTOVER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED})
+_NEEDS_SOURCE_OFF = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing to do, and the reason as a sentence for an operator. `disks` in the order of the plan; `round` is
+    given where disks are copied."""
+
+    kind: ActionKind
+    reason: str
+    disks: tuple[str, ...] = ()
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFacts:
+    """What the choice of the next action depends on, of a plan's entry and its target.
+
+    `keeps_running`: the target stays up after the commit; otherwise it is started for the proof only. `warm`: how often
+    it is copied while it runs, None for a machine that is copied after its stop. `deltas`: its source can tell while it
+    runs what changed.
+    """
+
+    plan_digest: str
+    disks: tuple[str, ...]
+    keeps_running: bool = True
+    needs_approval: bool = False
+    warm: WarmPolicy | None = None
+    deltas: bool = True
+
+    @classmethod
+    def of(cls, plan: Plan, entry: Entry, *, keeps_running: bool, deltas: bool = True) -> EntryFacts:
+        """The facts of one entry of a frozen plan. One that is planned as halted runs for its proof only."""
+        halted = any(manifest.get("spec", {}).get("runStrategy") == "Halted" for manifest in entry.manifests)
+        return cls(
+            plan.digest,
+            tuple(disk.disk for disk in entry.disks),
+            keeps_running and not halted,
+            warm=entry.warm if entry.mode == "warm" else None,
+            deltas=deltas,
+        )
+
+
+def next_action(
+    entry: EntryFacts,
+    state: MachineState,
+    goal: Goal = Goal.MIGRATE,
+    source_power: Power | None = None,
+    *,
+    ahead: int = 0,
+) -> Action:
+    """What to do now. `source_power` is how the source is seen at this moment, None where nobody looked; `ahead` is how
+    many rounds were durable before this run."""
+    if not state.plan_digest:
+        return Action(A.RECORD_PLAN, "nothing is recorded of this machine yet")
+    if state.resumes is not Phase.ROLLING_BACK and goal is Goal.ROLLBACK:
+        return _to_rollback(state)
+    if goal in {Goal.PRECOPY, Goal.END_ROUND}:
+        return _precopy(entry, state, goal, source_power)
+    if state.source_off and source_power in {Power.RUNNING, Power.PAUSED} and state.resumes in _NEEDS_SOURCE_OFF:
+        return _source_woke_up(state)
+    again = state.resumes is Phase.ROLLED_BACK and goal is Goal.MIGRATE_AGAIN
+    if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in {Power.RUNNING, Power.PAUSED}:
+        ahead = ahead if ahead <= len(state.rounds) else 0  # a rollback since then counts them anew
+        round_more = decide(state.rounds, entry.warm, deltas=entry.deltas, ahead=ahead)
+        if round_more.another:
+            return _begin_round(state, round_more.why)
+    return _BY_PHASE[state.resumes](entry, state, goal)
+
+
+def plan_actions(
+    entry: EntryFacts, state: MachineState, goal: Goal = Goal.MIGRATE, power_now: Power = Power.RUNNING
+) -> list[Action]:
+    """The dry run: every action from here to the end, if each goes well. `power_now` is the source's, as last seen."""
+    listed: list[Action] = []
+    ahead = len(state.rounds)
+    while True:
+        power = None if state.source_off else power_now
+        action = next_action(entry, state, goal, power, ahead=ahead)
+        listed.append(action)
+        if action.kind in STOPS:
+            return listed
+        for event in _imagined(action, entry, state, power_now):
+            state = step(state, event)
+        goal = goal.after(action.kind)
+
+
+# --- one chooser per phase ---------------------------------------------------------------------------------------
+
+
+def _before_cutover(entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+    if entry.needs_approval and state.approved is None:
+        return Action(A.WAIT_FOR_APPROVAL, "the plan asks for an approval before the source may be stopped")
+    return Action(A.BEGIN_CUTOVER, "the power state before the cutover is not recorded yet")
+
+
+def _cutting_over(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+    if not state.source_off:
+        return Action(A.STOP_SOURCE, f"the source was {state.power_before} and is not confirmed off")
+    if state.unverified:
+        return _until_verified(state)
+    if state.applied is None:
+        return Action(A.APPLY, "every disk is verified, and the manifests are not in place")
+    return Action(A.START, "the manifests are in place and the source is confirmed off")
+
+
+def _until_verified(state: MachineState) -> Action:
+    if not state.final:
+        return Action(A.BEGIN_COPY, "the source is off: its disks do not change any more", round=state.round + 1)
+    if state.uncopied:
+        return Action(A.COPY_DISKS, f"{_of(state.uncopied)} not copied since the stop", state.uncopied, state.round)
+    if state.differing:
+        return _differing(state)
+    return Action(A.VERIFY_DISKS, f"{_of(state.unverified)} copied but not verified", state.unverified)
+
+
+def _differing(state: MachineState) -> Action:
+    disks = tuple(disk for disk in state.disks if disk in state.differing)
+    found = ", ".join(f"{disk} in {state.differing[disk]} blocks" for disk in disks)
+    if any(state.repairs.get(disk, 0) >= REPAIRS_BEFORE_GIVING_UP for disk in disks):
+        return Action(
+            A.WAIT_FOR_OPERATOR,
+            f"the target still differs after {REPAIRS_BEFORE_GIVING_UP} repairs ({found}): its storage loses writes",
+            disks,
+        )
+    return Action(A.REPAIR_DISKS, f"the target differs from the source: {found}", disks, state.round)
+
+
+def _started(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+    if state.observed is None:
+        return Action(A.OBSERVE, "the target is started, and nobody has looked at it")
+    if state.probes_passed:
+        return Action(A.VALIDATE, f"all {state.probes_passed} probes passed")
+    return Action(A.BEGIN_ROLLBACK, _what_failed(state))
+
+
+def _what_failed(state: MachineState) -> str:
+    failing = state.observed.failing if state.observed else ()
+    return f"the target did not pass: {', '.join(failing)}" if failing else "no probe ran on the target"
+
+
+def _validated(entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+    if state.target_may_run and not entry.keeps_running:
+        return Action(A.STOP_TARGET, "the target was started for the proof only, and the proof is complete")
+    return Action(A.COMMIT, "every disk is verified and every probe passed")
+
+
+def _rolling_back(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+    if state.target_may_run:
+        return Action(A.STOP_TARGET, "the target must be down before the source comes back")
+    if state.owes_restart:
+        return Action(A.RESTART_SOURCE, f"the source was {state.power_before} before the cutover")
+    return Action(A.END_ROLLBACK, "the target is down, and the source is as it was before the cutover")
+
+
+def _rolled_back(_entry: EntryFacts, state: MachineState, goal: Goal) -> Action:
+    if goal is Goal.MIGRATE_AGAIN:
+        return Action(A.BEGIN_CUTOVER, f"asked to try again after the rollback ({state.rollback_reason})")
+    return Action(A.DONE, f"it was rolled back: {state.rollback_reason}")
+
+
+def _committed(_entry: EntryFacts, _state: MachineState, _goal: Goal) -> Action:
+    return Action(A.DONE, "it is committed")
+
+
+def _copying(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+    """A round of a running machine. Blocks that read back wrong are copied by the next one, whatever changed meanwhile;
+    in the end the final round repairs, or gives up."""
+    if state.uncopied and state.left:
+        return _begin_round(state, f"round {state.round} was left before it was done, and goes on in another one")
+    if state.uncopied:
+        return Action(
+            A.COPY_DISKS, f"{_of(state.uncopied)} not copied in round {state.round}", state.uncopied, state.round
+        )
+    if state.differing and state.round < REPAIRS_BEFORE_GIVING_UP + len(state.rounds) + 1:
+        return _begin_round(state, f"blocks of {', '.join(state.differing)} did not read back as they were written")
+    unseen = tuple(disk for disk in state.unverified if disk not in state.differing)
+    if unseen:
+        return Action(A.VERIFY_DISKS, f"{_of(unseen)} copied but not verified", unseen)
+    return Action(A.END_ROUND, f"every disk is durable as of round {state.round}", round=state.round)
+
+
+def _begin_round(state: MachineState, why: str) -> Action:
+    return Action(A.BEGIN_COPY, why, round=state.round + 1)
+
+
+def _precopy(entry: EntryFacts, state: MachineState, goal: Goal, power: Power | None) -> Action:
+    """One round, and nothing that touches the machine."""
+    if state.resumes is Phase.COPYING:
+        return _copying(entry, state, goal)
+    if entry.warm is None:
+        return Action(A.DONE, "it is planned to be copied after its stop")
+    if state.resumes not in _BEFORE_CUTOVER | {Phase.ROLLED_BACK}:
+        return Action(A.DONE, f"it is {state.phase}: nothing is copied ahead any more")
+    if goal is Goal.END_ROUND:
+        return Action(A.DONE, f"round {state.round} is durable")
+    if power not in {Power.RUNNING, Power.PAUSED}:
+        return Action(A.DONE, f"it is {power or 'not looked at'}: only a running machine is copied ahead")
+    return _begin_round(state, f"{len(state.rounds)} rounds are durable")
+
+
+_BY_PHASE: Mapping[Phase, Callable[[EntryFacts, MachineState, Goal], Action]] = {
+    Phase.PLANNED: _before_cutover,
+    Phase.COPYING: _copying,
+    Phase.SYNCED: _before_cutover,
+    Phase.REHEARSED: _before_cutover,
+    Phase.APPROVED: _before_cutover,
+    Phase.CUTTING_OVER: _cutting_over,
+    Phase.STARTED: _started,
+    Phase.VALIDATED: _validated,
+    Phase.COMMITTED: _committed,
+    Phase.ROLLING_BACK: _rolling_back,
+    Phase.ROLLED_BACK: _rolled_back,
+}
+
+
+def _to_rollback(state: MachineState) -> Action:
+    if state.resumes is Phase.ROLLED_BACK:
+        return Action(A.DONE, f"it was rolled back already: {state.rollback_reason}")
+    if state.resumes is Phase.PLANNED:
+        return Action(A.DONE, "nothing was done to it that could be rolled back")
+    why = f"after a failure: {state.failed.what}" if state.failed else f"asked for while it was {state.phase}"
+    return Action(A.BEGIN_ROLLBACK, why)
+
+
+def _source_woke_up(state: MachineState) -> Action:
+    """Somebody started the source behind our back. What was copied of it is stale, and the target must not run too."""
+    if state.target_may_run:
+        return Action(A.BEGIN_ROLLBACK, "the source was started again by somebody: two copies must not run")
+    if state.resumes is Phase.VALIDATED:
+        return Action(A.BEGIN_ROLLBACK, "the source was started again by somebody: what was proven of it is stale")
+    return Action(A.BEGIN_CUTOVER, "the source was started again by somebody: it is stopped and copied once more")
+
+
+def _of(disks: tuple[str, ...]) -> str:
+    return f"disk {disks[0]} was" if len(disks) == 1 else f"disks {', '.join(disks)} were"
+
+
+# --- the dry run's imagination -----------------------------------------------------------------------------------
+
+
+def _imagined(action: Action, entry: EntryFacts, state: MachineState, power: Power) -> list[ev.Event]:
+    """The events of an action that goes well. Kept in memory only: nothing of this is ever recorded."""
+    match action.kind:
+        case A.COPY_DISKS | A.REPAIR_DISKS:
+            return [ev.DiskCopied(disk=d, round=state.round, root="imagined", algorithm="") for d in action.disks]
+        case A.VERIFY_DISKS:
+            return [ev.DiskVerified(disk=d, root=state.copied[d].root) for d in action.disks]
+        case A.OBSERVE:
+            return [ev.Observed(observation={"probes": [{"kind": "imagined", "ok": True}]})]
+        case A.STOP_SOURCE:
+            return [ev.SourceStopped(how="imagined", at="")]
+    payload: dict[ActionKind, dict[str, object]] = {
+        A.RECORD_PLAN: {"plan_digest": entry.plan_digest, "disks": entry.disks},
+        A.BEGIN_CUTOVER: {"power_before": power},
+        A.BEGIN_COPY: {"round": action.round, "final": state.source_off},
+        A.END_ROUND: {"round": action.round},
+        A.VALIDATE: {"probes_passed": state.probes_passed},
+        A.BEGIN_ROLLBACK: {"reason": action.reason},
+    }
+    return [ev.event_of(EVENT_OF[action.kind], payload.get(action.kind, {}))]

@@ -1,0 +1,348 @@
+"""What is known of one machine, and what each event needs and changes: no claim without evidence.
+
+Which event may come in which phase is the table's business (`kubeferry.life.states`); here stand the rules that look at
+facts, one small function per event. A fact that a later event makes stale is dropped, not merely older.
+
+ 1. `planned` comes first, once; it names the disks.
+ 2. Rounds count up. A final round needs a source that is confirmed off; no round copies under a target that may run.
+ 3. A disk is verified when, after its last copy in the newest round, a read-back with the same root found every
+    block equal.
+ 4. `applied` and `started` need the source off and every disk verified. From `applied` on the target may be running,
+    recorded or not, until `target-stopped`.
+ 5. `validated` needs an observation in which probes ran and all passed.
+ 6. The source comes back only when the target cannot be running; `rolled-back` needs it back if it ran before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from functools import singledispatch
+from typing import TypeVar
+
+from kubeferry.life.events import (
+    Applied,
+    Approved,
+    CopyBegun,
+    CutoverBegun,
+    DiskCopied,
+    DiskVerified,
+    Event,
+    Failed,
+    LastWords,
+    Observed,
+    Planned,
+    Rehearsed,
+    RollbackBegun,
+    RolledBack,
+    RoundLeft,
+    SourceRestarted,
+    SourceStopped,
+    Started,
+    Synced,
+    TargetStopped,
+    Validated,
+)
+from kubeferry.model import Marker, Power
+
+Fact = TypeVar("Fact")
+
+
+class Phase(StrEnum):
+    PLANNED = "planned"
+    COPYING = "copying"
+    SYNCED = "synced"
+    REHEARSED = "rehearsed"
+    APPROVED = "approved"
+    CUTTING_OVER = "cutting-over"
+    STARTED = "started"
+    VALIDATED = "validated"
+    COMMITTED = "committed"
+    ROLLING_BACK = "rolling-back"
+    ROLLED_BACK = "rolled-back"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class MachineState:
+    """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.life.states`.
+
+    `view` and `since` are those of the newest round, which was `left` where its view was given back too early; `marker`
+    is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
+    read, a target may have run on these disks and written to them.
+    """
+
+    phase: Phase = Phase.PLANNED
+    failed_in: Phase | None = None
+    plan_digest: str = ""
+    disks: tuple[str, ...] = ()
+    approved: Approved | None = None
+    rehearsed: bool = False
+
+    round: int = 0
+    final: bool = False
+    view: Marker | None = None
+    since: Marker | None = None
+    since_round: int = 0
+    left: bool = False
+    marker: Marker | None = None
+    marker_round: int = 0
+    rounds: tuple[Synced, ...] = ()
+    copied: Mapping[str, DiskCopied] = field(default_factory=dict)
+    verified: Mapping[str, DiskVerified] = field(default_factory=dict)
+    differing: Mapping[str, int] = field(default_factory=dict)
+    repairs: Mapping[str, int] = field(default_factory=dict)
+
+    power_before: Power | None = None
+    heard: LastWords | None = None
+    stopped: SourceStopped | None = None
+    applied: Applied | None = None
+    started: Started | None = None
+    target_may_run: bool = False
+    written_by_target: bool = False
+    observed: Observed | None = None
+    validated: Validated | None = None
+
+    failed: Failed | None = None
+    attempts: int = 0
+    rollback_reason: str = ""
+    source_restarted: bool = False
+    timeline: tuple[tuple[Phase, str], ...] = ()
+
+    @property
+    def resumes(self) -> Phase:
+        """The phase whose events are taken next: its own, or for a failed machine the one in which it failed."""
+        return self.failed_in or self.phase
+
+    @property
+    def source_off(self) -> bool:
+        """Confirmed off, and not started again by us since."""
+        return self.stopped is not None
+
+    @property
+    def owes_restart(self) -> bool:
+        """Whether a rollback has to start the source: it ran before, and a stop may have happened, recorded or not."""
+        return self.power_before in {Power.RUNNING, Power.PAUSED} and not self.source_restarted
+
+    @property
+    def uncopied(self) -> tuple[str, ...]:
+        """Disks that are not durable as of the newest round."""
+        return tuple(d for d in self.disks if d not in self.copied or self.copied[d].round != self.round)
+
+    @property
+    def unverified(self) -> tuple[str, ...]:
+        """Disks without a clean read-back of their newest copy."""
+        return tuple(d for d in self.disks if d not in self.verified)
+
+    @property
+    def last_words(self) -> dict[str, str]:
+        """File in the guest -> its content just before the stop."""
+        early = self.heard.words if self.heard else {}
+        return early | (self.stopped.last_words if self.stopped else {})
+
+    @property
+    def probes_passed(self) -> int:
+        """How many probes the newest observation of the target passed; 0 when any failed or none ran."""
+        return self.observed.passed if self.observed else 0
+
+
+class RuleBroken(Exception):
+    """An event lacks the evidence that it rests on; the message says which."""
+
+
+def _need(condition: bool, otherwise: str) -> None:
+    if not condition:
+        raise RuleBroken(otherwise)
+
+
+@singledispatch
+def take(_event: Event, state: MachineState) -> MachineState:
+    """The facts after an event. Raises RuleBroken. (Events without a rule of their own, like `committed`, end here.)"""
+    return state
+
+
+@take.register
+def _(event: Planned, state: MachineState) -> MachineState:
+    _need(not state.plan_digest, "it is planned already")
+    _need(len(set(event.disks)) == len(event.disks), "a disk is named twice")
+    return replace(state, plan_digest=event.plan_digest, disks=event.disks)
+
+
+@take.register
+def _(event: CopyBegun, state: MachineState) -> MachineState:
+    _need(event.round > state.round, f"round {event.round} does not come after round {state.round}")
+    _need(state.source_off or not event.final, "a final round needs the source confirmed off")
+    _need(event.final or not state.source_off, "the source is off: the only round left is the final one")
+    _need(not state.target_may_run, "the target may be running on these disks")
+    return replace(
+        state,
+        round=event.round,
+        final=event.final,
+        view=event.view,
+        since=event.since,
+        since_round=event.since_round,
+        left=False,
+        verified={},
+        differing={},
+        repairs={},
+    )
+
+
+@take.register
+def _(_event: RoundLeft, state: MachineState) -> MachineState:
+    _need(state.round > 0 and not state.final, "no round of a running machine is open")
+    return replace(state, left=True)
+
+
+@take.register
+def _(event: DiskCopied, state: MachineState) -> MachineState:
+    _need(event.disk in state.disks, f"disk {event.disk} is not one of the plan's")
+    _need(state.round > 0 and event.round == state.round, f"round {event.round} is not the one that is open")
+    _need(not state.target_may_run, "the target may be running on these disks")
+    repaired = event.disk in state.differing
+    return replace(
+        state,
+        copied={**state.copied, event.disk: event},
+        verified=_without(state.verified, event.disk),
+        differing=_without(state.differing, event.disk),
+        repairs={**state.repairs, event.disk: state.repairs.get(event.disk, 0) + 1} if repaired else state.repairs,
+    )
+
+
+@take.register
+def _(event: DiskVerified, state: MachineState) -> MachineState:
+    _need(event.disk in state.disks, f"disk {event.disk} is not one of the plan's")
+    _need(event.disk not in state.uncopied, f"disk {event.disk} was not copied in round {state.round}")
+    _need(event.root == state.copied[event.disk].root, f"disk {event.disk} was copied with another root")
+    if event.differing:
+        found = {**state.differing, event.disk: event.differing}
+        return replace(state, verified=_without(state.verified, event.disk), differing=found)
+    return replace(
+        state,
+        verified={**state.verified, event.disk: event},
+        differing=_without(state.differing, event.disk),
+    )
+
+
+@take.register
+def _(event: Synced, state: MachineState) -> MachineState:
+    _need(event.round == state.round, f"round {event.round} is not the one that is open")
+    _need(not state.uncopied, f"not copied yet: {', '.join(state.uncopied)}")
+    _need(not state.final, "a final round ends with a verification")
+    # A machine that was off has no view to start from; what changed since an older one is more, and right.
+    marker, number = (state.view, event.round) if state.view else (state.marker, state.marker_round)
+    written = state.written_by_target and state.since is not None
+    return replace(state, marker=marker, marker_round=number, rounds=(*state.rounds, event), written_by_target=written)
+
+
+@take.register
+def _(_event: Rehearsed, state: MachineState) -> MachineState:
+    return replace(state, rehearsed=True)
+
+
+@take.register
+def _(event: Approved, state: MachineState) -> MachineState:
+    return replace(state, approved=event)
+
+
+@take.register
+def _(event: CutoverBegun, state: MachineState) -> MachineState:
+    """Begun a second time when somebody started the source meanwhile: what was copied of it is stale, what it was
+    before we first stopped it is not."""
+    _need(not state.target_may_run, "the target may be running")
+    again = state.resumes is Phase.CUTTING_OVER
+    return replace(
+        state,
+        power_before=state.power_before if again and state.owes_restart else event.power_before,
+        final=False,
+        verified={},
+        differing={},
+        heard=None,
+        stopped=None,
+        applied=None,
+        started=None,
+        observed=None,
+        validated=None,
+        rollback_reason="",
+        source_restarted=False,
+        attempts=state.attempts if again else 0,
+    )
+
+
+@take.register
+def _(event: LastWords, state: MachineState) -> MachineState:
+    _need(not state.source_off, "the source is off already")
+    return replace(state, heard=event)
+
+
+@take.register
+def _(event: SourceStopped, state: MachineState) -> MachineState:
+    _need(not state.source_off, "it is recorded as off already")
+    return replace(state, stopped=event)
+
+
+@take.register
+def _(event: Applied, state: MachineState) -> MachineState:
+    _need_proof(state)
+    return replace(state, applied=event, target_may_run=True, written_by_target=True)
+
+
+@take.register
+def _(event: Started, state: MachineState) -> MachineState:
+    _need_proof(state)
+    _need(state.applied is not None, "its manifests are not applied")
+    return replace(state, started=event, observed=None)
+
+
+def _need_proof(state: MachineState) -> None:
+    _need(state.source_off, "the source is not confirmed off")
+    _need(state.final or not state.disks, "no final round was copied")
+    _need(not state.unverified, f"not verified: {', '.join(state.unverified)}")
+
+
+@take.register
+def _(event: Observed, state: MachineState) -> MachineState:
+    return replace(state, observed=event)
+
+
+@take.register
+def _(event: Validated, state: MachineState) -> MachineState:
+    seen = state.probes_passed
+    _need(seen > 0, "no observation passed")
+    _need(event.probes_passed == seen, f"{seen} probes passed, not {event.probes_passed}")
+    return replace(state, validated=event)
+
+
+@take.register
+def _(_event: TargetStopped, state: MachineState) -> MachineState:
+    return replace(state, target_may_run=False)
+
+
+@take.register
+def _(event: Failed, state: MachineState) -> MachineState:
+    return replace(state, failed=event, attempts=state.attempts + 1)
+
+
+@take.register
+def _(event: RollbackBegun, state: MachineState) -> MachineState:
+    return replace(state, rollback_reason=event.reason, source_restarted=False)
+
+
+@take.register
+def _(_event: SourceRestarted, state: MachineState) -> MachineState:
+    _need(not state.target_may_run, "the target may be running")
+    return replace(state, stopped=None, source_restarted=True)
+
+
+@take.register
+def _(_event: RolledBack, state: MachineState) -> MachineState:
+    _need(not state.target_may_run, "the target may be running")
+    _need(not state.owes_restart, "the source ran before and was not started again")
+    # The machine runs on, or is off, as its owner likes: how far behind the target is has to be seen anew, and what its
+    # power was before this attempt says nothing of the next one.
+    return replace(state, rounds=(), power_before=None, stopped=None)
+
+
+def _without(facts: Mapping[str, Fact], disk: str) -> dict[str, Fact]:
+    return {name: fact for name, fact in facts.items() if name != disk}

@@ -1,0 +1,194 @@
+"""Sets of EBS snapshots: all volumes of an instance frozen at one instant, found again by their tags.
+
+A set is written down before it is made, and its tags are part of its making: whatever dies in between, it is found and
+dropped. `stamp` is a digest of what the instance was at that moment (off or not, since when, which volumes of which
+size): while it is the same, a set of a machine that is off still shows what its volumes hold.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from kubeferry.errors import SourceRefused, SourceUnavailable
+from kubeferry.ledger import VIEW, External, Ledger
+from kubeferry.model import Machine
+from kubeferry.outside import aws, stopping
+
+SOURCE, MACHINE, SET, STAMP, CLOSED = (
+    f"kubeferry.io/{name}" for name in ("source", "machine", "set", "stamp", "closed")
+)
+FIRST_POLL, LONGEST_POLL = 0.2, 15.0
+SETTLE_SECONDS = 60.0  # a new snapshot may be unknown to the next call for a while
+NOT_THERE = "InvalidSnapshot.NotFound"
+ENDED = ("error", "recoverable", "recovering")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    id: str
+    volume: str
+    gib: int
+    state: str
+    message: str
+    started: str
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSet:
+    """`snapshots` are as EC2 last described them."""
+
+    token: str
+    stamp: str
+    closed: bool
+    snapshots: tuple[Snapshot, ...]
+
+    @property
+    def taken_at(self) -> str:
+        return min((one.started for one in self.snapshots), default="")
+
+    def covers(self, volumes: Iterable[str]) -> bool:
+        """Whether it holds each of these volumes exactly once, and nothing else."""
+        return sorted(one.volume for one in self.snapshots) == sorted(volumes)
+
+    def of(self, volume: str) -> Snapshot | None:
+        return next((one for one in self.snapshots if one.volume == volume), None)
+
+
+def stamp_of(instance: dict[str, Any], volumes: dict[str, dict[str, Any]], *, off: bool) -> str:
+    """What the instance is at this moment, as a digest."""
+    parts = ["off" if off else "on", str(instance.get("LaunchTime", ""))]
+    for name, volume in sorted(volumes.items()):
+        attached = [str(one.get("AttachTime", "")) for one in volume.get("Attachments", [])]
+        parts.append(f"{name} {volume.get('Size')} {' '.join(sorted(attached))}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
+def sets_of(ec2: Any, machine: str, token: str | None = None) -> dict[str, SnapshotSet]:
+    """Our sets of an instance by their token, or the one with a token."""
+    filters = [{"Name": f"tag:{MACHINE}", "Values": [machine]}]
+    if token is not None:
+        filters.append({"Name": f"tag:{SET}", "Values": [token]})
+    held: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for page in ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters):
+        for snapshot in page.get("Snapshots", []):
+            held[_tags(snapshot).get(SET, "")].append(snapshot)
+    return {name: _set(name, snapshots) for name, snapshots in held.items()}
+
+
+def _set(token: str, snapshots: list[dict[str, Any]]) -> SnapshotSet:
+    tags = [_tags(one) for one in snapshots]
+    return SnapshotSet(
+        token=token,
+        stamp=tags[0].get(STAMP, "") if len({one.get(STAMP) for one in tags}) == 1 else "",
+        closed=any(CLOSED in one for one in tags),
+        snapshots=tuple(_snapshot(one) for one in snapshots),
+    )
+
+
+def _tags(snapshot: dict[str, Any]) -> dict[str, str]:
+    return {one["Key"]: one["Value"] for one in snapshot.get("Tags", [])}
+
+
+def _snapshot(told: dict[str, Any]) -> Snapshot:
+    started = told.get("StartTime")
+    return Snapshot(
+        id=told["SnapshotId"],
+        volume=told.get("VolumeId", ""),
+        gib=int(told.get("VolumeSize") or 0),
+        state=told.get("State", "unknown"),
+        message=told.get("StateMessage", ""),
+        started=started.isoformat() if started is not None else "",
+    )
+
+
+def make(ec2: Any, machine: Machine, stamp: str, *, region: str, ledger: Ledger) -> SnapshotSet:
+    """Freeze all volumes of an instance at one instant. `ec2` must not repeat a call by itself: there would be two."""
+    token = secrets.token_hex(8)
+    ledger(External(VIEW, token, f"{region}/{machine.id}"))
+    tags = {
+        "Name": f"kubeferry {machine.name}"[:200],
+        SOURCE: machine.source,
+        MACHINE: machine.id,
+        SET: token,
+        STAMP: stamp,
+    }
+    made = ec2.create_snapshots(
+        InstanceSpecification={"InstanceId": machine.id},
+        Description=f"kubeferry: a round of {machine.id}",
+        TagSpecifications=[
+            {"ResourceType": "snapshot", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}
+        ],
+    )
+    snapshots = [one | {"State": one.get("State", "pending")} for one in made.get("Snapshots", [])]
+    return SnapshotSet(token, stamp, closed=False, snapshots=tuple(_snapshot(one) for one in snapshots))
+
+
+def completed(ec2: Any, found: SnapshotSet, machine: Machine, seconds: float) -> SnapshotSet:
+    """Wait until all snapshots of a set are completed.
+
+    Raises SourceRefused when one fails, with the set dropped: the next call makes a new one; SourceUnavailable when
+    `seconds` are not enough: the next call waits on; Interrupted.
+    """
+    begun, pause = time.monotonic(), FIRST_POLL
+    while True:
+        now = _described(ec2, found, patient=time.monotonic() - begun < SETTLE_SECONDS)
+        failed = [one for one in now.snapshots if one.state in ENDED]
+        if failed:
+            drop(ec2, now)
+            raise SourceRefused(
+                f"the snapshot {failed[0].id} of {failed[0].volume} failed",
+                why=failed[0].message or f"AWS calls it {failed[0].state}",
+                fix="Check that our role may use the volume's KMS key; then run the same command again.",
+                machine=machine.name,
+            )
+        if all(one.state == "completed" for one in now.snapshots):
+            return now
+        if time.monotonic() - begun > seconds:
+            waiting = ", ".join(one.id for one in now.snapshots if one.state != "completed")
+            raise SourceUnavailable(
+                f"snapshots are not completed after {seconds:.0f} s",
+                why=f"{waiting}: still pending",
+                fix="Run the same command again: it waits on for the same ones. aws.snapshotSeconds is the limit.",
+                machine=machine.name,
+            )
+        stopping.pause(pause)
+        pause = min(LONGEST_POLL, pause * 1.5)
+
+
+def _described(ec2: Any, found: SnapshotSet, *, patient: bool) -> SnapshotSet:
+    try:
+        told = ec2.describe_snapshots(SnapshotIds=[one.id for one in found.snapshots])["Snapshots"]
+    except aws.failures() as error:
+        if patient and aws.code_of(error) == NOT_THERE:
+            return found
+        raise
+    return SnapshotSet(found.token, found.stamp, found.closed, tuple(_snapshot(one) for one in told))
+
+
+def close(ec2: Any, snapshots: list[str]) -> None:
+    """Mark these as given back: they are kept for their marker alone. Those that are gone are no error."""
+    try:
+        ec2.create_tags(Resources=snapshots, Tags=[{"Key": CLOSED, "Value": "yes"}])
+    except aws.failures() as error:
+        if aws.code_of(error) != NOT_THERE:
+            raise
+
+
+def drop(ec2: Any, found: SnapshotSet) -> list[str]:
+    """Delete the snapshots of a set; returns what was dropped, in words."""
+    dropped = []
+    for one in found.snapshots:
+        try:
+            ec2.delete_snapshot(SnapshotId=one.id)
+        except aws.failures() as error:
+            if aws.code_of(error) != NOT_THERE:
+                raise
+        else:
+            dropped.append(f"snapshot {one.id} of {one.volume}")
+    return dropped

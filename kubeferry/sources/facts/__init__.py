@@ -1,0 +1,7 @@
+"""Reading what others wrote, for every source: pure, but for names of files.
+
+xml_tree      XML as a tree that remembers what was read of it; hostile text is refused
+leftovers     what of it nobody read, as facts without secrets;  lists: how many of them a machine may have
+single_names  names of machines that are theirs alone;  clashes: names and MACs that two of them have
+file_names    names of files that can stand in a document
+"""

@@ -1,0 +1,9 @@
+"""libvirt/KVM as a source. `source.connect` opens it; `domain/` reads a domain's XML, and knows no hypervisor.
+
+source ─┬─ domain/machine      XML -> Machine                                      pure
+        ├─ guest, freeze       the guest's agent; its file systems held still
+        ├─ live ── backup      views of running machines; libvirt's words for them (pure)
+        │    └──── place       where a view is served, and keeps what is overwritten meanwhile
+        ├─ off                 what views leave in images: read for the last round, taken out again
+        └─ hosts               the hypervisor's files and servers: this host, or far_host with far_exports
+"""

@@ -1,0 +1,133 @@
+"""All other devices of a domain, the TPM, the watchdog, and what the domain says of its guest."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from kubeferry.model import Device, Guest, Tpm, Watchdog
+from kubeferry.sources.facts.leftovers import MAX_CHARACTERS, cut, shown
+from kubeferry.sources.facts.xml_tree import Node
+from kubeferry.sources.libvirt.domain.addresses import in_words
+
+AGENT_CHANNEL = "org.qemu.guest_agent.0"
+MAX_METADATA = 64
+
+_ELSEWHERE = {"disk", "interface", "tpm", "watchdog"}
+
+# Where a device says what it is; the other kinds say it in their attribute `model`.
+_MODEL = {
+    "graphics": ".@type",
+    "video": "model@type",
+    "hostdev": ".@type",
+    "redirdev": ".@type",
+    "smartcard": ".@mode",
+    "channel": ".@type",
+    "parallel": ".@type",
+    "serial": ".@type",
+    "console": ".@type",
+    "filesystem": "driver@type",
+    "shmem": "model@type",
+    "input": ".@type",
+    "hub": ".@type",
+    "audio": ".@type",
+    "nvram": "address@type",
+}
+# States of one run, and names that libvirt gives for it.
+_FOR_ONE_RUN = ("alias", "target@state", "source@tty", ".@tty")
+
+
+def read_devices(root: Node) -> tuple[Device, ...]:
+    """Every device that has no part of its own in the model. PCI bridges of one model are one device with a count."""
+    found = []
+    bridges: dict[str, int] = {}
+    for node in root.child("devices").children:
+        if node.tag in _ELSEWHERE:
+            continue
+        if node.tag == "controller" and node.peek(".@type") == "pci":
+            model = node.peek(".@model") or "unknown"
+            bridges[model] = bridges.get(model, 0) + 1
+            node.skip_all()
+        else:
+            found.append(_device(node))
+    for model, count in bridges.items():
+        found.append(Device(kind="controller", model=model, detail={"type": "pci", "count": str(count)}))
+    return tuple(found)
+
+
+def _device(node: Node) -> Device:
+    node.skip(*_FOR_ONE_RUN)
+    if node.peek(".@type") == "pty":
+        node.skip("source@path")
+    model = node.value(_MODEL.get(node.tag, ".@model"))
+    return Device(kind=node.tag, model=model, detail=_detail(node, ""))
+
+
+def _detail(node: Node, prefix: str) -> dict[str, str]:
+    """What is still unread below a device, by dotted names."""
+    found: dict[str, str] = {}
+    for key, value in node.attributes.items():
+        if f"@{key}" not in node.seen:
+            found[f"{prefix}{key}"] = shown(f"{prefix}{key}", value)
+    if (text := node.text.strip()) and "text" not in node.seen:
+        found[prefix.rstrip(".") or "path"] = shown(prefix, text)
+    times: Counter[str] = Counter(found.keys())
+    for child in node.children:
+        name = f"{prefix}{child.tag}"
+        own = _again(name, times[name])
+        below: dict[str, str] = {}
+        if child.tag == "address":
+            below[own] = in_words(child)
+        elif len(own) > MAX_CHARACTERS:
+            below[cut(own)] = "(not listed: it lies too deep)"
+        elif child.attributes or child.text.strip() or child.children:
+            below = _detail(child, f"{own}.")
+        elif "" not in child.seen:
+            below[own] = "present"
+        times[name] += bool(below)
+        found |= below
+    node.skip_all()
+    return found
+
+
+def _again(name: str, times: int) -> str:
+    """A name that was given already so many times, as one of its own."""
+    return f"{name}{'+' * times}" if times < 8 else f"{name}+{times}"
+
+
+def read_tpm(root: Node) -> Tpm | None:
+    node = root.child("devices/tpm")
+    if not node.present:
+        return None
+    node.skip("alias")
+    return Tpm(
+        model=node.value(".@model"),
+        version=node.value("backend@version"),
+        backend=node.value("backend@type"),
+        persistent=node.flag("backend@persistent_state"),
+    )
+
+
+def read_watchdog(root: Node) -> Watchdog | None:
+    node = root.child("devices/watchdog")
+    if not node.present:
+        return None
+    node.skip("alias")
+    return Watchdog(model=node.value(".@model") or "unknown", action=node.value(".@action"))
+
+
+def read_guest(root: Node) -> Guest:
+    """The system as whoever made the domain named it, and whether it has a channel to an agent."""
+    channels = {node.peek("target@name") for node in root.all("devices/channel")}
+    return Guest(
+        os_id=root.value("metadata/libosinfo:libosinfo/libosinfo:os@id"), agent_channel=AGENT_CHANNEL in channels
+    )
+
+
+def read_metadata(root: Node) -> dict[str, str]:
+    """What other tools keep in the domain, by dotted names. More than a few dozen entries are only counted."""
+    node = root.child("metadata")
+    found = {cut(key): value for key, value in _detail(node, "").items()}
+    if len(found) > MAX_METADATA:
+        kept = dict(list(found.items())[:MAX_METADATA])
+        return kept | {"…": f"{len(found) - MAX_METADATA} more entries are not listed"}
+    return found

@@ -1,0 +1,97 @@
+"""Firmware, identity and the features of the platform."""
+
+from __future__ import annotations
+
+from kubeferry.model import Firmware, FirmwareKind
+from kubeferry.sources.facts.leftovers import shown
+from kubeferry.sources.facts.xml_tree import Node
+
+_X86 = {"x86_64", "i686"}
+
+
+def read_firmware(root: Node) -> Firmware:
+    kind = _kind(root)
+    return Firmware(
+        kind=kind,
+        secure_boot=_secure_boot(root) if kind == FirmwareKind.UEFI else None,
+        loader=root.value("os/loader"),
+        nvram=root.value("os/nvram") or root.value("os/nvram/source@file"),
+        boot_order=tuple(device for node in root.all("os/boot") if (device := node.value(".@dev"))),
+        boot_menu=root.flag("os/bootmenu@enable"),
+    )
+
+
+def _kind(root: Node) -> FirmwareKind:
+    """As libvirt reads it: `firmware` names the kind, a flash loader is UEFI, and a PC without either has a BIOS.
+
+    Any other loader may be anything: a file's name is no evidence.
+    """
+    named = root.word("os@firmware", {"efi", "bios"})
+    loader, flash = root.peek("os/loader"), root.word("os/loader@type", {"pflash", "rom"}) == "pflash"
+    if named == "efi" or flash:
+        return FirmwareKind.UEFI
+    if named == "bios":
+        return FirmwareKind.BIOS
+    plain = loader is None and root.peek("os/type") == "hvm" and root.peek("os/type@arch") in _X86
+    return FirmwareKind.BIOS if plain else FirmwareKind.UNKNOWN
+
+
+def _secure_boot(root: Node) -> bool | None:
+    """On where the loader or a firmware feature says so, and off as soon as any of them says off; else not told."""
+    told = [root.flag("os/loader@secure")]
+    told += [
+        node.flag(".@enabled")
+        for node in root.all("os/firmware/feature")
+        if node.word(".@name", {"secure-boot", "enrolled-keys"})
+    ]
+    if False in told:
+        return False
+    return True if True in told else None
+
+
+def read_smbios_serial(root: Node) -> str | None:
+    """The serial that the guest sees. It sees those of `sysinfo` only where `os/smbios` says so."""
+    if root.peek("os/smbios@mode") != "sysinfo":
+        return None
+    root.skip("os/smbios@mode")
+    serial = None
+    for entry in root.all("sysinfo/system/entry"):
+        if entry.word(".@name", {"uuid"}):
+            entry.value(".")  # always the domain's own
+        elif serial is None and entry.word(".@name", {"serial"}):
+            serial = entry.value(".")
+    root.word("sysinfo@type", {"smbios"})
+    return serial
+
+
+def read_features(root: Node) -> dict[str, str]:
+    """All features but Hyper-V's, by name; those inside another as `kvm.hidden`."""
+    found: dict[str, str] = {}
+    for node in root.child("features").children:
+        if node.tag != "hyperv":
+            found |= _switches(node, node.tag)
+    return found
+
+
+def read_hyperv(root: Node) -> dict[str, str]:
+    """Hyper-V enlightenments by libvirt's names, their numbers behind the state: `on retries=8191`."""
+    node = root.child("features/hyperv")
+    found = {"mode": mode} if (mode := node.word(".@mode", {"passthrough"})) else {}
+    for child in node.children:
+        found |= _switches(child, child.tag)
+    return found
+
+
+def _switches(node: Node, name: str) -> dict[str, str]:
+    """A switch and those below it. One that is only named is on; a mere group of others is no switch itself."""
+    state, text = node.value(".@state"), node.value(".")
+    extra = [f"{key}={value}" for key, value in node.attributes.items() if key != "state"]
+    extra += [text] if state and text else []
+    found: dict[str, str] = {}
+    if not node.children or node.attributes or text:
+        said = " ".join([state or text or "on", *extra])
+        found[name] = shown(name, said)
+    for child in node.children:
+        found |= _switches(child, f"{name}.{child.tag}")
+    node.skip_all()
+    return found

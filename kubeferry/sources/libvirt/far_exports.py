@@ -1,0 +1,102 @@
+"""Disks of a hypervisor that is another host, served read-only by qemu-nbd there: one a disk, on a unix socket.
+
+The same places and the same confinement as `exports` has on its own host; what is served is known again by its words.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from kubeferry.errors import SourceRefused
+from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check
+from kubeferry.ledger import EXPORT, External, Ledger
+from kubeferry.model import DiskRef, Machine
+from kubeferry.sources.disks.exports import Export, digest
+from kubeferry.sources.libvirt.far_host import FarHost
+from kubeferry.uris import NbdSsh
+
+# $1 base, $2 the machine's folder, $3 name, $4 what is served, $5… qemu-nbd's own words
+OPEN = """\
+set -eu
+umask 077
+base=$1 folder=$2 name=$3 served=$4
+shift 4
+pid=$(cat "$folder/$name.pid" 2>/dev/null || echo none)
+if [ "$(cat "$folder/$name.json" 2>/dev/null || :)" = "$served" ] && [ -S "$folder/$name.sock" ] &&
+    [ -d "/proc/$pid" ] && tr '\\0' ' ' <"/proc/$pid/cmdline" | grep -q '^qemu-nbd '; then
+    exit 0
+fi
+mkdir -p "$base" && chmod 755 "$base"
+mkdir -p "$folder"
+rm -f "$folder/$name.sock"
+exec_nbd() {
+    exec unshare --net -- setpriv --no-new-privs --bounding-set=-all,+dac_read_search --inh-caps=-all -- \\
+        qemu-nbd --fork --pid-file="$folder/$name.pid" --socket="$folder/$name.sock" \\
+        --read-only --persistent --shared=0 "$@"
+}
+(exec_nbd "$@" </dev/null >/dev/null 2>"$folder/$name.log") || { cat "$folder/$name.log" >&2; exit 1; }
+printf %s "$served" >"$folder/$name.json"
+"""
+ENVIRONMENT = "".join(f"export {name}={value}\n" for name, value in SERVER_ENV.items())
+# $1 the machine's folder
+CLOSE = """\
+[ -d "$1" ] || exit 0
+for pidfile in "$1"/*.pid; do
+    [ -f "$pidfile" ] || continue
+    pid=$(cat "$pidfile")
+    if [ -d "/proc/$pid" ] && tr '\\0' ' ' <"/proc/$pid/cmdline" | grep -q '^qemu-nbd '; then
+        kill "$pid"
+        tries=0
+        while [ -d "/proc/$pid" ] && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+    fi
+done
+for served in "$1"/*.json; do
+    [ -f "$served" ] && printf '%s\\n' "${served%.json}.sock"
+done
+rm -rf "$1"
+rmdir "$(dirname "$1")" 2>/dev/null || :
+"""
+
+
+def open_all(host: FarHost, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger) -> dict[str, DiskRef]:
+    """Every disk is served; the references that lead to it from here and elsewhere.
+
+    All headers are checked before a first server is started. Raises HostileImage, SourceRefused, SourceUnavailable;
+    what was started for this call is ended then.
+    """
+    for ref in refs.values():
+        check(ref, host.read)
+    try:
+        return {disk: _open(host, machine, disk, ref, ledger) for disk, ref in refs.items()}
+    except Exception:
+        close_all(host, machine)
+        raise
+
+
+def close_all(host: FarHost, machine: Machine) -> list[str]:
+    """Every export of the machine has ended, whoever made it; returns their sockets."""
+    return host.must(CLOSE, str(_folder(host, machine))).splitlines()
+
+
+def _open(host: FarHost, machine: Machine, disk: str, ref: DiskRef, ledger: Ledger) -> DiskRef:
+    export = Export(_folder(host, machine), digest(disk))
+    image, bitmap = json.dumps(block_options(ref), sort_keys=True), bitmap_of(ref)
+    words = [*([f"--bitmap={bitmap}"] if bitmap else []), f"json:{image}"]
+    ledger(External(EXPORT, f"{machine.name}/{disk}", str(export.socket)))
+    done = host.script(ENVIRONMENT + OPEN, host.access.folder, str(export.folder), export.name, " ".join(words), *words)
+    if done.code:
+        raise SourceRefused(
+            "QEMU does not open the disk there",
+            why=done.err.strip() or f"it ended with exit code {done.code}",
+            fix="If it says that a lock cannot be had, something uses the disk: stop that machine first.",
+            machine=machine.name,
+            disk=disk,
+        )
+    access = host.access
+    place = NbdSsh(access.user, access.host, access.port, str(export.socket), access.host_key)
+    return DiskRef(uri=place.uri(), size_bytes=ref.size_bytes, credential=access.secret, changed=ref.changed)
+
+
+def _folder(host: FarHost, machine: Machine) -> Path:
+    return Path(host.access.folder) / digest(f"{machine.source}/{machine.id}")

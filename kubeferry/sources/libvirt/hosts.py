@@ -1,0 +1,144 @@
+"""The hypervisor's own files and servers: on this host, or on another one that a `qemu+ssh://` URI names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from kubeferry.documents import SshAccess
+from kubeferry.errors import SourceRefused
+from kubeferry.images import qcow2
+from kubeferry.images.nodes import confinement
+from kubeferry.ledger import External, Ledger
+from kubeferry.model import DiskRef, Machine
+from kubeferry.outside import process
+from kubeferry.outside.process import Completed
+from kubeferry.sources import Round
+from kubeferry.sources.disks import exports
+from kubeferry.sources.disks.local_disks import Trouble
+from kubeferry.sources.libvirt import far_exports
+from kubeferry.sources.libvirt.far_host import FarHost
+from kubeferry.sources.libvirt.place import FarPlace, Place
+
+RUN_SECONDS = 60
+
+
+class Host(Protocol):
+    """Where the images are."""
+
+    trouble: Trouble | None
+
+    def read(self, path: Path, offset: int, length: int) -> bytes:
+        """Bytes of an image, fewer at its end."""
+
+    def run(self, argv: Sequence[str]) -> Completed:
+        """Run a program that may write to images, whatever its end."""
+
+    def place(self, machine: Machine, *, remote: bool = False) -> Place:
+        """Where views of the running machine are; `remote`: readers elsewhere are let in."""
+
+    def stopped(self, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger, *, remote: bool) -> Round:
+        """A round of a machine that is off, served where that is needed."""
+
+    def running(self, opened: Round, *, remote: bool) -> Round:
+        """A round of a running machine, with references that lead to it from where it is read."""
+
+    def end(self, machine: Machine) -> list[str]:
+        """Nothing is served of a machine that is off; returns what was ended."""
+
+    def exists(self, thing: External) -> bool:
+        """Whether a file, folder or export of the ledger is still there."""
+
+    def close(self) -> None:
+        """Let go of what is held open."""
+
+
+def host_of(source: str, uri: str, ssh: SshAccess | None) -> Host:
+    """The host of a libvirt URI. Another one without `ssh` counts as this one: its files are refused before."""
+    return There(ssh) if ssh is not None and urlsplit(uri).hostname else Here(source, ssh)
+
+
+class Here:
+    """This host."""
+
+    trouble: Trouble | None = None
+
+    def __init__(self, source: str, ssh: SshAccess | None) -> None:
+        self._source = source
+        self._ssh = ssh
+
+    def read(self, path: Path, offset: int, length: int) -> bytes:
+        return qcow2.read_piece(path, offset, length)
+
+    def run(self, argv: Sequence[str]) -> Completed:
+        return process.run([*confinement(writes=True), *argv], check=False, timeout=RUN_SECONDS)
+
+    def place(self, machine: Machine, *, remote: bool = False) -> Place:
+        base = Path(self._ssh.folder) if self._ssh is not None else _base()
+        return Place(base, machine, exports.group(self._access(machine)) if remote else None)
+
+    def stopped(self, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger, *, remote: bool) -> Round:
+        if not remote:
+            return Round(machine, refs)
+        return Round(machine, exports.open_all(self._access(machine), machine, refs, ledger), served=True)
+
+    def running(self, opened: Round, *, remote: bool) -> Round:
+        return exports.reached(self._access(opened.machine), opened) if remote else opened
+
+    def end(self, machine: Machine) -> list[str]:
+        return exports.close_all(self._ssh, machine) if self._ssh is not None else []
+
+    def exists(self, thing: External) -> bool:
+        return exports.exists(thing)
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _access(self, machine: Machine) -> SshAccess:
+        if self._ssh is None:
+            raise SourceRefused(
+                "movers in a cluster have no way to its disks",
+                why=f"the source {self._source} has no `ssh` in the configuration",
+                fix="Add ssh with host, user and hostKey to the source, and make its Secret: docs/operations.md.",
+                machine=machine.name,
+            )
+        return self._ssh
+
+
+class There:
+    """Another host: what is read goes through SSH from wherever it is read."""
+
+    def __init__(self, ssh: SshAccess) -> None:
+        self._host = FarHost(ssh)
+        self.trouble: Trouble | None = self._host.trouble
+        self.read = self._host.read
+        self.run = self._host.run
+
+    def place(self, machine: Machine, *, remote: bool = False) -> Place:
+        del remote
+        return FarPlace(Path(self._host.access.folder), machine, host=self._host)
+
+    def stopped(self, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger, *, remote: bool) -> Round:
+        del remote
+        return Round(machine, far_exports.open_all(self._host, machine, refs, ledger), served=True)
+
+    def running(self, opened: Round, *, remote: bool) -> Round:
+        del remote
+        return exports.reached(self._host.access, opened)
+
+    def end(self, machine: Machine) -> list[str]:
+        return far_exports.close_all(self._host, machine)
+
+    def exists(self, thing: External) -> bool:
+        return self._host.script('[ -e "$1" ] || [ -L "$1" ]', thing.where).code == 0
+
+    def close(self) -> None:
+        self._host.close()
+
+
+def _base() -> Path:
+    """Where folders for sockets are made when the configuration names none."""
+    return Path("/run/kubeferry") if os.geteuid() == 0 else Path(f"/run/user/{os.geteuid()}/kubeferry")

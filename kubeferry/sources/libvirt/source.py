@@ -1,0 +1,374 @@
+"""libvirt/KVM as a source: facts in bulk, rounds of running and of stopped machines, a graceful stop.
+
+Facts come from the persistent definition, which is what the machine would boot with next; the chain of a running disk
+comes from the live one, which alone knows it. Nothing that a guest could see is ever written to a disk, and no domain
+is ever undefined.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import libvirt
+
+from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
+from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.ledger import CHECKPOINT, External, Ledger
+from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
+from kubeferry.outside import clock, stopping
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources.disks import drift, local_disks
+from kubeferry.sources.libvirt import off
+from kubeferry.sources.libvirt.domain.machine import parse_domain
+from kubeferry.sources.libvirt.guest import ask, facts, is_lost, power_of, read_file, translated
+from kubeferry.sources.libvirt.hosts import host_of
+from kubeferry.sources.libvirt.live import View, checkpoints, drop_checkpoint, end_view, open_view
+
+FORCED_STOP_SECONDS = 30.0
+POLL_SECONDS = 0.2
+
+libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are told once, by us
+
+
+def connect(name: str, config: SourceConfig) -> LibvirtSource:
+    """The source at `config.uri`. Connects when first asked."""
+    return LibvirtSource(name, config.uri, config.ssh)
+
+
+class LibvirtSource:
+    """See `kubeferry.sources.Source` for what each method promises."""
+
+    capabilities = SourceCapabilities(
+        warm=True, live_deltas=True, records_writes=True, force_stop=True, last_words=True
+    )
+
+    def __init__(self, name: str, uri: str, ssh: SshAccess | None = None) -> None:
+        self._name = name
+        self._uri = uri
+        self._ssh = ssh
+        self._host = host_of(name, uri, ssh)
+        self._connection: libvirt.virConnect | None = None
+
+    # --- facts ---------------------------------------------------------------------------------------------------
+
+    def discover(self) -> Inventory:
+        machines, unreadable = [], []
+        with self._talking() as connection:
+            for domain in connection.listAllDomains():
+                try:
+                    machines.append(self._machine(domain))
+                except InputInvalid as error:
+                    unreadable.append(_unreadable(domain.name(), str(error)))
+                except libvirt.libvirtError as error:
+                    if is_lost(error):
+                        raise
+                    if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:  # gone since it was listed
+                        unreadable.append(_unreadable(domain.name(), error.get_error_message() or str(error)))
+            version = connection.getLibVersion()
+        return Inventory(
+            source=self._name,
+            source_kind="libvirt",
+            source_version=f"libvirt {version // 1000000}.{version // 1000 % 1000}.{version % 1000}",
+            observed_at=clock.now("seconds"),
+            machines=tuple(sorted(machines, key=lambda machine: machine.name)),
+            unreadable=tuple(unreadable),
+        )
+
+    def _machine(self, domain: libvirt.virDomain) -> Machine:
+        power = power_of(domain)
+        persistent = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
+        machine = parse_domain(
+            domain.XMLDesc(persistent),
+            source=self._name,
+            power=power,
+            where=f"domain {domain.name()}",
+            autostart=bool(domain.autostart()) if domain.isPersistent() else None,
+            snapshots=domain.snapshotNum(),
+        )
+        extra: list[SourceFact] = []
+        if not domain.isPersistent():
+            extra.append(SourceFact(path="domain", value="transient: it vanishes when it stops"))
+        if domain.isPersistent() and domain.hasManagedSaveImage():
+            extra.append(SourceFact(path="domain/managedSave", value="its memory is saved, to be resumed at start"))
+        disks = machine.disks
+        if domain.isActive():
+            live = parse_domain(domain.XMLDesc(0), source=self._name, where=f"domain {domain.name()}")
+            disks, differing = _with_live_chains(machine, live)
+            extra += differing
+        return machine.model_copy(
+            update={
+                "disks": tuple(_with_sizes(domain, disk) for disk in disks),
+                "guest": facts(domain, machine.guest) if power is Power.RUNNING else machine.guest,
+                "unmodelled": (*machine.unmodelled, *extra),
+            }
+        )
+
+    # --- bytes ---------------------------------------------------------------------------------------------------
+
+    def concerns(self, machine: Machine) -> list[Concern]:
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            problems = local_disks.problems(machine, self._machine(domain), self._host.trouble)
+            found = [*self._away(), *problems, *_unstoppable(domain)]
+        return drift.as_concerns(machine, found)
+
+    def _away(self) -> Iterator[Problem]:
+        if urlsplit(self._uri).hostname and self._ssh is None:
+            fix = "Add ssh (host, user, hostKey) to the source; or run kubeferry on that host, with qemu:///system."
+            yield Problem("disks", f"they are on another host, {urlsplit(self._uri).hostname}", fix)
+
+    def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
+        for problem in self._away():
+            what = f"its {problem.where} cannot be read"
+            raise SourceRefused(what, why=problem.what, fix=problem.fix, machine=machine.name)
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            if domain.isActive():
+                if final:
+                    fix = "Stop it first; the last copy reads a machine that is off."
+                    raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
+                return self._live_round(domain, machine, since, remote, ledger)
+            _refuse(machine, "the machine is not off for good", _saved(domain))
+            refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
+            refs = off.told(domain, refs, since, self._host)
+        return self._host.stopped(machine, refs, ledger, remote=remote)
+
+    def _live_round(
+        self, domain: libvirt.virDomain, machine: Machine, since: Marker | None, remote: bool, ledger: Ledger
+    ) -> Round:
+        live = parse_domain(domain.XMLDesc(0), source=self._name, where=f"domain {domain.name()}")
+        _refuse(machine, "the running machine has other disks than it starts with", _other_disks(machine, live))
+        refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
+        view = View(machine, refs, tuple(disk.id for disk in live.disks if disk.id not in refs), self._host.read)
+        place = self._host.place(machine, remote=remote)
+        return self._host.running(open_view(domain, self._uri, view, since, place, ledger), remote=remote)
+
+    def close_round(self, opened: Round) -> None:
+        if opened.served and opened.marker is None:
+            self._host.end(opened.machine)
+        if opened.marker is not None:
+            with self._talking(opened.machine.name) as connection:
+                domain = self._domain(connection, opened.machine)
+                end_view(domain, self._host.place(opened.machine), opened.marker.token)
+
+    # --- power ---------------------------------------------------------------------------------------------------
+
+    def power(self, machine: Machine) -> Power:
+        with self._talking(machine.name) as connection:
+            return power_of(self._domain(connection, machine))
+
+    def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            _refuse(machine, "the machine cannot be stopped safely", _unstoppable(domain))
+            if not domain.isActive():
+                return Stopped("already-off", clock.now())
+            heard_at = _listen(domain, policy, hear)
+            end_view(domain, self._host.place(machine))
+            how = _stop(domain, policy)
+            if how is None:
+                raise SourceRefused(
+                    "the machine does not stop",
+                    why=f"agent ({policy.agent_seconds:.0f} s) and ACPI ({policy.acpi_seconds:.0f} s) were tried",
+                    fix="Shut it down by hand, or set stop.force in the policy and plan again.",
+                    machine=machine.name,
+                )
+            return Stopped(how, clock.now(), heard_at)
+
+    def start(self, machine: Machine) -> None:
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            if not domain.isActive():
+                self._end_all(machine)  # a disk that is still served is locked
+                domain.create()
+
+    def forget(self, machine: Machine) -> list[str]:
+        dropped = self._end_all(machine)
+        with self._talking(machine.name) as connection:
+            domain = self._known(connection, machine)
+            if domain is None:  # undefined meanwhile: its images may be there all the same
+                return [*dropped, *off.take_out(off.images_of(machine), machine, self._host)]
+            if not domain.isActive():
+                return [*dropped, *off.forget(domain, machine, self._machine(domain), self._host)]
+            for one in checkpoints(domain):
+                dropped.append(f"checkpoint {one.getName()}")
+                drop_checkpoint(one)
+        return dropped
+
+    def _end_all(self, machine: Machine) -> list[str]:
+        """Nothing is served any more, whatever the machine does."""
+        dropped = self._host.end(machine)
+        with self._talking(machine.name) as connection:
+            domain, place = self._known(connection, machine), self._host.place(machine)
+            return [*dropped, *(place.clear() if domain is None else end_view(domain, place))]
+
+    def exists(self, thing: External) -> bool:
+        if thing.kind != CHECKPOINT:
+            return self._host.exists(thing)
+        uuid, _, name = thing.where.partition("/")
+        try:
+            with self._talking() as connection:
+                return name in {one.getName() for one in checkpoints(connection.lookupByUUIDString(uuid))}
+        except SourceRefused:  # there is no such machine any more, and nothing that anybody knows of it
+            return False
+
+    def close(self) -> None:
+        self._host.close()
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(libvirt.libvirtError):
+                self._connection.close()
+            self._connection = None
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _talking(self, machine: str = "") -> Iterator[libvirt.virConnect]:
+        """The connection, made anew after it was lost; libvirt's errors come out as ours."""
+        try:
+            if self._connection is None:
+                self._connection = libvirt.open(self._uri)
+            yield self._connection
+        except libvirt.libvirtError as error:
+            told = translated(error, self._uri, machine)
+            if told.transient:
+                self._let_go()
+            raise told from error
+
+    def _domain(self, connection: libvirt.virConnect, machine: Machine) -> libvirt.virDomain:
+        """The domain by its UUID: a name may have been given to another machine meanwhile."""
+        if machine.uuid:
+            return connection.lookupByUUIDString(machine.uuid)
+        return connection.lookupByName(machine.name)
+
+    def _known(self, connection: libvirt.virConnect, machine: Machine) -> libvirt.virDomain | None:
+        try:
+            return self._domain(connection, machine)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+
+
+# --- one thing each ----------------------------------------------------------------------------------------------
+
+
+def _unreadable(name: str, why: str) -> Concern:
+    fix = "Look at it with `virsh dumpxml`; it is left out of the inventory."
+    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{name}: {why}", fix=fix)
+
+
+def _with_live_chains(machine: Machine, live: Machine) -> tuple[tuple[Disk, ...], list[SourceFact]]:
+    """The persistent disks with the chains that the running machine uses, and where both differ."""
+    running = {disk.id: disk for disk in live.data_disks}
+    disks, differing = [], []
+    for disk in machine.disks:
+        now = running.pop(disk.id, None)
+        if now is not None and now.uri == disk.uri:
+            disks.append(disk.model_copy(update={"chain": now.chain}))
+            continue
+        disks.append(disk)
+        if now is not None:
+            differing.append(SourceFact(path=f"running/disk/{disk.id}", value=f"is {now.uri} until the next start"))
+    differing += [
+        SourceFact(path=f"running/disk/{name}", value="attached until the next stop only") for name in running
+    ]
+    return tuple(disks), differing
+
+
+def _with_sizes(domain: libvirt.virDomain, disk: Disk) -> Disk:
+    """Capacity and allocation as libvirt tells them; unknown where it cannot."""
+    if disk.uri is None:
+        return disk
+    try:
+        capacity, allocation, _physical = domain.blockInfo(disk.id)
+    except libvirt.libvirtError as error:
+        if is_lost(error):
+            raise
+        return disk
+    return disk.model_copy(update={"capacity_bytes": capacity or None, "allocated_bytes": allocation})
+
+
+def _unstoppable(domain: libvirt.virDomain) -> Iterator[Problem]:
+    """What keeps a machine from being stopped so that its disks are whole and it can come back."""
+    if not domain.isPersistent():
+        fix = "Make it persistent first: `virsh dumpxml NAME > f.xml; virsh define f.xml`."
+        yield Problem("domain", "it is transient and would vanish when it stops", fix)
+    yield from _saved(domain)
+    if power_of(domain) is Power.PAUSED:
+        yield Problem("power", "it is paused and cannot shut down", "Resume it, or power it off by hand.")
+
+
+def _other_disks(machine: Machine, live: Machine) -> Iterator[Problem]:
+    """Disks of the running machine that are not those of its definition: a round of it would be of others."""
+    running = {disk.id: disk.uri for disk in live.data_disks}
+    fix = "Make the definition and the running machine agree (`virsh attach-disk --persistent`), or copy it cold."
+    for disk in machine.data_disks:
+        if running.get(disk.id) != disk.uri:
+            yield Problem(disk.id, f"{disk.id} is {running.get(disk.id) or 'not attached'}, not {disk.uri}", fix)
+    for name in sorted(running.keys() - {disk.id for disk in machine.data_disks}):
+        yield Problem(name, f"{name} is attached until the next stop only", fix)
+
+
+def _saved(domain: libvirt.virDomain) -> Iterator[Problem]:
+    """A machine whose memory was saved is off, but goes on from there: what it had not written yet is in the memory."""
+    if domain.isPersistent() and domain.hasManagedSaveImage():
+        fix = "Start it, or drop the saved memory with `virsh managedsave-remove`."
+        yield Problem("power", "its memory is saved: its disks alone are not whole", fix)
+
+
+def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
+    problems = list(found)
+    if problems:
+        raise SourceRefused(
+            what,
+            why="; ".join(problem.what for problem in problems),
+            fix=" ".join(problem.fix for problem in problems),
+            machine=machine.name,
+        )
+
+
+def _listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | None:
+    """Read the last words; returns when the guest was heard last, None if never."""
+    if ask(domain, "guest-ping") is None:
+        return None
+    words = {path: text for path in policy.last_words if (text := read_file(domain, path)) is not None}
+    at = clock.now()
+    hear(words, at)
+    return at
+
+
+def _stop(domain: libvirt.virDomain, policy: StopPolicy) -> str | None:
+    """The ways to stop, gentlest first; returns the one that worked."""
+    for how, flag, seconds in (
+        ("agent", libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, policy.agent_seconds),
+        ("acpi", libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, policy.acpi_seconds),
+    ):
+        with contextlib.suppress(
+            libvirt.libvirtError
+        ):  # no agent, no ACPI: the next way; a lost connection shows there
+            domain.shutdownFlags(flag)
+            _is_off_within(domain, seconds)
+        if not domain.isActive():
+            return how
+    if policy.force:
+        with contextlib.suppress(libvirt.libvirtError):
+            domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+        if domain.isActive():
+            domain.destroy()
+        return "forced" if _is_off_within(domain, FORCED_STOP_SECONDS) else None
+    return None
+
+
+def _is_off_within(domain: libvirt.virDomain, seconds: float) -> bool:
+    limit = time.monotonic() + seconds
+    while domain.isActive():
+        if time.monotonic() > limit:
+            return False
+        stopping.pause(POLL_SECONDS)
+    return True

@@ -1,0 +1,223 @@
+"""A source in a folder: a double for tests of what stands around sources.
+
+It runs no machine: "running" is a word in a file, nobody but the test writes to a disk while it is said, and a stop
+takes no time. It reads no image, so sizes and chains are what `machines.json` says. Two processes that call it at once
+may overwrite each other's words; one reads what the other wrote. A round of a "running" machine is a copy of its
+images, made while nothing may write to them; it serves nothing, so that `remote` changes nothing. With `ssh` in its
+configuration, the disks of a machine that is off are served for real, as libvirt's are. It does keep the promises of
+the seam: idempotent, final rounds of machines that are off only, what changed told exactly or not at all (raw disks
+only), disks that are really there and are those of the inventory, everything wrong at once.
+
+    machines.json   the machines, as `Machine` is dumped; their disks are real files
+    power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown
+    words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
+    deaf.json       names of machines that do not stop unless they are forced
+    views/          what rounds of running machines hold: views.py
+    faults.json     method -> names of errors.py, raised one a call; each is taken off the list when it is raised
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import TypeAdapter, ValidationError
+
+from kubeferry import errors
+from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
+from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
+from kubeferry.ledger import EXPORT, External, Ledger
+from kubeferry.model import Concern, Machine, Marker, Power
+from kubeferry.outside import atomic, clock
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources.disks import drift, exports, local_disks
+from kubeferry.sources.memory.views import Views
+
+MACHINES = TypeAdapter(tuple[Machine, ...])
+
+
+def connect(name: str, config: SourceConfig) -> MemorySource:
+    """The source in the folder of `config.uri`, `memory:///path`. Raises InputInvalid for any other URI."""
+    parts = urlsplit(config.uri)
+    if parts.scheme != "memory" or parts.netloc or not parts.path.startswith("/"):
+        fix = "Write `memory:///` and the absolute path of a folder."
+        raise InputInvalid(f"{config.uri} is no folder", [Problem(f"sources.{name}.uri", config.uri, fix)])
+    return MemorySource(name, Path(unquote(parts.path)), config.ssh)
+
+
+class MemorySource:
+    """See `kubeferry.sources.Source` for what each method promises."""
+
+    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True)
+
+    def __init__(self, name: str, folder: Path, ssh: SshAccess | None = None) -> None:
+        self._name = name
+        self.folder = folder
+        self._ssh = ssh
+
+    # --- what a test sets up ---------------------------------------------------------------------------------------
+
+    def write_machines(self, *machines: Machine) -> None:
+        """Let these be the machines of the source."""
+        self._write("machines", [machine.model_dump(mode="json", by_alias=True) for machine in machines])
+
+    def write_power(self, name: str, power: Power) -> None:
+        """Let a machine be in this power state."""
+        self._write("power", self._read("power", {}) | {name: power})
+
+    def write_words(self, name: str, words: dict[str, str]) -> None:
+        """Let a machine's agent answer with these files."""
+        self._write("words", self._read("words", {}) | {name: words})
+
+    def write_deaf(self, *names: str) -> None:
+        """Let these machines not stop unless they are forced."""
+        self._write("deaf", names)
+
+    def write_faults(self, method: str, *faults: type[errors.KubeferryError]) -> None:
+        """Let the next calls of a method raise these, one a call."""
+        self._write("faults", self._read("faults", {}) | {method: [fault.__name__ for fault in faults]})
+
+    # --- the seam --------------------------------------------------------------------------------------------------
+
+    def discover(self) -> Inventory:
+        self._fail("discover")
+        machines = [one.model_copy(update={"power": self._power(one)}) for one in self._machines()]
+        return Inventory(
+            source=self._name,
+            source_kind="memory",
+            observed_at=clock.now("seconds"),
+            machines=tuple(sorted(machines, key=lambda one: one.name)),
+        )
+
+    def concerns(self, machine: Machine) -> list[Concern]:
+        self._fail("concerns")
+        current = self._current(machine)
+        found = [*local_disks.problems(machine, current), *self._unstoppable(current)]
+        return drift.as_concerns(machine, found)
+
+    def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
+        self._fail("open_round")
+        current = self._current(machine)
+        off = self._power(current) is Power.OFF
+        if final and not off:
+            fix = "Stop it first; the last copy reads a machine that is off."
+            raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
+        refs = local_disks.refs(machine, current)
+        views = Views(self.folder, machine)
+        if off and remote and self._ssh and since is None:
+            return Round(machine, exports.open_all(self._ssh, machine, refs, ledger), served=True)
+        if off:
+            return Round(machine, views.changed(refs, since))
+        marker, refs = views.opened(refs, since, ledger)
+        return Round(machine, refs, marker, served=True, consistency=self._consistency(current))
+
+    def close_round(self, opened: Round) -> None:
+        self._fail("close_round")
+        self._end_exports(opened.machine)
+        Views(self.folder, opened.machine).end()
+
+    def power(self, machine: Machine) -> Power:
+        self._fail("power")
+        return self._power(self._current(machine))
+
+    def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
+        self._fail("stop")
+        current = self._current(machine)
+        if self._power(current) is Power.OFF:
+            return Stopped("already-off", clock.now())
+        for problem in self._unstoppable(current):
+            raise SourceRefused(
+                "the machine cannot be stopped", why=problem.what, fix=problem.fix, machine=machine.name
+            )
+        heard_at = self._listen(current, policy, hear)
+        how = "acpi" if heard_at is None else "agent"
+        if current.name in self._read("deaf", []):
+            if not policy.force:
+                fix = "Shut it down by hand, or set stop.force in the policy and plan again."
+                raise SourceRefused("the machine does not stop", fix=fix, machine=machine.name)
+            how = "forced"
+        self.write_power(current.name, Power.OFF)
+        return Stopped(how, clock.now(), heard_at)
+
+    def start(self, machine: Machine) -> None:
+        self._fail("start")
+        self.write_power(self._current(machine).name, Power.RUNNING)
+
+    def forget(self, machine: Machine) -> list[str]:
+        self._fail("forget")
+        return [*self._end_exports(machine), *Views(self.folder, machine).forget()]
+
+    def exists(self, thing: External) -> bool:
+        return exports.exists(thing) if thing.kind == EXPORT else Path(thing.where).exists()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _end_exports(self, machine: Machine) -> list[str]:
+        return exports.close_all(self._ssh, machine) if self._ssh else []
+
+    def _machines(self) -> tuple[Machine, ...]:
+        try:
+            return MACHINES.validate_python(self._read("machines"))
+        except ValidationError as error:
+            fix = "Write it as `Machine` is dumped."
+            where = str(self.folder / "machines.json")
+            raise InputInvalid(f"{where} holds no machines", [Problem(where, str(error), fix)]) from error
+
+    def _current(self, machine: Machine) -> Machine:
+        found = next((one for one in self._machines() if one.id == machine.id), None)
+        if found is None:
+            fix = "Discover and plan again, or define it again."
+            raise SourceRefused("the source has no such machine any more", fix=fix, machine=machine.name)
+        return found
+
+    def _power(self, machine: Machine) -> Power:
+        told = self._read("power", {}).get(machine.name, machine.power)
+        if told not in set(Power):
+            fix = f"Write one of: {', '.join(Power)}."
+            where = f"{self.folder / 'power.json'}: {machine.name}"
+            raise InputInvalid("a power state is none", [Problem(where, f"{told!r} is no power state", fix)])
+        return Power.OFF if told == Power.UNKNOWN else Power(told)
+
+    def _consistency(self, machine: Machine) -> str:
+        return "frozen" if machine.name in self._read("words", {}) else "crash"
+
+    def _unstoppable(self, machine: Machine) -> list[Problem]:
+        if self._power(machine) is not Power.PAUSED:
+            return []
+        return [Problem("power", "it is paused and cannot shut down", "Resume it, or power it off by hand.")]
+
+    def _listen(self, machine: Machine, policy: StopPolicy, hear: Hear) -> str | None:
+        words = self._read("words", {}).get(machine.name)
+        if words is None:
+            return None
+        at = clock.now()
+        hear({path: words[path] for path in policy.last_words if path in words}, at)
+        return at
+
+    def _fail(self, method: str) -> None:
+        faults = self._read("faults", {})
+        if faults.get(method):
+            name, *left = faults[method]
+            self._write("faults", faults | {method: left})
+            raise getattr(errors, name)(f"{method} was told to fail", fix="Call it again.")
+
+    def _read(self, name: str, otherwise: Any = None) -> Any:
+        path = self.folder / f"{name}.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            if otherwise is not None:
+                return otherwise
+            raise SourceUnavailable(f"{path} is not there", fix="Write the machines of the source into it.") from error
+        except (OSError, ValueError) as error:
+            raise InputInvalid(f"{path} cannot be read", [Problem(str(path), str(error), "Write JSON.")]) from error
+
+    def _write(self, name: str, content: Any) -> None:
+        """A reader finds the old words or the new ones, never a part."""
+        path = self.folder / f"{name}.json"
+        atomic.replace_text(path, json.dumps(content, indent=1))

@@ -1,0 +1,255 @@
+"""The files of an export: one OVA, or an OVF with what lies beside it; its manifest held against them.
+
+Nothing is extracted. Descriptor, manifest and small files are read and compared with their digests here; a disk's
+digest goes into its URI and is compared when the disk has been read.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from kubeferry.errors import InputInvalid, Problem
+from kubeferry.model import Machine, SourceFact
+from kubeferry.sources.facts.file_names import name_problem
+from kubeferry.sources.ovf import manifest as manifests
+from kubeferry.sources.ovf.machines import parse_ovf
+from kubeferry.sources.ovf.manifest import Manifest, parse_manifest
+from kubeferry.sources.ovf.references import File
+from kubeferry.sources.ovf.tar_members import Member, read_members
+from kubeferry.uris import Packed, Part
+
+LIMIT_DESCRIPTOR_BYTES = 4 << 20
+HASHED_BYTES = 16 << 20  # files up to this size are compared with the manifest here
+SUFFIXES = (".ova", ".ovf")
+AGAIN = "Get the file again from where the machine was exported."
+_ENCODING = re.compile(rb"<\?xml[^>]{0,200}?encoding=[\"']([A-Za-z0-9._-]{1,40})")
+_ENCODINGS = {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "windows-1252", "utf-16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Files by name, and which of them describe: `where` is the OVA or OVF itself. `complete` is False for a
+    descriptor whose disks need not be there."""
+
+    where: Path
+    members: dict[str, Member] | None
+    descriptor: Member
+    manifest: Manifest | None
+    certificate: str | None
+    complete: bool
+
+    def find(self, href: str) -> Member | None:
+        """A file by its reference, which may or may not be spelled with %XX; None where it is not there."""
+        for name in dict.fromkeys((href.removeprefix("./"), unquote(href).removeprefix("./"))):
+            found = self.members.get(name) if self.members is not None else _beside(self.where, name)
+            if found is not None:
+                return found
+        return None
+
+    def digest(self, name: str) -> str:
+        """`algorithm:hex` of the manifest, empty where it has none."""
+        return self.manifest.digests.get(name, "") if self.manifest else ""
+
+
+def read_machines(path: Path, source: str, *, complete: bool = True) -> list[Machine]:
+    """The machines of an OVA or OVF. With `complete`, its disks have to be there, as large as they are said to be.
+    Raises InputInvalid with all problems of the file."""
+    if (odd := name_problem(path)) is not None:
+        raise InputInvalid(f"{odd.where} cannot be read as an export", [odd])
+    export = _open(path, complete=complete)
+    problems = _compared(export)
+    if problems:
+        raise InputInvalid(f"{path} is not what its manifest says", problems)
+    text = _text(export.descriptor)
+    missing: list[Problem] = []
+
+    def locate(file: File, shape: str | None, stream: bool) -> str | None:
+        try:
+            return uri_of(export, file, shape, stream=stream)
+        except InputInvalid as error:
+            missing.extend(error.problems)
+            return None
+
+    where = str(path) if export.members is None else f"{path}/{export.descriptor.name}"
+    machines = parse_ovf(text, source=source, where=where, name=path.name, locate=locate)
+    if missing:
+        raise InputInvalid(f"{path} lacks files", missing)
+    noted = _noted(export)
+    return [one.model_copy(update={"unmodelled": (*one.unmodelled, *noted)}) for one in machines]
+
+
+def _noted(export: Export) -> tuple[SourceFact, ...]:
+    if export.certificate is None:
+        return ()
+    return (SourceFact(path="certificate", value=f"{export.certificate}: the signature was not checked"),)
+
+
+# --- where a disk lies ---
+
+
+def uri_of(export: Export, file: File, shape: str | None, *, stream: bool) -> str:
+    """The URI of a disk of the format `shape`. Raises InputInvalid where its file, or a chunk of it, is not there."""
+    names = _chunks(file)
+    found = [export.find(name) for name in names]
+    missing = [name for name, member in zip(names, found, strict=True) if member is None]
+    if missing:
+        if not export.complete:
+            return f"file:{quote(file.href)}"
+        fix = "Bring the file back; it belongs to the export."
+        raise _wrong(export.where, [Problem(file.where, f"{missing[0][:80]!r} is not there", fix)])
+    members = [member for member in found if member is not None]
+    size = sum(member.size for member in members)
+    if file.size is not None and size != file.size and not file.gzip:  # products differ in which size they tell then
+        raise _wrong(export.where, [Problem(file.where, f"{file.href!r} has {size} bytes, not {file.size}", AGAIN)])
+    whole = export.members is None and len(members) == 1 and not file.gzip
+    if shape == "qcow2" and whole:
+        return members[0].path.as_uri()
+    digests = [export.digest(name) or export.digest(unquote(name)) for name in names]
+    parts = (
+        Part(member.path, member.offset, member.size, digest) for member, digest in zip(members, digests, strict=True)
+    )
+    scheme = {"vmdk": "vmdk-stream+file" if stream else "vmdk+file"}.get(shape or "", "raw+file")
+    return Packed(scheme, tuple(parts), gzip=file.gzip).uri()
+
+
+def _chunks(file: File) -> list[str]:
+    if file.chunk_bytes is None or file.size is None:
+        return [file.href]
+    return [f"{file.href}.{number:09}" for number in range(-(-file.size // file.chunk_bytes))]
+
+
+def _beside(descriptor: Path, name: str) -> Member | None:
+    """A regular file in the descriptor's folder or below it, links followed only as far as they stay there."""
+    path = descriptor.parent / name
+    try:
+        inside = path.resolve(strict=True).is_relative_to(descriptor.parent.resolve(strict=True))
+        found = path.stat()
+    except (OSError, ValueError, RuntimeError):
+        return None
+    return Member(name, path, 0, found.st_size) if inside and stat.S_ISREG(found.st_mode) else None
+
+
+# --- descriptor and manifest ---
+
+
+def _open(path: Path, *, complete: bool) -> Export:
+    path = Path(os.path.abspath(path))  # noqa: PTH100 (links stay as they are named)
+    if path.suffix.lower() != ".ova":
+        descriptor = _beside(path, path.name)
+        if descriptor is None:
+            raise _wrong(path, [Problem(str(path), "it is not a file that can be read here", "Check its path.")])
+        manifest, certificate = _beside(path, f"{path.stem}.mf"), _beside(path, f"{path.stem}.cert")
+        return _export(path, None, descriptor, manifest, certificate, complete=complete)
+    members = {member.name: member for member in read_members(path)}
+    named = {suffix: [one for one in members.values() if one.name.lower().endswith(suffix)]
+             for suffix in (".ovf", ".mf", ".cert")}  # fmt: skip
+    problems = [
+        Problem(str(path), f"{len(found)} files of the kind {suffix} are in it", AGAIN)
+        for suffix, found in named.items()
+        if len(found) > 1 or (suffix == ".ovf" and not found)
+    ]
+    if problems:
+        raise _wrong(path, problems)
+    first = {suffix: found[0] if found else None for suffix, found in named.items()}
+    return _export(path, members, named[".ovf"][0], first[".mf"], first[".cert"], complete=True)
+
+
+def _export(
+    where: Path,
+    members: dict[str, Member] | None,
+    descriptor: Member,
+    manifest: Member | None,
+    certificate: Member | None,
+    *,
+    complete: bool,
+) -> Export:
+    told = None
+    if manifest is not None:
+        text = _read(manifest, manifests.LIMIT_BYTES).decode("utf-8", errors="replace")
+        told, problems = parse_manifest(text, f"{where}/{manifest.name}" if members is not None else str(manifest.path))
+        if problems:
+            raise InputInvalid(f"the manifest of {where} cannot be read", problems)
+    return Export(where, members, descriptor, told, certificate.name if certificate else None, complete)
+
+
+def _compared(export: Export) -> list[Problem]:
+    """What of the manifest is not so: files that are missing, and small ones with another digest."""
+    if export.manifest is None:
+        return []
+    problems = []
+    named = export.manifest.digests
+    if export.descriptor.name not in named:
+        problems.append(Problem(export.manifest.where, f"{export.descriptor.name!r} has no digest", AGAIN))
+    for name, digest in named.items():
+        member = export.find(name)
+        if member is None:
+            if export.complete:
+                problems.append(Problem(export.manifest.where, f"{name[:80]!r} is not there", AGAIN))
+        elif member.size <= HASHED_BYTES and (found := digest_of(member, digest)) != digest:
+            what = f"{name[:80]!r} is not what the manifest says: its digest is {found}, not {digest}"
+            problems.append(Problem(f"{member.path}: offset {member.offset}", what, AGAIN))
+    return problems
+
+
+def digest_of(member: Member, like: str) -> str:
+    """The digest of a file by the algorithm of another digest."""
+    algorithm = like.partition(":")[0]
+    hashing = hashlib.new(algorithm, usedforsecurity=False)
+    at = 0
+    while at < member.size:
+        piece = _pread(member, at, min(1 << 20, member.size - at))
+        hashing.update(piece)
+        at += len(piece)
+    return f"{algorithm}:{hashing.hexdigest()}"
+
+
+def _text(member: Member) -> str:
+    """The descriptor's text in the encoding that it names. Raises InputInvalid."""
+    content = _read(member, LIMIT_DESCRIPTOR_BYTES)
+    found = _ENCODING.match(content.removeprefix(codecs.BOM_UTF8))
+    encoding = found[1].decode().lower() if found else "utf-8"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif content.startswith(codecs.BOM_UTF8):
+        encoding = "utf-8-sig"
+    where, fix = f"{member.path}: {member.name}", "Save it as UTF-8."
+    if encoding not in {*_ENCODINGS, "utf-8-sig"}:
+        raise _wrong(member.path, [Problem(where, f"the encoding {encoding} is not read", fix)])
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise _wrong(member.path, [Problem(where, str(error), fix)]) from error
+
+
+def _read(member: Member, limit: int) -> bytes:
+    if member.size > limit:
+        what = f"{member.name!r} has {member.size} bytes, at most {limit} are read"
+        raise _wrong(member.path, [Problem(f"{member.path}: offset {member.offset}", what, AGAIN)])
+    return _pread(member, 0, member.size)
+
+
+def _pread(member: Member, at: int, count: int) -> bytes:
+    try:
+        fd = os.open(member.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            found = os.pread(fd, count, member.offset + at)
+        finally:
+            os.close(fd)
+    except OSError as error:
+        what = error.strerror or str(error)
+        raise _wrong(member.path, [Problem(str(member.path), what, "Check its permissions.")]) from error
+    if len(found) < count:
+        offset = member.offset + at + len(found)
+        raise _wrong(member.path, [Problem(f"{member.path}: offset {offset}", "it ends there", AGAIN)])
+    return found
+
+
+def _wrong(path: Path, problems: list[Problem]) -> InputInvalid:
+    return InputInvalid(f"{path} cannot be read as an export", problems)

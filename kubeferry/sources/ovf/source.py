@@ -1,0 +1,186 @@
+"""Machines that were exported to files: an OVA, an OVF with its disks, or a folder of them. `file:///path` names it.
+
+    source (this) ─> files: tar_members, manifest ─> machines
+                                                  ─> where each disk lies: vmdk-stream+file:, vmdk+file:, raw+file:
+
+An exported machine is off, and stays off: there is nothing to stop, and nothing that a rollback could start.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.ledger import External, Ledger
+from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
+from kubeferry.outside import clock
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources.disks import drift
+from kubeferry.sources.facts.clashes import clashes
+from kubeferry.sources.ovf.files import SUFFIXES, read_machines
+from kubeferry.uris import local_path, packed
+
+LIMIT_FILES = 10_000
+PACKED_FORMATS = ("vmdk", "raw")
+
+
+def connect(name: str, config: SourceConfig) -> OvaSource:
+    """The source at `config.uri`. Raises InputInvalid where that is no OVA, no OVF and no folder."""
+    path = local_path(config.uri)
+    fix = "Write `file:///` and the absolute path of an .ova, of an .ovf, or of a folder of them."
+    if path is None or not config.uri.startswith("file:"):
+        raise InputInvalid(f"{config.uri} is no path", [Problem(f"sources.{name}.uri", config.uri, fix)])
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in SUFFIXES):
+        what = "it is neither an OVA, an OVF nor a folder" if path.exists() else "it is not there"
+        raise InputInvalid(f"{path} holds no exported machines", [Problem(f"sources.{name}.uri", what, fix)])
+    return OvaSource(name, path)
+
+
+class OvaSource:
+    """See `kubeferry.sources.Source` for what each method promises."""
+
+    capabilities = SourceCapabilities(runs=False)
+
+    def __init__(self, name: str, path: Path) -> None:
+        self._name = name
+        self._path = path
+
+    def discover(self) -> Inventory:
+        read: list[tuple[str, Machine]] = []
+        unreadable: list[Concern] = []
+        for path in self._files():
+            try:
+                for machine in read_machines(path, self._name):
+                    problems = list(clashes([*read, (str(path), machine)]))
+                    unreadable += _unreadable(problems)
+                    read += [] if problems else [(str(path), machine)]
+            except InputInvalid as error:
+                unreadable += _unreadable(error.problems)
+        return Inventory(
+            source=self._name,
+            source_kind="ova",
+            observed_at=clock.now("seconds"),
+            machines=tuple(sorted((machine for _, machine in read), key=lambda one: one.name)),
+            unreadable=tuple(unreadable),
+        )
+
+    def concerns(self, machine: Machine) -> list[Concern]:
+        return drift.as_concerns(machine, list(_problems(machine, self._current(machine))))
+
+    def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
+        if since is not None:
+            fix = "Open a round without a marker."
+            raise SourceRefused("an exported machine has one round: it does not change", fix=fix, machine=machine.name)
+        if remote:
+            raise SourceRefused(
+                "the files of an export are on this host",
+                why="movers in a cluster cannot read them",
+                fix="Set the target's `transfer` to `upload`, or move the machine to the directory target.",
+                machine=machine.name,
+            )
+        current = self._current(machine)
+        found = list(_problems(machine, current))
+        if found:
+            raise SourceRefused(
+                "its disks cannot be read as they were planned",
+                why="; ".join(f"{problem.where}: {problem.what}" for problem in found),
+                fix=" ".join(dict.fromkeys(problem.fix for problem in found)),
+                machine=machine.name,
+            )
+        return Round(machine, {disk.id: _ref(disk) for disk in current.data_disks})
+
+    def close_round(self, opened: Round) -> None:
+        """Nothing was made for it."""
+
+    def power(self, machine: Machine) -> Power:
+        return self._current(machine).power
+
+    def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
+        self._current(machine)
+        return Stopped("already-off", clock.now())
+
+    def start(self, machine: Machine) -> None:
+        self._current(machine)
+        raise SourceRefused(
+            "an exported machine cannot be started",
+            why="it is a set of files; it was off when the move began, and still is",
+            fix="Start the machine that it was exported from, where that one is.",
+            machine=machine.name,
+        )
+
+    def forget(self, machine: Machine) -> list[str]:
+        return []
+
+    def exists(self, thing: External) -> bool:
+        return False
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _files(self) -> list[Path]:
+        if not self._path.is_dir():
+            return [self._path]
+        try:
+            found = sorted(path for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES)
+        except OSError as error:
+            problem = Problem(str(self._path), error.strerror or str(error), "Check its permissions.")
+            raise InputInvalid(f"{self._path} cannot be read", [problem]) from error
+        if len(found) > LIMIT_FILES:
+            problem = Problem(str(self._path), f"{len(found)} exports are in it", "Use several folders.")
+            raise InputInvalid(f"{self._path} holds too many exports", [problem])
+        return found
+
+    def _current(self, machine: Machine) -> Machine:
+        """The machine as its file has it now. Raises SourceRefused where that is gone or cannot be read any more."""
+        path = next((path for path in self._files() if machine.id.startswith(f"{path.name}#")), None)
+        try:
+            known = read_machines(path, self._name) if path is not None else []
+        except InputInvalid as error:
+            raise SourceRefused(
+                f"{path} cannot be read any more",
+                why="; ".join(f"{problem.where}: {problem.what}" for problem in error.problems),
+                fix=" ".join(dict.fromkeys(problem.fix for problem in error.problems)),
+                machine=machine.name,
+            ) from error
+        found = next((one for one in known if one.id == machine.id), None)
+        if found is None:
+            fix = "Discover and plan again, or bring the export back."
+            raise SourceRefused("the source has no such machine any more", fix=fix, machine=machine.name)
+        return found
+
+
+def _unreadable(problems: list[Problem]) -> list[Concern]:
+    return [
+        Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{one.where}: {one.what}", fix=one.fix)
+        for one in problems
+    ]
+
+
+def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
+    """All that speaks against reading these disks."""
+    yield from drift.differences(planned, current)
+    for disk in current.data_disks:
+        yield from _unread(disk)
+
+
+def _unread(disk: Disk) -> Iterator[Problem]:
+    if disk.uri is None:
+        yield Problem(disk.id, "no file is given for it", "Remove the disk from the OVF, or give it a file.")
+    elif packed(disk.uri) is None and disk.format == "qcow2":
+        path = local_path(disk.uri)
+        if path is None or not stat.S_ISREG(path.stat().st_mode):
+            yield Problem(disk.id, f"{disk.uri} is no file of this host", drift.DISCOVER)
+    elif disk.format not in PACKED_FORMATS:
+        said = f"its format {disk.format or 'is not told, and'} is not read where it lies"
+        yield Problem(disk.id, said, "Convert it with `qemu-img convert`, or export the machine with VMDK disks.")
+
+
+def _ref(disk: Disk) -> DiskRef:
+    """What is packed is given raw; a qcow2 image lies there as it is."""
+    shape = "raw" if packed(disk.uri or "") else disk.format or ""
+    return DiskRef(uri=disk.uri or "", format=shape, size_bytes=disk.capacity_bytes)

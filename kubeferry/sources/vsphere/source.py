@@ -1,0 +1,344 @@
+"""VMware vSphere as a source: facts in pages, cold copies, and warm ones in two passes, without proprietary code.
+
+Pass one exports a snapshot of the running machine, streamed by the host; pass two, after it is off, reads only what its
+change tracking names, from the datastore. No disk is written, nothing of VMware's is needed but its public interfaces.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pyVmomi import vim, vmodl
+
+from kubeferry.documents import Inventory, SourceConfig, StopPolicy, VmwareAccess
+from kubeferry.errors import InputInvalid, KubeferryError, Problem, SourceRefused
+from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, External, Ledger
+from kubeferry.model import Concern, DiskDevice, Machine, Marker, Power, Severity
+from kubeferry.outside import clock, stopping
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources.disks import drift
+from kubeferry.sources.facts.single_names import named
+from kubeferry.sources.vsphere.access import Access, known_files, read_access
+from kubeferry.sources.vsphere.client import Client
+from kubeferry.sources.vsphere.inventory import Collector
+from kubeferry.sources.vsphere.machine import POWER, parse_machine
+from kubeferry.sources.vsphere.nics import Around
+from kubeferry.sources.vsphere.plain import Plain
+from kubeferry.sources.vsphere.snapshots import is_noted
+from kubeferry.sources.vsphere.tags import Tags, read_tags
+from kubeferry.sources.vsphere.views import Leases, Views
+
+FORCED_STOP_SECONDS = 60.0
+POLL_SECONDS = 0.2
+TOOLS = "guestToolsRunning"
+STATES = ("runtime.powerState", "runtime.question", "runtime.connectionState", "guest.toolsRunningStatus")
+
+
+def connect(name: str, config: SourceConfig) -> VmwareSource:
+    """The source at `config.uri`, or GOVC_URL. Connects when first asked. Raises InputInvalid with all that is bad."""
+    files = {}
+    for path in known_files(config, os.environ):
+        try:
+            files[path] = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            fix = "Correct GOVC_TLS_KNOWN_HOSTS."
+            raise InputInvalid(f"the source {name} cannot be reached", [Problem(path, str(error), fix)]) from error
+    return VmwareSource(name, read_access(name, config, os.environ, files), config.vmware)
+
+
+class VmwareSource:
+    """See `kubeferry.sources.Source` for what each method promises."""
+
+    capabilities = SourceCapabilities(
+        warm=True, live_deltas=False, records_writes=True, force_stop=True, last_words=False
+    )
+
+    def __init__(self, name: str, access: Access, settings: VmwareAccess) -> None:
+        self._name = name
+        self._settings = settings
+        self._client = Client(access)
+        self._collector = Collector(self._client)
+        self._leases: Leases = {}
+
+    # --- facts -----------------------------------------------------------------------------------------------------
+
+    def discover(self) -> Inventory:
+        machines: list[Machine] = []
+        with self._client.talking() as content:
+            ids = self._collector.wanted(content)
+            tags, unreadable = self._tags(ids)
+            around = self._collector.around(content)
+            for page in self._collector.pages(ids, content):
+                for props in page:
+                    try:
+                        machines.append(self._machine(props, around, tags))
+                    except InputInvalid as error:
+                        unreadable.append(_unreadable(error))
+            machines, doubled = _told_apart(machines)
+            unreadable += doubled
+            about = content.about
+            version = f"{about.name} {about.version} build {about.build}"
+        return Inventory(
+            source=self._name,
+            source_kind="vmware",
+            source_version=version,
+            observed_at=clock.now("seconds"),
+            machines=tuple(sorted(machines, key=lambda machine: machine.name)),
+            unreadable=tuple(unreadable),
+        )
+
+    def _machine(self, props: Plain, around: Around, tags: Tags) -> Machine:
+        own = tags.get(props["_ref"].partition(":")[2], ())
+        return parse_machine(props, around, source=self._name, tags=own)
+
+    def _tags(self, ids: list[str]) -> tuple[Tags, list[Concern]]:
+        try:
+            return read_tags(self._client.access, self._client.certificate, ids), []
+        except KubeferryError as error:
+            fix = "Nothing, if tags do not matter; else check vCenter's REST interface."
+            what = f"{error.what}: {error.why}"
+            return {}, [Concern(id="tags.unreadable", severity=Severity.WARNING, what=what, fix=fix)]
+
+    def concerns(self, machine: Machine) -> list[Concern]:
+        with self._client.talking(machine.name) as content:
+            views = self._views(machine, content)
+            found = [*self._problems(views), *_unstoppable(views.props)]
+        return drift.as_concerns(machine, found)
+
+    def _problems(self, views: Views) -> Iterator[Problem]:
+        """All that speaks against reading the disks that were planned."""
+        current = self._machine(views.props, views.around, {})
+        yield from _differences(views.machine, current)
+        if self._settings.reader:
+            return
+        for disk in current.data_disks:
+            if disk.device is DiskDevice.LUN:
+                fix = "Make it a virtual disk in vSphere, leave the machine out, or name a reader (vmware.reader)."
+                yield Problem(disk.id, "it is a mapped LUN, which vSphere does not hand out", fix)
+            elif disk.encrypted:
+                fix = "Decrypt it in vSphere, or name a reader (vmware.reader)."
+                yield Problem(disk.id, "it is encrypted by vSphere, which does not hand it out", fix)
+
+    # --- bytes -----------------------------------------------------------------------------------------------------
+
+    def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
+        with self._client.talking(machine.name) as content:
+            views = self._views(machine, content)
+            off = _power(views.props) is Power.OFF
+            if final and not off:
+                fix = "Stop it first; the last copy reads a machine that is off."
+                raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
+            _refuse(machine, "its disks cannot be read as they were planned", self._problems(views))
+            if not off:
+                return self._live(views, since, ledger, remote=remote)
+            if views.snapshots.ours():  # of a round that was never closed: what lies above it is what counts now
+                list(views.closed())
+                views = self._views(machine, content)
+            return views.off(since, ledger, remote=remote)
+
+    def _live(self, views: Views, since: Marker | None, ledger: Ledger, *, remote: bool) -> Round:
+        quiesce = views.props.get("guest.toolsRunningStatus") == TOOLS
+        opened = views.live(ledger, remote=remote, quiesce=quiesce)
+        if since is None or opened.marker != since:
+            return opened
+        list(views.closed())  # of a round that was never closed: what is asked for now is a later view
+        return self._views(views.machine, views.content).live(ledger, remote=remote, quiesce=quiesce)
+
+    def close_round(self, opened: Round) -> None:
+        if not opened.served:
+            return
+        with self._client.talking(opened.machine.name) as content:
+            list(self._views(opened.machine, content).closed(opened.seen))
+
+    # --- power -----------------------------------------------------------------------------------------------------
+
+    def power(self, machine: Machine) -> Power:
+        with self._client.talking(machine.name) as content:
+            return self._power_of(self._vm(machine, content), content)
+
+    def _power_of(self, vm: Any, content: Any) -> Power:
+        return _power(self._client.properties(vm, STATES, content=content))
+
+    def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
+        """Tools shut the guest down; nothing else can. Files of the guest are not read: that needs a login inside."""
+        with self._client.talking(machine.name) as content:
+            vm = self._vm(machine, content)
+            props = self._client.properties(vm, STATES, content=content)
+            _refuse(machine, "the machine cannot be stopped safely", _unstoppable(props))
+            if _power(props) is Power.OFF:
+                return Stopped("already-off", clock.now())
+            heard_at = clock.now() if props.get("guest.toolsRunningStatus") == TOOLS else None
+            if self._shut_down(vm, policy.agent_seconds + policy.acpi_seconds, content):
+                return Stopped("agent", clock.now(), heard_at)
+            if policy.force:
+                self._power_off(vm, machine, content)
+                return Stopped("forced", clock.now(), heard_at)
+            raise SourceRefused(
+                "the machine does not stop",
+                why="VMware Tools do not run in it" if heard_at is None else "Tools were asked, and it runs on",
+                fix="Shut it down by hand, or set stop.force in the policy and plan again.",
+                machine=machine.name,
+            )
+
+    def _shut_down(self, vm: Any, seconds: float, content: Any) -> bool:
+        try:
+            vm.ShutdownGuest()
+        except (vim.fault.ToolsUnavailable, vim.fault.InvalidPowerState):
+            return self._power_of(vm, content) is Power.OFF
+        return self._is_off_within(vm, seconds, content)
+
+    def _power_off(self, vm: Any, machine: Machine, content: Any) -> None:
+        with contextlib.suppress(vim.fault.InvalidPowerState):
+            task = vm.PowerOffVM_Task()
+            self._client.finished(task, FORCED_STOP_SECONDS, "switching off", content=content, machine=machine.name)
+        if not self._is_off_within(vm, FORCED_STOP_SECONDS, content):
+            fix = "Look at its tasks in vSphere, and switch it off by hand."
+            raise SourceRefused("the machine does not stop", why="it was switched off", fix=fix, machine=machine.name)
+
+    def _is_off_within(self, vm: Any, seconds: float, content: Any) -> bool:
+        limit = time.monotonic() + seconds
+        while self._power_of(vm, content) is not Power.OFF:
+            if time.monotonic() > limit:
+                return False
+            stopping.pause(POLL_SECONDS)
+        return True
+
+    def start(self, machine: Machine) -> None:
+        with self._client.talking(machine.name) as content:
+            views = self._views(machine, content)
+            if _power(views.props) is Power.RUNNING:
+                return
+            list(views.closed())  # an open export forbids it
+            with contextlib.suppress(vim.fault.InvalidPowerState):
+                task = views.vm.PowerOnVM_Task()
+                seconds = self._settings.task_seconds
+                self._client.finished(task, seconds, "switching on", content=content, machine=machine.name)
+
+    # --- what is left ----------------------------------------------------------------------------------------------
+
+    def forget(self, machine: Machine) -> list[str]:
+        with self._client.talking(machine.name) as content:
+            try:
+                views = self._views(machine, content)
+            except SourceRefused:
+                return []  # with the machine, all that was on it is gone
+            return [*views.closed(), *views.snapshots.untracked(views.props)]
+
+    def exists(self, thing: External) -> bool:
+        """A lease ends with the session that asked for it: one of another process is not seen, and times out."""
+        if thing.kind not in {SNAPSHOT, CHANGE_TRACKING}:
+            lease = self._leases.get(thing.where)
+            return lease is not None and lease.alive()
+        with self._client.talking() as content:
+            vm = self._found(thing.where, content)
+            if vm is None:
+                return False
+            props = self._collector.one(vm, content)
+            if thing.kind == CHANGE_TRACKING:
+                return is_noted(props)
+            waiting = list(props.get("snapshot", {}).get("rootSnapshotList", []))
+            while waiting:
+                one = waiting.pop()
+                if one.get("name") == thing.name:
+                    return True
+                waiting += one.get("childSnapshotList", [])
+            return False
+
+    def close(self) -> None:
+        for lease in self._leases.values():
+            lease.ended(keep=False)
+        self._leases.clear()
+        self._client.close()
+
+    # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _found(self, identity: str, content: Any) -> Any:
+        """The machine by its instance UUID, which stays when it moves between hosts; None when it is gone."""
+        if identity.startswith("VirtualMachine:"):
+            return vim.VirtualMachine(identity.partition(":")[2], content.rootFolder._stub)
+        try:
+            return content.searchIndex.FindByUuid(uuid=identity, vmSearch=True, instanceUuid=True)
+        except vmodl.fault.InvalidArgument:
+            return None
+
+    def _vm(self, machine: Machine, content: Any) -> Any:
+        found = self._found(machine.id, content)
+        if found is None:
+            fix = "Discover and plan again, or register it again."
+            raise SourceRefused("the source has no such machine any more", fix=fix, machine=machine.name)
+        return found
+
+    def _views(self, machine: Machine, content: Any) -> Views:
+        vm = self._vm(machine, content)
+        props, around = self._collector.one(vm, content), self._collector.around(content)
+        return Views(self._client, content, vm, props, around, machine, self._settings, self._leases)
+
+
+# --- one thing each ------------------------------------------------------------------------------------------------
+
+
+def _power(props: Plain) -> Power:
+    return POWER.get(props.get("runtime.powerState", ""), Power.UNKNOWN)
+
+
+def _unreadable(error: InputInvalid) -> Concern:
+    problem = error.problems[0]
+    what = f"{problem.where}: {problem.what}"
+    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=what, fix=problem.fix)
+
+
+def _unstoppable(props: Plain) -> Iterator[Problem]:
+    """What keeps a machine from being stopped so that its disks are whole and it can come back."""
+    if _power(props) is Power.PAUSED:
+        yield Problem("power", "it is suspended: its disks alone are not whole", "Resume it, or switch it off by hand.")
+    if props.get("runtime.question"):
+        yield Problem("question", "it waits for an answer to a question", "Answer it in vSphere.")
+    if props.get("runtime.connectionState", "connected") != "connected":
+        state = props["runtime.connectionState"]
+        yield Problem("connection", f"its host is {state}", "Bring the host back, or register the machine anew.")
+
+
+def _told_apart(machines: list[Machine]) -> tuple[list[Machine], list[Concern]]:
+    """Machines by names of their own: one name may be there in every folder. Those that share their instance UUID, as a
+    copy does that was registered by hand, cannot be found again by it, and are left out."""
+    count = Counter(machine.id for machine in machines)
+    fix = "Answer that it was copied when vSphere asks, or register it anew, so that it gets a UUID of its own."
+    doubled = [
+        Concern(
+            id="machine.unreadable",
+            severity=Severity.WARNING,
+            what=f"{machine.name}: its instance UUID {machine.id} is also that of another machine",
+            fix=fix,
+        )
+        for machine in machines
+        if count[machine.id] > 1
+    ]
+    return list(named(machine for machine in machines if count[machine.id] == 1)), doubled
+
+
+def _differences(planned: Machine, current: Machine) -> Iterator[Problem]:
+    """Disks that are not those of the plan. Where a file lies does not matter: it moves with storage vMotion."""
+    now = {disk.id: disk for disk in current.data_disks}
+    was = {disk.id: disk for disk in planned.data_disks}
+    yield from drift.attachments(was, now)
+    for name in sorted(was.keys() & now.keys()):
+        had, has = was[name].capacity_bytes, now[name].capacity_bytes
+        if had != has:
+            yield Problem(name, f"it has {has} bytes now, and had {had}", drift.DISCOVER)
+
+
+def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
+    problems = list(found)
+    if problems:
+        raise SourceRefused(
+            what,
+            why="; ".join(f"{problem.where}: {problem.what}" for problem in problems),
+            fix=" ".join(dict.fromkeys(problem.fix for problem in problems)),
+            machine=machine.name,
+        )

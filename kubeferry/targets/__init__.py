@@ -1,0 +1,102 @@
+"""The seam to the places that machines go to, and a folder for each of them.
+
+A target makes room, runs movers where the bytes are to land, applies manifests as the plan holds them, and says what it
+sees. It never maps: what was reviewed is what is applied. No target knows another. What they share stands beside them:
+
+    guest          questions to the system inside a started machine: its agent, and a plan's probes
+    local_movers   movers as programs of this host
+
+A new target is a folder here, a line in `kubeferry.kinds.TARGETS`, and an entry in the contract suite.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
+from kubeferry.kinds import TARGETS
+from kubeferry.ledger import External, Ledger
+from kubeferry.model import Concern, DiskRef
+
+__all__ = ["External", "Ledger", "Room", "Target", "TargetCapabilities", "open_target"]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCapabilities:
+    """`keeps_running`: what it starts stays up after the commit; otherwise it is started for the proof only.
+    `isolated`: what it starts is not reachable from outside. `movers_here`: its movers run on this machine and read
+    this machine's files; otherwise they run elsewhere, and the source must hand over references that lead there."""
+
+    keeps_running: bool = True
+    isolated: bool = False
+    movers_here: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Where one disk is to land: the reference to write, the mover's state folder as the mover sees it, and whether
+    unwritten ranges are known to read as zeros. `created` is False when the room was there already and is ours.
+    `makes_target`: there is room, and the mover makes the file in it."""
+
+    ref: DiskRef
+    state_dir: str
+    reads_zero: bool
+    created: bool
+    makes_target: bool = False
+
+
+class Target(Protocol):
+    """What every target does. All methods raise KubeferryError only, and are safe to call again."""
+
+    capabilities: TargetCapabilities
+
+    def offer(self) -> Offer:
+        """What the place has for a planner to choose from: storage classes and their rules. Writes nothing."""
+
+    def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
+        """What speaks against moving these machines here now: no room, names taken, not ours. Writes nothing."""
+
+    def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+        """Make room for the machine's disks, by disk id. Raises TargetRefused if there is none, it is not ours, or the
+        machine runs from it."""
+
+    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+        """Start a mover. The same name is the same job: one that runs is attached to, one that ended well is left."""
+
+    def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
+        """Wait for a submitted mover to end. Its failure is in the result, not an exception."""
+
+    def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
+        """Put the plan's manifests in place; returns what was created, changed or found as it should be."""
+
+    def start(self, entry: Entry, ledger: Ledger) -> None:
+        """Start the machine from the applied manifests."""
+
+    def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
+        """Run the entry's probes against the started machine, each until it passes or its time is over."""
+
+    def stop(self, entry: Entry) -> None:
+        """Stop what `start` started, and drop what only the running machine needed. Nothing to do is no error."""
+
+    def tidy(self, entry: Entry) -> list[str]:
+        """Remove what only the move needed, the movers and their state; the machine and its disks stay as they are.
+        Returns what was removed, in words."""
+
+    def remove(self, entry: Entry) -> list[str]:
+        """Remove everything of ours for this machine, the disks included; returns what was removed, in words."""
+
+    def exists(self, thing: External) -> bool:
+        """Whether a thing of the ledger is still there."""
+
+    def close(self) -> None:
+        """End connections. What was started keeps running."""
+
+
+def open_target(config: TargetConfig) -> Target:
+    """The target that a configuration names. Imports its library only now."""
+    module = importlib.import_module(TARGETS[config.kind])
+    target: Target = module.connect(config)
+    return target

@@ -1,0 +1,8 @@
+"""The directory target: raw disks, manifests for GitOps, and the proof of each machine in local QEMU.
+
+target ─┬─ layout, gitops, capacity    its folder; manifests as files; whether the plan fits
+        └─ hypervisor ─┬─ qemu ── devices, shown     a manifest as a command line           pure
+                       ├─ qmp, local_access          the ways into the running machine
+                       └─ accelerator                whether hardware virtualization works here
+evidence                               what is seen of a running machine, and kept
+"""

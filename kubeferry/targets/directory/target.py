@@ -1,0 +1,282 @@
+"""The directory target: a folder with raw disks, manifests for GitOps, and the proof of each machine in local QEMU.
+
+Disks land as sparse raw images and stay equal to their source: a machine is started over a throw-away layer, on
+networks that let nothing out, from what its manifest asks for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from kubeferry.documents import (
+    Entry,
+    MoverJob,
+    MoverProgress,
+    MoverResult,
+    Observation,
+    Offer,
+    PlannedDisk,
+    TargetConfig,
+)
+from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetRefused, TargetUnavailable, ToolMissing
+from kubeferry.model import Concern, DiskRef, Severity
+from kubeferry.outside import atomic, process
+from kubeferry.targets import External, Ledger, Room, TargetCapabilities
+from kubeferry.targets.directory import capacity, evidence, gitops, qemu
+from kubeferry.targets.directory.hypervisor import LocalMachine, firmware_files
+from kubeferry.targets.directory.layout import MachineFolder, TargetFolder
+from kubeferry.targets.local_movers import LocalMovers, is_locked
+
+
+def connect(config: TargetConfig) -> DirectoryTarget:
+    """The target at `config.path`. Touches nothing. Raises InputInvalid where no folder is named."""
+    if not config.path:
+        raise InputInvalid(
+            "the target names no folder",
+            [Problem("target.path", "is missing", "Name the folder that the machines are to land in.")],
+        )
+    return DirectoryTarget(Path(config.path).absolute())
+
+
+class DirectoryTarget:
+    """See `kubeferry.targets.Target` for what each method promises."""
+
+    capabilities = TargetCapabilities(keeps_running=False, isolated=True)
+
+    def __init__(self, root: Path) -> None:
+        self._target = TargetFolder(root)
+        self._movers = LocalMovers()
+
+    # --- before anything is written ----------------------------------------------------------------------------
+
+    def offer(self) -> Offer:
+        return Offer()
+
+    def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
+        found = [*_tool_concerns(entries), *capacity.name_concerns(entries)]
+        if why := self._target.objection():
+            found.append(_critical("target-not-ours", why, "Name an empty or new folder as the target's path."))
+            return found
+        taken = [(entry.name, self._target.machine_objection(entry)) for entry in entries]
+        fix = "Give the machine another name in the policy."
+        found += [_critical("target-name-taken", f"{name}: {why}", fix) for name, why in taken if why]
+        return [*found, *capacity.space_concerns(self._target, entries), *capacity.memory_concerns(entries)]
+
+    # --- bytes ---------------------------------------------------------------------------------------------------
+
+    def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+        self._target.check(entry)
+        with _answering(entry):
+            folder = self._target.machine(entry.target_name)
+            capacity.check_space(self._target, entry)
+            if not folder.path.exists():
+                ledger(External("machine-folder", entry.target_name, str(folder.path)))
+            self._target.claim(entry)
+            return {planned.disk: self._room(entry, folder, planned, ledger) for planned in entry.disks}
+
+    def _room(self, entry: Entry, folder: MachineFolder, planned: PlannedDisk, ledger: Ledger) -> Room:
+        image, state = folder.image(planned.claim), folder.state(planned.disk)
+        created = not image.exists()
+        if created:
+            # What a mover remembers of an image that is gone is true of nothing any more.
+            shutil.rmtree(state, ignore_errors=True)
+            ledger(External("disk", planned.claim, str(image)))
+            _make_image(image, planned.size_bytes)
+        if image.stat().st_size != planned.size_bytes:
+            raise TargetRefused(
+                f"the image is there with {image.stat().st_size} bytes, and the disk has {planned.size_bytes}",
+                why="it was made for another disk, or the source's disk has changed its size since",
+                fix=f"Discover and plan again, and remove {image} if nothing in it is wanted.",
+                machine=entry.name,
+                disk=planned.disk,
+            )
+        state.mkdir(exist_ok=True)
+        ref = DiskRef(uri=image.as_uri(), format="raw", size_bytes=planned.size_bytes)
+        return Room(ref, str(state), reads_zero=_has_no_data(image), created=created)
+
+    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+        with _answering_job(job):
+            ledger(External("mover", job.name, job.state_dir))
+            self._movers.submit(job)
+
+    def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
+        with _answering_job(job):
+            return self._movers.watch(job, on_progress)
+
+    # --- the machine ---------------------------------------------------------------------------------------------
+
+    def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
+        self._target.check(entry)
+        folder = self._target.machine(entry.target_name)
+        with _answering(entry):
+            found = gitops.changes(entry, folder)
+            if not dry_run:
+                self._target.claim(entry)
+                gitops.put(folder, found)
+                gitops.list_machines(self._target)
+        return [f"{change} {path.relative_to(folder.path)}" for change, path, _text in found]
+
+    def start(self, entry: Entry, ledger: Ledger) -> None:
+        process.require(qemu.PROGRAM, "qemu-img")
+        self._target.check(entry)
+        folder = self._target.machine(entry.target_name)
+        bases = {planned.claim: folder.image(planned.claim) for planned in entry.disks}
+        missing = [str(image) for image in bases.values() if not image.exists()]
+        if missing:
+            raise TargetRefused(
+                "the machine's disks are not here", why=", ".join(missing), fix="Copy them first.", machine=entry.name
+            )
+        with _answering(entry):
+            _check_applied(entry, folder)
+        machine = LocalMachine(entry.target_name, folder)
+        ports = tuple(sorted({probe.port for probe in entry.probes if probe.kind == "http" and probe.port}))
+        with _answering(entry):
+            if not machine.running():
+                evidence.drop(folder)
+            machine.start(qemu.virtual_machine(entry.manifests), bases, ports, ledger)
+
+    def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
+        self._target.check(entry)
+        folder = self._target.machine(entry.target_name)
+        machine = LocalMachine(entry.target_name, folder)
+        with _answering(entry):
+            return evidence.observe(entry, machine, last_words)
+
+    def stop(self, entry: Entry) -> None:
+        folder = self._target.machine(entry.target_name)
+        if not folder.path.exists():
+            return
+        self._target.check(entry)
+        machine = LocalMachine(entry.target_name, folder)
+        with _answering(entry):
+            evidence.keep_console(machine)
+            machine.stop()
+
+    def tidy(self, entry: Entry) -> list[str]:
+        """A mover here ends with its run, and its fingerprints belong to the images beside them."""
+        return []
+
+    def remove(self, entry: Entry) -> list[str]:
+        folder = self._target.machine(entry.target_name)
+        if not folder.path.exists():
+            return []
+        self._target.check(entry)
+        with _answering(entry):
+            LocalMachine(entry.target_name, folder).stop()
+            removed = _remove_files(entry, folder)
+            gitops.list_machines(self._target)
+        return removed
+
+    def exists(self, thing: External) -> bool:
+        where = Path(thing.where)
+        if thing.kind == "process":
+            return LocalMachine(thing.name, MachineFolder(where.parent.parent)).alive()
+        if thing.kind == "mover":
+            return is_locked(where)
+        return where.exists()
+
+    def close(self) -> None:
+        self._movers.close()
+
+
+# --- edge: one thing each --------------------------------------------------------------------------------------------
+
+
+def _critical(identity: str, what: str, fix: str) -> Concern:
+    return Concern(id=identity, severity=Severity.CRITICAL, what=what, fix=fix)
+
+
+def _tool_concerns(entries: tuple[Entry, ...]) -> Iterator[Concern]:
+    """Programs and firmware that the proof of these machines needs and that are not installed; each once."""
+    needs = {qemu.firmware_need(qemu.virtual_machine(entry.manifests)) for entry in entries}
+    checks: list[Callable[[], object]] = [lambda: process.require(qemu.PROGRAM, "qemu-img", "setpriv")]
+    checks += [lambda need=need: firmware_files(need) for need in sorted(needs)]  # type: ignore[misc]
+    for check in checks:
+        try:
+            check()
+        except ToolMissing as error:
+            yield _critical("target-tool-missing", error.what, error.fix)
+
+
+def _make_image(image: Path, size: int) -> None:
+    """A file of this size that holds nothing. It gets its name last: a name stands for a whole image."""
+    temporary = atomic.temporary_name(image)
+    with temporary.open("wb") as stream:
+        os.truncate(stream.fileno(), size)
+        os.fsync(stream.fileno())
+    temporary.replace(image)
+
+
+def _has_no_data(image: Path) -> bool:
+    """Whether nothing was ever written to the file, as its file system tells: then all of it reads as zeros."""
+    with image.open("rb") as stream:
+        try:
+            os.lseek(stream.fileno(), 0, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                return True
+            raise
+    return False
+
+
+def _check_applied(entry: Entry, folder: MachineFolder) -> None:
+    """What is started is what was reviewed and applied. Raises TargetRefused where the files say something else."""
+    differing = [path.name for change, path, _ in gitops.changes(entry, folder) if change != "unchanged"]
+    if differing:
+        raise TargetRefused(
+            "the manifests in the target folder are not those of the plan",
+            why=", ".join(differing),
+            fix="Apply them again; a change belongs into the policy.",
+            machine=entry.name,
+        )
+
+
+def _remove_files(entry: Entry, folder: MachineFolder) -> list[str]:
+    """Remove what we wrote; the marker goes last, and a folder only when nothing of anybody else's is in it."""
+    ours = [folder.kustomization, *(folder.manifests / name for name in gitops.files(entry))]
+    ours += [folder.image(planned.claim) for planned in entry.disks]
+    removed = [path for path in ours if path.exists()]
+    unfinished = [path for place in (folder.path, folder.manifests, folder.disks) for path in atomic.leftovers(place)]
+    for path in [*removed, *unfinished]:
+        path.unlink()
+    for tree in (folder.states, folder.evidence):
+        shutil.rmtree(tree, ignore_errors=True)
+    for path in (folder.manifests, folder.disks):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+    left = sorted(path.name for path in folder.path.iterdir() if path != folder.marker)
+    if left:
+        return [*map(str, removed), f"left, not ours: {', '.join(left)} in {folder.path}"]
+    folder.marker.unlink(missing_ok=True)
+    folder.path.rmdir()
+    return [*map(str, removed), str(folder.path)]
+
+
+@contextlib.contextmanager
+def _answering(entry: Entry) -> Iterator[None]:
+    """Errors of the file system as errors of the target: a full disk refuses, anything else may pass."""
+    try:
+        yield
+    except OSError as error:
+        raise _translated(error, entry.name, "") from error
+
+
+@contextlib.contextmanager
+def _answering_job(job: MoverJob) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _translated(error, job.machine, job.disk) from error
+
+
+def _translated(error: OSError, machine: str, disk: str) -> KubeferryError:
+    what = f"{error.filename or 'the target folder'}: {error.strerror or error}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}:
+        fix = "Give the target folder room and write permission, or name another one."
+        return TargetRefused(what, fix=fix, machine=machine, disk=disk)
+    return TargetUnavailable(what, fix="Run the same command again.", machine=machine, disk=disk)

@@ -1,0 +1,5 @@
+"""Questions to the system inside a started machine, whatever runs it.
+
+probes   the questions of a plan, each asked again until it passes or its time is over
+agent    the QEMU guest agent;  channel: one JSON value a line over a unix socket
+"""

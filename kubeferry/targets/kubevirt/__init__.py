@@ -1,0 +1,14 @@
+"""The kubevirt target: claims, movers as Jobs, and VirtualMachines on a real cluster. `target.connect` opens it.
+
+names, kinds, quantities     what things are called, the kinds of objects that we touch         pure
+api ── answers               the one door to the cluster; its errors as ours
+offer                        storage classes and their profiles, for a planner
+preflight ── checks/         what speaks against a plan here: asked, then judged (pure)
+claims                       room for disks
+jobs ── job_spec, pods       movers as Jobs; why one does not run
+uploads ── upload_spec       CDI's way in, for small cold disks
+objects                      manifests: dry run, server-side apply, drift
+machine                      start and stop a VirtualMachine
+observing ── guest_access    what is seen of a running one: probes, guest, screen
+removal                      what goes, and what is still there
+"""

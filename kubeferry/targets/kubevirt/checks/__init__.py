@@ -1,0 +1,14 @@
+"""What speaks against a plan in a cluster: one module a field, each from facts to concerns. Pure, all of it.
+
+    facts       what was seen of the cluster; what could not be seen, with the reason
+    told        every concern that can come out: its id, severity and subject
+    rights      what the pipeline may have to do, in one table
+    apis        kinds, versions, KubeVirt and CDI, feature gates
+    namespaces  there or not, pod security, names that are taken, networks, runtime classes
+    storage     classes and profiles of the plan's claims
+    launcher    what a machine's pod asks for                     demand   what a whole plan adds to a namespace
+    quotas      demand against quotas and limit ranges            nodes    machines and movers against nodes
+    movers      image, Secrets
+
+`kubeferry.targets.kubevirt.preflight` asks the cluster and runs them.
+"""

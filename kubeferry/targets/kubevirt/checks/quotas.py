@@ -1,0 +1,140 @@
+"""The demand of a plan against the quotas and limit ranges of its namespaces. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+from kubeferry.documents import Entry
+from kubeferry.model import Concern
+from kubeferry.targets.kubevirt.checks.demand import Amounts, Room, arrived, demand, mover_footprint, rooms
+from kubeferry.targets.kubevirt.checks.facts import Facts, Object, Place, Request, machine_of
+from kubeferry.targets.kubevirt.checks.launcher import Footprint, footprint
+from kubeferry.targets.kubevirt.checks.told import concern, not_checked
+from kubeferry.targets.kubevirt.quantities import amount, shown
+
+# Other names that quotas have for the same.
+SAME = {
+    "cpu": "requests.cpu",
+    "memory": "requests.memory",
+    "ephemeral-storage": "requests.ephemeral-storage",
+    "count/persistentvolumeclaims": "persistentvolumeclaims",
+}
+# Scopes that our pods are in; a quota with any other scope does not count them.
+OUR_SCOPES = frozenset({"NotTerminating", "NotBestEffort"})
+QUOTA_FIX = "Raise the quota, or move fewer machines into this namespace at once."
+LIMIT_FIX = "Change the namespace's limit range, or the sizes in the policy and target.movers."
+
+
+def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
+    """Everything that does not fit, for each namespace."""
+    for name, place in facts.places.items():
+        if place.missing:
+            continue
+        if not place.quotas.known:
+            yield not_checked(f"the quotas of namespace {name}", place.quotas.why)
+        needed, unlimited = demand(facts, request, name), _unlimited(facts, request, place, name)
+        for quota in place.quotas.objects:
+            yield from _quota(name, quota, needed, unlimited)
+        if not place.limits.known:
+            yield not_checked(f"the limit ranges of namespace {name}", place.limits.why)
+        for limits in place.limits.objects:
+            yield from _limits(facts, request, place, name, limits)
+
+
+# --- quotas ----------------------------------------------------------------------------------------------------------
+
+
+def _quota(namespace: str, quota: Object, needed: Amounts, unlimited: set[str]) -> Iterator[Concern]:
+    if not counts_us(quota):
+        return
+    where = f"quota {namespace}/{quota['metadata']['name']}"
+    for resource, need, left in over(quota, needed):
+        what = f"the plan needs {shown(need, resource)} more {resource}, and {where} leaves {shown(left, resource)}"
+        yield concern("quota.exceeded", what, QUOTA_FIX)
+    for resource in sorted(unlimited & set(_hard(quota))):
+        what = f"{where} is on {resource}, and machines of the plan have no such limit: their pods may be refused"
+        fix = "Set default limits in a limit range, or see that KubeVirt sets them."
+        yield concern("quota.limits-unset", what, fix)
+
+
+def _unlimited(facts: Facts, request: Request, place: Place, namespace: str) -> set[str]:
+    """Limits that quotas know and that some machine to come has not."""
+    coming = [one for one in request.within(namespace) if machine_of(one) is not None and not arrived(place, one)]
+    pods = [footprint(entry, facts.kubevirt) for entry in coming]
+    return {f"limits.{name}" for name in ("cpu", "memory") if any(name not in pod.limits for pod in pods)}
+
+
+def counts_us(quota: Object) -> bool:
+    """Whether a quota counts our claims and pods at all."""
+    spec = quota.get("spec") or {}
+    return not spec.get("scopeSelector") and OUR_SCOPES.issuperset(spec.get("scopes") or ())
+
+
+def over(quota: Object, needed: Amounts) -> Iterator[tuple[str, Fraction, Fraction]]:
+    """Each resource of which more is needed than the quota leaves: its name, the need, what is left."""
+    used = (quota.get("status") or {}).get("used") or {}
+    scoped = bool((quota.get("spec") or {}).get("scopes"))
+    for resource, hard in sorted(_hard(quota).items()):
+        need = needed.get(resource, needed.get(SAME.get(resource, resource), Fraction()))
+        if resource.startswith("hugepages-"):
+            need = needed.get(f"requests.{resource}", Fraction())
+        if scoped and not _of_pods(resource):
+            continue
+        left = amount(hard) - amount(used.get(resource, 0))
+        if need and need > left:
+            yield resource, need, left
+
+
+def _hard(quota: Object) -> Object:
+    return dict((quota.get("status") or {}).get("hard") or (quota.get("spec") or {}).get("hard") or {})
+
+
+def _of_pods(resource: str) -> bool:
+    words = ("cpu", "memory", "ephemeral-storage")
+    return resource == "pods" or resource.removeprefix("requests.").removeprefix("limits.") in words
+
+
+# --- limit ranges ----------------------------------------------------------------------------------------------------
+
+
+def _limits(facts: Facts, request: Request, place: Place, namespace: str, limits: Object) -> Iterator[Concern]:
+    entries = request.within(namespace)
+    where = f"limit range {namespace}/{limits['metadata']['name']}"
+    for limit in (limits.get("spec") or {}).get("limits") or []:
+        if limit.get("type") == "PersistentVolumeClaim":
+            told = _claims_beyond(limit, list(rooms(facts, place, entries)))
+        else:
+            told = _pods_beyond(limit, _pods(facts, request, place, entries))
+        for what in told:
+            yield concern("limit-range.exceeded", f"{what} ({where})", LIMIT_FIX)
+
+
+def _claims_beyond(limit: Object, claimed: list[Room]) -> Iterator[str]:
+    most, least = (limit.get("max") or {}).get("storage"), (limit.get("min") or {}).get("storage")
+    for room in claimed:
+        if most is not None and room.size > amount(most):
+            yield f"claim {room.name} asks for {shown(room.size)}, and {most} is the most that one may have"
+        if least is not None and room.size < amount(least):
+            yield f"claim {room.name} asks for {shown(room.size)}, and {least} is the least that one may have"
+
+
+def _pods(facts: Facts, request: Request, place: Place, entries: tuple[Entry, ...]) -> dict[str, Footprint]:
+    """The pods that will be made, in words, and what each asks for."""
+    coming = (one for one in entries if machine_of(one) is not None and not arrived(place, one))
+    found = {f"the pod of {one.name}": footprint(one, facts.kubevirt) for one in coming}
+    if entries:
+        found["a mover"] = mover_footprint(request.config.movers)
+    return found
+
+
+def _pods_beyond(limit: Object, pods: dict[str, Footprint]) -> Iterator[str]:
+    """What is beyond the bounds of a container or a pod: ours have one container that matters."""
+    for who, pod in pods.items():
+        for resource, most in (limit.get("max") or {}).items():
+            asked = max(pod.of(resource), pod.limits.get(resource, Fraction()))
+            if asked > amount(most):
+                yield f"{who} asks for {shown(asked, resource)} of {resource}, and {most} is the most"
+        for resource, least in (limit.get("min") or {}).items():
+            if resource in pod.requests and pod.of(resource) < amount(least):
+                yield f"{who} asks for {shown(pod.of(resource), resource)} of {resource}, and {least} is the least"

@@ -1,0 +1,186 @@
+"""Room for a machine's disks: the plan's claims, as they were reviewed, and a small claim for what the movers remember.
+
+No claim is owned by anything: deleting a VirtualMachine by mistake does not delete its data.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from kubeferry.documents import Entry, PlannedDisk
+from kubeferry.errors import TargetRefused, TargetUnavailable
+from kubeferry.ledger import External, Ledger
+from kubeferry.targets import Room
+from kubeferry.targets.kubevirt import names
+from kubeferry.targets.kubevirt.api import AlreadyThere, Cluster
+from kubeferry.targets.kubevirt.kinds import CLAIM
+from kubeferry.targets.kubevirt.quantities import amount
+
+MIB = 1 << 20
+STATE_BASE_BYTES = 64 * MIB
+# A digest of 32 bytes for each MiB of a disk, in the fingerprint and once more in the checkpoint of a running copy.
+STATE_BYTES_PER_MIB = 2 * 32
+PLACEMENT = "kubeferry.io/placement"
+PLACED_BY = ("nodeSelector", "affinity", "tolerations")
+
+Object = dict[str, Any]
+
+
+def prepare(cluster: Cluster, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+    """The claims of all disks are there, made now where they were not; nothing that is there is changed.
+
+    A claim may stay unbound until its first pod. Raises TargetRefused with everything that is wrong with claims that
+    are there already, before any is made.
+    """
+    wanted = {planned.disk: planned_claim(entry, planned) for planned in entry.disks}
+    found = {disk: cluster.get(CLAIM, claim["metadata"]["name"], entry.namespace) for disk, claim in wanted.items()}
+    refuse(entry, wanted, found)
+    make_state(cluster, entry, ledger, wanted)
+    rooms = {}
+    for planned in entry.disks:
+        created = found[planned.disk] is None and _make(cluster, entry, ledger, wanted[planned.disk], planned)
+        ref, state = names.disk_ref(entry, planned), names.state_dir(entry, planned.disk)
+        # A volume that was used before may hold old bytes; a fresh disk.img is made, and known, by the mover.
+        rooms[planned.disk] = Room(ref, state, False, created, makes_target=planned.volume_mode == "Filesystem")
+    return rooms
+
+
+# --- pure ------------------------------------------------------------------------------------------------------------
+
+
+def planned_claim(entry: Entry, planned: PlannedDisk) -> Object:
+    """The claim's manifest as the plan has it, in its namespace and marked as this machine's."""
+    for manifest in entry.manifests:
+        metadata = manifest.get("metadata", {})
+        if manifest.get("kind") == CLAIM.name and metadata.get("name") == planned.claim:
+            labels = names.labels(entry) | metadata.get("labels", {})
+            annotations = names.origin(entry) | metadata.get("annotations", {})
+            marked = metadata | {"namespace": entry.namespace, "labels": labels, "annotations": annotations}
+            return manifest | {"metadata": marked}
+    raise TargetRefused(
+        f"the plan has no claim {planned.claim}",
+        fix="Plan again with this version.",
+        machine=entry.name,
+        disk=planned.disk,
+    )
+
+
+def state_claim(entry: Entry, first: Object) -> Object:
+    """The claim that the machine's movers keep their state on: of the class of its first disk's claim."""
+    blocks = sum(-(-planned.size_bytes // MIB) for planned in entry.disks)
+    size = STATE_BASE_BYTES + -(-blocks * STATE_BYTES_PER_MIB // MIB) * MIB
+    given = first["spec"]
+    spec = {
+        "accessModes": given["accessModes"],
+        "volumeMode": "Filesystem",
+        "resources": {"requests": {"storage": str(size)}},
+    } | {key: given[key] for key in ("storageClassName",) if key in given}
+    return {
+        "apiVersion": CLAIM.api_version,
+        "kind": CLAIM.name,
+        "metadata": {
+            "name": names.state_claim(entry.target_name),
+            "namespace": entry.namespace,
+            "labels": names.labels(entry) | {names.PART_LABEL: names.STATE},
+            "annotations": names.origin(entry) | {PLACEMENT: json.dumps(placement(entry), sort_keys=True)},
+        },
+        "spec": spec,
+    }
+
+
+def placement(entry: Entry) -> Object:
+    """Where the machine will run: a mover goes there too, since a volume may be bound to where its first pod runs."""
+    for manifest in entry.manifests:
+        if manifest.get("kind") == "VirtualMachine":
+            template = manifest["spec"]["template"]["spec"]
+            return {key: template[key] for key in PLACED_BY if template.get(key)}
+    return {}
+
+
+def unfit(entry: Entry, planned: PlannedDisk, wanted: Object, found: Object) -> str | None:
+    """Why a claim that is there cannot take the disk; None where it can."""
+    if why := names.objection(entry, found):
+        return why
+    spec, asked = found["spec"], wanted["spec"]
+    for field in ("volumeMode", "storageClassName"):
+        if field in asked and spec.get(field) != asked[field]:
+            return f"claim {planned.claim} has {field} {spec.get(field)}, and the plan asks for {asked[field]}"
+    # What is bound counts; before that, what is asked for.
+    holds = (found.get("status", {}).get("capacity") or spec["resources"]["requests"])["storage"]
+    if quantity(holds) < planned.size_bytes:
+        return f"claim {planned.claim} has {holds}, and the disk has {planned.size_bytes} bytes"
+    return None
+
+
+def quantity(text: str) -> int:
+    """A Kubernetes quantity in bytes, rounded down. Raises ValueError for one that is none."""
+    return int(amount(text))
+
+
+# --- edge ------------------------------------------------------------------------------------------------------------
+
+
+def refuse(entry: Entry, wanted: dict[str, Object], found: dict[str, Object | None]) -> None:
+    """Raise TargetRefused with everything that is wrong with claims that are there already."""
+    problems = list(_problems(entry, wanted, found))
+    if problems:
+        raise TargetRefused(
+            "its claims cannot be used",
+            why="; ".join(problems),
+            fix="Remove what is there if nothing in it is wanted, or give the machine another name in the policy.",
+            machine=entry.name,
+        )
+
+
+def _problems(entry: Entry, wanted: dict[str, Object], found: dict[str, Object | None]) -> Iterator[str]:
+    for planned in entry.disks:
+        there = found[planned.disk]
+        if there is None:
+            continue
+        if there["metadata"].get("deletionTimestamp"):
+            raise TargetUnavailable(
+                f"claim {planned.claim} is being deleted",
+                fix="Run the same command again when it is gone.",
+                machine=entry.name,
+                disk=planned.disk,
+            )
+        if why := unfit(entry, planned, wanted[planned.disk], there):
+            yield why
+
+
+def _make(cluster: Cluster, entry: Entry, ledger: Ledger, claim: Object, planned: PlannedDisk) -> bool:
+    """Make a claim after it is written down; returns whether we were the one that did."""
+    ledger(External("disk", planned.claim, f"{entry.namespace}/{planned.claim}"))
+    try:
+        cluster.create(claim, CLAIM)
+    except AlreadyThere:
+        return False  # another try of ours, whose answer was lost; the next call looks at it closely
+    except TargetRefused as refused:
+        raise _about(refused, entry, planned.disk) from refused
+    return True
+
+
+def make_state(cluster: Cluster, entry: Entry, ledger: Ledger, wanted: dict[str, Object]) -> None:
+    """The claim that movers keep their state on is there."""
+    if not wanted:
+        return
+    claim = state_claim(entry, next(iter(wanted.values())))
+    name = claim["metadata"]["name"]
+    there = cluster.get(CLAIM, name, entry.namespace)
+    if there is not None:
+        if why := names.objection(entry, there):
+            raise TargetRefused(why, fix="Remove it, or give the machine another name.", machine=entry.name)
+        return
+    ledger(External(names.STATE_CLAIM, name, f"{entry.namespace}/{name}"))
+    try:
+        cluster.create(claim, CLAIM)
+    except AlreadyThere:
+        return
+    except TargetRefused as refused:
+        raise _about(refused, entry, "") from refused
+
+
+def _about(refused: TargetRefused, entry: Entry, disk: str) -> TargetRefused:
+    return TargetRefused(refused.what, why=refused.why, fix=refused.fix, machine=entry.name, disk=disk)

@@ -1,0 +1,138 @@
+"""A VirtualMachine started and stopped, whatever its strategy says."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from kubeferry.documents import Entry, TargetConfig
+from kubeferry.errors import TargetRefused, TargetUnavailable
+from kubeferry.ledger import External, Ledger
+from kubeferry.targets.kubevirt import names, objects
+from kubeferry.targets.kubevirt.api import Cluster, Conflict, NotThere
+from kubeferry.targets.kubevirt.kinds import INSTANCE, POD, VIRTUAL_MACHINE
+
+SUBRESOURCES = "/apis/subresources.kubevirt.io/v1"
+OVER = frozenset({"Succeeded", "Failed"})
+FORCED_SECONDS = 60.0
+ASKED_SECONDS = 60.0
+POLL_SECONDS = 1.0
+
+Object = dict[str, Any]
+
+
+def subresource(namespace: str, plural: str, name: str, what: str) -> str:
+    """The path of something that KubeVirt serves of a machine (`virtualmachines`) or an instance of it."""
+    return f"{SUBRESOURCES}/namespaces/{namespace}/{plural}/{name}/{what}"
+
+
+def pods_of(cluster: Cluster, namespace: str, name: str) -> list[Object]:
+    """The pods that run an instance. By KubeVirt's annotation: its label of that kind holds the guest's host name."""
+    found = cluster.list(POD, namespace, {"kubevirt.io": "virt-launcher"})
+    return [pod for pod in found if (pod["metadata"].get("annotations") or {}).get("kubevirt.io/domain") == name]
+
+
+def start(cluster: Cluster, entry: Entry, ledger: Ledger) -> None:
+    """Start the machine from what was applied. One that runs is left alone.
+
+    One that is planned as halted is run by hand: `stop` puts it back. Raises TargetRefused where the objects are not
+    the plan's.
+    """
+    objects.check_applied(cluster, entry)
+    name = entry.target_name
+    there = cluster.get(INSTANCE, name, entry.namespace)
+    if there is not None and there.get("status", {}).get("phase") not in OVER:
+        return
+    ledger(External("process", name, f"{entry.namespace}/{name}"))
+    planned = objects.strategy_of(objects.virtual_machine(entry))
+    objects.put_strategy(cluster, entry, objects.RUNNING[planned])
+    if objects.RUNNING[planned] == "Manual":
+        try:
+            cluster.call("PUT", subresource(entry.namespace, VIRTUAL_MACHINE.plural, name, "start"), body={})
+        except Conflict as running:
+            if "already running" not in running.why:
+                raise
+
+
+def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
+    """Stop the machine and return when its instance and pod are gone; after `config.stop_seconds` it is cut off.
+
+    It is a copy: until the move is committed, nothing that it wrote is wanted. So it goes down whoever has changed its
+    object since. Nothing to stop is no error.
+    """
+    there = cluster.get(VIRTUAL_MACHINE, entry.target_name, entry.namespace)
+    if there is None:  # what it ran may outlive it, and nobody is left to ask
+        if not _await_gone(cluster, entry, config.stop_seconds):
+            raise _goes_on(entry)
+        return
+    if why := names.objection(entry, there):
+        raise TargetRefused(why, fix="Stop it by hand if that is meant.", machine=entry.name)
+    planned = objects.strategy_of(objects.virtual_machine(entry))
+    if str(there["spec"].get("runStrategy")) != objects.WAITING[planned] and planned != "Halted":
+        objects.put_strategy(cluster, entry, objects.WAITING[planned], force=True)
+    _await_asked(cluster, entry)
+    if cluster.get(INSTANCE, entry.target_name, entry.namespace) is not None:
+        _ask_to_stop(cluster, entry, None)
+    if not _await_gone(cluster, entry, config.stop_seconds):
+        _ask_to_stop(cluster, entry, 0)
+        if not _await_gone(cluster, entry, FORCED_SECONDS):
+            raise _goes_on(entry)
+    if planned == "Halted" and str(there["spec"].get("runStrategy")) != "Halted":
+        objects.put_strategy(cluster, entry, "Halted", force=True)
+
+
+def refuse_running(cluster: Cluster, entry: Entry) -> None:
+    """Raise TargetRefused where the machine runs: its disks are then its own, whichever plan or person started it."""
+    there = cluster.get(INSTANCE, entry.target_name, entry.namespace)
+    phase = (there or {}).get("status", {}).get("phase")
+    if there is not None and phase not in OVER:
+        raise TargetRefused(
+            "it runs in the cluster already, and nothing is written to the disks of a running machine",
+            why=f"instance {entry.namespace}/{entry.target_name} is {phase or 'new'}",
+            fix="Leave it out if it has moved; else stop it there, or roll it back with the plan that started it.",
+            machine=entry.name,
+        )
+
+
+def _goes_on(entry: Entry, what: str = "still has an instance or a pod") -> TargetUnavailable:
+    return TargetUnavailable(
+        "the machine does not stop in the cluster",
+        why=f"{entry.namespace}/{entry.target_name} {what}",
+        fix="Look at its virt-launcher pod and its node; then run the same command again.",
+        machine=entry.name,
+    )
+
+
+def _ask_to_stop(cluster: Cluster, entry: Entry, grace: int | None) -> None:
+    body = {} if grace is None else {"gracePeriod": grace}
+    try:
+        path = subresource(entry.namespace, VIRTUAL_MACHINE.plural, entry.target_name, "stop")
+        cluster.call("PUT", path, body=body)
+    except NotThere:
+        return
+    except Conflict as stopped:
+        if "not running" not in stopped.why:
+            raise
+
+
+def _await_asked(cluster: Cluster, entry: Entry) -> None:
+    """A start that KubeVirt was asked for is carried out, or withdrawn: before that, a machine without an instance is
+    not one that stays down. Raises TargetUnavailable where KubeVirt does neither."""
+    limit, name = time.monotonic() + ASKED_SECONDS, entry.target_name
+    while (there := cluster.get(VIRTUAL_MACHINE, name, entry.namespace)) is not None:
+        asked = (there.get("status") or {}).get("stateChangeRequests") or []
+        if all(one.get("action") != "Start" for one in asked) or cluster.get(INSTANCE, name, entry.namespace):
+            return
+        if time.monotonic() > limit:
+            raise _goes_on(entry, "was asked to start, and KubeVirt has not done it yet")
+        time.sleep(POLL_SECONDS)
+
+
+def _await_gone(cluster: Cluster, entry: Entry, seconds: float) -> bool:
+    """Whether neither instance nor pod is left within so many seconds: then its volumes are free."""
+    limit, name = time.monotonic() + seconds, entry.target_name
+    while cluster.get(INSTANCE, name, entry.namespace) or pods_of(cluster, entry.namespace, name):
+        if time.monotonic() > limit:
+            return False
+        time.sleep(POLL_SECONDS)
+    return True

@@ -1,0 +1,61 @@
+"""What the cluster's storage offers: its classes, and what CDI knows about each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubeferry.documents import ClaimSet, Offer, StorageClass
+from kubeferry.errors import TargetRefused
+from kubeferry.targets.kubevirt.api import Cluster
+from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, STORAGE_CLASS, STORAGE_PROFILE, Kind
+
+DEFAULT = "storageclass.kubernetes.io/is-default-class"
+VIRT_DEFAULT = "storageclass.kubevirt.io/is-default-virt-class"
+MODES = ("Block", "Filesystem")
+
+Object = dict[str, Any]
+
+
+def read(cluster: Cluster) -> Offer:
+    """The classes, with their StorageProfiles and overheads where CDI is installed."""
+    classes = cluster.list(STORAGE_CLASS)
+    return offer_of(classes, _known(cluster, STORAGE_PROFILE), _known(cluster, CDI_CONFIG))
+
+
+def offer_of(classes: list[Object], profiles: list[Object], configs: list[Object]) -> Offer:
+    """The same, from the objects. Pure."""
+    by_name = {profile["metadata"]["name"]: profile.get("status", {}) for profile in profiles}
+    overheads = configs[0].get("status", {}).get("filesystemOverhead", {}) if configs else {}
+    return Offer(
+        classes=tuple(
+            _class(one, by_name.get(one["metadata"]["name"], {}), overheads)
+            for one in sorted(classes, key=lambda one: str(one["metadata"]["name"]))
+        )
+    )
+
+
+def _class(found: Object, profile: Object, overheads: Object) -> StorageClass:
+    name, marks = found["metadata"]["name"], found["metadata"].get("annotations") or {}
+    sets = [
+        ClaimSet(access_modes=tuple(one.get("accessModes") or ()), volume_mode=one.get("volumeMode") or "Filesystem")
+        for one in profile.get("claimPropertySets") or []
+        if one.get("volumeMode", "Filesystem") in MODES
+    ]
+    overhead = (overheads.get("storageClass") or {}).get(name, overheads.get("global"))
+    return StorageClass(
+        name=name,
+        provisioner=found.get("provisioner", ""),
+        default=marks.get(DEFAULT) == "true",
+        virt_default=marks.get(VIRT_DEFAULT) == "true",
+        waits_for_consumer=found.get("volumeBindingMode") == "WaitForFirstConsumer",
+        sets=tuple(sets),
+        filesystem_overhead=None if overhead is None else float(overhead),
+    )
+
+
+def _known(cluster: Cluster, kind: Kind) -> list[Object]:
+    """All objects of a kind that need not exist here, or not for us."""
+    try:
+        return cluster.list(kind)
+    except TargetRefused:
+        return []

@@ -1,0 +1,88 @@
+"""The kubevirt target: claims, movers as Jobs, and VirtualMachines on a real cluster.
+
+Bytes move inside the cluster only: this process writes objects and reads what the cluster says of them. It may die at
+any moment; Jobs go on, and the next run attaches to them. The exception are uploads, for a cluster that cannot reach
+the source: `cluster.uploads`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
+from kubeferry.ledger import External, Ledger
+from kubeferry.model import Concern
+from kubeferry.targets import Room, TargetCapabilities
+from kubeferry.targets.kubevirt import api, claims, jobs, machine, objects, observing, offer, preflight, removal
+from kubeferry.targets.kubevirt.uploads import Uploads
+
+
+def connect(config: TargetConfig) -> KubevirtTarget:
+    """The target that a kubeconfig leads to. Asks nothing of the cluster yet.
+
+    Raises InputInvalid where there is no kubeconfig, or it has no such context.
+    """
+    return KubevirtTarget(config, api.connect(config.kubeconfig, config.context))
+
+
+class KubevirtTarget:
+    """See `kubeferry.targets.Target` for what each method promises."""
+
+    def __init__(self, config: TargetConfig, cluster: api.Cluster) -> None:
+        self._config = config
+        self._cluster = cluster
+        uploading = config.transfer == "upload"
+        self.capabilities = TargetCapabilities(keeps_running=True, isolated=False, movers_here=uploading)
+        self._movers = jobs.Jobs(cluster, config)
+        self._uploads = Uploads(cluster, config, self._movers) if uploading else None
+
+    # --- before anything is written ------------------------------------------------------------------------------
+
+    def offer(self) -> Offer:
+        return offer.read(self._cluster)
+
+    def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
+        return preflight.concerns(self._cluster, self._config, entries)
+
+    # --- bytes -----------------------------------------------------------------------------------------------------
+
+    def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+        machine.refuse_running(self._cluster, entry)
+        if self._uploads is not None:
+            return self._uploads.prepare(entry, ledger)
+        return claims.prepare(self._cluster, entry, ledger)
+
+    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+        (self._uploads or self._movers).submit(job, ledger)
+
+    def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
+        return (self._uploads or self._movers).watch(job, on_progress)
+
+    # --- the machine -----------------------------------------------------------------------------------------------
+
+    def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
+        return objects.apply(self._cluster, entry, ledger, dry_run=dry_run)
+
+    def start(self, entry: Entry, ledger: Ledger) -> None:
+        machine.start(self._cluster, entry, ledger)
+
+    def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
+        return observing.observe(self._cluster, entry, last_words)
+
+    def stop(self, entry: Entry) -> None:
+        machine.stop(self._cluster, self._config, entry)
+
+    def tidy(self, entry: Entry) -> list[str]:
+        return removal.tidy(self._cluster, entry)
+
+    def remove(self, entry: Entry) -> list[str]:
+        if self._uploads is not None:
+            self._uploads.mark(entry)
+        return removal.remove(self._cluster, self._config, entry)
+
+    def exists(self, thing: External) -> bool:
+        return removal.exists(self._cluster, thing)
+
+    def close(self) -> None:
+        (self._uploads or self._movers).close()
+        self._cluster.close()

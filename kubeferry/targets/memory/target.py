@@ -1,0 +1,243 @@
+"""A target in this process's memory: a double for tests of what stands around targets.
+
+It does not start programs, boot machines or look at manifests; it reads raw files only, in one thread, keeps no
+checkpoint, and knows no full disk. Of a round that names what changed it takes no more than that. `observe` answers
+what the test put into `answers`, and passes what it was not told about. It does keep the promises of the seam:
+idempotent, ours or refused, nothing made before the ledger has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable
+
+from kubeferry.documents import (
+    Entry,
+    MoverError,
+    MoverJob,
+    MoverProgress,
+    MoverResult,
+    Observation,
+    Offer,
+    ProbeResult,
+    TargetConfig,
+)
+from kubeferry.errors import Fenced, IntegrityFailed, KubeferryError, TargetRefused, TargetUnavailable
+from kubeferry.model import Concern, DiskRef, Severity
+from kubeferry.outside import clock
+from kubeferry.ranges import ranges_of
+from kubeferry.targets import External, Ledger, Room, TargetCapabilities
+from kubeferry.uris import local_path
+
+BLOCK_BYTES = 1024 * 1024
+
+_opened: dict[str, MemoryTarget] = {}
+
+
+def connect(config: TargetConfig) -> MemoryTarget:
+    """The one target of this process with the configuration's path: a later run finds what an earlier one left."""
+    return _opened.setdefault(config.path, MemoryTarget())
+
+
+class MemoryTarget:
+    """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `answers` (probe kind to whether it
+    passes) and `faults` (method to errors, raised one a call)."""
+
+    capabilities = TargetCapabilities(keeps_running=False, isolated=True)
+
+    def __init__(self) -> None:
+        self.disks: dict[str, bytearray] = {}
+        self.applied: dict[str, tuple[dict[str, object], ...]] = {}
+        self.running: dict[str, str] = {}
+        self.answers: dict[str, bool] = {}
+        self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
+        self._owners: dict[str, tuple[str, str]] = {}
+        self._fingerprints: dict[str, list[str]] = {}
+        self._results: dict[str, MoverResult] = {}
+        self._fences: dict[str, int] = {}
+
+    def offer(self) -> Offer:
+        self._fail("offer")
+        return Offer()
+
+    def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
+        self._fail("concerns")
+        fix = "Give the machine another name in the policy."
+        taken = [entry for entry in entries if self._owners.get(entry.target_name, _owner(entry)) != _owner(entry)]
+        return [
+            Concern(id="target-name-taken", severity=Severity.CRITICAL, what=f"{entry.name} is taken", fix=fix)
+            for entry in taken
+        ]
+
+    def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+        self._fail("prepare")
+        self._check(entry)
+        rooms = {}
+        for planned in entry.disks:
+            place = f"{entry.target_name}/{planned.disk}"
+            created = place not in self.disks
+            if created:
+                ledger(External("disk", place, "memory"))
+                self.disks[place] = bytearray(planned.size_bytes)
+                self._fingerprints.pop(place, None)
+                self._results.pop(place, None)
+            if len(self.disks[place]) != planned.size_bytes:
+                raise TargetRefused("the disk is there with another size", machine=entry.name, disk=planned.disk)
+            ref = DiskRef(uri=f"memory:{place}", size_bytes=planned.size_bytes)
+            rooms[planned.disk] = Room(ref, place, reads_zero=not any(self.disks[place]), created=created)
+        self._owners[entry.target_name] = _owner(entry)
+        return rooms
+
+    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+        self._fail("submit")
+        newest = self._results.get(job.state_dir)
+        if newest is not None and newest.ok and newest.name == job.name:
+            return
+        ledger(External("mover", job.name, "memory"))
+        try:
+            self._results[job.state_dir] = self._moved(job)
+        except (KubeferryError, OSError) as error:
+            kind = type(error).__name__ if isinstance(error, KubeferryError) else TargetUnavailable.__name__
+            failure = MoverError(type=kind, what=str(error))
+            self._results[job.state_dir] = MoverResult(name=job.name, action=job.action, ok=False, error=failure)
+
+    def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
+        self._fail("watch")
+        result = self._results.get(job.state_dir)
+        if result is None or result.name != job.name:
+            failure = MoverError(type="TargetUnavailable", what="no mover of this name was submitted here")
+            return MoverResult(name=job.name, action=job.action, ok=False, error=failure)
+        on_progress(MoverProgress(done_bytes=result.data_bytes, total_bytes=result.data_bytes, phase="done"))
+        return result
+
+    def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
+        self._fail("apply")
+        self._check(entry)
+        before = self.applied.get(entry.target_name)
+        change = "created" if before is None else "unchanged" if before == entry.manifests else "changed"
+        if not dry_run:
+            self._owners[entry.target_name] = _owner(entry)
+            self.applied[entry.target_name] = entry.manifests
+        return [f"{change} {manifest.get('kind')}" for manifest in entry.manifests]
+
+    def start(self, entry: Entry, ledger: Ledger) -> None:
+        self._fail("start")
+        self._check(entry)
+        if self.applied.get(entry.target_name) != entry.manifests:
+            raise TargetRefused("the plan's manifests are not applied", fix="Apply them first.", machine=entry.name)
+        if entry.target_name not in self.running:
+            ledger(External("process", entry.target_name, "memory"))
+            self.running[entry.target_name] = clock.now()
+
+    def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
+        self._fail("observe")
+        if entry.target_name not in self.running:
+            raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
+        told = {probe.kind: self.answers.get(probe.kind, True) for probe in entry.probes}
+        return Observation(
+            machine=entry.name,
+            started_at=self.running[entry.target_name],
+            where="memory: nothing was booted",
+            probes=tuple(
+                ProbeResult(kind=probe.kind, what=probe.kind, ok=told[probe.kind], evidence="told by the test")
+                for probe in entry.probes
+            ),
+            guest={path: words.strip() for path, words in last_words.items()},
+        )
+
+    def stop(self, entry: Entry) -> None:
+        self._fail("stop")
+        self.running.pop(entry.target_name, None)
+
+    def tidy(self, entry: Entry) -> list[str]:
+        self._fail("tidy")
+        return []
+
+    def remove(self, entry: Entry) -> list[str]:
+        self._fail("remove")
+        self._check(entry)
+        self.running.pop(entry.target_name, None)
+        gone = [place for place in self.disks if place.startswith(f"{entry.target_name}/")]
+        for place in gone:
+            for kept in (self.disks, self._fingerprints, self._results, self._fences):
+                kept.pop(place, None)
+        removed = self.applied.pop(entry.target_name, None)
+        self._owners.pop(entry.target_name, None)
+        return [*gone, *([f"manifests of {entry.target_name}"] if removed else [])]
+
+    def exists(self, thing: External) -> bool:
+        return thing.name in (self.running if thing.kind == "process" else self.disks if thing.kind == "disk" else ())
+
+    def close(self) -> None:
+        self._fail("close")
+
+    def _fail(self, method: str) -> None:
+        if self.faults[method]:
+            raise self.faults[method].pop(0)
+
+    def _check(self, entry: Entry) -> None:
+        if self._owners.get(entry.target_name, _owner(entry)) != _owner(entry):
+            raise TargetRefused(f"{entry.target_name} belongs to another machine", machine=entry.name)
+
+    def _copy(self, job: MoverJob, disk: bytearray) -> None:
+        """All of the source; or only what it calls changed, where the disk is the copy that it says that of."""
+        content = _read(job.source)
+        known = self._fingerprints.get(job.state_dir)
+        changed = job.source.changed if job.source else None
+        if changed is None or known is None or job.since_root != _root(known):
+            disk[:] = content
+            return
+        for start, stop in ranges_of(changed):
+            disk[start:stop] = content[start:stop]
+
+    def _moved(self, job: MoverJob) -> MoverResult:
+        """Do the job's work; raises what goes wrong."""
+        if job.fence < self._fences.get(job.state_dir, 0):
+            raise Fenced("a newer runner has worked on this disk")
+        self._fences[job.state_dir] = job.fence
+        disk = self.disks[job.state_dir]
+        before = _digests(disk)
+        if job.action != "verify":
+            self._copy(job, disk)
+            self._fingerprints[job.state_dir] = _digests(disk)
+        wanted = self._fingerprints.get(job.state_dir)
+        if wanted is None:
+            raise IntegrityFailed("there is no fingerprint to compare with")
+        differing = [number for number, pair in enumerate(zip(before, wanted, strict=True)) if pair[0] != pair[1]]
+        wrong = bool(differing) and job.action == "verify"
+        what = f"{len(differing)} blocks of the target differ from its fingerprint"
+        return MoverResult(
+            name=job.name,
+            action=job.action,
+            ok=not wrong,
+            root=_root(wanted),
+            algorithm="sha256",
+            size_bytes=len(disk),
+            data_bytes=len(disk),
+            read_bytes=len(disk),
+            written_bytes=0 if job.action == "verify" else len(differing) * BLOCK_BYTES,
+            differing=len(differing) if wrong else 0,
+            first_differing_offset=differing[0] * BLOCK_BYTES if wrong else None,
+            error=MoverError(type=IntegrityFailed.__name__, what=what) if wrong else None,
+        )
+
+
+def _owner(entry: Entry) -> tuple[str, str]:
+    return entry.machine.source, entry.machine.id
+
+
+def _digests(data: bytearray) -> list[str]:
+    view = memoryview(data)
+    return [hashlib.sha256(view[at : at + BLOCK_BYTES]).hexdigest() for at in range(0, len(data), BLOCK_BYTES)]
+
+
+def _root(digests: list[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+def _read(source: DiskRef | None) -> bytes:
+    path = local_path(source.uri) if source and source.format == "raw" else None
+    if path is None:
+        raise TargetRefused("the memory target reads raw files only")
+    return path.read_bytes()

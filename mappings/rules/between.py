@@ -1,0 +1,74 @@
+"""Rules between machines: what is right for each alone and wrong for them together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from kubeferry.documents import Policy
+from kubeferry.model import Concern, Machine
+from mappings.names import Names
+from mappings.nics import target_mac
+from mappings.rules.rule import CRITICAL, WARNING
+
+_MAC_FIX = "Change the address at the source, or leave one of the machines out (`include: false` in the policy)."
+_NAME_FIX = "Set another `name` or `namespace` for one of them in the policy."
+_UUID_FIX = "Licences and management tools may take them for one machine; change it at the source if so."
+
+
+def included(machines: Iterable[Machine], policy: Policy) -> list[Machine]:
+    """The machines that the policy does not leave out."""
+    return [machine for machine in machines if policy.of(machine.name).include]
+
+
+def inventory_concerns(
+    machines: Iterable[Machine], policy: Policy, names: dict[str, Names]
+) -> dict[str, tuple[Concern, ...]]:
+    """Concerns by machine name, among the machines that are to move. None of the critical ones can be accepted."""
+    moving = included(machines, policy)
+    found: defaultdict[str, list[Concern]] = defaultdict(list)
+    for name, concern in (*_macs(moving), *_targets(moving, policy, names), *_uuids(moving)):
+        found[name].append(concern)
+    return {name: tuple(concerns) for name, concerns in found.items()}
+
+
+def _macs(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:
+    owners: defaultdict[str, list[str]] = defaultdict(list)
+    for machine in machines:
+        for nic in machine.nics:
+            if mac := target_mac(nic):
+                owners[mac].append(machine.name)
+    for mac, sharers in owners.items():
+        for name, others in _among(sharers):
+            what = f"The MAC address {mac} is also that of {others}."
+            yield name, Concern(id="mac.duplicate", severity=CRITICAL, what=what, fix=_MAC_FIX)
+
+
+def _targets(machines: list[Machine], policy: Policy, names: dict[str, Names]) -> Iterator[tuple[str, Concern]]:
+    owners: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for machine in machines:
+        namespace = policy.of(machine.name).namespace or policy.namespace
+        owners[namespace, names[machine.name].machine].append(machine.name)
+    for (namespace, target), sharers in owners.items():
+        for name, others in _among(sharers):
+            what = f"The name {target!r} in namespace {namespace!r} is also that of {others}."
+            yield name, Concern(id="name.duplicate", severity=CRITICAL, what=what, fix=_NAME_FIX)
+
+
+def _uuids(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:
+    owners: defaultdict[str, list[str]] = defaultdict(list)
+    for machine in machines:
+        if machine.uuid:
+            owners[machine.uuid.lower()].append(machine.name)
+    for uuid, sharers in owners.items():
+        for name, others in _among(sharers):
+            what = f"The SMBIOS UUID {uuid} is also that of {others}."
+            yield name, Concern(id="uuid.duplicate", severity=WARNING, what=what, fix=_UUID_FIX)
+
+
+def _among(sharers: list[str]) -> Iterator[tuple[str, str]]:
+    """Each sharer once, with the others; a machine that has it twice shares it with itself."""
+    if len(sharers) > 1:
+        for name in dict.fromkeys(sharers):
+            others = [other for other in dict.fromkeys(sharers) if other != name]
+            yield name, ", ".join(others) or "another card of its own"

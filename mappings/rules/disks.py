@@ -1,0 +1,227 @@
+"""Rules about disks and drives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from kubeferry.model import Disk, DiskBus, DiskDevice
+from mappings.disks import SERIAL, boot_orders_told, is_mapped, target_bus, target_cache, target_io
+from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule
+
+# What the field's tools warn of: beyond it, controllers and copies are no longer usual.
+_MANY_DISKS = 165
+
+
+def per_disk(find: Callable[[Disk, Case], str | None]) -> Callable[[Case], Iterator[str]]:
+    """A rule over each data disk: what `find` says of it, after its name."""
+
+    def rule(case: Case) -> Iterator[str]:
+        for disk in case.machine.data_disks:
+            what = find(disk, case)
+            if what is not None and is_mapped(disk):
+                yield f"Disk {disk.id} {what}"
+
+    return rule
+
+
+def _no_source(disk: Disk, _case: Case) -> str | None:
+    return "has no source." if disk.uri is None else None
+
+
+def _no_size(disk: Disk, _case: Case) -> str | None:
+    return None if disk.capacity_bytes else "has no known size."
+
+
+def _no_format(disk: Disk, _case: Case) -> str | None:
+    return "has no known format, and formats are never guessed." if disk.uri and disk.format is None else None
+
+
+def _chain(disk: Disk, _case: Case) -> str | None:
+    open_chain = disk.chain is None and disk.format not in {None, "raw"}
+    return f"is {disk.format}, and what lies below it is not told." if open_chain else None
+
+
+def _shared(disk: Disk, _case: Case) -> str | None:
+    return "is shared with other machines; the target gets a copy of its own." if disk.shareable else None
+
+
+def _encrypted(disk: Disk, _case: Case) -> str | None:
+    return "is encrypted by the hypervisor." if disk.encrypted else None
+
+
+def _transient(disk: Disk, _case: Case) -> str | None:
+    return "forgets what is written; at the target it keeps it." if disk.transient else None
+
+
+def _readonly(disk: Disk, case: Case) -> str | None:
+    lost = disk.readonly and target_bus(disk, case.choices) == "sata"
+    return "is read-only; KubeVirt refuses that on SATA, so it becomes writable." if lost else None
+
+
+def _lun(disk: Disk, _case: Case) -> str | None:
+    return "is a LUN; its copy takes no SCSI reservations." if disk.device == DiskDevice.LUN else None
+
+
+def _bus(disk: Disk, case: Case) -> str | None:
+    bus = target_bus(disk, case.choices)
+    if disk.bus == DiskBus.SCSI and bus == "scsi" and disk.controller_model is None:
+        return "is on a SCSI controller that is not told; at the target it is virtio-scsi."
+    if disk.bus == bus:
+        return None
+    had = disk.bus.value + (f" ({disk.controller_model})" if disk.bus == DiskBus.SCSI and disk.controller_model else "")
+    return f"moves from {had} to {bus}: the guest must have that driver at boot."
+
+
+def _serial(disk: Disk, _case: Case) -> str | None:
+    illegal = disk.serial is not None and SERIAL.fullmatch(disk.serial) is None
+    return f"has the serial {disk.serial!r}, which KubeVirt refuses." if illegal else None
+
+
+def _wwn(disk: Disk, _case: Case) -> str | None:
+    return f"loses its WWN {disk.wwn}." if disk.wwn else None
+
+
+def _cache(disk: Disk, case: Case) -> str | None:
+    cache, io = target_cache(disk, case.choices), target_io(disk, case.choices)
+    changed = [
+        f"{name} {had} becomes {now or 'the default'}"
+        for name, had, now in (("cache", disk.cache, cache), ("io", disk.io, io))
+        if had not in {None, "default", now}
+    ]
+    return f"changes: {', '.join(changed)}." if changed else None
+
+
+def _throttled(disk: Disk, _case: Case) -> str | None:
+    return "has I/O limits, which are not carried." if disk.throttled else None
+
+
+def _medium(case: Case) -> Iterator[str]:
+    for disk in case.machine.disks:
+        if disk.device == DiskDevice.CDROM and disk.uri is not None:
+            yield f"Drive {disk.id} holds a medium ({disk.uri}), which is not moved: the drive is empty at the target."
+
+
+def _floppy(case: Case) -> Iterator[str]:
+    for disk in case.machine.disks:
+        if not is_mapped(disk):
+            yield f"Floppy drive {disk.id} is not carried."
+
+
+def _too_many(case: Case) -> Iterable[str]:
+    count = len(case.machine.disks)
+    return (f"The machine has {count} disks and drives; KubeVirt takes 256.",) if count > 256 else ()
+
+
+def _many(case: Case) -> Iterable[str]:
+    count = len(case.machine.disks)
+    return (f"The machine has {count} disks and drives.",) if _MANY_DISKS < count <= 256 else ()
+
+
+def _boot_unclear(case: Case) -> Iterable[str]:
+    machine = case.machine
+    told = machine.firmware.boot_order or boot_orders_told(machine)
+    unclear = not told and len(machine.data_disks) > 1
+    return (f"No boot order is told; the first disk, {machine.data_disks[0].id}, boots.",) if unclear else ()
+
+
+RULES = (
+    Rule(
+        "disk.source-missing",
+        CRITICAL,
+        "a disk without a source",
+        "Remove the disk at the source, or give it a source.",
+        per_disk(_no_source),
+        False,
+    ),
+    Rule(
+        "disk.size-unknown",
+        CRITICAL,
+        "a disk without a known size",
+        "Discover again with access to the source's storage.",
+        per_disk(_no_size),
+        False,
+    ),
+    Rule(
+        "disk.format-unknown",
+        CRITICAL,
+        "a disk without a known format",
+        "State the format in the source's configuration.",
+        per_disk(_no_format),
+        False,
+    ),
+    Rule(
+        "disk.encrypted",
+        CRITICAL,
+        "a disk that the hypervisor encrypts",
+        "Decrypt it at the source, or leave the machine out.",
+        per_disk(_encrypted),
+        False,
+    ),
+    Rule("disk.too-many", CRITICAL, "more disks than KubeVirt takes", "Remove disks at the source.", _too_many, False),
+    Rule(
+        "disk.shared",
+        CRITICAL,
+        "a disk that several machines use",
+        "Move all machines that share it together, with access mode ReadWriteMany, or give each its own at the source.",
+        per_disk(_shared),
+    ),
+    Rule(
+        "disk.chain-unknown",
+        WARNING,
+        "an image of which the lower layers are not told",
+        "The source tells it when the copy starts; a file that is missing stops it there.",
+        per_disk(_chain),
+    ),
+    Rule(
+        "disk.bus-changed",
+        WARNING,
+        "a disk on another bus or controller",
+        "Rehearse it; set `diskBus` for it in the policy if another bus fits better.",
+        per_disk(_bus),
+    ),
+    Rule(
+        "disk.readonly-sata",
+        WARNING,
+        "a read-only disk that becomes writable",
+        "Set `diskBus` to virtio or scsi for it in the policy.",
+        per_disk(_readonly),
+    ),
+    Rule(
+        "disk.transient",
+        WARNING,
+        "a disk that forgets",
+        "Take a copy of the disk that must not change.",
+        per_disk(_transient),
+    ),
+    Rule(
+        "disk.lun", WARNING, "a SCSI LUN", "Clusters that rely on SCSI reservations need another way.", per_disk(_lun)
+    ),
+    Rule(
+        "disk.serial-illegal",
+        WARNING,
+        "a disk serial that KubeVirt refuses",
+        "Guests that find it by its serial must be changed.",
+        per_disk(_serial),
+    ),
+    Rule("disk.wwn-lost", WARNING, "a WWN", "Guests that find it by its WWN must be changed.", per_disk(_wwn)),
+    Rule(
+        "disk.cache-changed",
+        INFO,
+        "a cache or I/O mode that KubeVirt has not",
+        "Nothing, if the guest does not depend on it.",
+        per_disk(_cache),
+    ),
+    Rule(
+        "disk.throttled", WARNING, "I/O limits", "Set limits in the storage class if they matter.", per_disk(_throttled)
+    ),
+    Rule("disk.many", WARNING, "more disks than usual", "Rehearse it.", _many),
+    Rule(
+        "disk.boot-unclear",
+        INFO,
+        "several disks and no boot order",
+        "State a boot order at the source if another disk boots.",
+        _boot_unclear,
+    ),
+    Rule("cdrom.medium", INFO, "a medium in a drive", "Insert it again at the target if it is needed.", _medium),
+    Rule("floppy.lost", WARNING, "a floppy drive", "Copy what is on it to a disk.", _floppy),
+)

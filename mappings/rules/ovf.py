@@ -1,0 +1,137 @@
+"""Rules about machines that were exported to an OVF: what an export is, and what it asks of whoever imports it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from kubeferry.model import Disk
+from kubeferry.uris import packed
+from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
+
+_READ = ("vmdk", "raw")
+_REQUIRED = re.compile(r"(?:^| )required=(?:true|1)(?: |$)")
+
+
+def _is_exported(case: Case) -> bool:
+    return any(packed(disk.uri or "") is not None for disk in case.machine.disks)
+
+
+def _original(case: Case) -> Iterable[str]:
+    what = "The machine is an export: what its original wrote since is not in it, and the original may still run."
+    return when(_is_exported(case), what)
+
+
+def _unread(case: Case) -> Iterator[str]:
+    for disk in case.machine.data_disks:
+        if packed(disk.uri or "") is not None and disk.format not in {*_READ, None}:
+            yield f"Disk {disk.id} is {disk.format}, which is not read where it lies."
+
+
+def _undigested(disk: Disk) -> bool:
+    place = packed(disk.uri or "")
+    return place is not None and not all(part.digest for part in place.parts)
+
+
+def _no_digest(case: Case) -> Iterator[str]:
+    for disk in case.machine.data_disks:
+        if _undigested(disk):
+            yield f"Disk {disk.id} has no digest in a manifest: damage on its way here would not be noticed."
+
+
+def _told(case: Case, pattern: str) -> list[str]:
+    """Paths of facts in which this is a whole part."""
+    part = re.compile(rf"(?:^|/){pattern}(?:\[[^/]*\])?(?:/|$)")
+    return [fact.path for fact in case.machine.unmodelled if part.search(fact.path)]
+
+
+def _environment(case: Case) -> Iterable[str]:
+    asked = [fact for fact in case.machine.unmodelled if fact.path.endswith("VirtualHardwareSection")]
+    transport = any("transport=" in fact.value for fact in asked)
+    properties = len({path.partition("Property")[2].partition("/")[0] for path in _told(case, "Property")})
+    count = f" of {properties} propert{'y' if properties == 1 else 'ies'}" if properties else ""
+    return when(
+        transport or bool(properties), f"The guest may expect an OVF environment{count}, which nobody gives it there."
+    )
+
+
+def _options(case: Case) -> Iterable[str]:
+    return when(
+        bool(_told(case, "DeploymentOptionSection")),
+        "The OVF has several deployment options; the machine is that of the default one.",
+    )
+
+
+def _start_order(case: Case) -> Iterable[str]:
+    return when(bool(_told(case, "StartupSection")), "The OVF orders when its machines start, which is not carried.")
+
+
+def _required(case: Case) -> Iterator[str]:
+    for fact in case.machine.unmodelled:
+        if _REQUIRED.search(fact.value):
+            yield f"The OVF asks that {fact.path} be understood, and it is not."
+
+
+def _signature(case: Case) -> Iterable[str]:
+    return when(bool(_told(case, "certificate")), "The export is signed; the signature was not checked.")
+
+
+RULES = (
+    Rule(
+        "ova.format-unread",
+        CRITICAL,
+        "a disk in an export whose format is not read there",
+        "Export the machine with VMDK disks, or convert the disk with `qemu-img convert`.",
+        _unread,
+        False,
+    ),
+    Rule(
+        "ova.original",
+        WARNING,
+        "a machine that is an export of another",
+        "Make sure that the original is off and stays off before the migrated machine starts.",
+        _original,
+    ),
+    Rule(
+        "ova.no-digest",
+        WARNING,
+        "a disk of an export without a digest",
+        "Export with a manifest, or compare the files with their origin.",
+        _no_digest,
+    ),
+    Rule(
+        "ova.required",
+        WARNING,
+        "a part of an OVF that an importer has to understand",
+        "Find out what it is for before the machine starts.",
+        _required,
+    ),
+    Rule(
+        "ova.environment",
+        WARNING,
+        "an OVF environment: settings that the guest reads when it starts",
+        "Give the guest its settings by cloud-init or by hand.",
+        _environment,
+    ),
+    Rule(
+        "ova.start-order",
+        WARNING,
+        "an order in which machines start",
+        "Put the machines into waves in the policy, and start them in this order.",
+        _start_order,
+    ),
+    Rule(
+        "ova.options",
+        INFO,
+        "several deployment options",
+        "Set processors and memory after the move if another option is wanted.",
+        _options,
+    ),
+    Rule(
+        "ova.signature",
+        INFO,
+        "a signature that was not checked",
+        "Check it with the tool of the product that made the export.",
+        _signature,
+    ),
+)

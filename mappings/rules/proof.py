@@ -1,0 +1,39 @@
+"""Rules about the proof: whether what the policy asks of the started copy can be answered at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mappings.rules.rule import CRITICAL, Case, Rule, when
+
+
+def _no_probe(case: Case) -> Iterable[str]:
+    return when(not case.choices.probes, "The policy asks no probe: nothing could prove that the copy runs.")
+
+
+def _unheard_counter(case: Case) -> Iterable[str]:
+    """A counter is compared with the source's last words; without them the probe can never pass."""
+    paths = [probe.path for probe in case.choices.probes if probe.kind == "counter" and probe.path]
+    for path in paths:
+        if path not in case.choices.stop.last_words:
+            yield f"The counter {path} is compared with the source's last words, and the policy does not ask for it."
+
+
+RULES = (
+    Rule(
+        "probe.none",
+        CRITICAL,
+        "a policy without a probe",
+        "Give the machine at least one probe in the policy.",
+        _no_probe,
+        acceptable=False,
+    ),
+    Rule(
+        "probe.counter-unheard",
+        CRITICAL,
+        "a counter probe whose file is not among the last words",
+        "Add the file to `stop.lastWords` in the policy.",
+        _unheard_counter,
+        acceptable=False,
+    ),
+)

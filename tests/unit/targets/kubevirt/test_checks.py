@@ -1,0 +1,433 @@
+"""What can speak against a plan in a cluster: one change to a good cluster or a good machine, and its concern."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kubeferry.model import Severity
+from kubeferry.targets.kubevirt import preflight
+from kubeferry.targets.kubevirt.checks import rights
+from kubeferry.targets.kubevirt.checks.facts import Facts, Request, Seen
+from kubeferry.targets.kubevirt.checks.told import KNOWN
+
+Make = Any
+Case = tuple[Facts, Request]
+Change = Callable[[Make], Case]
+UNSEEN = Seen(why="nodes is forbidden")
+RESTRICTED = {"metadata": {"name": "apps", "labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+OTHERS = {"name": "web-vda", "labels": {"app.kubernetes.io/managed-by": "helm"}}
+OURS = {
+    "name": "web-vda",
+    "labels": {"app.kubernetes.io/managed-by": "kubeferry", "kubeferry.io/source": "lab"},
+    "annotations": {"kubeferry.io/machine-id": "id-web"},
+}
+SMALL = {"volumeMode": "Block", "storageClassName": "fast", "resources": {"requests": {"storage": "1Mi"}}}
+PROFILE = {"virtualMachineInstanceProfile": {"customProfile": {"runtimeDefaultProfile": True}}}
+
+
+def plugged(network: str) -> dict[str, Any]:
+    return {"networks": [{"name": "net0", "multus": {"networkName": network}}]}
+
+
+def volumes(make: Make) -> Case:
+    entry = make.entry()
+    volume = {
+        "apiVersion": "cdi.kubevirt.io/v1beta1",
+        "kind": "DataVolume",
+        "metadata": {"name": "web-vda"},
+        "spec": {},
+    }
+    return make.facts(), make.request(entry.model_copy(update={"manifests": (*entry.manifests, volume)}))
+
+
+def without(make: Make, version: str) -> Facts:
+    facts: Facts = make.facts()
+    return dataclasses.replace(facts, served={key: kinds for key, kinds in facts.served.items() if key != version})
+
+
+def by_quota(hard: dict[str, Any], used: dict[str, Any] | None = None, **spec: Any) -> Change:
+    return lambda m: (m.facts(place={"quotas": m.seen(m.quota(hard, used, **spec))}), m.request())
+
+
+def by_limits(kind: str, **bounds: Any) -> Change:
+    found = {"metadata": {"name": "limits"}, "spec": {"limits": [{"type": kind, **bounds}]}}
+    return lambda m: (m.facts(place={"limits": m.seen(found)}), m.request())
+
+
+def by_claim(metadata: dict[str, Any]) -> Change:
+    found = {"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": SMALL}
+    return lambda m: (m.facts(place={"claims": m.seen(found)}), m.request())
+
+
+def by_node(**change: Any) -> Change:
+    return lambda m: (m.facts(nodes=m.seen(m.node(**change))), m.request())
+
+
+def by_template(template: dict[str, Any]) -> Change:
+    return lambda m: (m.facts(), m.request(m.entry(template=template)))
+
+
+def by_processor(**cpu: Any) -> Change:
+    return by_template({"domain": {"cpu": cpu}})
+
+
+def by_config(**config: Any) -> Change:
+    return lambda m: (m.facts(), m.request(**config))
+
+
+# What is changed, the ids that it brings, and words that must stand in the first of them.
+ROWS: list[tuple[Change, list[str], str]] = [
+    (lambda m: (m.facts(), m.request()), [], ""),
+    (lambda m: (m.facts(version="v1.27.3"), m.request()), ["cluster.version-old"], "1.29"),
+    (lambda m: (m.facts(version="unknown"), m.request()), [], ""),
+    (lambda m: (without(m, "kubevirt.io/v1"), m.request()), ["cluster.kind-missing"] * 2, "VirtualMachine"),
+    (lambda m: (without(m, "k8s.cni.cncf.io/v1"), m.request()), [], ""),
+    (
+        lambda m: (without(m, "k8s.cni.cncf.io/v1"), m.request(m.entry(template=plugged("dmz")))),
+        ["cluster.kind-missing"],
+        "NetworkAttachmentDefinition",
+    ),
+    (lambda m: (without(m, "cdi.kubevirt.io/v1beta1"), volumes(m)[1]), ["cluster.kind-missing"], "DataVolume"),
+    (lambda m: (m.facts(kubevirts=Seen()), m.request()), ["kubevirt.missing"], ""),
+    (lambda m: (m.facts(kubevirts=UNSEEN), m.request()), ["cluster.not-checked"], "KubeVirt"),
+    (
+        lambda m: (m.facts(kubevirts=m.seen(m.kubevirt() | {"status": {"phase": "Deploying"}})), m.request()),
+        ["kubevirt.not-deployed"],
+        "Deploying",
+    ),
+    (lambda m: (m.facts(kubevirts=m.seen(degraded(m))), m.request()), ["kubevirt.degraded"], "no virt-api"),
+    (lambda m: (m.facts(cdis=Seen()), volumes(m)[1]), ["cdi.not-deployed"], "not there"),
+    (lambda m: (m.facts(cdis=Seen()), m.request()), [], ""),
+    (
+        by_template({"domain": {"devices": {"hostDevices": [{}]}}}),
+        ["kubevirt.gate-off"],
+        "HostDevices",
+    ),
+    (
+        lambda m: (
+            m.facts(kubevirts=m.seen(m.kubevirt(developerConfiguration={"featureGates": ["HostDevices"]}))),
+            m.request(m.entry(template={"domain": {"devices": {"hostDevices": [{}]}}})),
+        ),
+        [],
+        "",
+    ),
+    (
+        lambda m: (
+            m.facts(
+                kubevirts=m.seen(
+                    m.kubevirt(developerConfiguration={"featureGates": ["VSOCK"], "disabledFeatureGates": ["VSOCK"]})
+                )
+            ),
+            m.request(m.entry(template={"domain": {"devices": {"autoattachVSOCK": True}}})),
+        ),
+        ["kubevirt.gate-off"],
+        "VSOCK",
+    ),
+    (lambda m: (m.facts(kubevirts=m.seen(older(m))), m.request(stateful(m))), ["kubevirt.gate-unknown"], "v1.3.1"),
+    (lambda m: (m.facts(), m.request(stateful(m))), ["storage.no-default-class"], "fast, slow"),
+    (
+        lambda m: (m.facts(kubevirts=m.seen(m.kubevirt(vmStateStorageClass="gone"))), m.request(stateful(m))),
+        ["storage.class-missing"],
+        "gone",
+    ),
+    (
+        lambda m: (
+            m.facts(kubevirts=m.seen(m.kubevirt(network={"permitBridgeInterfaceOnPodNetwork": False}))),
+            m.request(m.entry(template={"domain": {"devices": {"interfaces": [{"name": "net0", "bridge": {}}]}}})),
+        ),
+        ["kubevirt.bridge-forbidden"],
+        "",
+    ),
+    (
+        lambda m: (m.facts(kubevirts=m.seen(m.kubevirt(emulatedMachines=["pc-q35-rhel*"]))), m.request()),
+        ["kubevirt.machine-type"],
+        "pc-q35-rhel*",
+    ),
+    # --- namespaces
+    (lambda m: (m.facts(place={"namespace": Seen()}), m.request()), ["namespace.missing"], "apps"),
+    (lambda m: (m.facts(place={"namespace": UNSEEN}), m.request()), ["cluster.not-checked"], "namespace apps"),
+    (
+        lambda m: (
+            m.facts(place={"namespace": m.seen({"metadata": {"name": "apps", "deletionTimestamp": "now"}})}),
+            m.request(),
+        ),
+        ["namespace.terminating"],
+        "",
+    ),
+    (
+        lambda m: (m.facts(place={"namespace": m.seen(RESTRICTED)}), m.request()),
+        ["namespace.pod-security"],
+        "restricted",
+    ),
+    (
+        lambda m: (
+            m.facts(
+                place={"namespace": m.seen(RESTRICTED)}, kubevirts=m.seen(m.kubevirt(seccompConfiguration=PROFILE))
+            ),
+            m.request(),
+        ),
+        [],
+        "",
+    ),
+    (
+        lambda m: (m.facts(), m.request(m.entry(), m.entry(name="other", target_name="web"))),
+        ["name.clash"],
+        "web, other",
+    ),
+    (by_claim(OTHERS), ["name.taken"], "not ours"),
+    (by_claim(OURS), ["claim.unfit"], "1Mi"),
+    (
+        by_claim(OURS | {"deletionTimestamp": "now"}),
+        ["name.going"],
+        "being deleted",
+    ),
+    (
+        by_claim({"name": "web-kubeferry-state"}),
+        ["name.taken"],
+        "web-kubeferry-state",
+    ),
+    (
+        lambda m: (
+            m.facts(place={"machines": m.seen({"kind": "VirtualMachine", "metadata": {"name": "web"}})}),
+            m.request(),
+        ),
+        ["name.taken"],
+        "VirtualMachine",
+    ),
+    (
+        lambda m: (m.facts(place={"networks": {"net/dmz": Seen()}}), m.request(m.entry(template=plugged("net/dmz")))),
+        ["network.missing"],
+        "net/dmz",
+    ),
+    (
+        lambda m: (m.facts(place={"networks": {"apps/dmz": UNSEEN}}), m.request(m.entry(template=plugged("dmz")))),
+        ["cluster.not-checked"],
+        "apps/dmz",
+    ),
+    (
+        lambda m: (m.facts(place={"networks": {"apps/dmz": m.seen({})}}), m.request(m.entry(template=plugged("dmz")))),
+        [],
+        "",
+    ),
+    (by_config(movers={"runtimeClasses": {"copy": "kata"}}), ["runtime-class.missing"], "kata"),
+    (
+        lambda m: (m.facts(runtimes=UNSEEN), m.request(movers={"runtimeClasses": {"copy": "kata"}})),
+        ["cluster.not-checked"],
+        "runtime",
+    ),
+    # --- storage
+    (lambda m: (m.facts(), m.request(m.entry(claim={"storageClassName": "gone"}))), ["storage.class-missing"], "gone"),
+    (
+        lambda m: (m.facts(), m.request(m.entry(claim={"storageClassName": None}))),
+        ["storage.no-default-class"],
+        "fast, slow",
+    ),
+    (lambda m: (m.facts(), m.request(m.entry(claim={"storageClassName": ""}))), ["storage.static"], ""),
+    (lambda m: (m.facts(classes=UNSEEN), m.request()), ["cluster.not-checked"], "storage classes"),
+    (lambda m: (m.facts(profiles=UNSEEN), m.request()), ["cluster.not-checked"], "profiles"),
+    (
+        lambda m: (m.facts(), m.request(m.entry(claim={"storageClassName": "slow"}))),
+        ["storage.modes-unknown"],
+        "Block ReadWriteOnce",
+    ),
+    (
+        lambda m: (m.facts(profiles=m.seen(m.profile("fast", ("Filesystem", "ReadWriteOnce")))), m.request()),
+        ["storage.modes-unusual"],
+        "web ask class fast for Block",
+    ),
+    (
+        lambda m: (m.facts(profiles=m.seen(m.profile("fast", ("Block", "ReadWriteOnce")))), m.request()),
+        ["storage.no-filesystem"],
+        "",
+    ),
+    (
+        lambda m: (
+            m.facts(classes=m.seen(m.storage_class("fast", provisioner="kubernetes.io/no-provisioner"))),
+            m.request(),
+        ),
+        ["storage.static"],
+        "by hand",
+    ),
+    (
+        lambda m: (
+            m.facts(
+                classes=m.seen(m.storage_class("fast", volumeBindingMode="Immediate")),
+                nodes=m.seen(m.node(metadata={"labels": {"zone": "a"}})),
+            ),
+            m.request(m.entry(template={"nodeSelector": {"zone": "a"}})),
+        ),
+        ["storage.binds-at-once"],
+        "web",
+    ),
+    # --- quotas and limits
+    (
+        by_quota({"requests.storage": "300Mi"}),
+        ["quota.exceeded"],
+        "321 MiB more requests.storage",
+    ),
+    (by_quota({"requests.storage": "321Mi"}), [], ""),
+    (
+        by_quota({"persistentvolumeclaims": "9"}, {"persistentvolumeclaims": "8"}),
+        ["quota.exceeded"],
+        "2 more persistentvolumeclaims",
+    ),
+    (
+        by_quota({"fast.storageclass.storage.k8s.io/requests.storage": "1Mi"}),
+        ["quota.exceeded"],
+        "fast.storageclass",
+    ),
+    (by_quota({"memory": "2Gi"}), ["quota.exceeded"], "GiB"),
+    (by_quota({"requests.cpu": "50m"}), ["quota.exceeded"], "cpu"),
+    (by_quota({"pods": "0"}), ["quota.exceeded"], "1 more pods"),
+    (by_quota({"count/jobs.batch": "0"}), ["quota.exceeded"], "jobs"),
+    (
+        by_quota({"count/virtualmachines.kubevirt.io": "0"}),
+        ["quota.exceeded"],
+        "virtualmachines",
+    ),
+    (by_quota({"pods": "0"}, scopes=["BestEffort"]), [], ""),
+    (by_quota({"pods": "0"}, scopeSelector={"matchExpressions": []}), [], ""),
+    (by_quota({"limits.memory": "9Gi"}), ["quota.limits-unset"], "limits.memory"),
+    (lambda m: (m.facts(place={"quotas": UNSEEN}), m.request()), ["cluster.not-checked"], "quotas of namespace apps"),
+    (lambda m: (m.facts(place={"limits": UNSEEN}), m.request()), ["cluster.not-checked"], "limit ranges"),
+    (by_limits("PersistentVolumeClaim", max={"storage": "100Mi"}), ["limit-range.exceeded"], "web-vda"),
+    (by_limits("PersistentVolumeClaim", min={"storage": "100Mi"}), ["limit-range.exceeded"], "web-kubeferry-state"),
+    (by_limits("Container", max={"memory": "1Gi"}), ["limit-range.exceeded"], "the pod of web"),
+    (by_limits("Pod", max={"cpu": "1"}), ["limit-range.exceeded"], "a mover asks for 2 of cpu"),
+    (by_limits("Container", min={"memory": "1Gi"}), ["limit-range.exceeded"], "a mover"),
+    # --- nodes
+    (lambda m: (m.facts(nodes=UNSEEN), m.request()), ["cluster.not-checked"], "nodes"),
+    (by_node(spec={"unschedulable": True}), ["node.none-fits"], "none of 1 nodes"),
+    (by_node(status={"allocatable": {"devices.kubevirt.io/kvm": "0"}}), ["node.none-fits"], "KVM"),
+    (
+        lambda m: (
+            m.facts(
+                kubevirts=m.seen(m.kubevirt(developerConfiguration={"useEmulation": True})),
+                nodes=m.seen(m.node(status={"allocatable": {"devices.kubevirt.io/kvm": "0"}})),
+            ),
+            m.request(),
+        ),
+        [],
+        "",
+    ),
+    (by_processor(model="Haswell"), [], ""),
+    (by_processor(model="EPYC"), ["node.none-fits"], "EPYC"),
+    (by_processor(features=[{"name": "avx2"}]), [], ""),
+    (by_processor(features=[{"name": "sgx", "policy": "optional"}]), [], ""),
+    (by_processor(features=[{"name": "sgx", "policy": "require"}]), ["node.none-fits"], "sgx"),
+    (
+        lambda m: (
+            m.facts(kubevirts=m.seen(m.kubevirt(developerConfiguration={"featureGates": ["CPUManager"]}))),
+            m.request(m.entry(template={"domain": {"cpu": {"dedicatedCpuPlacement": True}}})),
+        ),
+        ["node.none-fits"],
+        "of its own",
+    ),
+    (by_template({"nodeSelector": {"zone": "b"}}), ["node.none-fits"] * 2, "zone=b"),
+    (by_config(movers={"nodeSelector": {"zone": "b"}}), ["node.none-fits"], "a mover of web"),
+    (by_template({"architecture": "arm64"}), ["node.none-fits"], "arm64"),
+    (lambda m: (m.facts(nodes=m.seen(tainted(m))), m.request()), ["node.none-fits"] * 2, "taints"),
+    (
+        lambda m: (
+            m.facts(nodes=m.seen(tainted(m))),
+            m.request(m.entry(template={"tolerations": [{"key": "vms", "operator": "Exists"}]})),
+        ),
+        [],
+        "",
+    ),
+    (
+        lambda m: (
+            m.facts(nodes=m.seen(tainted(m), m.node("two", metadata={"labels": {"kubevirt.io/schedulable": "false"}}))),
+            m.request(movers={"tolerations": [{"key": "vms", "value": "only"}]}),
+        ),
+        ["node.none-fits"],
+        "web: no single node",
+    ),
+    (by_template({"domain": {"memory": {"guest": "64Gi"}}}), ["node.none-fits", "node.little-room"], "memory"),
+    (by_template({"domain": {"memory": {"hugepages": {"pageSize": "2Mi"}}}}), ["node.none-fits"], "hugepages-2Mi"),
+    (lambda m: (m.facts(), m.request(*(m.entry(f"vm{at}") for at in range(12)))), ["node.little-room"], "together"),
+    # --- movers
+    (by_config(movers={"image": "kubeferry-mover"}), ["mover.image-unqualified"], ""),
+    (by_config(movers={"image": "r.example/m:2", "pullPolicy": "Never"}), ["mover.image-nowhere"], "m:2"),
+    (by_config(movers={"pullPolicy": "Never"}), [], ""),
+    (by_config(movers={"pullSecret": "pull"}), ["mover.secret-not-checked"], "apps/pull"),
+    (by_config(transfer="upload"), ["upload.limits"], ""),
+    (
+        lambda m: (m.facts(), m.request(m.entry(mode="warm"), transfer="upload")),
+        ["upload.not-warm", "upload.limits"],
+        "web",
+    ),
+    (by_config(transfer="upload", uploadLimitBytes=1 << 20), ["upload.too-large", "upload.limits"], "256 MiB"),
+    (lambda m: (m.facts(cdi_configs=Seen()), m.request(transfer="upload")), ["upload.no-proxy", "upload.limits"], ""),
+    (
+        lambda m: (m.facts(cdi_configs=Seen()), m.request(transfer="upload", uploadUrl="https://cdi.example")),
+        ["upload.limits"],
+        "",
+    ),
+    (
+        lambda m: (without(m, "upload.cdi.kubevirt.io/v1beta1"), m.request(transfer="upload")),
+        ["cluster.kind-missing", "upload.limits"],
+        "UploadTokenRequest",
+    ),
+]
+
+
+def degraded(make: Make) -> dict[str, Any]:
+    condition = {"type": "Degraded", "status": "True", "message": "no virt-api"}
+    return dict(make.kubevirt() | {"status": {"phase": "Deployed", "conditions": [condition]}})
+
+
+def older(make: Make) -> dict[str, Any]:
+    found = make.kubevirt(vmStateStorageClass="fast")
+    return dict(found | {"status": found["status"] | {"observedKubeVirtVersion": "v1.3.1"}})
+
+
+def stateful(make: Make) -> Any:
+    return make.entry(template={"domain": {"devices": {"tpm": {"persistent": True}}}})
+
+
+def tainted(make: Make) -> Any:
+    return make.node(spec={"taints": [{"key": "vms", "value": "only", "effect": "NoSchedule"}]})
+
+
+@pytest.mark.parametrize(("change", "ids", "words"), ROWS)
+def test_one_change_brings_its_concern(change: Change, ids: list[str], words: str, make: Make) -> None:
+    told = list(preflight.judged(*change(make)))
+    assert [one.id for one in told] == ids, told
+    assert not told or words in told[0].what
+    assert all(one.fix for one in told)
+
+
+def test_every_concern_of_the_table_can_come_out(make: Make) -> None:
+    brought = {identity for _, ids, _ in ROWS for identity in ids} | {"cluster.permission-missing"}
+    assert brought == set(KNOWN)
+
+
+def test_without_entries_only_the_cluster_is_looked_at(make: Make) -> None:
+    config = make.request().config
+    facts = Facts(version="v1.34.2", served=make.facts().served, kubevirts=make.facts().kubevirts)
+    assert list(preflight.judged(facts, Request((), config))) == []
+
+
+def test_a_permission_that_is_missing_is_told_with_its_file(make: Make) -> None:
+    right = next(one for one in rights.IN_NAMESPACE if one.resource == "jobs")
+    probes = rights.FOR_FILE_PROBES[0]
+    nodes = next(one for one in rights.IN_CLUSTER if one.resource == "nodes")
+    lacking = (
+        rights.Missing(right, "create", "apps"),
+        rights.Missing(right, "delete", "apps"),
+        rights.Missing(probes, "create", "apps"),
+        rights.Missing(nodes, "list", ""),
+    )
+    jobs, exec_, node = rights.concerns(lacking)
+    assert (jobs.id, jobs.severity) == ("cluster.permission-missing", Severity.CRITICAL)
+    assert (
+        jobs.what == "Our account may not create and delete batch/jobs in namespace apps, which is needed to run movers"
+    )
+    assert jobs.fix == "kubectl apply --namespace apps --filename deploy/namespace-role.yaml"
+    assert exec_.fix.endswith("deploy/file-probes-role.yaml")
+    assert (node.id, node.severity) == ("cluster.not-checked", Severity.INFO)
