@@ -1,5 +1,7 @@
 """The flows that an operator sees in Prefect, and the command line. The only package that imports Prefect.
 
-A command is a thin function: it reads documents, calls a flow or a plain function, prints, and turns errors into exit
-codes (0 done, 1 worth retrying, 2 do not retry).
+discover, assess, migrate   the flows
+cli/                        the command line: thin functions that read documents, call a flow, print
+server, progress            a Prefect server of our own; what a person at the terminal sees meanwhile
+assessing, reporting        what an assessment and a report leave on disk;  doctor: what would stop a migration
 """

@@ -1,7 +1,10 @@
-"""Words, documents and seams of kubeferry. Nothing in this package knows Prefect.
+"""Words, documents, seams and steps of kubeferry. Nothing in this package knows Prefect.
 
-Read in this order: `model` (the nouns), `documents` (the files between steps), `states` and `actions` (one
-machine's life), `sources` and `target` (the two seams), `steps` (what an action does).
+What everybody knows: `model` (the nouns), `errors` and `faults` (what went wrong, for a person), `uris` and `ranges`
+(how a reference names bytes), `ledger` (things outside the journal), `kinds` (the tables of sources and targets).
+`config` finds and reads the configuration. Read on in this order: `documents` (the files between steps), `life` (one
+machine's), `schedule` (the order of all), `sources` and `targets` (the two seams), `steps` (what an action does);
+`journal` is the memory, `images` what disk images ask for, `outside` the ways out of the process.
 """
 
 __version__ = "0.1.0"

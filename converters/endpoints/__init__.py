@@ -3,6 +3,11 @@
 A DiskRef says where and what; only this package opens it. Formats are given, never probed: a raw file or device is read
 as it is, a socket speaks NBD, what is packed is unpacked by us, and everything else goes through a header check and a
 read-only qemu-nbd.
+
+    file, nbd/, ebs/, web/, packed/     the schemes; none knows another one
+    memory                              for tests and small tools
+    upload                              a stream to CDI's upload proxy
+    forward, read_only, vmdk/           what schemes are made from: given once and in order; never written; a format
 """
 
 from __future__ import annotations

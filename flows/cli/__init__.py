@@ -1,4 +1,5 @@
-"""`kubeferry VERB`: the command line. Each verb's module is imported only when the verb is used.
+"""`kubeferry VERB`: the command line. Each verb's module is imported only when the verb is used: `estate` looks and
+plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
 Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry.
 """

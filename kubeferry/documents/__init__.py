@@ -4,7 +4,8 @@
                           Policy ───┴─ plan ─> Plan ─ migrate ─> journal ─> report
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
-One module a document, pure shapes all; `files` reads and writes them.
+One module a document, pure shapes all, on `base`: inventory, policy, plan, mover, observation; `settings` is the
+configuration, `offer` what a target has to choose from. `files` reads and writes them.
 """
 
 from kubeferry.documents.base import API_VERSION, Document, EnvName, ShortName, digest_of

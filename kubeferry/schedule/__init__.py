@@ -1,1 +1,1 @@
-"""Order and time, pure: which machines move together, and in which order."""
+"""Order and time, pure: which machines move together, and in which order (`waves`)."""

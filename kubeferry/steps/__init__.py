@@ -1,1 +1,7 @@
-"""What an action does, as plain functions: a function takes the seams and the journal and appends what it saw."""
+"""What an action does, as plain functions: a function takes the seams and the journal and appends what it saw.
+
+drive ─┬─ transfer      rounds, copies, read-backs: the mover does the work
+       └─ cutover       stop the source, put the target in place, look at it, commit; and the way back
+discover                asks a source               work          what every step is given
+release                 accounts for every thing    other_plans   those that the journal knows of the same machines
+"""

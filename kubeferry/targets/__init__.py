@@ -1,7 +1,8 @@
 """The seam to the places that machines go to, and a folder for each of them.
 
 A target makes room, runs movers where the bytes are to land, applies manifests as the plan holds them, and says what it
-sees. It never maps: what was reviewed is what is applied. No target knows another. What they share stands beside them:
+sees. It never maps: what was reviewed is what is applied. No target knows another:
+directory (proven in local QEMU), kubevirt, memory (a double). What they share stands beside them:
 
     guest          questions to the system inside a started machine: its agent, and a plan's probes
     local_movers   movers as programs of this host

@@ -18,7 +18,7 @@ from kubeferry.kinds import SOURCES
 from kubeferry.ledger import AT_SOURCE, VIEW, External
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Marker, Memory, Power, Severity
 from kubeferry.sources import Round, Source, open_source
-from kubeferry.sources.ec2.source import AwsSource
+from kubeferry.sources.ec2.source import Ec2Source
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.uris import local_path
 from lab import daemons, ova
@@ -52,7 +52,7 @@ def unwritten(thing: External) -> None:
 
 
 def sizes_of(source: Source) -> dict[str, int]:
-    return VOLUMES if isinstance(source, AwsSource) else SIZES
+    return VOLUMES if isinstance(source, Ec2Source) else SIZES
 
 
 @pytest.fixture(scope="module")
@@ -480,7 +480,7 @@ def test_after_a_forced_stop_and_a_start_what_changed_is_still_told_rightly(warm
 
 def test_there_is_nothing_to_forget_after_cold_rounds_and_it_may_be_asked_twice(source: Source, off: Machine) -> None:
     source.open_round(off, since=None, final=True, remote=False, ledger=unwritten)
-    assert bool(source.forget(off)) is isinstance(source, AwsSource)
+    assert bool(source.forget(off)) is isinstance(source, Ec2Source)
     assert source.forget(off) == []
 
 

@@ -35,12 +35,12 @@ FIRST_POLL, LONGEST_POLL = 0.2, 5.0
 NO_MACHINE = frozenset({"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"})
 
 
-def connect(name: str, config: SourceConfig) -> AwsSource:
+def connect(name: str, config: SourceConfig) -> Ec2Source:
     """The account that the configuration names. Connects when first asked."""
-    return AwsSource(name, config.aws)
+    return Ec2Source(name, config.aws)
 
 
-class AwsSource:
+class Ec2Source:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=False)

@@ -1,1 +1,3 @@
-"""A source in a folder of files, a double for tests of what stands around sources: it has no hypervisor, no guest."""
+"""A source in a folder of files, a double for tests of what stands around sources: it has no hypervisor, no guest.
+`source` opens it; `views` are what rounds of its "running" machines hold.
+"""

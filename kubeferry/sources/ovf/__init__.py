@@ -5,7 +5,7 @@ make of them. `source.connect` opens it.
                      ├─ manifest        the list of digests beside it                        pure
                      └─ machines        descriptor -> Machine…, by:                          pure
     words ─> references (files, disks), items (the hardware list, by configuration), identity
-    items ─> processor, disks, nics, devices
+    items ─> processor, disks, nics, devices;  units: amounts in OVF's words
 
 What nobody read becomes the machine's `unmodelled` facts.
 """

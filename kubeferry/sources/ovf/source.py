@@ -27,7 +27,7 @@ LIMIT_FILES = 10_000
 PACKED_FORMATS = ("vmdk", "raw")
 
 
-def connect(name: str, config: SourceConfig) -> OvaSource:
+def connect(name: str, config: SourceConfig) -> OvfSource:
     """The source at `config.uri`. Raises InputInvalid where that is no OVA, no OVF and no folder."""
     path = local_path(config.uri)
     fix = "Write `file:///` and the absolute path of an .ova, of an .ovf, or of a folder of them."
@@ -36,10 +36,10 @@ def connect(name: str, config: SourceConfig) -> OvaSource:
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() in SUFFIXES):
         what = "it is neither an OVA, an OVF nor a folder" if path.exists() else "it is not there"
         raise InputInvalid(f"{path} holds no exported machines", [Problem(f"sources.{name}.uri", what, fix)])
-    return OvaSource(name, path)
+    return OvfSource(name, path)
 
 
-class OvaSource:
+class OvfSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(runs=False)

@@ -40,7 +40,7 @@ TOOLS = "guestToolsRunning"
 STATES = ("runtime.powerState", "runtime.question", "runtime.connectionState", "guest.toolsRunningStatus")
 
 
-def connect(name: str, config: SourceConfig) -> VmwareSource:
+def connect(name: str, config: SourceConfig) -> VsphereSource:
     """The source at `config.uri`, or GOVC_URL. Connects when first asked. Raises InputInvalid with all that is bad."""
     files = {}
     for path in known_files(config, os.environ):
@@ -49,10 +49,10 @@ def connect(name: str, config: SourceConfig) -> VmwareSource:
         except (OSError, UnicodeDecodeError) as error:
             fix = "Correct GOVC_TLS_KNOWN_HOSTS."
             raise InputInvalid(f"the source {name} cannot be reached", [Problem(path, str(error), fix)]) from error
-    return VmwareSource(name, read_access(name, config, os.environ, files), config.vmware)
+    return VsphereSource(name, read_access(name, config, os.environ, files), config.vmware)
 
 
-class VmwareSource:
+class VsphereSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(

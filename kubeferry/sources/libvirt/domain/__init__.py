@@ -1,5 +1,6 @@
 """Reading libvirt's domain XML: one module a part of the machine, all of it pure.
 
 dialect ─> (facts.xml_tree) ─> processor, disks, nics, firmware, devices ─> machine.parse_domain
-                               leftovers: what nobody read becomes the machine's `unmodelled` facts
+    units, addresses: libvirt's words for amounts and places
+    leftovers: what nobody read becomes the machine's `unmodelled` facts
 """

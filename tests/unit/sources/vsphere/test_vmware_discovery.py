@@ -13,7 +13,7 @@ import pytest
 from kubeferry.documents import SourceConfig
 from kubeferry.sources.vsphere import source as vmware
 from kubeferry.sources.vsphere.access import Access
-from kubeferry.sources.vsphere.source import VmwareSource
+from kubeferry.sources.vsphere.source import VsphereSource
 
 MACHINE = {"config.hardware.numCPU": 1, "config.hardware.memoryMB": 1024, "runtime.powerState": "poweredOff"}
 
@@ -48,7 +48,7 @@ class Session:
 def discover(monkeypatch: pytest.MonkeyPatch) -> Any:
     def discovered(*machines: tuple[str, str]) -> Any:
         session = Session(*machines)
-        source = VmwareSource("vc", session.access, SourceConfig(kind="vmware").vmware)
+        source = VsphereSource("vc", session.access, SourceConfig(kind="vmware").vmware)
         monkeypatch.setattr(vmware, "read_tags", lambda *_asked: {})
         monkeypatch.setattr(source, "_client", session)
         monkeypatch.setattr(source, "_collector", session)
