@@ -372,8 +372,8 @@ def test_nothing_outlives_a_mover_that_is_killed(far: Hypervisor, near: Path) ->
 
 UNPRIVILEGED = """
 import encodings.ascii, encodings.idna, os, sys
-import converters.file, converters.job, converters.ssh, kubeferry.documents
-from converters.mover import main
+import converters.endpoints.file, converters.endpoints.nbd.ssh, converters.mover.job, kubeferry.documents
+from converters.mover.__main__ import main
 os.setgroups([]); os.setgid({group}); os.setuid({user})
 sys.exit(main(sys.argv[1:]))
 """

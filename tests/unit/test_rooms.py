@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("flows", "reports", "mappings", "converters", "kubeferry")
 LEVEL = 4  # blanks
 TREES = (*PACKAGES, "lab", "bench", "tests", "docs", "deploy")
-# What looks like a place and is none: groups and files, a module's own attribute, a setting, a table, networks.
+# What looks like a place and is none: groups and files, a module's own attribute, a setting, networks.
 WORDS = {"kubeferry.io", "kubeferry.yaml", "kubeferry.db", "kubeferry.__file__", "kubeferry.changeTracking"}
-WORDS |= {"kubeferry.events", "lab/lan", "lab/prod-web"}
+WORDS |= {"lab/lan", "lab/prod-web"}
 PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(TREES)})(?:/[\w.-]+)+")
 DOTTED = re.compile(rf"(?<![\w./@-])(?:{'|'.join(PACKAGES)})(?:\.[a-zA-Z_]\w*)+")
 
@@ -70,9 +70,22 @@ def exists(dotted: str) -> bool:
         place = ROOT.joinpath(*parts[:count])
         module = place.with_suffix(".py") if place.with_suffix(".py").exists() else place / "__init__.py"
         if module.exists():
-            rest = parts[count:]
-            return not rest or re.search(rf"\b{rest[0]}\b", module.read_text()) is not None
+            return count == len(parts) or parts[count] in defined(module)
     return False
+
+
+def defined(module: Path) -> set[str]:
+    """The names that a module has at its top."""
+    found = set()
+    for node in ast.parse(module.read_text()).body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
+                found.add(name)
+            case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                found.add(name)
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                found |= {one.asname or one.name for one in names}
+    return found
 
 
 def test_no_page_names_a_place_that_is_gone() -> None:
