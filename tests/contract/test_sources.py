@@ -1,9 +1,7 @@
-"""What every source promises, asked of each one that we have. The libvirt source talks to a real libvirtd, the AWS
-source to the lab's cloud."""
+"""What every source promises, asked of each one that we have, each on its stand (`stands.py`)."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,34 +10,19 @@ from typing import Any
 import pytest
 
 from converters.endpoints import open_source as open_disk
-from kubeferry.documents import SourceConfig, StopPolicy
+from kubeferry.documents import StopPolicy
 from kubeferry.errors import SourceRefused
 from kubeferry.kinds import SOURCES
 from kubeferry.ledger import AT_SOURCE, VIEW, External
-from kubeferry.model import Cpu, Disk, DiskRef, Machine, Marker, Memory, Power, Severity
+from kubeferry.model import DiskRef, Machine, Marker, Power, Severity
 from kubeferry.sources import Round, Source, open_source
-from kubeferry.sources.ec2.source import Ec2Source
-from kubeferry.sources.memory.source import MemorySource
-from kubeferry.uris import local_path
-from lab import daemons, ova
-from lab.bare import Bare, write_inside
-from lab.ec2 import Cloud
+from lab import daemons
 from lab.vcenter.place import Place, vcenter
+from tests.contract.stands import MIB, SIZES, STANDS, Stand
 from tests.needs import here
 
-MIB = 1 << 20
 PIECE = 64 << 10
-SIZES = {"vda": 2 * MIB, "vdb": MIB}
-GIB = 1 << 30
-VOLUMES = {"vda": GIB, "vdb": GIB}  # EC2 has no smaller ones
 LOOKED_AT = 4 * MIB
-PROGRAMS = {
-    "libvirt": ("libvirtd", "virtlogd", "virsh", "tini", "qemu-system-x86_64", "qemu-img"),
-    "memory": (),
-    "ova": (),
-    "aws": (),
-    "vmware": ("vcenter", "openssl"),
-}
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
 FORCE = GENTLE.model_copy(update={"force": True})
 pytestmark = pytest.mark.xdist_group("libvirt")  # one libvirtd a machine: its tests take turns
@@ -49,10 +32,6 @@ def unwritten(thing: External) -> None:
     # A cloud's disks can only be read from snapshots; elsewhere a cold round on this machine makes nothing.
     assert thing.kind == VIEW, f"it wanted to make {thing}"
     assert "/i-" in thing.where, f"it wanted to make {thing}"
-
-
-def sizes_of(source: Source) -> dict[str, int]:
-    return VOLUMES if isinstance(source, Ec2Source) else SIZES
 
 
 @pytest.fixture(scope="module")
@@ -67,115 +46,21 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield lab
 
 
-@pytest.fixture(params=sorted(SOURCES.keys() & PROGRAMS.keys()))
-def source(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Source]:
-    """A source with two machines of two disks each: `on` is running and deaf, `off` is off. Where machines cannot run,
-    `on` is off, too."""
-    here(*PROGRAMS[request.param])
-    if request.param == "libvirt":
-        request.getfixturevalue("libvirtd")
-    if request.param == "vmware":
-        yield from in_vmware(tmp_path, request.getfixturevalue("simulated"))
-        return
-    makers = {"libvirt": in_libvirt, "memory": in_memory, "ova": in_ovas, "aws": in_aws}
-    yield from makers[request.param](tmp_path)
+@pytest.fixture(params=sorted(SOURCES))
+def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
+    make, programs = STANDS[request.param]
+    here(*programs)
+    yield from make(request, tmp_path)
 
 
-def in_libvirt(folder: Path) -> Iterator[Source]:
-    bare = Bare(folder, f"kft-contract{os.getpid()}-")
-    try:
-        for name in ("off", "on"):
-            system = bare.image(f"{name}-vda.qcow2", form="qcow2", size=SIZES["vda"])
-            bare.define(name, (system, "qcow2"), (bare.image(f"{name}-vdb.raw", size=SIZES["vdb"]), "raw"))
-        daemons.virsh("start", f"{bare.prefix}on")
-        opened = open_source("lab", SourceConfig(kind="libvirt", uri=daemons.URI))
-        yield opened
-        opened.close()
-    finally:
-        bare.remove()
-
-
-def in_memory(folder: Path) -> Iterator[Source]:
-    machines = []
-    for name in ("off", "on"):
-        disks = []
-        for disk, size in SIZES.items():
-            path = folder / f"{name}-{disk}.raw"
-            path.write_bytes(bytes(size))
-            disks.append(Disk(id=disk, uri=path.as_uri(), source_kind="file", format="raw", capacity_bytes=size))
-        machines.append(
-            Machine(
-                id=f"id-of-{name}",
-                name=name,
-                source="lab",
-                cpu=Cpu(vcpus=1),
-                memory=Memory(size_bytes=MIB),
-                disks=disks,
-            )
-        )
-    opened = open_source("lab", SourceConfig(kind="memory", uri=f"memory://{folder}"))
-    assert isinstance(opened, MemorySource)
-    opened.write_machines(*machines)
-    opened.write_power("on", Power.RUNNING)
-    opened.write_deaf("on")
-    yield opened
-    opened.close()
-
-
-def in_vmware(folder: Path, lab: Place) -> Iterator[Source]:
-    contents = []
-    for disk, size in SIZES.items():
-        contents.append(folder / disk)
-        contents[-1].write_bytes(bytes(size))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in lab.environment().items():
-            patch.setenv(name, value)
-        lab.machine("off", contents)
-        lab.relay.rules.deaf.add(lab.machine("on", contents, on=True))
-        opened = open_source("lab", lab.config())
-        LABS[opened] = lab
-        yield opened
-        opened.close()
-        lab.remove("off", "on")
-
-
-LABS: dict[Source, Place] = {}
-"""The vCenter of a source of ours."""
+@pytest.fixture
+def source(stand: Stand) -> Source:
+    return stand.source
 
 
 def ids(machine: Machine) -> dict[str, str]:
     """Our names of the disks -> the source's, in the order in which the machine has them."""
     return dict(zip(SIZES, (disk.id for disk in machine.data_disks), strict=True))
-
-
-def in_aws(_folder: Path) -> Iterator[Source]:
-    with Cloud() as cloud, pytest.MonkeyPatch.context() as patched:
-        for name, value in cloud.environment.items():
-            patched.setenv(name, value)
-        patched.setitem(CLOUDS, "aws", cloud)
-        on, off = (cloud.launch(name, {"/dev/vda": 1, "/dev/vdb": 1}) for name in ("on", "off"))
-        cloud.client().stop_instances(InstanceIds=[off])
-        cloud.faults.deaf.add(on)
-        opened = open_source("lab", aws_config(cloud))
-        yield opened
-        opened.close()
-
-
-CLOUDS: dict[str, Cloud] = {}
-"""The cloud of the test that runs."""
-
-
-def aws_config(cloud: Cloud) -> SourceConfig:
-    return SourceConfig.model_validate({"kind": "aws", "aws": {"endpointUrl": cloud.url}})
-
-
-def in_ovas(folder: Path) -> Iterator[Source]:
-    for name in ("off", "on"):
-        disks = [ova.PackedDisk(disk, f"{disk}.vmdk", size, bytes(size)) for disk, size in SIZES.items()]
-        ova.export(folder / f"{name}.ova", name, disks, manifest_last=name == "on")
-    opened = open_source("lab", SourceConfig(kind="ova", uri=folder.as_uri()))
-    yield opened
-    opened.close()
 
 
 def named(source: Source, name: str) -> Machine:
@@ -195,66 +80,36 @@ def off(source: Source) -> Machine:
     return named(source, "off")
 
 
-def write_memory(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
-    path = local_path(next(one.uri or "" for one in machine.disks if one.id == disk))
-    assert path is not None
-    with path.open("r+b") as image:
-        image.seek(offset)
-        image.write(piece)
-
-
-def write_volume(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
-    volume = next(one.uri or "" for one in machine.disks if one.id == disk).rpartition("/")[2]
-    CLOUDS["aws"].write(volume, offset, piece)
-
-
-def write_libvirt(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
-    write_inside(machine.name, f"virtio-disk{'ab'.index(disk[-1])}", offset, piece)
-
-
-# How a running machine's disk is written to, as its guest would: machine, disk, offset, bytes.
-WRITERS = {"libvirt": write_libvirt, "memory": write_memory, "aws": write_volume}
-
-
 @dataclass
 class Warm:
     """A source with warm copies and its running machine; everything that its ledger was told."""
 
-    source: Source
+    stand: Stand
     machine: Machine
-    kind: str
     told: list[External] = field(default_factory=list)
+
+    @property
+    def source(self) -> Source:
+        return self.stand.source
 
     def open(self, since: Marker | None = None, *, final: bool = False, source: Source | None = None) -> Round:
         asked = source or self.source
         return asked.open_round(self.machine, since=since, final=final, remote=False, ledger=self.told.append)
 
     def write(self, disk: str, offset: int, letter: bytes) -> None:
-        if self.kind == "vmware":
-            LABS[self.source].write(self.machine.name, list(SIZES).index(disk), offset, letter * PIECE)
-        else:
-            WRITERS[self.kind](self.machine, disk, offset, letter * PIECE)
+        assert self.stand.write is not None
+        self.stand.write(self.machine, disk, offset, letter * PIECE)
 
     def another(self) -> Source:
         """The source as another process has it."""
-        return open_source("lab", self.config())
-
-    def config(self) -> SourceConfig:
-        if self.kind == "vmware":
-            return LABS[self.source].config()
-        if self.kind == "aws":
-            return aws_config(CLOUDS["aws"])
-        uri = daemons.URI
-        if isinstance(self.source, MemorySource):
-            uri = f"memory://{self.source.folder}"
-        return SourceConfig.model_validate({"kind": self.kind, "uri": uri})
+        return open_source("lab", self.stand.config)
 
 
 @pytest.fixture
-def warm(request: pytest.FixtureRequest, source: Source, on: Machine) -> Warm:
-    if not source.capabilities.warm:
+def warm(stand: Stand, on: Machine) -> Warm:
+    if not stand.source.capabilities.warm:
         pytest.skip("its machines are copied cold only")
-    return Warm(source, on, request.node.callspec.params["source"])
+    return Warm(stand, on)
 
 
 def contents(opened: Round) -> dict[str, tuple[bytes, list[tuple[int, int]]]]:
@@ -282,14 +137,14 @@ def no_words(_words: dict[str, str], _at: str) -> None:
     raise AssertionError("nobody is there to be heard")
 
 
-def test_discovery_tells_every_machine_with_its_power_and_the_sizes_of_its_disks(source: Source) -> None:
+def test_discovery_tells_every_machine_with_its_power_and_the_sizes_of_its_disks(stand: Stand, source: Source) -> None:
     inventory = source.discover()
     assert (inventory.source, inventory.unreadable) == ("lab", ())
     machines = {"on": named(source, "on"), "off": named(source, "off")}
     assert machines["on"].power is (Power.RUNNING if source.capabilities.runs else Power.OFF)
     assert machines["off"].power is Power.OFF
     for machine in machines.values():
-        assert [disk.capacity_bytes for disk in machine.data_disks] == list(sizes_of(source).values())
+        assert [disk.capacity_bytes for disk in machine.data_disks] == list(stand.sizes.values())
         assert machine.source == "lab"
 
 
@@ -330,12 +185,12 @@ def test_concerns_are_what_a_round_is_refused_for(source: Source, off: Machine) 
     assert all(one.fix in refused.value.fix for one in found)
 
 
-def test_a_round_refers_to_every_data_disk_and_may_be_opened_twice(source: Source, off: Machine) -> None:
+def test_a_round_refers_to_every_data_disk_and_may_be_opened_twice(stand: Stand, source: Source, off: Machine) -> None:
     first = source.open_round(off, since=None, final=False, remote=False, ledger=unwritten)
     second = source.open_round(off, since=None, final=True, remote=False, ledger=unwritten)
     assert first.refs == second.refs
     assert first.machine == off
-    assert {disk: first.refs[told].size_bytes for disk, told in ids(off).items()} == sizes_of(source)
+    assert {disk: first.refs[told].size_bytes for disk, told in ids(off).items()} == stand.sizes
     assert all(isinstance(ref, DiskRef) and ref.backing is None for ref in first.refs.values())
     source.close_round(first)
     source.close_round(first)
@@ -478,9 +333,11 @@ def test_after_a_forced_stop_and_a_start_what_changed_is_still_told_rightly(warm
     warm.source.forget(warm.machine)
 
 
-def test_there_is_nothing_to_forget_after_cold_rounds_and_it_may_be_asked_twice(source: Source, off: Machine) -> None:
+def test_there_is_nothing_to_forget_after_cold_rounds_and_it_may_be_asked_twice(
+    stand: Stand, source: Source, off: Machine
+) -> None:
     source.open_round(off, since=None, final=True, remote=False, ledger=unwritten)
-    assert bool(source.forget(off)) is isinstance(source, Ec2Source)
+    assert bool(source.forget(off)) is stand.cold_leaves
     assert source.forget(off) == []
 
 
