@@ -18,7 +18,7 @@ from kubeferry.sources.ovf.references import File
 from kubeferry.sources.ovf.units import to_bytes
 from lab import ova
 
-GOLDEN = Path(__file__).parents[3] / "golden" / "ova"
+GOLDEN = Path(__file__).parents[3] / "golden" / "ovf"
 OVFS = {path.stem: path.read_text(encoding="utf-8") for path in sorted(GOLDEN.glob("*.ovf"))}
 NEEDLE = "n33dle"
 DISKS = [ova.PackedDisk("d1", "a.vmdk", 512, b""), ova.PackedDisk("d2", "b.vmdk", 512, b"")]

@@ -18,7 +18,7 @@ from mappings.assessment import Assessment, assess
 from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
 
 HERE = Path(__file__).parent
-INPUTS = sorted((HERE / "vmware").glob("*.json"))
+INPUTS = sorted((HERE / "vsphere").glob("*.json"))
 POLICY = Policy(
     namespace="migrated",
     storage=StoragePolicy(storage_class="fast"),
@@ -47,7 +47,7 @@ def assessed(path: Path) -> Assessment:
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
 def test_what_becomes_of_a_machine_is_what_was_reviewed(path: Path) -> None:
-    assert_reviewed(content_of(assessed(path)), HERE / "vmware" / "expected" / f"{path.stem}.yaml")
+    assert_reviewed(content_of(assessed(path)), HERE / "vsphere" / "expected" / f"{path.stem}.yaml")
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
@@ -62,11 +62,11 @@ def test_every_fact_has_one_line_and_a_rule(path: Path) -> None:
 
 def test_there_are_enough_cases_and_each_has_its_input() -> None:
     assert len(INPUTS) >= 10
-    expected = {path.stem for path in (HERE / "vmware" / "expected").glob("*.yaml")}
+    expected = {path.stem for path in (HERE / "vsphere" / "expected").glob("*.yaml")}
     assert expected <= {path.stem for path in INPUTS}
 
 
 def test_no_secret_of_a_setting_is_shown() -> None:
-    text = "".join(path.read_text(encoding="utf-8") for path in (HERE / "vmware" / "expected").glob("*.yaml"))
+    text = "".join(path.read_text(encoding="utf-8") for path in (HERE / "vsphere" / "expected").glob("*.yaml"))
     assert "guestinfo.userdata" in text
     assert "c3NoX3B3YXV0aDogdHJ1ZQ" not in text

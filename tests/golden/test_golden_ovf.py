@@ -24,7 +24,7 @@ from mappings.assessment import Assessment, assess
 from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
 
 HERE = Path(__file__).parent
-INPUTS = sorted((HERE / "ova").glob("*.ovf"))
+INPUTS = sorted((HERE / "ovf").glob("*.ovf"))
 OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 POLICY = Policy(
     namespace="migrated",
@@ -76,7 +76,7 @@ def assessed(path: Path) -> list[Assessment]:
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
 def test_what_becomes_of_an_ovf_is_what_was_reviewed(path: Path) -> None:
     content = {found.name: content_of(found) for found in assessed(path)}
-    assert_reviewed(content, HERE / "ova" / "expected" / f"{path.stem}.yaml")
+    assert_reviewed(content, HERE / "ovf" / "expected" / f"{path.stem}.yaml")
 
 
 @pytest.mark.parametrize("path", INPUTS, ids=lambda path: path.stem)
@@ -93,7 +93,7 @@ def test_every_fact_has_one_line_and_a_rule(path: Path) -> None:
 
 def test_there_are_enough_cases_and_each_has_its_input() -> None:
     assert len(INPUTS) >= 10
-    assert {path.stem for path in (HERE / "ova" / "expected").glob("*.yaml")} == {path.stem for path in INPUTS}
+    assert {path.stem for path in (HERE / "ovf" / "expected").glob("*.yaml")} == {path.stem for path in INPUTS}
 
 
 def test_the_cases_show_most_rules_of_exports() -> None:

@@ -17,7 +17,7 @@ from mappings.assessment import Assessment, assess
 from mappings.ec2 import looks_like_ec2
 from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
 
-HERE = Path(__file__).parent / "aws"
+HERE = Path(__file__).parent / "ec2"
 INPUTS = sorted((HERE / "inputs").iterdir())
 POLICY = Policy(
     namespace="migrated",
