@@ -1,4 +1,5 @@
 """What became of each fact of the source: carried, changed or lost. Read off the finished manifest, not off intentions.
 
-table (a rule for each fact) ── rules (how one is found again in the manifest) ── carried (the comparison)
+carried     the comparison: every fact that a machine states, and the verdict of its rule
+table       the rule for each fact: of the usual kinds (`kinds`), or machine, hardware, disks, nics, devices
 """

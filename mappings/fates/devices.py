@@ -1,0 +1,104 @@
+"""What becomes of all other devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubeferry.model import Device, Fate
+from mappings.devices import HOST_BOUND, RECREATED, SOUNDS, of_kind
+from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
+
+
+def other_device(mapping: Mapping, leaf: Leaf) -> Verdict:
+    device: Any = leaf.value
+    rule = _DEVICES.get(device.kind)
+    if rule is not None:
+        return rule(mapping, leaf)
+    if device.kind in RECREATED:
+        return Fate.CHANGED, "", "KubeVirt brings its own"
+    if device.kind in HOST_BOUND:
+        return Fate.LOST, "", "it belongs to the old host"
+    return Fate.LOST, "", "KubeVirt has no such device"
+
+
+def _modelled(path: str, field: str, models: tuple[str, ...] | None = None) -> Rule:
+    """The first device of its kind; KubeVirt has one of each."""
+
+    def rule(mapping: Mapping, leaf: Leaf) -> Verdict:
+        found = mapping.find(path)
+        if found is None:
+            return Fate.LOST, "", "KubeVirt has no such device"
+        if leaf.value is not of_kind(mapping.machine, leaf.value.kind)[0]:
+            return Fate.LOST, "", "KubeVirt has one such device"
+        if (now := found.get(field)) == leaf.value.model or (models is None):
+            return _with_settings(path, leaf.value)
+        return Fate.CHANGED, path, f"now {now}: KubeVirt has {', '.join(models)}"
+
+    return rule
+
+
+def _with_settings(path: str, device: Device) -> Verdict:
+    """Carried where the device says no more than its model and its place, else without what it says."""
+    dropped = [name for name, value in device.detail.items() if not {name, f"{name}={value}"} & _USUAL]
+    if dropped:
+        return Fate.CHANGED, path, f"without its {', '.join(dropped)}: KubeVirt has no such settings"
+    return Fate.CARRIED, path, ""
+
+
+def _input(mapping: Mapping, leaf: Leaf) -> Verdict:
+    detail = leaf.value.detail
+    if (detail.get("type") or leaf.value.model) == "tablet" and mapping.find("domain.devices.inputs"):
+        return Fate.CARRIED, "domain.devices.inputs", ""
+    return Fate.CHANGED, "", "KubeVirt brings keyboard and mouse itself"
+
+
+def _balloon(_mapping: Mapping, leaf: Leaf) -> Verdict:
+    return _with_settings("domain.devices.autoattachMemBalloon", leaf.value)
+
+
+def _panic(mapping: Mapping, leaf: Leaf) -> Verdict:
+    found = [one["model"] for one in mapping.find("domain.devices.panicDevices") or []]
+    if leaf.value.model in found:
+        return Fate.CARRIED, "domain.devices.panicDevices", ""
+    return Fate.LOST, "", "its model is unknown"
+
+
+def _graphics(_mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = "domain.devices.autoattachGraphicsDevice"
+    if leaf.value.model == "vnc":
+        return Fate.CARRIED, place, "KubeVirt guards it by its own access rules; address, port and password go"
+    return Fate.CHANGED, place, "now VNC"
+
+
+# What its counterpart has too, or what says nothing of what a device does.
+_USUAL = {"address", "model.primary", "model.heads=1", "backend", "backend.model=random"}
+
+_DEVICES: dict[str, Rule] = {
+    "video": _modelled("domain.devices.video", "type", ("vga", "cirrus", "virtio", "ramfb", "bochs")),
+    "sound": _modelled("domain.devices.sound", "model", SOUNDS),
+    "rng": _modelled("domain.devices.rng", "", None),
+    "input": _input,
+    "memballoon": _balloon,
+    "panic": _panic,
+    "graphics": _graphics,
+}
+
+TPM = "domain.devices.tpm"
+
+
+def tpm(*values: str) -> Rule:
+    """Carried for the values that KubeVirt's software TPM has."""
+
+    def rule(_mapping: Mapping, leaf: Leaf) -> Verdict:
+        if leaf.value in values:
+            return Fate.CARRIED, TPM, ""
+        return Fate.CHANGED, TPM, f"now {values[0]}"
+
+    return rule
+
+
+def watchdog(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = "domain.devices.watchdog"
+    if mapping.find(place) is None:
+        return Fate.LOST, "", "KubeVirt has none with this action"
+    return (Fate.CARRIED, place, "") if leaf.value == "i6300esb" else (Fate.CHANGED, place, "now i6300esb")

@@ -1,0 +1,62 @@
+"""What becomes of disks and drives."""
+
+from __future__ import annotations
+
+from kubeferry.model import Fate
+from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
+from mappings.fates.kinds import DISK, VOLUME, kept, place_of
+
+
+def field(name: str, *, changed: str = "", lost: str = "") -> Rule:
+    """A field of the disk itself: under `disk` or `cdrom` for the bus, else beside them."""
+    return kept(f"{DISK}.{name}", changed=changed, lost=lost)
+
+
+def device(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = place_of(DISK, mapping, leaf)
+    found = mapping.find(place)
+    if found is None:
+        return Fate.LOST, "", "KubeVirt has no floppy drives"
+    if leaf.value == "cdrom":
+        return Fate.CARRIED, f"{place}.cdrom", ""
+    return Fate.CHANGED, f"{place}.disk", "a copy of a disk cannot pass SCSI commands to the old storage"
+
+
+def bus(mapping: Mapping, leaf: Leaf) -> Verdict:
+    kind = "cdrom" if mapping.find(place_of(f"{DISK}.cdrom", mapping, leaf)) else "disk"
+    return kept(
+        f"{DISK}.{kind}.bus", changed="KubeVirt has no such bus or the policy names this one", lost="no such drive"
+    )(mapping, leaf)
+
+
+def controller(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = place_of(f"{DISK}.disk.bus", mapping, leaf)
+    bus = mapping.find(place)
+    if bus == "scsi" and leaf.value == "virtio-scsi":
+        return Fate.CARRIED, place, "KubeVirt's SCSI controller is virtio-scsi"
+    if bus is None:
+        return Fate.LOST, "", "KubeVirt brings the controllers of drives by itself"
+    return Fate.CHANGED, place, f"now the controller of bus {bus}"
+
+
+MEDIUM = "a drive's medium is not moved"
+
+
+def image_format(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = place_of(VOLUME, mapping, leaf)
+    if mapping.find(place) is None:
+        return Fate.LOST, "", MEDIUM
+    return (Fate.CARRIED, place, "") if leaf.value == "raw" else (Fate.CHANGED, place, "now raw")
+
+
+def capacity(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = place_of(VOLUME, mapping, leaf)
+    if mapping.find(place) is None:
+        return Fate.LOST, "", MEDIUM
+    return Fate.CARRIED, place, "the claim is larger where a file system takes its share"
+
+
+def readonly(mapping: Mapping, leaf: Leaf) -> Verdict:
+    if mapping.find(place_of(f"{DISK}.cdrom", mapping, leaf)) is not None:
+        return Fate.CARRIED, place_of(f"{DISK}.cdrom", mapping, leaf), "a CD-ROM is read-only"
+    return field("disk.readonly", lost="KubeVirt refuses read-only SATA disks")(mapping, leaf)

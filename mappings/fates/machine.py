@@ -1,0 +1,76 @@
+"""What becomes of the machine as a whole: power, firmware, what it boots from; and of what nobody has a word for."""
+
+from __future__ import annotations
+
+from kubeferry.model import Fate, Power
+from mappings.devices import is_address
+from mappings.disks import boot_orders_told
+from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
+from mappings.fates.kinds import kept
+
+# Run strategies that start a machine without being asked.
+STARTING = {"Always", "RerunOnFailure"}
+
+
+def power(mapping: Mapping, leaf: Leaf) -> Verdict:
+    strategy = mapping.choices.run_strategy
+    if (leaf.value == Power.RUNNING) == (strategy in STARTING):
+        return Fate.CARRIED, "spec.runStrategy", ""
+    return Fate.CHANGED, "spec.runStrategy", f"now {strategy}: the policy's run strategy says when the machine runs"
+
+
+def autostart(mapping: Mapping, leaf: Leaf) -> Verdict:
+    starts = mapping.choices.run_strategy in STARTING
+    if starts == leaf.value:
+        return Fate.CARRIED, "spec.runStrategy", ""
+    return Fate.CHANGED, "spec.runStrategy", f"now {mapping.choices.run_strategy}, as the policy says"
+
+
+def machine_type(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = "domain.machine.type"
+    if leaf.value == mapping.find(place):
+        return Fate.CARRIED, place, ""
+    if "q35" in leaf.value:
+        return Fate.CHANGED, place, "now q35: the newest version that the cluster has"
+    return Fate.CHANGED, place, "now q35: KubeVirt has no other; PCI addresses change"
+
+
+def architecture(mapping: Mapping, leaf: Leaf) -> Verdict:
+    found = mapping.find("architecture")
+    if leaf.value in {"x86_64", "amd64"}:
+        return Fate.CARRIED, "architecture", ""
+    return Fate.CHANGED, "architecture", f"now {found}: kubeferry maps x86_64 machines only"
+
+
+def firmware(mapping: Mapping, leaf: Leaf) -> Verdict:
+    wanted = {"bios": "bios", "uefi": "efi"}[leaf.value]
+    found = next(iter(mapping.find("domain.firmware.bootloader")))
+    place = f"domain.firmware.bootloader.{found}"
+    return (Fate.CARRIED, place, "") if wanted == found else (Fate.CHANGED, place, "the policy names this firmware")
+
+
+def secure_boot(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = "domain.firmware.bootloader.efi.secureBoot"
+    if mapping.find(place) is not None:
+        return kept(place, changed="the firmware was changed")(mapping, leaf)
+    if leaf.value:
+        return Fate.LOST, "", "a BIOS machine has no secure boot"
+    return Fate.CARRIED, "", "a BIOS machine has no secure boot"
+
+
+def boot_classes(mapping: Mapping, _leaf: Leaf) -> Verdict:
+    if boot_orders_told(mapping.machine):
+        return Fate.LOST, "", "single devices have a boot order, which counts instead"
+    return Fate.CHANGED, "domain.devices", "now a bootOrder at each device that is tried"
+
+
+def boot_order(path: str) -> Rule:
+    return kept(
+        f"{path}.bootOrder", changed="numbered anew, in the same order", lost="the device is not there any more"
+    )
+
+
+def unmodelled(_mapping: Mapping, leaf: Leaf) -> Verdict:
+    if is_address(leaf.value):
+        return Fate.LOST, "", "KubeVirt gives devices new places on their buses"
+    return Fate.LOST, "", "kubeferry has no word for it"
