@@ -21,8 +21,7 @@ from kubeferry.outside import clock
 from kubeferry.sources.ec2 import files as ec2_files
 from kubeferry.sources.facts.clashes import clashes
 from kubeferry.sources.facts.file_names import name_problem
-from kubeferry.sources.facts.xml_tree import MAX_CHARACTERS
-from kubeferry.sources.libvirt.domain.machine import parse_domain
+from kubeferry.sources.libvirt.domain import files as domain_files
 from kubeferry.sources.ovf import files as ovf_files
 from kubeferry.sources.vsphere import tab_files
 
@@ -73,30 +72,13 @@ def read_exported(directory: Path, source: str) -> Inventory:
     )
 
 
-def _domain(path: Path, source: str) -> list[Machine]:
-    return [parse_domain(_text(path), source=source, where=str(path))]
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_CHARACTERS:
-            raise InputInvalid(
-                "too large", [Problem(str(path), "it is larger than 4 MiB", "Export one domain per file.")]
-            )
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        fix = "Check its permissions, and that it is what `virsh dumpxml` prints."
-        raise InputInvalid(f"{path} cannot be read", [Problem(str(path), reason, fix)]) from error
-
-
 def _ovf(path: Path, source: str) -> list[Machine]:
     return ovf_files.read_machines(path, source, complete=False)
 
 
 _OVF = Reader("ovf-export", _ovf, "what your product exports as OVF, named *.ovf or *.ova")
 READERS = {
-    ".xml": Reader("libvirt-export", _domain, "what `virsh dumpxml` prints, one file per domain, named *.xml"),
+    ".xml": Reader("libvirt-export", domain_files.read_machines, domain_files.HOW),
     ".ovf": _OVF,
     ".ova": _OVF,
     ".json": Reader("aws-export", ec2_files.read_machines, f"{ec2_files.HOW}, named *.json"),

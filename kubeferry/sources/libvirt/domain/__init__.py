@@ -1,6 +1,6 @@
-"""Reading libvirt's domain XML: one module a part of the machine, all of it pure.
+"""Reading libvirt's domain XML: one module a part of the machine, all of it pure; `files` reads what was exported.
 
 dialect ─> (facts.xml_tree) ─> processor, disks, nics, firmware, devices ─> machine.parse_domain
-    units, addresses: libvirt's words for amounts and places
-    leftovers: what nobody read becomes the machine's `unmodelled` facts
+units, addresses     libvirt's words for amounts and places
+leftovers            what nobody read becomes the machine's `unmodelled` facts
 """
