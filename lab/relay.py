@@ -15,11 +15,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
+
+from lab.serving import Server, running
 
 FORWARDED = ("authorization", "content-type", "accept", "user-agent")
 TIMEOUT_SECONDS = 60
@@ -55,18 +57,12 @@ def relay(kubeconfig: Path, faults: list[Fault], dest: Path) -> Iterator[Path]:
     """The kubeconfig of the relay, written to `dest`: the same account as in `kubeconfig`, another way."""
     document = yaml.safe_load(kubeconfig.read_text())
     cluster = document["clusters"][0]["cluster"]
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(cluster, faults))
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+    server = Server(("127.0.0.1", 0), _handler(cluster, faults))
     document["clusters"][0]["cluster"] = {"server": f"http://127.0.0.1:{server.server_port}"}
     dest.touch(mode=0o600)
     dest.write_text(yaml.safe_dump(document))
-    try:
+    with running(server, "lab-relay"):
         yield dest
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _handler(cluster: dict[str, str], faults: list[Fault]) -> type[BaseHTTPRequestHandler]:

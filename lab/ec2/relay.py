@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
+
+from lab.serving import Server, running
 
 Answer = tuple[int, dict[str, str], bytes]
 Respond = Callable[["Asked"], Answer]
@@ -73,18 +74,6 @@ def serving(respond: Respond, address: str) -> Iterator[str]:
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is http.server's)
             """Say nothing."""
 
-        def handle(self) -> None:
-            with contextlib.suppress(ConnectionError):  # a client that goes away is its own affair
-                super().handle()
-
-    server = ThreadingHTTPServer((address, 0), Handler)
-    server.daemon_threads = True
-    server.block_on_close = False
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="lab-ec2")
-    thread.start()
-    try:
+    server = Server((address, 0), Handler)
+    with running(server, "lab-ec2"):
         yield f"http://{address}:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

@@ -13,14 +13,14 @@ import hashlib
 import http.client
 import re
 import ssl
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+from lab.serving import Server, running
 from lab.vcenter import disks, soap
 from lab.vcenter.faults import Rules
 from lab.vmdk import write_stream
@@ -45,15 +45,13 @@ class Relay:
         self.leases: dict[str, float] = {}
         self.streamed: dict[tuple[str, str], tuple[str, int, int]] = {}
         handler = type("Handler", (_Handler,), {"relay": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self._server.daemon_threads = True
+        self._server = Server(("127.0.0.1", 0), handler)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*certificate)
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # clients that hang up are no news
         self.port: int = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, name="vcenter-relay", daemon=True)
-        self._thread.start()
+        self._open = contextlib.ExitStack()
+        self._open.enter_context(running(self._server, "vcenter-relay"))
 
     def expire(self) -> None:
         """No session of before is known any more."""
@@ -66,9 +64,7 @@ class Relay:
         return lease not in self.leases
 
     def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._open.close()
         self.content.rootFolder._stub.DropConnections()
 
 

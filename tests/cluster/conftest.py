@@ -15,6 +15,7 @@ from lab.ground import Ground
 from lab.tenant import Tenant
 
 ROOT = Path(__file__).resolve().parents[2]
+SEEN = pytest.StashKey[str]()
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +37,19 @@ def own(ground: Ground) -> Ground:
 
 
 @pytest.fixture(scope="session")
-def kubevirt(ground: Ground) -> Ground:
+def kubevirt(ground: Ground, pytestconfig: pytest.Config) -> Ground:
     """A cluster with real KubeVirt and CDI."""
     if not ground.kubevirt:
+        pytestconfig.stash[SEEN] = "skipped, the cluster has none"
         pytest.skip("the cluster has no KubeVirt and CDI: for the lab set KUBEFERRY_LAB_KUBEVIRT before make lab-up")
+    pytestconfig.stash[SEEN] = "the real one ran, " + ("on the lab's node" if ground.own else "on KUBECONFIG's cluster")
     return ground
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line that says whether real KubeVirt was there: `.ci/run` ends with it."""
+    if seen := config.stash.get(SEEN, None):
+        terminalreporter.write_line(f"KubeVirt: {seen}")
 
 
 @pytest.fixture(scope="session")

@@ -76,6 +76,8 @@ class Pace:
             self.rate = min(self.top, self.rate + self.top / 2000)
 
 
+# Not the global one: its state is everybody's, and who seeds it would let all movers wait for the same time.
+_chance = random.Random()  # noqa: S311 (how long to wait, not a secret)
 _paces: dict[tuple[aws.Access, str], Pace] = {}
 _paces_lock = threading.Lock()
 
@@ -220,7 +222,7 @@ class SnapshotApi:
                 if aws.is_throttled(error):
                     pace.throttled()
                 self._count("again")
-                stopping.pause(min(LONGEST_WAIT, WAIT_SECONDS * 2**attempt) * (0.5 + random.random() / 2))  # noqa: S311
+                stopping.pause(min(LONGEST_WAIT, WAIT_SECONDS * 2**attempt) * (0.5 + _chance.random() / 2))
             else:
                 pace.went_well()
                 return found
