@@ -25,7 +25,13 @@ PIECE = 64 << 10
 LOOKED_AT = 4 * MIB
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
 FORCE = GENTLE.model_copy(update={"force": True})
-pytestmark = pytest.mark.xdist_group("libvirt")  # one libvirtd a machine: its tests take turns
+# One libvirtd a machine: its tests take turns. And one simulator for all that need it.
+TURNS = {"libvirt": "libvirt", "vmware": "vcenter"}
+
+
+def a_stand(kind: str) -> Any:
+    """The kind as a parameter, in the group of tests that take turns where it has one."""
+    return pytest.param(kind, marks=[pytest.mark.xdist_group(TURNS[kind])] if kind in TURNS else [])
 
 
 def unwritten(thing: External) -> None:
@@ -46,7 +52,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield lab
 
 
-@pytest.fixture(params=sorted(SOURCES))
+@pytest.fixture(params=[a_stand(kind) for kind in sorted(SOURCES)])
 def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
     make, programs = STANDS[request.param]
     here(*programs)

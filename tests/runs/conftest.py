@@ -26,11 +26,22 @@ ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The API of one Prefect server for all runs, which this process and its children use."""
+    """The API of one Prefect server for all runs, which this process and its children use; and what Prefect has in this
+    process for flows: two loops in threads, which begin all its other threads.
+
+    It ends with the tests of this folder. Prefect itself would keep its threads to the end of the process, and their
+    connections have a pulse that draws from the global `random`, under all the tests that follow.
+    """
     with local_server(tmp_path_factory.mktemp("prefect")) as url:
+        from prefect._internal.concurrency import threads  # not before the server: its address is read then
+
+        loops = (threads.get_run_sync_loop(), threads.get_global_loop())
         yield url
+        for loop in loops:
+            loop.shutdown()
+            loop.thread.join()
 
 
 @dataclass

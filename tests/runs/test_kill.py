@@ -25,8 +25,10 @@ from kubeferry.model import Power
 from kubeferry.outside.process import require, run
 from lab import guests
 
+pytestmark = pytest.mark.xdist_group("prefect")  # one server for all its tests
+
 MIB = 2**20
-PROMPT_SECONDS = 30.0
+PROMPT_SECONDS = 60.0
 # One of each part of the way: before anything, source off, copying, copied, started, observed, nearly done.
 MOMENTS = ("cutover-begun", "source-stopped", "copy-begun", "disk-copied", "applied", "started", "observed")
 
@@ -111,7 +113,8 @@ class Move:
 
     def gone(self, *, but: str = "nothing") -> bool:
         """Whether everything of ours, but one program, ends by itself within a moment."""
-        for _ in range(100):
+        limit = time.monotonic() + 30
+        while time.monotonic() < limit:
             if not [line for line in self.left() if but not in line]:
                 return True
             time.sleep(0.1)

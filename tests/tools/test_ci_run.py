@@ -87,7 +87,7 @@ def test_the_tests_on_a_cluster_say_what_they_met(tmp_path: Path, kinds: str, ph
     tiny = tmp_path / "test_tiny.py"
     tiny.write_text(TINY)
     env = double(tmp_path, "kubectl", KUBECTL.replace("KINDS", kinds).replace("PHASE", phase))
-    env |= {"KUBECONFIG": str(tmp_path / "kubeconfig"), "PYTHONPATH": str(ROOT)}
+    env |= {"KUBECONFIG": str(tmp_path / "kubeconfig"), "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     command = [sys.executable, "-m", "pytest", "-p", "tests.cluster.conftest", "-p", "no:cacheprovider", str(tiny)]
     done = run(command, env=env, cwd=tmp_path, check=False)
     assert done.code == 0, done.out

@@ -25,6 +25,8 @@ from kubeferry.life import events as ev
 from kubeferry.life.states import IllegalTransition, Phase
 from kubeferry.model import Power
 
+pytestmark = pytest.mark.xdist_group("postgres")  # one server for all its tests
+
 PLAN = "0123456789abcdef"
 
 

@@ -337,7 +337,7 @@ def test_a_mover_whose_connection_is_cut_reports_it_and_the_next_one_goes_on(far
         with process.child(argv, log=near / "log", env=environment) as mover:
             await_true(lambda: copied(near) >= 8 * MIB, mover)
             far.cut()
-            assert mover.wait(20) == 1
+            assert mover.wait(60) == 1
         failed = MoverResult.model_validate_json((near / "report").read_text())
         assert failed.error is not None
         assert failed.error.type == "SourceUnavailable"

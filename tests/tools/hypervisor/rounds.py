@@ -20,12 +20,14 @@ from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.model import DiskRef, Machine, Marker, Power
 from kubeferry.outside.process import run
 from kubeferry.sources import Round, Source
+from kubeferry.sources.disks.exports import digest
 from kubeferry.uris import local_path
 from lab.bare import write_inside
 from lab.daemons import URI, virsh
 
 MIB = 1 << 20
 PIECE = 64 << 10
+RUN = Path("/run/kubeferry")
 BOOT_SECONDS = 120
 FORCE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2, force=True)
 
@@ -103,7 +105,10 @@ class Copy:
         assert not any(self.source.exists(thing) for thing in self.told)
         assert all(bitmaps(image) == [] for _, image, _ in self.images())
         assert not list(self.folder.parent.rglob(".kubeferry*"))
-        assert not Path("/run/kubeferry").exists()
+        # This machine is shared: a folder that is still there must be somebody else's, and one that is empty nobody's.
+        left = [path.name for path in RUN.iterdir()] if RUN.exists() else ["somebody else's"]
+        assert left
+        assert not any(name.startswith(digest(f"{machine.source}/{machine.id}")) for name in left)
 
 
 def bitmaps(image: Path) -> list[str]:

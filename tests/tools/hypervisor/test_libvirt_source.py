@@ -120,7 +120,7 @@ def test_a_machine_without_a_system_does_not_stop_in_the_time_that_it_is_given(b
     began = time.monotonic()
     with pytest.raises(SourceRefused, match="does not stop") as refused:
         source.stop(machine, GENTLE, no_words)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60  # not the minutes that libvirt would wait for an agent
     assert refused.value.exit_code == 2
     assert "stop.force" in refused.value.fix
     assert source.power(machine) is Power.RUNNING

@@ -24,6 +24,8 @@ from lab.vcenter.faults import Fault, Rules
 from lab.vcenter.place import Place
 from tests.needs import here
 
+pytestmark = pytest.mark.xdist_group("vcenter")  # one simulator for all tests of a module
+
 MIB = 1 << 20
 SIZES = (5 * MIB, 2 * MIB)
 CHANCE = random.Random(7)

@@ -18,6 +18,8 @@ from lab.vcenter.faults import Fault, Rules
 from lab.vcenter.place import Place, vcenter
 from tests.tools.vcenter.moving import CHANCE, MIB, PIECE, Moving
 
+pytestmark = pytest.mark.xdist_group("vcenter")  # one simulator for all tests of a module
+
 # --- who is let in -------------------------------------------------------------------------------------------------
 
 

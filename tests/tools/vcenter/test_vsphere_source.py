@@ -17,6 +17,8 @@ from lab.vcenter.faults import Fault
 from lab.vcenter.place import Place
 from tests.tools.vcenter.moving import CHANCE, FORCE, MIB, PIECE, Moving
 
+pytestmark = pytest.mark.xdist_group("vcenter")  # one simulator for all tests of a module
+
 
 def test_two_passes_give_the_last_bytes_and_the_second_moves_only_what_changed(moving: Moving) -> None:
     first = moving.warm()
