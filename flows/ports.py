@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +48,7 @@ def holder(port: int) -> Holder | None:
     sockets = {f"socket:[{number}]" for number in _listening(port)}
     for place in Path("/proc").glob("[0-9]*/fd/*") if sockets else ():
         with contextlib.suppress(OSError):
-            if os.readlink(place) in sockets:
+            if str(place.readlink()) in sockets:
                 process = place.parent.parent
                 words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 return Holder(int(process.name), words[:COMMAND_CHARACTERS])

@@ -74,8 +74,10 @@ class Line:
 
 
 class Board:
-    """Every machine's present line. Prints an action when it begins, and a transfer's progress every few seconds; `tell`
-    is called for the same, with the event's name and its facts. The log of the run gets all of it."""
+    """Every machine's present line. Prints an action when it begins, and a transfer's progress every few seconds.
+
+    `tell` is called for the same, with the event's name and its facts; the log of the run gets all of it.
+    """
 
     def __init__(self, *, quiet: bool = False, tell: Callable[..., None] | None = None) -> None:
         self._lines: dict[str, Line] = {}

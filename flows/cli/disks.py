@@ -77,9 +77,9 @@ def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -
         done = verify_disk(ref, prints, options=Options(workers), watch=watch)
     _tell(done, prints, as_json, "every block is as the fingerprint says" if not done.differing else "")
     if done.differing:
+        differ = counted(len(done.differing), "block differs", "blocks differ")
         raise IntegrityFailed(
-            f"{counted(len(done.differing), 'block')} {'differs' if len(done.differing) == 1 else 'differ'}, the first at "
-            f"offset {done.differing[0]}",
+            f"{differ}, the first at offset {done.differing[0]}",
             fix=f"`kubeferry repair SOURCE {target}` fetches only what differs.",
         )
 

@@ -98,9 +98,14 @@ def _kept(folder: Path, verb: str) -> Iterator[Path | None]:
         try:
             yield path
         except BaseException as error:
-            logger.error("ended by %s: %s", type(error).__name__, error, exc_info=_defect(error))
+            logger.log(logging.ERROR, "ended by %s", _told(error), exc_info=_defect(error))
             raise
         logger.info("ended")
+
+
+def _told(error: BaseException) -> str:
+    code = f" {error.exit_code}" if isinstance(error, click.exceptions.Exit) else ""
+    return f"{type(error).__name__}{code}: {error}".removesuffix(": ")
 
 
 def _defect(error: BaseException) -> BaseException | None:

@@ -1,4 +1,4 @@
-"""The verbs that decide: assess, plan, schema. They touch no source, and of a target they ask what there is to choose."""
+"""The verbs that decide: assess, plan, schema. They ask no source, and a target only what there is to choose from."""
 
 from __future__ import annotations
 
@@ -102,9 +102,10 @@ def _print_plan(made: Plan) -> None:
             rows.append((wave.name, entry.name, target, str(len(entry.disks)), amount, str(len(entry.concerns))))
     print_table(("wave", "machine", "target", "disks", "bytes", "concerns"), rows)
     disks = [disk.size_bytes for entry in made.entries for disk in entry.disks]
+    concerns = sum(len(entry.concerns) for entry in made.entries)
     click.echo(
-        f"total: {counted(len(made.waves), 'wave')}, {counted(len(rows), 'machine')}, {counted(len(disks), 'disk')} with "
-        f"{size(sum(disks))}, {counted(sum(len(entry.concerns) for entry in made.entries), 'concern')}"
+        f"total: {counted(len(made.waves), 'wave')}, {counted(len(rows), 'machine')}, "
+        f"{counted(len(disks), 'disk')} with {size(sum(disks))}, {counted(concerns, 'concern')}"
     )
     for name, reason in made.excluded.items():
         click.secho(f"not moved: {name}: ", fg="red", nl=False)
