@@ -50,8 +50,8 @@ def holder(port: int) -> Holder | None:
         with contextlib.suppress(OSError):
             if str(place.readlink()) in sockets:
                 process = place.parent.parent
-                words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                return Holder(int(process.name), words[:COMMAND_CHARACTERS])
+                words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").split()
+                return Holder(int(process.name), " ".join(words)[:COMMAND_CHARACTERS])
     return None
 
 

@@ -48,5 +48,7 @@ def release(plan: Path, config: Path | None, everything: bool, dry_run: bool, as
             else:
                 click.echo(line)
         left = [f"{thing.kind} {thing.name}" for thing in journal.ledger_open(frozen.digest)]
+    if not as_json and not done:
+        click.echo("nothing is left to account for")
     if as_json:
         print_json({"dryRun": dry_run, "done": done, "open": left})

@@ -86,6 +86,8 @@ def _run(plan: Plan, settings: Config, path: Path, machines: tuple[str, ...], go
 
     _refuse_unknown_source(plan, settings, path)
     ours = not os.environ.get("PREFECT_API_URL")
+    if ours and not as_json:
+        click.echo("starting a Prefect server of our own")
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         journal.register_plan(plan.digest, plan.name, dump(plan))
         with prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as url:

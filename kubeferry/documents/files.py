@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,8 @@ DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
 DEPTH_LIMIT = 100
 LARGE_PLAN = 256 * 1024  # characters; a smaller one is read in a tenth of a second
 
+logger = logging.getLogger(__name__)
+
 KINDS: dict[str, type[Document]] = {
     cls.KIND: cls for cls in (Config, Inventory, Policy, Plan, MoverJob, MoverResult, Observation)
 }
@@ -38,6 +41,7 @@ D = TypeVar("D", bound=Document)
 def load(path: Path, expected: type[D]) -> D:
     """Read one document from YAML or JSON. Raises InputInvalid with every problem found, each with its line."""
     text = _read(path)
+    logger.debug("reads %s, %s characters", path, len(text))
     if expected is not Plan or len(text) < LARGE_PLAN:
         return parse(text, expected, name=str(path))
     plan = readings.recall(path, text)
@@ -141,6 +145,7 @@ def save(document: Document, path: Path) -> None:
     """Write a document so that a reader finds the old one or the new one, never a part."""
     text = document.model_dump_json(by_alias=True, indent=1) if path.suffix == ".json" else dump(document)
     path.parent.mkdir(parents=True, exist_ok=True)
+    logger.debug("writes %s, %s characters", path, len(text))
     atomic.replace_text(path, text)
 
 

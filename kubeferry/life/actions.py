@@ -234,7 +234,7 @@ def _started(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
     if state.observed is None:
         return Action(A.OBSERVE, "the target is started, and nobody has looked at it")
     if state.probes_passed:
-        return Action(A.VALIDATE, f"all {state.probes_passed} probes passed")
+        return Action(A.VALIDATE, f"all probes passed: {state.probes_passed}")
     return Action(A.BEGIN_ROLLBACK, _what_failed(state))
 
 
