@@ -31,7 +31,7 @@ STRUCK = "***"
 logger = logging.getLogger(__name__)
 
 _SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_KEY|ACCESS_KEY", re.IGNORECASE)
-_PASSWORD_IN_URL = re.compile(r"(\w://[^/\s:@]*:)[^/\s@]+(?=@)")
+_PASSWORD_IN_URL = re.compile(r"(\w://[^/\s:@]*:)[^/\s]+(?=@)")
 _SHORTEST_SECRET = 4  # a shorter value stands in too many words
 
 P = ParamSpec("P")

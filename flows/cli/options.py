@@ -21,10 +21,10 @@ LISTED = 30  # names in an error; a plan may have hundreds
 
 def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The machines of the plan that stands on the line already."""
-    plan = ctx.params.get("plan")
+    plan = ctx.params.get("plan") or next(iter(ctx.args), None)  # click gives up on the line at an option's end
     with contextlib.suppress(KubeferryError):
         if plan:
-            names = (entry.name for entry in load(plan, Plan).entries)
+            names = (entry.name for entry in load(Path(plan), Plan).entries)
             return [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return []
 
