@@ -259,7 +259,7 @@ def completed(folder: Path, line: str) -> list[str]:
     words = line.split(" ")
     env = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1), "_KUBEFERRY_COMPLETE": "bash_complete"}
     out = program([PYTHON, "-m", "flows"], cwd=folder, env={"PYTHONPATH": str(ROOT), **env}).out
-    return [one.partition(",")[2] for one in out.splitlines()]
+    return [one.partition(",")[2] for one in out.splitlines() if one]
 
 
 def test_verbs_options_and_machines_of_the_plan_are_completed(kubeferry: Command, estate: Path) -> None:
