@@ -32,6 +32,7 @@ from kubeferry.steps.drive import drive
 from kubeferry.steps.release import settle
 from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
+from kubeferry.words import counted
 
 RETRY_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 TABLE_EVERY_SECONDS = 8.0
@@ -195,5 +196,5 @@ def _show(run: Run, wave: Wave, machines: tuple[str, ...], *, every: float) -> N
     create_table_artifact(
         key=artifact_key("wave", f"{run.plan.name}-{wave.name}"),
         table=rows,
-        description=f"{run.plan.name}, {wave.name}: {len(machines)} machines",
+        description=f"{run.plan.name}, {wave.name}: {counted(len(machines), 'machine')}",
     )

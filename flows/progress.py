@@ -5,9 +5,11 @@ Pure half: `Rates`, a range for the time left. Edge half: `Board`, which several
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import click
@@ -16,6 +18,8 @@ from kubeferry.documents import MoverProgress
 
 LINE_EVERY_SECONDS = 5.0
 WINDOW = 12
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -49,6 +53,16 @@ def describe(progress: MoverProgress, rates: Rates) -> str:
     return text
 
 
+def transfer_facts(progress: MoverProgress) -> dict[str, object]:
+    """One transfer for a program."""
+    return {
+        "phase": progress.phase,
+        "doneBytes": progress.done_bytes,
+        "totalBytes": progress.total_bytes,
+        "bytesPerSecond": round(progress.bytes_per_second),
+    }
+
+
 @dataclass(slots=True)
 class Line:
     """Where one machine stands now."""
@@ -60,12 +74,16 @@ class Line:
 
 
 class Board:
-    """Every machine's present line. Prints an action when it begins, and a transfer's progress every few seconds."""
+    """Every machine's present line. Prints an action when it begins, and a transfer's progress every few seconds.
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    `tell` is called for the same, with the event's name and its facts; the log of the run gets all of it.
+    """
+
+    def __init__(self, *, quiet: bool = False, tell: Callable[..., None] | None = None) -> None:
         self._lines: dict[str, Line] = {}
         self._lock = threading.Lock()
         self._quiet = quiet
+        self._tell = tell
         self._started = time.monotonic()
 
     def action(self, machine: str, what: str) -> None:
@@ -73,7 +91,7 @@ class Board:
         with self._lock:
             before = self._lines.get(machine, Line())
             self._lines[machine] = Line(action=what, detail=before.detail, printed_at=time.monotonic())
-            self._print(machine, what)
+            self._say(machine, what, "action", {"what": what})
 
     def progress(self, machine: str, disk: str, progress: MoverProgress) -> None:
         """A transfer went on."""
@@ -83,7 +101,7 @@ class Board:
             line.detail = f"{disk}: {describe(progress, line.rates)}".removesuffix(": done")
             if time.monotonic() - line.printed_at >= LINE_EVERY_SECONDS:
                 line.printed_at = time.monotonic()
-                self._print(machine, line.detail)
+                self._say(machine, line.detail, "progress", {"disk": disk, **transfer_facts(progress)})
 
     def rows(self) -> list[dict[str, str]]:
         """The table of a wave: one row a machine."""
@@ -92,6 +110,9 @@ class Board:
                 {"machine": name, "now": line.action, "progress": line.detail} for name, line in self._lines.items()
             ]
 
-    def _print(self, machine: str, text: str) -> None:
+    def _say(self, machine: str, text: str, event: str, facts: dict[str, object]) -> None:
+        logger.info("%s: %s", machine, text)
+        if self._tell:
+            self._tell(event, machine=machine, **facts)
         if not self._quiet:
             click.echo(f"  {time.monotonic() - self._started:6.1f} s  {machine:<16} {text}")

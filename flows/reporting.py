@@ -20,7 +20,8 @@ def write(plan: Plan, settings: Config, out: Path, *, generated_at: str) -> tupl
     be written.
     """
     with contextlib.closing(Journal.open(settings.journal)) as journal:
-        events = {entry.name: journal.events(plan.digest, entry.name) for entry in plan.entries}
+        histories = journal.histories(plan.digest)
+        events = {entry.name: histories.get(entry.name, []) for entry in plan.entries}
         open_things = journal.ledger_open(plan.digest)
     report = build_report(plan, events, open_things=open_things, versions=_versions(), generated_at=generated_at)
     return report.sentence, write_report(report, out)

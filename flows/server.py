@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import sys
 import time
 import urllib.error
@@ -16,7 +15,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from kubeferry.errors import TargetUnavailable
+from flows.ports import free_port, holder, is_free
+from kubeferry.errors import InputInvalid, Problem, TargetUnavailable
 from kubeferry.outside import stopping
 from kubeferry.outside.process import Child, child
 
@@ -40,6 +40,8 @@ SETTINGS = {
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "false",
     "PREFECT_LOGGING_SERVER_LEVEL": "WARNING",
+    "PREFECT_LOGGING_COLORS": "false",  # both speak into a file
+    "PREFECT_CLI_COLORS": "false",
     "PREFECT_CLI_PROMPT": "false",
 }
 
@@ -58,19 +60,35 @@ def prefect_api(home: Path) -> Iterator[str]:
 
 @contextlib.contextmanager
 def local_server(home: Path, *, port: int | None = None) -> Iterator[str]:
-    """Start a server on loopback with its data in `home`; yields its API address once it answers."""
+    """Start a server on loopback with its data in `home`; yields its API address once it answers.
+
+    Raises InputInvalid where the port is taken, with who has it.
+    """
     home.mkdir(parents=True, exist_ok=True)
     port = port or free_port()
+    _refuse_taken(port)
     url = f"http://127.0.0.1:{port}/api"
     settings = {**SETTINGS, "PREFECT_HOME": str(home), "PREFECT_API_URL": url, "PREFECT_SERVER_UI_API_URL": url}
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "flows.prefect_server", "start", "--host", "127.0.0.1", "--port", str(port)]
     with child(command, log=home / "server.log", env=settings) as server:
-        _wait_until_healthy(server, url)
+        _wait_until_healthy(server, url, port)
         with _environment(settings):
             try:
                 yield url
             finally:
                 _hand_in()
+
+
+def _refuse_taken(port: int) -> None:
+    try:
+        if is_free(port):
+            return
+        who = holder(port)
+        what = f"{who} listens on port {port}" if who else f"port {port} is taken, by whom cannot be seen"
+        fix = f"End it (kill {who.pid}), or name another port with --port." if who else "Name another one with --port."
+    except PermissionError:
+        what, fix = f"port {port} is not for this user", "Name one above 1023 with --port."
+    raise InputInvalid("the server cannot listen there", [Problem(f"--port {port}", what, fix)])
 
 
 def _hand_in() -> None:
@@ -87,11 +105,15 @@ def _hand_in() -> None:
         worker.drain_all(timeout=HAND_IN_SECONDS, at_exit=False)
 
 
-def _wait_until_healthy(server: Child, url: str) -> None:
+def _wait_until_healthy(server: Child, url: str, port: int) -> None:
     limit = time.monotonic() + START_SECONDS
-    while not _healthy(url):
-        if server.poll() is not None:
+    while True:
+        healthy = _healthy(url)
+        if server.poll() is not None:  # whoever answers there, it is not ours
+            _refuse_taken(port)
             raise server.failed()
+        if healthy:
+            return
         if time.monotonic() > limit:
             raise TargetUnavailable(
                 f"the Prefect server did not answer within {START_SECONDS:.0f} s",
@@ -107,13 +129,6 @@ def _healthy(url: str) -> bool:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False
-
-
-def free_port() -> int:
-    """A TCP port on loopback that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
 from kubeferry.model import DiskRef
 from kubeferry.uris import Packed, Part
+from kubeferry.words import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +173,14 @@ def _proven(gone: array[int], left: array[int], expected: Fingerprint) -> None:
     block = expected.header.block
     if gone:
         raise IntegrityFailed(
-            f"{len(gone)} blocks cannot be repaired, the first at offset {gone[0] * block}",
+            f"{counted(len(gone), 'block')} cannot be repaired, the first at offset {gone[0] * block}",
             why="the source no longer holds what was copied",
             fix="Copy the disk again: only blocks that differ are written.",
         )
     if left:
         raise IntegrityFailed(
-            f"{len(left)} blocks do not read back as they were written, the first at offset {left[0] * block}",
+            f"{counted(len(left), 'block does not read', 'blocks do not read')} back as written, "
+            f"the first at offset {left[0] * block}",
             fix="Check the target's storage; it does not keep what it is given.",
         )
 

@@ -18,6 +18,7 @@ from kubeferry import __version__
 from kubeferry.documents import MoverError, MoverJob, MoverResult
 from kubeferry.errors import InputInvalid, IntegrityFailed, KubeferryError, Problem, TransientError
 from kubeferry.uris import upload_url
+from kubeferry.words import counted
 
 
 def run(job: MoverJob, report: Path | None = None) -> int:
@@ -103,8 +104,9 @@ def _unequal(found: Outcome) -> KubeferryError | None:
         )
     if not found.differing:
         return None
+    differ = counted(len(found.differing), "block of the target differs", "blocks of the target differ")
     return IntegrityFailed(
-        f"{len(found.differing)} blocks of the target differ from its fingerprint",
+        f"{differ} from its fingerprint",
         why=f"the first one lies at offset {found.differing[0]}",
         fix="Repair it: only these blocks are fetched from the source again.",
     )

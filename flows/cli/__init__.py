@@ -1,40 +1,74 @@
 """`kubeferry VERB`: the command line. Each verb's module is imported only when the verb is used: `estate` looks and
 plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
+    looking    doctor, discover          moving     precopy, migrate, rollback     disks   copy, verify, repair
+    planning   assess, plan, schema      showing    status, report, ui             cleaning   release
+
+What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
+
 Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
+import itertools
 import os
 import signal
 import sys
 from types import FrameType
 
 import click
+from click.shell_completion import CompletionItem
 
-from kubeferry.errors import Interrupted, KubeferryError
+from flows.cli.output import Session, coloured, print_error
+from kubeferry import __version__
+from kubeferry.errors import InputInvalid, Interrupted, KubeferryError
 from kubeferry.outside import stopping
+from kubeferry.words import meant
+
+PROGRAM = "kubeferry"
+GARBAGE_EVERY = 50_000  # objects: Python's 700 have it look through all that was imported, again and again
 
 # verb -> (module, one line of help); a test holds the lines to the commands' own.
 VERBS = {
-    "doctor": ("flows.cli.estate", "Check tools, configuration, source, journal and target."),
-    "discover": ("flows.cli.estate", "Ask a source about its machines and write an inventory."),
-    "assess": ("flows.cli.estate", "Say what would happen to each machine; touches neither source nor target."),
-    "plan": ("flows.cli.estate", "Decide everything, and freeze it for review."),
-    "precopy": ("flows.cli.moves", "Copy running machines ahead: one round of what changed since the last one."),
-    "migrate": ("flows.cli.moves", "Do what a plan says, and prove it; the same command goes on after any failure."),
-    "rollback": ("flows.cli.moves", "Stop the copy of a machine and run its source again."),
-    "status": ("flows.cli.moves", "Show where each machine of a plan stands, and what is next."),
-    "release": ("flows.cli.moves", "Drop what was only needed for the move, and prove that nothing is left."),
-    "report": ("flows.cli.moves", "Write the report of a plan: HTML, JSON and Markdown."),
-    "ui": ("flows.cli.moves", "Run the local Prefect server, to look at past runs."),
+    "doctor": ("flows.cli.looking", "Check tools, configuration, source, journal and target."),
+    "discover": ("flows.cli.looking", "Ask a source about its machines and write an inventory."),
+    "assess": ("flows.cli.planning", "Say what would happen to each machine; touches neither source nor target."),
+    "plan": ("flows.cli.planning", "Decide everything, and freeze it for review."),
+    "precopy": ("flows.cli.moving", "Copy running machines ahead: one round of what changed since the last one."),
+    "migrate": ("flows.cli.moving", "Do what a plan says, and prove it; the same command goes on after any failure."),
+    "rollback": ("flows.cli.moving", "Stop the copy of a machine and run its source again."),
+    "status": ("flows.cli.showing", "Show where each machine of a plan stands, and what is next."),
+    "release": ("flows.cli.cleaning", "Drop what was only needed for the move, and prove that nothing is left."),
+    "report": ("flows.cli.showing", "Write the report of a plan: HTML, JSON and Markdown."),
+    "ui": ("flows.cli.showing", "Run the local Prefect server, to look at past runs."),
     "copy": ("flows.cli.disks", "Copy one disk, with a digest of every block; goes on where it was stopped."),
     "verify": ("flows.cli.disks", "Read a disk past the page cache and compare it with its fingerprint."),
     "repair": ("flows.cli.disks", "Fetch only the blocks that differ from the fingerprint."),
-    "schema": ("flows.cli.estate", "Print the JSON schema of a document."),
+    "schema": ("flows.cli.planning", "Print the JSON schema of a document."),
 }
+
+
+def _show_log(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    """What is logged goes to standard error too, from here to the end of the program's run; asked for twice, once."""
+    told = ctx.find_object(Session)
+    if wanted and told and not told.verbose:
+        from flows.cli.logs import shown
+
+        told.verbose = True
+        ctx.find_root().with_resource(shown())
+
+
+verbose_option = click.option(
+    "--verbose",
+    "-v",
+    is_flag=True,
+    expose_value=False,
+    callback=_show_log,
+    help="Say on standard error what is done, with its time.",
+)
 
 
 class Verbs(click.Group):
@@ -47,50 +81,79 @@ class Verbs(click.Group):
         if cmd_name not in VERBS:
             return None
         command: click.Command = getattr(importlib.import_module(VERBS[cmd_name][0]), cmd_name)
+        if all(param.name != "verbose" for param in command.params):
+            verbose_option(command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            known = meant(args[0], VERBS) or f"`{PROGRAM} --help` lists them."
+            raise click.UsageError(f"There is no verb {args[0]!r}. {known}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """From the table: a verb that is only named is not imported."""
+        verbs = [CompletionItem(name, help=text) for name, (_, text) in VERBS.items() if name.startswith(incomplete)]
+        return verbs + (click.Command.shell_complete(self, ctx, incomplete) if incomplete.startswith("-") else [])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
 
 
-@click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="kubeferry")
-def cli() -> None:
+@click.command(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name=PROGRAM)
+@verbose_option
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Move virtual machines to KubeVirt, and prove every block, boot and rollback.
 
     In order: discover, assess, plan, migrate, report. Each writes a file that you can read before the next.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main() -> None:
     """The entry point: runs a verb and turns errors into a message and an exit code."""
+    gc.set_threshold(GARBAGE_EVERY)
     signal.signal(signal.SIGINT, _on_interrupt)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code."""
+    told = Session(as_json="--json" in itertools.takewhile(lambda word: word != "--", arguments))
     try:
-        done = cli.main(arguments, standalone_mode=False)
+        done = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=told, color=coloured())
+    except click.UsageError as error:
+        return _refuse(error, told)
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _fail(InputInvalid(error.format_message(), []), told)
     except (click.Abort, KeyboardInterrupt):
-        return _fail(Interrupted("stopped on request", fix="Run the same command again."))
+        return _fail(Interrupted("stopped on request", fix="Run the same command again."), told)
     except KubeferryError as error:
-        return _fail(error)
+        return _fail(error, told)
     except BrokenPipeError:  # the reader of our output went away: `kubeferry status … | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return done if isinstance(done, int) else 0
 
 
-def _fail(error: KubeferryError) -> int:
+def _refuse(error: click.UsageError, told: Session) -> int:
+    """A command line that cannot be understood: click's own words for a person."""
+    if told.as_json:
+        return _fail(InputInvalid(error.format_message(), []), told)
+    error.show()
+    return 2
+
+
+def _fail(error: KubeferryError, told: Session) -> int:
     if os.environ.get("KUBEFERRY_DEBUG"):
         raise error
-    click.secho("failed: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(str(error), err=True)
+    print_error(error, told)
     return error.exit_code
 
 

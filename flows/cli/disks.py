@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -14,11 +13,13 @@ import click
 from converters.engine.disks import Outcome, copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
 from converters.engine.transfer import Options, Watch
 from converters.uris import path_of
-from flows.cli.estate import FILE, json_option
-from flows.progress import Rates, describe
+from flows.cli.options import FILE, json_option
+from flows.cli.output import print_event, print_json
+from flows.progress import Rates, describe, transfer_facts
 from kubeferry.documents import MoverProgress
 from kubeferry.errors import IntegrityFailed
 from kubeferry.model import DiskRef
+from kubeferry.words import counted
 
 workers_option = click.option("--workers", type=click.IntRange(1, 32), default=2, show_default=True)
 format_option = click.option(
@@ -76,9 +77,10 @@ def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -
         done = verify_disk(ref, prints, options=Options(workers), watch=watch)
     _tell(done, prints, as_json, "every block is as the fingerprint says" if not done.differing else "")
     if done.differing:
+        differ = counted(len(done.differing), "block differs", "blocks differ")
         raise IntegrityFailed(
-            f"{len(done.differing)} blocks differ, the first at offset {done.differing[0]}",
-            fix=f"`kubeferry repair SOURCE {target}` fetches only these.",
+            f"{differ}, the first at offset {done.differing[0]}",
+            fix=f"`kubeferry repair SOURCE {target}` fetches only what differs.",
         )
 
 
@@ -97,7 +99,8 @@ def repair(
     prints = fingerprint or _beside(write, target)
     with _watching(as_json) as watch:
         done = repair_disk(read, write, prints, options=Options(workers), watch=watch)
-    _tell(done, prints, as_json, f"{len(done.differing)} blocks were fetched again and read back")
+    again = f"{counted(len(done.differing), 'block was', 'blocks were')} fetched again and read back"
+    _tell(done, prints, as_json, again)
 
 
 def _beside(ref: DiskRef, given: str) -> Path:
@@ -119,36 +122,62 @@ def _tell(done: Outcome, fingerprint: Path, as_json: bool, text: str) -> None:
             "differing": list(done.differing),
             "fingerprint": str(fingerprint),
         }
-        click.echo(json.dumps(facts))
+        print_json(facts)
         return
     if text:
         click.secho(text, fg="green")
     click.echo(f"{done.algorithm} root {done.root}\nfingerprint {fingerprint}")
 
 
-class _Line(Watch):
-    """One line of progress, rewritten in place; nothing where nobody looks."""
+class _Paced(Watch):
+    """Progress with its rate, told every so often."""
+
+    every_seconds = 0.5
 
     def __init__(self) -> None:
-        self._rates = Rates()
         self._last = (time.monotonic(), 0)
 
     def progress(self, phase: str, done: int, total: int | None) -> None:
         now, (then, before) = time.monotonic(), self._last
-        if now - then < 0.5:
+        if now - then < self.every_seconds:
             return
         self._last = (now, done)
         rate = max(0.0, (done - before) / (now - then))
-        self._rates.add(rate)
-        told = MoverProgress(done_bytes=done, total_bytes=total, bytes_per_second=rate, phase=phase)
-        click.echo(f"\r\033[K{describe(told, self._rates)}", nl=False, err=True)
+        self.tell(MoverProgress(done_bytes=done, total_bytes=total, bytes_per_second=rate, phase=phase))
+
+    def tell(self, progress: MoverProgress) -> None:
+        """Say it."""
+        raise NotImplementedError
+
+
+class _Line(_Paced):
+    """One line of progress, rewritten in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rates = Rates()
+
+    def tell(self, progress: MoverProgress) -> None:
+        self._rates.add(progress.bytes_per_second)
+        click.echo(f"\r\033[K{describe(progress, self._rates)}", nl=False, err=True)
+
+
+class _Events(_Paced):
+    """An event every second, for a program."""
+
+    every_seconds = 1.0
+
+    def tell(self, progress: MoverProgress) -> None:
+        print_event("progress", **transfer_facts(progress))
 
 
 @contextlib.contextmanager
 def _watching(as_json: bool) -> Iterator[Watch]:
-    shown = sys.stderr.isatty() and not as_json
+    """Who looks on: a program, a person at a terminal, or nobody."""
+    if as_json or not sys.stderr.isatty():
+        yield _Events() if as_json else Watch()
+        return
     try:
-        yield _Line() if shown else Watch()
+        yield _Line()
     finally:
-        if shown:
-            click.echo("\r\033[K", nl=False, err=True)
+        click.echo("\r\033[K", nl=False, err=True)

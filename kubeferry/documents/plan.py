@@ -81,3 +81,8 @@ class Plan(Document):
 def freeze(plan: Plan) -> Plan:
     """The plan with its digest set."""
     return plan.model_copy(update={"digest": digest_of(plan, without=("digest",))})
+
+
+def is_whole(plan: Plan) -> bool:
+    """Whether the plan is as it was when its digest was set."""
+    return plan.digest == digest_of(plan, without=("digest",))

@@ -16,6 +16,7 @@ then, and only then, it is written, and it is durable when `append` returns. Rea
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -37,6 +38,7 @@ from kubeferry.journal.records import (
     insert_once,
     leased_elsewhere,
     ledger_entry,
+    links_of_plan,
     machine_in,
     machine_row,
     same_machine,
@@ -50,6 +52,8 @@ from kubeferry.life.events import Event, event_from_json, event_to_json
 from kubeferry.life.states import MachineState, Recorded, fold, step
 
 __all__ = ["Journal", "Lease", "LedgerEntry", "LedgerState", "Owner", "PlanRecord", "Recorded", "machine_in"]
+
+logger = logging.getLogger(__name__)
 
 FIRST_SECOND = 1_700_000_000  # in 2023: the first fence of a machine is the second, counted from here
 
@@ -176,6 +180,7 @@ class Journal:
             digest = link.digest(row.digest)
             insert_link(db, link, digest)
             db.execute(update_machine(lease, seq=link.seq, digest=digest))
+        logger.info("%s: recorded %s as number %s", lease.machine, event.kind, link.seq)
         return Recorded(event, at, link.seq, lease.fence, lease.owner)
 
     def events(self, plan: str, machine: str) -> list[Recorded]:
@@ -192,6 +197,23 @@ class Journal:
     def state(self, plan: str, machine: str) -> MachineState:
         """Where a machine stands: its events, folded."""
         return fold(self.events(plan, machine))
+
+    def histories(self, plan: str) -> dict[str, list[Recorded]]:
+        """The events of each machine of a plan of which something is recorded, asked for at once.
+
+        Raises IntegrityFailed if one was edited, reordered or removed.
+        """
+        with self._reading() as db:
+            rows = {row.machine: row for row in db.execute(select(MACHINE).where(MACHINE.c.plan == plan))}
+            stored = links_of_plan(db, plan)
+        for machine in stored.keys() - rows.keys():
+            raise damaged(self._name, f"it holds events of {machine}, and not where they end")
+        histories = {machine: self._checked(row, stored.get(machine, [])) for machine, row in rows.items()}
+        return {machine: records for machine, records in histories.items() if records}
+
+    def states(self, plan: str) -> dict[str, MachineState]:
+        """Where each machine of a plan stands of which something is recorded."""
+        return {machine: fold(records) for machine, records in self.histories(plan).items()}
 
     def machines(self, plan: str) -> list[str]:
         """The machines of a plan of which something is recorded, by name."""
@@ -267,7 +289,9 @@ class Journal:
         return row
 
     def _recorded(self, db: Connection, row: Row[Any]) -> list[Recorded]:
-        stored = stored_links(db, row.plan, row.machine)
+        return self._checked(row, stored_links(db, row.plan, row.machine))
+
+    def _checked(self, row: Row[Any], stored: list[tuple[Link, str]]) -> list[Recorded]:
         problem = first_break(stored, row.seq, row.digest)
         if problem:
             raise IntegrityFailed(

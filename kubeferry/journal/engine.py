@@ -8,6 +8,7 @@ PostgreSQL: by psycopg, password from the environment, commits synchronous whate
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from kubeferry.journal.schema import META, METADATA, VERSION
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
 WRITES = "kubeferry_writes"
+
+logger = logging.getLogger(__name__)
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
@@ -46,6 +49,7 @@ def open_engine(config: JournalConfig) -> Engine:
     """
     url = _url(config)
     name = url.render_as_string(hide_password=True)
+    logger.debug("opens the journal %s", name)
     engine = _sqlite(url, name) if url.get_backend_name() == "sqlite" else _postgresql(url, name)
     try:
         with translated(name), engine.connect() as db:

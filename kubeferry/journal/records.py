@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, Update, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 
 from kubeferry.documents import Plan, parse
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
@@ -122,10 +122,19 @@ def update_machine(lease: Lease, **values: object) -> Update:
 def stored_links(db: Connection, plan: str, machine: str) -> list[tuple[Link, str]]:
     """A machine's events as they are stored, with the digest that stands beside each."""
     query = select(EVENT).where(EVENT.c.plan == plan, EVENT.c.machine == machine).order_by(EVENT.c.seq)
-    return [
-        (Link(e.plan, e.machine, e.seq, e.kind, e.payload, e.at, e.fence, e.writer), e.digest)
-        for e in db.execute(query)
-    ]
+    return [_link(row) for row in db.execute(query)]
+
+
+def links_of_plan(db: Connection, plan: str) -> dict[str, list[tuple[Link, str]]]:
+    """The same for every machine of a plan that has any, in one question."""
+    found: dict[str, list[tuple[Link, str]]] = {}
+    for row in db.execute(select(EVENT).where(EVENT.c.plan == plan).order_by(EVENT.c.machine, EVENT.c.seq)):
+        found.setdefault(row.machine, []).append(_link(row))
+    return found
+
+
+def _link(e: Row[Any]) -> tuple[Link, str]:
+    return Link(e.plan, e.machine, e.seq, e.kind, e.payload, e.at, e.fence, e.writer), e.digest
 
 
 def insert_link(db: Connection, link: Link, digest: str) -> None:
@@ -148,6 +157,8 @@ def insert_link(db: Connection, link: Link, digest: str) -> None:
 def insert_once(db: Connection, table: Table, **values: object) -> None:
     """Insert a row unless one with its key is there."""
     if db.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql  # a part of SQLAlchemy that SQLite's users need not wait for
+
         db.execute(postgresql.insert(table).values(**values).on_conflict_do_nothing())
     else:
         db.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())

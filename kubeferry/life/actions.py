@@ -22,6 +22,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.rounds import decide
 from kubeferry.life.states import step
 from kubeferry.model import Power
+from kubeferry.words import counted
 
 REPAIRS_BEFORE_GIVING_UP = 2
 
@@ -219,7 +220,7 @@ def _until_verified(state: MachineState) -> Action:
 
 def _differing(state: MachineState) -> Action:
     disks = tuple(disk for disk in state.disks if disk in state.differing)
-    found = ", ".join(f"{disk} in {state.differing[disk]} blocks" for disk in disks)
+    found = ", ".join(f"{disk} in {counted(state.differing[disk], 'block')}" for disk in disks)
     if any(state.repairs.get(disk, 0) >= REPAIRS_BEFORE_GIVING_UP for disk in disks):
         return Action(
             A.WAIT_FOR_OPERATOR,
@@ -233,7 +234,7 @@ def _started(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
     if state.observed is None:
         return Action(A.OBSERVE, "the target is started, and nobody has looked at it")
     if state.probes_passed:
-        return Action(A.VALIDATE, f"all {state.probes_passed} probes passed")
+        return Action(A.VALIDATE, f"all probes passed: {state.probes_passed}")
     return Action(A.BEGIN_ROLLBACK, _what_failed(state))
 
 
@@ -299,7 +300,7 @@ def _precopy(entry: EntryFacts, state: MachineState, goal: Goal, power: Power | 
         return Action(A.DONE, f"round {state.round} is durable")
     if power not in {Power.RUNNING, Power.PAUSED}:
         return Action(A.DONE, f"it is {power or 'not looked at'}: only a running machine is copied ahead")
-    return _begin_round(state, f"{len(state.rounds)} rounds are durable")
+    return _begin_round(state, f"{counted(len(state.rounds), 'round is', 'rounds are')} durable")
 
 
 _BY_PHASE: Mapping[Phase, Callable[[EntryFacts, MachineState, Goal], Action]] = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from kubeferry.documents.policy import WarmPolicy
 from kubeferry.life.events import Synced
+from kubeferry.words import counted
 
 MIB = 1 << 20
 
@@ -42,7 +43,7 @@ def _by_size(done: Sequence[Synced], policy: WarmPolicy, said: str) -> Decision:
     if last.data_bytes <= policy.enough_bytes:
         return Decision(False, f"{said}: little enough for the downtime")
     if len(done) >= policy.rounds:
-        return Decision(False, f"{said}; {len(done)} rounds are as many as the policy allows")
+        return Decision(False, f"{said}; {counted(len(done), 'round is', 'rounds are')} as many as the policy allows")
     if len(done) > 1 and last.data_bytes > policy.gain * done[-2].data_bytes:
         before = f"round {done[-2].round} {_mib(done[-2].data_bytes)}"
         return Decision(False, f"{said}, and {before}: it does not converge, the machine writes as fast as is copied")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import logging
 import os
 import shlex
 import shutil
@@ -23,6 +24,8 @@ from pathlib import Path
 from kubeferry.errors import KubeferryError, ToolMissing
 
 OUTPUT_TAIL_BYTES = 4000
+
+logger = logging.getLogger(__name__)
 
 # Debian packages of the programs that kubeferry starts: a missing one is named with what brings it.
 PACKAGES = {
@@ -52,12 +55,16 @@ class ProgramFailed(KubeferryError):
 
     def __init__(self, completed: Completed, *, fix: str = "") -> None:
         self.completed = completed
-        said = (completed.err or completed.out).strip()[-OUTPUT_TAIL_BYTES:]
+        said = _said(completed)
         super().__init__(
             f"{Path(completed.argv[0]).name} ended with {_ending(completed.code)}",
             why=said or "it printed nothing",
             fix=fix or f"Try the command by hand: {shlex.join(completed.argv)}",
         )
+
+
+def _said(completed: Completed) -> str:
+    return (completed.err or completed.out).strip()[-OUTPUT_TAIL_BYTES:]
 
 
 def _ending(code: int) -> str:
@@ -86,6 +93,7 @@ def run(
     Raises ProgramFailed where `check` is set and it ends with an error, or when it takes too long; ToolMissing when it
     is not there.
     """
+    logger.debug("runs %s", shlex.join(argv))
     try:
         done = subprocess.run(
             list(argv),
@@ -108,6 +116,8 @@ def run(
             Completed(tuple(argv), -signal.SIGKILL, "", f"{said}\nit did not end within {timeout} s")
         ) from late
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
+    if completed.code:
+        logger.debug("%s ended with %s: %s", argv[0], _ending(completed.code), _said(completed))
     if check and completed.code:
         raise ProgramFailed(completed)
     return completed
@@ -135,6 +145,7 @@ def child(argv: Sequence[str], *, log: Path, env: Mapping[str, str] | None = Non
     output goes to `log`, never to ours: an inherited pipe would hide the end of our own process from whoever waits.
     """
     require(argv[0], "setpriv")
+    logger.debug("starts %s, its output goes to %s", shlex.join(argv), log)
     with log.open("ab") as output:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "--", *argv],
@@ -196,6 +207,7 @@ _started: dict[int, subprocess.Popen[bytes]] = {}
 def detached(argv: Sequence[str], *, pidfile: Path, log: Path, env: Mapping[str, str] | None = None) -> int:
     """Start a program that outlives us; its pid is in `pidfile` before this returns. Returns the pid."""
     require(argv[0])
+    logger.debug("starts %s to outlive us, its output goes to %s", shlex.join(argv), log)
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(argv),

@@ -14,6 +14,7 @@ A new source is a folder here, a line in `kubeferry.kinds.SOURCES`, an entry in 
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -22,6 +23,8 @@ from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.kinds import SOURCES
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +134,7 @@ class Source(Protocol):
 
 def open_source(name: str, config: SourceConfig) -> Source:
     """The source that a configuration names, connected. Imports its library only now."""
+    logger.debug("opens source %s, %s", name, config.kind)
     module = importlib.import_module(SOURCES[config.kind])
     source: Source = module.connect(name, config)
     return source

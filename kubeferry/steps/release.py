@@ -17,6 +17,7 @@ from kubeferry.sources import Source
 from kubeferry.steps.other_plans import OtherPlans
 from kubeferry.steps.work import Work
 from kubeferry.targets import Target
+from kubeferry.words import counted
 
 MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
 
@@ -54,7 +55,7 @@ def release_plan(
         yield from _tried(entry, release.account_for(entry, left), failed)
     if left:
         fix = "Remove them and run this again."
-        raise TargetRefused(f"{len(left)} things are still there", why="; ".join(left), fix=fix)
+        raise TargetRefused(f"{counted(len(left), 'thing is', 'things are')} still there", why="; ".join(left), fix=fix)
     if failed:
         raise failed[0]
 

@@ -13,6 +13,7 @@ A new target is a folder here, a line in `kubeferry.kinds.TARGETS`, and an entry
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,6 +24,9 @@ from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef
 
 __all__ = ["External", "Ledger", "Room", "Target", "TargetCapabilities", "open_target"]
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +102,7 @@ class Target(Protocol):
 
 def open_target(config: TargetConfig) -> Target:
     """The target that a configuration names. Imports its library only now."""
+    logger.debug("opens the target, %s", config.kind)
     module = importlib.import_module(TARGETS[config.kind])
     target: Target = module.connect(config)
     return target

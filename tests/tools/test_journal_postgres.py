@@ -100,6 +100,22 @@ def test_machines_and_plans_are_kept_apart(journal: Journal) -> None:
     assert journal.state(PLAN, "nobody").plan_digest == ""
 
 
+def test_all_machines_of_a_plan_are_told_at_once_as_one_by_one(journal: Journal) -> None:
+    for plan, machine, notes in (("a", "web", 3), ("a", "db", 0), ("b", "web", 1)):
+        journal.register_plan(plan, plan, "")
+        with journal.lease(plan, machine) as lease:
+            journal.append(lease, ev.Planned(plan_digest=plan, disks=("vda",)))
+            for number in range(notes):
+                journal.append(lease, ev.Note(text=str(number)))
+    with journal.lease("a", "waiting"):
+        pass
+    told = journal.histories("a")
+    assert told == {name: journal.events("a", name) for name in ("web", "db")}
+    assert [record.seq for record in told["web"]] == [1, 2, 3, 4]
+    assert journal.states("a") == {name: journal.state("a", name) for name in ("web", "db")}
+    assert journal.histories("nobody's") == {}
+
+
 def test_plans_are_registered_once(journal: Journal) -> None:
     journal.register_plan(PLAN, "plan", "another text")
     assert journal.plan(PLAN).document == "the text"

@@ -242,8 +242,18 @@ def test_an_edited_journal_is_noticed_on_reading_and_on_writing(
         with pytest.raises(IntegrityFailed, match=words) as caught:
             journal.events(PLAN, "web")
         assert (caught.value.machine, caught.value.exit_code) == ("web", 2)
+        with pytest.raises(IntegrityFailed, match=words):
+            journal.states(PLAN)
         with journal.lease(PLAN, "web") as lease, pytest.raises(IntegrityFailed, match=words):
             journal.append(lease, ev.Note(text="on top of it"))
+
+
+def test_events_without_their_end_are_noticed_whoever_asks(path: Path, filled: list[Recorded]) -> None:
+    tamper(path, ("DELETE FROM kubeferry_machine", ()))
+    with opened(path) as journal:
+        for ask in (lambda: journal.events(PLAN, "web"), lambda: journal.histories(PLAN)):
+            with pytest.raises(InputInvalid, match="it holds events of web, and not where they end"):
+                ask()
 
 
 def test_an_event_of_a_newer_kubeferry_is_not_misread(path: Path, filled: list[Recorded]) -> None:

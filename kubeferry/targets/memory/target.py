@@ -29,6 +29,7 @@ from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
 from kubeferry.targets import External, Ledger, Room, TargetCapabilities
 from kubeferry.uris import local_path
+from kubeferry.words import counted
 
 BLOCK_BYTES = 1024 * 1024
 
@@ -206,7 +207,8 @@ class MemoryTarget:
             raise IntegrityFailed("there is no fingerprint to compare with")
         differing = [number for number, pair in enumerate(zip(before, wanted, strict=True)) if pair[0] != pair[1]]
         wrong = bool(differing) and job.action == "verify"
-        what = f"{len(differing)} blocks of the target differ from its fingerprint"
+        differ = counted(len(differing), "block of the target differs", "blocks of the target differ")
+        what = f"{differ} from its fingerprint"
         return MoverResult(
             name=job.name,
             action=job.action,

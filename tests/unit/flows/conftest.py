@@ -54,12 +54,12 @@ def kubeferry(estate: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
 
 @pytest.fixture
 def printed_json(kubeferry: Callable[..., tuple[int, str, str]]) -> Callable[..., Any]:
-    """Run one command line that prints JSON."""
+    """Run one command line that prints JSON: its result, which is the last line."""
 
     def command(*arguments: str) -> Any:
         code, out, _err = kubeferry(*arguments)
         assert code == 0
-        return json.loads(out)
+        return json.loads(out.splitlines()[-1])
 
     return command
 

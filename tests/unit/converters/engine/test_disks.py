@@ -184,7 +184,7 @@ def test_repair_says_that_the_source_has_moved_on(tmp_path: Path, source: Path) 
     for path in (source, tmp_path / "target.img"):
         with path.open("r+b") as disk:
             disk.write(b"changed" + path.name.encode())
-    with pytest.raises(IntegrityFailed, match="1 blocks cannot be repaired, the first at offset 0"):
+    with pytest.raises(IntegrityFailed, match="1 block cannot be repaired, the first at offset 0"):
         repair_disk(read, write, kff)
 
 

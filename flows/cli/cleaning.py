@@ -1,0 +1,54 @@
+"""The verb that cleans up: release."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from pathlib import Path
+
+import click
+
+from flows.cli.logs import logged
+from flows.cli.options import FILE, config_option, dry_run_option, json_option, opened
+from flows.cli.output import print_event, print_json
+from kubeferry.config import pick_source
+from kubeferry.documents import dump
+from kubeferry.journal import Journal
+from kubeferry.sources import Source, open_source
+from kubeferry.targets import open_target
+
+
+@click.command()
+@click.argument("plan", type=FILE)
+@config_option
+@click.option("--everything", is_flag=True, help="Remove the migrated disks and manifests too. There is no way back.")
+@dry_run_option
+@json_option
+@logged
+def release(plan: Path, config: Path | None, everything: bool, dry_run: bool, as_json: bool) -> None:
+    """Drop what was only needed for the move, and prove that nothing is left."""
+    from kubeferry.steps.release import release_plan
+
+    frozen, settings, _ = opened(plan, config)
+    done = []
+    with contextlib.ExitStack() as held:
+        journal = held.enter_context(contextlib.closing(Journal.open(settings.journal)))
+        target = held.enter_context(contextlib.closing(open_target(settings.target)))
+
+        def source() -> Source:
+            return held.enter_context(contextlib.closing(open_source(*pick_source(settings, frozen.source))))
+
+        journal.register_plan(frozen.digest, frozen.name, dump(frozen))
+        for line in release_plan(
+            frozen, journal, target, functools.cache(source), everything=everything, dry_run=dry_run
+        ):
+            done.append(line)
+            if as_json:
+                print_event("step", text=line)
+            else:
+                click.echo(line)
+        left = [f"{thing.kind} {thing.name}" for thing in journal.ledger_open(frozen.digest)]
+    if not as_json and not done:
+        click.echo("nothing is left to account for")
+    if as_json:
+        print_json({"dryRun": dry_run, "done": done, "open": left})

@@ -1,0 +1,134 @@
+"""The log of a run: a file beside the configuration, or standard error for who asks with `--verbose`. Never secrets.
+
+`.kubeferry/logs/TIME-VERB-PID.log` holds what was done with its time (UTC, ISO 8601), the programs that were started,
+and the whole of an error. The newest ones are kept. What it holds was written by our own packages; a value of the
+environment whose name says that it is a secret, and a password in a URL, are struck out.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import click
+
+from flows.cli.output import session
+from kubeferry import __version__
+from kubeferry.config import find_config
+
+KEPT = 50
+OURS = ("kubeferry", "flows", "converters")
+STRUCK = "***"
+
+logger = logging.getLogger(__name__)
+
+_SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_KEY|ACCESS_KEY", re.IGNORECASE)
+_PASSWORD_IN_URL = re.compile(r"(\w://[^/\s:@]*:)[^/\s]+(?=@)")
+_SHORTEST_SECRET = 4  # a shorter value stands in too many words
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Lines(logging.Formatter):
+    """`TIME LEVEL MODULE text`, without secrets."""
+
+    def formatTime(self, record: logging.LogRecord, _datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def without_secrets(text: str) -> str:
+    """The text with what must not be kept struck out."""
+    values = (value for name, value in os.environ.items() if _SECRET_NAME.search(name))
+    for value in sorted((one for one in values if len(one) >= _SHORTEST_SECRET), key=len, reverse=True):
+        text = text.replace(value, STRUCK)
+    return _PASSWORD_IN_URL.sub(rf"\g<1>{STRUCK}", text)
+
+
+def logged(verb: Callable[P, R]) -> Callable[P, R]:
+    """A verb with a log of its own; its `--dry-run` has none, since it leaves nothing behind."""
+
+    @functools.wraps(verb)
+    def with_log(*args: P.args, **options: P.kwargs) -> R:
+        context = click.get_current_context()
+        if context.params.get("dry_run"):
+            return verb(*args, **options)
+        folder = find_config(context.params.get("config")).absolute().parent / ".kubeferry" / "logs"
+        with _kept(folder, str(context.info_name)) as path:
+            session().log = path
+            return verb(*args, **options)
+
+    return with_log
+
+
+@contextlib.contextmanager
+def shown() -> Iterator[None]:
+    """Everything that is logged goes to standard error, too."""
+    with _attached(logging.StreamHandler(sys.stderr)):
+        yield
+
+
+@contextlib.contextmanager
+def _kept(folder: Path, verb: str) -> Iterator[Path | None]:
+    """A log in the folder; none where it cannot be written, which is no reason to do nothing."""
+    moment = datetime.now(UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    path = folder / f"{moment}-{verb}-{os.getpid()}.log"
+    try:
+        if not folder.parent.parent.is_dir():
+            raise FileNotFoundError(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        _drop_old(folder)
+        handler = logging.FileHandler(path, encoding="utf-8")  # to append: Prefect's set-up closes it, and it goes on
+    except OSError:
+        yield None
+        return
+    with _attached(handler):
+        logger.info("kubeferry %s, %s, process %s", __version__, verb, os.getpid())
+        try:
+            yield path
+        except BaseException as error:
+            logger.log(logging.ERROR, "ended by %s", _told(error), exc_info=_defect(error))
+            raise
+        logger.info("ended")
+
+
+def _told(error: BaseException) -> str:
+    code = f" {error.exit_code}" if isinstance(error, click.exceptions.Exit) else ""
+    return f"{type(error).__name__}{code}: {error}".removesuffix(": ")
+
+
+def _defect(error: BaseException) -> BaseException | None:
+    """An exit code is no error; of all others the log has the whole way."""
+    return None if isinstance(error, click.exceptions.Exit | click.UsageError) else error
+
+
+def _drop_old(folder: Path) -> None:
+    for old in sorted(folder.glob("*.log"))[: -(KEPT - 1)]:
+        old.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _attached(handler: logging.Handler) -> Iterator[None]:
+    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    before = [(logging.getLogger(name), logging.getLogger(name).level) for name in OURS]
+    for ours, _ in before:
+        ours.addHandler(handler)
+        ours.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        for ours, level in before:
+            ours.removeHandler(handler)
+            ours.setLevel(level)
+        handler.close()

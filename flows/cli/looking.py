@@ -1,0 +1,144 @@
+"""The verbs that look: doctor, discover. Nothing here changes a source or a target."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from flows.cli.logs import logged
+from flows.cli.options import FILE, FOLDER, config_option, json_option, machine_option, refuse_unknown
+from flows.cli.output import print_event, print_json, print_table
+from kubeferry.config import find_config, pick_source, read_config
+from kubeferry.documents import Inventory, Plan, load, save
+from kubeferry.model import Concern, Machine, Severity
+from kubeferry.words import counted, size
+
+COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
+
+
+@click.command()
+@click.argument("plan", type=FILE, required=False)
+@config_option
+@json_option
+def doctor(plan: Path | None, config: Path | None, as_json: bool) -> None:
+    """Check tools, configuration, source, journal and target.
+
+    With a PLAN, also everything that its target has against it: rights, room, quotas, nodes, names. Changes nothing.
+    """
+    from flows.doctor import examine
+
+    findings = examine(find_config(config), load(plan, Plan) if plan else None)
+    if as_json:
+        print_json([finding.model_dump(mode="json", by_alias=True) for finding in findings])
+    else:
+        _print_by_subject(findings)
+        if all(finding.severity is Severity.INFO for finding in findings):
+            click.secho("all is well", fg="green")
+    if any(finding.severity is Severity.CRITICAL for finding in findings):
+        raise click.exceptions.Exit(2)
+
+
+def _print_by_subject(concerns: Iterable[Concern]) -> None:
+    """Concerns below the subject that their id begins with; the subject with the worst one first."""
+    order = list(Severity)
+    subjects: dict[str, list[Concern]] = {}
+    for concern in sorted(concerns, key=lambda one: order.index(one.severity)):
+        subjects.setdefault(concern.id.partition(".")[0], []).append(concern)
+    for subject, found in subjects.items():
+        click.secho(subject, bold=True)
+        for concern in found:
+            click.secho(f"  {concern.severity}: ", fg=COLOURS[concern.severity], nl=False)
+            click.echo(f"{concern.what} [{concern.id}]")
+            if concern.fix:
+                click.echo(f"    {concern.fix}")
+
+
+@click.command()
+@config_option
+@click.option("--source", help="Which source of the configuration; not needed when there is one.")
+@click.option(
+    "--from", "exported", type=FOLDER, help="Read a folder of exported files (virsh dumpxml, OVF, aws ec2) instead."
+)
+@machine_option
+@click.option("--out", type=FILE, default=Path("inventory.yaml"), show_default=True, help="The inventory to write.")
+@json_option
+@logged
+def discover(
+    config: Path | None,
+    source: str | None,
+    exported: Path | None,
+    machines: tuple[str, ...],
+    out: Path,
+    as_json: bool,
+) -> None:
+    """Ask a source about its machines and write an inventory."""
+    if as_json:
+        print_event("asking", source=str(exported) if exported else source or "")
+    inventory = _asked(config, source, exported)
+    if as_json:
+        print_event("answered", source=inventory.source, machines=len(inventory.machines))
+    inventory = _only(inventory, machines)
+    save(inventory, out)
+    if as_json:
+        print_json(inventory.model_dump(mode="json", by_alias=True))
+        return
+    _print_machines(inventory.machines)
+    for concern in inventory.unreadable:
+        click.secho(f"{concern.severity}: ", fg=COLOURS[concern.severity], nl=False)
+        click.echo(f"{concern.what} [{concern.id}] {concern.fix}")
+    click.echo(f"{counted(len(inventory.machines), 'machine')} written to {out}")
+
+
+def _asked(config: Path | None, source: str | None, exported: Path | None) -> Inventory:
+    """What the source says; as a flow where there is a Prefect server of the user's."""
+    if exported:
+        from kubeferry.sources.exported import read_exported
+
+        return read_exported(exported, source or "exported")
+    path = find_config(config)
+    if os.environ.get("PREFECT_API_URL"):
+        from flows.discover import discover_flow
+
+        return discover_flow(str(path), pick_source(read_config(path), source)[0])
+    from kubeferry.steps.discover import discover as ask
+
+    return ask(read_config(path), source)
+
+
+def _only(inventory: Inventory, names: tuple[str, ...]) -> Inventory:
+    """The inventory with these machines alone; with all of them where none is named."""
+    if not names:
+        return inventory
+    known = sorted(machine.name for machine in inventory.machines)
+    refuse_unknown("machines are named that are not there", names, known, why="the source has no such machine")
+    kept = tuple(machine for machine in inventory.machines if machine.name in names)
+    return inventory.model_copy(update={"machines": kept, "unreadable": ()})
+
+
+def _print_machines(machines: tuple[Machine, ...]) -> None:
+    agents = {True: "answers", False: "silent", None: "unknown"}
+    rows = [
+        (
+            machine.name,
+            machine.power,
+            machine.firmware.kind,
+            str(machine.cpu.vcpus),
+            size(machine.memory.size_bytes),
+            ", ".join(size(disk.capacity_bytes) for disk in machine.data_disks) or "none",
+            str(len(machine.nics)),
+            agents[machine.guest.agent_answers],
+        )
+        for machine in machines
+    ]
+    print_table(("machine", "power", "firmware", "vCPU", "memory", "disks", "NICs", "agent"), rows)
+    disks = [disk.capacity_bytes for machine in machines for disk in machine.data_disks]
+    of_unknown = f", {disks.count(None)} of them of unknown size" if None in disks else ""
+    memory = size(sum(machine.memory.size_bytes for machine in machines))
+    click.echo(
+        f"total: {counted(sum(machine.cpu.vcpus for machine in machines), 'vCPU')}, {memory} of memory, "
+        f"{counted(len(disks), 'disk')} with {size(sum(filter(None, disks)))}{of_unknown}, "
+        f"{counted(sum(len(machine.nics) for machine in machines), 'NIC')}"
+    )

@@ -1,0 +1,124 @@
+"""The verbs that decide: assess, plan, schema. They ask no source, and a target only what there is to choose from."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from flows.cli.options import FILE, FOLDER, json_option, policy_of, policy_option, target_option
+from flows.cli.output import print_json, print_table
+from kubeferry.documents import KINDS, Inventory, Plan, dump, json_schema, load, save
+from kubeferry.model import Severity
+from kubeferry.outside.clock import now
+from kubeferry.words import counted, size
+
+if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
+    from mappings.assessment import Assessment
+
+
+@click.command()
+@click.argument("inventory", type=FILE)
+@policy_option
+@target_option
+@click.option("--out", type=FOLDER, default=Path("assessment"), show_default=True, help="The folder to write.")
+@json_option
+def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path, as_json: bool) -> None:
+    """Say what would happen to each machine; touches neither source nor target."""
+    if os.environ.get("PREFECT_API_URL"):
+        from flows.assess import assess_flow
+
+        given = [str(path) if path else None for path in (policy, config)]
+        assessments = assess_flow(str(inventory), given[0], str(out), given[1])
+    else:
+        from flows.assessing import offer_of, write_assessments
+
+        assessments = write_assessments(load(inventory, Inventory), policy_of(policy), out, offer=offer_of(config))
+    if as_json:
+        print_json([item.model_dump(mode="json", by_alias=True) for item in assessments])
+        return
+    _print_assessments(assessments)
+    click.echo(f"Pages for the owners: {out}/README.md")
+
+
+def _print_assessments(assessments: tuple[Assessment, ...]) -> None:
+    rows = []
+    for item in assessments:
+        fates = [str(sum(line.fate == fate for line in item.carried)) for fate in ("carried", "changed", "lost")]
+        counts = [f"{sum(c.severity == s for c in item.concerns)} {s}" for s in Severity]
+        said = ", ".join(text for text in counts if not text.startswith("0 "))
+        rows.append((item.name, item.verdict, *fates, said))
+    print_table(("machine", "verdict", "carried", "changed", "lost", "concerns"), rows)
+    verdicts = [str(item.verdict) for item in assessments]
+    parts = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
+    concerns = counted(sum(len(item.concerns) for item in assessments), "concern")
+    click.echo(f"total: {counted(len(assessments), 'machine')}{parts and f' ({parts})'}, {concerns}")
+
+
+@click.command()
+@click.argument("inventory", type=FILE)
+@policy_option
+@target_option
+@click.option("--name", help="The plan's name; the inventory's source by default.")
+@click.option("--out", type=FILE, default=Path("plan.yaml"), show_default=True, help="The plan to write.")
+@click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
+@json_option
+def plan(
+    inventory: Path,
+    policy: Path | None,
+    config: Path | None,
+    name: str | None,
+    out: Path,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Decide everything, and freeze it for review."""
+    from flows.assessing import offer_of
+    from mappings.plan import make_plan
+
+    facts, choices = load(inventory, Inventory), policy_of(policy)
+    made = make_plan(facts, choices, name=name or facts.source, created_at=now("seconds"), offer=offer_of(config))
+    if not dry_run:
+        save(made, out)
+    if as_json:
+        print_json(made.model_dump(mode="json", by_alias=True))
+    elif dry_run:
+        click.echo(dump(made))
+    else:
+        _print_plan(made)
+        click.echo(f"Plan {made.name} ({made.digest[:12]}) written to {out}")
+
+
+def _print_plan(made: Plan) -> None:
+    entries = {entry.name: entry for entry in made.entries}
+    rows = []
+    for wave in made.waves:
+        for entry in (entries[machine] for machine in wave.machines):
+            amount = size(sum(disk.size_bytes for disk in entry.disks))
+            target = f"{entry.namespace}/{entry.target_name}"
+            rows.append((wave.name, entry.name, target, str(len(entry.disks)), amount, str(len(entry.concerns))))
+    print_table(("wave", "machine", "target", "disks", "bytes", "concerns"), rows)
+    disks = [disk.size_bytes for entry in made.entries for disk in entry.disks]
+    concerns = sum(len(entry.concerns) for entry in made.entries)
+    click.echo(
+        f"total: {counted(len(made.waves), 'wave')}, {counted(len(rows), 'machine')}, "
+        f"{counted(len(disks), 'disk')} with {size(sum(disks))}, {counted(concerns, 'concern')}"
+    )
+    for name, reason in made.excluded.items():
+        click.secho(f"not moved: {name}: ", fg="red", nl=False)
+        click.echo(reason)
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(sorted(KINDS)), required=False)
+@json_option
+def schema(kind: str | None, as_json: bool) -> None:
+    """Print the JSON schema of a document."""
+    content = json_schema(kind) if kind else {name: json_schema(name) for name in sorted(KINDS)}
+    if as_json:
+        print_json(content)
+    else:
+        click.echo(json.dumps(content, indent=1))

@@ -1,0 +1,30 @@
+"""Words for people: numbers with their nouns, sizes, and the known word that an unknown one was meant for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+_UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20))
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """`1 machine`, `2 machines`; `plural` where an s at the end does not make it."""
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
+
+
+def size(number: int | None) -> str:
+    """A number of bytes in the largest unit that it fills, to four digits."""
+    if number is None:
+        return "unknown"
+    for unit, scale in _UNITS:
+        if number >= scale:
+            return f"{number / scale:.4g} {unit}"
+    return f"{number} B"
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """The question whether a similar word was meant, `Did you mean 'web'?`; empty where none is similar."""
+    import difflib  # only for a word that is wrong
+
+    near = difflib.get_close_matches(word, list(known), n=3)
+    return f"Did you mean {' or '.join(repr(one) for one in near)}?" if near else ""

@@ -1,0 +1,153 @@
+"""doctor and discover: what they find, and that they touch nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import doctor
+from kubeferry.documents import (
+    Config,
+    Entry,
+    Inventory,
+    Plan,
+    SourceConfig,
+    SshAccess,
+    TargetConfig,
+    load,
+)
+from kubeferry.model import Concern, Severity
+from kubeferry.targets.memory.target import MemoryTarget
+
+Command = Callable[..., tuple[int, str, str]]
+
+DOMAIN = """\
+<domain type='kvm'>
+  <name>{name}</name><uuid>6f1d2b3c-1111-4222-8333-44445555666{number}</uuid>
+  <memory unit='MiB'>512</memory><vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc-q35-7.2'>hvm</type></os>
+  <devices>
+    <disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/nowhere/{name}.img'/>
+      <target dev='vda' bus='virtio'/></disk>
+    <interface type='network'><mac address='52:54:00:00:00:0{number}'/><source network='default'/>
+      <model type='virtio'/></interface>
+  </devices>
+</domain>
+"""
+
+
+def test_discover_from_exported_files_needs_no_configuration(kubeferry: Command, estate: Path) -> None:
+    (estate / "kubeferry.yaml").unlink()
+    (estate / "exported").mkdir()
+    for number, name in enumerate(("web", "db"), 1):
+        (estate / "exported" / f"{name}.xml").write_text(DOMAIN.format(name=name, number=number))
+    code, out, _ = kubeferry("discover", "--from", "exported")
+    assert code == 0
+    assert "2 machines written to inventory.yaml" in out
+    assert [machine.name for machine in load(estate / "inventory.yaml", Inventory).machines] == ["db", "web"]
+    code, out, _ = kubeferry("assess", "inventory.yaml", "--out", "pages")
+    assert code == 0
+    assert kubeferry("discover", "--from", "exported", "-m", "db", "--out", "one.yaml")[0] == 0
+    assert [machine.name for machine in load(estate / "one.yaml", Inventory).machines] == ["db"]
+    code, _, err = kubeferry("discover", "--from", "exported", "-m", "nobody", "--out", "none.yaml")
+    assert (code, (estate / "none.yaml").exists()) == (2, False)
+    assert "nobody" in err
+    assert "db, web" in err
+    assert (estate / "pages" / "db" / "manifests").is_dir()
+
+
+def test_doctor_says_everything_that_is_wrong(kubeferry: Command, estate: Path) -> None:
+    assert kubeferry("doctor") == (0, "all is well\n", "")
+    (estate / "journal.db").write_bytes(b"no database" * 1000)
+    code, out, _ = kubeferry("doctor", "--json")
+    assert code == 2
+    assert [finding["id"] for finding in json.loads(out)] == ["journal.unusable"]
+    (estate / "kubeferry.yaml").write_text("nonsense")
+    code, out, _ = kubeferry("doctor")
+    assert code == 2
+    assert "config" in out
+
+
+def test_doctor_says_what_a_plan_meets_at_its_target(
+    kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    assert kubeferry("doctor", "plan.yaml") == (0, "all is well\n", "")
+    told = [
+        Concern(id="mover.secret", severity=Severity.INFO, what="not looked at", fix=""),
+        Concern(id="quota.exceeded", severity=Severity.CRITICAL, what="2 more pods", fix="Raise it."),
+        Concern(id="mover.image", severity=Severity.WARNING, what="no registry", fix="Name it."),
+    ]
+    asked: list[tuple[Entry, ...]] = []
+    monkeypatch.setattr(MemoryTarget, "concerns", lambda _, entries: asked.append(entries) or told[: len(entries) * 3])
+    code, out, _ = kubeferry("doctor", "plan.yaml")
+    assert code == 2
+    assert [[entry.name for entry in entries] for entries in asked] == [["web"]]
+    assert out.splitlines() == [
+        "quota",
+        "  critical: 2 more pods [quota.exceeded]",
+        "    Raise it.",
+        "mover",
+        "  warning: no registry [mover.image]",
+        "    Name it.",
+        "  info: not looked at [mover.secret]",
+    ]
+    assert len(json.loads(kubeferry("doctor", "plan.yaml", "--json")[1])) == 3
+    assert kubeferry("doctor") == (0, "all is well\n", ""), "without a plan the target is asked without entries"
+    assert asked[-1] == ()
+
+
+def test_doctor_refuses_a_plan_that_is_none(kubeferry: Command, estate: Path) -> None:
+    (estate / "plan.yaml").write_text("kind: Policy")
+    assert kubeferry("doctor", "plan.yaml")[0] == 2
+    assert kubeferry("doctor", "nowhere.yaml")[0] == 2
+
+
+SSH = SshAccess(host="hypervisor.example", host_key="ssh-ed25519 AAAA")
+
+
+@pytest.mark.parametrize(
+    ("source", "ssh", "transfer", "ids"),
+    [
+        ("lab", SSH, "movers", ["mover.secret-not-checked"]),
+        ("lab", None, "movers", ["source.no-way"]),
+        ("lab", None, "upload", []),
+        ("elsewhere", SSH, "movers", ["source.unknown"]),
+    ],
+)
+def test_doctor_knows_the_way_from_a_cluster_to_the_source(
+    kubeferry: Command, estate: Path, source: str, ssh: SshAccess | None, transfer: Any, ids: list[str]
+) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    config = Config(
+        sources={source: SourceConfig(kind="memory", ssh=ssh)}, target=TargetConfig(kind="kubevirt", transfer=transfer)
+    )
+    assert [one.id for one in doctor.ways(config, load(estate / "plan.yaml", Plan))] == ids
+
+
+@pytest.mark.parametrize(("kind", "content"), [("aws", "the keys of an AWS account"), ("vmware", "a login at vCenter")])
+def test_doctor_names_the_secret_with_which_movers_log_in(
+    kubeferry: Command, estate: Path, kind: str, content: str
+) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    source = SourceConfig.model_validate({"kind": kind, kind: {"secret": "ferry-login"}})
+    config = Config(sources={"lab": source}, target=TargetConfig(kind="kubevirt"))
+    (told,) = doctor.ways(config, load(estate / "plan.yaml", Plan))
+    assert told.id == "mover.secret-not-checked"
+    assert f"/ferry-login holds {content}" in told.what
+
+
+def test_doctor_sends_disks_of_files_by_upload(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    config = Config(sources={"lab": SourceConfig(kind="ova", ssh=SSH)}, target=TargetConfig(kind="kubevirt"))
+    (told,) = doctor.ways(config, load(estate / "plan.yaml", Plan))
+    assert told.id == "source.no-way"
+    assert "upload" in told.fix

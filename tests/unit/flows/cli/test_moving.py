@@ -1,0 +1,66 @@
+"""precopy, migrate, rollback: what they would do, and whom they refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kubeferry.documents import (
+    JournalConfig,
+    Plan,
+    load,
+)
+from kubeferry.journal import Journal
+from kubeferry.life.events import CutoverBegun, Planned, RollbackBegun, RolledBack
+from kubeferry.model import Power
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_a_migration_s_dry_run_lists_every_action_and_its_reason(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    source = {path: path.read_bytes() for path in (estate / "source").iterdir()}
+    code, out, _ = kubeferry("migrate", "plan.yaml", "--dry-run")
+    assert code == 0
+    actions = [line.split()[0] for line in out.splitlines()[1:]]
+    assert actions[0] == "record-plan"
+    assert actions[-2:] == ["commit", "done"]
+    assert all(len(line.split()) > 2 for line in out.splitlines()[1:])
+    assert {path: path.read_bytes() for path in (estate / "source").iterdir()} == source
+
+
+def test_a_dry_run_of_another_attempt_lists_that_attempt(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    plan = load(estate / "plan.yaml", Plan)
+    with Journal.open(JournalConfig(url=f"sqlite:///{estate / 'journal.db'}")) as journal:
+        journal.register_plan(plan.digest, plan.name, "")
+        with journal.lease(plan.digest, "web") as lease:
+            for event in (
+                Planned(plan_digest=plan.digest, disks=tuple(disk.disk for disk in plan.entry("web").disks)),
+                CutoverBegun(power_before=Power.OFF),
+                RollbackBegun(reason="asked for"),
+                RolledBack(),
+            ):
+                journal.append(lease, event)
+    assert [line.split()[0] for line in kubeferry("migrate", "plan.yaml", "--dry-run")[1].splitlines()[1:]] == ["done"]
+    lines = kubeferry("migrate", "plan.yaml", "--dry-run", "--again")[1].splitlines()[1:]
+    assert [line.split()[0] for line in lines][:2] == ["begin-cutover", "stop-source"]
+
+
+def test_a_machine_that_is_not_in_the_plan(kubeferry: Command) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    code, _, err = kubeferry("migrate", "plan.yaml", "--machine", "nobody", "--dry-run")
+    assert code == 2
+    assert "nobody" in err
+    assert "web" in err
+
+
+def test_a_rollback_of_nobody(kubeferry: Command) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    code, _, err = kubeferry("rollback", "plan.yaml")
+    assert code == 2
+    assert "--machine" in err

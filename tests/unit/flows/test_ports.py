@@ -1,0 +1,54 @@
+"""Ports that are free, and who listens on one that is not; and that a server is not taken for another."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flows import ports
+from flows.server import local_server
+from kubeferry.errors import InputInvalid
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port on which this process listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield int(listener.getsockname()[1])
+
+
+def test_a_port_is_free_until_somebody_listens(taken: int) -> None:
+    assert ports.is_free(ports.free_port())
+    assert not ports.is_free(taken)
+
+
+def test_who_listens_is_named(taken: int) -> None:
+    found = ports.holder(taken)
+    assert found is not None
+    assert (found.pid, "python" in found.command) == (os.getpid(), True)
+    assert str(found).startswith(f"process {os.getpid()} (")
+    assert ports.holder(ports.free_port()) is None
+
+
+def test_a_server_on_a_taken_port_is_refused_with_who_has_it(taken: int, tmp_path: Path) -> None:
+    with pytest.raises(InputInvalid) as caught, local_server(tmp_path / "prefect", port=taken):
+        pass
+    (problem,) = caught.value.problems
+    assert problem.where == f"--port {taken}"
+    assert f"process {os.getpid()}" in problem.what
+    assert f"kill {os.getpid()}" in problem.fix
+    assert "--port" in problem.fix
+
+
+def test_a_port_that_is_taken_by_nobody_that_can_be_seen(
+    taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.server.holder", lambda _port: None)
+    with pytest.raises(InputInvalid, match="by whom cannot be seen"), local_server(tmp_path, port=taken):
+        pass
