@@ -18,6 +18,7 @@ from kubeferry.outside import stopping
 
 # verb -> (module, one line of help); a test holds the lines to the commands' own.
 VERBS = {
+    "init": ("flows.cli.setting_up", "Write a configuration and a policy to start from, with a comment at each line."),
     "doctor": ("flows.cli.estate", "Check tools, configuration, source, journal and target."),
     "discover": ("flows.cli.estate", "Ask a source about its machines and write an inventory."),
     "assess": ("flows.cli.estate", "Say what would happen to each machine; touches neither source nor target."),
@@ -32,6 +33,10 @@ VERBS = {
     "copy": ("flows.cli.disks", "Copy one disk, with a digest of every block; goes on where it was stopped."),
     "verify": ("flows.cli.disks", "Read a disk past the page cache and compare it with its fingerprint."),
     "repair": ("flows.cli.disks", "Fetch only the blocks that differ from the fingerprint."),
+    "manifests": (
+        "flows.cli.setting_up",
+        "Print the rights that a cluster's administrator gives; write what images are built from.",
+    ),
     "schema": ("flows.cli.estate", "Print the JSON schema of a document."),
 }
 

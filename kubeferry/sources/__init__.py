@@ -21,6 +21,7 @@ from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.kinds import SOURCES
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
+from kubeferry.outside import libraries
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,8 @@ class Source(Protocol):
 
 
 def open_source(name: str, config: SourceConfig) -> Source:
-    """The source that a configuration names, connected. Imports its library only now."""
-    module = importlib.import_module(SOURCES[config.kind])
+    """The source that a configuration names, connected. Imports its library only now; raises ToolMissing without it."""
+    with libraries.needed():
+        module = importlib.import_module(SOURCES[config.kind])
     source: Source = module.connect(name, config)
     return source
