@@ -43,6 +43,10 @@ lab-status: ## What runs of the lab cluster
 test-cluster: $(if $(KUBECONFIG),setup-test,lab-up) ## The tests on the lab cluster; with KUBECONFIG, those that can on yours
 	@$(PY) -m pytest -q -m cluster tests/cluster tests/contract
 
+.PHONY: image
+image: setup-test ## kubeferry's own container image, on a base of Debian packages: no registry is needed
+	@$(PY) -m lab.product_images
+
 .PHONY: bench
 bench: setup-test ## Copy speed against qemu-img and nbdcopy, side by side, as ratios
 	@$(PY) -m bench

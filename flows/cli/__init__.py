@@ -13,6 +13,7 @@ from types import FrameType
 
 import click
 
+from kubeferry import __version__
 from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.outside import stopping
 
@@ -59,7 +60,7 @@ class Verbs(click.Group):
 
 
 @click.command(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="kubeferry")
+@click.version_option(__version__, prog_name="kubeferry")
 def cli() -> None:
     """Move virtual machines to KubeVirt, and prove every block, boot and rollback.
 
