@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli.estate import FOLDER
+FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
 @click.command()

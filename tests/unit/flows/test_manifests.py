@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 
 from flows.cli import run
 from flows.manifests import CONTENT, roles
+from kubeferry.outside.process import run as program
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "flows" / "deploy"
@@ -89,6 +91,23 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path, capsys: pyt
     assert run(["manifests", "--mover", str(tmp_path)]) == 2
     assert "not empty" in capsys.readouterr().err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("programs", "told"), [({}, "install buildah, podman or docker"), ({"podman": "exit 0"}, "python3 has no pip")]
+)
+def test_what_an_image_cannot_be_built_without_is_named(programs: dict[str, str], told: str, tmp_path: Path) -> None:
+    """The programs are doubles that do nothing; the script is the one of the folder, with nothing else on its path."""
+    for name in ("bash", "dirname", "head"):
+        (tmp_path / name).symlink_to(shutil.which(name) or "")
+    for name, body in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    assert run(["manifests", "--mover", str(tmp_path / "mover")]) == 0
+    done = program([str(tmp_path / "mover" / "build-image"), "name"], env={"PATH": str(tmp_path)}, check=False)
+    assert done.code == 2
+    assert told in done.err
+    assert not (tmp_path / "mover" / "site").exists()
 
 
 @pytest.mark.parametrize("image", CONTENT)
