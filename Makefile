@@ -43,11 +43,16 @@ lab-status: ## What runs of the lab cluster
 test-cluster: $(if $(KUBECONFIG),setup-test,lab-up) ## The tests on the lab cluster; with KUBECONFIG, those that can on yours
 	@$(PY) -m pytest -q -m cluster tests/cluster tests/contract
 
+.PHONY: image
+image: setup-test ## kubeferry's own container image, on a base of Debian packages: no registry is needed
+	@$(PY) -m lab.product_images
+
 .PHONY: bench
 bench: setup-test ## Copy speed against qemu-img and nbdcopy, side by side, as ratios
 	@$(PY) -m bench
 
 .PHONY: lock
-lock: ## Renew requirements.txt from pyproject.toml, the mover's from deploy/requirements-mover.in
+lock: ## Renew requirements.txt from pyproject.toml, and the locks of the two images beside it
 	@uv pip compile -q --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.txt
-	@uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" deploy/requirements-mover.in -o deploy/requirements-mover.txt
+	@uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --constraint requirements.txt flows/deploy/mover/requirements.in -o flows/deploy/mover/requirements.txt
+	@uv pip compile -q --python-version 3.11 --extra vmware --extra aws --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --constraint requirements.txt pyproject.toml -o flows/deploy/control-plane/requirements.txt

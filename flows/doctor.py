@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
-from collections.abc import Callable, Iterator
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,17 +20,25 @@ from kubeferry.outside.process import PACKAGES
 from kubeferry.sources import open_source
 from kubeferry.targets import open_target
 
+DEBUG = "KUBEFERRY_DEBUG"
 NEEDED = ("qemu-img", "qemu-nbd", "setpriv")
 
 
 def examine(path: Path, plan: Plan | None = None) -> list[Concern]:
-    """Every problem at once: configuration, tools, journal, sources, target; with a plan, all that the target has
-    against it. Makes an absent journal, nothing else."""
+    """Every problem at once: tools, configuration, journal, sources, target; with a plan, all that the target has
+    against it. A part that breaks, in whatever way, is a concern, and the others are looked at all the same. Makes an
+    absent journal, nothing else."""
+    found = list(_tools())
     try:
         config = read_config(path)
-    except KubeferryError as error:
-        return [_concern("config", error)]
-    return [*_tools(), *_parts(config, plan), *(ways(config, plan) if plan else ())]
+    except Exception as error:  # noqa: BLE001 (as below)
+        return [*found, _trouble("config", error)]
+    for part, ask in _parts(config, plan).items():
+        try:
+            found += ask()
+        except Exception as error:  # noqa: BLE001 (nobody knows what a library raises; the others are asked all the same)
+            found.append(_trouble(part, error))
+    return found
 
 
 def _tools() -> Iterator[Concern]:
@@ -37,16 +48,14 @@ def _tools() -> Iterator[Concern]:
             yield Concern(id="tool.missing", severity=Severity.CRITICAL, what=f"{program} is not installed", fix=fix)
 
 
-def _parts(config: Config, plan: Plan | None) -> Iterator[Concern]:
+def _parts(config: Config, plan: Plan | None) -> dict[str, Callable[[], Iterable[Concern]]]:
     """Each part is opened and asked something, as a run would ask it."""
-    checks: dict[str, Callable[[], list[Concern]]] = {"journal": lambda: _ask_journal(config)}
-    checks |= {f"source.{name}": partial(_ask_source, name, settings) for name, settings in config.sources.items()}
-    checks["target"] = lambda: _ask_target(config, plan)
-    for name, check in checks.items():
-        try:
-            yield from check()
-        except KubeferryError as error:
-            yield _concern(name, error)
+    parts: dict[str, Callable[[], Iterable[Concern]]] = {"journal": lambda: _ask_journal(config)}
+    parts |= {f"source.{name}": partial(_ask_source, name, settings) for name, settings in config.sources.items()}
+    parts["target"] = lambda: _ask_target(config, plan)
+    if plan:
+        parts["ways"] = lambda: ways(config, plan)
+    return parts
 
 
 def _ask_journal(config: Config) -> list[Concern]:
@@ -97,6 +106,13 @@ def _unseen(plan: Plan, secret: str, content: str, said: str) -> Iterator[Concer
         yield Concern(id="mover.secret-not-checked", severity=Severity.INFO, what=what, fix=fix)
 
 
-def _concern(part: str, error: KubeferryError) -> Concern:
-    what = f"{part}: {error.what}" + (f": {error.why}" if error.why else "")
-    return Concern(id=f"{part}.unusable", severity=Severity.CRITICAL, what=what, fix=error.fix)
+def _trouble(part: str, error: Exception) -> Concern:
+    """What keeps a part from being asked. Where a fault that has no words of ours happened is printed on request."""
+    if isinstance(error, KubeferryError):
+        what = f"{part}: {error.what}" + (f": {error.why}" if error.why else "")
+        return Concern(id=f"{part}.unusable", severity=Severity.CRITICAL, what=what, fix=error.fix)
+    if os.environ.get(DEBUG):
+        traceback.print_exception(error, file=sys.stderr)
+    what = f"{part}: {type(error).__name__}: {error}".splitlines()[0]
+    fix = f"This is unexpected. Where it happened says `{DEBUG}=1 kubeferry doctor`: report it with that."
+    return Concern(id=f"{part}.broken", severity=Severity.CRITICAL, what=what, fix=fix)

@@ -15,12 +15,19 @@ from pathlib import Path
 import click
 
 from flows.cli import VERBS, cli
+from flows.first_files import configuration, policy
 from kubeferry.documents import KINDS, json_schema
 from kubeferry.targets.kubevirt.checks.told import KNOWN
 from mappings.rules.covers import THEIRS, covered_by
 from mappings.rules.table import RULES
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = {
+    "libvirt": "qemu:///system",
+    "vmware": "https://vcenter.example.com/sdk",
+    "aws": "",
+    "ova": "file:///srv/exports",
+}
 WRITTEN = ("README.md", "CONTRIBUTING.md", "docs/*.md", "docs/decisions/*.md")
 
 
@@ -28,6 +35,7 @@ def generated() -> dict[str, str]:
     """Every generated page: its path from the root, and its content."""
     pages = {"docs/reference/commands.md": commands_page(), "docs/reference/concerns.md": concerns_page()}
     pages["docs/concerns.md"] = comparison_page()
+    pages["docs/reference/first-files.md"] = first_files_page()
     for kind in KINDS:
         pages[f"docs/reference/schemas/{kind}.json"] = json.dumps(json_schema(kind), indent=1) + "\n"
     return pages
@@ -45,6 +53,19 @@ def commands_page() -> str:
                 command, info_name=verb, parent=context, terminal_width=100, max_content_width=100
             ) as own:
                 parts.append(f"## {verb}\n\n```\n{command.get_help(own)}\n```\n")
+    return "\n".join(parts)
+
+
+def first_files_page() -> str:
+    """A configuration and a policy for each kind of source, as `kubeferry init` writes them."""
+    parts = [
+        "# The first files\n\nWhat `kubeferry init --source KIND --target kubevirt` writes, and what `doctor` takes.\n"
+    ]
+    for kind, address in EXAMPLES.items():
+        parts.append(f"## {kind}\n\n```yaml\n{configuration(kind, 'kubevirt', address)}```\n")
+        parts.append(f"```yaml\n{policy(kind, 'kubevirt')}```\n")
+    parts.append("## A folder as the target\n\nWith `--target directory`, for machines of this host.\n")
+    parts.append(f"```yaml\n{configuration('libvirt', 'directory', EXAMPLES['libvirt'])}```\n")
     return "\n".join(parts)
 
 

@@ -1,6 +1,6 @@
 """A namespace made ready for migrations, as its administrator does it: the account, its rights, the hypervisor's key.
 
-Everything comes from the product's own `deploy/`; the pipeline is then run as that account and nothing more.
+The rights are what `kubeferry manifests` prints; the pipeline is then run as that account and nothing more.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
-DEPLOY = ROOT / "deploy"
-ACCOUNT = "kubeferry"
+from flows.manifests import ACCOUNT, roles
+
 KEY_SECRET = "kubeferry-ssh"  # noqa: S105 (the name of a Secret)
 TOKEN_LIFE = "4h"  # noqa: S105
 
@@ -32,14 +31,7 @@ class Tenant:
 
 def make_ready(kubectl: Kubectl, namespace: str, folder: Path, key: Path | None) -> Tenant:
     """The account with its Role in the namespace, and the Secret with the hypervisor's private key, if there is one."""
-    for name in ("namespace-role", "file-probes-role"):
-        kubectl("apply", f"--namespace={namespace}", f"--filename={DEPLOY / name}.yaml")
-    kubectl("apply", f"--filename={DEPLOY / 'cluster-role.yaml'}")
-    bound = ("--clusterrole=kubeferry", f"--serviceaccount={namespace}:{ACCOUNT}")
-    made = kubectl(
-        "create", "clusterrolebinding", f"kubeferry-{namespace}", *bound, "--dry-run=client", "--output=yaml"
-    )
-    kubectl("apply", "--filename=-", stdin=made)
+    kubectl("apply", "--filename=-", stdin=roles((namespace,), file_probes=True))
     if key is not None:
         kubectl(
             "create", "secret", "generic", KEY_SECRET, f"--namespace={namespace}", f"--from-file=ssh-privatekey={key}"

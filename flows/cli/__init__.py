@@ -3,6 +3,7 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
     looking    doctor, discover          moving     precopy, migrate, rollback     disks   copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
+    setting_up  init, manifests
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
 
@@ -33,6 +34,7 @@ GARBAGE_EVERY = 50_000  # objects: Python's 700 have it look through all that wa
 
 # verb -> (module, one line of help); a test holds the lines to the commands' own.
 VERBS = {
+    "init": ("flows.cli.setting_up", "Write a configuration and a policy to start from, with a comment at each line."),
     "doctor": ("flows.cli.looking", "Check tools, configuration, source, journal and target."),
     "discover": ("flows.cli.looking", "Ask a source about its machines and write an inventory."),
     "assess": ("flows.cli.planning", "Say what would happen to each machine; touches neither source nor target."),
@@ -47,6 +49,10 @@ VERBS = {
     "copy": ("flows.cli.disks", "Copy one disk, with a digest of every block; goes on where it was stopped."),
     "verify": ("flows.cli.disks", "Read a disk past the page cache and compare it with its fingerprint."),
     "repair": ("flows.cli.disks", "Fetch only the blocks that differ from the fingerprint."),
+    "manifests": (
+        "flows.cli.setting_up",
+        "Print the rights that a cluster's administrator gives; write what images are built from.",
+    ),
     "schema": ("flows.cli.planning", "Print the JSON schema of a document."),
 }
 

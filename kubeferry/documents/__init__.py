@@ -5,7 +5,8 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, mover, observation; `settings` is the
-configuration, `offer` what a target has to choose from. `files` reads and writes them.
+configuration, `offer` what a target has to choose from. `files` reads and writes them,
+`readings` remembers large plans as they were read.
 """
 
 from kubeferry.documents.base import API_VERSION, Document, EnvName, ShortName, digest_of

@@ -10,8 +10,9 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from kubeferry.errors import KubeferryError, ToolMissing
+from kubeferry.errors import KubeferryError
 from kubeferry.faults import Side, refused, unavailable
+from kubeferry.outside import libraries
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
@@ -79,12 +80,10 @@ def client(service: str, access: Access, *, connections: int = 10, attempts: int
 
     Raises SourceRefused where the profile is not there or there are no credentials, ToolMissing without boto3.
     """
-    try:
+    with libraries.needed():
         import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
-    except ImportError as error:
-        raise ToolMissing("boto3 is not installed", fix="Install kubeferry with its extra `aws`.") from error
     config = Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -104,9 +103,11 @@ def client(service: str, access: Access, *, connections: int = 10, attempts: int
 
 
 def default_region(profile: str | None) -> str | None:
-    """The region that the environment or the profile names. Raises SourceRefused where the profile is not there."""
-    import boto3
-    from botocore.exceptions import BotoCoreError
+    """The region that the environment or the profile names. Raises SourceRefused where the profile is not there,
+    ToolMissing without boto3."""
+    with libraries.needed():
+        import boto3
+        from botocore.exceptions import BotoCoreError
 
     try:
         region: str | None = boto3.session.Session(profile_name=profile).region_name
@@ -151,10 +152,11 @@ def _botocore(access: Access) -> Any:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """The exceptions that boto3 raises."""
-    from botocore.exceptions import BotoCoreError, ClientError
-    from botocore.parsers import ResponseParserError
-    from urllib3.exceptions import HTTPError
+    """The exceptions that boto3 raises. Raises ToolMissing without it."""
+    with libraries.needed():
+        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
+        from urllib3.exceptions import HTTPError
 
     return (BotoCoreError, ClientError, ResponseParserError, HTTPError)
 

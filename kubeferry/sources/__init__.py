@@ -23,6 +23,7 @@ from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.kinds import SOURCES
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
+from kubeferry.outside import libraries
 
 logger = logging.getLogger(__name__)
 
@@ -133,8 +134,9 @@ class Source(Protocol):
 
 
 def open_source(name: str, config: SourceConfig) -> Source:
-    """The source that a configuration names, connected. Imports its library only now."""
+    """The source that a configuration names, connected. Imports its library only now; raises ToolMissing without it."""
     logger.debug("opens source %s, %s", name, config.kind)
-    module = importlib.import_module(SOURCES[config.kind])
+    with libraries.needed():
+        module = importlib.import_module(SOURCES[config.kind])
     source: Source = module.connect(name, config)
     return source

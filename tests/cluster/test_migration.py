@@ -1,8 +1,9 @@
 """The demo's three machines move from a local libvirtd into a real cluster, and each is proven there.
 
-With the product's own commands, as the account that `deploy/` makes, in a namespace that enforces `restricted`: movers
-read the hypervisor's disks over SSH, real KubeVirt boots what they wrote. Our own look at the result trusts none of
-that: boot counters are read from the stopped sources' disks and, at the end, from the volumes below the claims.
+With the product's own commands, as the account that `kubeferry manifests` makes, in a namespace that enforces
+`restricted`: movers read the hypervisor's disks over SSH, real KubeVirt boots what they wrote. Our own look at the
+result trusts none of that: boot counters are read from the stopped sources' disks and, at the end, from the volumes
+below the claims.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("flows", "reports", "mappings", "converters", "kubeferry")
 LEVEL = 4  # blanks
 TREES = (*PACKAGES, "lab", "bench", "tests", "docs", "deploy")
-# What looks like a place and is none: groups and files, a module's own attribute, a setting, networks.
+# What looks like a place and is none: groups and files, a module's own attribute, a setting, networks,
+# a folder of the cache, an archive, a module that a test has not.
 WORDS = {"kubeferry.io", "kubeferry.yaml", "kubeferry.db", "kubeferry.__file__", "kubeferry.changeTracking"}
-WORDS |= {"lab/lan", "lab/prod-web"}
+WORDS |= {"lab/lan", "lab/prod-web", "kubeferry/lab-kubevirt", "kubeferry.tar", "kubeferry.nothing"}
 PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(TREES)})(?:/[\w.-]+)+")
 DOTTED = re.compile(rf"(?<![\w./@-])(?:{'|'.join(PACKAGES)})(?:\.[a-zA-Z_]\w*)+")
 

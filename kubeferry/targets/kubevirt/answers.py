@@ -63,7 +63,7 @@ def _refused_fix(status: int, said: str) -> str:
     if "is being terminated" in said:
         return "The namespace is being deleted: use another one, or wait and make it again."
     if status == 403:
-        return "Give the pipeline's account this permission: deploy/ has the Role that it needs."
+        return "Give the pipeline's account this permission: `kubeferry manifests` prints the Role that it needs."
     return "Correct it in the policy, and plan again."
 
 

@@ -72,5 +72,5 @@ def concern(identity: str, what: str, fix: str) -> Concern:
 
 def not_checked(what: str, why: str) -> Concern:
     """Something that we may not look at: nothing is said of it, for good or bad."""
-    fix = "Apply deploy/cluster-role.yaml and deploy/namespace-role.yaml, or have its administrator look."
+    fix = "Apply what `kubeferry manifests --namespace NAMESPACE` prints, or have its administrator look."
     return concern("cluster.not-checked", f"{what} cannot be looked at: {why}", fix)

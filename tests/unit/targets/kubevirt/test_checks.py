@@ -428,6 +428,6 @@ def test_a_permission_that_is_missing_is_told_with_its_file(make: Make) -> None:
     assert (
         jobs.what == "Our account may not create and delete batch/jobs in namespace apps, which is needed to run movers"
     )
-    assert jobs.fix == "kubectl apply --namespace apps --filename deploy/namespace-role.yaml"
-    assert exec_.fix.endswith("deploy/file-probes-role.yaml")
+    assert jobs.fix == "kubeferry manifests --namespace apps | kubectl apply --filename -"
+    assert exec_.fix == "kubeferry manifests --namespace apps --file-probes | kubectl apply --filename -"
     assert (node.id, node.severity) == ("cluster.not-checked", Severity.INFO)

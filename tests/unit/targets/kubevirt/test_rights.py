@@ -1,4 +1,4 @@
-"""Three lists of rights are one: what the code asks of a cluster, the table of the preflight, the Roles in deploy/."""
+"""Three lists of rights are one: what the code asks of a cluster, the table of the preflight, the Roles we hand out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kubeferry.targets.kubevirt import kinds, removal
 from kubeferry.targets.kubevirt.checks.rights import FOR_FILE_PROBES, IN_CLUSTER, IN_NAMESPACE, SUBRESOURCES, Right
 
 CODE = Path(cluster.__file__).parent
-DEPLOY = CODE.parents[2] / "deploy"
+DEPLOY = CODE.parents[2] / "flows" / "deploy"
 Granted = set[tuple[str, str, str]]
 
 VERBS = {

@@ -1,0 +1,66 @@
+"""`kubeferry doctor` goes on: a part that breaks is a concern of that part, and the others are told all the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import doctor
+from kubeferry.sources.memory.source import MemorySource
+from kubeferry.targets.memory.target import MemoryTarget
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def found(kubeferry: Command, *arguments: str) -> dict[str, dict[str, Any]]:
+    code, out, _err = kubeferry("doctor", *arguments, "--json")
+    assert code == 2
+    return {one["id"]: one for one in json.loads(out)}
+
+
+def breaks(*_arguments: object) -> Any:
+    raise LookupError("nobody thought of that\nat all")
+
+
+def test_every_part_may_break_and_each_is_told(
+    kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    monkeypatch.setattr(MemorySource, "discover", breaks)
+    monkeypatch.setattr(MemoryTarget, "concerns", breaks)
+    monkeypatch.setattr(doctor.Journal, "open", breaks)
+    monkeypatch.setattr(doctor, "ways", breaks)
+    told = found(kubeferry, "plan.yaml")
+    assert list(told) == ["journal.broken", "source.lab.broken", "target.broken", "ways.broken"]
+    for part, one in told.items():
+        assert one["severity"] == "critical"
+        assert one["what"] == f"{part.removesuffix('.broken')}: LookupError: nobody thought of that"
+        assert "KUBEFERRY_DEBUG=1 kubeferry doctor" in one["fix"]
+
+
+def test_a_configuration_that_breaks_does_not_hide_the_tools(
+    kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "read_config", breaks)
+    monkeypatch.setattr(doctor, "NEEDED", ("qemu-img-that-is-not-there",))
+    monkeypatch.setattr(doctor, "PACKAGES", {"qemu-img-that-is-not-there": "qemu-utils"})
+    told = found(kubeferry)
+    assert list(told) == ["tool.missing", "config.broken"]
+    assert told["tool.missing"]["fix"] == "apt-get install qemu-utils"
+
+
+def test_where_it_happened_is_printed_on_request(
+    kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemorySource, "discover", breaks)
+    assert "Traceback" not in "".join(kubeferry("doctor")[1:])
+    monkeypatch.setenv("KUBEFERRY_DEBUG", "1")
+    code, out, err = kubeferry("doctor")
+    assert code == 2
+    assert "in breaks" in err
+    assert "source.lab.broken" in out
