@@ -61,7 +61,7 @@ RUN_OUT = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", 
 AGAIN = "Run the same command again: nothing is lost."
 LOGIN = "Look with `aws sts get-caller-identity`; give credentials as boto3 finds them (environment, profile, role)."
 
-_making = threading.Lock()  # boto3's sessions are not made for several threads
+_making = threading.Lock()  # botocore's sessions are not made for several threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,6 @@ def client(service: str, access: Access, *, connections: int = 10, attempts: int
     Raises SourceRefused where the profile is not there or there are no credentials, ToolMissing without boto3.
     """
     with libraries.needed():
-        import boto3
         from botocore.config import Config
         from botocore.exceptions import BotoCoreError
     config = Config(
@@ -94,10 +93,10 @@ def client(service: str, access: Access, *, connections: int = 10, attempts: int
     )
     try:
         with _making:
-            session = boto3.session.Session(
-                botocore_session=_botocore(access), region_name=access.region, profile_name=None
+            entered = _entered(access)
+            return entered.create_client(
+                service, region_name=access.region, endpoint_url=access.endpoint_url, config=config
             )
-            return session.client(service, endpoint_url=access.endpoint_url, config=config)
     except BotoCoreError as error:
         raise told(error, "AWS cannot be entered") from error
 
@@ -116,12 +115,27 @@ def default_region(profile: str | None) -> str | None:
     return region
 
 
-def _botocore(access: Access) -> Any:
-    """botocore's session: the profile's, or one that enters the role from there."""
+def session(profile: str | None = None) -> Any:
+    """A session of botocore. What it knows of AWS's services, megabytes of JSON, is read once for all of them."""
     import botocore.session
+
+    made = botocore.session.Session(profile=profile)
+    made.register_component("data_loader", _descriptions(made.get_config_variable("data_path")))
+    return made
+
+
+@functools.cache
+def _descriptions(path: str | None) -> Any:
+    from botocore.loaders import create_loader
+
+    return create_loader(path)
+
+
+def _entered(access: Access) -> Any:
+    """The profile's session, or one that enters the role from there."""
     from botocore.credentials import AssumeRoleCredentialFetcher, CredentialResolver, DeferredRefreshableCredentials
 
-    plain = botocore.session.Session(profile=access.profile)
+    plain = session(access.profile)
     if access.role_arn is None:
         return plain
     extra = {"RoleSessionName": SESSION} | ({"ExternalId": access.external_id} if access.external_id else {})
@@ -143,7 +157,7 @@ def _botocore(access: Access) -> Any:
         def load(self) -> Any:
             return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)
 
-    entered = botocore.session.Session(profile=access.profile)
+    entered = session(access.profile)
     entered.register_component("credential_provider", CredentialResolver([Role()]))
     return entered
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 from xml.sax.saxutils import escape
 
+from kubeferry.outside import aws
 from lab.ec2.direct import Direct
 from lab.ec2.relay import Answer, Asked, serving
 from lab.ec2.store import GIB, Store
@@ -114,12 +115,11 @@ class Cloud:
     # --- what a test sets up and looks at ----------------------------------------------------------------------------
 
     def client(self, service: str = "ec2", region: str = REGION) -> Any:
-        """A client of boto3 that this cloud accepts."""
-        import boto3
-
+        """A client of botocore that this cloud accepts."""
         if (service, region) not in self._clients:
-            session = boto3.session.Session(aws_access_key_id=KEY, aws_secret_access_key=SECRET, region_name=region)
-            self._clients[service, region] = session.client(service, endpoint_url=self.url)
+            session = aws.session()
+            session.set_credentials(KEY, SECRET)
+            self._clients[service, region] = session.create_client(service, region_name=region, endpoint_url=self.url)
         return self._clients[service, region]
 
     def launch(
