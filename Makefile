@@ -26,8 +26,8 @@ check: setup-test ## Style, types, import contracts, documents, wheel content (u
 	@lab/check
 
 .PHONY: test test-slow
-test: setup-test ## The tests (under ten minutes)
-	@$(PY) -m pytest -q -n 2 --dist loadgroup -m "not slow and not cluster"
+test: setup-test ## The tests (under ten minutes), and the ten that take longest
+	@$(PY) -m pytest -q -n 2 --dist loadgroup --durations=10 -m "not slow and not cluster"
 test-slow: setup-test ## The slow tests with real machines: kill -9 anywhere, every guest
 	@$(PY) -m pytest -q -m "slow and not cluster"
 

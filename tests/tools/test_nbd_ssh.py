@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,6 +30,13 @@ from tests.tools.sshd import MIB, SIZE, Hypervisor, await_true, clients, make_ke
 
 ROOT = Path(__file__).resolve().parents[2]
 here("ssh", "sshd", "qemu-nbd")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Not below pytest's own folder: whenever pytest starts on this machine, it closes that to other users again."""
+    with tempfile.TemporaryDirectory(prefix="kubeferry-ssh-") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
