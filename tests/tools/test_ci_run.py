@@ -56,10 +56,17 @@ def test_the_last_line_says_whether_kubevirt_ran(tmp_path: Path, seen: str) -> N
     assert done.out.splitlines()[-2:] == ["make lab-down with none", seen]
 
 
-def test_a_run_that_failed_before_says_so_too(tmp_path: Path) -> None:
-    done = ci(tmp_path, "exit 7")
+@pytest.mark.parametrize(
+    ("cluster", "seen"),
+    [
+        ("exit 7", "KubeVirt: the tests did not come to it"),
+        ("{ echo 'KubeVirt: the real one ran'; exit 7; }", "KubeVirt: the real one ran"),
+    ],
+)
+def test_tests_that_failed_fail_ci_and_the_line_is_there_too(tmp_path: Path, cluster: str, seen: str) -> None:
+    done = ci(tmp_path, cluster)
     assert done.code != 0
-    assert done.out.splitlines()[-2:] == ["make lab-down with none", "KubeVirt: the tests did not come to it"]
+    assert done.out.splitlines()[-2:] == ["make lab-down with none", seen]
 
 
 @pytest.mark.parametrize("cache", [".cache", "elsewhere"])
