@@ -257,7 +257,7 @@ def test_a_host_that_says_nothing_is_not_waited_for_long(far: Hypervisor, monkey
     with socket.create_server(("127.0.0.1", 0)) as silent:
         begun = time.monotonic()
         said = refused(far.ref(port=silent.getsockname()[1]), SourceUnavailable)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < ssh.START_SECONDS  # as long as the whole tunnel may take
     assert "timed out" in said.why
 
 

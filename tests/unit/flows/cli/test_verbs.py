@@ -5,8 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import resource
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,13 @@ def test_help_does_not_wait_for_prefect() -> None:
 
 def test_help_answers_at_once() -> None:
     def took() -> float:
-        began = time.monotonic()
+        """The seconds of a processor: those on the clock tell of whoever else is at work on this machine, too."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         program([str(ROOT / ".venv/bin/python"), "-m", "flows", "--help"], cwd=ROOT, timeout=60)
-        return time.monotonic() - began
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(took() for _ in range(3)) < 2.0
+    assert min(took() for _ in range(3)) < 1.5
 
 
 def test_the_verbs_are_listed_in_the_order_of_use(capsys: pytest.CaptureFixture[str]) -> None:
