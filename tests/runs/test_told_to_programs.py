@@ -57,4 +57,7 @@ def test_for_a_person_outcomes_are_a_table_with_a_total_and_the_log_is_named(est
     assert code == 2
     assert "total: 2 machines (1 committed, 1 failed)" in out
     assert err.splitlines()[-1] == f"  log: {log}"
-    assert "web: recorded failed" in log.read_text()
+    kept = log.read_text()
+    assert "web: recorded failed" in kept
+    assert "does not stop" in kept
+    assert "Traceback" in kept, "where it came from, for who looks into it"

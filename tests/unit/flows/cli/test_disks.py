@@ -49,6 +49,12 @@ def test_a_program_is_told_how_a_copy_goes_on(kubeferry: Command, estate: Path) 
     assert ("event" in result, result["sizeBytes"]) == (False, 3 * 2**20)
 
 
+def test_verbose_says_what_is_copied_where(kubeferry: Command, estate: Path) -> None:
+    source, target = estate / "source" / "web.img", estate / "copy.img"
+    err = kubeferry("copy", str(source), str(target), "-v")[2]
+    assert f"copies {source.as_uri()} to {target.as_uri()}, their digests to {target}.kff" in err
+
+
 def test_one_block_that_differs_is_one(kubeferry: Command, estate: Path) -> None:
     source, target = estate / "source" / "web.img", estate / "copy.img"
     kubeferry("copy", str(source), str(target))
