@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -36,6 +37,8 @@ from kubeferry.words import counted
 
 RETRY_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 TABLE_EVERY_SECONDS = 8.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +117,7 @@ def _machine_flow(run: Run) -> Flow[[str], None]:
             run.outcomes[machine] = outcome
         run.board.action(machine, str(outcome.error).splitlines()[0] if outcome.error else outcome.phase)
         if outcome.error:
+            logger.error("%s: %s", machine, outcome.error, exc_info=outcome.error)
             raise outcome.error
 
     return machine_flow

@@ -20,9 +20,8 @@ import time
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.table import Table
 
+from flows.cli import tables
 from flows.server import local_server
 from kubeferry.documents import Plan, load
 from kubeferry.errors import KubeferryError
@@ -158,40 +157,25 @@ def judge(plan: Plan) -> bool:
     say("independent check: qemu-img compare, boot counters")
     report = json.loads((FOLDER / "report.json").read_text())
     verdicts = {machine["name"]: machine["verdict"] for machine in report["machines"]}
-    table = Table(
-        "machine",
-        "verdict",
-        "qemu-img compare",
-        "boots at source",
-        "boots at copy",
-        box=None,
-        header_style="bold",
-    )
-    proven = sorted(verdicts) == sorted(MACHINES)
+    rows, good = [], []
     for name in MACHINES:
         equal = compare(plan, name)
         source_boots = estate.boots(FOLDER / "source", name)
         copy_boots = counted(name)
-        good = verdicts.get(name) == "proven" and bool(equal) and all(equal.values()) and copy_boots == source_boots + 1
-        proven = proven and good
+        same = bool(equal) and all(equal.values())
+        good.append(verdicts.get(name) == "proven" and same and copy_boots == source_boots + 1)
         shown = ", ".join(f"{disk}: {'equal' if same else 'DIFFERENT'}" for disk, same in equal.items())
-        table.add_row(
-            name,
-            verdicts.get(name, "missing"),
-            shown,
-            str(source_boots),
-            str(copy_boots),
-            style=None if good else "red",
-        )
-    console = Console()
-    console.print(table)
-    console.print(
-        f"\n{'PROVEN' if proven else 'NOT PROVEN'} in {time.monotonic() - STARTED:.0f} s",
-        style="bold green" if proven else "bold red",
-    )
-    console.print(f"report:     {FOLDER / 'report.html'}")
-    console.print("Prefect UI: make demo-ui")
-    console.print("clean up:   make demo-clean")
+        rows.append((name, verdicts.get(name, "missing"), shown, str(source_boots), str(copy_boots)))
+    heading, *lines = tables.lines(("machine", "verdict", "qemu-img compare", "boots at source", "boots at copy"), rows)
+    click.secho(heading, bold=True)
+    for line, fine in zip(lines, good, strict=True):
+        click.secho(line, fg=None if fine else "red")
+    proven = all(good) and sorted(verdicts) == sorted(MACHINES)
+    took = f"{time.monotonic() - STARTED:.0f} s"
+    click.secho(f"\n{'PROVEN' if proven else 'NOT PROVEN'} in {took}", fg="green" if proven else "red", bold=True)
+    click.echo(f"report:     {FOLDER / 'report.html'}")
+    click.echo("Prefect UI: make demo-ui")
+    click.echo("clean up:   make demo-clean")
     return proven
 
 

@@ -42,9 +42,11 @@ def generated() -> dict[str, str]:
 
 
 def commands_page() -> str:
-    """The help of every verb, as the program prints it."""
-    parts = ["# Commands\n\nMade from the help. Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry.\n"]
-    with click.Context(cli, info_name="kubeferry") as context:
+    """The help of the program and of every verb, as it prints them."""
+    head = "# Commands\n\nMade from the help. Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry. "
+    parts = [f"{head}What `--json` prints: [Operations](../operations.md#for-programs).\n"]
+    with click.Context(cli, info_name="kubeferry", terminal_width=100, max_content_width=100) as context:
+        parts.append(f"```\n{cli.get_help(context)}\n```\n")
         for verb in VERBS:
             command = cli.get_command(context, verb)
             if command is None:

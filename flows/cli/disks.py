@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from kubeferry.documents import MoverProgress
 from kubeferry.errors import IntegrityFailed
 from kubeferry.model import DiskRef
 from kubeferry.words import counted
+
+logger = logging.getLogger(__name__)
 
 workers_option = click.option("--workers", type=click.IntRange(1, 32), default=2, show_default=True)
 format_option = click.option(
@@ -56,6 +59,7 @@ def copy(
     """
     read, write = parse_ref(source, format=format_), parse_ref(target)
     prints = fingerprint or _beside(write, target)
+    logger.info("copies %s to %s, their digests to %s", read.uri, write.uri, prints)
     zero = prepare_target(write, disk_size(read), prints)
     options = Options(workers, int(bandwidth * 2**20) if bandwidth else None, algorithm)
     with _watching(as_json) as watch:
@@ -73,6 +77,7 @@ def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -
     """Read a disk past the page cache and compare it with its fingerprint."""
     ref = parse_ref(target)
     prints = fingerprint or _beside(ref, target)
+    logger.info("compares %s with %s", ref.uri, prints)
     with _watching(as_json) as watch:
         done = verify_disk(ref, prints, options=Options(workers), watch=watch)
     _tell(done, prints, as_json, "every block is as the fingerprint says" if not done.differing else "")
@@ -97,6 +102,7 @@ def repair(
     """Fetch only the blocks that differ from the fingerprint."""
     read, write = parse_ref(source, format=format_), parse_ref(target)
     prints = fingerprint or _beside(write, target)
+    logger.info("fetches from %s what differs in %s from %s", read.uri, write.uri, prints)
     with _watching(as_json) as watch:
         done = repair_disk(read, write, prints, options=Options(workers), watch=watch)
     again = f"{counted(len(done.differing), 'block was', 'blocks were')} fetched again and read back"

@@ -121,14 +121,16 @@ def _drop_old(folder: Path) -> None:
 @contextlib.contextmanager
 def _attached(handler: logging.Handler) -> Iterator[None]:
     handler.setFormatter(Lines("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    before = [(logging.getLogger(name), logging.getLogger(name).level) for name in OURS]
-    for ours, _ in before:
+    before = [(ours, ours.level, ours.propagate) for ours in map(logging.getLogger, OURS)]
+    for ours, _, _ in before:
         ours.addHandler(handler)
         ours.setLevel(logging.DEBUG)
+        ours.propagate = False  # Prefect's own set-up prints whatever gets to the root
     try:
         yield
     finally:
-        for ours, level in before:
+        for ours, level, propagates in before:
             ours.removeHandler(handler)
             ours.setLevel(level)
+            ours.propagate = propagates
         handler.close()

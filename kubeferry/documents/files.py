@@ -27,7 +27,7 @@ from kubeferry.outside import atomic
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
 DEPTH_LIMIT = 100
-LARGE_PLAN = 256 * 1024  # characters; a smaller one is read in a tenth of a second
+LARGE_PLAN = 64 * 1024  # characters; a smaller one is read in a twentieth of a second
 
 logger = logging.getLogger(__name__)
 

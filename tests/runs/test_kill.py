@@ -168,6 +168,10 @@ def test_stopped_and_then_killed_in_mid_copy(move: Any) -> None:
     assert move.finish(PROMPT_SECONDS) == 1, move.log.read_text()
     told = move.log.read_text()
     assert "stopped on request" in told
+    (log,) = (move.small.folder / ".kubeferry" / "logs").glob("*-migrate-*.log")
+    assert f"  log: {log}" in told
+    assert "recorded source-stopped" in log.read_text()
+    assert "converters.mover" in log.read_text(), "the programs that it started"
     assert "Run the same command again" in told
     assert "Traceback" not in told
     assert move.gone(), move.left()
@@ -209,6 +213,7 @@ def test_killed_with_a_server_of_its_own(move: Any) -> None:
     move.start(**environment)
     move.until(lambda: move.has("started"))
     assert any("prefect" in line for line in move.left())
+    assert "Prefect UI: http://127.0.0.1:" in move.log.read_text()
     move.kill()
     assert move.gone(but="qemu-system"), move.left()  # the started copy waits for the next run, which takes it over
     move.start(**environment)

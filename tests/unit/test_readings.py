@@ -106,7 +106,7 @@ def test_only_so_many_are_kept(tmp_path: Path) -> None:
 
 
 def test_of_a_small_plan_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "LARGE_PLAN", 256 * 1024)
+    monkeypatch.setattr(files, "LARGE_PLAN", 64 * 1024)
     save(plan(), tmp_path / "plan.yaml")
     load(tmp_path / "plan.yaml", Plan)
     assert kept(tmp_path) == []

@@ -77,3 +77,17 @@ def test_the_board_has_a_row_a_machine_and_prints_each_action(capsys: pytest.Cap
 def test_a_quiet_board_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     Board(quiet=True).action("web", "stop-source")
     assert capsys.readouterr().out == ""
+
+
+def test_a_program_is_told_of_each_action_and_now_and_then_of_a_transfer(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[str, dict[str, object]]] = []
+    board = Board(quiet=True, tell=lambda event, **facts: told.append((event, facts)))
+    board.action("web", "stop-source: it ran")
+    board.progress("web", "vda", MoverProgress(phase="copy", done_bytes=MIB, total_bytes=2 * MIB))
+    monkeypatch.setattr("flows.progress.LINE_EVERY_SECONDS", 0)
+    board.progress("web", "vda", MoverProgress(phase="copy", done_bytes=MIB, total_bytes=2 * MIB))
+    transfer = {"phase": "copy", "doneBytes": MIB, "totalBytes": 2 * MIB, "bytesPerSecond": 0}
+    assert told == [
+        ("action", {"machine": "web", "what": "stop-source: it ran"}),
+        ("progress", {"machine": "web", "disk": "vda", **transfer}),
+    ]

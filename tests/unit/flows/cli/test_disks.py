@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,3 +35,33 @@ def test_targets_that_differ_in_their_ending_have_digests_of_their_own(kubeferry
     assert (code, "not ours" in err) == (2, True)
     assert foreign.read_bytes().startswith(b"precious")
     assert sorted(path.name for path in folder.iterdir()) == ["disk.sda", "disk.sda.kff", "disk.sdb"]
+
+
+def test_a_program_is_told_how_a_copy_goes_on(kubeferry: Command, estate: Path) -> None:
+    source = estate / "source" / "large.img"
+    source.write_bytes(b"\x55" * 3 * 2**20)
+    code, out, err = kubeferry("copy", str(source), str(estate / "copy.img"), "--bandwidth", "1", "--json")
+    *events, result = (json.loads(line) for line in out.splitlines())
+    assert (code, err) == (0, "")
+    assert events
+    assert {event["event"] for event in events} == {"progress"}
+    assert all({"at", "phase", "doneBytes", "totalBytes", "bytesPerSecond"} <= event.keys() for event in events)
+    assert ("event" in result, result["sizeBytes"]) == (False, 3 * 2**20)
+
+
+def test_verbose_says_what_is_copied_where(kubeferry: Command, estate: Path) -> None:
+    source, target = estate / "source" / "web.img", estate / "copy.img"
+    err = kubeferry("copy", str(source), str(target), "-v")[2]
+    assert f"copies {source.as_uri()} to {target.as_uri()}, their digests to {target}.kff" in err
+
+
+def test_one_block_that_differs_is_one(kubeferry: Command, estate: Path) -> None:
+    source, target = estate / "source" / "web.img", estate / "copy.img"
+    kubeferry("copy", str(source), str(target))
+    with target.open("r+b") as damaged:
+        damaged.write(b"\x00")
+    assert "failed: 1 block differs, the first at offset 0" in kubeferry("verify", str(target))[2]
+    code, out, err = kubeferry("verify", str(target), "--json")
+    assert (code, json.loads(out)["differing"]) == (2, [0])
+    assert json.loads(err)["error"]["kind"] == "IntegrityFailed"
+    assert "1 block was fetched again" in kubeferry("repair", str(source), str(target))[1]

@@ -87,7 +87,10 @@ def test_secrets_are_struck_out(kubeferry: Command, estate: Path, monkeypatch: p
 
 
 def test_nothing_stays_attached(kubeferry: Command) -> None:
-    before = [(list(logging.getLogger(name).handlers), logging.getLogger(name).level) for name in logs.OURS]
+    def attached() -> list[object]:
+        return [(list(ours.handlers), ours.level, ours.propagate) for ours in map(logging.getLogger, logs.OURS)]
+
+    before = attached()
     kubeferry("-v", "discover")
     kubeferry("discover", "-v", "--source", "nobody")
-    assert [(list(logging.getLogger(name).handlers), logging.getLogger(name).level) for name in logs.OURS] == before
+    assert attached() == before

@@ -151,3 +151,17 @@ def test_doctor_sends_disks_of_files_by_upload(kubeferry: Command, estate: Path)
     (told,) = doctor.ways(config, load(estate / "plan.yaml", Plan))
     assert told.id == "source.no-way"
     assert "upload" in told.fix
+
+
+def test_discover_tells_a_program_how_it_goes_on(kubeferry: Command) -> None:
+    code, out, err = kubeferry("discover", "--json")
+    asking, answered, inventory = (json.loads(line) for line in out.splitlines())
+    assert (code, err) == (0, "")
+    assert [asking["event"], answered["event"], answered["machines"]] == ["asking", "answered", 1]
+    assert ("event" in inventory, inventory["kind"]) == (False, "Inventory")
+
+
+def test_discover_says_what_all_machines_come_to(kubeferry: Command) -> None:
+    *_, total, written = kubeferry("discover")[1].splitlines()
+    assert total == "total: 1 vCPU, 64 MiB of memory, 1 disk with 1 MiB, 0 NICs"
+    assert written == "1 machine written to inventory.yaml"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from flows.cli import options
 from kubeferry.documents import (
     JournalConfig,
     Plan,
     load,
 )
+from kubeferry.errors import InputInvalid
 from kubeferry.journal import Journal
 from kubeferry.life.events import CutoverBegun, Planned, RollbackBegun, RolledBack
 from kubeferry.model import Power
@@ -64,3 +69,18 @@ def test_a_rollback_of_nobody(kubeferry: Command) -> None:
     code, _, err = kubeferry("rollback", "plan.yaml")
     assert code == 2
     assert "--machine" in err
+
+
+def test_a_dry_run_for_a_program_is_json(kubeferry: Command, printed_json: Callable[..., Any]) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    (web,) = printed_json("migrate", "plan.yaml", "--dry-run", "--json")
+    assert web["machine"] == "web"
+    assert [action["action"] for action in web["actions"]][-2:] == ["commit", "done"]
+    assert all(action["why"] for action in web["actions"])
+
+
+def test_of_many_machines_an_error_names_some(kubeferry: Command, estate: Path) -> None:
+    names = [f"m{number}" for number in range(options.LISTED + 7)]
+    with pytest.raises(InputInvalid, match="m29 and 7 more"):
+        options.refuse_unknown("no", ("x",), names)

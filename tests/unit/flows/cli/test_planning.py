@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,3 +36,25 @@ def test_a_plan_s_dry_run_prints_and_writes_nothing(kubeferry: Command, estate: 
     assert code == 0
     assert "kind: Plan" in out
     assert not (estate / "plan.yaml").exists()
+
+
+def test_a_plan_s_dry_run_for_a_program_is_json_and_writes_nothing(
+    kubeferry: Command, printed_json: Callable[..., Any], estate: Path
+) -> None:
+    kubeferry("discover")
+    made = printed_json("plan", "inventory.yaml", "--dry-run", "--json")
+    assert (made["kind"], [entry["name"] for entry in made["entries"]]) == ("Plan", ["web"])
+    assert not (estate / "plan.yaml").exists()
+
+
+def test_a_schema_for_a_program_is_one_line(kubeferry: Command) -> None:
+    out = kubeferry("schema", "Plan", "--json")[1]
+    assert out.count("\n") == 1
+    assert json.loads(out) == json.loads(kubeferry("schema", "Plan")[1])
+
+
+def test_totals_say_one_of_one(kubeferry: Command) -> None:
+    kubeferry("discover")
+    told = kubeferry("assess", "inventory.yaml")[1]
+    assert "total: 1 machine (1 " in told
+    assert "total: 1 wave, 1 machine, 1 disk with 1 MiB, " in kubeferry("plan", "inventory.yaml")[1]

@@ -149,7 +149,7 @@ def test_it_knows_its_version(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
-        (["staus", "plan.yaml"], "Did you mean 'status'"),
+        (["stats", "plan.yaml"], "Did you mean 'status'"),
         (["migrat"], "Did you mean 'migrate'"),
         (["fly"], "`kubeferry --help` lists them"),
         (["status", "plan.yaml", "--confg", "x"], "--config"),
