@@ -75,6 +75,7 @@ _MOVERS = """\
     image: kubeferry-mover  # as the nodes pull it; built by `kubeferry manifests --mover FOLDER`"""
 _UPLOAD = """\
   transfer: upload  # through CDI's upload proxy: the cluster cannot read these files
+  # uploadUrl: "https://cdi-uploadproxy.example.com"  # where CDI does not tell it; uploadCa: who signed it
   uploadLimitBytes: 17179869184  # a larger disk is refused: an upload that is cut off begins anew
   movers:  # the Job that reads each disk back
     image: kubeferry-mover  # as the nodes pull it; built by `kubeferry manifests --mover FOLDER`"""
