@@ -75,6 +75,7 @@ _MOVERS = """\
     image: kubeferry-mover  # as the nodes pull it; built by `kubeferry manifests --mover FOLDER`"""
 _UPLOAD = """\
   transfer: upload  # through CDI's upload proxy: the cluster cannot read these files
+  # uploadUrl: "https://cdi-uploadproxy.example.com"  # where CDI does not tell it; uploadCa: who signed it
   uploadLimitBytes: 17179869184  # a larger disk is refused: an upload that is cut off begins anew
   movers:  # the Job that reads each disk back
     image: kubeferry-mover  # as the nodes pull it; built by `kubeferry manifests --mover FOLDER`"""
@@ -84,7 +85,7 @@ _POLICY = """\
 apiVersion: kubeferry.io/v1alpha1  # the version of this file's form
 kind: Policy  # what this file is
 namespace: {namespace}  # where machines go
-runStrategy: Manual  # or Always, Halted, RerunOnFailure
+runStrategy: Manual  # started by the move, then by hand; or Always, Halted, RerunOnFailure
 {storage}networks:  # the first rule that fits counts
   - {{target: pod}}  # all become the pod's; or multus, with sourceName and multusName; or drop
 mode: cold  # copied after its stop{warm}
@@ -92,7 +93,7 @@ verify: written  # read back what was written since it was read back; or always:
 {stop}probes:  # each must pass, or the source runs again by itself
   - {{kind: agent}}  # qemu-guest-agent answers{agent}; or http, file, counter, serial
 # machines:  # choices for one machine, by its name at the source
-#   db01: {{wave: databases}}  # machines move in waves
+#   db01: {{wave: databases}}  # it moves in a wave of its own
 #   web01: {{after: [db01]}}  # its wave comes after that of db01
 #   old01: {{include: false}}  # it stays where it is
 """

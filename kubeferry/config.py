@@ -19,6 +19,9 @@ def find_config(given: Path | None) -> Path:
 
 def read_config(path: Path) -> Config:
     """Load a configuration and make its paths absolute. Raises InputInvalid with every problem."""
+    if not path.exists():
+        fix = f"Write one with `kubeferry init`, or name yours with --config or {ENVIRONMENT_NAME}."
+        raise InputInvalid("there is no configuration", [Problem(str(path), "it is not there", fix)])
     config = load(path, Config)
     base = path.resolve().parent
     kubeconfig = config.target.kubeconfig and _absolute(str(Path(config.target.kubeconfig).expanduser()), base)

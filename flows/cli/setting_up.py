@@ -33,9 +33,10 @@ def init(source: str, target: str, uri: str | None, folder: Path) -> None:
     """
     from flows.first_files import write
 
-    for path in write(folder, source, target, uri):
+    written = write(folder, source, target, uri)
+    for path in written:
         click.echo(f"written: {path}")
-    click.echo("next: kubeferry doctor")
+    click.echo("next: kubeferry doctor" + ("" if folder == Path() else f" --config {written[0]}"))
 
 
 @click.command()

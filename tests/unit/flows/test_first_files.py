@@ -81,6 +81,18 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert (tmp_path / "policy.yaml").read_text() == "mine"
 
 
+def test_the_next_step_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["doctor"]) == 2
+    assert "kubeferry init" in capsys.readouterr().out
+    assert run(["init"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "next: kubeferry doctor"
+    assert run(["init", "--folder", "other"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "next: kubeferry doctor --config other/kubeferry.yaml"
+
+
 def test_the_address_can_be_given(tmp_path: Path) -> None:
     assert written(tmp_path, "--uri", "qemu+ssh://root@kvm2/system") == 0
     assert read_config(tmp_path / "kubeferry.yaml").sources["libvirt"].uri == "qemu+ssh://root@kvm2/system"
