@@ -54,5 +54,5 @@ bench: setup-test ## Copy speed against qemu-img and nbdcopy, side by side, as r
 .PHONY: lock
 lock: ## Renew requirements.txt from pyproject.toml, and the locks of the two images beside it
 	@uv pip compile -q --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.txt
-	@uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --constraint requirements.txt flows/deploy/mover/requirements.in -o flows/deploy/mover/requirements.txt
-	@uv pip compile -q --python-version 3.11 --extra vmware --extra aws --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --constraint requirements.txt pyproject.toml -o flows/deploy/control-plane/requirements.txt
+	@uv pip compile -q --python-version 3.11 --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --constraint requirements.txt deploy/mover/requirements.in -o deploy/mover/requirements.txt
+	@uv pip compile -q --python-version 3.11 --extra vmware --extra aws --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --constraint requirements.txt pyproject.toml -o deploy/control-plane/requirements.txt

@@ -2,7 +2,7 @@
 
 discover, assess, migrate   the flows
 cli/                        the command line: thin functions that read documents, call a flow, print
-server, progress            a Prefect server of our own (prefect_server is its program; ports); what a person sees then
+serving/                    a Prefect server of our own;  progress: what a person at the terminal sees meanwhile
 assessing, reporting        what an assessment and a report leave on disk;  doctor: what would stop a migration
-first_files, manifests      what `init` writes; what an administrator is handed, from deploy/
+setup/                      what `init` and `manifests` write
 """

@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 
 from flows.cli import tables
-from flows.server import local_server
+from flows.serving.server import local_server
 from kubeferry.documents import Plan, load
 from kubeferry.errors import KubeferryError
 from kubeferry.outside import stopping

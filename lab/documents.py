@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 from flows.cli import VERBS, cli
-from flows.first_files import configuration, policy
+from flows.setup.first_files import configuration, policy
 from kubeferry.documents import KINDS, json_schema
 from kubeferry.targets.kubevirt.checks.told import KNOWN
 from mappings.rules.covers import THEIRS, covered_by

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.manifests import write_context
+from flows.setup.manifests import write_context
 from kubeferry.outside.process import require, run
 from lab.cluster.rootfs import debian
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from flows.manifests import ACCOUNT, roles
+from flows.setup.manifests import ACCOUNT, roles
 
 KEY_SECRET = "kubeferry-ssh"  # noqa: S105 (the name of a Secret)
 TOKEN_LIFE = "4h"  # noqa: S105

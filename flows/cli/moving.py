@@ -82,7 +82,7 @@ def rollback(plan: Path, config: Path | None, machines: tuple[str, ...], as_json
 
 def _run(plan: Plan, settings: Config, path: Path, machines: tuple[str, ...], goal: Goal, as_json: bool) -> None:
     """Drive the machines under a Prefect server, the user's or one of our own, and exit by the worst outcome."""
-    from flows.server import prefect_api
+    from flows.serving.server import prefect_api
 
     _refuse_unknown_source(plan, settings, path)
     ours = not os.environ.get("PREFECT_API_URL")

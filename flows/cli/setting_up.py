@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import yaml
 
-FOLDER = click.Path(file_okay=False, path_type=Path)
+from flows.cli.options import FOLDER, json_option
+from flows.cli.output import print_json
 
 
 @click.command()
@@ -26,14 +28,18 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 )
 @click.option("--uri", help="The source's address; what stands in the file can be changed there as well.")
 @click.option("--folder", type=FOLDER, default=Path(), help="Where to write them; here by default.")
-def init(source: str, target: str, uri: str | None, folder: Path) -> None:
+@json_option
+def init(source: str, target: str, uri: str | None, folder: Path, as_json: bool) -> None:
     """Write a configuration and a policy to start from, with a comment at each line.
 
     Asks nothing, and overwrites nothing: where one of the files is there already, none is written.
     """
-    from flows.first_files import write
+    from flows.setup.first_files import write
 
     written = write(folder, source, target, uri)
+    if as_json:
+        print_json({"written": [str(path) for path in written]})
+        return
     for path in written:
         click.echo(f"written: {path}")
     click.echo("next: kubeferry doctor" + ("" if folder == Path() else f" --config {written[0]}"))
@@ -47,8 +53,14 @@ def init(source: str, target: str, uri: str | None, folder: Path) -> None:
 @click.option("--file-probes", is_flag=True, help="With the right that probes of kind file and counter need.")
 @click.option("--mover", type=FOLDER, help="Write the folder that the movers' image is built from.")
 @click.option("--control-plane", type=FOLDER, help="Write the folder that kubeferry's own image is built from.")
+@json_option
 def manifests(
-    namespaces: tuple[str, ...], account: str, file_probes: bool, mover: Path | None, control_plane: Path | None
+    namespaces: tuple[str, ...],
+    account: str,
+    file_probes: bool,
+    mover: Path | None,
+    control_plane: Path | None,
+    as_json: bool,
 ) -> None:
     """Print the rights that a cluster's administrator gives; write what images are built from.
 
@@ -56,14 +68,19 @@ def manifests(
 
     kubeferry manifests --mover mover && mover/build-image registry.example/kubeferry-mover:1
     """
-    from flows.manifests import roles, write_context
+    from flows.setup.manifests import roles, write_context
 
     folders = {"mover": mover, "control-plane": control_plane}
     wanted = {image: folder for image, folder in folders.items() if folder}
     if not namespaces and not wanted:
         raise click.UsageError("Name a --namespace, or a folder for --mover or --control-plane.")
+    rights = roles(namespaces, account=account, file_probes=file_probes) if namespaces else ""
     for image, folder in wanted.items():
         write_context(image, folder)
+    if as_json:
+        written = {image: str(folder) for image, folder in wanted.items()}
+        print_json({"objects": list(yaml.safe_load_all(rights)), "written": written})
+        return
+    for folder in wanted.values():
         click.echo(f"written; build it with: {folder / 'build-image'} NAME", err=bool(namespaces))
-    if namespaces:
-        click.echo(roles(namespaces, account=account, file_probes=file_probes), nl=False)
+    click.echo(rights, nl=False)

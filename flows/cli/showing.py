@@ -90,7 +90,7 @@ def report(plan: Path, config: Path | None, out: Path, as_json: bool) -> None:
 @json_option
 def ui(config: Path | None, port: int, as_json: bool) -> None:
     """Run the local Prefect server, to look at past runs."""
-    from flows.server import local_server
+    from flows.serving.server import local_server
 
     home = find_config(config).resolve().parent / ".kubeferry" / "prefect"
     with local_server(home, port=port) as url:

@@ -20,7 +20,7 @@ def archive() -> Archive:
     key = archive_key(product_images.base("mover").name.encode(), *_content())
     dest = cache_folder("images") / f"mover-{key}.tar"
     if not dest.exists():
-        say("building the mover's image from flows/deploy/mover")
+        say("building the mover's image from deploy/mover")
         arriving = dest.with_suffix(".new")
         arriving.unlink(missing_ok=True)
         with product_images.built("mover", MOVER) as buildah:
@@ -34,5 +34,5 @@ def archive() -> Archive:
 def _content() -> list[bytes]:
     """What decides about the image."""
     product = sorted(path for folder in ("kubeferry", "converters") for path in (ROOT / folder).rglob("*.py"))
-    files: list[Path] = [*(ROOT / "flows" / "deploy" / name for name in CONTENT), *product]
+    files: list[Path] = [*(ROOT / "deploy" / name for name in CONTENT), *product]
     return [f"{path.relative_to(ROOT)} {file_digest(path)}".encode() for path in files]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.server import local_server
+from flows.serving.server import local_server
 from lab import ground as grounds
 from lab.ground import Ground
 from lab.tenant import Tenant

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from flows.cli import run
-from flows.server import local_server
+from flows.serving.server import local_server
 from kubeferry.documents import Config, Plan, load
 from kubeferry.journal import Journal
 from kubeferry.life.evidence import MachineState

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from flows.ports import free_port
+from flows.serving.ports import free_port
 from kubeferry.documents import JournalConfig
 from kubeferry.outside.process import child, run
 from tests.needs import or_skip

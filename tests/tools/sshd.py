@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.ports import free_port
+from flows.serving.ports import free_port
 from kubeferry.model import DiskRef
 from kubeferry.outside import process
 from kubeferry.uris import NbdSsh

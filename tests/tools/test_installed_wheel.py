@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.manifests import roles
+from flows.setup.manifests import roles
 from kubeferry import __version__
 from kubeferry.sources.memory.source import MemorySource
 from lab import ova
@@ -178,7 +178,7 @@ def test_roles_and_build_folders_come_with_the_wheel(kubeferry: Installed, tmp_p
     assert kubeferry(tmp_path, "manifests", "-n", "apps", "--file-probes") == roles(("apps",), file_probes=True)
     kubeferry(tmp_path, "manifests", "--mover", "mover", "--control-plane", "control-plane")
     for image in ("mover", "control-plane"):
-        given = ROOT / "flows" / "deploy"
+        given = ROOT / "deploy"
         for name in ("Containerfile", "requirements.txt"):
             assert (tmp_path / image / name).read_bytes() == (given / image / name).read_bytes()
         assert (tmp_path / image / "build-image").read_bytes() == (given / "build-image").read_bytes()

@@ -17,7 +17,7 @@ from typing import IO, Any
 
 import pytest
 
-from flows.ports import free_port
+from flows.serving.ports import free_port
 from kubeferry.errors import SourceUnavailable
 from kubeferry.outside.process import Child, child, run
 from lab import guests, initramfs, packages

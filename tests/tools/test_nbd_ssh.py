@@ -20,7 +20,7 @@ from converters.endpoints import open_source
 from converters.endpoints.nbd import ssh
 from converters.engine.disks import Outcome, copy_disk, parse_ref, prepare_target, repair_disk, verify_disk
 from converters.engine.transfer import Options, Watch
-from flows.ports import free_port
+from flows.serving.ports import free_port
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult, save
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.model import DiskRef

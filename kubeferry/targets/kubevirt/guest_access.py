@@ -1,7 +1,7 @@
 """The ways into a machine that KubeVirt runs: its agent, a forwarded port, its console's log, a command in its pod.
 
 Files of the guest are read by a command in the machine's pod, since KubeVirt serves no other way: that needs a right of
-its own (flows/deploy/file-probes-role.yaml), and only plans with file or counter probes ask for it.
+its own (deploy/file-probes-role.yaml), and only plans with file or counter probes ask for it.
 """
 
 from __future__ import annotations

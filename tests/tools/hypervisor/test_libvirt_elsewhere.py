@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from converters.endpoints.nbd import ssh
-from flows.ports import free_port
+from flows.serving.ports import free_port
 from kubeferry.documents import SourceConfig, SshAccess
 from kubeferry.errors import HostileImage, SourceRefused, SourceUnavailable
 from kubeferry.outside.process import run

@@ -1,4 +1,4 @@
-"""What the pipeline may have to do in a cluster: one table, which the Roles in flows/deploy/ are held to. Pure.
+"""What the pipeline may have to do in a cluster: one table, which the Roles in deploy/ are held to. Pure.
 
 A right that code uses and this table lacks fails a test, and so does one that the Roles and this table do not share.
 """
@@ -105,10 +105,10 @@ IN_NAMESPACE = (
         NETWORK_ATTACHMENT.group, NETWORK_ATTACHMENT.plural, ("get",), "see that networks are there", _networks, True
     ),
 )
-"""flows/deploy/namespace-role.yaml"""
+"""deploy/namespace-role.yaml"""
 
 FOR_FILE_PROBES = (Right("", "pods/exec", ("get", "create"), "read files of guests", _reads_files),)
-"""flows/deploy/file-probes-role.yaml"""
+"""deploy/file-probes-role.yaml"""
 
 IN_CLUSTER = (
     _on(STORAGE_CLASS, "list", "know where disks can go"),
@@ -120,7 +120,7 @@ IN_CLUSTER = (
     _on(NAMESPACE, "get", "know the namespace's pod security", looks=True),
     _on(RUNTIME_CLASS, "list", "know kata and gvisor", looks=True),
 )
-"""flows/deploy/cluster-role.yaml"""
+"""deploy/cluster-role.yaml"""
 
 
 @dataclass(frozen=True, slots=True)

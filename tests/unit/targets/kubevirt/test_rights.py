@@ -14,7 +14,7 @@ from kubeferry.targets.kubevirt import kinds, removal
 from kubeferry.targets.kubevirt.checks.rights import FOR_FILE_PROBES, IN_CLUSTER, IN_NAMESPACE, SUBRESOURCES, Right
 
 CODE = Path(cluster.__file__).parent
-DEPLOY = CODE.parents[2] / "flows" / "deploy"
+DEPLOY = CODE.parents[2] / "deploy"
 Granted = set[tuple[str, str, str]]
 
 VERBS = {

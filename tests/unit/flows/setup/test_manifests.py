@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -11,11 +12,11 @@ import pytest
 import yaml
 
 from flows.cli import run
-from flows.manifests import CONTENT, roles
+from flows.setup.manifests import CONTENT, roles
 from kubeferry.outside.process import run as program
 
-ROOT = Path(__file__).resolve().parents[3]
-DEPLOY = ROOT / "flows" / "deploy"
+ROOT = Path(__file__).resolve().parents[4]
+DEPLOY = ROOT / "deploy"
 
 
 def of_file(name: str) -> list[dict[str, Any]]:
@@ -118,3 +119,19 @@ def test_an_image_has_the_versions_that_were_tested(image: str) -> None:
     tested, inside = versions(ROOT / "requirements.txt"), versions(DEPLOY / image / "requirements.txt")
     assert inside
     assert {name: tested.get(name) for name in inside} == inside, "run `make lock`"
+
+
+def test_for_a_program_objects_and_folders_are_one_line_of_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["manifests", "-n", "apps", "--mover", str(tmp_path / "mover"), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    told = json.loads(line)
+    assert told["written"] == {"mover": str(tmp_path / "mover")}
+    assert told["objects"] == list(yaml.safe_load_all(roles(("apps",))))
+    assert (tmp_path / "mover" / "Containerfile").exists()
+
+
+def test_a_name_that_is_none_is_refused_before_a_folder_is_written(tmp_path: Path) -> None:
+    assert run(["manifests", "-n", "No Name", "--mover", str(tmp_path / "mover")]) == 2
+    assert not (tmp_path / "mover").exists()

@@ -1,6 +1,6 @@
 """What an administrator is handed: the account with its Roles, and folders that images are built from.
 
-The files lie in `flows/deploy`, in the checkout as in the wheel: this is the only place of them.
+The files lie in `deploy/`, which a wheel has beside this module: there is only one of each.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import converters
 import flows
+import flows.setup
 import kubeferry
 import mappings
 import reports
@@ -70,7 +71,7 @@ def _placed(text: str, namespace: str, account: str) -> str:
 
 
 def _read(name: str) -> str:
-    return files(flows).joinpath("deploy", name).read_text(encoding="utf-8")
+    return files(flows.setup).joinpath("deploy", name).read_text(encoding="utf-8")
 
 
 # --- edge -------------------------------------------------------------------------------------------------------------
@@ -84,7 +85,7 @@ def write_context(image: str, folder: Path) -> None:
     if folder.exists() and any(folder.iterdir()):
         what = "it is not empty, and nothing is overwritten"
         raise InputInvalid(f"{folder} cannot be written", [Problem(str(folder), what, "Name a new or empty folder.")])
-    given = Path(str(files(flows).joinpath("deploy")))
+    given = Path(str(files(flows.setup).joinpath("deploy")))
     folder.mkdir(parents=True, exist_ok=True)
     for file in ("Containerfile", "requirements.txt"):
         shutil.copyfile(given / image / file, folder / file)

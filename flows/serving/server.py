@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from flows.ports import free_port, holder, is_free
+from flows.serving.ports import free_port, holder, is_free
 from kubeferry.errors import InputInvalid, Problem, TargetUnavailable
 from kubeferry.outside import stopping
 from kubeferry.outside.process import Child, child
@@ -69,7 +69,7 @@ def local_server(home: Path, *, port: int | None = None) -> Iterator[str]:
     _refuse_taken(port)
     url = f"http://127.0.0.1:{port}/api"
     settings = {**SETTINGS, "PREFECT_HOME": str(home), "PREFECT_API_URL": url, "PREFECT_SERVER_UI_API_URL": url}
-    command = [sys.executable, "-m", "flows.prefect_server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "flows.serving.program", "start", "--host", "127.0.0.1", "--port", str(port)]
     with child(command, log=home / "server.log", env=settings) as server:
         _wait_until_healthy(server, url, port)
         with _environment(settings):

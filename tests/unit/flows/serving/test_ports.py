@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import ports
-from flows.server import local_server
+from flows.serving import ports
+from flows.serving.server import local_server
 from kubeferry.errors import InputInvalid
 
 
@@ -49,6 +49,6 @@ def test_a_server_on_a_taken_port_is_refused_with_who_has_it(taken: int, tmp_pat
 def test_a_port_that_is_taken_by_nobody_that_can_be_seen(
     taken: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.server.holder", lambda _port: None)
+    monkeypatch.setattr("flows.serving.server.holder", lambda _port: None)
     with pytest.raises(InputInvalid, match="by whom cannot be seen"), local_server(tmp_path, port=taken):
         pass

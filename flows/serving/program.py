@@ -1,4 +1,4 @@
-"""`python -m flows.prefect_server start …`: `prefect server …`, as we run it: its pages ask nobody but this machine.
+"""`python -m flows.serving.program start …`: `prefect server …`, as we run it: its pages ask nobody but this machine.
 
 Prefect's second interface (`/v2`) fetches settings from an analytics company, whatever the server's own settings say,
 and the page of its API loads its scripts from a public host. So the first of them is not served, and every page tells

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import pytest
 
 from flows.cli import run
 from flows.cli.setting_up import init
-from flows.first_files import configuration, policy
+from flows.setup.first_files import configuration, policy
 from kubeferry.config import read_config
 from kubeferry.documents import Policy, load
 from kubeferry.kinds import SOURCES, TARGETS
 from lab import ova
 from tests.needs import needs
 
-KINDS = sorted(set(SOURCES) - {"memory"})
-PLACES = sorted(set(TARGETS) - {"memory"})
+CHOICES = {option.name: list(getattr(option.type, "choices", ())) for option in init.params}
+KINDS, PLACES = CHOICES["source"], CHOICES["target"]
 PAIRS = list(itertools.product(KINDS, PLACES))
 
 
@@ -25,10 +26,9 @@ def written(folder: Path, *arguments: str) -> int:
     return run(["init", "--folder", str(folder), *arguments])
 
 
-def test_it_knows_every_kind_that_users_have() -> None:
-    choices = {option.name: getattr(option.type, "choices", None) for option in init.params}
-    assert sorted(choices["source"] or ()) == KINDS
-    assert sorted(choices["target"] or ()) == PLACES
+def test_it_knows_the_kinds_that_users_have_and_none_that_there_is_not() -> None:
+    assert {"libvirt", "vmware", "aws", "ova"} <= set(KINDS) <= set(SOURCES)
+    assert {"directory", "kubevirt"} <= set(PLACES) <= set(TARGETS)
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)
@@ -117,3 +117,9 @@ def test_doctor_and_plan_take_what_is_written(
     for arguments in (["discover"], ["plan", "inventory.yaml", "--policy", "policy.yaml"]):
         assert run(arguments) == 0
     assert "web" in capsys.readouterr().out
+
+
+def test_for_a_program_the_files_are_one_line_of_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["init", "--folder", str(tmp_path), "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {"written": [str(tmp_path / name) for name in ("kubeferry.yaml", "policy.yaml")]}
