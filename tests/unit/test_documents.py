@@ -196,7 +196,7 @@ PIECES = (
 
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
 def test_what_is_read_at_once_is_what_yaml_s_own_readers_say(text: str) -> None:
-    """Its content, that it is refused, and the lines of its nodes; `_parse_yaml` goes through the text once for all of them."""
+    """Its content, that it is refused, and the lines of its nodes, all from going through the text once."""
     try:
         content = yaml.load(text, Loader=files._Loader)  # noqa: S506 (a safe loader)
         wanted = content, serialized(yaml.compose(text, Loader=yaml.CSafeLoader))
