@@ -126,7 +126,9 @@ def main() -> None:
     """The entry point: runs a verb and turns errors into a message and an exit code."""
     gc.set_threshold(GARBAGE_EVERY)
     signal.signal(signal.SIGINT, _on_interrupt)
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    gc.freeze()  # what is left goes with the process: a fifth of a short verb's time is looking through it before
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:

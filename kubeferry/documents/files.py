@@ -27,6 +27,7 @@ from kubeferry.outside import atomic
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
 DEPTH_LIMIT = 100
+MERGE = "<<"  # a key of YAML 1.1 that takes in another mapping
 LARGE_PLAN = 64 * 1024  # characters; a smaller one is read in a twentieth of a second
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ def _no_garbage() -> Iterator[None]:
 @_no_garbage()
 def parse(text: str, expected: type[D], *, name: str = "document") -> D:
     """Like `load`, from text. `name` stands in for the file's path in messages."""
-    content, root, twice = _parse_yaml(text, name)
+    content, root = _parse_yaml(text, name)
     if not isinstance(content, dict):
         raise InputInvalid(
             f"{name} is not a {expected.KIND}",
@@ -98,7 +99,7 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
     problems = _header_problems(content, expected, name, root)
     if problems:
         raise InputInvalid(f"{name} is not a {expected.KIND} that this version reads", problems)
-    problems = twice
+    problems = _twice(root, name)
     try:
         document = expected.model_validate_json(_as_json(content, name))
     except ValidationError as error:
@@ -161,17 +162,18 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-def _parse_yaml(text: str, name: str) -> tuple[Any, yaml.Node | None, list[Problem]]:
-    """Its content as plain data, its nodes, which know their lines, and what is wrong with its keys."""
+def _parse_yaml(text: str, name: str) -> tuple[Any, yaml.Node | None]:
+    """Its content as plain data, and its nodes, which know their lines."""
     try:
         _refuse_the_unread(text, name)
         loader = _Loader(text)
         try:
             root = loader.get_single_node()
-            twice = _twice(root, name)  # before the content is made: that resolves keys called `<<` in the nodes
-            return None if root is None else loader.construct_document(root), root, twice
+            content = None if root is None else loader.construct_document(root)
         finally:
             loader.dispose()
+        if MERGE in text:  # it is resolved in the nodes themselves, which then do not tell any more what stands where
+            root = yaml.compose(text, Loader=yaml.CSafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}" if mark else name
@@ -181,6 +183,7 @@ def _parse_yaml(text: str, name: str) -> tuple[Any, yaml.Node | None, list[Probl
         ) from error
     except ValueError as error:
         raise _number_too_long(name) from error
+    return content, root
 
 
 class _Loader(yaml.CSafeLoader):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from kubeferry.documents import (
     Wave,
     digest_of,
     dump,
+    files,
     freeze,
     json_schema,
     load,
@@ -82,6 +84,10 @@ def test_all_problems_are_told_at_once_with_their_lines() -> None:
         ("a: !!timestamp 2026-11-25\n", 1, "tags"),
         (f"a:\n  {'{b: ' * 5000}1{'}' * 5000}\n", 2, "nested more than 100 deep"),
         ("", 1, "not a mapping"),
+        ("a: 1\n? [b, c]\n: 2\n", 2, "unhashable key"),
+        ("? {b: c}\n: 2\n", 1, "unhashable key"),
+        (f"<<: {{b: 1}}\napiVersion: {API_VERSION}\nkind: Plan\n", 3, "kind is 'Plan'"),
+        (f"kind: Config\napiVersion: {API_VERSION}\n<<: {{kind: Plan}}\nb: 1\nb: 2\n", 5, "'b' is there twice"),
     ],
 )
 def test_what_is_no_such_document_is_refused_with_its_line(text: str, line: int, said: str) -> None:
@@ -179,3 +185,33 @@ def test_no_text_crashes_the_reader(text: str) -> None:
 def test_the_digest_is_of_the_content() -> None:
     assert digest_of(Policy()) == digest_of(Policy())
     assert digest_of(Policy()) != digest_of(Policy(namespace="other"))
+
+
+PIECES = (
+    *("a: 1\n", "b:\n", "  c: [x, {y: no}]\n", "- 2\n", "a: 2026-01-01\n", "<<: {a: 2, d: 0x1F}\n", "? [k]\n: 1\n"),
+    *("'", '"q": "\\n"\n', "---\n", "e: |\n  text\n", "f: 1e3\n", "= : 1\n", "# note\n", "\n", "{", "]"),
+    *("g: 1:30\n", "\t"),
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=8).map("".join))
+def test_what_is_read_at_once_is_what_yaml_s_own_readers_say(text: str) -> None:
+    """Its content, that it is refused, and the lines of its nodes, all from going through the text once."""
+    try:
+        content = yaml.load(text, Loader=files._Loader)  # noqa: S506 (a safe loader)
+        wanted = content, serialized(yaml.compose(text, Loader=yaml.CSafeLoader))
+    except yaml.YAMLError:
+        with pytest.raises(InputInvalid, match="is not valid YAML"):
+            files._parse_yaml(text, "f")
+        return
+    content, root = files._parse_yaml(text, "f")
+    assert (content, serialized(root)) == wanted
+
+
+def serialized(node: yaml.Node | None) -> object:
+    """A node with the line of each of its parts, as plain data."""
+    if isinstance(node, yaml.ScalarNode | None):
+        return None if node is None else (node.start_mark.line, node.value)
+    if isinstance(node, yaml.MappingNode):
+        return [node.start_mark.line, *((serialized(key), serialized(value)) for key, value in node.value)]
+    return [node.start_mark.line, *map(serialized, node.value)]

@@ -22,6 +22,7 @@ from kubeferry.documents import (
     load,
 )
 from kubeferry.outside.process import run as program
+from tests.needs import needs
 
 ROOT = Path(__file__).resolve().parents[4]
 PYTHON = sys.executable
@@ -217,6 +218,7 @@ def test_every_verb_takes_verbose_and_json() -> None:
         assert {"--json", "--verbose", "-v"} <= names, verb
 
 
+@needs("script")
 def test_no_color_is_kept_to_on_a_terminal(estate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of its own, as `script` gives one: colours without NO_COLOR, none with it."""
     doctor = ["script", "-qec", f"{PYTHON} -m flows doctor", "/dev/null"]

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import http.server
 import os
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from flows.serving import ports
-from flows.serving.server import local_server
+from flows.serving.server import _wait_until_healthy, local_server
 from kubeferry.errors import InputInvalid
 
 
@@ -52,3 +56,27 @@ def test_a_port_that_is_taken_by_nobody_that_can_be_seen(
     monkeypatch.setattr("flows.serving.server.holder", lambda _port: None)
     with pytest.raises(InputInvalid, match="by whom cannot be seen"), local_server(tmp_path, port=taken):
         pass
+
+
+class Answering(http.server.BaseHTTPRequestHandler):
+    """Says yes to everything: somebody else's server."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_given: object) -> None:
+        pass
+
+
+def test_an_answer_of_somebody_else_s_server_is_none_of_ours() -> None:
+    """Ours ended because it could not listen: the one that answers there took the port meanwhile."""
+    with http.server.HTTPServer(("127.0.0.1", 0), Answering) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        port = int(other.server_address[1])
+        ended: Any = SimpleNamespace(poll=lambda: 1, tail=lambda: "", log=Path("server.log"))
+        try:
+            with pytest.raises(InputInvalid, match=f"process {os.getpid()}"):
+                _wait_until_healthy(ended, f"http://127.0.0.1:{port}/api", port)
+        finally:
+            other.shutdown()
