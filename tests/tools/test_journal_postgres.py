@@ -251,7 +251,7 @@ RUNNER = f"""
 import sys
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import Fenced
-from kubeferry.events import Note
+from kubeferry.life.events import Note
 from kubeferry.journal import Journal
 
 config = JournalConfig.model_validate_json(sys.argv[1])
