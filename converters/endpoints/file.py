@@ -6,8 +6,10 @@ with its guests, and the flush at the end has little left to do.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import functools
 import os
 import stat
@@ -30,7 +32,9 @@ SYNC_WAIT = 7  # ...WAIT_BEFORE | WRITE | WAIT_AFTER
 ZERO_RANGE_KEEP_SIZE = 0x11  # FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
 PUNCH_HOLE_KEEP_SIZE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 LOCK_SECONDS = 3.0  # udev locks a device for a moment, to look at it
+BLKFLSBUF = 0x1261  # drop what the host has of a device, also where others hold it open
 CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
+LOST = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})  # what a flush says of earlier writes that failed
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _sync_file_range = _libc.sync_file_range
@@ -72,7 +76,7 @@ class File:
         try:
             self.size, self.knows_holes = self._measure()
             if direct:
-                self._direct_fd = self._open_direct()
+                self._read_storage()
             elif side is Side.TARGET:
                 self._lock()
                 self._flush_fd = self._open_flush()
@@ -92,15 +96,43 @@ class File:
             fix="Give the path of the disk image or of the device.",
         )
 
-    def _open_direct(self) -> int:
-        """A descriptor past the page cache; -1 where there is none: then pages are dropped before they are read."""
+    def _read_storage(self) -> None:
+        """From here on read past the page cache; where that cannot be, drop pages before they are read.
+
+        Of a write that failed behind our back the kernel keeps the pages, and calls them clean: compared with them all
+        would be well, and written over them nothing would arrive. So they are dropped first, all of them. That a flush
+        tells of such a write is no error here: what the storage holds is about to be read.
+        """
+        self._direct = True
+        try:
+            self._sync()
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            self._drop_buffers()
+            self._direct_fd = self._open_direct()
+        except OSError as error:
+            raise of_os(self.side, f"{self.path} cannot be opened", error) from error
+
+    def _sync(self) -> None:
         try:
             os.fsync(self._fd)
-            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+        except OSError as error:
+            if error.errno not in LOST | CANNOT:
+                raise
+
+    def _drop_buffers(self) -> None:
+        """Of a device; only root may, and without it pages that are in use stay."""
+        if stat.S_ISBLK(os.fstat(self._fd).st_mode):
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._fd, BLKFLSBUF)
+
+    def _open_direct(self) -> int:
+        """A descriptor past the page cache; -1 where there is none."""
+        try:
+            return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
         except OSError as error:
             if error.errno in CANNOT:
                 return -1
-            raise of_os(self.side, f"{self.path} cannot be opened", error) from error
+            raise
 
     def _lock(self) -> None:
         """Be the only writer: two at once would leave a mixture, and each would say that all is well. The kernel lets
@@ -142,6 +174,16 @@ class File:
         copy._flush_fd = os.dup(self._flush_fd) if self._flush_fd >= 0 else -1
         copy._behind = deque()
         return copy
+
+    def stored(self) -> Self:
+        """The same disk as its storage holds it, whatever the page cache says. Close it."""
+        made = self.clone()
+        try:
+            made._read_storage()
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     def close(self) -> None:
         for fd in (self._fd, self._direct_fd, self._flush_fd):
