@@ -68,10 +68,16 @@ class File:
         self._direct_fd = self._flush_fd = -1
         self._behind: deque[tuple[int, int]] = deque()
         # O_NONBLOCK: opening a FIFO must not wait for somebody at its other end
-        mode = os.O_RDONLY if side is Side.SOURCE or direct else os.O_RDWR
+        writes = side is Side.TARGET and not direct
+        # O_EXCL keeps a device that is mounted, or below another one; it means nothing for files
+        mode = (os.O_RDWR | (os.O_EXCL if path.is_block_device() else 0)) if writes else os.O_RDONLY
         try:
             self._fd = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
+            if error.errno == errno.EBUSY:
+                why = "it is mounted, or a part of another device or volume"
+                fix = "`lsblk` and `findmnt` name who uses it; unmount it, or give another device."
+                raise refused(side, f"{path} is in use", why=why, fix=fix) from error
             raise of_os(side, f"{path} cannot be opened", error) from error
         try:
             self.size, self.knows_holes = self._measure()

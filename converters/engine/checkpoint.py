@@ -25,6 +25,8 @@ from kubeferry.model import DiskRef
 from kubeferry.uris import view_of
 
 NAME_BYTES = 16
+PLACE_BYTES = 8
+NOWHERE = bytes(16)
 SAMPLES = 16  # blocks of the target, at most, that are read before a checkpoint is believed
 
 
@@ -52,6 +54,22 @@ def label(source: DiskRef, target: DiskRef, copy_id: str) -> bytes:
 def name_of(copy_id: str) -> bytes:
     """The half of a label that says which copy it is, whatever its source and target look like."""
     return hashlib.sha256(copy_id.encode()).digest()[:NAME_BYTES]
+
+
+def target_of(ref: DiskRef) -> bytes:
+    """What a target is known by: its place, and the file that is there now."""
+    nodes = [path.stat().st_ino for path in files_of(ref.uri) if path.is_file()]
+    return _place(ref) + hashlib.sha256(json.dumps([ref.uri, nodes]).encode()).digest()[:PLACE_BYTES]
+
+
+def same_place(target: bytes, ref: DiskRef) -> bool:
+    """Whether what a target is known by is of this place, whichever file is there."""
+    return target[:PLACE_BYTES] == _place(ref)
+
+
+def _place(ref: DiskRef) -> bytes:
+    names = [str(path) for path in files_of(ref.uri)] or [ref.uri]
+    return hashlib.sha256(json.dumps(names).encode()).digest()[:PLACE_BYTES]
 
 
 def _facts(ref: DiskRef, *, changes: bool) -> Iterator[object]:
@@ -101,7 +119,12 @@ def still_holds(found: Fingerprint, target: Endpoint, runs: Iterable[tuple[int, 
     """Whether the target is the one that a fingerprint speaks of: blocks all over it, read and digested, are equal.
     That it was not replaced or emptied is all that this says. `runs` (first block, number; in order) are those of which
     blocks are taken; without them, all that are known."""
-    return all(_holds(found, index, target) for index in _samples(found, _known(found) if runs is None else runs))
+    return all(holds(found, index, target) for index in samples(found, runs))
+
+
+def samples(found: Fingerprint, runs: Iterable[tuple[int, int]] | None = None) -> Iterator[int]:
+    """Blocks all over the disk, of `runs` or of all that are known."""
+    return _samples(found, _known(found) if runs is None else runs)
 
 
 def _samples(found: Fingerprint, runs: Iterable[tuple[int, int]]) -> Iterator[int]:
@@ -144,7 +167,8 @@ def _known(found: Fingerprint) -> Iterator[tuple[int, int]]:
         yield position, found.count - position
 
 
-def _holds(found: Fingerprint, index: int, target: Endpoint) -> bool:
+def holds(found: Fingerprint, index: int, target: Endpoint) -> bool:
+    """Whether the target has a block as the fingerprint says."""
     content = memoryview(bytearray(found.length_of(index)))
     target.read_into(index * found.header.block, content)
     return digest.digest(found.header.algorithm, content) == found.at(index) != UNKNOWN

@@ -19,9 +19,10 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from converters.endpoints import Endpoint, Metered, Summed, open_source, open_stream, open_target
-from converters.engine import checkpoint, copying, earlier, measuring, repair, sending, verify
+from converters.engine import checkpoint, copying, earlier, measuring, repair, sending, targets, verify
 from converters.engine.copying import Tally
-from converters.engine.fingerprint import Fingerprint, Header, sync_folder
+from converters.engine.fingerprint import Fingerprint, Header
+from converters.engine.targets import prepare_target
 from converters.engine.transfer import Options, Watch
 from converters.uris import MODULES, SERVED, files_of, path_of, scheme_of, split
 from kubeferry import faults
@@ -58,13 +59,17 @@ def copy_disk(
 ) -> Outcome:
     """Copy a disk to a target that is there and large enough; go on from a checkpoint of the same copy.
 
-    `copy_id` names the copy beside what source and target look like: one of another name is not gone on from.
+    `copy_id` names the copy beside what source and target look like: one of another name is not gone on from. Unless
+    what the target holds may be lost (`options.may_lose`), it must be ours or empty.
     Raises what `open_source` and `open_target` raise; TargetRefused when there is no room; SourceUnavailable,
     TargetUnavailable when one of them fails on the way; Interrupted on request; Fenced.
     """
     _apart(source, target)
     with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
-        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, copy_id))
+        if not options.may_lose:
+            targets.check(target, writing, fingerprint)
+        label = checkpoint.label(source, target, copy_id)
+        header = Header(reading.size, options.algorithm, label=label, target=checkpoint.target_of(target))
         root, tally = copying.copy(
             reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
         )
@@ -147,12 +152,15 @@ def repair_disk(
 ) -> Outcome:
     """Find the blocks of the target that differ from its fingerprint, fetch them from the source, and read them back.
 
-    Raises like `verify_disk`; IntegrityFailed when the source no longer has what the fingerprint asks for, or when a
+    Unless what the target holds may be lost (`options.may_lose`), it must be ours or empty. Raises like `verify_disk`;
+    IntegrityFailed when the source no longer has what the fingerprint asks for, or when a
     repaired block does not read back as written.
     """
     _apart(source, target)
     with open_source(source, work=_work(fingerprint)) as fetching, _complete(fingerprint) as expected:
         with open_target(target, direct=True) as reading:
+            if not options.may_lose:
+                targets.check(target, reading, fingerprint)
             found = verify.compare(reading, expected, options=options, watch=watch)
         if found.differing:
             earlier.disprove(fingerprint)  # until all of it was read back again
@@ -278,39 +286,6 @@ def disk_size(source: DiskRef) -> int:
     """The size of a disk as its machine sees it, in bytes. Raises like `open_source`."""
     with open_source(source) as opened:
         return opened.size
-
-
-def prepare_target(target: DiskRef, size: int, fingerprint: Path) -> bool:
-    """Make a raw file for a copy, or find that it is ours or empty. Returns whether it reads as zeros.
-
-    Raises TargetRefused for a file with content that no copy of ours is known to have put there.
-    """
-    if scheme_of(target.uri) != "file":
-        return False
-    path = path_of(target.uri)
-    ours = fingerprint.exists() or checkpoint.beside(fingerprint).exists()
-    if path.exists():
-        if ours:
-            return False
-        with open_target(target) as there:
-            if there.knows_holes and any(not extent.zero for extent in there.extents()):
-                raise TargetRefused(
-                    f"{path} has content that is not ours",
-                    why=f"neither {fingerprint} nor its checkpoint is there",
-                    fix="Give another target, or remove the file if it is not needed.",
-                )
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            if os.fstat(fd).st_size < size:
-                os.ftruncate(fd, size)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise faults.of_os(faults.Side.TARGET, f"{path} cannot be made", error) from error
-    return True
 
 
 __all__ = [

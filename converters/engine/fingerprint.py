@@ -1,6 +1,6 @@
 """The fingerprint of a disk as a file: a header, and one digest per block at a fixed place.
 
-    0     header (magic, version, sealed, block size, disk size, algorithm, label, root, checksum of all that)
+    0     header (magic, version, sealed, block size, disk size, algorithm, label, root, target, checksum of all that)
     512   digest of block 0 | digest of block 1 | ...            32 bytes each; 32 zero bytes: not known yet
 
 A digest never moves, so a partial fingerprint (a checkpoint) and a complete one (sealed: all digests known, root in the
@@ -26,8 +26,9 @@ from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem
 
 MAGIC = b"KFERRYFP"
-VERSION = 1
-HEADER = struct.Struct("<8sHHIQ16s32s32s")
+VERSION = 2
+HEADER = struct.Struct("<8sHHIQ16s32s32s16s")
+HEADER_1 = struct.Struct("<8sHHIQ16s32s32s")  # of version 1, which said nothing of its target
 CHECKSUM_BYTES = 32
 DIGESTS_OFFSET = 512
 BLOCK_LIMITS = (4 << 10, 16 << 20)
@@ -37,17 +38,19 @@ UNKNOWN = bytes(DIGEST_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a fingerprint is of. `label` says which copy it belongs to; `root` is empty until it is sealed."""
+    """What a fingerprint is of. `label` says which copy it belongs to, `target` where that wrote to (zeros: nobody
+    knows); `root` is empty until it is sealed."""
 
     size: int
     algorithm: str = "blake3"
     block: int = BLOCK_BYTES
     label: bytes = UNKNOWN
     root: bytes = b""
+    target: bytes = bytes(16)
 
     def pack(self) -> bytes:
         fields = (MAGIC, VERSION, int(bool(self.root)), self.block, self.size, self.algorithm.encode())
-        body = HEADER.pack(*fields, self.label, self.root or UNKNOWN)
+        body = HEADER.pack(*fields, self.label, self.root or UNKNOWN, self.target)
         return body + hashlib.sha256(body).digest()
 
     @classmethod
@@ -55,10 +58,12 @@ class Header:
         """Raises ValueError, saying in words for a person what is wrong."""
         if len(raw) < HEADER.size + CHECKSUM_BYTES or not raw.startswith(MAGIC):
             raise ValueError("it does not start like a fingerprint")
-        body, checksum = raw[: HEADER.size], raw[HEADER.size : HEADER.size + CHECKSUM_BYTES]
-        _, version, sealed, block, size, name, label, root = HEADER.unpack(body)
-        if version != VERSION:
-            raise ValueError(f"it has version {version}, and this program reads version {VERSION}")
+        version = int.from_bytes(raw[len(MAGIC) : len(MAGIC) + 2], "little")
+        if version not in {1, VERSION}:
+            raise ValueError(f"it has version {version}, and this program reads versions 1 and {VERSION}")
+        fields = HEADER if version == VERSION else HEADER_1
+        body, checksum = raw[: fields.size], raw[fields.size : fields.size + CHECKSUM_BYTES]
+        _, _, sealed, block, size, name, label, root, *target = fields.unpack(body)
         if hashlib.sha256(body).digest() != checksum:
             raise ValueError("its header does not match its checksum")
         algorithm = name.rstrip(b"\0").decode("ascii", "replace")
@@ -66,7 +71,7 @@ class Header:
             raise ValueError(f"it uses the algorithm {algorithm!r}")
         if size > DISK_LIMIT_BYTES or not BLOCK_LIMITS[0] <= block <= BLOCK_LIMITS[1] or block & (block - 1):
             raise ValueError(f"it speaks of a disk of {size} bytes in blocks of {block}")
-        return cls(size, algorithm, block, label, root if sealed else b"")
+        return cls(size, algorithm, block, label, root if sealed else b"", *target)
 
 
 class Fingerprint:

@@ -29,6 +29,7 @@ class Options:
 
     `since`: the root of the round before, for a source that names what changed, and `since_copy` the name of a copy
     that was left unfinished then; without either nothing counts as the same.
+    `may_lose`: what the target holds need not be ours; without it that is looked at first.
     `all_blocks`: a verification reads blocks back, too, that were read back since they were last written.
     """
 
@@ -39,6 +40,7 @@ class Options:
     since: str | None = None
     since_copy: str | None = None
     all_blocks: bool = True
+    may_lose: bool = True
 
 
 class Watch:

@@ -28,6 +28,10 @@ fingerprint_option = click.option(
     "--fingerprint", type=FILE, help="The digests of all blocks; by default TARGET.kff, beside it."
 )
 
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="What the target holds may be lost, also where it is not ours."
+)
+
 
 @click.command()
 @click.argument("source")
@@ -35,6 +39,7 @@ fingerprint_option = click.option(
 @fingerprint_option
 @format_option
 @workers_option
+@overwrite_option
 @click.option("--bandwidth", type=click.FloatRange(min=0, min_open=True), help="At most so many MiB per second.")
 @click.option("--algorithm", type=click.Choice(["blake3", "sha256"]), default="blake3", show_default=True)
 @json_option
@@ -44,6 +49,7 @@ def copy(
     fingerprint: Path | None,
     format_: str | None,
     workers: int,
+    overwrite: bool,
     bandwidth: float | None,
     algorithm: str,
     as_json: bool,
@@ -55,8 +61,8 @@ def copy(
     """
     read, write = parse_ref(source, format=format_), parse_ref(target)
     prints = fingerprint or _beside(write, target)
-    zero = prepare_target(write, disk_size(read), prints)
-    options = Options(workers, int(bandwidth * 2**20) if bandwidth else None, algorithm)
+    zero = prepare_target(write, disk_size(read), prints, overwrite=overwrite)
+    options = Options(workers, int(bandwidth * 2**20) if bandwidth else None, algorithm, may_lose=overwrite)
     with _watching(as_json) as watch:
         done = copy_disk(read, write, prints, target_reads_zero=zero, options=options, watch=watch)
     sizes = (number / 2**20 for number in (done.tally.read, done.tally.written, done.tally.resumed))
@@ -88,15 +94,23 @@ def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -
 @fingerprint_option
 @format_option
 @workers_option
+@overwrite_option
 @json_option
 def repair(
-    source: str, target: str, fingerprint: Path | None, format_: str | None, workers: int, as_json: bool
+    source: str,
+    target: str,
+    fingerprint: Path | None,
+    format_: str | None,
+    workers: int,
+    overwrite: bool,
+    as_json: bool,
 ) -> None:
     """Fetch only the blocks that differ from the fingerprint."""
     read, write = parse_ref(source, format=format_), parse_ref(target)
     prints = fingerprint or _beside(write, target)
+    options = Options(workers, may_lose=overwrite)
     with _watching(as_json) as watch:
-        done = repair_disk(read, write, prints, options=Options(workers), watch=watch)
+        done = repair_disk(read, write, prints, options=options, watch=watch)
     _tell(done, prints, as_json, f"{len(done.differing)} blocks were fetched again and read back")
 
 
