@@ -19,7 +19,7 @@ from converters.endpoints import Endpoint
 from converters.engine import digest
 from converters.engine.fingerprint import UNKNOWN, Fingerprint, Header
 from converters.extents import block_count
-from converters.uris import files_of
+from converters.uris import chain_of, files_of
 from kubeferry.errors import InputInvalid, IntegrityFailed
 from kubeferry.model import DiskRef
 from kubeferry.uris import view_of
@@ -73,15 +73,13 @@ def _place(ref: DiskRef) -> bytes:
 
 
 def _facts(ref: DiskRef, *, changes: bool) -> Iterator[object]:
-    link: DiskRef | None = ref
-    while link is not None:
+    for link in chain_of(ref):
         yield [view_of(link.uri) or link.uri, link.format, link.size_bytes]
         for path in files_of(link.uri):
             found = path.stat()
             # A device's node is made anew for every pod: its number says nothing.
             if stat.S_ISREG(found.st_mode):
                 yield [found.st_ino, found.st_size, found.st_mtime_ns if changes else 0]
-        link = link.backing
 
 
 def start(path: Path, header: Header, target: Endpoint) -> Start:

@@ -72,6 +72,12 @@ def copy(
             f"the target has {target.size} bytes, the source {source.size}",
             fix="Make the target at least as large as the source.",
         )
+    if target.size > source.size and earlier.larger(fingerprint, source.size):
+        raise TargetRefused(
+            "the target holds a larger disk of an earlier copy",
+            why=f"the source has {source.size} bytes now, and the rest of the old disk would follow them",
+            fix="Give another target, or make this one anew.",
+        )
     place = checkpoint.beside(fingerprint)
     written = any(path.exists() for path in (fingerprint, place, earlier.left_beside(fingerprint)))
     fresh = reads_zero and not written and _empty(target)

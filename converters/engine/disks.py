@@ -22,9 +22,9 @@ from converters.endpoints import Endpoint, Metered, Summed, open_source, open_st
 from converters.engine import checkpoint, copying, earlier, measuring, repair, sending, targets, verify
 from converters.engine.copying import Tally
 from converters.engine.fingerprint import Fingerprint, Header
-from converters.engine.targets import prepare_target
+from converters.engine.targets import check_fingerprint, prepare_target
 from converters.engine.transfer import Options, Watch
-from converters.uris import MODULES, SERVED, files_of, path_of, scheme_of, split
+from converters.uris import MODULES, SERVED, chain_of, files_of, path_of, scheme_of, split
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
 from kubeferry.model import DiskRef
@@ -68,6 +68,8 @@ def copy_disk(
     with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
         if not options.may_lose:
             targets.check(target, writing, fingerprint)
+        if options.exact:
+            targets.check_end(target, writing, reading.size)
         label = checkpoint.label(source, target, copy_id)
         header = Header(reading.size, options.algorithm, label=label, target=checkpoint.target_of(target))
         root, tally = copying.copy(
@@ -86,10 +88,13 @@ def verify_disk(
     """Read a disk back past the page cache and compare it with its fingerprint; the offsets that differ are returned.
 
     Raises InputInvalid without a usable fingerprint, IntegrityFailed when that is damaged, TargetRefused when the copy
-    has not ended or the disk is too small. A clean result is remembered beside the fingerprint, block by block.
+    has not ended, the disk is too small or (`options.exact`) goes on with data behind its end. A clean result is
+    remembered beside the fingerprint, block by block.
     """
     with _complete(fingerprint) as expected, open_target(target, direct=True) as reading:
         found = verify.compare(reading, expected, options=options, watch=watch)
+        if options.exact:
+            targets.check_end(target, reading, expected.header.size)
         if found.differing:
             earlier.disprove(fingerprint)
         else:
@@ -222,15 +227,13 @@ def _apart(source: DiskRef, target: DiskRef) -> None:
     """Raise InputInvalid where the target is a file or device that the source is read from, whatever its format and
     however deep in its chain."""
     written = files_of(target.uri)
-    link: DiskRef | None = source
-    while link is not None:
+    for link in chain_of(source):
         for path in files_of(link.uri):
             if any(_same_place(path, other) for other in written):
                 raise InputInvalid(
                     "source and target are the same disk",
                     [Problem(str(path), "it would be copied onto itself", "Give another target.")],
                 )
-        link = link.backing
 
 
 def _same_place(one: Path, other: Path) -> bool:
@@ -245,7 +248,10 @@ def _same_place(one: Path, other: Path) -> bool:
 
 
 def _work(fingerprint: Path) -> Path:
-    fingerprint.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fingerprint.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise faults.of_os(faults.Side.TARGET, f"{fingerprint} cannot be made", error) from error
     return fingerprint.parent.absolute()
 
 
@@ -290,6 +296,7 @@ def disk_size(source: DiskRef) -> int:
 
 __all__ = [
     "Outcome",
+    "check_fingerprint",
     "copy_disk",
     "disk_size",
     "measure_disk",

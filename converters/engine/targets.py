@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from converters.endpoints import Endpoint, open_target
-from converters.engine import checkpoint
-from converters.engine.fingerprint import Fingerprint, sync_folder
+from converters.engine import checkpoint, earlier
+from converters.engine.fingerprint import MAGIC, Fingerprint, sync_folder
 from converters.extents import BLOCK_BYTES, block_count
-from converters.uris import LOCAL, path_of, scheme_of
+from converters.uris import LOCAL, chain_of, files_of, path_of, scheme_of
 from kubeferry import faults
-from kubeferry.errors import InputInvalid, IntegrityFailed, TargetRefused
+from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
 from kubeferry.model import DiskRef
 
 LOOKS = 64  # places in which a device or an export is looked at for data
@@ -40,12 +40,25 @@ def prepare_target(target: DiskRef, size: int, fingerprint: Path, *, overwrite: 
             if not overwrite:
                 check(target, there, fingerprint)
             if ours or overwrite or path.is_block_device():
+                _cut(path, size)
                 return False
     elif scheme_of(target.uri) != "file":
         return False  # it is told when it is opened
     _no_device(path)
     _make(path, size)
     return True
+
+
+def _cut(path: Path, size: int) -> None:
+    """What an earlier, larger disk left behind the end of this one would be read as a part of it."""
+    if not path.is_file() or path.stat().st_size <= size:
+        return
+    try:
+        with path.open("r+b") as file:
+            file.truncate(size)
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise faults.of_os(faults.Side.TARGET, f"{path} cannot be truncated", error) from error
 
 
 def _make(path: Path, size: int) -> None:
@@ -69,6 +82,59 @@ def _no_device(path: Path) -> None:
             f"{path} is not there",
             why="a file among the devices would be made in memory, and be gone with the next start",
             fix="Check the device's name; `lsblk` lists those that are there.",
+        )
+
+
+def check_fingerprint(source: DiskRef, target: DiskRef, fingerprint: Path) -> None:
+    """Raise InputInvalid unless a copy may keep its digests there: neither a disk nor anything else may lie at that
+    place or at the names beside it, but fingerprints of this very target. A damaged one is replaced."""
+    disks = [path for ref in (*chain_of(source), target) for path in files_of(ref.uri)]
+    for path in (fingerprint, *earlier.beside(fingerprint)):
+        if any(path.resolve() == disk.resolve() or _same_file(path, disk) for disk in disks):
+            raise _no_place(path, "it is one of the disks")
+        if not os.path.lexists(path):
+            continue
+        if not _looks_like_one(path):
+            raise _no_place(path, "it is there, and is no fingerprint: it would be lost")
+        if not _may_be_of(path, target):
+            raise _no_place(path, f"it is the fingerprint of another target than {target.uri}")
+
+
+def _looks_like_one(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return path.is_file() and file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def _may_be_of(path: Path, target: DiskRef) -> bool:
+    try:
+        with Fingerprint.open(path) as found:
+            return names(found, target)
+    except (InputInvalid, IntegrityFailed):
+        return True
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
+def _no_place(path: Path, what: str) -> InputInvalid:
+    fix = "Give another place with --fingerprint; remove what is there if nobody needs it."
+    return InputInvalid("the digests cannot be kept there", [Problem(str(path), what, fix)])
+
+
+def check_end(ref: DiskRef, target: Endpoint, size: int) -> None:
+    """Raise TargetRefused where a target goes on with data behind the end of a disk of `size` bytes."""
+    if target.size > size and _holds_data(ref, target, size):
+        raise TargetRefused(
+            f"{ref.uri} is larger than the source, and holds data behind its end",
+            why=f"it has {target.size} bytes, the source {size}; whoever reads the target would find a longer disk",
+            fix=f"Zero it from {size} on (`blkdiscard --zeroout --offset` for a device), or give another target.",
         )
 
 
@@ -106,24 +172,22 @@ def names(found: Fingerprint, ref: DiskRef) -> bool:
 
 
 def _speaks_of(found: Fingerprint, ref: DiskRef, target: Endpoint) -> bool:
-    """More than half of the blocks of data that are asked for are there: some may be damaged. Where nothing but zeros
-    is known yet, it must be the very file."""
-    if target.size < found.header.size and scheme_of(ref.uri) not in LOCAL:
-        return False
-    asked = [index for index in checkpoint.samples(found) if found.at(index) != found.zero_of(index)]
+    """More than half of the blocks of data that are asked for, up to its end, are there: some may be damaged. Where
+    nothing but zeros is known yet, it must be the very file."""
+    ends = ((index, index * found.header.block + found.length_of(index)) for index in checkpoint.samples(found))
+    asked = [index for index, end in ends if end <= target.size and found.at(index) != found.zero_of(index)]
     if not asked:
         return found.header.target == checkpoint.target_of(ref)
-    inside = [index for index in asked if index * found.header.block + found.length_of(index) <= target.size]
-    held = sum(checkpoint.holds(found, index, target) for index in inside)
-    return held * 2 > len(asked)
+    return sum(checkpoint.holds(found, index, target) for index in asked) * 2 > len(asked)
 
 
-def _holds_data(ref: DiskRef, target: Endpoint) -> bool:
-    data = ((extent.offset, extent.end) for extent in target.extents() if not extent.zero)
+def _holds_data(ref: DiskRef, target: Endpoint, beyond: int = 0) -> bool:
+    found = (extent for extent in target.extents() if not extent.zero and extent.end > beyond)
+    data = ((max(extent.offset, beyond), extent.end) for extent in found)
     if target.knows_holes and scheme_of(ref.uri) in LOCAL:
         return next(data, None) is not None
     view = memoryview(bytearray(BLOCK_BYTES))
-    for start, stop in _looks(data, max(BLOCK_BYTES, block_count(target.size, LOOKS))):
+    for start, stop in _looks(data, max(BLOCK_BYTES, block_count(target.size - beyond, LOOKS))):
         piece = view[: stop - start]
         target.read_into(start, piece)
         if bytes(piece).count(0) != len(piece):

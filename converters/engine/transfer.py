@@ -30,6 +30,7 @@ class Options:
     `since`: the root of the round before, for a source that names what changed, and `since_copy` the name of a copy
     that was left unfinished then; without either nothing counts as the same.
     `may_lose`: what the target holds need not be ours; without it that is looked at first.
+    `exact`: a target that goes on with data behind the end of the disk is refused.
     `all_blocks`: a verification reads blocks back, too, that were read back since they were last written.
     """
 
@@ -41,6 +42,7 @@ class Options:
     since_copy: str | None = None
     all_blocks: bool = True
     may_lose: bool = True
+    exact: bool = False
 
 
 class Watch:

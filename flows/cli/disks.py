@@ -11,7 +11,16 @@ from pathlib import Path
 
 import click
 
-from converters.engine.disks import Outcome, copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
+from converters.engine.disks import (
+    Outcome,
+    check_fingerprint,
+    copy_disk,
+    disk_size,
+    parse_ref,
+    prepare_target,
+    repair_disk,
+    verify_disk,
+)
 from converters.engine.transfer import Options, Watch
 from converters.uris import path_of
 from flows.cli.estate import FILE, json_option
@@ -61,8 +70,9 @@ def copy(
     """
     read, write = parse_ref(source, format=format_), parse_ref(target)
     prints = fingerprint or _beside(write, target)
+    check_fingerprint(read, write, prints)
     zero = prepare_target(write, disk_size(read), prints, overwrite=overwrite)
-    options = Options(workers, int(bandwidth * 2**20) if bandwidth else None, algorithm, may_lose=overwrite)
+    options = Options(workers, int(bandwidth * 2**20) if bandwidth else None, algorithm, may_lose=overwrite, exact=True)
     with _watching(as_json) as watch:
         done = copy_disk(read, write, prints, target_reads_zero=zero, options=options, watch=watch)
     sizes = (number / 2**20 for number in (done.tally.read, done.tally.written, done.tally.resumed))
@@ -79,7 +89,7 @@ def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -
     ref = parse_ref(target)
     prints = fingerprint or _beside(ref, target)
     with _watching(as_json) as watch:
-        done = verify_disk(ref, prints, options=Options(workers), watch=watch)
+        done = verify_disk(ref, prints, options=Options(workers, exact=True), watch=watch)
     _tell(done, prints, as_json, "every block is as the fingerprint says" if not done.differing else "")
     if done.differing:
         raise IntegrityFailed(
@@ -108,7 +118,8 @@ def repair(
     """Fetch only the blocks that differ from the fingerprint."""
     read, write = parse_ref(source, format=format_), parse_ref(target)
     prints = fingerprint or _beside(write, target)
-    options = Options(workers, may_lose=overwrite)
+    check_fingerprint(read, write, prints)
+    options = Options(workers, may_lose=overwrite, exact=True)
     with _watching(as_json) as watch:
         done = repair_disk(read, write, prints, options=options, watch=watch)
     _tell(done, prints, as_json, f"{len(done.differing)} blocks were fetched again and read back")

@@ -112,3 +112,11 @@ def test_an_export_that_holds_something_is_not_overwritten(source: Path, tmp_pat
     with exported(raw) as uri:
         copy(source, uri, tmp_path / "t.kff")
     assert raw.read_bytes() == source.read_bytes()
+
+
+@needs("root", "losetup")
+def test_a_device_whose_tail_holds_an_older_disk_is_refused(device: Path, source: Path, tmp_path: Path) -> None:
+    copy(source, f"block://{device}", tmp_path / "t.kff")
+    os.truncate(source, SIZE // 2)
+    with pytest.raises(TargetRefused, match="a larger disk of an earlier copy"):
+        copy(source, f"block://{device}", tmp_path / "t.kff")

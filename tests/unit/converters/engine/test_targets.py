@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from converters.engine.disks import copy_disk, parse_ref, prepare_target, repair_disk
+from converters.engine.disks import (
+    check_fingerprint,
+    copy_disk,
+    parse_ref,
+    prepare_target,
+    repair_disk,
+    verify_disk,
+)
 from converters.engine.fingerprint import Fingerprint
 from converters.engine.transfer import Options, Watch
-from kubeferry.errors import TargetRefused
+from kubeferry.errors import InputInvalid, TargetRefused
+from kubeferry.model import DiskRef
 
 MIB = 1 << 20
 SIZE = 6 * MIB
@@ -154,3 +162,75 @@ def test_no_file_is_made_where_devices_are(tmp_path: Path) -> None:
         with pytest.raises(TargetRefused, match="not there"):
             prepare_target(parse_ref(name), SIZE, tmp_path / "t.kff")
     assert not Path("/dev/no-such-device-sdz").exists()
+
+
+# --- where the digests go ---
+
+
+def test_digests_go_where_nothing_is_or_a_fingerprint_of_this_target(source: Path, tmp_path: Path) -> None:
+    target, kff, notes = tmp_path / "target.img", tmp_path / "t.kff", tmp_path / "n.txt"
+    notes.write_text("notes")
+    (tmp_path / "checkpoint-other.kff").write_text("notes")
+    read, write = parse_ref(str(source)), parse_ref(str(target))
+    for wrong in (source, target, notes, tmp_path / "other.kff", tmp_path, Path("/dev/null")):
+        with pytest.raises(InputInvalid, match="cannot be kept there"):
+            check_fingerprint(read, write, wrong)
+    check_fingerprint(read, write, kff)
+    copy(source, target, kff)
+    check_fingerprint(read, write, kff)
+    with pytest.raises(InputInvalid, match="another target"):
+        check_fingerprint(read, parse_ref(str(tmp_path / "elsewhere.img")), kff)
+    (tmp_path / "link.kff").symlink_to(source)
+    (tmp_path / "twin.kff").hardlink_to(source)
+    for wrong in (tmp_path / "link.kff", tmp_path / "twin.kff"):
+        with pytest.raises(InputInvalid, match="one of the disks"):
+            check_fingerprint(read, write, wrong)
+    assert notes.read_text() == "notes"
+
+
+def test_digests_do_not_go_over_a_disk_below_the_source(source: Path, tmp_path: Path) -> None:
+    top = DiskRef(uri=(tmp_path / "top.qcow2").as_uri(), format="qcow2", backing=parse_ref(str(source)))
+    with pytest.raises(InputInvalid, match="one of the disks"):
+        check_fingerprint(top, parse_ref(str(tmp_path / "t.img")), source)
+
+
+def test_a_damaged_fingerprint_is_replaced(source: Path, tmp_path: Path) -> None:
+    kff = tmp_path / "t.kff"
+    kff.write_bytes(b"KFERRYFP and nothing behind it")
+    check_fingerprint(parse_ref(str(source)), parse_ref(str(tmp_path / "t.img")), kff)
+    copy(source, tmp_path / "t.img", kff)
+    with Fingerprint.open(kff) as found:
+        assert found.sealed
+
+
+# --- where a disk ends ---
+
+
+def test_a_smaller_source_over_a_larger_copy_of_ours_leaves_no_tail(source: Path, tmp_path: Path) -> None:
+    target, kff = tmp_path / "target.img", tmp_path / "target.img.kff"
+    copy(source, target, kff)
+    os.truncate(source, 2 * MIB + 100)
+    copy(source, target, kff)
+    assert target.read_bytes() == source.read_bytes()
+
+
+def test_what_would_follow_a_smaller_disk_is_refused_where_nothing_can_be_cut_off(source: Path, tmp_path: Path) -> None:
+    target, kff = tmp_path / "target.img", tmp_path / "target.img.kff"
+    copy(source, target, kff)
+    os.truncate(source, 2 * MIB)
+    with pytest.raises(TargetRefused, match="a larger disk of an earlier copy"):
+        copy_disk(parse_ref(str(source)), parse_ref(str(target)), kff)
+    kff.unlink()
+    with pytest.raises(TargetRefused, match="behind its end"):
+        copy_disk(parse_ref(str(source)), parse_ref(str(target)), kff, options=Options(exact=True))
+
+
+def test_a_disk_with_a_tail_is_not_called_equal(source: Path, tmp_path: Path) -> None:
+    target, kff = tmp_path / "target.img", tmp_path / "target.img.kff"
+    copy(source, target, kff)
+    os.truncate(target, SIZE + MIB)
+    verify_disk(parse_ref(str(target)), kff, options=Options(exact=True))
+    with target.open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(TargetRefused, match="behind its end"):
+        verify_disk(parse_ref(str(target)), kff, options=Options(exact=True))
