@@ -21,7 +21,7 @@ from converters.engine import checkpoint, digest, earlier
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
 from converters.engine.fingerprint import Fingerprint, Header
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, lanes, own, secondary
+from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own, secondary
 from converters.extents import Chunk, Extent, block_count, chunks, settled
 from kubeferry.errors import Fenced, SourceRefused, TargetRefused
 
@@ -80,7 +80,7 @@ def copy(
         )
     place = checkpoint.beside(fingerprint)
     written = any(path.exists() for path in (fingerprint, place, earlier.left_beside(fingerprint)))
-    fresh = reads_zero and not written and _empty(target)
+    fresh = reads_zero and not written and not options.read_holes and _empty(target)
     watch.still_ours()
     if fresh:
         earlier.disprove(fingerprint)
@@ -214,8 +214,8 @@ class _Copy:
     def _extents(self) -> Iterator[Extent]:
         """The source's extents; without the round before nothing is the same as in it."""
         if self.before is not None:
-            return settled(self.source.extents(), self.source.size, self.block)
-        return (Extent(one.offset, one.length, one.zero) for one in self.source.extents())
+            return settled(extents_of(self.source, self.options), self.source.size, self.block)
+        return (Extent(one.offset, one.length, one.zero) for one in extents_of(self.source, self.options))
 
     def _chunks(self, *, resumed: bool) -> Iterator[Chunk]:
         try:

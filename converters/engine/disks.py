@@ -22,6 +22,7 @@ from converters.endpoints import Endpoint, Metered, Summed, open_source, open_st
 from converters.engine import checkpoint, copying, earlier, measuring, repair, sending, targets, verify
 from converters.engine.copying import Tally
 from converters.engine.fingerprint import Fingerprint, Header
+from converters.engine.held import held
 from converters.engine.targets import check_fingerprint, prepare_target
 from converters.engine.transfer import Options, Watch
 from converters.uris import MODULES, SERVED, chain_of, files_of, path_of, scheme_of, split
@@ -65,7 +66,8 @@ def copy_disk(
     TargetUnavailable when one of them fails on the way; Interrupted on request; Fenced.
     """
     _apart(source, target)
-    with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
+    work = _work(fingerprint)
+    with held(fingerprint), open_source(source, work=work) as reading, open_target(target) as writing:
         if not options.may_lose:
             targets.check(target, writing, fingerprint)
         if options.exact:
@@ -162,7 +164,8 @@ def repair_disk(
     repaired block does not read back as written.
     """
     _apart(source, target)
-    with open_source(source, work=_work(fingerprint)) as fetching, _complete(fingerprint) as expected:
+    work = _work(fingerprint)
+    with held(fingerprint), open_source(source, work=work) as fetching, _complete(fingerprint) as expected:
         with open_target(target, direct=True) as reading:
             if not options.may_lose:
                 targets.check(target, reading, fingerprint)

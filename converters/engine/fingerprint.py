@@ -2,10 +2,12 @@
 
     0     header (magic, version, sealed, block size, disk size, algorithm, label, root, target, checksum of all that)
     512   digest of block 0 | digest of block 1 | ...            32 bytes each; 32 zero bytes: not known yet
+    then  checksum of digest 0 | checksum of digest 1 | ...      4 bytes each
 
 A digest never moves, so a partial fingerprint (a checkpoint) and a complete one (sealed: all digests known, root in the
-header) are the same file at two times, and memory does not grow with the disk. A digest is inside one sector: after a
-crash it is there or it is not. Little-endian throughout.
+header) are the same file at two times, and memory does not grow with the disk. A digest that its checksum does not fit,
+after a crash or by damage, is not known; in a complete fingerprint the root says the same of all of them. Little-endian
+throughout. Version 1 had no checksums of digests: complete ones are read, others are of no use.
 """
 
 from __future__ import annotations
@@ -47,9 +49,10 @@ class Header:
     label: bytes = UNKNOWN
     root: bytes = b""
     target: bytes = bytes(16)
+    version: int = VERSION
 
     def pack(self) -> bytes:
-        fields = (MAGIC, VERSION, int(bool(self.root)), self.block, self.size, self.algorithm.encode())
+        fields = (MAGIC, self.version, int(bool(self.root)), self.block, self.size, self.algorithm.encode())
         body = HEADER.pack(*fields, self.label, self.root or UNKNOWN, self.target)
         return body + hashlib.sha256(body).digest()
 
@@ -71,7 +74,9 @@ class Header:
             raise ValueError(f"it uses the algorithm {algorithm!r}")
         if size > DISK_LIMIT_BYTES or not BLOCK_LIMITS[0] <= block <= BLOCK_LIMITS[1] or block & (block - 1):
             raise ValueError(f"it speaks of a disk of {size} bytes in blocks of {block}")
-        return cls(size, algorithm, block, label, root if sealed else b"", *target)
+        if version != VERSION and not sealed:
+            raise ValueError("it is of an earlier version, and of a copy that has not ended")
+        return cls(size, algorithm, block, label, root if sealed else b"", target[0] if target else bytes(16), version)
 
 
 class Fingerprint:
@@ -88,10 +93,12 @@ class Fingerprint:
 
         Raises TargetRefused when the folder has no room or may not be written.
         """
+        header = replace(header, version=VERSION)
         temporary = path.with_name(f".{path.name}.new")
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            temporary.unlink(missing_ok=True)  # of a run that was killed; what a link there leads to is not ours
+            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             try:
                 os.pwrite(fd, header.pack(), 0)
                 os.ftruncate(fd, file_bytes(header))
@@ -110,7 +117,8 @@ class Fingerprint:
         Raises InputInvalid when it is missing or not a fingerprint, IntegrityFailed when a sealed one is damaged.
         """
         try:
-            fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK)
+            access = os.O_RDWR | os.O_NOFOLLOW if writable else os.O_RDONLY
+            fd = os.open(path, access | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise _invalid(path, os.strerror(error.errno or 0)) from error
         try:
@@ -161,7 +169,17 @@ class Fingerprint:
 
     def at(self, index: int) -> bytes:
         """The digest of one block; 32 zero bytes when it is not known."""
-        return os.pread(self._fd, DIGEST_BYTES, DIGESTS_OFFSET + index * DIGEST_BYTES)
+        return self._checked(os.pread(self._fd, DIGEST_BYTES, DIGESTS_OFFSET + index * DIGEST_BYTES), index)
+
+    def _checked(self, digests: bytes, first: int) -> bytes:
+        """Digests from block `first` on, as far as their checksums fit; those below a root were looked at with it."""
+        if self.sealed:
+            return digests
+        count = len(digests) // DIGEST_BYTES
+        return digest.checked(digests, os.pread(self._fd, count * digest.CHECK_BYTES, self._check_place(first)))
+
+    def _check_place(self, index: int) -> int:
+        return DIGESTS_OFFSET + self.count * DIGEST_BYTES + index * digest.CHECK_BYTES
 
     def batches(self, first: int = 0, count: int | None = None) -> Iterator[tuple[int, bytes]]:
         """The digests from block `first` on, in large pieces: index of the first one, and the piece."""
@@ -171,7 +189,7 @@ class Fingerprint:
             piece = os.pread(self._fd, wanted * DIGEST_BYTES, DIGESTS_OFFSET + first * DIGEST_BYTES)
             if len(piece) != wanted * DIGEST_BYTES:
                 raise IntegrityFailed(f"{self.path} became shorter while it was read", fix="Restore it, or copy again.")
-            yield first, piece
+            yield first, self._checked(piece, first)
             first += wanted
 
     def unlike(self, expected: bytes, first: int, count: int) -> Iterator[int]:
@@ -222,6 +240,7 @@ class Fingerprint:
         """Set the digests of the blocks from `first` on. Durable after `sync`."""
         with _writing(self.path):
             os.pwrite(self._fd, digests, DIGESTS_OFFSET + first * DIGEST_BYTES)
+            os.pwrite(self._fd, digest.checks(digests), self._check_place(first))
 
     def put_zeros(self, first: int, count: int) -> None:
         """Set the digests of `count` blocks to that of zeros."""
@@ -281,7 +300,8 @@ def differing(one: Fingerprint, other: Fingerprint) -> Iterator[int]:
 
 def file_bytes(header: Header) -> int:
     """How long the file of a fingerprint is."""
-    return DIGESTS_OFFSET + block_count(header.size, header.block) * DIGEST_BYTES
+    one = DIGEST_BYTES + (digest.CHECK_BYTES if header.version == VERSION else 0)
+    return DIGESTS_OFFSET + block_count(header.size, header.block) * one
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,7 +14,7 @@ from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
 from converters.engine.fingerprint import Fingerprint
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, lanes, own
+from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own
 from converters.extents import Chunk, block_count, chunks
 from kubeferry.errors import TargetRefused
 
@@ -45,7 +45,7 @@ def compare(target: Endpoint, expected: Fingerprint, *, options: Options, watch:
     run = _Verify(target, expected, options, watch)
     count = lanes(options, target)
     with Proven(expected.path, expected.header) as proven:
-        found = chunks(target.extents(), expected.header.size, expected.header.block)
+        found = chunks(extents_of(target, options), expected.header.size, expected.header.block)
         feed = Feed(found if options.all_blocks else run.unproven(found, proven))
         drive(feed, [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
     return Findings(_ordered(run.findings.differing, expected.count), run.findings.read, run.findings.kept)
@@ -72,7 +72,7 @@ class _Verify:
         self._lock = threading.Lock()
         watch.progress("counting", 0, None)
         size = expected.header.size
-        data = (min(extent.end, size) - extent.offset for extent in target.extents() if not extent.zero)
+        data = (min(extent.end, size) - extent.offset for extent in extents_of(target, options) if not extent.zero)
         self._total = sum(length for length in data if length > 0)
 
     def unproven(self, found: Iterator[Chunk], proven: Proven) -> Iterator[Chunk]:

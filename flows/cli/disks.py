@@ -40,6 +40,9 @@ fingerprint_option = click.option(
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="What the target holds may be lost, also where it is not ours."
 )
+holes_option = click.option(
+    "--read-holes", is_flag=True, help="Read also what is said to be zeros: for file systems whose word is in doubt."
+)
 
 
 @click.command()
@@ -49,6 +52,7 @@ overwrite_option = click.option(
 @format_option
 @workers_option
 @overwrite_option
+@holes_option
 @click.option("--bandwidth", type=click.FloatRange(min=0, min_open=True), help="At most so many MiB per second.")
 @click.option("--algorithm", type=click.Choice(["blake3", "sha256"]), default="blake3", show_default=True)
 @json_option
@@ -59,6 +63,7 @@ def copy(
     format_: str | None,
     workers: int,
     overwrite: bool,
+    read_holes: bool,
     bandwidth: float | None,
     algorithm: str,
     as_json: bool,
@@ -72,7 +77,14 @@ def copy(
     prints = fingerprint or _beside(write, target)
     check_fingerprint(read, write, prints)
     zero = prepare_target(write, disk_size(read), prints, overwrite=overwrite)
-    options = Options(workers, int(bandwidth * 2**20) if bandwidth else None, algorithm, may_lose=overwrite, exact=True)
+    options = Options(
+        workers,
+        int(bandwidth * 2**20) if bandwidth else None,
+        algorithm,
+        may_lose=overwrite,
+        exact=True,
+        read_holes=read_holes,
+    )
     with _watching(as_json) as watch:
         done = copy_disk(read, write, prints, target_reads_zero=zero, options=options, watch=watch)
     sizes = (number / 2**20 for number in (done.tally.read, done.tally.written, done.tally.resumed))
@@ -83,13 +95,14 @@ def copy(
 @click.argument("target")
 @fingerprint_option
 @workers_option
+@holes_option
 @json_option
-def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -> None:
+def verify(target: str, fingerprint: Path | None, workers: int, read_holes: bool, as_json: bool) -> None:
     """Read a disk past the page cache and compare it with its fingerprint."""
     ref = parse_ref(target)
     prints = fingerprint or _beside(ref, target)
     with _watching(as_json) as watch:
-        done = verify_disk(ref, prints, options=Options(workers, exact=True), watch=watch)
+        done = verify_disk(ref, prints, options=Options(workers, exact=True, read_holes=read_holes), watch=watch)
     _tell(done, prints, as_json, "every block is as the fingerprint says" if not done.differing else "")
     if done.differing:
         raise IntegrityFailed(
@@ -105,6 +118,7 @@ def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -
 @format_option
 @workers_option
 @overwrite_option
+@holes_option
 @json_option
 def repair(
     source: str,
@@ -113,13 +127,14 @@ def repair(
     format_: str | None,
     workers: int,
     overwrite: bool,
+    read_holes: bool,
     as_json: bool,
 ) -> None:
     """Fetch only the blocks that differ from the fingerprint."""
     read, write = parse_ref(source, format=format_), parse_ref(target)
     prints = fingerprint or _beside(write, target)
     check_fingerprint(read, write, prints)
-    options = Options(workers, may_lose=overwrite, exact=True)
+    options = Options(workers, may_lose=overwrite, exact=True, read_holes=read_holes)
     with _watching(as_json) as watch:
         done = repair_disk(read, write, prints, options=options, watch=watch)
     _tell(done, prints, as_json, f"{len(done.differing)} blocks were fetched again and read back")
