@@ -7,10 +7,13 @@ says that the target was written.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
 import stat
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +29,7 @@ from kubeferry.uris import view_of
 
 NAME_BYTES = 16
 PLACE_BYTES = 8
+FS_IOC_GETVERSION = 0x80087601
 NOWHERE = bytes(16)
 SAMPLES = 16  # blocks of the target, at most, that are read before a checkpoint is believed
 
@@ -58,8 +62,16 @@ def name_of(copy_id: str) -> bytes:
 
 def target_of(ref: DiskRef) -> bytes:
     """What a target is known by: its place, and the file that is there now."""
-    nodes = [path.stat().st_ino for path in files_of(ref.uri) if path.is_file()]
+    nodes = [(path.stat().st_ino, _generation(path)) for path in files_of(ref.uri) if path.is_file()]
     return _place(ref) + hashlib.sha256(json.dumps([ref.uri, nodes]).encode()).digest()[:PLACE_BYTES]
+
+
+def _generation(path: Path) -> int:
+    """Which of the files it is that had this inode's number one after another; 0 where that is not told."""
+    told = array("L", [0])
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        fcntl.ioctl(file, FS_IOC_GETVERSION, told)
+    return told[0]
 
 
 def same_place(target: bytes, ref: DiskRef) -> bool:

@@ -168,7 +168,7 @@ def repair_disk(
     with held(fingerprint), open_source(source, work=work) as fetching, _complete(fingerprint) as expected:
         with open_target(target, direct=True) as reading:
             if not options.may_lose:
-                targets.check(target, reading, fingerprint)
+                targets.check(target, reading, fingerprint, damaged=True)
             found = verify.compare(reading, expected, options=options, watch=watch)
         if found.differing:
             earlier.disprove(fingerprint)  # until all of it was read back again

@@ -2,7 +2,7 @@
 
     0     header (magic, version, sealed, block size, disk size, algorithm, label, root, target, checksum of all that)
     512   digest of block 0 | digest of block 1 | ...            32 bytes each; 32 zero bytes: not known yet
-    then  checksum of digest 0 | checksum of digest 1 | ...      4 bytes each
+    then  checksum of digest 0 | checksum of digest 1 | ...      4 bytes each, until it is sealed
 
 A digest never moves, so a partial fingerprint (a checkpoint) and a complete one (sealed: all digests known, root in the
 header) are the same file at two times, and memory does not grow with the disk. A digest that its checksum does not fit,
@@ -240,7 +240,8 @@ class Fingerprint:
         """Set the digests of the blocks from `first` on. Durable after `sync`."""
         with _writing(self.path):
             os.pwrite(self._fd, digests, DIGESTS_OFFSET + first * DIGEST_BYTES)
-            os.pwrite(self._fd, digest.checks(digests), self._check_place(first))
+            if not self.sealed:
+                os.pwrite(self._fd, digest.checks(digests), self._check_place(first))
 
     def put_zeros(self, first: int, count: int) -> None:
         """Set the digests of `count` blocks to that of zeros."""
@@ -265,6 +266,8 @@ class Fingerprint:
             os.fdatasync(self._fd)
             os.pwrite(self._fd, self.header.pack(), 0)
             os.fsync(self._fd)
+            os.ftruncate(self._fd, file_bytes(self.header))  # the root stands for the checksums now
+            os.fsync(self._fd)
             self.path.replace(destination)
             sync_folder(destination.parent)
         self.path = destination
@@ -275,7 +278,7 @@ class Fingerprint:
 
     def _check(self) -> None:
         found, wanted = os.fstat(self._fd).st_size, file_bytes(self.header)
-        if found != wanted:
+        if found != wanted and found != file_bytes(replace(self.header, root=b"")):  # stopped while it was sealed
             raise ValueError(f"it has {found} bytes, and its header asks for {wanted}")
         if self.sealed and self._compute_root() != self.header.root:
             raise IntegrityFailed(
@@ -300,7 +303,7 @@ def differing(one: Fingerprint, other: Fingerprint) -> Iterator[int]:
 
 def file_bytes(header: Header) -> int:
     """How long the file of a fingerprint is."""
-    one = DIGEST_BYTES + (digest.CHECK_BYTES if header.version == VERSION else 0)
+    one = DIGEST_BYTES if header.root else DIGEST_BYTES + digest.CHECK_BYTES
     return DIGESTS_OFFSET + block_count(header.size, header.block) * one
 
 

@@ -138,10 +138,10 @@ def check_end(ref: DiskRef, target: Endpoint, size: int) -> None:
         )
 
 
-def check(ref: DiskRef, target: Endpoint, fingerprint: Path) -> None:
+def check(ref: DiskRef, target: Endpoint, fingerprint: Path, *, damaged: bool = False) -> None:
     """Raise TargetRefused unless a target is ours or holds nothing. Of a device, and of an export that does not tell,
-    some places are looked at."""
-    if not is_ours(ref, target, fingerprint) and _holds_data(ref, target):
+    some places are looked at. `damaged`: nothing need be left of it, if it is the very file."""
+    if not is_ours(ref, target, fingerprint, damaged=damaged) and _holds_data(ref, target):
         beside = _has_fingerprint(fingerprint)
         raise TargetRefused(
             f"{ref.uri if scheme_of(ref.uri) not in LOCAL else path_of(ref.uri)} has content that is not ours",
@@ -152,15 +152,17 @@ def check(ref: DiskRef, target: Endpoint, fingerprint: Path) -> None:
         )
 
 
-def is_ours(ref: DiskRef, target: Endpoint, fingerprint: Path) -> bool:
+def is_ours(ref: DiskRef, target: Endpoint, fingerprint: Path, *, damaged: bool = False) -> bool:
     """Whether one of our copies wrote this target, as far as its fingerprint or checkpoint can tell."""
+    a_file = any(path.is_file() for path in files_of(ref.uri))
     for path in (checkpoint.beside(fingerprint), fingerprint):
         try:
             found = Fingerprint.open(path)
         except (InputInvalid, IntegrityFailed):
             continue
         with found:
-            if names(found, ref) and _speaks_of(found, ref, target):
+            same_file = a_file and found.header.target == checkpoint.target_of(ref)
+            if names(found, ref) and ((damaged and same_file) or _speaks_of(found, ref, target)):
                 return True
     return False
 
