@@ -21,6 +21,7 @@ from typing import Self
 from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
 from converters.uris import invalid, path_of
 from kubeferry.faults import Side, of_os, refused, unavailable
+from kubeferry.images import writers
 from kubeferry.model import DiskRef
 from kubeferry.outside.locks import locked
 from kubeferry.ranges import Range, ranges_of
@@ -86,6 +87,7 @@ class File:
             raise of_os(side, f"{path} cannot be opened", error) from error
         try:
             self.size, self.knows_holes = self._measure()
+            self._ask_qemu(writes=writes)
             if direct:
                 self._read_storage()
             elif side is Side.TARGET:
@@ -106,6 +108,19 @@ class File:
             f"{self.path} is neither a file nor a block device",
             fix="Give the path of the disk image or of the device.",
         )
+
+    def _ask_qemu(self, *, writes: bool) -> None:
+        """A machine that runs on it does not notice us, nor keep our lock; but it has locks of its own."""
+        used = (
+            writers.used_by_qemu(self._fd) if writes else self.side is Side.SOURCE and writers.written_by_qemu(self._fd)
+        )
+        if used:
+            raise unavailable(
+                self.side,
+                f"{self.path} is open in QEMU{'' if writes else ', to be written'}",
+                why="QEMU holds its locks on it: a machine runs on it, or a tool works with it",
+                fix="Shut the machine down or wait for the tool; `fuser` names it.",
+            )
 
     def _read_storage(self) -> None:
         """From here on read past the page cache; where that cannot be, drop pages before they are read.

@@ -1,8 +1,8 @@
 """The durable memory of a copy that has not ended: a fingerprint whose digests stand for blocks that were flushed.
 
 It belongs to one copy: its label holds digests of the copy's name (plan, round, view), and of the source (place, chain,
-size, time of last change) and the target. Another copy, source or target does not go on from it. That it exists at all
-says that the target was written.
+what its bytes are known by) and the target. Another copy, source or target does not go on from it. That it exists at
+all says that the target was written.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def beside(fingerprint: Path) -> Path:
     return fingerprint.with_name(f"checkpoint-{fingerprint.name}")
 
 
-def label(source: DiskRef, target: DiskRef, copy_id: str) -> bytes:
+def label(source: DiskRef, known: list[object], target: DiskRef, copy_id: str) -> bytes:
     """What a copy is of: equal for the next attempt of the same copy, different when source or target changed. Its
-    first half is that of `name_of`."""
-    parts = [*_facts(source, changes=True), "to", *_facts(target, changes=False)]
+    first half is that of `name_of`; `known` is what the source's bytes are known by."""
+    parts = [*_places(source), known, "to", *_places(target), *_nodes(target)]
     return name_of(copy_id) + hashlib.sha256(json.dumps(parts).encode()).digest()[:NAME_BYTES]
 
 
@@ -84,14 +84,14 @@ def _place(ref: DiskRef) -> bytes:
     return hashlib.sha256(json.dumps(names).encode()).digest()[:PLACE_BYTES]
 
 
-def _facts(ref: DiskRef, *, changes: bool) -> Iterator[object]:
-    for link in chain_of(ref):
-        yield [view_of(link.uri) or link.uri, link.format, link.size_bytes]
-        for path in files_of(link.uri):
-            found = path.stat()
-            # A device's node is made anew for every pod: its number says nothing.
-            if stat.S_ISREG(found.st_mode):
-                yield [found.st_ino, found.st_size, found.st_mtime_ns if changes else 0]
+def _places(ref: DiskRef) -> Iterator[object]:
+    return ([view_of(link.uri) or link.uri, link.format, link.size_bytes] for link in chain_of(ref))
+
+
+def _nodes(target: DiskRef) -> Iterator[object]:
+    # A device's node is made anew for every pod: its number says nothing.
+    found = (path.stat() for path in files_of(target.uri))
+    return ([one.st_ino, one.st_size] for one in found if stat.S_ISREG(one.st_mode))
 
 
 def start(path: Path, header: Header, target: Endpoint) -> Start:

@@ -31,7 +31,8 @@ READS_AHEAD = 2  # blocks of each worker that are being read while one is proces
 @dataclass(slots=True)
 class Tally:
     """What a copy did, in bytes. `data` counts what the source does not know to be zeros or the same, `resumed` all
-    that an earlier attempt had made durable, `zero` what was found to be zeros, `same` what the round before had."""
+    that an earlier attempt had made durable, `zero` what was found to be zeros, `same` what the round before had.
+    `anew`: there was an attempt before, and its source or target is another one now."""
 
     data: int = 0
     read: int = 0
@@ -39,6 +40,7 @@ class Tally:
     zero: int = 0
     resumed: int = 0
     same: int = 0
+    anew: bool = False
 
 
 @dataclass(slots=True)
@@ -95,6 +97,7 @@ def copy(
         partial = opened.enter_context(begun.checkpoint)
         past = _Past(before, proven, stored, fresh=fresh)
         run = _Copy(source, target, partial, past, options=options, watch=watch)
+        run.tally.anew = begun.touched and not begun.resumed
         run.work(resumed=begun.resumed)
         watch.still_ours()
         partial.seal(fingerprint)

@@ -25,6 +25,7 @@ from converters.engine.fingerprint import Fingerprint, Header
 from converters.engine.held import held
 from converters.engine.targets import check_fingerprint, prepare_target
 from converters.engine.transfer import Options, Watch
+from converters.engine.witness import Witness, known_by
 from converters.uris import MODULES, SERVED, chain_of, files_of, path_of, scheme_of, split
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
@@ -72,10 +73,11 @@ def copy_disk(
             targets.check(target, writing, fingerprint)
         if options.exact:
             targets.check_end(target, writing, reading.size)
-        label = checkpoint.label(source, target, copy_id)
+        witness = Witness(watch, lambda: known_by(source, reading))
+        label = checkpoint.label(source, witness.seen, target, copy_id)
         header = Header(reading.size, options.algorithm, label=label, target=checkpoint.target_of(target))
         root, tally = copying.copy(
-            reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
+            reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=witness
         )
         return _outcome(root, reading, tally, options)
 
@@ -122,7 +124,8 @@ def send_disk(
     with open_source(source, work=_work(fingerprint)) as reading:
         header = Header(reading.size, options.algorithm)
         opening = functools.partial(open_stream, url)
-        root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=watch)
+        witness = Witness(watch, lambda: known_by(source, reading))
+        root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=witness)
         return _outcome(root, reading, tally, options)
 
 

@@ -87,6 +87,10 @@ def copy(
     )
     with _watching(as_json) as watch:
         done = copy_disk(read, write, prints, target_reads_zero=zero, options=options, watch=watch)
+    if done.tally.anew:
+        click.secho(
+            "source or target changed since the copy was stopped: all of it was read again", fg="yellow", err=True
+        )
     sizes = (number / 2**20 for number in (done.tally.read, done.tally.written, done.tally.resumed))
     _tell(done, prints, as_json, "read {:.0f} MiB, wrote {:.0f} MiB, had {:.0f} MiB already".format(*sizes))
 
