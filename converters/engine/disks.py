@@ -12,7 +12,7 @@ import functools
 import os
 import stat
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +28,9 @@ from converters.engine.transfer import Options, Watch
 from converters.engine.witness import Witness, known_by
 from converters.uris import MODULES, SERVED, chain_of, files_of, path_of, scheme_of, split
 from kubeferry import faults
-from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
+from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, SourceRefused, TargetRefused
 from kubeferry.model import DiskRef
-from kubeferry.uris import Packed, Part
+from kubeferry.uris import PACKED, Packed, Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,15 +294,46 @@ def _local(uri: str, shape: str) -> DiskRef:
     return DiskRef(uri=Packed("vmdk+file", (Part(path, 0, size),)).uri())
 
 
+def with_chain(top: DiskRef, below: Sequence[str]) -> DiskRef:
+    """A disk with the images that lie below it, the next one first, each as FORMAT:PATH. Raises InputInvalid."""
+    backing: DiskRef | None = None
+    for text in reversed(below):
+        shape, colon, path = text.partition(":")
+        if not colon or shape not in {"raw", "qcow2"} or not path:
+            fix = "Write raw:PATH or qcow2:PATH, once for each image, the one next to the top first."
+            raise InputInvalid("the chain cannot be read", [Problem("--chain", repr(text), fix)])
+        backing = parse_ref(path, format=shape).model_copy(update={"backing": backing})
+    return top.model_copy(update={"backing": backing}) if backing else top
+
+
 def disk_size(source: DiskRef) -> int:
     """The size of a disk as its machine sees it, in bytes. Raises like `open_source`."""
     with open_source(source) as opened:
         return opened.size
 
 
+def check_format(source: DiskRef) -> None:
+    """Raise SourceRefused where a disk, or an image in its chain, is said to be raw and begins like something else:
+    its bytes would be taken for the disk, or the guest's for an image. Other formats are checked when they are read."""
+    for link in chain_of(source):
+        if link.format != "raw" or scheme_of(link.uri) in {*PACKED, "vmdk-stream+https"}:  # unpacked by us, and known
+            continue
+        plain = link.model_copy(update={"backing": None})
+        with open_source(plain) as opened:
+            head = memoryview(bytearray(min(opened.size, sending.HEAD_BYTES)))
+            opened.read_into(0, head)
+        if name := sending.taken_for(bytes(head)):
+            raise SourceRefused(
+                f"{link.uri} begins like {name}, and is said to be raw",
+                why="a copy of its bytes is no disk that a machine can start from",
+                fix="Say its --format (or convert it with `qemu-img convert`); --insist, if its bytes are the disk.",
+            )
+
+
 __all__ = [
     "Outcome",
     "check_fingerprint",
+    "check_format",
     "copy_disk",
     "disk_size",
     "measure_disk",
@@ -311,4 +342,5 @@ __all__ = [
     "repair_disk",
     "send_disk",
     "verify_disk",
+    "with_chain",
 ]

@@ -14,12 +14,14 @@ import click
 from converters.engine.disks import (
     Outcome,
     check_fingerprint,
+    check_format,
     copy_disk,
     disk_size,
     parse_ref,
     prepare_target,
     repair_disk,
     verify_disk,
+    with_chain,
 )
 from converters.engine.transfer import Options, Watch
 from converters.uris import path_of
@@ -43,6 +45,15 @@ overwrite_option = click.option(
 holes_option = click.option(
     "--read-holes", is_flag=True, help="Read also what is said to be zeros: for file systems whose word is in doubt."
 )
+chain_option = click.option(
+    "--chain",
+    multiple=True,
+    metavar="FORMAT:PATH",
+    help="An image below a qcow2 SOURCE, the next one first; repeat it.",
+)
+insist_option = click.option(
+    "--insist", is_flag=True, help="Take the source as raw also where it begins like an image of another format."
+)
 
 
 @click.command()
@@ -50,6 +61,8 @@ holes_option = click.option(
 @click.argument("target")
 @fingerprint_option
 @format_option
+@chain_option
+@insist_option
 @workers_option
 @overwrite_option
 @holes_option
@@ -61,6 +74,8 @@ def copy(
     target: str,
     fingerprint: Path | None,
     format_: str | None,
+    chain: tuple[str, ...],
+    insist: bool,
     workers: int,
     overwrite: bool,
     read_holes: bool,
@@ -73,9 +88,11 @@ def copy(
     SOURCE and TARGET are paths or URIs: file:///disk.img, block:///dev/sdb, nbd+unix:///export?socket=/run/x. A target
     that holds data is written only where it differs; one that is not ours and not empty is refused.
     """
-    read, write = parse_ref(source, format=format_), parse_ref(target)
+    read, write = with_chain(parse_ref(source, format=format_), chain), parse_ref(target)
     prints = fingerprint or _beside(write, target)
     check_fingerprint(read, write, prints)
+    if not insist:
+        check_format(read)
     zero = prepare_target(write, disk_size(read), prints, overwrite=overwrite)
     options = Options(
         workers,
@@ -120,6 +137,7 @@ def verify(target: str, fingerprint: Path | None, workers: int, read_holes: bool
 @click.argument("target")
 @fingerprint_option
 @format_option
+@chain_option
 @workers_option
 @overwrite_option
 @holes_option
@@ -129,13 +147,14 @@ def repair(
     target: str,
     fingerprint: Path | None,
     format_: str | None,
+    chain: tuple[str, ...],
     workers: int,
     overwrite: bool,
     read_holes: bool,
     as_json: bool,
 ) -> None:
     """Fetch only the blocks that differ from the fingerprint."""
-    read, write = parse_ref(source, format=format_), parse_ref(target)
+    read, write = with_chain(parse_ref(source, format=format_), chain), parse_ref(target)
     prints = fingerprint or _beside(write, target)
     check_fingerprint(read, write, prints)
     options = Options(workers, may_lose=overwrite, exact=True, read_holes=read_holes)

@@ -359,6 +359,16 @@ def test_copy_verify_repair_a_disk(kubeferry: Command, printed_json: Callable[..
     assert target.read_bytes() == source.read_bytes()
 
 
+def test_an_image_that_is_said_to_be_raw_is_copied_only_if_somebody_insists(kubeferry: Command, estate: Path) -> None:
+    image, target = estate / "image", estate / "copy.img"
+    image.write_bytes(b"QFI\xfb" + bytes(4092))
+    code, _, err = kubeferry("copy", str(image), str(target))
+    assert (code, target.exists()) == (2, False)
+    assert "--insist" in err
+    assert kubeferry("copy", str(image), str(target), "--insist")[0] == 0
+    assert target.read_bytes() == image.read_bytes()
+
+
 def test_targets_that_differ_in_their_ending_have_digests_of_their_own(kubeferry: Command, estate: Path) -> None:
     """Of the digests of another disk nobody concludes that a file of somebody else is ours."""
     source, folder = estate / "source" / "web.img", estate / "a b"

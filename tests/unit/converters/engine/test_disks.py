@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 
 from converters.endpoints import file, open_source
-from converters.engine.disks import copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
+from converters.engine.disks import (
+    check_format,
+    copy_disk,
+    disk_size,
+    parse_ref,
+    prepare_target,
+    repair_disk,
+    verify_disk,
+    with_chain,
+)
 from converters.engine.held import held
 from converters.engine.transfer import Options
 from kubeferry.errors import (
@@ -278,3 +287,33 @@ def test_a_file_system_that_is_known_to_lie_about_holes_is_not_asked(
     with open_source(parse_ref(str(source))) as disk:
         assert not disk.knows_holes
         assert [(one.offset, one.length, one.zero) for one in disk.extents()] == [(0, disk.size, False)]
+
+
+@pytest.mark.parametrize(
+    ("at", "magic", "name"),
+    [
+        (0, b"QFI\xfb", "qcow2"),
+        (0, b"KDMV", "vmdk"),
+        (0, b"# Disk DescriptorFile", "vmdk descriptor"),
+        (64, b"\x7f\x10\xda\xbe", "vdi"),
+    ],
+)
+def test_a_raw_disk_that_begins_like_an_image_is_told(at: int, magic: bytes, name: str, source: Path) -> None:
+    check_format(parse_ref(str(source)))
+    with source.open("r+b") as disk:
+        disk.write(bytes(at) + magic)
+    with pytest.raises(SourceRefused, match=name):
+        check_format(parse_ref(str(source)))
+    top = DiskRef(uri=(source.parent / "top").as_uri(), format="qcow2", backing=parse_ref(str(source)))
+    with pytest.raises(SourceRefused, match="said to be raw"):
+        check_format(top)
+
+
+def test_a_chain_is_told_from_the_top_down() -> None:
+    chain = with_chain(parse_ref("/a/top.qcow2", format="qcow2"), ["qcow2:/a/mid dle", "raw:/a/base"])
+    assert chain.backing is not None
+    assert (chain.backing.uri, chain.backing.format) == ("file:///a/mid%20dle", "qcow2")
+    assert chain.backing.backing == parse_ref("/a/base")
+    for wrong in ("/a/base", "raw:", "vmdk:/a/b"):
+        with pytest.raises(InputInvalid, match="chain"):
+            with_chain(parse_ref("/a/top", format="qcow2"), [wrong])
