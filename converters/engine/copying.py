@@ -32,7 +32,8 @@ READS_AHEAD = 2  # blocks of each worker that are being read while one is proces
 class Tally:
     """What a copy did, in bytes. `data` counts what the source does not know to be zeros or the same, `resumed` all
     that an earlier attempt had made durable, `zero` what was found to be zeros, `same` what the round before had.
-    `anew`: there was an attempt before, and its source or target is another one now."""
+    `held` was read back from the target's storage and was there already; nothing else was looked at again. `anew`:
+    there was an attempt before, and its source or target is another one now."""
 
     data: int = 0
     read: int = 0
@@ -40,6 +41,7 @@ class Tally:
     zero: int = 0
     resumed: int = 0
     same: int = 0
+    held: int = 0
     anew: bool = False
 
 
@@ -84,7 +86,7 @@ def copy(
     written = any(path.exists() for path in (fingerprint, place, earlier.left_beside(fingerprint)))
     fresh = reads_zero and not written and not options.read_holes and _empty(target)
     watch.still_ours()
-    if fresh:
+    if fresh or place.exists():  # what happened to the target since an attempt broke off nobody knows
         earlier.disprove(fingerprint)
     with contextlib.ExitStack() as opened:
         proven = opened.enter_context(Proven(fingerprint, header, writable=True))
@@ -350,7 +352,9 @@ class _Copy:
             self._zeros(target, chunk, tally)
         else:
             known = digest.digest(self.algorithm, buffer.view[: chunk.length])
-            tally.written += self._write(target, chunk, buffer)
+            written = self._write(target, chunk, buffer)
+            tally.written += written
+            tally.held += 0 if written or self.fresh else chunk.length
             self._done.append((chunk.offset // self.block, 1, known))
         self._progress += size  # shown only: a lost update between threads is caught up by the next block
 
@@ -382,6 +386,7 @@ class _Copy:
             self.tally.read += tally.read
             self.tally.written += tally.written
             self.tally.zero += tally.zero
+            self.tally.held += tally.held
 
 
 def _nonsense(error: ValueError) -> SourceRefused:

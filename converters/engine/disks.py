@@ -105,7 +105,9 @@ def verify_disk(
             earlier.prove(expected)
         head = expected.header
         offsets = array("Q", (index * head.block for index in found.differing))
-        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, same=found.kept), offsets)
+        held = max(0, found.read - head.block * len(offsets))
+        tally = Tally(read=found.read, same=found.kept, held=held)
+        return Outcome(expected.root, head.algorithm, head.size, tally, offsets)
 
 
 def send_disk(

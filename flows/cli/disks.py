@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from converters.engine.copying import Tally
 from converters.engine.disks import (
     Outcome,
     check_fingerprint,
@@ -108,8 +109,7 @@ def copy(
         click.secho(
             "source or target changed since the copy was stopped: all of it was read again", fg="yellow", err=True
         )
-    sizes = (number / 2**20 for number in (done.tally.read, done.tally.written, done.tally.resumed))
-    _tell(done, prints, as_json, "read {:.0f} MiB, wrote {:.0f} MiB, had {:.0f} MiB already".format(*sizes))
+    _tell(done, prints, as_json, _copied(done.tally, target))
 
 
 @click.command()
@@ -163,6 +163,13 @@ def repair(
     _tell(done, prints, as_json, f"{len(done.differing)} blocks were fetched again and read back")
 
 
+def _copied(tally: Tally, target: str) -> str:
+    """What was done, and how much of the target was seen: writing is no proof."""
+    done = "read {:.0f} MiB, wrote {:.0f} MiB, had {:.0f} MiB already"
+    text = done.format(*(number / 2**20 for number in (tally.read, tally.written, tally.resumed)))
+    return f"{text}\nverified {tally.held / 2**20:.0f} MiB by reading them back; `kubeferry verify {target}` reads all"
+
+
 def _beside(ref: DiskRef, given: str) -> Path:
     if not ref.uri.startswith("file:"):
         raise click.UsageError(f"{given} is not a file: say where the digests go with --fingerprint")
@@ -179,6 +186,7 @@ def _tell(done: Outcome, fingerprint: Path, as_json: bool, text: str) -> None:
             "readBytes": done.tally.read,
             "writtenBytes": done.tally.written,
             "resumedBytes": done.tally.resumed,
+            "readBackBytes": done.tally.held,
             "differing": list(done.differing),
             "fingerprint": str(fingerprint),
         }

@@ -359,6 +359,17 @@ def test_copy_verify_repair_a_disk(kubeferry: Command, printed_json: Callable[..
     assert target.read_bytes() == source.read_bytes()
 
 
+def test_a_copy_says_what_of_it_was_read_back(
+    kubeferry: Command, printed_json: Callable[..., Any], estate: Path
+) -> None:
+    source, target = str(estate / "source" / "web.img"), str(estate / "copy.img")
+    assert printed_json("copy", source, target, "--json")["readBackBytes"] == 0
+    again = printed_json("copy", source, target, "--json")
+    assert (again["readBackBytes"], again["writtenBytes"]) == (again["readBytes"], 0)
+    assert printed_json("verify", target, "--json")["readBackBytes"] > 0
+    assert "kubeferry verify" in kubeferry("copy", source, target)[1]
+
+
 def test_an_image_that_is_said_to_be_raw_is_copied_only_if_somebody_insists(kubeferry: Command, estate: Path) -> None:
     image, target = estate / "image", estate / "copy.img"
     image.write_bytes(b"QFI\xfb" + bytes(4092))
