@@ -74,8 +74,6 @@ class Header:
             raise ValueError(f"it uses the algorithm {algorithm!r}")
         if size > DISK_LIMIT_BYTES or not BLOCK_LIMITS[0] <= block <= BLOCK_LIMITS[1] or block & (block - 1):
             raise ValueError(f"it speaks of a disk of {size} bytes in blocks of {block}")
-        if version != VERSION and not sealed:
-            raise ValueError("it is of an earlier version, and of a copy that has not ended")
         return cls(size, algorithm, block, label, root if sealed else b"", target[0] if target else bytes(16), version)
 
 
@@ -111,8 +109,9 @@ class Fingerprint:
         return cls(path, fd, header)
 
     @classmethod
-    def open(cls, path: Path, *, writable: bool = False) -> Self:
-        """One that is there. Sizes are checked before anything is read by them.
+    def open(cls, path: Path, *, writable: bool = False, unchecked: bool = False) -> Self:
+        """One that is there. Sizes are checked before anything is read by them. `unchecked` opens those, too, whose
+        digests have no checksums: only to ask whether they speak of a target.
 
         Raises InputInvalid when it is missing or not a fingerprint, IntegrityFailed when a sealed one is damaged.
         """
@@ -124,7 +123,7 @@ class Fingerprint:
         try:
             header = Header.unpack(os.pread(fd, HEADER.size + CHECKSUM_BYTES, 0))
             found = cls(path, fd, header)
-            found._check()
+            found._check(unchecked=unchecked)
         except (ValueError, OSError) as error:
             os.close(fd)
             raise _invalid(path, str(error)) from error
@@ -173,7 +172,7 @@ class Fingerprint:
 
     def _checked(self, digests: bytes, first: int) -> bytes:
         """Digests from block `first` on, as far as their checksums fit; those below a root were looked at with it."""
-        if self.sealed:
+        if self.sealed or self.header.version != VERSION:
             return digests
         count = len(digests) // DIGEST_BYTES
         return digest.checked(digests, os.pread(self._fd, count * digest.CHECK_BYTES, self._check_place(first)))
@@ -276,7 +275,9 @@ class Fingerprint:
         head = self.header
         return digest.root(head.algorithm, head.size, head.block, (piece for _, piece in self.batches()))
 
-    def _check(self) -> None:
+    def _check(self, *, unchecked: bool) -> None:
+        if self.header.version != VERSION and not (self.sealed or unchecked):
+            raise ValueError("it is of an earlier version, and of a copy that has not ended")
         found, wanted = os.fstat(self._fd).st_size, file_bytes(self.header)
         if found != wanted and found != file_bytes(replace(self.header, root=b"")):  # stopped while it was sealed
             raise ValueError(f"it has {found} bytes, and its header asks for {wanted}")
@@ -303,7 +304,8 @@ def differing(one: Fingerprint, other: Fingerprint) -> Iterator[int]:
 
 def file_bytes(header: Header) -> int:
     """How long the file of a fingerprint is."""
-    one = DIGEST_BYTES if header.root else DIGEST_BYTES + digest.CHECK_BYTES
+    bare = header.root or header.version != VERSION
+    one = DIGEST_BYTES if bare else DIGEST_BYTES + digest.CHECK_BYTES
     return DIGESTS_OFFSET + block_count(header.size, header.block) * one
 
 

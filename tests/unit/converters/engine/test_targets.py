@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from converters.engine import checkpoint
 from converters.engine.disks import (
     check_fingerprint,
     copy_disk,
@@ -149,10 +150,26 @@ def test_a_fingerprint_of_version_1_is_read_and_knows_its_target_by_content(sour
         copy(source, target, kff)
 
 
-def as_version_1(kff: Path) -> None:
+def test_a_copy_that_a_version_before_began_is_ours_and_begins_anew(source: Path, tmp_path: Path) -> None:
+    target, kff = tmp_path / "target.img", tmp_path / "target.img.kff"
+    copy(source, target, kff)
+    as_version_1(kff, unfinished=True)
+    kff.rename(checkpoint.beside(kff))
+    copy(source, target, kff)
+    assert target.read_bytes() == source.read_bytes()
+    as_version_1(kff, unfinished=True)
+    kff.rename(checkpoint.beside(kff))
+    foreign(target)
+    with pytest.raises(TargetRefused, match="not ours"):
+        copy(source, target, kff)
+
+
+def as_version_1(kff: Path, *, unfinished: bool = False) -> None:
     """The same fingerprint as the version before wrote it."""
     raw = bytearray(kff.read_bytes()[: 512 + 6 * 32])
     raw[8:10] = (1).to_bytes(2, "little")
+    if unfinished:
+        raw[10:12] = bytes(2)
     raw[104:512] = (hashlib.sha256(raw[:104]).digest()).ljust(408, b"\0")
     kff.write_bytes(raw)
 
