@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from converters.endpoints import Cached, Endpoint
-from converters.engine import checkpoint, digest, earlier
+from converters.engine import checkpoint, digest, earlier, verify
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
 from converters.engine.fingerprint import Fingerprint, Header
@@ -100,6 +100,8 @@ def copy(
         past = _Past(before, proven, stored, fresh=fresh)
         run = _Copy(source, target, partial, past, options=options, watch=watch)
         run.tally.anew = begun.touched and not begun.resumed
+        if begun.resumed and options.recheck:
+            run.tally.held += verify.recheck(stored, partial, options=options, watch=watch)
         run.work(resumed=begun.resumed)
         watch.still_ours()
         partial.seal(fingerprint)

@@ -32,6 +32,7 @@ class Options:
     `may_lose`: what the target holds need not be ours; without it that is looked at first.
     `exact`: a target that goes on with data behind the end of the disk is refused.
     `read_holes`: no word that something reads as zeros is believed, it is read.
+    `recheck`: what an earlier attempt has left is read back before it is gone on from.
     `all_blocks`: a verification reads blocks back, too, that were read back since they were last written.
     """
 
@@ -45,6 +46,7 @@ class Options:
     may_lose: bool = True
     exact: bool = False
     read_holes: bool = False
+    recheck: bool = False
 
 
 class Watch:

@@ -13,7 +13,7 @@ from converters.endpoints import Endpoint
 from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
-from converters.engine.fingerprint import Fingerprint
+from converters.engine.fingerprint import UNKNOWN, Fingerprint
 from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own
 from converters.extents import Chunk, block_count, chunks
 from kubeferry.errors import TargetRefused
@@ -51,6 +51,19 @@ def compare(target: Endpoint, expected: Fingerprint, *, options: Options, watch:
     return Findings(_ordered(run.findings.differing, expected.count), run.findings.read, run.findings.kept)
 
 
+def recheck(target: Endpoint, left: Fingerprint, *, options: Options, watch: Watch) -> int:
+    """Read back what an attempt that broke off has left, and forget the digests of blocks that are others now: they are
+    copied again. Returns how many bytes are as they were left."""
+    run = _Verify(target, left, options, watch)
+    count = lanes(options, target)
+    found = chunks(extents_of(target, options), left.header.size, left.header.block)
+    drive(Feed(run.known(found)), [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
+    wrong = [index for index in run.findings.differing if left.at(index) != UNKNOWN]
+    for index in wrong:
+        left.put(index, UNKNOWN)
+    return max(0, run.findings.read - len(wrong) * left.header.block)
+
+
 def _ordered(blocks: array[int], count: int) -> array[int]:
     """The blocks in order, of `count` that there are: a list of them all could be larger than what a mover may hold."""
     if not blocks:
@@ -84,6 +97,11 @@ class _Verify:
                 continue
             self.findings.kept += chunk.length
             self._progress += sum(stop - start for start, stop in chunk.data)
+
+    def known(self, found: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Without the blocks of data that no digest is known of."""
+        block = self.expected.header.block
+        return (one for one in found if not one.data or self.expected.at(one.offset // block) != UNKNOWN)
 
     def heartbeat(self) -> None:
         self.watch.still_ours()

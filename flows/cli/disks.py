@@ -102,6 +102,7 @@ def copy(
         may_lose=overwrite,
         exact=True,
         read_holes=read_holes,
+        recheck=True,
     )
     with _watching(as_json) as watch:
         done = copy_disk(read, write, prints, target_reads_zero=zero, options=options, watch=watch)
