@@ -75,9 +75,9 @@ class File:
         self._behind: deque[tuple[int, int]] = deque()
         # O_NONBLOCK: opening a FIFO must not wait for somebody at its other end
         writes = side is Side.TARGET and not direct
-        # O_EXCL keeps a device that is mounted, or below another one; it means nothing for files
-        mode = (os.O_RDWR | (os.O_EXCL if path.is_block_device() else 0)) if writes else os.O_RDONLY
         try:
+            # O_EXCL keeps a device that is mounted, or below another one; it means nothing for files
+            mode = (os.O_RDWR | (os.O_EXCL if path.is_block_device() else 0)) if writes else os.O_RDONLY
             self._fd = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             if error.errno == errno.EBUSY:
@@ -111,10 +111,8 @@ class File:
 
     def _ask_qemu(self, *, writes: bool) -> None:
         """A machine that runs on it does not notice us, nor keep our lock; but it has locks of its own."""
-        used = (
-            writers.used_by_qemu(self._fd) if writes else self.side is Side.SOURCE and writers.written_by_qemu(self._fd)
-        )
-        if used:
+        ask = writers.used_by_qemu if writes else writers.written_by_qemu
+        if (writes or self.side is Side.SOURCE) and ask(self._fd):
             raise unavailable(
                 self.side,
                 f"{self.path} is open in QEMU{'' if writes else ', to be written'}",
