@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.model import DiskRef
 from kubeferry.uris import PACKED, local_path, packed
 
 MODULES = {
@@ -50,6 +52,14 @@ def files_of(uri: str) -> list[Path]:
         return [path_of(uri)]
     found = packed(uri)
     return list(dict.fromkeys(part.path for part in found.parts)) if found else []
+
+
+def chain_of(ref: DiskRef) -> Iterator[DiskRef]:
+    """A disk and what lies below it, the top first."""
+    link: DiskRef | None = ref
+    while link is not None:
+        yield link
+        link = link.backing
 
 
 def split(uri: str) -> SplitResult:

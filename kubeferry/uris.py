@@ -4,6 +4,7 @@ servers known by their certificate, CDI's upload proxy. Pure.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -16,7 +17,7 @@ def local_path(uri: str) -> Path | None:
         parts = urlsplit(uri)
     except ValueError:
         return None
-    path = unquote(parts.path)
+    path = unquote(parts.path, errors="surrogateescape")  # a name need not be text
     local = parts.scheme in {"file", "block"} and not (parts.netloc or parts.query or parts.fragment)
     return Path(path) if local and path.startswith("/") and "\0" not in path else None
 
@@ -154,17 +155,18 @@ class Packed:
             for one in self.parts
         ]
         told += [("compression", "gzip")] if self.gzip else []
-        return f"{self.scheme}://{quote(str(first))}?{urlencode(told, quote_via=quote, safe=',:')}"
+        asked = urlencode(told, quote_via=quote, safe=",:", errors="surrogateescape")
+        return f"{self.scheme}://{quote(os.fsencode(first))}?{asked}"
 
 
 def packed(uri: str) -> Packed | None:
     """What the URI of a packed disk says; None for anything else, and for parts that cannot be."""
     try:
         split = urlsplit(uri)
-        asked = parse_qs(split.query, strict_parsing=True, max_num_fields=PART_LIMIT + 1)
+        asked = parse_qs(split.query, strict_parsing=True, max_num_fields=PART_LIMIT + 1, errors="surrogateescape")
     except ValueError:
         return None
-    path = Path(unquote(split.path))
+    path = Path(unquote(split.path, errors="surrogateescape"))
     plain = split.scheme in PACKED and not split.netloc and not split.fragment and "\0" not in str(path)
     if not (plain and path.is_absolute()) or not asked.keys() <= {"part", "compression"}:
         return None

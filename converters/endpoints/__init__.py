@@ -87,6 +87,22 @@ class Summed(Protocol):
     stream_digest: str
 
 
+@runtime_checkable
+class Versioned(Protocol):
+    """An endpoint that knows more of its bytes than the files that its reference names: as long as `version` is the
+    same, so are they."""
+
+    def version(self) -> list[object]: ...
+
+
+@runtime_checkable
+class Cached(Protocol):
+    """An endpoint whose host may show bytes that its storage has lost. `stored` is the same disk, read from the
+    storage, with all that the host had of it dropped; close it."""
+
+    def stored(self) -> Endpoint: ...
+
+
 class Stream(Protocol):
     """Where a disk goes once, in order. All methods raise KubeferryError only."""
 

@@ -6,8 +6,10 @@ with its guests, and the flush at the end has little left to do.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
+import fcntl
 import functools
 import os
 import stat
@@ -19,6 +21,7 @@ from typing import Self
 from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
 from converters.uris import invalid, path_of
 from kubeferry.faults import Side, of_os, refused, unavailable
+from kubeferry.images import writers
 from kubeferry.model import DiskRef
 from kubeferry.outside.locks import locked
 from kubeferry.ranges import Range, ranges_of
@@ -29,12 +32,19 @@ SYNC_START = 2  # SYNC_FILE_RANGE_WRITE
 SYNC_WAIT = 7  # ...WAIT_BEFORE | WRITE | WAIT_AFTER
 ZERO_RANGE_KEEP_SIZE = 0x11  # FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
 PUNCH_HOLE_KEEP_SIZE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+LIARS = frozenset({0x2FC12FC1, 0x65735546})
+"""File systems (`statfs`) whose word on holes is not believed: ZFS, which called data that was just written a hole for
+years, and FUSE, where any program may stand behind it."""
 LOCK_SECONDS = 3.0  # udev locks a device for a moment, to look at it
+BLKFLSBUF = 0x1261  # drop what the host has of a device, also where others hold it open
 CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
+LOST = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})  # what a flush says of earlier writes that failed
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _sync_file_range = _libc.sync_file_range
 _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+_fstatfs = _libc.fstatfs
+_fstatfs.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _fallocate = _libc.fallocate64 if hasattr(_libc, "fallocate64") else _libc.fallocate
 _fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
 
@@ -64,15 +74,22 @@ class File:
         self._direct_fd = self._flush_fd = -1
         self._behind: deque[tuple[int, int]] = deque()
         # O_NONBLOCK: opening a FIFO must not wait for somebody at its other end
-        mode = os.O_RDONLY if side is Side.SOURCE or direct else os.O_RDWR
+        writes = side is Side.TARGET and not direct
         try:
+            # O_EXCL keeps a device that is mounted, or below another one; it means nothing for files
+            mode = (os.O_RDWR | (os.O_EXCL if path.is_block_device() else 0)) if writes else os.O_RDONLY
             self._fd = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
+            if error.errno == errno.EBUSY:
+                why = "it is mounted, or a part of another device or volume"
+                fix = "`lsblk` and `findmnt` name who uses it; unmount it, or give another device."
+                raise refused(side, f"{path} is in use", why=why, fix=fix) from error
             raise of_os(side, f"{path} cannot be opened", error) from error
         try:
             self.size, self.knows_holes = self._measure()
+            self._ask_qemu(writes=writes)
             if direct:
-                self._direct_fd = self._open_direct()
+                self._read_storage()
             elif side is Side.TARGET:
                 self._lock()
                 self._flush_fd = self._open_flush()
@@ -83,7 +100,7 @@ class File:
     def _measure(self) -> tuple[int, bool]:
         kind = os.fstat(self._fd).st_mode
         if stat.S_ISREG(kind):
-            return os.fstat(self._fd).st_size, True
+            return os.fstat(self._fd).st_size, _file_system(self._fd) not in LIARS
         if stat.S_ISBLK(kind):
             return os.lseek(self._fd, 0, os.SEEK_END), False
         raise refused(
@@ -92,15 +109,54 @@ class File:
             fix="Give the path of the disk image or of the device.",
         )
 
-    def _open_direct(self) -> int:
-        """A descriptor past the page cache; -1 where there is none: then pages are dropped before they are read."""
+    def _ask_qemu(self, *, writes: bool) -> None:
+        """A machine that runs on it does not notice us, nor keep our lock; but it has locks of its own."""
+        ask = writers.used_by_qemu if writes else writers.written_by_qemu
+        if (writes or self.side is Side.SOURCE) and ask(self._fd):
+            raise unavailable(
+                self.side,
+                f"{self.path} is open in QEMU{'' if writes else ', to be written'}",
+                why="QEMU holds its locks on it: a machine runs on it, or a tool works with it",
+                fix="Shut the machine down or wait for the tool; `fuser` names it.",
+            )
+
+    def _read_storage(self) -> None:
+        """From here on read past the page cache; where that cannot be, drop pages before they are read.
+
+        Of a write that failed behind our back the kernel keeps the pages, and calls them clean: compared with them all
+        would be well, and written over them nothing would arrive. So they are dropped first, all of them. That a flush
+        tells of such a write is no error here: what the storage holds is about to be read.
+        """
+        self._direct = True
+        try:
+            self._sync()
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            self._drop_buffers()
+            self._direct_fd = self._open_direct()
+        except OSError as error:
+            raise of_os(self.side, f"{self.path} cannot be opened", error) from error
+
+    def _sync(self) -> None:
         try:
             os.fsync(self._fd)
-            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+        except OSError as error:
+            if error.errno not in LOST | CANNOT:
+                raise
+
+    def _drop_buffers(self) -> None:
+        """Of a device; only root may, and without it pages that are in use stay."""
+        if stat.S_ISBLK(os.fstat(self._fd).st_mode):
+            with contextlib.suppress(OSError):
+                fcntl.ioctl(self._fd, BLKFLSBUF)
+
+    def _open_direct(self) -> int:
+        """A descriptor past the page cache; -1 where there is none."""
+        try:
+            return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
         except OSError as error:
             if error.errno in CANNOT:
                 return -1
-            raise of_os(self.side, f"{self.path} cannot be opened", error) from error
+            raise
 
     def _lock(self) -> None:
         """Be the only writer: two at once would leave a mixture, and each would say that all is well. The kernel lets
@@ -142,6 +198,16 @@ class File:
         copy._flush_fd = os.dup(self._flush_fd) if self._flush_fd >= 0 else -1
         copy._behind = deque()
         return copy
+
+    def stored(self) -> Self:
+        """The same disk as its storage holds it, whatever the page cache says. Close it."""
+        made = self.clone()
+        try:
+            made._read_storage()
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     def close(self) -> None:
         for fd in (self._fd, self._direct_fd, self._flush_fd):
@@ -266,3 +332,9 @@ def write_zeros(fd: int, offset: int, length: int, piece: int = BLOCK_BYTES) -> 
     end = offset + length
     while offset < end:
         offset += os.pwrite(fd, zeros[: end - offset], offset)
+
+
+def _file_system(fd: int) -> int:
+    """The kind of file system, by the number that the kernel gives it; 0 where it does not tell."""
+    told = (ctypes.c_long * 64)()  # more than it writes
+    return int(told[0]) if not _fstatfs(fd, ctypes.byref(told)) else 0

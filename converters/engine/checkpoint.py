@@ -1,16 +1,19 @@
 """The durable memory of a copy that has not ended: a fingerprint whose digests stand for blocks that were flushed.
 
 It belongs to one copy: its label holds digests of the copy's name (plan, round, view), and of the source (place, chain,
-size, time of last change) and the target. Another copy, source or target does not go on from it. That it exists at all
-says that the target was written.
+what its bytes are known by) and the target. Another copy, source or target does not go on from it. That it exists at
+all says that the target was written.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import itertools
 import json
 import stat
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +22,15 @@ from converters.endpoints import Endpoint
 from converters.engine import digest
 from converters.engine.fingerprint import UNKNOWN, Fingerprint, Header
 from converters.extents import block_count
-from converters.uris import files_of
+from converters.uris import chain_of, files_of
 from kubeferry.errors import InputInvalid, IntegrityFailed
 from kubeferry.model import DiskRef
 from kubeferry.uris import view_of
 
 NAME_BYTES = 16
+PLACE_BYTES = 8
+FS_IOC_GETVERSION = 0x80087601
+NOWHERE = bytes(16)
 SAMPLES = 16  # blocks of the target, at most, that are read before a checkpoint is believed
 
 
@@ -42,10 +48,10 @@ def beside(fingerprint: Path) -> Path:
     return fingerprint.with_name(f"checkpoint-{fingerprint.name}")
 
 
-def label(source: DiskRef, target: DiskRef, copy_id: str) -> bytes:
+def label(source: DiskRef, known: list[object], target: DiskRef, copy_id: str) -> bytes:
     """What a copy is of: equal for the next attempt of the same copy, different when source or target changed. Its
-    first half is that of `name_of`."""
-    parts = [*_facts(source, changes=True), "to", *_facts(target, changes=False)]
+    first half is that of `name_of`; `known` is what the source's bytes are known by."""
+    parts = [*_places(source), known, "to", *_places(target), *_nodes(target)]
     return name_of(copy_id) + hashlib.sha256(json.dumps(parts).encode()).digest()[:NAME_BYTES]
 
 
@@ -54,16 +60,38 @@ def name_of(copy_id: str) -> bytes:
     return hashlib.sha256(copy_id.encode()).digest()[:NAME_BYTES]
 
 
-def _facts(ref: DiskRef, *, changes: bool) -> Iterator[object]:
-    link: DiskRef | None = ref
-    while link is not None:
-        yield [view_of(link.uri) or link.uri, link.format, link.size_bytes]
-        for path in files_of(link.uri):
-            found = path.stat()
-            # A device's node is made anew for every pod: its number says nothing.
-            if stat.S_ISREG(found.st_mode):
-                yield [found.st_ino, found.st_size, found.st_mtime_ns if changes else 0]
-        link = link.backing
+def target_of(ref: DiskRef) -> bytes:
+    """What a target is known by: its place, and the file that is there now."""
+    nodes = [(path.stat().st_ino, _generation(path)) for path in files_of(ref.uri) if path.is_file()]
+    return _place(ref) + hashlib.sha256(json.dumps([ref.uri, nodes]).encode()).digest()[:PLACE_BYTES]
+
+
+def _generation(path: Path) -> int:
+    """Which of the files it is that had this inode's number one after another; 0 where that is not told."""
+    told = array("L", [0])
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        fcntl.ioctl(file, FS_IOC_GETVERSION, told)
+    return told[0]
+
+
+def same_place(target: bytes, ref: DiskRef) -> bool:
+    """Whether what a target is known by is of this place, whichever file is there."""
+    return target[:PLACE_BYTES] == _place(ref)
+
+
+def _place(ref: DiskRef) -> bytes:
+    names = [str(path) for path in files_of(ref.uri)] or [ref.uri]
+    return hashlib.sha256(json.dumps(names).encode()).digest()[:PLACE_BYTES]
+
+
+def _places(ref: DiskRef) -> Iterator[object]:
+    return ([view_of(link.uri) or link.uri, link.format, link.size_bytes] for link in chain_of(ref))
+
+
+def _nodes(target: DiskRef) -> Iterator[object]:
+    # A device's node is made anew for every pod: its number says nothing.
+    found = (path.stat() for path in files_of(target.uri))
+    return ([one.st_ino, one.st_size] for one in found if stat.S_ISREG(one.st_mode))
 
 
 def start(path: Path, header: Header, target: Endpoint) -> Start:
@@ -101,7 +129,12 @@ def still_holds(found: Fingerprint, target: Endpoint, runs: Iterable[tuple[int, 
     """Whether the target is the one that a fingerprint speaks of: blocks all over it, read and digested, are equal.
     That it was not replaced or emptied is all that this says. `runs` (first block, number; in order) are those of which
     blocks are taken; without them, all that are known."""
-    return all(_holds(found, index, target) for index in _samples(found, _known(found) if runs is None else runs))
+    return all(holds(found, index, target) for index in samples(found, runs))
+
+
+def samples(found: Fingerprint, runs: Iterable[tuple[int, int]] | None = None) -> Iterator[int]:
+    """Blocks all over the disk, of `runs` or of all that are known."""
+    return _samples(found, _known(found) if runs is None else runs)
 
 
 def _samples(found: Fingerprint, runs: Iterable[tuple[int, int]]) -> Iterator[int]:
@@ -144,7 +177,8 @@ def _known(found: Fingerprint) -> Iterator[tuple[int, int]]:
         yield position, found.count - position
 
 
-def _holds(found: Fingerprint, index: int, target: Endpoint) -> bool:
+def holds(found: Fingerprint, index: int, target: Endpoint) -> bool:
+    """Whether the target has a block as the fingerprint says."""
     content = memoryview(bytearray(found.length_of(index)))
     target.read_into(index * found.header.block, content)
     return digest.digest(found.header.algorithm, content) == found.at(index) != UNKNOWN

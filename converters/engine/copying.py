@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from converters.endpoints import Endpoint
-from converters.engine import checkpoint, digest, earlier
+from converters.endpoints import Cached, Endpoint
+from converters.engine import checkpoint, digest, earlier, verify
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
 from converters.engine.fingerprint import Fingerprint, Header
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, lanes, own, secondary
+from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own, secondary
 from converters.extents import Chunk, Extent, block_count, chunks, settled
 from kubeferry.errors import Fenced, SourceRefused, TargetRefused
 
@@ -31,7 +31,9 @@ READS_AHEAD = 2  # blocks of each worker that are being read while one is proces
 @dataclass(slots=True)
 class Tally:
     """What a copy did, in bytes. `data` counts what the source does not know to be zeros or the same, `resumed` all
-    that an earlier attempt had made durable, `zero` what was found to be zeros, `same` what the round before had."""
+    that an earlier attempt had made durable, `zero` what was found to be zeros, `same` what the round before had.
+    `held` was read back from the target's storage and was there already; nothing else was looked at again. `anew`:
+    there was an attempt before, and its source or target is another one now."""
 
     data: int = 0
     read: int = 0
@@ -39,6 +41,8 @@ class Tally:
     zero: int = 0
     resumed: int = 0
     same: int = 0
+    held: int = 0
+    anew: bool = False
 
 
 @dataclass(slots=True)
@@ -72,27 +76,43 @@ def copy(
             f"the target has {target.size} bytes, the source {source.size}",
             fix="Make the target at least as large as the source.",
         )
+    if target.size > source.size and earlier.larger(fingerprint, source.size):
+        raise TargetRefused(
+            "the target holds a larger disk of an earlier copy",
+            why=f"the source has {source.size} bytes now, and the rest of the old disk would follow them",
+            fix="Give another target, or make this one anew.",
+        )
     place = checkpoint.beside(fingerprint)
     written = any(path.exists() for path in (fingerprint, place, earlier.left_beside(fingerprint)))
-    fresh = reads_zero and not written and _empty(target)
+    fresh = reads_zero and not written and not options.read_holes and _empty(target)
     watch.still_ours()
-    if fresh:
+    if fresh or place.exists():  # what happened to the target since an attempt broke off nobody knows
         earlier.disprove(fingerprint)
     with contextlib.ExitStack() as opened:
         proven = opened.enter_context(Proven(fingerprint, header, writable=True))
+        stored = target if fresh else _stored(target, opened)
         before = earlier.base(fingerprint, header, options)
-        if before is not None and not _holds_the_same(opened.enter_context(before), source, target):
+        if before is not None and not _holds_the_same(opened.enter_context(before), source, stored):
             earlier.disprove(fingerprint)
             before = None
-        begun = checkpoint.start(place, header, target)
+        begun = checkpoint.start(place, header, stored)
         partial = opened.enter_context(begun.checkpoint)
-        past = _Past(before, proven, fresh=fresh)
+        past = _Past(before, proven, stored, fresh=fresh)
         run = _Copy(source, target, partial, past, options=options, watch=watch)
+        run.tally.anew = begun.touched and not begun.resumed
+        if begun.resumed and options.recheck:
+            run.tally.held += verify.recheck(stored, partial, options=options, watch=watch)
         run.work(resumed=begun.resumed)
         watch.still_ours()
         partial.seal(fingerprint)
         earlier.left_beside(fingerprint).unlink(missing_ok=True)
         return partial.root, run.tally
+
+
+def _stored(target: Endpoint, opened: contextlib.ExitStack) -> Endpoint:
+    """What a target that was written before is compared with: a write of then may have failed unnoticed, and its bytes
+    be shown all the same."""
+    return opened.enter_context(target.stored()) if isinstance(target, Cached) else target
 
 
 def _holds_the_same(before: Fingerprint, source: Endpoint, target: Endpoint) -> bool:
@@ -129,11 +149,27 @@ def ask(source: Endpoint, chunk: Chunk, buffer: Buffer) -> list[Callable[[], Non
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """What is known of the target: the round before, what was read back, whether it reads as zeros."""
+    """What is known of the target: the round before, what was read back, what its storage holds, whether it reads as
+    zeros."""
 
     before: Fingerprint | None
     proven: Proven
+    stored: Endpoint
     fresh: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A worker's own target: where it writes, and what it compares with."""
+
+    disk: Endpoint
+    stored: Endpoint
+    compared: Buffer
+
+    def holds(self, chunk: Chunk, buffer: Buffer) -> bool:
+        """Whether the storage has these bytes already."""
+        self.stored.read_into(chunk.offset, self.compared.view[: chunk.length])
+        return self.compared.same(buffer, chunk.length)
 
 
 class _Copy:
@@ -147,6 +183,7 @@ class _Copy:
         self.partial = partial
         self.before = past.before
         self.proven = past.proven
+        self.stored = past.stored
         self.fresh = past.fresh
         self.options = options
         self.watch = watch
@@ -184,8 +221,8 @@ class _Copy:
     def _extents(self) -> Iterator[Extent]:
         """The source's extents; without the round before nothing is the same as in it."""
         if self.before is not None:
-            return settled(self.source.extents(), self.source.size, self.block)
-        return (Extent(one.offset, one.length, one.zero) for one in self.source.extents())
+            return settled(extents_of(self.source, self.options), self.source.size, self.block)
+        return (Extent(one.offset, one.length, one.zero) for one in extents_of(self.source, self.options))
 
     def _chunks(self, *, resumed: bool) -> Iterator[Chunk]:
         try:
@@ -276,10 +313,14 @@ class _Copy:
 
     def _worker(self, feed: Feed) -> None:
         free = [Buffer(self.block) for _ in range(READS_AHEAD)]
-        compared = Buffer(self.block)
         held: deque[_Held] = deque()
         tally = Tally()
-        with own(self.source, self._lanes) as source, own(self.target, self._lanes) as target:
+        with (
+            own(self.source, self._lanes) as source,
+            own(self.target, self._lanes) as writing,
+            self._own_stored(writing) as stored,
+        ):
+            target = _Written(writing, stored, Buffer(self.block))
             try:
                 while not feed.closed:
                     while free and (chunk := feed.take()) is not None:
@@ -290,16 +331,20 @@ class _Copy:
                     if not held:
                         return
                     block = held.popleft()
-                    self._block(target, block, compared, tally)
+                    self._block(target, block, tally)
                     free.append(block.buffer)
             finally:
                 self._add(tally)
+
+    def _own_stored(self, writing: Endpoint) -> contextlib.AbstractContextManager[Endpoint]:
+        """A worker's own view of what the target's storage holds."""
+        return contextlib.nullcontext(writing) if self.stored is self.target else own(self.stored, self._lanes)
 
     def _ask(self, source: Endpoint, chunk: Chunk, buffer: Buffer, feed: Feed) -> _Held:
         self._pace.spend(sum(stop - start for start, stop in chunk.data), feed)
         return _Held(chunk, buffer, ask(source, chunk, buffer))
 
-    def _block(self, target: Endpoint, held: _Held, compared: Buffer, tally: Tally) -> None:
+    def _block(self, target: _Written, held: _Held, tally: Tally) -> None:
         for read in held.reads:
             read()
         chunk, buffer = held.chunk, held.buffer
@@ -309,30 +354,31 @@ class _Copy:
             self._zeros(target, chunk, tally)
         else:
             known = digest.digest(self.algorithm, buffer.view[: chunk.length])
-            tally.written += self._write(target, chunk, buffer, compared)
+            written = self._write(target, chunk, buffer)
+            tally.written += written
+            tally.held += 0 if written or self.fresh else chunk.length
             self._done.append((chunk.offset // self.block, 1, known))
         self._progress += size  # shown only: a lost update between threads is caught up by the next block
 
-    def _write(self, target: Endpoint, chunk: Chunk, buffer: Buffer, compared: Buffer) -> int:
+    def _write(self, target: _Written, chunk: Chunk, buffer: Buffer) -> int:
         """Write what the target lacks of a block; returns the bytes written."""
         if not self.fresh:
-            target.read_into(chunk.offset, compared.view[: chunk.length])
-            if compared.same(buffer, chunk.length):
+            if target.holds(chunk, buffer):
                 return 0
             self.proven.forget(*self._blocks(chunk))
-            target.write(chunk.offset, buffer.view[: chunk.length])
+            target.disk.write(chunk.offset, buffer.view[: chunk.length])
             return chunk.length
         written = 0
         for start, stop in chunk.data:
             for begin, end in buffer.data_runs(start, stop):
-                target.write(chunk.offset + begin, buffer.view[begin:end])
+                target.disk.write(chunk.offset + begin, buffer.view[begin:end])
                 written += end - begin
         return written
 
-    def _zeros(self, target: Endpoint, chunk: Chunk, tally: Tally) -> None:
+    def _zeros(self, target: _Written, chunk: Chunk, tally: Tally) -> None:
         if not self.fresh:
             self.proven.forget(*self._blocks(chunk))
-            target.zero(chunk.offset, chunk.length)
+            target.disk.zero(chunk.offset, chunk.length)
         tally.zero += chunk.length
         first, count = self._blocks(chunk)
         self._done.append((first, count, b""))
@@ -342,6 +388,7 @@ class _Copy:
             self.tally.read += tally.read
             self.tally.written += tally.written
             self.tally.zero += tally.zero
+            self.tally.held += tally.held
 
 
 def _nonsense(error: ValueError) -> SourceRefused:

@@ -12,22 +12,25 @@ import functools
 import os
 import stat
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from converters.endpoints import Endpoint, Metered, Summed, open_source, open_stream, open_target
-from converters.engine import checkpoint, copying, earlier, measuring, repair, sending, verify
+from converters.engine import checkpoint, copying, earlier, measuring, repair, sending, targets, verify
 from converters.engine.copying import Tally
-from converters.engine.fingerprint import Fingerprint, Header, sync_folder
+from converters.engine.fingerprint import Fingerprint, Header
+from converters.engine.held import held
+from converters.engine.targets import check_fingerprint, prepare_target
 from converters.engine.transfer import Options, Watch
-from converters.uris import MODULES, SERVED, files_of, path_of, scheme_of, split
+from converters.engine.witness import Witness, known_by
+from converters.uris import MODULES, SERVED, chain_of, files_of, path_of, scheme_of, split
 from kubeferry import faults
-from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
+from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, SourceRefused, TargetRefused
 from kubeferry.model import DiskRef
-from kubeferry.uris import Packed, Part
+from kubeferry.uris import PACKED, Packed, Part
 from kubeferry.words import counted
 
 
@@ -59,15 +62,23 @@ def copy_disk(
 ) -> Outcome:
     """Copy a disk to a target that is there and large enough; go on from a checkpoint of the same copy.
 
-    `copy_id` names the copy beside what source and target look like: one of another name is not gone on from.
+    `copy_id` names the copy beside what source and target look like: one of another name is not gone on from. Unless
+    what the target holds may be lost (`options.may_lose`), it must be ours or empty.
     Raises what `open_source` and `open_target` raise; TargetRefused when there is no room; SourceUnavailable,
     TargetUnavailable when one of them fails on the way; Interrupted on request; Fenced.
     """
     _apart(source, target)
-    with open_source(source, work=_work(fingerprint)) as reading, open_target(target) as writing:
-        header = Header(reading.size, options.algorithm, label=checkpoint.label(source, target, copy_id))
+    work = _work(fingerprint)
+    with held(fingerprint), open_source(source, work=work) as reading, open_target(target) as writing:
+        if not options.may_lose:
+            targets.check(target, writing, fingerprint)
+        if options.exact:
+            targets.check_end(target, writing, reading.size)
+        witness = Witness(watch, lambda: known_by(source, reading))
+        label = checkpoint.label(source, witness.seen, target, copy_id)
+        header = Header(reading.size, options.algorithm, label=label, target=checkpoint.target_of(target))
         root, tally = copying.copy(
-            reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=watch
+            reading, writing, fingerprint, header, reads_zero=target_reads_zero, options=options, watch=witness
         )
         return _outcome(root, reading, tally, options)
 
@@ -82,17 +93,22 @@ def verify_disk(
     """Read a disk back past the page cache and compare it with its fingerprint; the offsets that differ are returned.
 
     Raises InputInvalid without a usable fingerprint, IntegrityFailed when that is damaged, TargetRefused when the copy
-    has not ended or the disk is too small. A clean result is remembered beside the fingerprint, block by block.
+    has not ended, the disk is too small or (`options.exact`) goes on with data behind its end. A clean result is
+    remembered beside the fingerprint, block by block.
     """
     with _complete(fingerprint) as expected, open_target(target, direct=True) as reading:
         found = verify.compare(reading, expected, options=options, watch=watch)
+        if options.exact:
+            targets.check_end(target, reading, expected.header.size)
         if found.differing:
             earlier.disprove(fingerprint)
         else:
             earlier.prove(expected)
         head = expected.header
         offsets = array("Q", (index * head.block for index in found.differing))
-        return Outcome(expected.root, head.algorithm, head.size, Tally(read=found.read, same=found.kept), offsets)
+        held = max(0, found.read - head.block * len(offsets))
+        tally = Tally(read=found.read, same=found.kept, held=held)
+        return Outcome(expected.root, head.algorithm, head.size, tally, offsets)
 
 
 def send_disk(
@@ -111,7 +127,8 @@ def send_disk(
     with open_source(source, work=_work(fingerprint)) as reading:
         header = Header(reading.size, options.algorithm)
         opening = functools.partial(open_stream, url)
-        root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=watch)
+        witness = Witness(watch, lambda: known_by(source, reading))
+        root, tally = sending.send(reading, opening, fingerprint, header, options=options, watch=witness)
         return _outcome(root, reading, tally, options)
 
 
@@ -148,12 +165,16 @@ def repair_disk(
 ) -> Outcome:
     """Find the blocks of the target that differ from its fingerprint, fetch them from the source, and read them back.
 
-    Raises like `verify_disk`; IntegrityFailed when the source no longer has what the fingerprint asks for, or when a
+    Unless what the target holds may be lost (`options.may_lose`), it must be ours or empty. Raises like `verify_disk`;
+    IntegrityFailed when the source no longer has what the fingerprint asks for, or when a
     repaired block does not read back as written.
     """
     _apart(source, target)
-    with open_source(source, work=_work(fingerprint)) as fetching, _complete(fingerprint) as expected:
+    work = _work(fingerprint)
+    with held(fingerprint), open_source(source, work=work) as fetching, _complete(fingerprint) as expected:
         with open_target(target, direct=True) as reading:
+            if not options.may_lose:
+                targets.check(target, reading, fingerprint, damaged=True)
             found = verify.compare(reading, expected, options=options, watch=watch)
         if found.differing:
             earlier.disprove(fingerprint)  # until all of it was read back again
@@ -216,15 +237,13 @@ def _apart(source: DiskRef, target: DiskRef) -> None:
     """Raise InputInvalid where the target is a file or device that the source is read from, whatever its format and
     however deep in its chain."""
     written = files_of(target.uri)
-    link: DiskRef | None = source
-    while link is not None:
+    for link in chain_of(source):
         for path in files_of(link.uri):
             if any(_same_place(path, other) for other in written):
                 raise InputInvalid(
                     "source and target are the same disk",
                     [Problem(str(path), "it would be copied onto itself", "Give another target.")],
                 )
-        link = link.backing
 
 
 def _same_place(one: Path, other: Path) -> bool:
@@ -239,7 +258,10 @@ def _same_place(one: Path, other: Path) -> bool:
 
 
 def _work(fingerprint: Path) -> Path:
-    fingerprint.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        fingerprint.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise faults.of_os(faults.Side.TARGET, f"{fingerprint} cannot be made", error) from error
     return fingerprint.parent.absolute()
 
 
@@ -276,47 +298,46 @@ def _local(uri: str, shape: str) -> DiskRef:
     return DiskRef(uri=Packed("vmdk+file", (Part(path, 0, size),)).uri())
 
 
+def with_chain(top: DiskRef, below: Sequence[str]) -> DiskRef:
+    """A disk with the images that lie below it, the next one first, each as FORMAT:PATH. Raises InputInvalid."""
+    backing: DiskRef | None = None
+    for text in reversed(below):
+        shape, colon, path = text.partition(":")
+        if not colon or shape not in {"raw", "qcow2"} or not path:
+            fix = "Write raw:PATH or qcow2:PATH, once for each image, the one next to the top first."
+            raise InputInvalid("the chain cannot be read", [Problem("--chain", repr(text), fix)])
+        backing = parse_ref(path, format=shape).model_copy(update={"backing": backing})
+    return top.model_copy(update={"backing": backing}) if backing else top
+
+
 def disk_size(source: DiskRef) -> int:
     """The size of a disk as its machine sees it, in bytes. Raises like `open_source`."""
     with open_source(source) as opened:
         return opened.size
 
 
-def prepare_target(target: DiskRef, size: int, fingerprint: Path) -> bool:
-    """Make a raw file for a copy, or find that it is ours or empty. Returns whether it reads as zeros.
-
-    Raises TargetRefused for a file with content that no copy of ours is known to have put there.
-    """
-    if scheme_of(target.uri) != "file":
-        return False
-    path = path_of(target.uri)
-    ours = fingerprint.exists() or checkpoint.beside(fingerprint).exists()
-    if path.exists():
-        if ours:
-            return False
-        with open_target(target) as there:
-            if there.knows_holes and any(not extent.zero for extent in there.extents()):
-                raise TargetRefused(
-                    f"{path} has content that is not ours",
-                    why=f"neither {fingerprint} nor its checkpoint is there",
-                    fix="Give another target, or remove the file if it is not needed.",
-                )
-    try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            if os.fstat(fd).st_size < size:
-                os.ftruncate(fd, size)
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise faults.of_os(faults.Side.TARGET, f"{path} cannot be made", error) from error
-    return True
+def check_format(source: DiskRef) -> None:
+    """Raise SourceRefused where a disk, or an image in its chain, is said to be raw and begins like something else:
+    its bytes would be taken for the disk, or the guest's for an image. Other formats are checked when they are read."""
+    for link in chain_of(source):
+        if link.format != "raw" or scheme_of(link.uri) in {*PACKED, "vmdk-stream+https"}:  # unpacked by us, and known
+            continue
+        plain = link.model_copy(update={"backing": None})
+        with open_source(plain) as opened:
+            head = memoryview(bytearray(min(opened.size, sending.HEAD_BYTES)))
+            opened.read_into(0, head)
+        if name := sending.taken_for(bytes(head)):
+            raise SourceRefused(
+                f"{link.uri} begins like {name}, and is said to be raw",
+                why="a copy of its bytes is no disk that a machine can start from",
+                fix="Say its --format (or convert it with `qemu-img convert`); --insist, if its bytes are the disk.",
+            )
 
 
 __all__ = [
     "Outcome",
+    "check_fingerprint",
+    "check_format",
     "copy_disk",
     "disk_size",
     "measure_disk",
@@ -325,4 +346,5 @@ __all__ = [
     "repair_disk",
     "send_disk",
     "verify_disk",
+    "with_chain",
 ]

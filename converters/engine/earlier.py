@@ -34,6 +34,22 @@ def base(fingerprint: Path, header: Header, options: Options) -> Fingerprint | N
     return _left(fingerprint, header, options.since_copy) if options.since_copy else None
 
 
+def beside(fingerprint: Path) -> tuple[Path, ...]:
+    """All that a copy may write beside its fingerprint."""
+    return checkpoint.beside(fingerprint), left_beside(fingerprint), proven_beside(fingerprint)
+
+
+def larger(fingerprint: Path, size: int) -> bool:
+    """Whether an earlier copy wrote a disk of more than `size` bytes."""
+    for path in (fingerprint, checkpoint.beside(fingerprint), left_beside(fingerprint)):
+        found = _opened(path)
+        if found is not None:
+            with found:
+                if found.header.size > size:
+                    return True
+    return False
+
+
 def left_beside(fingerprint: Path) -> Path:
     """Where the checkpoint of a round lies that was left unfinished."""
     return fingerprint.with_name(f"left-{fingerprint.name}")

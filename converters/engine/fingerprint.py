@@ -1,11 +1,13 @@
 """The fingerprint of a disk as a file: a header, and one digest per block at a fixed place.
 
-    0     header (magic, version, sealed, block size, disk size, algorithm, label, root, checksum of all that)
+    0     header (magic, version, sealed, block size, disk size, algorithm, label, root, target, checksum of all that)
     512   digest of block 0 | digest of block 1 | ...            32 bytes each; 32 zero bytes: not known yet
+    then  checksum of digest 0 | checksum of digest 1 | ...      4 bytes each, until it is sealed
 
 A digest never moves, so a partial fingerprint (a checkpoint) and a complete one (sealed: all digests known, root in the
-header) are the same file at two times, and memory does not grow with the disk. A digest is inside one sector: after a
-crash it is there or it is not. Little-endian throughout.
+header) are the same file at two times, and memory does not grow with the disk. A digest that its checksum does not fit,
+after a crash or by damage, is not known; in a complete fingerprint the root says the same of all of them. Little-endian
+throughout. Version 1 had no checksums of digests: complete ones are read, others are of no use.
 """
 
 from __future__ import annotations
@@ -26,8 +28,9 @@ from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem
 
 MAGIC = b"KFERRYFP"
-VERSION = 1
-HEADER = struct.Struct("<8sHHIQ16s32s32s")
+VERSION = 2
+HEADER = struct.Struct("<8sHHIQ16s32s32s16s")
+HEADER_1 = struct.Struct("<8sHHIQ16s32s32s")  # of version 1, which said nothing of its target
 CHECKSUM_BYTES = 32
 DIGESTS_OFFSET = 512
 BLOCK_LIMITS = (4 << 10, 16 << 20)
@@ -37,17 +40,20 @@ UNKNOWN = bytes(DIGEST_BYTES)
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a fingerprint is of. `label` says which copy it belongs to; `root` is empty until it is sealed."""
+    """What a fingerprint is of. `label` says which copy it belongs to, `target` where that wrote to (zeros: nobody
+    knows); `root` is empty until it is sealed."""
 
     size: int
     algorithm: str = "blake3"
     block: int = BLOCK_BYTES
     label: bytes = UNKNOWN
     root: bytes = b""
+    target: bytes = bytes(16)
+    version: int = VERSION
 
     def pack(self) -> bytes:
-        fields = (MAGIC, VERSION, int(bool(self.root)), self.block, self.size, self.algorithm.encode())
-        body = HEADER.pack(*fields, self.label, self.root or UNKNOWN)
+        fields = (MAGIC, self.version, int(bool(self.root)), self.block, self.size, self.algorithm.encode())
+        body = HEADER.pack(*fields, self.label, self.root or UNKNOWN, self.target)
         return body + hashlib.sha256(body).digest()
 
     @classmethod
@@ -55,10 +61,12 @@ class Header:
         """Raises ValueError, saying in words for a person what is wrong."""
         if len(raw) < HEADER.size + CHECKSUM_BYTES or not raw.startswith(MAGIC):
             raise ValueError("it does not start like a fingerprint")
-        body, checksum = raw[: HEADER.size], raw[HEADER.size : HEADER.size + CHECKSUM_BYTES]
-        _, version, sealed, block, size, name, label, root = HEADER.unpack(body)
-        if version != VERSION:
-            raise ValueError(f"it has version {version}, and this program reads version {VERSION}")
+        version = int.from_bytes(raw[len(MAGIC) : len(MAGIC) + 2], "little")
+        if version not in {1, VERSION}:
+            raise ValueError(f"it has version {version}, and this program reads versions 1 and {VERSION}")
+        fields = HEADER if version == VERSION else HEADER_1
+        body, checksum = raw[: fields.size], raw[fields.size : fields.size + CHECKSUM_BYTES]
+        _, _, sealed, block, size, name, label, root, *target = fields.unpack(body)
         if hashlib.sha256(body).digest() != checksum:
             raise ValueError("its header does not match its checksum")
         algorithm = name.rstrip(b"\0").decode("ascii", "replace")
@@ -66,7 +74,7 @@ class Header:
             raise ValueError(f"it uses the algorithm {algorithm!r}")
         if size > DISK_LIMIT_BYTES or not BLOCK_LIMITS[0] <= block <= BLOCK_LIMITS[1] or block & (block - 1):
             raise ValueError(f"it speaks of a disk of {size} bytes in blocks of {block}")
-        return cls(size, algorithm, block, label, root if sealed else b"")
+        return cls(size, algorithm, block, label, root if sealed else b"", target[0] if target else bytes(16), version)
 
 
 class Fingerprint:
@@ -83,10 +91,12 @@ class Fingerprint:
 
         Raises TargetRefused when the folder has no room or may not be written.
         """
+        header = replace(header, version=VERSION)
         temporary = path.with_name(f".{path.name}.new")
         with _writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+            temporary.unlink(missing_ok=True)  # of a run that was killed; what a link there leads to is not ours
+            fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
             try:
                 os.pwrite(fd, header.pack(), 0)
                 os.ftruncate(fd, file_bytes(header))
@@ -99,19 +109,21 @@ class Fingerprint:
         return cls(path, fd, header)
 
     @classmethod
-    def open(cls, path: Path, *, writable: bool = False) -> Self:
-        """One that is there. Sizes are checked before anything is read by them.
+    def open(cls, path: Path, *, writable: bool = False, unchecked: bool = False) -> Self:
+        """One that is there. Sizes are checked before anything is read by them. `unchecked` opens those, too, whose
+        digests have no checksums: only to ask whether they speak of a target.
 
         Raises InputInvalid when it is missing or not a fingerprint, IntegrityFailed when a sealed one is damaged.
         """
         try:
-            fd = os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_CLOEXEC | os.O_NONBLOCK)
+            access = os.O_RDWR | os.O_NOFOLLOW if writable else os.O_RDONLY
+            fd = os.open(path, access | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise _invalid(path, os.strerror(error.errno or 0)) from error
         try:
             header = Header.unpack(os.pread(fd, HEADER.size + CHECKSUM_BYTES, 0))
             found = cls(path, fd, header)
-            found._check()
+            found._check(unchecked=unchecked)
         except (ValueError, OSError) as error:
             os.close(fd)
             raise _invalid(path, str(error)) from error
@@ -156,7 +168,17 @@ class Fingerprint:
 
     def at(self, index: int) -> bytes:
         """The digest of one block; 32 zero bytes when it is not known."""
-        return os.pread(self._fd, DIGEST_BYTES, DIGESTS_OFFSET + index * DIGEST_BYTES)
+        return self._checked(os.pread(self._fd, DIGEST_BYTES, DIGESTS_OFFSET + index * DIGEST_BYTES), index)
+
+    def _checked(self, digests: bytes, first: int) -> bytes:
+        """Digests from block `first` on, as far as their checksums fit; those below a root were looked at with it."""
+        if self.sealed or self.header.version != VERSION:
+            return digests
+        count = len(digests) // DIGEST_BYTES
+        return digest.checked(digests, os.pread(self._fd, count * digest.CHECK_BYTES, self._check_place(first)))
+
+    def _check_place(self, index: int) -> int:
+        return DIGESTS_OFFSET + self.count * DIGEST_BYTES + index * digest.CHECK_BYTES
 
     def batches(self, first: int = 0, count: int | None = None) -> Iterator[tuple[int, bytes]]:
         """The digests from block `first` on, in large pieces: index of the first one, and the piece."""
@@ -166,7 +188,7 @@ class Fingerprint:
             piece = os.pread(self._fd, wanted * DIGEST_BYTES, DIGESTS_OFFSET + first * DIGEST_BYTES)
             if len(piece) != wanted * DIGEST_BYTES:
                 raise IntegrityFailed(f"{self.path} became shorter while it was read", fix="Restore it, or copy again.")
-            yield first, piece
+            yield first, self._checked(piece, first)
             first += wanted
 
     def unlike(self, expected: bytes, first: int, count: int) -> Iterator[int]:
@@ -217,6 +239,8 @@ class Fingerprint:
         """Set the digests of the blocks from `first` on. Durable after `sync`."""
         with _writing(self.path):
             os.pwrite(self._fd, digests, DIGESTS_OFFSET + first * DIGEST_BYTES)
+            if not self.sealed:
+                os.pwrite(self._fd, digest.checks(digests), self._check_place(first))
 
     def put_zeros(self, first: int, count: int) -> None:
         """Set the digests of `count` blocks to that of zeros."""
@@ -241,6 +265,8 @@ class Fingerprint:
             os.fdatasync(self._fd)
             os.pwrite(self._fd, self.header.pack(), 0)
             os.fsync(self._fd)
+            os.ftruncate(self._fd, file_bytes(self.header))  # the root stands for the checksums now
+            os.fsync(self._fd)
             self.path.replace(destination)
             sync_folder(destination.parent)
         self.path = destination
@@ -249,9 +275,11 @@ class Fingerprint:
         head = self.header
         return digest.root(head.algorithm, head.size, head.block, (piece for _, piece in self.batches()))
 
-    def _check(self) -> None:
+    def _check(self, *, unchecked: bool) -> None:
+        if self.header.version != VERSION and not (self.sealed or unchecked):
+            raise ValueError("it is of an earlier version, and of a copy that has not ended")
         found, wanted = os.fstat(self._fd).st_size, file_bytes(self.header)
-        if found != wanted:
+        if found != wanted and found != file_bytes(replace(self.header, root=b"")):  # stopped while it was sealed
             raise ValueError(f"it has {found} bytes, and its header asks for {wanted}")
         if self.sealed and self._compute_root() != self.header.root:
             raise IntegrityFailed(
@@ -276,7 +304,9 @@ def differing(one: Fingerprint, other: Fingerprint) -> Iterator[int]:
 
 def file_bytes(header: Header) -> int:
     """How long the file of a fingerprint is."""
-    return DIGESTS_OFFSET + block_count(header.size, header.block) * DIGEST_BYTES
+    bare = header.root or header.version != VERSION
+    one = DIGEST_BYTES if bare else DIGEST_BYTES + digest.CHECK_BYTES
+    return DIGESTS_OFFSET + block_count(header.size, header.block) * one
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from converters.endpoints import Endpoint
 from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.fingerprint import Fingerprint, Header
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, lanes, own
+from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own
 from converters.engine.verify import READS_AHEAD
 from converters.extents import Chunk, block_count, chunks
 from kubeferry.errors import TargetRefused
@@ -32,7 +32,7 @@ def measure(target: Endpoint, work: Path, header: Header, *, options: Options, w
         with Fingerprint.create(work, header) as found:
             run = _Measure(target, found, options, watch)
             count = lanes(options, target)
-            feed = Feed(chunks(target.extents(), header.size, header.block))
+            feed = Feed(chunks(extents_of(target, options), header.size, header.block))
             drive(feed, [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
             found.seal(work)
             return found.root, run.read
@@ -50,7 +50,7 @@ class _Measure:
         self._lock = threading.Lock()
         watch.progress("counting", 0, None)
         size = found.header.size
-        data = (min(extent.end, size) - extent.offset for extent in target.extents() if not extent.zero)
+        data = (min(extent.end, size) - extent.offset for extent in extents_of(target, options) if not extent.zero)
         self._total = sum(length for length in data if length > 0)
 
     def heartbeat(self) -> None:

@@ -18,7 +18,7 @@ from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.copying import READS_AHEAD, Tally, ask
 from converters.engine.fingerprint import Fingerprint, Header
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive
+from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of
 from converters.extents import Chunk, Extent, block_count, chunks
 from kubeferry.errors import HostileImage, SourceRefused
 
@@ -73,7 +73,7 @@ def send(
     with Fingerprint.create(fingerprint, header) as known, contextlib.ExitStack() as opened:
         run = _Send(source, lambda: opened.enter_context(opening()), known, options, watch)
         try:
-            drive(Feed(chunks(_extents(source), source.size, header.block)), [run.worker], run.heartbeat)
+            drive(Feed(chunks(_extents(source, options), source.size, header.block)), [run.worker], run.heartbeat)
             source.end()
         except ValueError as error:
             fix = "Check that the source's server can be trusted."
@@ -82,9 +82,9 @@ def send(
         return known.root, run.tally
 
 
-def _extents(source: Endpoint) -> Iterator[Extent]:
+def _extents(source: Endpoint, options: Options) -> Iterator[Extent]:
     """The source's extents; there is no round before, so nothing is the same as in it."""
-    return (Extent(one.offset, one.length, one.zero) for one in source.extents())
+    return (Extent(one.offset, one.length, one.zero) for one in extents_of(source, options))
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class _Send:
         self.tally = Tally()
         self._pace = Pace(options.bandwidth)
         watch.progress("counting", 0, None)
-        self.tally.data = sum(extent.length for extent in _extents(source) if not extent.zero)
+        self.tally.data = sum(extent.length for extent in _extents(source, options) if not extent.zero)
 
     @property
     def stream(self) -> Stream:

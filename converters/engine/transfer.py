@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from converters.endpoints import Endpoint
-from converters.extents import Chunk
+from converters.extents import Chunk, Extent
 from kubeferry.errors import KubeferryError
 from kubeferry.outside import stopping
 
@@ -29,6 +29,10 @@ class Options:
 
     `since`: the root of the round before, for a source that names what changed, and `since_copy` the name of a copy
     that was left unfinished then; without either nothing counts as the same.
+    `may_lose`: what the target holds need not be ours; without it that is looked at first.
+    `exact`: a target that goes on with data behind the end of the disk is refused.
+    `read_holes`: no word that something reads as zeros is believed, it is read.
+    `recheck`: what an earlier attempt has left is read back before it is gone on from.
     `all_blocks`: a verification reads blocks back, too, that were read back since they were last written.
     """
 
@@ -39,6 +43,10 @@ class Options:
     since: str | None = None
     since_copy: str | None = None
     all_blocks: bool = True
+    may_lose: bool = True
+    exact: bool = False
+    read_holes: bool = False
+    recheck: bool = False
 
 
 class Watch:
@@ -134,6 +142,12 @@ def _watch(threads: Sequence[threading.Thread], heartbeat: Callable[[], None]) -
             if thread.is_alive():
                 stopping.check()
                 heartbeat()
+
+
+def extents_of(disk: Endpoint, options: Options) -> Iterator[Extent]:
+    """What a disk says of itself; not where it says zeros, if that is not believed."""
+    found = disk.extents()
+    return (Extent(one.offset, one.length, same=one.same) for one in found) if options.read_holes else found
 
 
 def lanes(options: Options, *endpoints: Endpoint) -> int:

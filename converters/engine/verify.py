@@ -13,8 +13,8 @@ from converters.endpoints import Endpoint
 from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
-from converters.engine.fingerprint import Fingerprint
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, lanes, own
+from converters.engine.fingerprint import UNKNOWN, Fingerprint
+from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own
 from converters.extents import Chunk, block_count, chunks
 from kubeferry.errors import TargetRefused
 
@@ -45,10 +45,23 @@ def compare(target: Endpoint, expected: Fingerprint, *, options: Options, watch:
     run = _Verify(target, expected, options, watch)
     count = lanes(options, target)
     with Proven(expected.path, expected.header) as proven:
-        found = chunks(target.extents(), expected.header.size, expected.header.block)
+        found = chunks(extents_of(target, options), expected.header.size, expected.header.block)
         feed = Feed(found if options.all_blocks else run.unproven(found, proven))
         drive(feed, [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
     return Findings(_ordered(run.findings.differing, expected.count), run.findings.read, run.findings.kept)
+
+
+def recheck(target: Endpoint, left: Fingerprint, *, options: Options, watch: Watch) -> int:
+    """Read back what an attempt that broke off has left, and forget the digests of blocks that are others now: they are
+    copied again. Returns how many bytes are as they were left."""
+    run = _Verify(target, left, options, watch)
+    count = lanes(options, target)
+    found = chunks(extents_of(target, options), left.header.size, left.header.block)
+    drive(Feed(run.known(found)), [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
+    wrong = [index for index in run.findings.differing if left.at(index) != UNKNOWN]
+    for index in wrong:
+        left.put(index, UNKNOWN)
+    return max(0, run.findings.read - len(wrong) * left.header.block)
 
 
 def _ordered(blocks: array[int], count: int) -> array[int]:
@@ -72,7 +85,7 @@ class _Verify:
         self._lock = threading.Lock()
         watch.progress("counting", 0, None)
         size = expected.header.size
-        data = (min(extent.end, size) - extent.offset for extent in target.extents() if not extent.zero)
+        data = (min(extent.end, size) - extent.offset for extent in extents_of(target, options) if not extent.zero)
         self._total = sum(length for length in data if length > 0)
 
     def unproven(self, found: Iterator[Chunk], proven: Proven) -> Iterator[Chunk]:
@@ -84,6 +97,11 @@ class _Verify:
                 continue
             self.findings.kept += chunk.length
             self._progress += sum(stop - start for start, stop in chunk.data)
+
+    def known(self, found: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Without the blocks of data that no digest is known of."""
+        block = self.expected.header.block
+        return (one for one in found if not one.data or self.expected.at(one.offset // block) != UNKNOWN)
 
     def heartbeat(self) -> None:
         self.watch.still_ours()

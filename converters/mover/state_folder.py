@@ -55,7 +55,7 @@ class StateFolder(Watch):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             overtaken = self._raise_fence()
-            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         except OSError as error:
             raise faults.of_os(faults.Side.TARGET, f"the state folder {self.folder} cannot be used", error) from error
         try:
@@ -72,7 +72,7 @@ class StateFolder(Watch):
 
     def _raise_fence(self) -> bool:
         """Write our fence if it is higher than the one there; returns whether it was. Raises Fenced if it is lower."""
-        fd = os.open(self.folder / "fence", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(self.folder / "fence", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             seen = _number(os.pread(fd, FENCE_LIMIT_BYTES, 0))

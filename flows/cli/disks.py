@@ -11,7 +11,19 @@ from pathlib import Path
 
 import click
 
-from converters.engine.disks import Outcome, copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
+from converters.engine.copying import Tally
+from converters.engine.disks import (
+    Outcome,
+    check_fingerprint,
+    check_format,
+    copy_disk,
+    disk_size,
+    parse_ref,
+    prepare_target,
+    repair_disk,
+    verify_disk,
+    with_chain,
+)
 from converters.engine.transfer import Options, Watch
 from converters.uris import path_of
 from flows.cli.options import FILE, json_option
@@ -32,13 +44,33 @@ fingerprint_option = click.option(
     "--fingerprint", type=FILE, help="The digests of all blocks; by default TARGET.kff, beside it."
 )
 
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="What the target holds may be lost, also where it is not ours."
+)
+holes_option = click.option(
+    "--read-holes", is_flag=True, help="Read also what is said to be zeros: for file systems whose word is in doubt."
+)
+chain_option = click.option(
+    "--chain",
+    multiple=True,
+    metavar="FORMAT:PATH",
+    help="An image below a qcow2 SOURCE, the next one first; repeat it.",
+)
+insist_option = click.option(
+    "--insist", is_flag=True, help="Take the source as raw also where it begins like an image of another format."
+)
+
 
 @click.command()
 @click.argument("source")
 @click.argument("target")
 @fingerprint_option
 @format_option
+@chain_option
+@insist_option
 @workers_option
+@overwrite_option
+@holes_option
 @click.option("--bandwidth", type=click.FloatRange(min=0, min_open=True), help="At most so many MiB per second.")
 @click.option("--algorithm", type=click.Choice(["blake3", "sha256"]), default="blake3", show_default=True)
 @json_option
@@ -47,7 +79,11 @@ def copy(
     target: str,
     fingerprint: Path | None,
     format_: str | None,
+    chain: tuple[str, ...],
+    insist: bool,
     workers: int,
+    overwrite: bool,
+    read_holes: bool,
     bandwidth: float | None,
     algorithm: str,
     as_json: bool,
@@ -57,29 +93,44 @@ def copy(
     SOURCE and TARGET are paths or URIs: file:///disk.img, block:///dev/sdb, nbd+unix:///export?socket=/run/x. A target
     that holds data is written only where it differs; one that is not ours and not empty is refused.
     """
-    read, write = parse_ref(source, format=format_), parse_ref(target)
+    read, write = with_chain(parse_ref(source, format=format_), chain), parse_ref(target)
     prints = fingerprint or _beside(write, target)
+    check_fingerprint(read, write, prints)
+    if not insist:
+        check_format(read)
     logger.info("copies %s to %s, their digests to %s", read.uri, write.uri, prints)
-    zero = prepare_target(write, disk_size(read), prints)
-    options = Options(workers, int(bandwidth * 2**20) if bandwidth else None, algorithm)
+    zero = prepare_target(write, disk_size(read), prints, overwrite=overwrite)
+    options = Options(
+        workers,
+        int(bandwidth * 2**20) if bandwidth else None,
+        algorithm,
+        may_lose=overwrite,
+        exact=True,
+        read_holes=read_holes,
+        recheck=True,
+    )
     with _watching(as_json) as watch:
         done = copy_disk(read, write, prints, target_reads_zero=zero, options=options, watch=watch)
-    sizes = (number / 2**20 for number in (done.tally.read, done.tally.written, done.tally.resumed))
-    _tell(done, prints, as_json, "read {:.0f} MiB, wrote {:.0f} MiB, had {:.0f} MiB already".format(*sizes))
+    if done.tally.anew:
+        click.secho(
+            "source or target changed since the copy was stopped: all of it was read again", fg="yellow", err=True
+        )
+    _tell(done, prints, as_json, _copied(done.tally, target))
 
 
 @click.command()
 @click.argument("target")
 @fingerprint_option
 @workers_option
+@holes_option
 @json_option
-def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -> None:
+def verify(target: str, fingerprint: Path | None, workers: int, read_holes: bool, as_json: bool) -> None:
     """Read a disk past the page cache and compare it with its fingerprint."""
     ref = parse_ref(target)
     prints = fingerprint or _beside(ref, target)
     logger.info("compares %s with %s", ref.uri, prints)
     with _watching(as_json) as watch:
-        done = verify_disk(ref, prints, options=Options(workers), watch=watch)
+        done = verify_disk(ref, prints, options=Options(workers, exact=True, read_holes=read_holes), watch=watch)
     _tell(done, prints, as_json, "every block is as the fingerprint says" if not done.differing else "")
     if done.differing:
         differ = counted(len(done.differing), "block differs", "blocks differ")
@@ -94,19 +145,39 @@ def verify(target: str, fingerprint: Path | None, workers: int, as_json: bool) -
 @click.argument("target")
 @fingerprint_option
 @format_option
+@chain_option
 @workers_option
+@overwrite_option
+@holes_option
 @json_option
 def repair(
-    source: str, target: str, fingerprint: Path | None, format_: str | None, workers: int, as_json: bool
+    source: str,
+    target: str,
+    fingerprint: Path | None,
+    format_: str | None,
+    chain: tuple[str, ...],
+    workers: int,
+    overwrite: bool,
+    read_holes: bool,
+    as_json: bool,
 ) -> None:
     """Fetch only the blocks that differ from the fingerprint."""
-    read, write = parse_ref(source, format=format_), parse_ref(target)
+    read, write = with_chain(parse_ref(source, format=format_), chain), parse_ref(target)
     prints = fingerprint or _beside(write, target)
+    check_fingerprint(read, write, prints)
     logger.info("fetches from %s what differs in %s from %s", read.uri, write.uri, prints)
+    options = Options(workers, may_lose=overwrite, exact=True, read_holes=read_holes)
     with _watching(as_json) as watch:
-        done = repair_disk(read, write, prints, options=Options(workers), watch=watch)
+        done = repair_disk(read, write, prints, options=options, watch=watch)
     again = f"{counted(len(done.differing), 'block was', 'blocks were')} fetched again and read back"
     _tell(done, prints, as_json, again)
+
+
+def _copied(tally: Tally, target: str) -> str:
+    """What was done, and how much of the target was seen: writing is no proof."""
+    done = "read {:.0f} MiB, wrote {:.0f} MiB, had {:.0f} MiB already"
+    text = done.format(*(number / 2**20 for number in (tally.read, tally.written, tally.resumed)))
+    return f"{text}\nverified {tally.held / 2**20:.0f} MiB by reading them back; `kubeferry verify {target}` reads all"
 
 
 def _beside(ref: DiskRef, given: str) -> Path:
@@ -125,6 +196,7 @@ def _tell(done: Outcome, fingerprint: Path, as_json: bool, text: str) -> None:
             "readBytes": done.tally.read,
             "writtenBytes": done.tally.written,
             "resumedBytes": done.tally.resumed,
+            "readBackBytes": done.tally.held,
             "differing": list(done.differing),
             "fingerprint": str(fingerprint),
         }

@@ -188,7 +188,8 @@ def _backing(path: Path, header: Qcow2, declared: Path | None, declared_format: 
     if declared is None and not header.backing:
         return None
     expected = f"the source says that it is {declared}" if declared else "the source says that there is none"
-    fix = "If the image is yours, make its header and the machine's definition agree (`qemu-img rebase -u`)."
+    # Never `qemu-img rebase -u`: it makes the header agree by leaving out all that the base holds.
+    fix = "If the image is yours, name what lies below it where the machine is defined, or with `--chain` of a copy."
     if not header.backing:
         return SourceRefused(f"{path} names no backing file", why=expected, fix=fix)
     wrong = HostileImage(

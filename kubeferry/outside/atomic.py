@@ -10,7 +10,9 @@ from pathlib import Path
 def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
     """Write `path` as UTF-8, whole; its folder must exist. `durable`: the content survives a crash of the host, too."""
     temporary = temporary_name(path)
-    with temporary.open("w", encoding="utf-8") as stream:
+    temporary.unlink(missing_ok=True)  # of a run that was killed; what a link there leads to is not ours
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    with os.fdopen(fd, "w", encoding="utf-8") as stream:
         stream.write(text)
         if durable:
             stream.flush()

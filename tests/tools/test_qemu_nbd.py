@@ -10,7 +10,7 @@ import pytest
 
 from converters.endpoints import open_source
 from converters.endpoints.nbd import qemu as qemu_nbd
-from converters.engine.disks import copy_disk, parse_ref, prepare_target
+from converters.engine.disks import copy_disk, parse_ref, prepare_target, with_chain
 from kubeferry.errors import HostileImage, SourceRefused
 from kubeferry.images import nodes
 from kubeferry.model import DiskRef
@@ -74,6 +74,23 @@ def test_a_chain_is_copied_equal_by_the_judgement_of_qemu_img(tmp_path: Path) ->
     done = copy_disk(ref, target, tmp_path / "t.kff", target_reads_zero=True)
     qemu_img("compare", "-f", "qcow2", "-F", "raw", top, tmp_path / "target.img")
     assert done.tally.read < 4 * MIB
+
+
+def test_a_chain_that_a_person_names_is_copied_and_one_that_is_not_named_leads_nowhere(tmp_path: Path) -> None:
+    """The fix must not be to make the header forget what lies below: that loses it."""
+    _, top = chain(tmp_path)
+    alone = parse_ref(str(top), format="qcow2")
+    with pytest.raises(HostileImage) as told:
+        read(alone)
+    assert "--chain" in told.value.fix
+    assert "rebase" not in told.value.fix
+    named = with_chain(alone, [f"qcow2:{tmp_path}/middle.qcow2", f"raw:{tmp_path}/base.img"])
+    assert read(named) == read(chain_of_files(tmp_path))
+
+
+def chain_of_files(folder: Path) -> DiskRef:
+    qemu_img("convert", "-f", "qcow2", "-O", "raw", folder / "top.qcow2", folder / "flat.img")
+    return DiskRef(uri=(folder / "flat.img").as_uri())
 
 
 def test_nothing_is_left_behind(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from converters.engine.disks import copy_disk
+from kubeferry.errors import SourceRefused
 from kubeferry.model import DiskRef
 from kubeferry.outside.process import run
 from kubeferry.uris import Packed, Part
@@ -35,11 +36,11 @@ def raw(tmp_path: Path) -> Path:
     return path
 
 
-def copied(packed: Packed, folder: Path) -> Path:
+def copied(packed: Packed, folder: Path, size: int = SIZE) -> Path:
     target = folder / "copy.raw"
     with target.open("wb") as made:
-        made.truncate(SIZE)
-    source = DiskRef(uri=packed.uri(), size_bytes=SIZE)
+        made.truncate(size)
+    source = DiskRef(uri=packed.uri(), size_bytes=size)
     copy_disk(source, DiskRef(uri=target.as_uri()), folder / "copy.kff", target_reads_zero=True)
     return target
 
@@ -77,3 +78,17 @@ def test_what_qemu_img_writes_is_read(raw: Path, options: str, tmp_path: Path) -
     run(["qemu-img", "compare", "-f", "raw", "-F", "raw", str(raw), str(target)])
     # What the VMDK leaves out the copy leaves out.
     assert target.stat().st_blocks * 512 < raw.stat().st_blocks * 512 + 4 * MIB
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_stream_of_qemu_img_that_ends_in_data_without_a_marker_is_read(size: int, tmp_path: Path) -> None:
+    """What cannot be compressed fills the file to its last sector; that nothing is missing the tables in front tell."""
+    plain, made = tmp_path / "plain.img", tmp_path / "made.vmdk"
+    plain.write_bytes(random.Random(size).randbytes(size << 20))
+    run(["qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", "-f", "raw", str(plain), str(made)])
+    for scheme in ("vmdk-stream+file", "vmdk+file"):
+        assert copied(whole(scheme, made), tmp_path, size << 20).read_bytes() == plain.read_bytes()
+    with made.open("r+b") as file:
+        file.truncate(made.stat().st_size - (66 << 10))
+    with pytest.raises(SourceRefused, match="ends in the middle"):
+        copied(whole("vmdk-stream+file", made), tmp_path, size << 20)

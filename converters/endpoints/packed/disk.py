@@ -28,7 +28,8 @@ from converters.endpoints.vmdk.stream import Stream
 from converters.extents import Extent, merge
 from converters.uris import invalid
 from kubeferry.errors import HostileImage, SourceRefused
-from kubeferry.faults import Side
+from kubeferry.faults import Side, of_os
+from kubeferry.images import writers
 from kubeferry.model import DiskRef
 from kubeferry.uris import Packed, Part, packed
 
@@ -162,9 +163,10 @@ def _anywhere(place: Packed) -> PackedDisk:
         if descriptor.is_descriptor(bytes(head)):
             parts = _described(place, window, name)
             pieces = [_piece(place, part, opening, share=len(parts)) for part in parts]
+            files = [place.parts[0].path.with_name(part.name) for part in parts if part.kind != "ZERO"]
         else:
-            pieces = [Sparse(window, name)]
-        return PackedDisk(place, pieces, opening.pop_all())
+            pieces, files = [Sparse(window, name)], []
+        return PackedDisk(place, pieces, opening.pop_all(), files)
 
 
 def _described(place: Packed, window: Window, name: str) -> tuple[descriptor.Part, ...]:
@@ -228,11 +230,12 @@ class PackedDisk(ReadOnly):
     parallel = True
     knows_holes = True
 
-    def __init__(self, place: Packed, pieces: list[Piece], owned: ExitStack | None) -> None:
+    def __init__(self, place: Packed, pieces: list[Piece], owned: ExitStack | None, files: list[Path]) -> None:
         self.name = _name(place)
         self._place = place
         self._pieces = pieces
         self._owned = owned
+        self._files = files
         self.size = sum(piece.capacity for piece in pieces)
         if self.size > header.CAPACITY_LIMIT_SECTORS * SECTOR_BYTES:
             if owned is not None:
@@ -275,7 +278,14 @@ class PackedDisk(ReadOnly):
                 parts.close()
 
     def clone(self) -> Self:
-        return type(self)(self._place, self._pieces, None)
+        return type(self)(self._place, self._pieces, None, self._files)
+
+    def version(self) -> list[object]:
+        """Of the files that a descriptor names."""
+        try:
+            return [list(writers.state(path)) for path in self._files]
+        except OSError as error:
+            raise of_os(Side.SOURCE, f"{error.filename} cannot be looked at", error) from error
 
     def close(self) -> None:
         if self._owned is not None:

@@ -4,7 +4,8 @@
             <---- overhead ---->  every record starts at a sector; a grain is its LBA, its length and a zlib stream
 
 The tables are not needed to read it, but to notice what is missing: a grain that they list and the stream lacks would
-read as zeros. So the places of all grains are summed up, and must be those that the tables have, once or twice.
+read as zeros. So the places of all grains are summed up, and must be those that the tables have, once or twice. A
+stream whose tables stand in front may end without a marker, as qemu-img leaves it: then they tell that it is whole.
 """
 
 from __future__ import annotations
@@ -154,6 +155,9 @@ class Stream:
         following = 0
         while True:
             at = self._input.position
+            if self._whole() and self._input.ended():
+                self._end_at = at
+                return
             first = self._input.take(SECTOR_BYTES)
             value, size, kind = RECORD.unpack_from(first)
             if size:
@@ -167,6 +171,10 @@ class Stream:
                 return
             else:
                 self._marker(at, kind, value)
+
+    def _whole(self) -> bool:
+        """Whether tables in front list no grain but those that were met."""
+        return not self.header.directory_at_end and self._grains.count > 0 and self._grains.agree(self._listed)
 
     def _packed(self, at: int, first: memoryview, size: int) -> memoryview:
         limit = self.header.grain_bytes + self.header.grain_bytes // 8 + SECTOR_BYTES
@@ -334,6 +342,12 @@ class _Input:
     def skip(self, count: int) -> None:
         while count:
             count -= len(self.take(min(count, PIECE_BYTES)))
+
+    def ended(self) -> bool:
+        """Whether there is nothing more."""
+        if not self._piece:
+            self._piece = memoryview(self._reader.read(PIECE_BYTES))
+        return not self._piece
 
     def some(self) -> bytes:
         """What there is next; nothing at the end of the reader."""

@@ -173,6 +173,9 @@ class Https(ReadOnly):
     def end(self) -> None:
         """Every range was checked when it came."""
 
+    def version(self) -> list[object]:
+        return [self._version]
+
     def clone(self) -> Self:
         return type(self)(self._place, self._changed, (self.size, self._version))
 

@@ -41,3 +41,11 @@ def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:
     half.write_text("ha")
     (tmp_path / "b.yaml").write_text("")
     assert leftovers(tmp_path) == [half]
+
+
+def test_a_link_at_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("victim")
+    temporary_name(tmp_path / "f").symlink_to("victim")
+    replace_text(tmp_path / "f", "text")
+    assert ((tmp_path / "f").read_text(), (tmp_path / "victim").read_text()) == ("text", "victim")
+    assert not (tmp_path / "f").is_symlink()

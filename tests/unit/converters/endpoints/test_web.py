@@ -11,8 +11,10 @@ import pytest
 from converters.endpoints.web.client import Broken, Client, Login, place_of, repeated
 from converters.endpoints.web.https import Https
 from converters.engine.disks import parse_ref
+from converters.engine.witness import known_by
 from kubeferry import uris
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable
+from kubeferry.model import DiskRef
 
 PIN = "ab" * 32
 URI = f"https://vc:8443/folder/a%20b/d-flat.vmdk?dcPath=DC&dsName=x#sha256={PIN}&login=GOVC"
@@ -87,6 +89,14 @@ def test_work_is_repeated_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
         repeated("it", never)
     assert told.value.why == "status 503, 5 times"
     assert Login().headers() == {}
+
+
+def test_a_file_of_a_server_is_known_by_its_version() -> None:
+    """A copy that was stopped does not go on with another one."""
+    place = place_of("https://vc/a", "https", {})
+    with Https(place, known=(8, '"v1"')) as one, Https(place, known=(8, '"v2"')) as other:
+        source = DiskRef(uri="https://vc/a")
+        assert known_by(source, one) == known_by(source, one) != known_by(source, other)
 
 
 @pytest.mark.parametrize(

@@ -379,3 +379,20 @@ def test_a_disk_that_is_too_small_for_its_fingerprint_is_told(tmp_path: Path) ->
     copy(source, Memory(bytes(source.size)), tmp_path / "f")
     with Fingerprint.open(tmp_path / "f") as expected, pytest.raises(TargetRefused):
         verify.compare(Memory(b"small"), expected, options=Options(), watch=QUIET)
+
+
+@pytest.mark.parametrize("recheck", [False, True])
+def test_what_was_left_is_read_back_before_a_copy_goes_on(recheck: bool, tmp_path: Path) -> None:
+    """The target was changed since the copy broke off, in a block that tells nobody whether it is the same target."""
+    source = Memory(chance_of(5).randbytes(64 * BLOCK) + bytes(64 * BLOCK))
+    target, where = Failing(bytearray(source.size), writes=60), tmp_path / "t.kff"
+    with pytest.raises(TargetRefused):
+        copy(source, target, where, options=Options(workers=1, checkpoint_seconds=0))
+    with Fingerprint.open(checkpoint.beside(where)) as left:
+        assert left.at(41) != bytes(32)
+    target.content[41 * BLOCK + 1] ^= 1
+    again = Memory(target.content)
+    _, tally = copy(source, again, where, options=Options(recheck=recheck))
+    assert tally.resumed > 0
+    assert (again.content == source.content) is recheck
+    assert (tally.held > 0) is recheck

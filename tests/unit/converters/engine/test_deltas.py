@@ -341,3 +341,16 @@ def test_what_was_disproven_stays_so_after_a_crash_of_the_host(tmp_path: Path, m
     monkeypatch.setattr(earlier, "sync_folder", lambda folder: synced.append((folder, proven.exists())))
     earlier.disprove(where)
     assert synced == [(tmp_path, False)]
+
+
+def test_what_was_read_back_before_a_copy_broke_off_is_read_back_again(tmp_path: Path) -> None:
+    """Nobody was there since: the target may have been changed meanwhile, also where the copy has nothing to do."""
+    where, old = tmp_path / "t.kff", bytearray(random.Random(8).randbytes(64 * BLOCK))
+    target = Memory(bytes(64 * BLOCK))
+    root, _ = copy(Memory(old), target, where, label=b"1")
+    check(target, where)
+    with pytest.raises(SourceUnavailable):
+        copy(Changed(old, [(0, 4 * BLOCK)], fail_after=2), target, where, label=b"2", since=root)
+    target.content[41 * BLOCK + 1] ^= 1  # none of those that are asked whether the target is the same
+    copy(Changed(old, [(0, 4 * BLOCK)]), target, where, label=b"2", since=root)
+    assert check(target, where, all_blocks=False).differing.tolist() == [41]

@@ -8,12 +8,29 @@ from pathlib import Path
 
 import pytest
 
-from converters.endpoints import open_source
-from converters.engine.disks import copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
+from converters.endpoints import file, open_source
+from converters.engine.disks import (
+    check_format,
+    copy_disk,
+    disk_size,
+    parse_ref,
+    prepare_target,
+    repair_disk,
+    verify_disk,
+    with_chain,
+)
+from converters.engine.held import held
 from converters.engine.transfer import Options
-from kubeferry.errors import HostileImage, InputInvalid, IntegrityFailed, SourceRefused, TargetRefused
+from kubeferry.errors import (
+    HostileImage,
+    InputInvalid,
+    IntegrityFailed,
+    SourceRefused,
+    TargetRefused,
+    TargetUnavailable,
+)
 from kubeferry.model import DiskRef
-from kubeferry.uris import Packed, Part
+from kubeferry.uris import Packed, Part, packed
 from lab.vmdk import write_stream
 
 MIB = 1 << 20
@@ -210,3 +227,93 @@ def test_a_vmdk_is_named_by_its_own_reader(tmp_path: Path) -> None:
         assert (ref.uri.partition(":")[0], ref.format, disk_size(ref)) == ("vmdk+file", "raw", 1024)
     with pytest.raises(SourceRefused, match="cannot be opened"):
         parse_ref(str(tmp_path / "gone.vmdk"), format="vmdk")
+
+
+def test_two_copies_at_once_do_not_share_a_fingerprint(tmp_path: Path, source: Path) -> None:
+    kff, one = tmp_path / "t.kff", parse_ref(str(tmp_path / "one.img"))
+    prepare_target(one, source.stat().st_size, kff)
+    (tmp_path / ".t.kff.lock").touch()  # of a run that was killed
+    with held(kff), pytest.raises(TargetUnavailable, match="another copy"):
+        copy_disk(parse_ref(str(source)), one, kff)
+    with held(kff), pytest.raises(TargetUnavailable, match="another copy"):
+        repair_disk(parse_ref(str(source)), one, kff)
+    copy_disk(parse_ref(str(source)), one, kff)
+    assert not (tmp_path / ".t.kff.lock").exists()
+
+
+def test_the_lock_of_a_fingerprint_follows_no_link(tmp_path: Path) -> None:
+    (tmp_path / ".t.kff.lock").symlink_to("victim")
+    with pytest.raises(TargetRefused), held(tmp_path / "t.kff"):
+        pass
+    assert not (tmp_path / "victim").exists()
+
+
+def test_names_that_are_no_text_stay_as_they_are(tmp_path: Path, source: Path) -> None:
+    for name in (b"n\xfe.img", b"n\xfd.img"):
+        text = os.fsdecode(os.fsencode(tmp_path) + b"/" + name)
+        target, kff = parse_ref(text), tmp_path / f"{name[1]}.kff"
+        prepare_target(target, source.stat().st_size, kff)
+        copy_disk(parse_ref(str(source)), target, kff)
+    found = sorted(os.fsencode(path.name) for path in tmp_path.glob("n*.img"))
+    assert found == [b"n\xfd.img", b"n\xfe.img"]
+    part = Part(Path(os.fsdecode(os.fsencode(tmp_path) + b"/n\xfe.img")), 0, 10)
+    other = Part(part.path.with_name(os.fsdecode(b"n\xfd.img")), 0, 10)
+    assert packed(Packed("raw+file", (part, other)).uri()) == Packed("raw+file", (part, other))
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_holes_that_are_none_are_read_where_they_are_not_believed(
+    believed: bool, tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file system says that there is no data at all."""
+    real = file.File._seek
+
+    def lying(disk: file.File, offset: int, whence: int) -> int:
+        return disk.size if disk.path == source and whence == os.SEEK_DATA else real(disk, offset, whence)
+
+    monkeypatch.setattr(file.File, "_seek", lying)
+    write, kff = parse_ref(str(tmp_path / "target.img")), tmp_path / "t.kff"
+    zero = prepare_target(write, source.stat().st_size, kff)
+    options = Options(read_holes=not believed)
+    copy_disk(parse_ref(str(source)), write, kff, target_reads_zero=zero, options=options)
+    assert ((tmp_path / "target.img").read_bytes() == source.read_bytes()) is not believed
+
+
+def test_a_file_system_that_is_known_to_lie_about_holes_is_not_asked(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with source.open("rb") as opened:
+        monkeypatch.setattr(file, "LIARS", {file._file_system(opened.fileno())})
+    with open_source(parse_ref(str(source))) as disk:
+        assert not disk.knows_holes
+        assert [(one.offset, one.length, one.zero) for one in disk.extents()] == [(0, disk.size, False)]
+
+
+@pytest.mark.parametrize(
+    ("at", "magic", "name"),
+    [
+        (0, b"QFI\xfb", "qcow2"),
+        (0, b"KDMV", "vmdk"),
+        (0, b"# Disk DescriptorFile", "vmdk descriptor"),
+        (64, b"\x7f\x10\xda\xbe", "vdi"),
+    ],
+)
+def test_a_raw_disk_that_begins_like_an_image_is_told(at: int, magic: bytes, name: str, source: Path) -> None:
+    check_format(parse_ref(str(source)))
+    with source.open("r+b") as disk:
+        disk.write(bytes(at) + magic)
+    with pytest.raises(SourceRefused, match=name):
+        check_format(parse_ref(str(source)))
+    top = DiskRef(uri=(source.parent / "top").as_uri(), format="qcow2", backing=parse_ref(str(source)))
+    with pytest.raises(SourceRefused, match="said to be raw"):
+        check_format(top)
+
+
+def test_a_chain_is_told_from_the_top_down() -> None:
+    chain = with_chain(parse_ref("/a/top.qcow2", format="qcow2"), ["qcow2:/a/mid dle", "raw:/a/base"])
+    assert chain.backing is not None
+    assert (chain.backing.uri, chain.backing.format) == ("file:///a/mid%20dle", "qcow2")
+    assert chain.backing.backing == parse_ref("/a/base")
+    for wrong in ("/a/base", "raw:", "vmdk:/a/b"):
+        with pytest.raises(InputInvalid, match="chain"):
+            with_chain(parse_ref("/a/top", format="qcow2"), [wrong])

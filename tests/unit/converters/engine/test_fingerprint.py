@@ -91,6 +91,51 @@ def test_a_flipped_digest_is_found_when_it_is_opened(tmp_path: Path, place: int)
     assert "copy the disk again" in caught.value.fix
 
 
+@pytest.mark.parametrize(
+    "place", [*range(DIGESTS_OFFSET, DIGESTS_OFFSET + 96, 7), *range(DIGESTS_OFFSET + 160, DIGESTS_OFFSET + 172)]
+)
+def test_a_digest_of_a_copy_that_has_not_ended_is_not_known_once_it_is_damaged(tmp_path: Path, place: int) -> None:
+    """Also one that was not known, or is said to be of zeros: its block would never be copied."""
+    with Fingerprint.create(tmp_path / "f", header(5)) as made:
+        made.put(0, digests(1)[0])
+        made.put_zeros(1, 1)
+        made.sync()
+    flip(tmp_path / "f", place)
+    with Fingerprint.open(tmp_path / "f") as found:
+        right = [digests(1)[0], found.zero_of(1), *[UNKNOWN] * 3]
+        hit = (place - DIGESTS_OFFSET) // 32 if place < DIGESTS_OFFSET + 160 else (place - DIGESTS_OFFSET - 160) // 4
+        right[hit] = UNKNOWN
+        assert [found.at(index) for index in range(5)] == right
+        assert b"".join(piece for _, piece in found.batches()) == b"".join(right)
+        assert set(found.data(0, 5)) == {0} - {hit}
+
+
+def test_a_complete_one_of_version_1_is_read_and_one_that_has_not_ended_is_not(tmp_path: Path) -> None:
+    path = sealed(tmp_path, "f.kff", digests(5))
+    raw = path.read_bytes()
+
+    def first(is_sealed: int) -> bytes:
+        head = raw[:8] + (1).to_bytes(2, "little") + is_sealed.to_bytes(2, "little") + raw[12:104]
+        return (head + hashlib.sha256(head).digest()).ljust(DIGESTS_OFFSET, b"\0") + raw[DIGESTS_OFFSET:][: 5 * 32]
+
+    path.write_bytes(first(1))
+    with Fingerprint.open(path) as found:
+        assert (found.sealed, found.at(4)) == (True, digests(5)[4])
+    path.write_bytes(first(0))
+    with pytest.raises(InputInvalid, match="earlier version"):
+        Fingerprint.open(path, writable=True)
+
+
+def test_a_link_at_the_temporary_name_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("victim")
+    (tmp_path / ".f.new").symlink_to("victim")
+    with Fingerprint.create(tmp_path / "f", header(1)):
+        assert (tmp_path / "victim").read_text() == "victim"
+    (tmp_path / "checkpoint").symlink_to("f")
+    with pytest.raises(InputInvalid):
+        Fingerprint.open(tmp_path / "checkpoint", writable=True)
+
+
 @pytest.mark.parametrize("place", range(HEADER.size + CHECKSUM_BYTES))
 def test_a_flipped_byte_of_the_header_is_found(tmp_path: Path, place: int) -> None:
     path = sealed(tmp_path, "f.kff", digests(2))

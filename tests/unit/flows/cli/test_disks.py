@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+from converters.engine.disks import copy_disk, parse_ref, prepare_target
+from converters.engine.transfer import Options, Watch
+from kubeferry.errors import SourceUnavailable
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -22,6 +29,57 @@ def test_copy_verify_repair_a_disk(kubeferry: Command, printed_json: Callable[..
     assert "kubeferry repair" in err
     assert kubeferry("repair", str(source), str(target))[0] == 0
     assert target.read_bytes() == source.read_bytes()
+
+
+def test_a_copy_says_what_of_it_was_read_back(
+    kubeferry: Command, printed_json: Callable[..., Any], estate: Path
+) -> None:
+    source, target = str(estate / "source" / "web.img"), str(estate / "copy.img")
+    assert printed_json("copy", source, target, "--json")["readBackBytes"] == 0
+    again = printed_json("copy", source, target, "--json")
+    assert (again["readBackBytes"], again["writtenBytes"]) == (again["readBytes"], 0)
+    assert printed_json("verify", target, "--json")["readBackBytes"] > 0
+    assert "kubeferry verify" in kubeferry("copy", source, target)[1]
+
+
+class Stopping(Watch):
+    """Ends a copy in its middle."""
+
+    def progress(self, phase: str, done: int, total: int | None) -> None:
+        if phase == "copying" and done >= 40 << 20:
+            raise SourceUnavailable("stopped")
+
+
+def test_a_copy_goes_on_in_a_target_that_was_changed_meanwhile_and_ends_equal(
+    kubeferry: Command, printed_json: Callable[..., Any], estate: Path
+) -> None:
+    """Damaged in one block, emptied in another: what is not read again from the source was read back in this run."""
+    source, target = estate / "random.img", estate / "copy.img"
+    source.write_bytes(os.urandom(64 << 20))
+    read, write, kff = parse_ref(str(source)), parse_ref(str(target)), estate / "copy.img.kff"
+    prepare_target(write, 64 << 20, kff)
+    options = Options(workers=1, checkpoint_seconds=0, bandwidth=100 << 20)
+    with pytest.raises(SourceUnavailable):
+        copy_disk(read, write, kff, target_reads_zero=True, options=options, watch=Stopping())
+    with target.open("r+b") as disk:
+        for block in (9, 14):
+            disk.seek((block << 20) + 17)
+            disk.write(bytes(1 << 20))
+    done = printed_json("copy", str(source), str(target), "--json")
+    assert done["resumedBytes"] > 0
+    assert done["readBackBytes"] > 0
+    assert target.read_bytes() == source.read_bytes()
+    assert kubeferry("verify", str(target))[0] == 0
+
+
+def test_an_image_that_is_said_to_be_raw_is_copied_only_if_somebody_insists(kubeferry: Command, estate: Path) -> None:
+    image, target = estate / "image", estate / "copy.img"
+    image.write_bytes(b"QFI\xfb" + bytes(4092))
+    code, _, err = kubeferry("copy", str(image), str(target))
+    assert (code, target.exists()) == (2, False)
+    assert "--insist" in err
+    assert kubeferry("copy", str(image), str(target), "--insist")[0] == 0
+    assert target.read_bytes() == image.read_bytes()
 
 
 def test_targets_that_differ_in_their_ending_have_digests_of_their_own(kubeferry: Command, estate: Path) -> None:
