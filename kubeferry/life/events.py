@@ -195,7 +195,10 @@ class Validated(Value):
 
 
 class TargetStopped(Value):
+    """The target is down: it was stopped, or a person, `told_by`, has said so of one that is gone for good."""
+
     kind: Literal[EventKind.TARGET_STOPPED] = EventKind.TARGET_STOPPED
+    told_by: str = ""
 
 
 class Committed(Value):

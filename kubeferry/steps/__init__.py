@@ -2,6 +2,7 @@
 
 drive ─┬─ transfer      rounds, copies, read-backs: the mover does the work
        └─ cutover       stop the source, put the target in place, look at it, commit; and the way back
+          power         what changes a power state: a look before, a look after, and what was too late undone
 discover                asks a source               work          what every step is given
 release                 accounts for every thing    other_plans   those that the journal knows of the same machines
 """

@@ -140,6 +140,12 @@ class DirectoryTarget:
                 evidence.drop(folder)
             machine.start(qemu.virtual_machine(entry.manifests), bases, ports, ledger)
 
+    def runs(self, entry: Entry) -> bool:
+        with _answering(entry):
+            if self._target.objection() or self._target.machine_objection(entry):
+                return False
+            return LocalMachine(entry.target_name, self._target.machine(entry.target_name)).alive()
+
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
