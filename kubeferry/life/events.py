@@ -135,10 +135,14 @@ class Approved(Value):
 
 
 class CutoverBegun(Value):
-    """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to."""
+    """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to. `taken_from`
+    is the digest of an older plan that had the machine in hand: the power before is what that one found, and
+    `target_may_run` what it has left at the target."""
 
     kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
     power_before: Power
+    taken_from: str = ""
+    target_may_run: bool = False
 
 
 class LastWords(Value):
@@ -233,10 +237,12 @@ class RolledBack(Value):
 
 
 class Released(Value):
-    """Everything of ours that the machine no longer needs is proven gone."""
+    """Everything of ours that the machine no longer needs is proven gone; with `everything`, the machine at the target
+    and its disks as well."""
 
     kind: Literal[EventKind.RELEASED] = EventKind.RELEASED
     removed: tuple[str, ...] = ()
+    everything: bool = False
 
 
 class Note(Value):

@@ -22,7 +22,8 @@ from kubeferry.life.events import (
     Validated,
 )
 from kubeferry.life.evidence import MachineState
-from kubeferry.steps import power
+from kubeferry.model import Power
+from kubeferry.steps import power, precedence
 from kubeferry.steps.work import Work
 
 
@@ -32,7 +33,8 @@ def record_plan(work: Work, _action: Action, _state: MachineState) -> None:
 
 
 def begin(work: Work, _action: Action, _state: MachineState) -> None:
-    """Look whether the source can be moved at all, then record the power state before anything changes it."""
+    """Look whether the source can be moved at all, then record the power state before anything changes it: the one
+    that an older plan has found, where that has stopped it."""
     critical = [concern for concern in work.source.concerns(work.entry.machine) if concern.severity == "critical"]
     if critical:
         raise SourceRefused(
@@ -41,7 +43,26 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
             fix=" ".join(dict.fromkeys(concern.fix for concern in critical)),
             machine=work.entry.name,
         )
-    work.record(CutoverBegun(power_before=work.source.power(work.entry.machine)))
+    held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
+    precedence.refuse_out_of_reach(work, held)
+    if held is None or held.state.power_before is None or found is not Power.OFF:
+        work.record(CutoverBegun(power_before=found))
+    else:  # off, because that plan has stopped it
+        work.record(CutoverBegun(power_before=held.state.power_before, taken_from=held.by.digest))
+
+
+def take_over(work: Work, _action: Action, _state: MachineState) -> None:
+    """What an older plan has left under way is this one's to roll back."""
+    held = precedence.in_hand(work)
+    precedence.refuse_out_of_reach(work, held)
+    if held is not None:
+        work.record(
+            CutoverBegun(
+                power_before=held.state.power_before or Power.UNKNOWN,
+                taken_from=held.by.digest,
+                target_may_run=held.state.target_may_run,
+            )
+        )
 
 
 def stop_source(work: Work, _action: Action, _state: MachineState) -> None:

@@ -17,7 +17,9 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.outside import stopping
 from kubeferry.steps import cutover, transfer
+from kubeferry.steps.accounts import give_back
 from kubeferry.steps.power import refuse_unknown_copy
+from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
 from kubeferry.steps.work import Work
 
 Step = Callable[[Work, Action, MachineState], None]
@@ -28,6 +30,7 @@ task of it."""
 STEPS: Mapping[ActionKind, Step] = {
     ActionKind.RECORD_PLAN: cutover.record_plan,
     ActionKind.BEGIN_CUTOVER: cutover.begin,
+    ActionKind.TAKE_OVER: cutover.take_over,
     ActionKind.STOP_SOURCE: cutover.stop_source,
     ActionKind.BEGIN_COPY: transfer.begin_copy,
     ActionKind.COPY_DISKS: transfer.copy_disks,
@@ -60,8 +63,9 @@ GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     """Take the machine to the goal. Returns its last state; raises what stopped it, already recorded.
 
-    Raises ProbeFailed when the move had to be rolled back.
+    Raises ProbeFailed when the move had to be rolled back, PermanentError where a newer plan has the machine in hand.
     """
+    refuse_overtaken(work, in_hand(work))
     try:
         state = _walk(work, goal, do)
     except (Fenced, Interrupted):
@@ -78,23 +82,28 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
 
 def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
     ahead = len(work.state().rounds)
+    owes = owed(work, in_hand(work)) if goal is Goal.ROLLBACK else ""
     while True:
         if goal is not Goal.ROLLBACK:
             stopping.check()
-        choose = partial(_choose, work, goal=goal, ahead=ahead)
+        choose = partial(_choose, work, goal=goal, ahead=ahead, owed=owes)
         with _recorded(work, "look"):
             action = choose(work.state())
+        if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and work.state().resumes is Phase.PLANNED:
+            with _recorded(work, "give-back"):
+                give_back(work)
         if action.kind in STOPS:
             return _stopped(work, action, work.state())
         with _recorded(work, action.kind):
             do(action, partial(_carry_out, work, action, choose))
         goal = goal.after(action.kind)
+        owes = "" if action.kind is ActionKind.TAKE_OVER else owes
 
 
-def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int) -> Action:
+def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:
     """What to do now, by the journal and a look at the source in this moment."""
     power = work.source.power(work.entry.machine) if _power_matters(work, state, goal) else None
-    return next_action(_facts(work), state, goal, power, ahead=ahead)
+    return next_action(_facts(work), state, goal, power, ahead=ahead, owed=owed)
 
 
 def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:

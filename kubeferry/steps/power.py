@@ -15,6 +15,7 @@ from kubeferry.life.events import LastWords
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
 from kubeferry.sources import Stopped
+from kubeferry.steps.precedence import newest_state
 from kubeferry.steps.work import Work
 
 UP = frozenset({Power.RUNNING, Power.PAUSED})
@@ -105,7 +106,7 @@ def _deed(work: Work, undo: Undo) -> Iterator[None]:
 
 def _too_late(work: Work, fenced: Fenced, undo: Undo) -> Fenced:
     try:
-        undone = undo(work.state())
+        undone = undo(newest_state(work))
     except KubeferryError as error:
         return Fenced(
             fenced.what,
