@@ -154,13 +154,15 @@ class LastWords(Value):
 
 
 class SourceStopped(Value):
-    """The source is confirmed off. `how`: already-off, agent, acpi, forced."""
+    """The source is confirmed off. `how`: already-off, agent, acpi, forced. `last_start` changes with each start of it;
+    empty where the source cannot tell."""
 
     kind: Literal[EventKind.SOURCE_STOPPED] = EventKind.SOURCE_STOPPED
     how: str
     at: str
     last_answer_at: str | None = None
     last_words: dict[str, str] = {}
+    last_start: str = ""
 
 
 class Applied(Value):

@@ -66,9 +66,13 @@ def take_over(work: Work, _action: Action, _state: MachineState) -> None:
 
 
 def stop_source(work: Work, _action: Action, _state: MachineState) -> None:
-    """Stop the source. What its guest said last is recorded before, how it went after."""
+    """Stop the source. What its guest said last is recorded before, how it went after, and when it was started last:
+    seen before the stop, so that nothing which comes after it is missed."""
+    last_start = work.source.last_start(work.entry.machine)
     stopped = power.stop_source(work)
-    work.record(SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at))
+    work.record(
+        SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at, last_start=last_start)
+    )
 
 
 def apply(work: Work, _action: Action, _state: MachineState) -> None:

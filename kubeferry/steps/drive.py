@@ -18,7 +18,7 @@ from kubeferry.life.states import TRANSITIONS
 from kubeferry.outside import stopping
 from kubeferry.steps import cutover, transfer
 from kubeferry.steps.accounts import give_back
-from kubeferry.steps.power import refuse_unknown_copy
+from kubeferry.steps.power import refuse_unknown_copy, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
 from kubeferry.steps.work import Work
 
@@ -102,7 +102,7 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
 
 def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:
     """What to do now, by the journal and a look at the source in this moment."""
-    power = work.source.power(work.entry.machine) if _power_matters(work, state, goal) else None
+    power = source_power(work, state) if _power_matters(work, state, goal) else None
     return next_action(_facts(work), state, goal, power, ahead=ahead, owed=owed)
 
 

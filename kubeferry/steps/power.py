@@ -43,6 +43,16 @@ def refuse_unknown_copy(work: Work, state: MachineState) -> None:
     )
 
 
+def source_power(work: Work, state: MachineState) -> Power:
+    """How the source is seen now. One that was stopped, started by somebody and shut down again counts as running: what
+    was copied of it is stale all the same."""
+    seen = work.source.power(work.entry.machine)
+    if seen is not Power.OFF or state.stopped is None or not state.stopped.last_start:
+        return seen
+    last_start = work.source.last_start(work.entry.machine)
+    return Power.RUNNING if last_start and last_start != state.stopped.last_start else seen
+
+
 def start_target(work: Work) -> bool:
     """Start the copy where the source is off, before and after. Returns whether it was; the copy is down where not."""
     if work.source.power(work.entry.machine) in UP:

@@ -200,6 +200,42 @@ def test_a_source_that_comes_up_while_the_target_starts_runs_alone(connected: An
     assert (scene.power, scene.target.running) == (Power.RUNNING, {})
 
 
+@pytest.mark.parametrize("mode", ["cold", "warm"])
+@pytest.mark.parametrize("kind", [A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.APPLY, A.START, A.VALIDATE])
+def test_a_source_that_was_started_and_is_off_again_is_copied_again(
+    build: Callable[..., Any], mode: str, kind: ActionKind
+) -> None:
+    scene = build(policy=Policy(mode=mode, probes=(Probe(kind="agent"),)))
+    scene.target.capabilities = CONNECTED
+    meddled: list[Action] = []
+
+    def meddle(action: Action) -> None:
+        if action.kind is kind and scene.state.final and not meddled:
+            meddled.append(action)
+            scene.source.write_power("web", Power.RUNNING)
+            scene.disk("vda").write_bytes(b"written meanwhile" + scene.disk("vda").read_bytes()[17:])
+            scene.source.write_power("web", Power.OFF)
+
+    scene.after = meddle
+    if kind in {A.APPLY, A.START, A.VALIDATE}:  # a target may have run: the way back, to what was written last
+        with pytest.raises(ProbeFailed, match="was started again by somebody"):
+            scene.drive()
+        assert (scene.power, scene.target.running) == (Power.RUNNING, {})
+        assert scene.drive(Goal.MIGRATE_AGAIN).phase is Phase.COMMITTED
+    else:
+        assert scene.drive().phase is Phase.COMMITTED
+    assert meddled
+    assert (scene.power, scene.equal()) == (Power.OFF, True)
+
+
+def test_a_source_that_cannot_tell_its_last_start_is_believed_to_have_been_off(connected: Any) -> None:
+    scene = connected
+    told = iter(["first", *[""] * 50])
+    scene.source.last_start = lambda _machine: next(told)
+    assert scene.drive().phase is Phase.COMMITTED
+    assert scene.kinds.count("source-stopped") == 1
+
+
 # --- a runner that slept ---------------------------------------------------------------------------------------------
 
 
