@@ -152,6 +152,8 @@ def _create_file(path: Path, name: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     engine = _sqlite_engine(URL.create("sqlite+pysqlite", database=str(draft)))
     try:
+        # For its owner alone, as what a guest said is; SQLite gives the files beside it the same mode.
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         with translated(name):
             with writing(engine) as db:
                 _create_tables(db)

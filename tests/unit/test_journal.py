@@ -106,6 +106,18 @@ def test_a_new_journal_is_durable_and_leaves_no_draft(
         assert journal.events(PLAN, "web") == filled
 
 
+def test_a_new_journal_is_for_its_owner_alone(path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with opened(path) as journal:
+            journal.register_plan(PLAN, "plan", "text")
+            files = list(path.parent.iterdir())
+            assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+            assert len(files) > 1, "what is not yet in the file stands beside it"
+    finally:
+        os.umask(before)
+
+
 def test_times_are_utc_with_milliseconds_and_sort(filled: list[Recorded]) -> None:
     times = [record.at for record in filled]
     assert times == sorted(times)
