@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from kubeferry.documents.base import API_VERSION, Document, digest_of
+from kubeferry.documents.base import API_VERSION, Document, as_written, digest_as_written, digest_of
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.mover import MoverJob, MoverResult
 from kubeferry.documents.observation import Observation
@@ -86,7 +86,8 @@ def _has(problems: list[Problem], name: str) -> InputInvalid:
 
 
 def _check_digest(plan: Plan, name: str) -> None:
-    if plan.digest != digest_of(plan, without=("digest",)):
+    """Of this version, or of an earlier one that did not know some of its fields."""
+    if plan.digest not in {digest(plan, without=("digest",)) for digest in (digest_of, digest_as_written)}:
         raise InputInvalid(
             f"{name} was changed after it was made",
             [
@@ -100,10 +101,19 @@ def _check_digest(plan: Plan, name: str) -> None:
 
 
 def dump(document: Document) -> str:
-    """The document as YAML: `apiVersion` and `kind` first, empty parts left out."""
+    """The document as YAML: `apiVersion` and `kind` first, empty parts left out. A plan of an earlier version comes out
+    as that one wrote it, so that its digest still fits."""
     content = document.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if isinstance(document, Plan) and document.digest and document.digest != digest_of(document, without=("digest",)):
+        content = _without_nothing(as_written(document))
     head = {"apiVersion": content.pop("apiVersion"), "kind": content.pop("kind")}
     return to_yaml(head | content)
+
+
+def _without_nothing(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_nothing(value) for key, value in content.items() if value is not None}
+    return [_without_nothing(value) for value in content] if isinstance(content, list) else content
 
 
 def to_yaml(content: Any) -> str:
