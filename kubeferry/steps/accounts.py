@@ -43,10 +43,12 @@ def left_at_source(journal: Journal, plan: str, machine: str) -> bool:
 
 def give_back(work: Work) -> None:
     """On the way back of a machine of which nothing but its plan is recorded: a view may have been opened all the same,
-    whose round was not recorded any more."""
-    if not left_at_source(work.journal, work.plan.digest, work.entry.name):
+    whose round was not recorded any more. One that failed before that is as it was."""
+    left = left_at_source(work.journal, work.plan.digest, work.entry.name)
+    if not left and work.state().phase is not Phase.FAILED:
         return
-    work.source.forget(work.entry.machine)
+    if left:
+        work.source.forget(work.entry.machine)
     gone, _ = account(work.journal, work.lease, work.target, lambda: work.source)
     work.record(Released(removed=tuple(f"{thing.kind} {thing.where}" for thing in gone)))
 

@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import Inventory, Policy, Probe, WarmPolicy
-from kubeferry.errors import Interrupted, PermanentError, SourceUnavailable, TargetRefused, TargetUnavailable
+from kubeferry.errors import (
+    Interrupted,
+    PermanentError,
+    SourceRefused,
+    SourceUnavailable,
+    TargetRefused,
+    TargetUnavailable,
+)
 from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
@@ -154,6 +161,16 @@ def test_a_view_whose_round_was_not_recorded_is_given_back_by_the_way_back(unrec
     assert not list(unrecorded.folder.glob("views/*"))
     assert not list(still_open(unrecorded))
     assert unrecorded.power is Power.RUNNING
+
+
+def test_the_way_back_of_a_machine_that_failed_before_anything_was_done_ends_as_planned(scene: Any) -> None:
+    scene.disk("vdb").unlink()
+    with pytest.raises(SourceRefused):
+        scene.drive()
+    assert scene.state.phase is Phase.FAILED
+    assert scene.drive(Goal.ROLLBACK).phase is Phase.PLANNED
+    assert scene.drive(Goal.ROLLBACK).phase is Phase.PLANNED
+    assert scene.power is Power.RUNNING
 
 
 def test_a_view_whose_round_was_not_recorded_is_given_back_by_release(unrecorded: Any) -> None:
