@@ -117,7 +117,7 @@ def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
     """From here on the way leads back, whoever goes it. A copy of which the journal knows nothing is found now, if the
     target answers; if not, the way back begins all the same, and asks again before the source is started."""
     with contextlib.suppress(TransientError):
-        power.refuse_unknown_copy(work, state)
+        power.look_for_unknown_copy(work, state)
     if work.target_is_down:
         work.record(Note(text=f"{work.target_is_down} says that the target is down for good: nobody asks it"))
     work.record(RollbackBegun(reason=action.reason))
@@ -125,7 +125,7 @@ def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
 
 def restart_source(work: Work, _action: Action, state: MachineState) -> None:
     """Run the source again. Comes after a look that the target is down, whatever the journal says of it."""
-    power.refuse_unknown_copy(work, state)
+    power.look_for_unknown_copy(work, state)
     power.start_source(work)
     work.record(SourceRestarted())
 

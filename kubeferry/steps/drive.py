@@ -18,7 +18,7 @@ from kubeferry.life.states import TRANSITIONS
 from kubeferry.outside import stopping
 from kubeferry.steps import cutover, transfer
 from kubeferry.steps.accounts import give_back
-from kubeferry.steps.power import refuse_unknown_copy, source_power
+from kubeferry.steps.power import look_for_unknown_copy, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
 from kubeferry.steps.work import Work
 
@@ -52,9 +52,7 @@ BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.
 """Steps that are recorded disk by disk, and know by themselves what is left of them."""
 TURNS = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK})
 """What is next where somebody has started the source meanwhile: then a copy does not go on."""
-NO_UNKNOWN_COPY = frozenset(
-    {ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_COPY, ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.APPLY}
-)
+NO_UNKNOWN_COPY = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_COPY, *BY_DISK, ActionKind.APPLY})
 """Steps before which somebody looks that no copy runs of which the journal knows nothing."""
 LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
@@ -118,7 +116,7 @@ def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Acti
         if chosen is not action.kind and (action.kind not in BY_DISK or chosen in TURNS):
             return
         if action.kind in NO_UNKNOWN_COPY:
-            refuse_unknown_copy(work, state)
+            look_for_unknown_copy(work, state)
         STEPS[action.kind](work, action, state)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from kubeferry.documents import Entry
 from kubeferry.errors import Fenced, KubeferryError, PermanentError, TargetRefused, TransientError
 from kubeferry.life.events import LastWords
 from kubeferry.life.evidence import MachineState, Phase
@@ -17,6 +18,7 @@ from kubeferry.model import Power
 from kubeferry.sources import Stopped
 from kubeferry.steps.precedence import newest_state
 from kubeferry.steps.work import Work
+from kubeferry.targets import Target
 
 UP = frozenset({Power.RUNNING, Power.PAUSED})
 
@@ -28,19 +30,25 @@ _TARGET_WANTED = frozenset({Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED})
 _SOURCE_WANTED = frozenset({Phase.COPYING, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 
 
-def refuse_unknown_copy(work: Work, state: MachineState) -> None:
+def refuse_unknown_copy(target: Target, entry: Entry, state: MachineState) -> None:
     """Raise TargetRefused where the machine runs at the target and the journal knows nothing of it: somebody started
     it, or the journal is older than the world. It is not stopped in silence: what it wrote exists nowhere else."""
-    if state.target_may_run or work.target_is_down or not work.target.runs(work.entry):
+    if state.target_may_run or not target.runs(entry):
         return
     raise TargetRefused(
         "its copy runs at the target, and this journal knows nothing of it",
-        why=f"{work.entry.namespace}/{work.entry.target_name} runs: somebody started it, another plan or journal has "
-        "moved it, or this journal was restored from a backup",
+        why=f"{entry.namespace}/{entry.target_name} runs: somebody started it, another plan or journal has moved it, "
+        "or this journal was restored from a backup",
         fix="Look at it: what was written there exists nowhere else. If that is wanted, leave the source off. If not, "
         "stop it at the target and run the same command again.",
-        machine=work.entry.name,
+        machine=entry.name,
     )
+
+
+def look_for_unknown_copy(work: Work, state: MachineState) -> None:
+    """`refuse_unknown_copy`, unless a person has said that the target is down for good."""
+    if not work.target_is_down:
+        refuse_unknown_copy(work.target, work.entry, state)
 
 
 def source_power(work: Work, state: MachineState) -> Power:

@@ -11,11 +11,12 @@ from kubeferry.journal import Journal, Lease
 from kubeferry.ledger import KEPT, PROCESS
 from kubeferry.life.actions import Goal
 from kubeferry.life.events import EventKind, Released
-from kubeferry.life.evidence import Phase
+from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.steps.accounts import Opener, account, left_at_source, settle
 from kubeferry.steps.drive import drive
 from kubeferry.steps.other_plans import OtherPlans
+from kubeferry.steps.power import refuse_unknown_copy
 from kubeferry.steps.work import Work
 from kubeferry.targets import Target
 
@@ -94,6 +95,7 @@ class _Release:
         with self.journal.lease(self.plan.digest, entry.name) as lease:
             if self.everything:
                 yield from self._first(entry, lease)
+            refuse_unknown_copy(self.target, entry, self._newest(entry))
             if left_at_source(self.journal, self.plan.digest, entry.name):
                 dropped = self.source().forget(entry.machine)
                 yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
@@ -103,6 +105,11 @@ class _Release:
             if not self.others.runs_on(entry):
                 self.target.stop(entry)
             yield from (f"{entry.name}: removed {line}" for line in self.target.tidy(entry))
+
+    def _newest(self, entry: Entry) -> MachineState:
+        """Where the machine stands, by the plan that has moved it and whose copy runs on, if there is one."""
+        held = self.others.holding(entry)
+        return self.journal.state(held.by.digest if held else self.plan.digest, entry.name)
 
     def _first(self, entry: Entry, lease: Lease) -> Iterator[str]:
         """Before a machine is removed from the target: what that means for it, and the way back of one under way."""

@@ -214,6 +214,20 @@ def test_everything_of_a_machine_whose_way_back_fails_is_left_and_told(scene: An
     assert scene.state.resumes is Phase.ROLLING_BACK
 
 
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_copy_that_the_journal_knows_nothing_of_is_not_stopped(scene: Any, everything: bool, begun: bool) -> None:
+    if begun:
+        scene.drive()
+        scene.drive(Goal.ROLLBACK)
+    scene.target.running["web"] = "by somebody"
+    with pytest.raises(TargetRefused, match="knows nothing of it"):
+        released(scene, everything=everything)
+    assert scene.target.running
+    scene.target.running.clear()
+    released(scene, everything=everything)
+
+
 def test_what_was_removed_is_said_to_be_removed_not_proven(scene: Any) -> None:
     scene.drive()
     assert any("its copy goes, disks and all" in line for line in released(scene, everything=True))
