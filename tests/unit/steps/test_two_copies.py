@@ -186,6 +186,24 @@ def test_a_start_that_is_tried_again_looks_at_the_source_again(connected: Any) -
     assert (scene.power, scene.target.running, "started" in scene.kinds) == (Power.RUNNING, {}, False)
 
 
+def test_a_copy_that_is_tried_again_does_not_go_on_from_a_source_that_runs(connected: Any) -> None:
+    scene = connected
+    scene.target.faults["submit"] = [TargetUnavailable("the API server answers 503")]
+
+    def again(_action: Action, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except TargetUnavailable:
+            scene.source.write_power("web", Power.RUNNING)
+            before = len(scene.kinds)
+            step()
+            assert len(scene.kinds) == before
+
+    with scene.journal.lease(scene.plan.digest, "web") as lease:
+        assert drive(scene.work(lease), Goal.MIGRATE, again).phase is Phase.COMMITTED
+    assert (scene.power, scene.equal(), scene.kinds.count("cutover-begun")) == (Power.OFF, True, 2)
+
+
 def test_a_source_that_comes_up_while_the_target_starts_runs_alone(connected: Any) -> None:
     scene = connected
     start = scene.target.start
