@@ -269,7 +269,7 @@ def _names(machines: tuple[MachineReport, ...], verdict: Verdict) -> str:
 
 def _is(machines: tuple[MachineReport, ...], verdict: Verdict) -> str:
     many = sum(machine.verdict is verdict for machine in machines) > 1
-    if verdict is Verdict.ROLLED_BACK:
+    if verdict in {Verdict.ROLLED_BACK, Verdict.REMOVED}:
         return "were" if many else "was"
     if verdict in {Verdict.FAILED, Verdict.NOT_BEGUN}:
         return "have" if many else "has"

@@ -24,6 +24,7 @@ class Verdict(StrEnum):
     NOT_PROVEN = "not proven"
     FAILED = "failed"
     ROLLED_BACK = "rolled back"
+    REMOVED = "removed"
     UNDER_WAY = "under way"
     NOT_BEGUN = "not begun"
 

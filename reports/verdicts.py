@@ -71,6 +71,8 @@ def judge(
     if not state.plan_digest:
         return Verdict.NOT_BEGUN, ("nothing is recorded of it",)
     verdict = _PHASES.get(state.phase, Verdict.UNDER_WAY)
+    if verdict is Verdict.PROVEN and state.removed:
+        return Verdict.REMOVED, ("it had moved; its copy and the copy's disks were removed from the target since",)
     if verdict is not Verdict.PROVEN:
         return verdict, _unfinished(state)
     doubts = [*_plan_doubts(plan, entry, records), *_disk_doubts(disks), *_probe_doubts(entry, seen)]

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from kubeferry.documents import readings
-from kubeferry.documents.base import API_VERSION, Document
+from kubeferry.documents.base import API_VERSION, Document, as_written, digest_of
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.mover import MoverJob, MoverResult
 from kubeferry.documents.observation import Observation
@@ -131,10 +131,19 @@ def _check_digest(plan: Plan, name: str) -> None:
 
 
 def dump(document: Document) -> str:
-    """The document as YAML: `apiVersion` and `kind` first, empty parts left out."""
+    """The document as YAML: `apiVersion` and `kind` first, empty parts left out. A plan of an earlier version comes out
+    as that one wrote it, so that its digest still fits."""
     content = document.model_dump(mode="json", by_alias=True, exclude_none=True)
+    if isinstance(document, Plan) and document.digest and document.digest != digest_of(document, without=("digest",)):
+        content = _without_nothing(as_written(document))
     head = {"apiVersion": content.pop("apiVersion"), "kind": content.pop("kind")}
     return to_yaml(head | content)
+
+
+def _without_nothing(content: Any) -> Any:
+    if isinstance(content, dict):
+        return {key: _without_nothing(value) for key, value in content.items() if value is not None}
+    return [_without_nothing(value) for value in content] if isinstance(content, list) else content
 
 
 def to_yaml(content: Any) -> str:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from kubeferry.documents.base import Document, ShortName, digest_of
+from kubeferry.documents.base import Document, ShortName, digest_as_written, digest_of
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 
@@ -84,5 +84,6 @@ def freeze(plan: Plan) -> Plan:
 
 
 def is_whole(plan: Plan) -> bool:
-    """Whether the plan is as it was when its digest was set."""
-    return plan.digest == digest_of(plan, without=("digest",))
+    """Whether the plan is as it was when its digest was set, by this version or by an earlier one that did not know
+    some of its fields."""
+    return any(plan.digest == digest(plan, without=("digest",)) for digest in (digest_of, digest_as_written))

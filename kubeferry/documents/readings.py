@@ -39,7 +39,7 @@ def keep(path: Path, text: str, plan: Plan) -> None:
         place.parent.mkdir(parents=True, exist_ok=True)
         for old in sorted(place.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)[: -(KEPT - 1)]:
             old.unlink(missing_ok=True)
-        atomic.replace_text(place, plan.model_dump_json(by_alias=True))
+        atomic.replace_text(place, plan.model_dump_json(by_alias=True, exclude_unset=True))
 
 
 def _place(path: Path, text: str) -> Path:

@@ -27,7 +27,7 @@ from kubeferry.documents import JournalConfig
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, Problem
 from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.engine import RESTORE, clock, damaged, iso, open_engine, reading, translated, writing
-from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, is_dead, refused, superseded
+from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
 from kubeferry.journal.records import (
     LedgerEntry,
     LedgerState,
@@ -36,6 +36,7 @@ from kubeferry.journal.records import (
     in_turn,
     insert_link,
     insert_once,
+    known_in,
     leased_elsewhere,
     ledger_entry,
     links_of_plan,
@@ -44,6 +45,7 @@ from kubeferry.journal.records import (
     same_machine,
     same_thing,
     stored_links,
+    taken_over,
     unknown_plan,
     update_machine,
 )
@@ -51,7 +53,17 @@ from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
 from kubeferry.life.events import Event, event_from_json, event_to_json
 from kubeferry.life.states import MachineState, Recorded, fold, step
 
-__all__ = ["Journal", "Lease", "LedgerEntry", "LedgerState", "Owner", "PlanRecord", "Recorded", "machine_in"]
+__all__ = [
+    "Journal",
+    "Lease",
+    "LedgerEntry",
+    "LedgerState",
+    "Owner",
+    "PlanRecord",
+    "Recorded",
+    "known_in",
+    "machine_in",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +117,14 @@ class Journal:
             rows = db.execute(select(PLAN).order_by(PLAN.c.registered_at, PLAN.c.digest)).all()
         return [PlanRecord(*row) for row in rows]
 
+    def plans_of(self, machine: str) -> list[PlanRecord]:
+        """The registered plans under which something is recorded of a machine of this name, the oldest first."""
+        query = select(PLAN).join(MACHINE, MACHINE.c.plan == PLAN.c.digest)
+        query = query.where(MACHINE.c.machine == machine, MACHINE.c.seq > 0)
+        with self._reading() as db:
+            rows = db.execute(query.order_by(PLAN.c.registered_at, PLAN.c.digest)).all()
+        return [PlanRecord(*row) for row in rows]
+
     # --- leases --------------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -130,7 +150,8 @@ class Journal:
         from the second that it is. The owner is this process by default.
 
         A live lease is not taken from its owner, not even by the same process, nor while another plan's run holds the
-        same machine; one that ran out, or whose owner is dead on this host, is. Raises Fenced with the owner's name,
+        same machine; one that ran out, or whose owner is dead on this host, is, under whatever plan. But not one whose
+        owner is another process that lives here: it is asleep, or a clock was set. Raises Fenced with the owner's name,
         InputInvalid if the plan is not registered.
         """
         holder = str(owner or Owner.here())
@@ -142,11 +163,13 @@ class Journal:
             insert_once(db, MACHINE, plan=plan, machine=machine)
             row = self._locked(db, plan, machine)
             now = clock(db)
-            if row.owner is not None and row.expires_at > iso(now) and not is_dead(row.owner):
+            if row.owner is not None and not may_succeed(row.owner, holder, expired=row.expires_at <= iso(now)):
                 raise refused(machine, row.owner, row.expires_at)
-            for other in db.execute(leased_elsewhere(plan, machine, iso(now))).all():
-                if not is_dead(other.owner) and same_machine(document, other.document, machine):
-                    raise refused(machine, other.owner, other.expires_at)
+            for other in db.execute(leased_elsewhere(plan, machine)).all():
+                if same_machine(document, other.document, machine):
+                    if not may_succeed(other.owner, holder, expired=other.expires_at <= iso(now)):
+                        raise refused(machine, other.owner, other.expires_at)
+                    db.execute(taken_over(other.plan, machine))
             fence = (db.execute(highest_fence(machine)).scalar_one() or int(now.timestamp()) - FIRST_SECOND) + 1
             lease = Lease(plan, machine, fence, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
             db.execute(update_machine(lease, fence=lease.fence, owner=holder, expires_at=lease.expires_at))

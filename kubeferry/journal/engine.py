@@ -3,6 +3,7 @@
 SQLite: WAL, synchronous=FULL, foreign keys, writers queue. A new file is built beside its place and linked in whole, so
 that a file that is there and empty is a damaged one, and two first runs do not meet in a half-made schema.
 PostgreSQL: by psycopg, password from the environment, commits synchronous whatever the server's default is.
+A statement, a lock, a connection that breaks without a word: each has a deadline, then the journal "does not answer".
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, func, inspect, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, KubeferryError, PermanentError, Problem, TransientError
@@ -26,6 +27,7 @@ from kubeferry.journal.schema import META, METADATA, VERSION
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
+ANSWER_SECONDS = 60
 WRITES = "kubeferry_writes"
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,8 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+_PG_SESSION = ("synchronous_commit=on", f"statement_timeout={ANSWER_SECONDS}s", f"lock_timeout={BUSY_SECONDS}s")
+_PG_DISK_FULL = "53100"
 _PG_SETTINGS = ("authentication failed", "no password supplied", "does not exist", "permission denied", "pg_hba.conf")
 
 RESTORE = (
@@ -67,6 +71,8 @@ def translated(name: str) -> Iterator[None]:
         yield
     except DBAPIError as error:
         raise _meaning(error, name) from error
+    except SQLAlchemyError as error:  # no connection became free in time, say
+        raise _silent(name, f"{type(error).__name__}: {error}") from error
     except (
         UnicodeDecodeError
     ) as error:  # SQLite quotes the damaged bytes in its message, and the driver trips over them
@@ -150,6 +156,8 @@ def _create_file(path: Path, name: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}.new")
     engine = _sqlite_engine(URL.create("sqlite+pysqlite", database=str(draft)))
     try:
+        # For its owner alone, as what a guest said is; SQLite gives the files beside it the same mode.
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         with translated(name):
             with writing(engine) as db:
                 _create_tables(db)
@@ -162,7 +170,8 @@ def _create_file(path: Path, name: str) -> None:
 
 
 def _sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, hide_parameters=True)
+    # As many connections as threads: what waits, waits for its turn to write, which has a deadline of its own.
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS}, max_overflow=-1, hide_parameters=True)
     event.listen(engine, "connect", _sqlite_connect)
     event.listen(engine, "begin", _sqlite_begin)
     return engine
@@ -203,7 +212,11 @@ def _postgresql(url: URL, name: str) -> Engine:
         connect_args={
             "connect_timeout": CONNECT_SECONDS,
             "application_name": "kubeferry",
-            "options": "-c synchronous_commit=on",
+            "options": " ".join(f"-c {setting}" for setting in _PG_SESSION),
+            "keepalives_idle": CONNECT_SECONDS,
+            "keepalives_interval": CONNECT_SECONDS // 2,
+            "keepalives_count": 4,
+            "tcp_user_timeout": BUSY_SECONDS * 1000,
         },
         pool_pre_ping=True,
         hide_parameters=True,
@@ -280,7 +293,9 @@ def _meaning(error: DBAPIError, name: str) -> KubeferryError:
                 ],
             )
         return _silent(name, reason)
-    if error.connection_invalidated or type(error.orig).__name__ in {"OperationalError", "AdminShutdown"}:
+    if getattr(error.orig, "sqlstate", None) == _PG_DISK_FULL:
+        return _full(name, reason)
+    if error.connection_invalidated or isinstance(error, OperationalError):
         return _silent(name, reason)
     return PermanentError("the journal refused a write", why=reason, fix="Report this as a bug.")
 
@@ -290,6 +305,15 @@ def _silent(name: str, reason: str) -> TransientError:
         "the journal does not answer",
         why=f"{name}: {reason}",
         fix="See that its database runs and can be reached, then run the same command again.",
+    )
+
+
+def _full(name: str, reason: str) -> TransientError:
+    """Nothing is wrong with the machines: they stay where they are, and nobody goes back because of it."""
+    return TransientError(
+        "the journal cannot be written",
+        why=f"{name}: {reason}",
+        fix="Make room on its disk and run the same command again: it goes on from here.",
     )
 
 
@@ -305,7 +329,5 @@ def _sqlite_meaning(code: int | None, reason: str, name: str) -> KubeferryError:
             [Problem(name, reason, "Check the path, its permissions and those of its folder.")],
         )
     if primary in _NO_ROOM:
-        return PermanentError(
-            "the journal cannot be written", why=reason, fix="Make room on its disk and run the same command again."
-        )
+        return _full(name, reason)
     return PermanentError("the journal refused a write", why=reason, fix="Report this as a bug.")

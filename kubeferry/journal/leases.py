@@ -55,6 +55,11 @@ class Owner:
         """True only when it is certain: it ran here, and runs no more."""
         return bool(self.place) and self.place == _place() and _start_of(self.pid) != self.started
 
+    @property
+    def is_alive(self) -> bool:
+        """True only when it is certain: it runs here."""
+        return bool(self.place) and self.place == _place() and _start_of(self.pid) == self.started
+
 
 @cache
 def _place() -> str:
@@ -113,7 +118,7 @@ def refused(machine: str, owner: str, expires_at: str) -> Fenced:
     """The error for a runner that comes second."""
     return Fenced(
         f"another runner is at work on this machine: {describe(owner)}",
-        why=f"its lease runs until {expires_at}, and it keeps renewing it while it lives",
+        why=f"its lease runs until {expires_at}; while it lives it renews it, and on this host it keeps it asleep, too",
         fix="Wait for it, or end it and run the same command again: on the same host that goes on at once, "
         "from another host when the lease has run out.",
         machine=machine,
@@ -137,20 +142,42 @@ def is_dead(owner: str) -> bool:
         return False
 
 
+def is_alive(owner: str) -> bool:
+    """Whether an owner is certain to run on this host; one that cannot be read is not."""
+    try:
+        return Owner.parse(owner).is_alive
+    except ValueError:
+        return False
+
+
+def may_succeed(owner: str, holder: str, *, expired: bool) -> bool:
+    """Whether `holder` may take the lease of `owner`: of one that is certain to have ended, at once; of one that cannot
+    be looked at, when its lease has run out. Another process that lives on this host is asleep (Ctrl-Z), was cut off
+    from the journal, or somebody has set a clock: it goes on as it wakes, and is to be ended first."""
+    if is_dead(owner):
+        return True
+    return expired and (owner == holder or not is_alive(owner))
+
+
 @contextlib.contextmanager
 def beating(lease: Lease, renew: Callable[[Lease], object]) -> Iterator[None]:
     """Renew the lease in the background for as long as the block lasts. What it finds is seen in `lease.check()`."""
     over = threading.Event()
 
     def beat() -> None:
-        while not over.wait(lease.ttl_seconds / BEATS_PER_TTL):
+        pause = regular = lease.ttl_seconds / BEATS_PER_TTL
+        while not over.wait(pause):
+            pause = regular
             try:
                 renew(lease)
             except Fenced:
                 lease.lost.set()
                 return
-            except KubeferryError as error:  # the next beat may find the database again; the fence guards meanwhile
-                logger.warning("the lease of %s was not renewed: %s", lease.machine, error.what)
+            except Exception as error:  # noqa: BLE001 (whatever it was: without a heartbeat a second runner is let in)
+                # The next beat, which comes soon, may find the database again; the fence guards meanwhile.
+                told = error.what if isinstance(error, KubeferryError) else f"{type(error).__name__}: {error}"
+                logger.warning("the lease of %s was not renewed: %s", lease.machine, told)
+                pause = regular / BEATS_PER_TTL
 
     thread = threading.Thread(target=beat, name=f"lease-{lease.machine}", daemon=True)
     thread.start()

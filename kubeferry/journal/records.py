@@ -82,11 +82,17 @@ def machine_row(plan: str, machine: str) -> Select[Any]:
     return select(MACHINE).where(MACHINE.c.plan == plan, MACHINE.c.machine == machine)
 
 
-def leased_elsewhere(plan: str, machine: str, now: str) -> Select[Any]:
-    """Owner, expiry and plan document of each lease that lives on a machine of this name under another plan."""
-    living = (MACHINE.c.owner.is_not(None), MACHINE.c.expires_at > now)
-    query = select(MACHINE.c.owner, MACHINE.c.expires_at, PLAN.c.document).join(PLAN, PLAN.c.digest == MACHINE.c.plan)
-    return query.where(MACHINE.c.machine == machine, MACHINE.c.plan != plan, *living)
+def leased_elsewhere(plan: str, machine: str) -> Select[Any]:
+    """Plan, owner, expiry and plan document of each lease that was not given back on a machine of this name under
+    another plan, run out or not."""
+    query = select(MACHINE.c.plan, MACHINE.c.owner, MACHINE.c.expires_at, PLAN.c.document)
+    query = query.join(PLAN, PLAN.c.digest == MACHINE.c.plan)
+    return query.where(MACHINE.c.machine == machine, MACHINE.c.plan != plan, MACHINE.c.owner.is_not(None))
+
+
+def taken_over(plan: str, machine: str) -> Update:
+    """Nobody owns a machine under this plan any more."""
+    return update(MACHINE).where(MACHINE.c.plan == plan, MACHINE.c.machine == machine).values(owner=None, expires_at="")
 
 
 def same_machine(one: str, other: str, name: str) -> bool:
@@ -95,18 +101,37 @@ def same_machine(one: str, other: str, name: str) -> bool:
     return None in found or found[0] == found[1]
 
 
+@dataclass(frozen=True, slots=True)
+class KnownMachine:
+    """What a plan's document says of a machine: which one it is at its source, and its place at the target."""
+
+    source: str
+    id: str
+    namespace: str
+    target_name: str
+
+
 def machine_in(document: str, name: str) -> tuple[str, str] | None:
     """Source and id of a plan's machine; None where the document cannot be read, or has none of this name."""
+    known = known_in(document, name)
+    return (known.source, known.id) if known else None
+
+
+def known_in(document: str, name: str) -> KnownMachine | None:
+    """A plan's machine; None where the document cannot be read, or has none of this name."""
     return _machines_in(document).get(name)
 
 
 @functools.lru_cache(maxsize=16)  # a plan of hundreds of machines takes seconds to read, and is asked for each of them
-def _machines_in(document: str) -> dict[str, tuple[str, str]]:
+def _machines_in(document: str) -> dict[str, KnownMachine]:
     try:
         entries = parse(document, Plan).entries
     except KubeferryError:
         return {}
-    return {entry.name: (entry.machine.source, entry.machine.id) for entry in entries}
+    return {
+        entry.name: KnownMachine(entry.machine.source, entry.machine.id, entry.namespace, entry.target_name)
+        for entry in entries
+    }
 
 
 def highest_fence(machine: str) -> Select[Any]:

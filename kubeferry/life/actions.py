@@ -3,7 +3,7 @@
     [begin-copy -> copy-disks -> verify-disks -> end-round]...        while the machine runs, where it is moved warm
     begin-cutover -> stop-source -> begin-copy -> copy-disks -> verify-disks [-> repair-disks -> verify-disks]
       -> apply -> start -> observe -> validate [-> stop-target] -> commit -> done
-    begin-rollback -> [stop-target] -> [restart-source] -> end-rollback -> done
+    [take-over ->] begin-rollback -> [stop-target] -> [restart-source] -> end-rollback -> done
 
 Each action is recorded by one kind of event (`EVENT_OF`). A runner does the action, appends the event, folds, and asks
 again; killed anywhere between, the next runner is told the same action, so each must be harmless to repeat.
@@ -55,6 +55,7 @@ class Goal(StrEnum):
 class ActionKind(StrEnum):
     RECORD_PLAN = "record-plan"
     BEGIN_CUTOVER = "begin-cutover"
+    TAKE_OVER = "take-over"
     STOP_SOURCE = "stop-source"
     BEGIN_COPY = "begin-copy"
     COPY_DISKS = "copy-disks"
@@ -82,6 +83,7 @@ _OF_A_ROUND = (A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.END_ROUND)
 EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
     A.RECORD_PLAN: K.PLANNED,
     A.BEGIN_CUTOVER: K.CUTOVER_BEGUN,
+    A.TAKE_OVER: K.CUTOVER_BEGUN,
     A.STOP_SOURCE: K.SOURCE_STOPPED,
     A.BEGIN_COPY: K.COPY_BEGUN,
     A.COPY_DISKS: K.DISK_COPIED,
@@ -152,13 +154,14 @@ def next_action(
     source_power: Power | None = None,
     *,
     ahead: int = 0,
+    owed: str = "",
 ) -> Action:
     """What to do now. `source_power` is how the source is seen at this moment, None where nobody looked; `ahead` is how
-    many rounds were durable before this run."""
+    many rounds were durable before this run; `owed` says what an older plan has left to be rolled back."""
     if not state.plan_digest:
         return Action(A.RECORD_PLAN, "nothing is recorded of this machine yet")
     if state.resumes is not Phase.ROLLING_BACK and goal is Goal.ROLLBACK:
-        return _to_rollback(state)
+        return _to_rollback(state, owed)
     if goal in {Goal.PRECOPY, Goal.END_ROUND}:
         return _precopy(entry, state, goal, source_power)
     if state.source_off and source_power in {Power.RUNNING, Power.PAUSED} and state.resumes in _NEEDS_SOURCE_OFF:
@@ -263,7 +266,11 @@ def _rolled_back(_entry: EntryFacts, state: MachineState, goal: Goal) -> Action:
     return Action(A.DONE, f"it was rolled back: {state.rollback_reason}")
 
 
-def _committed(_entry: EntryFacts, _state: MachineState, _goal: Goal) -> Action:
+def _committed(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+    if state.removed:
+        return Action(
+            A.DONE, "it has moved, and was removed from the target since: roll it back to run its source again"
+        )
     return Action(A.DONE, "it is committed")
 
 
@@ -318,7 +325,9 @@ _BY_PHASE: Mapping[Phase, Callable[[EntryFacts, MachineState, Goal], Action]] = 
 }
 
 
-def _to_rollback(state: MachineState) -> Action:
+def _to_rollback(state: MachineState, owed: str) -> Action:
+    if owed and state.resumes in _BEFORE_CUTOVER | {Phase.ROLLED_BACK}:
+        return Action(A.TAKE_OVER, owed)
     if state.resumes is Phase.ROLLED_BACK:
         return Action(A.DONE, f"it was rolled back already: {state.rollback_reason}")
     if state.resumes is Phase.PLANNED:

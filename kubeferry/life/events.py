@@ -135,10 +135,14 @@ class Approved(Value):
 
 
 class CutoverBegun(Value):
-    """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to."""
+    """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to. `taken_from`
+    is the digest of an older plan that had the machine in hand: the power before is what that one found, and
+    `target_may_run` what it has left at the target."""
 
     kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
     power_before: Power
+    taken_from: str = ""
+    target_may_run: bool = False
 
 
 class LastWords(Value):
@@ -150,13 +154,15 @@ class LastWords(Value):
 
 
 class SourceStopped(Value):
-    """The source is confirmed off. `how`: already-off, agent, acpi, forced."""
+    """The source is confirmed off. `how`: already-off, agent, acpi, forced. `last_start` changes with each start of it;
+    empty where the source cannot tell."""
 
     kind: Literal[EventKind.SOURCE_STOPPED] = EventKind.SOURCE_STOPPED
     how: str
     at: str
     last_answer_at: str | None = None
     last_words: dict[str, str] = {}
+    last_start: str = ""
 
 
 class Applied(Value):
@@ -195,7 +201,10 @@ class Validated(Value):
 
 
 class TargetStopped(Value):
+    """The target is down: it was stopped, or a person, `told_by`, has said so of one that is gone for good."""
+
     kind: Literal[EventKind.TARGET_STOPPED] = EventKind.TARGET_STOPPED
+    told_by: str = ""
 
 
 class Committed(Value):
@@ -230,10 +239,12 @@ class RolledBack(Value):
 
 
 class Released(Value):
-    """Everything of ours that the machine no longer needs is proven gone."""
+    """Everything of ours that the machine no longer needs is proven gone; with `everything`, the machine at the target
+    and its disks as well."""
 
     kind: Literal[EventKind.RELEASED] = EventKind.RELEASED
     removed: tuple[str, ...] = ()
+    everything: bool = False
 
 
 class Note(Value):

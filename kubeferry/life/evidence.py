@@ -34,6 +34,7 @@ from kubeferry.life.events import (
     Observed,
     Planned,
     Rehearsed,
+    Released,
     RollbackBegun,
     RolledBack,
     RoundLeft,
@@ -70,7 +71,7 @@ class MachineState:
 
     `view` and `since` are those of the newest round, which was `left` where its view was given back too early; `marker`
     is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
-    read, a target may have run on these disks and written to them.
+    read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there.
     """
 
     phase: Phase = Phase.PLANNED
@@ -108,6 +109,7 @@ class MachineState:
     attempts: int = 0
     rollback_reason: str = ""
     source_restarted: bool = False
+    removed: bool = False
     timeline: tuple[tuple[Phase, str], ...] = ()
 
     @property
@@ -183,6 +185,7 @@ def _(event: CopyBegun, state: MachineState) -> MachineState:
         since=event.since,
         since_round=event.since_round,
         left=False,
+        removed=False,
         verified={},
         differing={},
         repairs={},
@@ -255,6 +258,8 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
     return replace(
         state,
         power_before=state.power_before if again and state.owes_restart else event.power_before,
+        target_may_run=event.target_may_run,
+        removed=False,
         final=False,
         verified={},
         differing={},
@@ -342,6 +347,29 @@ def _(_event: RolledBack, state: MachineState) -> MachineState:
     # The machine runs on, or is off, as its owner likes: how far behind the target is has to be seen anew, and what its
     # power was before this attempt says nothing of the next one.
     return replace(state, rounds=(), power_before=None, stopped=None)
+
+
+@take.register
+def _(event: Released, state: MachineState) -> MachineState:
+    """What was proven of a machine that has moved stays on record. For another attempt nothing is copied any more."""
+    if not event.everything:
+        return state
+    if state.resumes is Phase.COMMITTED:
+        return replace(state, removed=True)
+    return replace(
+        state,
+        removed=True,
+        view=None,
+        since=None,
+        since_round=0,
+        left=False,
+        marker=None,
+        marker_round=0,
+        rounds=(),
+        copied={},
+        verified={},
+        differing={},
+    )
 
 
 def _without(facts: Mapping[str, Fact], disk: str) -> dict[str, Fact]:

@@ -36,7 +36,7 @@ class SourceCapabilities:
     what changed while it runs on, too; without it there is one warm round, and then the final one. `records_writes`:
     what changed is what was written since a view; without it two views are compared, and what changed and changed back
     is not told. `runs`: its machines can run there; without it they are always off, there is nothing to stop, and
-    `start` is refused.
+    `start` is refused. `tells_starts`: `last_start` says something.
     """
 
     runs: bool = True
@@ -45,6 +45,7 @@ class SourceCapabilities:
     records_writes: bool = False
     force_stop: bool = False
     last_words: bool = False
+    tells_starts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,10 @@ class Source(Protocol):
 
     def power(self, machine: Machine) -> Power:
         """The power state at this moment."""
+
+    def last_start(self, machine: Machine) -> str:
+        """What changes with each start of the machine, whether it is on or off; empty where the source cannot tell. So
+        one that was started and is off again is seen."""
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         """Stop the machine and return only when it is confirmed off. Raises SourceRefused if it will not stop.

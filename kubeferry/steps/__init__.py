@@ -2,6 +2,9 @@
 
 drive ─┬─ transfer      rounds, copies, read-backs: the mover does the work
        └─ cutover       stop the source, put the target in place, look at it, commit; and the way back
+          power         what changes a power state: a look before, a look after, and what was too late undone
+precedence              which of several plans has a machine in hand
 discover                asks a source               work          what every step is given
+accounts                what of ours exists outside: looked for, given back, recorded as gone
 release                 accounts for every thing    other_plans   those that the journal knows of the same machines
 """

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from kubeferry.errors import ProbeFailed, SourceRefused
+import contextlib
+
+from kubeferry.errors import ProbeFailed, SourceRefused, TransientError
 from kubeferry.life.actions import Action
 from kubeferry.life.events import (
     Applied,
     Committed,
     CutoverBegun,
-    LastWords,
+    Note,
     Observed,
     Planned,
     RollbackBegun,
@@ -20,6 +22,8 @@ from kubeferry.life.events import (
     Validated,
 )
 from kubeferry.life.evidence import MachineState
+from kubeferry.model import Power
+from kubeferry.steps import power, precedence
 from kubeferry.steps.work import Work
 
 
@@ -29,7 +33,8 @@ def record_plan(work: Work, _action: Action, _state: MachineState) -> None:
 
 
 def begin(work: Work, _action: Action, _state: MachineState) -> None:
-    """Look whether the source can be moved at all, then record the power state before anything changes it."""
+    """Look whether the source can be moved at all, then record the power state before anything changes it: the one
+    that an older plan has found, where that has stopped it."""
     critical = [concern for concern in work.source.concerns(work.entry.machine) if concern.severity == "critical"]
     if critical:
         raise SourceRefused(
@@ -38,15 +43,36 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
             fix=" ".join(dict.fromkeys(concern.fix for concern in critical)),
             machine=work.entry.name,
         )
-    work.record(CutoverBegun(power_before=work.source.power(work.entry.machine)))
+    held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
+    precedence.refuse_out_of_reach(work, held)
+    if held is None or held.state.power_before is None or found is not Power.OFF:
+        work.record(CutoverBegun(power_before=found))
+    else:  # off, because that plan has stopped it
+        work.record(CutoverBegun(power_before=held.state.power_before, taken_from=held.by.digest))
+
+
+def take_over(work: Work, _action: Action, _state: MachineState) -> None:
+    """What an older plan has left under way is this one's to roll back."""
+    held = precedence.in_hand(work)
+    precedence.refuse_out_of_reach(work, held)
+    if held is not None:
+        work.record(
+            CutoverBegun(
+                power_before=held.state.power_before or Power.UNKNOWN,
+                taken_from=held.by.digest,
+                target_may_run=held.state.target_may_run,
+            )
+        )
 
 
 def stop_source(work: Work, _action: Action, _state: MachineState) -> None:
-    """Stop the source. What its guest said last is recorded before, how it went after."""
-    stopped = work.source.stop(
-        work.entry.machine, work.entry.stop, hear=lambda words, at: work.record(LastWords(at=at, words=words))
+    """Stop the source. What its guest said last is recorded before, how it went after, and when it was started last:
+    seen before the stop, so that nothing which comes after it is missed."""
+    last_start = work.source.last_start(work.entry.machine)
+    stopped = power.stop_source(work)
+    work.record(
+        SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at, last_start=last_start)
     )
-    work.record(SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at))
 
 
 def apply(work: Work, _action: Action, _state: MachineState) -> None:
@@ -55,9 +81,9 @@ def apply(work: Work, _action: Action, _state: MachineState) -> None:
 
 
 def start(work: Work, _action: Action, _state: MachineState) -> None:
-    """Start the target from its manifests."""
-    work.target.start(work.entry, work.ledger)
-    work.record(Started(where=work.entry.target_name))
+    """Start the target from its manifests. Nothing is done, nor recorded, where somebody has started the source."""
+    if power.start_target(work):
+        work.record(Started(where=work.entry.target_name))
 
 
 def observe(work: Work, _action: Action, state: MachineState) -> None:
@@ -65,7 +91,8 @@ def observe(work: Work, _action: Action, state: MachineState) -> None:
 
     Starts the target first, which changes nothing if it runs: whoever was killed may have taken it down with him.
     """
-    work.target.start(work.entry, work.ledger)
+    if not power.start_target(work):
+        return
     seen = work.target.observe(work.entry, state.last_words)
     work.record(Observed(observation=seen.model_dump(mode="json", by_alias=True)))
 
@@ -77,8 +104,8 @@ def validate(work: Work, _action: Action, state: MachineState) -> None:
 
 def stop_target(work: Work, _action: Action, _state: MachineState) -> None:
     """Stop the target, and drop what only the running machine needed."""
-    work.target.stop(work.entry)
-    work.record(TargetStopped())
+    power.stop_target(work)
+    work.record(TargetStopped(told_by=work.target_is_down))
 
 
 def commit(work: Work, _action: Action, _state: MachineState) -> None:
@@ -86,14 +113,20 @@ def commit(work: Work, _action: Action, _state: MachineState) -> None:
     work.record(Committed())
 
 
-def begin_rollback(work: Work, action: Action, _state: MachineState) -> None:
-    """From here on the way leads back, whoever goes it."""
+def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
+    """From here on the way leads back, whoever goes it. A copy of which the journal knows nothing is found now, if the
+    target answers; if not, the way back begins all the same, and asks again before the source is started."""
+    with contextlib.suppress(TransientError):
+        power.look_for_unknown_copy(work, state)
+    if work.target_is_down:
+        work.record(Note(text=f"{work.target_is_down} says that the target is down for good: nobody asks it"))
     work.record(RollbackBegun(reason=action.reason))
 
 
-def restart_source(work: Work, _action: Action, _state: MachineState) -> None:
-    """Run the source again. Comes after the target is down, never before."""
-    work.source.start(work.entry.machine)
+def restart_source(work: Work, _action: Action, state: MachineState) -> None:
+    """Run the source again. Comes after a look that the target is down, whatever the journal says of it."""
+    power.look_for_unknown_copy(work, state)
+    power.start_source(work)
     work.record(SourceRestarted())
 
 

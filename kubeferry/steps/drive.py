@@ -6,7 +6,8 @@ the source was stopped and before the move was committed, leads back: the target
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
@@ -16,6 +17,9 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.outside import stopping
 from kubeferry.steps import cutover, transfer
+from kubeferry.steps.accounts import give_back
+from kubeferry.steps.power import look_for_unknown_copy, source_power
+from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
 from kubeferry.steps.work import Work
 
 Step = Callable[[Work, Action, MachineState], None]
@@ -26,6 +30,7 @@ task of it."""
 STEPS: Mapping[ActionKind, Step] = {
     ActionKind.RECORD_PLAN: cutover.record_plan,
     ActionKind.BEGIN_CUTOVER: cutover.begin,
+    ActionKind.TAKE_OVER: cutover.take_over,
     ActionKind.STOP_SOURCE: cutover.stop_source,
     ActionKind.BEGIN_COPY: transfer.begin_copy,
     ActionKind.COPY_DISKS: transfer.copy_disks,
@@ -45,6 +50,10 @@ STEPS: Mapping[ActionKind, Step] = {
 
 BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.VERIFY_DISKS})
 """Steps that are recorded disk by disk, and know by themselves what is left of them."""
+TURNS = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK})
+"""What is next where somebody has started the source meanwhile: then a copy does not go on."""
+NO_UNKNOWN_COPY = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_COPY, *BY_DISK, ActionKind.APPLY})
+"""Steps before which somebody looks that no copy runs of which the journal knows nothing."""
 LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
@@ -52,8 +61,9 @@ GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     """Take the machine to the goal. Returns its last state; raises what stopped it, already recorded.
 
-    Raises ProbeFailed when the move had to be rolled back.
+    Raises ProbeFailed when the move had to be rolled back, PermanentError where a newer plan has the machine in hand.
     """
+    refuse_overtaken(work, in_hand(work))
     try:
         state = _walk(work, goal, do)
     except (Fenced, Interrupted):
@@ -70,45 +80,71 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
 
 def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
     ahead = len(work.state().rounds)
+    owes = owed(work, in_hand(work)) if goal is Goal.ROLLBACK else ""
     while True:
         if goal is not Goal.ROLLBACK:
             stopping.check()
-        state = work.state()
-        power = work.source.power(work.entry.machine) if _power_matters(work, state, goal) else None
-        choose = partial(next_action, _facts(work), goal=goal, source_power=power, ahead=ahead)
-        action = choose(state)
+        choose = partial(_choose, work, goal=goal, ahead=ahead, owed=owes)
+        with _recorded(work, "look"):
+            action = choose(work.state())
+        if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and work.state().resumes is Phase.PLANNED:
+            with _recorded(work, "give-back"):
+                give_back(work)
         if action.kind in STOPS:
-            return _stopped(work, action, state)
-        try:
-            do(action, lambda: _carry_out(work, action, choose))  # noqa: B023 (called before the next)
-        except Fenced:
-            raise
-        except KubeferryError as error:
-            if _can_fail(work.state()):
-                work.record(_failure(action, error))
-            raise
+            return _stopped(work, action, work.state())
+        with _recorded(work, action.kind):
+            do(action, partial(_carry_out, work, action, choose))
         goal = goal.after(action.kind)
+        owes = "" if action.kind is ActionKind.TAKE_OVER else owes
+
+
+def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:
+    """What to do now, by the journal and a look at the source in this moment."""
+    power = source_power(work, state) if _power_matters(work, state, goal) else None
+    return next_action(_facts(work), state, goal, power, ahead=ahead, owed=owed)
 
 
 def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:
-    """One step, by nobody but the machine's owner: who slept, or waited for another try, may have been overtaken, and
-    what a step does to a source or target cannot be taken back when its event is refused. Raises Fenced.
-
-    A step that is tried again may be recorded already, where the journal's answer was lost: then it is done. What no
-    step should raise is a defect of ours, and no reason to leave a machine between its source and its target.
+    """One step, by nobody but the machine's owner: who slept, or waited for another try, may have been overtaken. And
+    only while it is still what is next: a step that is tried again may be recorded already, where the journal's answer
+    was lost, and somebody may have started the source since the first try. Raises Fenced.
     """
     work.journal.heartbeat(work.lease)
-    state = work.state()
-    if action.kind not in BY_DISK and choose(state).kind is not action.kind:
-        return
-    try:
+    with _without_defects(work, f"was to {action.kind}"):
+        state = work.state()
+        chosen = choose(state).kind
+        if chosen is not action.kind and (action.kind not in BY_DISK or chosen in TURNS):
+            return
+        if action.kind in NO_UNKNOWN_COPY:
+            look_for_unknown_copy(work, state)
         STEPS[action.kind](work, action, state)
+
+
+@contextlib.contextmanager
+def _recorded(work: Work, at: str) -> Iterator[None]:
+    """An error of the block is recorded before it goes on."""
+    try:
+        with _without_defects(work, "looked at it"):
+            yield
+    except Fenced:
+        raise
+    except KubeferryError as error:
+        if _can_fail(work.state()):
+            work.record(_failure(at, error))
+        raise
+
+
+@contextlib.contextmanager
+def _without_defects(work: Work, doing: str) -> Iterator[None]:
+    """What nothing should raise is a defect of ours, and no reason to leave a machine between its source and target."""
+    try:
+        yield
     except KubeferryError:
         raise
     except Exception as error:
         raise PermanentError(
             f"a defect: {type(error).__name__}: {error}",
-            why=f"it came up while kubeferry was to {action.kind}",
+            why=f"it came up while kubeferry {doing}",
             fix="Report it with the log of this run.",
             machine=work.entry.name,
         ) from error
@@ -141,9 +177,9 @@ def _stopped(work: Work, action: Action, state: MachineState) -> MachineState:
     )
 
 
-def _failure(action: Action, error: KubeferryError) -> Failed:
+def _failure(at: str, error: KubeferryError) -> Failed:
     return Failed(
-        at=action.kind,
+        at=at,
         what=error.what,
         why=error.why,
         fix=error.fix,

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from kubeferry.documents import Entry, Plan
-from kubeferry.errors import Interrupted, KubeferryError, TargetRefused
-from kubeferry.journal import Journal, Lease, LedgerEntry
-from kubeferry.ledger import AT_SOURCE, KEPT, PROCESS, External
+from kubeferry.documents import Entry, Limits, Plan
+from kubeferry.errors import Interrupted, KubeferryError, PermanentError, TargetRefused
+from kubeferry.journal import Journal, Lease
+from kubeferry.ledger import KEPT, PROCESS
+from kubeferry.life.actions import Goal
 from kubeferry.life.events import EventKind, Released
-from kubeferry.life.evidence import Phase
+from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
-from kubeferry.sources import Source
+from kubeferry.steps.accounts import Opener, account, left_at_source, settle
+from kubeferry.steps.drive import drive
 from kubeferry.steps.other_plans import OtherPlans
+from kubeferry.steps.power import refuse_unknown_copy
 from kubeferry.steps.work import Work
 from kubeferry.targets import Target
 from kubeferry.words import counted
 
-MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
+__all__ = ["account", "release_plan", "settle"]
 
-Opener = Callable[[], Source]
-"""Gives the plan's source. Called only where something of ours may be left there: it need not be reachable else."""
+MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
 
 
 def release_plan(
@@ -30,8 +31,9 @@ def release_plan(
 ) -> Iterator[str]:
     """Release each machine, and say so line by line. `everything` removes the migrated machines as well.
 
-    A machine under way is left alone unless `everything` is asked for, and so is one that another plan is moving. What
-    another plan has moved stays, and runs on. What machines share goes with the last of them, so that all are dropped
+    A machine under way is left alone unless `everything` is asked for: then it goes the way back first, so that its
+    source is as it was before. One that another plan is moving is left alone, too. What another plan has moved stays,
+    and runs on. What machines share goes with the last of them, so that all are dropped
     before any is accounted for. One that fails does not stop the others. Raises TargetRefused, at the end, when
     something that had to go is still there; else the first error.
     """
@@ -41,7 +43,7 @@ def release_plan(
     release = _Release(plan, journal, target, source, others, everything=everything)
     for entry in plan.entries:
         state = journal.state(plan.digest, entry.name)
-        if not everything and state.phase not in MAY_STOP:
+        if not everything and state.resumes not in MAY_STOP:
             yield f"{entry.name}: is {state.phase}: left alone"
         elif (held := others.holding(entry)) and (everything or held.phase is not Phase.COMMITTED):
             yield f"{entry.name}: is {held}: left alone"
@@ -70,6 +72,11 @@ def _tried(entry: Entry, lines: Iterator[str], failed: list[KubeferryError]) -> 
         failed.append(error)
         yield f"{entry.name}: not released: {error.what}"
         return False
+    except Exception as error:  # noqa: BLE001 (a defect of ours in one machine does not keep the others)
+        what = f"a defect: {type(error).__name__}: {error}"
+        failed.append(PermanentError(what, fix="Report it with the log of this run.", machine=entry.name))
+        yield f"{entry.name}: not released: {what}"
+        return False
     return True
 
 
@@ -86,8 +93,11 @@ class _Release:
 
     def drop(self, entry: Entry) -> Iterator[str]:
         """What only the move needed goes, at both ends; with `everything` the machine at the target, too."""
-        with self.journal.lease(self.plan.digest, entry.name):
-            if any(thing.kind in AT_SOURCE for thing in self.journal.ledger_open(self.plan.digest, entry.name)):
+        with self.journal.lease(self.plan.digest, entry.name) as lease:
+            if self.everything:
+                yield from self._first(entry, lease)
+            refuse_unknown_copy(self.target, entry, self._newest(entry))
+            if left_at_source(self.journal, self.plan.digest, entry.name):
                 dropped = self.source().forget(entry.machine)
                 yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
             if self.everything:
@@ -96,6 +106,24 @@ class _Release:
             if not self.others.runs_on(entry):
                 self.target.stop(entry)
             yield from (f"{entry.name}: removed {line}" for line in self.target.tidy(entry))
+
+    def _newest(self, entry: Entry) -> MachineState:
+        """Where the machine stands, by the plan that has moved it and whose copy runs on, if there is one."""
+        held = self.others.holding(entry)
+        return self.journal.state(held.by.digest if held else self.plan.digest, entry.name)
+
+    def _first(self, entry: Entry, lease: Lease) -> Iterator[str]:
+        """Before a machine is removed from the target: what that means for it, and the way back of one under way."""
+        state = self.journal.state(self.plan.digest, entry.name)
+        if state.resumes is Phase.COMMITTED and not state.removed:
+            yield f"{entry.name}: has moved: its copy goes, disks and all; its source stays as it is until `rollback`"
+        elif state.resumes not in MAY_STOP:
+            source = self.source()
+            work = Work(
+                self.plan, entry, source, self.target, self.journal, lease, Limits(), progress=lambda *_told: None
+            )
+            drive(work, Goal.ROLLBACK, lambda _action, step: step())
+            yield f"{entry.name}: was {state.resumes}: rolled back first, its source is as it was before"
 
     def account_for(self, entry: Entry, left: list[str]) -> Iterator[str]:
         """What is gone is recorded as gone; what had to go and is still there is added to `left`."""
@@ -109,33 +137,7 @@ class _Release:
                     left.append(f"{thing.machine}: {thing.kind} {thing.name} at {thing.where}")
                 else:
                     yield f"{entry.name}: kept: {thing.kind} {thing.where}"
-            if (state.phase, EventKind.RELEASED) in TRANSITIONS and state.plan_digest:
+            if (state.resumes, EventKind.RELEASED) in TRANSITIONS and state.plan_digest:
                 removed = tuple(f"{thing.kind} {thing.where}" for thing in gone)
-                self.journal.append(lease, Released(removed=removed))
-
-
-def settle(work: Work) -> None:
-    """After a run: a machine that has moved leaves nothing of ours at its source; what is gone is recorded as gone.
-
-    What cannot be dropped now stays in the ledger, for `release`: the move itself is done.
-    """
-    with contextlib.suppress(KubeferryError):
-        if work.state().phase is Phase.COMMITTED:
-            work.source.forget(work.entry.machine)
-    with contextlib.suppress(KubeferryError):
-        account(work.journal, work.lease, work.target, lambda: work.source)
-
-
-def account(
-    journal: Journal, lease: Lease, target: Target, source: Opener
-) -> tuple[list[LedgerEntry], list[LedgerEntry]]:
-    """Look for every open thing of a machine; what is gone is recorded as gone. Returns gone, and still there."""
-    gone: list[LedgerEntry] = []
-    there: list[LedgerEntry] = []
-    for thing in journal.ledger_open(lease.plan, lease.machine):
-        external = External(thing.kind, thing.name, thing.where)
-        found = source().exists(external) if thing.kind in AT_SOURCE else target.exists(external)
-        (there if found else gone).append(thing)
-    for thing in gone:
-        journal.gone(lease, thing)
-    return gone, there
+                whole = self.everything and not there
+                self.journal.append(lease, Released(removed=removed, everything=whole))

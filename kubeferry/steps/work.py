@@ -18,7 +18,11 @@ Progress = Callable[[str, str, MoverProgress], None]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One machine under way. `record` is the only way to remember something; it raises Fenced for a stale runner."""
+    """One machine under way. `record` is the only way to remember something; it raises Fenced for a stale runner.
+
+    `target_is_down` names the person who has said that the target is gone for good: it is not asked any more, and that
+    is recorded.
+    """
 
     plan: Plan
     entry: Entry
@@ -28,6 +32,7 @@ class Work:
     lease: Lease
     limits: Limits
     progress: Progress
+    target_is_down: str = ""
 
     def record(self, event: Event) -> None:
         """Append what was seen, durably."""

@@ -80,6 +80,10 @@ class Target(Protocol):
     def start(self, entry: Entry, ledger: Ledger) -> None:
         """Start the machine from the applied manifests."""
 
+    def runs(self, entry: Entry) -> bool:
+        """Whether the machine runs there at this moment, or is about to, whoever started it. Another machine that has
+        its name is not it."""
+
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         """Run the entry's probes against the started machine, each until it passes or its time is over."""
 

@@ -239,6 +239,15 @@ def test_a_forced_stop_a_second_stop_and_a_start_that_is_called_twice(source: So
     assert source.power(on) is Power.RUNNING
 
 
+def test_a_start_is_told_from_the_one_before_it_where_the_source_can_tell(source: Source, on: Machine) -> None:
+    first = source.last_start(on)
+    source.stop(on, FORCE, no_words)
+    assert source.last_start(on) == first, "a stop is no start"
+    source.start(on)
+    source.stop(on, FORCE, no_words)
+    assert (source.last_start(on) != first) == bool(first) == source.capabilities.tells_starts
+
+
 def test_stopping_what_is_off_changes_nothing(source: Source, off: Machine) -> None:
     stopped = source.stop(off, GENTLE, no_words)
     assert (stopped.how, stopped.last_answer_at) == ("already-off", None)

@@ -320,6 +320,10 @@ def test_only_what_was_applied_is_started_and_only_what_was_started_is_observed(
         place.target.observe(entry, {})
 
 
+def test_a_machine_of_which_nothing_is_there_does_not_run(place: Place) -> None:
+    assert not place.target.runs(an_entry())
+
+
 def test_start_observe_stop_and_again(place: Place) -> None:
     entry = an_entry()
     place.target.prepare(entry, place.ledger)
@@ -327,14 +331,18 @@ def test_start_observe_stop_and_again(place: Place) -> None:
     before = place.content(entry)
     place.target.stop(entry)
     for _ in range(2):
+        assert not place.target.runs(entry)
         place.target.start(entry, place.ledger)
         place.target.start(entry, place.ledger)
+        assert place.target.runs(entry)
+        assert not place.target.runs(an_entry(identity="id-other")), "another machine of its name is not it"
         seen = place.target.observe(entry, {})
         assert seen.machine == entry.name
         assert [probe.kind for probe in seen.probes] == ["agent"]
         assert [thing.kind for thing in place.written if place.target.exists(thing)].count("process") >= 1
         place.target.stop(entry)
         place.target.stop(entry)
+    assert not place.target.runs(entry)
     assert place.content(entry) == before
     assert not [thing for thing in place.written if thing.kind == "process" and place.target.exists(thing)]
 

@@ -1,26 +1,32 @@
 """The journal's own file: settings, damage, the chain, owners. What holds for every database is in
 tests/tools/test_journal_postgres.py, which runs on SQLite too."""
 
+import contextlib
 import os
 import random
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
+import sqlalchemy
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeferry.documents import JournalConfig
-from kubeferry.errors import InputInvalid, IntegrityFailed, KubeferryError, PermanentError
-from kubeferry.journal import Journal, Owner
+from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, PermanentError, TransientError
+from kubeferry.journal import Journal, Lease, Owner
 from kubeferry.journal.chain import Link, first_break
+from kubeferry.journal.engine import reading, translated
 from kubeferry.journal.leases import describe, is_dead
 from kubeferry.life import events as ev
 from kubeferry.life.states import Recorded
@@ -98,6 +104,18 @@ def test_a_new_journal_is_durable_and_leaves_no_draft(
     raw.close()
     with opened(path) as journal:
         assert journal.events(PLAN, "web") == filled
+
+
+def test_a_new_journal_is_for_its_owner_alone(path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with opened(path) as journal:
+            journal.register_plan(PLAN, "plan", "text")
+            files = list(path.parent.iterdir())
+            assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+            assert len(files) > 1, "what is not yet in the file stands beside it"
+    finally:
+        os.umask(before)
 
 
 def test_times_are_utc_with_milliseconds_and_sort(filled: list[Recorded]) -> None:
@@ -333,6 +351,109 @@ def test_a_machine_whose_owner_died_here_is_taken_over_at_once(
     with opened(path) as journal:
         stale = journal.acquire(PLAN, "web", owner=ended, ttl_seconds=3600)
         assert journal.acquire(PLAN, "web").fence == stale.fence + 1
+
+
+def test_a_process_that_lives_here_is_not_succeeded_because_its_lease_ran_out(
+    path: Path, filled: list[Recorded]
+) -> None:
+    """Ctrl-Z, a clock that was set, a heartbeat that came late: it wakes up, and goes on."""
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    try:
+        here = Owner.here()
+        asleep = Owner(here.host, sleeper.pid, started(sleeper.pid), here.place)
+        assert asleep.is_alive
+        sleeper.send_signal(signal.SIGSTOP)
+        with opened(path) as journal:
+            stale = journal.acquire(PLAN, "web", owner=asleep, ttl_seconds=0.001)
+            time.sleep(0.01)
+            with pytest.raises(Fenced, match=f"process {sleeper.pid}") as caught:
+                journal.acquire(PLAN, "web")
+            assert "asleep" in caught.value.why
+            journal.register_plan("second", "second", "")
+            with pytest.raises(Fenced):
+                journal.acquire("second", "web")
+            sleeper.kill()
+            sleeper.wait()
+            assert journal.acquire(PLAN, "web").fence > stale.fence
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
+def started(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+
+
+def test_an_owner_elsewhere_is_succeeded_when_its_lease_has_run_out(path: Path, filled: list[Recorded]) -> None:
+    with opened(path) as journal:
+        stale = journal.acquire(PLAN, "web", owner=Owner("far", 1, 1, "elsewhere"), ttl_seconds=0.001)
+        time.sleep(0.01)
+        assert journal.acquire(PLAN, "web").fence == stale.fence + 1
+
+
+def test_a_lease_that_ran_out_is_taken_over_under_another_plan_too(path: Path, filled: list[Recorded]) -> None:
+    with opened(path) as journal:
+        stale = journal.acquire(PLAN, "web", ttl_seconds=0.001)
+        journal.register_plan("second", "second", "")
+        time.sleep(0.01)
+        journal.acquire("second", "web")
+        with pytest.raises(Fenced):
+            journal.heartbeat(stale)
+
+
+@pytest.mark.parametrize(
+    "error", [TransientError("away"), sqlalchemy.exc.TimeoutError("no connection"), OSError(5, "io"), ValueError("odd")]
+)
+def test_a_heartbeat_survives_whatever_comes_up(path: Path, filled: list[Recorded], error: Exception) -> None:
+    with opened(path) as journal:
+        renew, failed = journal.heartbeat, []
+
+        def failing(lease: Lease) -> str:
+            if len(failed) < 3:
+                failed.append(lease)
+                raise error
+            return renew(lease)
+
+        journal.heartbeat = failing  # type: ignore[method-assign]
+        with journal.lease(PLAN, "web", ttl_seconds=0.1) as lease:
+            time.sleep(0.3)
+            with pytest.raises(Fenced):
+                journal.acquire(PLAN, "web", owner=Owner("far", 1, 1, "elsewhere"))
+            assert not lease.lost.is_set()
+        assert len(failed) == 3
+
+
+def test_nobody_waits_for_a_connection_behind_others(path: Path, filled: list[Recorded]) -> None:
+    with opened(path) as journal, contextlib.ExitStack() as busy:
+        for _ in range(20):
+            busy.enter_context(reading(journal._engine))
+        assert journal.acquire(PLAN, "web").machine == "web"
+
+
+@pytest.mark.parametrize(
+    "error", [sqlalchemy.exc.TimeoutError("QueuePool limit"), sqlalchemy.exc.ResourceClosedError("closed")]
+)
+def test_what_the_database_s_library_raises_is_worth_retrying(error: Exception) -> None:
+    with pytest.raises(TransientError, match="does not answer") as caught, translated("sqlite:///x"):
+        raise error
+    assert caught.value.fix
+
+
+def test_a_full_disk_is_worth_retrying_when_there_is_room(path: Path, filled: list[Recorded]) -> None:
+    def small(connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {4 if tight else 1000000}")
+
+    tight = True
+    with opened(path) as journal:
+        lease = journal.acquire(PLAN, "web")
+        journal._engine.dispose()
+        sqlalchemy.event.listen(journal._engine, "connect", small)
+        with pytest.raises(TransientError, match="cannot be written") as caught:
+            journal.append(lease, ev.Note(text="x" * 100_000))
+        assert "Make room" in caught.value.fix
+        tight = False
+        journal._engine.dispose()
+        journal.append(lease, ev.Note(text="x" * 100_000))
 
 
 def test_threads_share_a_journal(path: Path, filled: list[Recorded]) -> None:

@@ -43,7 +43,7 @@ def connect(name: str, config: SourceConfig) -> Ec2Source:
 class Ec2Source:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=False)
+    capabilities = SourceCapabilities(tells_starts=True, warm=True, live_deltas=True, force_stop=True, last_words=False)
 
     def __init__(self, name: str, access: AwsAccess) -> None:
         self._name = name
@@ -183,6 +183,10 @@ class Ec2Source:
     def power(self, machine: Machine) -> Power:
         with self._about(machine) as (ec2, _region):
             return power_of(_instance(ec2, machine))
+
+    def last_start(self, machine: Machine) -> str:
+        with self._about(machine) as (ec2, _region):
+            return str(_instance(ec2, machine).get("LaunchTime", ""))
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._about(machine) as (ec2, _region):

@@ -21,7 +21,7 @@ from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, Sou
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
-from kubeferry.sources.libvirt import off
+from kubeferry.sources.libvirt import off, starts
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from kubeferry.sources.libvirt.guest import ask, facts, is_lost, power_of, read_file, translated
 from kubeferry.sources.libvirt.hosts import host_of
@@ -42,7 +42,7 @@ class LibvirtSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(
-        warm=True, live_deltas=True, records_writes=True, force_stop=True, last_words=True
+        warm=True, live_deltas=True, records_writes=True, force_stop=True, last_words=True, tells_starts=True
     )
 
     def __init__(self, name: str, uri: str, ssh: SshAccess | None = None) -> None:
@@ -159,6 +159,11 @@ class LibvirtSource:
     def power(self, machine: Machine) -> Power:
         with self._talking(machine.name) as connection:
             return power_of(self._domain(connection, machine))
+
+    def last_start(self, machine: Machine) -> str:
+        with self._talking(machine.name) as connection:
+            name = self._domain(connection, machine).name()
+        return starts.last_start(self._host, name) if urlsplit(self._uri).path == "/system" else ""
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._talking(machine.name) as connection:

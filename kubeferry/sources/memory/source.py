@@ -10,6 +10,7 @@ only), disks that are really there and are those of the inventory, everything wr
 
     machines.json   the machines, as `Machine` is dumped; their disks are real files
     power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown
+    starts.json     name -> how often it was started
     words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
     deaf.json       names of machines that do not stop unless they are forced
     views/          what rounds of running machines hold: views.py
@@ -50,7 +51,7 @@ def connect(name: str, config: SourceConfig) -> MemorySource:
 class MemorySource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True)
+    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True, tells_starts=True)
 
     def __init__(self, name: str, folder: Path, ssh: SshAccess | None = None) -> None:
         self._name = name
@@ -64,7 +65,10 @@ class MemorySource:
         self._write("machines", [machine.model_dump(mode="json", by_alias=True) for machine in machines])
 
     def write_power(self, name: str, power: Power) -> None:
-        """Let a machine be in this power state."""
+        """Let a machine be in this power state; one that runs and did not is started."""
+        if power is Power.RUNNING and self._read("power", {}).get(name) not in {Power.RUNNING, Power.PAUSED}:
+            starts = self._read("starts", {})
+            self._write("starts", starts | {name: starts.get(name, 0) + 1})
         self._write("power", self._read("power", {}) | {name: power})
 
     def write_words(self, name: str, words: dict[str, str]) -> None:
@@ -121,6 +125,10 @@ class MemorySource:
     def power(self, machine: Machine) -> Power:
         self._fail("power")
         return self._power(self._current(machine))
+
+    def last_start(self, machine: Machine) -> str:
+        self._fail("last_start")
+        return str(self._read("starts", {}).get(self._current(machine).name, 0))
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         self._fail("stop")

@@ -98,6 +98,10 @@ class OvfSource:
     def power(self, machine: Machine) -> Power:
         return self._current(machine).power
 
+    def last_start(self, machine: Machine) -> str:
+        self._current(machine)
+        return ""
+
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         self._current(machine)
         return Stopped("already-off", clock.now())

@@ -165,6 +165,12 @@ class VsphereSource:
     def _power_of(self, vm: Any, content: Any) -> Power:
         return _power(self._client.properties(vm, STATES, content=content))
 
+    def last_start(self, machine: Machine) -> str:
+        """vSphere forgets when a machine was started as soon as it is off."""
+        with self._client.talking(machine.name) as content:
+            self._vm(machine, content)
+        return ""
+
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         """Tools shut the guest down; nothing else can. Files of the guest are not read: that needs a login inside."""
         with self._client.talking(machine.name) as content:

@@ -12,7 +12,7 @@ from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.targets.directory import local_access, qemu, qmp
 from kubeferry.targets.directory.devices import has_console, has_screen
 from kubeferry.targets.directory.hypervisor import CONSOLE_TAIL_BYTES, LocalMachine
-from kubeferry.targets.directory.layout import MachineFolder
+from kubeferry.targets.directory.layout import PRIVATE_FILE, MachineFolder
 from kubeferry.targets.guest import agent, probes
 
 SERIAL_LIMIT_BYTES = 4 * 1024 * 1024
@@ -50,6 +50,7 @@ def observe(entry: Entry, machine: LocalMachine, last_words: Mapping[str, str]) 
     )
     keep_console(machine)
     save(observation, machine.folder.evidence / "observation.json")
+    (machine.folder.evidence / "observation.json").chmod(PRIVATE_FILE)
     return observation
 
 
@@ -63,7 +64,9 @@ def keep_console(machine: LocalMachine) -> None:
     """Keep the last few megabytes of what the machine wrote to its console."""
     text = local_access.end_of(machine.serial, SERIAL_LIMIT_BYTES)
     if text:
-        (machine.folder.evidence / "serial.log").write_text(text, encoding="utf-8")
+        kept = machine.folder.evidence / "serial.log"
+        kept.write_text(text, encoding="utf-8")
+        kept.chmod(PRIVATE_FILE)
 
 
 def _screenshot(machine: LocalMachine) -> str | None:
@@ -73,6 +76,7 @@ def _screenshot(machine: LocalMachine) -> str | None:
         monitor.screenshot(taken)
         picture = taken.read_bytes()
         if picture.startswith(PNG_MAGIC):
+            taken.chmod(PRIVATE_FILE)
             taken.replace(kept)
             if len(picture) <= PICTURE_LIMIT_BYTES:
                 return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")

@@ -27,7 +27,7 @@ from kubeferry.outside import process, stopping
 from kubeferry.targets import External, Ledger
 from kubeferry.targets.directory import accelerator, local_access, qemu, qmp
 from kubeferry.targets.directory.devices import Layer
-from kubeferry.targets.directory.layout import MachineFolder, write
+from kubeferry.targets.directory.layout import PRIVATE_FOLDER, MachineFolder, write
 from kubeferry.targets.guest.agent import printable
 
 # Code and empty variables, by distribution; the first pair that exists is taken.
@@ -139,7 +139,7 @@ class LocalMachine:
 
     def _make_room(self, layers: Mapping[str, Layer], ledger: Ledger) -> None:
         ledger(External("folder", self.name, str(self.folder.run)))
-        self.folder.run.mkdir(parents=True)
+        self.folder.run.mkdir(mode=PRIVATE_FOLDER, parents=True)
         ledger(External("folder", self.name, str(self.sockets)))
         private(self.sockets)
         for layer in layers.values():

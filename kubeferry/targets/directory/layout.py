@@ -28,6 +28,7 @@ from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.outside import atomic
 
 FOLDER_MARKER = "kubeferry-target.yaml"
+PRIVATE_FOLDER, PRIVATE_FILE = 0o700, 0o600
 MACHINE_MARKER = "kubeferry-machine.yaml"
 
 
@@ -130,6 +131,8 @@ class TargetFolder:
             made.parent.mkdir(parents=True, exist_ok=True)
             self._mark(entry, folder)
             made.mkdir(exist_ok=True)
+        for made in (folder.disks, folder.states, folder.evidence):  # what a guest holds is for its owner alone
+            made.chmod(PRIVATE_FOLDER)
         return folder
 
     def _mark(self, entry: Entry, folder: MachineFolder) -> None:

@@ -29,7 +29,7 @@ from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Room, TargetCapabilities
 from kubeferry.targets.directory import capacity, evidence, gitops, qemu
 from kubeferry.targets.directory.hypervisor import LocalMachine, firmware_files
-from kubeferry.targets.directory.layout import MachineFolder, TargetFolder
+from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder
 from kubeferry.targets.local_movers import LocalMovers, is_locked
 
 
@@ -95,7 +95,8 @@ class DirectoryTarget:
                 machine=entry.name,
                 disk=planned.disk,
             )
-        state.mkdir(exist_ok=True)
+        image.chmod(PRIVATE_FILE)
+        state.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         ref = DiskRef(uri=image.as_uri(), format="raw", size_bytes=planned.size_bytes)
         return Room(ref, str(state), reads_zero=_has_no_data(image), created=created)
 
@@ -139,6 +140,12 @@ class DirectoryTarget:
             if not machine.running():
                 evidence.drop(folder)
             machine.start(qemu.virtual_machine(entry.manifests), bases, ports, ledger)
+
+    def runs(self, entry: Entry) -> bool:
+        with _answering(entry):
+            if self._target.objection() or self._target.machine_objection(entry):
+                return False
+            return LocalMachine(entry.target_name, self._target.machine(entry.target_name)).alive()
 
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         self._target.check(entry)
@@ -204,9 +211,10 @@ def _tool_concerns(entries: tuple[Entry, ...]) -> Iterator[Concern]:
 
 
 def _make_image(image: Path, size: int) -> None:
-    """A file of this size that holds nothing. It gets its name last: a name stands for a whole image."""
+    """A file of this size that holds nothing, for its owner alone. It gets its name last: a name stands for a whole
+    image."""
     temporary = atomic.temporary_name(image)
-    with temporary.open("wb") as stream:
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "wb") as stream:
         os.truncate(stream.fileno(), size)
         os.fsync(stream.fileno())
     temporary.replace(image)

@@ -81,6 +81,28 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
         objects.put_strategy(cluster, entry, "Halted", force=True)
 
 
+def runs(cluster: Cluster, entry: Entry) -> bool:
+    """Whether the machine has an instance that is not over, or a pod, or is to get one: by its strategy, or because
+    KubeVirt was asked to start it. What outlives its object counts: nobody is left to ask whose it is."""
+    name = entry.target_name
+    there = cluster.get(VIRTUAL_MACHINE, name, entry.namespace)
+    if there is not None and names.objection(entry, there):
+        return False
+    instance = cluster.get(INSTANCE, name, entry.namespace)
+    found = [*([instance] if instance else []), *pods_of(cluster, entry.namespace, name)]
+    if any((one.get("status") or {}).get("phase") not in OVER for one in found):
+        return True
+    return there is not None and _is_to_start(there, instance)
+
+
+def _is_to_start(there: Object, ended: Object | None) -> bool:
+    asked = (there.get("status") or {}).get("stateChangeRequests") or []
+    strategy = str((there.get("spec") or {}).get("runStrategy"))
+    if strategy == "RerunOnFailure":  # one that was shut down from inside stays down
+        return ended is None or (ended.get("status") or {}).get("phase") != "Succeeded"
+    return strategy == "Always" or any(one.get("action") == "Start" for one in asked)
+
+
 def refuse_running(cluster: Cluster, entry: Entry) -> None:
     """Raise TargetRefused where the machine runs: its disks are then its own, whichever plan or person started it."""
     there = cluster.get(INSTANCE, entry.target_name, entry.namespace)

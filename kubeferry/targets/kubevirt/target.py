@@ -66,6 +66,9 @@ class KubevirtTarget:
     def start(self, entry: Entry, ledger: Ledger) -> None:
         machine.start(self._cluster, entry, ledger)
 
+    def runs(self, entry: Entry) -> bool:
+        return machine.runs(self._cluster, entry)
+
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         return observing.observe(self._cluster, entry, last_words)
 

@@ -131,6 +131,10 @@ class MemoryTarget:
             ledger(External("process", entry.target_name, "memory"))
             self.running[entry.target_name] = clock.now()
 
+    def runs(self, entry: Entry) -> bool:
+        self._fail("runs")
+        return entry.target_name in self.running and self._owners.get(entry.target_name, _owner(entry)) == _owner(entry)
+
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         self._fail("observe")
         if entry.target_name not in self.running:

@@ -270,3 +270,19 @@ def test_the_dry_run_lists_what_the_run_then_does(goal: Goal, moved: int) -> Non
         done.append(action.kind)
     assert [action.kind for action in listed] == [*done, action.kind]
     assert plan_actions(PROOF, before, goal) == listed
+
+
+# --- an older plan's debts -------------------------------------------------------------------------------------------
+
+
+def test_the_way_back_takes_over_what_an_older_plan_has_left_and_nothing_else_does() -> None:
+    facts = EntryFacts("d", ("vda",))
+    planned = step(MachineState(), ev.Planned(plan_digest="d", disks=("vda",)))
+    action = next_action(facts, planned, Goal.ROLLBACK, owed="the older one has left it started")
+    assert (action.kind, action.reason) == (ActionKind.TAKE_OVER, "the older one has left it started")
+    assert next_action(facts, planned, Goal.MIGRATE, owed="something").kind is ActionKind.BEGIN_CUTOVER
+    assert next_action(facts, planned, Goal.ROLLBACK).kind is ActionKind.DONE
+    taken = step(planned, ev.CutoverBegun(power_before=Power.RUNNING, taken_from="older", target_may_run=True))
+    assert next_action(facts, taken, Goal.ROLLBACK).kind is ActionKind.BEGIN_ROLLBACK
+    back = step(taken, ev.RollbackBegun(reason="asked for"))
+    assert next_action(facts, back, Goal.ROLLBACK).kind is ActionKind.STOP_TARGET

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from kubeferry.documents import Inventory, Policy, Probe
-from kubeferry.errors import Interrupted, SourceUnavailable, TargetRefused, TargetUnavailable
-from kubeferry.life.actions import ActionKind
+from kubeferry.documents import Inventory, Policy, Probe, WarmPolicy
+from kubeferry.errors import (
+    Interrupted,
+    PermanentError,
+    SourceRefused,
+    SourceUnavailable,
+    TargetRefused,
+    TargetUnavailable,
+)
+from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.evidence import Phase
-from kubeferry.steps.release import account, release_plan
-from kubeferry.targets import External
+from kubeferry.model import Power
+from kubeferry.steps.release import account, release_plan, settle
+from kubeferry.targets import External, TargetCapabilities
 from mappings.plan import make_plan
+from reports.facts import build_report
 
 
 def released(scene: Any, *, everything: bool = False, dry_run: bool = False) -> list[str]:
@@ -121,3 +130,130 @@ def test_a_machine_that_cannot_be_released_does_not_stop_the_others(scene: Any) 
         lines.extend(released(scene))
     assert stopped == ["db", "web"]
     assert list(still_open(scene)).count("disk") == 2
+
+
+# --- what was never recorded, and what is removed --------------------------------------------------------------------
+
+
+WARM = Policy(mode="warm", probes=(Probe(kind="agent"),), warm=WarmPolicy(rounds=3, enough_bytes=0))
+
+
+@pytest.fixture(params=[Interrupted, SourceUnavailable, SystemExit])
+def unrecorded(request: pytest.FixtureRequest, build: Callable[..., Any]) -> Any:
+    """A warm machine whose first view was opened, and whose round was not recorded any more."""
+    scene = build(policy=WARM)
+    open_round = scene.source.open_round
+
+    def opened(*given: Any, **named: Any) -> Any:
+        open_round(*given, **named)
+        raise request.param("told to fail")
+
+    scene.source.open_round = opened
+    with pytest.raises(request.param):
+        scene.drive(Goal.PRECOPY)
+    scene.source.open_round = open_round
+    assert list(scene.folder.glob("views/*"))
+    return scene
+
+
+def test_a_view_whose_round_was_not_recorded_is_given_back_by_the_way_back(unrecorded: Any) -> None:
+    assert unrecorded.drive(Goal.ROLLBACK).phase is Phase.PLANNED
+    assert not list(unrecorded.folder.glob("views/*"))
+    assert not list(still_open(unrecorded))
+    assert unrecorded.power is Power.RUNNING
+
+
+def test_the_way_back_of_a_machine_that_failed_before_anything_was_done_ends_as_planned(scene: Any) -> None:
+    scene.disk("vdb").unlink()
+    with pytest.raises(SourceRefused):
+        scene.drive()
+    assert scene.state.phase is Phase.FAILED
+    assert scene.drive(Goal.ROLLBACK).phase is Phase.PLANNED
+    assert scene.drive(Goal.ROLLBACK).phase is Phase.PLANNED
+    assert scene.power is Power.RUNNING
+
+
+def test_a_view_whose_round_was_not_recorded_is_given_back_by_release(unrecorded: Any) -> None:
+    assert any("dropped at the source" in line for line in released(unrecorded))
+    assert not list(unrecorded.folder.glob("views/*"))
+    assert not list(still_open(unrecorded))
+
+
+def test_a_view_whose_round_was_not_recorded_is_taken_up_by_the_next_one(unrecorded: Any) -> None:
+    assert unrecorded.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    assert unrecorded.drive().phase is Phase.COMMITTED
+    assert unrecorded.equal()
+
+
+@pytest.mark.parametrize(
+    "kind", [ActionKind.STOP_SOURCE, ActionKind.COPY_DISKS, ActionKind.APPLY, ActionKind.OBSERVE, ActionKind.COMMIT]
+)
+def test_everything_of_a_machine_under_way_goes_the_way_back_first(scene: Any, kind: ActionKind) -> None:
+    scene.target.capabilities = TargetCapabilities(keeps_running=True)
+    scene.stop_before(kind)
+    with pytest.raises(Interrupted):
+        scene.drive()
+    lines = released(scene, everything=True)
+    assert any("rolled back first, its source is as it was before" in line for line in lines)
+    assert (scene.state.phase, scene.power) == (Phase.ROLLED_BACK, Power.RUNNING)
+    assert (scene.target.running, scene.target.disks) == ({}, {})
+    scene.before = lambda _action: None
+    assert scene.drive(Goal.MIGRATE_AGAIN).phase is Phase.COMMITTED
+    assert scene.equal()
+
+
+def test_everything_of_a_machine_whose_way_back_fails_is_left_and_told(scene: Any) -> None:
+    scene.stop_before(ActionKind.VERIFY_DISKS)
+    with pytest.raises(Interrupted):
+        scene.drive()
+    scene.source.write_faults("start", SourceUnavailable)
+    lines: list[str] = []
+    with pytest.raises(SourceUnavailable):
+        lines.extend(released(scene, everything=True))
+    assert scene.target.disks
+    assert scene.state.resumes is Phase.ROLLING_BACK
+
+
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_copy_that_the_journal_knows_nothing_of_is_not_stopped(scene: Any, everything: bool, begun: bool) -> None:
+    if begun:
+        scene.drive()
+        scene.drive(Goal.ROLLBACK)
+    scene.target.running["web"] = "by somebody"
+    with pytest.raises(TargetRefused, match="knows nothing of it"):
+        released(scene, everything=everything)
+    assert scene.target.running
+    scene.target.running.clear()
+    released(scene, everything=everything)
+
+
+def test_what_was_removed_is_said_to_be_removed_not_proven(scene: Any) -> None:
+    scene.drive()
+    assert any("its copy goes, disks and all" in line for line in released(scene, everything=True))
+    facts = EntryFacts.of(scene.plan, scene.entry, keeps_running=True)
+    assert "was removed from the target since" in next_action(facts, scene.state).reason
+    report = build_report(scene.plan, {"web": scene.events}, generated_at="2026-01-01T00:00:00Z")
+    assert (report.verdict, report.machines[0].verdict) == ("not proven", "removed")
+    assert "web was removed" in report.sentence
+    assert scene.drive().phase is Phase.COMMITTED
+    assert scene.power is Power.OFF
+    assert scene.drive(Goal.ROLLBACK).phase is Phase.ROLLED_BACK
+    assert scene.power is Power.RUNNING
+    assert scene.drive(Goal.MIGRATE_AGAIN).phase is Phase.COMMITTED
+    report = build_report(scene.plan, {"web": scene.events}, generated_at="2026-01-01T00:00:00Z")
+    assert report.verdict == "proven"
+
+
+def test_a_defect_of_a_source_does_not_end_a_release_or_a_run(scene: Any) -> None:
+    def slip(*_given: Any) -> Any:
+        raise ValueError("a slip")
+
+    scene.drive()
+    scene.source.forget = slip
+    with scene.journal.lease(scene.plan.digest, "web") as lease:
+        settle(scene.work(lease))
+    scene.target.tidy = slip
+    lines: list[str] = []
+    with pytest.raises(PermanentError, match="a defect: ValueError: a slip"):
+        lines.extend(released(scene))

@@ -378,3 +378,26 @@ def test_a_socket_path_is_short_however_deep_the_target_lies(tmp_path: Path) -> 
     machine = hypervisor.LocalMachine("web", MachineFolder(tmp_path / ("d" * 200) / ("e" * 200)))
     assert len(os.fsencode(machine.monitor)) < 108
     assert len(os.fsencode(machine.agent)) < 108
+
+
+# --- whose eyes it is for --------------------------------------------------------------------------------------------
+
+
+def test_what_holds_a_guest_s_bytes_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        target = opened(tmp_path)
+        target.prepare(an_entry(), unwritten)
+        target.apply(an_entry(), unwritten, dry_run=False)
+        folder = MachineFolder(tmp_path / "target" / "machines" / "web")
+        image = folder.image("web-vda")
+        assert image.stat().st_mode & 0o777 == 0o600
+        for private in (folder.disks, folder.states, folder.evidence, folder.state("vda")):
+            assert private.stat().st_mode & 0o777 == 0o700, private
+        assert folder.kustomization.stat().st_mode & 0o777 == 0o644, "manifests are for GitOps"
+        image.chmod(0o644)
+        folder.disks.chmod(0o755)
+        target.prepare(an_entry(), unwritten)  # of an older version
+        assert (image.stat().st_mode & 0o777, folder.disks.stat().st_mode & 0o777) == (0o600, 0o700)
+    finally:
+        os.umask(before)

@@ -115,3 +115,40 @@ def test_no_room_is_made_on_the_disks_of_a_machine_that_runs(
         target.prepare(make.entry(), lambda _thing: None)
     assert caught.value.fix
     assert cluster.asked == []
+
+
+@pytest.mark.parametrize(
+    ("instance", "pod", "more", "runs"),
+    [
+        (None, None, {}, False),
+        ("Running", "Running", {}, True),
+        ("Scheduling", None, {}, True),
+        (None, "Running", {}, True),
+        ("Succeeded", "Succeeded", {}, False),
+        ("Succeeded", "Running", {}, True),
+        (None, None, {"status": {"stateChangeRequests": [{"action": "Start"}]}}, True),
+        (None, None, {"spec": {"runStrategy": "Always"}}, True),
+        (None, None, {"spec": {"runStrategy": "RerunOnFailure"}}, True),
+        ("Succeeded", "Succeeded", {"spec": {"runStrategy": "RerunOnFailure"}}, False),
+        ("Failed", "Failed", {"spec": {"runStrategy": "RerunOnFailure"}}, True),
+    ],
+)
+def test_what_runs_or_is_about_to_is_said_to_run(
+    cluster: Any, make: Any, instance: str | None, pod: str | None, more: Object, runs: bool
+) -> None:
+    cluster.objects["VirtualMachine", "web"] = cluster.objects["VirtualMachine", "web"] | more
+    if instance:
+        cluster.put(INSTANCE, "web", status={"phase": instance})
+    if pod:
+        launcher(cluster)
+        cluster.objects[POD.name, "virt-launcher-web"]["status"] = {"phase": pod}
+    assert KubevirtTarget(TargetConfig(kind="kubevirt"), cluster).runs(make.entry()) is runs
+
+
+def test_another_machine_of_its_name_is_not_it_and_what_outlives_its_object_may_be(cluster: Any, make: Any) -> None:
+    cluster.put(INSTANCE, "web", status={"phase": "Running"})
+    target = KubevirtTarget(TargetConfig(kind="kubevirt"), cluster)
+    cluster.put(VIRTUAL_MACHINE, "web", spec={"runStrategy": "Always"})
+    assert not target.runs(make.entry())
+    del cluster.objects[VIRTUAL_MACHINE.name, "web"]
+    assert target.runs(make.entry())

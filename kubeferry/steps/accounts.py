@@ -1,0 +1,76 @@
+"""What of ours exists outside the journal: looked for, given back, and recorded as gone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+
+from kubeferry.errors import KubeferryError
+from kubeferry.journal import Journal, Lease, LedgerEntry
+from kubeferry.ledger import AT_SOURCE, External
+from kubeferry.life.events import Released
+from kubeferry.life.evidence import Phase
+from kubeferry.sources import Source
+from kubeferry.steps.work import Work
+from kubeferry.targets import Target
+
+Opener = Callable[[], Source]
+"""Gives the plan's source. Called only where something of ours may be left there: it need not be reachable else."""
+
+logger = logging.getLogger(__name__)
+
+
+def account(
+    journal: Journal, lease: Lease, target: Target, source: Opener
+) -> tuple[list[LedgerEntry], list[LedgerEntry]]:
+    """Look for every open thing of a machine; what is gone is recorded as gone. Returns gone, and still there."""
+    gone: list[LedgerEntry] = []
+    there: list[LedgerEntry] = []
+    for thing in journal.ledger_open(lease.plan, lease.machine):
+        external = External(thing.kind, thing.name, thing.where)
+        found = source().exists(external) if thing.kind in AT_SOURCE else target.exists(external)
+        (there if found else gone).append(thing)
+    for thing in gone:
+        journal.gone(lease, thing)
+    return gone, there
+
+
+def left_at_source(journal: Journal, plan: str, machine: str) -> bool:
+    """Whether something of ours may be left at the source."""
+    return any(thing.kind in AT_SOURCE for thing in journal.ledger_open(plan, machine))
+
+
+def give_back(work: Work) -> None:
+    """On the way back of a machine of which nothing but its plan is recorded: a view may have been opened all the same,
+    whose round was not recorded any more. One that failed before that is as it was."""
+    left = left_at_source(work.journal, work.plan.digest, work.entry.name)
+    if not left and work.state().phase is not Phase.FAILED:
+        return
+    if left:
+        work.source.forget(work.entry.machine)
+    gone, _ = account(work.journal, work.lease, work.target, lambda: work.source)
+    work.record(Released(removed=tuple(f"{thing.kind} {thing.where}" for thing in gone)))
+
+
+def settle(work: Work) -> None:
+    """After a run: a machine that has moved leaves nothing of ours at its source; what is gone is recorded as gone.
+
+    What cannot be dropped now stays in the ledger, for `release`: the move itself is done.
+    """
+    with _told(work):
+        if work.state().phase is Phase.COMMITTED:
+            work.source.forget(work.entry.machine)
+    with _told(work):
+        account(work.journal, work.lease, work.target, lambda: work.source)
+
+
+@contextlib.contextmanager
+def _told(work: Work) -> Iterator[None]:
+    """What goes wrong in the block ends there: in the log."""
+    try:
+        yield
+    except KubeferryError as error:
+        logger.info("%s: left for `release`: %s", work.entry.name, error.what)
+    except Exception:
+        logger.exception("%s: a defect; what it was about is left for `release`", work.entry.name)

@@ -1,0 +1,171 @@
+"""What changes a power state, each deed between two looks.
+
+A runner may sleep between a look and its deed for longer than its lease lasts (Ctrl-Z, a paused machine, a closed lid),
+and another one goes on, or back, meanwhile. So the lease is asked directly before the deed and again after it, and what
+was done too late is undone, where whoever owns the machine now wants it otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from kubeferry.documents import Entry
+from kubeferry.errors import Fenced, KubeferryError, PermanentError, TargetRefused, TransientError
+from kubeferry.life.events import LastWords
+from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.model import Power
+from kubeferry.sources import Stopped
+from kubeferry.steps.precedence import newest_state
+from kubeferry.steps.work import Work
+from kubeferry.targets import Target
+
+UP = frozenset({Power.RUNNING, Power.PAUSED})
+
+Undo = Callable[[MachineState], str]
+"""Given where the machine stands now, puts back what was done too late. Returns what it did, nothing for nothing."""
+
+_MOVING = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED})
+_TARGET_WANTED = frozenset({Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED})
+_SOURCE_WANTED = frozenset({Phase.COPYING, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
+
+
+def refuse_unknown_copy(target: Target, entry: Entry, state: MachineState) -> None:
+    """Raise TargetRefused where the machine runs at the target and the journal knows nothing of it: somebody started
+    it, or the journal is older than the world. It is not stopped in silence: what it wrote exists nowhere else."""
+    if state.target_may_run or not target.runs(entry):
+        return
+    raise TargetRefused(
+        "its copy runs at the target, and this journal knows nothing of it",
+        why=f"{entry.namespace}/{entry.target_name} runs: somebody started it, another plan or journal has moved it, "
+        "or this journal was restored from a backup",
+        fix="Look at it: what was written there exists nowhere else. If that is wanted, leave the source off. If not, "
+        "stop it at the target and run the same command again.",
+        machine=entry.name,
+    )
+
+
+def look_for_unknown_copy(work: Work, state: MachineState) -> None:
+    """`refuse_unknown_copy`, unless a person has said that the target is down for good."""
+    if not work.target_is_down:
+        refuse_unknown_copy(work.target, work.entry, state)
+
+
+def source_power(work: Work, state: MachineState) -> Power:
+    """How the source is seen now. One that was stopped, started by somebody and shut down again counts as running: what
+    was copied of it is stale all the same."""
+    seen = work.source.power(work.entry.machine)
+    if seen is not Power.OFF or state.stopped is None or not state.stopped.last_start:
+        return seen
+    last_start = work.source.last_start(work.entry.machine)
+    return Power.RUNNING if last_start and last_start != state.stopped.last_start else seen
+
+
+def start_target(work: Work) -> bool:
+    """Start the copy where the source is off, before and after. Returns whether it was; the copy is down where not."""
+    if work.source.power(work.entry.machine) in UP:
+        return False
+    with _deed(work, lambda newest: _stop_again(work, newest)):
+        work.target.start(work.entry, work.ledger)
+    if work.source.power(work.entry.machine) in UP:
+        work.target.stop(work.entry)
+        return False
+    return True
+
+
+def stop_target(work: Work) -> None:
+    """Stop the copy. Where a person has said that the target is down for good, nobody is asked."""
+    if work.target_is_down:
+        return
+    with _deed(work, lambda newest: _start_copy_again(work, newest)):
+        work.target.stop(work.entry)
+
+
+def stop_source(work: Work) -> Stopped:
+    """Stop the source; what its guest said last is recorded before anything is touched."""
+    was_up = _seen_up(work)
+    with _deed(work, lambda newest: _start_source_again(work, newest) if was_up else ""):
+        return work.source.stop(
+            work.entry.machine, work.entry.stop, hear=lambda words, at: work.record(LastWords(at=at, words=words))
+        )
+
+
+def start_source(work: Work) -> None:
+    """Run the source again."""
+    was_up = _seen_up(work)
+    with _deed(work, lambda newest: "" if was_up else _stop_source_again(work, newest)):
+        work.source.start(work.entry.machine)
+
+
+def _seen_up(work: Work) -> bool:
+    """Whether the source is known to be up; one that does not answer now may do so for the deed."""
+    with contextlib.suppress(TransientError):
+        return work.source.power(work.entry.machine) in UP
+    return False
+
+
+@contextlib.contextmanager
+def _deed(work: Work, undo: Undo) -> Iterator[None]:
+    """The lease is ours before the deed and after it, whether it went well or not; else it is undone. Raises Fenced."""
+    work.journal.heartbeat(work.lease)
+    try:
+        try:
+            yield
+        except Fenced:
+            raise
+        except Exception:
+            with contextlib.suppress(TransientError):
+                work.journal.heartbeat(work.lease)
+            raise
+        work.journal.heartbeat(work.lease)
+    except Fenced as fenced:
+        raise _too_late(work, fenced, undo) from fenced
+
+
+def _too_late(work: Work, fenced: Fenced, undo: Undo) -> Fenced:
+    try:
+        undone = undo(newest_state(work))
+    except KubeferryError as error:
+        return Fenced(
+            fenced.what,
+            why=f"{fenced.why}; what it did too late could not be undone: {error.what}",
+            fix="Look at once whether both source and target run, and stop the one that is not wanted.",
+            machine=work.entry.name,
+        )
+    why = f"{fenced.why}; {undone}" if undone else fenced.why
+    return Fenced(fenced.what, why=why, fix=fenced.fix, machine=work.entry.name)
+
+
+# --- what is put back ------------------------------------------------------------------------------------------------
+
+
+def _stop_again(work: Work, newest: MachineState) -> str:
+    if newest.target_may_run and newest.source_off and newest.resumes in _MOVING:
+        return ""  # whoever owns the machine now counts on it
+    work.target.stop(work.entry)
+    return "the copy that it started too late was stopped again"
+
+
+def _start_copy_again(work: Work, newest: MachineState) -> str:
+    wanted = newest.target_may_run and newest.source_off and newest.resumes in _TARGET_WANTED
+    if not wanted or newest.started is None or work.source.power(work.entry.machine) in UP:
+        return ""
+    work.target.start(work.entry, lambda _thing: None)  # in the ledger it is, by whoever has started it
+    return "the copy that it stopped too late was started again"
+
+
+def _start_source_again(work: Work, newest: MachineState) -> str:
+    owed = newest.resumes is Phase.ROLLING_BACK and not newest.target_may_run
+    if not (owed or newest.resumes in _SOURCE_WANTED) or work.source.power(work.entry.machine) in UP:
+        return ""
+    if work.target.runs(work.entry):
+        raise PermanentError("the source is off, and the copy at the target runs")
+    work.source.start(work.entry.machine)
+    return "the source that it stopped too late was started again"
+
+
+def _stop_source_again(work: Work, newest: MachineState) -> str:
+    if not newest.source_off or newest.resumes not in _MOVING:
+        return ""
+    work.source.stop(work.entry.machine, work.entry.stop, lambda _words, _at: None)
+    return "the source that it started too late was stopped again"

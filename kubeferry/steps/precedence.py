@@ -1,0 +1,130 @@
+"""Which of several plans has a machine in hand: the one that did something to it last, whichever was made first.
+
+Fences rise with each lease of a machine, under whatever plan; so the events of all its plans stand in one order. A plan
+that has done nothing yet takes over from an older one what that has left under way: the power before, and what may run
+at the target. An older one leaves the machine alone once a newer one has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kubeferry.errors import PermanentError
+from kubeferry.journal import PlanRecord, known_in
+from kubeferry.life.events import EventKind
+from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.states import fold
+from kubeferry.steps.work import Work
+
+K = EventKind
+
+DEEDS = frozenset(
+    {
+        *(K.CUTOVER_BEGUN, K.LAST_WORDS, K.SOURCE_STOPPED, K.APPLIED, K.STARTED, K.TARGET_STOPPED, K.COMMITTED),
+        *(K.ROLLBACK_BEGUN, K.SOURCE_RESTARTED, K.ROLLED_BACK),
+    }
+)
+"""What is done to a machine or meant to be, on the way on or back. Copying ahead leaves it as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class InHand:
+    """Another plan that has the machine in hand. `newer` than the one that asks; `place` is its namespace and name at
+    the target, None where the plan's document cannot be read."""
+
+    by: PlanRecord
+    state: MachineState
+    newer: bool
+    place: tuple[str, str] | None
+
+    def __str__(self) -> str:
+        return f"plan {self.by.name} ({self.by.digest[:12]})"
+
+    @property
+    def phase(self) -> Phase:
+        return self.state.resumes
+
+    def elsewhere(self, work: Work) -> bool:
+        """Whether its copy has, or may have, another place than the one where this plan looks and stops."""
+        return self.place != (work.entry.namespace, work.entry.target_name)
+
+
+def in_hand(work: Work) -> InHand | None:
+    """The other plan that has the machine in hand, under way or moved; None where there is none."""
+    mine, newest = _deeds(work)
+    if newest is None or newest.phase is Phase.ROLLED_BACK:
+        return None
+    registered = work.journal.plan(work.plan.digest).registered_at
+    newer = mine > 0 or newest.by.registered_at > registered
+    return InHand(newest.by, newest.state, newer, newest.place)
+
+
+def newest_state(work: Work) -> MachineState:
+    """Where the machine stands by the plan that did something to it last."""
+    _, newest = _deeds(work)
+    return work.state() if newest is None else newest.state
+
+
+def _deeds(work: Work) -> tuple[int, InHand | None]:
+    """The fence of this plan's newest deed, and the other plan that has a newer one."""
+    name, machine = work.entry.name, work.entry.machine
+    others = [other for other in work.journal.plans_of(name) if other.digest != work.plan.digest]
+    if not others:
+        return 0, None
+    mine = newest = _newest_deed(work, work.plan.digest)
+    found: InHand | None = None
+    for other in others:
+        known = known_in(other.document, name)
+        meant = known is None or (known.source, known.id) == (machine.source, machine.id)
+        if meant and (fence := _newest_deed(work, other.digest)) > newest:
+            newest = fence
+            state = fold(work.journal.events(other.digest, name))
+            found = InHand(other, state, True, (known.namespace, known.target_name) if known else None)
+    return mine, found
+
+
+def _newest_deed(work: Work, plan: str) -> int:
+    records = work.journal.events(plan, work.entry.name)
+    return max((record.fence for record in records if record.event.kind in DEEDS), default=0)
+
+
+# --- in words --------------------------------------------------------------------------------------------------------
+
+
+def refuse_overtaken(work: Work, held: InHand | None) -> None:
+    """Raise PermanentError where a newer plan has the machine in hand."""
+    if held is not None and held.newer:
+        raise PermanentError(
+            "another plan has taken it in hand since",
+            why=f"it is {held.phase} by {held}, which came after this one",
+            fix="Use that plan: go on with it, or roll it back; the journal holds it. This one leaves the machine "
+            "alone until then.",
+            machine=work.entry.name,
+        )
+
+
+def refuse_out_of_reach(work: Work, held: InHand | None) -> None:
+    """Raise PermanentError where an older plan's copy may run in a place that this plan neither sees nor stops."""
+    if held is not None and held.state.target_may_run and held.elsewhere(work):
+        place = "/".join(held.place) if held.place else "a place that cannot be read from its document"
+        raise PermanentError(
+            "an older plan's copy of it may be running elsewhere at the target",
+            why=f"it is {held.phase} by {held}, at {place}",
+            fix="Roll that plan back first, or release it; the journal holds it.",
+            machine=work.entry.name,
+        )
+
+
+def owed(work: Work, held: InHand | None) -> str:
+    """Why the way back of a plan that has done nothing yet begins by taking over from an older one; nothing where there
+    is nothing to take over. Raises PermanentError for a machine that an older plan has moved: that is asked of it."""
+    if held is None or held.newer:
+        return ""
+    if held.phase is Phase.COMMITTED:
+        raise PermanentError(
+            "it was moved by another plan, and by this one nothing was done to it",
+            why=f"it is {held.phase} by {held}",
+            fix="Roll it back with that plan; the journal holds it.",
+            machine=work.entry.name,
+        )
+    return f"{held} has left it {held.phase}: what it owes the source is owed by this one from now on"
