@@ -12,6 +12,8 @@ from kubeferry.documents import Entry, Plan
 from kubeferry.journal import Journal, PlanRecord, machine_in
 from kubeferry.ledger import KEPT, External
 from kubeferry.life.evidence import Phase
+from kubeferry.life.states import fold
+from kubeferry.steps.precedence import newest_deed
 from kubeferry.targets import Target
 
 _HOLDS_NOTHING = frozenset({Phase.ROLLED_BACK, Phase.PLANNED})
@@ -37,11 +39,16 @@ class OtherPlans:
         self._machines = {other.digest: frozenset(journal.machines(other.digest)) for other in self._others}
 
     def holding(self, entry: Entry) -> Held | None:
-        """The plan that holds the same machine: it moves it now, or has moved it and what it made still stands."""
+        """The plan that holds the same machine: it moves it now, or has moved it and what it made still stands. One of
+        which nothing is recorded since this plan did something to the machine has left it to this one."""
+        mine = newest_deed(self._journal, self._plan.digest, entry.name)
         for other in self._others:
             if entry.name not in self._machines[other.digest]:
                 continue
-            phase = self._journal.state(other.digest, entry.name).resumes
+            records = self._journal.events(other.digest, entry.name)
+            if records[-1].fence < mine:
+                continue
+            phase = fold(records).resumes
             # A document that cannot be read may mean this machine.
             meant = machine_in(other.document, entry.name) in {None, (entry.machine.source, entry.machine.id)}
             if phase in _HOLDS_NOTHING or not meant:

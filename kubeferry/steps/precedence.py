@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kubeferry.errors import PermanentError
-from kubeferry.journal import PlanRecord, known_in
+from kubeferry.journal import Journal, PlanRecord, known_in
 from kubeferry.life.events import EventKind
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import fold
@@ -71,21 +71,21 @@ def _deeds(work: Work) -> tuple[int, InHand | None]:
     others = [other for other in work.journal.plans_of(name) if other.digest != work.plan.digest]
     if not others:
         return 0, None
-    mine = newest = _newest_deed(work, work.plan.digest)
+    mine = newest = newest_deed(work.journal, work.plan.digest, name)
     found: InHand | None = None
     for other in others:
         known = known_in(other.document, name)
         meant = known is None or (known.source, known.id) == (machine.source, machine.id)
-        if meant and (fence := _newest_deed(work, other.digest)) > newest:
+        if meant and (fence := newest_deed(work.journal, other.digest, name)) > newest:
             newest = fence
             state = fold(work.journal.events(other.digest, name))
             found = InHand(other, state, True, (known.namespace, known.target_name) if known else None)
     return mine, found
 
 
-def _newest_deed(work: Work, plan: str) -> int:
-    records = work.journal.events(plan, work.entry.name)
-    return max((record.fence for record in records if record.event.kind in DEEDS), default=0)
+def newest_deed(journal: Journal, plan: str, machine: str) -> int:
+    """The fence under which a plan did something to a machine last; 0 where it has not."""
+    return max((record.fence for record in journal.events(plan, machine) if record.event.kind in DEEDS), default=0)
 
 
 # --- in words --------------------------------------------------------------------------------------------------------

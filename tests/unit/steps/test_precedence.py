@@ -14,6 +14,7 @@ from kubeferry.life.actions import ActionKind, Goal
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
 from kubeferry.steps.drive import drive
+from kubeferry.steps.release import release_plan
 from kubeferry.targets import TargetCapabilities
 from mappings.plan import make_plan
 
@@ -122,6 +123,29 @@ def test_a_newer_plan_that_has_not_begun_rolls_back_what_the_older_one_has_left(
     assert (scene.power, scene.target.running) == (Power.RUNNING, {})
     assert f"plan older ({scene.older.digest[:12]})" in scene.state.rollback_reason or "cutover-begun" in scene.kinds
     assert scene.drive(Goal.ROLLBACK).phase is Phase.ROLLED_BACK
+
+
+def test_what_was_taken_over_and_rolled_back_is_released_with_the_newer_plan(two: Any) -> None:
+    scene = left_at(two, A.VERIFY_DISKS)
+    scene.drive(Goal.ROLLBACK)
+    source = scene.source
+    lines = list(release_plan(scene.plan, scene.journal, scene.target, lambda: source, everything=True, dry_run=False))
+    assert not [line for line in lines if "left alone" in line]
+    assert (scene.target.disks, scene.power) == ({}, Power.RUNNING)
+
+
+def test_what_another_plan_has_copied_ahead_since_is_left_alone(two: Any) -> None:
+    scene = two
+    scene.drive()
+    scene.drive(Goal.ROLLBACK)
+    scene.plan = made(scene, Policy(mode="warm", probes=AGENT), "ahead")
+    assert scene.drive(Goal.PRECOPY).phase is Phase.SYNCED
+    source = scene.source
+    lines = list(
+        release_plan(scene.older, scene.journal, scene.target, lambda: source, everything=False, dry_run=False)
+    )
+    assert lines == [f"web: is synced by plan ahead ({scene.plan.digest[:12]}): left alone"]
+    assert list(scene.folder.glob("views/*"))
 
 
 def test_what_an_older_plan_has_moved_is_rolled_back_with_that(two: Any) -> None:
