@@ -81,6 +81,12 @@ def test_secrets_are_struck_out(kubeferry: Command, estate: Path, monkeypatch: p
     monkeypatch.setenv("SOME_TOKEN", "1")
     text = "logs in with hunter22 and s3cr3ts at nbd://me:pass@word@host/x, 1 time"
     assert logs.without_secrets(text) == "logs in with *** and *** at nbd://me:***@host/x, 1 time"
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:hunter33")
+    text = (
+        "GET https://host/x?X-Amz-Security-Token=abc%2F&n=1 (postgresql://host/db?user=me&password=a@b) admin:hunter33"
+    )
+    struck = "GET https://host/x?X-Amz-Security-Token=***&n=1 (postgresql://host/db?user=me&password=*** ***"
+    assert logs.without_secrets(text) == struck
     kubeferry("discover", "--source", "hunter22")
     assert "hunter22" not in kept(estate)[0].read_text()
     assert "***" in kept(estate)[0].read_text()
@@ -94,3 +100,9 @@ def test_nothing_stays_attached(kubeferry: Command) -> None:
     kubeferry("-v", "discover")
     kubeferry("discover", "-v", "--source", "nobody")
     assert attached() == before
+
+
+def test_a_name_in_it_commands_no_terminal(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover", "--machine", "x\x1b[2Jy")
+    assert "x\ufffd[2Jy" in kept(estate)[0].read_text()
+    assert "\x1b" not in kept(estate)[0].read_text()

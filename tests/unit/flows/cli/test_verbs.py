@@ -23,7 +23,9 @@ from kubeferry.documents import (
 )
 from kubeferry.errors import KubeferryError
 from kubeferry.outside.process import run as program
+from kubeferry.sources.memory.source import MemorySource
 from tests.needs import needs
+from tests.unit.flows.conftest import a_machine
 
 ROOT = Path(__file__).resolve().parents[4]
 PYTHON = sys.executable
@@ -322,3 +324,22 @@ def test_a_defect_is_told_to_programs_too(kubeferry: Command, monkeypatch: pytes
     with pytest.raises(KubeferryError, match="a defect") as told:
         run(["schema", "Plan"])
     assert isinstance(told.value.__cause__, ZeroDivisionError)
+
+
+def test_a_machine_s_name_commands_no_terminal(kubeferry: Command, estate: Path) -> None:
+    name = "web\x1b[2J\n\u202e[/old]{0}"
+    MemorySource("lab", estate / "source").write_machines(a_machine(name, estate / "source" / "web.img"))
+    (estate / "policy.yaml").write_text("apiVersion: kubeferry.io/v1alpha1\nkind: Policy\nnetworks: []\n")
+    said = ""
+    for line in (
+        "discover",
+        "assess inventory.yaml",
+        "plan inventory.yaml",
+        "status plan.yaml",
+        "migrate plan.yaml --dry-run",
+        "migrate plan.yaml -m wbe",
+    ):
+        code, out, err = kubeferry(*line.split())
+        assert code == (2 if "wbe" in line else 0), err
+        assert "web\ufffd[2J" in (said := out + err), line
+        assert not {"\x1b", "\u202e"} & set(said), line
