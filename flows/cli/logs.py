@@ -31,6 +31,7 @@ STRUCK = "***"
 
 logger = logging.getLogger(__name__)
 
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[a-z]+-\d+\.log")
 _SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_KEY|ACCESS_KEY|AUTH_STRING", re.IGNORECASE
 )
@@ -122,8 +123,16 @@ def _defect(error: BaseException) -> BaseException | None:
 
 
 def _drop_old(folder: Path) -> None:
-    for old in sorted(folder.glob("*.log"))[: -(KEPT - 1)]:
+    """By when they were written last: that of a run that goes on for days is not the oldest."""
+    ours = [path for path in folder.glob("*.log") if _NAME.fullmatch(path.name)]
+    for old in sorted(ours, key=_written_at)[: -(KEPT - 1)]:
         old.unlink(missing_ok=True)
+
+
+def _written_at(path: Path) -> tuple[float, str]:
+    with contextlib.suppress(OSError):  # another run's end has dropped it meanwhile
+        return path.stat().st_mtime, path.name
+    return 0.0, path.name
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from flows.cli.logs import logged
 from flows.cli.options import FILE, FOLDER, config_option, json_option, machine_option, refuse_unknown
 from flows.cli.output import print_event, print_json, print_table
 from kubeferry.config import find_config, pick_source, read_config
-from kubeferry.documents import Inventory, Plan, load, save
+from kubeferry.documents import Inventory, save
 from kubeferry.model import Concern, Machine, Severity
 from kubeferry.words import counted, plain, size
 
@@ -30,7 +30,7 @@ def doctor(plan: Path | None, config: Path | None, as_json: bool) -> None:
     """
     from flows.doctor import examine
 
-    findings = examine(find_config(config), load(plan, Plan) if plan else None)
+    findings = examine(find_config(config), plan)
     if as_json:
         print_json([finding.model_dump(mode="json", by_alias=True) for finding in findings])
     else:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
 
 
 def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
-    """Write `path` as UTF-8, whole; its folder must exist. `durable`: the content survives a crash of the host, too."""
+    """Write `path` as UTF-8, whole; its folder must exist. `durable`: the content survives a crash of the host, too.
+
+    Where it fails, the old content stands, and nothing of the new one is left.
+    """
     temporary = temporary_name(path)
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        if durable:
-            stream.flush()
-            os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        with temporary.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first one is told
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def temporary_name(path: Path) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -61,11 +62,18 @@ def test_the_newest_are_kept(kubeferry: Command, estate: Path) -> None:
     folder = estate / ".kubeferry" / "logs"
     folder.mkdir(parents=True)
     for number in range(logs.KEPT + 5):
-        (folder / f"2020-01-01T00-00-{number:02}Z-migrate-1.log").touch()
+        log = folder / f"2020-01-01T00-00-{number:02}Z-migrate-1.log"
+        log.touch()
+        os.utime(log, (number, number))
+    (folder / "of-mine.log").touch()
+    running = folder / "2019-01-01T00-00-00Z-migrate-2.log"
+    running.write_text("written to a moment ago")
     kubeferry("discover")
-    assert len(kept(estate)) == logs.KEPT
-    assert "discover" in kept(estate)[-1].name
-    assert "00-00-06Z" in kept(estate)[0].name
+    assert running.exists()
+    assert (folder / "of-mine.log").exists()
+    assert len(kept(estate)) == logs.KEPT + 1
+    assert "discover" in kept(estate)[-2].name
+    assert "00-00-07Z" in kept(estate)[1].name
 
 
 def test_where_no_log_can_be_written_the_work_is_done_all_the_same(kubeferry: Command, estate: Path) -> None:
