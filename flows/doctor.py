@@ -12,8 +12,8 @@ from functools import partial
 from pathlib import Path
 
 from kubeferry.config import read_config
-from kubeferry.documents import Config, Plan, SourceConfig
-from kubeferry.errors import KubeferryError
+from kubeferry.documents import Config, Plan, SourceConfig, load
+from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.model import Concern, Severity
 from kubeferry.outside.process import PACKAGES
@@ -24,21 +24,31 @@ DEBUG = "KUBEFERRY_DEBUG"
 NEEDED = ("qemu-img", "qemu-nbd", "setpriv")
 
 
-def examine(path: Path, plan: Plan | None = None) -> list[Concern]:
+def examine(path: Path, plan_path: Path | None = None) -> list[Concern]:
     """Every problem at once: tools, configuration, journal, sources, target; with a plan, all that the target has
     against it. A part that breaks, in whatever way, is a concern, and the others are looked at all the same. Makes an
-    absent journal, nothing else."""
+    absent journal, nothing else. Raises Interrupted where somebody asks to stop."""
     found = list(_tools())
-    try:
+    plan = config = None
+    with _told("plan", found):
+        plan = load(plan_path, Plan) if plan_path else None
+    with _told("config", found):
         config = read_config(path)
-    except Exception as error:  # noqa: BLE001 (as below)
-        return [*found, _trouble("config", error)]
-    for part, ask in _parts(config, plan).items():
-        try:
+    for part, ask in _parts(config, plan).items() if config else ():
+        with _told(part, found):
             found += ask()
-        except Exception as error:  # noqa: BLE001 (nobody knows what a library raises; the others are asked all the same)
-            found.append(_trouble(part, error))
     return found
+
+
+@contextlib.contextmanager
+def _told(part: str, found: list[Concern]) -> Iterator[None]:
+    """What a part raises is told as its concern. Nobody knows what a library raises."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as error:  # noqa: BLE001 (as the docstring says)
+        found.append(_trouble(part, error))
 
 
 def _tools() -> Iterator[Concern]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import click
 
 from kubeferry.documents import MoverProgress
+from kubeferry.words import plain
 
 LINE_EVERY_SECONDS = 5.0
 WINDOW = 12
@@ -115,4 +116,4 @@ class Board:
         if self._tell:
             self._tell(event, machine=machine, **facts)
         if not self._quiet:
-            click.echo(f"  {time.monotonic() - self._started:6.1f} s  {machine:<16} {text}")
+            click.echo(plain(f"  {time.monotonic() - self._started:6.1f} s  {machine:<16} {text}"))

@@ -1,4 +1,5 @@
-"""Words for people: numbers with their nouns, sizes, and the known word that an unknown one was meant for. Pure."""
+"""Words for people: numbers with their nouns, sizes, text that cannot command a terminal, and the known word that an
+unknown one was meant for. Pure."""
 
 from __future__ import annotations
 
@@ -28,3 +29,15 @@ def meant(word: str, known: Iterable[str]) -> str:
 
     near = difflib.get_close_matches(word, list(known), n=3)
     return f"Did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
+
+
+def plain(text: str) -> str:
+    """Text on one line that cannot command a terminal: a name is what somebody at the source chose."""
+    if text.isprintable():
+        return text
+    return "".join(" " if one.isspace() else one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def plain_lines(text: str) -> str:
+    """The same for text of several lines, which stay lines."""
+    return "\n".join(plain(line) for line in text.split("\n"))

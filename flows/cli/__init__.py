@@ -5,7 +5,7 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
     setting_up  init, manifests
 
-What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
+What they share: `options` (and what those name), `output` (for people, for programs), `streams`, `tables`, `logs`.
 
 Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry.
 """
@@ -19,17 +19,20 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from flows.cli.output import Session, coloured, print_error
-from kubeferry import __version__
-from kubeferry.errors import InputInvalid, Interrupted, KubeferryError
+from flows.cli.streams import lasting
+from kubeferry import __version__, faults
+from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, TargetUnavailable
 from kubeferry.outside import stopping
 from kubeferry.words import meant
 
 PROGRAM = "kubeferry"
+DEBUG = "KUBEFERRY_DEBUG"
 GARBAGE_EVERY = 50_000  # objects: Python's 700 have it look through all that was imported, again and again
 
 # verb -> (module, one line of help); a test holds the lines to the commands' own.
@@ -104,6 +107,17 @@ class Verbs(click.Group):
         verbs = [CompletionItem(name, help=text) for name, (_, text) in VERBS.items() if name.startswith(incomplete)]
         return verbs + (click.Command.shell_complete(self, ctx, incomplete) if incomplete.startswith("-") else [])
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """What no part of ours has put into words is told like any other error, to a program as well."""
+        try:
+            return super().invoke(ctx)
+        except (KubeferryError, click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
+        except OSError as error:
+            raise _of_files(error) from error
+        except Exception as error:
+            raise _defect(error) from error
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
@@ -134,6 +148,15 @@ def main() -> None:
 def run(arguments: list[str]) -> int:
     """Run one command line; returns its exit code."""
     told = Session(as_json="--json" in itertools.takewhile(lambda word: word != "--", arguments))
+    with lasting() as out:
+        code = _run(arguments, told)
+        if code == 0 and out.cut_off:
+            fix = "Give standard output room. What the verb does is done; `--out` and the journal have it."
+            return _fail(TargetUnavailable("what was printed is not whole", why=out.cut_off, fix=fix), told)
+    return code
+
+
+def _run(arguments: list[str], told: Session) -> int:
     try:
         done = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=told, color=coloured())
     except click.UsageError as error:
@@ -144,10 +167,18 @@ def run(arguments: list[str]) -> int:
         return _fail(Interrupted("stopped on request", fix="Run the same command again."), told)
     except KubeferryError as error:
         return _fail(error, told)
-    except BrokenPipeError:  # the reader of our output went away: `kubeferry status … | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return done if isinstance(done, int) else 0
+
+
+def _of_files(error: OSError) -> KubeferryError:
+    place = error.filename2 or error.filename
+    what = f"{place} cannot be read or written" if place else "a file or a connection failed"
+    return faults.of_os(faults.Side.TARGET, what, error)
+
+
+def _defect(error: Exception) -> KubeferryError:
+    fix = f"Report it with what the same command says under {DEBUG}=1."
+    return KubeferryError(f"a defect: {type(error).__name__}: {error}", fix=fix)
 
 
 def _refuse(error: click.UsageError, told: Session) -> int:
@@ -159,7 +190,7 @@ def _refuse(error: click.UsageError, told: Session) -> int:
 
 
 def _fail(error: KubeferryError, told: Session) -> int:
-    if os.environ.get("KUBEFERRY_DEBUG"):
+    if os.environ.get(DEBUG):
         raise error
     print_error(error, told)
     return error.exit_code

@@ -16,6 +16,7 @@ from kubeferry.documents import dump
 from kubeferry.journal import Journal
 from kubeferry.sources import Source, open_source
 from kubeferry.targets import open_target
+from kubeferry.words import plain
 
 
 @click.command()
@@ -46,7 +47,7 @@ def release(plan: Path, config: Path | None, everything: bool, dry_run: bool, as
             if as_json:
                 print_event("step", text=line)
             else:
-                click.echo(line)
+                click.echo(plain(line))
         left = [f"{thing.kind} {thing.name}" for thing in journal.ledger_open(frozen.digest)]
     if not as_json and not done:
         click.echo("nothing is left to account for")

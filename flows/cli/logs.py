@@ -2,7 +2,7 @@
 
 `.kubeferry/logs/TIME-VERB-PID.log` holds what was done with its time (UTC, ISO 8601), the programs that were started,
 and the whole of an error. The newest ones are kept. What it holds was written by our own packages; a value of the
-environment whose name says that it is a secret, and a password in a URL, are struck out.
+environment whose name says that it is a secret, and one in a URL, are struck out.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import click
 from flows.cli.output import session
 from kubeferry import __version__
 from kubeferry.config import find_config
+from kubeferry.words import plain_lines
 
 KEPT = 50
 OURS = ("kubeferry", "flows", "converters")
@@ -30,8 +31,14 @@ STRUCK = "***"
 
 logger = logging.getLogger(__name__)
 
-_SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_KEY|ACCESS_KEY", re.IGNORECASE)
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[a-z]+-\d+\.log")
+_SECRET_NAME = re.compile(
+    r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_KEY|ACCESS_KEY|AUTH_STRING", re.IGNORECASE
+)
 _PASSWORD_IN_URL = re.compile(r"(\w://[^/\s:@]*:)[^/\s]+(?=@)")
+_SECRET_IN_URL = re.compile(
+    r"([?&][\w-]*(?:password|passwd|secret|token|signature|credential)=)[^&\s'\"]+", re.IGNORECASE
+)
 _SHORTEST_SECRET = 4  # a shorter value stands in too many words
 
 P = ParamSpec("P")
@@ -39,13 +46,13 @@ R = TypeVar("R")
 
 
 class Lines(logging.Formatter):
-    """`TIME LEVEL MODULE text`, without secrets."""
+    """`TIME LEVEL MODULE text`, without secrets, and without what commands a terminal that shows it."""
 
     def formatTime(self, record: logging.LogRecord, _datefmt: str | None = None) -> str:  # noqa: N802 (logging's name)
         return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
+        return plain_lines(without_secrets(super().format(record)))
 
 
 def without_secrets(text: str) -> str:
@@ -53,7 +60,9 @@ def without_secrets(text: str) -> str:
     values = (value for name, value in os.environ.items() if _SECRET_NAME.search(name))
     for value in sorted((one for one in values if len(one) >= _SHORTEST_SECRET), key=len, reverse=True):
         text = text.replace(value, STRUCK)
-    return _PASSWORD_IN_URL.sub(rf"\g<1>{STRUCK}", text)
+    for given in (_PASSWORD_IN_URL, _SECRET_IN_URL):
+        text = given.sub(rf"\g<1>{STRUCK}", text)
+    return text
 
 
 def logged(verb: Callable[P, R]) -> Callable[P, R]:
@@ -114,8 +123,16 @@ def _defect(error: BaseException) -> BaseException | None:
 
 
 def _drop_old(folder: Path) -> None:
-    for old in sorted(folder.glob("*.log"))[: -(KEPT - 1)]:
+    """By when they were written last: that of a run that goes on for days is not the oldest."""
+    ours = [path for path in folder.glob("*.log") if _NAME.fullmatch(path.name)]
+    for old in sorted(ours, key=_written_at)[: -(KEPT - 1)]:
         old.unlink(missing_ok=True)
+
+
+def _written_at(path: Path) -> tuple[float, str]:
+    with contextlib.suppress(OSError):  # another run's end has dropped it meanwhile
+        return path.stat().st_mtime, path.name
+    return 0.0, path.name
 
 
 @contextlib.contextmanager

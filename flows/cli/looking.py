@@ -12,9 +12,9 @@ from flows.cli.logs import logged
 from flows.cli.options import FILE, FOLDER, config_option, json_option, machine_option, refuse_unknown
 from flows.cli.output import print_event, print_json, print_table
 from kubeferry.config import find_config, pick_source, read_config
-from kubeferry.documents import Inventory, Plan, load, save
+from kubeferry.documents import Inventory, save
 from kubeferry.model import Concern, Machine, Severity
-from kubeferry.words import counted, size
+from kubeferry.words import counted, plain, size
 
 COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
 
@@ -30,7 +30,7 @@ def doctor(plan: Path | None, config: Path | None, as_json: bool) -> None:
     """
     from flows.doctor import examine
 
-    findings = examine(find_config(config), load(plan, Plan) if plan else None)
+    findings = examine(find_config(config), plan)
     if as_json:
         print_json([finding.model_dump(mode="json", by_alias=True) for finding in findings])
     else:
@@ -48,12 +48,12 @@ def _print_by_subject(concerns: Iterable[Concern]) -> None:
     for concern in sorted(concerns, key=lambda one: order.index(one.severity)):
         subjects.setdefault(concern.id.partition(".")[0], []).append(concern)
     for subject, found in subjects.items():
-        click.secho(subject, bold=True)
+        click.secho(plain(subject), bold=True)
         for concern in found:
             click.secho(f"  {concern.severity}: ", fg=COLOURS[concern.severity], nl=False)
-            click.echo(f"{concern.what} [{concern.id}]")
+            click.echo(plain(f"{concern.what} [{concern.id}]"))
             if concern.fix:
-                click.echo(f"    {concern.fix}")
+                click.echo(plain(f"    {concern.fix}"))
 
 
 @click.command()
@@ -88,7 +88,7 @@ def discover(
     _print_machines(inventory.machines)
     for concern in inventory.unreadable:
         click.secho(f"{concern.severity}: ", fg=COLOURS[concern.severity], nl=False)
-        click.echo(f"{concern.what} [{concern.id}] {concern.fix}")
+        click.echo(plain(f"{concern.what} [{concern.id}] {concern.fix}"))
     click.echo(f"{counted(len(inventory.machines), 'machine')} written to {out}")
 
 

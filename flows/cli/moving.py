@@ -20,7 +20,7 @@ from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.targets import open_target
-from kubeferry.words import counted
+from kubeferry.words import counted, plain, plain_lines
 
 if TYPE_CHECKING:  # Prefect comes with it
     from flows.migrate import Outcome
@@ -134,7 +134,7 @@ def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     click.echo(f"total: {counted(len(outcomes), 'machine')} ({parts})")
     for outcome in outcomes:
         if outcome.error:
-            click.secho(f"\n{outcome.error}", fg="red", err=True)
+            click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
 
 
 def _refuse_what_does_not_fit(plan: Plan, settings: Config, machines: tuple[str, ...]) -> None:
@@ -161,9 +161,9 @@ def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, .
         print_json(told)
         return
     for name, found in actions.items():
-        click.secho(name, bold=True)
+        click.secho(plain(name), bold=True)
         for action in found:
-            click.echo(f"  {action.kind:<16} {action.reason}")
+            click.echo(plain(f"  {action.kind:<16} {action.reason}"))
 
 
 def _actions(plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal) -> dict[str, list[Action]]:

@@ -22,6 +22,7 @@ import click
 from flows.cli import tables
 from kubeferry.errors import InputInvalid, KubeferryError
 from kubeferry.outside.clock import now
+from kubeferry.words import plain_lines
 
 _line = threading.Lock()  # machines' threads report at once: a line is whole
 
@@ -83,7 +84,7 @@ def print_error(error: KubeferryError, told: Session) -> None:
         click.echo(json.dumps({"error": facts_of(error, told.log)}), err=True)
         return
     click.secho("failed: ", fg="red", bold=True, nl=False, err=True, color=coloured())
-    click.echo(str(error), err=True)
+    click.echo(plain_lines(str(error)), err=True)
     print_log(told)
 
 

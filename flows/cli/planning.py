@@ -14,7 +14,7 @@ from flows.cli.output import print_json, print_table
 from kubeferry.documents import KINDS, Inventory, Plan, dump, json_schema, load, save
 from kubeferry.model import Severity
 from kubeferry.outside.clock import now
-from kubeferry.words import counted, size
+from kubeferry.words import counted, plain, size
 
 if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
     from mappings.assessment import Assessment
@@ -108,8 +108,8 @@ def _print_plan(made: Plan) -> None:
         f"{counted(len(disks), 'disk')} with {size(sum(disks))}, {counted(concerns, 'concern')}"
     )
     for name, reason in made.excluded.items():
-        click.secho(f"not moved: {name}: ", fg="red", nl=False)
-        click.echo(reason)
+        click.secho(f"not moved: {plain(name)}: ", fg="red", nl=False)
+        click.echo(plain(reason))
 
 
 @click.command()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
+from kubeferry.words import plain
+
 GAP = "  "
 NARROWEST = 24
 
@@ -23,13 +25,6 @@ def lines(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int | N
         first, *more = _folded(row[-1], None if width is None else width - before)
         yield (head + first).rstrip()
         yield from (" " * before + line for line in more)
-
-
-def plain(text: str) -> str:
-    """Text on one line that cannot command a terminal: a name is what somebody at the source chose."""
-    if text.isprintable():
-        return text
-    return "".join(" " if one.isspace() else one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def columns(text: str) -> int:

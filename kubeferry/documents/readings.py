@@ -21,6 +21,7 @@ from kubeferry.outside import atomic
 KEPT = 8
 
 _CLAIMED = re.compile(r"""^ ?"?digest"?: ['"]?([0-9a-f]{64})['"]?,?$""", re.MULTILINE)
+_NAME = re.compile(r"[0-9a-f]{64}\.json")  # the folder may be a link to one that holds other things
 
 
 def recall(path: Path, text: str) -> Plan | None:
@@ -29,7 +30,7 @@ def recall(path: Path, text: str) -> Plan | None:
         plan = Plan.model_validate_json(_place(path, text).read_bytes())
     except (OSError, ValidationError):
         return None
-    return plan if plan.digest in _CLAIMED.findall(text) and is_whole(plan) else None
+    return plan if _CLAIMED.findall(text) == [plan.digest] and is_whole(plan) else None
 
 
 def keep(path: Path, text: str, plan: Plan) -> None:
@@ -37,7 +38,8 @@ def keep(path: Path, text: str, plan: Plan) -> None:
     place = _place(path, text)
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
-        for old in sorted(place.parent.glob("*.json"), key=lambda one: one.stat().st_mtime)[: -(KEPT - 1)]:
+        ours = (one for one in place.parent.glob("*.json") if _NAME.fullmatch(one.name))
+        for old in sorted(ours, key=lambda one: one.stat().st_mtime)[: -(KEPT - 1)]:
             old.unlink(missing_ok=True)
         atomic.replace_text(place, plan.model_dump_json(by_alias=True, exclude_unset=True))
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from pathlib import Path
 
 
 def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
-    """Write `path` as UTF-8, whole; its folder must exist. `durable`: the content survives a crash of the host, too."""
+    """Write `path` as UTF-8, whole; its folder must exist. `durable`: the content survives a crash of the host, too.
+
+    Where it fails, the old content stands, and nothing of the new one is left.
+    """
     temporary = temporary_name(path)
     temporary.unlink(missing_ok=True)  # of a run that was killed; what a link there leads to is not ours
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    with os.fdopen(fd, "w", encoding="utf-8") as stream:
-        stream.write(text)
-        if durable:
-            stream.flush()
-            os.fsync(stream.fileno())
-    temporary.replace(path)
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        with os.fdopen(fd, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        temporary.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first one is told
+            temporary.unlink(missing_ok=True)
+        raise
 
 
 def temporary_name(path: Path) -> Path:

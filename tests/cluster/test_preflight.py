@@ -217,5 +217,6 @@ def test_doctor_tells_it_and_ends_with_2(config: TargetConfig, tmp_path: Path, m
             entries=(entry,),
         )
     )
-    told = [one.id for one in examine(tmp_path / "kubeferry.yaml", plan)]
+    save(plan, tmp_path / "plan.yaml")
+    told = [one.id for one in examine(tmp_path / "kubeferry.yaml", tmp_path / "plan.yaml")]
     assert {"namespace.missing", "source.no-way"} <= set(told)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import json
-from typing import Any
+import sys
+from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
+from flows.cli import run
 from kubeferry.model import Power
 
 
@@ -61,3 +67,24 @@ def test_for_a_person_outcomes_are_a_table_with_a_total_and_the_log_is_named(est
     assert "web: recorded failed" in kept
     assert "does not stop" in kept
     assert "Traceback" in kept, "where it came from, for who looks into it"
+
+
+class Deaf(io.TextIOBase):
+    """Standard output whose reader has gone."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.fileno = file.fileno  # type: ignore[method-assign]
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+@pytest.mark.parametrize("arguments", [["--json"], []])
+def test_machines_move_on_when_nobody_reads_what_is_said_of_them(
+    estate: Any, arguments: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with (tmp_path / "nowhere").open("wb") as file, contextlib.chdir(estate.folder), monkeypatch.context() as changed:
+        changed.setattr(sys, "stdout", Deaf(file))
+        assert run(["migrate", "plan.yaml", *arguments]) == 0
+    stands = json.loads(estate.command("status", "plan.yaml", "--json")[1])
+    assert [one["phase"] for one in stands["machines"]] == ["committed", "committed"]

@@ -110,3 +110,27 @@ def test_of_a_small_plan_nothing_is_kept(tmp_path: Path, monkeypatch: pytest.Mon
     save(plan(), tmp_path / "plan.yaml")
     load(tmp_path / "plan.yaml", Plan)
     assert kept(tmp_path) == []
+
+
+def test_a_plan_of_two_digests_has_no_reading(tmp_path: Path) -> None:
+    """One of them in a text that a person skips: what was kept may be the plan of that one."""
+    path = tmp_path / "plan.yaml"
+    other = plan("other")
+    save(plan(), path)
+    path.write_text(path.read_text().replace("sourceVersion: ''", f"sourceVersion: |\n digest: {other.digest}"))
+    assert path.read_text().count("digest: ") == 2
+    readings.keep(path, path.read_text(), other)
+    with pytest.raises(InputInvalid, match="changed after it was made"):
+        load(path, Plan)
+
+
+def test_what_is_not_ours_stays_in_the_folder(tmp_path: Path) -> None:
+    others = [tmp_path / "elsewhere" / f"{number}.json" for number in range(readings.KEPT + 3)]
+    others[0].parent.mkdir()
+    for other in others:
+        other.write_text("{}")
+    (tmp_path / ".kubeferry").mkdir()
+    (tmp_path / ".kubeferry" / "readings").symlink_to(others[0].parent)
+    save(plan(), tmp_path / "plan.yaml")
+    load(tmp_path / "plan.yaml", Plan)
+    assert all(other.exists() for other in others)

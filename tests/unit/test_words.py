@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kubeferry.words import counted, meant, size
+from kubeferry.words import counted, meant, plain_lines, size
 
 
 @pytest.mark.parametrize(("number", "text"), [(0, "0 machines"), (1, "1 machine"), (2, "2 machines")])
@@ -38,3 +38,7 @@ def test_what_was_meant() -> None:
     assert meant("wbe", ["web", "db"]) == "Did you mean 'web'?"
     assert meant("web-3", ["web-1", "web-2", "x"]) == "Did you mean 'web-2' or 'web-1'?"
     assert meant("zzz", ["web"]) == ""
+
+
+def test_lines_stay_lines_and_command_no_terminal() -> None:
+    assert plain_lines("a\x1b[2J\tb\n\rc\n") == "a\ufffd[2J b\n c\n"

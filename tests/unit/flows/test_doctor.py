@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flows import doctor
+from kubeferry.errors import Interrupted
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.targets.memory.target import MemoryTarget
 
@@ -64,3 +65,25 @@ def test_where_it_happened_is_printed_on_request(
     assert code == 2
     assert "in breaks" in err
     assert "source.lab.broken" in out
+
+
+def test_a_plan_that_cannot_be_read_does_not_hide_the_others(
+    kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemorySource, "discover", breaks)
+    (estate / "plan.yaml").write_text("kind: Policy\n")
+    told = found(kubeferry, "plan.yaml")
+    assert list(told) == ["plan.unusable", "source.lab.broken"]
+    assert "plan.yaml:1" in told["plan.unusable"]["what"]
+    assert list(found(kubeferry, "plan.yaml", "--config", "gone.yaml")) == ["plan.unusable", "config.unusable"]
+
+
+def test_who_asks_it_to_stop_is_heard(kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_arguments: object) -> Any:
+        raise Interrupted("stopped on request")
+
+    monkeypatch.setattr(MemorySource, "discover", stopped)
+    monkeypatch.setattr(MemoryTarget, "concerns", breaks)
+    code, out, err = kubeferry("doctor", "--json")
+    assert (code, out) == (1, "")
+    assert json.loads(err)["error"]["kind"] == "Interrupted"

@@ -34,6 +34,14 @@ def test_text_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None
     with pytest.raises(UnicodeEncodeError):
         replace_text(path, "\ud800")
     assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_refuses_the_name_keeps_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml" / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        replace_text(tmp_path / "a.yaml", "new")
+    assert leftovers(tmp_path) == []
 
 
 def test_what_a_killed_writer_left_is_found(tmp_path: Path) -> None:

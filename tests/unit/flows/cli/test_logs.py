@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -61,11 +62,18 @@ def test_the_newest_are_kept(kubeferry: Command, estate: Path) -> None:
     folder = estate / ".kubeferry" / "logs"
     folder.mkdir(parents=True)
     for number in range(logs.KEPT + 5):
-        (folder / f"2020-01-01T00-00-{number:02}Z-migrate-1.log").touch()
+        log = folder / f"2020-01-01T00-00-{number:02}Z-migrate-1.log"
+        log.touch()
+        os.utime(log, (number, number))
+    (folder / "of-mine.log").touch()
+    running = folder / "2019-01-01T00-00-00Z-migrate-2.log"
+    running.write_text("written to a moment ago")
     kubeferry("discover")
-    assert len(kept(estate)) == logs.KEPT
-    assert "discover" in kept(estate)[-1].name
-    assert "00-00-06Z" in kept(estate)[0].name
+    assert running.exists()
+    assert (folder / "of-mine.log").exists()
+    assert len(kept(estate)) == logs.KEPT + 1
+    assert "discover" in kept(estate)[-2].name
+    assert "00-00-07Z" in kept(estate)[1].name
 
 
 def test_where_no_log_can_be_written_the_work_is_done_all_the_same(kubeferry: Command, estate: Path) -> None:
@@ -81,6 +89,12 @@ def test_secrets_are_struck_out(kubeferry: Command, estate: Path, monkeypatch: p
     monkeypatch.setenv("SOME_TOKEN", "1")
     text = "logs in with hunter22 and s3cr3ts at nbd://me:pass@word@host/x, 1 time"
     assert logs.without_secrets(text) == "logs in with *** and *** at nbd://me:***@host/x, 1 time"
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "admin:hunter33")
+    text = (
+        "GET https://host/x?X-Amz-Security-Token=abc%2F&n=1 (postgresql://host/db?user=me&password=a@b) admin:hunter33"
+    )
+    struck = "GET https://host/x?X-Amz-Security-Token=***&n=1 (postgresql://host/db?user=me&password=*** ***"
+    assert logs.without_secrets(text) == struck
     kubeferry("discover", "--source", "hunter22")
     assert "hunter22" not in kept(estate)[0].read_text()
     assert "***" in kept(estate)[0].read_text()
@@ -94,3 +108,9 @@ def test_nothing_stays_attached(kubeferry: Command) -> None:
     kubeferry("-v", "discover")
     kubeferry("discover", "-v", "--source", "nobody")
     assert attached() == before
+
+
+def test_a_name_in_it_commands_no_terminal(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover", "--machine", "x\x1b[2Jy")
+    assert "x\ufffd[2Jy" in kept(estate)[0].read_text()
+    assert "\x1b" not in kept(estate)[0].read_text()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.cli.tables import columns, lines, plain
+from flows.cli.tables import columns, lines
+from kubeferry.words import plain
 
 LONG = "a-name-that-is-much-longer-than-any-terminal-is-wide-" * 3
 WHY = "the disk was copied in three rounds and the last one was not read back whole, so that it is read again"

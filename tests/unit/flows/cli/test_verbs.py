@@ -21,8 +21,11 @@ from kubeferry.documents import (
     Plan,
     load,
 )
+from kubeferry.errors import KubeferryError
 from kubeferry.outside.process import run as program
+from kubeferry.sources.memory.source import MemorySource
 from tests.needs import needs
+from tests.unit.flows.conftest import a_machine
 
 ROOT = Path(__file__).resolve().parents[4]
 PYTHON = sys.executable
@@ -278,3 +281,65 @@ def test_verbs_options_and_machines_of_the_plan_are_completed(kubeferry: Command
 def test_the_shell_s_script_is_given_under_the_documented_name(estate: Path) -> None:
     env = {"PYTHONPATH": str(ROOT), "_KUBEFERRY_COMPLETE": "bash_source"}
     assert "complete -o nosort -F _kubeferry_completion kubeferry" in program([PYTHON, "-m", "flows"], env=env).out
+
+
+# --- what goes wrong around it ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("discover", "--out"),
+        ("plan", "inventory.yaml", "--out"),
+        ("assess", "inventory.yaml", "--out"),
+        ("init", "--folder"),
+        ("manifests", "--mover"),
+        ("report", "plan.yaml", "--out"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_named_to_people_and_programs(
+    kubeferry: Command, estate: Path, arguments: tuple[str, ...]
+) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    (estate / "file").write_text("in the way")
+    code, out, err = kubeferry(*arguments, "file/there/x")
+    assert (code, err.startswith("failed: "), "file/there" in err) == (2, True, True), err
+    assert "Not a directory" in err
+    code, out, err = kubeferry(*arguments, "file/there/x", "--json")
+    told = json.loads(err.splitlines()[-1])["error"]
+    assert (told["exitCode"], told["why"].endswith("Not a directory")) == (2, True)
+    assert all("event" in json.loads(line) for line in out.splitlines()), "no result"
+
+
+def test_a_defect_is_told_to_programs_too(kubeferry: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_name: str) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    monkeypatch.setattr("flows.cli.planning.json_schema", broken)
+    code, out, err = kubeferry("schema", "Plan", "--json")
+    assert (code, out) == (1, "")
+    assert json.loads(err)["error"]["what"] == "a defect: ZeroDivisionError: by nothing"
+    monkeypatch.setenv("KUBEFERRY_DEBUG", "1")
+    with pytest.raises(KubeferryError, match="a defect") as told:
+        run(["schema", "Plan"])
+    assert isinstance(told.value.__cause__, ZeroDivisionError)
+
+
+def test_a_machine_s_name_commands_no_terminal(kubeferry: Command, estate: Path) -> None:
+    name = "web\x1b[2J\n\u202e[/old]{0}"
+    MemorySource("lab", estate / "source").write_machines(a_machine(name, estate / "source" / "web.img"))
+    (estate / "policy.yaml").write_text("apiVersion: kubeferry.io/v1alpha1\nkind: Policy\nnetworks: []\n")
+    said = ""
+    for line in (
+        "discover",
+        "assess inventory.yaml",
+        "plan inventory.yaml",
+        "status plan.yaml",
+        "migrate plan.yaml --dry-run",
+        "migrate plan.yaml -m wbe",
+    ):
+        code, out, err = kubeferry(*line.split())
+        assert code == (2 if "wbe" in line else 0), err
+        assert "web\ufffd[2J" in (said := out + err), line
+        assert not {"\x1b", "\u202e"} & set(said), line
