@@ -64,3 +64,12 @@ def test_where_it_happened_is_printed_on_request(
     assert code == 2
     assert "in breaks" in err
     assert "source.lab.broken" in out
+
+
+def test_a_source_that_shows_no_machine_is_not_all_well(kubeferry: Command, estate: Path) -> None:
+    assert kubeferry("doctor") == (0, "all is well\n", "")
+    MemorySource("lab", estate / "source").write_machines()
+    code, out, _err = kubeferry("doctor")
+    assert code == 0
+    assert "all is well" not in out
+    assert "warning: source lab answers, and has no machines [source.lab.empty]" in out
