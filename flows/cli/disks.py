@@ -12,6 +12,7 @@ from pathlib import Path
 import click
 
 from converters.engine.disks import Outcome, copy_disk, disk_size, parse_ref, prepare_target, repair_disk, verify_disk
+from converters.engine.sending import HEAD_BYTES, taken_for
 from converters.engine.transfer import Options, Watch
 from converters.uris import path_of
 from flows.cli.options import FILE, json_option
@@ -23,6 +24,7 @@ from kubeferry.model import DiskRef
 from kubeferry.words import counted
 
 logger = logging.getLogger(__name__)
+IMAGES = ("qcow2", "vmdk")
 
 workers_option = click.option("--workers", type=click.IntRange(1, 32), default=2, show_default=True)
 format_option = click.option(
@@ -60,6 +62,8 @@ def copy(
     read, write = parse_ref(source, format=format_), parse_ref(target)
     prints = fingerprint or _beside(write, target)
     logger.info("copies %s to %s, their digests to %s", read.uri, write.uri, prints)
+    if format_ is None and not as_json:
+        _note_an_image(read, source)
     zero = prepare_target(write, disk_size(read), prints)
     options = Options(workers, int(bandwidth * 2**20) if bandwidth else None, algorithm)
     with _watching(as_json) as watch:
@@ -107,6 +111,19 @@ def repair(
         done = repair_disk(read, write, prints, options=Options(workers), watch=watch)
     again = f"{counted(len(done.differing), 'block was', 'blocks were')} fetched again and read back"
     _tell(done, prints, as_json, again)
+
+
+def _note_an_image(ref: DiskRef, given: str) -> None:
+    """Whoever forgets --format is told; a guest may have written such a beginning, so nothing is done about it."""
+    if not ref.uri.startswith("file:"):
+        return
+    with contextlib.suppress(OSError), path_of(ref.uri).open("rb") as disk:
+        name = taken_for(disk.read(HEAD_BYTES))
+        if name in IMAGES:
+            text = (
+                f"note: {given} begins like {name} and is copied as it lies there; for the disk inside: --format {name}"
+            )
+            click.echo(text, err=True)
 
 
 def _beside(ref: DiskRef, given: str) -> Path:

@@ -24,6 +24,19 @@ def test_copy_verify_repair_a_disk(kubeferry: Command, printed_json: Callable[..
     assert target.read_bytes() == source.read_bytes()
 
 
+def test_whoever_forgets_the_format_of_an_image_is_told(kubeferry: Command, estate: Path) -> None:
+    image, disk = estate / "image.qcow2", estate / "source" / "web.img"
+    image.write_bytes(b"QFI\xfb" + bytes(2**20 - 4))
+    code, _, err = kubeferry("copy", str(image), str(estate / "copy.img"))
+    assert code == 0
+    assert f"note: {image} begins like qcow2 and is copied as it lies there" in err
+    assert "--format qcow2" in err
+    assert (estate / "copy.img").read_bytes() == image.read_bytes()
+    assert kubeferry("copy", str(image), str(estate / "meant.img"), "--format", "raw")[2] == ""
+    assert kubeferry("copy", str(image), str(estate / "asked.img"), "--json")[2] == ""
+    assert kubeferry("copy", str(disk), str(estate / "raw.img"))[2] == ""
+
+
 def test_targets_that_differ_in_their_ending_have_digests_of_their_own(kubeferry: Command, estate: Path) -> None:
     """Of the digests of another disk nobody concludes that a file of somebody else is ours."""
     source, folder = estate / "source" / "web.img", estate / "a b"
