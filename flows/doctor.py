@@ -76,7 +76,12 @@ def _ask_journal(config: Config) -> list[Concern]:
 
 def _ask_source(name: str, settings: SourceConfig) -> list[Concern]:
     with contextlib.closing(open_source(name, settings)) as source:
-        return list(source.discover().unreadable)
+        inventory = source.discover()
+    if inventory.machines or inventory.unreadable:
+        return list(inventory.unreadable)
+    what = f"source {name} answers, and has no machines"
+    fix = f"Look at its address, filters and rights under `sources.{name}`: they may hide what you expect."
+    return [Concern(id=f"source.{name}.empty", severity=Severity.WARNING, what=what, fix=fix)]
 
 
 def _ask_target(config: Config, plan: Plan | None) -> list[Concern]:

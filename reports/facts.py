@@ -256,7 +256,8 @@ def _sentence(machines: tuple[MachineReport, ...], totals: Totals, *, proven: bo
         return f"{who} proven. Every block was read back and compared; every copy was started and passed its probes."
     told = [f"{_names(machines, verdict)} {_is(machines, verdict)} {verdict}" for verdict in _told(machines)]
     are = "is" if totals.proven == 1 else "are"
-    return f"{totals.proven} of {count(totals.machines, 'machine')} {are} proven. {'; '.join(told)}."
+    of_all = f"{totals.proven} of {totals.machines} machines {are}" if totals.machines > 1 else "The machine is not"
+    return f"{of_all} proven. {'; '.join(told)}."
 
 
 def _told(machines: tuple[MachineReport, ...]) -> list[Verdict]:

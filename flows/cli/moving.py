@@ -85,6 +85,9 @@ def _run(plan: Plan, settings: Config, path: Path, machines: tuple[str, ...], go
     from flows.serving.server import prefect_api
 
     _refuse_unknown_source(plan, settings, path)
+    if not machines:
+        _tell_nothing_to_do(plan, as_json)
+        return
     ours = not os.environ.get("PREFECT_API_URL")
     if ours and not as_json:
         click.echo("starting a Prefect server of our own")
@@ -104,6 +107,14 @@ def _run(plan: Plan, settings: Config, path: Path, machines: tuple[str, ...], go
     if code or any(outcome.phase == "not begun" for outcome in outcomes):
         print_log(session())
         raise click.exceptions.Exit(code or 1)
+
+
+def _tell_nothing_to_do(plan: Plan, as_json: bool) -> None:
+    left_out = f": it leaves out {counted(len(plan.excluded), 'machine')}" if plan.excluded else ""
+    if as_json:
+        print_json([])
+    else:
+        click.echo(f"plan {plan.name} moves no machine{left_out}")
 
 
 def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:

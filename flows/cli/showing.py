@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import click
@@ -13,8 +14,10 @@ from flows.cli.output import print_event, print_json, print_table
 from kubeferry.config import find_config
 from kubeferry.documents import Plan
 from kubeferry.errors import Interrupted
-from kubeferry.journal import Journal
+from kubeferry.journal import Journal, LedgerEntry
+from kubeferry.ledger import KEPT
 from kubeferry.life.actions import EntryFacts, next_action
+from kubeferry.life.evidence import Phase
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
@@ -38,13 +41,22 @@ def status(plan: Path, config: Path | None, as_json: bool) -> None:
     phases = Counter(row["phase"] for row in rows)
     parts = ", ".join(f"{number} {phase}" for phase, number in phases.items())
     click.echo(f"total: {counted(len(rows), 'machine')}{parts and f' ({parts})'}")
-    verb = "exists" if len(open_things) == 1 else "exist"
-    click.echo(
-        f"{counted(len(open_things), 'thing')} of ours {verb} outside the journal; `kubeferry release` accounts for "
-        f"{'it' if len(open_things) == 1 else 'them'}"
-        if open_things
-        else "nothing of ours exists outside the journal"
-    )
+    moved = {row["machine"] for row in rows if row["phase"] == Phase.COMMITTED}
+    click.echo(outside(open_things, moved))
+
+
+def outside(things: Iterable[LedgerEntry], moved: Container[str]) -> str:
+    """What exists outside the journal. What a committed move was for counts apart: nobody needs to clean it up."""
+    made: list[LedgerEntry] = []
+    others: list[LedgerEntry] = []
+    for thing in things:
+        (made if thing.kind in KEPT and thing.machine in moved else others).append(thing)
+    besides = f" besides what moved ({counted(len(made), 'thing')})" if made else ""
+    if not others:
+        return f"nothing of ours exists outside the journal{besides}"
+    verb, them = ("exists", "it") if len(others) == 1 else ("exist", "them")
+    count = counted(len(others), "thing")
+    return f"{count} of ours {verb} outside the journal{besides}; `kubeferry release` accounts for {them}"
 
 
 def _standing(plan: Plan, states: dict[str, MachineState]) -> list[dict[str, str]]:

@@ -20,7 +20,7 @@ def told(root: Node, words: Mapping[str, Callable[[Node], str]] = {}) -> list[So
     """Everything in a tree that nobody read, by its path; addresses last, as the least surprising. `words`, by tag,
     says an element in one value where its attributes alone would not be understood."""
     facts = []
-    for path, node in itertools.chain([(".", root)], walk(root)):
+    for path, node in itertools.chain([(root.tag, root)], walk(root)):
         if (left := node.unread()) is not None:
             value = words[node.tag](node) if node.tag in words else left
             facts.append(SourceFact(path=cut(path), value=shown(path, value)))

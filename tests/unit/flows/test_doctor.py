@@ -87,3 +87,12 @@ def test_who_asks_it_to_stop_is_heard(kubeferry: Command, estate: Path, monkeypa
     code, out, err = kubeferry("doctor", "--json")
     assert (code, out) == (1, "")
     assert json.loads(err)["error"]["kind"] == "Interrupted"
+
+
+def test_a_source_that_shows_no_machine_is_not_all_well(kubeferry: Command, estate: Path) -> None:
+    assert kubeferry("doctor") == (0, "all is well\n", "")
+    MemorySource("lab", estate / "source").write_machines()
+    code, out, _err = kubeferry("doctor")
+    assert code == 0
+    assert "all is well" not in out
+    assert "warning: source lab answers, and has no machines [source.lab.empty]" in out

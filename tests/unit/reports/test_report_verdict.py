@@ -284,6 +284,11 @@ def test_the_whole_is_proven_only_if_every_machine_is(estate):
     assert (report.totals.machines, report.totals.proven, report.totals.disks_verified) == (3, 1, 1)
 
 
+def test_the_only_machine_is_not_counted(estate):
+    life = estate.life().begun().then(9, ev.Failed(at="stop-source", what="it does not stop"))
+    assert report_of(life).sentence == "The machine is not proven. web has failed."
+
+
 def test_an_empty_plan_proves_nothing(estate):
     report = build_report(estate.plan(), {}, generated_at="2026-07-14T09:00:00Z")
     assert (report.verdict, report.sentence) == ("not proven", "The plan holds no machine.")

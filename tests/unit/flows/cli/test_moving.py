@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flows.cli import options
+from flows.serving import server
 from kubeferry.documents import (
     JournalConfig,
     Plan,
@@ -20,6 +21,12 @@ from kubeferry.life.events import CutoverBegun, Planned, RollbackBegun, RolledBa
 from kubeferry.model import Power
 
 Command = Callable[..., tuple[int, str, str]]
+POLICY_WITHOUT_WEB = """\
+apiVersion: kubeferry.io/v1alpha1
+kind: Policy
+machines:
+  web: {include: false}
+"""
 
 
 def test_a_migration_s_dry_run_lists_every_action_and_its_reason(kubeferry: Command, estate: Path) -> None:
@@ -52,6 +59,18 @@ def test_a_dry_run_of_another_attempt_lists_that_attempt(kubeferry: Command, est
     assert [line.split()[0] for line in kubeferry("migrate", "plan.yaml", "--dry-run")[1].splitlines()[1:]] == ["done"]
     lines = kubeferry("migrate", "plan.yaml", "--dry-run", "--again")[1].splitlines()[1:]
     assert [line.split()[0] for line in lines][:2] == ["begin-cutover", "stop-source"]
+
+
+@pytest.mark.parametrize("verb", ["migrate", "precopy"])
+def test_a_plan_without_machines_needs_no_server(
+    kubeferry: Command, printed_json: Callable[..., Any], estate: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    kubeferry("discover")
+    (estate / "policy.yaml").write_text(POLICY_WITHOUT_WEB)
+    kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
+    monkeypatch.setattr(server, "prefect_api", lambda *_: pytest.fail("a server is started"))
+    assert kubeferry(verb, "plan.yaml") == (0, "plan lab moves no machine: it leaves out 1 machine\n", "")
+    assert printed_json(verb, "plan.yaml", "--json") == []
 
 
 def test_a_machine_that_is_not_in_the_plan(kubeferry: Command) -> None:

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from flows.cli.showing import outside
 from kubeferry.documents import JournalConfig, Plan, load
-from kubeferry.journal import Journal
+from kubeferry.journal import Journal, LedgerEntry, LedgerState
 from kubeferry.life.events import Planned
 from kubeferry.sources.memory.source import MemorySource
 from tests.unit.flows.conftest import a_machine
@@ -48,6 +49,18 @@ def test_status_counts_machines_by_phase_and_things_by_number(kubeferry: Command
             journal.intend(lease, "disk", "web-vdb", "here")
     out = kubeferry("status", "plan.yaml")[1].splitlines()
     assert out[-1] == "2 things of ours exist outside the journal; `kubeferry release` accounts for them"
+
+
+def test_what_moved_counts_apart_from_what_is_to_be_cleaned_up() -> None:
+    disk, view = (
+        LedgerEntry(number, "plan", "web", kind, kind, "here", LedgerState.MADE, "2026-11-29T00:00:00Z")
+        for number, kind in enumerate(("disk", "view"))
+    )
+    assert outside([disk], {"web"}) == "nothing of ours exists outside the journal besides what moved (1 thing)"
+    assert outside([disk, view], {"web"}) == (
+        "1 thing of ours exists outside the journal besides what moved (1 thing); `kubeferry release` accounts for it"
+    )
+    assert outside([disk, view], set()).startswith("2 things of ours exist outside the journal; ")
 
 
 def test_report_for_a_program(kubeferry: Command, printed_json: Callable[..., Any], estate: Path) -> None:

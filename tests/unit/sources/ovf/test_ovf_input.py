@@ -52,6 +52,11 @@ def test_what_the_envelope_says_of_all_is_told_however_much_a_machine_says() -> 
     assert "VirtualSystem" not in paths
 
 
+def test_what_the_root_says_of_itself_is_told_by_its_name() -> None:
+    facts = one(PLAIN.replace("<Envelope", '<Envelope odd="1"', 1)).unmodelled
+    assert [fact.value for fact in facts if fact.path == "Envelope"] == ["odd=1 vmw:buildId=build-1"]
+
+
 def test_a_label_without_end_is_not_repeated_for_all_that_is_below_it() -> None:
     wide = f'<File id="{"x" * 1_000_000}" href="a">{"<a/>" * 3000}</File></References>'
     begun = time.process_time()
