@@ -21,7 +21,7 @@ from kubeferry.outside import clock
 from kubeferry.sources.ec2 import files as ec2_files
 from kubeferry.sources.facts.clashes import clashes
 from kubeferry.sources.facts.file_names import name_problem
-from kubeferry.sources.libvirt.domain import files as domain_files
+from kubeferry.sources.libvirt import domain_files
 from kubeferry.sources.ovf import files as ovf_files
 from kubeferry.sources.vsphere import tab_files
 

@@ -1,4 +1,4 @@
-"""Reading libvirt's domain XML: one module a part of the machine, all of it pure; `files` reads what was exported.
+"""Reading libvirt's domain XML: one module a part of the machine, all of it pure.
 
 dialect ─> (facts.xml_tree) ─> processor, disks, nics, firmware, devices ─> machine.parse_domain
 units, addresses     libvirt's words for amounts and places
