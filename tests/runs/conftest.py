@@ -110,8 +110,9 @@ class Small:
     def plan(self) -> Plan:
         """Discover and plan, as a user does."""
         policy = ("--policy", "policy.yaml") if (self.folder / "policy.yaml").exists() else ()
-        assert self.command("discover")[0] == 0
-        assert self.command("plan", "inventory.yaml", *policy)[0] == 0
+        for words in (("discover",), ("plan", "inventory.yaml", *policy)):
+            code, _, err = self.command(*words)
+            assert code == 0, err
         return load(self.folder / "plan.yaml", Plan)
 
     # --- what a test does and looks at -------------------------------------------------------------------------------

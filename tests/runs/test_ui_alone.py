@@ -17,7 +17,8 @@ from tests.needs import needs
 PAGES = ("/", "/dashboard", "/runs", "/flows", "/settings", "/v2", "/v2/dashboard", "/docs", "/api/docs", "/redoc")
 BROWSER = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --virtual-time-budget=8000 --dump-dom"
+    "--disable-component-update --disable-sync --virtual-time-budget=8000 --dump-dom "
+    "--disable-features=AutofillServerCommunication"  # Chromium itself asks about any page that has a form
 )
 
 
