@@ -22,8 +22,18 @@ from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine,
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 MIB = 2**20
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that use the server run in one worker, one behind the other: Prefect reads the server's address once in a
+    process, so there is no second one for those that come after others."""
+    for item in items:
+        if "server" in getattr(item, "fixturenames", ()) and item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.xdist_group("prefect"))
 
 
 @pytest.fixture(scope="package")

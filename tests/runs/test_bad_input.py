@@ -21,7 +21,6 @@ from kubeferry.outside.process import run
 from kubeferry.targets.memory.target import connect
 from tests.needs import here
 
-pytestmark = pytest.mark.xdist_group("prefect")  # one server for all its tests
 MIB = 2**20
 DOMAIN = """\
 <domain type='kvm'><name>{name}</name><uuid>6f1d2b3c-1111-4222-8333-{uuid:012}</uuid>

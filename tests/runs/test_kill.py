@@ -25,8 +25,6 @@ from kubeferry.model import Power
 from kubeferry.outside.process import require, run
 from lab import guests
 
-pytestmark = pytest.mark.xdist_group("prefect")  # one server for all its tests
-
 MIB = 2**20
 PROMPT_SECONDS = 60.0
 # One of each part of the way: before anything, source off, copying, copied, started, observed, nearly done.

@@ -18,8 +18,6 @@ from kubeferry.model import Power
 from kubeferry.outside.process import run
 from kubeferry.targets.memory.target import MemoryTarget, connect
 
-pytestmark = pytest.mark.xdist_group("prefect")  # one server for all its tests
-
 
 @pytest.fixture
 def flow(server: str, small: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
