@@ -25,6 +25,8 @@ from kubeferry.model import Power
 from kubeferry.words import counted
 
 REPAIRS_BEFORE_GIVING_UP = 2
+WAKES_BEFORE_GIVING_UP = 3
+"""How often a source that somebody starts during its move is stopped and copied once more."""
 
 
 class Goal(StrEnum):
@@ -342,6 +344,9 @@ def _source_woke_up(state: MachineState) -> Action:
         return Action(A.BEGIN_ROLLBACK, "the source was started again by somebody: two copies must not run")
     if state.resumes is Phase.VALIDATED:
         return Action(A.BEGIN_ROLLBACK, "the source was started again by somebody: what was proven of it is stale")
+    if state.woken >= WAKES_BEFORE_GIVING_UP:
+        why = f"the source was started again {state.woken + 1} times during its move: find out what starts it"
+        return Action(A.BEGIN_ROLLBACK, why)
     return Action(A.BEGIN_CUTOVER, "the source was started again by somebody: it is stopped and copied once more")
 
 

@@ -71,7 +71,8 @@ class MachineState:
 
     `view` and `since` are those of the newest round, which was `left` where its view was given back too early; `marker`
     is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
-    read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there.
+    read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
+    counts how often this cutover began anew, because somebody had started the source.
     """
 
     phase: Phase = Phase.PLANNED
@@ -96,6 +97,7 @@ class MachineState:
     repairs: Mapping[str, int] = field(default_factory=dict)
 
     power_before: Power | None = None
+    woken: int = 0
     heard: LastWords | None = None
     stopped: SourceStopped | None = None
     applied: Applied | None = None
@@ -258,6 +260,7 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
     return replace(
         state,
         power_before=state.power_before if again and state.owes_restart else event.power_before,
+        woken=state.woken + 1 if again else 0,
         target_may_run=event.target_may_run,
         removed=False,
         final=False,

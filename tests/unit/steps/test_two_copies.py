@@ -246,6 +246,32 @@ def test_a_source_that_was_started_and_is_off_again_is_copied_again(
     assert (scene.power, scene.equal()) == (Power.OFF, True)
 
 
+@pytest.mark.parametrize("mode", ["cold", "warm"])
+@pytest.mark.parametrize("stays_on", [False, True])
+def test_a_source_that_is_started_again_and_again_is_not_copied_for_ever(
+    build: Callable[..., Any], mode: str, stays_on: bool
+) -> None:
+    """A watchdog, an autostart, a cluster of hypervisors: it wins, and that is told."""
+    scene = build(policy=Policy(mode=mode, probes=(Probe(kind="agent"),)))
+    meddled: list[Action] = []
+
+    def meddle(action: Action) -> None:
+        if action.kind is A.COPY_DISKS and scene.state.final:
+            meddled.append(action)
+            assert len(meddled) < 10
+            scene.source.write_power("web", Power.RUNNING)
+            scene.source.write_power("web", Power.RUNNING if stays_on else Power.OFF)
+
+    scene.after = meddle
+    with pytest.raises(ProbeFailed, match="started again 4 times"):
+        scene.drive()
+    assert len(meddled) == 4
+    assert (scene.state.phase, scene.power, scene.target.running) == (Phase.ROLLED_BACK, Power.RUNNING, {})
+    scene.after = lambda _action: None
+    assert scene.drive(Goal.MIGRATE_AGAIN).phase is Phase.COMMITTED
+    assert (scene.power, scene.equal()) == (Power.OFF, True)
+
+
 def test_a_source_that_cannot_tell_its_last_start_is_believed_to_have_been_off(connected: Any) -> None:
     scene = connected
     told = iter(["first", *[""] * 50])
