@@ -210,7 +210,7 @@ def test_killed_with_a_server_of_its_own(move: Any) -> None:
     environment = {"PREFECT_API_URL": ""}
     move.start(**environment)
     move.until(lambda: move.has("started"))
-    assert any("prefect" in line for line in move.left())
+    assert any("flows.serving.program" in line for line in move.left())
     assert "Prefect UI: http://127.0.0.1:" in move.log.read_text()
     move.kill()
     assert move.gone(but="qemu-system"), move.left()  # the started copy waits for the next run, which takes it over

@@ -62,7 +62,7 @@ def test_doctor_of_a_libvirt_source(inside: Inside) -> None:
     written = inside("kubeferry", "init", "--folder", "kvm", "--target", "kubevirt", "--uri", "test:///default")
     assert written.code == 0, written.err
     found = inside("kubeferry", "discover", "--config", "kvm/kubeferry.yaml", "--out", "kvm/inventory.yaml")
-    assert "1 machines written" in found.out, found.err
+    assert "1 machine written" in found.out, found.err
     looked = inside("kubeferry", "doctor", "--config", "kvm/kubeferry.yaml")
     assert looked.code == 2
     assert "there is no way into the cluster" in looked.out
