@@ -37,6 +37,7 @@ LONGEST_PAUSE_SECONDS = 5.0
 # An API server that has just started does not know its Roles yet, and forbids what it allows a moment later.
 WAKING_SECONDS = 30.0
 PAGE = 500
+USERS_OWN = "~/.kube/config"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
@@ -330,7 +331,8 @@ def _settings(kubeconfig: str | None, context: str | None) -> client.Configurati
         if not kubeconfig and not os.environ.get("KUBECONFIG") and SERVICE_ACCOUNT.exists():
             config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
         else:
-            path = str(Path(kubeconfig).expanduser()) if kubeconfig else None
+            # Given none, the library takes what KUBECONFIG was when the library was imported.
+            path = str(Path(kubeconfig).expanduser()) if kubeconfig else os.environ.get("KUBECONFIG") or USERS_OWN
             config.load_kube_config(  # type: ignore[no-untyped-call]
                 config_file=path, context=context, client_configuration=settings, persist_config=False
             )
