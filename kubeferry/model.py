@@ -96,10 +96,14 @@ class Timer(Value):
 
 
 class Clock(Value):
-    """`offset` is utc, localtime, timezone, variable or unknown; `timezone` an IANA name."""
+    """`offset` is utc, localtime, timezone, variable or unknown; `timezone` an IANA name.
+
+    A clock that is `variable` runs so many seconds (`adjustment`, which may be negative) before UTC.
+    """
 
     offset: str = "unknown"
     timezone: str | None = None
+    adjustment: int | None = None
     timers: tuple[Timer, ...] = ()
 
 
@@ -135,11 +139,14 @@ class Disk(Value):
 
     `uri` is where the top image lies (`file:///…`, `block:///dev/…`, `nbd://…`), None for an empty drive. `chain` is
     what lies below, nearest first; None when the hypervisor did not say, empty when it said that there is nothing.
+    `logical_block_bytes` is the sector that the guest addresses: its partition tables count in it. `virtio` is the
+    generation of a virtio disk (virtio-transitional, virtio-non-transitional) where the source names one.
     """
 
     id: str
     device: DiskDevice = DiskDevice.DISK
     bus: DiskBus = DiskBus.UNKNOWN
+    virtio: str | None = None
     controller_model: str | None = None
     uri: str | None = None
     source_kind: str = "unknown"
@@ -152,6 +159,11 @@ class Disk(Value):
     cache: str | None = None
     io: str | None = None
     discard: str | None = None
+    logical_block_bytes: Bytes | None = None
+    physical_block_bytes: Bytes | None = None
+    error_policy: str | None = None
+    queues: int | None = None
+    io_thread: bool = False
     shareable: bool = False
     readonly: bool = False
     transient: bool = False
@@ -162,7 +174,10 @@ class Disk(Value):
 
 
 class Nic(Value):
-    """One network card. `network_kind` is network, bridge, direct, user, hostdev, ethernet, … or unknown."""
+    """One network card. `network_kind` is network, bridge, direct, user, hostdev, ethernet, … or unknown.
+
+    `acpi_index` is the number by which the firmware names the card: a guest calls the card of index 7 `eno7`.
+    """
 
     id: str
     network_kind: str = "unknown"
@@ -171,6 +186,8 @@ class Nic(Value):
     mode: str | None = None
     model: str | None = None
     mac: str | None = None
+    acpi_index: int | None = None
+    queues: int | None = None
     vlans: tuple[int, ...] = ()
     link_up: bool | None = None
     mtu: int | None = None
@@ -218,7 +235,11 @@ class SourceFact(Value):
 
 
 class Machine(Value):
-    """One virtual machine as its source describes it: facts only, no choices. `id` is the source's own identity."""
+    """One virtual machine as its source describes it: facts only, no choices. `id` is the source's own identity.
+
+    `headless` is True where the source says that there is no screen, None where it only names none. `chassis` holds the
+    fields that SMBIOS shows of the case (manufacturer, version, serial, asset, sku).
+    """
 
     id: str
     name: str
@@ -230,6 +251,7 @@ class Machine(Value):
     machine_type: str | None = None
     uuid: str | None = None
     smbios_serial: str | None = None
+    chassis: dict[str, str] = {}
     firmware: Firmware = Firmware()
     cpu: Cpu
     memory: Memory
@@ -240,6 +262,7 @@ class Machine(Value):
     nics: tuple[Nic, ...] = ()
     tpm: Tpm | None = None
     watchdog: Watchdog | None = None
+    headless: bool | None = None
     devices: tuple[Device, ...] = ()
     guest: Guest = Guest()
     autostart: bool | None = None

@@ -5,6 +5,7 @@ In the order in which a machine passes:
     choices               what the policy says about it, defaults filled in
     names, marks          what it is called, how its objects are known
     storage, sizing, claims                     where its disks go, how large
+    systems, virtio       what is known of the system inside, and which virtio it gets
     cpu, firmware, ec2, disks, nics, devices    the parts of its manifest;  quantities: Kubernetes' numbers
     machine               all of them put together
     rules/                what speaks against it, or should be known before

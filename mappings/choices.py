@@ -26,6 +26,8 @@ class Choices:
     legacy_disk_bus: str
     disk_bus: str | None
     nic_model: str | None
+    virtio_transitional: bool | None
+    acpi_index: bool
     firmware: str | None
     timezone: str | None
     labels: dict[str, str]
@@ -48,6 +50,8 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         legacy_disk_bus=policy.legacy_disk_bus,
         disk_bus=own.disk_bus,
         nic_model=own.nic_model,
+        virtio_transitional=own.virtio_transitional,
+        acpi_index=policy.acpi_index if own.acpi_index is None else own.acpi_index,
         firmware=own.firmware,
         timezone=own.timezone,
         labels=policy.labels | own.labels,

@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from kubeferry.model import Device, Machine, SourceFact
+from mappings.choices import Choices
+from mappings.disks import has_queues
+from mappings.nics import has_card_queues
+from mappings.systems import is_windows
+from mappings.virtio import is_transitional
 
 VIDEOS = ("vga", "cirrus", "virtio", "ramfb", "bochs")
 SOUNDS = ("ich9", "ac97")
@@ -53,7 +58,8 @@ def of_kind(machine: Machine, kind: str) -> list[Device]:
 
 
 def target_video(machine: Machine) -> str | None:
-    """The graphics card: the same where KubeVirt has it, else VGA, which every guest knows; None without one."""
+    """The graphics card: the same where KubeVirt has it, else VGA, which every guest knows; None where it is left to
+    KubeVirt (also VGA), or there is none."""
     cards = [card for card in of_kind(machine, "video") if card.model != "none"]
     if not cards:
         return None
@@ -78,6 +84,8 @@ def target_watchdog_action(machine: Machine) -> str | None:
 def tablets(machine: Machine) -> list[dict[str, str]]:
     """Pointers that show an absolute place: the only input devices that KubeVirt is told of."""
     found = [one for one in of_kind(machine, "input") if (one.detail.get("type") or one.model) == "tablet"]
+    if not machine.devices and is_windows(machine.guest):  # its mouse drifts on a screen without one
+        return [{"name": "tablet0", "type": "tablet", "bus": "usb"}]
     return [
         {"name": f"tablet{index}", "type": "tablet", "bus": bus if bus in INPUT_BUSES else "usb"}
         for index, bus in enumerate(one.detail.get("bus", "usb") for one in found)
@@ -85,15 +93,25 @@ def tablets(machine: Machine) -> list[dict[str, str]]:
 
 
 def has_display(machine: Machine) -> bool:
-    """Whether the target shows a screen. A machine of which no device is known gets one."""
-    return not machine.devices or target_video(machine) is not None or bool(of_kind(machine, "graphics"))
+    """Whether the target has a screen: unless the source says that there is none. Exports that list no card are
+    silent, and many guests do not get past their boot loader without one."""
+    return machine.headless is not True
 
 
 def has_balloon(machine: Machine) -> bool:
     return all(device.model != "none" for device in of_kind(machine, "memballoon"))
 
 
-def device_parts(machine: Machine) -> dict[str, Any]:
+def _switches(machine: Machine, choices: Choices) -> dict[str, bool]:
+    """What is on or off for all devices of a kind, and off unless it is said."""
+    return {
+        "useVirtioTransitional": is_transitional(machine, choices),
+        "blockMultiQueue": has_queues(machine, choices),
+        "networkInterfaceMultiqueue": has_card_queues(machine, choices),
+    }
+
+
+def device_parts(machine: Machine, choices: Choices) -> dict[str, Any]:
     """The parts of `domain.devices` that are neither disks nor interfaces."""
     parts: dict[str, Any] = {
         "autoattachGraphicsDevice": has_display(machine),
@@ -103,6 +121,7 @@ def device_parts(machine: Machine) -> dict[str, Any]:
     }
     if (video := target_video(machine)) is not None and has_display(machine):
         parts["video"] = {"type": video}
+    parts |= {name: True for name, on in _switches(machine, choices).items() if on}
     if inputs := tablets(machine):
         parts["inputs"] = inputs
     if (sound := target_sound(machine)) is not None:

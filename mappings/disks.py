@@ -13,6 +13,10 @@ from mappings.nics import plugged
 SERIAL = re.compile(r"[A-Za-z0-9_.+-]{1,256}")
 CACHES = ("none", "writethrough", "writeback")
 IO_MODES = ("native", "threads")
+ERROR_POLICIES = ("stop", "ignore", "report", "enospace")
+# The sector that every guest expects, and what KubeVirt takes for others.
+USUAL_SECTOR = 512
+_SECTORS = frozenset(1 << power for power in range(9, 22))
 
 # Buses that KubeVirt knows under the same name. IDE, NVMe, SD and Xen disks go to the policy's `legacyDiskBus`.
 _SAME_BUS = {DiskBus.VIRTIO: "virtio", DiskBus.SATA: "sata", DiskBus.SCSI: "scsi", DiskBus.USB: "usb"}
@@ -59,6 +63,30 @@ def target_io(disk: Disk, choices: Choices) -> str | None:
     if disk.io == "native" and target_cache(disk, choices) != "none":
         return None
     return disk.io if disk.io in IO_MODES else None
+
+
+def target_sectors(disk: Disk, choices: Choices) -> tuple[int, int] | None:
+    """Logical and physical sector of the target's disk, in bytes; None where they are what QEMU gives by itself.
+
+    A guest's partition tables count in logical sectors: with others it finds no partition. A SATA disk has 512 only.
+    """
+    logical = disk.logical_block_bytes or USUAL_SECTOR
+    physical = max(disk.physical_block_bytes or logical, logical)
+    if (logical, physical) == (USUAL_SECTOR, USUAL_SECTOR) or not {logical, physical} <= _SECTORS:
+        return None
+    if disk.device == DiskDevice.CDROM or (target_bus(disk, choices) == "sata" and logical != USUAL_SECTOR):
+        return None
+    return logical, physical
+
+
+def has_io_thread(disk: Disk, choices: Choices) -> bool:
+    """Whether the disk keeps a thread of its own; KubeVirt gives one to virtio disks only."""
+    return disk.io_thread and is_mapped(disk) and target_bus(disk, choices) == "virtio"
+
+
+def has_queues(machine: Machine, choices: Choices) -> bool:
+    """Whether a virtio disk had several queues: KubeVirt then gives all of them one for each processor."""
+    return any((disk.queues or 1) > 1 and target_bus(disk, choices) == "virtio" for disk in machine.data_disks)
 
 
 def target_serial(disk: Disk) -> str | None:
@@ -118,6 +146,10 @@ def _device(disk: Disk, choices: Choices, name: str, order: int | None) -> dict[
         device = {"name": name, "disk": target}
         device |= {"serial": target_serial(disk), "cache": target_cache(disk, choices)}
         device |= {"io": target_io(disk, choices), "shareable": is_shared(disk, choices) or None}
+        device |= {"errorPolicy": disk.error_policy if disk.error_policy in ERROR_POLICIES else None}
+        device |= {"dedicatedIOThread": has_io_thread(disk, choices) or None}
+        if (sectors := target_sectors(disk, choices)) is not None:
+            device["blockSize"] = {"custom": {"logical": sectors[0], "physical": sectors[1]}}
     device["bootOrder"] = order
     return {key: value for key, value in device.items() if value is not None}
 

@@ -10,6 +10,7 @@ from kubeferry.model import Clock, FirmwareKind, Machine, Timer
 from mappings.choices import Choices
 from mappings.disks import SERIAL
 from mappings.ec2 import is_ec2, new_uuid
+from mappings.systems import is_windows
 
 # libvirt's and KubeVirt's names of the same timers; the others have no counterpart.
 TIMERS = {"hpet": "hpet", "pit": "pit", "rtc": "rtc", "kvmclock": "kvm", "hypervclock": "hyperv"}
@@ -46,6 +47,29 @@ HYPERV_NEEDS = {
     "tlbflush": ("vpindex",),
     "ipi": ("vpindex",),
     "evmcs": ("vapic",),
+}
+# What Windows runs best with under KVM, where the source says nothing of its platform: what KubeVirt's own preference
+# for Windows sets, too.
+WINDOWS_HYPERV = {
+    "relaxed": "on",
+    "vapic": "on",
+    "spinlocks": "on retries=8191",
+    "vpindex": "on",
+    "runtime": "on",
+    "synic": "on",
+    "stimer": "on",
+    "stimer.direct": "on",
+    "reset": "on",
+    "frequencies": "on",
+    "reenlightenment": "on",
+    "tlbflush": "on",
+    "ipi": "on",
+}
+WINDOWS_TIMERS: dict[str, dict[str, Any]] = {
+    "hpet": {"present": False},
+    "pit": {"present": True, "tickPolicy": "delay"},
+    "rtc": {"present": True, "tickPolicy": "catchup"},
+    "hyperv": {"present": True},
 }
 _OFF = {"off", "no", "false", "0", "disabled"}
 
@@ -100,11 +124,19 @@ def target_timezone(clock: Clock, choices: Choices) -> str | None:
 
 
 def clock_domain(machine: Machine, choices: Choices) -> dict[str, Any]:
-    """`domain.clock`: UTC or a time zone, and the timers that both sides know."""
+    """`domain.clock`: UTC, so many seconds from it, or a time zone; and the timers that both sides know."""
     zone = target_timezone(machine.clock, choices)
-    clock: dict[str, Any] = {"timezone": zone} if zone else {"utc": {}}
+    clock: dict[str, Any] = {"timezone": zone} if zone else {"utc": _offset(machine.clock, choices)}
     timers = {TIMERS[timer.name]: _timer(timer) for timer in machine.clock.timers if timer.name in TIMERS}
+    timers = timers or (WINDOWS_TIMERS if wants_windows(machine) else {})
     return clock | ({"timer": timers} if timers else {})
+
+
+def _offset(clock: Clock, choices: Choices) -> dict[str, int]:
+    """How far from UTC a clock without a zone runs, in seconds; a zone that the policy names takes its place."""
+    if choices.timezone or clock.offset != "variable" or not clock.adjustment:
+        return {}
+    return {"offsetSeconds": clock.adjustment}
 
 
 def _timer(timer: Timer) -> dict[str, Any]:
@@ -132,8 +164,13 @@ def features_domain(machine: Machine, choices: Choices) -> dict[str, Any]:
         features["kvm"] = {"hidden": True}
     if passes_hyperv(machine.hyperv):
         return features | {"hypervPassthrough": {"enabled": True}}
-    enlightened = hyperv_domain(machine.hyperv)
+    enlightened = hyperv_domain(WINDOWS_HYPERV if wants_windows(machine) else machine.hyperv)
     return features | ({"hyperv": enlightened} if enlightened else {})
+
+
+def wants_windows(machine: Machine) -> bool:
+    """Whether the machine runs Windows and its source has no words for the platform, as other hypervisors have none."""
+    return is_windows(machine.guest) and not machine.hyperv and not machine.features
 
 
 def passes_hyperv(hyperv: dict[str, str]) -> bool:

@@ -95,13 +95,14 @@ def _domain(machine: Machine, choices: Choices, names: Names) -> dict[str, Any]:
     orders = boot_orders(machine, choices)
     return {
         "machine": {"type": "q35"},
+        **({"chassis": dict(machine.chassis)} if machine.chassis else {}),
         "firmware": firmware_domain(machine, choices),
         "cpu": cpu_domain(machine.cpu),
         "memory": memory_domain(machine),
         "clock": clock_domain(machine, choices),
         "features": features_domain(machine, choices),
         "devices": {
-            **device_parts(machine),
+            **device_parts(machine, choices),
             "disks": disk_devices(machine, choices, names),
             "interfaces": interfaces(machine, choices, names, orders),
         },

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import Any
 
 from kubeferry.documents import NetworkMap
-from kubeferry.model import Machine, Nic
+from kubeferry.model import Guest, Machine, Nic
 from mappings.choices import Choices
 from mappings.names import Names
+from mappings.systems import is_windows
 
 MODELS = ("virtio", "e1000", "e1000e", "igb", "rtl8139", "pcnet", "ne2k_pci")
 _MAC = re.compile(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}")
@@ -36,9 +38,28 @@ def plugged(machine: Machine, choices: Choices) -> list[tuple[Nic, NetworkMap]]:
     return found
 
 
-def target_model(nic: Nic, choices: Choices) -> str:
-    """The model at the target: the same where KubeVirt has it, else virtio."""
-    return choices.nic_model or (nic.model if nic.model in MODELS else "virtio")
+def target_model(nic: Nic, guest: Guest, choices: Choices) -> str:
+    """The model at the target: the same where KubeVirt has it, else virtio; for a Windows that never had a virtio card,
+    e1000e, of which every Windows brings the driver."""
+    if choices.nic_model or nic.model in MODELS:
+        return choices.nic_model or str(nic.model)
+    return "e1000e" if is_windows(guest) and "virtio" not in (nic.model or "") else "virtio"
+
+
+def target_indexes(machine: Machine, choices: Choices) -> dict[str, int]:
+    """The number that the firmware gives to each card, by its id: the source's own, and, where the policy asks for
+    numbers, the next free ones in the order of the cards."""
+    cards = [nic for nic, _rule in plugged(machine, choices)]
+    found = {nic.id: nic.acpi_index for nic in cards if nic.acpi_index}
+    if choices.acpi_index:
+        free = (number for number in count(1) if number not in set(found.values()))
+        found = {nic.id: found.get(nic.id) or next(free) for nic in cards}
+    return found
+
+
+def has_card_queues(machine: Machine, choices: Choices) -> bool:
+    """Whether a card had several queues: KubeVirt then gives each virtio card one for each processor."""
+    return any((nic.queues or 1) > 1 for nic, _rule in plugged(machine, choices))
 
 
 def target_mac(nic: Nic) -> str | None:
@@ -62,22 +83,20 @@ def mac_problem(mac: str) -> str | None:
 
 def interfaces(machine: Machine, choices: Choices, names: Names, orders: dict[str, int]) -> list[dict[str, Any]]:
     """`domain.devices.interfaces`."""
-    return [
-        _interface(nic, rule, choices, names.interfaces[nic.id], orders.get(f"nic:{nic.id}"))
+    indexes = target_indexes(machine, choices)
+    made: list[dict[str, Any]] = [
+        {
+            "name": names.interfaces[nic.id],
+            target_binding(rule): {},
+            "model": target_model(nic, machine.guest, choices),
+            "macAddress": target_mac(nic),
+            "acpiIndex": indexes.get(nic.id),
+            "state": "down" if nic.link_up is False else None,
+            "bootOrder": orders.get(f"nic:{nic.id}"),
+        }
         for nic, rule in plugged(machine, choices)
     ]
-
-
-def _interface(nic: Nic, rule: NetworkMap, choices: Choices, name: str, order: int | None) -> dict[str, Any]:
-    interface: dict[str, Any] = {
-        "name": name,
-        target_binding(rule): {},
-        "model": target_model(nic, choices),
-        "macAddress": target_mac(nic),
-        "state": "down" if nic.link_up is False else None,
-        "bootOrder": order,
-    }
-    return {key: value for key, value in interface.items() if value is not None}
+    return [{key: value for key, value in one.items() if value is not None} for one in made]
 
 
 def target_binding(rule: NetworkMap) -> str:

@@ -6,7 +6,7 @@
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, mover, observation; `settings` is the
 configuration, `offer` what a target has to choose from. `files` reads and writes them,
-`readings` remembers large plans as they were read.
+`readings` remembers large plans as they were read; `earlier` knows the digests of plans of earlier versions.
 """
 
 from kubeferry.documents.base import API_VERSION, Document, EnvName, ShortName, digest_of

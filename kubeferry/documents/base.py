@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from kubeferry.model import Value
 
@@ -25,40 +25,12 @@ class Document(Value):
 
 
 def digest_of(document: Value, *, without: tuple[str, ...] = ()) -> str:
-    """SHA-256 over the canonical JSON of a document: sorted keys, no spaces."""
-    return _digest(document.model_dump(mode="json", by_alias=True, exclude=set(without)))
+    """SHA-256 over the canonical JSON of a document: sorted keys, no spaces, no fields that are None, so that one that
+    comes later changes no digest until somebody uses it."""
+    return digest_of_content(document.model_dump(mode="json", by_alias=True, exclude_none=True), without=without)
 
 
-def digest_as_written(document: Value, *, without: tuple[str, ...] = ()) -> str:
-    """`digest_of` a document that was read, as the version knew it that wrote it."""
-    content = as_written(document)
-    return _digest({key: value for key, value in content.items() if key not in without})
-
-
-def as_written(document: Value) -> dict[str, Any]:
-    """A document that was read, as plain data without the fields that came after it was written: those that it does not
-    name, and whose default is something. (One whose value is nothing is never written out, and was there before.) So a
-    new field of a plan has a default that is not None, or plans of today can be read no more."""
-    return _written(document, document.model_dump(mode="json", by_alias=True))  # type: ignore[no-any-return]
-
-
-def _written(value: Any, dumped: Any) -> Any:
-    if isinstance(value, BaseModel):
-        names = {
-            field.serialization_alias or field.alias or name: name for name, field in type(value).model_fields.items()
-        }
-        known = value.model_fields_set
-        return {
-            key: _written(getattr(value, names[key]), content)
-            for key, content in dumped.items()
-            if names[key] in known or content is None
-        }
-    if isinstance(value, (list, tuple)):
-        return [_written(one, content) for one, content in zip(value, dumped, strict=True)]
-    if isinstance(value, dict):
-        return {key: _written(one, content) for (key, content), one in zip(dumped.items(), value.values(), strict=True)}
-    return dumped
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def digest_of_content(content: dict[str, Any], *, without: tuple[str, ...] = ()) -> str:
+    """`digest_of` plain data."""
+    kept = {key: value for key, value in content.items() if key not in without}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

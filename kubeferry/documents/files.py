@@ -15,7 +15,8 @@ import yaml
 from pydantic import ValidationError
 
 from kubeferry.documents import readings
-from kubeferry.documents.base import API_VERSION, Document, as_written, digest_of
+from kubeferry.documents.base import API_VERSION, Document, digest_of
+from kubeferry.documents.earlier import as_written
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.mover import MoverJob, MoverResult
 from kubeferry.documents.observation import Observation

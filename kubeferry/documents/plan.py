@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from kubeferry.documents.base import Document, ShortName, digest_as_written, digest_of
+from kubeferry.documents.base import Document, ShortName, digest_of
+from kubeferry.documents.earlier import digests_of
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 
@@ -86,4 +87,4 @@ def freeze(plan: Plan) -> Plan:
 def is_whole(plan: Plan) -> bool:
     """Whether the plan is as it was when its digest was set, by this version or by an earlier one that did not know
     some of its fields."""
-    return any(plan.digest == digest(plan, without=("digest",)) for digest in (digest_of, digest_as_written))
+    return plan.digest == digest_of(plan, without=("digest",)) or plan.digest in digests_of(plan, without=("digest",))

@@ -95,7 +95,11 @@ class Probe(Value):
 
 
 class MachinePolicy(Value):
-    """Choices for one machine; None takes the policy's default."""
+    """Choices for one machine; None takes the policy's default.
+
+    `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
+    the system. `acpi_index`: the firmware numbers the network cards, so that guests call them `eno1`, `eno2`, ….
+    """
 
     include: bool = True
     name: ShortName | None = None
@@ -103,6 +107,8 @@ class MachinePolicy(Value):
     run_strategy: Literal["Always", "Halted", "Manual", "RerunOnFailure"] | None = None
     disk_bus: Literal["virtio", "sata", "scsi"] | None = None
     nic_model: Literal["virtio", "e1000", "e1000e"] | None = None
+    virtio_transitional: bool | None = None
+    acpi_index: bool | None = None
     firmware: Literal["bios", "uefi"] | None = None
     timezone: str | None = None
     storage: StoragePolicy | None = None
@@ -139,6 +145,7 @@ class Policy(Document):
     verify: Literal["always", "written"] = "written"
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
+    acpi_index: bool = False
     labels: dict[str, str] = {}
     machines: dict[str, MachinePolicy] = {}
 

@@ -7,10 +7,40 @@ from typing import Any
 from kubeferry.model import Device, Fate
 from mappings.devices import HOST_BOUND, RECREATED, SOUNDS, of_kind
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
+from mappings.virtio import TRANSITIONAL
+
+
+def virtio(mapping: Mapping, leaf: Leaf) -> Verdict:
+    """The generation of a virtio device, which KubeVirt has one switch for."""
+    transitional = mapping.find(_TRANSITIONAL) is True
+    if transitional == (leaf.value == TRANSITIONAL):
+        return Fate.CARRIED, _TRANSITIONAL if transitional else "", ""
+    return Fate.CHANGED, _TRANSITIONAL, "one switch for all of the machine's devices"
+
+
+def queues(switch: str) -> Rule:
+    """Several queues of a disk or card: KubeVirt gives as many as there are processors, or one."""
+
+    def rule(mapping: Mapping, leaf: Leaf) -> Verdict:
+        place = f"domain.devices.{switch}"
+        if mapping.find(place) is True:
+            return Fate.CHANGED, place, "now as many as there are processors"
+        return (Fate.CARRIED, "", "") if leaf.value == 1 else (Fate.LOST, "", "its bus has one queue")
+
+    return rule
+
+
+def headless(mapping: Mapping, leaf: Leaf) -> Verdict:
+    """Whether there is a screen: the machine's own word, or an adapter of the model `none`, which is none."""
+    place = "domain.devices.autoattachGraphicsDevice"
+    carried = mapping.find(place) is (leaf.value is False)
+    return (Fate.CARRIED, place, "") if carried else (Fate.CHANGED, place, "another card is its screen")
 
 
 def other_device(mapping: Mapping, leaf: Leaf) -> Verdict:
     device: Any = leaf.value
+    if device.kind == "video" and device.model == "none":
+        return headless(mapping, leaf)
     rule = _DEVICES.get(device.kind)
     if rule is not None:
         return rule(mapping, leaf)
@@ -84,6 +114,7 @@ _DEVICES: dict[str, Rule] = {
 }
 
 TPM = "domain.devices.tpm"
+_TRANSITIONAL = "domain.devices.useVirtioTransitional"
 
 
 def tpm(*values: str) -> Rule:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubeferry.model import Fate
+from mappings.disks import USUAL_SECTOR
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
 from mappings.fates.kinds import DISK, VOLUME, kept, place_of
 
@@ -54,6 +55,21 @@ def capacity(mapping: Mapping, leaf: Leaf) -> Verdict:
     if mapping.find(place) is None:
         return Fate.LOST, "", MEDIUM
     return Fate.CARRIED, place, "the claim is larger where a file system takes its share"
+
+
+def sector(kind: str) -> Rule:
+    """The guest's sectors: written where they are not the usual 512 bytes."""
+
+    def rule(mapping: Mapping, leaf: Leaf) -> Verdict:
+        place = place_of(f"{DISK}.blockSize.custom.{kind}", mapping, leaf)
+        found = mapping.find(place)
+        if found is not None:
+            return (Fate.CARRIED, place, "") if found == leaf.value else (Fate.CHANGED, place, f"now {found}")
+        if leaf.value == USUAL_SECTOR:
+            return Fate.CARRIED, "", "what every disk has there"
+        return Fate.LOST, "", "a SATA disk has sectors of 512 bytes"
+
+    return rule
 
 
 def readonly(mapping: Mapping, leaf: Leaf) -> Verdict:

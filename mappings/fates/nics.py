@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from kubeferry.model import Fate
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
-from mappings.fates.kinds import NIC, becomes, place_of
+from mappings.fates.devices import virtio
+from mappings.fates.kinds import NIC, becomes, kept, place_of
+from mappings.virtio import GENERATIONS
 
 DROPPED = "the policy has no network for this card"
 
 
 def network() -> Rule:
     return becomes("networks[{interface}]", "the policy maps this network", otherwise=DROPPED)
+
+
+def model(mapping: Mapping, leaf: Leaf) -> Verdict:
+    """A virtio card of a named generation is a virtio card; which generation, one switch says."""
+    place = place_of(f"{NIC}.model", mapping, leaf)
+    if leaf.value in GENERATIONS and mapping.find(place) == "virtio":
+        return virtio(mapping, leaf)
+    return kept(f"{NIC}.model", changed="KubeVirt has no such card or the policy names this one", lost=DROPPED)(
+        mapping, leaf
+    )
 
 
 def link(mapping: Mapping, leaf: Leaf) -> Verdict:

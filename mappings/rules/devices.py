@@ -8,6 +8,7 @@ from kubeferry.model import Nic
 from mappings.devices import HOST_BOUND, of_kind, target_sound, target_video, target_watchdog_action
 from mappings.nics import network_rule, plugged, target_mac, target_model
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule
+from mappings.virtio import GENERATIONS
 
 _HOST_DEVICES = {"hostdev"}
 _SHARES = {"filesystem"}
@@ -56,10 +57,10 @@ def _address(case: Case) -> Iterator[str]:
 
 
 def _model(nic: Nic, case: Case) -> str | None:
-    now = target_model(nic, case.choices)
+    now = target_model(nic, case.machine.guest, case.choices)
     return (
         None
-        if nic.model == now
+        if nic.model == now or (nic.model in GENERATIONS and now == "virtio")
         else f"changes from {nic.model or 'an unknown model'} to {now}: the guest must have that driver."
     )
 

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from kubeferry.model import Disk, DiskBus, DiskDevice
-from mappings.disks import SERIAL, boot_orders_told, is_mapped, target_bus, target_cache, target_io
+from mappings.disks import (
+    SERIAL,
+    USUAL_SECTOR,
+    boot_orders_told,
+    is_mapped,
+    target_bus,
+    target_cache,
+    target_io,
+    target_sectors,
+)
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule
 
 # What the field's tools warn of: beyond it, controllers and copies are no longer usual.
@@ -81,6 +90,14 @@ def _wwn(disk: Disk, _case: Case) -> str | None:
     return f"loses its WWN {disk.wwn}." if disk.wwn else None
 
 
+def _sectors(disk: Disk, case: Case) -> str | None:
+    logical = disk.logical_block_bytes or USUAL_SECTOR
+    if logical == USUAL_SECTOR or target_sectors(disk, case.choices) is not None:
+        return None
+    bus = target_bus(disk, case.choices)
+    return f"has sectors of {logical} bytes, which {bus} disks have not there: the guest finds no partition on it."
+
+
 def _cache(disk: Disk, case: Case) -> str | None:
     cache, io = target_cache(disk, case.choices), target_io(disk, case.choices)
     changed = [
@@ -125,6 +142,13 @@ def _boot_unclear(case: Case) -> Iterable[str]:
 
 
 RULES = (
+    Rule(
+        "disk.sectors-lost",
+        CRITICAL,
+        "sectors that the disk's bus at the target has not",
+        "Set `diskBus: virtio` or `diskBus: scsi` for it in the policy, if the guest has that driver.",
+        per_disk(_sectors),
+    ),
     Rule(
         "disk.source-missing",
         CRITICAL,

@@ -106,6 +106,8 @@ def _clock(case: Case) -> Iterable[str]:
     clock = case.machine.clock
     if target_timezone(clock, case.choices) or case.choices.timezone == "UTC" or clock.offset == "utc":
         return ()
+    if clock.offset == "variable" and clock.adjustment:
+        return ()
     return (f"The clock's offset is {clock.offset}, its time zone {clock.timezone or 'not known'}; it is set to UTC.",)
 
 

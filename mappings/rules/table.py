@@ -12,6 +12,7 @@ from mappings.rules.ovf import RULES as OVA_RULES
 from mappings.rules.proof import RULES as PROOF_RULES
 from mappings.rules.rule import Case, apply_rules
 from mappings.rules.storage import RULES as STORAGE_RULES
+from mappings.rules.system import RULES as SYSTEM_RULES
 from mappings.rules.vsphere import RULES as VMWARE_RULES
 
 RULES = (
@@ -20,6 +21,7 @@ RULES = (
     *DISK_RULES,
     *STORAGE_RULES,
     *DEVICE_RULES,
+    *SYSTEM_RULES,
     *EC2_RULES,
     *OVA_RULES,
     *VMWARE_RULES,

@@ -355,9 +355,16 @@ def test_other_devices(machine: Build) -> None:
 
 
 def test_a_headless_machine_stays_headless(machine: Build) -> None:
-    parts = domain(machine(devices=(Device(kind="controller", model="pcie-root"),)))["devices"]
+    parts = domain(machine(headless=True, devices=(Device(kind="video", model="none"), Device(kind="graphics"))))[
+        "devices"
+    ]
     assert parts["autoattachGraphicsDevice"] is False
     assert "video" not in parts
+
+
+def test_silence_about_a_screen_is_no_word_against_one(machine: Build) -> None:
+    parts = domain(machine(devices=(Device(kind="controller", model="lsilogic"),)))["devices"]
+    assert parts["autoattachGraphicsDevice"] is True
 
 
 def test_a_watchdog_with_another_action_is_left_out(machine: Build) -> None:

@@ -94,6 +94,14 @@ def _again(name: str, times: int) -> str:
     return f"{name}{'+' * times}" if times < 8 else f"{name}+{times}"
 
 
+def read_headless(root: Node) -> bool | None:
+    """A domain lists its adapters: one without any, or with the model `none`, has no screen in the guest."""
+    models = [node.peek("model@type") for node in root.all("devices/video")]
+    if models:
+        return True if set(models) == {"none"} else None
+    return None if root.has("devices/graphics") else True
+
+
 def read_tpm(root: Node) -> Tpm | None:
     node = root.child("devices/tpm")
     if not node.present:

@@ -10,6 +10,8 @@ from kubeferry.sources.libvirt.domain.addresses import in_words
 
 _BUSES = {bus.value for bus in DiskBus} - {"unknown"}
 _DEVICES = {device.value for device in DiskDevice}
+# What libvirt calls the two generations of virtio; a plain `virtio` is whatever fits the bus.
+VIRTIO_GENERATIONS = {"virtio-transitional", "virtio-non-transitional"}
 _FOR_ONE_RUN = ("alias", "source@index", "backingStore@index", "source/privateData", "privateData")
 
 
@@ -37,6 +39,7 @@ def _disk(node: Node, index: int, controllers: dict[str, str | None]) -> Disk:
         id=name,
         device=_device(node),
         bus=bus,
+        virtio=node.word(".@model", VIRTIO_GENERATIONS),
         controller_model=_controller(node, controllers) if bus == DiskBus.SCSI else None,
         uri=read_uri(node, kind),
         source_kind=kind,
@@ -47,6 +50,11 @@ def _disk(node: Node, index: int, controllers: dict[str, str | None]) -> Disk:
         cache=node.value("driver@cache"),
         io=node.value("driver@io"),
         discard=node.value("driver@discard"),
+        logical_block_bytes=node.number("blockio@logical_block_size"),
+        physical_block_bytes=node.number("blockio@physical_block_size"),
+        error_policy=node.value("driver@error_policy"),
+        queues=node.number("driver@queues"),
+        io_thread=node.value("driver@iothread") is not None,
         shareable=node.has("shareable"),
         readonly=node.has("readonly"),
         transient=node.has("transient"),

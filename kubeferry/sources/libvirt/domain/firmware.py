@@ -6,6 +6,7 @@ from kubeferry.model import Firmware, FirmwareKind
 from kubeferry.sources.facts.leftovers import shown
 from kubeferry.sources.facts.xml_tree import Node
 
+CHASSIS = frozenset({"manufacturer", "version", "serial", "asset", "sku"})
 _X86 = {"x86_64", "i686"}
 
 
@@ -62,6 +63,17 @@ def read_smbios_serial(root: Node) -> str | None:
             serial = entry.value(".")
     root.word("sysinfo@type", {"smbios"})
     return serial
+
+
+def read_chassis(root: Node) -> dict[str, str]:
+    """The case as the guest sees it, by libvirt's names of its fields; shown only where `os/smbios` says so."""
+    if root.peek("os/smbios@mode") != "sysinfo":
+        return {}
+    found: dict[str, str] = {}
+    for entry in root.all("sysinfo/chassis/entry"):
+        if (name := entry.word(".@name", CHASSIS)) and (value := entry.value(".")):
+            found.setdefault(name, value)
+    return found
 
 
 def read_features(root: Node) -> dict[str, str]:

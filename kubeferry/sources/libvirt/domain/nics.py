@@ -33,6 +33,8 @@ def _nic(node: Node, name: str) -> Nic:
         mode=node.value("source@mode"),
         model=node.value("model@type"),
         mac=node.value("mac@address"),
+        acpi_index=node.number("acpi@index"),
+        queues=node.number("driver@queues"),
         vlans=_vlans(node),
         link_up=_link(node),
         mtu=node.number("mtu@size"),

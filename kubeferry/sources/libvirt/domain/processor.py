@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from kubeferry.model import Clock, Cpu, CpuFeature, Memory, NumaCell, Timer
 from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.libvirt.domain.units import size_at, to_bytes
@@ -86,11 +88,28 @@ def _hugepages(root: Node) -> int | None:
 
 
 def read_clock(root: Node) -> Clock:
+    """A clock with an adjustment of zero is one without: it runs in UTC, or in local time where that is its basis."""
+    offset = root.word("clock@offset", _OFFSETS) or "unknown"
+    adjustment = _adjustment(root) if offset == "variable" else None
+    if offset == "variable" and adjustment is not None:
+        basis = root.word("clock@basis", {"utc", "localtime"}) or "utc"
+        if basis == "localtime" or adjustment == 0:
+            offset = basis
     return Clock(
-        offset=root.word("clock@offset", _OFFSETS) or "unknown",
+        offset=offset,
         timezone=root.value("clock@timezone"),
+        adjustment=adjustment or None,
         timers=tuple(_timers(root)),
     )
+
+
+def _adjustment(root: Node) -> int | None:
+    """Seconds before the basis; `reset`, which follows what the guest sets, stays unread."""
+    told = root.peek("clock@adjustment") or "0"
+    if re.fullmatch(r"[+-]?[0-9]{1,9}", told) is None:
+        return None
+    root.value("clock@adjustment")
+    return int(told)
 
 
 def _timers(root: Node) -> list[Timer]:

@@ -168,7 +168,7 @@ def test_facts_are_bounded_and_say_so(machine: Build) -> None:
 
 
 def test_of_too_many_facts_those_stay_that_refuse_a_machine(machine: Build) -> None:
-    odd = "<driver name='qemu' type='raw' iothread='1'/><blockio logical_block_size='512'/><product>x</product>"
+    odd = "<driver name='qemu' type='raw' rerror_policy='stop'/><mirror job='copy'/><product>x</product>"
     disks = "".join(
         f"<disk type='file'>{odd}<source file='/{name}'><slices><slice offset='{name}'/></slices></source>"
         f"<target dev='d{name}'/><vendor>y</vendor><serial odd='1'/></disk>"

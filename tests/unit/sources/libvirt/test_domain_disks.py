@@ -68,13 +68,16 @@ def test_every_bus(machine: Build, facts: Facts, bus: DiskBus) -> None:
 def test_what_a_disk_says_of_itself(machine: Build, facts: Facts) -> None:
     found = machine(
         devices=disk(
-            "<driver name='qemu' type='qcow2' cache='none' io='native' discard='unmap' queues='4'/><serial>S1</serial>"
+            "<driver name='qemu' type='qcow2' cache='none' io='native' discard='unmap' queues='4' iothread='2'"
+            " error_policy='report'/><blockio logical_block_size='4096' physical_block_size='8192'/><serial>S1</serial>"
             "<wwn>5000c50015ea71aa</wwn><shareable/><readonly/><transient/><boot order='2'/><iotune><read_iops_sec>9"
             "</read_iops_sec></iotune><vendor>ACME</vendor>"
         )
     )
     one = found.disks[0]
     assert (one.format, one.cache, one.io, one.discard) == ("qcow2", "none", "native", "unmap")
+    assert (one.queues, one.io_thread, one.error_policy) == (4, True, "report")
+    assert (one.logical_block_bytes, one.physical_block_bytes) == (4096, 8192)
     assert (one.serial, one.wwn, one.boot_order, one.chain) == ("S1", "5000c50015ea71aa", 2, None)
     assert one.shareable
     assert one.readonly
@@ -82,10 +85,17 @@ def test_what_a_disk_says_of_itself(machine: Build, facts: Facts) -> None:
     assert one.throttled
     assert not one.encrypted
     assert facts(found) == {
-        "devices/disk[vda]/driver": "queues=4",
         "devices/disk[vda]/iotune/read_iops_sec": "9",
         "devices/disk[vda]/vendor": "ACME",
     }
+
+
+def test_the_generation_of_a_virtio_disk_is_read_and_another_word_stays_a_fact(machine: Build, facts: Facts) -> None:
+    old = machine(devices=disk("", "type='file' device='disk' model='virtio-transitional'"))
+    assert old.disks[0].virtio == "virtio-transitional"
+    odd = machine(devices=disk("", "type='file' device='disk' model='floppy'"))
+    assert odd.disks[0].virtio is None
+    assert facts(odd) == {"devices/disk[vda]": "model=floppy"}
 
 
 def test_a_format_that_is_not_stated_is_not_assumed(machine: Build) -> None:

@@ -1,0 +1,61 @@
+"""The system inside a machine: its family and its age, from whatever words the source has for it.
+
+Sources speak differently: libosinfo's URLs, vSphere's guest ids, an OVF's description, the agent's pretty name, a
+kernel's release. Each is looked at; what none of them tells is unknown (None), never guessed.
+"""
+
+from __future__ import annotations
+
+import re
+
+from kubeferry.model import Guest
+
+# The last version of each system whose own drivers know virtio 0.9 only. Linux learned virtio 1 with 4.0 (in 2015);
+# RHEL 7 has it in its 3.10. Windows before 6.0 has only the old driver packages.
+_LAST_LEGACY = (
+    (r"rhel|red ?hat(?: enterprise linux)?|centos|oracle ?linux|oracle\.com/ol|scientific(?: ?linux)?", 6),
+    (r"debian", 8),
+    (r"ubuntu", 14),
+    (r"sles|sled|suse linux enterprise(?: server| desktop)?", 11),
+    (r"fedora", 20),
+)
+_LEGACY_WINDOWS = re.compile(
+    r"winxp|winnet|win2000|winnt|microsoft\.com/win/(xp|2k3|2k\b)|windows (xp|2000|nt|server 2003)"
+)
+_WINDOWS = re.compile(r"microsoft|windows|\bwin(xp|net|2000|nt|vista|longhorn)")
+_KERNEL = re.compile(r"([0-9]+)\.([0-9]+)")
+# vSphere writes the word size behind a name that has no version: `ubuntu64Guest`, and `centos64Guest` for 4 to 6.
+_WORD_SIZE = 64
+_VIRTIO_1_KERNEL = (4, 0)
+
+
+def is_windows(guest: Guest) -> bool:
+    return _WINDOWS.search(_said(guest)) is not None
+
+
+def knows_virtio_1(guest: Guest) -> bool | None:
+    """Whether the system's own drivers know virtio 1, which is all that a Q35 machine has without being asked."""
+    if (kernel := _KERNEL.match(guest.kernel or "")) is not None:
+        release = (int(kernel[1]), int(kernel[2]))
+        return release >= _VIRTIO_1_KERNEL or ".el7" in (guest.kernel or "")
+    said = _said(guest)
+    if _WINDOWS.search(said):
+        return _LEGACY_WINDOWS.search(said) is None
+    for family, last in _LAST_LEGACY:
+        if (version := _version(said, family)) is not None:
+            return version > last
+    return None
+
+
+def _version(said: str, family: str) -> int | None:
+    """The first number behind a system's name, in whichever of its words it stands."""
+    for found in re.finditer(rf"(?:{family})[^0-9]{{0,24}}([0-9]{{1,4}})", said):
+        number = int(found[1])
+        if number == _WORD_SIZE:
+            return 6 if re.match("centos|oracle", found[0]) else None
+        return number
+    return None
+
+
+def _said(guest: Guest) -> str:
+    return f"{guest.os_id or ''} {guest.os_name or ''}".lower()
