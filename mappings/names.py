@@ -1,7 +1,7 @@
 """Kubernetes names from any source name: legal, the same every time, and different for different things.
 
-A legal name stays as it is. A name that had to be changed ends in a short hash of the original, so that it depends on
-nothing but the original: machines that appear later do not rename the ones that were planned before.
+A legal name stays as it is; `web01.corp.example` becomes `web01-corp-example`. Where two names come to the same one, or
+next to nothing is left of a name, a short hash of the original tells them apart.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -70,6 +71,26 @@ def dns_label(text: str, taken: Iterable[str] = ()) -> str:
     raise AssertionError("more names are taken than a hash has lengths")
 
 
+def dns_labels(texts: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str]:
+    """A DNS label for each text, all different and none of those in `taken`, whatever the order of the texts.
+
+    Legal texts that are free stay; of the others, one whose legal part is nobody else's gets just that, and those that
+    would share it (or have none, or too long a one) get a hash behind it.
+    """
+    used = set(taken)
+    wanted = sorted(set(texts))
+    found = {text: text for text in wanted if is_dns_label(text) and text not in used}
+    used |= found.keys()
+    left = [text for text in wanted if text not in found]
+    claimed = Counter(map(_latin, left))
+    for text in left:
+        stem = _latin(text)
+        alone = is_dns_label(stem) and claimed[stem] == 1 and stem not in used
+        found[text] = stem if alone else dns_label(text, used)
+        used.add(found[text])
+    return found
+
+
 def _latin(text: str) -> str:
     """The letters, digits and hyphens that are left of a text; may be empty."""
     spelled = unicodedata.normalize("NFC", text).lower().translate(_SPELLINGS)
@@ -93,24 +114,16 @@ def machine_names(machines: Iterable[Machine], policy: Policy) -> dict[str, Name
 
 
 def _targets(machines: list[Machine], policy: Policy) -> dict[str, str]:
-    given = {machine.name: policy.of(machine.name).name for machine in machines}
-    targets = {source: name for source, name in given.items() if name}
-    open_names = [machine.name for machine in machines if not given[machine.name]]
-    # Legal names first: the one that can stay as it is must not be pushed aside by a changed one.
-    for source in sorted(open_names, key=lambda name: (not is_dns_label(name), name)):
-        targets[source] = dns_label(source, targets.values())
-    return targets
+    wished = {machine.name: policy.of(machine.name).name for machine in machines}
+    given = {source: name for source, name in wished.items() if name}
+    return given | dns_labels((source for source in wished if source not in given), given.values())
 
 
 def _names(machine: Machine, target: str, claims: set[str]) -> Names:
-    volumes: dict[str, str] = {}
+    volumes = dns_labels(disk.id for disk in machine.disks)
+    interfaces = dns_labels(nic.id for nic in machine.nics)
     claimed: dict[str, str] = {}
-    interfaces: dict[str, str] = {}
-    for disk in machine.disks:
-        volumes[disk.id] = dns_label(disk.id, volumes.values())
     for disk in machine.data_disks:
         claimed[disk.id] = dns_label(f"{target}-{volumes[disk.id]}", claims)
         claims.add(claimed[disk.id])
-    for nic in machine.nics:
-        interfaces[nic.id] = dns_label(nic.id, interfaces.values())
     return Names(target, volumes, claimed, interfaces)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from kubeferry.documents import MachinePolicy, Policy
 from kubeferry.model import Cpu, Disk, Machine, Memory, Nic
-from mappings.names import LIMIT, dns_label, is_dns_label, machine_names
+from mappings.names import LIMIT, dns_label, dns_labels, is_dns_label, machine_names
 
 ANY_TEXT = st.text(max_size=120)
 
@@ -47,6 +47,26 @@ def test_umlauts_are_spelled_out_and_a_change_leaves_a_mark() -> None:
     assert len(dns_label("x" * 200)) == LIMIT
 
 
+def test_names_are_what_people_expect_and_a_hash_tells_apart_those_that_would_be_one() -> None:
+    assert dns_labels(["web01.corp.example", "DB_01", "web"]) == {
+        "web01.corp.example": "web01-corp-example",
+        "DB_01": "db-01",
+        "web": "web",
+    }
+    same = dns_labels(["Web 1", "web_1"])
+    assert same == {text: dns_label(text) for text in ("Web 1", "web_1")}
+    assert dns_labels(["Web"], {"web"}) == {"Web": dns_label("Web")}
+    assert dns_labels(["Web", "web"])["web"] == "web"
+
+
+@given(st.lists(ANY_TEXT, unique=True))
+def test_labels_of_different_texts_differ_in_any_order(texts: list[str]) -> None:
+    found = dns_labels(texts)
+    assert all(map(is_dns_label, found.values()))
+    assert len(set(found.values())) == len(texts)
+    assert dns_labels(reversed(texts)) == found
+
+
 def test_a_name_in_no_latin_letters_is_its_hash() -> None:
     assert is_dns_label(dns_label("日本語"))
     assert dns_label("日本語") != dns_label("中文")
@@ -70,12 +90,16 @@ def test_names_are_unique_across_an_inventory(drawn: list[tuple[str, list[str]]]
         assert all(is_dns_label(name) for name in (one.machine, *one.volumes.values(), *one.claims.values()))
 
 
-def test_names_do_not_depend_on_the_order_or_on_machines_that_come_later() -> None:
+def test_names_do_not_depend_on_the_order_or_on_machines_that_come_later_with_other_names() -> None:
     first = [a_machine("Web"), a_machine("db")]
-    later = [a_machine("zzz"), *reversed(first), a_machine("web")]
+    later = [a_machine("zzz"), *reversed(first), a_machine("Web 2")]
     before, after = machine_names(first, Policy()), machine_names(later, Policy())
     assert {name: after[name] for name in before} == before
-    assert after["web"].machine == "web"
+
+
+def test_a_later_machine_that_has_the_legal_name_gets_it() -> None:
+    after = machine_names([a_machine("Web"), a_machine("db"), a_machine("web")], Policy())
+    assert (after["web"].machine, after["Web"].machine) == ("web", dns_label("Web"))
 
 
 def test_two_machines_whose_disks_would_share_a_claim_do_not() -> None:
