@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
+from pydantic.alias_generators import to_camel
+
 from kubeferry.documents import Inventory, Offer, PlannedDisk, Policy
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
 from mappings.admission.check import check_all
@@ -22,6 +24,7 @@ from mappings.quantities import human_bytes
 from mappings.rules.between import inventory_concerns
 from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.storage import UNASKED
+from mappings.wishes import Settled, settled
 
 Verdict = Literal["ready", "ready-with-warnings", "incomplete", "blocked", "excluded"]
 
@@ -30,7 +33,8 @@ _BROUGHT_BY_ACCESS = {"disk.size-unknown"}
 
 
 class Assessment(Value):
-    """One machine as it would arrive. `manifests` are what a plan would hold, a draft if it is blocked."""
+    """One machine as it would arrive. `manifests` are what a plan would hold, a draft if it is blocked; `decided` says
+    which rule of the policy made which choice."""
 
     name: str
     target_name: str
@@ -42,23 +46,26 @@ class Assessment(Value):
     carried: tuple[Carried, ...]
     concerns: tuple[Concern, ...]
     estimate: CopyEstimate
+    decided: dict[str, str] = {}
 
 
 def assess(
     inventory: Inventory, policy: Policy, *, offer: Offer = UNASKED, rates: Rates | None = None
 ) -> tuple[Assessment, ...]:
     """One assessment per machine, in the order of the inventory. Problems of single machines are their concerns."""
-    names = machine_names(inventory.machines, policy)
-    shared = inventory_concerns(inventory.machines, policy, names)
+    wishes = settled(policy, inventory.machines)
+    names = machine_names(inventory.machines, wishes.policy)
+    shared = inventory_concerns(inventory.machines, wishes.policy, names)
     return tuple(
-        _assess(machine, policy, names[machine.name], shared.get(machine.name, ()), offer, rates or Rates())
+        _assess(machine, wishes, names[machine.name], shared.get(machine.name, ()), offer, rates or Rates())
         for machine in inventory.machines
     )
 
 
 def _assess(
-    machine: Machine, policy: Policy, names: Names, shared: tuple[Concern, ...], offer: Offer, rates: Rates
+    machine: Machine, wishes: Settled, names: Names, shared: tuple[Concern, ...], offer: Offer, rates: Rates
 ) -> Assessment:
+    policy = wishes.policy
     mapped = to_manifests(machine, policy, names, offer)
     choices = choices_for(machine, policy, offer)
     concerns = mapped.concerns + shared
@@ -78,6 +85,7 @@ def _assess(
         carried=mapped.carried,
         concerns=concerns,
         estimate=estimate(machine.data_disks, rates),
+        decided={to_camel(field): by for field, by in wishes.decided[machine.name].items()},
     )
 
 
@@ -115,6 +123,7 @@ def render_assessment_markdown(assessment: Assessment) -> str:
         *_story(assessment),
         "",
     ]
+    lines += _section("What the policy decides", _decided(assessment))
     titles = {
         Severity.CRITICAL: "What must be settled first",
         Severity.WARNING: "What to check",
@@ -196,6 +205,11 @@ def _time(seconds: float) -> str:
     if seconds < 3600:
         return f"{seconds / 60:.0f} min"
     return f"{seconds / 3600:.1f} h"
+
+
+def _decided(assessment: Assessment) -> Iterator[str]:
+    for field, rule in sorted(assessment.decided.items()):
+        yield f"- `{field}`: {_plain(rule)}"
 
 
 def _section(title: str, lines: Iterable[str]) -> list[str]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from kubeferry.documents import NetworkMap, Offer, Policy, Probe, StopPolicy, WarmPolicy
+from kubeferry.documents import NetworkMap, Offer, Placement, Policy, Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Machine
 from mappings.storage import UNASKED, Storage, resolve
+
+# KubeVirt's own default: time for the guest to stop before its pod is killed.
+_GRACE_SECONDS = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,8 @@ class Choices:
     namespace: str
     run_strategy: str
     eviction_strategy: str
+    grace_seconds: int
+    placement: Placement
     storage: Storage
     networks: tuple[NetworkMap, ...]
     probes: tuple[Probe, ...]
@@ -31,6 +36,8 @@ class Choices:
     firmware: str | None
     timezone: str | None
     labels: dict[str, str]
+    annotations: dict[str, str]
+    patch: tuple[dict[str, Any], ...]
     accept: frozenset[str]
 
 
@@ -40,7 +47,9 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
     return Choices(
         namespace=own.namespace or policy.namespace,
         run_strategy=own.run_strategy or policy.run_strategy,
-        eviction_strategy=policy.eviction_strategy,
+        eviction_strategy=own.eviction_strategy or policy.eviction_strategy,
+        grace_seconds=_GRACE_SECONDS if own.grace_seconds is None else own.grace_seconds,
+        placement=own.placement or Placement(),
         storage=resolve(own.storage or policy.storage, offer),
         networks=policy.networks if own.networks is None else own.networks,
         probes=policy.probes if own.probes is None else own.probes,
@@ -55,5 +64,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         firmware=own.firmware,
         timezone=own.timezone,
         labels=policy.labels | own.labels,
+        annotations=own.annotations,
+        patch=own.patch,
         accept=frozenset(own.accept),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kubeferry.documents import Offer, PlannedDisk, Policy
+from kubeferry.documents import Offer, Placement, PlannedDisk, Policy
 from kubeferry.model import Carried, Concern, Machine
 from mappings.choices import Choices, choices_for
 from mappings.claims import claim_manifests, planned_disks
@@ -22,12 +22,10 @@ from mappings.firmware import ARCHITECTURES, clock_domain, features_domain, firm
 from mappings.marks import described, labels
 from mappings.names import Names, is_dns_label
 from mappings.nics import interfaces, networks
+from mappings.patches import patched
 from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.storage import UNASKED
-
-# KubeVirt's own default: time for the guest to stop before its pod is killed.
-_GRACE_SECONDS = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +43,12 @@ def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = 
     choices = choices_for(machine, policy, offer)
     disks = planned_disks(machine, choices, names)
     vm = virtual_machine(machine, choices, names)
+    vm, said = patched(vm, choices.patch)
     return Mapped(
         manifests=(*claim_manifests(machine, choices, names, disks), vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=concerns_of(Case(machine, choices, names)),
+        concerns=(*said, *concerns_of(Case(machine, choices, names))),
     )
 
 
@@ -63,7 +62,7 @@ def virtual_machine(machine: Machine, choices: Choices, names: Names) -> dict[st
             "name": names.machine,
             "namespace": choices.namespace,
             "labels": marks,
-            "annotations": described(machine),
+            "annotations": choices.annotations | described(machine),
         },
         "spec": {
             "runStrategy": choices.run_strategy,
@@ -76,13 +75,25 @@ def _template(machine: Machine, choices: Choices, names: Names) -> dict[str, Any
     spec: dict[str, Any] = {
         "architecture": ARCHITECTURES.get(machine.arch or "", "amd64"),
         "evictionStrategy": choices.eviction_strategy,
-        "terminationGracePeriodSeconds": _GRACE_SECONDS,
+        "terminationGracePeriodSeconds": choices.grace_seconds,
+        **_placed(choices.placement),
         "domain": _domain(machine, choices, names),
         "networks": networks(machine, choices, names),
         "volumes": volumes(machine, choices, names),
     }
     hostname = target_hostname(machine)
     return spec | ({"hostname": hostname} if hostname else {})
+
+
+def _placed(placement: Placement) -> dict[str, Any]:
+    """Where it may run, in the words of a pod; nothing where the policy leaves it to the cluster."""
+    said = {
+        "nodeSelector": placement.node_selector,
+        "affinity": placement.affinity,
+        "tolerations": list(placement.tolerations),
+        "priorityClassName": placement.priority_class,
+    }
+    return {key: value for key, value in said.items() if value}
 
 
 def target_hostname(machine: Machine) -> str | None:
@@ -93,11 +104,14 @@ def target_hostname(machine: Machine) -> str | None:
 
 def _domain(machine: Machine, choices: Choices, names: Names) -> dict[str, Any]:
     orders = boot_orders(machine, choices)
+    place = choices.placement
+    resources = {"requests": place.requests, "limits": place.limits}
     return {
         "machine": {"type": "q35"},
+        **({"resources": {key: value for key, value in resources.items() if value}} if any(resources.values()) else {}),
         **({"chassis": dict(machine.chassis)} if machine.chassis else {}),
         "firmware": firmware_domain(machine, choices),
-        "cpu": cpu_domain(machine.cpu),
+        "cpu": cpu_domain(machine.cpu) | ({"dedicatedCpuPlacement": True} if place.dedicated_cpus else {}),
         "memory": memory_domain(machine),
         "clock": clock_domain(machine, choices),
         "features": features_domain(machine, choices),

@@ -19,6 +19,7 @@ from kubeferry.model import Machine
 LIMIT = 63
 DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _HASH_DIGITS = 6
+_WORD = re.compile(r"\{([^{}]*)\}")
 
 # Letters that Unicode does not take apart into a Latin letter and an accent, and those that have a usual spelling.
 _SPELLINGS = str.maketrans(
@@ -98,6 +99,21 @@ def _latin(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
 
 
+def rendered(template: str, machine: Machine) -> str:
+    """A template with its words filled in; one that is none stays as it stands."""
+    words = {
+        "name": machine.name,
+        "source": machine.source,
+        "folder": (machine.metadata.get("folder") or "").rstrip("/").rpartition("/")[2],
+    }
+    return _WORD.sub(lambda found: words.get(found[1], found[0]), template)
+
+
+def unknown_words(template: str) -> list[str]:
+    """The words of a template that nothing can be put in for."""
+    return sorted(set(_WORD.findall(template)) - {"name", "source", "folder"})
+
+
 def machine_names(machines: Iterable[Machine], policy: Policy) -> dict[str, Names]:
     """The names of all machines, by source name: no two machines and no two claims of one namespace share one.
 
@@ -114,9 +130,17 @@ def machine_names(machines: Iterable[Machine], policy: Policy) -> dict[str, Name
 
 
 def _targets(machines: list[Machine], policy: Policy) -> dict[str, str]:
-    wished = {machine.name: policy.of(machine.name).name for machine in machines}
-    given = {source: name for source, name in wished.items() if name}
-    return given | dns_labels((source for source in wished if source not in given), given.values())
+    wishes = {machine.name: policy.of(machine.name) for machine in machines}
+    given = {source: wish.name for source, wish in wishes.items() if wish.name}
+    texts = {
+        machine.name: rendered(wishes[machine.name].name_template or "{name}", machine)
+        for machine in machines
+        if machine.name not in given
+    }
+    times = Counter(texts.values())  # a template may make two names one: the machines' own tell them apart
+    texts = {name: text if times[text] == 1 else f"{text} {name}" for name, text in texts.items()}
+    labels = dns_labels(texts.values(), given.values())
+    return given | {name: labels[text] for name, text in texts.items()}
 
 
 def _names(machine: Machine, target: str, claims: set[str]) -> Names:

@@ -21,9 +21,13 @@ _MASQUERADE_MAC = "02:00:00:00:00:00"
 def network_rule(nic: Nic, choices: Choices) -> NetworkMap | None:
     """The first rule of the policy that fits the card's network, None when none does."""
     for rule in choices.networks:
-        kind_fits = rule.source_kind in {"*", nic.network_kind}
-        name_fits = rule.source_name == "*" or rule.source_name in {nic.network, nic.portgroup}
-        if kind_fits and name_fits:
+        network_fits = rule.source_kind in {"*", nic.network_kind} and rule.source_name in {
+            "*",
+            nic.network,
+            nic.portgroup,
+        }
+        card_fits = rule.source_card in {"*", nic.id} and rule.source_mac.lower() in {"*", (nic.mac or "").lower()}
+        if network_fits and card_fits:
             return rule
     return None
 
@@ -87,9 +91,9 @@ def interfaces(machine: Machine, choices: Choices, names: Names, orders: dict[st
     made: list[dict[str, Any]] = [
         {
             "name": names.interfaces[nic.id],
-            target_binding(rule): {},
-            "model": target_model(nic, machine.guest, choices),
-            "macAddress": target_mac(nic),
+            **_bound(rule),
+            "model": target_model(nic, machine.guest, choices) if rule.binding != "sriov" else None,
+            "macAddress": target_mac(nic) if rule.mac == "keep" else None,
             "acpiIndex": indexes.get(nic.id),
             "state": "down" if nic.link_up is False else None,
             "bootOrder": orders.get(f"nic:{nic.id}"),
@@ -100,8 +104,13 @@ def interfaces(machine: Machine, choices: Choices, names: Names, orders: dict[st
 
 
 def target_binding(rule: NetworkMap) -> str:
-    """Masquerade works on the pod network only; every other network is bridged."""
-    return rule.binding if rule.target == "pod" else "bridge"
+    """Masquerade works on the pod network only; every other network is bridged, unless it is a device's own."""
+    return rule.binding if rule.target == "pod" or rule.binding == "sriov" else "bridge"
+
+
+def _bound(rule: NetworkMap) -> dict[str, Any]:
+    """How the card is joined to its network: by a binding of KubeVirt's, or by a plugin of the cluster's."""
+    return {"binding": {"name": rule.binding_plugin}} if rule.binding_plugin else {target_binding(rule): {}}
 
 
 def networks(machine: Machine, choices: Choices, names: Names) -> list[dict[str, Any]]:

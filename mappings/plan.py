@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kubeferry.documents import Entry, Inventory, Offer, Plan, Policy, digest_of, freeze
+from kubeferry.documents import Entry, Inventory, MachinePolicy, Offer, Plan, Policy, digest_of, freeze
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
 from kubeferry.schedule.waves import order
@@ -16,6 +16,7 @@ from mappings.rules.between import included, inventory_concerns
 from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.rules.table import RULES
 from mappings.storage import UNASKED
+from mappings.wishes import fits, settled, template_problems
 
 
 def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: str, offer: Offer = UNASKED) -> Plan:
@@ -25,9 +26,11 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     InputInvalid, with every problem at once, when the policy names what is not there, when two machines share a name or
     a MAC address, when the order contradicts itself, or when a manifest is one that the cluster would refuse.
     """
+    said = policy_problems(inventory, policy)
+    policy = settled(policy, inventory.machines).policy
     names = machine_names(inventory.machines, policy)
     shared = inventory_concerns(inventory.machines, policy, names)
-    problems = [*policy_problems(inventory, policy), *_clashes(shared)]
+    problems = [*said, *_clashes(shared)]
     if problems:
         raise InputInvalid("the policy does not fit the inventory", problems)
     moving = included(inventory.machines, policy)
@@ -55,18 +58,28 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
 def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
     """Where a policy names machines that the inventory has not, or concerns that are none or cannot be accepted."""
     known = {machine.name for machine in inventory.machines}
-    return [problem for name in policy.machines for problem in _policy_problems(name, policy, known)]
+    fix = "Use {name}, {source} and {folder}."
+    found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
+    for name, choice in policy.machines.items():
+        where = f"policy machines.{name}"
+        if name not in known:
+            fix = "Correct the name, remove it, or discover again."
+            found.append(Problem(where, "is no machine of the inventory", fix))
+        found += _choice_problems(where, choice, known)
+    for number, rule in enumerate(policy.rules, start=1):
+        where = f"policy rules[{number}]"
+        if not any(fits(rule.match, machine) for machine in inventory.machines):
+            found.append(Problem(where, "fits no machine of the inventory", "Correct its `match`, or remove the rule."))
+        found += _choice_problems(where, rule, known)
+    return found
 
 
-def _policy_problems(name: str, policy: Policy, known: set[str]) -> Iterator[Problem]:
-    where = f"policy machines.{name}"
-    if name not in known:
-        yield Problem(where, "is no machine of the inventory", "Correct the name, remove it, or discover again.")
-    for other in policy.of(name).after:
+def _choice_problems(where: str, choice: MachinePolicy, known: set[str]) -> Iterator[Problem]:
+    for other in choice.after:
         if other not in known:
             yield Problem(f"{where}.after", f"{other!r} is no machine of the inventory", "Correct or remove the name.")
     rules = {rule.id: rule for rule in RULES}
-    for accepted in policy.of(name).accept:
+    for accepted in choice.accept:
         if accepted not in rules:
             fix = "Use the id that `kubeferry assess` shows."
             yield Problem(f"{where}.accept", f"{accepted!r} is no concern that can be accepted", fix)

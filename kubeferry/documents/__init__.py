@@ -16,7 +16,18 @@ from kubeferry.documents.mover import MoverError, MoverJob, MoverProgress, Mover
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import ClaimSet, Offer, StorageClass
 from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
-from kubeferry.documents.policy import MachinePolicy, NetworkMap, Policy, Probe, StopPolicy, StoragePolicy, WarmPolicy
+from kubeferry.documents.policy import (
+    MachinePolicy,
+    Match,
+    NetworkMap,
+    Placement,
+    Policy,
+    PolicyRule,
+    Probe,
+    StopPolicy,
+    StoragePolicy,
+    WarmPolicy,
+)
 from kubeferry.documents.settings import (
     Config,
     JournalConfig,
@@ -41,6 +52,7 @@ __all__ = [
     "JournalConfig",
     "Limits",
     "MachinePolicy",
+    "Match",
     "MoverError",
     "MoverJob",
     "MoverProgress",
@@ -49,9 +61,11 @@ __all__ = [
     "NetworkMap",
     "Observation",
     "Offer",
+    "Placement",
     "Plan",
     "PlannedDisk",
     "Policy",
+    "PolicyRule",
     "Probe",
     "ProbeResult",
     "ShortName",

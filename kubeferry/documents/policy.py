@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from kubeferry.documents.base import Document, ShortName
 from kubeferry.documents.offer import AccessMode, VolumeMode
@@ -26,18 +26,29 @@ class StoragePolicy(Value):
 
 
 class NetworkMap(Value):
-    """One rule from a network of the source (kind and name, `*` matches all) to one of the target."""
+    """One rule from a network of the source to one of the target; `*` matches all.
+
+    A rule is for networks by kind and name, or for single cards by their id or MAC address. `binding` is how the card
+    is joined to the pod network; on a multus network it is bridged, or `sriov`. `binding_plugin` names one of the
+    cluster's own in its place (such as l2bridge or passt). `mac`: the card keeps its address, or gets a new one.
+    """
 
     source_kind: str = "*"
     source_name: str = "*"
+    source_card: str = "*"
+    source_mac: str = "*"
     target: Literal["pod", "multus", "drop"] = "pod"
     multus_name: str | None = None
-    binding: Literal["masquerade", "bridge"] = "masquerade"
+    binding: Literal["masquerade", "bridge", "sriov"] = "masquerade"
+    binding_plugin: ShortName | None = None
+    mac: Literal["keep", "new"] = "keep"
 
     @model_validator(mode="after")
     def _complete(self) -> NetworkMap:
         if self.target == "multus" and not self.multus_name:
             raise ValueError("target multus needs multusName")
+        if self.binding == "sriov" and self.target == "pod":
+            raise ValueError("binding sriov needs target multus: the pod network has no such devices")
         return self
 
 
@@ -94,8 +105,28 @@ class Probe(Value):
         return self
 
 
+class Placement(Value):
+    """Where in the cluster a machine may run, and what it is guaranteed there: KubeVirt's and Kubernetes' own words.
+
+    `dedicated_cpus` gives it processors of its own. `requests` and `limits` are those of its pod; None leaves what
+    KubeVirt takes by itself.
+    """
+
+    node_selector: dict[str, str] = {}
+    affinity: dict[str, Any] | None = None
+    tolerations: tuple[dict[str, Any], ...] = ()
+    priority_class: str | None = None
+    dedicated_cpus: bool = False
+    requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
+
+
 class MachinePolicy(Value):
     """Choices for one machine; None takes the policy's default.
+
+    `name_template` makes its name of `{name}`, `{source}` and `{folder}` (the last part of its folder); the same words
+    stand in `namespace_template`. `patch` changes the finished VirtualMachine: a JSON merge patch (RFC 7396), or a list
+    of operations (RFC 6902), for what no other field here can say.
 
     `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
     the system. `acpi_index`: the firmware numbers the network cards, so that guests call them `eno1`, `eno2`, ….
@@ -103,8 +134,13 @@ class MachinePolicy(Value):
 
     include: bool = True
     name: ShortName | None = None
+    name_template: str | None = None
     namespace: ShortName | None = None
+    namespace_template: str | None = None
     run_strategy: Literal["Always", "Halted", "Manual", "RerunOnFailure"] | None = None
+    eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] | None = None
+    grace_seconds: Annotated[int, Field(ge=0, le=86400)] | None = None
+    placement: Placement | None = None
     disk_bus: Literal["virtio", "sata", "scsi"] | None = None
     nic_model: Literal["virtio", "e1000", "e1000e"] | None = None
     virtio_transitional: bool | None = None
@@ -121,10 +157,50 @@ class MachinePolicy(Value):
     after: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
     labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    patch: tuple[dict[str, Any], ...] = ()
+
+    @field_validator("patch", mode="before")
+    @classmethod
+    def _as_list(cls, given: Any) -> Any:
+        """A single merge patch is a list of one."""
+        return (given,) if isinstance(given, dict) else given
+
+
+class Match(Value):
+    """Which machines a rule is for: all that is said must fit. Patterns are shell's (`*`, `?`, `[ab]`), in any case.
+
+    `os` fits the system's id or name, `network` the network or port group of any card, `folder` and `tags` what the
+    source's own people wrote: folders of vSphere, tags and custom attributes of vSphere, tags of EC2, metadata of a
+    domain.
+    """
+
+    name: str | None = None
+    source: str | None = None
+    folder: str | None = None
+    os: str | None = None
+    network: str | None = None
+    tags: dict[str, str] = {}
+
+
+class PolicyRule(MachinePolicy):
+    """Choices for every machine that `match` fits."""
+
+    match: Match
+
+    @model_validator(mode="after")
+    def _for_many(self) -> PolicyRule:
+        if self.name is not None:
+            raise ValueError("a rule is for many machines, which cannot share a name: use nameTemplate")
+        return self
 
 
 class Policy(Document):
-    """The user's choices. `machines` overrides by the machine's source name; `accept` settles concerns by id.
+    """The user's choices. `accept` settles concerns by id.
+
+    `rules` are read from top to bottom, and what a later one says takes the place of what an earlier one said;
+    `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
+    that come before, and patches add up.
 
     `mode`: `cold` copies a machine after it was stopped; `warm` copies it while it runs, and only what changed since
     after it was stopped. `verify`: after the stop, read back `always` every block, or only those that were `written`
@@ -147,6 +223,7 @@ class Policy(Document):
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     acpi_index: bool = False
     labels: dict[str, str] = {}
+    rules: tuple[PolicyRule, ...] = ()
     machines: dict[str, MachinePolicy] = {}
 
     def of(self, name: str) -> MachinePolicy:

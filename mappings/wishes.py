@@ -1,0 +1,98 @@
+"""The policy's rules, applied: what each machine is wished to be, and which rule said so.
+
+After `settled` a policy has no rules any more, but a choice for every machine: nothing behind it needs to know how
+choices come about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from kubeferry.documents import MachinePolicy, Match, Policy
+from kubeferry.model import Machine
+from mappings.names import dns_labels, rendered, unknown_words
+
+# Choices that add up; of all others the last one counts.
+_ADD_UP = {"labels", "annotations", "accept", "after", "patch"}
+_TEMPLATES = ("name_template", "namespace_template")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The policy without rules, and for each machine, by its name, what decided which of its choices."""
+
+    policy: Policy
+    decided: dict[str, dict[str, str]]
+
+
+def settled(policy: Policy, machines: Iterable[Machine]) -> Settled:
+    """The policy with its rules applied to these machines."""
+    choices, decided = {}, {}
+    for machine in machines:
+        choices[machine.name], decided[machine.name] = _settle(policy, machine)
+    return Settled(policy.model_copy(update={"rules": (), "machines": choices}), decided)
+
+
+def _settle(policy: Policy, machine: Machine) -> tuple[MachinePolicy, dict[str, str]]:
+    said: dict[str, Any] = {}
+    decided: dict[str, str] = {}
+    for label, choice in _speaking(policy, machine):
+        for field in sorted(choice.model_fields_set - {"match"}):
+            said[field] = (
+                _together(said.get(field), getattr(choice, field)) if field in _ADD_UP else getattr(choice, field)
+            )
+            decided[field] = f"{decided[field]}, {label}" if field in _ADD_UP and field in decided else label
+    if (template := said.get("namespace_template")) and not said.get("namespace"):
+        text = rendered(template, machine)
+        said["namespace"] = dns_labels([text])[text]
+    return MachinePolicy.model_construct(_fields_set=set(said), **said), decided
+
+
+def _speaking(policy: Policy, machine: Machine) -> Iterator[tuple[str, MachinePolicy]]:
+    for number, rule in enumerate(policy.rules, start=1):
+        if fits(rule.match, machine):
+            yield f"rule {number}", rule
+    if machine.name in policy.machines:
+        yield "its own choice", policy.machines[machine.name]
+
+
+def _together(before: Any, more: Any) -> Any:
+    if before is None:
+        return more
+    return before | more if isinstance(more, dict) else (*before, *(one for one in more if one not in before))
+
+
+def fits(match: Match, machine: Machine) -> bool:
+    """Whether all that a match says is so."""
+    nets = [name for nic in machine.nics for name in (nic.network, nic.portgroup)]
+    checked: tuple[tuple[str | None, Iterable[str | None]], ...] = (
+        (match.name, [machine.name]),
+        (match.source, [machine.source]),
+        (match.folder, [machine.metadata.get("folder")]),
+        (match.os, [machine.guest.os_id, machine.guest.os_name]),
+        (match.network, nets),
+        *((pattern, _tagged(machine, key)) for key, pattern in match.tags.items()),
+    )
+    return all(pattern is None or _any_fits(pattern, values) for pattern, values in checked)
+
+
+def _tagged(machine: Machine, key: str) -> list[str]:
+    """The values of a tag or attribute: vSphere has several of one category, in one line."""
+    found = [machine.metadata.get(name) for name in (key, f"tag/{key}", f"attribute/{key}")]
+    return [part for value in found if value for part in (value, *value.split(", "))]
+
+
+def _any_fits(pattern: str, values: Iterable[str | None]) -> bool:
+    return any(value is not None and fnmatchcase(value.lower(), pattern.lower()) for value in values)
+
+
+def template_problems(policy: Policy) -> Iterator[tuple[str, str]]:
+    """Where a template of the policy has words that nothing can be put in for: the place, and the words."""
+    places = [(f"rules[{number}]", rule) for number, rule in enumerate(policy.rules, start=1)]
+    for where, choice in [*places, *((f"machines.{name}", one) for name, one in policy.machines.items())]:
+        for field in _TEMPLATES:
+            if words := unknown_words(getattr(choice, field) or ""):
+                yield f"policy {where}.{field}", ", ".join(words)

@@ -1,0 +1,179 @@
+"""The policy's rules: whom they are for, who has the last word, and that it is told who decided."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kubeferry.documents import Inventory, MachinePolicy, Match, NetworkMap, Placement, Policy, PolicyRule
+from kubeferry.errors import InputInvalid
+from kubeferry.model import Guest, Machine, Nic
+from mappings.admission.check import check_all
+from mappings.assessment import assess, render_assessment_markdown
+from mappings.plan import make_plan
+from mappings.wishes import fits, settled
+
+Build = Callable[..., Machine]
+
+
+def inventory(*machines: Machine) -> Inventory:
+    return Inventory(source="lab", source_kind="vmware", observed_at="2026-01-01T00:00:00Z", machines=machines)
+
+
+def planned(policy: Policy, *machines: Machine) -> dict[str, dict[str, Any]]:
+    plan = make_plan(inventory(*machines), policy, name="p", created_at="2026-01-01T00:00:00Z")
+    return {entry.name: entry.manifests[-1] for entry in plan.entries}
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        (Match(), True),
+        (Match(name="WEB*"), True),
+        (Match(name="db*"), False),
+        (Match(source="lab", os="*windows*"), True),
+        (Match(os="*debian*"), False),
+        (Match(folder="/dc/vm/shop*"), True),
+        (Match(network="dmz-*"), True),
+        (Match(network="lan"), False),
+        (Match(tags={"env": "prod"}), True),
+        (Match(tags={"env": "test"}), False),
+        (Match(tags={"team": "cash"}), True),
+        (Match(tags={"owner": "*"}), True),
+        (Match(tags={"nobody": "*"}), False),
+        (Match(name="web*", tags={"env": "test"}), False),
+    ],
+)
+def test_whom_a_match_fits(machine: Build, match: Match, expected: bool) -> None:
+    told = machine(
+        name="web01",
+        guest=Guest(os_name="Microsoft Windows Server 2019"),
+        nics=(Nic(id="a", network="lan0"), Nic(id="b", network="vs0", portgroup="dmz-7")),
+        metadata={"folder": "/dc/vm/shop", "tag/env": "gold, prod", "team": "cash", "attribute/owner": "Ada"},
+    )
+    assert fits(match, told) is expected
+
+
+def test_the_last_rule_wins_the_machines_own_choice_is_last_and_lists_add_up(machine: Build) -> None:
+    policy = Policy(
+        rules=(
+            PolicyRule(match=Match(), disk_bus="sata", labels={"a": "1"}, accept=("disk.shared",)),
+            PolicyRule(match=Match(name="web*"), disk_bus="scsi", labels={"b": "2"}, namespace="shop"),
+            PolicyRule(match=Match(name="db*"), namespace="data"),
+        ),
+        machines={"web": MachinePolicy(labels={"a": "3"}, accept=("guest.no-agent",))},
+    )
+    found = settled(policy, [machine()])
+    own = found.policy.of("web")
+    assert (own.disk_bus, own.namespace, own.labels) == ("scsi", "shop", {"a": "3", "b": "2"})
+    assert own.accept == ("disk.shared", "guest.no-agent")
+    assert found.decided["web"] == {
+        "disk_bus": "rule 2",
+        "namespace": "rule 2",
+        "labels": "rule 1, rule 2, its own choice",
+        "accept": "rule 1, its own choice",
+    }
+
+
+def test_a_rule_that_turns_a_default_on_again_counts(machine: Build) -> None:
+    """What is said counts, also where it is what would hold anyway."""
+    policy = Policy(rules=(PolicyRule(match=Match(), include=False), PolicyRule(match=Match(name="web"), include=True)))
+    assert settled(policy, [machine(), machine(name="db")]).policy.of("web").include
+    assert not settled(policy, [machine(), machine(name="db")]).policy.of("db").include
+
+
+def test_the_page_says_which_rule_decided_what(machine: Build) -> None:
+    policy = Policy(rules=(PolicyRule(match=Match(os="*debian*"), grace_seconds=30),))
+    (found,) = assess(inventory(machine()), policy)
+    assert found.decided == {"graceSeconds": "rule 1"}
+    assert "- `graceSeconds`: rule 1" in render_assessment_markdown(found)
+
+
+def test_where_it_may_run_and_what_it_is_guaranteed(machine: Build) -> None:
+    place = Placement(
+        node_selector={"zone": "a"},
+        affinity={"nodeAffinity": {}},
+        tolerations=({"key": "gpu", "operator": "Exists"},),
+        priority_class="high",
+        dedicated_cpus=True,
+        requests={"memory": "3Gi"},
+        limits={"memory": "4Gi"},
+    )
+    rule = PolicyRule(
+        match=Match(), placement=place, eviction_strategy="LiveMigrate", grace_seconds=30, annotations={"owner": "Ada"}
+    )
+    made = planned(Policy(rules=(rule,)), machine())["web"]
+    spec = made["spec"]["template"]["spec"]
+    assert spec["nodeSelector"] == {"zone": "a"}
+    assert spec["affinity"] == {"nodeAffinity": {}}
+    assert spec["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert (spec["priorityClassName"], spec["evictionStrategy"]) == ("high", "LiveMigrate")
+    assert spec["terminationGracePeriodSeconds"] == 30
+    assert spec["domain"]["cpu"]["dedicatedCpuPlacement"] is True
+    assert spec["domain"]["resources"] == {"requests": {"memory": "3Gi"}, "limits": {"memory": "4Gi"}}
+    assert made["metadata"]["annotations"]["owner"] == "Ada"
+
+
+def test_names_and_namespaces_by_template(machine: Build) -> None:
+    rule = PolicyRule(match=Match(), name_template="{name}-moved", namespace_template="app-{folder}")
+    web = machine(name="web01.corp", metadata={"folder": "/dc/vm/Shop 2"})
+    made = planned(Policy(rules=(rule,)), web)["web01.corp"]
+    assert (made["metadata"]["name"], made["metadata"]["namespace"]) == ("web01-corp-moved", "app-shop-2")
+
+
+def test_a_template_that_makes_two_names_one_keeps_them_apart(machine: Build) -> None:
+    rule = PolicyRule(match=Match(), name_template="{source}")
+    other = machine(name="db", id="db", uuid=None, nics=())
+    names = {made["metadata"]["name"] for made in planned(Policy(rules=(rule,)), machine(), other).values()}
+    assert names == {"lab-web", "lab-db"}
+
+
+def test_what_is_wrong_with_rules_is_told_at_once(machine: Build) -> None:
+    policy = Policy(
+        rules=(
+            PolicyRule(match=Match(name="nobody"), after=("no-one",)),
+            PolicyRule(match=Match(), name_template="{nam}", accept=("no.concern",)),
+        )
+    )
+    with pytest.raises(InputInvalid) as refused:
+        planned(policy, machine())
+    places = {problem.where for problem in refused.value.problems}
+    assert places == {
+        "policy rules[1]",
+        "policy rules[1].after",
+        "policy rules[2].name_template",
+        "policy rules[2].accept",
+    }
+
+
+def test_a_rule_cannot_give_many_machines_one_name() -> None:
+    with pytest.raises(ValueError, match="use nameTemplate"):
+        PolicyRule(match=Match(), name="web")
+
+
+def test_a_single_card_is_mapped_by_its_id_or_address_and_may_get_a_new_one(machine: Build) -> None:
+    cards = (
+        Nic(id="net0", network="lan", mac="52:54:00:00:00:01", model="virtio"),
+        Nic(id="net1", network="lan", mac="52:54:00:00:00:02", model="virtio"),
+        Nic(id="net2", network="lan", mac="52:54:00:00:00:03", model="virtio"),
+    )
+    policy = Policy(
+        networks=(
+            NetworkMap(source_mac="52:54:00:00:00:02", target="pod", mac="new"),
+            NetworkMap(source_card="net2", target="multus", multus_name="lan/fast", binding="sriov"),
+            NetworkMap(target="multus", multus_name="lab/lan", binding_plugin="l2bridge"),
+        )
+    )
+    made = planned(policy, machine(nics=cards))["web"]
+    assert check_all([made])[0].what.startswith("uses the claim")  # nothing else is wrong
+    first, second, third = made["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"]
+    assert first["binding"] == {"name": "l2bridge"}
+    assert (second["masquerade"], "macAddress" in second) == ({}, False)
+    assert (third["sriov"], "model" in third, third["macAddress"]) == ({}, False, "52:54:00:00:00:03")
+
+
+def test_sriov_is_no_binding_of_the_pod_network() -> None:
+    with pytest.raises(ValueError, match="needs target multus"):
+        NetworkMap(binding="sriov")
