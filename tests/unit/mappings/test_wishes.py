@@ -134,7 +134,7 @@ def test_what_is_wrong_with_rules_is_told_at_once(machine: Build) -> None:
     policy = Policy(
         rules=(
             PolicyRule(match=Match(name="nobody"), after=("no-one",)),
-            PolicyRule(match=Match(), name_template="{nam}", accept=("no.concern",)),
+            PolicyRule(match=Match(), name_template="{who}", accept=("no.concern",)),
         )
     )
     with pytest.raises(InputInvalid) as refused:
