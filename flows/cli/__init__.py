@@ -16,6 +16,7 @@ import atexit
 import gc
 import importlib
 import itertools
+import logging
 import os
 import sys
 from typing import Any, NoReturn
@@ -153,6 +154,7 @@ def main() -> None:
 def _leave(code: int) -> NoReturn:
     """End without Prefect's threads: they would wait for a server that may be gone, through all their retries. What
     they had to hand in they have (`Api.hand_in`), and nothing else is left running."""
+    atexit.unregister(logging.shutdown)  # it, too, waits for them
     atexit._run_exitfuncs()
     with lasting():
         sys.stdout.flush()

@@ -12,7 +12,7 @@ import click
 
 from flows.cli.logs import logged
 from flows.cli.options import FILE, chosen, config_option, dry_run_option, json_option, machine_option, opened
-from flows.cli.output import beside, event_line, print_event, print_json, print_log, print_table, session
+from flows.cli.output import beside, event_line, print_json, print_log, print_table, session
 from kubeferry.documents import Config, Plan, dump
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem
 from kubeferry.journal import Journal
@@ -26,8 +26,10 @@ from kubeferry.words import counted, plain, plain_lines
 if TYPE_CHECKING:
     from flows.migrate import Outcome
     from flows.serving.server import Api
+    from kubeferry.outside.streams import Aside
 
-HEAD_START_SECONDS = 30.0
+START_SECONDS = 30.0
+GIVEN_SECONDS = 2.0
 HURRIED_SECONDS = 0.5
 
 
@@ -118,10 +120,10 @@ def _driven(  # what a run has, and nothing else
     from flows.progress import Board
     from flows.serving.server import prefect_api
 
-    if not os.environ.get("PREFECT_API_URL") and not as_json:
-        click.echo("starting a Prefect server of our own")
-    with prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as api, beside() as said:
-        _tell_address(api, api.wait(_head_start(plan, journal, machines, goal)), as_json)
+    with beside() as said, prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as api:
+        if api.server and not as_json:
+            said("starting a Prefect server of our own")
+        _tell_address(api, api.wait(_head_start(plan, journal, machines, goal)), said, as_json)
         board = Board(
             quiet=as_json,
             tell=(lambda event, **facts: said(event_line(event, **facts))) if as_json else None,
@@ -133,10 +135,11 @@ def _driven(  # what a run has, and nothing else
 
 def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> float:
     """How long a Prefect server is waited for, in seconds: who wants to watch finds it there, but no machine that is
-    off, or goes back, waits for that."""
+    off, or goes back, waits for that. One of our own has yet to start."""
     states = journal.states(plan.digest)
-    hurry = goal is Goal.ROLLBACK or any(states[name].source_off for name in machines if name in states)
-    return HURRIED_SECONDS if hurry else HEAD_START_SECONDS
+    if goal is Goal.ROLLBACK or any(states[name].source_off for name in machines if name in states):
+        return HURRIED_SECONDS
+    return GIVEN_SECONDS if os.environ.get("PREFECT_API_URL") else START_SECONDS
 
 
 def _stopped(plan: Plan, journal: Journal, machines: tuple[str, ...]) -> Interrupted:
@@ -173,16 +176,17 @@ def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
         raise InputInvalid("the plan's source is not configured", [problem])
 
 
-def _tell_address(api: Api, away: str, as_json: bool) -> None:
+def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:
     """Where the run can be watched, or why it cannot yet; of the user's own server only the latter."""
     page = api.url.removesuffix("/api")
     if as_json and (api.server or away):
-        print_event("server", url=page, **({"away": away} if away else {}))
+        said(event_line("server", url=page, **({"away": away} if away else {})))
     elif away:
         where = f"at {page} " if page else ""
-        click.secho(f"Prefect {where}does not answer ({plain(away)}): the run goes on by its journal", fg="yellow")
+        text = f"Prefect {where}does not answer ({plain(away)}): the run goes on by its journal"
+        said(click.style(text, fg="yellow"))
     elif api.server and not as_json:
-        click.echo(f"Prefect UI: {page}   (for as long as this runs; later `kubeferry ui`)")
+        said(f"Prefect UI: {page}   (for as long as this runs; later `kubeferry ui`)")
 
 
 def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
