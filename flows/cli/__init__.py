@@ -153,7 +153,12 @@ def main() -> None:
 
 def _leave(code: int) -> NoReturn:
     """End without Prefect's threads: they would wait for a server that may be gone, through all their retries. What
-    they had to hand in they have (`Api.hand_in`), and nothing else is left running."""
+    they have to hand in is taken where somebody answers, and nothing else is left running."""
+    from flows.serving.server import Api
+
+    api = Api(os.environ.get("PREFECT_API_URL", ""))
+    if api.answers():
+        api.hand_in()
     atexit.unregister(logging.shutdown)  # it, too, waits for them
     atexit._run_exitfuncs()
     with lasting():

@@ -96,14 +96,13 @@ class Aside:
             self._lines.put_nowait(line)
 
     def close(self, given_up: Callable[[], bool]) -> None:
-        """Wait until all is said, or until it is given up."""
-        while self._thread.is_alive():
-            with contextlib.suppress(queue.Full):
-                self._lines.put_nowait(None)
-                break
-            if given_up():
-                return
+        """Wait until all is said, or until it is given up: then what is not said is left out."""
+        while not self._lines.empty() and not given_up():
             time.sleep(0.05)
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._lines.get_nowait()
+        self._lines.put_nowait(None)
         while self._thread.is_alive() and not given_up():
             self._thread.join(0.05)
 
