@@ -23,7 +23,7 @@ from kubeferry.outside import stopping
 
 AGAIN_SECONDS = 3.0  # after the server did not answer
 PATIENCE_SECONDS = 20.0  # at the end: how long without a sign of progress
-STOPPED_PATIENCE_SECONDS = 5.0  # ... and altogether, where somebody asked to stop
+HURRIED_SECONDS = 5.0  # ... and altogether, where somebody asked to stop, or the server refused the run before
 LOOKS_AWAY = 2  # so often without an answer, a second apart, and the server is away
 
 logger = logging.getLogger(__name__)
@@ -77,6 +77,7 @@ class Following(Audience):
     _news: threading.Condition = field(default_factory=threading.Condition)
     _closed: bool = False
     _signs: int = 0
+    _refused: bool = False
 
     def tell(self, machine: str, told: Told) -> None:
         with self._news:
@@ -108,6 +109,7 @@ class Following(Audience):
         """What was told of a machine that has begun, from its beginning."""
         for told in self._tracks[machine].follow():
             self._signs += 1
+            self._refused = False
             yield told
 
     def outcomes(self) -> list[Outcome]:
@@ -139,6 +141,7 @@ class Following(Audience):
 
                     show(self)
                 except Exception as error:  # noqa: BLE001 (whatever Prefect's client makes of a server that went away)
+                    self._refused = True
                     logger.info("Prefect does not show the run: %s: %s", type(error).__name__, error)
                 else:
                     self.given_up.set()
@@ -153,8 +156,8 @@ class Following(Audience):
             silent = 0 if self.api.answers() else silent + 1
             if self._signs != signs:
                 signs, seen_at = self._signs, time.monotonic()
-            stopped = stopping.requested() and time.monotonic() - begun > STOPPED_PATIENCE_SECONDS
-            if silent == LOOKS_AWAY or stopped or time.monotonic() - seen_at > PATIENCE_SECONDS:
+            hurried = (stopping.requested() or self._refused) and time.monotonic() - begun > HURRIED_SECONDS
+            if silent == LOOKS_AWAY or hurried or time.monotonic() - seen_at > PATIENCE_SECONDS:
                 logger.info("Prefect was not shown all of this run: the journal has it")
                 return silent == 0
         return True

@@ -152,11 +152,11 @@ def _stopped(plan: Plan, journal: Journal, machines: tuple[str, ...]) -> Interru
             off = ", ".join(name for name, state in left.items() if state.source_off)
             asked = ", ".join(name for name, state in left.items() if not state.source_off)
             why = [off and f"the source is off of {off}", asked and f"it may be off, or go off, of {asked}"]
-            back = " ".join(f"-m {shlex.quote(name)}" for name in left)
+            words = [str(click.get_current_context().params["plan"]), *(word for name in left for word in ("-m", name))]
             return stopping.interrupted(
                 why="; ".join(filter(None, why)),
                 fix=f"Run the same command again: it goes on from the last durable block. Or start what was stopped "
-                f"again: `kubeferry rollback PLAN {back}`.",
+                f"again: `kubeferry rollback {shlex.join(words)}`.",
             )
     return stopping.interrupted()
 
@@ -201,7 +201,7 @@ def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     parts = ", ".join(f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases))
     click.echo(f"total: {counted(len(outcomes), 'machine')} ({parts})")
     for outcome in outcomes:
-        if outcome.error:
+        if outcome.error and not isinstance(outcome.error, Interrupted):  # a stop is told once, for all of them
             click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
 
 

@@ -76,8 +76,8 @@ def check_moved(small: Any) -> None:
     ("way", "after", "then"),
     [
         ("closed", 0, "closed"),
-        ("held", 0, "held"),
-        ("slow", 0, "slow"),
+        pytest.param("held", 0, "held", marks=pytest.mark.slow),
+        pytest.param("slow", 0, "slow", marks=pytest.mark.slow),
         ("open", 5, "closed"),  # while the run's flow begins
         ("open", 25, "closed"),  # while machines are shown
         ("open", 25, "held"),
@@ -95,9 +95,9 @@ def test_a_server_that_is_not_there_stops_nothing(estate: Any, server: str, way:
 
 @pytest.fixture
 def copying(server: str, small: Any) -> Iterator[Callable[[str, str], subprocess.Popen[str]]]:
-    """A machine whose disk is copied for a quarter of a minute, and a verb that does it, begun under an API."""
+    """A machine whose disk is copied for nine seconds, and a verb that does it, begun under an API."""
     small.configure(bandwidthBytesPerSecond=MIB)
-    small.disk("web").write_bytes(os.urandom(12 * MIB))
+    small.disk("web").write_bytes(os.urandom(9 * MIB))
     small.add("web", disk=small.disk("web"))
     small.policy(mode="warm")
     small.plan()

@@ -111,7 +111,7 @@ def test_a_run_that_is_asked_stops_at_a_safe_point_and_says_whose_source_is_off(
     assert program.returncode == 128 + number, out
     assert "stopping at a safe point" in out
     assert "the source is off of web" in out
-    assert "kubeferry rollback PLAN -m web" in out
+    assert "kubeferry rollback plan.yaml -m web" in out
     assert "failed" not in out
     assert copying.nothing_runs()
     small = copying.small
