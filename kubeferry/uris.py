@@ -1,4 +1,4 @@
-"""The URIs of disks: local paths, exports behind SSH, parts of local files, snapshots in a cloud, web
+"""The URIs of disks: local paths, exports behind SSH and TLS, parts of local files, snapshots in a cloud, web
 servers known by their certificate, CDI's upload proxy. Pure.
 """
 
@@ -98,6 +98,53 @@ def nbd_ssh(uri: str) -> NbdSsh | None:
         return None
     user, host = unquote(parts.username or ""), parts.hostname or ""
     return NbdSsh(user, host, port, socket[0], keys[0], unquote(parts.path).removeprefix("/"))
+
+
+NBD_TLS_PORT = 10809
+_TLS_ASKED = {"tls-certificates": "certificates", "tls-hostname": "hostname", "tls-psk-file": "psk_file"}
+
+
+@dataclass(frozen=True, slots=True)
+class NbdTls:
+    """An NBD export behind TLS. `certificates` is a folder (ca-cert.pem; client-cert.pem and client-key.pem where the
+    server asks who we are), `hostname` what the server's certificate must name instead of the host, `psk_file` a file
+    of `USER:KEY` lines in place of certificates, `user` the one in it. Never a key itself."""
+
+    host: str
+    port: int
+    export: str = ""
+    user: str | None = None
+    certificates: str | None = None
+    hostname: str | None = None
+    psk_file: str | None = None
+
+    def uri(self) -> str:
+        """`nbds://HOST:PORT/EXPORT?tls-certificates=FOLDER&tls-hostname=NAME`, all that is asked optional."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        who = f"{quote(self.user, safe='')}@" if self.user else ""
+        asked = {name: value for name, field in _TLS_ASKED.items() if (value := getattr(self, field)) is not None}
+        query = f"?{urlencode(asked, quote_via=quote)}" if asked else ""
+        return f"nbds://{who}{host}:{self.port}/{quote(self.export)}{query}"
+
+
+def nbd_tls(uri: str) -> NbdTls | None:
+    """What an `nbds:` URI says; None for anything else, and for one that says what is not understood: a word about
+    whom to trust must not be left out."""
+    try:
+        parts = urlsplit(uri)
+        port = parts.port or NBD_TLS_PORT
+        asked = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
+    except ValueError:
+        return None
+    plain = parts.scheme == "nbds" and parts.hostname and parts.password is None and not parts.fragment
+    if not plain or not asked.keys() <= _TLS_ASKED.keys() or any(len(values) != 1 for values in asked.values()):
+        return None
+    told = {_TLS_ASKED[name]: values[0] for name, values in asked.items()}
+    folders = [told[name] for name in ("certificates", "psk_file") if name in told]
+    if any(not place.startswith("/") or "\0" in place for place in folders) or len(folders) > 1:
+        return None
+    user, export = unquote(parts.username or "") or None, unquote(parts.path).removeprefix("/")
+    return NbdTls(parts.hostname or "", port, export, user, **told)
 
 
 UPLOAD = "cdi-upload+"

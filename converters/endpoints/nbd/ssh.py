@@ -227,7 +227,7 @@ class TunnelledNbd(Nbd):
         super().__init__(str(tunnel.near), place.export, tunnel.side, tunnel.changed, where=where)
 
     def clone(self) -> Self:
-        return type(self)(self._tunnel)
+        return self._twin(type(self)(self._tunnel))
 
     def close(self) -> None:
         super().close()
