@@ -66,9 +66,19 @@ def pin_of(uri: str) -> tuple[str, str | None, str | None]:
     return plain, found and found["pin"], found and found["login"]
 
 
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+SSH_CONNECTIONS = 4
+SSH_CONNECTIONS_LIMIT = 16
+_SSH_ASKED = frozenset({"socket", "host-key", "connections", "ciphers", "compression"})
+CIPHERS = re.compile(r"[a-z0-9@.-]{1,64}(,[a-z0-9@.-]{1,64}){0,15}", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True)
 class NbdSsh:
-    """An NBD export behind a unix socket of another host, reached through SSH. `host_key` is the host's public key."""
+    """An NBD export behind a unix socket of another host, reached through SSH. `host_key` is the host's public key.
+
+    At most `connections` of SSH are made; `ciphers` are the only ones, None: the fastest first. `compression` is SSH's
+    own, for a network that is slower than a processor compresses."""
 
     user: str
     host: str
@@ -76,28 +86,43 @@ class NbdSsh:
     socket: str
     host_key: str
     export: str = ""
+    connections: int = SSH_CONNECTIONS
+    ciphers: str | None = None
+    compression: bool = False
 
     def uri(self) -> str:
-        """`nbd+ssh://USER@HOST:PORT/EXPORT?socket=PATH&host-key=KEY`"""
+        """`nbd+ssh://USER@HOST:PORT/EXPORT?socket=PATH&host-key=KEY`; `connections=N`, `ciphers=NAME,NAME` and
+        `compression=yes` where they are not as always."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        query = urlencode({"socket": self.socket, "host-key": self.host_key}, quote_via=quote)
+        asked = {"socket": self.socket, "host-key": self.host_key}
+        asked |= {"connections": str(self.connections)} if self.connections != SSH_CONNECTIONS else {}
+        asked |= {"ciphers": self.ciphers} if self.ciphers else {}
+        asked |= {"compression": "yes"} if self.compression else {}
+        query = urlencode(asked, quote_via=quote)
         return f"nbd+ssh://{quote(self.user)}@{host}:{self.port}/{quote(self.export)}?{query}"
 
 
 def nbd_ssh(uri: str) -> NbdSsh | None:
-    """What an `nbd+ssh:` URI says; None for anything else, and for one that leaves out who, where or which key."""
+    """What an `nbd+ssh:` URI says; None for anything else, and for one that leaves out who, where or which key, or says
+    what is not understood."""
     try:
         parts = urlsplit(uri)
         port = parts.port or 22
         asked = parse_qs(parts.query, strict_parsing=True)
     except ValueError:
         return None
-    socket, keys = asked.get("socket", []), asked.get("host-key", [])
+    told = {name: values[0] for name, values in asked.items() if len(values) == 1}
     whole = parts.scheme == "nbd+ssh" and parts.username and parts.hostname and not parts.password
-    if not whole or len(socket) != 1 or len(keys) != 1 or not socket[0].startswith("/") or "\0" in socket[0]:
+    if not whole or asked.keys() != told.keys() or not {"socket", "host-key"} <= told.keys() <= _SSH_ASKED:
         return None
-    user, host = unquote(parts.username or ""), parts.hostname or ""
-    return NbdSsh(user, host, port, socket[0], keys[0], unquote(parts.path).removeprefix("/"))
+    count, ciphers = told.get("connections", str(SSH_CONNECTIONS)), told.get("ciphers")
+    fit = _NUMBER.fullmatch(count) and 1 <= int(count) <= SSH_CONNECTIONS_LIMIT
+    fit = fit and (ciphers is None or CIPHERS.fullmatch(ciphers)) and told.get("compression", "yes") == "yes"
+    if not fit or not told["socket"].startswith("/") or "\0" in told["socket"]:
+        return None
+    user, host, export = unquote(parts.username or ""), parts.hostname or "", unquote(parts.path).removeprefix("/")
+    more = (int(count), ciphers, "compression" in told)
+    return NbdSsh(user, host, port, told["socket"], told["host-key"], export, *more)
 
 
 NBD_TLS_PORT = 10809
@@ -169,7 +194,6 @@ PACKED = ("vmdk-stream+file", "vmdk+file", "raw+file")
 PART_LIMIT = 4096
 DIGESTS = {"sha1": 40, "sha256": 64, "sha512": 128}
 """Algorithms of a manifest, and how many hexadecimal digits a digest has."""
-_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
