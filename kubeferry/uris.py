@@ -108,7 +108,7 @@ def nbd_ssh(uri: str) -> NbdSsh | None:
     try:
         parts = urlsplit(uri)
         port = parts.port or 22
-        asked = parse_qs(parts.query, strict_parsing=True)
+        asked = parse_qs(parts.query, strict_parsing=True, keep_blank_values=True)
     except ValueError:
         return None
     told = {name: values[0] for name, values in asked.items() if len(values) == 1}
@@ -158,7 +158,7 @@ def nbd_tls(uri: str) -> NbdTls | None:
     try:
         parts = urlsplit(uri)
         port = parts.port or NBD_TLS_PORT
-        asked = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
+        asked = parse_qs(parts.query, strict_parsing=True, keep_blank_values=True) if parts.query else {}
     except ValueError:
         return None
     plain = parts.scheme == "nbds" and parts.hostname and parts.password is None and not parts.fragment
@@ -288,7 +288,7 @@ def ebs_snapshot(uri: str) -> EbsSnapshot | None:
     """What an `ebs:` URI says; None for anything else, and for one that says what is not understood."""
     try:
         parts = urlsplit(uri)
-        asked = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
+        asked = parse_qs(parts.query, strict_parsing=True, keep_blank_values=True) if parts.query else {}
     except ValueError:
         return None
     snapshot = parts.path.removeprefix("/")

@@ -55,7 +55,7 @@ def command(
     host_key: str,
     *more: str,
     keep_seconds: int = 0,
-    speed: Speed = Speed(),  # noqa: B008 (frozen)
+    speed: Speed = Speed(),
 ) -> list[str]:
     """The client, to be started in its private folder; `more` are options of one use. Words for the host may follow.
     With `keep_seconds` the connection is kept for that long after its last use, for others from the same folder."""
