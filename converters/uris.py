@@ -15,6 +15,7 @@ MODULES = {
     "block": "converters.endpoints.file",
     "nbd+unix": "converters.endpoints.nbd.client",
     "nbd+ssh": "converters.endpoints.nbd.ssh",
+    "nbds": "converters.endpoints.nbd.tls",
     "ebs": "converters.endpoints.ebs.snapshot",
     "https": "converters.endpoints.web.https",
     "vmdk-stream+https": "converters.endpoints.web.vmdk_lease",

@@ -1,4 +1,4 @@
-"""The URIs of disks: local paths, exports behind SSH, parts of local files, snapshots in a cloud, web
+"""The URIs of disks: local paths, exports behind SSH and TLS, parts of local files, snapshots in a cloud, web
 servers known by their certificate, CDI's upload proxy. Pure.
 """
 
@@ -66,9 +66,19 @@ def pin_of(uri: str) -> tuple[str, str | None, str | None]:
     return plain, found and found["pin"], found and found["login"]
 
 
+_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
+SSH_CONNECTIONS = 4
+SSH_CONNECTIONS_LIMIT = 16
+_SSH_ASKED = frozenset({"socket", "host-key", "connections", "ciphers", "compression"})
+CIPHERS = re.compile(r"[a-z0-9@.-]{1,64}(,[a-z0-9@.-]{1,64}){0,15}", re.ASCII)
+
+
 @dataclass(frozen=True, slots=True)
 class NbdSsh:
-    """An NBD export behind a unix socket of another host, reached through SSH. `host_key` is the host's public key."""
+    """An NBD export behind a unix socket of another host, reached through SSH. `host_key` is the host's public key.
+
+    At most `connections` of SSH are made; `ciphers` are the only ones, None: the fastest first. `compression` is SSH's
+    own, for a network that is slower than a processor compresses."""
 
     user: str
     host: str
@@ -76,28 +86,90 @@ class NbdSsh:
     socket: str
     host_key: str
     export: str = ""
+    connections: int = SSH_CONNECTIONS
+    ciphers: str | None = None
+    compression: bool = False
 
     def uri(self) -> str:
-        """`nbd+ssh://USER@HOST:PORT/EXPORT?socket=PATH&host-key=KEY`"""
+        """`nbd+ssh://USER@HOST:PORT/EXPORT?socket=PATH&host-key=KEY`; `connections=N`, `ciphers=NAME,NAME` and
+        `compression=yes` where they are not as always."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        query = urlencode({"socket": self.socket, "host-key": self.host_key}, quote_via=quote)
+        asked = {"socket": self.socket, "host-key": self.host_key}
+        asked |= {"connections": str(self.connections)} if self.connections != SSH_CONNECTIONS else {}
+        asked |= {"ciphers": self.ciphers} if self.ciphers else {}
+        asked |= {"compression": "yes"} if self.compression else {}
+        query = urlencode(asked, quote_via=quote)
         return f"nbd+ssh://{quote(self.user)}@{host}:{self.port}/{quote(self.export)}?{query}"
 
 
 def nbd_ssh(uri: str) -> NbdSsh | None:
-    """What an `nbd+ssh:` URI says; None for anything else, and for one that leaves out who, where or which key."""
+    """What an `nbd+ssh:` URI says; None for anything else, and for one that leaves out who, where or which key, or says
+    what is not understood."""
     try:
         parts = urlsplit(uri)
         port = parts.port or 22
-        asked = parse_qs(parts.query, strict_parsing=True)
+        asked = parse_qs(parts.query, strict_parsing=True, keep_blank_values=True)
     except ValueError:
         return None
-    socket, keys = asked.get("socket", []), asked.get("host-key", [])
+    told = {name: values[0] for name, values in asked.items() if len(values) == 1}
     whole = parts.scheme == "nbd+ssh" and parts.username and parts.hostname and not parts.password
-    if not whole or len(socket) != 1 or len(keys) != 1 or not socket[0].startswith("/") or "\0" in socket[0]:
+    if not whole or asked.keys() != told.keys() or not {"socket", "host-key"} <= told.keys() <= _SSH_ASKED:
         return None
-    user, host = unquote(parts.username or ""), parts.hostname or ""
-    return NbdSsh(user, host, port, socket[0], keys[0], unquote(parts.path).removeprefix("/"))
+    count, ciphers = told.get("connections", str(SSH_CONNECTIONS)), told.get("ciphers")
+    fit = _NUMBER.fullmatch(count) and 1 <= int(count) <= SSH_CONNECTIONS_LIMIT
+    fit = fit and (ciphers is None or CIPHERS.fullmatch(ciphers)) and told.get("compression", "yes") == "yes"
+    if not fit or not told["socket"].startswith("/") or "\0" in told["socket"]:
+        return None
+    user, host, export = unquote(parts.username or ""), parts.hostname or "", unquote(parts.path).removeprefix("/")
+    more = (int(count), ciphers, "compression" in told)
+    return NbdSsh(user, host, port, told["socket"], told["host-key"], export, *more)
+
+
+NBD_TLS_PORT = 10809
+_TLS_ASKED = {"tls-certificates": "certificates", "tls-hostname": "hostname", "tls-psk-file": "psk_file"}
+
+
+@dataclass(frozen=True, slots=True)
+class NbdTls:
+    """An NBD export behind TLS. `certificates` is a folder (ca-cert.pem; client-cert.pem and client-key.pem where the
+    server asks who we are), `hostname` what the server's certificate must name instead of the host, `psk_file` a file
+    of `USER:KEY` lines in place of certificates, `user` the one in it. Never a key itself."""
+
+    host: str
+    port: int
+    export: str = ""
+    user: str | None = None
+    certificates: str | None = None
+    hostname: str | None = None
+    psk_file: str | None = None
+
+    def uri(self) -> str:
+        """`nbds://HOST:PORT/EXPORT?tls-certificates=FOLDER&tls-hostname=NAME`, all that is asked optional."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        who = f"{quote(self.user, safe='')}@" if self.user else ""
+        asked = {name: value for name, field in _TLS_ASKED.items() if (value := getattr(self, field)) is not None}
+        query = f"?{urlencode(asked, quote_via=quote)}" if asked else ""
+        return f"nbds://{who}{host}:{self.port}/{quote(self.export)}{query}"
+
+
+def nbd_tls(uri: str) -> NbdTls | None:
+    """What an `nbds:` URI says; None for anything else, and for one that says what is not understood: a word about
+    whom to trust must not be left out."""
+    try:
+        parts = urlsplit(uri)
+        port = parts.port or NBD_TLS_PORT
+        asked = parse_qs(parts.query, strict_parsing=True, keep_blank_values=True) if parts.query else {}
+    except ValueError:
+        return None
+    plain = parts.scheme == "nbds" and parts.hostname and parts.password is None and not parts.fragment
+    if not plain or not asked.keys() <= _TLS_ASKED.keys() or any(len(values) != 1 for values in asked.values()):
+        return None
+    told = {_TLS_ASKED[name]: values[0] for name, values in asked.items()}
+    folders = [told[name] for name in ("certificates", "psk_file") if name in told]
+    if any(not place.startswith("/") or "\0" in place for place in folders) or len(folders) > 1:
+        return None
+    user, export = unquote(parts.username or "") or None, unquote(parts.path).removeprefix("/")
+    return NbdTls(parts.hostname or "", port, export, user, **told)
 
 
 UPLOAD = "cdi-upload+"
@@ -122,7 +194,6 @@ PACKED = ("vmdk-stream+file", "vmdk+file", "raw+file")
 PART_LIMIT = 4096
 DIGESTS = {"sha1": 40, "sha256": 64, "sha512": 128}
 """Algorithms of a manifest, and how many hexadecimal digits a digest has."""
-_NUMBER = re.compile(r"\d{1,18}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +288,7 @@ def ebs_snapshot(uri: str) -> EbsSnapshot | None:
     """What an `ebs:` URI says; None for anything else, and for one that says what is not understood."""
     try:
         parts = urlsplit(uri)
-        asked = parse_qs(parts.query, strict_parsing=True) if parts.query else {}
+        asked = parse_qs(parts.query, strict_parsing=True, keep_blank_values=True) if parts.query else {}
     except ValueError:
         return None
     snapshot = parts.path.removeprefix("/")

@@ -9,6 +9,7 @@ from pydantic import Field
 from kubeferry.documents.base import Document, EnvName, ShortName
 from kubeferry.kinds import SourceKind, TargetKind
 from kubeferry.model import Bytes, Seconds, Value
+from kubeferry.uris import CIPHERS, SSH_CONNECTIONS, SSH_CONNECTIONS_LIMIT, NbdSsh
 
 
 class SshAccess(Value):
@@ -18,6 +19,8 @@ class SshAccess(Value):
     each machine's namespace that holds the private key, as `ssh-privatekey`. `user` must be able to open sockets of
     `socket_group`; its key needs no shell (`restrict,port-forwarding` in authorized_keys). `folder` holds the sockets.
     A hypervisor with a `qemu+ssh://` URI is read that way by everybody: its account needs a shell and root's rights.
+    Each mover makes at most `connections`; `ciphers` (of SSH, by comma) are the only ones, without it the fastest come
+    first; `compression` is SSH's own, and pays where the network is slower than a processor compresses.
     """
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")]
@@ -27,6 +30,14 @@ class SshAccess(Value):
     secret: ShortName = "kubeferry-ssh"  # noqa: S105 (the name of a Secret)
     socket_group: str = "libvirt-qemu"
     folder: str = "/run/kubeferry"
+    connections: Annotated[int, Field(ge=1, le=SSH_CONNECTIONS_LIMIT)] = SSH_CONNECTIONS
+    ciphers: Annotated[str, Field(pattern=rf"^{CIPHERS.pattern}$")] | None = None
+    compression: bool = False
+
+    def place(self, socket: str, export: str = "") -> NbdSsh:
+        """Where a disk is for those who come this way."""
+        speed = (self.connections, self.ciphers, self.compression)
+        return NbdSsh(self.user, self.host, self.port, socket, self.host_key, export, *speed)
 
 
 class VmwareAccess(Value):
@@ -43,7 +54,7 @@ class VmwareAccess(Value):
     datacenter: str | None = None
     ca_file: str | None = None
     thumbprint: str | None = None
-    reader: Annotated[str, Field(pattern=r"^nbd\+(unix|ssh)://")] | None = None
+    reader: Annotated[str, Field(pattern=r"^(nbd\+(unix|ssh)|nbds)://")] | None = None
     secret: ShortName = "kubeferry-vmware"  # noqa: S105 (the name of a Secret)
     task_seconds: Seconds = 900
 

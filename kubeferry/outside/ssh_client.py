@@ -1,12 +1,14 @@
 """OpenSSH's client as we start it: one pinned host key, one private key, and nothing of a user's own SSH.
 
 No configuration, no agent, no known hosts of anybody. It is started in a private folder that has `key` and
-`known_hosts`. Pure, but for the look at the environment.
+`known_hosts`. Pure, but for a look at the environment and at the processor.
 """
 
 from __future__ import annotations
 
+import functools
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 KEY = "KUBEFERRY_SSH_KEY"
@@ -19,7 +21,42 @@ ALIVE_SECONDS, ALIVE_COUNT = 10, 3  # a host that went silent is given up after 
 SIGNATURES = {"ssh-rsa": "rsa-sha2-512,rsa-sha2-256"}
 
 
-def command(host: str, port: int, user: str, host_key: str, *more: str, keep_seconds: int = 0) -> list[str]:
+# At the head of what the client knows, so that any server is still spoken with: with AES in the processor they take a
+# third of the time of OpenSSH's first choice, without it they are the slower ones.
+FAST_CIPHERS = "^aes128-gcm@openssh.com,aes256-gcm@openssh.com"
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How the bytes go: `ciphers` in the client's words, None: the fastest that both have first; SSH's compression."""
+
+    ciphers: str | None = None
+    compression: bool = False
+
+    def options(self) -> dict[str, str]:
+        ciphers = self.ciphers or (FAST_CIPHERS if has_aes() else "")
+        return {"Compression": "yes" if self.compression else "no"} | ({"Ciphers": ciphers} if ciphers else {})
+
+
+@functools.cache
+def has_aes() -> bool:
+    """Whether this processor has instructions for AES."""
+    try:
+        words = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").split()
+    except OSError:
+        return False
+    return "aes" in words
+
+
+def command(
+    host: str,
+    port: int,
+    user: str,
+    host_key: str,
+    *more: str,
+    keep_seconds: int = 0,
+    speed: Speed = Speed(),
+) -> list[str]:
     """The client, to be started in its private folder; `more` are options of one use. Words for the host may follow.
     With `keep_seconds` the connection is kept for that long after its last use, for others from the same folder."""
     kind = host_key.partition(" ")[0]
@@ -43,8 +80,8 @@ def command(host: str, port: int, user: str, host_key: str, *more: str, keep_sec
         "ConnectTimeout": str(CONNECT_SECONDS),
         "ServerAliveInterval": str(ALIVE_SECONDS),
         "ServerAliveCountMax": str(ALIVE_COUNT),
-        "Compression": "no",
         "LogLevel": "INFO",
+        **speed.options(),
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
     return ["ssh", "-F", "none", "-T", *words, *more, "-i", "./key", "-p", str(port), "-l", user, "--", host]

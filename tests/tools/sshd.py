@@ -72,8 +72,9 @@ class Hypervisor:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0 and probe.recv(4) == b"SSH-"
 
     @contextmanager
-    def serving(self) -> Iterator[process.Child]:
-        argv = ["qemu-nbd", "--read-only", "--persistent", "--shared=0", "--format=raw", f"--socket={self.socket}"]
+    def serving(self, *, read_only: bool = True) -> Iterator[process.Child]:
+        argv = ["qemu-nbd", "--persistent", "--shared=0", "--format=raw", f"--socket={self.socket}"]
+        argv += ["--read-only"] if read_only else []
         with process.child([*argv, str(self.disk)], log=self.folder / "qemu-nbd.log") as server:
             await_true(self.socket.exists, server)
             yield server

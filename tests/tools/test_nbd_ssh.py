@@ -96,8 +96,8 @@ def test_a_disk_is_copied_verified_and_repaired_and_its_holes_are_not_read(far: 
     assert sorted(path.name for path in near.iterdir()) == ["disk.img", "disk.kff", "proven-disk.kff"]
 
 
-def test_all_workers_go_through_one_ssh_connection(far: Hypervisor) -> None:
-    with far.serving(), open_source(far.ref()) as disk:
+def test_all_workers_go_through_one_ssh_connection_if_that_is_asked_for(far: Hypervisor) -> None:
+    with far.serving(), open_source(far.ref(connections=1)) as disk:
         before = far.sessions()
         with disk.clone() as second, disk.clone() as third:
             for one in (disk, second, third):
@@ -106,6 +106,105 @@ def test_all_workers_go_through_one_ssh_connection(far: Hypervisor) -> None:
                 assert view == far.disk.read_bytes()[2 * MIB : 3 * MIB]
             assert far.sessions() == before
             assert len(clients(far.folder)) == 1
+
+
+def test_a_small_disk_is_read_before_a_second_connection_stands(far: Hypervisor) -> None:
+    with far.serving(), open_source(far.ref()) as disk, disk.clone(), disk.clone():
+        assert len(clients(far.folder)) == 1
+
+
+def test_each_worker_has_an_ssh_connection_of_its_own_up_to_the_limit(
+    far: Hypervisor, near: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "MANY_FROM_BYTES", MIB)
+    with far.serving():
+        with open_source(far.ref(connections=2), work=near) as disk:
+            alone = far.sessions()
+            with disk.clone(), disk.clone() as second, disk.clone():
+                view = memoryview(bytearray(MIB))
+                second.read_into(2 * MIB, view)
+                assert view == far.disk.read_bytes()[2 * MIB : 3 * MIB]
+                assert len(clients(far.folder)) == 2
+            await_true(lambda: far.sessions() == alone)  # each goes with its worker
+        done = fetch(far.ref(), near, workers=3)
+    assert done.tally.read == 12 * MIB
+    assert (near / "disk.img").read_bytes() == far.disk.read_bytes()
+
+
+def test_a_host_that_lets_no_second_connection_in_is_read_through_the_first(
+    far: Hypervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "MANY_FROM_BYTES", MIB)
+    with far.serving(), open_source(far.ref()) as disk, disk.clone():
+        os.kill(far.daemon.pid, signal.SIGKILL)  # who is logged in stays
+        assert far.daemon.wait(5) is not None
+        with disk.clone() as second:
+            view = memoryview(bytearray(MIB))
+            second.read_into(2 * MIB, view)
+            assert view == far.disk.read_bytes()[2 * MIB : 3 * MIB]
+
+
+def test_what_a_target_was_given_on_several_connections_is_durable_after_a_flush_on_one(
+    far: Hypervisor, near: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "MANY_FROM_BYTES", MIB)
+    content = far.disk.read_bytes()
+    (near / "disk.img").write_bytes(content)
+    with far.disk.open("r+b") as file:
+        file.truncate(0)
+        file.truncate(SIZE)
+    with far.serving(read_only=False):
+        done = copy_disk(parse_ref(str(near / "disk.img")), far.ref(), near / "disk.kff", options=Options(workers=3))
+        assert done.tally.written == 12 * MIB
+        assert not verify_disk(far.ref(), near / "disk.kff").differing
+    assert far.disk.read_bytes() == content
+
+
+def ciphers(far: Hypervisor) -> list[str]:
+    """Those that were agreed on, as the server tells them."""
+    lines = (far.folder / "sshd.log").read_text().splitlines()
+    return [line.split("cipher: ")[1].split()[0] for line in lines if "server->client cipher: " in line]
+
+
+@pytest.mark.parametrize(
+    ("aes", "asked", "found"),
+    [
+        (True, None, "aes128-gcm@openssh.com"),
+        (False, None, "chacha20-poly1305@openssh.com"),
+        (True, "aes256-ctr,aes128-ctr", "aes256-ctr"),
+    ],
+)
+def test_the_cipher_is_the_fastest_or_the_one_that_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, aes: bool, asked: str | None, found: str
+) -> None:
+    monkeypatch.setattr(ssh_client, "has_aes", lambda: aes)
+    (tmp_path / "talking").mkdir()
+    talking = Hypervisor(tmp_path / "talking")
+    with (talking.folder / "sshd_config").open("a") as configuration:
+        configuration.write("LogLevel DEBUG1\n")
+    monkeypatch.setenv(ssh.KEY, str(talking.key))
+    with talking.up(), talking.serving(), open_source(talking.ref(ciphers=asked)):
+        assert set(ciphers(talking)) == {found}
+
+
+def test_a_cipher_that_the_host_does_not_have_is_told(far: Hypervisor) -> None:
+    with (far.folder / "sshd_config").open("a") as configuration:
+        configuration.write("Ciphers aes256-ctr\n")
+    os.kill(far.daemon.pid, signal.SIGHUP)
+    with far.serving():
+        await_true(lambda: opens(far.ref()))  # the fast ones are first, not alone
+        said = refused(far.ref(ciphers="aes128-gcm@openssh.com"))
+    assert "cipher" in said.what
+    assert "aes256-ctr" in said.why
+
+
+def test_the_connection_may_be_compressed(far: Hypervisor) -> None:
+    with far.serving(), open_source(far.ref(compression=True)) as disk:
+        view = memoryview(bytearray(MIB))
+        disk.read_into(2 * MIB, view)
+        assert view == far.disk.read_bytes()[2 * MIB : 3 * MIB]
+        (line,) = clients(far.folder)
+    assert "Compression=yes" in line
 
 
 @pytest.mark.parametrize("kind", ["rsa", "ecdsa"])

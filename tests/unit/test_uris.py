@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from kubeferry.uris import Packed, Part, local_path, packed, pin_of, pinned, view_of
+from kubeferry.uris import NbdSsh, Packed, Part, local_path, nbd_ssh, packed, pin_of, pinned, view_of
 
 
 @pytest.mark.parametrize("path", ["/a", "/a b/c%20d", "/ü/#?;&=", "/dev/disk/by-path/pci-0000:03:00.0-lun-0"])
@@ -79,3 +80,22 @@ def test_a_pinned_address_may_name_its_bytes() -> None:
     assert pin_of(uri) == ("https://esx/nfc/5/a.vmdk", pin, None)
     assert pin_of(pinned("https://vc/a", pin, login="GOVC")) == ("https://vc/a", pin, "GOVC")
     assert view_of("https://vc/a") is None
+
+
+SSH = NbdSsh("ann", "hv", 22, "/run/a b.sock", "ssh-ed25519 AAAA", "x/y")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [SSH, replace(SSH, connections=1), replace(SSH, ciphers="aes128-gcm@openssh.com,aes256-ctr", compression=True)],
+)
+def test_a_disk_behind_ssh_comes_back_from_its_uri(place: NbdSsh) -> None:
+    assert nbd_ssh(place.uri()) == place
+
+
+@pytest.mark.parametrize(
+    "more", ["connections=0", "connections=17", "connections=x", "ciphers=+aes", "ciphers=", "compression=9", "other=1"]
+)
+def test_what_a_disk_behind_ssh_asks_for_is_understood_or_refused(more: str) -> None:
+    assert nbd_ssh(f"{SSH.uri()}&{more}") is None
+    assert nbd_ssh(f"{SSH.uri()}&socket=/b") is None

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Self
+from typing import NoReturn, Self, TypeVar
 from urllib.parse import parse_qs, unquote
 
-from converters.endpoints.nbd.handshake import BrokenProtocol, Declined, Export, negotiate, receive, take
+from converters.endpoints.nbd.handshake import BrokenProtocol, Declined, Export, Wire, greet, negotiate, receive, take
 from converters.extents import Extent, overlaid
 from converters.uris import split
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
@@ -37,6 +37,7 @@ STATUS_LIMIT_BYTES = 4 << 20
 TEXT_LIMIT_BYTES = 8192
 SILENCE_SECONDS = 60
 
+Found = TypeVar("Found")
 REQUEST = struct.Struct(">IHHQQI")
 SIMPLE = struct.Struct(">IQ")  # after the magic
 CHUNK = struct.Struct(">HHQI")  # after the magic
@@ -79,23 +80,40 @@ class Nbd:
         self._cookies = itertools.count(1)
         self._pending: dict[int, _Pending] = {}
         self._lock = threading.RLock()
-        self._socket = socket.socket(socket.AF_UNIX)
-        try:
-            self._export = self._connect()
-        except BaseException:
-            self._socket.close()
-            raise
+        self._socket, self._export = self._connect()
         self.size = self._export.size
         self.parallel = bool(self._export.flags & FLAG_MULTI_CONN)
         self.knows_holes = BASE_ALLOCATION in self._export.contexts
 
-    def _connect(self) -> Export:
-        patience = struct.pack("ll", SILENCE_SECONDS, 0)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+    def _connect(self) -> tuple[Wire, Export]:
+        wire = self._asked(self._dial)
         try:
-            self._socket.connect(self.path)
-            export = negotiate(self._socket, self._name, (BASE_ALLOCATION, *([self._changed] if self._changed else [])))
+            contexts = (BASE_ALLOCATION, *([self._changed] if self._changed else []))
+            export = self._asked(lambda: negotiate(wire, self._name, contexts))
+            self._check(export)
+        except BaseException:
+            wire.close()
+            raise
+        return wire, export
+
+    def _dial(self) -> Wire:
+        """A connection on which both have greeted. Raises OSError, BrokenProtocol."""
+        wire = socket.socket(socket.AF_UNIX)
+        patience = struct.pack("ll", SILENCE_SECONDS, 0)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+        try:
+            wire.connect(self.path)
+            greet(wire)
+        except BaseException:
+            wire.close()
+            raise
+        return wire
+
+    def _asked(self, step: Callable[[], Found]) -> Found:
+        """A step of the connection, its errors in words."""
+        try:
+            return step()
         except Declined as no:
             raise refused(
                 self.side,
@@ -107,10 +125,11 @@ class Nbd:
             self._refuse(str(error))
         except OSError as error:
             raise self._lost(error) from error
+
+    def _check(self, export: Export) -> None:
         if self.side is Side.TARGET and export.flags & FLAG_READ_ONLY:
             fix = "Start the server so that the export may be written."
             raise refused(self.side, f"the NBD export at {self.where} is read-only", fix=fix)
-        return export
 
     def __enter__(self) -> Self:
         return self
@@ -119,7 +138,14 @@ class Nbd:
         self.close()
 
     def clone(self) -> Self:
-        return type(self)(self.path, self._name, self.side, self._changed, where=self.where)
+        return self._twin(type(self)(self.path, self._name, self.side, self._changed, where=self.where))
+
+    def _twin(self, made: Self) -> Self:
+        """Another connection to the same disk: a flush on one of them counts for all, as the server has said."""
+        if made._export != self._export:
+            made.close()
+            self._refuse("it gives another disk to another connection")
+        return made
 
     def close(self) -> None:
         try:

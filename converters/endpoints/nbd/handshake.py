@@ -1,6 +1,7 @@
 """The first half of an NBD connection: fixed newstyle negotiation, structured replies, metadata contexts.
 
     server greeting, our flags
+    STARTTLS            ->  ack, and TLS from here on; anything else ends it: there is no going on without
     STRUCTURED_REPLY    ->  ack, or "unknown": then plain replies and no metadata contexts
     SET_META_CONTEXT    ->  a number for each context that the server has
     GO                  ->  size and flags of the export; from here on commands
@@ -13,12 +14,13 @@ from __future__ import annotations
 import socket
 import struct
 from dataclasses import dataclass, field
+from typing import Protocol
 
 INIT_MAGIC = b"NBDMAGICIHAVEOPT"
 OPTION_MAGIC = b"IHAVEOPT"
 REPLY_MAGIC = 0x0003E889045565A9
 FIXED_NEWSTYLE, NO_ZEROES = 1, 2
-OPT_GO, OPT_STRUCTURED_REPLY, OPT_SET_META_CONTEXT = 7, 8, 10
+OPT_STARTTLS, OPT_GO, OPT_STRUCTURED_REPLY, OPT_SET_META_CONTEXT = 5, 7, 8, 10
 REP_ACK, REP_INFO, REP_META_CONTEXT = 1, 3, 4
 REP_ERROR = 1 << 31
 INFO_EXPORT = 0
@@ -34,7 +36,7 @@ ERRORS = {
     1: "the server does not know this option",
     2: "the server's policy forbids it",
     3: "the server found the request invalid",
-    5: "the server asks for TLS",
+    5: "the server asks for TLS: nbds: is the scheme of that",
     6: "the server has no such export",
 }
 
@@ -57,7 +59,18 @@ class Export:
     contexts: dict[str, int] = field(default_factory=dict)
 
 
-def receive(sock: socket.socket, view: memoryview) -> None:
+class Wire(Protocol):
+    """What a connection is for us: a socket, or TLS on one. `recv_into` fills all that is asked for (MSG_WAITALL), less
+    where the other end has hung up. Raises OSError: BlockingIOError for a silence, ConnectionError."""
+
+    def recv_into(self, buffer: memoryview, nbytes: int, flags: int, /) -> int: ...
+
+    def sendall(self, data: bytes | memoryview, /) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def receive(sock: Wire, view: memoryview) -> None:
     """Fill `view`. Raises ConnectionError when the server hangs up, BlockingIOError when it is silent for too long."""
     done = 0
     while done < len(view):
@@ -67,30 +80,44 @@ def receive(sock: socket.socket, view: memoryview) -> None:
         done += count
 
 
-def take(sock: socket.socket, length: int) -> bytes:
+def take(sock: Wire, length: int) -> bytes:
     """The next `length` bytes; for small, bounded pieces."""
     piece = bytearray(length)
     receive(sock, memoryview(piece))
     return bytes(piece)
 
 
-def negotiate(sock: socket.socket, name: str, contexts: tuple[str, ...]) -> Export:
-    """Agree on an export. Raises BrokenProtocol, Declined, OSError."""
-    if len(name.encode()) > NAME_LIMIT_BYTES:
-        raise Declined("the export's name is too long")
+def greet(sock: Wire) -> None:
+    """The first words of both. Raises BrokenProtocol, OSError."""
     if take(sock, 16) != INIT_MAGIC:
         raise BrokenProtocol("it does not greet like an NBD server of the new style")
     (offered,) = struct.unpack(">H", take(sock, 2))
     if not offered & FIXED_NEWSTYLE:
         raise BrokenProtocol("it does not speak the fixed new style")
     sock.sendall(struct.pack(">I", offered & (FIXED_NEWSTYLE | NO_ZEROES)))
+
+
+def ask_for_tls(sock: Wire) -> None:
+    """The next byte of both is TLS. Raises Declined where the server has none, BrokenProtocol, OSError.
+
+    Nothing that was said before counts: whoever sits between could have said it. What such a one sends ahead of the
+    handshake is taken for a part of it, and fails there.
+    """
+    if _ask(sock, OPT_STARTTLS, b""):
+        raise BrokenProtocol("it had more to say about TLS than yes")
+
+
+def negotiate(sock: Wire, name: str, contexts: tuple[str, ...]) -> Export:
+    """Agree on an export, after the greeting. Raises BrokenProtocol, Declined, OSError."""
+    if len(name.encode()) > NAME_LIMIT_BYTES:
+        raise Declined("the export's name is too long")
     structured = _supports(sock, OPT_STRUCTURED_REPLY)
     known = _contexts(sock, name, contexts) if structured and contexts else {}
     size, flags = _go(sock, name)
     return Export(size, flags, structured, known)
 
 
-def _supports(sock: socket.socket, option: int) -> bool:
+def _supports(sock: Wire, option: int) -> bool:
     try:
         _ask(sock, option, b"")
     except Declined:
@@ -98,7 +125,7 @@ def _supports(sock: socket.socket, option: int) -> bool:
     return True
 
 
-def _contexts(sock: socket.socket, name: str, contexts: tuple[str, ...]) -> dict[str, int]:
+def _contexts(sock: Wire, name: str, contexts: tuple[str, ...]) -> dict[str, int]:
     body = _string(name) + struct.pack(">I", len(contexts)) + b"".join(map(_string, contexts))
     try:
         answers = _ask(sock, OPT_SET_META_CONTEXT, body)
@@ -111,7 +138,7 @@ def _contexts(sock: socket.socket, name: str, contexts: tuple[str, ...]) -> dict
     return {context: found[context] for context in contexts if context in found}
 
 
-def _go(sock: socket.socket, name: str) -> tuple[int, int]:
+def _go(sock: Wire, name: str) -> tuple[int, int]:
     for kind, data in _ask(sock, OPT_GO, _string(name) + struct.pack(">H", 0)):
         if kind == REP_INFO and len(data) == 12 and data[:2] == INFO_EXPORT.to_bytes(2, "big"):
             size, flags = struct.unpack(">QH", data[2:])
@@ -125,7 +152,7 @@ def _string(text: str) -> bytes:
     return struct.pack(">I", len(text.encode())) + text.encode()
 
 
-def _ask(sock: socket.socket, option: int, body: bytes) -> list[tuple[int, bytes]]:
+def _ask(sock: Wire, option: int, body: bytes) -> list[tuple[int, bytes]]:
     """Send an option and collect the answers up to the acknowledgement."""
     sock.sendall(OPTION.pack(OPTION_MAGIC, option, len(body)) + body)
     answers: list[tuple[int, bytes]] = []

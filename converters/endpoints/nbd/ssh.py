@@ -1,9 +1,11 @@
 """Endpoint on an NBD export behind a unix socket of another host: OpenSSH forwards the socket, our NBD client reads it.
 
     Nbd, one a worker ──> FOLDER/socket ── ssh -N -L ──────────────> sshd ──> the socket there ──> qemu-nbd
+                          several of these, where the server lets several in
 
 The host's key is pinned and comes with the reference; the private key is a file that `KUBEFERRY_SSH_KEY` names. Nothing
-of a user's own SSH is looked at: no configuration, no agent, no known hosts. One SSH connection carries all workers.
+of a user's own SSH is looked at: no configuration, no agent, no known hosts. An SSH connection is as
+fast as one processor enciphers: each worker has one of its own, as far as that many are allowed.
 """
 
 from __future__ import annotations
@@ -11,17 +13,19 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from converters.endpoints.nbd.client import Nbd
 from converters.endpoints.nbd.private_folder import SOCKET, private_folder, reachable
 from converters.uris import invalid
-from kubeferry.errors import KubeferryError
+from kubeferry.errors import KubeferryError, SourceUnavailable, TargetUnavailable
 from kubeferry.faults import Side, refused, unavailable
 from kubeferry.model import DiskRef
 from kubeferry.outside import ssh_client, stopping
@@ -30,11 +34,13 @@ from kubeferry.outside.ssh_client import KEY
 from kubeferry.uris import NbdSsh, nbd_ssh
 
 START_SECONDS = 40
+MANY_FROM_BYTES = 256 << 20  # a small disk is read before a second tunnel stands
 POLL_SECONDS = 0.02
 SETTLE_SECONDS = 1.0  # the tunnel's end closes our socket a moment before its process has ended
 WORDS = 600
 # What `-L` takes literally: it has a syntax of its own for colons, percent signs and dollars.
 PLAIN_PATH = re.compile(r"/[\w./@+,=~-]*", re.ASCII)
+Found = TypeVar("Found")
 FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 
 
@@ -55,6 +61,11 @@ OTHER_HOST = Finding(
 )
 FINDINGS = (
     OTHER_HOST,
+    Finding(
+        ("no matching cipher found",),
+        "the hypervisor has none of the ciphers that are asked for",
+        "Name others as the source's ssh.ciphers, or none: then the fastest that both have is taken.",
+    ),
     Finding(
         ("error in libcrypto", "invalid format", "bad permissions", "UNPROTECTED PRIVATE KEY FILE"),
         "the private key cannot be used",
@@ -122,7 +133,8 @@ def fingerprint_of(host_key: str) -> str | None:
 def command(place: NbdSsh) -> list[str]:
     """OpenSSH's client, to be started in its private folder: it forwards one socket, and runs nothing there."""
     forward = ["-N", "-L", f"./{SOCKET}:{place.socket}"]
-    return ssh_client.command(place.host, place.port, place.user, place.host_key, *forward)
+    speed = ssh_client.Speed(place.ciphers, place.compression)
+    return ssh_client.command(place.host, place.port, place.user, place.host_key, *forward, speed=speed)
 
 
 def finding(place: NbdSsh, side: Side, said: str) -> KubeferryError | None:
@@ -158,16 +170,7 @@ def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path 
     """
     del direct
     place = place_of(ref.uri)
-    key = _private_key(side)
-    with contextlib.ExitStack() as opening:
-        folder = opening.enter_context(private_folder(work, "ssh"))
-        near = opening.enter_context(reachable(folder))
-        ssh_client.furnish(folder, key, place.host_key)
-        argv = ["env", f"--chdir={folder.absolute()}", *command(place)]
-        tunnel = Tunnel(place, side, near / SOCKET, opening.enter_context(child(argv, log=folder / "log")), ref.changed)
-        endpoint = tunnel.connected()
-        endpoint.owned = opening.pop_all()
-    return endpoint
+    return TunnelledNbd.opened(Way(place, side, _private_key(side), ref.changed, work))
 
 
 def _private_key(side: Side) -> Path:
@@ -180,24 +183,36 @@ def _private_key(side: Side) -> Path:
     return path
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What every SSH connection to one disk is made from. `clones` counts the clones."""
+
+    place: NbdSsh
+    side: Side
+    key: Path
+    changed: str | None = None
+    work: Path | None = None
+    clones: Iterator[int] = field(default_factory=itertools.count)
+
+
 class Tunnel:
     """OpenSSH's client, running, with the near end of what it forwards."""
 
-    def __init__(self, place: NbdSsh, side: Side, near: Path, ssh: Child, changed: str | None = None) -> None:
-        self.place = place
-        self.changed = changed
-        self.side = side
+    def __init__(self, way: Way, near: Path, ssh: Child) -> None:
+        self.way = way
+        self.place = way.place
+        self.side = way.side
         self.near = near
         self._ssh = ssh
 
-    def connected(self) -> TunnelledNbd:
+    def connected(self, first: Callable[[], Found]) -> Found:
         """The first connection: waits until the server at the far end has answered the handshake."""
         limit = time.monotonic() + START_SECONDS
         while self._ssh.wait(POLL_SECONDS) is None and time.monotonic() < limit:
             stopping.check()
             if self.near.exists():
                 try:
-                    return TunnelledNbd(self)
+                    return first()
                 except KubeferryError as error:
                     if not isinstance(error.__cause__, ConnectionRefusedError):  # bound, and not yet listening
                         raise
@@ -216,7 +231,7 @@ class Tunnel:
 
 
 class TunnelledNbd(Nbd):
-    """An NBD connection through a tunnel. The first one owns the tunnel; its clones only use it."""
+    """An NBD connection through a tunnel, which belongs to the first one through it."""
 
     owned: contextlib.ExitStack | None = None
 
@@ -224,10 +239,29 @@ class TunnelledNbd(Nbd):
         self._tunnel = tunnel
         place = tunnel.place
         where = f"{place.socket} on {place.host}"
-        super().__init__(str(tunnel.near), place.export, tunnel.side, tunnel.changed, where=where)
+        super().__init__(str(tunnel.near), place.export, tunnel.side, tunnel.way.changed, where=where)
+
+    @classmethod
+    def opened(cls, way: Way) -> Self:
+        """An SSH connection, and the first NBD connection through it."""
+        with contextlib.ExitStack() as opening:
+            folder = opening.enter_context(private_folder(way.work, "ssh"))
+            near = opening.enter_context(reachable(folder))
+            ssh_client.furnish(folder, way.key, way.place.host_key)
+            argv = ["env", f"--chdir={folder.absolute()}", *command(way.place)]
+            tunnel = Tunnel(way, near / SOCKET, opening.enter_context(child(argv, log=folder / "log")))
+            endpoint = tunnel.connected(lambda: cls(tunnel))
+            endpoint.owned = opening.pop_all()
+        return endpoint
 
     def clone(self) -> Self:
-        return type(self)(self._tunnel)
+        """The first shares this one's tunnel, the next have tunnels of their own. Where no further one is let in (the host
+        has a limit), the one that there is carries them."""
+        way = self._tunnel.way
+        if next(way.clones) % way.place.connections and self.size >= MANY_FROM_BYTES:
+            with contextlib.suppress(SourceUnavailable, TargetUnavailable):
+                return self._twin(self.opened(way))
+        return self._twin(type(self)(self._tunnel))
 
     def close(self) -> None:
         super().close()

@@ -28,7 +28,6 @@ from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import DiskRef, Machine
 from kubeferry.outside import atomic, process
 from kubeferry.sources import Round
-from kubeferry.uris import NbdSsh
 
 PROGRAM = "qemu-nbd"
 GREETING = b"NBDMAGIC"
@@ -107,7 +106,7 @@ def _reached(access: SshAccess, ref: DiskRef) -> DiskRef:
     parts = urlsplit(ref.uri)
     (socket,) = parse_qs(parts.query)["socket"]
     export = unquote(parts.path.removeprefix("/"))
-    place = NbdSsh(access.user, access.host, access.port, socket, access.host_key, export)
+    place = access.place(socket, export)
     return ref.model_copy(update={"uri": place.uri(), "credential": access.secret})
 
 
@@ -132,7 +131,7 @@ def _open(access: SshAccess, machine: Machine, disk: str, ref: DiskRef, group: i
         _start(machine, disk, export, [*([f"--bitmap={bitmap}"] if bitmap else []), _image(ref)])
         os.chown(export.socket, -1, group)
         export.socket.chmod(0o660)
-    place = NbdSsh(access.user, access.host, access.port, str(export.socket), access.host_key)
+    place = access.place(str(export.socket))
     return DiskRef(
         uri=place.uri(), format="raw", size_bytes=ref.size_bytes, credential=access.secret, changed=ref.changed
     )

@@ -14,7 +14,6 @@ from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import DiskRef, Machine
 from kubeferry.sources.disks.exports import Export, digest
 from kubeferry.sources.libvirt.far_host import FarHost
-from kubeferry.uris import NbdSsh
 
 # $1 base, $2 the machine's folder, $3 name, $4 what is served, $5… qemu-nbd's own words
 OPEN = """\
@@ -94,7 +93,7 @@ def _open(host: FarHost, machine: Machine, disk: str, ref: DiskRef, ledger: Ledg
             disk=disk,
         )
     access = host.access
-    place = NbdSsh(access.user, access.host, access.port, str(export.socket), access.host_key)
+    place = access.place(str(export.socket))
     return DiskRef(uri=place.uri(), size_bytes=ref.size_bytes, credential=access.secret, changed=ref.changed)
 
 
