@@ -51,6 +51,11 @@ image: setup-test ## kubeferry's own container image, on a base of Debian packag
 bench: setup-test ## Copy speed against qemu-img and nbdcopy, side by side, as ratios
 	@$(PY) -m bench
 
+.PHONY: soak
+soak: setup-test ## Kill, break, fill and lie at random, and look for a broken promise: HOURS=2, SEED=, KIND=, CASES=
+	@$(PY) -m soak $(if $(HOURS),--hours $(HOURS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(KIND),--kind $(KIND)) $(if $(CASES),--cases $(CASES))
+
 .PHONY: lock
 lock: ## Renew requirements.txt from pyproject.toml, and the locks of the two images beside it
 	@uv pip compile -q --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --custom-compile-command "make lock" pyproject.toml -o requirements.txt

@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("flows", "reports", "mappings", "converters", "kubeferry")
 LEVEL = 4  # blanks
-TREES = (*PACKAGES, "lab", "bench", "tests", "docs", "deploy")
+TREES = (*PACKAGES, "lab", "bench", "soak", "tests", "docs", "deploy")
 # What looks like a place and is none: groups and files, a module's own attribute, a setting, networks,
 # a folder of the cache, an archive, a module that a test has not.
 WORDS = {"kubeferry.io", "kubeferry.yaml", "kubeferry.db", "kubeferry.__file__", "kubeferry.changeTracking"}
@@ -23,9 +23,9 @@ PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(TREES)})(?:/[\w.-]+)+")
 DOTTED = re.compile(rf"(?<![\w./@-])(?:{'|'.join(PACKAGES)})(?:\.[a-zA-Z_]\w*)+")
 
 
-def packages() -> list[Path]:
-    """Every folder of the wheel that holds code."""
-    return sorted({path.parent for name in PACKAGES for path in (ROOT / name).rglob("*.py")})
+def packages(*names: str) -> list[Path]:
+    """Every folder of the wheel that holds code, or of these."""
+    return sorted({path.parent for name in names or PACKAGES for path in (ROOT / name).rglob("*.py")})
 
 
 def drawn() -> Iterator[str]:
@@ -47,7 +47,7 @@ def test_the_drawing_shows_every_folder_and_no_other() -> None:
     assert len(folders) == len(set(folders))
 
 
-@pytest.mark.parametrize("folder", packages(), ids=lambda folder: str(folder.relative_to(ROOT)))
+@pytest.mark.parametrize("folder", packages(*PACKAGES, "soak"), ids=lambda folder: str(folder.relative_to(ROOT)))
 def test_a_folder_says_what_each_of_its_modules_is(folder: Path) -> None:
     page = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
     modules = {path.stem for path in folder.glob("*.py")} - {"__init__", "__main__"}

@@ -1,0 +1,2 @@
+"""Kinds of the data plane, one module each: engine, rounds, bits, devices, thin, damaged (images), servers, kills.
+Beside them: liar, the server that lies; points, where a process may end; doomed, the process that does."""

@@ -1,0 +1,85 @@
+"""A journal that is older than the world (from a backup, from a standby that lagged), and two operators with a journal
+each: whatever it says, never two copies, and no source is lost while its copy runs nowhere."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kubeferry.documents import dump
+from kubeferry.life.actions import Goal
+from kubeferry.model import Power
+from soak.run.faults import at_random
+from soak.run.lives import GOALS, RATES, a_policy
+from soak.run.world import World, no_fault
+from soak.trial import Trial
+
+
+def run(given: Trial) -> None:
+    r = given.random
+    world = World(given, a_policy(given))
+    try:
+        backups = _noted(world)
+        _commands(given, world, r.randint(1, 3))
+        if r.random() < 0.5 and backups:
+            given.point("the journal is restored from a backup")
+            _with(world, r.choice(backups).stem)
+        else:
+            given.point("another operator has a journal of their own")
+            _with(world, "theirs")
+        _commands(given, world, r.randint(1, 4))
+        _one_lives(given, world)
+    finally:
+        world.close()
+
+
+def _commands(given: Trial, world: World, many: int) -> None:
+    r = given.random
+    for _ in range(many):
+        world.fault = at_random(given, r.choice(RATES)) if r.random() < 0.5 else no_fault
+        world.target.answers["agent"] = r.random() < 0.8
+        world.command(r.choice(GOALS))
+        world.fault = no_fault
+        world.guest_writes()
+
+
+def _one_lives(given: Trial, world: World) -> None:
+    """Each journal knows a part; the first one what there was before. With both rolled back, or refused in words, the
+    source runs, or its copy does."""
+    told = [world.command(Goal.ROLLBACK)]
+    _with(world, "journal")
+    told.append(world.command(Goal.ROLLBACK))
+    refused = isinstance(told[1], Exception)
+    given.hold("a source is not lost", refused or world.power is Power.RUNNING or world.runs, f"nothing runs: {told}")
+
+
+def _noted(world: World) -> list[Path]:
+    """A backup after each event, from now on."""
+    append: Callable[..., Any] = world.journal.append
+    made: list[Path] = []
+
+    def noting(lease: Any, event: Any) -> Any:
+        done = append(lease, event)
+        made.append(world.folder / f"backup-{len(made)}.db")
+        copied(world.folder / "journal.db", made[-1])
+        return done
+
+    world.journal.append = noting  # type: ignore[method-assign]
+    return made
+
+
+def copied(path: Path, to: Path) -> None:
+    """A database as it is now."""
+    with contextlib.closing(sqlite3.connect(path)) as one, contextlib.closing(sqlite3.connect(to)) as other:
+        one.backup(other)
+
+
+def _with(world: World, name: str) -> None:
+    """From now on commands have this journal."""
+    world.journal.close()
+    world.journal = world.open_journal(name)
+    world.journal.register_plan(world.plan.digest, world.plan.name, dump(world.plan))
+    world.end_leases()
