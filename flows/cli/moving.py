@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli.logs import logged
-from flows.cli.options import FILE, chosen, config_option, dry_run_option, json_option, machine_option, opened
+from flows.cli.options import (
+    chosen,
+    config_option,
+    dry_run_option,
+    json_option,
+    machine_option,
+    opened,
+    plan_argument,
+    plan_option,
+)
 from flows.cli.output import print_event, print_json, print_log, print_table, session
 from kubeferry.documents import Config, Plan, dump
 from kubeferry.errors import InputInvalid, Problem
@@ -27,7 +36,8 @@ if TYPE_CHECKING:  # Prefect comes with it
 
 
 @click.command()
-@click.argument("plan", type=FILE)
+@plan_argument
+@plan_option
 @config_option
 @machine_option
 @click.option("--again", is_flag=True, help="Take up machines that were rolled back.")
@@ -35,10 +45,16 @@ if TYPE_CHECKING:  # Prefect comes with it
 @json_option
 @logged
 def migrate(
-    plan: Path, config: Path | None, machines: tuple[str, ...], again: bool, dry_run: bool, as_json: bool
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    machines: tuple[str, ...],
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Do what a plan says, and prove it; the same command goes on after any failure."""
-    frozen, settings, path = opened(plan, config)
+    frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
     goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     if dry_run:
@@ -49,34 +65,40 @@ def migrate(
 
 
 @click.command()
-@click.argument("plan", type=FILE)
+@plan_argument
+@plan_option
 @config_option
 @machine_option
 @json_option
 @logged
-def precopy(plan: Path, config: Path | None, machines: tuple[str, ...], as_json: bool) -> None:
+def precopy(
+    plan: Path | None, named: str | None, config: Path | None, machines: tuple[str, ...], as_json: bool
+) -> None:
     """Copy running machines ahead: one round of what changed since the last one.
 
     For machines that the policy moves `warm`; others are left alone, and nothing stops any of them. Run it as often as
     you like before `migrate`, from a schedule, say: each round makes the downtime shorter.
     """
-    frozen, settings, path = opened(plan, config)
+    frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
     _refuse_what_does_not_fit(frozen, settings, names)
     _run(frozen, settings, path, names, Goal.PRECOPY, as_json)
 
 
 @click.command()
-@click.argument("plan", type=FILE)
+@plan_argument
+@plan_option
 @config_option
 @machine_option
 @json_option
 @logged
-def rollback(plan: Path, config: Path | None, machines: tuple[str, ...], as_json: bool) -> None:
+def rollback(
+    plan: Path | None, named: str | None, config: Path | None, machines: tuple[str, ...], as_json: bool
+) -> None:
     """Stop the copy of a machine and run its source again."""
     if not machines:
         raise click.UsageError("name the machines to roll back with --machine")
-    frozen, settings, path = opened(plan, config)
+    frozen, settings, path = opened(plan, named, config)
     _run(frozen, settings, path, chosen(frozen, machines), Goal.ROLLBACK, as_json)
 
 
