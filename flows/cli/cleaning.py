@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from flows.cli.logs import logged
-from flows.cli.options import config_option, dry_run_option, json_option, opened, plan_argument, plan_option
+from flows.cli.options import config_option, dry_run_option, json_option, opened, plan_named
 from flows.cli.output import print_event, print_json
 from kubeferry.config import pick_source
 from kubeferry.documents import dump
@@ -20,8 +20,7 @@ from kubeferry.words import plain
 
 
 @click.command()
-@plan_argument
-@plan_option
+@plan_named
 @config_option
 @click.option("--everything", is_flag=True, help="Remove the migrated disks and manifests too. There is no way back.")
 @dry_run_option

@@ -17,8 +17,7 @@ from flows.cli.options import (
     json_option,
     machine_option,
     opened,
-    plan_argument,
-    plan_option,
+    plan_named,
 )
 from flows.cli.output import print_event, print_json, print_log, print_table, session
 from kubeferry.documents import Config, Plan, dump
@@ -36,8 +35,7 @@ if TYPE_CHECKING:  # Prefect comes with it
 
 
 @click.command()
-@plan_argument
-@plan_option
+@plan_named
 @config_option
 @machine_option
 @click.option("--again", is_flag=True, help="Take up machines that were rolled back.")
@@ -65,8 +63,7 @@ def migrate(
 
 
 @click.command()
-@plan_argument
-@plan_option
+@plan_named
 @config_option
 @machine_option
 @json_option
@@ -86,8 +83,7 @@ def precopy(
 
 
 @click.command()
-@plan_argument
-@plan_option
+@plan_named
 @config_option
 @machine_option
 @json_option

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -12,6 +15,9 @@ from kubeferry.config import find_config, read_config
 from kubeferry.documents import Config, Plan, Policy, load, parse
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.words import meant
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -55,15 +61,25 @@ def policy_of(path: Path | None) -> Policy:
     return load(path, Policy) if path else Policy()
 
 
+def plan_named(verb: Callable[P, R]) -> Callable[P, R]:
+    """A verb on one plan, which is given as a file or by `--plan`; refused before anything is done where it is not."""
+
+    @functools.wraps(verb)
+    def checked(*args: P.args, **options: P.kwargs) -> R:
+        if not options.get("plan") and not options.get("named"):
+            raise click.UsageError(
+                "Missing argument 'PLAN': the file of a plan, or --plan with the name of one that the journal holds "
+                "(`kubeferry status` lists them)."
+            )
+        return verb(*args, **options)
+
+    return plan_argument(plan_option(checked))
+
+
 def opened(plan: Path | None, named: str | None, config: Path | None) -> tuple[Plan, Config, Path]:
     """The plan, from its file or from the journal, the configuration, and the configuration's path."""
     if plan and named:
         raise click.UsageError("Name one plan: its file, or with --plan one that the journal holds.")
-    if not plan and not named:
-        raise click.UsageError(
-            "Missing argument 'PLAN': the file of a plan, or --plan with the name of one that the journal holds "
-            "(`kubeferry status` lists them)."
-        )
     path = find_config(config)
     if plan:
         return load(plan, Plan), read_config(path), path

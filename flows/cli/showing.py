@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import FOLDER, config_option, json_option, opened, plan_argument, plan_option
+from flows.cli.options import FOLDER, config_option, json_option, opened, plan_argument, plan_named, plan_option
 from flows.cli.output import print_event, print_json, print_table
 from flows.cli.standing import Standing, left_off, standings, summary
 from flows.cli.transfers import transfers
@@ -140,8 +140,7 @@ def outside(things: Iterable[LedgerEntry], moved: Container[str]) -> str:
 
 
 @click.command()
-@plan_argument
-@plan_option
+@plan_named
 @config_option
 @click.option("--out", type=FOLDER, default=Path(), show_default="here", help="The folder to write to.")
 @json_option
