@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.cli.asking import announce, confirm, person, yes_option
 from flows.cli.logs import logged
 from flows.cli.options import (
     chosen,
@@ -86,19 +87,46 @@ def precopy(
 @plan_named
 @config_option
 @machine_option
+@click.option(
+    "--target-is-down",
+    is_flag=True,
+    help="You say that the target is gone for good, and no copy runs there: nobody asks it. Recorded with your name.",
+)
+@yes_option
 @json_option
 @logged
 def rollback(
-    plan: Path | None, named: str | None, config: Path | None, machines: tuple[str, ...], as_json: bool
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    machines: tuple[str, ...],
+    target_is_down: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Stop the copy of a machine and run its source again."""
     if not machines:
         raise click.UsageError("name the machines to roll back with --machine")
     frozen, settings, path = opened(plan, named, config)
-    _run(frozen, settings, path, chosen(frozen, machines), Goal.ROLLBACK, as_json)
+    names = chosen(frozen, machines)
+    who = person() if target_is_down else ""
+    if who:
+        announce(
+            [f"Nobody looks whether a copy of {', '.join(names)} runs at the target: where one does, two will run."]
+        )
+        confirm(f"{who}: is the target down for good", yes=yes)
+    _run(frozen, settings, path, names, Goal.ROLLBACK, as_json, who)
 
 
-def _run(plan: Plan, settings: Config, path: Path, machines: tuple[str, ...], goal: Goal, as_json: bool) -> None:
+def _run(
+    plan: Plan,
+    settings: Config,
+    path: Path,
+    machines: tuple[str, ...],
+    goal: Goal,
+    as_json: bool,
+    target_is_down: str = "",
+) -> None:
     """Drive the machines under a Prefect server, the user's or one of our own, and exit by the worst outcome."""
     from flows.serving.server import prefect_api
 
@@ -118,7 +146,7 @@ def _run(plan: Plan, settings: Config, path: Path, machines: tuple[str, ...], go
             if ours:
                 _tell_address(url, as_json)
             board = Board(quiet=as_json, tell=print_event if as_json else None)
-            outcomes = run_plan(Run(plan, settings, journal, board, goal), machines)
+            outcomes = run_plan(Run(plan, settings, journal, board, goal, target_is_down=target_is_down), machines)
     _tell_outcomes(outcomes, as_json)
     stopping.check()
     code = max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
