@@ -24,6 +24,7 @@ from kubeferry.steps.drive import drive
 from kubeferry.steps.release import settle
 from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
+from kubeferry.targets.gone import GoneTarget
 
 RETRY_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 
@@ -68,7 +69,8 @@ class Audience:
 
 @dataclass(slots=True)
 class Run:
-    """One call of `migrate` or `rollback`: what its threads share."""
+    """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
+    the target is gone for good."""
 
     plan: Plan
     config: Config
@@ -76,6 +78,7 @@ class Run:
     board: Board
     goal: Goal
     shown: Audience = field(default_factory=Audience)
+    target_is_down: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -119,7 +122,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
     try:
         with run.journal.lease(run.plan.digest, entry.name) as lease:
             source = open_source(run.plan.source, run.config.sources[run.plan.source])
-            target = open_target(run.config.target)
+            target = GoneTarget(run.target_is_down) if run.target_is_down else open_target(run.config.target)
             work = Work(
                 plan=run.plan,
                 entry=entry,
@@ -129,6 +132,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 lease=lease,
                 limits=run.config.limits,
                 progress=lambda machine, disk, progress: _progress(run, machine, disk, progress),
+                target_is_down=run.target_is_down,
             )
             state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
             settle(work)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import click
 
+from flows.cli.asking import announce, confirm, yes_option
 from flows.cli.logs import logged
-from flows.cli.options import FILE, config_option, dry_run_option, json_option, opened
+from flows.cli.options import config_option, dry_run_option, json_option, opened, plan_named
 from flows.cli.output import print_event, print_json
 from kubeferry.config import pick_source
 from kubeferry.documents import dump
@@ -20,20 +21,32 @@ from kubeferry.words import plain
 
 
 @click.command()
-@click.argument("plan", type=FILE)
+@plan_named
 @config_option
 @click.option("--everything", is_flag=True, help="Remove the migrated disks and manifests too. There is no way back.")
+@yes_option
 @dry_run_option
 @json_option
 @logged
-def release(plan: Path, config: Path | None, everything: bool, dry_run: bool, as_json: bool) -> None:
+def release(
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    everything: bool,
+    yes: bool,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Drop what was only needed for the move, and prove that nothing is left."""
-    from kubeferry.steps.release import release_plan
+    from kubeferry.steps.release import losses, release_plan
 
-    frozen, settings, _ = opened(plan, config)
+    frozen, settings, _ = opened(plan, named, config)
     done = []
     with contextlib.ExitStack() as held:
         journal = held.enter_context(contextlib.closing(Journal.open(settings.journal)))
+        if everything and (lost := losses(frozen, journal)):
+            announce(lost)
+            confirm("Remove all that", yes=yes or dry_run)
         target = held.enter_context(contextlib.closing(open_target(settings.target)))
 
         def source() -> Source:

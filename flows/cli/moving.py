@@ -10,8 +10,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from flows.cli.asking import announce, confirm, person, yes_option
 from flows.cli.logs import logged
-from flows.cli.options import FILE, chosen, config_option, dry_run_option, json_option, machine_option, opened
+from flows.cli.options import (
+    chosen,
+    config_option,
+    dry_run_option,
+    json_option,
+    machine_option,
+    opened,
+    plan_named,
+)
 from flows.cli.output import beside, event_line, print_json, print_log, print_table, session
 from kubeferry.documents import Config, Plan, dump
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem
@@ -34,7 +43,7 @@ HURRIED_SECONDS = 0.5
 
 
 @click.command()
-@click.argument("plan", type=FILE)
+@plan_named
 @config_option
 @machine_option
 @click.option("--again", is_flag=True, help="Take up machines that were rolled back.")
@@ -42,10 +51,16 @@ HURRIED_SECONDS = 0.5
 @json_option
 @logged
 def migrate(
-    plan: Path, config: Path | None, machines: tuple[str, ...], again: bool, dry_run: bool, as_json: bool
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    machines: tuple[str, ...],
+    again: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Do what a plan says, and prove it; the same command goes on after any failure."""
-    frozen, settings, path = opened(plan, config)
+    frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
     goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     if dry_run:
@@ -56,38 +71,69 @@ def migrate(
 
 
 @click.command()
-@click.argument("plan", type=FILE)
+@plan_named
 @config_option
 @machine_option
 @json_option
 @logged
-def precopy(plan: Path, config: Path | None, machines: tuple[str, ...], as_json: bool) -> None:
+def precopy(
+    plan: Path | None, named: str | None, config: Path | None, machines: tuple[str, ...], as_json: bool
+) -> None:
     """Copy running machines ahead: one round of what changed since the last one.
 
     For machines that the policy moves `warm`; others are left alone, and nothing stops any of them. Run it as often as
     you like before `migrate`, from a schedule, say: each round makes the downtime shorter.
     """
-    frozen, settings, path = opened(plan, config)
+    frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
     _refuse_what_does_not_fit(frozen, settings, names)
     _run(frozen, settings, path, names, Goal.PRECOPY, as_json)
 
 
 @click.command()
-@click.argument("plan", type=FILE)
+@plan_named
 @config_option
 @machine_option
+@click.option(
+    "--target-is-down",
+    is_flag=True,
+    help="You say that the target is gone for good, and no copy runs there: nobody asks it. Recorded with your name.",
+)
+@yes_option
 @json_option
 @logged
-def rollback(plan: Path, config: Path | None, machines: tuple[str, ...], as_json: bool) -> None:
+def rollback(
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    machines: tuple[str, ...],
+    target_is_down: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
     """Stop the copy of a machine and run its source again."""
     if not machines:
         raise click.UsageError("name the machines to roll back with --machine")
-    frozen, settings, path = opened(plan, config)
-    _run(frozen, settings, path, chosen(frozen, machines), Goal.ROLLBACK, as_json)
+    frozen, settings, path = opened(plan, named, config)
+    names = chosen(frozen, machines)
+    who = person() if target_is_down else ""
+    if who:
+        announce(
+            [f"Nobody looks whether a copy of {', '.join(names)} runs at the target: where one does, two will run."]
+        )
+        confirm(f"{who}: is the target down for good", yes=yes)
+    _run(frozen, settings, path, names, Goal.ROLLBACK, as_json, who)
 
 
-def _run(plan: Plan, settings: Config, path: Path, machines: tuple[str, ...], goal: Goal, as_json: bool) -> None:
+def _run(
+    plan: Plan,
+    settings: Config,
+    path: Path,
+    machines: tuple[str, ...],
+    goal: Goal,
+    as_json: bool,
+    target_is_down: str = "",
+) -> None:
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     _refuse_unknown_source(plan, settings, path)
     if not machines:
@@ -95,7 +141,7 @@ def _run(plan: Plan, settings: Config, path: Path, machines: tuple[str, ...], go
         return
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         journal.register_plan(plan.digest, plan.name, dump(plan))
-        outcomes = _driven(plan, settings, path, journal, machines, goal, as_json)
+        outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down)
         stopped = _stopped(plan, journal, machines) if stopping.requested() else None
     _tell_outcomes(outcomes, as_json)
     if stopped:
@@ -114,6 +160,7 @@ def _driven(  # what a run has, and nothing else
     machines: tuple[str, ...],
     goal: Goal,
     as_json: bool,
+    target_is_down: str,
 ) -> list[Outcome]:
     from flows.following import Following
     from flows.migrate import Run, run_plan
@@ -130,7 +177,8 @@ def _driven(  # what a run has, and nothing else
             say=said,
         )
         with Following(api, plan, goal, machines, settings.limits, board) as shown:
-            return run_plan(Run(plan, settings, journal, board, goal, shown), machines)
+            run = Run(plan, settings, journal, board, goal, shown, target_is_down)
+            return run_plan(run, machines)
 
 
 def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> float:

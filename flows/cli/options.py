@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
 from kubeferry.config import find_config, read_config
-from kubeferry.documents import Config, Plan, Policy, load
+from kubeferry.documents import Config, Plan, Policy, load, parse
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.words import meant
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -29,6 +35,10 @@ def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str)
     return []
 
 
+plan_argument = click.argument("plan", type=FILE, required=False)
+plan_option = click.option(
+    "--plan", "named", metavar="NAME", help="Take the plan from the journal: its name or digest."
+)
 config_option = click.option("--config", "-c", type=FILE, help="Configuration; KUBEFERRY_CONFIG or kubeferry.yaml.")
 target_option = click.option(
     "--config", "-c", type=FILE, help="Ask this configuration's target for its storage classes; else nobody is asked."
@@ -51,10 +61,40 @@ def policy_of(path: Path | None) -> Policy:
     return load(path, Policy) if path else Policy()
 
 
-def opened(plan: Path, config: Path | None) -> tuple[Plan, Config, Path]:
-    """The plan, the configuration, and the configuration's path."""
+def plan_named(verb: Callable[P, R]) -> Callable[P, R]:
+    """A verb on one plan, which is given as a file or by `--plan`; refused before anything is done where it is not."""
+
+    @functools.wraps(verb)
+    def checked(*args: P.args, **options: P.kwargs) -> R:
+        if not options.get("plan") and not options.get("named"):
+            raise click.UsageError(
+                "Missing argument 'PLAN': the file of a plan, or --plan with the name of one that the journal holds "
+                "(`kubeferry status` lists them)."
+            )
+        return verb(*args, **options)
+
+    return plan_argument(plan_option(checked))
+
+
+def opened(plan: Path | None, named: str | None, config: Path | None) -> tuple[Plan, Config, Path]:
+    """The plan, from its file or from the journal, the configuration, and the configuration's path."""
+    if plan and named:
+        raise click.UsageError("Name one plan: its file, or with --plan one that the journal holds.")
     path = find_config(config)
-    return load(plan, Plan), read_config(path), path
+    if plan:
+        return load(plan, Plan), read_config(path), path
+    settings = read_config(path)
+    return _from_journal(named or "", settings), settings, path
+
+
+def _from_journal(named: str, settings: Config) -> Plan:
+    """The plan as it was registered. Raises InputInvalid where there is none, or several, by this name."""
+    from kubeferry.journal import Journal, meant_by
+
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
+        head = meant_by(named, journal.heads())
+        document = journal.plan(head.digest).document
+    return parse(document, Plan, name=f"plan {head.name} ({head.digest[:12]}) in the journal")
 
 
 def chosen(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:

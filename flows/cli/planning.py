@@ -1,4 +1,7 @@
-"""The verbs that decide: assess, plan, schema. They ask no source, and a target only what there is to choose from."""
+"""The verbs that decide: assess, plan, schema. They ask no source, and a target only what there is to choose from.
+
+`plan` asks the journal, too, before it overwrites a plan.
+"""
 
 from __future__ import annotations
 
@@ -82,6 +85,10 @@ def plan(
     facts, choices = load(inventory, Inventory), policy_of(policy)
     made = make_plan(facts, choices, name=name or facts.source, created_at=now("seconds"), offer=offer_of(config))
     if not dry_run:
+        if out.exists():
+            from flows.cli.overwriting import refuse_under_way  # the journal comes with it
+
+            refuse_under_way(out, made, config)
         save(made, out)
     if as_json:
         print_json(made.model_dump(mode="json", by_alias=True))

@@ -9,40 +9,120 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import FILE, FOLDER, config_option, json_option, opened
+from flows.cli.options import FOLDER, config_option, json_option, opened, plan_argument, plan_named, plan_option
 from flows.cli.output import print_event, print_json, print_table
-from kubeferry.config import find_config
-from kubeferry.documents import Plan
+from flows.cli.standing import Standing, left_off, standings, summary
+from flows.cli.transfers import transfers
+from kubeferry import __version__
+from kubeferry.config import find_config, read_config
+from kubeferry.documents import API_VERSION, Plan
 from kubeferry.errors import Interrupted
-from kubeferry.journal import Journal, LedgerEntry
+from kubeferry.journal import Journal, LedgerEntry, PlanHead
 from kubeferry.ledger import KEPT
-from kubeferry.life.actions import EntryFacts, next_action
 from kubeferry.life.evidence import Phase
-from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
-from kubeferry.words import counted
+from kubeferry.words import counted, plain
 
 
 @click.command()
-@click.argument("plan", type=FILE)
+@plan_argument
+@plan_option
 @config_option
 @json_option
-def status(plan: Path, config: Path | None, as_json: bool) -> None:
-    """Show where each machine of a plan stands, and what is next."""
-    frozen, settings, _ = opened(plan, config)
-    with contextlib.closing(Journal.open(settings.journal)) as journal:
-        rows = _standing(frozen, journal.states(frozen.digest))
-        open_things = journal.ledger_open(frozen.digest)
-    if as_json:
-        print_json({"machines": rows, "open": [f"{thing.kind} {thing.name}" for thing in open_things]})
+def status(plan: Path | None, named: str | None, config: Path | None, as_json: bool) -> None:
+    """Show where each machine of a plan stands, and what is next.
+
+    How a source is, is how the journal saw it last: nobody else is asked. Without a plan, those that the journal holds.
+    """
+    if not plan and not named:
+        _show_plans(config, as_json)
         return
-    print_table(("machine", "phase", "failed", "next", "why"), [tuple(row.values()) for row in rows])
-    phases = Counter(row["phase"] for row in rows)
-    parts = ", ".join(f"{number} {phase}" for phase, number in phases.items())
-    click.echo(f"total: {counted(len(rows), 'machine')}{parts and f' ({parts})'}")
-    moved = {row["machine"] for row in rows if row["phase"] == Phase.COMMITTED}
+    frozen, settings, _ = opened(plan, named, config)
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
+        open_things = journal.ledger_open(frozen.digest)
+        histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
+        rows = standings(frozen, histories, holders, transfers(frozen, open_things))
+        versions = _versions(journal)
+    moved = {row.machine for row in rows if row.phase is Phase.COMMITTED}
+    if as_json:
+        print_json(
+            _standing_facts(frozen, rows) | versions | {"open": [f"{one.kind} {one.name}" for one in open_things]}
+        )
+        return
+    _print_standings(rows)
+    for name, reason in frozen.excluded.items():
+        click.echo(plain(f"not moved: {name}: {reason}"))
+    click.echo(plain(summary(frozen, rows)))
     click.echo(outside(open_things, moved))
+
+
+def _print_standings(rows: list[Standing]) -> None:
+    headings = ("machine", "phase", "source", "lease", "progress", "failed", "next", "why")
+    told = [
+        (
+            *(row.machine, str(row.phase), str(row.source), row.held_by),
+            *(str(row.transfer or ""), row.failed, row.next, row.reason),
+        )
+        for row in rows
+    ]
+    # What nobody has anything to say in is no column: a quiet plan's table fits a terminal.
+    shown = [place for place in range(len(headings)) if place not in _MAY_BE_EMPTY or any(line[place] for line in told)]
+    print_table([headings[place] for place in shown], [[line[place] for place in shown] for line in told])
+
+
+_MAY_BE_EMPTY = frozenset({3, 4, 5})
+
+
+def _standing_facts(plan: Plan, rows: list[Standing]) -> dict[str, object]:
+    phases = Counter(str(row.phase) for row in rows)
+    return {
+        "plan": {
+            "name": plan.name,
+            "digest": plan.digest,
+            "apiVersion": plan.api_version,
+            "createdAt": plan.created_at,
+        },
+        "machines": [row.facts() for row in rows],
+        "excluded": plan.excluded,
+        "summary": {"machines": len(rows), "phases": phases, "sourcesOff": left_off(rows), "text": summary(plan, rows)},
+    }
+
+
+def _versions(journal: Journal) -> dict[str, object]:
+    """Of what speaks, and of what is remembered."""
+    known = journal.versions()
+    about = {"url": known.url, "schema": known.schema, "createdAt": known.created_at, "createdBy": known.created_by}
+    return {"kubeferry": {"version": __version__, "apiVersion": API_VERSION}, "journal": about}
+
+
+def _show_plans(config: Path | None, as_json: bool) -> None:
+    """The plans that the journal holds, the newest last."""
+    settings = read_config(find_config(config))
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
+        found = [(head, _phases(journal, head)) for head in journal.heads()]
+        versions = _versions(journal)
+    if as_json:
+        plans = [
+            {"name": head.name, "digest": head.digest, "registeredAt": head.registered_at, "phases": phases}
+            for head, phases in found
+        ]
+        print_json({"plans": plans} | versions)
+        return
+    if found:
+        rows = [(head.name, head.digest[:12], head.registered_at, _in_words(phases)) for head, phases in found]
+        print_table(("plan", "digest", "registered", "machines"), rows)
+    click.echo(
+        f"total: {counted(len(found), 'plan')} in the journal{(found and '; `--plan NAME` takes one from there') or ''}"
+    )
+
+
+def _phases(journal: Journal, head: PlanHead) -> Counter[str]:
+    return Counter(str(state.phase) for state in journal.states(head.digest).values())
+
+
+def _in_words(phases: Counter[str]) -> str:
+    return ", ".join(f"{number} {phase}" for phase, number in phases.items()) or "nothing is recorded of any"
 
 
 def outside(things: Iterable[LedgerEntry], moved: Container[str]) -> str:
@@ -59,34 +139,16 @@ def outside(things: Iterable[LedgerEntry], moved: Container[str]) -> str:
     return f"{count} of ours {verb} outside the journal{besides}; `kubeferry release` accounts for {them}"
 
 
-def _standing(plan: Plan, states: dict[str, MachineState]) -> list[dict[str, str]]:
-    """A row a machine, in the plan's order."""
-    rows = []
-    for entry in plan.entries:
-        state = states.get(entry.name, MachineState())
-        action = next_action(EntryFacts.of(plan, entry, keeps_running=True), state)
-        rows.append(
-            {
-                "machine": entry.name,
-                "phase": str(state.phase),
-                "failed": f"{state.failed.what}" if state.failed else "",
-                "next": str(action.kind),
-                "why": action.reason,
-            }
-        )
-    return rows
-
-
 @click.command()
-@click.argument("plan", type=FILE)
+@plan_named
 @config_option
 @click.option("--out", type=FOLDER, default=Path(), show_default="here", help="The folder to write to.")
 @json_option
-def report(plan: Path, config: Path | None, out: Path, as_json: bool) -> None:
+def report(plan: Path | None, named: str | None, config: Path | None, out: Path, as_json: bool) -> None:
     """Write the report of a plan: HTML, JSON and Markdown."""
     from flows.reporting import write
 
-    frozen, settings, _ = opened(plan, config)
+    frozen, settings, _ = opened(plan, named, config)
     verdict, paths = write(frozen, settings, out, generated_at=now("seconds"))
     if as_json:
         print_json({"verdict": verdict, "files": [str(path) for path in paths]})

@@ -26,12 +26,15 @@ from sqlalchemy import Connection, Engine, Row, insert, select, update
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, Problem
 from kubeferry.journal.chain import Link, first_break
-from kubeferry.journal.engine import RESTORE, clock, damaged, iso, open_engine, reading, translated, writing
+from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso, open_engine, reading, translated, writing
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
 from kubeferry.journal.records import (
+    Holder,
     LedgerEntry,
     LedgerState,
+    PlanHead,
     PlanRecord,
+    Versions,
     highest_fence,
     in_turn,
     insert_link,
@@ -42,6 +45,7 @@ from kubeferry.journal.records import (
     links_of_plan,
     machine_in,
     machine_row,
+    meant_by,
     same_machine,
     same_thing,
     stored_links,
@@ -49,20 +53,25 @@ from kubeferry.journal.records import (
     unknown_plan,
     update_machine,
 )
-from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
+from kubeferry.journal.schema import LEDGER, MACHINE, META, PLAN
 from kubeferry.life.events import Event, event_from_json, event_to_json
 from kubeferry.life.states import MachineState, Recorded, fold, step
 
 __all__ = [
+    "Holder",
     "Journal",
     "Lease",
     "LedgerEntry",
     "LedgerState",
     "Owner",
+    "PlanHead",
     "PlanRecord",
     "Recorded",
+    "Versions",
+    "exists",
     "known_in",
     "machine_in",
+    "meant_by",
 ]
 
 logger = logging.getLogger(__name__)
@@ -96,6 +105,14 @@ class Journal:
     def __exit__(self, *_exc: object) -> None:
         self.close()
 
+    def versions(self) -> Versions:
+        """Which journal this is, and of which version."""
+        with self._reading() as db:
+            row = db.execute(select(META).order_by(META.c.schema_version.desc())).first()
+        if row is None:
+            raise damaged(self._name, "its schema version is missing")
+        return Versions(self._name, *row)
+
     # --- plans ---------------------------------------------------------------------------------------------------
 
     def register_plan(self, digest: str, name: str, document: str) -> None:
@@ -116,6 +133,13 @@ class Journal:
         with self._reading() as db:
             rows = db.execute(select(PLAN).order_by(PLAN.c.registered_at, PLAN.c.digest)).all()
         return [PlanRecord(*row) for row in rows]
+
+    def heads(self) -> list[PlanHead]:
+        """All registered plans without their documents, the oldest first."""
+        query = select(PLAN.c.digest, PLAN.c.name, PLAN.c.registered_at)
+        with self._reading() as db:
+            rows = db.execute(query.order_by(PLAN.c.registered_at, PLAN.c.digest)).all()
+        return [PlanHead(*row) for row in rows]
 
     def plans_of(self, machine: str) -> list[PlanRecord]:
         """The registered plans under which something is recorded of a machine of this name, the oldest first."""
@@ -141,6 +165,17 @@ class Journal:
             # A lease that cannot be given back runs out; the error of the block, if any, is the one worth telling.
             with contextlib.suppress(KubeferryError):
                 self.release(lease)
+
+    def holders(self, plan: str) -> dict[str, Holder]:
+        """Who has the lease of each machine of a plan that somebody has."""
+        query = select(MACHINE).where(MACHINE.c.plan == plan, MACHINE.c.owner.is_not(None))
+        with self._reading() as db:
+            now = iso(clock(db))
+            rows = db.execute(query).all()
+        return {
+            row.machine: Holder(row.machine, row.owner, row.fence, row.expires_at, row.expires_at <= now)
+            for row in rows
+        }
 
     def acquire(
         self, plan: str, machine: str, *, owner: Owner | str | None = None, ttl_seconds: float = TTL_SECONDS

@@ -64,6 +64,12 @@ def open_engine(config: JournalConfig) -> Engine:
     return engine
 
 
+def exists(config: JournalConfig) -> bool:
+    """Whether there may be a journal to ask: False only for a file that is not there."""
+    url = _url(config)
+    return url.get_backend_name() != "sqlite" or Path(url.database or "").exists()
+
+
 @contextlib.contextmanager
 def translated(name: str) -> Iterator[None]:
     """Database errors as ours. `name` is the journal's URL without its password."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -13,8 +14,11 @@ from sqlalchemy.dialects import sqlite
 from kubeferry.documents import Plan, parse
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.journal.chain import Link
-from kubeferry.journal.leases import Lease
+from kubeferry.journal.leases import Lease, describe
 from kubeferry.journal.schema import EVENT, LEDGER, MACHINE, PLAN
+from kubeferry.words import meant
+
+SHORTEST_DIGEST = 6  # characters of a digest that may stand for a plan
 
 
 class LedgerState(StrEnum):
@@ -47,6 +51,41 @@ class PlanRecord:
     name: str
     document: str
     registered_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanHead:
+    """A registered plan without its document, which may be large."""
+
+    digest: str
+    name: str
+    registered_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """Which journal this is: its database without a password, its schema, and which kubeferry made it when."""
+
+    url: str
+    schema: int
+    created_at: str
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who has the lease of a machine; `expired` where he has not renewed it."""
+
+    machine: str
+    owner: str
+    fence: int
+    expires_at: str
+    expired: bool
+
+    @property
+    def who(self) -> str:
+        """The process, for people."""
+        return describe(self.owner)
 
 
 def ledger_entry(row: Row[Any]) -> LedgerEntry:
@@ -194,6 +233,25 @@ def in_turn(db: Connection, machine: str) -> None:
     see only its own row. SQLite has one writer anyway."""
     if db.dialect.name == "postgresql":
         db.execute(select(func.pg_advisory_xact_lock(func.hashtext(machine))))
+
+
+def meant_by(word: str, heads: Sequence[PlanHead]) -> PlanHead:
+    """The plan that a person means by its name, or by its digest or the first characters of it. Raises InputInvalid
+    where none is, or several are: then by the digests that tell them apart."""
+    found = [head for head in heads if head.name == word]
+    if not found and len(word) >= SHORTEST_DIGEST:
+        found = [head for head in heads if head.digest.startswith(word)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        told = ", ".join(f"{head.digest[:12]} of {head.registered_at}" for head in found)
+        problem = Problem(f"--plan {word}", f"{len(found)} plans are: {told}", "Name one by its digest.")
+        raise InputInvalid("the journal holds several such plans", [problem])
+    near = meant(word, [head.name for head in heads])
+    fix = " ".join(filter(None, (near, "`kubeferry status` lists the plans that the journal holds.")))
+    raise InputInvalid(
+        "the journal holds no such plan", [Problem(f"--plan {word}", "none has this name or digest", fix)]
+    )
 
 
 def unknown_plan(digest: str) -> InputInvalid:

@@ -62,6 +62,22 @@ def release_plan(
         raise failed[0]
 
 
+def losses(plan: Plan, journal: Journal) -> list[str]:
+    """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done."""
+    return [line for entry in plan.entries if (line := _loss(entry, journal.state(plan.digest, entry.name)))]
+
+
+def _loss(entry: Entry, state: MachineState) -> str:
+    if state.resumes is Phase.COMMITTED and not state.removed:
+        return (
+            f"{entry.name}: has moved: its copy at the target is removed for good, disks and all, with what was "
+            "written there since; its source stays as it is"
+        )
+    if state.resumes not in MAY_STOP:
+        return f"{entry.name}: is {state.phase}: it is rolled back first, then what was copied of it is removed"
+    return ""
+
+
 def _tried(entry: Entry, lines: Iterator[str], failed: list[KubeferryError]) -> Generator[str, None, bool]:
     """The lines of one machine; returns whether it came to its end."""
     try:

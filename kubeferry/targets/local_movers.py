@@ -99,6 +99,11 @@ def is_locked(state_dir: Path) -> bool:
     return False
 
 
+def told(state_dir: Path) -> tuple[MoverJob | None, MoverProgress | None]:
+    """The newest job of this state folder, and how far its mover was when it last said so."""
+    return _read(state_dir / "job.json", MoverJob), _read(state_dir / "progress.json", MoverProgress)
+
+
 def _wait_for_others(job: MoverJob) -> None:
     """A mover whose owner was killed needs a moment to end."""
     for _ in range(int(LOCK_SECONDS / POLL_SECONDS)):

@@ -20,7 +20,9 @@ from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
 from kubeferry.steps.drive import drive
+from kubeferry.steps.release import settle
 from kubeferry.targets import TargetCapabilities
+from kubeferry.targets.gone import GoneTarget
 
 A = ActionKind
 TTL = 0.05
@@ -424,3 +426,20 @@ def test_a_defect_of_a_look_is_recorded_and_leads_back(connected: Any) -> None:
         scene.drive()
     assert "failed" in scene.kinds
     assert (scene.state.phase, scene.power, scene.target.running) == (Phase.ROLLED_BACK, Power.RUNNING, {})
+
+
+def test_a_target_that_is_gone_for_good_is_not_even_opened_for_the_way_back(scene: Any) -> None:
+    scene.drive()
+    assert (scene.state.phase, scene.power) == (Phase.COMMITTED, Power.OFF)
+    scene.target = GoneTarget("ann on host")
+    with scene.journal.lease(scene.plan.digest, "web") as lease:
+        work = said_down(scene.work(lease), "ann on host")
+        drive(work, Goal.ROLLBACK, lambda _action, step: step())
+        settle(work)
+    assert (scene.state.phase, scene.power) == (Phase.ROLLED_BACK, Power.RUNNING)
+    said = [record for record in scene.events if getattr(record.event, "told_by", "") or record.event.kind == "note"]
+    assert said
+    assert all("ann on host" in record.event.model_dump_json() and record.at for record in said)
+    assert scene.journal.ledger_open(scene.plan.digest, "web"), "nobody has looked that anything is gone"
+    with pytest.raises(TargetUnavailable, match="gone for good"):
+        scene.target.runs(scene.entry)

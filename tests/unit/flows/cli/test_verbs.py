@@ -124,6 +124,10 @@ def test_discover_assess_plan_status(kubeferry: Command, printed_json: Callable[
         "failed": "",
         "next": "record-plan",
         "why": "",
+        "source": {"power": "off", "at": made["createdAt"], "offSince": None},
+        "lease": None,
+        "progress": None,
+        "waitsFor": [],
     }
     assert stands["open"] == []
 
@@ -177,7 +181,7 @@ def test_an_unknown_machine_is_asked_about_by_a_similar_name(kubeferry: Command)
     ("arguments", "kind"),
     [
         (["fly", "--json"], "InputInvalid"),
-        (["status", "--json"], "InputInvalid"),
+        (["report", "--json"], "InputInvalid"),
         (["status", "gone.yaml", "--json"], "InputInvalid"),
         (["verify", "gone.img", "--json"], "SourceRefused"),
     ],

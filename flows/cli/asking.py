@@ -1,0 +1,38 @@
+"""What a person is asked before it is done, and who that person is."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import os
+import socket
+import sys
+from collections.abc import Iterable
+
+import click
+
+from kubeferry.words import plain
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask: it was thought of. A script is never asked.")
+
+
+def person() -> str:
+    """The person at this terminal, for the journal: `ann on host`; also behind sudo."""
+    name = os.environ.get("SUDO_USER", "")
+    if not name:
+        with contextlib.suppress(KeyError, OSError):  # an account without a name
+            name = getpass.getuser()
+    return f"{name or f'user {os.getuid()}'} on {socket.gethostname()}"
+
+
+def announce(lines: Iterable[str]) -> None:
+    """Say on standard error what is about to be done, a line each: standard output is for what was done."""
+    for line in lines:
+        click.secho(plain(line), fg="yellow", err=True)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask where a person sits at a terminal, unless he has said yes already. Raises click.Abort where the answer is no:
+    nothing was done yet."""
+    if not yes and sys.stdin is not None and sys.stdin.isatty():
+        click.confirm(plain(question), abort=True, err=True)

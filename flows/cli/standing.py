@@ -1,0 +1,235 @@
+"""Where each machine of a plan stands at this moment, for `kubeferry status`: from plan and journal, and from what
+movers on this host tell. Pure.
+
+Nobody is asked but the journal: how a source is, is how the journal last saw it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from kubeferry.documents import Entry, MoverProgress, Plan
+from kubeferry.journal import Holder
+from kubeferry.life.actions import EntryFacts, next_action
+from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped
+from kubeferry.life.evidence import Phase
+from kubeferry.life.states import ENDS, MachineState, Recorded, fold
+from kubeferry.model import Power
+from kubeferry.words import counted, size
+
+NAMED = 3  # machines that are named as what is waited for
+
+Live = Mapping[str, MoverProgress]
+"""By disk, what a mover tells that is at work now."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSeen:
+    """How the journal saw the source last, and when (UTC, ISO 8601). `off_since` where that is off."""
+
+    power: Power
+    at: str
+    off_since: str = ""
+
+    def __str__(self) -> str:
+        return f"off since {self.off_since}" if self.off_since else str(self.power)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """How far a round has come: disks that are durable as of it, their bytes as the guest counts, what movers tell."""
+
+    round: int
+    disks_done: int
+    disks: int
+    done_bytes: int
+    total_bytes: int
+    live: Live = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        amount = f"{size(self.done_bytes)} of {size(self.total_bytes)}"
+        parts = [f"round {self.round}: {self.disks_done} of {counted(self.disks, 'disk')}, {amount}"]
+        for disk, told in self.live.items():
+            done = (
+                f" {100 * told.done_bytes / told.total_bytes:.0f} % of {size(told.total_bytes)}"
+                if told.total_bytes
+                else ""
+            )
+            parts.append(f"{disk}: {told.phase}{done}")
+        return "; ".join(parts)
+
+    def facts(self) -> dict[str, object]:
+        return {
+            "round": self.round,
+            "disksDone": self.disks_done,
+            "disks": self.disks,
+            "doneBytes": self.done_bytes,
+            "totalBytes": self.total_bytes,
+            "movers": {disk: told.model_dump(mode="json", by_alias=True) for disk, told in self.live.items()},
+        }
+
+
+def _share(told: MoverProgress) -> str:
+    if not told.total_bytes:
+        return ""
+    return f" {100 * told.done_bytes / told.total_bytes:.0f} % of {size(told.total_bytes)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """One machine. `waits_for` are those that an earlier wave has to bring to their end first."""
+
+    machine: str
+    phase: Phase
+    failed: str
+    next: str
+    why: str
+    source: SourceSeen
+    holder: Holder | None
+    transfer: Transfer | None
+    waits_for: tuple[str, ...]
+
+    @property
+    def held_by(self) -> str:
+        """Who has the lease, in words."""
+        if self.holder is None:
+            return ""
+        return f"{self.holder.who}{', run out' if self.holder.expired else ''}"
+
+    @property
+    def reason(self) -> str:
+        """What is waited for, and why what is next is next."""
+        if not self.waits_for:
+            return self.why
+        names, more = self.waits_for[:NAMED], len(self.waits_for) - NAMED
+        return f"waits for {', '.join(names)}{f' and {more} more' if more > 0 else ''}: {self.why}"
+
+    def facts(self) -> dict[str, object]:
+        """For a program."""
+        return {
+            "machine": self.machine,
+            "phase": str(self.phase),
+            "failed": self.failed,
+            "next": self.next,
+            "why": self.why,
+            "source": {
+                "power": str(self.source.power),
+                "at": self.source.at,
+                "offSince": self.source.off_since or None,
+            },
+            "lease": self.holder
+            and {
+                "owner": self.holder.who,
+                "fence": self.holder.fence,
+                "expiresAt": self.holder.expires_at,
+                "expired": self.holder.expired,
+            },
+            "progress": self.transfer and self.transfer.facts(),
+            "waitsFor": list(self.waits_for),
+        }
+
+
+def standings(
+    plan: Plan,
+    histories: Mapping[str, Sequence[Recorded]],
+    holders: Mapping[str, Holder],
+    live: Mapping[str, Live],
+) -> list[Standing]:
+    """All machines, in the plan's order. `histories` are the journal's events by machine."""
+    states = {name: fold(records) for name, records in histories.items()}
+    waits = _waits(plan, states)
+    return [
+        _standing(
+            plan, entry, histories.get(entry.name, ()), states.get(entry.name, MachineState()), holders, live, waits
+        )
+        for entry in plan.entries
+    ]
+
+
+def _standing(
+    plan: Plan,
+    entry: Entry,
+    records: Sequence[Recorded],
+    state: MachineState,
+    holders: Mapping[str, Holder],
+    live: Mapping[str, Live],
+    waits: Mapping[str, tuple[str, ...]],
+) -> Standing:
+    action = next_action(EntryFacts.of(plan, entry, keeps_running=True), state)
+    return Standing(
+        entry.name,
+        state.phase,
+        f"{state.failed.what}" if state.failed else "",
+        str(action.kind),
+        action.reason,
+        source_seen(plan, entry, records),
+        holders.get(entry.name),
+        _transfer(entry, state, live.get(entry.name, {})),
+        waits.get(entry.name, ()),
+    )
+
+
+def source_seen(plan: Plan, entry: Entry, records: Sequence[Recorded]) -> SourceSeen:
+    """How the source was seen last; before anything was done to it, as it was discovered."""
+    seen = SourceSeen(entry.machine.power, plan.created_at)
+    for record in records:
+        event = record.event
+        if isinstance(event, SourceStopped):
+            seen = SourceSeen(Power.OFF, record.at, event.at or record.at)
+        elif isinstance(event, SourceRestarted) or (isinstance(event, CopyBegun) and not event.final):
+            seen = SourceSeen(Power.RUNNING, record.at)
+        elif isinstance(event, CutoverBegun):
+            # What another plan found before its stop says nothing of how the source is now.
+            seen = SourceSeen(Power.UNKNOWN if event.taken_from else event.power_before, record.at)
+    return seen
+
+
+def _transfer(entry: Entry, state: MachineState, live: Live) -> Transfer | None:
+    """None where no round is open."""
+    if not state.round or state.resumes not in {Phase.COPYING, Phase.CUTTING_OVER}:
+        return None
+    sizes = {disk.disk: disk.size_bytes for disk in entry.disks}
+    done = [disk for disk in state.disks if disk not in state.uncopied]
+    done_bytes = sum(sizes.get(disk, 0) for disk in done)
+    return Transfer(state.round, len(done), len(state.disks), done_bytes, sum(sizes.values()), live)
+
+
+def _waits(plan: Plan, states: Mapping[str, MachineState]) -> dict[str, tuple[str, ...]]:
+    """For each machine that has not moved, those of the first wave before its own that has not come to its end."""
+    found: dict[str, tuple[str, ...]] = {}
+    ahead: tuple[str, ...] = ()
+    for wave in plan.waves:
+        unmoved = tuple(name for name in wave.machines if _phase(states, name) not in ENDS)
+        if ahead:
+            found |= dict.fromkeys(unmoved, ahead)
+        ahead = ahead or unmoved
+    return found
+
+
+def _phase(states: Mapping[str, MachineState], name: str) -> Phase:
+    return states[name].phase if name in states else Phase.PLANNED
+
+
+# --- all of them -----------------------------------------------------------------------------------------------------
+
+
+def summary(plan: Plan, rows: Sequence[Standing]) -> str:
+    """All machines in one line."""
+    phases = Counter(str(row.phase) for row in rows)
+    parts = ", ".join(f"{number} {phase}" for phase, number in phases.items())
+    told = [f"total: {counted(len(rows), 'machine')}{parts and f' ({parts})'}"]
+    if off := left_off(rows):
+        named = f"{', '.join(off[:NAMED])}{', …' if len(off) > NAMED else ''}"
+        told.append(f"{counted(len(off), 'source is', 'sources are')} off on the way ({named})")
+    if held := sum(row.holder is not None and not row.holder.expired for row in rows):
+        told.append(f"{counted(held, 'machine is', 'machines are')} held by a runner")
+    if plan.excluded:
+        told.append(f"{counted(len(plan.excluded), 'machine is', 'machines are')} not moved")
+    return "; ".join(told)
+
+
+def left_off(rows: Sequence[Standing]) -> list[str]:
+    """The machines whose source is off, by us, and that have neither moved nor gone back: downtime goes on."""
+    return [row.machine for row in rows if row.source.off_since and row.phase not in ENDS]

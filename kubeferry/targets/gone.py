@@ -1,0 +1,70 @@
+"""In place of a target that is gone for good, as a person has said: nobody asks it, and nobody waits for its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer
+from kubeferry.errors import TargetUnavailable
+from kubeferry.model import Concern
+from kubeferry.targets import External, Ledger, Room, TargetCapabilities
+
+
+class GoneTarget:
+    """See `kubeferry.targets.Target`. It refuses whatever would need a target; of a thing of the ledger it says that it
+    may still be there, since nobody has looked. `told_by` is who has said that the target is gone."""
+
+    capabilities = TargetCapabilities()
+
+    def __init__(self, told_by: str) -> None:
+        self._told_by = told_by
+
+    def offer(self) -> Offer:
+        self._refuse()
+
+    def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
+        self._refuse()
+
+    def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+        self._refuse()
+
+    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+        self._refuse()
+
+    def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
+        self._refuse()
+
+    def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
+        self._refuse()
+
+    def start(self, entry: Entry, ledger: Ledger) -> None:
+        self._refuse()
+
+    def runs(self, entry: Entry) -> bool:
+        self._refuse()
+
+    def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
+        self._refuse()
+
+    def stop(self, entry: Entry) -> None:
+        self._refuse()
+
+    def tidy(self, entry: Entry) -> list[str]:
+        self._refuse()
+
+    def remove(self, entry: Entry) -> list[str]:
+        self._refuse()
+
+    def exists(self, thing: External) -> bool:
+        return True
+
+    def close(self) -> None:
+        pass
+
+    def _refuse(self) -> NoReturn:
+        raise TargetUnavailable(
+            "the target is gone for good, and is not asked",
+            why=f"{self._told_by} has said so, with --target-is-down",
+            fix="Leave that out where the target is there again.",
+        )
