@@ -23,9 +23,9 @@ from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
 from converters.uris import invalid, path_of
 from kubeferry.faults import Side, of_os, refused, unavailable
 from kubeferry.images import writers
-from kubeferry.model import DiskRef
 from kubeferry.outside.locks import locked
 from kubeferry.ranges import Range, ranges_of
+from kubeferry.values import DiskRef
 
 GROUP_BYTES = 8 << 20  # started towards the disk at once: block by block takes the disk twice as long
 BEHIND = 16  # groups of each worker that may be on their way to the disk

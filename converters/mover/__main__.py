@@ -41,12 +41,11 @@ def main(arguments: list[str]) -> int:
 def _run(path: Path, report: Path | None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for them reads every installed package
     gc.disable()  # imports make many objects and no garbage
-    from converters.mover.job import run
-    from kubeferry.documents import MoverJob, load
+    from converters.mover.job import read, run
 
     gc.freeze()
     gc.enable()
-    return run(load(path, MoverJob), report)
+    return run(read(path), report)
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
@@ -54,4 +53,6 @@ def _stop(_number: int, _frame: FrameType | None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    gc.freeze()  # what is left goes with the process, and nobody need look through it before
+    sys.exit(code)

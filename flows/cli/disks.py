@@ -29,9 +29,9 @@ from converters.uris import path_of
 from flows.cli.options import FILE, json_option
 from flows.cli.output import print_event, print_json
 from flows.progress import Rates, describe, transfer_facts
-from kubeferry.documents import MoverProgress
 from kubeferry.errors import IntegrityFailed
-from kubeferry.model import DiskRef
+from kubeferry.jobs import MoverProgress
+from kubeferry.values import DiskRef
 from kubeferry.words import counted
 
 logger = logging.getLogger(__name__)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-from kubeferry.config import find_config, read_config
-from kubeferry.documents import Config, Plan, Policy, load
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.words import meant
+
+if TYPE_CHECKING:  # single disks have options, too, and no documents
+    from kubeferry.documents import Config, Plan, Policy
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -21,6 +23,8 @@ LISTED = 30  # names in an error; a plan may have hundreds
 
 def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The machines of the plan that stands on the line already."""
+    from kubeferry.documents import Plan, load
+
     plan = ctx.params.get("plan") or next(iter(ctx.args), None)  # click gives up on the line at an option's end
     with contextlib.suppress(KubeferryError):
         if plan:
@@ -48,11 +52,16 @@ policy_option = click.option("--policy", type=FILE, help="Your choices; the defa
 
 def policy_of(path: Path | None) -> Policy:
     """The policy in this file; without one the defaults."""
+    from kubeferry.documents import Policy, load
+
     return load(path, Policy) if path else Policy()
 
 
 def opened(plan: Path, config: Path | None) -> tuple[Plan, Config, Path]:
     """The plan, the configuration, and the configuration's path."""
+    from kubeferry.config import find_config, read_config
+    from kubeferry.documents import Plan, load
+
     path = find_config(config)
     return load(plan, Plan), read_config(path), path
 

@@ -15,15 +15,16 @@ import yaml
 from pydantic import ValidationError
 
 from kubeferry.documents import readings
-from kubeferry.documents.base import API_VERSION, Document, as_written, digest_of
+from kubeferry.documents.base import as_written, digest_of
 from kubeferry.documents.inventory import Inventory
-from kubeferry.documents.mover import MoverJob, MoverResult
 from kubeferry.documents.observation import Observation
 from kubeferry.documents.plan import Plan, is_whole
 from kubeferry.documents.policy import Policy
 from kubeferry.documents.settings import Config
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.jobs import MoverJob, MoverResult
 from kubeferry.outside import atomic
+from kubeferry.values import API_VERSION, Document
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
 DEPTH_LIMIT = 100

@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from kubeferry.documents.base import Document, EnvName, ShortName
+from kubeferry.documents.base import EnvName, ShortName
 from kubeferry.kinds import SourceKind, TargetKind
 from kubeferry.model import Bytes, Seconds, Value
+from kubeferry.values import Document
 
 
 class SshAccess(Value):
