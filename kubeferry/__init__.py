@@ -1,6 +1,6 @@
 """Words, documents, seams and steps of kubeferry. Nothing in this package knows Prefect.
 
-What everybody knows: `values` (what all are made of, and a reference to bytes), `model` (the nouns), `jobs` (what a mover
+What everybody knows: `values` (what all are made of; a reference to bytes), `model` (the nouns), `jobs` (what a mover
 is told, and tells), `errors` and `faults` (what went wrong, for a person), `uris` and `ranges` (how a reference names
 bytes), `ledger` (things outside the journal), `kinds` (the tables of sources and targets).
 `config` finds and reads the configuration. Read on in this order: `documents` (the files between steps), `life` (one
