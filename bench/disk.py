@@ -14,12 +14,13 @@ PART = 1 << 20  # small: what this process held counts in the peak of the progra
 SEED = 20240229
 
 
-def make(folder: Path, size: int) -> tuple[Path, Path]:
-    """The raw file and the qcow2 file, made unless they are there."""
-    raw, qcow2 = folder / f"source-{size >> 20}.raw", folder / f"source-{size >> 20}.qcow2"
+def make(folder: Path, size: int, data: int) -> tuple[Path, Path]:
+    """The raw file and the qcow2 file, made unless they are there. `data` bytes of `size` are no holes."""
+    name = f"source-{size >> 20}-{data >> 20}"
+    raw, qcow2 = folder / f"{name}.raw", folder / f"{name}.qcow2"
     if not raw.exists():
         unfinished = raw.with_suffix(".new")
-        _fill(unfinished, size)
+        _fill(unfinished, size, data)
         unfinished.replace(raw)
     if not qcow2.exists():
         subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(raw), f"{qcow2}.new"], check=True)
@@ -27,10 +28,10 @@ def make(folder: Path, size: int) -> tuple[Path, Path]:
     return raw, qcow2
 
 
-def _fill(path: Path, size: int) -> None:
+def _fill(path: Path, size: int, data: int) -> None:
     chance = random.Random(SEED)  # noqa: S311 (the same disk each time, not a secret)
     pieces = []
-    wanted = int(size * SHARE_OF_DATA)
+    wanted = data
     while wanted > 0:
         length = min(chance.choice(PIECES) + chance.randrange(16) * GRAIN, wanted)
         length = -(-length // GRAIN) * GRAIN
@@ -43,7 +44,7 @@ def _fill(path: Path, size: int) -> None:
     for length in pieces:
         for start in range(0, length, PART):
             os.pwrite(fd, chance.randbytes(min(PART, length - start)), offset + start)
-        offset += length + chance.randrange(2 * gap) * GRAIN
+        offset += length + chance.randrange(2 * gap + 1) * GRAIN
     os.fsync(fd)
     os.close(fd)
     if path.stat().st_size > size:

@@ -7,8 +7,8 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.model import DiskRef
 from kubeferry.uris import PACKED, local_path, packed
+from kubeferry.values import DiskRef
 
 MODULES = {
     "file": "converters.endpoints.file",

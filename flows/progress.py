@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import click
 
-from kubeferry.documents import MoverProgress
+from kubeferry.jobs import MoverProgress
 from kubeferry.words import plain
 
 LINE_EVERY_SECONDS = 5.0

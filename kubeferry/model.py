@@ -15,17 +15,9 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
-Bytes = Annotated[int, Field(ge=0)]
-Seconds = Annotated[float, Field(ge=0)]
-
-
-class Value(BaseModel):
-    """Base of all values: frozen, no unknown fields, `camelCase` in files and `snake_case` in code."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+from kubeferry.values import Bytes, DiskRef, Seconds, Value  # noqa: F401 (they are of the model, too)
 
 
 class Power(StrEnum):
@@ -274,23 +266,6 @@ class Machine(Value):
     def data_disks(self) -> tuple[Disk, ...]:
         """The disks whose bytes are moved: disks and LUNs, not CD-ROMs and floppies."""
         return tuple(disk for disk in self.disks if disk.device in {DiskDevice.DISK, DiskDevice.LUN})
-
-
-class DiskRef(Value):
-    """Where bytes are: a URI, a format, a size. Sources and targets hand these over; only converters open them.
-
-    `backing` is the next image down the chain; None means that there is none, whatever the image's header says.
-    `credential` names what opens it, never the thing itself: in a cluster, a Secret of the mover's namespace.
-    `changed` names the bytes that may differ from the round before, in the words of the URI's scheme: an NBD metadata
-    context, an older snapshot, a set of byte ranges as HTTP has them. None: all of them may.
-    """
-
-    uri: str
-    format: str = "raw"
-    size_bytes: Bytes | None = None
-    backing: DiskRef | None = None
-    credential: str | None = None
-    changed: str | None = None
 
 
 class Marker(Value):

@@ -24,7 +24,7 @@ from converters.uris import MODULES, SERVED, invalid, scheme_of
 from kubeferry.errors import HostileImage
 from kubeferry.faults import Side, refused
 from kubeferry.images import nodes
-from kubeferry.model import DiskRef
+from kubeferry.values import DiskRef
 
 
 class Endpoint(Protocol):

@@ -1,7 +1,8 @@
 """Endpoint on a regular file or a block device.
 
-Writes are started towards the disk at once and dropped from the page cache once they are there: the host's memory stays
-with its guests, and the flush at the end has little left to do.
+Writes go past the page cache where that can be: the host's memory stays with its guests, an error is that of the very
+write, and the flush at the end has little left to do. Short pieces, and all of them where there is no such way, are
+gathered in the page cache, started towards the disk in groups, and dropped once they are there.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
 from converters.uris import invalid, path_of
 from kubeferry.faults import Side, of_os, refused, unavailable
 from kubeferry.images import writers
-from kubeferry.model import DiskRef
 from kubeferry.outside.locks import locked
 from kubeferry.ranges import Range, ranges_of
+from kubeferry.values import DiskRef
 
-BEHIND = 32  # blocks of each worker that may be on their way to the disk
+GROUP_BYTES = 8 << 20  # started towards the disk at once: block by block takes the disk twice as long
+BEHIND = 16  # groups of each worker that may be on their way to the disk
 DIRECT_ALIGN = 4096
+DIRECT_LEAST_BYTES = 64 << 10  # a shorter piece is not worth a wait of its own
 SYNC_START = 2  # SYNC_FILE_RANGE_WRITE
 SYNC_WAIT = 7  # ...WAIT_BEFORE | WRITE | WAIT_AFTER
 ZERO_RANGE_KEEP_SIZE = 0x11  # FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
@@ -71,7 +74,8 @@ class File:
         self.side = side
         self._changed = changed
         self._direct = direct
-        self._direct_fd = self._flush_fd = -1
+        self._direct_fd = self._flush_fd = self._write_fd = -1
+        self._group = (0, 0)
         self._behind: deque[tuple[int, int]] = deque()
         # O_NONBLOCK: opening a FIFO must not wait for somebody at its other end
         writes = side is Side.TARGET and not direct
@@ -93,6 +97,7 @@ class File:
             elif side is Side.TARGET:
                 self._lock()
                 self._flush_fd = self._open_flush()
+                self._write_fd = self._open_direct(os.O_RDWR)
         except BaseException:
             self.close()
             raise
@@ -132,7 +137,7 @@ class File:
             self._sync()
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
             self._drop_buffers()
-            self._direct_fd = self._open_direct()
+            self._direct_fd = self._open_direct(os.O_RDONLY)
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be opened", error) from error
 
@@ -149,10 +154,10 @@ class File:
             with contextlib.suppress(OSError):
                 fcntl.ioctl(self._fd, BLKFLSBUF)
 
-    def _open_direct(self) -> int:
+    def _open_direct(self, access: int) -> int:
         """A descriptor past the page cache; -1 where there is none."""
         try:
-            return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+            return os.open(f"/proc/self/fd/{self._fd}", access | os.O_CLOEXEC | os.O_DIRECT)
         except OSError as error:
             if error.errno in CANNOT:
                 return -1
@@ -196,6 +201,8 @@ class File:
         copy._fd = os.dup(self._fd)
         copy._direct_fd = os.dup(self._direct_fd) if self._direct_fd >= 0 else -1
         copy._flush_fd = os.dup(self._flush_fd) if self._flush_fd >= 0 else -1
+        copy._write_fd = os.dup(self._write_fd) if self._write_fd >= 0 else -1
+        copy._group = (0, 0)
         copy._behind = deque()
         return copy
 
@@ -210,10 +217,10 @@ class File:
         return made
 
     def close(self) -> None:
-        for fd in (self._fd, self._direct_fd, self._flush_fd):
+        for fd in (self._fd, self._direct_fd, self._flush_fd, self._write_fd):
             if fd >= 0:
                 os.close(fd)
-        self._fd = self._direct_fd = self._flush_fd = -1
+        self._fd = self._direct_fd = self._flush_fd = self._write_fd = -1
 
     # --- reading ---
 
@@ -284,17 +291,43 @@ class File:
     # --- writing ---
 
     def write(self, offset: int, view: memoryview) -> None:
-        done = 0
         try:
+            done = self._write_direct(offset, view)
             while done < len(view):
-                done += os.pwrite(self._fd, view[done:], offset + done)
-            self._write_behind(offset, done)
+                count = os.pwrite(self._fd, view[done:], offset + done)
+                self._write_behind(offset + done, count)
+                done += count
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be written at {offset}", error) from error
 
+    def _write_direct(self, offset: int, view: memoryview) -> int:
+        """Write what alignment allows past the page cache. Returns the bytes written."""
+        whole = len(view) - len(view) % DIRECT_ALIGN
+        if self._write_fd < 0 or offset % DIRECT_ALIGN or whole < DIRECT_LEAST_BYTES:
+            return 0
+        done = 0
+        try:
+            while done < whole:
+                count = os.pwrite(self._write_fd, view[done:whole], offset + done)
+                done += count
+                if count % DIRECT_ALIGN:
+                    break
+        except OSError as error:
+            if error.errno not in CANNOT:
+                raise
+        return done
+
     def _write_behind(self, offset: int, length: int) -> None:
-        _sync_file_range(self._fd, offset, length, SYNC_START)
-        self._behind.append((offset, length))
+        """Start the group that was written before this one, and let go of those that have arrived."""
+        start, end = self._group
+        if offset // GROUP_BYTES == start // GROUP_BYTES:
+            self._group = min(start, offset), max(end, offset + length)
+            return
+        self._group = offset, offset + length
+        if start == end:
+            return
+        _sync_file_range(self._fd, start, end - start, SYNC_START)
+        self._behind.append((start, end - start))
         if len(self._behind) > BEHIND:
             offset, length = self._behind.popleft()
             # Told now, an error ends the copy now; the flush would have it too.

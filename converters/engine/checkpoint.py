@@ -24,8 +24,8 @@ from converters.engine.fingerprint import UNKNOWN, Fingerprint, Header
 from converters.extents import block_count
 from converters.uris import chain_of, files_of
 from kubeferry.errors import InputInvalid, IntegrityFailed
-from kubeferry.model import DiskRef
 from kubeferry.uris import view_of
+from kubeferry.values import DiskRef
 
 NAME_BYTES = 16
 PLACE_BYTES = 8

@@ -29,8 +29,8 @@ from converters.engine.witness import Witness, known_by
 from converters.uris import MODULES, SERVED, chain_of, files_of, path_of, scheme_of, split
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, SourceRefused, TargetRefused
-from kubeferry.model import DiskRef
 from kubeferry.uris import PACKED, Packed, Part
+from kubeferry.values import DiskRef
 from kubeferry.words import counted
 
 

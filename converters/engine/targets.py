@@ -17,7 +17,7 @@ from converters.extents import BLOCK_BYTES, block_count
 from converters.uris import LOCAL, chain_of, files_of, path_of, scheme_of
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem, TargetRefused
-from kubeferry.model import DiskRef
+from kubeferry.values import DiskRef
 
 LOOKS = 64  # places in which a device or an export is looked at for data
 INSIST = "Give another target; or --overwrite, if what it holds may be lost."

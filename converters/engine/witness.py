@@ -10,7 +10,7 @@ from converters.uris import chain_of, files_of
 from kubeferry import faults
 from kubeferry.errors import SourceUnavailable
 from kubeferry.images import writers
-from kubeferry.model import DiskRef
+from kubeferry.values import DiskRef
 
 
 def known_by(source: DiskRef, opened: Endpoint) -> list[object]:

@@ -44,14 +44,15 @@ def _main(arguments: list[str]) -> int:
 def _run(path: Path, report: Path | None) -> int:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for them reads every installed package
     gc.disable()  # imports make many objects and no garbage
-    from converters.mover.job import run
-    from kubeferry.documents import MoverJob, load
+    from converters.mover.job import read, run
 
     gc.freeze()
     gc.enable()
-    return run(load(path, MoverJob), report)
+    return run(read(path), report)
 
 
 if __name__ == "__main__":
     signals.answer(lambda: None)  # its result says that it was stopped
-    sys.exit(main(sys.argv[1:]))
+    code = main(sys.argv[1:])
+    gc.freeze()  # what is left goes with the process, and nobody need look through it before
+    sys.exit(code)

@@ -8,8 +8,8 @@ from converters.engine.fingerprint import sync_folder
 from converters.uris import path_of
 from kubeferry import faults
 from kubeferry.errors import TargetRefused
-from kubeferry.model import DiskRef
 from kubeferry.outside import atomic
+from kubeferry.values import DiskRef
 
 # KubeVirt and CDI align images to this, and CDI's files have these rights: virt-launcher runs in the same group.
 ALIGN_BYTES = 1 << 20

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from converters.engine.transfer import Watch
 from kubeferry import faults
-from kubeferry.documents import MoverProgress
 from kubeferry.errors import Fenced, TargetUnavailable
+from kubeferry.jobs import MoverProgress
 from kubeferry.outside import atomic
 from kubeferry.outside.locks import locked
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from kubeferry.documents import MoverError, MoverProgress, MoverResult
+from kubeferry.jobs import MoverError, MoverProgress, MoverResult
 
 LINE_SECONDS = 1.0
 REPORT_BYTES = 4000

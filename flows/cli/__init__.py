@@ -144,6 +144,7 @@ def cli(context: click.Context) -> None:
 
 def main() -> None:
     """The entry point: runs a verb and turns errors into a message and an exit code."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # looking for them reads every installed package
     gc.set_threshold(GARBAGE_EVERY)
     signals.answer(_tell_that_it_stops)
     code = run(sys.argv[1:])

@@ -29,14 +29,14 @@ from converters.uris import path_of
 from flows.cli.options import FILE, json_option
 from flows.cli.output import print_event, print_json
 from flows.progress import Rates, describe, transfer_facts
-from kubeferry.documents import MoverProgress
 from kubeferry.errors import IntegrityFailed
-from kubeferry.model import DiskRef
+from kubeferry.jobs import MoverProgress
+from kubeferry.values import DiskRef
 from kubeferry.words import counted
 
 logger = logging.getLogger(__name__)
 
-workers_option = click.option("--workers", type=click.IntRange(1, 32), default=2, show_default=True)
+workers_option = click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True)
 format_option = click.option(
     "--format", "format_", help="Format of the source: raw (the default), qcow2 or vmdk. Never probed."
 )

@@ -6,15 +6,16 @@ import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
-from kubeferry.config import find_config, read_config
-from kubeferry.documents import Config, Plan, Policy, load, parse
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.words import meant
+
+if TYPE_CHECKING:  # single disks have options, too, and no documents
+    from kubeferry.documents import Config, Plan, Policy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -27,6 +28,8 @@ LISTED = 30  # names in an error; a plan may have hundreds
 
 def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The machines of the plan that stands on the line already."""
+    from kubeferry.documents import Plan, load
+
     plan = ctx.params.get("plan") or next(iter(ctx.args), None)  # click gives up on the line at an option's end
     with contextlib.suppress(KubeferryError):
         if plan:
@@ -58,6 +61,8 @@ policy_option = click.option("--policy", type=FILE, help="Your choices; the defa
 
 def policy_of(path: Path | None) -> Policy:
     """The policy in this file; without one the defaults."""
+    from kubeferry.documents import Policy, load
+
     return load(path, Policy) if path else Policy()
 
 
@@ -78,6 +83,9 @@ def plan_named(verb: Callable[P, R]) -> Callable[P, R]:
 
 def opened(plan: Path | None, named: str | None, config: Path | None) -> tuple[Plan, Config, Path]:
     """The plan, from its file or from the journal, the configuration, and the configuration's path."""
+    from kubeferry.config import find_config, read_config
+    from kubeferry.documents import Plan, load
+
     if plan and named:
         raise click.UsageError("Name one plan: its file, or with --plan one that the journal holds.")
     path = find_config(config)
@@ -89,6 +97,7 @@ def opened(plan: Path | None, named: str | None, config: Path | None) -> tuple[P
 
 def _from_journal(named: str, settings: Config) -> Plan:
     """The plan as it was registered. Raises InputInvalid where there is none, or several, by this name."""
+    from kubeferry.documents import Plan, parse
     from kubeferry.journal import Journal, meant_by
 
     with contextlib.closing(Journal.open(settings.journal)) as journal:

@@ -4,15 +4,15 @@
                           Policy ───┴─ plan ─> Plan ─ migrate ─> journal ─> report
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
-One module a document, pure shapes all, on `base`: inventory, policy, plan, mover, observation; `settings` is the
-configuration, `offer` what a target has to choose from. `files` reads and writes them,
-`readings` remembers large plans as they were read; `earlier` knows the digests of plans of earlier versions.
+One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
+configuration, `offer` what a target has to choose from. What a mover is told and tells lies apart, in `kubeferry.jobs`:
+it starts without the rest. `files` reads and writes documents,
+`readings` remembers large plans as they were read, `earlier` knows the digests of plans of earlier versions.
 """
 
-from kubeferry.documents.base import API_VERSION, Document, EnvName, ShortName, digest_of
+from kubeferry.documents.base import EnvName, ShortName, digest_of
 from kubeferry.documents.files import KINDS, dump, json_schema, load, parse, save, to_yaml
 from kubeferry.documents.inventory import Inventory
-from kubeferry.documents.mover import MoverError, MoverJob, MoverProgress, MoverResult
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import ClaimSet, Offer, StorageClass
 from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
@@ -39,6 +39,8 @@ from kubeferry.documents.settings import (
     Toleration,
     VmwareAccess,
 )
+from kubeferry.jobs import MoverError, MoverJob, MoverProgress, MoverResult
+from kubeferry.values import API_VERSION, Document
 
 __all__ = [
     "API_VERSION",

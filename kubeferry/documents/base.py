@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from kubeferry.model import Value
-
-API_VERSION: Literal["kubeferry.io/v1alpha1"] = "kubeferry.io/v1alpha1"
+from kubeferry.values import Value
 
 ShortName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,61}[a-z0-9])?$")]
 EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
-
-
-class Document(Value):
-    """A file of its own: `apiVersion` and `kind` stand first."""
-
-    KIND: ClassVar[str]
-
-    api_version: Literal["kubeferry.io/v1alpha1"] = API_VERSION
 
 
 def digest_of(document: Value, *, without: tuple[str, ...] = ()) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from kubeferry.documents.base import digest_of_content
-from kubeferry.model import Value
+from kubeferry.values import Value
 
 # The fields of a plan that could be nothing while digests counted them. A closed list: later ones were never counted.
 _COUNTED = {

@@ -15,16 +15,17 @@ import yaml
 from pydantic import ValidationError
 
 from kubeferry.documents import readings
-from kubeferry.documents.base import API_VERSION, Document, digest_of
+from kubeferry.documents.base import digest_of
 from kubeferry.documents.earlier import as_written
 from kubeferry.documents.inventory import Inventory
-from kubeferry.documents.mover import MoverJob, MoverResult
 from kubeferry.documents.observation import Observation
 from kubeferry.documents.plan import Plan, is_whole
 from kubeferry.documents.policy import Policy
 from kubeferry.documents.settings import Config
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.jobs import MoverJob, MoverResult
 from kubeferry.outside import atomic
+from kubeferry.values import API_VERSION, Document
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
 DEPTH_LIMIT = 100

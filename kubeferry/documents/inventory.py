@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from kubeferry.documents.base import Document, ShortName
+from kubeferry.documents.base import ShortName
 from kubeferry.model import Concern, Machine
+from kubeferry.values import Document
 
 
 class Inventory(Document):

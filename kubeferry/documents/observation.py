@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from kubeferry.documents.base import Document
 from kubeferry.model import Seconds, Value
+from kubeferry.values import Document
 
 
 class ProbeResult(Value):

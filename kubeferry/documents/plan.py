@@ -6,10 +6,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from kubeferry.documents.base import Document, ShortName, digest_of
+from kubeferry.documents.base import ShortName, digest_of
 from kubeferry.documents.earlier import digests_of
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
+from kubeferry.values import Document
 
 
 class PlannedDisk(Value):

@@ -6,9 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kubeferry.documents.base import Document, ShortName
+from kubeferry.documents.base import ShortName
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.model import Bytes, Seconds, Value
+from kubeferry.values import Document
 
 
 class StoragePolicy(Value):

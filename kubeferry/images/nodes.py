@@ -7,8 +7,8 @@ from pathlib import Path
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
 from kubeferry.images import qcow2
 from kubeferry.images.bitmaps import CONTEXT
-from kubeferry.model import DiskRef
 from kubeferry.uris import local_path
+from kubeferry.values import DiskRef
 
 FORMATS = frozenset({"qcow2"})  # those that QEMU must read for us; raw disks need nobody
 NAME_LIMIT = 1023

@@ -19,7 +19,7 @@ from kubeferry.steps.work import Work
 from kubeferry.targets import Room
 from kubeferry.uris import ebs_snapshot
 
-WORKERS, FAR_WORKERS = 2, 8
+WORKERS, FAR_WORKERS = 4, 8
 
 
 def begin_copy(work: Work, action: Action, state: MachineState) -> None:

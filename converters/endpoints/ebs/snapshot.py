@@ -22,9 +22,9 @@ from converters.extents import Extent
 from converters.uris import invalid
 from kubeferry.errors import KubeferryError, SourceRefused
 from kubeferry.faults import Side, refused
-from kubeferry.model import DiskRef
 from kubeferry.outside import aws
 from kubeferry.uris import ebs_snapshot, is_snapshot
+from kubeferry.values import DiskRef
 
 # Reasons for which changes cannot be told, and all of the disk is read: the older snapshot is gone or another volume's.
 UNTOLD = frozenset({"UNRELATED_SNAPSHOTS", "SNAPSHOT_NOT_FOUND", "INVALID_SNAPSHOT_ID", "INVALID_VOLUME_SIZE"})

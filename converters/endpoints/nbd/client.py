@@ -21,7 +21,7 @@ from converters.extents import Extent, overlaid
 from converters.uris import split
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.faults import Side, of_os, refused, unavailable
-from kubeferry.model import DiskRef
+from kubeferry.values import DiskRef
 
 READ, WRITE, DISCONNECT, FLUSH, BLOCK_STATUS, WRITE_ZEROES = 0, 1, 2, 3, 7, 6
 FLAG_READ_ONLY, FLAG_SEND_FLUSH, FLAG_WRITE_ZEROES, FLAG_MULTI_CONN = 1 << 1, 1 << 2, 1 << 6, 1 << 8

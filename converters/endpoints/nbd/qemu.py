@@ -17,8 +17,8 @@ from converters.endpoints.nbd.private_folder import SOCKET, private_folder, reac
 from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.faults import Side
 from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check, confinement
-from kubeferry.model import DiskRef
 from kubeferry.outside.process import Child, child
+from kubeferry.values import DiskRef
 
 START_SECONDS = 30
 

@@ -27,11 +27,11 @@ from converters.endpoints.nbd.private_folder import SOCKET, private_folder, reac
 from converters.uris import invalid
 from kubeferry.errors import KubeferryError, SourceUnavailable, TargetUnavailable
 from kubeferry.faults import Side, refused, unavailable
-from kubeferry.model import DiskRef
 from kubeferry.outside import ssh_client, stopping
 from kubeferry.outside.process import Child, child
 from kubeferry.outside.ssh_client import KEY
 from kubeferry.uris import NbdSsh, nbd_ssh
+from kubeferry.values import DiskRef
 
 START_SECONDS = 40
 MANY_FROM_BYTES = 256 << 20  # a small disk is read before a second tunnel stands

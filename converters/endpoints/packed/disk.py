@@ -30,8 +30,8 @@ from converters.uris import invalid
 from kubeferry.errors import HostileImage, SourceRefused
 from kubeferry.faults import Side, of_os
 from kubeferry.images import writers
-from kubeferry.model import DiskRef
 from kubeferry.uris import Packed, Part, packed
+from kubeferry.values import DiskRef
 
 HASH_PIECE_BYTES = 1 << 20
 READ_PARTS = ("FLAT", "VMFS", "SPARSE", "ZERO")

@@ -21,8 +21,8 @@ from converters.endpoints.web.client import Broken, Client, Place, place_of, rep
 from converters.extents import Extent
 from converters.uris import invalid
 from kubeferry.faults import Side, refused
-from kubeferry.model import DiskRef
 from kubeferry.ranges import Range, ranges_of
+from kubeferry.values import DiskRef
 
 CONNECTIONS = 2  # of one worker: one answer is read while the next is on its way
 _RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})", re.ASCII)

@@ -21,7 +21,7 @@ from converters.endpoints.forward import Forward
 from converters.endpoints.vmdk.stream import Stream
 from converters.endpoints.web.client import Client, place_of, repeated
 from kubeferry.faults import Side, refused, unavailable
-from kubeferry.model import DiskRef
+from kubeferry.values import DiskRef
 
 SCHEME = "vmdk-stream+https"
 

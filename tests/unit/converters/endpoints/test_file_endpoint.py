@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import mmap
 import os
+import random
 import shutil
 from collections import deque
 from collections.abc import Iterator
@@ -238,12 +241,84 @@ def overbooked(tmp_path: Path) -> Iterator[Path]:
         process.run(["umount", str(store)])
 
 
-def test_a_write_that_was_found_lost_fails_the_flush_too(overbooked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel tells each open file once; a flush that said nothing would make a checkpoint of what is lost."""
+@pytest.mark.parametrize("least", [file.DIRECT_LEAST_BYTES, 64 * MIB])
+def test_a_write_that_was_found_lost_fails_the_flush_too(
+    overbooked: Path, monkeypatch: pytest.MonkeyPatch, least: int
+) -> None:
+    """The kernel tells each open file once; a flush that said nothing would make a checkpoint of what is lost. Past the
+    page cache, and through it."""
     monkeypatch.setattr(file, "BEHIND", 0)
+    monkeypatch.setattr(file, "DIRECT_LEAST_BYTES", least)
     piece = memoryview(os.urandom(MIB))
     with File(overbooked, Side.TARGET) as disk, disk.clone() as worker:
         with pytest.raises(TargetUnavailable, match="cannot be written"):
             deque((worker.write(at * MIB, piece) for at in range(64)), maxlen=0)
         with pytest.raises(TargetUnavailable, match="cannot be flushed"):
             disk.flush()
+
+
+@pytest.fixture
+def on_storage(tmp_path: Path) -> Path:
+    """A file of 32 MiB on a file system that can be written past the page cache."""
+    made = tmp_path / "target.img"
+    with made.open("wb") as raw:
+        raw.truncate(32 * MIB)
+    try:
+        os.close(os.open(made, os.O_RDWR | os.O_DIRECT))
+    except OSError:
+        pytest.skip("nothing is written past the page cache here")
+    return made
+
+
+def cached(path: Path) -> int:
+    """How many bytes of a file the page cache holds."""
+    size = path.stat().st_size
+    pages = (ctypes.c_ubyte * (size // mmap.PAGESIZE))()
+    with path.open("r+b") as opened, mmap.mmap(opened.fileno(), size) as mapped:
+        place = ctypes.addressof(ctypes.c_char.from_buffer(mapped))
+        assert not ctypes.CDLL(None).mincore(ctypes.c_void_p(place), ctypes.c_size_t(size), pages)
+    return sum(page & 1 for page in pages) * mmap.PAGESIZE
+
+
+def test_what_is_written_past_the_page_cache_leaves_nothing_in_it(on_storage: Path) -> None:
+    buffer = Buffer(MIB)
+    buffer.view[:] = content = os.urandom(MIB)
+    with File(on_storage, Side.TARGET) as disk:
+        for at in range(32):
+            disk.write(at * MIB, buffer.view)
+        disk.flush()
+    assert cached(on_storage) == 0
+    assert on_storage.read_bytes() == content * 32
+
+
+def test_pieces_that_cannot_go_past_the_page_cache_are_written_all_the_same(on_storage: Path) -> None:
+    """Odd offsets, odd lengths, odd memory, short ones; beside each other and over each other."""
+    expected = bytearray(32 * MIB)
+    memory = Buffer(2 * MIB)
+    memory.view[:] = os.urandom(2 * MIB)
+    chance = random.Random(7)
+    with File(on_storage, Side.TARGET) as disk, disk.clone() as other:
+        for number in range(200):
+            grain = chance.choice([1, 512, 4096, MIB])
+            offset = chance.randrange(30 * MIB) // grain * grain
+            begin = chance.randrange(MIB) // grain * grain
+            piece = memory.view[begin : begin + max(1, chance.randrange(MIB) // grain * grain)]
+            (disk if number % 2 else other).write(offset, piece)
+            expected[offset : offset + len(piece)] = piece
+        disk.flush()
+    assert on_storage.read_bytes() == expected
+    with File(on_storage, Side.TARGET, direct=True) as stored:
+        view = memoryview(bytearray(32 * MIB))
+        stored.read_into(0, view)
+    assert view == expected
+
+
+def test_through_the_page_cache_writes_are_started_in_groups(on_storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(file, "DIRECT_LEAST_BYTES", 64 * MIB)
+    monkeypatch.setattr(file, "_sync_file_range", lambda _fd, *asked: started.append(asked) or 0)
+    buffer = Buffer(MIB)
+    with File(on_storage, Side.TARGET) as disk:
+        for at in range(32):
+            disk.write(at * MIB, buffer.view)
+    assert started == [(at * 8 * MIB, 8 * MIB, file.SYNC_START) for at in range(3)]

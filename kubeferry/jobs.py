@@ -1,4 +1,7 @@
-"""MoverJob, MoverProgress, MoverResult: what the control plane and a mover say to each other, as files."""
+"""MoverJob, MoverProgress, MoverResult: what the control plane and a mover say to each other, as files.
+
+They stand apart from the other documents: a mover needs none of those, and is to start at once.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from kubeferry.documents.base import Document
-from kubeferry.model import Bytes, DiskRef, Seconds, Value
+from kubeferry.values import Bytes, DiskRef, Document, Seconds, Value
 
 
 class MoverJob(Document):
@@ -42,7 +44,7 @@ class MoverJob(Document):
     fence: Annotated[int, Field(ge=0)] = 0
     round: Annotated[int, Field(ge=0)] = 0
     algorithm: Literal["blake3", "sha256"] = "blake3"
-    workers: Annotated[int, Field(ge=1, le=32)] = 2
+    workers: Annotated[int, Field(ge=1, le=32)] = 4
     target_reads_zero: bool = False
     makes_target: bool = False
     expect_root: str | None = None
