@@ -94,16 +94,13 @@ def verify_disk(
 
     Raises InputInvalid without a usable fingerprint, IntegrityFailed when that is damaged, TargetRefused when the copy
     has not ended, the disk is too small or (`options.exact`) goes on with data behind its end. A clean result is
-    remembered beside the fingerprint, block by block.
+    remembered beside the fingerprint, block by block, where that may be written.
     """
     with _complete(fingerprint) as expected, open_target(target, direct=True) as reading:
         found = verify.compare(reading, expected, options=options, watch=watch)
         if options.exact:
             targets.check_end(target, reading, expected.header.size)
-        if found.differing:
-            earlier.disprove(fingerprint)
-        else:
-            earlier.prove(expected)
+        earlier.remember(expected, clean=not found.differing)
         head = expected.header
         offsets = array("Q", (index * head.block for index in found.differing))
         held = max(0, found.read - head.block * len(offsets))
@@ -260,6 +257,9 @@ def _same_place(one: Path, other: Path) -> bool:
 def _work(fingerprint: Path) -> Path:
     try:
         fingerprint.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        fix = "Give the digests a place in a folder."
+        raise TargetRefused(f"{fingerprint} cannot be made", why="a part of its path is a file", fix=fix) from error
     except OSError as error:
         raise faults.of_os(faults.Side.TARGET, f"{fingerprint} cannot be made", error) from error
     return fingerprint.parent.absolute()
@@ -273,6 +273,8 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
 
     Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
     """
+    if not text:
+        raise InputInvalid("a disk cannot be opened", [Problem("its path", "is empty", "Give a path or a URI.")])
     if "://" not in text and not text.startswith(tuple(f"{scheme}:" for scheme in MODULES)):
         return _local(Path(text).absolute().as_uri(), format or "raw")
     parts = split(text)

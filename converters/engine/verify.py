@@ -14,7 +14,7 @@ from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
 from converters.engine.fingerprint import UNKNOWN, Fingerprint
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own
+from converters.engine.transfer import Feed, Options, Pace, Watch, count_data, drive, extents_of, lanes, own
 from converters.extents import Chunk, block_count, chunks
 from kubeferry.errors import TargetRefused
 
@@ -83,10 +83,7 @@ class _Verify:
         self._pace = Pace(options.bandwidth)
         self._progress = 0
         self._lock = threading.Lock()
-        watch.progress("counting", 0, None)
-        size = expected.header.size
-        data = (min(extent.end, size) - extent.offset for extent in extents_of(target, options) if not extent.zero)
-        self._total = sum(length for length in data if length > 0)
+        self._total = count_data(extents_of(target, options), expected.header.size, watch)
 
     def unproven(self, found: Iterator[Chunk], proven: Proven) -> Iterator[Chunk]:
         """Without the blocks that were read back since they were last written."""

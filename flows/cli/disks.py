@@ -26,7 +26,7 @@ from converters.engine.disks import (
 )
 from converters.engine.transfer import Options, Watch
 from converters.uris import path_of
-from flows.cli.options import FILE, json_option
+from flows.cli.options import FILE, Rate, json_option
 from flows.cli.output import print_event, print_json
 from flows.progress import Rates, describe, transfer_facts
 from kubeferry.documents import MoverProgress
@@ -71,7 +71,7 @@ insist_option = click.option(
 @workers_option
 @overwrite_option
 @holes_option
-@click.option("--bandwidth", type=click.FloatRange(min=0, min_open=True), help="At most so many MiB per second.")
+@click.option("--bandwidth", type=Rate(), help="At most so many MiB per second.")
 @click.option("--algorithm", type=click.Choice(["blake3", "sha256"]), default="blake3", show_default=True)
 @json_option
 def copy(
@@ -84,7 +84,7 @@ def copy(
     workers: int,
     overwrite: bool,
     read_holes: bool,
-    bandwidth: float | None,
+    bandwidth: int | None,
     algorithm: str,
     as_json: bool,
 ) -> None:
@@ -102,7 +102,7 @@ def copy(
     zero = prepare_target(write, disk_size(read), prints, overwrite=overwrite)
     options = Options(
         workers,
-        int(bandwidth * 2**20) if bandwidth else None,
+        bandwidth,
         algorithm,
         may_lose=overwrite,
         exact=True,
@@ -177,6 +177,8 @@ def _copied(tally: Tally, target: str) -> str:
     """What was done, and how much of the target was seen: writing is no proof."""
     done = "read {:.0f} MiB, wrote {:.0f} MiB, had {:.0f} MiB already"
     text = done.format(*(number / 2**20 for number in (tally.read, tally.written, tally.resumed)))
+    if tally.blind:
+        text += f"\n{tally.blind / 2**20:.0f} MiB of the target cannot be read: written without comparing, not verified"
     return f"{text}\nverified {tally.held / 2**20:.0f} MiB by reading them back; `kubeferry verify {target}` reads all"
 
 
@@ -184,6 +186,8 @@ def _beside(ref: DiskRef, given: str) -> Path:
     if not ref.uri.startswith("file:"):
         raise click.UsageError(f"{given} is not a file: say where the digests go with --fingerprint")
     path = path_of(ref.uri)
+    if not path.name:
+        raise click.UsageError(f"{given} is a folder: give the path of a disk")
     return path.with_name(f"{path.name}.kff")  # its ending stays: disk.sda and disk.sdb are two disks
 
 
@@ -197,6 +201,7 @@ def _tell(done: Outcome, fingerprint: Path, as_json: bool, text: str) -> None:
             "writtenBytes": done.tally.written,
             "resumedBytes": done.tally.resumed,
             "readBackBytes": done.tally.held,
+            "unreadableBytes": done.tally.blind,
             "differing": list(done.differing),
             "fingerprint": str(fingerprint),
         }

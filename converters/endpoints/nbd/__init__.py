@@ -1,3 +1,3 @@
-"""NBD: a client of our own, over a unix socket (`client`, `handshake`), behind SSH (`ssh`), and for images of other
-formats that QEMU reads for us (`qemu`). `private_folder` is where our programs have their sockets.
+"""NBD: a client of our own, over a unix socket (`client`, `handshake`, `line`), behind SSH (`ssh`), and for images of
+other formats that QEMU reads for us (`qemu`). `private_folder` is where our programs have their sockets.
 """

@@ -14,6 +14,8 @@ import socket
 import struct
 from dataclasses import dataclass, field
 
+from kubeferry.words import plain
+
 INIT_MAGIC = b"NBDMAGICIHAVEOPT"
 OPTION_MAGIC = b"IHAVEOPT"
 REPLY_MAGIC = 0x0003E889045565A9
@@ -137,7 +139,7 @@ def _ask(sock: socket.socket, option: int, body: bytes) -> list[tuple[int, bytes
         if kind == REP_ACK:
             return answers
         if kind & REP_ERROR:
-            said = data.decode("utf-8", "replace").strip()
+            said = plain(data.decode("utf-8", "replace")).strip()
             raise Declined(said or ERRORS.get(kind & ~REP_ERROR, f"error {kind & ~REP_ERROR}"))
         answers.append((kind, data))
     raise BrokenProtocol(f"it answered option {option} without end")
