@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from converters.engine import checkpoint, copying, earlier, measuring, repair, s
 from converters.engine.copying import Tally
 from converters.engine.fingerprint import Fingerprint, Header
 from converters.engine.held import held
+from converters.engine.marks import Marks, Offsets
 from converters.engine.targets import check_fingerprint, prepare_target
 from converters.engine.transfer import Options, Watch
 from converters.engine.witness import Witness, known_by
@@ -44,7 +44,7 @@ class Outcome:
     algorithm: str
     size: int
     tally: Tally
-    differing: tuple[int, ...] | array[int] = ()
+    differing: Offsets = field(default_factory=Offsets)
     calls: dict[str, int] = field(default_factory=dict)
     wrong_root: bool = False
     stream_digest: str = ""
@@ -102,7 +102,7 @@ def verify_disk(
             targets.check_end(target, reading, expected.header.size)
         earlier.remember(expected, clean=not found.differing)
         head = expected.header
-        offsets = array("Q", (index * head.block for index in found.differing))
+        offsets = Offsets(found.differing, head.block)
         held = max(0, found.read - head.block * len(offsets))
         tally = Tally(read=found.read, same=found.kept, held=held)
         return Outcome(expected.root, head.algorithm, head.size, tally, offsets)
@@ -182,23 +182,23 @@ def repair_disk(
         _proven(gone, left.differing, expected)
         head = expected.header
         size = head.block * len(found.differing)
-        offsets = array("Q", (index * head.block for index in found.differing))
+        offsets = Offsets(found.differing, head.block)
         tally = Tally(read=found.read, written=size)
         return Outcome(expected.root, head.algorithm, head.size, tally, offsets, _calls(fetching))
 
 
-def _proven(gone: array[int], left: array[int], expected: Fingerprint) -> None:
+def _proven(gone: Marks, left: Marks, expected: Fingerprint) -> None:
     block = expected.header.block
     if gone:
         raise IntegrityFailed(
-            f"{counted(len(gone), 'block')} cannot be repaired, the first at offset {gone[0] * block}",
+            f"{counted(len(gone), 'block')} cannot be repaired, the first at offset {gone.first * block}",
             why="the source no longer holds what was copied",
             fix="Copy the disk again: only blocks that differ are written.",
         )
     if left:
         raise IntegrityFailed(
             f"{counted(len(left), 'block does not read', 'blocks do not read')} back as written, "
-            f"the first at offset {left[0] * block}",
+            f"the first at offset {left.first * block}",
             fix="Check the target's storage; it does not keep what it is given.",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import sys
 import time
@@ -35,6 +36,8 @@ from kubeferry.model import DiskRef
 from kubeferry.words import counted
 
 logger = logging.getLogger(__name__)
+
+LISTED = 10_000  # offsets, of a disk that may be wholly another one
 
 workers_option = click.option("--workers", type=click.IntRange(1, 32), default=2, show_default=True)
 format_option = click.option(
@@ -135,7 +138,7 @@ def verify(target: str, fingerprint: Path | None, workers: int, read_holes: bool
     if done.differing:
         differ = counted(len(done.differing), "block differs", "blocks differ")
         raise IntegrityFailed(
-            f"{differ}, the first at offset {done.differing[0]}",
+            f"{differ}, the first at offset {done.differing.first}",
             fix=f"`kubeferry repair SOURCE {target}` fetches only what differs.",
         )
 
@@ -202,7 +205,8 @@ def _tell(done: Outcome, fingerprint: Path, as_json: bool, text: str) -> None:
             "resumedBytes": done.tally.resumed,
             "readBackBytes": done.tally.held,
             "unreadableBytes": done.tally.blind,
-            "differing": list(done.differing),
+            "differing": list(itertools.islice(done.differing, LISTED)),
+            "differingBlocks": len(done.differing),
             "fingerprint": str(fingerprint),
         }
         print_json(facts)
