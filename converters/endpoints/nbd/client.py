@@ -11,7 +11,6 @@ import itertools
 import math
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -51,7 +50,7 @@ CHUNK = struct.Struct(">HHQI")  # after the magic
 @dataclass(slots=True)
 class _Pending:
     """A request whose reply has not fully come. `view` is what a read fills, `missing` what it still lacks, `filled`
-    what came of it, in order; `until` is when all of it must be there."""
+    what came of it, in order; `patience` is for how many seconds it is waited for."""
 
     offset: int
     view: memoryview | None = None
@@ -61,7 +60,7 @@ class _Pending:
     error: str = ""
     status: bytes = b""
     filled: list[tuple[int, int]] = field(default_factory=list)
-    until: float = math.inf
+    patience: float = math.inf
 
     def fill(self, start: int, stop: int) -> None:
         """Account for bytes that come. Raises BrokenProtocol where they came before: others would be missing, and the
@@ -229,11 +228,11 @@ class Nbd:
     def _send(
         self, command: int, offset: int, length: int, pending: _Pending, payload: memoryview | None = None
     ) -> _Pending:
-        pending.until = time.monotonic() + _patience(command, length)
+        pending.patience = _patience(command, length)
         with self._lock:
             cookie = next(self._cookies)
             self._pending[cookie] = pending
-            self._socket.until(pending.until)
+            self._socket.within(pending.patience)
             try:
                 self._socket.sendall(REQUEST.pack(REQUEST_MAGIC, 0, command, cookie, offset, length))
                 if payload is not None:
@@ -244,8 +243,8 @@ class Nbd:
 
     def _finish(self, pending: _Pending) -> None:
         with self._lock:
+            self._socket.within(pending.patience)  # from now on: nobody may have waited for it before
             while not pending.done:
-                self._socket.until(pending.until)
                 try:
                     self._receive()
                 except BrokenProtocol as error:

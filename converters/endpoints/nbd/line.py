@@ -35,11 +35,7 @@ class Line(socket.socket):
 
     def within(self, seconds: float) -> None:
         """What follows has to be done in so many seconds from now."""
-        self.until(time.monotonic() + seconds)
-
-    def until(self, moment: float) -> None:
-        """The same, by the monotonic clock."""
-        self._until = moment
+        self._until = time.monotonic() + seconds
 
     def connect(self, address: str) -> None:  # type: ignore[override]  # of a unix socket it is a path
         """As of any socket."""
