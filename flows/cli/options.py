@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -23,6 +24,9 @@ R = TypeVar("R")
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
+MIB = 1 << 20
+SLOWEST, FASTEST = 0.001, 2.0**20  # MiB a second
+
 LISTED = 30  # names in an error; a plan may have hundreds
 
 
@@ -36,6 +40,20 @@ def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str)
             names = (entry.name for entry in load(Path(plan), Plan).entries)
             return [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return []
+
+
+class Rate(click.FloatRange):
+    """MiB per second on the command line, whole bytes per second for us; nothing that cannot be kept."""
+
+    def __init__(self) -> None:
+        super().__init__(SLOWEST, FASTEST)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Raises BadParameter."""
+        rate = super().convert(value, param, ctx)
+        if math.isnan(rate):  # which no comparison keeps out
+            self.fail(f"{value!r} is no number of MiB per second.", param, ctx)
+        return int(rate * MIB)
 
 
 plan_argument = click.argument("plan", type=FILE, required=False)

@@ -16,6 +16,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from kubeferry.words import plain
+
 INIT_MAGIC = b"NBDMAGICIHAVEOPT"
 OPTION_MAGIC = b"IHAVEOPT"
 REPLY_MAGIC = 0x0003E889045565A9
@@ -60,18 +62,23 @@ class Export:
 
 
 class Wire(Protocol):
-    """What a connection is for us: a socket, or TLS on one. `recv_into` fills all that is asked for (MSG_WAITALL), less
-    where the other end has hung up. Raises OSError: BlockingIOError for a silence, ConnectionError."""
+    """What a connection is for us: a line, or TLS on one. `recv_into` fills all that is asked for (MSG_WAITALL), less
+    where the other end has hung up or is slow. Raises OSError: Late for a silence that is longer than `within` says,
+    ConnectionError; and Interrupted. `farewell` sends only what there is room for at once."""
+
+    def within(self, seconds: float, /) -> None: ...
 
     def recv_into(self, buffer: memoryview, nbytes: int, flags: int, /) -> int: ...
 
     def sendall(self, data: bytes | memoryview, /) -> None: ...
 
+    def farewell(self, data: bytes, /) -> None: ...
+
     def close(self) -> None: ...
 
 
 def receive(sock: Wire, view: memoryview) -> None:
-    """Fill `view`. Raises ConnectionError when the server hangs up, BlockingIOError when it is silent for too long."""
+    """Fill `view`. Raises ConnectionError when the server hangs up, Late when it is silent for too long."""
     done = 0
     while done < len(view):
         count = sock.recv_into(view[done:], len(view) - done, socket.MSG_WAITALL)
@@ -164,7 +171,7 @@ def _ask(sock: Wire, option: int, body: bytes) -> list[tuple[int, bytes]]:
         if kind == REP_ACK:
             return answers
         if kind & REP_ERROR:
-            said = data.decode("utf-8", "replace").strip()
+            said = plain(data.decode("utf-8", "replace")).strip()
             raise Declined(said or ERRORS.get(kind & ~REP_ERROR, f"error {kind & ~REP_ERROR}"))
         answers.append((kind, data))
     raise BrokenProtocol(f"it answered option {option} without end")

@@ -6,14 +6,18 @@ one. A server that has no TLS is refused: nothing is ever said to it in the clea
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Self
 
-from converters.endpoints.nbd.client import SILENCE_SECONDS, Nbd
+from converters.endpoints.nbd.client import ANSWER_SECONDS, Found, Nbd
 from converters.endpoints.nbd.handshake import Declined, Wire, ask_for_tls, greet
+from converters.endpoints.nbd.line import LOOK_MICROSECONDS, Line
 from converters.uris import invalid
 from kubeferry.errors import KubeferryError
 from kubeferry.faults import Side, refused, unavailable
@@ -69,37 +73,57 @@ def context_of(place: NbdTls, side: Side) -> ssl.SSLContext:
 
 
 class Channel:
-    """TLS on a connection, in the words of a socket and with its errors."""
+    """TLS on a line, in the words of one and with its errors. Raises Late, Interrupted, ConnectionError, SSLError."""
 
-    def __init__(self, tls: ssl.SSLSocket) -> None:
-        self._tls = tls
+    def __init__(self, line: Line, context: ssl.SSLContext, hostname: str) -> None:
+        self._patience = line.patience
+        line.settimeout(LOOK_MICROSECONDS / 1e6)
+        self._tls = context.wrap_socket(line, server_hostname=hostname, do_handshake_on_connect=False)
+        self._patience.end = self._end
+        self._patiently(self._tls.do_handshake)
+
+    def within(self, seconds: float) -> None:
+        self._patience.within(seconds)
 
     def recv_into(self, buffer: memoryview, nbytes: int, flags: int) -> int:
         """All of it: a record at a time is what TLS gives."""
         del flags
         done = 0
-        try:
+        with contextlib.suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):  # as where a plain connection ends
             while done < nbytes:
-                count = self._tls.recv_into(buffer[done:nbytes])
+                count = self._patiently(partial(self._tls.recv_into, buffer[done:nbytes]))
                 if not count:
                     break
                 done += count
-        except TimeoutError as error:
-            raise BlockingIOError from error
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            pass  # as where the end of a plain connection comes
         return done
 
     def sendall(self, data: bytes | memoryview) -> None:
+        view = memoryview(data)
         try:
-            self._tls.sendall(data)
-        except TimeoutError as error:
-            raise BlockingIOError from error
+            while view:
+                view = view[self._patiently(partial(self._tls.send, view)) :]
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
             raise ConnectionError("the server hung up") from error
 
+    def farewell(self, data: bytes) -> None:
+        self._tls.settimeout(0)
+        self._tls.send(data)
+
     def close(self) -> None:
         self._tls.close()
+
+    def _patiently(self, step: Callable[[], Found]) -> Found:
+        """A step that may have to wait, taken again until it is done or it is time to end."""
+        while True:
+            self._patience.look()
+            try:
+                return step()
+            except TimeoutError:
+                continue
+
+    def _end(self) -> None:
+        with contextlib.suppress(OSError):
+            self._tls.shutdown(socket.SHUT_RDWR)
 
 
 class TlsNbd(Nbd):
@@ -116,25 +140,26 @@ class TlsNbd(Nbd):
     def _dial(self) -> Wire:
         wire = self._connected()
         try:
+            wire.within(ANSWER_SECONDS)
             greet(wire)
             self._ask_for_tls(wire)
-            return Channel(self._context.wrap_socket(wire, server_hostname=self._place.hostname or self._place.host))
+            return Channel(wire, self._context, self._place.hostname or self._place.host)
         except BaseException as error:
             wire.close()
             if isinstance(error, ssl.SSLEOFError):
                 raise ConnectionError("the server hung up") from error
             raise
 
-    def _connected(self) -> socket.socket:
+    def _connected(self) -> Line:
         try:
             wire = socket.create_connection((self._place.host, self._place.port), CONNECT_SECONDS)
         except (TimeoutError, socket.gaierror) as error:
             why = str(error.strerror or "it does not answer")
             fix = "Check its name, and that its port is reachable from here; then run the same again."
             raise unavailable(self.side, f"there is no connection to {self.where}", why=why, fix=fix) from error
-        wire.settimeout(SILENCE_SECONDS)
+        wire.settimeout(None)
         wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return wire
+        return Line(wire)
 
     def _ask_for_tls(self, wire: Wire) -> None:
         try:

@@ -17,6 +17,7 @@ import pytest
 from converters.endpoints import file, open_source
 from converters.endpoints.file import File, write_zeros
 from converters.engine.buffers import Buffer
+from converters.engine.disks import copy_disk, parse_ref
 from converters.extents import Extent, merge
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.faults import Side
@@ -322,3 +323,18 @@ def test_through_the_page_cache_writes_are_started_in_groups(on_storage: Path, m
         for at in range(32):
             disk.write(at * MIB, buffer.view)
     assert started == [(at * 8 * MIB, 8 * MIB, file.SYNC_START) for at in range(3)]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_there_are_no_locks_a_disk_is_copied_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def none(_fd: int, _operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("kubeferry.outside.locks.fcntl.flock", none)
+    source, target = tmp_path / "s.img", tmp_path / "t.img"
+    source.write_bytes(os.urandom(70_000))
+    target.write_bytes(bytes(70_000))
+    copy_disk(parse_ref(str(source)), parse_ref(str(target)), tmp_path / "t.kff")
+    assert target.read_bytes() == source.read_bytes()
