@@ -80,7 +80,11 @@ class Channel:
         line.settimeout(LOOK_MICROSECONDS / 1e6)
         self._tls = context.wrap_socket(line, server_hostname=hostname, do_handshake_on_connect=False)
         self._patience.end = self._end
-        self._patiently(self._tls.do_handshake)
+        try:
+            self._patiently(self._tls.do_handshake)
+        except BaseException:
+            self._tls.close()
+            raise
 
     def within(self, seconds: float) -> None:
         self._patience.within(seconds)
