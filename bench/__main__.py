@@ -21,7 +21,7 @@ from pathlib import Path
 
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).parent.parent))
-from bench import commands, decoder, discovery, disk, ebs
+from bench import commands, decoder, discovery, disk, ebs, network
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "kubeferry copy (blake3)"
@@ -160,6 +160,7 @@ def main() -> None:
     options.add_argument("--decoder-mib", type=int, default=128, help="size of the disk for the VMDK decoder; 0: none")
     options.add_argument("--ebs-mib", type=int, default=256, help="size of the snapshot for the EBS reader; 0: none")
     options.add_argument("--plan-machines", type=int, default=500, help="of the plan that `status` shows; 0: none")
+    options.add_argument("--network-mib", type=int, nargs="*", default=[1024, 4096], help="sizes over NBD; empty: none")
     options.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="where the disks are made")
     asked = options.parse_args()
     size = asked.size_mib << 20
@@ -184,6 +185,9 @@ def main() -> None:
         text += f"\n{ebs.rows(asked.folder / 'ebs', asked.ebs_mib << 20, ROOT)}\n"
     if asked.plan_machines:
         text += f"\nThe command line:\n\n{commands.rows(asked.plan_machines, asked.rounds)}\n"
+    if asked.network_mib:
+        found = network.text(asked.folder.absolute(), [mib << 20 for mib in asked.network_mib], asked.rounds)
+        text += f"\nOver NBD:\n\n{found}\n"
     (asked.folder / "target").unlink(missing_ok=True)
     (ROOT / "build").mkdir(exist_ok=True)
     (ROOT / "build" / "bench.md").write_text(text)
