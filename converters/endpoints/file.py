@@ -73,12 +73,9 @@ class File:
         self._direct = direct
         self._direct_fd = self._flush_fd = -1
         self._behind: deque[tuple[int, int]] = deque()
-        # O_NONBLOCK: opening a FIFO must not wait for somebody at its other end
         writes = side is Side.TARGET and not direct
         try:
-            # O_EXCL keeps a device that is mounted, or below another one; it means nothing for files
-            mode = (os.O_RDWR | (os.O_EXCL if path.is_block_device() else 0)) if writes else os.O_RDONLY
-            self._fd = os.open(path, mode | os.O_CLOEXEC | os.O_NONBLOCK)
+            self._fd, self.readable = _open(path, writes=writes)
         except OSError as error:
             if error.errno == errno.EBUSY:
                 why = "it is mounted, or a part of another device or volume"
@@ -140,7 +137,7 @@ class File:
         try:
             os.fsync(self._fd)
         except OSError as error:
-            if error.errno not in LOST | CANNOT:
+            if error.errno not in LOST | CANNOT | {errno.EROFS}:
                 raise
 
     def _drop_buffers(self) -> None:
@@ -154,7 +151,7 @@ class File:
         try:
             return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
         except OSError as error:
-            if error.errno in CANNOT:
+            if error.errno in CANNOT or not self.readable:
                 return -1
             raise
 
@@ -179,7 +176,8 @@ class File:
         """A descriptor that only flushes. The kernel tells of a failed write once per open file: what `_write_behind`
         saw of it would be missing in the flush of the same one."""
         try:
-            return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC)
+            mode = os.O_RDONLY if self.readable else os.O_WRONLY
+            return os.open(f"/proc/self/fd/{self._fd}", mode | os.O_CLOEXEC)
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be opened", error) from error
 
@@ -192,7 +190,7 @@ class File:
     def clone(self) -> Self:
         copy = object.__new__(type(self))
         copy.path, copy.side, copy.size, copy.knows_holes = self.path, self.side, self.size, self.knows_holes
-        copy._changed, copy._direct = self._changed, self._direct
+        copy._changed, copy._direct, copy.readable = self._changed, self._direct, self.readable
         copy._fd = os.dup(self._fd)
         copy._direct_fd = os.dup(self._direct_fd) if self._direct_fd >= 0 else -1
         copy._flush_fd = os.dup(self._flush_fd) if self._flush_fd >= 0 else -1
@@ -249,6 +247,9 @@ class File:
         return functools.partial(self.read_into, offset, view)
 
     def read_into(self, offset: int, view: memoryview) -> None:
+        if not self.readable:
+            fix = "Let this user read it, too."
+            raise refused(self.side, f"{self.path} cannot be read", why="it may only be written", fix=fix)
         try:
             done = self._read_direct(offset, view) if self._direct else 0
             while done < len(view):
@@ -324,6 +325,19 @@ class File:
             os.fdatasync(self._flush_fd if self._flush_fd >= 0 else self._fd)
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be flushed", error) from error
+
+
+def _open(path: Path, *, writes: bool) -> tuple[int, bool]:
+    """A descriptor, and whether it can be read: what may only be written is a target all the same."""
+    # O_EXCL keeps a device that is mounted, or below another one; it means nothing for files.
+    # O_NONBLOCK: opening a FIFO must not wait for somebody at its other end.
+    more = os.O_CLOEXEC | os.O_NONBLOCK | (os.O_EXCL if writes and path.is_block_device() else 0)
+    try:
+        return os.open(path, (os.O_RDWR if writes else os.O_RDONLY) | more), True
+    except PermissionError:
+        if not writes:
+            raise
+    return os.open(path, os.O_WRONLY | more), False
 
 
 def write_zeros(fd: int, offset: int, length: int, piece: int = BLOCK_BYTES) -> None:

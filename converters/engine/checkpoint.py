@@ -8,6 +8,7 @@ all says that the target was written.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -23,7 +24,7 @@ from converters.engine import digest
 from converters.engine.fingerprint import UNKNOWN, Fingerprint, Header
 from converters.extents import block_count
 from converters.uris import chain_of, files_of
-from kubeferry.errors import InputInvalid, IntegrityFailed
+from kubeferry.errors import InputInvalid, IntegrityFailed, TargetRefused, TargetUnavailable
 from kubeferry.model import DiskRef
 from kubeferry.uris import view_of
 
@@ -178,7 +179,14 @@ def _known(found: Fingerprint) -> Iterator[tuple[int, int]]:
 
 
 def holds(found: Fingerprint, index: int, target: Endpoint) -> bool:
-    """Whether the target has a block as the fingerprint says."""
+    """Whether the target has a block as the fingerprint says; one that may not be read, or is broken, has it not."""
     content = memoryview(bytearray(found.length_of(index)))
-    target.read_into(index * found.header.block, content)
+    try:
+        target.read_into(index * found.header.block, content)
+    except TargetRefused:
+        return False
+    except TargetUnavailable as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EIO:
+            return False
+        raise
     return digest.digest(found.header.algorithm, content) == found.at(index) != UNKNOWN

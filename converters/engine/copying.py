@@ -21,7 +21,8 @@ from converters.engine import checkpoint, digest, earlier, verify
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
 from converters.engine.fingerprint import Fingerprint, Header
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own, secondary
+from converters.engine.landing import Landing
+from converters.engine.transfer import Feed, Options, Pace, Watch, count_data, drive, extents_of, lanes, own, secondary
 from converters.extents import Chunk, Extent, block_count, chunks, settled
 from kubeferry.errors import Fenced, SourceRefused, TargetRefused
 
@@ -32,8 +33,9 @@ READS_AHEAD = 2  # blocks of each worker that are being read while one is proces
 class Tally:
     """What a copy did, in bytes. `data` counts what the source does not know to be zeros or the same, `resumed` all
     that an earlier attempt had made durable, `zero` what was found to be zeros, `same` what the round before had.
-    `held` was read back from the target's storage and was there already; nothing else was looked at again. `anew`:
-    there was an attempt before, and its source or target is another one now."""
+    `held` was read back from the target's storage and was there already; nothing else was looked at again. `blind`
+    could not be read there, and was written without a look. `anew`: there was an attempt before, and its source or
+    target is another one now."""
 
     data: int = 0
     read: int = 0
@@ -42,6 +44,7 @@ class Tally:
     resumed: int = 0
     same: int = 0
     held: int = 0
+    blind: int = 0
     anew: bool = False
 
 
@@ -68,8 +71,8 @@ def copy(
 
     `header` says of what: size, algorithm, and the label that a checkpoint must have to be gone on from. `reads_zero`
     is the caller's word that the target reads as zeros; it counts only for a target that was never written by us and
-    shows no data. Raises TargetRefused before any byte when the target is too small. On any error but Fenced and that
-    of a flush, what was done is flushed and in the checkpoint.
+    shows no data. Raises TargetRefused before any byte when the target is too small. On any error but Fenced,
+    KeyboardInterrupt and that of a flush, what was done is flushed and in the checkpoint.
     """
     if target.size < source.size:
         raise TargetRefused(
@@ -158,20 +161,6 @@ class _Past:
     fresh: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A worker's own target: where it writes, and what it compares with."""
-
-    disk: Endpoint
-    stored: Endpoint
-    compared: Buffer
-
-    def holds(self, chunk: Chunk, buffer: Buffer) -> bool:
-        """Whether the storage has these bytes already."""
-        self.stored.read_into(chunk.offset, self.compared.view[: chunk.length])
-        return self.compared.same(buffer, chunk.length)
-
-
 class _Copy:
     """One attempt."""
 
@@ -201,16 +190,15 @@ class _Copy:
 
     def work(self, *, resumed: bool) -> None:
         """Copy all that is not in the checkpoint, and put it there."""
-        self.watch.progress("counting", 0, None)
         try:
-            self.tally.data = sum(extent.length for extent in self._extents() if not (extent.zero or extent.same))
+            self.tally.data = count_data(self._extents(), self.source.size, self.watch)
         except ValueError as error:
             raise _nonsense(error) from error
         feed = Feed(self._chunks(resumed=resumed))
         try:
             drive(feed, [self._worker] * self._lanes, self._heartbeat)
             self.source.end()
-        except Fenced:
+        except (Fenced, KeyboardInterrupt):
             raise
         except BaseException:
             secondary(self._checkpoint)
@@ -320,20 +308,21 @@ class _Copy:
             own(self.target, self._lanes) as writing,
             self._own_stored(writing) as stored,
         ):
-            target = _Written(writing, stored, Buffer(self.block))
+            target = Landing(writing, stored, self.block)
             try:
                 while not feed.closed:
                     while free and (chunk := feed.take()) is not None:
                         if chunk.data:
                             held.append(self._ask(source, chunk, free.pop(), feed))
                         else:
-                            self._zeros(target, chunk, tally)
+                            self._zeros(target, chunk, tally, feed)
                     if not held:
                         return
                     block = held.popleft()
-                    self._block(target, block, tally)
+                    self._block(target, block, tally, feed)
                     free.append(block.buffer)
             finally:
+                tally.blind = target.blind
                 self._add(tally)
 
     def _own_stored(self, writing: Endpoint) -> contextlib.AbstractContextManager[Endpoint]:
@@ -344,14 +333,14 @@ class _Copy:
         self._pace.spend(sum(stop - start for start, stop in chunk.data), feed)
         return _Held(chunk, buffer, ask(source, chunk, buffer))
 
-    def _block(self, target: _Written, held: _Held, tally: Tally) -> None:
+    def _block(self, target: Landing, held: _Held, tally: Tally, feed: Feed) -> None:
         for read in held.reads:
             read()
         chunk, buffer = held.chunk, held.buffer
         size = sum(stop - start for start, stop in chunk.data)
         tally.read += size
         if buffer.is_zero(0, chunk.length):
-            self._zeros(target, chunk, tally)
+            self._zeros(target, chunk, tally, feed)
         else:
             known = digest.digest(self.algorithm, buffer.view[: chunk.length])
             written = self._write(target, chunk, buffer)
@@ -360,7 +349,7 @@ class _Copy:
             self._done.append((chunk.offset // self.block, 1, known))
         self._progress += size  # shown only: a lost update between threads is caught up by the next block
 
-    def _write(self, target: _Written, chunk: Chunk, buffer: Buffer) -> int:
+    def _write(self, target: Landing, chunk: Chunk, buffer: Buffer) -> int:
         """Write what the target lacks of a block; returns the bytes written."""
         if not self.fresh:
             if target.holds(chunk, buffer):
@@ -375,13 +364,16 @@ class _Copy:
                 written += end - begin
         return written
 
-    def _zeros(self, target: _Written, chunk: Chunk, tally: Tally) -> None:
-        if not self.fresh:
-            self.proven.forget(*self._blocks(chunk))
-            target.disk.zero(chunk.offset, chunk.length)
-        tally.zero += chunk.length
-        first, count = self._blocks(chunk)
-        self._done.append((first, count, b""))
+    def _zeros(self, target: Landing, run: Chunk, tally: Tally, feed: Feed) -> None:
+        """A run of zeros: nothing to do where the target reads as zeros, elsewhere done piece by piece."""
+        for chunk in [run] if self.fresh else target.stride.pieces(run):
+            if feed.closed:
+                return
+            if not self.fresh:
+                self.proven.forget(*self._blocks(chunk))
+                target.disk.zero(chunk.offset, chunk.length)
+            tally.zero += chunk.length
+            self._done.append((*self._blocks(chunk), b""))
 
     def _add(self, tally: Tally) -> None:
         with self._tally_lock:
@@ -389,6 +381,7 @@ class _Copy:
             self.tally.written += tally.written
             self.tally.zero += tally.zero
             self.tally.held += tally.held
+            self.tally.blind += tally.blind
 
 
 def _nonsense(error: ValueError) -> SourceRefused:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import stat
-from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from converters.engine import checkpoint, copying, earlier, measuring, repair, s
 from converters.engine.copying import Tally
 from converters.engine.fingerprint import Fingerprint, Header
 from converters.engine.held import held
+from converters.engine.marks import Marks, Offsets
 from converters.engine.targets import check_fingerprint, prepare_target
 from converters.engine.transfer import Options, Watch
 from converters.engine.witness import Witness, known_by
@@ -44,7 +44,7 @@ class Outcome:
     algorithm: str
     size: int
     tally: Tally
-    differing: tuple[int, ...] | array[int] = ()
+    differing: Offsets = field(default_factory=Offsets)
     calls: dict[str, int] = field(default_factory=dict)
     wrong_root: bool = False
     stream_digest: str = ""
@@ -94,18 +94,15 @@ def verify_disk(
 
     Raises InputInvalid without a usable fingerprint, IntegrityFailed when that is damaged, TargetRefused when the copy
     has not ended, the disk is too small or (`options.exact`) goes on with data behind its end. A clean result is
-    remembered beside the fingerprint, block by block.
+    remembered beside the fingerprint, block by block, where that may be written.
     """
     with _complete(fingerprint) as expected, open_target(target, direct=True) as reading:
         found = verify.compare(reading, expected, options=options, watch=watch)
         if options.exact:
             targets.check_end(target, reading, expected.header.size)
-        if found.differing:
-            earlier.disprove(fingerprint)
-        else:
-            earlier.prove(expected)
+        earlier.remember(expected, clean=not found.differing)
         head = expected.header
-        offsets = array("Q", (index * head.block for index in found.differing))
+        offsets = Offsets(found.differing, head.block)
         held = max(0, found.read - head.block * len(offsets))
         tally = Tally(read=found.read, same=found.kept, held=held)
         return Outcome(expected.root, head.algorithm, head.size, tally, offsets)
@@ -185,23 +182,23 @@ def repair_disk(
         _proven(gone, left.differing, expected)
         head = expected.header
         size = head.block * len(found.differing)
-        offsets = array("Q", (index * head.block for index in found.differing))
+        offsets = Offsets(found.differing, head.block)
         tally = Tally(read=found.read, written=size)
         return Outcome(expected.root, head.algorithm, head.size, tally, offsets, _calls(fetching))
 
 
-def _proven(gone: array[int], left: array[int], expected: Fingerprint) -> None:
+def _proven(gone: Marks, left: Marks, expected: Fingerprint) -> None:
     block = expected.header.block
     if gone:
         raise IntegrityFailed(
-            f"{counted(len(gone), 'block')} cannot be repaired, the first at offset {gone[0] * block}",
+            f"{counted(len(gone), 'block')} cannot be repaired, the first at offset {gone.first * block}",
             why="the source no longer holds what was copied",
             fix="Copy the disk again: only blocks that differ are written.",
         )
     if left:
         raise IntegrityFailed(
             f"{counted(len(left), 'block does not read', 'blocks do not read')} back as written, "
-            f"the first at offset {left[0] * block}",
+            f"the first at offset {left.first * block}",
             fix="Check the target's storage; it does not keep what it is given.",
         )
 
@@ -260,6 +257,9 @@ def _same_place(one: Path, other: Path) -> bool:
 def _work(fingerprint: Path) -> Path:
     try:
         fingerprint.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        fix = "Give the digests a place in a folder."
+        raise TargetRefused(f"{fingerprint} cannot be made", why="a part of its path is a file", fix=fix) from error
     except OSError as error:
         raise faults.of_os(faults.Side.TARGET, f"{fingerprint} cannot be made", error) from error
     return fingerprint.parent.absolute()
@@ -273,6 +273,8 @@ def parse_ref(text: str, *, format: str | None = None) -> DiskRef:  # noqa: A002
 
     Raises InputInvalid for a URI that cannot be opened here, or two formats that differ.
     """
+    if not text:
+        raise InputInvalid("a disk cannot be opened", [Problem("its path", "is empty", "Give a path or a URI.")])
     if "://" not in text and not text.startswith(tuple(f"{scheme}:" for scheme in MODULES)):
         return _local(Path(text).absolute().as_uri(), format or "raw")
     parts = split(text)

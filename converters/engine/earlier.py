@@ -11,6 +11,7 @@ the block was copied. Whatever is missing or damaged here only costs time: more 
 from __future__ import annotations
 
 import contextlib
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -18,7 +19,11 @@ from typing import Self
 from converters.engine import checkpoint
 from converters.engine.fingerprint import BATCH, UNKNOWN, Fingerprint, Header, sync_folder
 from converters.engine.transfer import Options
-from kubeferry.errors import InputInvalid, IntegrityFailed
+from kubeferry import faults
+from kubeferry.errors import InputInvalid, IntegrityFailed, TargetRefused
+from kubeferry.words import plain
+
+logger = logging.getLogger(__name__)
 
 
 def base(fingerprint: Path, header: Header, options: Options) -> Fingerprint | None:
@@ -116,11 +121,28 @@ def prove(expected: Fingerprint) -> None:
         made.sync()
 
 
+def remember(expected: Fingerprint, *, clean: bool) -> None:
+    """What a verification found: it is worth telling also where nothing can be written (read-only media)."""
+    try:
+        if clean:
+            prove(expected)
+        else:
+            disprove(expected.path)
+    except TargetRefused as error:
+        logger.info("the verification is not remembered: %s", plain(f"{error.what}: {error.why}"))
+
+
 def disprove(fingerprint: Path) -> None:
-    """Blocks that were held for proven are not as they should be: nothing counts as proven any more, durably."""
-    with contextlib.suppress(FileNotFoundError):
-        proven_beside(fingerprint).unlink()
+    """Blocks that were held for proven are not as they should be: nothing counts as proven any more, durably.
+    Raises TargetRefused, TargetUnavailable where that cannot be kept."""
+    place = proven_beside(fingerprint)
+    try:
+        place.unlink()
         sync_folder(fingerprint.parent)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise faults.of_os(faults.Side.TARGET, f"{place} cannot be removed", error) from error
 
 
 def _opened(path: Path, *, writable: bool = False) -> Fingerprint | None:

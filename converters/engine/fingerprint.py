@@ -13,7 +13,10 @@ throughout. Version 1 had no checksums of digests: complete ones are read, other
 from __future__ import annotations
 
 import contextlib
+import errno
+import functools
 import hashlib
+import logging
 import os
 import struct
 from collections.abc import Iterator
@@ -26,6 +29,7 @@ from converters.engine.digest import DIGEST_BYTES
 from converters.extents import BLOCK_BYTES, DISK_LIMIT_BYTES, block_count
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, Problem
+from kubeferry.words import plain
 
 MAGIC = b"KFERRYFP"
 VERSION = 2
@@ -36,6 +40,9 @@ DIGESTS_OFFSET = 512
 BLOCK_LIMITS = (4 << 10, 16 << 20)
 BATCH = 8192  # digests read or written at once
 UNKNOWN = bytes(DIGEST_BYTES)
+UNSYNCABLE = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP})  # of folders: some network file systems
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ class Fingerprint:
                 sync_folder(path.parent)
             except OSError:
                 os.close(fd)
+                temporary.unlink(missing_ok=True)
                 raise
         return cls(path, fd, header)
 
@@ -310,12 +318,22 @@ def file_bytes(header: Header) -> int:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` durable."""
+    """Make a rename in `folder` durable. Where its file system cannot do that, it is told, once: a crash of the host
+    may cost the file, which is then made again."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
+    except OSError as error:
+        if error.errno not in UNSYNCABLE:
+            raise
+        _tell_unsynced(folder)
     finally:
         os.close(fd)
+
+
+@functools.cache
+def _tell_unsynced(folder: Path) -> None:
+    logger.warning("%s cannot be flushed: after a crash of this host its newest files may be gone", plain(str(folder)))
 
 
 def _invalid(path: Path, why: str) -> InputInvalid:

@@ -11,7 +11,7 @@ from converters.endpoints import Endpoint
 from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.fingerprint import Fingerprint, Header
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own
+from converters.engine.transfer import Feed, Options, Pace, Watch, count_data, drive, extents_of, lanes, own
 from converters.engine.verify import READS_AHEAD
 from converters.extents import Chunk, block_count, chunks
 from kubeferry.errors import TargetRefused
@@ -48,10 +48,7 @@ class _Measure:
         self.read = 0
         self._pace = Pace(options.bandwidth)
         self._lock = threading.Lock()
-        watch.progress("counting", 0, None)
-        size = found.header.size
-        data = (min(extent.end, size) - extent.offset for extent in extents_of(target, options) if not extent.zero)
-        self._total = sum(length for length in data if length > 0)
+        self._total = count_data(extents_of(target, options), found.header.size, watch)
 
     def heartbeat(self) -> None:
         self.watch.still_ours()

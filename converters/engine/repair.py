@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
 from converters.endpoints import Endpoint
 from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.fingerprint import Fingerprint
+from converters.engine.marks import Marks
 from converters.engine.transfer import Feed, Options, Pace, Watch
 from kubeferry.errors import IntegrityFailed
 from kubeferry.outside import stopping
@@ -18,11 +18,11 @@ def fetch(
     source: Endpoint,
     target: Endpoint,
     expected: Fingerprint,
-    differing: Sequence[int],
+    differing: Marks | Sequence[int],
     *,
     options: Options,
     watch: Watch,
-) -> array[int]:
+) -> Marks:
     """Write the blocks `differing` from the source and flush. Returns those that the source no longer has.
 
     A block of the source that does not match the fingerprint is not written: it is newer than the copy. Raises
@@ -36,7 +36,7 @@ def fetch(
             fix="Copy the disk again: only blocks that differ are written.",
         )
     buffer = Buffer(head.block)
-    gone = array("Q")
+    gone = Marks(expected.count)
     pace, feed = Pace(options.bandwidth), Feed(iter(()))
     for done, index in enumerate(differing):
         stopping.check()
@@ -46,7 +46,7 @@ def fetch(
         view = buffer.view[:length]
         source.read_into(index * head.block, view)
         if digest.digest(head.algorithm, view) != expected.at(index):
-            gone.append(index)
+            gone.add([index])
         else:
             target.write(index * head.block, view)
         watch.progress("repairing", done * head.block, len(differing) * head.block)

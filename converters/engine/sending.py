@@ -18,7 +18,7 @@ from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.copying import READS_AHEAD, Tally, ask
 from converters.engine.fingerprint import Fingerprint, Header
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of
+from converters.engine.transfer import Feed, Options, Pace, Watch, count_data, drive, extents_of
 from converters.extents import Chunk, Extent, block_count, chunks
 from kubeferry.errors import HostileImage, SourceRefused
 
@@ -107,8 +107,7 @@ class _Send:
         self.watch = watch
         self.tally = Tally()
         self._pace = Pace(options.bandwidth)
-        watch.progress("counting", 0, None)
-        self.tally.data = sum(extent.length for extent in _extents(source, options) if not extent.zero)
+        self.tally.data = count_data(_extents(source, options), source.size, watch)
 
     @property
     def stream(self) -> Stream:

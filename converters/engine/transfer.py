@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from converters.endpoints import Endpoint
@@ -21,6 +21,8 @@ from kubeferry.errors import KubeferryError
 from kubeferry.outside import stopping
 
 HEARTBEAT_SECONDS = 0.1
+COUNTING_SECONDS = 0.5
+LEAVE_SECONDS = 30.0  # how long workers are waited for after an error; their requests have ends of their own
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,8 @@ def drive(feed: Feed, works: Sequence[Callable[[Feed], None]], heartbeat: Callab
     """Run each work in a thread until the feed is empty. `heartbeat` is called meanwhile, and once at the end.
 
     The first error of a worker, or one of the heartbeat (a fence, a stop), closes the feed and is raised when all
-    workers have ended.
+    workers have ended, or do not end: those that hang below us are left behind, and end with the process. Asked to stop
+    at once (KeyboardInterrupt), nobody waits.
     """
     errors: list[BaseException] = []
 
@@ -119,17 +122,17 @@ def drive(feed: Feed, works: Sequence[Callable[[Feed], None]], heartbeat: Callab
             errors.append(error)
             feed.close()
 
-    threads = [threading.Thread(target=run, args=(work,), name=f"mover-{at}") for at, work in enumerate(works)]
+    threads = [
+        threading.Thread(target=run, args=(work,), name=f"mover-{at}", daemon=True) for at, work in enumerate(works)
+    ]
     for thread in threads:
         thread.start()
     try:
         _watch(threads, heartbeat)
-    except BaseException:
+    except BaseException as error:
         feed.close()
+        _leave(threads, 0.0 if isinstance(error, KeyboardInterrupt) else LEAVE_SECONDS)
         raise
-    finally:
-        for thread in threads:
-            thread.join()
     if errors:
         raise errors[0]
     heartbeat()
@@ -144,10 +147,31 @@ def _watch(threads: Sequence[threading.Thread], heartbeat: Callable[[], None]) -
                 heartbeat()
 
 
+def _leave(threads: Sequence[threading.Thread], seconds: float) -> None:
+    limit = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, limit - time.monotonic()))
+
+
 def extents_of(disk: Endpoint, options: Options) -> Iterator[Extent]:
     """What a disk says of itself; not where it says zeros, if that is not believed."""
-    found = disk.extents()
-    return (Extent(one.offset, one.length, same=one.same) for one in found) if options.read_holes else found
+    for one in disk.extents():
+        stopping.check()  # a server may tell of many, and slowly
+        yield Extent(one.offset, one.length, same=one.same) if options.read_holes else one
+
+
+def count_data(extents: Iterable[Extent], size: int, watch: Watch) -> int:
+    """How many bytes of a disk's first `size` are neither zeros nor the same. Whoever looks on is asked meanwhile."""
+    total, told_at = 0, time.monotonic()
+    watch.progress("counting", 0, None)
+    for one in extents:
+        if not (one.zero or one.same):
+            total += max(0, min(one.end, size) - one.offset)
+        if time.monotonic() - told_at >= COUNTING_SECONDS:
+            watch.still_ours()
+            watch.progress("counting", total, None)
+            told_at = time.monotonic()
+    return total
 
 
 def lanes(options: Options, *endpoints: Endpoint) -> int:

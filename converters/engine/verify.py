@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
-from array import array
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from converters.endpoints import Endpoint
 from converters.engine import digest
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
 from converters.engine.fingerprint import UNKNOWN, Fingerprint
-from converters.engine.transfer import Feed, Options, Pace, Watch, drive, extents_of, lanes, own
+from converters.engine.marks import Marks
+from converters.engine.transfer import Feed, Options, Pace, Watch, count_data, drive, extents_of, lanes, own
 from converters.extents import Chunk, block_count, chunks
 from kubeferry.errors import TargetRefused
 
@@ -25,7 +24,7 @@ READS_AHEAD = 2
 class Findings:
     """The blocks that differ, in order, and how many bytes were read to know; `kept` had been read back before."""
 
-    differing: array[int] = field(default_factory=lambda: array("Q"))
+    differing: Marks
     read: int = 0
     kept: int = 0
 
@@ -48,7 +47,7 @@ def compare(target: Endpoint, expected: Fingerprint, *, options: Options, watch:
         found = chunks(extents_of(target, options), expected.header.size, expected.header.block)
         feed = Feed(found if options.all_blocks else run.unproven(found, proven))
         drive(feed, [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
-    return Findings(_ordered(run.findings.differing, expected.count), run.findings.read, run.findings.kept)
+    return run.findings
 
 
 def recheck(target: Endpoint, left: Fingerprint, *, options: Options, watch: Watch) -> int:
@@ -58,20 +57,12 @@ def recheck(target: Endpoint, left: Fingerprint, *, options: Options, watch: Wat
     count = lanes(options, target)
     found = chunks(extents_of(target, options), left.header.size, left.header.block)
     drive(Feed(run.known(found)), [lambda feed: run.worker(feed, count)] * count, run.heartbeat)
-    wrong = [index for index in run.findings.differing if left.at(index) != UNKNOWN]
-    for index in wrong:
-        left.put(index, UNKNOWN)
-    return max(0, run.findings.read - len(wrong) * left.header.block)
-
-
-def _ordered(blocks: array[int], count: int) -> array[int]:
-    """The blocks in order, of `count` that there are: a list of them all could be larger than what a mover may hold."""
-    if not blocks:
-        return blocks
-    marks = bytearray(count)
-    for index in blocks:
-        marks[index] = 1
-    return array("Q", itertools.compress(range(count), marks))
+    wrong = 0
+    for index in run.findings.differing:
+        if left.at(index) != UNKNOWN:
+            left.put(index, UNKNOWN)
+            wrong += 1
+    return max(0, run.findings.read - wrong * left.header.block)
 
 
 class _Verify:
@@ -79,14 +70,11 @@ class _Verify:
         self.target = target
         self.expected = expected
         self.watch = watch
-        self.findings = Findings()
+        self.findings = Findings(Marks(expected.count))
         self._pace = Pace(options.bandwidth)
         self._progress = 0
         self._lock = threading.Lock()
-        watch.progress("counting", 0, None)
-        size = expected.header.size
-        data = (min(extent.end, size) - extent.offset for extent in extents_of(target, options) if not extent.zero)
-        self._total = sum(length for length in data if length > 0)
+        self._total = count_data(extents_of(target, options), expected.header.size, watch)
 
     def unproven(self, found: Iterator[Chunk], proven: Proven) -> Iterator[Chunk]:
         """Without the blocks that were read back since they were last written."""
@@ -110,13 +98,12 @@ class _Verify:
     def worker(self, feed: Feed, count: int) -> None:
         free = [Buffer(self.expected.header.block) for _ in range(READS_AHEAD)]
         held: deque[tuple[Chunk, Buffer, Callable[[], None]]] = deque()
-        wrong = array("Q")
         read = 0
         with own(self.target, count) as target:
             while not feed.closed:
                 while free and (chunk := feed.take()) is not None:
                     if not chunk.data:
-                        wrong.extend(self._not_zero(chunk))
+                        self._differ(self._not_zero(chunk))
                         continue
                     self._pace.spend(chunk.length, feed)
                     buffer = free.pop()
@@ -127,12 +114,15 @@ class _Verify:
                 finish()
                 read += chunk.length
                 if not self._right(chunk, buffer):
-                    wrong.append(chunk.offset // self.expected.header.block)
+                    self._differ([chunk.offset // self.expected.header.block])
                 free.append(buffer)
                 self._progress += sum(stop - start for start, stop in chunk.data)  # shown only, see copying
         with self._lock:
-            self.findings.differing.extend(wrong)
             self.findings.read += read
+
+    def _differ(self, blocks: Iterable[int]) -> None:
+        with self._lock:
+            self.findings.differing.add(blocks)
 
     def _right(self, chunk: Chunk, buffer: Buffer) -> bool:
         found = digest.digest(self.expected.header.algorithm, buffer.view[: chunk.length])

@@ -107,7 +107,7 @@ def _unequal(found: Outcome) -> KubeferryError | None:
     differ = counted(len(found.differing), "block of the target differs", "blocks of the target differ")
     return IntegrityFailed(
         f"{differ} from its fingerprint",
-        why=f"the first one lies at offset {found.differing[0]}",
+        why=f"the first one lies at offset {found.differing.first}",
         fix="Repair it: only these blocks are fetched from the source again.",
     )
 
@@ -144,7 +144,7 @@ def _figures(outcome: Outcome) -> dict[str, object]:
         "stream_digest": outcome.stream_digest,
         # Of a disk that differs somewhere, at least one block does.
         "differing": len(outcome.differing) or int(outcome.wrong_root),
-        "first_differing_offset": outcome.differing[0] if outcome.differing else None,
+        "first_differing_offset": outcome.differing.first if outcome.differing else None,
     }
 
 

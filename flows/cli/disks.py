@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import sys
 import time
@@ -26,7 +27,7 @@ from converters.engine.disks import (
 )
 from converters.engine.transfer import Options, Watch
 from converters.uris import path_of
-from flows.cli.options import FILE, json_option
+from flows.cli.options import FILE, Rate, json_option
 from flows.cli.output import print_event, print_json
 from flows.progress import Rates, describe, transfer_facts
 from kubeferry.documents import MoverProgress
@@ -35,6 +36,8 @@ from kubeferry.model import DiskRef
 from kubeferry.words import counted
 
 logger = logging.getLogger(__name__)
+
+LISTED = 10_000  # offsets, of a disk that may be wholly another one
 
 workers_option = click.option("--workers", type=click.IntRange(1, 32), default=2, show_default=True)
 format_option = click.option(
@@ -71,7 +74,7 @@ insist_option = click.option(
 @workers_option
 @overwrite_option
 @holes_option
-@click.option("--bandwidth", type=click.FloatRange(min=0, min_open=True), help="At most so many MiB per second.")
+@click.option("--bandwidth", type=Rate(), help="At most so many MiB per second.")
 @click.option("--algorithm", type=click.Choice(["blake3", "sha256"]), default="blake3", show_default=True)
 @json_option
 def copy(
@@ -84,7 +87,7 @@ def copy(
     workers: int,
     overwrite: bool,
     read_holes: bool,
-    bandwidth: float | None,
+    bandwidth: int | None,
     algorithm: str,
     as_json: bool,
 ) -> None:
@@ -102,7 +105,7 @@ def copy(
     zero = prepare_target(write, disk_size(read), prints, overwrite=overwrite)
     options = Options(
         workers,
-        int(bandwidth * 2**20) if bandwidth else None,
+        bandwidth,
         algorithm,
         may_lose=overwrite,
         exact=True,
@@ -135,7 +138,7 @@ def verify(target: str, fingerprint: Path | None, workers: int, read_holes: bool
     if done.differing:
         differ = counted(len(done.differing), "block differs", "blocks differ")
         raise IntegrityFailed(
-            f"{differ}, the first at offset {done.differing[0]}",
+            f"{differ}, the first at offset {done.differing.first}",
             fix=f"`kubeferry repair SOURCE {target}` fetches only what differs.",
         )
 
@@ -177,6 +180,8 @@ def _copied(tally: Tally, target: str) -> str:
     """What was done, and how much of the target was seen: writing is no proof."""
     done = "read {:.0f} MiB, wrote {:.0f} MiB, had {:.0f} MiB already"
     text = done.format(*(number / 2**20 for number in (tally.read, tally.written, tally.resumed)))
+    if tally.blind:
+        text += f"\n{tally.blind / 2**20:.0f} MiB of the target cannot be read: written without comparing, not verified"
     return f"{text}\nverified {tally.held / 2**20:.0f} MiB by reading them back; `kubeferry verify {target}` reads all"
 
 
@@ -184,6 +189,8 @@ def _beside(ref: DiskRef, given: str) -> Path:
     if not ref.uri.startswith("file:"):
         raise click.UsageError(f"{given} is not a file: say where the digests go with --fingerprint")
     path = path_of(ref.uri)
+    if not path.name:
+        raise click.UsageError(f"{given} is a folder: give the path of a disk")
     return path.with_name(f"{path.name}.kff")  # its ending stays: disk.sda and disk.sdb are two disks
 
 
@@ -197,7 +204,9 @@ def _tell(done: Outcome, fingerprint: Path, as_json: bool, text: str) -> None:
             "writtenBytes": done.tally.written,
             "resumedBytes": done.tally.resumed,
             "readBackBytes": done.tally.held,
-            "differing": list(done.differing),
+            "unreadableBytes": done.tally.blind,
+            "differing": list(itertools.islice(done.differing, LISTED)),
+            "differingBlocks": len(done.differing),
             "fingerprint": str(fingerprint),
         }
         print_json(facts)

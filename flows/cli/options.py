@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -16,6 +18,9 @@ from kubeferry.words import meant
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 
+MIB = 1 << 20
+SLOWEST, FASTEST = 0.001, 2.0**20  # MiB a second
+
 LISTED = 30  # names in an error; a plan may have hundreds
 
 
@@ -27,6 +32,20 @@ def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str)
             names = (entry.name for entry in load(Path(plan), Plan).entries)
             return [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return []
+
+
+class Rate(click.FloatRange):
+    """MiB per second on the command line, whole bytes per second for us; nothing that cannot be kept."""
+
+    def __init__(self) -> None:
+        super().__init__(SLOWEST, FASTEST)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Raises BadParameter."""
+        rate = super().convert(value, param, ctx)
+        if math.isnan(rate):  # which no comparison keeps out
+            self.fail(f"{value!r} is no number of MiB per second.", param, ctx)
+        return int(rate * MIB)
 
 
 config_option = click.option("--config", "-c", type=FILE, help="Configuration; KUBEFERRY_CONFIG or kubeferry.yaml.")

@@ -6,22 +6,25 @@ straight into the caller's memory. The server is not trusted: a reply that does 
 
 from __future__ import annotations
 
+import bisect
 import itertools
-import socket
+import math
 import struct
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn, Self, TypeVar
 from urllib.parse import parse_qs, unquote
 
 from converters.endpoints.nbd.handshake import BrokenProtocol, Declined, Export, Wire, greet, negotiate, receive, take
+from converters.endpoints.nbd.line import Late, Line
 from converters.extents import Extent, overlaid
 from converters.uris import split
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.faults import Side, of_os, refused, unavailable
 from kubeferry.model import DiskRef
+from kubeferry.words import plain
 
 READ, WRITE, DISCONNECT, FLUSH, BLOCK_STATUS, WRITE_ZEROES = 0, 1, 2, 3, 7, 6
 FLAG_READ_ONLY, FLAG_SEND_FLUSH, FLAG_WRITE_ZEROES, FLAG_MULTI_CONN = 1 << 1, 1 << 2, 1 << 6, 1 << 8
@@ -35,7 +38,9 @@ TRANSFER_LIMIT_BYTES = 8 << 20  # of one request; servers must take 32 MiB
 STATUS_SPAN_BYTES = 1 << 30
 STATUS_LIMIT_BYTES = 4 << 20
 TEXT_LIMIT_BYTES = 8192
-SILENCE_SECONDS = 60
+ANSWER_SECONDS = 60.0  # for a request, and besides for its bytes at SLOWEST
+SLOWEST_BYTES = 64 << 10  # a second
+FLUSH_SECONDS = 300.0  # what the server has taken, and not yet written
 
 Found = TypeVar("Found")
 REQUEST = struct.Struct(">IHHQQI")
@@ -45,7 +50,8 @@ CHUNK = struct.Struct(">HHQI")  # after the magic
 
 @dataclass(slots=True)
 class _Pending:
-    """A request whose reply has not fully come. `view` is what a read fills, `missing` what it still lacks."""
+    """A request whose reply has not fully come. `view` is what a read fills, `missing` what it still lacks, `filled`
+    what came of it, in order; `patience` is for how many seconds it is waited for."""
 
     offset: int
     view: memoryview | None = None
@@ -54,6 +60,18 @@ class _Pending:
     done: bool = False
     error: str = ""
     status: bytes = b""
+    filled: list[tuple[int, int]] = field(default_factory=list)
+    patience: float = math.inf
+
+    def fill(self, start: int, stop: int) -> None:
+        """Account for bytes that come. Raises BrokenProtocol where they came before: others would be missing, and the
+        sum be right."""
+        at = bisect.bisect(self.filled, (start, stop))
+        before, after = self.filled[at - 1 : at], self.filled[at : at + 1]
+        if (before and before[0][1] > start) or (after and after[0][0] < stop):
+            raise BrokenProtocol(f"it sent the bytes at {self.offset + start} twice")
+        self.filled.insert(at, (start, stop))
+        self.missing -= stop - start
 
 
 def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> Nbd:
@@ -98,17 +116,15 @@ class Nbd:
 
     def _dial(self) -> Wire:
         """A connection on which both have greeted. Raises OSError, BrokenProtocol."""
-        wire = socket.socket(socket.AF_UNIX)
-        patience = struct.pack("ll", SILENCE_SECONDS, 0)
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
-        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+        line = Line()
+        line.within(ANSWER_SECONDS)
         try:
-            wire.connect(self.path)
-            greet(wire)
+            line.connect(self.path)
+            greet(line)
         except BaseException:
-            wire.close()
+            line.close()
             raise
-        return wire
+        return line
 
     def _asked(self, step: Callable[[], Found]) -> Found:
         """A step of the connection, its errors in words."""
@@ -149,9 +165,9 @@ class Nbd:
 
     def close(self) -> None:
         try:
-            self._socket.sendall(REQUEST.pack(REQUEST_MAGIC, 0, DISCONNECT, 0, 0, 0))
+            self._socket.farewell(REQUEST.pack(REQUEST_MAGIC, 0, DISCONNECT, 0, 0, 0))
         except OSError:
-            pass  # it is gone already, which is what a disconnect asks for
+            pass  # it is gone already or takes nothing more, which is what a disconnect asks for
         finally:
             self._socket.close()
 
@@ -238,9 +254,11 @@ class Nbd:
     def _send(
         self, command: int, offset: int, length: int, pending: _Pending, payload: memoryview | None = None
     ) -> _Pending:
+        pending.patience = _patience(command, length)
         with self._lock:
             cookie = next(self._cookies)
             self._pending[cookie] = pending
+            self._socket.within(pending.patience)
             try:
                 self._socket.sendall(REQUEST.pack(REQUEST_MAGIC, 0, command, cookie, offset, length))
                 if payload is not None:
@@ -251,6 +269,7 @@ class Nbd:
 
     def _finish(self, pending: _Pending) -> None:
         with self._lock:
+            self._socket.within(pending.patience)  # from now on: nobody may have waited for it before
             while not pending.done:
                 try:
                     self._receive()
@@ -278,6 +297,8 @@ class Nbd:
         elif magic == CHUNK_MAGIC and self._export.structured:
             flags, kind, cookie, length = CHUNK.unpack(take(self._socket, CHUNK.size))
             pending = self._of(cookie)
+            if kind == CHUNK_NONE and not flags & CHUNK_DONE:
+                raise BrokenProtocol("it sent an empty chunk that ends nothing")
             self._chunk(pending, kind, length)
             if flags & CHUNK_DONE:
                 pending.done = True
@@ -313,6 +334,8 @@ class Nbd:
             told = int.from_bytes(data[:4], "big")
             if told not in self._export.contexts.values() or length % 8 != 4:
                 raise BrokenProtocol("it told the allocation in a form that was not asked for")
+            if pending.status and told == pending.context:
+                raise BrokenProtocol("it told the allocation of a range twice")
             if told == pending.context:  # a reply speaks of every context that was agreed on
                 pending.status = data[4:]
         elif kind & CHUNK_ERROR and 6 <= length <= TEXT_LIMIT_BYTES:
@@ -324,14 +347,20 @@ class Nbd:
     def _window(self, pending: _Pending, length: int, place: bytes = b"") -> memoryview:
         """The part of a read's memory that a chunk speaks of."""
         start = int.from_bytes(place or take(self._socket, 8), "big") - pending.offset
+        if pending.error:
+            raise BrokenProtocol("it sent data after the error of the same read")
         if pending.view is None or start < 0 or length > pending.missing or start + length > len(pending.view):
             raise BrokenProtocol("it sent data that was not asked for")
-        pending.missing -= length
+        pending.fill(start, start + length)
         return pending.view[start : start + length]
 
     def _lost(self, error: OSError) -> KubeferryError:
-        if error.errno is None or isinstance(error, BlockingIOError):
-            why = "it did not answer for a minute" if isinstance(error, BlockingIOError) else str(error)
+        if isinstance(error, Late):
+            what = f"the NBD server at {self.where} did not answer in time"
+            why = "a request had no answer, or none that ended"
+            return unavailable(self.side, what, why=why, fix="Check the server, then run the same again.")
+        if error.errno is None:
+            why = str(error)
             what = f"the NBD server at {self.where} is gone"
             return unavailable(self.side, what, why=why, fix="Check the server, then run the same again.")
         return of_os(self.side, f"the NBD server at {self.where} cannot be reached", error)
@@ -341,7 +370,14 @@ class Nbd:
         raise refused(self.side, f"the NBD server at {self.where} breaks the protocol", why=why, fix=fix)
 
 
+def _patience(command: int, length: int) -> float:
+    """For how many seconds a request is waited for."""
+    if command == FLUSH:
+        return FLUSH_SECONDS
+    return ANSWER_SECONDS + (length / SLOWEST_BYTES if command in {READ, WRITE} else 0)
+
+
 def _error(data: bytes) -> str:
     code, length = struct.unpack(">IH", data[:6])
-    said = data[6 : 6 + length].decode("utf-8", "replace").strip()
+    said = plain(data[6 : 6 + length].decode("utf-8", "replace")).strip()
     return f"{said} (error {code})" if said else f"error {code}"

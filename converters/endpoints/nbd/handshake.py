@@ -16,6 +16,8 @@ import struct
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from kubeferry.words import plain
+
 INIT_MAGIC = b"NBDMAGICIHAVEOPT"
 OPTION_MAGIC = b"IHAVEOPT"
 REPLY_MAGIC = 0x0003E889045565A9
@@ -60,12 +62,15 @@ class Export:
 
 
 class Wire(Protocol):
-    """What a connection is for us: a socket, or TLS on one. `recv_into` fills all that is asked for (MSG_WAITALL), less
-    where the other end has hung up. Raises OSError: BlockingIOError for a silence, ConnectionError."""
+    """What a connection is for us: a socket, or TLS on one, with the deadlines and errors of `line.Line`."""
+
+    def within(self, seconds: float, /) -> None: ...
 
     def recv_into(self, buffer: memoryview, nbytes: int, flags: int, /) -> int: ...
 
     def sendall(self, data: bytes | memoryview, /) -> None: ...
+
+    def farewell(self, data: bytes, /) -> None: ...
 
     def close(self) -> None: ...
 
@@ -164,7 +169,7 @@ def _ask(sock: Wire, option: int, body: bytes) -> list[tuple[int, bytes]]:
         if kind == REP_ACK:
             return answers
         if kind & REP_ERROR:
-            said = data.decode("utf-8", "replace").strip()
+            said = plain(data.decode("utf-8", "replace")).strip()
             raise Declined(said or ERRORS.get(kind & ~REP_ERROR, f"error {kind & ~REP_ERROR}"))
         answers.append((kind, data))
     raise BrokenProtocol(f"it answered option {option} without end")

@@ -20,8 +20,11 @@ from kubeferry.targets.kubevirt.quantities import amount
 
 MIB = 1 << 20
 STATE_BASE_BYTES = 64 * MIB
-# A digest of 32 bytes for each MiB of a disk, in the fingerprint and once more in the checkpoint of a running copy.
-STATE_BYTES_PER_MIB = 2 * 32
+# For each MiB of a disk, in all the files that can be there at once: a digest of 32 bytes in the fingerprint, and one
+# with its checksum of 4 in the checkpoint of a round that was left, in a checkpoint, and in the one that replaces it.
+# (What was read back has a file of its own, but never beside these.)
+STATE_BYTES_PER_MIB = 32 + 3 * 36
+STATE_SPARE = 10  # a tenth more: what a file system keeps for itself, and for root
 PLACEMENT = "kubeferry.io/placement"
 PLACED_BY = ("nodeSelector", "affinity", "tolerations")
 
@@ -70,7 +73,8 @@ def planned_claim(entry: Entry, planned: PlannedDisk) -> Object:
 def state_claim(entry: Entry, first: Object) -> Object:
     """The claim that the machine's movers keep their state on: of the class of its first disk's claim."""
     blocks = sum(-(-planned.size_bytes // MIB) for planned in entry.disks)
-    size = STATE_BASE_BYTES + -(-blocks * STATE_BYTES_PER_MIB // MIB) * MIB
+    digests = blocks * STATE_BYTES_PER_MIB
+    size = STATE_BASE_BYTES + -(-(digests + digests // STATE_SPARE) // MIB) * MIB
     given = first["spec"]
     spec = {
         "accessModes": given["accessModes"],

@@ -93,7 +93,7 @@ def test_a_server_that_hangs_up_in_the_handshake_may_be_there_later() -> None:
 
 
 def test_a_server_that_falls_silent_in_the_handshake_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(tls, "ANSWER_SECONDS", 0.3)
     done = threading.Event()
 
     def script(sock: socket.socket) -> None:
