@@ -114,7 +114,7 @@ class Channel:
         done = 0
         while done < nbytes:
             try:
-                count = cast(int, self._tls.read(nbytes - done, buffer[done:nbytes]))  # a record at most
+                count = cast("int", self._tls.read(nbytes - done, buffer[done:nbytes]))  # a record at most
             except ssl.SSLWantReadError:
                 self._exchange()
                 continue
