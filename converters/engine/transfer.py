@@ -22,7 +22,7 @@ from kubeferry.outside import stopping
 
 HEARTBEAT_SECONDS = 0.1
 COUNTING_SECONDS = 0.5
-LEAVE_SECONDS = 30.0  # how long workers are waited for after an error; their requests have ends of their own
+LEAVE_SECONDS = 15.0  # how long workers are waited for after an error; their requests have ends of their own
 
 
 @dataclass(frozen=True, slots=True)

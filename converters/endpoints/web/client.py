@@ -10,12 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
+import math
 import re
 import ssl
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import SplitResult
 
 from converters.uris import invalid, split
@@ -27,6 +29,7 @@ from kubeferry.uris import pin_of
 TRIES = 5
 FIRST_PAUSE_SECONDS = 0.2
 SILENCE_SECONDS = 60.0
+ANSWER_SECONDS = 120.0  # for an answer, or the next piece of one without end, however much of it drips in meanwhile
 PASSING = frozenset({429, 500, 502, 503, 504})
 AGAIN = "Check the server; then run the same again."
 Found = TypeVar("Found")
@@ -108,6 +111,18 @@ def _login(prefix: str | None, environ: Mapping[str, str]) -> Login:
     return Login(base64.b64encode(f"{user}:{password}".encode()).decode())
 
 
+class _Patient(ssl.SSLSocket):
+    """What is received has an end, by the monotonic clock."""
+
+    until = math.inf
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        """As of any socket. Raises TimeoutError when the time is over; each wait has a timeout besides."""
+        if time.monotonic() >= self.until:
+            raise TimeoutError("the answer did not come to its end in time")
+        return super().recv_into(buffer, nbytes, flags)
+
+
 class _Pinned(http.client.HTTPSConnection):
     """A connection whose server must show one certificate, compared before anything is said."""
 
@@ -139,6 +154,7 @@ class Client:
     def __init__(self, place: Place) -> None:
         self.place = place
         self._connection: _Pinned | None = None
+        self._line: ssl.SSLSocket | None = None  # the connection lets go of it once the last answer has begun
 
     def send(self, headers: Mapping[str, str]) -> None:
         """Ask for the place; the answer comes with `answer`. Raises Broken."""
@@ -147,6 +163,7 @@ class Client:
             self._connection = _Pinned(self.place, _context(self.place))
         try:
             self._connection.request("GET", self.place.path, headers={**headers, **self.place.login.headers()})
+            self._line = self._connection.sock
         except ssl.SSLCertVerificationError as error:
             self.close()
             fix = "Pin the certificate (#sha256=DIGEST), or name its authority's file in SSL_CERT_FILE."
@@ -155,10 +172,16 @@ class Client:
         except (OSError, http.client.HTTPException) as error:
             self.lost(error)
 
+    def patient(self) -> None:
+        """What comes next is waited for from now on."""
+        if isinstance(self._line, _Patient):
+            self._line.until = time.monotonic() + ANSWER_SECONDS
+
     def answer(self) -> http.client.HTTPResponse:
         """The head of the answer; its body must be read before the next request. Raises Broken."""
         if self._connection is None:
             raise Broken("the connection was lost")
+        self.patient()
         used = self.place.login.session
         try:
             found = self._connection.getresponse()
@@ -219,8 +242,11 @@ def repeated(name: str, work: Callable[[int], Found]) -> Found:
 
 def _context(place: Place) -> ssl.SSLContext:
     if place.pin is None:
-        return ssl.create_default_context()
+        context = ssl.create_default_context()
+        context.sslsocket_class = _Patient
+        return context
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = _Patient
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # the certificate itself is compared
     return context

@@ -45,10 +45,12 @@ class _Body:
 
     def __init__(self, client: Client) -> None:
         self._name = client.place.name
+        self._client = client
         self._answer = repeated(self._name, functools.partial(_begun, client))
         self._sha1 = hashlib.sha1(usedforsecurity=False)  # against damage on the way; TLS is against people
 
     def read(self, count: int) -> bytes:
+        self._client.patient()
         try:
             found = self._answer.read(count)
         except (OSError, http.client.HTTPException) as error:

@@ -14,6 +14,7 @@ import pytest
 from converters.endpoints import file, open_source
 from converters.endpoints.file import File, write_zeros
 from converters.engine.buffers import Buffer
+from converters.engine.disks import copy_disk, parse_ref
 from converters.extents import Extent, merge
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.faults import Side
@@ -247,3 +248,18 @@ def test_a_write_that_was_found_lost_fails_the_flush_too(overbooked: Path, monke
             deque((worker.write(at * MIB, piece) for at in range(64)), maxlen=0)
         with pytest.raises(TargetUnavailable, match="cannot be flushed"):
             disk.flush()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_where_there_are_no_locks_a_disk_is_copied_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def none(_fd: int, _operation: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("kubeferry.outside.locks.fcntl.flock", none)
+    source, target = tmp_path / "s.img", tmp_path / "t.img"
+    source.write_bytes(os.urandom(70_000))
+    target.write_bytes(bytes(70_000))
+    copy_disk(parse_ref(str(source)), parse_ref(str(target)), tmp_path / "t.kff")
+    assert target.read_bytes() == source.read_bytes()
