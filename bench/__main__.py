@@ -17,7 +17,7 @@ from pathlib import Path
 
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).parent.parent))
-from bench import commands, copies, decoder, discovery, disk, ebs, rounds
+from bench import commands, copies, decoder, discovery, disk, ebs, network, rounds
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIES = 3  # of the data of a disk that lie on the storage at once: raw, qcow2, target
@@ -46,6 +46,7 @@ def asked() -> argparse.Namespace:
     options.add_argument("--decoder-mib", type=int, default=128, help="size of the disk for the VMDK decoder; 0: none")
     options.add_argument("--ebs-mib", type=int, default=256, help="size of the snapshot for the EBS reader; 0: none")
     options.add_argument("--plan-machines", type=int, default=500, help="of the plan that `status` shows; 0: none")
+    options.add_argument("--network-mib", type=int, nargs="*", default=[1024, 4096], help="sizes over NBD; empty: none")
     options.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="where the disks are made")
     return options.parse_args()
 
@@ -80,6 +81,9 @@ def main() -> None:
         text += f"\n{ebs.rows(options.folder / 'ebs', options.ebs_mib << 20, ROOT)}\n"
     if options.plan_machines:
         text += f"\nThe command line:\n\n{commands.rows(options.plan_machines, options.rounds)}\n"
+    if options.network_mib:
+        found = network.text(options.folder.absolute(), [mib << 20 for mib in options.network_mib], options.rounds)
+        text += f"\nOver NBD:\n\n{found}\n"
     (ROOT / "build").mkdir(exist_ok=True)
     (ROOT / "build" / "bench.md").write_text(text)
     print(text)

@@ -214,7 +214,7 @@ def table(bench: Bench, rounds: int, only: str) -> Iterator[str]:
             row = rows[(number + place * (1 if number % 2 else -1)) % len(rows)]
             found[row.name].append(bench.seconds(row))
             print(f"  {row.name}: {found[row.name][-1][0]:.2f} s", file=sys.stderr)
-    yield "| program | seconds, median (min - max) | its time / that of | median (min - max) | CPU s (no servers) |"
+    yield "| program | seconds, median (min - max) | its time / that of | median (min - max) | CPU s, no servers |"
     yield "|---|---|---|---|---|"
     for row in rows:
         clock = [seconds for seconds, _ in found[row.name]]

@@ -105,7 +105,6 @@ class Nbd:
 
     def _connect(self) -> tuple[Wire, Export]:
         wire = self._asked(self._dial)
-        wire.within(ANSWER_SECONDS)
         try:
             contexts = (BASE_ALLOCATION, *([self._changed] if self._changed else []))
             export = self._asked(lambda: negotiate(wire, self._name, contexts))

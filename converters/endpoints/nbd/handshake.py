@@ -62,9 +62,7 @@ class Export:
 
 
 class Wire(Protocol):
-    """What a connection is for us: a line, or TLS on one. `recv_into` fills all that is asked for (MSG_WAITALL), less
-    where the other end has hung up or is slow. Raises OSError: Late for a silence that is longer than `within` says,
-    ConnectionError; and Interrupted. `farewell` sends only what there is room for at once."""
+    """What a connection is for us: a socket, or TLS on one, with the deadlines and errors of `line.Line`."""
 
     def within(self, seconds: float, /) -> None: ...
 
@@ -78,7 +76,7 @@ class Wire(Protocol):
 
 
 def receive(sock: Wire, view: memoryview) -> None:
-    """Fill `view`. Raises ConnectionError when the server hangs up, Late when it is silent for too long."""
+    """Fill `view`. Raises ConnectionError when the server hangs up, BlockingIOError when it is silent for too long."""
     done = 0
     while done < len(view):
         count = sock.recv_into(view[done:], len(view) - done, socket.MSG_WAITALL)

@@ -1,4 +1,4 @@
-"""A connection on which nobody waits for ever: whatever is sent or received has an end, and a stop that was asked for
+"""A socket on which nobody waits for ever: whatever is sent or received has an end, and a stop that was asked for
 ends it sooner."""
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ import math
 import socket
 import struct
 import time
-from collections.abc import Callable
 
 from kubeferry.outside import stopping
 
@@ -20,56 +19,28 @@ class Late(TimeoutError):
     """An answer did not come in time, or not to its end."""
 
 
-class Patience:
-    """How long an answer is waited for, and the look that ends a wait: `end` is done then."""
-
-    def __init__(self, end: Callable[[], None]) -> None:
-        self.end = end
-        self._until = math.inf
-        self._stop_at = math.inf
-
-    def within(self, seconds: float) -> None:
-        """What follows has to be done in so many seconds from now."""
-        self._until = time.monotonic() + seconds
-
-    def look(self) -> None:
-        """Raises Late, or Interrupted, where it is time."""
-        now = time.monotonic()
-        if stopping.requested():
-            self._stop_at = min(self._stop_at, now + STOP_SECONDS)
-        if now < min(self._until, self._stop_at):
-            return
-        self.end()
-        if now >= self._stop_at:
-            stopping.check()
-        raise Late("it did not answer in time")
-
-
 class Line(socket.socket):
-    """A stream of bytes, of a unix socket or of one that is connected already; `within` says how long what follows may
-    take, however much of it drips in meanwhile.
+    """A stream; `within` says how long what follows may take, however much of it drips in meanwhile.
 
     Raises Late, or Interrupted; after either the line is dead: what comes later would be taken for another answer.
     """
 
-    def __init__(self, connected: socket.socket | None = None) -> None:
-        if connected is None:
-            super().__init__(socket.AF_UNIX)
-        else:
-            super().__init__(connected.family, connected.type, connected.proto, connected.detach())
-        self.patience = Patience(self._end)
+    def __init__(self, family: int = socket.AF_UNIX) -> None:
+        super().__init__(family)
+        self._until = math.inf
+        self._stop_at = math.inf
         look = struct.pack("ll", 0, LOOK_MICROSECONDS)
         for side in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
             self.setsockopt(socket.SOL_SOCKET, side, look)
 
     def within(self, seconds: float) -> None:
         """What follows has to be done in so many seconds from now."""
-        self.patience.within(seconds)
+        self._until = time.monotonic() + seconds
 
-    def connect(self, address: str) -> None:  # type: ignore[override]  # of a unix socket it is a path
+    def connect(self, address: str | tuple[object, ...]) -> None:  # type: ignore[override]  # of a unix socket: a path
         """As of any socket."""
         while True:
-            self.patience.look()
+            self._look()
             try:
                 return super().connect(address)
             except BlockingIOError:  # its server takes nobody yet
@@ -78,7 +49,7 @@ class Line(socket.socket):
     def recv_into(self, buffer: memoryview, nbytes: int = 0, flags: int = 0) -> int:  # type: ignore[override]
         """As of any socket."""
         while True:
-            self.patience.look()
+            self._look()
             try:
                 return super().recv_into(buffer, nbytes, flags)
             except BlockingIOError:
@@ -88,7 +59,7 @@ class Line(socket.socket):
         """As of any socket."""
         view = memoryview(data)
         while view:
-            self.patience.look()
+            self._look()
             try:
                 view = view[self.send(view, flags) :]
             except BlockingIOError:
@@ -97,6 +68,17 @@ class Line(socket.socket):
     def farewell(self, data: bytes) -> None:
         """Send it if there is room at once. Raises OSError where there is none."""
         self.send(data, socket.MSG_DONTWAIT)
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if stopping.requested():
+            self._stop_at = min(self._stop_at, now + STOP_SECONDS)
+        if now < min(self._until, self._stop_at):
+            return
+        self._end()
+        if now >= self._stop_at:
+            stopping.check()
+        raise Late("it did not answer in time")
 
     def _end(self) -> None:
         with contextlib.suppress(OSError):  # it was not connected yet, or no more

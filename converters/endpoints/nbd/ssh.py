@@ -255,8 +255,8 @@ class TunnelledNbd(Nbd):
         return endpoint
 
     def clone(self) -> Self:
-        """The first shares this one's tunnel, the next have tunnels of their own. Where no further one is let in (the
-        host has a limit), the one that there is carries them."""
+        """The first shares this one's tunnel, the next have tunnels of their own. Where no further one is let in (a
+        host may have a limit), the one that there is carries them."""
         way = self._tunnel.way
         if next(way.clones) % way.place.connections and self.size >= MANY_FROM_BYTES:
             with contextlib.suppress(SourceUnavailable, TargetUnavailable):

@@ -6,28 +6,26 @@ one. A server that has no TLS is refused: nothing is ever said to it in the clea
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import ssl
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
-from converters.endpoints.nbd.client import ANSWER_SECONDS, Found, Nbd
+from converters.endpoints.nbd.client import ANSWER_SECONDS, Nbd
 from converters.endpoints.nbd.handshake import Declined, Wire, ask_for_tls, greet
-from converters.endpoints.nbd.line import LOOK_MICROSECONDS, Line
+from converters.endpoints.nbd.line import Line
 from converters.uris import invalid
 from kubeferry.errors import KubeferryError
 from kubeferry.faults import Side, refused, unavailable
-from kubeferry.model import DiskRef
 from kubeferry.uris import NbdTls, nbd_tls
+from kubeferry.values import DiskRef
 
 CERTIFICATES = "KUBEFERRY_NBD_CERTIFICATES"
 """The variable that names the folder of certificates where a URI names none."""
 CA, OURS, KEY = "ca-cert.pem", "client-cert.pem", "client-key.pem"
 CONNECT_SECONDS = 15
+PIECE_BYTES = 256 << 10
 FORM = "Write nbds://HOST:PORT/EXPORT?tls-certificates=/folder, with tls-hostname=NAME where its certificate says NAME"
 
 
@@ -73,61 +71,72 @@ def context_of(place: NbdTls, side: Side) -> ssl.SSLContext:
 
 
 class Channel:
-    """TLS on a line, in the words of one and with its errors. Raises Late, Interrupted, ConnectionError, SSLError."""
+    """TLS on a line, with its deadlines and errors. Raises ssl.SSLError besides."""
 
-    def __init__(self, line: Line, context: ssl.SSLContext, hostname: str) -> None:
-        self._patience = line.patience
-        line.settimeout(LOOK_MICROSECONDS / 1e6)
-        self._tls = context.wrap_socket(line, server_hostname=hostname, do_handshake_on_connect=False)
-        self._patience.end = self._end
-        try:
-            self._patiently(self._tls.do_handshake)
-        except BaseException:
-            self._tls.close()
-            raise
+    def __init__(self, line: Line, context: ssl.SSLContext, name: str) -> None:
+        self._line = line
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=name)
+        self._piece = memoryview(bytearray(PIECE_BYTES))
+
+    def shake_hands(self) -> None:
+        """Raises ConnectionError where the other end hangs up."""
+        while True:
+            try:
+                self._tls.do_handshake()
+            except ssl.SSLWantReadError:
+                self._exchange()
+            except ssl.SSLEOFError as error:
+                raise ConnectionError("the server hung up") from error
+            else:
+                self._send()
+                return
+
+    def _exchange(self) -> None:
+        """What TLS has to say goes out, and what there is for it comes in."""
+        self._send()
+        count = self._line.recv_into(self._piece, len(self._piece))
+        if count:
+            self._in.write(self._piece[:count])
+        else:
+            self._in.write_eof()
+
+    def _send(self) -> None:
+        if self._out.pending:
+            self._line.sendall(self._out.read())
 
     def within(self, seconds: float) -> None:
-        self._patience.within(seconds)
+        self._line.within(seconds)
 
     def recv_into(self, buffer: memoryview, nbytes: int, flags: int) -> int:
-        """All of it: a record at a time is what TLS gives."""
+        """All of it, less where the other end has hung up."""
         del flags
         done = 0
-        with contextlib.suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError):  # as where a plain connection ends
-            while done < nbytes:
-                count = self._patiently(partial(self._tls.recv_into, buffer[done:nbytes]))
-                if not count:
-                    break
-                done += count
+        while done < nbytes:
+            try:
+                count = cast("int", self._tls.read(nbytes - done, buffer[done:nbytes]))  # a record at most
+            except ssl.SSLWantReadError:
+                self._exchange()
+                continue
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+                break
+            if not count:
+                break
+            done += count
         return done
 
     def sendall(self, data: bytes | memoryview) -> None:
         view = memoryview(data)
-        try:
-            while view:
-                view = view[self._patiently(partial(self._tls.send, view)) :]
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
-            raise ConnectionError("the server hung up") from error
+        while view:
+            view = view[self._tls.write(view[:PIECE_BYTES]) :]
+            self._send()
 
     def farewell(self, data: bytes) -> None:
-        self._tls.settimeout(0)
-        self._tls.send(data)
+        self._tls.write(data)
+        self._line.farewell(self._out.read())
 
     def close(self) -> None:
-        self._tls.close()
-
-    def _patiently(self, step: Callable[[], Found]) -> Found:
-        """A step that may have to wait, taken again until it is done or it is time to end."""
-        while True:
-            self._patience.look()
-            try:
-                return step()
-            except TimeoutError:
-                continue
-
-    def _end(self) -> None:
-        with contextlib.suppress(OSError):
-            self._tls.shutdown(socket.SHUT_RDWR)
+        self._line.close()
 
 
 class TlsNbd(Nbd):
@@ -142,28 +151,40 @@ class TlsNbd(Nbd):
         return self._twin(type(self)(self._place, self.side, self._context, self._changed))
 
     def _dial(self) -> Wire:
-        wire = self._connected()
+        line = self._connected()
         try:
-            wire.within(ANSWER_SECONDS)
-            greet(wire)
-            self._ask_for_tls(wire)
-            return Channel(wire, self._context, self._place.hostname or self._place.host)
-        except BaseException as error:
-            wire.close()
-            if isinstance(error, ssl.SSLEOFError):
-                raise ConnectionError("the server hung up") from error
+            line.within(ANSWER_SECONDS)
+            greet(line)
+            self._ask_for_tls(line)
+            channel = Channel(line, self._context, self._place.hostname or self._place.host)
+            channel.shake_hands()
+        except BaseException:
+            line.close()
             raise
+        return channel
 
     def _connected(self) -> Line:
+        fix = "Check its name, and that its port is reachable from here; then run the same again."
         try:
-            wire = socket.create_connection((self._place.host, self._place.port), CONNECT_SECONDS)
-        except (TimeoutError, socket.gaierror) as error:
-            why = str(error.strerror or "it does not answer")
-            fix = "Check its name, and that its port is reachable from here; then run the same again."
+            found = socket.getaddrinfo(self._place.host, self._place.port, type=socket.SOCK_STREAM)
+        except (socket.gaierror, UnicodeError) as error:
+            why = error.strerror or "" if isinstance(error, OSError) else str(error)
             raise unavailable(self.side, f"there is no connection to {self.where}", why=why, fix=fix) from error
-        wire.settimeout(None)
-        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return Line(wire)
+        for family, *_, address in found:
+            line = Line(family)
+            line.within(CONNECT_SECONDS)
+            try:
+                line.connect(address)
+                line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            except OSError as error:
+                line.close()
+                why = error.strerror or str(error)
+            except BaseException:
+                line.close()
+                raise
+            else:
+                return line
+        raise unavailable(self.side, f"there is no connection to {self.where}", why=why, fix=fix)
 
     def _ask_for_tls(self, wire: Wire) -> None:
         try:

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from kubeferry.documents import MoverJob, MoverSettings
 from kubeferry.targets.kubevirt import names
 from kubeferry.targets.kubevirt.kinds import JOB, NETWORK_POLICY
-from kubeferry.uris import EbsSnapshot, ebs_snapshot, nbd_ssh, web_end
+from kubeferry.uris import EbsSnapshot, ebs_snapshot, nbd_ssh, nbd_tls, web_end
 
 # CDI's and KubeVirt's user: what it writes, virt-launcher can open (cdi:pkg/common, facts of the v1.9 line).
 USER = 107
@@ -231,7 +231,7 @@ def far_end(job: MoverJob) -> tuple[str, int] | None:
         return None
     if (snapshot := ebs_snapshot(job.source.uri)) is not None:
         return _aws_end(snapshot)
-    far = nbd_ssh(job.source.uri)
+    far = nbd_ssh(job.source.uri) or nbd_tls(job.source.uri)
     return (far.host, far.port) if far is not None else web_end(job.source.uri)
 
 

@@ -107,6 +107,22 @@ def test_a_server_that_falls_silent_in_the_handshake_is_not_waited_for_long(monk
     assert isinstance(caught.value, SourceUnavailable)
 
 
+def test_a_server_that_drips_in_the_handshake_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte now and then of a record that never ends."""
+    monkeypatch.setattr(tls, "ANSWER_SECONDS", 0.5)
+    done = threading.Event()
+
+    def script(sock: socket.socket) -> None:
+        asked_for_tls(sock, reply(STARTTLS, ACK) + b"\x16\x03\x03\x40\x00")
+        while not done.wait(0.05):
+            sock.sendall(b"\x02")
+
+    with listening(script) as place:
+        with pytest.raises(SourceUnavailable, match="did not answer in time"):
+            opened(place)
+        done.set()
+
+
 def test_another_connection_that_gives_another_disk_is_refused(tmp_path: Path) -> None:
     """A flush on one connection counts for those to the same export only."""
     path, sizes = str(tmp_path / "s"), iter([1 << 20, 2 << 20])

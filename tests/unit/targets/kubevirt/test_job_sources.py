@@ -137,3 +137,7 @@ def test_a_policy_that_is_widened_keeps_what_it_allowed() -> None:
 def test_only_who_must_ask_reaches_the_clusters_dns() -> None:
     made = job_spec.network_policy("apps", "f" * 64, {("192.0.2.7", 22), ("192.0.2.8", 443)})
     assert "namespaceSelector" not in str(made)
+
+
+def test_a_mover_may_reach_a_server_of_nbd_with_tls() -> None:
+    assert job_spec.far_end(job("nbds://store:10810/web?tls-hostname=disks")) == ("store", 10810)
