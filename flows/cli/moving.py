@@ -229,6 +229,8 @@ def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:
     page = api.url.removesuffix("/api")
     if as_json and (api.server or away):
         said(event_line("server", url=page, **({"away": away} if away else {})))
+    elif away and api.server and not api.ended():
+        said(f"Prefect UI: {page}   (still starting: the run goes on by its journal, and is shown there then)")
     elif away:
         where = f"at {page} " if page else ""
         text = f"Prefect {where}does not answer ({plain(away)}): the run goes on by its journal"

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from converters.engine import transfer
 from converters.engine.disks import copy_disk, parse_ref, prepare_target
 from converters.engine.transfer import Options, Watch
 from kubeferry.errors import SourceUnavailable
+from kubeferry.outside import stopping
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -123,3 +126,19 @@ def test_one_block_that_differs_is_one(kubeferry: Command, estate: Path) -> None
     assert (code, json.loads(out)["differing"]) == (2, [0])
     assert json.loads(err)["error"]["kind"] == "IntegrityFailed"
     assert "1 block was fetched again" in kubeferry("repair", str(source), str(target))[1]
+
+
+@pytest.mark.parametrize("verb", ["copy", "verify", "repair"])
+def test_a_stop_that_was_asked_for_ends_each_with_the_code_of_its_signal(
+    kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    monkeypatch.setattr(transfer, "HEARTBEAT_SECONDS", 0.001)
+    disk, target = estate / "source" / "web.img", estate / "copied.img"
+    disk.write_bytes(os.urandom(32 * 2**20))
+    if verb != "copy":
+        assert kubeferry("copy", str(disk), str(target), "--format", "raw")[0] == 0
+        target.write_bytes(bytes(32 * 2**20))
+    stopping.request(signal.SIGTERM)
+    words = [str(target)] if verb == "verify" else [str(disk), str(target), "--format", "raw"]
+    code, _, err = kubeferry(verb, *words)
+    assert (code, err.splitlines()[0]) == (143, "stopped on request")
