@@ -1,7 +1,8 @@
 """Words, documents, seams and steps of kubeferry. Nothing in this package knows Prefect.
 
 What everybody knows: `model` (the nouns), `errors` and `faults` (what went wrong, for a person), `uris` and `ranges`
-(how a reference names bytes), `ledger` (things outside the journal), `kinds` (the tables of sources and targets).
+(how a reference names bytes), `ledger` (things outside the journal), `kinds` (the tables of sources and targets),
+`passwords` (in addresses: refused, and struck out of what is told).
 `config` finds and reads the configuration. Read on in this order: `documents` (the files between steps), `life` (one
 machine's), `schedule` (the order of all), `sources` and `targets` (the two seams), `steps` (what an action does);
 `journal` is the memory, `images` what disk images ask for, `outside` the ways out of the process.

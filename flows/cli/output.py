@@ -22,6 +22,7 @@ import click
 from flows.cli import tables
 from kubeferry.errors import InputInvalid, KubeferryError
 from kubeferry.outside.clock import now
+from kubeferry.passwords import struck
 from kubeferry.words import plain_lines
 
 _line = threading.Lock()  # machines' threads report at once: a line is whole
@@ -81,10 +82,10 @@ def print_event(event: str, **facts: object) -> None:
 def print_error(error: KubeferryError, told: Session) -> None:
     """What happened, why, what to do, and where the log of it is."""
     if told.as_json:
-        click.echo(json.dumps({"error": facts_of(error, told.log)}), err=True)
+        click.echo(struck(json.dumps({"error": facts_of(error, told.log)})), err=True)
         return
     click.secho("failed: ", fg="red", bold=True, nl=False, err=True, color=coloured())
-    click.echo(plain_lines(str(error)), err=True)
+    click.echo(plain_lines(struck(str(error))), err=True)
     print_log(told)
 
 

@@ -24,6 +24,7 @@ from kubeferry.documents.policy import Policy
 from kubeferry.documents.settings import Config
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.outside import atomic
+from kubeferry.passwords import struck
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
 DEPTH_LIMIT = 100
@@ -285,7 +286,7 @@ def _what(item: dict[str, Any]) -> str:
         return "is not a field of this document"
     if item["type"] == "missing":
         return "is missing"
-    return f"{item['msg'].removeprefix('Value error, ')} (got {str(item['input'])[:80]!r})"
+    return f"{item['msg'].removeprefix('Value error, ')} (got {struck(str(item['input']))[:80]!r})"
 
 
 def _fix(item: dict[str, Any]) -> str:
