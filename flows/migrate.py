@@ -1,27 +1,18 @@
-"""The flow `migrate`: the waves of a plan in order, one subflow per machine, so many at a time.
+"""The verbs that move, as one run: the waves of a plan in order, so many machines at a time, each in a thread.
 
-Prefect shows, retries what is transient, and keeps the logs. What is done stands in the journal: a run that is killed,
-here or at the server, is taken up by the next one, whatever Prefect thinks of the first.
+What is done stands in the journal: a run that is killed is taken up by the next one. Whoever shows the run (Prefect:
+`flows.following`) is told what begins and how it ends, and is never waited for.
 """
 
 from __future__ import annotations
 
 import contextlib
-import contextvars
 import logging
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
 
-from prefect import Flow, flow, get_run_logger, task
-from prefect.artifacts import create_table_artifact
-from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State, TaskRun
-
-from flows.assess import artifact_key
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
 from kubeferry.errors import Interrupted, KubeferryError
@@ -34,10 +25,8 @@ from kubeferry.steps.release import settle
 from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
 from kubeferry.targets.gone import GoneTarget
-from kubeferry.words import counted
 
 RETRY_DELAYS_SECONDS = [2.0, 10.0, 30.0]
-TABLE_EVERY_SECONDS = 8.0
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +40,33 @@ class Outcome:
     error: KubeferryError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class StepBegun:
+    """A step begins: the kind of its action, the action with its disks, and why it is next."""
+
+    kind: str
+    label: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class TryEnded:
+    """A step was tried: the error, None if it went well; and whether it is tried again."""
+
+    error: BaseException | None = None
+    again: bool = False
+
+
+Told = StepBegun | TryEnded | Outcome
+
+
+class Audience:
+    """Whoever is told how the machines' runs go on, each in the order of its own thread. This one shows nobody."""
+
+    def tell(self, machine: str, told: Told) -> None:
+        """Take it in. Never waits, and raises nothing: it is called between source and target."""
+
+
 @dataclass(slots=True)
 class Run:
     """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
@@ -61,69 +77,43 @@ class Run:
     journal: Journal
     board: Board
     goal: Goal
+    shown: Audience = field(default_factory=Audience)
     target_is_down: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    shown_at: float = 0.0
 
 
 def run_plan(run: Run, machines: tuple[str, ...]) -> list[Outcome]:
     """Drive these machines of the plan, wave by wave. One that fails does not stop the others of its wave, and later
-    waves only where they build on it."""
-
-    @flow(name=f"{run.goal}", flow_run_name=f"{run.goal} {run.plan.name}", persist_result=False)
-    def waves(plan: str, digest: str, machines: list[str]) -> None:  # noqa: ARG001 (shown in the UI)
-        for wave in run.plan.waves:
-            chosen = tuple(name for name in wave.machines if name in machines)
-            arrived = not chosen or _drive_wave(run, wave, chosen)
-            if stopping.requested() or (run.goal.in_order and not arrived):
-                break
-        failed = [outcome for outcome in run.outcomes.values() if outcome.error]
-        if failed:
-            raise RuntimeError(f"{len(failed)} of {len(run.outcomes)}: " + ", ".join(o.machine for o in failed))
-
-    waves(run.plan.name, run.plan.digest, list(machines), return_state=True)
+    waves only where they build on it. Who asks to stop gets no further machine."""
+    for wave in run.plan.waves:
+        chosen = tuple(name for name in wave.machines if name in machines)
+        arrived = not chosen or _drive_wave(run, wave, chosen)
+        if stopping.requested() or (run.goal.in_order and not arrived):
+            break
     return [run.outcomes.get(name, Outcome(name, "not begun")) for name in machines]
 
 
 def _drive_wave(run: Run, wave: Wave, machines: tuple[str, ...]) -> bool:
     """One wave; returns whether the next one may begin, which builds on this one."""
-    move = _machine_flow(run)
     with ThreadPoolExecutor(run.config.limits.concurrent_machines, thread_name_prefix=wave.name) as pool:
-        waiting = [pool.submit(contextvars.copy_context().run, _drive_shown, run, move, name) for name in machines]
-        try:
-            while not all(future.done() for future in waiting):
-                time.sleep(0.2)
-                _show(run, wave, machines, every=TABLE_EVERY_SECONDS)
-        except BaseException:  # a signal of Prefect's, say: the threads must end before we do
-            stopping.request()
-            raise
-    _show(run, wave, machines, every=0)
-    return all(run.outcomes[name].error is None for name in machines)
+        wait([pool.submit(_drive_shown, run, name) for name in machines])
+    return all(name in run.outcomes and run.outcomes[name].error is None for name in machines)
 
 
-def _drive_shown(run: Run, move: Flow[[str], None], machine: str) -> None:
-    """The machine's subflow; its failure is its own state, and its outcome is in the run."""
-    state = move(machine, return_state=True)
-    if machine not in run.outcomes:
-        defect = KubeferryError(
-            f"a defect: {state.message}", fix="Report it with the log of this run.", machine=machine
-        )
-        run.outcomes[machine] = Outcome(machine, "failed", defect)
-
-
-def _machine_flow(run: Run) -> Flow[[str], None]:
-    @flow(name="machine", flow_run_name="{machine}", persist_result=False)
-    def machine_flow(machine: str) -> None:
-        outcome = _drive_machine(run, run.plan.entry(machine))
-        with run.lock:
-            run.outcomes[machine] = outcome
-        run.board.action(machine, str(outcome.error).splitlines()[0] if outcome.error else outcome.phase)
-        if outcome.error:
-            logger.error("%s: %s", machine, outcome.error, exc_info=outcome.error)
-            raise outcome.error
-
-    return machine_flow
+def _drive_shown(run: Run, machine: str) -> None:
+    """The machine's run, however it ends, as an outcome."""
+    if stopping.requested():
+        return
+    outcome = _drive_machine(run, run.plan.entry(machine))
+    with run.lock:
+        run.outcomes[machine] = outcome
+    error = outcome.error
+    if error:
+        level = logging.INFO if isinstance(error, Interrupted) else logging.ERROR
+        logger.log(level, "%s: %s", machine, error, exc_info=error)
+    run.board.action(machine, str(error).splitlines()[0] if error else outcome.phase)
+    run.shown.tell(machine, outcome)
 
 
 def _drive_machine(run: Run, entry: Entry) -> Outcome:
@@ -144,11 +134,18 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 progress=lambda machine, disk, progress: _progress(run, machine, disk, progress),
                 target_is_down=run.target_is_down,
             )
-            state = drive(work, run.goal, lambda action, step: _as_task(run, entry, action, step))
+            state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
             settle(work)
             return Outcome(entry.name, state.phase)
+    except Interrupted as error:
+        return Outcome(entry.name, "stopped", error)
     except KubeferryError as error:
         return Outcome(entry.name, "failed", error)
+    except Exception as error:
+        logger.exception("%s: a defect", entry.name)
+        fix = "Report it with the log of this run."
+        defect = KubeferryError(f"a defect: {type(error).__name__}: {error}", fix=fix, machine=entry.name)
+        return Outcome(entry.name, "failed", defect)
     finally:
         for opened in (source, target):
             if opened is not None:
@@ -161,48 +158,32 @@ def _progress(run: Run, machine: str, disk: str, progress: MoverProgress) -> Non
     stopping.check()
 
 
-def _as_task(run: Run, entry: Entry, action: Action, step: Callable[[], None]) -> None:
-    """One action as a task: its name is what it does, its log why; tried again only where that can help."""
+def _attempt(run: Run, entry: Entry, action: Action, step: Callable[[], None]) -> None:
+    """One action, tried again where that can help. A stop that is asked for ends its waits at once."""
     label = f"{action.kind} {' '.join(action.disks)}".strip()
     run.board.action(entry.name, f"{label}: {action.reason}")
+    run.shown.tell(entry.name, StepBegun(action.kind, label, action.reason))
+    for delay in (*RETRY_DELAYS_SECONDS, None):
+        try:
+            step()
+        except BaseException as error:
+            again = delay is not None and _worth_retrying(error)
+            run.shown.tell(entry.name, TryEnded(error, again=again))
+            if not again:
+                raise
+            logger.info("%s: %s is tried again in %s s: %s", entry.name, label, delay, error)
+        else:
+            run.shown.tell(entry.name, TryEnded())
+            return
+        try:
+            stopping.pause(delay or 0)
+        except Interrupted as error:
+            run.shown.tell(entry.name, TryEnded(error))
+            raise
 
-    @task(
-        name=action.kind,
-        task_run_name=label,
-        tags=[entry.name],
-        retries=len(RETRY_DELAYS_SECONDS),
-        retry_delay_seconds=RETRY_DELAYS_SECONDS,
-        retry_condition_fn=_worth_retrying,
-        cache_policy=NO_CACHE,
-        persist_result=False,
-    )
-    def perform() -> None:
-        get_run_logger().info("%s: %s", entry.name, action.reason)
-        step()
 
-    perform()
-
-
-def _worth_retrying(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
-    try:
-        state.result()
-    except Interrupted:
+def _worth_retrying(error: BaseException) -> bool:
+    """A defect of ours, whatever it is, will be the same again."""
+    if isinstance(error, Interrupted) or stopping.requested():
         return False
-    except KubeferryError as error:
-        return error.transient and not stopping.requested()
-    except Exception:  # noqa: BLE001 (a defect of ours, whatever it is: it will be the same again)
-        return False
-    return False
-
-
-def _show(run: Run, wave: Wave, machines: tuple[str, ...], *, every: float) -> None:
-    """The wave as one table in the UI: where each machine stands, how far, how fast, how long still."""
-    if time.monotonic() - run.shown_at < every:
-        return
-    run.shown_at = time.monotonic()
-    rows = [row for row in run.board.rows() if row["machine"] in machines]
-    create_table_artifact(
-        key=artifact_key("wave", f"{run.plan.name}-{wave.name}"),
-        table=rows,
-        description=f"{run.plan.name}, {wave.name}: {counted(len(machines), 'machine')}",
-    )
+    return isinstance(error, KubeferryError) and error.transient

@@ -75,16 +75,24 @@ class Line:
 
 
 class Board:
-    """Every machine's present line. Prints an action when it begins, and a transfer's progress every few seconds.
+    """Every machine's present line. Says an action when it begins, and a transfer's progress every few seconds.
 
-    `tell` is called for the same, with the event's name and its facts; the log of the run gets all of it.
+    `tell` is called for the same, with the event's name and its facts; the log of the run gets all of it. Neither may
+    wait for whoever reads it: machines' threads call here between source and target.
     """
 
-    def __init__(self, *, quiet: bool = False, tell: Callable[..., None] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        quiet: bool = False,
+        tell: Callable[..., None] | None = None,
+        say: Callable[[str], None] = click.echo,
+    ) -> None:
         self._lines: dict[str, Line] = {}
         self._lock = threading.Lock()
         self._quiet = quiet
         self._tell = tell
+        self._print = say
         self._started = time.monotonic()
 
     def action(self, machine: str, what: str) -> None:
@@ -116,4 +124,4 @@ class Board:
         if self._tell:
             self._tell(event, machine=machine, **facts)
         if not self._quiet:
-            click.echo(plain(f"  {time.monotonic() - self._started:6.1f} s  {machine:<16} {text}"))
+            self._print(plain(f"  {time.monotonic() - self._started:6.1f} s  {machine:<16} {text}"))

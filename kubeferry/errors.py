@@ -5,7 +5,7 @@ KubeferryError
 │   ├── SourceUnavailable     the hypervisor or cloud did not answer
 │   ├── TargetUnavailable     the cluster or target folder did not answer
 │   │   └── TargetBusy        it answered that it takes nothing yet; nothing was begun
-│   └── Interrupted           Ctrl-C, SIGTERM: the same command goes on from here
+│   └── Interrupted           somebody asked to stop: no failure                128 + the signal's number
 └── PermanentError            the same call gives the same answer              exit code 2
     ├── InputInvalid          documents, options, settings: all problems at once
     ├── SourceRefused         the source has it, but it cannot be moved like this
@@ -19,6 +19,7 @@ KubeferryError
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 
 
@@ -82,7 +83,25 @@ class TargetBusy(TargetUnavailable):
 
 
 class Interrupted(TransientError):
-    """Somebody stopped the run. Nothing is lost: the same command goes on."""
+    """Somebody stopped the run, which is no failure. Nothing is lost: the same command goes on.
+
+    Its exit code is what shells give a program that was ended by this signal: 129 SIGHUP, 130 SIGINT, 143 SIGTERM.
+    """
+
+    exit_code = 128 + signal.SIGINT
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        why: str = "",
+        fix: str = "",
+        machine: str = "",
+        disk: str = "",
+        by: signal.Signals = signal.SIGINT,
+    ) -> None:
+        super().__init__(what, why=why, fix=fix, machine=machine, disk=disk)
+        self.exit_code = 128 + by
 
 
 class PermanentError(KubeferryError):

@@ -89,13 +89,13 @@ def _gap(before: Recorded, after: Recorded) -> Happening | None:
         return None
     begins, ends = instant(before.at), instant(after.at)
     pause = duration((ends - begins).total_seconds()) if begins and ends and ends >= begins else "an unknown time"
-    after_failure = isinstance(before.event, Failed)
     kept = _kept(after)
+    ended = isinstance(before.event, Failed) and ("stop" if before.event.stopped else "failure")
     return Happening(
-        kind=H.TAKEN_UP if after_failure else H.INTERRUPTED,
+        kind=H.TAKEN_UP if ended else H.INTERRUPTED,
         at=after.at,
-        what=f"taken up again after the failure, {pause} later{kept}"
-        if after_failure
+        what=f"taken up again after the {ended}, {pause} later{kept}"
+        if ended
         else f"resumed after an interruption: {pause} lie between '{before.event.kind}' of one run and "
         f"'{after.event.kind}' of the next{kept}",
     )
@@ -128,7 +128,9 @@ def _round(at: str, event: CopyBegun, durable: int, *, after_cutover: bool) -> I
 def _plainly(record: Recorded) -> Iterator[Happening]:
     """The happening that one event is by itself."""
     at, event = record.at, record.event
-    if isinstance(event, Failed):
+    if isinstance(event, Failed) and event.stopped:
+        yield Happening(kind=H.NOTE, at=at, what=f"{plain(event.at, 40)}: {plain(event.what)}", fix=plain(event.fix))
+    elif isinstance(event, Failed):
         kind = "worth retrying" if event.transient else "not to be retried as it is"
         what = f"{plain(event.at, 40)}: {plain(event.what)} ({kind})"
         yield Happening(kind=H.FAILED, at=at, what=what, why=plain(event.why), fix=plain(event.fix))

@@ -5,32 +5,32 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
     setting_up  init, manifests
 
-What they share: `options` (and what those name), `output` (for people, for programs), `streams`, `tables`, `logs`.
+What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
 What `status` shows: `standing` (pure), `transfers` (what movers on this host tell). `overwriting`: what `plan` asks.
 `asking`: what a person is asked before it is done, and who that is.
 
-Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry.
+Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry, 128 + N stopped by signal N.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import itertools
+import logging
 import os
-import signal
 import sys
-from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 from click.shell_completion import CompletionItem
 
 from flows.cli.output import Session, coloured, print_error
-from flows.cli.streams import lasting
 from kubeferry import __version__, faults
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, TargetUnavailable
-from kubeferry.outside import stopping
+from kubeferry.outside import signals
+from kubeferry.outside.streams import lasting
 from kubeferry.words import meant
 
 PROGRAM = "kubeferry"
@@ -133,6 +133,10 @@ def cli(context: click.Context) -> None:
     """Move virtual machines to KubeVirt, and prove every block, boot and rollback.
 
     In order: discover, assess, plan, migrate, report. Each writes a file that you can read before the next.
+
+    Exit codes: 0 done; 1 failed, and the same command may succeed later; 2 failed until something changes; 129, 130
+    and 143 stopped at a safe point by SIGHUP, SIGINT (Ctrl-C) and SIGTERM: the same command goes on. A second SIGINT
+    or SIGTERM stops at once.
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
@@ -141,10 +145,28 @@ def cli(context: click.Context) -> None:
 def main() -> None:
     """The entry point: runs a verb and turns errors into a message and an exit code."""
     gc.set_threshold(GARBAGE_EVERY)
-    signal.signal(signal.SIGINT, _on_interrupt)
+    signals.answer(_tell_that_it_stops)
     code = run(sys.argv[1:])
     gc.freeze()  # what is left goes with the process: a fifth of a short verb's time is looking through it before
+    if "prefect" in sys.modules:
+        _leave(code)
     sys.exit(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End without Prefect's threads: they would wait for a server that may be gone, through all their retries. What
+    they have to hand in is taken where somebody answers, and nothing else is left running."""
+    from flows.serving.server import Api
+
+    api = Api(os.environ.get("PREFECT_API_URL", ""))
+    if api.answers():
+        api.hand_in()
+    atexit.unregister(logging.shutdown)  # it, too, waits for them
+    atexit._run_exitfuncs()
+    with lasting():
+        sys.stdout.flush()
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -198,12 +220,7 @@ def _fail(error: KubeferryError, told: Session) -> int:
     return error.exit_code
 
 
-def _on_interrupt(_number: int, _frame: FrameType | None) -> None:
-    """The first Ctrl-C asks everything to stop at a safe point; the second does not wait."""
-    if stopping.requested():
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        raise KeyboardInterrupt
-    stopping.request()
+def _tell_that_it_stops() -> None:
     click.secho("\nstopping at a safe point; once more to stop at once", fg="yellow", err=True)
 
 

@@ -40,6 +40,32 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+class Kept(logging.FileHandler):
+    """A log file that a run outlives: where its disk is full or gone, what is logged is lost (`lost` says why), and
+    nothing else."""
+
+    lost: OSError | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError as error:  # it was closed meanwhile, and cannot be opened again
+            self.lost = self.lost or error
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
+        error = sys.exception()
+        if isinstance(error, OSError):
+            self.lost = self.lost or error
+        else:
+            super().handleError(record)
+
+    def close(self) -> None:
+        try:
+            super().close()
+        except OSError as error:
+            self.lost = self.lost or error
+
+
 class Lines(logging.Formatter):
     """`TIME LEVEL MODULE text`, without secrets, and without what commands a terminal that shows it."""
 
@@ -91,18 +117,27 @@ def _kept(folder: Path, verb: str) -> Iterator[Path | None]:
             raise FileNotFoundError(folder)
         folder.mkdir(parents=True, exist_ok=True)
         _drop_old(folder)
-        handler = logging.FileHandler(path, encoding="utf-8")  # to append: Prefect's set-up closes it, and it goes on
+        handler = Kept(path, encoding="utf-8")  # to append: Prefect's set-up closes it, and it goes on
     except OSError:
         yield None
         return
-    with _attached(handler):
-        logger.info("kubeferry %s, %s, process %s", __version__, verb, os.getpid())
-        try:
-            yield path
-        except BaseException as error:
-            logger.log(logging.ERROR, "ended by %s", _told(error), exc_info=_defect(error))
-            raise
-        logger.info("ended")
+    try:
+        with _attached(handler):
+            yield from _framed(path, verb)
+    finally:
+        if handler.lost and not session().as_json:
+            click.echo(f"the log {path} is not whole: {handler.lost.strerror or handler.lost}", err=True)
+
+
+def _framed(path: Path, verb: str) -> Iterator[Path]:
+    """The log says what begins and how it ended."""
+    logger.info("kubeferry %s, %s, process %s", __version__, verb, os.getpid())
+    try:
+        yield path
+    except BaseException as error:
+        logger.log(logging.ERROR, "ended by %s", _told(error), exc_info=_defect(error))
+        raise
+    logger.info("ended")
 
 
 def _told(error: BaseException) -> str:

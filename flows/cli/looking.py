@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import click
 from flows.cli.logs import logged
 from flows.cli.options import FILE, FOLDER, config_option, json_option, machine_option, refuse_unknown
 from flows.cli.output import print_event, print_json, print_table
+from flows.serving import given_answers
 from kubeferry.config import find_config, pick_source, read_config
 from kubeferry.documents import Inventory, save
 from kubeferry.model import Concern, Machine, Severity
@@ -93,13 +93,13 @@ def discover(
 
 
 def _asked(config: Path | None, source: str | None, exported: Path | None) -> Inventory:
-    """What the source says; as a flow where there is a Prefect server of the user's."""
+    """What the source says; as a flow where there is a Prefect server of the user's, and it answers."""
     if exported:
         from kubeferry.sources.exported import read_exported
 
         return read_exported(exported, source or "exported")
     path = find_config(config)
-    if os.environ.get("PREFECT_API_URL"):
+    if given_answers():
         from flows.discover import discover_flow
 
         return discover_flow(str(path), pick_source(read_config(path), source)[0])

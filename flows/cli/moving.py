@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +21,25 @@ from flows.cli.options import (
     opened,
     plan_named,
 )
-from flows.cli.output import print_event, print_json, print_log, print_table, session
+from flows.cli.output import beside, event_line, print_json, print_log, print_table, session
 from kubeferry.documents import Config, Plan, dump
-from kubeferry.errors import InputInvalid, Problem
+from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
-from kubeferry.life.states import MachineState
+from kubeferry.life.states import ENDS, MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.targets import open_target
 from kubeferry.words import counted, plain, plain_lines
 
-if TYPE_CHECKING:  # Prefect comes with it
+if TYPE_CHECKING:
     from flows.migrate import Outcome
+    from flows.serving.server import Api
+    from kubeferry.outside.streams import Aside
+
+START_SECONDS = 30.0
+GIVEN_SECONDS = 2.0
+HURRIED_SECONDS = 0.5
 
 
 @click.command()
@@ -127,32 +134,78 @@ def _run(
     as_json: bool,
     target_is_down: str = "",
 ) -> None:
-    """Drive the machines under a Prefect server, the user's or one of our own, and exit by the worst outcome."""
-    from flows.serving.server import prefect_api
-
+    """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     _refuse_unknown_source(plan, settings, path)
     if not machines:
         _tell_nothing_to_do(plan, as_json)
         return
-    ours = not os.environ.get("PREFECT_API_URL")
-    if ours and not as_json:
-        click.echo("starting a Prefect server of our own")
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         journal.register_plan(plan.digest, plan.name, dump(plan))
-        with prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as url:
-            from flows.migrate import Run, run_plan
-            from flows.progress import Board
-
-            if ours:
-                _tell_address(url, as_json)
-            board = Board(quiet=as_json, tell=print_event if as_json else None)
-            outcomes = run_plan(Run(plan, settings, journal, board, goal, target_is_down=target_is_down), machines)
+        outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down)
+        stopped = _stopped(plan, journal, machines) if stopping.requested() else None
     _tell_outcomes(outcomes, as_json)
-    stopping.check()
+    if stopped:
+        raise stopped
     code = max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
     if code or any(outcome.phase == "not begun" for outcome in outcomes):
         print_log(session())
         raise click.exceptions.Exit(code or 1)
+
+
+def _driven(  # what a run has, and nothing else
+    plan: Plan,
+    settings: Config,
+    path: Path,
+    journal: Journal,
+    machines: tuple[str, ...],
+    goal: Goal,
+    as_json: bool,
+    target_is_down: str,
+) -> list[Outcome]:
+    from flows.following import Following
+    from flows.migrate import Run, run_plan
+    from flows.progress import Board
+    from flows.serving.server import prefect_api
+
+    with beside() as said, prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as api:
+        if api.server and not as_json:
+            said("starting a Prefect server of our own")
+        _tell_address(api, api.wait(_head_start(plan, journal, machines, goal)), said, as_json)
+        board = Board(
+            quiet=as_json,
+            tell=(lambda event, **facts: said(event_line(event, **facts))) if as_json else None,
+            say=said,
+        )
+        with Following(api, plan, goal, machines, settings.limits, board) as shown:
+            return run_plan(Run(plan, settings, journal, board, goal, shown, target_is_down), machines)
+
+
+def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> float:
+    """How long a Prefect server is waited for, in seconds: who wants to watch finds it there, but no machine that is
+    off, or goes back, waits for that. One of our own has yet to start."""
+    states = journal.states(plan.digest)
+    if goal is Goal.ROLLBACK or any(states[name].source_off for name in machines if name in states):
+        return HURRIED_SECONDS
+    return GIVEN_SECONDS if os.environ.get("PREFECT_API_URL") else START_SECONDS
+
+
+def _stopped(plan: Plan, journal: Journal, machines: tuple[str, ...]) -> Interrupted:
+    """What a run that was stopped says: each machine whose source it leaves off, or may, and what to do."""
+    with contextlib.suppress(KubeferryError):  # a journal that does not answer now
+        states = journal.states(plan.digest)
+        waiting = {name: states[name] for name in machines if name in states and states[name].owes_restart}
+        left = {name: state for name, state in waiting.items() if state.resumes not in ENDS}
+        if left:
+            off = ", ".join(name for name, state in left.items() if state.source_off)
+            asked = ", ".join(name for name, state in left.items() if not state.source_off)
+            why = [off and f"the source is off of {off}", asked and f"it may be off, or go off, of {asked}"]
+            words = [str(click.get_current_context().params["plan"]), *(word for name in left for word in ("-m", name))]
+            return stopping.interrupted(
+                why="; ".join(filter(None, why)),
+                fix=f"Run the same command again: it goes on from the last durable block. Or start what was stopped "
+                f"again: `kubeferry rollback {shlex.join(words)}`.",
+            )
+    return stopping.interrupted()
 
 
 def _tell_nothing_to_do(plan: Plan, as_json: bool) -> None:
@@ -170,12 +223,17 @@ def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
         raise InputInvalid("the plan's source is not configured", [problem])
 
 
-def _tell_address(url: str, as_json: bool) -> None:
-    page = url.removesuffix("/api")
-    if as_json:
-        print_event("server", url=page)
-    else:
-        click.echo(f"Prefect UI: {page}   (for as long as this runs; later `kubeferry ui`)")
+def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:
+    """Where the run can be watched, or why it cannot yet; of the user's own server only the latter."""
+    page = api.url.removesuffix("/api")
+    if as_json and (api.server or away):
+        said(event_line("server", url=page, **({"away": away} if away else {})))
+    elif away:
+        where = f"at {page} " if page else ""
+        text = f"Prefect {where}does not answer ({plain(away)}): the run goes on by its journal"
+        said(click.style(text, fg="yellow"))
+    elif api.server and not as_json:
+        said(f"Prefect UI: {page}   (for as long as this runs; later `kubeferry ui`)")
 
 
 def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
@@ -190,7 +248,7 @@ def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     parts = ", ".join(f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases))
     click.echo(f"total: {counted(len(outcomes), 'machine')} ({parts})")
     for outcome in outcomes:
-        if outcome.error:
+        if outcome.error and not isinstance(outcome.error, Interrupted):  # a stop is told once, for all of them
             click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
 
 

@@ -7,12 +7,13 @@ An error is one line of JSON, the last one on standard error: `{"error": {…}}`
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import sys
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from typing import Any
 import click
 
 from flows.cli import tables
-from kubeferry.errors import InputInvalid, KubeferryError
+from kubeferry.errors import InputInvalid, Interrupted, KubeferryError
+from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
+from kubeferry.outside.streams import Aside
 from kubeferry.passwords import struck
 from kubeferry.words import plain_lines
 
@@ -71,9 +74,29 @@ def print_json(content: Any) -> None:
 
 def print_event(event: str, **facts: object) -> None:
     """One thing that happened on the way, in its line, at once: whoever reads them waits for them."""
+    print_line(event_line(event, **facts))
+
+
+def event_line(event: str, **facts: object) -> str:
+    """One thing that happened now."""
+    return json.dumps({"event": event, "at": now(), **facts})
+
+
+def print_line(line: str) -> None:
+    """A line, whole and at once."""
     with _line:
-        click.echo(json.dumps({"event": event, "at": now(), **facts}))
+        click.echo(line)
         sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def beside() -> Iterator[Aside]:
+    """What machines' threads say meanwhile is printed beside them: who does not read on (`| less`) holds up none."""
+    said = Aside(print_line)
+    try:
+        yield said
+    finally:
+        said.close(given_up=stopping.requested)
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -84,7 +107,8 @@ def print_error(error: KubeferryError, told: Session) -> None:
     if told.as_json:
         click.echo(struck(json.dumps({"error": facts_of(error, told.log)})), err=True)
         return
-    click.secho("failed: ", fg="red", bold=True, nl=False, err=True, color=coloured())
+    if not isinstance(error, Interrupted):  # a stop that was asked for is no failure
+        click.secho("failed: ", fg="red", bold=True, nl=False, err=True, color=coloured())
     click.echo(plain_lines(struck(str(error))), err=True)
     print_log(told)
 

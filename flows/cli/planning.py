@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ import click
 
 from flows.cli.options import FILE, FOLDER, json_option, policy_of, policy_option, target_option
 from flows.cli.output import print_json, print_table
+from flows.serving import given_answers
 from kubeferry.documents import KINDS, Inventory, Plan, dump, json_schema, load, save
 from kubeferry.model import Severity
 from kubeferry.outside.clock import now
@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
 @json_option
 def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path, as_json: bool) -> None:
     """Say what would happen to each machine; touches neither source nor target."""
-    if os.environ.get("PREFECT_API_URL"):
+    if given_answers():
         from flows.assess import assess_flow
 
         given = [str(path) if path else None for path in (policy, config)]

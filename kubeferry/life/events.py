@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from kubeferry.errors import Interrupted
 from kubeferry.model import Bytes, Marker, Power, Seconds, Value
 
 RoundNumber = Annotated[int, Field(ge=0)]
@@ -212,7 +213,10 @@ class Committed(Value):
 
 
 class Failed(Value):
-    """An action ended with an error. `at` is the action; `error_type` a class name of `kubeferry.errors`."""
+    """An action ended with an error. `at` is the action; `error_type` a class name of `kubeferry.errors`.
+
+    A stop that was asked for stands here, too: it is `stopped`, which is no failure.
+    """
 
     kind: Literal[EventKind.FAILED] = EventKind.FAILED
     at: str
@@ -221,6 +225,10 @@ class Failed(Value):
     fix: str = ""
     transient: bool = False
     error_type: str = ""
+
+    @property
+    def stopped(self) -> bool:
+        return self.error_type == Interrupted.__name__
 
 
 class RollbackBegun(Value):

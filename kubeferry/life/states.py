@@ -13,7 +13,7 @@
    (`kubeferry.life.evidence`).
 2. A machine that failed takes the events of the phase in which it failed, and goes on from there.
 3. A rollback once begun takes nothing but its own end.
-4. A note may come at any time and changes nothing.
+4. A note may come at any time and changes nothing; nor does a stop that was asked for, which is no failure.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from kubeferry.errors import PermanentError
-from kubeferry.life.events import Event, EventKind
+from kubeferry.life.events import Event, EventKind, Failed
 from kubeferry.life.evidence import MachineState, Phase, RuleBroken, take
 
 __all__ = ["ENDS", "TRANSITIONS", "IllegalTransition", "MachineState", "Phase", "Recorded", "fold", "step"]
@@ -113,7 +113,7 @@ def step(state: MachineState, event: Event, at: str = "") -> MachineState:
     """The state after one more event, which happened `at`. Raises IllegalTransition."""
     if not state.plan_digest and event.kind is not K.PLANNED:
         raise IllegalTransition(state, event, "nothing is planned for this machine yet")
-    if event.kind is K.NOTE:
+    if event.kind is K.NOTE or (isinstance(event, Failed) and event.stopped):
         return state
     phase = TRANSITIONS.get((state.resumes, event.kind))
     if phase is None:

@@ -1,7 +1,8 @@
 """The ways out of this process. Nothing here knows a machine, a plan or a source.
 
 process     programs: the only place that starts one       stopping   "stop now", wherever somebody waits
-ssh_client  OpenSSH's options and files                     atomic     files that are there whole or not at all
-aws         boto3: clients, who logs in, its errors         locks      locks that end with their process
-clock       the time of this host                           libraries  those of our extras, and what brings them
+ssh_client  OpenSSH's options and files                     signals    who asks for that: Ctrl-C, SIGTERM, SIGHUP
+aws         boto3: clients, who logs in, its errors         streams    standard output and error, whoever listens
+clock       the time of this host                           atomic     files that are there whole or not at all
+libraries   those of our extras, and what brings them       locks      locks that end with their process
 """

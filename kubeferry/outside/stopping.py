@@ -1,20 +1,24 @@
 """The one place that says "stop now". Whoever waits, waits here, so that Ctrl-C is answered at once everywhere.
 
-A signal handler calls `request`; every polling loop calls `pause` (or `check`), which raises Interrupted. What was made
-durable stays; the same command goes on from there.
+Whoever hears a signal (`signals`) calls `request`; every polling loop calls `pause` (or `check`), which raises
+Interrupted. What was made durable stays; the same command goes on from there.
 """
 
 from __future__ import annotations
 
+import signal
 import threading
 
 from kubeferry.errors import Interrupted
 
 _requested = threading.Event()
+_by: list[signal.Signals] = []
 
 
-def request() -> None:
-    """Ask everything to stop. Safe in a signal handler, and to be called twice."""
+def request(by: signal.Signals = signal.SIGINT) -> None:
+    """Ask everything to stop. Safe in a signal handler, and to be called twice: the first one is why."""
+    if not _by:
+        _by.append(by)
     _requested.set()
 
 
@@ -31,11 +35,17 @@ def pause(seconds: float) -> None:
 def check() -> None:
     """Raise Interrupted if somebody asked to stop."""
     if _requested.is_set():
-        raise Interrupted(
-            "stopped on request", fix="Run the same command again: it goes on from the last durable block."
-        )
+        raise interrupted()
+
+
+def interrupted(
+    *, why: str = "", fix: str = "Run the same command again: it goes on from the last durable block."
+) -> Interrupted:
+    """The error that says so, with the signal that asked."""
+    return Interrupted("stopped on request", why=why, fix=fix, by=_by[0] if _by else signal.SIGINT)
 
 
 def reset() -> None:
     """Forget a request; for tests and for the start of a command."""
     _requested.clear()
+    _by.clear()

@@ -228,7 +228,7 @@ def test_ctrl_c_in_mid_copy_leaves_no_mover_and_no_export(program: Program) -> N
     assert program.process is not None
     program.process.send_signal(signal.SIGINT)
     code, said = program.finish(60)
-    assert code == 1, said
+    assert code == 130, said
     assert "Run the same command again" in said
     assert program.ground.names("jobs", NAMESPACE) == []
     assert [path for path in Path(grounds.SOCKETS).rglob("*") if not path.is_dir()] == []

@@ -40,15 +40,19 @@ class Flow:
         return load(self.small.folder / "kubeferry.yaml", Config)
 
     def go(self) -> dict[str, tuple[str, KubeferryError | None]]:
+        from flows.following import Following
         from flows.migrate import Run, run_plan
         from flows.progress import Board
+        from flows.serving.server import Api
         from kubeferry.life.actions import Goal
 
         self.plan = self.plan or self.small.plan()
         with self.small.journal() as journal:
             journal.register_plan(self.plan.digest, self.plan.name, "")
-            run_of = Run(self.plan, self.config, journal, Board(quiet=True), Goal.MIGRATE)
-            outcomes = run_plan(run_of, tuple(entry.name for entry in self.plan.entries))
+            board, names = Board(quiet=True), tuple(entry.name for entry in self.plan.entries)
+            api = Api(os.environ["PREFECT_API_URL"])
+            with Following(api, self.plan, Goal.MIGRATE, names, self.config.limits, board) as shown:
+                outcomes = run_plan(Run(self.plan, self.config, journal, board, Goal.MIGRATE, shown), names)
         return {outcome.machine: (outcome.phase, outcome.error) for outcome in outcomes}
 
     def flow_runs(self) -> dict[str, str]:

@@ -217,17 +217,28 @@ def servers(folder: Path) -> list[Path]:
     return found
 
 
-def test_sigterm_keeps_what_was_done(lab: Lab) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_keeps_what_was_done(lab: Lab, number: signal.Signals) -> None:
     with lab.running(lab.job(bandwidth_bytes_per_second=4 * MIB)) as mover:
         lab.wait_for(3 * MIB)
-        os.kill(mover.pid, signal.SIGTERM)
-        assert mover.wait(30) == 1
+        os.kill(mover.pid, number)
+        assert mover.wait(30) == 128 + number
     stopped = lab.result("copy")
     assert stopped.error is not None
     assert (stopped.ok, stopped.error.type) == (False, "Interrupted")
     assert "same command" in stopped.error.fix
     _, result = lab.run(lab.job())
     assert result.resumed_bytes >= 3 * MIB
+    assert lab.equal()
+
+
+@pytest.mark.parametrize("which", ["full", "closed"])
+def test_a_log_that_takes_nothing_more_ends_no_mover(lab: Lab, which: str, tmp_path: Path) -> None:
+    given = ">/dev/full 2>&1" if which == "full" else "<&- >&- 2>&-"
+    argv = [*lab.argv(lab.job()), "--report", str(tmp_path / "report.json")]
+    done = process.run(["sh", "-c", f'exec "$@" {given}', "sh", *argv], cwd=ROOT, check=False)
+    assert done.code == 0
+    assert json.loads((tmp_path / "report.json").read_text())["ok"]
     assert lab.equal()
 
 

@@ -85,7 +85,7 @@ def test_who_asks_it_to_stop_is_heard(kubeferry: Command, estate: Path, monkeypa
     monkeypatch.setattr(MemorySource, "discover", stopped)
     monkeypatch.setattr(MemoryTarget, "concerns", breaks)
     code, out, err = kubeferry("doctor", "--json")
-    assert (code, out) == (1, "")
+    assert (code, out) == (130, "")
     assert json.loads(err)["error"]["kind"] == "Interrupted"
 
 

@@ -1,4 +1,4 @@
-"""Which waves a run comes to, and how a machine's run ends. Prefect is not asked: its flow is the plain function."""
+"""Which waves a run comes to, what is tried again, and how a machine's run ends."""
 
 from __future__ import annotations
 
@@ -19,23 +19,12 @@ def waves_of(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., list[str
     """Run a goal over two waves, of which the first one fails; the waves that were driven."""
     from flows import migrate
 
-    def plain(**_options: object) -> Callable[[Any], Any]:
-        def decorated(function: Any) -> Callable[..., None]:
-            def called(*given: Any, return_state: bool) -> None:
-                assert return_state
-                function(*given)
-
-            return called
-
-        return decorated
-
     driven: list[str] = []
 
     def drive_wave(_run: Any, wave: Any, _machines: Any) -> bool:
         driven.append(wave.name)
         return False
 
-    monkeypatch.setattr(migrate, "flow", plain)
     monkeypatch.setattr(migrate, "_drive_wave", drive_wave)
 
     def run(goal: Goal) -> list[str]:

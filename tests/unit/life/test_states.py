@@ -213,6 +213,16 @@ def test_a_failure_anywhere_resumes_at_the_same_place(length: int) -> None:
     assert (resumed.phase, resumed.failed, resumed.failed_in) == (straight.phase, None, None)
 
 
+@pytest.mark.parametrize("length", range(1, len(TO_COMMITTED) + 1))
+def test_a_stop_that_was_asked_for_is_no_failure(length: int) -> None:
+    before = after(*TO_COMMITTED[:length])
+    stop = ev.Failed(at="copy-disks", what="stopped on request", transient=True, error_type="Interrupted")
+    assert step(before, stop) == before
+    if length < len(TO_COMMITTED):
+        failed = step(before, ev.Failed(at="copy-disks", what="it broke", transient=True))
+        assert step(failed, stop) == failed, "nor does it mend one"
+
+
 def test_ends_do_not_fail() -> None:
     refused(after(*TO_COMMITTED), ev.Failed(at="x", what="y"), "has no such event")
 

@@ -178,6 +178,16 @@ def test_a_failure_and_what_came_after_it_are_told_in_order(estate):
     assert history[1].what == "taken up again after the failure, 1\u00a0min 02\u00a0s later"
 
 
+def test_a_stop_that_was_asked_for_is_told_as_one(estate):
+    life = estate.life().begun().stopped().then(0.1, ev.CopyBegun(round=1, final=True))
+    life.then(2, ev.Failed(at="copy-disks", what="stopped on request", transient=True, error_type="Interrupted"))
+    assert machine_of(life).verdict == "under way"
+    history = machine_of(life.resumed().copied("vda", 62.0)).history
+    assert [one.kind for one in history] == [HappeningKind.NOTE, HappeningKind.TAKEN_UP]
+    assert history[0].what == "copy-disks: stopped on request"
+    assert history[1].what == "taken up again after the stop, 1\u00a0min 02\u00a0s later"
+
+
 def test_only_the_newest_cutover_counts(estate):
     life = estate.life().begun().stopped().moved_bytes().observed()
     life.then(1, ev.RollbackBegun(reason="asked for")).then(1, ev.TargetStopped())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.cli.streams import Lasting
+from kubeferry.outside.streams import Lasting
 
 ROOT = Path(__file__).resolve().parents[4]
 Command = Callable[..., tuple[int, str, str]]

@@ -1,0 +1,163 @@
+"""What is told of a run, kept for whoever shows it: each machine's steps in order, read as often as need be.
+
+Prefect is a display, never in a move's path: its server may be slow, hung, killed or never there. So its flows
+(`flows.shown`) do nothing themselves. They run in threads that nobody waits for, and follow what the machines' threads
+have told; what could not be shown is shown once the server answers again, or not at all: the journal has it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from flows.migrate import Audience, Outcome, Told
+from flows.progress import Board
+from flows.serving.server import Api
+from kubeferry.documents import Limits, Plan
+from kubeferry.life.actions import Goal
+from kubeferry.outside import stopping
+
+AGAIN_SECONDS = 3.0  # after the server did not answer
+PATIENCE_SECONDS = 20.0  # at the end: how long without a sign of progress
+HURRIED_SECONDS = 5.0  # ... and altogether, where somebody asked to stop, or the server refused the run before
+LOOKS_AWAY = 2  # so often without an answer, a second apart, and the server is away
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Track:
+    """What was told of one machine so far."""
+
+    machine: str
+    told: list[Told] = field(default_factory=list)
+    more: threading.Condition = field(default_factory=threading.Condition)
+
+    def add(self, told: Told) -> None:
+        """One thing more."""
+        with self.more:
+            self.told.append(told)
+            self.more.notify_all()
+
+    def follow(self) -> Iterator[Told]:
+        """All of it in order, waiting for what is not told yet; ends with the machine's outcome."""
+        at = 0
+        while True:
+            with self.more:
+                while at == len(self.told):
+                    self.more.wait()
+                told = self.told[at]
+            yield told
+            if isinstance(told, Outcome):
+                return
+            at += 1
+
+    @property
+    def outcome(self) -> Outcome | None:
+        last = self.told[-1] if self.told else None
+        return last if isinstance(last, Outcome) else None
+
+
+@dataclass(slots=True)
+class Following(Audience):
+    """One run and who shows it. Use it as a context: at its end what is left to be shown is given a moment."""
+
+    api: Api
+    plan: Plan
+    goal: Goal
+    machines: tuple[str, ...]
+    limits: Limits
+    board: Board
+    given_up: threading.Event = field(default_factory=threading.Event)
+    _tracks: dict[str, Track] = field(default_factory=dict)
+    _news: threading.Condition = field(default_factory=threading.Condition)
+    _closed: bool = False
+    _signs: int = 0
+    _refused: bool = False
+
+    def tell(self, machine: str, told: Told) -> None:
+        with self._news:
+            track = self._tracks.get(machine)
+            if track is None:
+                track = self._tracks[machine] = Track(machine)
+                self._news.notify_all()
+        track.add(told)
+
+    # --- for who shows it --------------------------------------------------------------------------------------------
+
+    def begun(self, every_seconds: float) -> Iterator[Track | None]:
+        """Each machine that begins, in order; None when so much time has passed. Ends when none begins any more."""
+        at = 0
+        while True:
+            with self._news:
+                if at == len(self._tracks) and not self._closed:
+                    self._news.wait(every_seconds)
+                tracks, closed = list(self._tracks.values()), self._closed
+            if at < len(tracks):
+                yield tracks[at]
+                at += 1
+            elif closed:
+                return
+            else:
+                yield None
+
+    def follow(self, machine: str) -> Iterator[Told]:
+        """What was told of a machine that has begun, from its beginning."""
+        for told in self._tracks[machine].follow():
+            self._signs += 1
+            self._refused = False
+            yield told
+
+    def outcomes(self) -> list[Outcome]:
+        """Those of the machines that began."""
+        with self._news:
+            return [track.outcome for track in self._tracks.values() if track.outcome]
+
+    # --- its time ----------------------------------------------------------------------------------------------------
+
+    def __enter__(self) -> Following:
+        threading.Thread(target=self._show, daemon=True, name="shows the run").start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
+        if self._wait():
+            self.api.hand_in()
+        self.given_up.set()
+
+    def _show(self) -> None:
+        while not self.given_up.is_set():
+            if self.api.answers():
+                try:
+                    from flows.shown import show  # it brings Prefect, which takes seconds
+
+                    show(self)
+                except Exception as error:  # noqa: BLE001 (whatever Prefect's client makes of a server that went away)
+                    self._refused = True
+                    logger.info("Prefect does not show the run: %s: %s", type(error).__name__, error)
+                else:
+                    self.given_up.set()
+            self.given_up.wait(AGAIN_SECONDS)
+
+    def _wait(self) -> bool:
+        """Wait until all is shown, as long as that comes on; returns whether the server answers. No machine waits for
+        it: all are done."""
+        begun = seen_at = time.monotonic()
+        signs, silent = self._signs, 0
+        while not self.given_up.wait(1.0):
+            silent = 0 if self.api.answers() else silent + 1
+            if self._signs != signs:
+                signs, seen_at = self._signs, time.monotonic()
+            hurried = (stopping.requested() or self._refused) and time.monotonic() - begun > HURRIED_SECONDS
+            if silent == LOOKS_AWAY or hurried or time.monotonic() - seen_at > PATIENCE_SECONDS:
+                logger.info("Prefect was not shown all of this run: the journal has it")
+                return silent == 0
+        return True

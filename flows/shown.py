@@ -1,0 +1,154 @@
+"""A run in Prefect: the flow of its waves, a subflow a machine, a task a step. They follow it, and do nothing of it."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from prefect import Flow, flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled
+
+from flows.assess import artifact_key
+from flows.following import AGAIN_SECONDS, Following, Track
+from flows.migrate import RETRY_DELAYS_SECONDS, Outcome, StepBegun, Told, TryEnded
+from kubeferry.documents import Wave
+from kubeferry.errors import Interrupted
+from kubeferry.outside import stopping
+from kubeferry.words import counted
+
+TABLE_EVERY_SECONDS = 8.0
+
+logger = logging.getLogger(__name__)
+
+
+def show(run: Following) -> None:
+    """Show a run from its beginning to its end. Raises what Prefect's client makes of a server that went away."""
+    shown = threading.Event()
+
+    @flow(name=f"{run.goal}", flow_run_name=f"{run.goal} {run.plan.name}", persist_result=False)
+    def waves(plan: str, digest: str, machines: list[str]) -> State[Any] | None:  # noqa: ARG001 (shown in the UI)
+        _follow_machines(run)
+        shown.set()
+        outcomes = run.outcomes()
+        failed = [one for one in outcomes if one.error and not isinstance(one.error, Interrupted)]
+        if failed:
+            raise RuntimeError(f"{len(failed)} of {len(outcomes)}: " + ", ".join(one.machine for one in failed))
+        if stopping.requested() or any(one.error for one in outcomes):
+            return Cancelled(message="stopped on request; the same command goes on")
+        return None
+
+    try:
+        waves(run.plan.name, run.plan.digest, list(run.machines), return_state=True)
+    except Exception:
+        if not shown.is_set():
+            raise
+
+
+def _follow_machines(run: Following) -> None:
+    """A thread for each machine that begins; a table of each wave, now and then and at the end."""
+    threads: list[threading.Thread] = []
+    turns = threading.Semaphore(run.limits.concurrent_machines)
+    move = _machine_flow(run)
+    for track in run.begun(TABLE_EVERY_SECONDS):
+        while track and not turns.acquire(timeout=TABLE_EVERY_SECONDS):
+            _show_tables(run)
+        if track:
+            context = contextvars.copy_context()
+            given = (_show_machine, run, move, track, turns)
+            threads.append(threading.Thread(target=context.run, args=given, daemon=True, name=f"shows {track.machine}"))
+            threads[-1].start()
+        else:
+            _show_tables(run)
+    for thread in threads:
+        thread.join()
+    _show_tables(run)
+
+
+def _show_machine(run: Following, move: Flow[[str], Any], track: Track, turns: threading.Semaphore) -> None:
+    """The machine's subflow; from its beginning again where the server went away meanwhile."""
+    try:
+        while not run.given_up.is_set():
+            try:
+                move(track.machine, return_state=True)
+            except Exception as error:  # noqa: BLE001 (whatever Prefect's client makes of a server that went away)
+                logger.info("Prefect does not show %s: %s: %s", track.machine, type(error).__name__, error)
+                run.given_up.wait(AGAIN_SECONDS)
+            else:
+                return
+    finally:
+        turns.release()
+
+
+def _machine_flow(run: Following) -> Flow[[str], Any]:
+    @flow(name="machine", flow_run_name="{machine}", persist_result=False)
+    def machine_flow(machine: str) -> State[Any] | None:
+        outcome = Outcome(machine, "")
+        story = run.follow(machine)
+        for told in story:
+            if isinstance(told, StepBegun):
+                _show_step(machine, told, story)
+            elif isinstance(told, Outcome):
+                outcome = told
+        if isinstance(outcome.error, Interrupted):
+            return Cancelled(message=str(outcome.error))
+        if outcome.error:
+            raise outcome.error
+        return None
+
+    return machine_flow
+
+
+def _show_step(machine: str, step: StepBegun, story: Iterator[Told]) -> None:
+    """One step as a task: its name is what it does, its log why; run as often as it was tried."""
+    tried: list[TryEnded] = []
+
+    @task(
+        name=step.kind,
+        task_run_name=step.label,
+        retries=len(RETRY_DELAYS_SECONDS),
+        retry_condition_fn=lambda *_: tried[-1].again,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+    )
+    def perform() -> State[Any] | None:
+        get_run_logger().info("%s: %s", machine, step.reason)
+        tried.append(_next_try(story))
+        error = tried[-1].error
+        if isinstance(error, Interrupted):
+            return Cancelled(message=str(error))
+        if error:
+            raise error
+        return None
+
+    perform(return_state=True)
+
+
+def _next_try(story: Iterator[Told]) -> TryEnded:
+    told = next(story)
+    if not isinstance(told, TryEnded):
+        raise TypeError(f"a try was to end, and {told} came")
+    return told
+
+
+def _show_tables(run: Following) -> None:
+    """Each wave that has begun as one table: where each machine stands, how far, how fast, how long still."""
+    rows = run.board.rows()
+    for wave in run.plan.waves:
+        chosen = tuple(name for name in wave.machines if name in run.machines)
+        of_wave = [row for row in rows if row["machine"] in chosen]
+        if of_wave:
+            _show_table(run, wave, of_wave, len(chosen))
+
+
+def _show_table(run: Following, wave: Wave, rows: list[dict[str, str]], machines: int) -> None:
+    create_table_artifact(
+        key=artifact_key("wave", f"{run.plan.name}-{wave.name}"),
+        table=rows,
+        description=f"{run.plan.name}, {wave.name}: {counted(machines, 'machine')}",
+    )

@@ -1,0 +1,96 @@
+"""The first signal asks, a second one ends; also where the main thread is inside a library that does not come back."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kubeferry.outside.signals import SAME_ASK_SECONDS
+
+ROOT = Path(__file__).resolve().parents[3]
+STUCK = """
+import ctypes, sys
+from kubeferry.outside import signals
+signals.answer(lambda: print("stopping", flush=True))
+print("ready", flush=True)
+mutex = ctypes.create_string_buffer(64)
+for _ in range(2):  # locked twice: it waits in C for ever, where no handler of Python's is called
+    ctypes.CDLL(None).pthread_mutex_lock(mutex)
+"""
+WAITS = """
+import sys
+from kubeferry.errors import Interrupted
+from kubeferry.outside import signals, stopping
+signals.answer(lambda: None)
+print("ready", flush=True)
+try:
+    stopping.pause(60)
+except Interrupted as error:
+    sys.exit(error.exit_code)
+"""
+
+
+@pytest.fixture
+def begun() -> Iterator[list[subprocess.Popen[str]]]:
+    programs: list[subprocess.Popen[str]] = []
+    yield programs
+    for program in programs:
+        with program:
+            program.kill()
+
+
+def program(begun: list[subprocess.Popen[str]], text: str, *prefix: str) -> subprocess.Popen[str]:
+    argv = [*prefix, sys.executable, "-c", text]
+    begun.append(subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True))
+    assert begun[-1].stdout is not None
+    assert begun[-1].stdout.readline() == "ready\n"
+    return begun[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_the_exit_code_is_that_of_the_signal(begun: list[subprocess.Popen[str]], number: signal.Signals) -> None:
+    waiting = program(begun, WAITS)
+    waiting.send_signal(number)
+    assert waiting.wait(10) == 128 + number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once_wherever_it_is(
+    begun: list[subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    stuck = program(begun, STUCK)
+    stuck.send_signal(number)
+    assert stuck.stdout is not None
+    assert stuck.stdout.readline() == "stopping\n"
+    time.sleep(SAME_ASK_SECONDS + 0.2)
+    began = time.monotonic()
+    stuck.send_signal(number)
+    assert stuck.wait(10) == 128 + number
+    assert time.monotonic() - began < 2
+
+
+def test_one_ask_that_is_told_twice_is_one(begun: list[subprocess.Popen[str]]) -> None:
+    """As `timeout` does it, and a service manager (SIGTERM, SIGHUP), and a terminal that is closed."""
+    stuck = program(begun, STUCK)
+    for number in (signal.SIGTERM, signal.SIGTERM, signal.SIGHUP):
+        stuck.send_signal(number)
+        time.sleep(0.05)
+    time.sleep(SAME_ASK_SECONDS + 0.2)
+    stuck.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert stuck.poll() is None
+
+
+def test_what_nohup_has_switched_off_stays_off(begun: list[subprocess.Popen[str]]) -> None:
+    waiting = program(begun, WAITS, "sh", "-c", 'trap "" HUP; exec "$@"', "sh")
+    waiting.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert waiting.poll() is None
+    waiting.send_signal(signal.SIGTERM)
+    assert waiting.wait(10) == 128 + signal.SIGTERM
