@@ -105,7 +105,7 @@ def beside() -> Iterator[Aside]:
 def print_error(error: KubeferryError, told: Session) -> None:
     """What happened, why, what to do, and where the log of it is."""
     if told.as_json:
-        click.echo(struck(json.dumps({"error": facts_of(error, told.log)})), err=True)
+        click.echo(json.dumps({"error": facts_of(error, told.log)}), err=True)
         return
     if not isinstance(error, Interrupted):  # a stop that was asked for is no failure
         click.secho("failed: ", fg="red", bold=True, nl=False, err=True, color=coloured())
@@ -123,13 +123,15 @@ def facts_of(error: KubeferryError, log: Path | None) -> dict[str, object]:
     """An error for a program: the sentences that a person reads, each in its field."""
     facts: dict[str, object] = {
         "kind": type(error).__name__,
-        "what": error.what,
-        "why": error.why,
-        "fix": error.fix,
+        "what": struck(error.what),
+        "why": struck(error.why),
+        "fix": struck(error.fix),
         "machine": error.machine,
         "disk": error.disk,
         "exitCode": error.exit_code,
     }
     if isinstance(error, InputInvalid):
-        facts["problems"] = [{"where": one.where, "what": one.what, "fix": one.fix} for one in error.problems]
+        facts["problems"] = [
+            {"where": one.where, "what": struck(one.what), "fix": struck(one.fix)} for one in error.problems
+        ]
     return facts | ({"log": str(log)} if log else {})

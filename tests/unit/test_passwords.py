@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -62,12 +63,13 @@ def test_a_journal_with_a_secret_in_its_parameters_is_refused() -> None:
 
 
 def test_what_is_told_has_no_password_of_an_address(capsys: pytest.CaptureFixture[str]) -> None:
-    error = TargetUnavailable("https://ann:hunter2@host is away", why="GET https://host/?a=1&token=hunter2 failed")
+    error = TargetUnavailable("https://ann:hunter2@host is away", why='GET "https://host/?a=1&token=hunter2\\" failed')
     for as_json in (False, True):
         print_error(error, Session(as_json=as_json))
         told = capsys.readouterr().err
         assert "hunter2" not in told
         assert told.count("***") == 2
+        assert not as_json or json.loads(told)["error"]["kind"] == "TargetUnavailable"
     assert struck("nothing of that") == "nothing of that"
     assert carried("nbd+unix:///?socket=/run/x") == ""
 
