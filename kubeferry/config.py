@@ -7,6 +7,13 @@ from pathlib import Path
 
 from kubeferry.documents import Config, SourceConfig, load
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.passwords import carried
+
+_FIXES = {
+    "libvirt": "libvirt reads logins from its own auth.conf, and qemu+ssh:// takes keys.",
+    "vmware": "Set GOVC_USERNAME and GOVC_PASSWORD, or what `vmware.prefix` makes of them.",
+}
+"""Where each kind of source has its login from."""
 
 DEFAULT_NAME = "kubeferry.yaml"
 ENVIRONMENT_NAME = "KUBEFERRY_CONFIG"
@@ -23,12 +30,30 @@ def read_config(path: Path) -> Config:
         fix = f"Write one with `kubeferry init`, or name yours with --config or {ENVIRONMENT_NAME}."
         raise InputInvalid("there is no configuration", [Problem(str(path), "it is not there", fix)])
     config = load(path, Config)
+    if problems := _secrets(config, path):
+        raise InputInvalid("the configuration holds a secret, which would be kept in logs and reports", problems)
     base = path.resolve().parent
     kubeconfig = config.target.kubeconfig and _absolute(str(Path(config.target.kubeconfig).expanduser()), base)
     places = {"path": _absolute(config.target.path, base), "kubeconfig": kubeconfig}
     target = config.target.model_copy(update=places)
     journal = config.journal.model_copy(update={"url": _absolute_sqlite(config.journal.url, base)})
     return config.model_copy(update={"target": target, "journal": journal})
+
+
+def _secrets(config: Config, path: Path) -> list[Problem]:
+    """Every address that carries a secret; which one is told, and not the secret."""
+    addresses: dict[str, str | None] = {"target.uploadUrl": config.target.upload_url, "journal.url": config.journal.url}
+    fixes = {"journal.url": "Put it into an environment variable, and name that in journal.passwordEnv."}
+    for name, source in config.sources.items():
+        addresses[f"sources.{name}.uri"] = source.uri
+        addresses[f"sources.{name}.vmware.reader"] = source.vmware.reader
+        addresses[f"sources.{name}.aws.endpointUrl"] = source.aws.endpoint_url
+        fixes[f"sources.{name}.uri"] = _FIXES.get(source.kind, "")
+    found = {place: what for place, address in addresses.items() if address and (what := carried(address))}
+    return [
+        Problem(f"{path}: {place}", what, " ".join(filter(None, ("Take it out.", fixes.get(place)))))
+        for place, what in found.items()
+    ]
 
 
 def pick_source(config: Config, name: str | None) -> tuple[str, SourceConfig]:

@@ -5,7 +5,7 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
     setting_up  init, manifests
 
-What they share: `options` (and what those name), `output` (for people, for programs), `streams`, `tables`, `logs`.
+What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
 What `status` shows: `standing` (pure), `transfers` (what movers on this host tell). `overwriting`: what `plan` asks.
 `asking`: what a person is asked before it is done, and who that is.
 

@@ -23,21 +23,16 @@ import click
 from flows.cli.output import session
 from kubeferry import __version__
 from kubeferry.config import find_config
+from kubeferry.passwords import STRUCK, struck
 from kubeferry.words import plain_lines
 
 KEPT = 50
 OURS = ("kubeferry", "flows", "converters")
-STRUCK = "***"
-
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[a-z]+-\d+\.log")
 _SECRET_NAME = re.compile(
     r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_KEY|ACCESS_KEY|AUTH_STRING", re.IGNORECASE
-)
-_PASSWORD_IN_URL = re.compile(r"(\w://[^/\s:@]*:)[^/\s]+(?=@)")
-_SECRET_IN_URL = re.compile(
-    r"([?&][\w-]*(?:password|passwd|secret|token|signature|credential)=)[^&\s'\"]+", re.IGNORECASE
 )
 _SHORTEST_SECRET = 4  # a shorter value stands in too many words
 
@@ -86,9 +81,7 @@ def without_secrets(text: str) -> str:
     values = (value for name, value in os.environ.items() if _SECRET_NAME.search(name))
     for value in sorted((one for one in values if len(one) >= _SHORTEST_SECRET), key=len, reverse=True):
         text = text.replace(value, STRUCK)
-    for given in (_PASSWORD_IN_URL, _SECRET_IN_URL):
-        text = given.sub(rf"\g<1>{STRUCK}", text)
-    return text
+    return struck(text)
 
 
 def logged(verb: Callable[P, R]) -> Callable[P, R]:

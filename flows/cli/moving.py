@@ -177,8 +177,7 @@ def _driven(  # what a run has, and nothing else
             say=said,
         )
         with Following(api, plan, goal, machines, settings.limits, board) as shown:
-            run = Run(plan, settings, journal, board, goal, shown, target_is_down)
-            return run_plan(run, machines)
+            return run_plan(Run(plan, settings, journal, board, goal, shown, target_is_down), machines)
 
 
 def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> float:

@@ -25,6 +25,7 @@ from kubeferry.errors import InputInvalid, Interrupted, KubeferryError
 from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
 from kubeferry.outside.streams import Aside
+from kubeferry.passwords import struck
 from kubeferry.words import plain_lines
 
 _line = threading.Lock()  # machines' threads report at once: a line is whole
@@ -108,7 +109,7 @@ def print_error(error: KubeferryError, told: Session) -> None:
         return
     if not isinstance(error, Interrupted):  # a stop that was asked for is no failure
         click.secho("failed: ", fg="red", bold=True, nl=False, err=True, color=coloured())
-    click.echo(plain_lines(str(error)), err=True)
+    click.echo(plain_lines(struck(str(error))), err=True)
     print_log(told)
 
 
@@ -122,13 +123,15 @@ def facts_of(error: KubeferryError, log: Path | None) -> dict[str, object]:
     """An error for a program: the sentences that a person reads, each in its field."""
     facts: dict[str, object] = {
         "kind": type(error).__name__,
-        "what": error.what,
-        "why": error.why,
-        "fix": error.fix,
+        "what": struck(error.what),
+        "why": struck(error.why),
+        "fix": struck(error.fix),
         "machine": error.machine,
         "disk": error.disk,
         "exitCode": error.exit_code,
     }
     if isinstance(error, InputInvalid):
-        facts["problems"] = [{"where": one.where, "what": one.what, "fix": one.fix} for one in error.problems]
+        facts["problems"] = [
+            {"where": one.where, "what": struck(one.what), "fix": struck(one.fix)} for one in error.problems
+        ]
     return facts | ({"log": str(log)} if log else {})

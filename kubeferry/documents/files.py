@@ -25,6 +25,7 @@ from kubeferry.documents.settings import Config
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.jobs import MoverJob, MoverResult
 from kubeferry.outside import atomic
+from kubeferry.passwords import struck
 from kubeferry.values import API_VERSION, Document
 
 DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
@@ -287,7 +288,7 @@ def _what(item: dict[str, Any]) -> str:
         return "is not a field of this document"
     if item["type"] == "missing":
         return "is missing"
-    return f"{item['msg'].removeprefix('Value error, ')} (got {str(item['input'])[:80]!r})"
+    return f"{item['msg'].removeprefix('Value error, ')} (got {struck(str(item['input']))[:80]!r})"
 
 
 def _fix(item: dict[str, Any]) -> str:

@@ -22,7 +22,7 @@ class StoragePolicy(Value):
     storage_class: str | None = None
     access_mode: AccessMode | None = None
     volume_mode: VolumeMode | None = None
-    filesystem_overhead: Annotated[float, Field(ge=0, lt=1)] | None = None
+    filesystem_overhead: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = None
     data_volumes: bool = False
 
 
@@ -74,7 +74,7 @@ class WarmPolicy(Value):
 
     rounds: Annotated[int, Field(ge=1, le=100)] = 6
     enough_bytes: Bytes = 64 * 1024**2
-    gain: Annotated[float, Field(gt=0, le=1)] = 0.8
+    gain: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.8
 
 
 class Probe(Value):
@@ -89,7 +89,7 @@ class Probe(Value):
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     path: str | None = None
     expect: str | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=3600)] = 120
+    timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 120
 
     @model_validator(mode="after")
     def _complete(self) -> Probe:

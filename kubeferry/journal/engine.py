@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib import metadata
@@ -24,6 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, KubeferryError, PermanentError, Problem, TransientError
 from kubeferry.journal.schema import META, METADATA, VERSION
+from kubeferry.passwords import carried
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
@@ -108,7 +110,7 @@ def _url(config: JournalConfig) -> URL:
         raise _invalid(
             "it is not a database URL", "Write sqlite:///FILE or postgresql://USER@HOST/DATABASE."
         ) from error
-    if url.password is not None or "password" in url.query:
+    if url.password is not None or "password" in url.query or carried(config.url):
         raise _invalid(
             "it holds a password", "Take it out, put it into an environment variable, name that in passwordEnv."
         )
@@ -150,12 +152,24 @@ def _sqlite(url: URL, name: str) -> Engine:
             _create_file(path, name)
         if path.is_file() and path.stat().st_size == 0:
             raise damaged(name, "the file is empty")
+        _keep_private(path)
     except OSError as error:
         raise InputInvalid(
             "the journal cannot be opened",
             [Problem(str(path), error.strerror or str(error), "Check the path and its permissions.")],
         ) from error
     return _sqlite_engine(url)
+
+
+def _keep_private(path: Path) -> None:
+    """A journal of an earlier version may be read by everybody, as a umask had it: that ends when it is opened. A group
+    that may write was let in by somebody, and stays."""
+    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm")):
+        with contextlib.suppress(OSError):  # another one's file
+            mode = stat.S_IMODE(file.stat().st_mode)
+            private = mode & (0o770 if mode & 0o020 else 0o700)
+            if file.is_file() and private != mode:
+                file.chmod(private)
 
 
 def _create_file(path: Path, name: str) -> None:

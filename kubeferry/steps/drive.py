@@ -16,6 +16,7 @@ from kubeferry.life.events import EventKind, Failed
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.outside import stopping
+from kubeferry.passwords import struck
 from kubeferry.steps import cutover, transfer
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.power import look_for_unknown_copy, source_power
@@ -178,11 +179,12 @@ def _stopped(work: Work, action: Action, state: MachineState) -> MachineState:
 
 
 def _failure(at: str, error: KubeferryError) -> Failed:
+    """The error as it is kept for good, and shown in reports: what a library quotes may hold a password."""
     return Failed(
         at=at,
-        what=error.what,
-        why=error.why,
-        fix=error.fix,
+        what=struck(error.what),
+        why=struck(error.why),
+        fix=struck(error.fix),
         transient=error.transient,
         error_type=type(error).__name__,
     )

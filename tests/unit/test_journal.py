@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import threading
@@ -473,3 +474,13 @@ def test_threads_share_a_journal(path: Path, filled: list[Recorded]) -> None:
             thread.join()
         assert journal.machines(PLAN) == [*names, "web"]
         assert all(len(journal.events(PLAN, name)) == 11 for name in names)
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o666, 0o660), (0o664, 0o660), (0o600, 0o600)])
+def test_a_journal_that_everybody_may_read_is_made_private_when_it_is_opened(
+    path: Path, before: int, after: int
+) -> None:
+    opened(path).close()
+    path.chmod(before)
+    opened(path).close()
+    assert stat.S_IMODE(path.stat().st_mode) == after

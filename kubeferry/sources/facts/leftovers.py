@@ -13,7 +13,11 @@ MAX_CHARACTERS = 200
 MAX_PATH = 1000
 HIDDEN = "(not shown: it may be a secret)"
 
-_SECRET = re.compile(r"passw|secret|cookie|token|credential|private|api-?key|\bquery=|qemu:env", re.IGNORECASE)
+_SECRET = re.compile(
+    r"passw|secret|cookie|token|credential|private|api-?key|\bquery=|qemu:env"
+    r"|fw_?cfg|\bstring=|sysinfo(\[\d+\])?/entry",  # what a guest's firmware is given may be anything
+    re.IGNORECASE,
+)
 
 
 def told(root: Node, words: Mapping[str, Callable[[Node], str]] = {}) -> list[SourceFact]:

@@ -135,6 +135,18 @@ class TargetFolder:
             made.chmod(PRIVATE_FOLDER)
         return folder
 
+    def keep_private(self) -> None:
+        """What an earlier version left readable for everybody, disks and what was seen of guests, is for its owner
+        alone from now on."""
+        if not self.marker.exists():
+            return
+        for path in self.machines.glob("*"):
+            folder = MachineFolder(path)
+            for kept in (folder.disks, folder.states, folder.evidence):
+                with contextlib.suppress(OSError):  # not there, or another one's
+                    if folder.marker.exists() and kept.stat().st_mode & 0o077:
+                        kept.chmod(PRIVATE_FOLDER)
+
     def _mark(self, entry: Entry, folder: MachineFolder) -> None:
         """Markers come first: a folder that holds anything of ours says so."""
         about = "machines moved by kubeferry: raw disks, manifests, and the proof of both"

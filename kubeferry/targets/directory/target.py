@@ -34,13 +34,18 @@ from kubeferry.targets.local_movers import LocalMovers, is_locked
 
 
 def connect(config: TargetConfig) -> DirectoryTarget:
-    """The target at `config.path`. Touches nothing. Raises InputInvalid where no folder is named."""
+    """The target at `config.path`. Touches nothing but rights that an earlier version left to everybody.
+
+    Raises InputInvalid where no folder is named.
+    """
     if not config.path:
         raise InputInvalid(
             "the target names no folder",
             [Problem("target.path", "is missing", "Name the folder that the machines are to land in.")],
         )
-    return DirectoryTarget(Path(config.path).absolute())
+    root = Path(config.path).absolute()
+    TargetFolder(root).keep_private()
+    return DirectoryTarget(root)
 
 
 class DirectoryTarget:

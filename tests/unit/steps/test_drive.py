@@ -366,3 +366,13 @@ def test_overtaken_at_any_action_it_neither_rolls_back_nor_records(scene: Any, k
     newer = scene.overtaken_at(kind)
     assert not {"rollback-begun", "failed"} & set(scene.kinds)
     assert drive(scene.work(newer), Goal.MIGRATE, lambda _action, step: step()).phase is Phase.COMMITTED
+
+
+def test_no_password_of_an_address_is_recorded(scene: Any) -> None:
+    away = TargetUnavailable("https://ann:hunter2@host is away", why="GET https://host/?token=hunter2", fix="Wait.")
+    scene.target.faults["prepare"] = [away]
+    with pytest.raises(TargetUnavailable):
+        scene.drive()
+    failed = [record.event.model_dump_json() for record in scene.events if record.event.kind == "failed"]
+    assert len(failed) == 1
+    assert "hunter2" not in failed[0]

@@ -401,3 +401,15 @@ def test_what_holds_a_guest_s_bytes_is_for_its_owner_alone(tmp_path: Path) -> No
         assert (image.stat().st_mode & 0o777, folder.disks.stat().st_mode & 0o777) == (0o600, 0o700)
     finally:
         os.umask(before)
+
+
+def test_what_an_earlier_version_left_to_everybody_is_private_when_the_target_is_opened(tmp_path: Path) -> None:
+    opened(tmp_path).prepare(an_entry(), unwritten)
+    folder = tmp_path / "target" / "machines" / "web"
+    theirs = tmp_path / "target" / "machines" / "theirs" / "evidence"
+    theirs.mkdir(parents=True)
+    for kept in (folder / "disks", folder / "state", folder / "evidence", theirs):
+        kept.chmod(0o755)
+    directory.connect(TargetConfig(kind="directory", path=str(tmp_path / "target")))
+    assert {(folder / name).stat().st_mode & 0o777 for name in ("disks", "state", "evidence")} == {0o700}
+    assert theirs.stat().st_mode & 0o777 == 0o755, "not ours"
