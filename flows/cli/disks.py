@@ -36,7 +36,7 @@ from kubeferry.words import counted
 
 logger = logging.getLogger(__name__)
 
-workers_option = click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True)
+workers_option = click.option("--workers", type=click.IntRange(1, 32), default=8, show_default=True)
 format_option = click.option(
     "--format", "format_", help="Format of the source: raw (the default), qcow2 or vmdk. Never probed."
 )
