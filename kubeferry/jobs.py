@@ -44,7 +44,7 @@ class MoverJob(Document):
     fence: Annotated[int, Field(ge=0)] = 0
     round: Annotated[int, Field(ge=0)] = 0
     algorithm: Literal["blake3", "sha256"] = "blake3"
-    workers: Annotated[int, Field(ge=1, le=32)] = 4
+    workers: Annotated[int, Field(ge=1, le=32)] = 8
     target_reads_zero: bool = False
     makes_target: bool = False
     expect_root: str | None = None

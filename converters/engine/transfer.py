@@ -38,7 +38,7 @@ class Options:
     `all_blocks`: a verification reads blocks back, too, that were read back since they were last written.
     """
 
-    workers: int = 4
+    workers: int = 8
     bandwidth: int | None = None
     algorithm: str = "blake3"
     checkpoint_seconds: float = 2.0

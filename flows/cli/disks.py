@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 LISTED = 10_000  # offsets, of a disk that may be wholly another one
 
-workers_option = click.option("--workers", type=click.IntRange(1, 32), default=4, show_default=True)
+workers_option = click.option("--workers", type=click.IntRange(1, 32), default=8, show_default=True)
 format_option = click.option(
     "--format", "format_", help="Format of the source: raw (the default), qcow2 or vmdk. Never probed."
 )

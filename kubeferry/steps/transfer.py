@@ -17,9 +17,8 @@ from kubeferry.model import DiskRef, Marker
 from kubeferry.sources import Round
 from kubeferry.steps.work import Work
 from kubeferry.targets import Room
-from kubeferry.uris import ebs_snapshot
 
-WORKERS, FAR_WORKERS = 4, 8
+WORKERS = 8
 
 
 def begin_copy(work: Work, action: Action, state: MachineState) -> None:
@@ -220,8 +219,8 @@ def _job(
         plan=work.plan.digest,
         # It spares the source and the way from it; a target is read back as fast as it can be.
         bandwidth_bytes_per_second=work.limits.bandwidth_bytes_per_second if source else None,
-        # Every block of a snapshot is a call of its own: what counts is how many are waited for at once.
-        workers=FAR_WORKERS if source and ebs_snapshot(source.uri) else WORKERS,
+        # They wait for the disk, or for a cloud where every block is a call: what counts is how many do at once.
+        workers=WORKERS,
     )
 
 

@@ -33,4 +33,4 @@ def test_a_snapshot_is_read_by_more_threads_than_a_file(scene: Any, monkeypatch:
     monkeypatch.setattr(scene.source, "open_round", opened)
     with pytest.raises(SourceRefused, match="far enough"):
         scene.drive()
-    assert {job.disk: job.workers for job in made} == {"vda": 4, "vdb": 8}
+    assert {job.disk: job.workers for job in made} == {"vda": 8, "vdb": 8}
