@@ -22,6 +22,8 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from kubeferry.words import plain_lines
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -36,18 +38,19 @@ class Problem:
 
 
 class KubeferryError(Exception):
-    """Base of all errors meant for a person. `why` and `fix` may be empty only where nothing is known."""
+    """Base of all errors meant for a person. `why` and `fix` may be empty only where nothing is known.
+
+    What a server, a guest or a name says in them commands no terminal, wherever they are shown or kept.
+    """
 
     exit_code = 1
     transient = False
 
     def __init__(self, what: str, *, why: str = "", fix: str = "", machine: str = "", disk: str = "") -> None:
-        super().__init__(what)
-        self.what = what
-        self.why = why
-        self.fix = fix
-        self.machine = machine
-        self.disk = disk
+        self.what, self.why, self.fix = plain_lines(what), plain_lines(why), plain_lines(fix)
+        super().__init__(self.what)
+        self.machine = plain_lines(machine)
+        self.disk = plain_lines(disk)
 
     @property
     def subject(self) -> str:
@@ -122,7 +125,7 @@ class InputInvalid(PermanentError):
         )
 
     def __str__(self) -> str:
-        return "\n".join([self.what, *(f"  - {problem}" for problem in self.problems)])
+        return plain_lines("\n".join([self.what, *(f"  - {problem}" for problem in self.problems)]))
 
 
 class SourceRefused(PermanentError):
