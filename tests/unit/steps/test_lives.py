@@ -1,7 +1,8 @@
 """Whole lives of one machine under random faults: commands, each with transient and permanent errors, defects and
 Ctrl-C at random calls of the source and the target, before or after their effect. Each life has a seed of its own.
 
-`KUBEFERRY_LIVES` says how many. Never two copies that run connected; after the last rollback the source is as it was before; what is committed is equal.
+`KUBEFERRY_LIVES` says how many. Never two copies that run connected; after the last rollback the source is as it was
+before; what is committed is equal.
 """
 
 from __future__ import annotations
