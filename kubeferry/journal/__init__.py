@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, insert, select, update
@@ -76,7 +76,8 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-FIRST_SECOND = 1_700_000_000  # in 2023: the first fence of a machine is the second, counted from here
+FIRST_SECOND = 1_700_000_000  # in 2023: fences are counted from here, in seconds, and never fall behind for long
+BEHIND_SECONDS = 60  # as far as a fence may be behind the clock; leases that follow each other closely count one by one
 
 
 class Journal:
@@ -205,10 +206,21 @@ class Journal:
                     if not may_succeed(other.owner, holder, expired=other.expires_at <= iso(now)):
                         raise refused(machine, other.owner, other.expires_at)
                     db.execute(taken_over(other.plan, machine))
-            fence = (db.execute(highest_fence(machine)).scalar_one() or int(now.timestamp()) - FIRST_SECOND) + 1
-            lease = Lease(plan, machine, fence, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
+            lease = Lease(
+                plan,
+                machine,
+                self._next_fence(db, machine, now),
+                holder,
+                ttl_seconds,
+                iso(now + timedelta(seconds=ttl_seconds)),
+            )
             db.execute(update_machine(lease, fence=lease.fence, owner=holder, expires_at=lease.expires_at))
         return lease
+
+    def newest_fence(self, machine: str) -> int:
+        """The newest fence of a machine of this name, under whatever plan; 0 where it never had one."""
+        with self._reading() as db:
+            return int(db.execute(highest_fence(machine)).scalar_one() or 0)
 
     def heartbeat(self, lease: Lease) -> str:
         """Renew a lease from now for its `ttl_seconds`; returns the new expiry. Raises Fenced if it is not ours."""
@@ -339,6 +351,10 @@ class Journal:
             if (row.fence, row.owner) != (lease.fence, lease.owner):
                 raise superseded(lease, row.owner)
             yield db, row
+
+    def _next_fence(self, db: Connection, machine: str, now: datetime) -> int:
+        newest, second = db.execute(highest_fence(machine)).scalar_one(), int(now.timestamp()) - FIRST_SECOND
+        return max(newest or second, second - BEHIND_SECONDS) + 1
 
     def _locked(self, db: Connection, plan: str, machine: str) -> Row[Any]:
         row = db.execute(machine_row(plan, machine).with_for_update()).one_or_none()

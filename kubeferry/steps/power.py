@@ -1,8 +1,9 @@
 """What changes a power state, each deed between two looks.
 
 A runner may sleep between a look and its deed for longer than its lease lasts (Ctrl-Z, a paused machine, a closed lid),
-and another one goes on, or back, meanwhile. So the lease is asked directly before the deed and again after it, and what
-was done too late is undone, where whoever owns the machine now wants it otherwise.
+and another one goes on, or back, meanwhile. So the lease is asked directly before the deed and again after it, the
+target itself refuses who comes with an older fence than it has seen, and what was done too late all the same is undone,
+where whoever owns the machine now wants it otherwise.
 """
 
 from __future__ import annotations
@@ -66,9 +67,9 @@ def start_target(work: Work) -> bool:
     if work.source.power(work.entry.machine) in UP:
         return False
     with _deed(work, lambda newest: _stop_again(work, newest)):
-        work.target.start(work.entry, work.ledger)
+        work.target.start(work.entry, work.ledger, work.lease.fence)
     if work.source.power(work.entry.machine) in UP:
-        work.target.stop(work.entry)
+        work.target.stop(work.entry, work.lease.fence)
         return False
     return True
 
@@ -78,7 +79,7 @@ def stop_target(work: Work) -> None:
     if work.target_is_down:
         return
     with _deed(work, lambda newest: _start_copy_again(work, newest)):
-        work.target.stop(work.entry)
+        work.target.stop(work.entry, work.lease.fence)
 
 
 def stop_source(work: Work) -> Stopped:
@@ -125,6 +126,8 @@ def _deed(work: Work, undo: Undo) -> Iterator[None]:
 def _too_late(work: Work, fenced: Fenced, undo: Undo) -> Fenced:
     try:
         undone = undo(newest_state(work))
+    except Fenced:
+        return fenced  # a runner with another journal has it
     except KubeferryError as error:
         return Fenced(
             fenced.what,
@@ -142,7 +145,7 @@ def _too_late(work: Work, fenced: Fenced, undo: Undo) -> Fenced:
 def _stop_again(work: Work, newest: MachineState) -> str:
     if newest.target_may_run and newest.source_off and newest.resumes in _MOVING:
         return ""  # whoever owns the machine now counts on it
-    work.target.stop(work.entry)
+    work.target.stop(work.entry, work.journal.newest_fence(work.entry.name))
     return "the copy that it started too late was stopped again"
 
 
@@ -150,7 +153,10 @@ def _start_copy_again(work: Work, newest: MachineState) -> str:
     wanted = newest.target_may_run and newest.source_off and newest.resumes in _TARGET_WANTED
     if not wanted or newest.started is None or work.source.power(work.entry.machine) in UP:
         return ""
-    work.target.start(work.entry, lambda _thing: None)  # in the ledger it is, by whoever has started it
+    if work.target.runs(work.entry):
+        return ""  # it did not come to that
+    fence = work.journal.newest_fence(work.entry.name)
+    work.target.start(work.entry, lambda _thing: None, fence)  # in the ledger it is, by whoever has started it
     return "the copy that it stopped too late was started again"
 
 

@@ -78,8 +78,9 @@ class Target(Protocol):
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         """Put the plan's manifests in place; returns what was created, changed or found as it should be."""
 
-    def start(self, entry: Entry, ledger: Ledger) -> None:
-        """Start the machine from the applied manifests."""
+    def start(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+        """Start the machine from the applied manifests. `fence` is the runner's: raises Fenced where one with a newer
+        number has started or stopped it here, whatever that runner's journal; 0 asks for no such thing."""
 
     def runs(self, entry: Entry) -> bool:
         """Whether the machine runs there at this moment, or is about to, whoever started it. Another machine that has
@@ -88,8 +89,9 @@ class Target(Protocol):
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         """Run the entry's probes against the started machine, each until it passes or its time is over."""
 
-    def stop(self, entry: Entry) -> None:
-        """Stop what `start` started, and drop what only the running machine needed. Nothing to do is no error."""
+    def stop(self, entry: Entry, fence: int = 0) -> None:
+        """Stop what `start` started, and drop what only the running machine needed. Nothing to do is no error. From
+        then on who has an older number than `fence` starts nothing here; raises Fenced as `start` does."""
 
     def tidy(self, entry: Entry) -> list[str]:
         """Remove what only the move needed, the movers and their state; the machine and its disks stay as they are.

@@ -38,7 +38,7 @@ class GoneTarget:
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._refuse()
 
-    def start(self, entry: Entry, ledger: Ledger) -> None:
+    def start(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
         self._refuse()
 
     def runs(self, entry: Entry) -> bool:
@@ -47,7 +47,7 @@ class GoneTarget:
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         self._refuse()
 
-    def stop(self, entry: Entry) -> None:
+    def stop(self, entry: Entry, fence: int = 0) -> None:
         self._refuse()
 
     def tidy(self, entry: Entry) -> list[str]:

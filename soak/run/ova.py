@@ -31,7 +31,7 @@ class NotBooted(DirectoryTarget):
     running: ClassVar[dict[str, str]] = {}
     answers: ClassVar[dict[str, bool]] = {}
 
-    def start(self, entry: Any, ledger: Any) -> None:
+    def start(self, entry: Any, ledger: Any, fence: int = 0) -> None:  # noqa: ARG002 (the seam's)
         pidfile = self._target.machine(entry.target_name).run / "qemu.pid"
         ledger(External("process", entry.target_name, str(pidfile)))
         self.running[entry.target_name] = clock.now()
@@ -43,7 +43,7 @@ class NotBooted(DirectoryTarget):
         told = ProbeResult(kind="agent", what="agent", ok=self.answers.get("agent", True), evidence="told")
         return Observation(machine=entry.name, started_at=clock.now(), where="nowhere", probes=(told,))
 
-    def stop(self, entry: Any) -> None:
+    def stop(self, entry: Any, fence: int = 0) -> None:  # noqa: ARG002 (the seam's)
         self.running.pop(entry.target_name, None)
 
     def exists(self, thing: External) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, PlannedDisk, Probe, TargetConfig
-from kubeferry.errors import TargetRefused
+from kubeferry.errors import Fenced, TargetRefused
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory, Severity
 from kubeferry.sources.disks import exports
 from kubeferry.targets import External, Target, open_target
@@ -345,6 +345,23 @@ def test_start_observe_stop_and_again(place: Place) -> None:
     assert not place.target.runs(entry)
     assert place.content(entry) == before
     assert not [thing for thing in place.written if thing.kind == "process" and place.target.exists(thing)]
+
+
+def test_a_runner_that_was_overtaken_neither_starts_nor_stops(place: Place) -> None:
+    entry = an_entry()
+    place.target.prepare(entry, place.ledger)
+    place.target.apply(entry, place.ledger, dry_run=False)
+    place.target.stop(entry, 7)
+    with pytest.raises(Fenced, match="newer runner"):
+        place.target.start(entry, place.written.append, 6)
+    assert not place.target.runs(entry)
+    assert {line.split()[0] for line in place.target.apply(entry, place.ledger, dry_run=False)} == {"unchanged"}
+    place.target.start(entry, place.ledger, 7)
+    with pytest.raises(Fenced, match="newer runner"):
+        place.target.stop(entry, 6)
+    assert place.target.runs(entry)
+    place.target.stop(entry, 8)
+    assert not place.target.runs(entry)
 
 
 def test_remove_leaves_nothing_that_the_ledger_knows(place: Place) -> None:

@@ -3,9 +3,10 @@
     access ──> trust ──> client ──> inventory ─┐           names, who logs in, whom to trust; pages of properties
                            │                   ├─> machine, devices, disks, nics, leftovers    plain values -> Machine
                            └──> views: snapshots, leases, areas, datastore_files              rounds
+    starts                                                  when it was started last, from events
     tab_files ──> tabs ──> machine                          inventories that were exported in tabs;  plain: no pyVmomi
     tags                                                    what vCenter tells through its REST interface only
 
-pyVmomi is imported in `source`, `client`, `inventory`, `snapshots`, `leases` and `views` only; every property comes
-through the property collector, in pages, and becomes plain dictionaries before anybody looks at it.
+pyVmomi is imported in `source`, `client`, `inventory`, `snapshots`, `leases`, `starts` and `views` only; every property
+comes through the property collector, in pages, and becomes plain dictionaries before anybody looks at it.
 """

@@ -24,6 +24,7 @@ from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.single_names import named
+from kubeferry.sources.vsphere import starts
 from kubeferry.sources.vsphere.access import Access, known_files, read_access
 from kubeferry.sources.vsphere.client import Client
 from kubeferry.sources.vsphere.inventory import Collector
@@ -56,7 +57,7 @@ class VsphereSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(
-        warm=True, live_deltas=False, records_writes=True, force_stop=True, last_words=False
+        warm=True, live_deltas=False, records_writes=True, force_stop=True, last_words=False, tells_starts=True
     )
 
     def __init__(self, name: str, access: Access, settings: VmwareAccess) -> None:
@@ -166,10 +167,10 @@ class VsphereSource:
         return _power(self._client.properties(vm, STATES, content=content))
 
     def last_start(self, machine: Machine) -> str:
-        """vSphere forgets when a machine was started as soon as it is off."""
+        """The number of its newest start among the events that vSphere keeps: the machine itself forgets when it was
+        started as soon as it is off. Empty where none is kept any more."""
         with self._client.talking(machine.name) as content:
-            self._vm(machine, content)
-        return ""
+            return starts.last_start(self._vm(machine, content), content)
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         """Tools shut the guest down; nothing else can. Files of the guest are not read: that needs a login inside."""

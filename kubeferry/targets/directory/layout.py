@@ -4,6 +4,7 @@ kubeferry-target.yaml          the folder is ours
 kustomization.yaml             names every machine whose manifests are applied
 machines/NAME/
     kubeferry-machine.yaml     which machine of which source this folder belongs to
+    kubeferry-fence            the number of the newest runner that started or stopped its copy
     kustomization.yaml, manifests/*.yaml
     disks/CLAIM.img            raw, sparse, exactly as long as the guest's disk
     state/DISK/                the mover's fingerprints, checkpoints and results
@@ -41,6 +42,10 @@ class MachineFolder:
     @property
     def marker(self) -> Path:
         return self.path / MACHINE_MARKER
+
+    @property
+    def fence(self) -> Path:
+        return self.path / "kubeferry-fence"
 
     @property
     def kustomization(self) -> Path:

@@ -27,7 +27,7 @@ from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetRefuse
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Room, TargetCapabilities
-from kubeferry.targets.directory import capacity, evidence, gitops, qemu
+from kubeferry.targets.directory import capacity, evidence, fences, gitops, qemu
 from kubeferry.targets.directory.hypervisor import LocalMachine, firmware_files
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder
 from kubeferry.targets.local_movers import LocalMovers, is_locked
@@ -127,7 +127,7 @@ class DirectoryTarget:
                 gitops.list_machines(self._target)
         return [f"{change} {path.relative_to(folder.path)}" for change, path, _text in found]
 
-    def start(self, entry: Entry, ledger: Ledger) -> None:
+    def start(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
         process.require(qemu.PROGRAM, "qemu-img")
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
@@ -139,12 +139,14 @@ class DirectoryTarget:
             )
         with _answering(entry):
             _check_applied(entry, folder)
+            fences.raise_fence(folder, entry, fence)
         machine = LocalMachine(entry.target_name, folder)
         ports = tuple(sorted({probe.port for probe in entry.probes if probe.kind == "http" and probe.port}))
         with _answering(entry):
             if not machine.running():
                 evidence.drop(folder)
             machine.start(qemu.virtual_machine(entry.manifests), bases, ports, ledger)
+            fences.check(folder, entry, fence)
 
     def runs(self, entry: Entry) -> bool:
         with _answering(entry):
@@ -159,13 +161,14 @@ class DirectoryTarget:
         with _answering(entry):
             return evidence.observe(entry, machine, last_words)
 
-    def stop(self, entry: Entry) -> None:
+    def stop(self, entry: Entry, fence: int = 0) -> None:
         folder = self._target.machine(entry.target_name)
         if not folder.path.exists():
             return
         self._target.check(entry)
         machine = LocalMachine(entry.target_name, folder)
         with _answering(entry):
+            fences.raise_fence(folder, entry, fence)
             evidence.keep_console(machine)
             machine.stop()
 
@@ -251,7 +254,7 @@ def _check_applied(entry: Entry, folder: MachineFolder) -> None:
 
 def _remove_files(entry: Entry, folder: MachineFolder) -> list[str]:
     """Remove what we wrote; the marker goes last, and a folder only when nothing of anybody else's is in it."""
-    ours = [folder.kustomization, *(folder.manifests / name for name in gitops.files(entry))]
+    ours = [folder.fence, folder.kustomization, *(folder.manifests / name for name in gitops.files(entry))]
     ours += [folder.image(planned.claim) for planned in entry.disks]
     removed = [path for path in ours if path.exists()]
     unfinished = [path for place in (folder.path, folder.manifests, folder.disks) for path in atomic.leftovers(place)]

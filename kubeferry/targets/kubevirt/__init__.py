@@ -8,7 +8,7 @@ claims                       room for disks
 jobs ── job_spec, pods       movers as Jobs; why one does not run
 uploads ── upload_spec       CDI's way in, for small cold disks
 objects                      manifests: dry run, server-side apply, drift
-machine                      start and stop a VirtualMachine
+machine ── fences            start and stop a VirtualMachine, each by the newest runner only
 observing ── guest_access    what is seen of a running one: probes, guest, screen
 removal                      what goes, and what is still there
 """

@@ -30,6 +30,10 @@ class Conflict(TargetRefused):
     """Somebody else owns a field, or the object is not in the state that was asked for."""
 
 
+class Changed(TargetUnavailable):
+    """It is not the object any more that was read: somebody wrote into it meanwhile."""
+
+
 def error_of(status: int, body: bytes, what: str) -> KubeferryError:
     """The error for an answer that is no success. `what` says what was asked, in words; `body` may be anything."""
     said, reason = message_of(body)
@@ -50,7 +54,7 @@ def _conflict(said: str, reason: str, what: str) -> KubeferryError:
     if reason == "AlreadyExists":
         return AlreadyThere(f"{what}: it exists already", why=said, fix="Look whose it is.")
     if MODIFIED in said:
-        return TargetUnavailable(f"{what}: it changed at the same moment", why=said, fix=AGAIN)
+        return Changed(f"{what}: it changed at the same moment", why=said, fix=AGAIN)
     owned = "Another manager owns these fields: take them back there, or remove them from the policy."
     return Conflict(f"{what}: conflict", why=said, fix=owned if "conflict with" in said else "Look at the object.")
 

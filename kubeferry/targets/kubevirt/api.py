@@ -23,10 +23,10 @@ from kubernetes.client.rest import RESTClientObject
 
 from kubeferry.errors import InputInvalid, Problem, TargetRefused, TargetUnavailable
 from kubeferry.outside import stopping
-from kubeferry.targets.kubevirt.answers import AGAIN, AlreadyThere, Conflict, NotThere, error_of
+from kubeferry.targets.kubevirt.answers import AGAIN, AlreadyThere, Changed, Conflict, NotThere, error_of
 from kubeferry.targets.kubevirt.kinds import Kind
 
-__all__ = ["AlreadyThere", "Cluster", "Conflict", "NotThere", "connect"]
+__all__ = ["AlreadyThere", "Changed", "Cluster", "Conflict", "NotThere", "connect"]
 
 MANAGER = "kubeferry"
 CONNECT_SECONDS = 10.0
@@ -106,15 +106,20 @@ class Cluster:
         what = _words("create", kind, name, namespace)
         return self._json("POST", kind.path(namespace), query=query, body=manifest, what=what, again=False)
 
-    def apply(self, manifest: Object, kind: Kind, *, dry_run: bool = False, force: bool = False) -> Object:
+    def apply(
+        self, manifest: Object, kind: Kind, *, dry_run: bool = False, force: bool = False, manager: str = MANAGER
+    ) -> Object:
         """Server-side apply, strictly validated; the object as it is then. Raises Conflict where a field of ours is
-        another manager's, unless `force` takes it over."""
+        another manager's, unless `force` takes it over; Changed where the manifest has a `resourceVersion`, and the
+        object another one."""
         name, namespace = _named(manifest)
-        query = {"fieldManager": MANAGER, "fieldValidation": "Strict", "force": str(force).lower()}
+        query = {"fieldManager": manager, "fieldValidation": "Strict", "force": str(force).lower()}
         if dry_run:
             query["dryRun"] = "All"
         what = _words("apply", kind, name, namespace)
-        return self._json("PATCH", kind.path(namespace, name), query=query, body=manifest, media=APPLY, what=what)
+        more: Object = {"query": query, "body": manifest, "media": APPLY, "what": what}
+        as_read = "resourceVersion" in manifest["metadata"]
+        return self._json("PATCH", kind.path(namespace, name), **more, as_read=as_read)
 
     def merge(self, kind: Kind, name: str, namespace: str, patch: Object) -> Object:
         """Change fields of an object by a JSON merge patch. Raises NotThere."""
@@ -264,6 +269,8 @@ class Cluster:
             if 200 <= status < 300:
                 return said
             error = error_of(status, said, request.what)
+            if request.as_read and isinstance(error, Changed):
+                raise error
             if status == 401 and not renewed:
                 renewed = True
                 self._log_in()
@@ -313,7 +320,8 @@ class Cluster:
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """One request. `what` says it in words; `again`: asking twice changes nothing; `seconds` to wait for the answer."""
+    """One request. `what` says it in words; `again`: asking twice changes nothing; `as_read`: it is meant for the
+    object as it was read, and not for a later one; `seconds` to wait for the answer."""
 
     method: str
     path: str
@@ -322,6 +330,7 @@ class _Request:
     body: object | None = None
     media: str = JSON
     again: bool = True
+    as_read: bool = False
     seconds: float = ANSWER_SECONDS
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from kubeferry.documents import Entry, TargetConfig
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.ledger import External, Ledger
-from kubeferry.targets.kubevirt import names, objects
+from kubeferry.targets.kubevirt import fences, names, objects
 from kubeferry.targets.kubevirt.api import Cluster, Conflict, NotThere
 from kubeferry.targets.kubevirt.kinds import INSTANCE, POD, VIRTUAL_MACHINE
 
 SUBRESOURCES = "/apis/subresources.kubevirt.io/v1"
+# KubeVirt's words where a request to stop changes nothing: the strategy has stopped it, or nothing runs.
+STOPPED_ALREADY = ("not running", "only supports manual stop requests with a shorter graceperiod")
 OVER = frozenset({"Succeeded", "Failed"})
 FORCED_SECONDS = 60.0
 ASKED_SECONDS = 60.0
@@ -32,33 +34,35 @@ def pods_of(cluster: Cluster, namespace: str, name: str) -> list[Object]:
     return [pod for pod in found if (pod["metadata"].get("annotations") or {}).get("kubevirt.io/domain") == name]
 
 
-def start(cluster: Cluster, entry: Entry, ledger: Ledger) -> None:
+def start(cluster: Cluster, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
     """Start the machine from what was applied. One that runs is left alone.
 
     One that is planned as halted is run by hand: `stop` puts it back. Raises TargetRefused where the objects are not
-    the plan's.
+    the plan's, Fenced where a newer runner had it.
     """
     objects.check_applied(cluster, entry)
+    fences.raise_fence(cluster, entry, fence)
     name = entry.target_name
     there = cluster.get(INSTANCE, name, entry.namespace)
     if there is not None and there.get("status", {}).get("phase") not in OVER:
         return
     ledger(External("process", name, f"{entry.namespace}/{name}"))
     planned = objects.strategy_of(objects.virtual_machine(entry))
-    objects.put_strategy(cluster, entry, objects.RUNNING[planned])
+    fences.put_strategy(cluster, entry, objects.RUNNING[planned], fence)
     if objects.RUNNING[planned] == "Manual":
         try:
             cluster.call("PUT", subresource(entry.namespace, VIRTUAL_MACHINE.plural, name, "start"), body={})
         except Conflict as running:
             if "already running" not in running.why:
                 raise
+        fences.check(cluster, entry, fence)  # that request has no condition: asleep before it, we come too late
 
 
-def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
+def stop(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0) -> None:
     """Stop the machine and return when its instance and pod are gone; after `config.stop_seconds` it is cut off.
 
     It is a copy: until the move is committed, nothing that it wrote is wanted. So it goes down whoever has changed its
-    object since. Nothing to stop is no error.
+    object since, but for a newer runner: raises Fenced. Nothing to stop is no error.
     """
     there = cluster.get(VIRTUAL_MACHINE, entry.target_name, entry.namespace)
     if there is None:  # what it ran may outlive it, and nobody is left to ask
@@ -67,9 +71,10 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
         return
     if why := names.objection(entry, there):
         raise TargetRefused(why, fix="Stop it by hand if that is meant.", machine=entry.name)
+    there = fences.raise_fence(cluster, entry, fence) or there
     planned = objects.strategy_of(objects.virtual_machine(entry))
     if str(there["spec"].get("runStrategy")) != objects.WAITING[planned] and planned != "Halted":
-        objects.put_strategy(cluster, entry, objects.WAITING[planned], force=True)
+        fences.put_strategy(cluster, entry, objects.WAITING[planned], fence, force=True)
     _await_asked(cluster, entry)
     if cluster.get(INSTANCE, entry.target_name, entry.namespace) is not None:
         _ask_to_stop(cluster, entry, None)
@@ -78,7 +83,7 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry) -> None:
         if not _await_gone(cluster, entry, FORCED_SECONDS):
             raise _goes_on(entry)
     if planned == "Halted" and str(there["spec"].get("runStrategy")) != "Halted":
-        objects.put_strategy(cluster, entry, "Halted", force=True)
+        fences.put_strategy(cluster, entry, "Halted", fence, force=True)
 
 
 def runs(cluster: Cluster, entry: Entry) -> bool:
@@ -133,7 +138,7 @@ def _ask_to_stop(cluster: Cluster, entry: Entry, grace: int | None) -> None:
     except NotThere:
         return
     except Conflict as stopped:
-        if "not running" not in stopped.why:
+        if not any(said in stopped.why for said in STOPPED_ALREADY):
             raise
 
 

@@ -99,11 +99,13 @@ def check_applied(cluster: Cluster, entry: Entry) -> None:
         )
 
 
-def put_strategy(cluster: Cluster, entry: Entry, strategy: str, *, force: bool = False) -> None:
-    """The machine's object gets this strategy; all else is as the plan has it. `force`: even where somebody else has
-    made its fields their own since."""
-    manifest = virtual_machine(entry)
-    cluster.apply(_with_strategy(_marked(entry, manifest), strategy), VIRTUAL_MACHINE, force=force)
+def put_strategy(cluster: Cluster, entry: Entry, strategy: str, *, version: str = "", force: bool = False) -> None:
+    """The machine's object gets this strategy; all else is as the plan has it. With a `version` only where it is that
+    very object still: raises Changed. `force`: even where somebody else has made its fields their own since."""
+    wanted = _with_strategy(_marked(entry, virtual_machine(entry)), strategy)
+    if version:
+        wanted = wanted | {"metadata": wanted["metadata"] | {"resourceVersion": version}}
+    cluster.apply(wanted, VIRTUAL_MACHINE, force=force)
 
 
 def tried(cluster: Cluster, entry: Entry) -> list[Change]:

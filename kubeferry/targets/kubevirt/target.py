@@ -63,8 +63,8 @@ class KubevirtTarget:
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         return objects.apply(self._cluster, entry, ledger, dry_run=dry_run)
 
-    def start(self, entry: Entry, ledger: Ledger) -> None:
-        machine.start(self._cluster, entry, ledger)
+    def start(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+        machine.start(self._cluster, entry, ledger, fence)
 
     def runs(self, entry: Entry) -> bool:
         return machine.runs(self._cluster, entry)
@@ -72,8 +72,8 @@ class KubevirtTarget:
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         return observing.observe(self._cluster, entry, last_words)
 
-    def stop(self, entry: Entry) -> None:
-        machine.stop(self._cluster, self._config, entry)
+    def stop(self, entry: Entry, fence: int = 0) -> None:
+        machine.stop(self._cluster, self._config, entry, fence)
 
     def tidy(self, entry: Entry) -> list[str]:
         return removal.tidy(self._cluster, entry)

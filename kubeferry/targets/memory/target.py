@@ -43,7 +43,8 @@ def connect(config: TargetConfig) -> MemoryTarget:
 
 class MemoryTarget:
     """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `answers` (probe kind to whether it
-    passes) and `faults` (method to errors, raised one a call)."""
+    passes), `faults` (method to errors, raised one a call), and `heeds_fences`: without it, a runner
+    has slept in the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
@@ -57,6 +58,8 @@ class MemoryTarget:
         self._fingerprints: dict[str, list[str]] = {}
         self._results: dict[str, MoverResult] = {}
         self._fences: dict[str, int] = {}
+        self.heeds_fences = True
+        self._newest: dict[str, int] = {}
 
     def offer(self) -> Offer:
         self._fail("offer")
@@ -122,9 +125,10 @@ class MemoryTarget:
             self.applied[entry.target_name] = entry.manifests
         return [f"{change} {manifest.get('kind')}" for manifest in entry.manifests]
 
-    def start(self, entry: Entry, ledger: Ledger) -> None:
+    def start(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
         self._fail("start")
         self._check(entry)
+        self._raise_fence(entry, fence)
         if self.applied.get(entry.target_name) != entry.manifests:
             raise TargetRefused("the plan's manifests are not applied", fix="Apply them first.", machine=entry.name)
         if entry.target_name not in self.running:
@@ -151,8 +155,9 @@ class MemoryTarget:
             guest={path: words.strip() for path, words in last_words.items()},
         )
 
-    def stop(self, entry: Entry) -> None:
+    def stop(self, entry: Entry, fence: int = 0) -> None:
         self._fail("stop")
+        self._raise_fence(entry, fence)
         self.running.pop(entry.target_name, None)
 
     def tidy(self, entry: Entry) -> list[str]:
@@ -169,6 +174,7 @@ class MemoryTarget:
                 kept.pop(place, None)
         removed = self.applied.pop(entry.target_name, None)
         self._owners.pop(entry.target_name, None)
+        self._newest.pop(entry.target_name, None)
         return [*gone, *([f"manifests of {entry.target_name}"] if removed else [])]
 
     def exists(self, thing: External) -> bool:
@@ -184,6 +190,12 @@ class MemoryTarget:
     def _check(self, entry: Entry) -> None:
         if self._owners.get(entry.target_name, _owner(entry)) != _owner(entry):
             raise TargetRefused(f"{entry.target_name} belongs to another machine", machine=entry.name)
+
+    def _raise_fence(self, entry: Entry, fence: int) -> None:
+        newest = self._newest.get(entry.target_name, 0)
+        if fence and self.heeds_fences and fence < newest:
+            raise Fenced("a newer runner has this machine at the target", machine=entry.name)
+        self._newest[entry.target_name] = max(newest, fence)
 
     def _copy(self, job: MoverJob, disk: bytearray) -> None:
         """All of the source; or only what it calls changed, where the disk is the copy that it says that of."""

@@ -210,8 +210,8 @@ def test_a_source_that_comes_up_while_the_target_starts_runs_alone(connected: An
     scene = connected
     start = scene.target.start
 
-    def meanwhile(entry: Any, ledger: Any) -> None:
-        start(entry, ledger)
+    def meanwhile(entry: Any, ledger: Any, fence: int) -> None:
+        start(entry, ledger, fence)
         scene.source.write_power("web", Power.RUNNING)
 
     scene.target.start = meanwhile
@@ -377,10 +377,48 @@ def test_a_source_that_was_started_too_late_is_stopped_again(connected: Any) -> 
 
 def test_a_copy_that_was_stopped_too_late_is_started_again(connected: Any) -> None:
     scene = connected
+    scene.target.heeds_fences = False
     scene.drive()
     why = sleeps(scene, "target", "stop", Goal.ROLLBACK, Goal.MIGRATE_AGAIN, goal=Goal.ROLLBACK)
     assert "stopped too late was started again" in why
     assert (scene.state.phase, scene.power, list(scene.target.running)) == (Phase.COMMITTED, Power.OFF, ["web"])
+
+
+@pytest.mark.parametrize("method", ["start", "stop"])
+def test_the_target_itself_refuses_who_slept(connected: Any, method: str) -> None:
+    """It carries the newest fence: a newer runner's copy is neither joined, nor started, nor stopped."""
+    scene = connected
+    changes: list[str] = []
+    if method == "start":
+        sleeps(scene, "target", "start", Goal.ROLLBACK)
+        assert (scene.state.phase, scene.power, scene.target.running) == (Phase.ROLLED_BACK, Power.RUNNING, {})
+        return
+    scene.drive()
+    stop, start = scene.target.stop, scene.target.start
+    scene.target.stop = lambda *given: (stop(*given), changes.append("stopped"))
+    scene.target.start = lambda *given: (start(*given), changes.append("started"))
+    why = sleeps(scene, "target", "stop", Goal.ROLLBACK, Goal.MIGRATE_AGAIN, goal=Goal.ROLLBACK)
+    assert "again" not in why
+    assert changes == ["stopped", "started", "started"], "the way back, the start and the look of the next move"
+    assert (scene.state.phase, scene.power, list(scene.target.running)) == (Phase.COMMITTED, Power.OFF, ["web"])
+
+
+def test_a_copy_that_a_runner_with_another_journal_has_since_is_left_to_it(connected: Any) -> None:
+    scene = connected
+    lease = scene.journal.acquire(scene.plan.digest, "web", ttl_seconds=TTL)
+    work = scene.work(lease)
+
+    def meanwhile() -> None:
+        scene.target.start(scene.entry, lambda _thing: None, lease.fence + 1000)
+        with pytest.raises(Fenced, match="a newer runner has this machine at the target"):
+            scene.drive(Goal.ROLLBACK)
+
+    parts = {name: getattr(work, name) for name in work.__dataclass_fields__}
+    parts["target"] = Sleeping(scene.target, "start", meanwhile)
+    with pytest.raises(Fenced) as caught:
+        drive(type(work)(**parts), Goal.MIGRATE, lambda _action, step: step())
+    assert "again" not in caught.value.why
+    assert (scene.power, list(scene.target.running)) == (Power.OFF, ["web"])
 
 
 def test_who_slept_leaves_what_the_next_runner_does_as_it_is(connected: Any) -> None:

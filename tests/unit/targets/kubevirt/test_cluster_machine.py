@@ -10,6 +10,7 @@ import pytest
 from kubeferry.documents import TargetConfig
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.targets.kubevirt import machine
+from kubeferry.targets.kubevirt.answers import Conflict
 from kubeferry.targets.kubevirt.kinds import CLAIM, INSTANCE, POD, VIRTUAL_MACHINE, Kind
 from kubeferry.targets.kubevirt.target import KubevirtTarget
 
@@ -93,6 +94,22 @@ def test_a_machine_that_is_about_to_start_is_not_called_stopped(cluster: Double,
     with pytest.raises(TargetUnavailable, match="does not stop"):
         stop(cluster, make)
     assert cluster.asked == ["PUT stop", "PUT stop"]
+
+
+@pytest.mark.parametrize("why", ["Halted only supports manual stop requests with a shorter graceperiod", "not running"])
+def test_a_machine_that_stops_already_need_not_be_asked(
+    cluster: Double, make: Any, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    """KubeVirt's words where its strategy has stopped it before we could ask."""
+
+    def refuse(_method: str, _path: str, **_more: Any) -> bytes:
+        cluster.objects.pop((INSTANCE.name, "web"), None)
+        raise Conflict("PUT stop: conflict", why=why)
+
+    monkeypatch.setattr(cluster, "call", refuse)
+    cluster.put(INSTANCE, "web", status={"phase": "Running"})
+    stop(cluster, make)
+    assert (INSTANCE.name, "web") not in cluster.objects
 
 
 def test_nothing_to_stop_is_no_error(cluster: Double, make: Any) -> None:

@@ -29,7 +29,7 @@ def status(message: str, reason: str = "", **more: Any) -> bytes:
         (404, status("not found"), answers.NotThere),
         (409, status("already exists", "AlreadyExists"), answers.AlreadyThere),
         (409, status('Apply failed with 1 conflict: conflict with "x": .spec'), answers.Conflict),
-        (409, status("Operation cannot be fulfilled: the object has been modified", "Conflict"), TargetUnavailable),
+        (409, status("Operation cannot be fulfilled: the object has been modified", "Conflict"), answers.Changed),
         (422, status("invalid"), TargetRefused),
         (429, status("slow down"), TargetUnavailable),
         (500, status("failed calling webhook: connection refused"), TargetUnavailable),
