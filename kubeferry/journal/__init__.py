@@ -67,7 +67,7 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-FIRST_SECOND = 1_700_000_000  # in 2023: the first fence of a machine is the second, counted from here
+FIRST_SECOND = 1_700_000_000  # in 2023: no fence is lower than the second that it is, counted from here
 
 
 class Journal:
@@ -146,8 +146,8 @@ class Journal:
         self, plan: str, machine: str, *, owner: Owner | str | None = None, ttl_seconds: float = TTL_SECONDS
     ) -> Lease:
         """Take the machine's lease with a new fence, higher than all before, those under other plans as well: a new
-        plan's movers find the state folders that an older one's have left. So do those of a new journal, which counts
-        from the second that it is. The owner is this process by default.
+        plan's movers find the state folders that an older one's have left. So do those of a new journal and of one
+        from a backup: a fence is no lower than the second that it is. The owner is this process by default.
 
         A live lease is not taken from its owner, not even by the same process, nor while another plan's run holds the
         same machine; one that ran out, or whose owner is dead on this host, is, under whatever plan. But not one whose
@@ -170,7 +170,7 @@ class Journal:
                     if not may_succeed(other.owner, holder, expired=other.expires_at <= iso(now)):
                         raise refused(machine, other.owner, other.expires_at)
                     db.execute(taken_over(other.plan, machine))
-            fence = (db.execute(highest_fence(machine)).scalar_one() or int(now.timestamp()) - FIRST_SECOND) + 1
+            fence = max(db.execute(highest_fence(machine)).scalar_one() or 0, int(now.timestamp()) - FIRST_SECOND) + 1
             lease = Lease(plan, machine, fence, holder, ttl_seconds, iso(now + timedelta(seconds=ttl_seconds)))
             db.execute(update_machine(lease, fence=lease.fence, owner=holder, expires_at=lease.expires_at))
         return lease
@@ -269,14 +269,18 @@ class Journal:
         return [entry for entry in self.ledger(plan, machine) if entry.state is not LedgerState.GONE]
 
     def ledger(self, plan: str | None = None, machine: str | None = None) -> list[LedgerEntry]:
-        """Everything that was ever written down, the oldest first."""
+        """Everything that was ever written down, the oldest first. Raises InputInvalid where that is damaged."""
         query = select(LEDGER).order_by(LEDGER.c.id)
         if plan is not None:
             query = query.where(LEDGER.c.plan == plan)
         if machine is not None:
             query = query.where(LEDGER.c.machine == machine)
         with self._reading() as db:
-            return [ledger_entry(row) for row in db.execute(query)]
+            rows = db.execute(query).all()
+        try:
+            return [ledger_entry(row) for row in rows]
+        except ValueError as error:
+            raise damaged(self._name, f"its ledger: {error}") from error
 
     # --- inside --------------------------------------------------------------------------------------------------
 
