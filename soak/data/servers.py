@@ -32,7 +32,7 @@ FALSE = (
 PATIENCE = ("SILENCE_SECONDS", "ANSWER_SECONDS", "FLUSH_SECONDS")
 """What the client calls its deadlines: a trial has not a minute for each. One that is not found stays as it is, and
 takes longer than END_SECONDS."""
-SHORT_SECONDS = 2.0
+SHORT_SECONDS = 2
 STOP_SECONDS = 20.0
 END_SECONDS = 40.0
 TRIES = 400
