@@ -182,8 +182,8 @@ class Journal:
         self, plan: str, machine: str, *, owner: Owner | str | None = None, ttl_seconds: float = TTL_SECONDS
     ) -> Lease:
         """Take the machine's lease with a new fence, higher than all before, those under other plans as well: a new
-        plan's movers find the state folders that an older one's have left. So do those of a new journal, which counts
-        from the second that it is. The owner is this process by default.
+        plan's movers find the state folders that an older one's have left. So do those of a new journal and of one
+        from a backup: a fence is no lower than the second that it is. The owner is this process by default.
 
         A live lease is not taken from its owner, not even by the same process, nor while another plan's run holds the
         same machine; one that ran out, or whose owner is dead on this host, is, under whatever plan. But not one whose
@@ -316,14 +316,18 @@ class Journal:
         return [entry for entry in self.ledger(plan, machine) if entry.state is not LedgerState.GONE]
 
     def ledger(self, plan: str | None = None, machine: str | None = None) -> list[LedgerEntry]:
-        """Everything that was ever written down, the oldest first."""
+        """Everything that was ever written down, the oldest first. Raises InputInvalid where that is damaged."""
         query = select(LEDGER).order_by(LEDGER.c.id)
         if plan is not None:
             query = query.where(LEDGER.c.plan == plan)
         if machine is not None:
             query = query.where(LEDGER.c.machine == machine)
         with self._reading() as db:
-            return [ledger_entry(row) for row in db.execute(query)]
+            rows = db.execute(query).all()
+        try:
+            return [ledger_entry(row) for row in rows]
+        except ValueError as error:
+            raise damaged(self._name, f"its ledger: {error}") from error
 
     # --- inside --------------------------------------------------------------------------------------------------
 

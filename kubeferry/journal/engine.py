@@ -40,6 +40,8 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _PG_SESSION = ("synchronous_commit=on", f"statement_timeout={ANSWER_SECONDS}s", f"lock_timeout={BUSY_SECONDS}s")
 _PG_DISK_FULL = "53100"
+SECRETS = {"password", "sslpassword"}
+"""Parameters of a PostgreSQL URL that would be printed with it."""
 _PG_SETTINGS = ("authentication failed", "no password supplied", "does not exist", "permission denied", "pg_hba.conf")
 
 RESTORE = (
@@ -110,7 +112,7 @@ def _url(config: JournalConfig) -> URL:
         raise _invalid(
             "it is not a database URL", "Write sqlite:///FILE or postgresql://USER@HOST/DATABASE."
         ) from error
-    if url.password is not None or "password" in url.query or carried(config.url):
+    if url.password is not None or not SECRETS.isdisjoint(url.query) or carried(config.url):
         raise _invalid(
             "it holds a password", "Take it out, put it into an environment variable, name that in passwordEnv."
         )

@@ -1,5 +1,5 @@
 """Headers and tables of VMDK and qcow2 images are damaged: refused in words and in time, or read as qemu-img reads
-them."""
+them, or as the disk was before: qemu-img takes a table that lies behind the end of a file for zeros."""
 
 from __future__ import annotations
 
@@ -71,4 +71,6 @@ def _read(given: Trial, image: Path, shape: str) -> None:
     other = given.folder / "by-qemu"
     argv = ["qemu-img", "convert", "-f", shape, "-O", "raw", str(image), str(other)]
     if process.run(argv, check=False, timeout=60).code == 0:
-        given.hold("both read the same", target.read_bytes() == other.read_bytes(), "qemu-img reads something else")
+        read = target.read_bytes()
+        right = read in (other.read_bytes(), (given.folder / "source").read_bytes())
+        given.hold("a damaged image is read right", right, "qemu-img reads something else, and so was the disk")

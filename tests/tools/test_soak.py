@@ -21,7 +21,7 @@ from soak.trial import Trial, Wrong
 from tests.needs import needs, or_skip
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIED = [kind for kind in ALL if kind.typical < 10]
+TRIED = [kind for kind in ALL if kind.name != "ova"]  # of which one trial takes a quarter of a minute
 MODULE = """
 import os, subprocess, sys, time
 from pathlib import Path
@@ -74,9 +74,9 @@ def soaked(kind: Kind, cases: int) -> Tally:
 def test_a_trial_of_each_kind_ends_right(kind: Kind) -> None:
     if gone := missing(kind):
         or_skip(RuntimeError(f"missing: {gone}"))
-    tally = soaked(kind, 2)
+    tally = soaked(kind, 1)
     assert [str(fault) for fault in tally.faults] == []
-    assert tally.cases == 2
+    assert tally.cases == 1
     assert tally.survived == tally.points
 
 

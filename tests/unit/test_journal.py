@@ -78,6 +78,7 @@ def filled(path: Path, template: tuple[Path, list[Recorded]]) -> list[Recorded]:
         ("sqlite:///x.db?mode=ro", "no plain file"),
         ("postgresql://me:hunter2@host/db", "holds a password"),
         ("postgresql://me@host/db?password=hunter2", "holds a password"),
+        ("postgresql://me@host/db?sslkey=key&sslpassword=hunter2", "holds a password"),
     ],
 )
 def test_a_wrong_url_is_refused_with_a_fix(url: str, words: str) -> None:
@@ -226,6 +227,21 @@ def test_a_new_journal_s_fences_are_higher_than_those_of_one_that_was_begun_earl
     assert fences == sorted(set(fences))
 
 
+def test_a_journal_from_a_backup_is_not_behind_the_movers_that_have_run_since(
+    path: Path, filled: list[Recorded], tmp_path: Path
+) -> None:
+    """They keep the highest fence that they saw beside the disk, and refuse a lower one."""
+    with opened(path) as journal:
+        journal.release(journal.acquire(PLAN, "web"))
+    tamper(path, ("UPDATE kubeferry_machine SET fence = 1000", ()))
+    shutil.copy(path, tmp_path / "backup.db")
+    with opened(path) as journal:
+        seen = journal.acquire(PLAN, "web").fence
+    time.sleep(1.1)
+    with opened(tmp_path / "backup.db") as restored:
+        assert restored.acquire(PLAN, "web").fence > seen
+
+
 # --- edits -------------------------------------------------------------------------------------------------------
 
 
@@ -237,6 +253,16 @@ def tamper(path: Path, *statements: tuple[str, tuple[str, ...]]) -> None:
         raw.execute(statement, values)
     raw.commit()
     raw.close()
+
+
+def test_a_ledger_that_was_edited_into_nonsense_is_told(path: Path, filled: list[Recorded]) -> None:
+    with opened(path) as journal:
+        journal.intend(journal.acquire(PLAN, "web"), "disk", "web/vda", "memory")
+    tamper(path, ("UPDATE kubeferry_ledger SET state = 'lost'", ()))
+    with opened(path) as journal, pytest.raises(InputInvalid, match="journal is damaged") as caught:
+        journal.ledger_open()
+    assert "its ledger: 'lost'" in str(caught.value)
+    assert caught.value.problems[0].fix
 
 
 @pytest.mark.parametrize(

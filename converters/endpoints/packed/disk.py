@@ -189,11 +189,17 @@ def _described(place: Packed, window: Window, name: str) -> tuple[descriptor.Par
             why = f"one of its extents is {part.kind} with {part.sectors} sectors; {', '.join(READ_PARTS)} are read"
             fix = "Write the disk anew with `qemu-img convert -O vmdk -o subformat=streamOptimized`."
             raise SourceRefused(f"{name} cannot be read", why=why, fix=fix)
-        if part.kind != "ZERO" and (PurePosixPath(part.name).name != part.name or part.name in {"", ".", ".."}):
-            raise HostileImage(f"{name} names {part.name!r}", why="a disk's files stand beside its descriptor")
+        if part.kind != "ZERO" and not _stands_beside(part.name):
+            why, fix = "a disk's files stand beside its descriptor", "Export the machine again."
+            raise HostileImage(f"{name} names {part.name!r}", why=why, fix=fix)
     if found.sectors > header.CAPACITY_LIMIT_SECTORS:  # their tables take memory: before one of them is opened
-        raise HostileImage(f"{name} claims {found.sectors * SECTOR_BYTES} bytes")
+        raise HostileImage(f"{name} claims {found.sectors * SECTOR_BYTES} bytes", fix="Export the machine again.")
     return found.parts
+
+
+def _stands_beside(name: str) -> bool:
+    """Whether it is the name of a file in the same folder; one that a terminal would obey is none."""
+    return PurePosixPath(name).name == name and name not in {"", ".", ".."} and name.isprintable()
 
 
 def _piece(place: Packed, part: descriptor.Part, opening: ExitStack, *, share: int) -> Piece:

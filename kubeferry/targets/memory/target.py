@@ -102,15 +102,16 @@ class MemoryTarget:
         try:
             self._results[job.state_dir] = self._moved(job)
         except (KubeferryError, OSError) as error:
-            kind = type(error).__name__ if isinstance(error, KubeferryError) else TargetUnavailable.__name__
-            failure = MoverError(type=kind, what=str(error))
+            told = error if isinstance(error, KubeferryError) else TargetUnavailable(str(error), fix="Try it again.")
+            failure = MoverError(type=type(told).__name__, what=told.what, why=told.why, fix=told.fix)
             self._results[job.state_dir] = MoverResult(name=job.name, action=job.action, ok=False, error=failure)
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         self._fail("watch")
         result = self._results.get(job.state_dir)
         if result is None or result.name != job.name:
-            failure = MoverError(type="TargetUnavailable", what="no mover of this name was submitted here")
+            what, fix = "no mover of this name was submitted here", "Submit the job first."
+            failure = MoverError(type="TargetUnavailable", what=what, fix=fix)
             return MoverResult(name=job.name, action=job.action, ok=False, error=failure)
         on_progress(MoverProgress(done_bytes=result.data_bytes, total_bytes=result.data_bytes, phase="done"))
         return result
@@ -211,7 +212,7 @@ class MemoryTarget:
     def _moved(self, job: MoverJob) -> MoverResult:
         """Do the job's work; raises what goes wrong."""
         if job.fence < self._fences.get(job.state_dir, 0):
-            raise Fenced("a newer runner has worked on this disk")
+            raise Fenced("a newer runner has worked on this disk", fix="Leave the disk to it.")
         self._fences[job.state_dir] = job.fence
         disk = self.disks[job.state_dir]
         before = _digests(disk)

@@ -120,6 +120,7 @@ def test_extents_follow_each_other(tmp_path: Path) -> None:
         (FLAT + 'RW 2 FLAT "../secret" 0', HostileImage, "'../secret'"),
         (FLAT + 'RW 2 FLAT "/etc/shadow" 0', HostileImage, "'/etc/shadow'"),
         (FLAT + 'RW 2 FLAT ".." 0', HostileImage, "'..'"),
+        (FLAT + 'RW 2 FLAT "a\x1b[2Jb" 0', HostileImage, r"'a\x1b[2Jb'"),
         (FLAT + 'RW 2 FLAT "gone" 0', SourceRefused, "gone"),
         (FLAT + 'RW 2 SPARSE "gone"', SourceRefused, "gone"),
         (FLAT + 'RW 9 FLAT "small" 0', SourceRefused, "small ends at offset 1024"),
