@@ -70,8 +70,9 @@ def run_plan(run: Run, machines: tuple[str, ...]) -> list[Outcome]:
 
     @flow(name=f"{run.goal}", flow_run_name=f"{run.goal} {run.plan.name}", persist_result=False)
     def waves(plan: str, digest: str, machines: list[str]) -> None:  # noqa: ARG001 (shown in the UI)
+        wanted = frozenset(machines)
         for wave in run.plan.waves:
-            chosen = tuple(name for name in wave.machines if name in machines)
+            chosen = tuple(name for name in wave.machines if name in wanted)
             arrived = not chosen or _drive_wave(run, wave, chosen)
             if stopping.requested() or (run.goal.in_order and not arrived):
                 break
@@ -196,7 +197,8 @@ def _show(run: Run, wave: Wave, machines: tuple[str, ...], *, every: float) -> N
     if time.monotonic() - run.shown_at < every:
         return
     run.shown_at = time.monotonic()
-    rows = [row for row in run.board.rows() if row["machine"] in machines]
+    ours = frozenset(machines)
+    rows = [row for row in run.board.rows() if row["machine"] in ours]
     create_table_artifact(
         key=artifact_key("wave", f"{run.plan.name}-{wave.name}"),
         table=rows,

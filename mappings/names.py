@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from kubeferry.documents import Policy
@@ -52,20 +52,19 @@ def is_dns_label(text: str) -> bool:
     return DNS_LABEL.fullmatch(text) is not None
 
 
-def dns_label(text: str, taken: Iterable[str] = ()) -> str:
+def dns_label(text: str, taken: Container[str] = ()) -> str:
     """A DNS label of at most 63 characters for `text`, none of those in `taken`.
 
     `text` itself when it is one already and free; else its legal part and a hash of the whole `text`.
     """
-    used = frozenset(taken)
-    if is_dns_label(text) and text not in used:
+    if is_dns_label(text) and text not in taken:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     stem = _latin(text)
     for digits in range(_HASH_DIGITS, len(digest)):
         suffix = digest[:digits]
         name = f"{stem[: LIMIT - 1 - digits].rstrip('-')}-{suffix}".lstrip("-")
-        if name not in used:
+        if name not in taken:
             return name
     raise AssertionError("more names are taken than a hash has lengths")
 
@@ -96,9 +95,11 @@ def _targets(machines: list[Machine], policy: Policy) -> dict[str, str]:
     given = {machine.name: policy.of(machine.name).name for machine in machines}
     targets = {source: name for source, name in given.items() if name}
     open_names = [machine.name for machine in machines if not given[machine.name]]
+    taken = set(targets.values())
     # Legal names first: the one that can stay as it is must not be pushed aside by a changed one.
     for source in sorted(open_names, key=lambda name: (not is_dns_label(name), name)):
-        targets[source] = dns_label(source, targets.values())
+        targets[source] = dns_label(source, taken)
+        taken.add(targets[source])
     return targets
 
 

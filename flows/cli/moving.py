@@ -12,7 +12,7 @@ import click
 from flows.cli.logs import logged
 from flows.cli.options import FILE, chosen, config_option, dry_run_option, json_option, machine_option, opened
 from flows.cli.output import print_event, print_json, print_log, print_table, session
-from kubeferry.documents import Config, Plan, dump
+from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
@@ -92,7 +92,7 @@ def _run(plan: Plan, settings: Config, path: Path, machines: tuple[str, ...], go
     if ours and not as_json:
         click.echo("starting a Prefect server of our own")
     with contextlib.closing(Journal.open(settings.journal)) as journal:
-        journal.register_plan(plan.digest, plan.name, dump(plan))
+        journal.keep_plan(plan)
         with prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as url:
             from flows.migrate import Run, run_plan
             from flows.progress import Board

@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kubeferry.config import find_config, read_config
-from kubeferry.documents import Config, Plan, Policy, load
+from kubeferry.documents import Config, Outline, Plan, Policy, load, load_outline
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.words import meant
 
@@ -24,7 +24,7 @@ def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str)
     plan = ctx.params.get("plan") or next(iter(ctx.args), None)  # click gives up on the line at an option's end
     with contextlib.suppress(KubeferryError):
         if plan:
-            names = (entry.name for entry in load(Path(plan), Plan).entries)
+            names = (entry.name for entry in load_outline(Path(plan)).entries)
             return [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return []
 
@@ -57,6 +57,12 @@ def opened(plan: Path, config: Path | None) -> tuple[Plan, Config, Path]:
     return load(plan, Plan), read_config(path), path
 
 
+def outlined(plan: Path, config: Path | None) -> tuple[Outline, Config, Path]:
+    """The same with the plan's outline, for what only asks where machines stand."""
+    path = find_config(config)
+    return load_outline(plan), read_config(path), path
+
+
 def chosen(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
     """Those of the plan's machines that are named; all of them where none is. Raises InputInvalid."""
     known = [entry.name for entry in plan.entries]
@@ -68,9 +74,10 @@ def refuse_unknown(
     what: str, names: tuple[str, ...], known: list[str], excluded: dict[str, str] | None = None, why: str = ""
 ) -> None:
     """Raise InputInvalid where a `--machine` is none of those that are known, with those that may be meant."""
+    there = frozenset(known)
     problems = []
     for name in names:
-        if name not in known:
+        if name not in there:
             fix = " ".join(filter(None, (meant(name, known), f"Name one of: {_listed(known)}.")))
             problems.append(Problem(f"--machine {name}", (excluded or {}).get(name, why), fix))
     if problems:

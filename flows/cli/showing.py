@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import FILE, FOLDER, config_option, json_option, opened
+from flows.cli.options import FILE, FOLDER, config_option, json_option, opened, outlined
 from flows.cli.output import print_event, print_json, print_table
 from kubeferry.config import find_config
-from kubeferry.documents import Plan
+from kubeferry.documents import Outline
 from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal, LedgerEntry
 from kubeferry.ledger import KEPT
@@ -30,7 +30,7 @@ from kubeferry.words import counted
 @json_option
 def status(plan: Path, config: Path | None, as_json: bool) -> None:
     """Show where each machine of a plan stands, and what is next."""
-    frozen, settings, _ = opened(plan, config)
+    frozen, settings, _ = outlined(plan, config)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         rows = _standing(frozen, journal.states(frozen.digest))
         open_things = journal.ledger_open(frozen.digest)
@@ -59,7 +59,7 @@ def outside(things: Iterable[LedgerEntry], moved: Container[str]) -> str:
     return f"{count} of ours {verb} outside the journal{besides}; `kubeferry release` accounts for {them}"
 
 
-def _standing(plan: Plan, states: dict[str, MachineState]) -> list[dict[str, str]]:
+def _standing(plan: Outline, states: dict[str, MachineState]) -> list[dict[str, str]]:
     """A row a machine, in the plan's order."""
     rows = []
     for entry in plan.entries:

@@ -5,16 +5,30 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, mover, observation; `settings` is the
-configuration, `offer` what a target has to choose from. `files` reads and writes them,
-`readings` remembers large plans as they were read.
+configuration, `offer` what a target has to choose from, `outline` a plan without what only its target needs. `files`
+reads and writes them, `yaml_text` writes YAML fast. `lines` is the form in which a plan is kept, `readings` keeps large
+ones beside their files.
 """
 
 from kubeferry.documents.base import API_VERSION, Document, EnvName, ShortName, digest_of
-from kubeferry.documents.files import KINDS, dump, json_schema, load, parse, save, to_yaml
+from kubeferry.documents.files import (
+    KINDS,
+    dump,
+    in_lines,
+    json_schema,
+    load,
+    load_outline,
+    outline,
+    outline_in,
+    parse,
+    plan_in,
+    save,
+)
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.mover import MoverError, MoverJob, MoverProgress, MoverResult
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import ClaimSet, Offer, StorageClass
+from kubeferry.documents.outline import Outline, OutlinedEntry
 from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
 from kubeferry.documents.policy import MachinePolicy, NetworkMap, Policy, Probe, StopPolicy, StoragePolicy, WarmPolicy
 from kubeferry.documents.settings import (
@@ -28,6 +42,7 @@ from kubeferry.documents.settings import (
     Toleration,
     VmwareAccess,
 )
+from kubeferry.documents.yaml_text import to_yaml
 
 __all__ = [
     "API_VERSION",
@@ -49,6 +64,8 @@ __all__ = [
     "NetworkMap",
     "Observation",
     "Offer",
+    "Outline",
+    "OutlinedEntry",
     "Plan",
     "PlannedDisk",
     "Policy",
@@ -68,9 +85,14 @@ __all__ = [
     "digest_of",
     "dump",
     "freeze",
+    "in_lines",
     "json_schema",
     "load",
+    "load_outline",
+    "outline",
+    "outline_in",
     "parse",
+    "plan_in",
     "save",
     "to_yaml",
 ]

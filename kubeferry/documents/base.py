@@ -25,21 +25,21 @@ class Document(Value):
 
 
 def digest_of(document: Value, *, without: tuple[str, ...] = ()) -> str:
-    """SHA-256 over the canonical JSON of a document: sorted keys, no spaces."""
-    return _digest(document.model_dump(mode="json", by_alias=True, exclude=set(without)))
+    """SHA-256 over the canonical JSON of a document."""
+    content = document.model_dump(mode="json", by_alias=True, exclude=set(without))
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def digest_as_written(document: Value, *, without: tuple[str, ...] = ()) -> str:
-    """`digest_of` a document that was read, as the version knew it that wrote it."""
-    content = as_written(document)
-    return _digest({key: value for key, value in content.items() if key not in without})
+def canonical_json(content: dict[str, Any]) -> str:
+    """Plain data as JSON, always the same: sorted keys, no spaces, ASCII alone."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))
 
 
-def as_written(document: Value) -> dict[str, Any]:
+def as_written(document: Value, without: set[str] | None = None) -> dict[str, Any]:
     """A document that was read, as plain data without the fields that came after it was written: those that it does not
     name, and whose default is something. (One whose value is nothing is never written out, and was there before.) So a
-    new field of a plan has a default that is not None, or plans of today can be read no more."""
-    return _written(document, document.model_dump(mode="json", by_alias=True))  # type: ignore[no-any-return]
+    new field of a plan has a default that is not None, or plans of today can be read no more. `without` these."""
+    return _written(document, document.model_dump(mode="json", by_alias=True, exclude=without or set()))  # type: ignore[no-any-return]
 
 
 def _written(value: Any, dumped: Any) -> Any:
@@ -58,7 +58,3 @@ def _written(value: Any, dumped: Any) -> Any:
     if isinstance(value, dict):
         return {key: _written(one, content) for (key, content), one in zip(dumped.items(), value.values(), strict=True)}
     return dumped
-
-
-def _digest(content: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from kubeferry.documents.base import Document, ShortName, digest_as_written, digest_of
+from kubeferry.documents.base import Document, ShortName, as_written, canonical_json
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 
@@ -38,6 +40,11 @@ class Entry(Value):
     verify: Literal["always", "written"] = "written"
     concerns: tuple[Concern, ...] = ()
     carried: tuple[Carried, ...] = ()
+
+    @property
+    def halted(self) -> bool:
+        """Whether it is started for its proof only, and then stays off."""
+        return any(manifest.get("spec", {}).get("runStrategy") == "Halted" for manifest in self.manifests)
 
 
 class Wave(Value):
@@ -80,10 +87,36 @@ class Plan(Document):
 
 def freeze(plan: Plan) -> Plan:
     """The plan with its digest set."""
-    return plan.model_copy(update={"digest": digest_of(plan, without=("digest",))})
+    return plan.model_copy(update={"digest": digest_of_plan(plan)})
 
 
 def is_whole(plan: Plan) -> bool:
     """Whether the plan is as it was when its digest was set, by this version or by an earlier one that did not know
     some of its fields."""
-    return any(plan.digest == digest(plan, without=("digest",)) for digest in (digest_of, digest_as_written))
+    return any(plan.digest == digest_of_plan(plan, as_written=earlier) for earlier in (False, True))
+
+
+def digest_of_plan(plan: Plan, *, as_written: bool = False) -> str:
+    """SHA-256 over the plan without its digest, as canonical JSON."""
+    seen = hashlib.sha256()
+    for piece in canonical(plan, as_written=as_written):
+        seen.update(piece.encode())
+    return seen.hexdigest()
+
+
+def canonical(plan: Plan, *, as_written: bool = False) -> Iterator[str]:
+    """The text that the digest is taken over, in pieces: what stands before the entries, each of them, what stands
+    after. A plan of thousands of machines is never there twice. `as_written`: as the version knew it that wrote it."""
+    shell = _plain(plan, {"digest", "entries"}, earlier=as_written)
+    before = {key: value for key, value in shell.items() if key < "entries"}
+    after = {key: value for key, value in shell.items() if key > "entries"}
+    yield f'{canonical_json(before)[:-1]},"entries":['
+    last = len(plan.entries) - 1
+    for number, entry in enumerate(plan.entries):
+        text = canonical_json(_plain(entry, set(), earlier=as_written))
+        yield text if number == last else f"{text},"
+    yield f"],{canonical_json(after)[1:]}"
+
+
+def _plain(value: Value, without: set[str], *, earlier: bool) -> dict[str, Any]:
+    return as_written(value, without) if earlier else value.model_dump(mode="json", by_alias=True, exclude=without)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, KubeferryError, PermanentError, Problem, TransientError
-from kubeferry.journal.schema import META, METADATA, VERSION
+from kubeferry.journal.schema import INDEXES, KNOWN, META, METADATA, VERSION
 
 BUSY_SECONDS = 30
 CONNECT_SECONDS = 10
@@ -56,8 +56,13 @@ def open_engine(config: JournalConfig) -> Engine:
     logger.debug("opens the journal %s", name)
     engine = _sqlite(url, name) if url.get_backend_name() == "sqlite" else _postgresql(url, name)
     try:
-        with translated(name), engine.connect() as db:
-            _check(db, name)
+        with translated(name):
+            with engine.connect() as db:
+                _check(db, name)
+                whole = inspect(db).has_table(KNOWN.name)
+            if not whole:
+                with writing(engine) as db:
+                    _complete(db)
     except KubeferryError:
         engine.dispose()
         raise
@@ -244,6 +249,13 @@ def _create_tables(db: Connection) -> None:
     except metadata.PackageNotFoundError:
         ours = "unknown"
     db.execute(META.insert().values(schema_version=VERSION, created_at=iso(clock(db)), created_by=ours))
+
+
+def _complete(db: Connection) -> None:
+    """What came after the first version of the schema, and what an earlier kubeferry does not look at."""
+    KNOWN.create(db, checkfirst=True)
+    for index in INDEXES:
+        index.create(db, checkfirst=True)
 
 
 def _check(db: Connection, name: str) -> None:
