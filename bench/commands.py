@@ -1,8 +1,8 @@
 """How long a person waits for the command line: its help, and where the machines of a large plan stand.
 
 Each is a program of its own, from its start to its end; the ratio is of its CPU time to that of an interpreter that
-does nothing. The journal has four events of each of the first 500 machines. The first `status` of a large plan reads its YAML, the next
-one what the first one kept of it.
+does nothing. The journal has four events of each of the first 500 machines. The first `status` of a large plan that
+somebody else wrote reads its YAML, the next one what was kept of it; of what `plan` writes, that is kept at once.
 """
 
 from __future__ import annotations
