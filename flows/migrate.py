@@ -86,8 +86,9 @@ class Run:
 def run_plan(run: Run, machines: tuple[str, ...]) -> list[Outcome]:
     """Drive these machines of the plan, wave by wave. One that fails does not stop the others of its wave, and later
     waves only where they build on it. Who asks to stop gets no further machine."""
+    wanted = frozenset(machines)
     for wave in run.plan.waves:
-        chosen = tuple(name for name in wave.machines if name in machines)
+        chosen = tuple(name for name in wave.machines if name in wanted)
         arrived = not chosen or _drive_wave(run, wave, chosen)
         if stopping.requested() or (run.goal.in_order and not arrived):
             break

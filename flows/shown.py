@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import threading
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -138,12 +139,15 @@ def _next_try(story: Iterator[Told]) -> TryEnded:
 
 def _show_tables(run: Following) -> None:
     """Each wave that has begun as one table: where each machine stands, how far, how fast, how long still."""
-    rows = run.board.rows()
+    wanted = frozenset(run.machines)
+    waves = {name: wave.name for wave in run.plan.waves for name in wave.machines if name in wanted}
+    chosen = Counter(waves.values())
+    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
+    for row in run.board.rows():
+        rows[waves.get(row["machine"], "")].append(row)
     for wave in run.plan.waves:
-        chosen = tuple(name for name in wave.machines if name in run.machines)
-        of_wave = [row for row in rows if row["machine"] in chosen]
-        if of_wave:
-            _show_table(run, wave, of_wave, len(chosen))
+        if rows[wave.name]:
+            _show_table(run, wave, rows[wave.name], chosen[wave.name])
 
 
 def _show_table(run: Following, wave: Wave, rows: list[dict[str, str]], machines: int) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from kubeferry.documents import Policy
@@ -54,20 +54,19 @@ def is_dns_label(text: str) -> bool:
     return DNS_LABEL.fullmatch(text) is not None
 
 
-def dns_label(text: str, taken: Iterable[str] = ()) -> str:
+def dns_label(text: str, taken: Container[str] = ()) -> str:
     """A DNS label of at most 63 characters for `text`, none of those in `taken`.
 
     `text` itself when it is one already and free; else its legal part and a hash of the whole `text`.
     """
-    used = frozenset(taken)
-    if is_dns_label(text) and text not in used:
+    if is_dns_label(text) and text not in taken:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
     stem = _latin(text)
     for digits in range(_HASH_DIGITS, len(digest)):
         suffix = digest[:digits]
         name = f"{stem[: LIMIT - 1 - digits].rstrip('-')}-{suffix}".lstrip("-")
-        if name not in used:
+        if name not in taken:
             return name
     raise AssertionError("more names are taken than a hash has lengths")
 

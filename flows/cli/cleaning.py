@@ -13,7 +13,6 @@ from flows.cli.logs import logged
 from flows.cli.options import config_option, dry_run_option, json_option, opened, plan_named
 from flows.cli.output import print_event, print_json
 from kubeferry.config import pick_source
-from kubeferry.documents import dump
 from kubeferry.journal import Journal
 from kubeferry.sources import Source, open_source
 from kubeferry.targets import open_target
@@ -52,7 +51,7 @@ def release(
         def source() -> Source:
             return held.enter_context(contextlib.closing(open_source(*pick_source(settings, frozen.source))))
 
-        journal.register_plan(frozen.digest, frozen.name, dump(frozen))
+        journal.keep_plan(frozen)
         for line in release_plan(
             frozen, journal, target, functools.cache(source), everything=everything, dry_run=dry_run
         ):

@@ -22,7 +22,7 @@ from flows.cli.options import (
     plan_named,
 )
 from flows.cli.output import beside, event_line, print_json, print_log, print_table, session
-from kubeferry.documents import Config, Plan, dump
+from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
@@ -140,7 +140,7 @@ def _run(
         _tell_nothing_to_do(plan, as_json)
         return
     with contextlib.closing(Journal.open(settings.journal)) as journal:
-        journal.register_plan(plan.digest, plan.name, dump(plan))
+        journal.keep_plan(plan)
         outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down)
         stopped = _stopped(plan, journal, machines) if stopping.requested() else None
     _tell_outcomes(outcomes, as_json)

@@ -16,7 +16,7 @@ from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.words import meant
 
 if TYPE_CHECKING:  # single disks have options, too, and no documents
-    from kubeferry.documents import Config, Plan, Policy
+    from kubeferry.documents import Config, Outline, Plan, Policy
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,12 +32,12 @@ LISTED = 30  # names in an error; a plan may have hundreds
 
 def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The machines of the plan that stands on the line already."""
-    from kubeferry.documents import Plan, load
+    from kubeferry.documents import load_outline
 
     plan = ctx.params.get("plan") or next(iter(ctx.args), None)  # click gives up on the line at an option's end
     with contextlib.suppress(KubeferryError):
         if plan:
-            names = (entry.name for entry in load(Path(plan), Plan).entries)
+            names = (entry.name for entry in load_outline(Path(plan)).entries)
             return [CompletionItem(name) for name in names if name.startswith(incomplete)]
     return []
 
@@ -101,27 +101,44 @@ def plan_named(verb: Callable[P, R]) -> Callable[P, R]:
 
 def opened(plan: Path | None, named: str | None, config: Path | None) -> tuple[Plan, Config, Path]:
     """The plan, from its file or from the journal, the configuration, and the configuration's path."""
+    from kubeferry.documents import Plan, load, plan_in
+
+    return _opened(plan, named, config, lambda path: load(path, Plan), plan_in)
+
+
+def outlined(plan: Path | None, named: str | None, config: Path | None) -> tuple[Outline, Config, Path]:
+    """The same with the plan's outline, for what only asks where machines stand."""
+    from kubeferry.documents import load_outline, outline_in
+
+    return _opened(plan, named, config, load_outline, outline_in)
+
+
+def _opened(
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    in_file: Callable[[Path], R],
+    in_document: Callable[[str, str], R],
+) -> tuple[R, Config, Path]:
     from kubeferry.config import find_config, read_config
-    from kubeferry.documents import Plan, load
 
     if plan and named:
         raise click.UsageError("Name one plan: its file, or with --plan one that the journal holds.")
     path = find_config(config)
     if plan:
-        return load(plan, Plan), read_config(path), path
+        return in_file(plan), read_config(path), path
     settings = read_config(path)
-    return _from_journal(named or "", settings), settings, path
+    return in_document(*_registered(named or "", settings)), settings, path
 
 
-def _from_journal(named: str, settings: Config) -> Plan:
-    """The plan as it was registered. Raises InputInvalid where there is none, or several, by this name."""
-    from kubeferry.documents import Plan, parse
+def _registered(named: str, settings: Config) -> tuple[str, str]:
+    """The document of a plan as it was registered, and what it is called in errors. Raises InputInvalid where there is
+    none, or several, by this name."""
     from kubeferry.journal import Journal, meant_by
 
     with contextlib.closing(Journal.open(settings.journal)) as journal:
-        head = meant_by(named, journal.heads())
-        document = journal.plan(head.digest).document
-    return parse(document, Plan, name=f"plan {head.name} ({head.digest[:12]}) in the journal")
+        meant = journal.plan(meant_by(named, journal.plans()).digest)
+    return meant.document, f"plan {meant.name} ({meant.digest[:12]}) in the journal"
 
 
 def chosen(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
@@ -135,9 +152,10 @@ def refuse_unknown(
     what: str, names: tuple[str, ...], known: list[str], excluded: dict[str, str] | None = None, why: str = ""
 ) -> None:
     """Raise InputInvalid where a `--machine` is none of those that are known, with those that may be meant."""
+    there = frozenset(known)
     problems = []
     for name in names:
-        if name not in known:
+        if name not in there:
             fix = " ".join(filter(None, (meant(name, known), f"Name one of: {_listed(known)}.")))
             problems.append(Problem(f"--machine {name}", (excluded or {}).get(name, why), fix))
     if problems:

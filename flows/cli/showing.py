@@ -9,15 +9,24 @@ from pathlib import Path
 
 import click
 
-from flows.cli.options import FOLDER, config_option, json_option, opened, plan_argument, plan_named, plan_option
+from flows.cli.options import (
+    FOLDER,
+    config_option,
+    json_option,
+    opened,
+    outlined,
+    plan_argument,
+    plan_named,
+    plan_option,
+)
 from flows.cli.output import print_event, print_json, print_table
 from flows.cli.standing import Standing, left_off, standings, summary
 from flows.cli.transfers import transfers
 from kubeferry import __version__
 from kubeferry.config import find_config, read_config
-from kubeferry.documents import API_VERSION, Plan
+from kubeferry.documents import API_VERSION, Outline
 from kubeferry.errors import Interrupted
-from kubeferry.journal import Journal, LedgerEntry, PlanHead
+from kubeferry.journal import Journal, LedgerEntry, PlanRecord
 from kubeferry.ledger import KEPT
 from kubeferry.life.evidence import Phase
 from kubeferry.outside import stopping
@@ -38,7 +47,7 @@ def status(plan: Path | None, named: str | None, config: Path | None, as_json: b
     if not plan and not named:
         _show_plans(config, as_json)
         return
-    frozen, settings, _ = opened(plan, named, config)
+    frozen, settings, _ = outlined(plan, named, config)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         open_things = journal.ledger_open(frozen.digest)
         histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
@@ -74,7 +83,7 @@ def _print_standings(rows: list[Standing]) -> None:
 _MAY_BE_EMPTY = frozenset({3, 4, 5})
 
 
-def _standing_facts(plan: Plan, rows: list[Standing]) -> dict[str, object]:
+def _standing_facts(plan: Outline, rows: list[Standing]) -> dict[str, object]:
     phases = Counter(str(row.phase) for row in rows)
     return {
         "plan": {
@@ -100,25 +109,25 @@ def _show_plans(config: Path | None, as_json: bool) -> None:
     """The plans that the journal holds, the newest last."""
     settings = read_config(find_config(config))
     with contextlib.closing(Journal.open(settings.journal)) as journal:
-        found = [(head, _phases(journal, head)) for head in journal.heads()]
+        found = [(one, _phases(journal, one)) for one in journal.plans()]
         versions = _versions(journal)
     if as_json:
         plans = [
-            {"name": head.name, "digest": head.digest, "registeredAt": head.registered_at, "phases": phases}
-            for head, phases in found
+            {"name": one.name, "digest": one.digest, "registeredAt": one.registered_at, "phases": phases}
+            for one, phases in found
         ]
         print_json({"plans": plans} | versions)
         return
     if found:
-        rows = [(head.name, head.digest[:12], head.registered_at, _in_words(phases)) for head, phases in found]
+        rows = [(one.name, one.digest[:12], one.registered_at, _in_words(phases)) for one, phases in found]
         print_table(("plan", "digest", "registered", "machines"), rows)
     click.echo(
         f"total: {counted(len(found), 'plan')} in the journal{(found and '; `--plan NAME` takes one from there') or ''}"
     )
 
 
-def _phases(journal: Journal, head: PlanHead) -> Counter[str]:
-    return Counter(str(state.phase) for state in journal.states(head.digest).values())
+def _phases(journal: Journal, plan: PlanRecord) -> Counter[str]:
+    return Counter(str(state.phase) for state in journal.states(plan.digest).values())
 
 
 def _in_words(phases: Counter[str]) -> str:

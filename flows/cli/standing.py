@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubeferry.documents import Entry, MoverProgress, Plan
+from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
 from kubeferry.life.actions import EntryFacts, next_action
 from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped
@@ -132,7 +132,7 @@ class Standing:
 
 
 def standings(
-    plan: Plan,
+    plan: Plan | Outline,
     histories: Mapping[str, Sequence[Recorded]],
     holders: Mapping[str, Holder],
     live: Mapping[str, Live],
@@ -149,8 +149,8 @@ def standings(
 
 
 def _standing(
-    plan: Plan,
-    entry: Entry,
+    plan: Plan | Outline,
+    entry: Entry | OutlinedEntry,
     records: Sequence[Recorded],
     state: MachineState,
     holders: Mapping[str, Holder],
@@ -171,7 +171,7 @@ def _standing(
     )
 
 
-def source_seen(plan: Plan, entry: Entry, records: Sequence[Recorded]) -> SourceSeen:
+def source_seen(plan: Plan | Outline, entry: Entry | OutlinedEntry, records: Sequence[Recorded]) -> SourceSeen:
     """How the source was seen last; before anything was done to it, as it was discovered."""
     seen = SourceSeen(entry.machine.power, plan.created_at)
     for record in records:
@@ -186,7 +186,7 @@ def source_seen(plan: Plan, entry: Entry, records: Sequence[Recorded]) -> Source
     return seen
 
 
-def _transfer(entry: Entry, state: MachineState, live: Live) -> Transfer | None:
+def _transfer(entry: Entry | OutlinedEntry, state: MachineState, live: Live) -> Transfer | None:
     """None where no round is open."""
     if not state.round or state.resumes not in {Phase.COPYING, Phase.CUTTING_OVER}:
         return None
@@ -196,7 +196,7 @@ def _transfer(entry: Entry, state: MachineState, live: Live) -> Transfer | None:
     return Transfer(state.round, len(done), len(state.disks), done_bytes, sum(sizes.values()), live)
 
 
-def _waits(plan: Plan, states: Mapping[str, MachineState]) -> dict[str, tuple[str, ...]]:
+def _waits(plan: Plan | Outline, states: Mapping[str, MachineState]) -> dict[str, tuple[str, ...]]:
     """For each machine that has not moved, those of the first wave before its own that has not come to its end."""
     found: dict[str, tuple[str, ...]] = {}
     ahead: tuple[str, ...] = ()
@@ -215,7 +215,7 @@ def _phase(states: Mapping[str, MachineState], name: str) -> Phase:
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
-def summary(plan: Plan, rows: Sequence[Standing]) -> str:
+def summary(plan: Plan | Outline, rows: Sequence[Standing]) -> str:
     """All machines in one line."""
     phases = Counter(str(row.phase) for row in rows)
     parts = ", ".join(f"{number} {phase}" for phase, number in phases.items())

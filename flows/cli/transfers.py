@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from kubeferry.documents import MoverJob, MoverProgress, Plan
+from kubeferry.documents import MoverJob, MoverProgress, Outline
 from kubeferry.journal import LedgerEntry
 from kubeferry.targets.local_movers import is_locked, told
 
 
-def transfers(plan: Plan, things: Iterable[LedgerEntry]) -> dict[str, dict[str, MoverProgress]]:
+def transfers(plan: Outline, things: Iterable[LedgerEntry]) -> dict[str, dict[str, MoverProgress]]:
     """By machine and disk, how far each mover is that is at work on one of this plan's disks here."""
     known = {entry.name for entry in plan.entries}
     found: dict[str, dict[str, MoverProgress]] = {}

@@ -5,16 +5,30 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
-configuration, `offer` what a target has to choose from. What a mover is told and tells lies apart, in `kubeferry.jobs`:
-it starts without the rest. `files` reads and writes documents,
-`readings` remembers large plans as they were read, `earlier` knows the digests of plans of earlier versions.
+configuration, `offer` what a target has to choose from, `outline` a plan without what only its target needs. What a
+mover is told and tells lies apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes documents,
+`yaml_text` writes YAML fast. `lines` is the form in which a plan is kept, `readings` keeps large ones beside their
+files, `earlier` knows in which form earlier versions took a plan's digest.
 """
 
 from kubeferry.documents.base import EnvName, ShortName, digest_of
-from kubeferry.documents.files import KINDS, dump, json_schema, load, parse, save, to_yaml
+from kubeferry.documents.files import (
+    KINDS,
+    dump,
+    in_lines,
+    json_schema,
+    load,
+    load_outline,
+    outline,
+    outline_in,
+    parse,
+    plan_in,
+    save,
+)
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import ClaimSet, Offer, StorageClass
+from kubeferry.documents.outline import Outline, OutlinedEntry
 from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
 from kubeferry.documents.policy import (
     MachinePolicy,
@@ -39,6 +53,7 @@ from kubeferry.documents.settings import (
     Toleration,
     VmwareAccess,
 )
+from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.jobs import MoverError, MoverJob, MoverProgress, MoverResult
 from kubeferry.values import API_VERSION, Document
 
@@ -63,6 +78,8 @@ __all__ = [
     "NetworkMap",
     "Observation",
     "Offer",
+    "Outline",
+    "OutlinedEntry",
     "Placement",
     "Plan",
     "PlannedDisk",
@@ -84,9 +101,14 @@ __all__ = [
     "digest_of",
     "dump",
     "freeze",
+    "in_lines",
     "json_schema",
     "load",
+    "load_outline",
+    "outline",
+    "outline_in",
     "parse",
+    "plan_in",
     "save",
     "to_yaml",
 ]

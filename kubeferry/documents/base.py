@@ -15,12 +15,17 @@ EnvName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 
 
 def digest_of(document: Value, *, without: tuple[str, ...] = ()) -> str:
-    """SHA-256 over the canonical JSON of a document: sorted keys, no spaces, no fields that are None, so that one that
-    comes later changes no digest until somebody uses it."""
-    return digest_of_content(document.model_dump(mode="json", by_alias=True, exclude_none=True), without=without)
+    """SHA-256 over the canonical JSON of a document."""
+    kept = {key: value for key, value in content_of(document).items() if key not in without}
+    return hashlib.sha256(canonical_json(kept).encode()).hexdigest()
 
 
-def digest_of_content(content: dict[str, Any], *, without: tuple[str, ...] = ()) -> str:
-    """`digest_of` plain data."""
-    kept = {key: value for key, value in content.items() if key not in without}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def content_of(document: Value) -> dict[str, Any]:
+    """What a digest covers, as plain data: no fields that are None, so that one that comes later changes no digest
+    until somebody uses it."""
+    return document.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def canonical_json(content: dict[str, Any]) -> str:
+    """Plain data as JSON, always the same: sorted keys, no spaces, ASCII alone."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"))

@@ -10,7 +10,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kubeferry.documents.base import digest_of_content
 from kubeferry.values import Value
 
 # The fields of a plan that could be nothing while digests counted them. A closed list: later ones were never counted.
@@ -33,17 +32,14 @@ _COUNTED = {
 _NULLS = {name: frozenset(fields.split()) for name, fields in _COUNTED.items()}
 
 
-def digests_of(document: Value, *, without: tuple[str, ...] = ()) -> tuple[str, str]:
-    """The digests that earlier versions gave a document that was read: with nothing left out, and counted."""
-    return (
-        digest_of_content(as_written(document), without=without),
-        digest_of_content(_written(document, document.model_dump(mode="json", by_alias=True), _NULLS), without=without),
-    )
-
-
 def as_written(document: Value) -> dict[str, Any]:
     """A document that was read, as plain data, without the fields that it does not name."""
     return _written(document, document.model_dump(mode="json", by_alias=True), {})  # type: ignore[no-any-return]
+
+
+def as_counted(document: Value) -> dict[str, Any]:
+    """The same with the fields that were nothing, where they were counted as null."""
+    return _written(document, document.model_dump(mode="json", by_alias=True), _NULLS)  # type: ignore[no-any-return]
 
 
 def _written(value: Any, dumped: Any, nulls: dict[str, frozenset[str]]) -> Any:

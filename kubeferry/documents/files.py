@@ -7,31 +7,34 @@ import gc
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import yaml
 from pydantic import ValidationError
 
-from kubeferry.documents import readings
-from kubeferry.documents.base import digest_of
+from kubeferry.documents import lines, readings
 from kubeferry.documents.earlier import as_written
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation
-from kubeferry.documents.plan import Plan, is_whole
+from kubeferry.documents.outline import Outline
+from kubeferry.documents.plan import Plan, digest_of_plan, is_whole
 from kubeferry.documents.policy import Policy
 from kubeferry.documents.settings import Config
+from kubeferry.documents.yaml_text import pieces, to_yaml
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.jobs import MoverJob, MoverResult
 from kubeferry.outside import atomic
 from kubeferry.passwords import struck
 from kubeferry.values import API_VERSION, Document
 
-DOCUMENT_LIMIT_BYTES = 64 * 1024 * 1024
+# Some 25,000 machines. A first reading as YAML takes forty times as much memory as the text, and what is larger is more
+# likely to be no document at all; an estate of that size is planned in parts.
+DOCUMENT_LIMIT_BYTES = 256 * 1024 * 1024
 DEPTH_LIMIT = 100
 MERGE = "<<"  # a key of YAML 1.1 that takes in another mapping
-LARGE_PLAN = 64 * 1024  # characters; a smaller one is read in a twentieth of a second
+LARGE_PLAN = 64 * 1024  # bytes; a smaller one is read in a twentieth of a second
 
 logger = logging.getLogger(__name__)
 
@@ -40,39 +43,11 @@ KINDS: dict[str, type[Document]] = {
 }
 
 D = TypeVar("D", bound=Document)
-
-
-def load(path: Path, expected: type[D]) -> D:
-    """Read one document from YAML or JSON. Raises InputInvalid with every problem found, each with its line."""
-    text = _read(path)
-    logger.debug("reads %s, %s characters", path, len(text))
-    if expected is not Plan or len(text) < LARGE_PLAN:
-        return parse(text, expected, name=str(path))
-    plan = readings.recall(path, text)
-    if plan is None:
-        plan = parse(text, Plan, name=str(path))
-        readings.keep(path, text, plan)
-    return cast("D", plan)
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > DOCUMENT_LIMIT_BYTES:
-            raise InputInvalid(
-                f"{path} is too large",
-                [Problem(str(path), "a document has at most 64 MiB", "Split it into several documents.")],
-            )
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputInvalid(
-            f"{path} cannot be read",
-            [Problem(str(path), reason, "Check the path, its permissions, and that it is UTF-8 text.")],
-        ) from error
+P = TypeVar("P", Plan, Outline)
 
 
 @contextlib.contextmanager
-def _no_garbage() -> Iterator[None]:
+def no_garbage() -> Iterator[None]:
     """Python looks for garbage again and again while a large document becomes a million objects, none of them garbage:
     that takes five times as long as all the rest."""
     was = gc.isenabled()
@@ -84,7 +59,92 @@ def _no_garbage() -> Iterator[None]:
             gc.enable()
 
 
-@_no_garbage()
+def load(path: Path, expected: type[D]) -> D:
+    """Read one document from YAML or JSON. Raises InputInvalid with every problem found, each with its line."""
+    size = _size(path)
+    logger.debug("reads %s, %s bytes", path, size)
+    if expected is not Plan or size < LARGE_PLAN:
+        return parse(_read(path), expected, name=str(path))
+    return cast("D", _large(path, lines.plan_of))
+
+
+def load_outline(path: Path) -> Outline:
+    """A plan as far as one asks where its machines stand: thousands of them in seconds. As whole as by `load`, and
+    refused for the same. Raises InputInvalid."""
+    if _size(path) < LARGE_PLAN:
+        return outline(load(path, Plan))
+    found = _large(path, lines.outline_of)
+    return outline(found) if isinstance(found, Plan) else found
+
+
+def outline(plan: Plan) -> Outline:
+    """The outline of a plan."""
+    return lines.outline_of(line.encode() for line in lines.to_lines(plan))
+
+
+def in_lines(plan: Plan) -> str:
+    """A frozen plan as a document that is read fast, an entry a line."""
+    return "\n".join(lines.to_lines(plan))
+
+
+@no_garbage()
+def plan_in(document: str, name: str = "document") -> Plan:
+    """The plan in a document that a journal holds, in lines or as an earlier kubeferry kept it. `name` stands in for
+    the file's path in messages. Raises InputInvalid."""
+    with contextlib.suppress(lines.NotLines):
+        return lines.plan_of(document.encode().splitlines())
+    return parse(document, Plan, name=name)
+
+
+@no_garbage()
+def outline_in(document: str, name: str = "document") -> Outline:
+    """Its outline. Raises InputInvalid."""
+    with contextlib.suppress(lines.NotLines):
+        return lines.outline_of(document.encode().splitlines())
+    return outline(parse(document, Plan, name=name))
+
+
+@no_garbage()
+def _large(path: Path, read: Callable[[Iterable[bytes]], P]) -> P | Plan:
+    """A large plan: what it was read as before, else the plan in its text."""
+    with _told(path):
+        text = readings.text_of(path)
+    if (found := readings.recall(text, read)) is not None:
+        return found
+    plan = parse(_read(path), Plan, name=str(path))
+    readings.keep(text, plan)
+    return plan
+
+
+def _size(path: Path) -> int:
+    with _told(path):
+        size = path.stat().st_size
+    if size > DOCUMENT_LIMIT_BYTES:
+        what = f"a document has at most {DOCUMENT_LIMIT_BYTES >> 20} MiB"
+        raise InputInvalid(
+            f"{path} is too large", [Problem(str(path), what, "Split it: discover and plan some machines at a time.")]
+        )
+    return size
+
+
+def _read(path: Path) -> str:
+    with _told(path):
+        return path.read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputInvalid(
+            f"{path} cannot be read",
+            [Problem(str(path), reason, "Check the path, its permissions, and that it is UTF-8 text.")],
+        ) from error
+
+
+@no_garbage()
 def parse(text: str, expected: type[D], *, name: str = "document") -> D:
     """Like `load`, from text. `name` stands in for the file's path in messages."""
     content, root = _parse_yaml(text, name)
@@ -136,11 +196,15 @@ def _check_digest(plan: Plan, name: str) -> None:
 def dump(document: Document) -> str:
     """The document as YAML: `apiVersion` and `kind` first, empty parts left out. A plan of an earlier version comes out
     as that one wrote it, so that its digest still fits."""
+    return to_yaml(_content(document))
+
+
+def _content(document: Document) -> dict[str, Any]:
     content = document.model_dump(mode="json", by_alias=True, exclude_none=True)
-    if isinstance(document, Plan) and document.digest and document.digest != digest_of(document, without=("digest",)):
+    if isinstance(document, Plan) and document.digest and document.digest != digest_of_plan(document):
         content = _without_nothing(as_written(document))
     head = {"apiVersion": content.pop("apiVersion"), "kind": content.pop("kind")}
-    return to_yaml(head | content)
+    return head | content
 
 
 def _without_nothing(content: Any) -> Any:
@@ -149,29 +213,24 @@ def _without_nothing(content: Any) -> Any:
     return [_without_nothing(value) for value in content] if isinstance(content, list) else content
 
 
-def to_yaml(content: Any) -> str:
-    """Plain data as YAML, in its own order."""
-    return str(yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120))
-
-
+@no_garbage()
 def save(document: Document, path: Path) -> None:
-    """Write a document so that a reader finds the old one or the new one, never a part."""
-    text = document.model_dump_json(by_alias=True, indent=1) if path.suffix == ".json" else dump(document)
+    """Write a document so that a reader finds the old one or the new one, never a part. Of a large plan a reading is
+    kept, too: nobody has to read its YAML to go on with it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    logger.debug("writes %s, %s characters", path, len(text))
-    atomic.replace_text(path, text)
+    as_json = path.suffix == ".json"
+    text = (document.model_dump_json(by_alias=True, indent=1),) if as_json else pieces(_content(document))
+    atomic.replace_lines(path, text)
+    size = path.stat().st_size
+    logger.debug("wrote %s, %s bytes", path, size)
+    if isinstance(document, Plan) and size >= LARGE_PLAN and is_whole(document):
+        with contextlib.suppress(OSError):
+            readings.keep(readings.text_of(path), document)
 
 
 def json_schema(kind: str) -> dict[str, Any]:
     """The published JSON schema of one kind of document."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | KINDS[kind].model_json_schema(by_alias=True)
-
-
-class _Dumper(yaml.CSafeDumper):
-    """Without anchors: a document repeats itself rather than pointing at itself."""
-
-    def ignore_aliases(self, _data: Any) -> bool:
-        return True
 
 
 def _parse_yaml(text: str, name: str) -> tuple[Any, yaml.Node | None]:

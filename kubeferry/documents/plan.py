@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from kubeferry.documents.base import ShortName, digest_of
-from kubeferry.documents.earlier import digests_of
+from kubeferry.documents.base import ShortName, canonical_json, content_of
+from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 from kubeferry.values import Document
+
+Form = Callable[[Value], dict[str, Any]]
+FORMS: tuple[Form, ...] = (content_of, as_written, as_counted)
+"""How the digest of a plan is taken, and how earlier versions took it."""
 
 
 class PlannedDisk(Value):
@@ -40,6 +46,11 @@ class Entry(Value):
     verify: Literal["always", "written"] = "written"
     concerns: tuple[Concern, ...] = ()
     carried: tuple[Carried, ...] = ()
+
+    @property
+    def halted(self) -> bool:
+        """Whether it is started for its proof only, and then stays off."""
+        return any(manifest.get("spec", {}).get("runStrategy") == "Halted" for manifest in self.manifests)
 
 
 class Wave(Value):
@@ -82,10 +93,37 @@ class Plan(Document):
 
 def freeze(plan: Plan) -> Plan:
     """The plan with its digest set."""
-    return plan.model_copy(update={"digest": digest_of(plan, without=("digest",))})
+    return plan.model_copy(update={"digest": digest_of_plan(plan)})
 
 
 def is_whole(plan: Plan) -> bool:
     """Whether the plan is as it was when its digest was set, by this version or by an earlier one that did not know
     some of its fields."""
-    return plan.digest == digest_of(plan, without=("digest",)) or plan.digest in digests_of(plan, without=("digest",))
+    return form_of(plan) is not None
+
+
+def form_of(plan: Plan) -> Form | None:
+    """In which form of its content the plan's digest was taken; None where it fits none."""
+    return next((form for form in FORMS if plan.digest == digest_of_plan(plan, form)), None)
+
+
+def digest_of_plan(plan: Plan, form: Form = content_of) -> str:
+    """SHA-256 over the plan without its digest, as canonical JSON."""
+    seen = hashlib.sha256()
+    for piece in canonical(plan, form):
+        seen.update(piece.encode())
+    return seen.hexdigest()
+
+
+def canonical(plan: Plan, form: Form = content_of) -> Iterator[str]:
+    """The text that a digest is taken over, in pieces: what stands before the entries, each of them, what stands after.
+    A plan of thousands of machines is never there twice."""
+    shell = form(plan.model_copy(update={"entries": ()}))
+    before = {key: value for key, value in shell.items() if key < "entries" and key != "digest"}
+    after = {key: value for key, value in shell.items() if key > "entries"}
+    yield f'{canonical_json(before)[:-1]},"entries":['
+    last = len(plan.entries) - 1
+    for number, entry in enumerate(plan.entries):
+        text = canonical_json(form(entry))
+        yield text if number == last else f"{text},"
+    yield f"],{canonical_json(after)[1:]}"

@@ -1,7 +1,7 @@
 """The memory of every move: append-only events and the ledger of external things, in SQLite or PostgreSQL.
 
     with Journal.open(config.journal) as journal:
-        journal.register_plan(plan.digest, plan.name, text)
+        journal.keep_plan(plan)
         with journal.lease(plan.digest, "web") as lease:
             journal.append(lease, CutoverBegun(power_before=Power.RUNNING))
         journal.state(plan.digest, "web").phase
@@ -11,6 +11,8 @@ then, and only then, it is written, and it is durable when `append` returns. Rea
 
     engine   which database, opened so that a commit is durable;  schema: its tables;  records: rows as values
     chain    each event's digest covers the one before            leases: who may write, with a fence that only rises
+    known    which machine a plan means by a name                 standing: what was read once is not read again
+    registry the plans, and the database that holds them
 """
 
 from __future__ import annotations
@@ -21,56 +23,55 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, insert, select, update
 
-from kubeferry.documents import JournalConfig
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, Problem
 from kubeferry.journal.chain import Link, first_break
-from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso, open_engine, reading, translated, writing
+from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
+from kubeferry.journal.known import KnownMachine
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
 from kubeferry.journal.records import (
     Holder,
     LedgerEntry,
     LedgerState,
-    PlanHead,
     PlanRecord,
+    RegisteredPlan,
     Versions,
     highest_fence,
     in_turn,
     insert_link,
     insert_once,
-    known_in,
     leased_elsewhere,
     ledger_entry,
     links_of_plan,
-    machine_in,
     machine_row,
     meant_by,
-    same_machine,
     same_thing,
     stored_links,
     taken_over,
     unknown_plan,
     update_machine,
 )
-from kubeferry.journal.schema import LEDGER, MACHINE, META, PLAN
+from kubeferry.journal.registry import Registry
+from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
+from kubeferry.journal.standing import Standing, Standings
 from kubeferry.life.events import Event, event_from_json, event_to_json
 from kubeferry.life.states import MachineState, Recorded, fold, step
 
 __all__ = [
     "Holder",
     "Journal",
+    "KnownMachine",
     "Lease",
     "LedgerEntry",
     "LedgerState",
     "Owner",
-    "PlanHead",
     "PlanRecord",
     "Recorded",
+    "RegisteredPlan",
+    "Standing",
     "Versions",
     "exists",
-    "known_in",
-    "machine_in",
     "meant_by",
 ]
 
@@ -80,75 +81,12 @@ FIRST_SECOND = 1_700_000_000  # in 2023: fences are counted from here, in second
 BEHIND_SECONDS = 60  # as far as a fence may be behind the clock; leases that follow each other closely count one by one
 
 
-class Journal:
+class Journal(Registry):
     """One open journal; threads may share it. All methods raise KubeferryError only."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._name = engine.url.render_as_string(hide_password=True)
-
-    @classmethod
-    def open(cls, config: JournalConfig) -> Journal:
-        """The journal that a configuration names, made if it is not there.
-
-        Raises InputInvalid for wrong settings, a damaged file or a newer schema; TransientError when the database does
-        not answer.
-        """
-        return cls(open_engine(config))
-
-    def close(self) -> None:
-        """End the connections. Leases stay until they are released or run out."""
-        self._engine.dispose()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(self, *_exc: object) -> None:
-        self.close()
-
-    def versions(self) -> Versions:
-        """Which journal this is, and of which version."""
-        with self._reading() as db:
-            row = db.execute(select(META).order_by(META.c.schema_version.desc())).first()
-        if row is None:
-            raise damaged(self._name, "its schema version is missing")
-        return Versions(self._name, *row)
-
-    # --- plans ---------------------------------------------------------------------------------------------------
-
-    def register_plan(self, digest: str, name: str, document: str) -> None:
-        """Keep a plan, by its digest, before anything is recorded under it. Doing it again changes nothing."""
-        with self._writing() as db:
-            insert_once(db, PLAN, digest=digest, name=name, document=document, registered_at=iso(clock(db)))
-
-    def plan(self, digest: str) -> PlanRecord:
-        """A registered plan. Raises InputInvalid for an unknown one."""
-        with self._reading() as db:
-            row = db.execute(select(PLAN).where(PLAN.c.digest == digest)).one_or_none()
-        if row is None:
-            raise unknown_plan(digest)
-        return PlanRecord(*row)
-
-    def plans(self) -> list[PlanRecord]:
-        """All registered plans, the oldest first."""
-        with self._reading() as db:
-            rows = db.execute(select(PLAN).order_by(PLAN.c.registered_at, PLAN.c.digest)).all()
-        return [PlanRecord(*row) for row in rows]
-
-    def heads(self) -> list[PlanHead]:
-        """All registered plans without their documents, the oldest first."""
-        query = select(PLAN.c.digest, PLAN.c.name, PLAN.c.registered_at)
-        with self._reading() as db:
-            rows = db.execute(query.order_by(PLAN.c.registered_at, PLAN.c.digest)).all()
-        return [PlanHead(*row) for row in rows]
-
-    def plans_of(self, machine: str) -> list[PlanRecord]:
-        """The registered plans under which something is recorded of a machine of this name, the oldest first."""
-        query = select(PLAN).join(MACHINE, MACHINE.c.plan == PLAN.c.digest)
-        query = query.where(MACHINE.c.machine == machine, MACHINE.c.seq > 0)
-        with self._reading() as db:
-            rows = db.execute(query.order_by(PLAN.c.registered_at, PLAN.c.digest)).all()
-        return [PlanRecord(*row) for row in rows]
+        super().__init__(engine)
+        self._standings = Standings()
 
     # --- leases --------------------------------------------------------------------------------------------------
 
@@ -192,8 +130,7 @@ class Journal:
         """
         holder = str(owner or Owner.here())
         with self._writing() as db:
-            document = db.execute(select(PLAN.c.document).where(PLAN.c.digest == plan)).scalar_one_or_none()
-            if document is None:
+            if db.execute(select(PLAN.c.digest).where(PLAN.c.digest == plan)).first() is None:
                 raise unknown_plan(plan)
             in_turn(db, machine)
             insert_once(db, MACHINE, plan=plan, machine=machine)
@@ -202,7 +139,7 @@ class Journal:
             if row.owner is not None and not may_succeed(row.owner, holder, expired=row.expires_at <= iso(now)):
                 raise refused(machine, row.owner, row.expires_at)
             for other in db.execute(leased_elsewhere(plan, machine)).all():
-                if same_machine(document, other.document, machine):
+                if self._same_machine(db, machine, plan, other.plan):
                     if not may_succeed(other.owner, holder, expired=other.expires_at <= iso(now)):
                         raise refused(machine, other.owner, other.expires_at)
                     db.execute(taken_over(other.plan, machine))
@@ -244,7 +181,8 @@ class Journal:
         """
         with self._fenced(lease) as (db, row):
             at = iso(clock(db))
-            step(fold(self._recorded(db, row)), event, at)
+            standing = self._standing(db, row)
+            step(standing.state, event, at)
             payload = event_to_json(event)
             link = Link(lease.plan, lease.machine, row.seq + 1, event.kind, payload, at, lease.fence, lease.owner)
             digest = link.digest(row.digest)
@@ -260,30 +198,45 @@ class Journal:
         """
         with self._reading() as db:
             row = db.execute(machine_row(plan, machine)).one_or_none()
-            if row is None and stored_links(db, plan, machine):
-                raise damaged(self._name, f"it holds events of {machine}, and not where they end")
-            return [] if row is None else self._recorded(db, row)
+            if row is None:
+                self._refuse_orphans(db, plan, machine)
+                return []
+            return self._checked(row, stored_links(db, plan, machine))
 
     def state(self, plan: str, machine: str) -> MachineState:
         """Where a machine stands: its events, folded."""
-        return fold(self.events(plan, machine))
+        return self.standing(plan, machine).state
+
+    def standing(self, plan: str, machine: str) -> Standing:
+        """The same, with the fences of its events. Raises IntegrityFailed as `events` does; but what this journal has
+        checked once, and what is as long and ends as it did, is not read again."""
+        with self._reading() as db:
+            row = db.execute(machine_row(plan, machine)).one_or_none()
+            if row is None:
+                self._refuse_orphans(db, plan, machine)
+                return Standing()
+            return self._standing(db, row)
 
     def histories(self, plan: str) -> dict[str, list[Recorded]]:
         """The events of each machine of a plan of which something is recorded, asked for at once.
 
         Raises IntegrityFailed if one was edited, reordered or removed.
         """
-        with self._reading() as db:
-            rows = {row.machine: row for row in db.execute(select(MACHINE).where(MACHINE.c.plan == plan))}
-            stored = links_of_plan(db, plan)
-        for machine in stored.keys() - rows.keys():
-            raise damaged(self._name, f"it holds events of {machine}, and not where they end")
-        histories = {machine: self._checked(row, stored.get(machine, [])) for machine, row in rows.items()}
-        return {machine: records for machine, records in histories.items() if records}
+        return dict(self._histories(plan))
 
     def states(self, plan: str) -> dict[str, MachineState]:
         """Where each machine of a plan stands of which something is recorded."""
-        return {machine: fold(records) for machine, records in self.histories(plan).items()}
+        return {machine: fold(records) for machine, records in self._histories(plan)}
+
+    def _histories(self, plan: str) -> Iterator[tuple[str, list[Recorded]]]:
+        with self._reading() as db:
+            rows = {row.machine: row for row in db.execute(select(MACHINE).where(MACHINE.c.plan == plan))}
+            for machine, stored in links_of_plan(db, plan):
+                if machine not in rows:
+                    raise damaged(self._name, f"it holds events of {machine}, and not where they end")
+                yield machine, self._checked(rows.pop(machine), stored)
+        for row in rows.values():
+            self._checked(row, [])
 
     def machines(self, plan: str) -> list[str]:
         """The machines of a plan of which something is recorded, by name."""
@@ -313,11 +266,14 @@ class Journal:
 
     def ledger_open(self, plan: str | None = None, machine: str | None = None) -> list[LedgerEntry]:
         """Things that may still exist, the oldest first: of one machine, one plan, or all plans."""
-        return [entry for entry in self.ledger(plan, machine) if entry.state is not LedgerState.GONE]
+        return self._ledger(plan, machine, LEDGER.c.state != LedgerState.GONE)
 
     def ledger(self, plan: str | None = None, machine: str | None = None) -> list[LedgerEntry]:
         """Everything that was ever written down, the oldest first. Raises InputInvalid where that is damaged."""
-        query = select(LEDGER).order_by(LEDGER.c.id)
+        return self._ledger(plan, machine)
+
+    def _ledger(self, plan: str | None, machine: str | None, *which: ColumnElement[bool]) -> list[LedgerEntry]:
+        query = select(LEDGER).where(*which).order_by(LEDGER.c.id)
         if plan is not None:
             query = query.where(LEDGER.c.plan == plan)
         if machine is not None:
@@ -338,16 +294,6 @@ class Journal:
             db.execute(open_ones.values({"state": state, when: iso(clock(db))}))
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with translated(self._name), writing(self._engine) as db:
-            yield db
-
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with translated(self._name), reading(self._engine) as db:
-            yield db
-
-    @contextlib.contextmanager
     def _fenced(self, lease: Lease) -> Iterator[tuple[Connection, Row[Any]]]:
         """A write under a lease: the machine's row is locked, and its fence and owner are the lease's."""
         with self._writing() as db:
@@ -366,11 +312,29 @@ class Journal:
             raise damaged(self._name, f"it holds nothing of {machine} any more")
         return row
 
-    def _recorded(self, db: Connection, row: Row[Any]) -> list[Recorded]:
-        return self._checked(row, stored_links(db, row.plan, row.machine))
+    def _refuse_orphans(self, db: Connection, plan: str, machine: str) -> None:
+        if stored_links(db, plan, machine):
+            raise damaged(self._name, f"it holds events of {machine}, and not where they end")
 
-    def _checked(self, row: Row[Any], stored: list[tuple[Link, str]]) -> list[Recorded]:
-        problem = first_break(stored, row.seq, row.digest)
+    def _same_machine(self, db: Connection, machine: str, one: str, other: str) -> bool:
+        """Whether two plans mean one machine of one source by this name; one that cannot be read may."""
+        found = [self._known.of(db, plan, machine) for plan in (one, other)]
+        return None in found or len({(known.source, known.id) for known in found if known}) == 1
+
+    def _standing(self, db: Connection, row: Row[Any]) -> Standing:
+        before = self._standings.before(row.plan, row.machine, row.seq, row.digest)
+        if before.seq == row.seq and before.digest == row.digest and row.seq:
+            return before
+        stored = stored_links(db, row.plan, row.machine, after=before.seq)
+        if before.seq and first_break(stored, row.seq, row.digest, after=(before.seq, before.digest)):
+            before, stored = Standing(), stored_links(db, row.plan, row.machine)  # said of the chain as a whole
+        standing = before.after(self._checked(row, stored, before), row.digest)
+        self._standings.remember(row.plan, row.machine, standing)
+        return standing
+
+    def _checked(self, row: Row[Any], stored: list[tuple[Link, str]], after: Standing | None = None) -> list[Recorded]:
+        before = (after.seq, after.digest) if after else (0, "")
+        problem = first_break(stored, row.seq, row.digest, after=before)
         if problem:
             raise IntegrityFailed(
                 "the journal is damaged", why=f"{self._name}: {problem}", fix=RESTORE, machine=row.machine

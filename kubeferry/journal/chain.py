@@ -30,9 +30,14 @@ class Link:
         return hashlib.sha256(content.encode()).hexdigest()
 
 
-def first_break(links: Iterable[tuple[Link, str]], last_seq: int, last_digest: str) -> str | None:
-    """What is wrong with a machine's chain, in words; None when it is whole. `links` are (event, its digest) by seq."""
-    digest, seq = "", 0
+def first_break(
+    links: Iterable[tuple[Link, str]], last_seq: int, last_digest: str, *, after: tuple[int, str] = (0, "")
+) -> str | None:
+    """What is wrong with a machine's chain, in words; None when it is whole. `links` are (event, its digest) by seq.
+
+    The first of them follows `after`, a number and its digest.
+    """
+    seq, digest = after
     for link, stored in links:
         if link.seq != seq + 1:
             return f"event {seq + 1} is missing"

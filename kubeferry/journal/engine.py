@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, KubeferryError, PermanentError, Problem, TransientError
-from kubeferry.journal.schema import META, METADATA, VERSION
+from kubeferry.journal.schema import INDEXES, KNOWN, META, METADATA, VERSION
 from kubeferry.passwords import carried
 
 BUSY_SECONDS = 30
@@ -40,6 +40,7 @@ _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _NO_ROOM = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _PG_SESSION = ("synchronous_commit=on", f"statement_timeout={ANSWER_SECONDS}s", f"lock_timeout={BUSY_SECONDS}s")
 _PG_DISK_FULL = "53100"
+_PG_MAY_NOT = {"42501", "25006"}  # no right to it; a database that is read only
 SECRETS = {"password", "sslpassword"}
 """Parameters of a PostgreSQL URL that would be printed with it."""
 _PG_SETTINGS = ("authentication failed", "no password supplied", "does not exist", "permission denied", "pg_hba.conf")
@@ -60,8 +61,12 @@ def open_engine(config: JournalConfig) -> Engine:
     logger.debug("opens the journal %s", name)
     engine = _sqlite(url, name) if url.get_backend_name() == "sqlite" else _postgresql(url, name)
     try:
-        with translated(name), engine.connect() as db:
-            _check(db, name)
+        with translated(name):
+            with engine.connect() as db:
+                _check(db, name)
+                whole = inspect(db).has_table(KNOWN.name)
+            if not whole:
+                _complete(engine, name)
     except KubeferryError:
         engine.dispose()
         raise
@@ -245,8 +250,7 @@ def _postgresql(url: URL, name: str) -> Engine:
     )
     try:
         with translated(name), writing(engine) as db:
-            # Two first runs make the tables one after the other.
-            db.execute(text("SELECT pg_advisory_xact_lock(hashtext('kubeferry_meta'))"))
+            _one_at_a_time(db)
             _create_tables(db)
     except KubeferryError:
         engine.dispose()
@@ -255,6 +259,12 @@ def _postgresql(url: URL, name: str) -> Engine:
 
 
 # --- schema ------------------------------------------------------------------------------------------------------
+
+
+def _one_at_a_time(db: Connection) -> None:
+    """Two first runs make the tables one after the other; SQLite has one writer anyway."""
+    if db.dialect.name == "postgresql":
+        db.execute(text("SELECT pg_advisory_xact_lock(hashtext('kubeferry_meta'))"))
 
 
 def _create_tables(db: Connection) -> None:
@@ -266,6 +276,27 @@ def _create_tables(db: Connection) -> None:
     except metadata.PackageNotFoundError:
         ours = "unknown"
     db.execute(META.insert().values(schema_version=VERSION, created_at=iso(clock(db)), created_by=ours))
+
+
+def _complete(engine: Engine, name: str) -> None:
+    """What came after the first version of the schema, and what an earlier kubeferry does not look at. Where this user
+    may not make that, or not write at all, the journal does without it."""
+    try:
+        with writing(engine) as db:
+            _one_at_a_time(db)
+            KNOWN.create(db, checkfirst=True)
+            for index in INDEXES:
+                index.create(db, checkfirst=True)
+    except DBAPIError as error:
+        if not _may_not(error.orig):
+            raise
+        logger.info("%s stays without what came later: %s", name, error.orig)
+
+
+def _may_not(error: BaseException | None) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF in _REFUSED
+    return getattr(error, "sqlstate", None) in _PG_MAY_NOT
 
 
 def _check(db: Connection, name: str) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Row, Select, Table, Update, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
-from kubeferry.documents import Plan, parse
-from kubeferry.errors import InputInvalid, KubeferryError, Problem
+from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal.chain import Link
 from kubeferry.journal.leases import Lease, describe
 from kubeferry.journal.schema import EVENT, LEDGER, MACHINE, PLAN
@@ -45,21 +44,18 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class PlanRecord:
-    """A plan as it was registered; `document` is its text."""
+    """That a plan was registered."""
 
     digest: str
     name: str
-    document: str
     registered_at: str
 
 
 @dataclass(frozen=True, slots=True)
-class PlanHead:
-    """A registered plan without its document, which may be large."""
+class RegisteredPlan(PlanRecord):
+    """A plan as it was registered; `document` is its text, tens of megabytes for thousands of machines."""
 
-    digest: str
-    name: str
-    registered_at: str
+    document: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +82,11 @@ class Holder:
     def who(self) -> str:
         """The process, for people."""
         return describe(self.owner)
+
+
+def plan_records() -> Select[Any]:
+    """All registered plans, the oldest first, without their documents."""
+    return select(PLAN.c.digest, PLAN.c.name, PLAN.c.registered_at).order_by(PLAN.c.registered_at, PLAN.c.digest)
 
 
 def ledger_entry(row: Row[Any]) -> LedgerEntry:
@@ -122,55 +123,15 @@ def machine_row(plan: str, machine: str) -> Select[Any]:
 
 
 def leased_elsewhere(plan: str, machine: str) -> Select[Any]:
-    """Plan, owner, expiry and plan document of each lease that was not given back on a machine of this name under
-    another plan, run out or not."""
-    query = select(MACHINE.c.plan, MACHINE.c.owner, MACHINE.c.expires_at, PLAN.c.document)
-    query = query.join(PLAN, PLAN.c.digest == MACHINE.c.plan)
+    """Plan, owner and expiry of each lease that was not given back on a machine of this name under another plan, run
+    out or not."""
+    query = select(MACHINE.c.plan, MACHINE.c.owner, MACHINE.c.expires_at)
     return query.where(MACHINE.c.machine == machine, MACHINE.c.plan != plan, MACHINE.c.owner.is_not(None))
 
 
 def taken_over(plan: str, machine: str) -> Update:
     """Nobody owns a machine under this plan any more."""
     return update(MACHINE).where(MACHINE.c.plan == plan, MACHINE.c.machine == machine).values(owner=None, expires_at="")
-
-
-def same_machine(one: str, other: str, name: str) -> bool:
-    """Whether two plans' documents mean one machine of one source by this name; one that cannot be read may."""
-    found = [machine_in(document, name) for document in (one, other)]
-    return None in found or found[0] == found[1]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownMachine:
-    """What a plan's document says of a machine: which one it is at its source, and its place at the target."""
-
-    source: str
-    id: str
-    namespace: str
-    target_name: str
-
-
-def machine_in(document: str, name: str) -> tuple[str, str] | None:
-    """Source and id of a plan's machine; None where the document cannot be read, or has none of this name."""
-    known = known_in(document, name)
-    return (known.source, known.id) if known else None
-
-
-def known_in(document: str, name: str) -> KnownMachine | None:
-    """A plan's machine; None where the document cannot be read, or has none of this name."""
-    return _machines_in(document).get(name)
-
-
-@functools.lru_cache(maxsize=16)  # a plan of hundreds of machines takes seconds to read, and is asked for each of them
-def _machines_in(document: str) -> dict[str, KnownMachine]:
-    try:
-        entries = parse(document, Plan).entries
-    except KubeferryError:
-        return {}
-    return {
-        entry.name: KnownMachine(entry.machine.source, entry.machine.id, entry.namespace, entry.target_name)
-        for entry in entries
-    }
 
 
 def highest_fence(machine: str) -> Select[Any]:
@@ -183,21 +144,23 @@ def update_machine(lease: Lease, **values: object) -> Update:
     return update(MACHINE).where(MACHINE.c.plan == lease.plan, MACHINE.c.machine == lease.machine).values(**values)
 
 
-def stored_links(db: Connection, plan: str, machine: str) -> list[tuple[Link, str]]:
-    """A machine's events as they are stored, with the digest that stands beside each."""
+def stored_links(db: Connection, plan: str, machine: str, *, after: int = 0) -> list[tuple[Link, str]]:
+    """A machine's events as they are stored, with the digest that stands beside each; those `after` a number alone, if
+    one is given."""
     query = select(EVENT).where(EVENT.c.plan == plan, EVENT.c.machine == machine).order_by(EVENT.c.seq)
-    return [_link(row) for row in db.execute(query)]
+    return [link_of(row) for row in db.execute(query.where(EVENT.c.seq > after) if after else query)]
 
 
-def links_of_plan(db: Connection, plan: str) -> dict[str, list[tuple[Link, str]]]:
-    """The same for every machine of a plan that has any, in one question."""
-    found: dict[str, list[tuple[Link, str]]] = {}
-    for row in db.execute(select(EVENT).where(EVENT.c.plan == plan).order_by(EVENT.c.machine, EVENT.c.seq)):
-        found.setdefault(row.machine, []).append(_link(row))
-    return found
+def links_of_plan(db: Connection, plan: str) -> Iterator[tuple[str, list[tuple[Link, str]]]]:
+    """The same for one machine of a plan after the other, of which there are any, in one question."""
+    query = select(EVENT).where(EVENT.c.plan == plan).order_by(EVENT.c.machine, EVENT.c.seq)
+    rows = db.execution_options(yield_per=1000).execute(query)
+    for machine, found in groupby(rows, key=lambda row: str(row.machine)):
+        yield machine, [link_of(row) for row in found]
 
 
-def _link(e: Row[Any]) -> tuple[Link, str]:
+def link_of(e: Row[Any]) -> tuple[Link, str]:
+    """An event as it is stored, and its digest."""
     return Link(e.plan, e.machine, e.seq, e.kind, e.payload, e.at, e.fence, e.writer), e.digest
 
 
@@ -235,19 +198,19 @@ def in_turn(db: Connection, machine: str) -> None:
         db.execute(select(func.pg_advisory_xact_lock(func.hashtext(machine))))
 
 
-def meant_by(word: str, heads: Sequence[PlanHead]) -> PlanHead:
+def meant_by(word: str, plans: Sequence[PlanRecord]) -> PlanRecord:
     """The plan that a person means by its name, or by its digest or the first characters of it. Raises InputInvalid
     where none is, or several are: then by the digests that tell them apart."""
-    found = [head for head in heads if head.name == word]
+    found = [plan for plan in plans if plan.name == word]
     if not found and len(word) >= SHORTEST_DIGEST:
-        found = [head for head in heads if head.digest.startswith(word)]
+        found = [plan for plan in plans if plan.digest.startswith(word)]
     if len(found) == 1:
         return found[0]
     if found:
-        told = ", ".join(f"{head.digest[:12]} of {head.registered_at}" for head in found)
+        told = ", ".join(f"{plan.digest[:12]} of {plan.registered_at}" for plan in found)
         problem = Problem(f"--plan {word}", f"{len(found)} plans are: {told}", "Name one by its digest.")
         raise InputInvalid("the journal holds several such plans", [problem])
-    near = meant(word, [head.name for head in heads])
+    near = meant(word, [plan.name for plan in plans])
     fix = " ".join(filter(None, (near, "`kubeferry status` lists the plans that the journal holds.")))
     raise InputInvalid(
         "the journal holds no such plan", [Problem(f"--plan {word}", "none has this name or digest", fix)]

@@ -1,7 +1,8 @@
 """The journal's tables, the same in SQLite and PostgreSQL. Names carry a prefix: a database may be shared.
 
     plan ──< machine ──< event      machine: who may write (owner, fence, expiry), where its chain ends (seq, digest)
-                    └──< ledger     event: append-only, held so by triggers; ledger: what of ours exists outside
+        └──< known  └──< ledger     event: append-only, held so by triggers; ledger: what of ours exists outside
+                                    known: which machine a plan means by a name
 
 Times are text, UTC, ISO 8601 with milliseconds: they sort as they read.
 """
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     ForeignKeyConstraint,
+    Index,
     Integer,
     MetaData,
     String,
@@ -55,6 +57,18 @@ MACHINE = Table(
     Column("digest", String, nullable=False, default=""),
 )
 
+KNOWN = Table(
+    "kubeferry_known",
+    METADATA,
+    Column("plan", String, ForeignKey(PLAN.c.digest), primary_key=True),
+    Column("machine", String, primary_key=True),
+    Column("source", String, nullable=False),
+    Column("source_id", String, nullable=False),
+    Column("namespace", String, nullable=False),
+    Column("target_name", String, nullable=False),
+)
+"""Came later; an earlier kubeferry leaves it alone."""
+
 _OF_MACHINE = ["kubeferry_machine.plan", "kubeferry_machine.machine"]
 
 EVENT = Table(
@@ -89,6 +103,12 @@ LEDGER = Table(
     Column("gone_at", String),
     ForeignKeyConstraint(["plan", "machine"], _OF_MACHINE),
 )
+
+INDEXES = (
+    Index("kubeferry_machine_by_name", MACHINE.c.machine),
+    Index("kubeferry_ledger_by_machine", LEDGER.c.plan, LEDGER.c.machine),
+)
+"""Came later, together with KNOWN: what is asked of one machine does not look at all of them."""
 
 
 def _after_events(dialect: str, statement: str) -> None:

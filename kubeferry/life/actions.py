@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kubeferry.documents import Entry, Plan, WarmPolicy
+from kubeferry.documents import Entry, Outline, OutlinedEntry, Plan, WarmPolicy
 from kubeferry.life import events as ev
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.rounds import decide
@@ -137,13 +137,14 @@ class EntryFacts:
     deltas: bool = True
 
     @classmethod
-    def of(cls, plan: Plan, entry: Entry, *, keeps_running: bool, deltas: bool = True) -> EntryFacts:
+    def of(
+        cls, plan: Plan | Outline, entry: Entry | OutlinedEntry, *, keeps_running: bool, deltas: bool = True
+    ) -> EntryFacts:
         """The facts of one entry of a frozen plan. One that is planned as halted runs for its proof only."""
-        halted = any(manifest.get("spec", {}).get("runStrategy") == "Halted" for manifest in entry.manifests)
         return cls(
             plan.digest,
             tuple(disk.disk for disk in entry.disks),
-            keeps_running and not halted,
+            keeps_running and not entry.halted,
             warm=entry.warm if entry.mode == "warm" else None,
             deltas=deltas,
         )

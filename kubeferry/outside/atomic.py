@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -13,12 +14,17 @@ def replace_text(path: Path, text: str, *, durable: bool = False) -> None:
 
     Where it fails, the old content stands, and nothing of the new one is left.
     """
+    replace_lines(path, (text,), durable=durable)
+
+
+def replace_lines(path: Path, lines: Iterable[str], *, durable: bool = False) -> None:
+    """The same for a text that is made while it is written; each line brings its own end."""
     temporary = temporary_name(path)
     temporary.unlink(missing_ok=True)  # of a run that was killed; what a link there leads to is not ours
     try:
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
         with os.fdopen(fd, "w", encoding="utf-8") as stream:
-            stream.write(text)
+            stream.writelines(lines)
             if durable:
                 stream.flush()
                 os.fsync(stream.fileno())

@@ -8,6 +8,7 @@ the end. Equal input gives equal waves.
 
 from __future__ import annotations
 
+import heapq
 import re
 from collections.abc import Iterator, Mapping
 from graphlib import CycleError, TopologicalSorter
@@ -23,6 +24,8 @@ Wishes = Mapping[str, tuple[str | None, tuple[str, ...]]]
 
 _Graph = dict[str, set[str]]
 """Node -> the nodes before it."""
+
+_Natural = tuple[tuple[int, str], ...]
 
 _SHORT_NAME: TypeAdapter[str] = TypeAdapter(ShortName)
 
@@ -137,10 +140,11 @@ def _sorted_groups(before: _Graph) -> Iterator[str]:
             rank[other] = min(rank[other], rank[group])
     sorter = TopologicalSorter(before)
     sorter.prepare()
-    ready: list[str] = []
+    ready: list[tuple[tuple[bool, _Natural], _Natural, str]] = []
     while sorter.is_active():
-        ready = sorted([*ready, *sorter.get_ready()], key=lambda group: (rank[group], _natural(group)))
-        group, *ready = ready
+        for group in sorter.get_ready():
+            heapq.heappush(ready, (rank[group], _natural(group), group))
+        *_, group = heapq.heappop(ready)
         yield group
         sorter.done(group)
 
@@ -150,7 +154,7 @@ def _names(members: Mapping[str, list[str]], groups: Iterator[str]) -> dict[str,
     return {group: group.partition(":")[2] if group.startswith("wave:") else next(free_names) for group in groups}
 
 
-def _natural(name: str) -> tuple[tuple[int, str], ...]:
+def _natural(name: str) -> _Natural:
     return tuple(
         (int(digits), "") if digits else (-1, word) for digits, word in re.findall(r"([0-9]+)|([^0-9]+)", name)
     )

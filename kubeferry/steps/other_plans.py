@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kubeferry.documents import Entry, Plan
-from kubeferry.journal import Journal, PlanRecord, machine_in
+from kubeferry.journal import Journal, PlanRecord
 from kubeferry.ledger import KEPT, External
 from kubeferry.life.evidence import Phase
-from kubeferry.life.states import fold
 from kubeferry.steps.precedence import newest_deed
 from kubeferry.targets import Target
 
@@ -31,27 +30,25 @@ class Held:
 
 
 class OtherPlans:
-    """Those that were registered when this was made; what they hold is looked up each time."""
+    """Those under which something was done to its machines; what they hold is looked up each time."""
 
     def __init__(self, plan: Plan, journal: Journal, target: Target) -> None:
         self._plan, self._journal, self._target = plan, journal, target
-        self._others = [other for other in journal.plans() if other.digest != plan.digest]
-        self._machines = {other.digest: frozenset(journal.machines(other.digest)) for other in self._others}
 
     def holding(self, entry: Entry) -> Held | None:
         """The plan that holds the same machine: it moves it now, or has moved it and what it made still stands. One of
         which nothing is recorded since this plan did something to the machine has left it to this one."""
         mine = newest_deed(self._journal, self._plan.digest, entry.name)
-        for other in self._others:
-            if entry.name not in self._machines[other.digest]:
+        for other in self._journal.plans_of(entry.name):
+            if other.digest == self._plan.digest:
                 continue
-            records = self._journal.events(other.digest, entry.name)
-            if records[-1].fence < mine:
+            standing = self._journal.standing(other.digest, entry.name)
+            phase = standing.state.resumes
+            if standing.newest < mine or phase in _HOLDS_NOTHING:
                 continue
-            phase = fold(records).resumes
+            known = self._journal.known(other.digest, entry.name)
             # A document that cannot be read may mean this machine.
-            meant = machine_in(other.document, entry.name) in {None, (entry.machine.source, entry.machine.id)}
-            if phase in _HOLDS_NOTHING or not meant:
+            if known is not None and (known.source, known.id) != (entry.machine.source, entry.machine.id):
                 continue
             if phase is not Phase.COMMITTED or self._stands(entry, other):
                 return Held(other, phase)

@@ -10,10 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kubeferry.errors import PermanentError
-from kubeferry.journal import Journal, PlanRecord, known_in
+from kubeferry.journal import Journal, PlanRecord
 from kubeferry.life.events import EventKind
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.life.states import fold
 from kubeferry.steps.work import Work
 
 K = EventKind
@@ -74,18 +73,18 @@ def _deeds(work: Work) -> tuple[int, InHand | None]:
     mine = newest = newest_deed(work.journal, work.plan.digest, name)
     found: InHand | None = None
     for other in others:
-        known = known_in(other.document, name)
+        known = work.journal.known(other.digest, name)
         meant = known is None or (known.source, known.id) == (machine.source, machine.id)
         if meant and (fence := newest_deed(work.journal, other.digest, name)) > newest:
             newest = fence
-            state = fold(work.journal.events(other.digest, name))
+            state = work.journal.state(other.digest, name)
             found = InHand(other, state, True, (known.namespace, known.target_name) if known else None)
     return mine, found
 
 
 def newest_deed(journal: Journal, plan: str, machine: str) -> int:
     """The fence under which a plan did something to a machine last; 0 where it has not."""
-    return max((record.fence for record in journal.events(plan, machine) if record.event.kind in DEEDS), default=0)
+    return journal.standing(plan, machine).newest_of(DEEDS)
 
 
 # --- in words --------------------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kubeferry.documents import dump
 from kubeferry.life.actions import Goal
 from kubeferry.model import Power
 from soak.run.faults import at_random
@@ -81,5 +80,5 @@ def _with(world: World, name: str) -> None:
     """From now on commands have this journal."""
     world.journal.close()
     world.journal = world.open_journal(name)
-    world.journal.register_plan(world.plan.digest, world.plan.name, dump(world.plan))
+    world.journal.keep_plan(world.plan)
     world.end_leases()

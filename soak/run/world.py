@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import update
 
-from kubeferry.documents import Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy, dump
+from kubeferry.documents import Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy
 from kubeferry.errors import Interrupted, KubeferryError, TargetRefused
 from kubeferry.journal import Journal, Lease
 from kubeferry.journal.schema import MACHINE
@@ -107,7 +107,7 @@ class World:
         machines = self.source().discover().machines
         facts = Inventory(source="lab", source_kind="memory", observed_at=MADE_AT, machines=machines)
         plan = make_plan(facts, policy, name=name, created_at=MADE_AT)
-        self.journal.register_plan(plan.digest, plan.name, dump(plan))
+        self.journal.keep_plan(plan)
         return plan
 
     def close(self) -> None:

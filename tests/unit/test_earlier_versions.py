@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import JournalConfig, Plan, dump, load, parse
+from kubeferry.documents import JournalConfig, Plan, dump, in_lines, load, outline_in, parse, plan_in
 from kubeferry.errors import InputInvalid
-from kubeferry.journal import Journal, machine_in
+from kubeferry.journal import Journal
 from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action, plan_actions
 from kubeferry.life.evidence import Phase
 from reports.facts import build_report
@@ -55,7 +55,9 @@ def test_a_plan_is_read_and_comes_out_as_it_was_written(plan: Plan, folder: Path
     text = dump(plan)
     assert text == (folder / "plan.yaml").read_text()
     assert parse(text, Plan) == plan
-    assert machine_in(text, "web") == ("lab", "id-web")
+    known = {one.name: (one.machine.source, one.machine.id) for one in outline_in(text).entries}
+    assert known["web"] == ("lab", "id-web")
+    assert plan_in(in_lines(plan)) == plan, "and is kept so that its digest still fits"
 
 
 @pytest.mark.parametrize("change", [("targetName: web", "targetName: wob"), ("sizeBytes: 8192", "sizeBytes: 4096")])
@@ -88,6 +90,12 @@ def test_a_journal_is_read_and_gone_on_with(plan: Plan, journal: Journal) -> Non
         assert journal.ledger_open(plan.digest, "web")
     journal.register_plan(plan.digest, plan.name, dump(plan))
     assert len(journal.plans()) == 1
+    known = journal.known(plan.digest, "web")
+    assert known is not None
+    assert (known.source, known.id, known.target_name) == ("lab", "id-web", "web")
+    journal.keep_plan(plan)
+    assert journal.known(plan.digest, "web") == known
+    assert journal.known(plan.digest, "nobody") is None
 
 
 def test_a_report_is_made_of_them(plan: Plan, journal: Journal) -> None:

@@ -1,0 +1,68 @@
+"""Outline: a plan as far as one asks where its machines stand; a tenth of its memory.
+
+It has no manifests, and no other document is made from it: what is applied comes from the whole plan only.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from kubeferry.documents.plan import PlannedDisk, Wave
+from kubeferry.documents.policy import WarmPolicy
+from kubeferry.model import Power
+
+
+class _Part(BaseModel):
+    """Of a document that was checked whole before: what is not asked for is skipped, and never becomes an object."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel, populate_by_name=True)
+
+
+class _Spec(_Part):
+    run_strategy: str = ""
+
+
+class _Manifest(_Part):
+    spec: _Spec = _Spec()
+
+
+class OutlinedMachine(_Part):
+    """Which machine of its source it is, and whether it ran when it was discovered."""
+
+    id: str
+    source: str
+    power: Power = Power.UNKNOWN
+
+
+class OutlinedEntry(_Part):
+    """An entry without manifests and fates; `halted` is read off them."""
+
+    name: str
+    target_name: str
+    namespace: str
+    machine: OutlinedMachine
+    disks: tuple[PlannedDisk, ...]
+    mode: Literal["cold", "warm"] = "cold"
+    warm: WarmPolicy = WarmPolicy()
+    manifests: tuple[_Manifest, ...]
+
+    @property
+    def halted(self) -> bool:
+        """Whether it is started for its proof only, and then stays off."""
+        return any(manifest.spec.run_strategy == "Halted" for manifest in self.manifests)
+
+
+class Outline(_Part):
+    """A frozen plan's order, names and disks."""
+
+    api_version: str
+    name: str
+    created_at: str
+    source: str
+    waves: tuple[Wave, ...]
+    entries: tuple[OutlinedEntry, ...]
+    excluded: dict[str, str] = {}
+    digest: str

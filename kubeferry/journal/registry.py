@@ -1,0 +1,105 @@
+"""The database of a journal and the plans that are registered in it: what stands before anything is recorded."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Self
+
+from sqlalchemy import Connection, Engine, select
+
+from kubeferry.documents import JournalConfig, Plan, in_lines
+from kubeferry.journal.engine import clock, damaged, iso, open_engine, reading, translated, writing
+from kubeferry.journal.known import KnownMachine, KnownMachines
+from kubeferry.journal.records import PlanRecord, RegisteredPlan, Versions, insert_once, plan_records, unknown_plan
+from kubeferry.journal.schema import MACHINE, META, PLAN
+
+
+class Registry:
+    """One open journal as far as plans go; threads may share it. All methods raise KubeferryError only."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._name = engine.url.render_as_string(hide_password=True)
+        self._known = KnownMachines()
+
+    @classmethod
+    def open(cls, config: JournalConfig) -> Self:
+        """The journal that a configuration names, made if it is not there.
+
+        Raises InputInvalid for wrong settings, a damaged file or a newer schema; TransientError when the database does
+        not answer.
+        """
+        return cls(open_engine(config))
+
+    def close(self) -> None:
+        """End the connections. Leases stay until they are released or run out."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def versions(self) -> Versions:
+        """Which journal this is, and of which version."""
+        with self._reading() as db:
+            row = db.execute(select(META).order_by(META.c.schema_version.desc())).first()
+        if row is None:
+            raise damaged(self._name, "its schema version is missing")
+        return Versions(self._name, *row)
+
+    # --- plans ---------------------------------------------------------------------------------------------------
+
+    def register_plan(self, digest: str, name: str, document: str) -> None:
+        """Keep a plan, by its digest, before anything is recorded under it. Doing it again changes nothing."""
+        with self._writing() as db:
+            insert_once(db, PLAN, digest=digest, name=name, document=document, registered_at=iso(clock(db)))
+
+    def keep_plan(self, plan: Plan) -> None:
+        """Register a plan, in the form that is read fast, with which machines it means."""
+        if not self._holds(plan.digest):
+            self.register_plan(plan.digest, plan.name, in_lines(plan))
+        with self._writing() as db:
+            self._known.list(db, plan)
+
+    def _holds(self, digest: str) -> bool:
+        with self._reading() as db:
+            return db.execute(select(PLAN.c.digest).where(PLAN.c.digest == digest)).first() is not None
+
+    def plan(self, digest: str) -> RegisteredPlan:
+        """A registered plan. Raises InputInvalid for an unknown one."""
+        with self._reading() as db:
+            row = db.execute(plan_records().add_columns(PLAN.c.document).where(PLAN.c.digest == digest)).one_or_none()
+        if row is None:
+            raise unknown_plan(digest)
+        return RegisteredPlan(*row)
+
+    def plans(self) -> list[PlanRecord]:
+        """All registered plans, without their documents, the oldest first."""
+        with self._reading() as db:
+            return [PlanRecord(*row) for row in db.execute(plan_records())]
+
+    def plans_of(self, machine: str) -> list[PlanRecord]:
+        """The registered plans under which more is recorded of a machine of this name than that it was planned, the
+        oldest first."""
+        query = plan_records().join(MACHINE, MACHINE.c.plan == PLAN.c.digest)
+        with self._reading() as db:
+            rows = db.execute(query.where(MACHINE.c.machine == machine, MACHINE.c.seq > 1)).all()
+        return [PlanRecord(*row) for row in rows]
+
+    def known(self, plan: str, machine: str) -> KnownMachine | None:
+        """Which machine a plan means by a name; None where its document cannot be read, or has none of this name."""
+        with self._reading() as db:
+            return self._known.of(db, plan, machine)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with translated(self._name), writing(self._engine) as db:
+            yield db
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with translated(self._name), reading(self._engine) as db:
+            yield db
