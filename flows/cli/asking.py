@@ -32,7 +32,10 @@ def announce(lines: Iterable[str]) -> None:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask where a person sits at a terminal, unless he has said yes already. Raises click.Abort where the answer is no:
-    nothing was done yet."""
-    if not yes and sys.stdin is not None and sys.stdin.isatty():
-        click.confirm(plain(question), abort=True, err=True)
+    """Ask where a person sits at a terminal, unless he has said yes already. Where the answer is no the verb ends with
+    1: nothing was done yet."""
+    if yes or sys.stdin is None or not sys.stdin.isatty():
+        return
+    if not click.confirm(plain(question), err=True):
+        click.echo("nothing was done", err=True)
+        raise click.exceptions.Exit(1)

@@ -52,12 +52,7 @@ class Transfer:
         amount = f"{size(self.done_bytes)} of {size(self.total_bytes)}"
         parts = [f"round {self.round}: {self.disks_done} of {counted(self.disks, 'disk')}, {amount}"]
         for disk, told in self.live.items():
-            done = (
-                f" {100 * told.done_bytes / told.total_bytes:.0f} % of {size(told.total_bytes)}"
-                if told.total_bytes
-                else ""
-            )
-            parts.append(f"{disk}: {told.phase}{done}")
+            parts.append(f"{disk}: {told.phase}{_share(told)}")
         return "; ".join(parts)
 
     def facts(self) -> dict[str, object]:

@@ -143,7 +143,7 @@ def test_for_programs_a_stop_is_an_error_of_its_own_kind(copying: Copying) -> No
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_single_disk_stops_at_a_safe_point_and_is_gone_on_with(copying: Copying, number: signal.Signals) -> None:
     disk = copying.small.disk("web")
-    program = copying.start("copy", str(disk), "copied.img", "--bandwidth", "4", "--format", "raw")
+    program = copying.start("copy", str(disk), "copied.img", "--bandwidth", "2", "--format", "raw")
     copied = copying.small.folder / "copied.img"
     wait_until(lambda: copied.exists() and copied.stat().st_blocks > 8 * 2048)
     time.sleep(2.5)  # a checkpoint

@@ -20,6 +20,9 @@ from soak.tally import Tally, Told, read, table
 from soak.trial import Trial, Wrong
 from tests.needs import needs, or_skip
 
+# They look at what a soak leaves in memory, and would see each other's.
+pytestmark = pytest.mark.xdist_group("soak")
+
 ROOT = Path(__file__).resolve().parents[2]
 TRIED = [kind for kind in ALL if kind.name != "ova"]  # of which one trial takes a quarter of a minute
 MODULE = """
