@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 from sqlalchemy import create_engine, make_url, text
 
-from kubeferry.documents import JournalConfig
+from bench.commands import a_machine
+from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, dump
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, TransientError
 from kubeferry.journal import Journal, LedgerState, Owner
 from kubeferry.life import events as ev
 from kubeferry.life.states import IllegalTransition, Phase
 from kubeferry.model import Power
+from mappings.plan import make_plan
 
 pytestmark = pytest.mark.xdist_group("postgres")  # one server for all its tests
 
@@ -251,7 +253,8 @@ def test_things_are_in_the_ledger_until_they_are_gone(journal: Journal) -> None:
 
 RUNNER = f"""
 import sys
-from kubeferry.documents import JournalConfig
+from bench.commands import a_machine
+from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, dump
 from kubeferry.errors import Fenced
 from kubeferry.life.events import Note
 from kubeferry.journal import Journal
@@ -421,3 +424,58 @@ def test_nobodys_tables_are_in_the_way(server: Any, database: str, password: str
     server.execute(database, "CREATE TABLE event (x int)", "CREATE TABLE meta (x int)")
     with Journal.open(server.config(database)) as journal:
         assert journal.plans() == []
+
+
+MOVED = a_machine(0).name
+EARLIER = (
+    "DROP TABLE kubeferry_known",
+    "DROP INDEX kubeferry_machine_by_name",
+    "DROP INDEX kubeferry_ledger_by_machine",
+)
+
+
+def test_an_earlier_journal_is_gone_on_with_where_no_table_may_be_made(
+    server: Any, database: str, password: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    plan = a_plan()
+    with Journal.open(server.config(database)) as journal:
+        journal.register_plan(plan.digest, plan.name, dump(plan))
+    clerk = f"clerk_{database}"
+    rights = f"GRANT SELECT, INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {clerk}"
+    counters = f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {clerk}"
+    login = f"CREATE ROLE {clerk} LOGIN PASSWORD '{password}'"
+    server.execute(database, *EARLIER, login, rights, counters)
+    config = server.config(database)
+    url = make_url(config.url).set(username=clerk).render_as_string()
+    with Journal.open(JournalConfig(url=url, password_env=config.password_env)) as journal:
+        assert "stays without what came later" in caplog.text
+        journal.keep_plan(plan)
+        for one in (plan, a_plan("another")):
+            journal.keep_plan(one)
+            with journal.lease(one.digest, MOVED) as lease:
+                journal.append(lease, ev.Planned(plan_digest=one.digest, disks=("vda",)))
+            known = journal.known(one.digest, MOVED)
+            assert known is not None
+            assert (known.source, known.id) == ("lab", f"id-{MOVED}")
+    with Journal.open(config) as journal:  # its owner makes what was missing
+        journal.keep_plan(plan)
+        assert journal.known(plan.digest, MOVED) == known
+    server.execute(database, f"DROP OWNED BY {clerk}", f"DROP ROLE {clerk}")
+
+
+def test_an_earlier_journal_that_is_read_only_can_be_read(server: Any, database: str, password: str) -> None:
+    plan = a_plan()
+    with Journal.open(server.config(database)) as journal:
+        journal.register_plan(plan.digest, plan.name, dump(plan))
+    server.execute(database, *EARLIER)
+    server.execute("postgres", f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    with Journal.open(server.config(database)) as journal:
+        assert [one.name for one in journal.plans()] == [plan.name]
+        assert journal.known(plan.digest, MOVED) is not None
+        assert journal.states(plan.digest) == {}
+
+
+def a_plan(name: str = "p") -> Plan:
+    facts = Inventory(source="lab", source_kind="memory", observed_at="", machines=(a_machine(0),))
+    return make_plan(facts, Policy(), name=name, created_at="2026-01-01T00:00:00Z")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import JournalConfig, Plan, dump, in_lines, load, outline_in, parse, plan_in
+from kubeferry.documents import JournalConfig, Plan, dump, in_lines, lines, load, outline_in, parse, plan_in
 from kubeferry.errors import InputInvalid
 from kubeferry.journal import Journal
 from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action, plan_actions
@@ -58,6 +58,8 @@ def test_a_plan_is_read_and_comes_out_as_it_was_written(plan: Plan, folder: Path
     known = {one.name: (one.machine.source, one.machine.id) for one in outline_in(text).entries}
     assert known["web"] == ("lab", "id-web")
     assert plan_in(in_lines(plan)) == plan, "and is kept so that its digest still fits"
+    again = lines.plan_of(line.encode() for line in lines.to_lines(plan))
+    assert again == parse(dump(again), Plan) == plan, "it proves itself in lines, too, and comes out as it was"
 
 
 @pytest.mark.parametrize("change", [("targetName: web", "targetName: wob"), ("sizeBytes: 8192", "sizeBytes: 4096")])

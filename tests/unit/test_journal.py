@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, PermanentError, TransientError
-from kubeferry.journal import Journal, Lease, Owner
+from kubeferry.journal import Journal, Lease, Owner, engine
 from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.engine import reading, translated
 from kubeferry.journal.leases import describe, is_dead
@@ -510,3 +510,23 @@ def test_a_journal_that_everybody_may_read_is_made_private_when_it_is_opened(
     path.chmod(before)
     opened(path).close()
     assert stat.S_IMODE(path.stat().st_mode) == after
+
+
+def test_an_earlier_journal_that_may_not_be_written_can_be_read(
+    path: Path, filled: list[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("DROP TABLE kubeferry_known")
+        database.commit()
+    real = engine._sqlite_connect
+
+    def connect(connection: Any, record: object) -> None:
+        real(connection, record)
+        connection.execute("PRAGMA query_only=ON")  # what SQLite says then is what it says of a file of another's
+
+    monkeypatch.setattr(engine, "_sqlite_connect", connect)
+    with opened(path) as journal:
+        assert journal.events(PLAN, "web") == filled
+        assert journal.known(PLAN, "web") is None, "its document is no plan"
+        with pytest.raises(InputInvalid, match="cannot be opened"):
+            journal.register_plan("second", "second", "text")
