@@ -1,4 +1,4 @@
-"""A plan as JSON, an entry a line: the form in which it is kept, and read in a twentieth of the time that YAML takes.
+"""A plan as JSON, an entry a line: the form in which it is kept, and read without YAML.
 
     {"apiVersion":…,"createdAt":…,
     "digest":"…",

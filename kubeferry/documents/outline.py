@@ -1,4 +1,4 @@
-"""Outline: a plan as far as one asks where its machines stand; a tenth of its memory.
+"""Outline: a plan as far as one asks where its machines stand, without what takes most of its memory.
 
 It has no manifests, and no other document is made from it: what is applied comes from the whole plan only.
 """

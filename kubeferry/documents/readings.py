@@ -1,4 +1,4 @@
-"""Large plans as they were read before, or written: YAML of hundreds of machines takes seconds, its lines a twentieth.
+"""Large plans as they were read before, or written: YAML of hundreds of machines takes seconds, lines do not.
 
 A reading lies beside its plan, in `.kubeferry/readings/`, under the digest of the text that it stands for, in the form
 of `lines`. It is believed only where its plan has the digest that the text claims, and is whole by it: a reading that

@@ -1,4 +1,4 @@
-"""Plain data as YAML, byte for byte as PyYAML writes it in block style, in a tenth of its time.
+"""Plain data as YAML, byte for byte as PyYAML writes it in block style, without asking it for each line.
 
 A line that is the same in every YAML is put together here; what needs quotes, folds or another form is asked of PyYAML,
 once for each text and depth.

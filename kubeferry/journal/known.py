@@ -1,7 +1,7 @@
 """Which machine each plan means by a name: a row a machine, so that nobody reads a plan's document to ask it.
 
 An earlier kubeferry registered a plan without these rows; its document is read for them then, once. So it is in a
-journal whose user may not make the table for them.
+journal whose user may not make the table for them, or has no right to it.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import astuple, dataclass
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, func, insert, inspect, select
 
 from kubeferry.documents import Outline, Plan, outline_in
 from kubeferry.errors import KubeferryError
@@ -58,8 +58,8 @@ class KnownMachines:
             )
 
     def _kept(self, db: Connection) -> bool:
-        """Whether there is a table for these rows; once it is there, it stays."""
-        self._there = self._there or inspect(db).has_table(KNOWN.name)
+        """Whether there is a table for these rows that this user may use; once it is there, it stays."""
+        self._there = self._there or (inspect(db).has_table(KNOWN.name) and _is_usable(db))
         return self._there
 
     def _documented(self, db: Connection, plan: str) -> dict[str, KnownMachine]:
@@ -68,6 +68,13 @@ class KnownMachines:
                 document = db.execute(select(PLAN.c.document).where(PLAN.c.digest == plan)).scalar_one_or_none()
                 self._read[plan] = _machines_in(document or "")
             return self._read[plan]
+
+
+def _is_usable(db: Connection) -> bool:
+    if db.dialect.name != "postgresql":
+        return True
+    rights = (func.has_table_privilege(KNOWN.name, right) for right in ("SELECT", "INSERT"))
+    return all(db.execute(select(*rights)).one())
 
 
 def _is_listed(db: Connection, plan: str) -> bool:

@@ -448,7 +448,8 @@ def test_an_earlier_journal_is_gone_on_with_where_no_table_may_be_made(
     server.execute(database, *EARLIER, login, rights, counters)
     config = server.config(database)
     url = make_url(config.url).set(username=clerk).render_as_string()
-    with Journal.open(JournalConfig(url=url, password_env=config.password_env)) as journal:
+    theirs = JournalConfig(url=url, password_env=config.password_env)
+    with Journal.open(theirs) as journal:
         assert "stays without what came later" in caplog.text
         journal.keep_plan(plan)
         for one in (plan, a_plan("another")):
@@ -461,6 +462,9 @@ def test_an_earlier_journal_is_gone_on_with_where_no_table_may_be_made(
     with Journal.open(config) as journal:  # its owner makes what was missing
         journal.keep_plan(plan)
         assert journal.known(plan.digest, MOVED) == known
+    with Journal.open(theirs) as journal:  # and has not thought of the clerk's rights yet
+        journal.keep_plan(a_plan("third"))
+        assert journal.known(plan.digest, MOVED) == journal.known(a_plan("third").digest, MOVED) == known
     server.execute(database, f"DROP OWNED BY {clerk}", f"DROP ROLE {clerk}")
 
 
