@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from kubeferry.config import find_config, read_config
-from kubeferry.documents import Plan, load
+from kubeferry.documents import Plan, load_outline
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal, exists
 from kubeferry.life.evidence import Phase
@@ -41,7 +41,7 @@ def refuse_under_way(out: Path, made: Plan, config: Path | None) -> None:
 def _digest_in(out: Path) -> str:
     """The digest of the plan that the file holds; empty for a file that is empty, or names none."""
     try:
-        return load(out, Plan).digest
+        return load_outline(out).digest
     except InputInvalid as error:
         text = _text(out)
         if text.strip() and not _KIND.search(text[:HEAD_CHARACTERS]):

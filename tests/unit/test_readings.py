@@ -209,8 +209,10 @@ def test_an_outline_is_the_plan_without_what_is_applied(tmp_path: Path, moved: P
     assert first == load_outline(path) == outline(moved)
     assert parsed == [str(path)], "read once"
     assert (first.digest, first.waves, first.excluded) == (moved.digest, moved.waves, moved.excluded)
+    assert (first.api_version, first.created_at) == (moved.api_version, moved.created_at)
     told = [(one.name, one.mode, one.disks, one.halted, one.machine.id) for one in first.entries]
     assert told == [(one.name, one.mode, one.disks, one.halted, one.machine.id) for one in moved.entries]
+    assert [one.machine.power for one in first.entries] == [one.machine.power for one in moved.entries]
 
 
 def test_an_outline_of_an_edited_plan_is_refused_as_the_plan_is(tmp_path: Path, moved: Plan) -> None:

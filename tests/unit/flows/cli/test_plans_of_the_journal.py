@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import JournalConfig, MoverJob, Plan, dump, load
+from kubeferry.documents import JournalConfig, MoverJob, Plan, dump, files, load
 from kubeferry.journal import Journal
 from kubeferry.life.events import CopyBegun, CutoverBegun, Event, Planned, RollbackBegun, RolledBack, SourceStopped
 from kubeferry.model import DiskRef, Power
@@ -67,6 +67,29 @@ def test_a_plan_is_taken_from_the_journal_by_name_or_digest(kubeferry: Command, 
         code, _, err = kubeferry(verb, "--plan", name, *dry)
         # A round has no dry run: that it knows the plan's machines is seen by whom it refuses.
         assert (code, err) == (0, "") if verb != "precopy" else "the plan has no such machine" in err
+
+
+def test_a_plan_that_is_kept_in_lines_shows_the_same_and_is_no_yaml_to_read(
+    kubeferry: Command, printed_json: Callable[..., Any], estate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert kubeferry("discover")[0] == 0
+    assert kubeferry("plan", "inventory.yaml", "--name", "first")[0] == 0
+    plan = load(estate / "plan.yaml", Plan)
+    with journal_of(estate) as journal:
+        journal.keep_plan(plan)
+        with journal.lease(plan.digest, "web") as lease:
+            for event in (Planned(plan_digest=plan.digest, disks=("vda",)), *STOPPED):
+                journal.append(lease, event)
+    told = printed_json("status", "plan.yaml", "--json")
+    names: list[str] = []
+    real = files.parse
+    monkeypatch.setattr(
+        files, "parse", lambda text, kind, **given: names.append(kind.KIND) or real(text, kind, **given)
+    )
+    assert printed_json("status", "--plan", "first", "--json") == told
+    assert kubeferry("release", "--plan", "first", "--dry-run")[0] == 0
+    assert set(names) == {"Config"}
+    assert told["machines"][0]["source"]["offSince"] == "2026-11-29T01:02:03Z"
 
 
 def test_a_rollback_takes_its_plan_from_the_journal(kubeferry: Command, estate: Path) -> None:
