@@ -117,7 +117,9 @@ class MoverSettings(Value):
     `user` is the user and group of the pod: by default CDI's and KubeVirt's own, since what that one writes,
     virt-launcher can open. 0 leaves it to the cluster, where an admission such as OpenShift's restricted-v2 gives one.
     `labels`, `annotations`, `priority_class` and `service_account` are for clusters that ask for them; the account's
-    token is never mounted. `environment` is for proxies, which AWS's library heeds (HTTPS_PROXY, NO_PROXY).
+    token is never mounted. `state_storage_class` is for the small claim that a machine's movers remember things on, a
+    file system; None takes that of its disks. `environment` is for proxies, which AWS's library heeds (HTTPS_PROXY,
+    NO_PROXY).
     """
 
     image: str = "kubeferry-mover"
@@ -139,6 +141,7 @@ class MoverSettings(Value):
     priority_class: ShortName | None = None
     service_account: ShortName | None = None
     environment: dict[EnvName, str] = {}
+    state_storage_class: str | None = None
 
 
 class TargetConfig(Value):
