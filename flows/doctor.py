@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from kubeferry.config import read_config
-from kubeferry.documents import Config, Plan, SourceConfig, load
+from kubeferry.documents import Config, Plan, SourceConfig, VmwareAccess, load
 from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.model import Concern, Severity
@@ -102,7 +102,7 @@ def ways(config: Config, plan: Plan) -> Iterator[Concern]:
     by_ssh = (source.ssh.secret, "the hypervisor's key", "FailedMount") if source.ssh else None
     needs = {
         "aws": (source.aws.secret, "the keys of an AWS account", "CreateContainerConfigError"),
-        "vmware": (source.vmware.secret, "a login at vCenter", "CreateContainerConfigError"),
+        "vmware": _of_vmware(source.vmware),
         "ova": None,  # files of this host
     }.get(source.kind, by_ssh)
     if needs is None:
@@ -111,6 +111,13 @@ def ways(config: Config, plan: Plan) -> Iterator[Concern]:
         yield Concern(id="source.no-way", severity=Severity.CRITICAL, what=what, fix=fix)
         return
     yield from _unseen(plan, *needs)
+
+
+def _of_vmware(access: VmwareAccess) -> tuple[str, str, str]:
+    """The Secret for the disks: of the user's own reader where there is one, else of vCenter."""
+    if access.reader and access.reader_secret:
+        return access.reader_secret, "what the reader asks for", "FailedMount"
+    return access.secret, "a login at vCenter", "CreateContainerConfigError"
 
 
 def _unseen(plan: Plan, secret: str, content: str, said: str) -> Iterator[Concern]:

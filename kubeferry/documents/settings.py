@@ -48,7 +48,8 @@ class VmwareAccess(Value):
     `thumbprint` (SHA-256 or SHA-1 of the certificate) say whom to trust instead of the environment. `reader` names an
     NBD server of yours that reads the disks in place of ours, `nbd+unix:///?socket=/run/{machine}-{disk}.sock`; it may
     name {machine}, {moref}, {uuid}, {disk}, {file} and {snapshot}. `secret` names the Secret with the environment's
-    names as keys, for movers in a cluster. `task_seconds` is how long a snapshot or an export may take to begin.
+    names as keys, for movers in a cluster; `reader_secret` the one for the reader: an SSH key (`ssh-privatekey`), or
+    QEMU's files of certificates. `task_seconds` is how long a snapshot or an export may take to begin.
     """
 
     prefix: EnvName = "GOVC"
@@ -56,6 +57,7 @@ class VmwareAccess(Value):
     ca_file: str | None = None
     thumbprint: str | None = None
     reader: Annotated[str, Field(pattern=r"^(nbd\+(unix|ssh)|nbds)://")] | None = None
+    reader_secret: ShortName | None = None
     secret: ShortName = "kubeferry-vmware"  # noqa: S105 (the name of a Secret)
     task_seconds: Seconds = 900
 
@@ -111,6 +113,13 @@ class MoverSettings(Value):
     `deadline_seconds` ends a Job that runs for too long, `start_seconds` is how long its pod may wait for a node, an
     image or a volume. `runtime_classes` by kind of job (copy, verify, repair), for kata or gvisor. `node_selector` and
     `tolerations` come on top of those of the machine's own manifest. `kept_seconds` is how long an ended Job stays.
+
+    `user` is the user and group of the pod: by default CDI's and KubeVirt's own, since what that one writes,
+    virt-launcher can open. 0 leaves it to the cluster, where an admission such as OpenShift's restricted-v2 gives one.
+    `labels`, `annotations`, `priority_class` and `service_account` are for clusters that ask for them; the account's
+    token is never mounted. `state_storage_class` is for the small claim that a machine's movers remember things on, a
+    file system; None takes that of its disks. `environment` is for proxies, which AWS's library heeds (HTTPS_PROXY,
+    NO_PROXY).
     """
 
     image: str = "kubeferry-mover"
@@ -126,6 +135,13 @@ class MoverSettings(Value):
     runtime_classes: dict[Literal["copy", "verify", "repair"], ShortName] = {}
     node_selector: dict[str, str] = {}
     tolerations: tuple[Toleration, ...] = ()
+    user: Annotated[int, Field(ge=0, lt=1 << 31)] = 107
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    priority_class: ShortName | None = None
+    service_account: ShortName | None = None
+    environment: dict[EnvName, str] = {}
+    state_storage_class: str | None = None
 
 
 class TargetConfig(Value):

@@ -186,3 +186,25 @@ def test_a_stop_is_shown_as_cancelled(
     (whole,) = (one for one in ask("flow_runs", sort="START_TIME_DESC") if one["parameters"].get("digest") == digest)
     assert whole["state_name"] == "Cancelled"
     assert json.loads(small.command("report", "plan.yaml", "--json")[1])["verdict"]
+
+
+@pytest.mark.timeout(180)
+def test_two_first_runs_at_once_in_a_fresh_folder_both_end_well(estate: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each starts a server of its own, and both want to make the same database first."""
+    monkeypatch.delenv("PREFECT_API_URL")
+    runs = [
+        subprocess.Popen(
+            estate.program("migrate", "plan.yaml", "-m", name),
+            cwd=estate.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        for name in ("web", "db")
+    ]
+    told = [ended(one, 150) for one in runs]
+    assert [code for code, _ in told] == [0, 0], told
+    assert not any("Traceback" in out for _, out in told), told
+    check_moved(estate)

@@ -112,7 +112,8 @@ class Views:
             "snapshot": snapshot,
         }
         size = next(one.capacity_bytes for one in self.machine.data_disks if one.id == disk)
-        return DiskRef(uri=filled(self.settings.reader or "", names), size_bytes=size)
+        uri = filled(self.settings.reader or "", names)
+        return DiskRef(uri=uri, size_bytes=size, credential=self.settings.reader_secret)
 
     # --- a machine that is off -------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ api ── answers               the one door to the cluster; its errors as ours
 offer                        storage classes and their profiles, for a planner
 preflight ── checks/         what speaks against a plan here: asked, then judged (pure)
 claims                       room for disks
-jobs ── job_spec, pods       movers as Jobs; why one does not run
+jobs ── job_spec, pods       movers as Jobs (job_secrets: what lets them in); why one does not run
 uploads ── upload_spec       CDI's way in, for small cold disks
 objects                      manifests: dry run, server-side apply, drift
 machine ── fences            start and stop a VirtualMachine, each by the newest runner only

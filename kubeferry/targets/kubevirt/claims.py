@@ -5,17 +5,18 @@ No claim is owned by anything: deleting a VirtualMachine by mistake does not del
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
 from typing import Any
 
-from kubeferry.documents import Entry, PlannedDisk
+from kubeferry.documents import Entry, MoverSettings, PlannedDisk
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.ledger import External, Ledger
 from kubeferry.targets import Room
 from kubeferry.targets.kubevirt import names
 from kubeferry.targets.kubevirt.api import AlreadyThere, Cluster
-from kubeferry.targets.kubevirt.kinds import CLAIM
+from kubeferry.targets.kubevirt.kinds import CLAIM, STORAGE_PROFILE
 from kubeferry.targets.kubevirt.quantities import amount
 
 MIB = 1 << 20
@@ -25,13 +26,17 @@ STATE_BASE_BYTES = 64 * MIB
 # (What was read back has a file of its own, but never beside these.)
 STATE_BYTES_PER_MIB = 32 + 3 * 36
 STATE_SPARE = 10  # a tenth more: what a file system keeps for itself, and for root
+# What CDI writes on a StorageProfile whose volumes have a least size.
+MINIMUM = "cdi.kubevirt.io/minimumSupportedPvcSize"
+WRITABLE = ("ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+USUAL = MoverSettings()
 PLACEMENT = "kubeferry.io/placement"
 PLACED_BY = ("nodeSelector", "affinity", "tolerations")
 
 Object = dict[str, Any]
 
 
-def prepare(cluster: Cluster, entry: Entry, ledger: Ledger) -> dict[str, Room]:
+def prepare(cluster: Cluster, entry: Entry, ledger: Ledger, settings: MoverSettings) -> dict[str, Room]:
     """The claims of all disks are there, made now where they were not; nothing that is there is changed.
 
     A claim may stay unbound until its first pod. Raises TargetRefused with everything that is wrong with claims that
@@ -40,7 +45,7 @@ def prepare(cluster: Cluster, entry: Entry, ledger: Ledger) -> dict[str, Room]:
     wanted = {planned.disk: planned_claim(entry, planned) for planned in entry.disks}
     found = {disk: cluster.get(CLAIM, claim["metadata"]["name"], entry.namespace) for disk, claim in wanted.items()}
     refuse(entry, wanted, found)
-    make_state(cluster, entry, ledger, wanted)
+    make_state(cluster, entry, ledger, wanted, settings)
     rooms = {}
     for planned in entry.disks:
         created = found[planned.disk] is None and _make(cluster, entry, ledger, wanted[planned.disk], planned)
@@ -70,17 +75,18 @@ def planned_claim(entry: Entry, planned: PlannedDisk) -> Object:
     )
 
 
-def state_claim(entry: Entry, first: Object) -> Object:
-    """The claim that the machine's movers keep their state on: of the class of its first disk's claim."""
+def state_claim(entry: Entry, first: Object, settings: MoverSettings = USUAL, profile: Object | None = None) -> Object:
+    """The claim that the machine's movers keep their state on: of the class that the settings name, else that of its
+    first disk's claim. `profile` is what CDI knows of that class."""
     blocks = sum(-(-planned.size_bytes // MIB) for planned in entry.disks)
     digests = blocks * STATE_BYTES_PER_MIB
     size = STATE_BASE_BYTES + -(-(digests + digests // STATE_SPARE) // MIB) * MIB
-    given = first["spec"]
+    named = state_class(first, settings)
     spec = {
-        "accessModes": given["accessModes"],
+        "accessModes": [state_mode(first, ways(profile))],
         "volumeMode": "Filesystem",
-        "resources": {"requests": {"storage": str(size)}},
-    } | {key: given[key] for key in ("storageClassName",) if key in given}
+        "resources": {"requests": {"storage": str(max(size, least_bytes(profile)))}},
+    } | ({} if named is None else {"storageClassName": named})
     return {
         "apiVersion": CLAIM.api_version,
         "kind": CLAIM.name,
@@ -92,6 +98,37 @@ def state_claim(entry: Entry, first: Object) -> Object:
         },
         "spec": spec,
     }
+
+
+def state_class(first: Object, settings: MoverSettings) -> str | None:
+    """The class of the state claim; None is the cluster's default."""
+    return settings.state_storage_class or first["spec"].get("storageClassName")
+
+
+def state_mode(first: Object, known: list[tuple[str, str]]) -> str:
+    """The access mode of the state claim: the disk's own where the class makes file systems so, else the first in which
+    it does. Where nobody knows the class, the disk's own if it is a file system, too: block storage that several nodes
+    may write makes no such file systems."""
+    own = str(first["spec"]["accessModes"][0])
+    listed = [access for volume, access in known if volume == "Filesystem" and access in WRITABLE]
+    if listed:
+        return own if own in listed else listed[0]
+    return own if first["spec"].get("volumeMode", "Filesystem") == "Filesystem" else "ReadWriteOnce"
+
+
+def ways(profile: Object | None) -> list[tuple[str, str]]:
+    """Volume mode and access mode of the volumes that a StorageProfile tells of, in its order."""
+    sets = ((profile or {}).get("status") or {}).get("claimPropertySets") or []
+    return [(one.get("volumeMode") or "Filesystem", mode) for one in sets for mode in one.get("accessModes") or ()]
+
+
+def least_bytes(profile: Object | None) -> int:
+    """The smallest volume that the class makes, as CDI notes it on the profile; 0 where it does not."""
+    told = (((profile or {}).get("metadata") or {}).get("annotations") or {}).get(MINIMUM)
+    try:
+        return quantity(told) if told else 0
+    except ValueError:
+        return 0
 
 
 def placement(entry: Entry) -> Object:
@@ -166,11 +203,14 @@ def _make(cluster: Cluster, entry: Entry, ledger: Ledger, claim: Object, planned
     return True
 
 
-def make_state(cluster: Cluster, entry: Entry, ledger: Ledger, wanted: dict[str, Object]) -> None:
+def make_state(
+    cluster: Cluster, entry: Entry, ledger: Ledger, wanted: dict[str, Object], settings: MoverSettings
+) -> None:
     """The claim that movers keep their state on is there."""
     if not wanted:
         return
-    claim = state_claim(entry, next(iter(wanted.values())))
+    first = next(iter(wanted.values()))
+    claim = state_claim(entry, first, settings, _profile(cluster, state_class(first, settings)))
     name = claim["metadata"]["name"]
     there = cluster.get(CLAIM, name, entry.namespace)
     if there is not None:
@@ -184,6 +224,15 @@ def make_state(cluster: Cluster, entry: Entry, ledger: Ledger, wanted: dict[str,
         return
     except TargetRefused as refused:
         raise _about(refused, entry, "") from refused
+
+
+def _profile(cluster: Cluster, storage_class: str | None) -> Object | None:
+    """What CDI knows of a class; None where there is no CDI, or not for us."""
+    if not storage_class:
+        return None
+    with contextlib.suppress(TargetRefused):
+        return next((one for one in cluster.list(STORAGE_PROFILE) if one["metadata"]["name"] == storage_class), None)
+    return None
 
 
 def _about(refused: TargetRefused, entry: Entry, disk: str) -> TargetRefused:

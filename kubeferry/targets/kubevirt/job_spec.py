@@ -15,18 +15,15 @@ from urllib.parse import urlsplit
 
 from kubeferry.documents import MoverJob, MoverSettings
 from kubeferry.targets.kubevirt import names
+from kubeferry.targets.kubevirt.job_secrets import given
 from kubeferry.targets.kubevirt.kinds import JOB, NETWORK_POLICY
 from kubeferry.uris import EbsSnapshot, ebs_snapshot, nbd_ssh, nbd_tls, web_end
 
-# CDI's and KubeVirt's user: what it writes, virt-launcher can open (cdi:pkg/common, facts of the v1.9 line).
-USER = 107
 CONTAINER = "mover"
 JOB_ANNOTATION = "kubeferry.io/job"
 HASH_ANNOTATION = "kubeferry.io/spec-hash"
 JOB_FOLDER = "/etc/kubeferry/job"
 JOB_FILE = "job.json"
-KEY_FOLDER = "/etc/kubeferry/ssh"
-KEY_FILE = "ssh-privatekey"
 REPORT = "/dev/termination-log"
 TMP_SIZE = "64Mi"
 # Replacements for pods that were lost; what the mover itself reports as final ends the Job at once.
@@ -39,6 +36,10 @@ ANYWHERE = "*"
 EVERYWHERE = ("0.0.0.0/0", "::/0")
 DNS_NAMESPACE = "kube-system"
 DNS_PORT = 53
+
+# Meshes leave the pod alone: a sidecar has no way to the source, and would outlive the mover.
+NO_SIDECAR = {"sidecar.istio.io/inject": "false", "istio.io/dataplane-mode": "none"}
+NO_SIDECAR_NOTES = {"sidecar.istio.io/inject": "false", "linkerd.io/inject": "disabled"}
 
 Object = dict[str, Any]
 
@@ -54,7 +55,11 @@ def job_manifest(job: MoverJob, settings: MoverSettings, placement: Object, addr
         names.PART_LABEL: names.MOVER,
     } | ({names.PLAN_LABEL: names.label_value(job.plan)} if job.plan else {})
     pod = _pod(job, settings, placement, addresses)
-    template = {"metadata": {"labels": labels, "annotations": {JOB_ANNOTATION: _text(job)}}, "spec": pod}
+    marks = {
+        "labels": settings.labels | NO_SIDECAR | labels,
+        "annotations": settings.annotations | NO_SIDECAR_NOTES | {JOB_ANNOTATION: _text(job)},
+    }
+    template = {"metadata": marks, "spec": pod}
     spec = {
         "backoffLimit": RETRIES,
         "completions": 1,
@@ -130,7 +135,10 @@ def _pod(job: MoverJob, settings: MoverSettings, placement: Object, addresses: t
         "tolerations": [*(placement.get("tolerations") or []), *tolerations],
         "hostAliases": _aliases(job, addresses),
         "imagePullSecrets": [{"name": settings.pull_secret}] if settings.pull_secret else None,
+        "priorityClassName": settings.priority_class,
+        "serviceAccountName": settings.service_account,
     }
+    user = {"runAsUser": settings.user, "runAsGroup": settings.user, "fsGroup": settings.user}
     return {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -138,9 +146,7 @@ def _pod(job: MoverJob, settings: MoverSettings, placement: Object, addresses: t
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
+            **(user if settings.user else {}),  # else the cluster gives one, and a group
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
@@ -161,13 +167,14 @@ def _container(job: MoverJob, settings: MoverSettings) -> Object:
         devices = [{"name": "disk", "devicePath": str(site.disk_path)}]
     else:
         mounts.append({"name": "disk", "mountPath": str(site.disk_path)})
-    environment = []
-    if _key_secret(job):
-        mounts.append({"name": "ssh", "mountPath": KEY_FOLDER, "readOnly": True})
-        environment.append({"name": "KUBEFERRY_SSH_KEY", "value": f"{KEY_FOLDER}/{KEY_FILE}"})
-    # A login, of a web server or as boto3 finds it: the names of the environment are the keys of the Secret.
-    logins = [{"secretRef": {"name": secret}}] if (secret := _login_secret(job)) else []
-    optional = {"volumeDevices": devices, "env": environment, "envFrom": logins}
+    let_in = given(job)
+    mounts += let_in.mounts
+    environment = [{"name": name, "value": value} for name, value in settings.environment.items()]
+    optional = {
+        "volumeDevices": devices,
+        "env": environment + let_in.environment,
+        "envFrom": let_in.environment_from,
+    }
     return {
         "name": CONTAINER,
         "image": settings.image,
@@ -191,30 +198,13 @@ def _container(job: MoverJob, settings: MoverSettings) -> Object:
 def _volumes(job: MoverJob) -> list[Object]:
     site = names.site_of(job)
     field = {"fieldRef": {"fieldPath": f"metadata.annotations['{JOB_ANNOTATION}']"}, "path": JOB_FILE}
-    volumes: list[Object] = [
+    return [
         {"name": "disk", "persistentVolumeClaim": {"claimName": site.claim}},
         {"name": "state", "persistentVolumeClaim": {"claimName": names.state_claim(site.machine)}},
         {"name": "job", "downwardAPI": {"items": [field]}},
         {"name": "tmp", "emptyDir": {"sizeLimit": TMP_SIZE}},
+        *given(job).volumes,
     ]
-    if secret := _key_secret(job):
-        # Of root, readable by the group: what OpenSSH takes from a user who is not its owner.
-        items = [{"key": KEY_FILE, "path": KEY_FILE}]
-        volumes.append({"name": "ssh", "secret": {"secretName": secret, "defaultMode": 0o440, "items": items}})
-    return volumes
-
-
-def _key_secret(job: MoverJob) -> str | None:
-    """The Secret with the private key, for a source that is reached through SSH."""
-    return job.source.credential if job.source and nbd_ssh(job.source.uri) is not None else None
-
-
-def _login_secret(job: MoverJob) -> str | None:
-    """The Secret with user and password of a web server, or with the keys of an AWS account."""
-    if job.source is None:
-        return None
-    web, snapshot = web_end(job.source.uri), ebs_snapshot(job.source.uri)
-    return job.source.credential if web is not None or snapshot is not None else None
 
 
 def _aliases(job: MoverJob, addresses: tuple[str, ...]) -> list[Object]:

@@ -132,6 +132,9 @@ class _Watched:
         pod = self._newest_pod()
         if _ended(job):
             return self._result(pod) or self._lost(job, pod)
+        if pod is not None and pods.outlives(pod, job_spec.CONTAINER):
+            end(self._cluster, job)
+            return self._result(pod) or self._without_result(job, pod)
         running = pod is not None and pod.get("status", {}).get("phase") == "Running"
         if running and pod is not None:
             self._idle_since = time.monotonic()

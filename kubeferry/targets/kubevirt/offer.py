@@ -7,6 +7,7 @@ from typing import Any
 from kubeferry.documents import ClaimSet, Offer, StorageClass
 from kubeferry.errors import TargetRefused
 from kubeferry.targets.kubevirt.api import Cluster
+from kubeferry.targets.kubevirt.claims import least_bytes
 from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, STORAGE_CLASS, STORAGE_PROFILE, Kind
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -24,7 +25,7 @@ def read(cluster: Cluster) -> Offer:
 
 def offer_of(classes: list[Object], profiles: list[Object], configs: list[Object]) -> Offer:
     """The same, from the objects. Pure."""
-    by_name = {profile["metadata"]["name"]: profile.get("status", {}) for profile in profiles}
+    by_name = {profile["metadata"]["name"]: profile for profile in profiles}
     overheads = configs[0].get("status", {}).get("filesystemOverhead", {}) if configs else {}
     return Offer(
         classes=tuple(
@@ -38,7 +39,7 @@ def _class(found: Object, profile: Object, overheads: Object) -> StorageClass:
     name, marks = found["metadata"]["name"], found["metadata"].get("annotations") or {}
     sets = [
         ClaimSet(access_modes=tuple(one.get("accessModes") or ()), volume_mode=one.get("volumeMode") or "Filesystem")
-        for one in profile.get("claimPropertySets") or []
+        for one in (profile.get("status") or {}).get("claimPropertySets") or []
         if one.get("volumeMode", "Filesystem") in MODES
     ]
     overhead = (overheads.get("storageClass") or {}).get(name, overheads.get("global"))
@@ -50,6 +51,7 @@ def _class(found: Object, profile: Object, overheads: Object) -> StorageClass:
         waits_for_consumer=found.get("volumeBindingMode") == "WaitForFirstConsumer",
         sets=tuple(sets),
         filesystem_overhead=None if overhead is None else float(overhead),
+        minimum_bytes=least_bytes(profile) or None,
     )
 
 

@@ -19,6 +19,8 @@ QUOTA_FIX = "Raise the namespace's quota, or move fewer machines into it at once
 CLAIM_FIX = "Look at the claim's events; name a storage class that can make such a volume in the policy."
 NODE_FIX = "Free a node, or correct target.movers.nodeSelector, tolerations or requests."
 POLICY_FIX = "Let the namespace take `restricted` pods, which is all that a mover needs."
+CONSTRAINT_FIX = "Let its service account use a constraint with that user, or set target.movers.user to 0."
+ADMISSION_FIX = "Give movers what the rule asks for: target.movers.labels, annotations, priorityClass, requests."
 RUNTIME_FIX = "Install the RuntimeClass, or take it out of target.movers.runtimeClasses."
 
 # What a container waits for: the fix, and whether waiting is of no use.
@@ -35,6 +37,8 @@ _WAITING = {
 _EVENTS = (
     ("exceeded quota", QUOTA_FIX, True),
     ("violates PodSecurity", POLICY_FIX, True),
+    ("security context constraint", CONSTRAINT_FIX, True),
+    ("denied the request", ADMISSION_FIX, True),
     ("RuntimeClass", RUNTIME_FIX, True),
     ("ProvisioningFailed", CLAIM_FIX, False),
     ("no persistent volumes available", CLAIM_FIX, False),
@@ -97,6 +101,14 @@ def _from_events(events: list[Object]) -> Hindrance | None:
                 about = event.get("involvedObject", {})
                 return Hindrance(f"{about.get('kind')} {about.get('name')}: {said}", fix, final)
     return None
+
+
+def outlives(pod: Object, container: str) -> bool:
+    """Whether the pod runs on although this container of it has ended: something was put beside it that does not know
+    when the work is done."""
+    states = {one["name"]: one.get("state") or {} for one in pod.get("status", {}).get("containerStatuses") or []}
+    others = any("running" in state for name, state in states.items() if name != container)
+    return others and "terminated" in states.get(container, {})
 
 
 def ending(pod: Object) -> str:

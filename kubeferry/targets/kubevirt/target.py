@@ -50,7 +50,7 @@ class KubevirtTarget:
         machine.refuse_running(self._cluster, entry)
         if self._uploads is not None:
             return self._uploads.prepare(entry, ledger)
-        return claims.prepare(self._cluster, entry, ledger)
+        return claims.prepare(self._cluster, entry, ledger, self._config.movers)
 
     def submit(self, job: MoverJob, ledger: Ledger) -> None:
         (self._uploads or self._movers).submit(job, ledger)

@@ -64,7 +64,7 @@ class Uploads:
         self.mark(entry)
         found = {disk: self._claim(entry.namespace, one["metadata"]["name"]) for disk, one in wanted.items()}
         claims.refuse(entry, wanted, found)
-        claims.make_state(self._cluster, entry, ledger, wanted)
+        claims.make_state(self._cluster, entry, ledger, wanted, self._config.movers)
         rooms = {}
         for planned in entry.disks:
             volume = spec.data_volume(wanted[planned.disk])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from kubeferry.model import Concern
 from kubeferry.targets.kubevirt.checks.facts import (
     Facts,
-    Object,
     Request,
     claims_of,
     default_class,
@@ -16,6 +15,7 @@ from kubeferry.targets.kubevirt.checks.facts import (
     template_of,
 )
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
+from kubeferry.targets.kubevirt.claims import WRITABLE, state_class, ways
 
 STATIC = "kubernetes.io/no-provisioner"
 CLASS_FIX = "Name another class in the policy and plan again, or make this one."
@@ -43,6 +43,7 @@ def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
         yield from _class(facts, request, name)
     for use, who in uses.items():
         yield from _modes(facts, use, who)
+    yield from _movers_state(facts, request)
     if not facts.profiles.known:
         yield not_checked("storage profiles", facts.profiles.why)
 
@@ -102,32 +103,34 @@ def _selective(request: Request) -> list[str]:
     ]
 
 
+def _movers_state(facts: Facts, request: Request) -> Iterator[Concern]:
+    """Movers keep what they remember on a small file system, of a class that must make one."""
+    firsts = [next(claims_of(entry), None) for entry in request.entries]
+    named = {state_class(claim, request.config.movers) for claim in firsts if claim is not None}
+    for name in sorted(filter(None, (class_name(facts, one) for one in named))):
+        known = ways(facts.profiles.named(name)) if facts.classes.named(name) is not None else []
+        if known and not any(volume == "Filesystem" and access in WRITABLE for volume, access in known):
+            told = ", ".join(f"{volume} {access}" for volume, access in sorted(set(known)))
+            what = f"movers keep their state on a file system of class {name}, which tells of {told} only"
+            fix = "Name a class that makes file systems as target.movers.stateStorageClass, or correct the profile."
+            yield concern("storage.no-filesystem", what, fix)
+
+
 def _modes(facts: Facts, use: Use, who: list[str]) -> Iterator[Concern]:
     name = class_name(facts, use.storage_class)
     if name is None or facts.classes.named(name) is None or not facts.profiles.known:
         return
-    ways = _ways(facts.profiles.named(name))
-    if not ways:
+    known = set(ways(facts.profiles.named(name)))
+    if not known:
         what = (
             f"CDI knows nothing of the volumes of class {name}; the plan asks for {use.volume_mode} {use.access_mode}"
         )
         yield concern("storage.modes-unknown", what, f"Say in StorageProfile {name} what it makes.")
         return
-    told = ", ".join(f"{volume} {access}" for volume, access in sorted(ways))
-    if (use.volume_mode, use.access_mode) not in ways:
+    told = ", ".join(f"{volume} {access}" for volume, access in sorted(known))
+    if (use.volume_mode, use.access_mode) not in known:
         what = (
             f"{', '.join(dict.fromkeys(who))} ask class {name} for {use.volume_mode} {use.access_mode} volumes, "
             f"and its profile tells of {told}"
         )
         yield concern("storage.modes-unusual", what, "Name one of these modes in the policy and plan again.")
-    if ("Filesystem", use.access_mode) not in ways:
-        what = (
-            f"movers keep their state on a Filesystem {use.access_mode} volume of class {name}, which tells of {told}"
-        )
-        yield concern("storage.no-filesystem", what, "Use a class that makes both, or correct its profile.")
-
-
-def _ways(profile: Object | None) -> set[tuple[str, str]]:
-    """Volume mode and access mode of the volumes that a profile tells of."""
-    sets = ((profile or {}).get("status") or {}).get("claimPropertySets") or []
-    return {(one.get("volumeMode") or "Filesystem", mode) for one in sets for mode in one.get("accessModes") or ()}

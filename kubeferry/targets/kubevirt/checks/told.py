@@ -46,7 +46,7 @@ KNOWN = {
         Known("storage.no-default-class", CRITICAL, "A claim names no class, and there is no default one"),
         Known("storage.modes-unusual", WARNING, "The class's profile does not tell of such volumes"),
         Known("storage.modes-unknown", INFO, "Nothing is known of the volumes that a class makes"),
-        Known("storage.no-filesystem", WARNING, "The class may not make the small file system that movers need"),
+        Known("storage.no-filesystem", CRITICAL, "The class makes no file systems, and movers need a small one"),
         Known("storage.static", INFO, "Volumes of a class are made by hand"),
         Known("storage.binds-at-once", INFO, "Volumes of a class are placed before the machine's node is chosen"),
         Known("quota.exceeded", CRITICAL, "The plan needs more than a namespace's quota leaves"),

@@ -83,6 +83,15 @@ def test_without_a_secret_a_snapshots_mover_is_given_nothing() -> None:
     assert not {"env", "envFrom"} & mover.keys()
 
 
+def test_an_nbd_server_with_tls_is_shown_certificates_from_files() -> None:
+    pod, mover = container("nbds://disks.example:10809/vda?tls-hostname=disks")
+    (volume,) = (one for one in pod["volumes"] if "secret" in one)
+    assert volume["secret"] == {"secretName": "a-secret", "defaultMode": 0o440}
+    (mount,) = (one for one in mover["volumeMounts"] if one["name"] == volume["name"])
+    assert mover["env"] == [{"name": "KUBEFERRY_NBD_CERTIFICATES", "value": mount["mountPath"]}]
+    assert mount["readOnly"] is True
+
+
 @pytest.mark.parametrize("uri", ["ebs://eu-west-1/snap-00000001?what=is-this", "nbd+ssh://hv"])
 def test_what_is_not_understood_is_given_no_secret(uri: str) -> None:
     pod, mover = container(uri)

@@ -14,9 +14,11 @@ from converters.engine import copying, earlier, fingerprint
 from converters.engine.disks import parse_ref, verify_disk
 from converters.engine.fingerprint import DIGESTS_OFFSET, Fingerprint, Header, file_bytes
 from converters.engine.transfer import Options, Watch
+from kubeferry.documents import MoverSettings
 from kubeferry.errors import Interrupted
 from kubeferry.faults import Side
 from kubeferry.targets.kubevirt import claims
+from kubeferry.targets.kubevirt.offer import offer_of
 
 TIB = 1 << 40
 BLOCK = 4096
@@ -75,3 +77,48 @@ def test_it_grows_with_the_disk_and_what_a_file_system_keeps(make: Any, tib: int
     held = Header(tib * TIB)
     files = file_bytes(replace(held, root=b"root")) + 3 * file_bytes(held)
     assert int(asked) * 94 // 100 >= files  # ext4 keeps 5 in 100 for root, and its own tables
+
+
+PROFILE: dict[str, Any] = {
+    "metadata": {"name": "ceph"},
+    "status": {
+        "claimPropertySets": [
+            {"volumeMode": "Block", "accessModes": ["ReadWriteMany"]},
+            {"volumeMode": "Filesystem", "accessModes": ["ReadWriteOnce"]},
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("volume", "access", "profile", "expected"),
+    [
+        ("Block", "ReadWriteMany", PROFILE, "ReadWriteOnce"),
+        ("Filesystem", "ReadWriteOnce", PROFILE, "ReadWriteOnce"),
+        ("Block", "ReadWriteMany", None, "ReadWriteOnce"),
+        ("Filesystem", "ReadWriteMany", None, "ReadWriteMany"),
+        ("Block", "ReadWriteOnce", {"metadata": {"name": "x"}}, "ReadWriteOnce"),
+    ],
+)
+def test_the_claim_asks_for_a_file_system_that_the_class_makes(
+    make: Any, volume: str, access: str, profile: dict[str, Any] | None, expected: str
+) -> None:
+    entry = make.entry(claim={"volumeMode": volume, "accessModes": [access]})
+    spec = claims.state_claim(entry, entry.manifests[0], MoverSettings(), profile)["spec"]
+    assert (spec["volumeMode"], spec["accessModes"]) == ("Filesystem", [expected])
+    assert spec["storageClassName"] == "fast"
+
+
+def test_the_claim_is_of_the_class_that_is_named_for_it_and_not_smaller_than_that_makes(make: Any) -> None:
+    entry = make.entry()
+    profile = PROFILE | {"metadata": {"name": "big", "annotations": {claims.MINIMUM: "8Gi"}}}
+    spec = claims.state_claim(entry, entry.manifests[0], MoverSettings(state_storage_class="big"), profile)["spec"]
+    assert (spec["storageClassName"], spec["resources"]["requests"]["storage"]) == ("big", str(8 << 30))
+
+
+def test_the_least_size_of_a_class_reaches_the_planner() -> None:
+    profile = PROFILE | {"metadata": {"name": "ceph", "annotations": {claims.MINIMUM: "4Gi"}}}
+    (found,) = offer_of([{"metadata": {"name": "ceph"}, "provisioner": "rbd"}], [profile], []).classes
+    assert found.minimum_bytes == 4 << 30
+    odd = PROFILE | {"metadata": {"name": "ceph", "annotations": {claims.MINIMUM: "much"}}}
+    assert offer_of([{"metadata": {"name": "ceph"}}], [odd], []).classes[0].minimum_bytes is None
