@@ -137,8 +137,8 @@ def _registered(named: str, settings: Config) -> tuple[str, str]:
     from kubeferry.journal import Journal, meant_by
 
     with contextlib.closing(Journal.open(settings.journal)) as journal:
-        meant = journal.plan(meant_by(named, journal.plans()).digest)
-    return meant.document, f"plan {meant.name} ({meant.digest[:12]}) in the journal"
+        found = journal.plan(meant_by(named, journal.plans()).digest)
+    return found.document, f"plan {found.name} ({found.digest[:12]}) in the journal"
 
 
 def chosen(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:

@@ -7,7 +7,8 @@
         journal.state(plan.digest, "web").phase
 
 An append is one transaction: the fence is the newest, the chain is whole, the event is legal for the machine's state;
-then, and only then, it is written, and it is durable when `append` returns. Reading checks the chain again.
+then, and only then, it is written, and it is durable when `append` returns. Reading checks the
+chain, from where this process has checked it before.
 
     engine   which database, opened so that a commit is durable;  schema: its tables;  records: rows as values
     chain    each event's digest covers the one before            leases: who may write, with a fence that only rises

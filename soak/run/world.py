@@ -35,7 +35,7 @@ MADE_AT = "2026-01-01T00:00:00Z"
 
 SOURCE = {"concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists"}
 TARGET = {"prepare", "submit", "watch", "apply", "start", "runs", "observe", "stop", "tidy", "remove", "exists"}
-JOURNAL = {"append", "state", "heartbeat", "intend", "gone", "ledger_open", "acquire", "release", "events"}
+JOURNAL = {"append", "state", "heartbeat", "intend", "gone", "ledger_open", "acquire", "release", "standing"}
 BEFORE, AFTER = "before", "after"
 Fault = Callable[[str, str], BaseException | None]
 """Asked before and after each call, with its name; what it returns is raised."""
