@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from kubeferry.model import Nic
 from mappings.devices import HOST_BOUND, of_kind, target_sound, target_video, target_watchdog_action
-from mappings.nics import network_rule, plugged, target_mac, target_model
+from mappings.nics import network_rule, plugged, target_binding, target_mac, target_model
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule
 from mappings.virtio import GENERATIONS
 
@@ -54,6 +54,18 @@ def _address(case: Case) -> Iterator[str]:
     for nic, rule in plugged(case.machine, case.choices):
         if rule.target == "pod":
             yield f"Network card {nic.id} is on the pod network: the guest's old address does not work there."
+
+
+def _stays_on_its_node(case: Case) -> Iterator[str]:
+    """KubeVirt migrates no machine that is bridged to the pod network: the address belongs to the pod."""
+    if case.choices.eviction_strategy != "LiveMigrate":
+        return
+    for nic, rule in plugged(case.machine, case.choices):
+        if rule.target == "pod" and target_binding(rule) == "bridge":
+            yield (
+                f"Network card {nic.id} is bridged to the pod network, so the machine cannot be migrated, and its "
+                "eviction strategy LiveMigrate keeps its node from being drained."
+            )
 
 
 def _model(nic: Nic, case: Case) -> str | None:
@@ -245,6 +257,13 @@ RULES = (
         "a card on a network that is not told",
         "Check the policy's rule for it.",
         per_nic(_kind_unknown),
+    ),
+    Rule(
+        "nic.no-migration",
+        WARNING,
+        "a card that keeps the machine on its node, where it must be migrated",
+        "Use the binding masquerade, a multus network, or `evictionStrategy: LiveMigrateIfPossible`.",
+        _stays_on_its_node,
     ),
     Rule("nic.vlan", WARNING, "VLAN tags", "Use a network attachment with this tag.", per_nic(_vlan)),
     Rule("nic.mtu", INFO, "an MTU", "Use a network attachment with this MTU.", per_nic(_mtu)),

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import urllib3
 import websocket
@@ -208,6 +208,7 @@ class Cluster:
                 subprotocols=list(protocols),
                 sslopt=_tls_of(self._settings),
                 enable_multithread=True,
+                **_proxy_of(self._settings),
             )
         except websocket.WebSocketBadStatusException as refused:
             raise error_of(refused.status_code, refused.resp_body or b"", f"open {path}") from None
@@ -363,6 +364,22 @@ def _tls_of(settings: client.Configuration) -> dict[str, Any]:
         "server_hostname": settings.tls_server_name,
     }
     return {key: value for key, value in options.items() if value is not None}
+
+
+def _proxy_of(settings: client.Configuration) -> dict[str, Any]:
+    """The proxy of a kubeconfig (`proxy-url`) or of the environment, which objects go through, for a websocket."""
+    if not settings.proxy:
+        return {}
+    parts = urlsplit(settings.proxy)
+    found: dict[str, Any] = {
+        "http_proxy_host": parts.hostname,
+        "http_proxy_port": parts.port or {"https": 443}.get(parts.scheme, 80),
+        "proxy_type": parts.scheme if parts.scheme.startswith("socks") else "http",
+        "http_no_proxy": [name for name in (settings.no_proxy or "").split(",") if name] or None,
+    }
+    if parts.username is not None:
+        found["http_proxy_auth"] = (unquote(parts.username), unquote(parts.password or ""))
+    return {key: value for key, value in found.items() if value is not None}
 
 
 def _named(manifest: Object) -> tuple[str, str]:

@@ -208,11 +208,12 @@ def _volumes(job: MoverJob) -> list[Object]:
 
 
 def _aliases(job: MoverJob, addresses: tuple[str, ...]) -> list[Object]:
-    """The source's name, where it has one, for a pod that may ask nobody."""
+    """The source's name, where it has one, for a pod that may ask nobody: all its addresses, of which a pod may reach
+    those of one family only."""
     far = far_end(job)
     if far is None or far[0] == ANYWHERE or far[0] in addresses:
         return []
-    return [{"ip": address, "hostnames": [far[0]]} for address in addresses[:1]]
+    return [{"ip": address, "hostnames": [far[0]]} for address in addresses]
 
 
 def far_end(job: MoverJob) -> tuple[str, int] | None:

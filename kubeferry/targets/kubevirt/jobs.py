@@ -10,6 +10,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from kubeferry.documents import Entry, MoverError, MoverJob, MoverProgress, MoverResult, TargetConfig
@@ -324,4 +325,13 @@ def _ends(job: MoverJob) -> list[tuple[str, int]]:
             machine=job.machine,
             disk=job.disk,
         ) from error
-    return sorted({(str(address[0]), port) for *_, address in found})
+    ends = sorted({(str(address[0]), port) for *_, address in found if not ip_address(address[0]).is_link_local})
+    if not ends:
+        raise SourceRefused(
+            f"the source's host {host} is reached on this host's own link only",
+            why="its addresses are link-local, and no pod has a way there",
+            fix="Name an address in the source's configuration that the cluster's nodes reach.",
+            machine=job.machine,
+            disk=job.disk,
+        )
+    return ends

@@ -40,11 +40,17 @@ MACHINE_TYPES = ("q35*", "pc-q35*")
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Feature gates, one of which must be on for a machine that `needs` it."""
+    """Feature gates, one of which must be on for a machine that `needs` it.
+
+    `known_from` is the version of KubeVirt before which it is refused whatever is switched on, `on_from` the one from
+    which it is on unless somebody switches it off; None where it is off unless somebody switches it on.
+    """
 
     names: tuple[str, ...]
     about: str
     needs: Callable[[Entry], bool]
+    known_from: tuple[int, int] | None = None
+    on_from: tuple[int, int] | None = None
 
 
 def _device(*names: str) -> Callable[[Entry], bool]:
@@ -68,7 +74,18 @@ def _dedicated(entry: Entry) -> bool:
     return bool((domain_of(entry).get("cpu") or {}).get("dedicatedCpuPlacement"))
 
 
+def _empty_drive(entry: Entry) -> bool:
+    """A CD-ROM drive without a medium: a disk without a volume."""
+    volumes = {volume["name"] for volume in template_of(entry).get("volumes") or []}
+    disks = (domain_of(entry).get("devices") or {}).get("disks") or []
+    return any("cdrom" in disk and disk["name"] not in volumes for disk in disks)
+
+
+# Alpha where they are known first, beta (on) later: pkg/virt-config/featuregate of the v1.6 to v1.9 lines.
 GATES = (
+    Gate(("DeclarativeHotplugVolumes",), "an empty CD-ROM drive", _empty_drive, (1, 6), (1, 9)),
+    Gate(("VideoConfig",), "a graphics card of its own choice", _device("video"), (1, 6), (1, 7)),
+    Gate(("PanicDevices",), "a panic device", _device("panicDevices"), (1, 6), (1, 7)),
     Gate(("HostDevices",), "devices of the host", _device("hostDevices", "gpus")),
     Gate(("HostDisk",), "disks of the host", _volume("hostDisk")),
     Gate(("Sidecar",), "hooks beside the machine", _annotation("hooks.kubevirt.io/hookSidecars")),
@@ -82,7 +99,7 @@ GATES = (
     ),
     Gate(("CPUManager",), "processors of its own", _dedicated),
 )
-"""Gates that are off unless somebody switches them on."""
+"""What a machine may need that not every KubeVirt gives."""
 
 
 def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
@@ -174,16 +191,30 @@ def _gates(facts: Facts, entry: Entry) -> Iterator[Concern]:
     developer = facts.kubevirt.get("developerConfiguration") or {}
     off = frozenset(developer.get("disabledFeatureGates") or ())
     on = frozenset(developer.get("featureGates") or ()) - off
+    observed = str((facts.kubevirts.objects[0].get("status") or {}).get("observedKubeVirtVersion") or "")
+    found = version_of(observed)
     for gate in GATES:
-        if gate.needs(entry) and not on & set(gate.names):
+        if not gate.needs(entry):
+            continue
+        if found and gate.known_from and found < gate.known_from:
+            least = ".".join(map(str, gate.known_from))
+            what = f"{entry.name} has {gate.about}, and KubeVirt {observed} knows none"
+            yield concern(
+                "kubevirt.gate-off", what, f"Upgrade KubeVirt to {least} or newer, or remove it at the source."
+            )
+        elif not _is_on(gate, on, off, found):
             what = f"{entry.name} has {gate.about}, and KubeVirt's feature gate {gate.names[0]} is off"
             yield concern("kubevirt.gate-off", what, f"Switch {gate.names[0]} on in the KubeVirt object.")
-    if keeps_state(entry) and "VMPersistentState" not in on:
-        observed = str((facts.kubevirts.objects[0].get("status") or {}).get("observedKubeVirtVersion") or "")
-        found = version_of(observed)
-        if "VMPersistentState" in off or (found and found < STATE_WITHOUT_GATE):
-            what = f"{entry.name} keeps UEFI variables or a TPM, and KubeVirt {observed} may need VMPersistentState"
-            yield concern("kubevirt.gate-unknown", what, "Switch VMPersistentState on in the KubeVirt object.")
+    early = found is not None and found < STATE_WITHOUT_GATE
+    if keeps_state(entry) and "VMPersistentState" not in on and ("VMPersistentState" in off or early):
+        what = f"{entry.name} keeps UEFI variables or a TPM, and KubeVirt {observed} may need VMPersistentState"
+        yield concern("kubevirt.gate-unknown", what, "Switch VMPersistentState on in the KubeVirt object.")
+
+
+def _is_on(gate: Gate, on: frozenset[str], off: frozenset[str], version: tuple[int, int] | None) -> bool:
+    """Of a build by hand, whose version nobody knows, the newest is assumed."""
+    by_default = gate.on_from is not None and (version is None or version >= gate.on_from)
+    return bool(on & set(gate.names)) or (by_default and not off >= set(gate.names))
 
 
 def _settings(facts: Facts, entry: Entry) -> Iterator[Concern]:

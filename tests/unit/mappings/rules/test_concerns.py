@@ -124,6 +124,10 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "disk.sectors-lost": ({"disks": (Disk(**DISK, logical_block_bytes=4096),)}, policy(disk_bus="sata")),
     "guest.virtio-unknown": ({"machine_type": "pc-i440fx-7.2", "guest": Guest(agent_channel=True)}, Policy()),
     "guest.virtio-transitional": ({"guest": Guest(os_id="rhel6_64Guest", agent_channel=True)}, Policy()),
+    "nic.no-migration": (
+        {},
+        Policy(networks=(NetworkMap(binding="bridge"),), eviction_strategy="LiveMigrate"),
+    ),
     "nic.name-changed": ({"machine_type": "pc-i440fx-7.2"}, Policy()),
     "windows.cards": ({"guest": Guest(os_id="http://microsoft.com/win/2k19", agent_channel=True)}, Policy()),
     "windows.platform": (

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 import pytest
 
 from kubeferry.documents import MoverJob, MoverSettings
+from kubeferry.errors import SourceRefused
 from kubeferry.model import DiskRef
-from kubeferry.targets.kubevirt import job_spec, names
+from kubeferry.targets.kubevirt import job_spec, jobs, names
 from kubeferry.uris import EbsSnapshot, NbdSsh, pinned
 
 SSH = NbdSsh("ferry", "hv", 22, "/run/a.sock", "ssh-ed25519 AAAA").uri()
@@ -150,3 +152,21 @@ def test_only_who_must_ask_reaches_the_clusters_dns() -> None:
 
 def test_a_mover_may_reach_a_server_of_nbd_with_tls() -> None:
     assert job_spec.far_end(job("nbds://store:10810/web?tls-hostname=disks")) == ("store", 10810)
+
+
+def test_a_host_of_both_families_is_named_with_both_addresses() -> None:
+    pod, _ = container(SSH, addresses=("10.0.0.7", "2001:db8::7"))
+    assert pod["hostAliases"] == [
+        {"ip": "10.0.0.7", "hostnames": ["hv"]},
+        {"ip": "2001:db8::7", "hostnames": ["hv"]},
+    ]
+
+
+def test_a_host_on_this_link_only_has_no_way_for_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    link = [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("fe80::1%eth0", 22, 0, 2))]
+    monkeypatch.setattr("kubeferry.targets.kubevirt.jobs.socket.getaddrinfo", lambda *_args, **_options: link)
+    with pytest.raises(SourceRefused, match="own link only"):
+        jobs._ends(job(SSH))
+    both = [*link, (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("10.0.0.7", 22))]
+    monkeypatch.setattr("kubeferry.targets.kubevirt.jobs.socket.getaddrinfo", lambda *_args, **_options: both)
+    assert jobs._ends(job(SSH)) == [("10.0.0.7", 22)]
