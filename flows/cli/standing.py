@@ -34,7 +34,7 @@ class SourceSeen:
     off_since: str = ""
 
     def __str__(self) -> str:
-        return f"off since {self.off_since}" if self.off_since else str(self.power)
+        return f"off since {self.off_since[:16].replace('T', ' ')} UTC" if self.off_since else str(self.power)
 
 
 @dataclass(frozen=True, slots=True)

@@ -180,7 +180,7 @@ def test_status_tells_power_downtime_lease_progress_and_versions(
     }
     assert told["journal"]["schema"] == 1
     assert told["kubeferry"]["version"]
-    assert "off since 2026-11-29T01:02:03Z" in out
+    assert "off since 2026-11-29 01:02 UTC" in out
     assert "round 1: 0 of 1 disk, 0 B of 1 MiB" in out
     assert "1 source is off on the way (web); 1 machine is held by a runner" in out
 
