@@ -17,6 +17,7 @@ import pytest
 from converters.engine import checkpoint
 from converters.engine.fingerprint import Fingerprint
 from kubeferry.outside import process
+from kubeferry.outside.signals import SAME_ASK_SECONDS
 from tests.liar import lying
 from tests.needs import PATH, needs
 
@@ -40,10 +41,10 @@ def copying(*arguments: object) -> Iterator[subprocess.Popen[str]]:
 
 
 def ended_after(running: subprocess.Popen[str], count: int) -> tuple[float, int, str]:
-    """Seconds, exit code and words after `count` times Ctrl-C, half a second apart."""
+    """Seconds, exit code and words after `count` times Ctrl-C, each clearly an ask of its own."""
     for _ in range(count - 1):
         running.send_signal(signal.SIGINT)
-        time.sleep(0.5)
+        time.sleep(4 * SAME_ASK_SECONDS)
     begun = time.monotonic()
     running.send_signal(signal.SIGINT)
     said, _ = running.communicate(timeout=PATIENCE)
