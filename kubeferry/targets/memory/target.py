@@ -195,7 +195,13 @@ class MemoryTarget:
     def _raise_fence(self, entry: Entry, fence: int) -> None:
         newest = self._newest.get(entry.target_name, 0)
         if fence and self.heeds_fences and fence < newest:
-            raise Fenced("a newer runner has this machine at the target", machine=entry.name)
+            raise Fenced(
+                "a newer runner has this machine at the target",
+                why=f"its fence is {newest}, and this runner has {fence}",
+                fix="Leave it to the other runner. If that is this one's own journal, restored from a backup, run the "
+                "same command again in some minutes.",
+                machine=entry.name,
+            )
         self._newest[entry.target_name] = max(newest, fence)
 
     def _copy(self, job: MoverJob, disk: bytearray) -> None:
