@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass, field
 
 from kubeferry.documents import Policy
@@ -98,19 +98,22 @@ def _latin(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
 
 
+_WORDS: dict[str, Callable[[Machine], str]] = {
+    "name": lambda machine: machine.name,
+    "source": lambda machine: machine.source,
+    "folder": lambda machine: (machine.metadata.get("folder") or "").rstrip("/").rpartition("/")[2],
+}
+"""What a template of the policy may name, and what is put in for it."""
+
+
 def rendered(template: str, machine: Machine) -> str:
     """A template with its words filled in; one that is none stays as it stands."""
-    words = {
-        "name": machine.name,
-        "source": machine.source,
-        "folder": (machine.metadata.get("folder") or "").rstrip("/").rpartition("/")[2],
-    }
-    return _WORD.sub(lambda found: words.get(found[1], found[0]), template)
+    return _WORD.sub(lambda found: _WORDS[found[1]](machine) if found[1] in _WORDS else found[0], template)
 
 
 def unknown_words(template: str) -> list[str]:
     """The words of a template that nothing can be put in for."""
-    return sorted(set(_WORD.findall(template)) - {"name", "source", "folder"})
+    return sorted(set(_WORD.findall(template)) - _WORDS.keys())
 
 
 def machine_names(machines: Iterable[Machine], policy: Policy) -> dict[str, Names]:

@@ -20,14 +20,26 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
+from kubeferry.errors import Fenced
 from kubeferry.kinds import TARGETS
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef
 
-__all__ = ["External", "Ledger", "Room", "Target", "TargetCapabilities", "open_target"]
+__all__ = ["External", "Ledger", "Room", "Target", "TargetCapabilities", "open_target", "superseded"]
 
 
 logger = logging.getLogger(__name__)
+
+
+def superseded(entry: Entry, holder: str, newest: int, fence: int) -> Fenced:
+    """The error for a runner that comes with an older fence than `holder`, the machine's object at a target, has."""
+    return Fenced(
+        "a newer runner has this machine at the target",
+        why=f"{holder} carries fence {newest}, and this runner has {fence}",
+        fix="Leave it to the other runner. If that is this one's own journal, restored from a backup, run the same "
+        "command again in some minutes.",
+        machine=entry.name,
+    )
 
 
 @dataclass(frozen=True, slots=True)

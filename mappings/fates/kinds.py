@@ -53,6 +53,7 @@ def switch(on: Rule, off: Rule) -> Rule:
 
 
 def place_of(path: str, mapping: Mapping, leaf: Leaf) -> str:
-    """A target path with the names that the disk or card of a fact has in the manifest."""
+    """A target path with the names that the disk or card of a fact has in the manifest, or with the fact's own key."""
     names = mapping.names
-    return path.format(volume=names.volumes.get(leaf.key, ""), interface=names.interfaces.get(leaf.key, ""))
+    volume, interface = names.volumes.get(leaf.key, ""), names.interfaces.get(leaf.key, "")
+    return path.format(volume=volume, interface=interface, key=leaf.key)

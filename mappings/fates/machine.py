@@ -26,10 +26,6 @@ def autostart(mapping: Mapping, leaf: Leaf) -> Verdict:
     return Fate.CHANGED, "spec.runStrategy", f"now {mapping.choices.run_strategy}, as the policy says"
 
 
-def chassis(mapping: Mapping, leaf: Leaf) -> Verdict:
-    return kept(f"domain.chassis.{leaf.key}")(mapping, leaf)
-
-
 def machine_type(mapping: Mapping, leaf: Leaf) -> Verdict:
     place = "domain.machine.type"
     if leaf.value == mapping.find(place):

@@ -19,7 +19,7 @@ FATES: dict[str, Rule] = {
     "description": kept("metadata.annotations[kubeferry.io/description]", changed="cut"),
     "arch": machine.architecture,
     "machine_type": machine.machine_type,
-    "chassis.*": machine.chassis,
+    "chassis.*": kept("domain.chassis.{key}"),
     "uuid": kept("domain.firmware.uuid", lost="not a UUID"),
     "smbios_serial": kept("domain.firmware.serial", lost="has characters that KubeVirt refuses"),
     "firmware.kind": machine.firmware,

@@ -9,8 +9,9 @@ import contextlib
 from collections.abc import Iterator
 
 from kubeferry.documents import Entry
-from kubeferry.errors import Fenced, TargetUnavailable
+from kubeferry.errors import TargetUnavailable
 from kubeferry.outside import locks
+from kubeferry.targets import superseded
 from kubeferry.targets.directory.layout import MachineFolder, write
 
 PATIENCE_SECONDS = 10.0
@@ -23,7 +24,7 @@ def raise_fence(folder: MachineFolder, entry: Entry, fence: int) -> None:
         return
     with _locked(folder, entry):
         if (newest := _newest(folder)) > fence:
-            raise _superseded(folder, entry, fence, newest)
+            raise superseded(entry, str(folder.fence), newest, fence)
         if newest < fence:
             write(folder.fence, f"{fence}\n")
 
@@ -31,7 +32,7 @@ def raise_fence(folder: MachineFolder, entry: Entry, fence: int) -> None:
 def check(folder: MachineFolder, entry: Entry, fence: int) -> None:
     """Raise Fenced where a newer number is there: after a deed, which is then too late."""
     if fence and (newest := _newest(folder)) > fence:
-        raise _superseded(folder, entry, fence, newest)
+        raise superseded(entry, str(folder.fence), newest, fence)
 
 
 def _newest(folder: MachineFolder) -> int:
@@ -48,13 +49,3 @@ def _locked(folder: MachineFolder, entry: Entry) -> Iterator[None]:
             fix = "Look which process holds it, then run the same command again."
             raise TargetUnavailable(f"{folder.marker} is locked", fix=fix, machine=entry.name)
         yield
-
-
-def _superseded(folder: MachineFolder, entry: Entry, fence: int, newest: int) -> Fenced:
-    return Fenced(
-        "a newer runner has this machine at the target",
-        why=f"{folder.fence} holds {newest}, and this runner has {fence}",
-        fix="Leave it to the other runner. If that is this one's own journal, restored from a backup, run the same "
-        "command again in some minutes.",
-        machine=entry.name,
-    )

@@ -13,6 +13,7 @@ from typing import Any
 from kubeferry.documents import Entry
 from kubeferry.errors import Fenced, TargetUnavailable
 from kubeferry.outside import stopping
+from kubeferry.targets import superseded
 from kubeferry.targets.kubevirt import objects
 from kubeferry.targets.kubevirt.answers import AGAIN, Changed
 from kubeferry.targets.kubevirt.api import Cluster
@@ -32,22 +33,15 @@ def fence_of(found: Object) -> int:
     return int(told) if told.isdecimal() else 0
 
 
-def superseded(entry: Entry, fence: int, newest: int) -> Fenced:
-    """The error for a runner that comes with an older number."""
-    return Fenced(
-        "a newer runner has this machine at the target",
-        why=f"{entry.namespace}/{entry.target_name} carries fence {newest}, and this runner has {fence}",
-        fix="Leave it to the other runner. If that is this one's own journal, restored from a backup, run the same "
-        "command again in some minutes.",
-        machine=entry.name,
-    )
+def _overtaken(entry: Entry, found: Object, fence: int) -> Fenced:
+    return superseded(entry, f"{entry.namespace}/{entry.target_name}", fence_of(found), fence)
 
 
 def check(cluster: Cluster, entry: Entry, fence: int) -> None:
     """Raise Fenced where a newer number stands on the object; after a deed, which is then too late."""
     found = cluster.get(VIRTUAL_MACHINE, entry.target_name, entry.namespace)
     if fence and found is not None and fence_of(found) > fence:
-        raise superseded(entry, fence, fence_of(found))
+        raise _overtaken(entry, found, fence)
 
 
 def raise_fence(cluster: Cluster, entry: Entry, fence: int) -> Object | None:
@@ -58,7 +52,7 @@ def raise_fence(cluster: Cluster, entry: Entry, fence: int) -> Object | None:
         if found is None or not fence or fence_of(found) == fence:
             return found
         if fence_of(found) > fence:
-            raise superseded(entry, fence, fence_of(found))
+            raise _overtaken(entry, found, fence)
         try:
             return cluster.apply(_mark(found, fence), VIRTUAL_MACHINE, force=True, manager=MANAGER)
         except Changed:  # a controller wrote into it, or another runner was quicker: look again

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from kubeferry.documents import MoverJob, MoverSettings
 from kubeferry.targets.kubevirt import names
-from kubeferry.targets.kubevirt.job_secrets import given
+from kubeferry.targets.kubevirt.job_secrets import Given, given
 from kubeferry.targets.kubevirt.kinds import JOB, NETWORK_POLICY
 from kubeferry.uris import EbsSnapshot, ebs_snapshot, nbd_ssh, nbd_tls, web_end
 
@@ -138,6 +138,7 @@ def _pod(job: MoverJob, settings: MoverSettings, placement: Object, addresses: t
         "priorityClassName": settings.priority_class,
         "serviceAccountName": settings.service_account,
     }
+    let_in = given(job)
     user = {"runAsUser": settings.user, "runAsGroup": settings.user, "fsGroup": settings.user}
     return {
         "restartPolicy": "Never",
@@ -150,12 +151,12 @@ def _pod(job: MoverJob, settings: MoverSettings, placement: Object, addresses: t
             "fsGroupChangePolicy": "OnRootMismatch",
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(job, settings)],
-        "volumes": _volumes(job),
+        "containers": [_container(job, settings, let_in)],
+        "volumes": _volumes(job, let_in),
     } | {key: value for key, value in optional.items() if value}
 
 
-def _container(job: MoverJob, settings: MoverSettings) -> Object:
+def _container(job: MoverJob, settings: MoverSettings, let_in: Given) -> Object:
     site = names.site_of(job)
     mounts = [
         {"name": "state", "mountPath": str(site.state_root)},
@@ -167,7 +168,6 @@ def _container(job: MoverJob, settings: MoverSettings) -> Object:
         devices = [{"name": "disk", "devicePath": str(site.disk_path)}]
     else:
         mounts.append({"name": "disk", "mountPath": str(site.disk_path)})
-    let_in = given(job)
     mounts += let_in.mounts
     environment = [{"name": name, "value": value} for name, value in settings.environment.items()]
     optional = {
@@ -195,7 +195,7 @@ def _container(job: MoverJob, settings: MoverSettings) -> Object:
     } | {key: value for key, value in optional.items() if value}
 
 
-def _volumes(job: MoverJob) -> list[Object]:
+def _volumes(job: MoverJob, let_in: Given) -> list[Object]:
     site = names.site_of(job)
     field = {"fieldRef": {"fieldPath": f"metadata.annotations['{JOB_ANNOTATION}']"}, "path": JOB_FILE}
     return [
@@ -203,7 +203,7 @@ def _volumes(job: MoverJob) -> list[Object]:
         {"name": "state", "persistentVolumeClaim": {"claimName": names.state_claim(site.machine)}},
         {"name": "job", "downwardAPI": {"items": [field]}},
         {"name": "tmp", "emptyDir": {"sizeLimit": TMP_SIZE}},
-        *given(job).volumes,
+        *let_in.volumes,
     ]
 
 

@@ -27,7 +27,7 @@ from kubeferry.errors import Fenced, IntegrityFailed, KubeferryError, TargetRefu
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
-from kubeferry.targets import External, Ledger, Room, TargetCapabilities
+from kubeferry.targets import External, Ledger, Room, TargetCapabilities, superseded
 from kubeferry.uris import local_path
 from kubeferry.words import counted
 
@@ -195,13 +195,7 @@ class MemoryTarget:
     def _raise_fence(self, entry: Entry, fence: int) -> None:
         newest = self._newest.get(entry.target_name, 0)
         if fence and self.heeds_fences and fence < newest:
-            raise Fenced(
-                "a newer runner has this machine at the target",
-                why=f"its fence is {newest}, and this runner has {fence}",
-                fix="Leave it to the other runner. If that is this one's own journal, restored from a backup, run the "
-                "same command again in some minutes.",
-                machine=entry.name,
-            )
+            raise superseded(entry, entry.target_name, newest, fence)
         self._newest[entry.target_name] = max(newest, fence)
 
     def _copy(self, job: MoverJob, disk: bytearray) -> None:
