@@ -14,7 +14,9 @@ SCRATCH = "scratch-file"
 """What a running machine overwrites while a view is open."""
 SNAPSHOT, LEASE, CHANGE_TRACKING = "snapshot", "lease", "change-tracking"
 """What vSphere needs for a view: what holds it, what streams it, and what makes it tell later what changed."""
-AT_SOURCE = frozenset({EXPORT, VIEW, CHECKPOINT, SCRATCH, SNAPSHOT, LEASE, CHANGE_TRACKING})
+STOP_MARK = "stop-mark"
+"""What says at a machine that we have stopped it: `kubeferry.marks`."""
+AT_SOURCE = frozenset({EXPORT, VIEW, CHECKPOINT, SCRATCH, SNAPSHOT, LEASE, CHANGE_TRACKING, STOP_MARK})
 """Kinds of things that exist at a source; it, not the target, is asked whether they are gone."""
 
 KEPT = frozenset({"disk", "machine-folder", "virtual-machine", "data-volume"})

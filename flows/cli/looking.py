@@ -22,18 +22,24 @@ COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: 
 @click.command()
 @click.argument("plan", type=FILE, required=False)
 @config_option
+@click.option("--versions", "with_versions", is_flag=True, help="Say first what is asked: kubeferry, plan and journal.")
 @json_option
-def doctor(plan: Path | None, config: Path | None, as_json: bool) -> None:
+def doctor(plan: Path | None, config: Path | None, with_versions: bool, as_json: bool) -> None:
     """Check tools, configuration, source, journal and target.
 
     With a PLAN, also everything that its target has against it: rights, room, quotas, nodes, names. Changes nothing.
     """
     from flows.doctor import examine
+    from flows.versions import in_words, told
 
     findings = examine(find_config(config), plan)
+    versions = told(find_config(config), plan) if with_versions else {}
     if as_json:
-        print_json([finding.model_dump(mode="json", by_alias=True) for finding in findings])
+        listed = [finding.model_dump(mode="json", by_alias=True) for finding in findings]
+        print_json({"findings": listed} | versions if with_versions else listed)
     else:
+        for line in in_words(versions):
+            click.echo(plain(line))
         _print_by_subject(findings)
         if all(finding.severity is Severity.INFO for finding in findings):
             click.secho("all is well", fg="green")

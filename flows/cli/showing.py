@@ -22,9 +22,9 @@ from flows.cli.options import (
 from flows.cli.output import print_event, print_json, print_table
 from flows.cli.standing import Standing, left_off, standings, summary
 from flows.cli.transfers import transfers
-from kubeferry import __version__
+from flows.versions import of_journal
 from kubeferry.config import find_config, read_config
-from kubeferry.documents import API_VERSION, Outline
+from kubeferry.documents import Outline
 from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal, LedgerEntry, PlanRecord
 from kubeferry.ledger import KEPT
@@ -52,7 +52,7 @@ def status(plan: Path | None, named: str | None, config: Path | None, as_json: b
         open_things = journal.ledger_open(frozen.digest)
         histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
         rows = standings(frozen, histories, holders, transfers(frozen, open_things))
-        versions = _versions(journal)
+        versions = of_journal(journal)
     moved = {row.machine for row in rows if row.phase is Phase.COMMITTED}
     if as_json:
         print_json(
@@ -98,19 +98,12 @@ def _standing_facts(plan: Outline, rows: list[Standing]) -> dict[str, object]:
     }
 
 
-def _versions(journal: Journal) -> dict[str, object]:
-    """Of what speaks, and of what is remembered."""
-    known = journal.versions()
-    about = {"url": known.url, "schema": known.schema, "createdAt": known.created_at, "createdBy": known.created_by}
-    return {"kubeferry": {"version": __version__, "apiVersion": API_VERSION}, "journal": about}
-
-
 def _show_plans(config: Path | None, as_json: bool) -> None:
     """The plans that the journal holds, the newest last."""
     settings = read_config(find_config(config))
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         found = [(one, _phases(journal, one)) for one in journal.plans()]
-        versions = _versions(journal)
+        versions = of_journal(journal)
     if as_json:
         plans = [
             {"name": one.name, "digest": one.digest, "registeredAt": one.registered_at, "phases": phases}

@@ -22,6 +22,7 @@ from typing import Protocol
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.kinds import SOURCES
 from kubeferry.ledger import External, Ledger
+from kubeferry.marks import StopMark
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import libraries
 
@@ -128,8 +129,19 @@ class Source(Protocol):
     def start(self, machine: Machine) -> None:
         """Start the machine again (rollback)."""
 
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+        """Leave this mark at the machine, in the place of an older one, whether it is on or off; in the ledger first.
+        Its guest does not see it. Raises SourceRefused where that is not allowed, or its machines are never stopped."""
+
+    def marked(self, machine: Machine) -> StopMark | None:
+        """The mark that is at the machine now, whoever left it. `discover` tells it in the machine's metadata, under
+        `kubeferry.marks.KEY`; it is no difference between a machine and its plan."""
+
+    def unmark(self, machine: Machine) -> None:
+        """Take the mark away, whoever left it; nothing where there is none."""
+
     def forget(self, machine: Machine) -> list[str]:
-        """Drop everything of ours at the source; returns what was dropped, in words."""
+        """Drop everything of ours at the source, the mark as well; returns what was dropped, in words."""
 
     def exists(self, thing: External) -> bool:
         """Whether a thing of the ledger, of a kind in `kubeferry.ledger.AT_SOURCE`, is still there."""

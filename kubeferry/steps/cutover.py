@@ -23,7 +23,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
-from kubeferry.steps import power, precedence
+from kubeferry.steps import marks, power, precedence
 from kubeferry.steps.work import Work
 
 
@@ -34,7 +34,7 @@ def record_plan(work: Work, _action: Action, _state: MachineState) -> None:
 
 def begin(work: Work, _action: Action, _state: MachineState) -> None:
     """Look whether the source can be moved at all, then record the power state before anything changes it: the one
-    that an older plan has found, where that has stopped it."""
+    that an older plan has found, or that a mark tells, where a move has stopped it."""
     critical = [concern for concern in work.source.concerns(work.entry.machine) if concern.severity == "critical"]
     if critical:
         raise SourceRefused(
@@ -45,14 +45,17 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
         )
     held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
     precedence.refuse_out_of_reach(work, held)
-    if held is None or held.state.power_before is None or found is not Power.OFF:
+    mark = marks.taken_over(work) if held is None and found is Power.OFF else None
+    if mark is not None:
+        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan))
+    elif held is None or held.state.power_before is None or found is not Power.OFF:
         work.record(CutoverBegun(power_before=found))
     else:  # off, because that plan has stopped it
         work.record(CutoverBegun(power_before=held.state.power_before, taken_from=held.by.digest))
 
 
 def take_over(work: Work, _action: Action, _state: MachineState) -> None:
-    """What an older plan has left under way is this one's to roll back."""
+    """What an older plan has left under way is this one's to roll back; and what another journal's has, by its mark."""
     held = precedence.in_hand(work)
     precedence.refuse_out_of_reach(work, held)
     if held is not None:
@@ -63,12 +66,15 @@ def take_over(work: Work, _action: Action, _state: MachineState) -> None:
                 target_may_run=held.state.target_may_run,
             )
         )
+    elif (mark := marks.unknown_move(work)) is not None:
+        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan))
 
 
-def stop_source(work: Work, _action: Action, _state: MachineState) -> None:
+def stop_source(work: Work, _action: Action, state: MachineState) -> None:
     """Stop the source. What its guest said last is recorded before, how it went after, and when it was started last:
     seen before the stop, so that nothing which comes after it is missed."""
     last_start = work.source.last_start(work.entry.machine)
+    marks.leave(work, state, last_start)
     stopped = power.stop_source(work)
     work.record(
         SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at, last_start=last_start)
@@ -127,6 +133,7 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
     """Run the source again. Comes after a look that the target is down, whatever the journal says of it."""
     power.look_for_unknown_copy(work, state)
     power.start_source(work)
+    marks.take_away(work)
     work.record(SourceRestarted())
 
 

@@ -17,7 +17,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.outside import stopping
 from kubeferry.passwords import struck
-from kubeferry.steps import cutover, transfer
+from kubeferry.steps import cutover, marks, transfer
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.power import look_for_unknown_copy, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
@@ -81,7 +81,7 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
 
 def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
     ahead = len(work.state().rounds)
-    owes = owed(work, in_hand(work)) if goal is Goal.ROLLBACK else ""
+    owes = _owed(work) if goal is Goal.ROLLBACK else ""
     while True:
         if goal is not Goal.ROLLBACK:
             stopping.check()
@@ -97,6 +97,15 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
             do(action, partial(_carry_out, work, action, choose))
         goal = goal.after(action.kind)
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
+
+
+def _owed(work: Work) -> str:
+    """What an older plan has left to be rolled back by this one, or the mark of a move that the journal does not know.
+    The source is asked only where nothing that this plan did says more."""
+    held = in_hand(work)
+    if held is not None:
+        return owed(work, held)
+    return marks.owed(work) if work.state().resumes in LOOKS_AT_POWER else ""
 
 
 def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:

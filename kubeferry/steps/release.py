@@ -120,7 +120,7 @@ class _Release:
                 yield from (f"{entry.name}: removed {line}" for line in self.target.remove(entry))
                 return
             if not self.others.runs_on(entry):
-                self.target.stop(entry)
+                self.target.stop(entry, lease.fence)
             yield from (f"{entry.name}: removed {line}" for line in self.target.tidy(entry))
 
     def _newest(self, entry: Entry) -> MachineState:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
+from kubeferry import marks
 from kubeferry.model import FirmwareKind, Power
 from mappings.devices import is_address
 from mappings.firmware import (
@@ -48,6 +49,12 @@ def _crashed(case: Case) -> Iterable[str]:
 
 def _power_unknown(case: Case) -> Iterable[str]:
     return when(case.machine.power == Power.UNKNOWN, "Whether the machine runs is not known.")
+
+
+def _marked(case: Case) -> Iterable[str]:
+    mark = marks.of(case.machine.metadata)
+    off = mark is not None and case.machine.power == Power.OFF
+    return when(off, f"The machine is off because a move of it is not done: it was {mark}.")
 
 
 def _renamed(case: Case) -> Iterable[str]:
@@ -206,6 +213,13 @@ RULES = (
         "a crashed machine",
         "Start it at the source, let it repair itself, and stop it cleanly.",
         _crashed,
+    ),
+    Rule(
+        "machine.stopped-by-move",
+        WARNING,
+        "a machine that an unfinished move has stopped",
+        "Go on with that move, or roll it back, with the journal that holds it; then discover and plan again.",
+        _marked,
     ),
     Rule(
         "machine.power-unknown",

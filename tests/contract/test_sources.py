@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from converters.endpoints import open_source as open_disk
+from kubeferry import marks
 from kubeferry.documents import StopPolicy
 from kubeferry.errors import SourceRefused
 from kubeferry.kinds import SOURCES
-from kubeferry.ledger import AT_SOURCE, VIEW, External
+from kubeferry.ledger import AT_SOURCE, STOP_MARK, VIEW, External
 from kubeferry.model import DiskRef, Machine, Marker, Power, Severity
 from kubeferry.sources import Round, Source, open_source
 from lab import daemons
@@ -23,6 +24,8 @@ from tests.needs import here
 
 PIECE = 64 << 10
 LOOKED_AT = 4 * MIB
+WHEN = "2026-01-01T00:00:00Z"
+MARK = marks.StopMark(Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave <1> & more")
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
 FORCE = GENTLE.model_copy(update={"force": True})
 # One libvirtd a machine: its tests take turns. And one simulator for all that need it.
@@ -354,6 +357,41 @@ def test_there_is_nothing_to_forget_after_cold_rounds_and_it_may_be_asked_twice(
     source.open_round(off, since=None, final=True, remote=False, ledger=unwritten)
     assert bool(source.forget(off)) is stand.cold_leaves
     assert source.forget(off) == []
+
+
+def test_a_mark_is_found_by_others_through_a_stop_until_it_is_taken_away_and_is_no_difference(
+    stand: Stand, source: Source, on: Machine
+) -> None:
+    told: list[External] = []
+    source.unmark(on)
+    source.mark(on, replace(MARK, name="older"), told.append)
+    source.mark(on, MARK, told.append)
+    assert {thing.kind for thing in told} == {STOP_MARK}
+    assert all(source.exists(thing) for thing in told)
+    elsewhere = open_source("lab", stand.config)
+    found = named(elsewhere, "on")
+    assert found == on.model_copy(update={"metadata": on.metadata | {marks.KEY: marks.written(MARK)}})
+    source.stop(on, FORCE, no_words)
+    assert elsewhere.marked(on) == marks.of(named(elsewhere, "on").metadata) == MARK
+    assert elsewhere.concerns(on) == []
+    source.start(on)
+    assert source.marked(on) == MARK
+    source.unmark(on)
+    source.unmark(on)
+    assert (source.marked(on), elsewhere.marked(on)) == (None, None)
+    assert not any(source.exists(thing) for thing in told)
+    elsewhere.mark(on, MARK, told.append)
+    assert "mark" in source.forget(on)
+    assert (source.marked(on), source.forget(on), named(source, "on").metadata) == (None, [], on.metadata)
+    elsewhere.close()
+
+
+def test_what_is_never_stopped_is_never_marked(source: Source, off: Machine) -> None:
+    assert source.marked(off) is None
+    source.unmark(off)
+    if not source.capabilities.runs:
+        with pytest.raises(SourceRefused, match="not marked"):
+            source.mark(off, MARK, unwritten)
 
 
 def test_a_closed_source_may_be_closed_again(source: Source) -> None:

@@ -19,6 +19,7 @@ TREES = (*PACKAGES, "lab", "bench", "soak", "tests", "docs", "deploy")
 # a folder of the cache, an archive, a module that a test has not.
 WORDS = {"kubeferry.io", "kubeferry.yaml", "kubeferry.db", "kubeferry.__file__", "kubeferry.changeTracking"}
 WORDS |= {"lab/lan", "lab/prod-web", "kubeferry/lab-kubevirt", "kubeferry.tar", "kubeferry.nothing"}
+WORDS |= {"kubeferry.stopped"}
 PATH = re.compile(rf"(?<![\w./-])(?:{'|'.join(TREES)})(?:/[\w.-]+)+")
 DOTTED = re.compile(rf"(?<![\w./@-])(?:{'|'.join(PACKAGES)})(?:\.[a-zA-Z_]\w*)+")
 

@@ -2,6 +2,7 @@
 
 discovery, files ─> told ─> instance ─┬─ disks, nics, console     what the API says, as a Machine     pure
                                       └─ facts                    answers that remember what was read
-source ── snapshot_sets     views: all volumes of an instance frozen at one instant
+source ─┬─ snapshot_sets     views: all volumes of an instance frozen at one instant
+        └─ marks             the tag that says that we have stopped it
 cost                        what reading snapshots costs                                              pure
 """

@@ -21,7 +21,7 @@ from kubeferry.model import (
     SourceFact,
     Tpm,
 )
-from kubeferry.sources.ec2 import console, disks, nics
+from kubeferry.sources.ec2 import console, disks, marks, nics
 from kubeferry.sources.ec2.facts import Facts, flattened
 from kubeferry.sources.ec2.told import Told
 from kubeferry.sources.facts.lists import bounded
@@ -114,7 +114,7 @@ def parse_instance(told: Told, *, source: str) -> Machine:
             agent_channel=False,  # EC2 has no such channel
         ),
         snapshots=0,  # those of volumes are things of their own
-        metadata=_metadata(told, zone) | tags,
+        metadata=_metadata(told, zone) | marks.told_apart(tags),
         unmodelled=bounded(_unmodelled(told, instance, kind, image)),
     )
 

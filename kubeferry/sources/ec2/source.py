@@ -14,13 +14,14 @@ from typing import Any
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.documents.settings import AwsAccess
 from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
-from kubeferry.ledger import External, Ledger
+from kubeferry.ledger import STOP_MARK, External, Ledger
+from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import aws, clock, stopping
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.ec2 import discovery, snapshot_sets
+from kubeferry.sources.ec2 import discovery, marks, snapshot_sets
 from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import GONE, REGION, parse_instance, power_of
@@ -222,14 +223,33 @@ class Ec2Source:
                 fix = "Look at it in the console; then run the same command again."
                 raise SourceUnavailable("the machine does not start", fix=fix, machine=machine.name)
 
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+        with self._about(machine) as (ec2, region):
+            _instance(ec2, machine)
+            ledger(External(STOP_MARK, machine.name, f"{region}/{machine.id}"))
+            ec2.create_tags(Resources=[machine.id], Tags=[{"Key": marks.TAG, "Value": written(mark)}])
+
+    def marked(self, machine: Machine) -> StopMark | None:
+        with self._about(machine) as (ec2, _region):
+            return read(marks.text_of(_instance(ec2, machine)))
+
+    def unmark(self, machine: Machine) -> None:
+        with self._about(machine) as (ec2, _region):
+            marks.take_away(ec2, _instance(ec2, machine))
+
     def forget(self, machine: Machine) -> list[str]:
         with self._about(machine) as (ec2, _region):
             sets = snapshot_sets.sets_of(ec2, machine.id).values()
-            return [line for one in sets for line in snapshot_sets.drop(ec2, one)]
+            dropped = [line for one in sets for line in snapshot_sets.drop(ec2, one)]
+            instance = _described(ec2, machine.id)
+            return dropped if instance is None else [*dropped, *marks.take_away(ec2, instance)]
 
     def exists(self, thing: External) -> bool:
         region, _, machine = thing.where.partition("/")
         with self._talking("snapshots cannot be looked for"):
+            if thing.kind == STOP_MARK:
+                instance = _described(self._client(region), machine)
+                return instance is not None and marks.text_of(instance) is not None
             return bool(snapshot_sets.sets_of(self._client(region), machine, thing.name))
 
     def close(self) -> None:
@@ -291,15 +311,22 @@ def _gone(machine: str) -> SourceRefused:
 
 def _instance(ec2: Any, machine: Machine) -> dict[str, Any]:
     """The instance as EC2 describes it now. One that was ended is listed for a while; it is gone all the same."""
-    found = [
-        instance
-        for reservation in ec2.describe_instances(InstanceIds=[machine.id]).get("Reservations", [])
-        for instance in reservation.get("Instances", [])
-    ]
-    if not found or _state(found[0]) in GONE:
+    found = _described(ec2, machine.id)
+    if found is None:
         raise _gone(machine.name)
-    instance: dict[str, Any] = found[0]
-    return instance
+    return found
+
+
+def _described(ec2: Any, name: str) -> dict[str, Any] | None:
+    """None for an instance that is gone."""
+    try:
+        answer = ec2.describe_instances(InstanceIds=[name])
+    except aws.failures() as error:
+        if aws.code_of(error) in NO_MACHINE:
+            return None
+        raise
+    listed: list[dict[str, Any]] = [one for held in answer.get("Reservations", []) for one in held.get("Instances", [])]
+    return next((one for one in listed if _state(one) not in GONE), None)
 
 
 def _state(instance: dict[str, Any]) -> str:

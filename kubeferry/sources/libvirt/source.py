@@ -8,7 +8,6 @@ is ever undefined.
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -16,19 +15,17 @@ import libvirt
 
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
-from kubeferry.ledger import CHECKPOINT, External, Ledger
+from kubeferry.ledger import CHECKPOINT, STOP_MARK, External, Ledger
+from kubeferry.marks import StopMark
 from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
-from kubeferry.outside import clock, stopping
+from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
-from kubeferry.sources.libvirt import off, starts
+from kubeferry.sources.libvirt import marks, off, shutdown, starts
 from kubeferry.sources.libvirt.domain.machine import parse_domain
-from kubeferry.sources.libvirt.guest import ask, facts, is_lost, power_of, read_file, translated
+from kubeferry.sources.libvirt.guest import facts, is_lost, power_of, translated
 from kubeferry.sources.libvirt.hosts import host_of
 from kubeferry.sources.libvirt.live import View, checkpoints, drop_checkpoint, end_view, open_view
-
-FORCED_STOP_SECONDS = 30.0
-POLL_SECONDS = 0.2
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are told once, by us
 
@@ -161,9 +158,13 @@ class LibvirtSource:
             return power_of(self._domain(connection, machine))
 
     def last_start(self, machine: Machine) -> str:
+        """By the log on its hypervisor; empty for a session, whose log is its user's, and where we have no way there:
+        a log of that name on this host would be another machine's."""
         with self._talking(machine.name) as connection:
             name = self._domain(connection, machine).name()
-        return starts.last_start(self._host, name) if urlsplit(self._uri).path == "/system" else ""
+        if urlsplit(self._uri).path != "/system" or any(self._away()):
+            return ""
+        return starts.last_start(self._host, name)
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._talking(machine.name) as connection:
@@ -171,9 +172,9 @@ class LibvirtSource:
             _refuse(machine, "the machine cannot be stopped safely", _unstoppable(domain))
             if not domain.isActive():
                 return Stopped("already-off", clock.now())
-            heard_at = _listen(domain, policy, hear)
+            heard_at = shutdown.listen(domain, policy, hear)
             end_view(domain, self._host.place(machine))
-            how = _stop(domain, policy)
+            how = shutdown.stop(domain, policy)
             if how is None:
                 raise SourceRefused(
                     "the machine does not stop",
@@ -190,12 +191,27 @@ class LibvirtSource:
                 self._end_all(machine)  # a disk that is still served is locked
                 domain.create()
 
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            ledger(External(STOP_MARK, machine.name, domain.UUIDString()))
+            marks.leave(domain, mark)
+
+    def marked(self, machine: Machine) -> StopMark | None:
+        with self._talking(machine.name) as connection:
+            return marks.found(self._domain(connection, machine))
+
+    def unmark(self, machine: Machine) -> None:
+        with self._talking(machine.name) as connection:
+            marks.take_away(self._domain(connection, machine))
+
     def forget(self, machine: Machine) -> list[str]:
         dropped = self._end_all(machine)
         with self._talking(machine.name) as connection:
             domain = self._known(connection, machine)
             if domain is None:  # undefined meanwhile: its images may be there all the same
                 return [*dropped, *off.take_out(off.images_of(machine), machine, self._host)]
+            dropped += ["mark"] if marks.take_away(domain) else []
             if not domain.isActive():
                 return [*dropped, *off.forget(domain, machine, self._machine(domain), self._host)]
             for one in checkpoints(domain):
@@ -211,12 +227,15 @@ class LibvirtSource:
             return [*dropped, *(place.clear() if domain is None else end_view(domain, place))]
 
     def exists(self, thing: External) -> bool:
-        if thing.kind != CHECKPOINT:
+        if thing.kind not in {CHECKPOINT, STOP_MARK}:
             return self._host.exists(thing)
         uuid, _, name = thing.where.partition("/")
         try:
             with self._talking() as connection:
-                return name in {one.getName() for one in checkpoints(connection.lookupByUUIDString(uuid))}
+                domain = connection.lookupByUUIDString(uuid)
+                if thing.kind == STOP_MARK:
+                    return marks.is_there(domain)
+                return name in {one.getName() for one in checkpoints(domain)}
         except SourceRefused:  # there is no such machine any more, and nothing that anybody knows of it
             return False
 
@@ -336,44 +355,3 @@ def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
             fix=" ".join(problem.fix for problem in problems),
             machine=machine.name,
         )
-
-
-def _listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | None:
-    """Read the last words; returns when the guest was heard last, None if never."""
-    if ask(domain, "guest-ping") is None:
-        return None
-    words = {path: text for path in policy.last_words if (text := read_file(domain, path)) is not None}
-    at = clock.now()
-    hear(words, at)
-    return at
-
-
-def _stop(domain: libvirt.virDomain, policy: StopPolicy) -> str | None:
-    """The ways to stop, gentlest first; returns the one that worked."""
-    for how, flag, seconds in (
-        ("agent", libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, policy.agent_seconds),
-        ("acpi", libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, policy.acpi_seconds),
-    ):
-        with contextlib.suppress(
-            libvirt.libvirtError
-        ):  # no agent, no ACPI: the next way; a lost connection shows there
-            domain.shutdownFlags(flag)
-            _is_off_within(domain, seconds)
-        if not domain.isActive():
-            return how
-    if policy.force:
-        with contextlib.suppress(libvirt.libvirtError):
-            domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
-        if domain.isActive():
-            domain.destroy()
-        return "forced" if _is_off_within(domain, FORCED_STOP_SECONDS) else None
-    return None
-
-
-def _is_off_within(domain: libvirt.virDomain, seconds: float) -> bool:
-    limit = time.monotonic() + seconds
-    while domain.isActive():
-        if time.monotonic() > limit:
-            return False
-        stopping.pause(POLL_SECONDS)
-    return True

@@ -13,6 +13,7 @@ only), disks that are really there and are those of the inventory, everything wr
     starts.json     name -> how often it was started
     words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
     deaf.json       names of machines that do not stop unless they are forced
+    marks/          name -> the mark of a machine that kubeferry has stopped
     views/          what rounds of running machines hold: views.py
     faults.json     method -> names of errors.py, raised one a call; each is taken off the list when it is raised
 """
@@ -22,14 +23,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import TypeAdapter, ValidationError
 
-from kubeferry import errors
+from kubeferry import errors, marks
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
-from kubeferry.ledger import EXPORT, External, Ledger
+from kubeferry.ledger import EXPORT, STOP_MARK, External, Ledger
+from kubeferry.marks import StopMark
 from kubeferry.model import Concern, Machine, Marker, Power
 from kubeferry.outside import atomic, clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
@@ -87,7 +89,7 @@ class MemorySource:
 
     def discover(self) -> Inventory:
         self._fail("discover")
-        machines = [one.model_copy(update={"power": self._power(one)}) for one in self._machines()]
+        machines = [self._as_seen(one) for one in self._machines()]
         return Inventory(
             source=self._name,
             source_kind="memory",
@@ -153,9 +155,28 @@ class MemorySource:
         self._fail("start")
         self.write_power(self._current(machine).name, Power.RUNNING)
 
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+        self._fail("mark")
+        path = self._mark_of(self._current(machine))
+        ledger(External(STOP_MARK, machine.name, str(path)))
+        path.parent.mkdir(exist_ok=True)
+        atomic.replace_text(path, marks.written(mark))
+
+    def marked(self, machine: Machine) -> StopMark | None:
+        self._fail("marked")
+        return marks.read(self._mark_text(self._current(machine)))
+
+    def unmark(self, machine: Machine) -> None:
+        self._fail("unmark")
+        self._mark_of(machine).unlink(missing_ok=True)
+
     def forget(self, machine: Machine) -> list[str]:
         self._fail("forget")
-        return [*self._end_exports(machine), *Views(self.folder, machine).forget()]
+        dropped = [*self._end_exports(machine), *Views(self.folder, machine).forget()]
+        mark = self._mark_of(machine)
+        dropped += ["mark"] if mark.exists() else []
+        mark.unlink(missing_ok=True)
+        return dropped
 
     def exists(self, thing: External) -> bool:
         return exports.exists(thing) if thing.kind == EXPORT else Path(thing.where).exists()
@@ -164,6 +185,18 @@ class MemorySource:
         """Nothing is held open."""
 
     # --- inside ----------------------------------------------------------------------------------------------------
+
+    def _as_seen(self, machine: Machine) -> Machine:
+        text = self._mark_text(machine)
+        metadata = machine.metadata | ({marks.KEY: text} if text else {})
+        return machine.model_copy(update={"power": self._power(machine), "metadata": metadata})
+
+    def _mark_of(self, machine: Machine) -> Path:
+        return self.folder / "marks" / quote(machine.id, safe="")
+
+    def _mark_text(self, machine: Machine) -> str | None:
+        path = self._mark_of(machine)
+        return path.read_text(encoding="utf-8") if path.exists() else None
 
     def _end_exports(self, machine: Machine) -> list[str]:
         return exports.close_all(self._ssh, machine) if self._ssh else []

@@ -15,6 +15,7 @@ from pathlib import Path
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
 from kubeferry.ledger import External, Ledger
+from kubeferry.marks import StopMark
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
@@ -114,6 +115,20 @@ class OvfSource:
             fix="Start the machine that it was exported from, where that one is.",
             machine=machine.name,
         )
+
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+        raise SourceRefused(
+            "an exported machine is not marked",
+            why="it is a set of files, which are only read; it was off when the move began",
+            fix="Nothing: there is nothing to start again.",
+            machine=machine.name,
+        )
+
+    def marked(self, machine: Machine) -> StopMark | None:
+        return None
+
+    def unmark(self, machine: Machine) -> None:
+        """There is none."""
 
     def forget(self, machine: Machine) -> list[str]:
         return []

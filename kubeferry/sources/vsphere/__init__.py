@@ -3,6 +3,7 @@
     access ──> trust ──> client ──> inventory ─┐           names, who logs in, whom to trust; pages of properties
                            │                   ├─> machine, devices, disks, nics, leftovers    plain values -> Machine
                            └──> views: snapshots, leases, areas, datastore_files              rounds
+    marks                                                   the setting that says that we have stopped it
     starts                                                  when it was started last, from events
     tab_files ──> tabs ──> machine                          inventories that were exported in tabs;  plain: no pyVmomi
     tags                                                    what vCenter tells through its REST interface only

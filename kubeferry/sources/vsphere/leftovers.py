@@ -20,7 +20,7 @@ _OWN = re.compile(
     r"monitor\.|softpoweroff|vmotion\.|cleanshutdown|nvram|virtualhw\.|tools\.(syncTime|remindInstall|guest|setinfo)|"
     r"toolsinstallmanager|vmware\.tools|migrate\.|replay\.|sched\.swap|viv\.|log\.|guestos|deploymentplatform|"
     r"vmxstats|numa\.autosize|checkpoint\.|config\.readonly|displayname|extendedconfigfile|uuid\.|vc\.uuid|"
-    r"govcsim|run\.container|floppy\d|answer\.|disk\.enableuuid|ctkenabled|vvtd|virtual[a-z]*guest|hgfs|svgastretch)",
+    r"kubeferry\.stopped$|govcsim|run\.container|floppy\d|answer\.|disk\.enableuuid|ctkenabled|vvtd|virtual[a-z]*guest|hgfs|svgastretch)",
     re.IGNORECASE,
 )
 

@@ -7,10 +7,12 @@
 from __future__ import annotations
 
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.marks import KEY
 from kubeferry.model import Cpu, Firmware, FirmwareKind, Guest, Machine, Memory, Power, SourceFact
 from kubeferry.sources.vsphere import devices as other
 from kubeferry.sources.vsphere.disks import disk_leftovers, read_disks
 from kubeferry.sources.vsphere.leftovers import describes, machine_leftovers
+from kubeferry.sources.vsphere.marks import text_of
 from kubeferry.sources.vsphere.nics import Around, nic_leftovers, read_nics
 from kubeferry.sources.vsphere.plain import Plain
 
@@ -170,6 +172,7 @@ def _metadata(props: Plain, around: Around, tags: tuple[tuple[str, str], ...]) -
             if "name" in around.get(one, {})
         ),
     }
+    found[KEY] = text_of(props)
     names = around.get("CustomFields", {})
     for one in props.get("customValue", []):
         found[f"attribute/{names.get(str(one.get('key')), one.get('key'))}"] = str(one.get("value", ""))

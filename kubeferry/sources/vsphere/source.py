@@ -18,13 +18,14 @@ from pyVmomi import vim, vmodl
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy, VmwareAccess
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, SourceRefused
-from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, External, Ledger
+from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, STOP_MARK, External, Ledger
+from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Concern, DiskDevice, Machine, Marker, Power, Severity
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.single_names import named
-from kubeferry.sources.vsphere import starts
+from kubeferry.sources.vsphere import marks, starts
 from kubeferry.sources.vsphere.access import Access, known_files, read_access
 from kubeferry.sources.vsphere.client import Client
 from kubeferry.sources.vsphere.inventory import Collector
@@ -229,17 +230,49 @@ class VsphereSource:
 
     # --- what is left ----------------------------------------------------------------------------------------------
 
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+        with self._client.talking(machine.name) as content:
+            vm = self._vm(machine, content)
+            ledger(External(STOP_MARK, machine.name, machine.id))
+            self._note(machine, vm, written(mark), content)
+
+    def marked(self, machine: Machine) -> StopMark | None:
+        with self._client.talking(machine.name) as content:
+            return read(self._mark_text(self._vm(machine, content), content))
+
+    def unmark(self, machine: Machine) -> None:
+        with self._client.talking(machine.name) as content:
+            self._cleared(machine, self._vm(machine, content), content)
+
+    def _mark_text(self, vm: Any, content: Any) -> str | None:
+        return marks.text_of(self._client.properties(vm, ("config.extraConfig",), content=content))
+
+    def _cleared(self, machine: Machine, vm: Any, content: Any) -> list[str]:
+        if self._mark_text(vm, content) is None:
+            return []
+        self._note(machine, vm, "", content)
+        return ["mark"]
+
+    def _note(self, machine: Machine, vm: Any, text: str, content: Any) -> None:
+        spec = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=marks.NAME, value=text)])
+        task, seconds = vm.ReconfigVM_Task(spec=spec), self._settings.task_seconds
+        self._client.finished(task, seconds, "marking the machine", content=content, machine=machine.name)
+
     def forget(self, machine: Machine) -> list[str]:
         with self._client.talking(machine.name) as content:
             try:
                 views = self._views(machine, content)
             except SourceRefused:
                 return []  # with the machine, all that was on it is gone
-            return [*views.closed(), *views.snapshots.untracked(views.props)]
+            return [
+                *views.closed(),
+                *views.snapshots.untracked(views.props),
+                *self._cleared(machine, views.vm, content),
+            ]
 
     def exists(self, thing: External) -> bool:
         """A lease ends with the session that asked for it: one of another process is not seen, and times out."""
-        if thing.kind not in {SNAPSHOT, CHANGE_TRACKING}:
+        if thing.kind not in {SNAPSHOT, CHANGE_TRACKING, STOP_MARK}:
             lease = self._leases.get(thing.where)
             return lease is not None and lease.alive()
         with self._client.talking() as content:
@@ -247,6 +280,8 @@ class VsphereSource:
             if vm is None:
                 return False
             props = self._collector.one(vm, content)
+            if thing.kind == STOP_MARK:
+                return marks.text_of(props) is not None
             if thing.kind == CHANGE_TRACKING:
                 return is_noted(props)
             waiting = list(props.get("snapshot", {}).get("rootSnapshotList", []))

@@ -13,8 +13,10 @@ import pytest
 
 from converters.endpoints.nbd import ssh
 from flows.serving.ports import free_port
+from kubeferry import marks
 from kubeferry.documents import SourceConfig, SshAccess
 from kubeferry.errors import HostileImage, SourceRefused, SourceUnavailable
+from kubeferry.model import Power
 from kubeferry.outside.process import run
 from kubeferry.sources import open_source
 from kubeferry.sources.libvirt.far_host import FarHost
@@ -32,6 +34,7 @@ pytestmark = [
     pytest.mark.timeout(300),  # every byte is compared
 ]
 
+WHEN = "2026-01-01T00:00:00Z"
 CONNECTS = (
     "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1]); "
     "sys.exit(s.recv(8) != b'NBDMAGIC')"
@@ -106,6 +109,7 @@ class Away:
     folder: Path
     copy: Copy
     access: SshAccess
+    uri: str
 
     @property
     def left(self) -> list[Path]:
@@ -129,11 +133,30 @@ def away(open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         name = bare.define("away", (system, "qcow2"), (bare.image("vdb.raw"), "raw"))
         virsh("start", name)
         with far.up():
-            yield Away(far, open_folder, Copy(source, name, open_folder / "target"), access)
+            yield Away(far, open_folder, Copy(source, name, open_folder / "target"), access, uri)
             source.close()
             assert not list(Path(tempfile.gettempdir()).glob("kubeferry-host-*"))
     finally:
         bare.remove()
+
+
+def test_a_hypervisor_elsewhere_tells_each_start_through_ssh_and_takes_marks(away: Away) -> None:
+    """Without `ssh` it does not: the log of that name on this host would be another machine's."""
+    source, machine = away.copy.source, away.copy.machine
+    first = source.last_start(machine)
+    mark = marks.StopMark(Power.RUNNING, WHEN, "0" * 64, WHEN, marks.start_of(first), "wave 1")
+    source.mark(machine, mark, lambda _thing: None)
+    stop(away.copy)
+    assert (first != "", source.last_start(machine)) == (True, first)
+    assert source.marked(machine) == mark
+    source.start(machine)
+    assert source.last_start(machine) > first
+    assert not mark.holds(source.last_start(machine))
+    source.unmark(machine)
+    assert "kubeferry:stopped" not in virsh("dumpxml", away.copy.name)
+    blind = open_source("lab", SourceConfig(kind="libvirt", uri=away.uri))
+    assert blind.last_start(machine) == ""
+    blind.close()
 
 
 @pytest.mark.slow

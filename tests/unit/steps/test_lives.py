@@ -31,6 +31,7 @@ FAULTS = (
     *(errors.SourceRefused, errors.TargetRefused, errors.IntegrityFailed, ValueError, Interrupted),
 )
 SOURCE = ("concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists")
+SOURCE += ("mark", "marked", "unmark")  # what goes wrong about a mark changes no life
 TARGET = ("prepare", "submit", "watch", "apply", "start", "runs", "observe", "stop", "tidy", "remove", "exists")
 TRIES = 3
 

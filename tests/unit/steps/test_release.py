@@ -9,6 +9,7 @@ import pytest
 
 from kubeferry.documents import Inventory, Policy, Probe, WarmPolicy
 from kubeferry.errors import (
+    Fenced,
     Interrupted,
     PermanentError,
     SourceRefused,
@@ -103,9 +104,27 @@ def test_account_tells_the_gone_from_the_there(scene: Any) -> None:
     scene.drive()
     with scene.journal.lease(scene.plan.digest, "web") as lease:
         gone, there = account(scene.journal, lease, scene.target, lambda: scene.source)
-    assert {thing.kind for thing in there} == {"disk"}
+    assert {thing.kind for thing in there} == {"disk", "stop-mark"}
     assert {thing.kind for thing in gone} == {"mover", "process"}
+    scene.source.forget(scene.entry.machine)
+    with scene.journal.lease(scene.plan.digest, "web") as lease:
+        account(scene.journal, lease, scene.target, lambda: scene.source)
     assert set(still_open(scene)) == {"disk"}
+
+
+def test_a_copy_that_a_newer_runner_starts_after_the_look_is_not_stopped(scene: Any) -> None:
+    scene.drive()
+    runs, newer = scene.target.runs, scene.journal.newest_fence("web") + 1000
+
+    def meanwhile(entry: Any) -> bool:
+        seen: bool = runs(entry)
+        scene.target.start(entry, lambda _thing: None, newer)
+        return seen
+
+    scene.target.runs = meanwhile
+    with pytest.raises(Fenced, match="a newer runner has this machine at the target"):
+        released(scene)
+    assert list(scene.target.running) == ["web"]
 
 
 def test_a_plan_that_never_began_has_nothing_to_release(scene: Any) -> None:

@@ -15,5 +15,6 @@ DOMAIN = Dialect(
         "http://openstack.org/xmlns/libvirt/nova/1.1": "nova",
         "http://ovirt.org/vm/1.0": "ovirt-vm",
         "http://ovirt.org/vm/tune/1.0": "ovirt-tune",
+        "urn:kubeferry:stopped": "kubeferry",
     },
 )

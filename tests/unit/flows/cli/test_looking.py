@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from flows import doctor
+from kubeferry import __version__
 from kubeferry.documents import (
+    API_VERSION,
     Config,
     Entry,
     Inventory,
@@ -100,6 +102,31 @@ def test_doctor_says_what_a_plan_meets_at_its_target(
     assert len(json.loads(kubeferry("doctor", "plan.yaml", "--json")[1])) == 3
     assert kubeferry("doctor") == (0, "all is well\n", ""), "without a plan the target is asked without entries"
     assert asked[-1] == ()
+
+
+def test_doctor_tells_versions_of_what_it_was_asked_about_and_of_no_more(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    plan = load(estate / "plan.yaml", Plan)
+    code, out, _ = kubeferry("doctor", "plan.yaml", "--versions")
+    lines = out.splitlines()
+    assert (code, lines[0], lines[-1]) == (
+        0,
+        f"kubeferry: version {__version__}, apiVersion {API_VERSION}",
+        "all is well",
+    )
+    assert lines[1] == f"plan: name {plan.name}, digest {plan.digest}, apiVersion {API_VERSION}"
+    assert lines[2].startswith("journal: url sqlite")
+    assert f"{estate}/journal.db, schema " in lines[2]
+    told = json.loads(kubeferry("doctor", "plan.yaml", "--versions", "--json")[1])
+    shown = json.loads(kubeferry("status", "plan.yaml", "--json")[1])
+    assert (told["kubeferry"], told["journal"]) == (shown["kubeferry"], shown["journal"])
+    assert (told["findings"], told["plan"]["digest"]) == ([], plan.digest)
+    (estate / "plan.yaml").write_text("kind: Policy")
+    (estate / "journal.db").write_bytes(b"no database" * 1000)
+    code, out, _ = kubeferry("doctor", "plan.yaml", "--versions")
+    assert (code, out.splitlines()[0]) == (2, f"kubeferry: version {__version__}, apiVersion {API_VERSION}")
+    assert "journal.unusable" in out
 
 
 def test_doctor_refuses_a_plan_that_is_none(kubeferry: Command, estate: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kubeferry import marks
 from kubeferry.documents import (
     ClaimSet,
     MachinePolicy,
@@ -30,6 +31,7 @@ from kubeferry.model import (
     Memory,
     Nic,
     NumaCell,
+    Power,
     Severity,
     SourceFact,
     Timer,
@@ -43,6 +45,8 @@ from mappings.rules.table import RULES
 
 Build = Callable[..., Machine]
 GIB = 1 << 30
+WHEN = "2026-01-01T00:00:00Z"
+MARK = marks.StopMark(Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave 1")
 CPU = {"vcpus": 2, "mode": "host-model"}
 NIC = {"id": "net0", "network_kind": "network", "network": "default", "model": "virtio", "mac": "52:54:00:00:00:01"}
 DISK = {
@@ -114,6 +118,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "clock.timezone-invalid": ({}, policy(timezone="middle of nowhere")),
     "machine.paused": ({"power": "paused"}, Policy()),
     "machine.crashed": ({"power": "crashed"}, Policy()),
+    "machine.stopped-by-move": ({"power": "off", "metadata": {marks.KEY: marks.written(MARK)}}, Policy()),
     "machine.power-unknown": ({"power": "unknown"}, Policy()),
     "machine.type-changed": ({"machine_type": "pc-i440fx-7.2"}, Policy()),
     "machine.version-changed": ({"machine_type": "pc-q35-7.2"}, Policy()),

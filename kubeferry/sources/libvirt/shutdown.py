@@ -1,0 +1,57 @@
+"""Stopping a domain: what its guest says last, and the ways to stop it, gentlest first."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import libvirt
+
+from kubeferry.documents import StopPolicy
+from kubeferry.outside import clock, stopping
+from kubeferry.sources import Hear
+from kubeferry.sources.libvirt.guest import ask, read_file
+
+FORCED_STOP_SECONDS = 30.0
+POLL_SECONDS = 0.2
+
+
+def listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | None:
+    """Read the last words; returns when the guest was heard last, None if never."""
+    if ask(domain, "guest-ping") is None:
+        return None
+    words = {path: text for path in policy.last_words if (text := read_file(domain, path)) is not None}
+    at = clock.now()
+    hear(words, at)
+    return at
+
+
+def stop(domain: libvirt.virDomain, policy: StopPolicy) -> str | None:
+    """The ways to stop, gentlest first; returns the one that worked."""
+    for how, flag, seconds in (
+        ("agent", libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, policy.agent_seconds),
+        ("acpi", libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, policy.acpi_seconds),
+    ):
+        with contextlib.suppress(
+            libvirt.libvirtError
+        ):  # no agent, no ACPI: the next way; a lost connection shows there
+            domain.shutdownFlags(flag)
+            _is_off_within(domain, seconds)
+        if not domain.isActive():
+            return how
+    if policy.force:
+        with contextlib.suppress(libvirt.libvirtError):
+            domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
+        if domain.isActive():
+            domain.destroy()
+        return "forced" if _is_off_within(domain, FORCED_STOP_SECONDS) else None
+    return None
+
+
+def _is_off_within(domain: libvirt.virDomain, seconds: float) -> bool:
+    limit = time.monotonic() + seconds
+    while domain.isActive():
+        if time.monotonic() > limit:
+            return False
+        stopping.pause(POLL_SECONDS)
+    return True

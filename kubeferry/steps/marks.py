@@ -1,0 +1,119 @@
+"""What is left at a source that we stop, and what is read off it: the power before, for whoever finds the machine off.
+
+The journal comes first: a mark counts only where the journal at hand knows nothing of the move that it names. That is
+another journal's, or this one's own from after a backup. Another plan does not go on from there: somebody may be at it.
+But any can roll the machine back, to the power that the mark tells.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
+from kubeferry.life.events import Note
+from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.marks import StopMark, start_of
+from kubeferry.model import Power
+from kubeferry.outside import clock
+from kubeferry.steps.work import Work
+
+logger = logging.getLogger(__name__)
+
+_STOPPED = frozenset({Power.RUNNING, Power.PAUSED})
+
+
+def leave(work: Work, state: MachineState, last_start: str) -> None:
+    """Say at a source that ran that we are about to stop it. Where that cannot be said, a note in the journal is all:
+    the journal knows the power before."""
+    if state.power_before not in _STOPPED or not work.source.capabilities.runs:
+        return
+    mark = StopMark(
+        before=state.power_before or Power.RUNNING,
+        at=clock.now("seconds"),
+        plan=work.plan.digest,
+        move=_began(state),
+        start=start_of(last_start),
+        name=work.plan.name,
+    )
+    try:
+        work.source.mark(work.entry.machine, mark, work.ledger)
+    except (Fenced, Interrupted):
+        raise
+    except KubeferryError as error:
+        _told(work, "no mark could be left at the source that kubeferry stops it", error)
+
+
+def take_away(work: Work) -> None:
+    """The source is as it was before: nothing at it says otherwise. Where that fails, its newer start does."""
+    if not work.source.capabilities.runs:
+        return
+    try:
+        work.source.unmark(work.entry.machine)
+    except (Fenced, Interrupted):
+        raise
+    except KubeferryError as error:
+        _told(work, "the mark at the source could not be taken away", error)
+
+
+def unknown_move(work: Work) -> StopMark | None:
+    """The mark of a move that this journal knows nothing of, at a source that is off and was not started since."""
+    machine = work.entry.machine
+    if not work.source.capabilities.runs or work.source.power(machine) is not Power.OFF:
+        return None
+    mark = work.source.marked(machine)
+    if mark is None or not mark.holds(work.source.last_start(machine)) or _knows(work, mark):
+        return None
+    return mark
+
+
+def taken_over(work: Work) -> StopMark | None:
+    """The mark by which this plan goes on where a move that the journal does not know has stopped the source: a move by
+    the very same plan, whose copy has the same place, so that its fences keep the two apart. It is said in the journal.
+
+    Raises PermanentError for a move by another plan: its copy may run where this one neither looks nor stops.
+    """
+    mark = unknown_move(work)
+    if mark is None:
+        return None
+    if mark.plan != work.plan.digest:
+        raise PermanentError(
+            "the source is off because a move that this journal does not know has stopped it",
+            why=f"it was {mark}; another journal holds that move, or this one was restored from an older backup",
+            fix="Go on with the journal that holds it. If there is none any more: go on with that plan, or see that "
+            "its copy runs nowhere and start the source with `kubeferry rollback`.",
+            machine=work.entry.name,
+        )
+    logger.warning("%s: was %s; this journal does not know that move, and goes on with it", work.entry.name, mark)
+    work.record(Note(text=f"this journal does not know that the source was {mark}; it goes on with that move"))
+    return mark
+
+
+def owed(work: Work) -> str:
+    """Why the way back of a plan that has done nothing yet begins by taking over what a mark tells; nothing where none
+    does, or where the source cannot be asked."""
+    try:
+        mark = unknown_move(work)
+    except (Fenced, Interrupted):
+        raise
+    except KubeferryError as error:
+        logger.warning("%s: whether another journal has stopped it could not be asked: %s", work.entry.name, error.what)
+        return ""
+    return f"it was {mark}: what that move owes the source is owed by this one from now on" if mark else ""
+
+
+def _began(state: MachineState) -> str:
+    """When this move began: the newest of the moments at which the journal has seen it do so."""
+    return next((at for phase, at in reversed(state.timeline) if phase is Phase.CUTTING_OVER), "")
+
+
+def _knows(work: Work, mark: StopMark) -> bool:
+    if mark.plan not in {plan.digest for plan in work.journal.plans_of(work.entry.name)}:
+        return False
+    state = work.journal.state(mark.plan, work.entry.name)
+    return (Phase.CUTTING_OVER, mark.move) in state.timeline
+
+
+def _told(work: Work, what: str, error: KubeferryError) -> None:
+    logger.warning("%s: %s: %s", work.entry.name, what, error.what)
+    reason = f"{error.what}: {error.why}" if error.why else error.what
+    work.record(Note(text=f"{what}: {reason}. {error.fix}".strip()))

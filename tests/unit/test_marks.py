@@ -1,0 +1,45 @@
+"""A mark as text: short enough for a tag, and read strictly, for anybody may write there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kubeferry import marks
+from kubeferry.model import Power
+
+WHEN = "2026-11-29T10:44:39.123Z"
+MARK = marks.StopMark(Power.RUNNING, "2026-11-29T10:44:39+00:00", "a1" * 32, WHEN, marks.start_of("17"), "wave 1")
+
+
+@pytest.mark.parametrize("mark", [MARK, replace(MARK, start="", name=""), replace(MARK, before=Power.PAUSED)])
+def test_a_mark_is_read_as_it_was_written(mark: marks.StopMark) -> None:
+    assert marks.read(marks.written(mark)) == mark
+    assert marks.of({marks.KEY: marks.written(mark)}) == mark
+
+
+def test_a_long_name_is_cut_and_what_could_command_a_terminal_is_not_there() -> None:
+    text = marks.written(replace(MARK, name="\x1b[2J" + "n" * 500))
+    assert (len(text), "\x1b" in text) == (marks.LIMIT, False)
+    assert marks.read(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(None, "", "yes", marks.written(MARK)[1:], marks.written(MARK).replace("v1", "v2")),
+        marks.written(MARK).replace("running", "off"),
+        marks.written(MARK).replace("2026-", "20x6-"),
+        marks.written(MARK) + "\nmore",
+    ],
+)
+def test_what_is_not_of_this_form_is_no_mark(text: str | None) -> None:
+    assert marks.read(text) is None
+
+
+def test_a_mark_of_an_earlier_start_does_not_hold() -> None:
+    assert MARK.holds("17")
+    assert not MARK.holds("18")
+    assert MARK.holds(""), "the source cannot tell any more"
+    assert replace(MARK, start="").holds("18"), "the source could not tell then"
