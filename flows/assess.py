@@ -9,6 +9,7 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.assessing import offer_of, write_assessments
+from flows.struck import strike_logs, struck_errors, without_secrets
 from kubeferry.documents import Inventory, Policy, load
 from mappings.assessment import Assessment, render_assessment_markdown
 
@@ -18,14 +19,16 @@ def assess_flow(
     inventory_path: str, policy_path: str | None, out: str, config_path: str | None = None
 ) -> tuple[Assessment, ...]:
     """Assess every machine of an inventory. Asks nobody anything, but with a configuration its target for classes."""
-    policy = load(Path(policy_path), Policy) if policy_path else Policy()
-    offer = offer_of(Path(config_path) if config_path else None)
-    assessments = write_assessments(load(Path(inventory_path), Inventory), policy, Path(out), offer=offer)
+    strike_logs()
+    with struck_errors():
+        policy = load(Path(policy_path), Policy) if policy_path else Policy()
+        offer = offer_of(Path(config_path) if config_path else None)
+        assessments = write_assessments(load(Path(inventory_path), Inventory), policy, Path(out), offer=offer)
     for assessment in assessments:
         create_markdown_artifact(
             key=artifact_key("assess", assessment.target_name),
-            markdown=render_assessment_markdown(assessment),
-            description=f"{assessment.name}: {assessment.verdict}",
+            markdown=without_secrets(render_assessment_markdown(assessment)),
+            description=without_secrets(f"{assessment.name}: {assessment.verdict}"),
         )
     return assessments
 

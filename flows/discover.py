@@ -7,6 +7,7 @@ from pathlib import Path
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 
+from flows.struck import rows_without, strike_logs, struck_errors, without_secrets
 from kubeferry.config import read_config
 from kubeferry.documents import Inventory
 from kubeferry.steps.discover import discover
@@ -15,8 +16,11 @@ from kubeferry.steps.discover import discover
 @flow(name="discover", flow_run_name="discover {source}", persist_result=False)
 def discover_flow(config_path: str, source: str) -> Inventory:
     """The inventory of one source. The configuration travels as a path: it may name secrets' places, never secrets."""
-    inventory = discover(read_config(Path(config_path)), source)
-    create_table_artifact(key="inventory", table=_rows(inventory), description=f"Machines of {inventory.source}")
+    strike_logs()
+    with struck_errors():
+        inventory = discover(read_config(Path(config_path)), source)
+    table, description = rows_without(_rows(inventory)), without_secrets(f"Machines of {inventory.source}")
+    create_table_artifact(key="inventory", table=table, description=description)
     return inventory
 
 

@@ -18,6 +18,7 @@ from prefect.states import Cancelled
 from flows.assess import artifact_key
 from flows.following import AGAIN_SECONDS, Following, Track
 from flows.migrate import RETRY_DELAYS_SECONDS, Outcome, StepBegun, Told, TryEnded
+from flows.struck import rows_without, shown, strike_logs, without_secrets
 from kubeferry.documents import Wave
 from kubeferry.errors import Interrupted
 from kubeferry.outside import stopping
@@ -30,24 +31,28 @@ logger = logging.getLogger(__name__)
 
 def show(run: Following) -> None:
     """Show a run from its beginning to its end. Raises what Prefect's client makes of a server that went away."""
-    shown = threading.Event()
+    strike_logs()
+    done = threading.Event()
+    name = without_secrets(run.plan.name)
 
-    @flow(name=f"{run.goal}", flow_run_name=f"{run.goal} {run.plan.name}", persist_result=False)
+    @flow(name=f"{run.goal}", flow_run_name=f"{run.goal} {name}", persist_result=False)
     def waves(plan: str, digest: str, machines: list[str]) -> State[Any] | None:  # noqa: ARG001 (shown in the UI)
         _follow_machines(run)
-        shown.set()
+        done.set()
         outcomes = run.outcomes()
         failed = [one for one in outcomes if one.error and not isinstance(one.error, Interrupted)]
         if failed:
-            raise RuntimeError(f"{len(failed)} of {len(outcomes)}: " + ", ".join(one.machine for one in failed))
+            raise RuntimeError(
+                f"{len(failed)} of {len(outcomes)}: " + without_secrets(", ".join(one.machine for one in failed))
+            )
         if stopping.requested() or any(one.error for one in outcomes):
             return Cancelled(message="stopped on request; the same command goes on")
         return None
 
     try:
-        waves(run.plan.name, run.plan.digest, list(run.machines), return_state=True)
+        waves(name, run.plan.digest, [without_secrets(one) for one in run.machines], return_state=True)
     except Exception:
-        if not shown.is_set():
+        if not done.is_set():
             raise
 
 
@@ -55,13 +60,12 @@ def _follow_machines(run: Following) -> None:
     """A thread for each machine that begins; a table of each wave, now and then and at the end."""
     threads: list[threading.Thread] = []
     turns = threading.Semaphore(run.limits.concurrent_machines)
-    move = _machine_flow(run)
     for track in run.begun(TABLE_EVERY_SECONDS):
         while track and not turns.acquire(timeout=TABLE_EVERY_SECONDS):
             _show_tables(run)
         if track:
             context = contextvars.copy_context()
-            given = (_show_machine, run, move, track, turns)
+            given = (_show_machine, run, track, turns)
             threads.append(threading.Thread(target=context.run, args=given, daemon=True, name=f"shows {track.machine}"))
             threads[-1].start()
         else:
@@ -71,12 +75,13 @@ def _follow_machines(run: Following) -> None:
     _show_tables(run)
 
 
-def _show_machine(run: Following, move: Flow[[str], Any], track: Track, turns: threading.Semaphore) -> None:
+def _show_machine(run: Following, track: Track, turns: threading.Semaphore) -> None:
     """The machine's subflow; from its beginning again where the server went away meanwhile."""
+    move = _machine_flow(run, track.machine)
     try:
         while not run.given_up.is_set():
             try:
-                move(track.machine, return_state=True)
+                move(without_secrets(track.machine), return_state=True)
             except Exception as error:  # noqa: BLE001 (whatever Prefect's client makes of a server that went away)
                 logger.info("Prefect does not show %s: %s: %s", track.machine, type(error).__name__, error)
                 run.given_up.wait(AGAIN_SECONDS)
@@ -86,20 +91,20 @@ def _show_machine(run: Following, move: Flow[[str], Any], track: Track, turns: t
         turns.release()
 
 
-def _machine_flow(run: Following) -> Flow[[str], Any]:
+def _machine_flow(run: Following, name: str) -> Flow[[str], Any]:
     @flow(name="machine", flow_run_name="{machine}", persist_result=False)
     def machine_flow(machine: str) -> State[Any] | None:
-        outcome = Outcome(machine, "")
-        story = run.follow(machine)
+        outcome = Outcome(name, "")
+        story = run.follow(name)
         for told in story:
             if isinstance(told, StepBegun):
                 _show_step(machine, told, story)
             elif isinstance(told, Outcome):
                 outcome = told
         if isinstance(outcome.error, Interrupted):
-            return Cancelled(message=str(outcome.error))
+            return Cancelled(message=without_secrets(str(outcome.error)))
         if outcome.error:
-            raise outcome.error
+            raise shown(outcome.error) from None
         return None
 
     return machine_flow
@@ -111,7 +116,7 @@ def _show_step(machine: str, step: StepBegun, story: Iterator[Told]) -> None:
 
     @task(
         name=step.kind,
-        task_run_name=step.label,
+        task_run_name=without_secrets(step.label),
         retries=len(RETRY_DELAYS_SECONDS),
         retry_condition_fn=lambda *_: tried[-1].again,
         cache_policy=NO_CACHE,
@@ -122,9 +127,9 @@ def _show_step(machine: str, step: StepBegun, story: Iterator[Told]) -> None:
         tried.append(_next_try(story))
         error = tried[-1].error
         if isinstance(error, Interrupted):
-            return Cancelled(message=str(error))
+            return Cancelled(message=without_secrets(str(error)))
         if error:
-            raise error
+            raise shown(error) from None
         return None
 
     perform(return_state=True)
@@ -153,6 +158,6 @@ def _show_tables(run: Following) -> None:
 def _show_table(run: Following, wave: Wave, rows: list[dict[str, str]], machines: int) -> None:
     create_table_artifact(
         key=artifact_key("wave", f"{run.plan.name}-{wave.name}"),
-        table=rows,
-        description=f"{run.plan.name}, {wave.name}: {counted(machines, 'machine')}",
+        table=rows_without(rows),
+        description=without_secrets(f"{run.plan.name}, {wave.name}: {counted(machines, 'machine')}"),
     )

@@ -21,9 +21,9 @@ from typing import ParamSpec, TypeVar
 import click
 
 from flows.cli.output import session
+from flows.struck import without_secrets
 from kubeferry import __version__
 from kubeferry.config import find_config
-from kubeferry.passwords import STRUCK, struck
 from kubeferry.words import plain_lines
 
 KEPT = 50
@@ -31,10 +31,6 @@ OURS = ("kubeferry", "flows", "converters")
 logger = logging.getLogger(__name__)
 
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[a-z]+-\d+\.log")
-_SECRET_NAME = re.compile(
-    r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_KEY|ACCESS_KEY|AUTH_STRING", re.IGNORECASE
-)
-_SHORTEST_SECRET = 4  # a shorter value stands in too many words
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -74,14 +70,6 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return plain_lines(without_secrets(super().format(record)))
-
-
-def without_secrets(text: str) -> str:
-    """The text with what must not be kept struck out."""
-    values = (value for name, value in os.environ.items() if _SECRET_NAME.search(name))
-    for value in sorted((one for one in values if len(one) >= _SHORTEST_SECRET), key=len, reverse=True):
-        text = text.replace(value, STRUCK)
-    return struck(text)
 
 
 def logged(verb: Callable[P, R]) -> Callable[P, R]:

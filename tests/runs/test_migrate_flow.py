@@ -7,12 +7,13 @@ import os
 import time
 import urllib.request
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from kubeferry.documents import Config, Plan, load
-from kubeferry.errors import KubeferryError, SourceUnavailable, TargetUnavailable
+from kubeferry.errors import KubeferryError, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
 from kubeferry.outside.process import run
@@ -201,3 +202,34 @@ def test_the_program_ends_promptly_with_a_server_of_its_own(small: Any, monkeypa
     assert "does not stop" in done.err
     assert "fix:" in done.err
     assert small.power("web") is Power.RUNNING
+
+
+SECRET = "hunter22"  # noqa: S105 (struck out below)
+
+
+def test_no_secret_comes_to_prefect_in_a_state_a_log_a_name_or_a_table(
+    flow: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A library quotes an address with a password, and a machine is called after the value of a variable."""
+    monkeypatch.setenv("GOVC_PASSWORD", SECRET)
+    name = f"of-{SECRET}"
+    flow.small.add(name)
+
+    def refuse(*_given: Any) -> Any:
+        lost = OSError(f"https://root:{SECRET}x@vc/sdk?token={SECRET}y went away")
+        raise TargetRefused(str(lost), why=f"nbd://me:{SECRET}z@host/x", fix="Look.", machine=name) from lost
+
+    monkeypatch.setattr(MemoryTarget, "observe", refuse)
+    began = datetime.now(UTC).isoformat()
+    assert flow.go()[name][0] == "failed"
+    since = {"start_time": {"after_": began}}
+    runs = ask("flow_runs", sort="START_TIME_DESC", flow_runs=since)
+    these = {"id": {"any_": [one["id"] for one in runs]}}
+    for _ in range(100):  # logs come in batches, tasks from events
+        told = [*runs, *ask("task_runs", sort="ID_DESC", flow_runs=these), *ask("artifacts", sort="CREATED_DESC")]
+        told += ask("logs", sort="TIMESTAMP_DESC", logs={"flow_run_id": these["id"]})
+        if "went away" in str(told) and "of-***" in str(told):
+            break
+        time.sleep(0.2)
+    assert SECRET not in json.dumps(told)
+    assert any("https://root:***@vc/sdk?token=***" in one.get("message", "") for one in told), "the log of the error"
