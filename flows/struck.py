@@ -42,7 +42,7 @@ def _cell(value: object) -> object:
     return without_secrets(value) if isinstance(value, str) else value
 
 
-def shown(error: Exception) -> Exception:
+def shown(error: BaseException) -> Exception:
     """An error of the same name, of which no text holds a secret."""
     made: Exception = type(type(error).__name__, (Exception,), {})(without_secrets(str(error)))
     return made
