@@ -11,9 +11,10 @@ from flows.cli.logs import logged
 from flows.cli.options import FILE, FOLDER, config_option, json_option, machine_option, refuse_unknown
 from flows.cli.output import print_event, print_json, print_table
 from flows.serving import given_answers
+from kubeferry import marks
 from kubeferry.config import find_config, pick_source, read_config
 from kubeferry.documents import Inventory, save
-from kubeferry.model import Concern, Machine, Severity
+from kubeferry.model import Concern, Machine, Power, Severity
 from kubeferry.words import counted, plain, size
 
 COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
@@ -124,12 +125,18 @@ def _only(inventory: Inventory, names: tuple[str, ...]) -> Inventory:
     return inventory.model_copy(update={"machines": kept, "unreadable": ()})
 
 
+def _power(machine: Machine) -> str:
+    """With a word where it is off because a move has stopped it, which is not done."""
+    moving = machine.power is Power.OFF and marks.of(machine.metadata) is not None
+    return f"{machine.power}, by a move" if moving else str(machine.power)
+
+
 def _print_machines(machines: tuple[Machine, ...]) -> None:
     agents = {True: "answers", False: "silent", None: "unknown"}
     rows = [
         (
             machine.name,
-            machine.power,
+            _power(machine),
             machine.firmware.kind,
             str(machine.cpu.vcpus),
             size(machine.memory.size_bytes),

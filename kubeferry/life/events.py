@@ -137,8 +137,8 @@ class Approved(Value):
 
 class CutoverBegun(Value):
     """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to. `taken_from`
-    is the digest of an older plan that had the machine in hand: the power before is what that one found, and
-    `target_may_run` what it has left at the target."""
+    is the digest of an older plan that had the machine in hand, or of one that a mark at the source names: the power
+    before is what that one found, and `target_may_run` what it has left at the target."""
 
     kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
     power_before: Power

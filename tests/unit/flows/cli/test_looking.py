@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows import doctor
-from kubeferry import __version__
+from kubeferry import __version__, marks
 from kubeferry.documents import (
     API_VERSION,
     Config,
@@ -22,7 +22,8 @@ from kubeferry.documents import (
     TargetConfig,
     load,
 )
-from kubeferry.model import Concern, Severity
+from kubeferry.model import Concern, Power, Severity
+from kubeferry.sources.memory.source import MemorySource
 from kubeferry.targets.memory.target import MemoryTarget
 
 Command = Callable[..., tuple[int, str, str]]
@@ -60,6 +61,28 @@ def test_discover_from_exported_files_needs_no_configuration(kubeferry: Command,
     assert "nobody" in err
     assert "db, web" in err
     assert (estate / "pages" / "db" / "manifests").is_dir()
+
+
+def test_a_machine_that_an_unfinished_move_has_stopped_is_shown_as_that_and_planned_as_if_it_were_not(
+    kubeferry: Command, estate: Path
+) -> None:
+    source, when = MemorySource("lab", estate / "source"), "2026-01-01T00:00:00Z"
+    web = source.discover().machines[0]
+    mark = marks.StopMark(Power.RUNNING, when, "0" * 64, when, "", "theirs")
+    source.write_power("web", Power.OFF)
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml", "--out", "before.yaml")
+    source.mark(web, mark, lambda _thing: None)
+    _, out, _ = kubeferry("discover")
+    assert "off, by a move" in out
+    _, out, _ = kubeferry("plan", "inventory.yaml")
+    before, after = (load(estate / name, Plan).entries[0] for name in ("before.yaml", "plan.yaml"))
+    assert after.manifests == before.manifests
+    told = [one for one in after.concerns if one.id == "machine.stopped-by-move"]
+    assert [one.severity for one in told] == [Severity.WARNING]
+    assert str(mark) in told[0].what
+    source.write_power("web", Power.RUNNING)  # what is left of it says nothing any more
+    assert "by a move" not in kubeferry("discover")[1]
 
 
 def test_doctor_says_everything_that_is_wrong(kubeferry: Command, estate: Path) -> None:
