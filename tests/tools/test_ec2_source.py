@@ -12,6 +12,7 @@ import pytest
 
 from converters.engine.disks import Outcome, copy_disk
 from converters.engine.transfer import Options
+from kubeferry import marks
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.ledger import External
@@ -397,6 +398,25 @@ def test_a_role_that_may_not_stop_it_is_a_concern(lab: Lab) -> None:
     assert ["may not be stopped" in one.what for one in found] == [True]
     assert lab.source.concerns(lab.machine) == []
     assert lab.source.power(lab.machine) is Power.RUNNING
+
+
+def test_a_role_that_may_not_tag_it_leaves_no_mark_and_says_so(lab: Lab) -> None:
+    when = "2026-01-01T00:00:00Z"
+    mark = marks.StopMark(Power.RUNNING, when, "0" * 64, when, "", "wave 1")
+    lab.cloud.faults.coming("CreateTags", "forbidden")
+    with pytest.raises(SourceRefused, match="our role may not do that") as told:
+        lab.source.mark(lab.machine, mark, lab.told.append)
+    assert "docs/operations.md" in told.value.fix
+    assert not any(lab.source.exists(thing) for thing in lab.told)
+    lab.source.mark(lab.machine, mark, lab.told.append)
+    assert lab.source.discover().machines[0].metadata["Name"] == "web", "its owner's tags stay"
+    lab.cloud.faults.coming("DeleteTags", "forbidden")
+    with pytest.raises(SourceRefused, match="our role may not do that"):
+        lab.source.unmark(lab.machine)
+    assert lab.source.marked(lab.machine) == mark
+    lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
+    assert not any(lab.source.exists(thing) for thing in lab.told)
+    assert lab.source.forget(lab.machine) == []
 
 
 def test_a_machine_of_no_known_region_is_refused(lab: Lab) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from converters.endpoints import open_source as open_disk
+from kubeferry import marks
 from kubeferry.errors import KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.ledger import SNAPSHOT, External
 from kubeferry.model import Machine, Power
@@ -200,6 +201,17 @@ def test_a_privilege_that_is_missing_is_named(moving: Moving) -> None:
     moving.lab.relay.rules.faults.append(Fault("CreateSnapshot_Task", "fault:NoPermission"))
     with pytest.raises(SourceRefused, match="does not allow"):
         moving.open()
+
+
+def test_without_the_privilege_for_settings_no_mark_is_left_and_that_is_told(moving: Moving) -> None:
+    when = "2026-01-01T00:00:00Z"
+    mark = marks.StopMark(Power.RUNNING, when, "0" * 64, when, "", "wave 1")
+    moving.lab.relay.rules.faults.append(Fault("ReconfigVM_Task", "fault:NoPermission"))
+    with pytest.raises(SourceRefused, match="does not allow") as told:
+        moving.source.mark(moving.machine, mark, moving.told.append)
+    assert "docs/vmware.md" in told.value.fix
+    assert moving.source.marked(moving.machine) is None
+    assert not any(moving.source.exists(thing) for thing in moving.told)
 
 
 def test_a_machine_that_vanishes_between_two_rounds_is_refused_by_name(moving: Moving, tmp_path: Path) -> None:
