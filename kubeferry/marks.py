@@ -1,6 +1,6 @@
 """The mark that kubeferry leaves at a machine that it stops, for whoever finds it off: another journal, a person. Pure.
 
-    v1 before=running at=2026-11-29T10:44:39Z plan=DIGEST move=2026-11-29T10:40:01.123Z start=0123456789ab name=wave 1
+    v1 of=0123456789ab before=running at=2026-11-29T10:44:39Z plan=DIGEST move=2026-11-29T10:40:01Z start=… name=wave 1
 
 One line of at most 256 characters, as a tag of EC2 may have. Anybody at the source may write there, so it is read
 strictly: what is not of this form is no mark.
@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kubeferry.model import Power
+from kubeferry.model import Machine, Power
 from kubeferry.words import plain
 
 KEY = "kubeferry:stopped"
@@ -22,20 +21,22 @@ LIMIT = 256
 
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|\+00:00)"
 _FORM = re.compile(
-    rf"v1 before=(?P<before>running|paused) at=(?P<at>{_TIME}) plan=(?P<plan>[0-9A-Za-z]{{1,64}}) "
-    rf"move=(?P<move>{_TIME}) start=(?P<start>[0-9a-f]{{12}}|) name=(?P<name>.*)"
+    rf"v1 of=(?P<of>[0-9a-f]{{12}}) before=(?P<before>running|paused) at=(?P<at>{_TIME}) "
+    rf"plan=(?P<plan>[0-9A-Za-z]{{1,64}}) move=(?P<move>{_TIME}) start=(?P<start>[0-9a-f]{{12}}|) name=(?P<name>.*)"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class StopMark:
-    """`before` is the power state that a rollback goes back to, `at` when the mark was left, just before the stop.
+    """`before` is the power state that a rollback goes back to, `at` when the mark was left, just before the stop. `of`
+    stands for the machine's id: what makes a copy of a machine copies its settings, and that copy was never stopped.
 
     `plan` and `name` are the plan's digest and name; `move` is when this move began, as its journal has recorded it:
     the two name one move. `start` stands for the machine's last start before the stop, empty where the source cannot
     tell: a mark of an earlier start says nothing.
     """
 
+    of: str
     before: Power
     at: str
     plan: str
@@ -48,17 +49,19 @@ class StopMark:
 
     def holds(self, last_start: str) -> bool:
         """Whether the machine was not started since, as far as the source can tell."""
-        return not self.start or not last_start or self.start == start_of(last_start)
+        return not self.start or not last_start or self.start == short(last_start)
 
 
-def start_of(last_start: str) -> str:
-    """What stands in a mark for a machine's last start."""
-    return hashlib.sha256(last_start.encode()).hexdigest()[:12] if last_start else ""
+def short(text: str) -> str:
+    """What stands in a mark for a machine's id, or for its last start; empty for nothing."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if text else ""
 
 
 def written(mark: StopMark) -> str:
     """The mark as one line; a long name of a plan is cut."""
-    line = f"v1 before={mark.before} at={mark.at} plan={mark.plan} move={mark.move} start={mark.start} name="
+    line = (
+        f"v1 of={mark.of} before={mark.before} at={mark.at} plan={mark.plan} move={mark.move} start={mark.start} name="
+    )
     return line + plain(mark.name)[: LIMIT - len(line)]
 
 
@@ -67,12 +70,11 @@ def read(text: str | None) -> StopMark | None:
     found = _FORM.fullmatch(text or "")
     if found is None:
         return None
-    told = found.groupdict()
-    return StopMark(
-        Power(told["before"]), told["at"], told["plan"], told["move"], told["start"], plain(told["name"][:LIMIT])
-    )
+    of, before, at, plan, move, start, name = found.groups()
+    return StopMark(of, Power(before), at, plan, move, start, plain(name[:LIMIT]))
 
 
-def of(metadata: Mapping[str, str]) -> StopMark | None:
-    """The mark that discovery has found at a machine."""
-    return read(metadata.get(KEY))
+def of(machine: Machine) -> StopMark | None:
+    """The mark that discovery has found at a machine that is off, and that is of this very machine."""
+    mark = read(machine.metadata.get(KEY))
+    return mark if mark is not None and mark.of == short(machine.id) and machine.power is Power.OFF else None

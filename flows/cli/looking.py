@@ -14,7 +14,7 @@ from flows.serving import given_answers
 from kubeferry import marks
 from kubeferry.config import find_config, pick_source, read_config
 from kubeferry.documents import Inventory, save
-from kubeferry.model import Concern, Machine, Power, Severity
+from kubeferry.model import Concern, Machine, Severity
 from kubeferry.words import counted, plain, size
 
 COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
@@ -127,8 +127,7 @@ def _only(inventory: Inventory, names: tuple[str, ...]) -> Inventory:
 
 def _power(machine: Machine) -> str:
     """With a word where it is off because a move has stopped it, which is not done."""
-    moving = machine.power is Power.OFF and marks.of(machine.metadata) is not None
-    return f"{machine.power}, by a move" if moving else str(machine.power)
+    return f"{machine.power}, by a move" if marks.of(machine) else str(machine.power)
 
 
 def _print_machines(machines: tuple[Machine, ...]) -> None:

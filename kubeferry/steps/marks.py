@@ -12,7 +12,7 @@ import logging
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
 from kubeferry.life.events import Note
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.marks import StopMark, start_of
+from kubeferry.marks import StopMark, short
 from kubeferry.model import Power
 from kubeferry.outside import clock
 from kubeferry.steps.work import Work
@@ -28,11 +28,12 @@ def leave(work: Work, state: MachineState, last_start: str) -> None:
     if state.power_before not in _STOPPED or not work.source.capabilities.runs:
         return
     mark = StopMark(
+        of=short(work.entry.machine.id),
         before=state.power_before or Power.RUNNING,
         at=clock.now("seconds"),
         plan=work.plan.digest,
         move=_began(state),
-        start=start_of(last_start),
+        start=short(last_start),
         name=work.plan.name,
     )
     try:
@@ -56,14 +57,15 @@ def take_away(work: Work) -> None:
 
 
 def unknown_move(work: Work) -> StopMark | None:
-    """The mark of a move that this journal knows nothing of, at a source that is off and was not started since."""
+    """The mark of a move that this plan knows nothing of, at a source that is off and was not started since. Asked
+    where no other plan of the journal has the machine in hand."""
     machine = work.entry.machine
     if not work.source.capabilities.runs or work.source.power(machine) is not Power.OFF:
         return None
     mark = work.source.marked(machine)
-    if mark is None or not mark.holds(work.source.last_start(machine)) or _knows(work, mark):
+    if mark is None or mark.of != short(machine.id) or not mark.holds(work.source.last_start(machine)):
         return None
-    return mark
+    return None if _knows(work, mark) else mark
 
 
 def taken_over(work: Work) -> StopMark | None:
@@ -77,10 +79,11 @@ def taken_over(work: Work) -> StopMark | None:
         return None
     if mark.plan != work.plan.digest:
         raise PermanentError(
-            "the source is off because a move that this journal does not know has stopped it",
-            why=f"it was {mark}; another journal holds that move, or this one was restored from an older backup",
-            fix="Go on with the journal that holds it. If there is none any more: go on with that plan, or see that "
-            "its copy runs nowhere and start the source with `kubeferry rollback`.",
+            "the source is off because a move of which this plan knows nothing has stopped it",
+            why=f"it was {mark}; another journal holds that move, or this one was restored from an older backup, or "
+            "calls the machine or its source by another name",
+            fix="Go on with that plan, and with the journal that holds it. If neither is there any more, see that its "
+            "copy runs nowhere, and start the source with `kubeferry rollback`.",
             machine=work.entry.name,
         )
     logger.warning("%s: was %s; this journal does not know that move, and goes on with it", work.entry.name, mark)
@@ -107,10 +110,13 @@ def _began(state: MachineState) -> str:
 
 
 def _knows(work: Work, mark: StopMark) -> bool:
+    """Whether the journal says what became of that move: it is this plan's own, or was rolled back. One by another plan
+    that is under way and has not this machine in hand means it by another name: of its source, say."""
     if mark.plan not in {plan.digest for plan in work.journal.plans_of(work.entry.name)}:
         return False
     state = work.journal.state(mark.plan, work.entry.name)
-    return (Phase.CUTTING_OVER, mark.move) in state.timeline
+    settled = mark.plan == work.plan.digest or state.phase is Phase.ROLLED_BACK
+    return settled and (Phase.CUTTING_OVER, mark.move) in state.timeline
 
 
 def _told(work: Work, what: str, error: KubeferryError) -> None:

@@ -52,9 +52,8 @@ def _power_unknown(case: Case) -> Iterable[str]:
 
 
 def _marked(case: Case) -> Iterable[str]:
-    mark = marks.of(case.machine.metadata)
-    off = mark is not None and case.machine.power == Power.OFF
-    return when(off, f"The machine is off because a move of it is not done: it was {mark}.")
+    mark = marks.of(case.machine)
+    return when(mark is not None, f"The machine is off because a move of it is not done: it was {mark}.")
 
 
 def _renamed(case: Case) -> Iterable[str]:

@@ -25,7 +25,7 @@ from tests.needs import here
 PIECE = 64 << 10
 LOOKED_AT = 4 * MIB
 WHEN = "2026-01-01T00:00:00Z"
-MARK = marks.StopMark(Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave <1> & more")
+MARK = marks.StopMark("0" * 12, Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave <1> & more")
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
 FORCE = GENTLE.model_copy(update={"force": True})
 # One libvirtd a machine: its tests take turns. And one simulator for all that need it.
@@ -364,18 +364,19 @@ def test_a_mark_is_found_by_others_through_a_stop_until_it_is_taken_away_and_is_
 ) -> None:
     told: list[External] = []
     source.unmark(on)
-    source.mark(on, replace(MARK, name="older"), told.append)
+    mine = replace(MARK, of=marks.short(on.id))
     source.mark(on, MARK, told.append)
+    source.mark(on, mine, told.append)
     assert {thing.kind for thing in told} == {STOP_MARK}
     assert all(source.exists(thing) for thing in told)
     elsewhere = open_source("lab", stand.config)
     found = named(elsewhere, "on")
-    assert found == on.model_copy(update={"metadata": on.metadata | {marks.KEY: marks.written(MARK)}})
+    assert found == on.model_copy(update={"metadata": on.metadata | {marks.KEY: marks.written(mine)}})
     source.stop(on, FORCE, no_words)
-    assert elsewhere.marked(on) == marks.of(named(elsewhere, "on").metadata) == MARK
+    assert elsewhere.marked(on) == marks.of(named(elsewhere, "on")) == mine
     assert elsewhere.concerns(on) == []
     source.start(on)
-    assert source.marked(on) == MARK
+    assert source.marked(on) == mine
     source.unmark(on)
     source.unmark(on)
     assert (source.marked(on), elsewhere.marked(on)) == (None, None)

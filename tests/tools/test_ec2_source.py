@@ -402,7 +402,7 @@ def test_a_role_that_may_not_stop_it_is_a_concern(lab: Lab) -> None:
 
 def test_a_role_that_may_not_tag_it_leaves_no_mark_and_says_so(lab: Lab) -> None:
     when = "2026-01-01T00:00:00Z"
-    mark = marks.StopMark(Power.RUNNING, when, "0" * 64, when, "", "wave 1")
+    mark = marks.StopMark("0" * 12, Power.RUNNING, when, "0" * 64, when, "", "wave 1")
     lab.cloud.faults.coming("CreateTags", "forbidden")
     with pytest.raises(SourceRefused, match="our role may not do that") as told:
         lab.source.mark(lab.machine, mark, lab.told.append)

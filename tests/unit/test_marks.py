@@ -7,16 +7,17 @@ from dataclasses import replace
 import pytest
 
 from kubeferry import marks
-from kubeferry.model import Power
+from kubeferry.model import Cpu, Machine, Memory, Power
 
 WHEN = "2026-11-29T10:44:39.123Z"
-MARK = marks.StopMark(Power.RUNNING, "2026-11-29T10:44:39+00:00", "a1" * 32, WHEN, marks.start_of("17"), "wave 1")
+MARK = marks.StopMark(
+    "0" * 12, Power.RUNNING, "2026-11-29T10:44:39+00:00", "a1" * 32, WHEN, marks.short("17"), "wave 1"
+)
 
 
 @pytest.mark.parametrize("mark", [MARK, replace(MARK, start="", name=""), replace(MARK, before=Power.PAUSED)])
 def test_a_mark_is_read_as_it_was_written(mark: marks.StopMark) -> None:
     assert marks.read(marks.written(mark)) == mark
-    assert marks.of({marks.KEY: marks.written(mark)}) == mark
 
 
 def test_a_long_name_is_cut_and_what_could_command_a_terminal_is_not_there() -> None:
@@ -36,6 +37,16 @@ def test_a_long_name_is_cut_and_what_could_command_a_terminal_is_not_there() -> 
 )
 def test_what_is_not_of_this_form_is_no_mark(text: str | None) -> None:
     assert marks.read(text) is None
+
+
+def test_a_mark_is_of_the_machine_that_was_stopped_and_not_of_a_copy_of_it_and_of_one_that_is_off() -> None:
+    mine = replace(MARK, of=marks.short("id-web"))
+    room = {"source": "lab", "cpu": Cpu(vcpus=1), "memory": Memory(size_bytes=1)}
+    web = Machine(id="id-web", name="web", power=Power.OFF, metadata={marks.KEY: marks.written(mine)}, **room)
+    assert marks.of(web) == mine
+    assert marks.of(web.model_copy(update={"id": "id-of-its-clone"})) is None
+    assert marks.of(web.model_copy(update={"power": Power.RUNNING})) is None
+    assert marks.of(web.model_copy(update={"metadata": {}})) is None
 
 
 def test_a_mark_of_an_earlier_start_does_not_hold() -> None:

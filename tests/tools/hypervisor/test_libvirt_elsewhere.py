@@ -144,7 +144,7 @@ def test_a_hypervisor_elsewhere_tells_each_start_through_ssh_and_takes_marks(awa
     """Without `ssh` it does not: the log of that name on this host would be another machine's."""
     source, machine = away.copy.source, away.copy.machine
     first = source.last_start(machine)
-    mark = marks.StopMark(Power.RUNNING, WHEN, "0" * 64, WHEN, marks.start_of(first), "wave 1")
+    mark = marks.StopMark("0" * 12, Power.RUNNING, WHEN, "0" * 64, WHEN, marks.short(first), "wave 1")
     source.mark(machine, mark, lambda _thing: None)
     stop(away.copy)
     assert (first != "", source.last_start(machine)) == (True, first)

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 WHEN = "2026-01-01T00:00:00Z"
-MARK = marks.StopMark(Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave <1> & more")
+MARK = marks.StopMark("0" * 12, Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave <1> & more")
 THEIRS = "http://example.org/owner"
 
 

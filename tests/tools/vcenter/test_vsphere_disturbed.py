@@ -205,7 +205,7 @@ def test_a_privilege_that_is_missing_is_named(moving: Moving) -> None:
 
 def test_without_the_privilege_for_settings_no_mark_is_left_and_that_is_told(moving: Moving) -> None:
     when = "2026-01-01T00:00:00Z"
-    mark = marks.StopMark(Power.RUNNING, when, "0" * 64, when, "", "wave 1")
+    mark = marks.StopMark("0" * 12, Power.RUNNING, when, "0" * 64, when, "", "wave 1")
     moving.lab.relay.rules.faults.append(Fault("ReconfigVM_Task", "fault:NoPermission"))
     with pytest.raises(SourceRefused, match="does not allow") as told:
         moving.source.mark(moving.machine, mark, moving.told.append)

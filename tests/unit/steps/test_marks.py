@@ -112,7 +112,7 @@ def test_another_plan_of_another_journal_does_not_go_on_from_there_and_says_why(
     scene.plan = another_plan(scene)
     scene.journal = theirs
     theirs.register_plan(scene.plan.digest, scene.plan.name, dump(scene.plan))
-    with pytest.raises(PermanentError, match="a move that this journal does not know") as caught:
+    with pytest.raises(PermanentError, match="of which this plan knows nothing") as caught:
         scene.drive()
     assert str(mark) in caught.value.why
     assert "kubeferry rollback" in caught.value.fix
@@ -164,11 +164,32 @@ def test_a_mark_is_not_asked_for_where_the_journal_knows_the_move(scene: Any) ->
     assert scene.power is Power.RUNNING
 
 
-def test_a_mark_that_somebody_has_written_wrong_is_none(scene: Any) -> None:
-    mark = marks.StopMark(Power.RUNNING, WHEN, "0" * 64, WHEN, "", "x")
+@pytest.mark.parametrize("goal", [Goal.MIGRATE, Goal.ROLLBACK])
+def test_a_plan_that_calls_the_source_by_another_name_does_not_take_off_for_its_state_before(
+    scene: Any, goal: Goal
+) -> None:
+    """The source was renamed in the configuration: for the journal it is another machine, and the mark says which."""
+    scene.plan = made(scene, Policy(probes=AGENT), "first")
+    mark = left_at(scene, A.BEGIN_COPY)
+    machine = scene.source.discover().machines[0]
+    scene.source.write_machines(machine.model_copy(update={"source": "renamed", "metadata": {}}))
+    scene.plan = another_plan(scene)
+    if goal is Goal.ROLLBACK:
+        assert scene.drive(goal).phase is Phase.ROLLED_BACK
+        assert (scene.power, marked(scene)) == (Power.RUNNING, None)
+        return
+    with pytest.raises(PermanentError, match="of which this plan knows nothing") as caught:
+        scene.drive(goal)
+    assert str(mark) in caught.value.why
+    assert scene.power is Power.OFF
+
+
+def test_a_mark_that_is_written_wrong_or_is_of_another_machine_is_none(scene: Any) -> None:
+    mark = marks.StopMark("0" * 12, Power.RUNNING, WHEN, "0" * 64, WHEN, "", "x")
     with contextlib.suppress(FileNotFoundError):
         scene.source.unmark(scene.entry.machine)
     scene.source.mark(scene.entry.machine, replace(mark, move="yesterday"), lambda _thing: None)
     assert marked(scene) is None
+    scene.source.mark(scene.entry.machine, mark, lambda _thing: None)  # as a clone has it, of the machine it is made of
     scene.source.write_power("web", Power.OFF)
     assert scene.drive().phase is Phase.COMMITTED

@@ -46,7 +46,7 @@ from mappings.rules.table import RULES
 Build = Callable[..., Machine]
 GIB = 1 << 30
 WHEN = "2026-01-01T00:00:00Z"
-MARK = marks.StopMark(Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave 1")
+MARK = marks.StopMark(marks.short("4c1f"), Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave 1")
 CPU = {"vcpus": 2, "mode": "host-model"}
 NIC = {"id": "net0", "network_kind": "network", "network": "default", "model": "virtio", "mac": "52:54:00:00:00:01"}
 DISK = {
