@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, Goal
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
-from kubeferry.steps.drive import drive
+from kubeferry.steps.drive import drive, refuse
 from kubeferry.steps.release import settle
 from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
@@ -70,7 +70,8 @@ class Audience:
 @dataclass(slots=True)
 class Run:
     """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
-    the target is gone for good."""
+    the target is gone for good. `refused` are machines that were found out beforehand, with the reason: nothing is done
+    to them."""
 
     plan: Plan
     config: Config
@@ -79,6 +80,7 @@ class Run:
     goal: Goal
     shown: Audience = field(default_factory=Audience)
     target_is_down: str = ""
+    refused: Mapping[str, KubeferryError] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -135,6 +137,8 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 progress=lambda machine, disk, progress: _progress(run, machine, disk, progress),
                 target_is_down=run.target_is_down,
             )
+            if entry.name in run.refused:
+                refuse(work, run.refused[entry.name])
             state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
             settle(work)
             return Outcome(entry.name, state.phase)

@@ -29,6 +29,7 @@ from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
 from kubeferry.life.states import ENDS, MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
+from kubeferry.steps.beforehand import ask, left_out, untouched
 from kubeferry.targets import open_target
 from kubeferry.words import counted, plain, plain_lines
 
@@ -66,7 +67,6 @@ def migrate(
     if dry_run:
         _say_what_would_be_done(frozen, settings, names, goal, as_json)
         return
-    _refuse_what_does_not_fit(frozen, settings, names)
     _run(frozen, settings, path, names, goal, as_json)
 
 
@@ -86,7 +86,6 @@ def precopy(
     """
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
-    _refuse_what_does_not_fit(frozen, settings, names)
     _run(frozen, settings, path, names, Goal.PRECOPY, as_json)
 
 
@@ -137,11 +136,11 @@ def _run(
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     _refuse_unknown_source(plan, settings, path)
     if not machines:
-        _tell_nothing_to_do(plan, as_json)
-        return
+        raise _nothing_to_do(plan, path)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
+        refused = _found_out(plan, settings, journal, machines, goal)
         journal.keep_plan(plan)
-        outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down)
+        outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down, refused)
         stopped = _stopped(plan, journal, machines) if stopping.requested() else None
     _tell_outcomes(outcomes, as_json)
     if stopped:
@@ -161,6 +160,7 @@ def _driven(  # what a run has, and nothing else
     goal: Goal,
     as_json: bool,
     target_is_down: str,
+    refused: dict[str, KubeferryError],
 ) -> list[Outcome]:
     from flows.following import Following
     from flows.migrate import Run, run_plan
@@ -177,7 +177,25 @@ def _driven(  # what a run has, and nothing else
             say=said,
         )
         with Following(api, plan, goal, machines, settings.limits, board) as shown:
-            return run_plan(Run(plan, settings, journal, board, goal, shown, target_is_down), machines)
+            return run_plan(Run(plan, settings, journal, board, goal, shown, target_is_down, refused), machines)
+
+
+def _found_out(
+    plan: Plan, settings: Config, journal: Journal, machines: tuple[str, ...], goal: Goal
+) -> dict[str, KubeferryError]:
+    """Everything that source and target have against machines that nobody has stopped yet, by machine, before anything
+    is touched. Raises InputInvalid where it is against all of them."""
+    if goal is Goal.ROLLBACK:
+        return {}
+    asked = ask(settings, plan, _yet_to_begin(plan, journal, machines, goal))
+    asked.check()
+    return asked.errors()
+
+
+def _yet_to_begin(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> tuple[str, ...]:
+    """Of those machines that this run does anything with: what is copied ahead is what runs, and moves warm."""
+    waiting = untouched(machines, journal.states(plan.digest), again=goal is Goal.MIGRATE_AGAIN)
+    return tuple(name for name in waiting if goal is not Goal.PRECOPY or plan.entry(name).mode == "warm")
 
 
 def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> float:
@@ -208,12 +226,12 @@ def _stopped(plan: Plan, journal: Journal, machines: tuple[str, ...]) -> Interru
     return stopping.interrupted()
 
 
-def _tell_nothing_to_do(plan: Plan, as_json: bool) -> None:
-    left_out = f": it leaves out {counted(len(plan.excluded), 'machine')}" if plan.excluded else ""
-    if as_json:
-        print_json([])
-    else:
-        click.echo(f"plan {plan.name} moves no machine{left_out}")
+def _nothing_to_do(plan: Plan, path: Path) -> InputInvalid:
+    """A plan of no machine is no run that went well: whoever runs it expects one to move."""
+    problem = Problem(
+        str(path), f"plan {plan.name} moves no machine{left_out(plan)}", "Look at why in the plan's page."
+    )
+    return InputInvalid("the plan is empty", [problem])
 
 
 def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
@@ -252,17 +270,6 @@ def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     for outcome in outcomes:
         if outcome.error and not isinstance(outcome.error, Interrupted):  # a stop is told once, for all of them
             click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
-
-
-def _refuse_what_does_not_fit(plan: Plan, settings: Config, machines: tuple[str, ...]) -> None:
-    """Everything that the target has against this plan, before anything is touched."""
-    entries = tuple(plan.entry(name) for name in machines)
-    with contextlib.closing(open_target(settings.target)) as target:
-        concerns = [concern for concern in target.concerns(entries) if concern.severity == "critical"]
-    if concerns:
-        raise InputInvalid(
-            "the target cannot take this plan", [Problem(concern.id, concern.what, concern.fix) for concern in concerns]
-        )
 
 
 def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, as_json: bool) -> None:

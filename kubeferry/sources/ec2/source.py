@@ -102,6 +102,9 @@ class Ec2Source:
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
+    def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
+        return contextlib.nullcontext(None)
+
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         with self._about(machine) as (ec2, region):
             instance, disks, volumes = self._now(ec2, region, machine)

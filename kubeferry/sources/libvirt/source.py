@@ -17,7 +17,7 @@ import libvirt
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
 from kubeferry.ledger import CHECKPOINT, External, Ledger
-from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
+from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
@@ -114,6 +114,15 @@ class LibvirtSource:
             problems = local_disks.problems(machine, self._machine(domain), self._host.trouble)
             found = [*self._away(), *problems, *_unstoppable(domain)]
         return drift.as_concerns(machine, found)
+
+    def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
+        own = None
+        if not remote:
+            with self._talking(machine.name) as connection:
+                domain = self._domain(connection, machine)
+                refs = {} if domain.isActive() else local_disks.refs(machine, self._machine(domain), self._host.trouble)
+                own = next(iter(refs.values()), None)
+        return self._host.way(machine, own, remote=remote)
 
     def _away(self) -> Iterator[Problem]:
         if urlsplit(self._uri).hostname and self._ssh is None:

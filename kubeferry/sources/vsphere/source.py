@@ -19,7 +19,7 @@ from pyVmomi import vim, vmodl
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy, VmwareAccess
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, SourceRefused
 from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, External, Ledger
-from kubeferry.model import Concern, DiskDevice, Machine, Marker, Power, Severity
+from kubeferry.model import Concern, DiskDevice, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
@@ -127,6 +127,9 @@ class VsphereSource:
                 yield Problem(disk.id, "it is encrypted by vSphere, which does not hand it out", fix)
 
     # --- bytes -----------------------------------------------------------------------------------------------------
+
+    def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
+        return contextlib.nullcontext(None)
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         with self._client.talking(machine.name) as content:

@@ -27,7 +27,7 @@ from kubeferry.errors import Fenced, IntegrityFailed, KubeferryError, TargetRefu
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
-from kubeferry.targets import External, Ledger, Room, TargetCapabilities, superseded
+from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities, superseded
 from kubeferry.uris import local_path
 from kubeferry.words import counted
 
@@ -43,8 +43,8 @@ def connect(config: TargetConfig) -> MemoryTarget:
 
 class MemoryTarget:
     """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `answers` (probe kind to whether it
-    passes), `faults` (method to errors, raised one a call), and `heeds_fences`: without it, a runner
-    has slept in the one moment that no fence covers."""
+    passes), `refusals` (what a trial of a machine finds), `faults` (method to errors, raised one a call), and
+    `heeds_fences`: without it, a runner has slept in the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
@@ -54,6 +54,7 @@ class MemoryTarget:
         self.running: dict[str, str] = {}
         self.answers: dict[str, bool] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
+        self.refusals: dict[str, list[Concern]] = {}
         self._owners: dict[str, tuple[str, str]] = {}
         self._fingerprints: dict[str, list[str]] = {}
         self._results: dict[str, MoverResult] = {}
@@ -73,6 +74,15 @@ class MemoryTarget:
             Concern(id="target-name-taken", severity=Severity.CRITICAL, what=f"{entry.name} is taken", fix=fix)
             for entry in taken
         ]
+
+    def trial(self, entries: tuple[Entry, ...], reach: Reach) -> dict[str, list[Concern]]:
+        """What `refusals` holds of these machines, and what their sources refuse; nothing is made."""
+        self._fail("trial")
+        found = {entry.name: self.refusals[entry.name] for entry in entries if entry.name in self.refusals}
+        for entry in entries:
+            with reach(entry):
+                pass
+        return found
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         self._fail("prepare")

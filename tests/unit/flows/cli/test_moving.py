@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,14 +64,19 @@ def test_a_dry_run_of_another_attempt_lists_that_attempt(kubeferry: Command, est
 
 @pytest.mark.parametrize("verb", ["migrate", "precopy"])
 def test_a_plan_without_machines_needs_no_server(
-    kubeferry: Command, printed_json: Callable[..., Any], estate: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+    kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     kubeferry("discover")
     (estate / "policy.yaml").write_text(POLICY_WITHOUT_WEB)
     kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
     monkeypatch.setattr(server, "prefect_api", lambda *_: pytest.fail("a server is started"))
-    assert kubeferry(verb, "plan.yaml") == (0, "plan lab moves no machine: it leaves out 1 machine\n", "")
-    assert printed_json(verb, "plan.yaml", "--json") == []
+    code, out, err = kubeferry(verb, "plan.yaml")
+    assert (code, out) == (2, "")
+    assert "the plan is empty" in err
+    assert "plan lab moves no machine: it leaves out 1 machine. " in err
+    code, out, err = kubeferry(verb, "plan.yaml", "--json")
+    assert (code, out) == (2, "")
+    assert json.loads(err)["error"]["what"] == "the plan is empty"
 
 
 def test_a_machine_that_is_not_in_the_plan(kubeferry: Command) -> None:
