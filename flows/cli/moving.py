@@ -143,6 +143,8 @@ def _run(
         outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down, refused)
         stopped = _stopped(plan, journal, machines) if stopping.requested() else None
     _tell_outcomes(outcomes, as_json)
+    if len(refused) == len(machines) and not as_json:
+        click.echo(f"nothing is left of plan {plan.name} to move: what is refused was not touched")
     if stopped:
         raise stopped
     code = max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
@@ -167,6 +169,8 @@ def _driven(  # what a run has, and nothing else
     from flows.progress import Board
     from flows.serving.server import prefect_api
 
+    if len(refused) == len(machines):  # nothing to watch: it is only recorded
+        return run_plan(Run(plan, settings, journal, Board(quiet=True), goal, refused=refused), machines)
     with beside() as said, prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as api:
         if api.server and not as_json:
             said("starting a Prefect server of our own")
