@@ -82,7 +82,7 @@ def _parts(config: Config, plan: Plan | None) -> dict[str, Callable[[], Iterable
 def _ask_everything(config: Config, plan: Plan) -> Asked:
     """As `migrate` does. A plan of no machine is no plan that could go well."""
     if not plan.entries:
-        what, fix = f"plan {plan.name} moves no machine{left_out(plan)}", "Look at why with `kubeferry assess`."
+        what, fix = f"plan {plan.name} moves no machine{left_out(plan)}", "Look at why: `kubeferry assess`."
         return Asked((Concern(id="plan.empty", severity=Severity.CRITICAL, what=what, fix=fix),))
     if plan.source not in config.sources:  # told by the ways; the target may be asked all the same
         return Asked(tuple(_ask_target(config, plan)))

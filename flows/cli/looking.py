@@ -27,7 +27,8 @@ def doctor(plan: Path | None, config: Path | None, as_json: bool) -> None:
     """Check tools, configuration, source, journal and target.
 
     With a PLAN, also all that `migrate` asks before its first stop: what source and target have against each machine,
-    whether the source can be started again, and what a mover on trial meets, which writes to no disk and leaves nothing.
+    whether the source can be started again, and what a mover on trial meets. That one writes to no disk and leaves
+    nothing.
     """
     from flows.doctor import examine
 

@@ -136,7 +136,7 @@ def _run(
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     _refuse_unknown_source(plan, settings, path)
     if not machines:
-        raise _nothing_to_do(plan, path)
+        raise _nothing_to_do(plan)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         refused = _found_out(plan, settings, journal, machines, goal)
         journal.keep_plan(plan)
@@ -230,11 +230,10 @@ def _stopped(plan: Plan, journal: Journal, machines: tuple[str, ...]) -> Interru
     return stopping.interrupted()
 
 
-def _nothing_to_do(plan: Plan, path: Path) -> InputInvalid:
+def _nothing_to_do(plan: Plan) -> InputInvalid:
     """A plan of no machine is no run that went well: whoever runs it expects one to move."""
-    problem = Problem(
-        str(path), f"plan {plan.name} moves no machine{left_out(plan)}", "Look at why in the plan's page."
-    )
+    fix = "Plan again, with a policy that settles what speaks against them: `kubeferry assess` says it."
+    problem = Problem(f"plan {plan.name}", f"it moves no machine{left_out(plan)}", fix)
     return InputInvalid("the plan is empty", [problem])
 
 

@@ -78,7 +78,7 @@ def test_a_plan_without_machines_needs_no_server(
     code, out, err = kubeferry(verb, "plan.yaml")
     assert (code, out) == (2, "")
     assert "the plan is empty" in err
-    assert "plan lab moves no machine: it leaves out 1 machine. " in err
+    assert "plan lab: it moves no machine: it leaves out 1 machine. " in err
     code, out, err = kubeferry(verb, "plan.yaml", "--json")
     assert (code, out) == (2, "")
     assert json.loads(err)["error"]["what"] == "the plan is empty"
