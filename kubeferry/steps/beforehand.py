@@ -23,6 +23,7 @@ from kubeferry.errors import (
 )
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Concern, Power, Severity
+from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
 from kubeferry.targets import Reach, Target, open_target
 from kubeferry.words import counted
@@ -148,6 +149,7 @@ def _blamed(
 
 def _of_source(source: Source, entry: Entry, found: _Found) -> bool:
     """What the source has against a machine; returns whether it runs there."""
+    stopping.check()
     try:
         found.add(entry.name, source.concerns(entry.machine))
         return source.power(entry.machine) is not Power.OFF

@@ -23,7 +23,15 @@ from kubeferry.documents import (
     ProbeResult,
     TargetConfig,
 )
-from kubeferry.errors import Fenced, IntegrityFailed, KubeferryError, TargetRefused, TargetUnavailable
+from kubeferry.errors import (
+    Fenced,
+    IntegrityFailed,
+    Interrupted,
+    KubeferryError,
+    SourceRefused,
+    TargetRefused,
+    TargetUnavailable,
+)
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
@@ -76,12 +84,20 @@ class MemoryTarget:
         ]
 
     def trial(self, entries: tuple[Entry, ...], reach: Reach) -> dict[str, list[Concern]]:
-        """What `refusals` holds of these machines, and what their sources refuse; nothing is made."""
+        """What `refusals` holds of these machines, and what cannot be read of their sources; nothing is made."""
         self._fail("trial")
         found = {entry.name: self.refusals[entry.name] for entry in entries if entry.name in self.refusals}
         for entry in entries:
-            with reach(entry):
-                pass
+            try:
+                with reach(entry) as way:
+                    if way is not None and (path := local_path(way.uri)) is not None:
+                        path.open("rb").close()
+            except Interrupted:
+                raise
+            except (KubeferryError, OSError) as error:
+                told = error if isinstance(error, KubeferryError) else SourceRefused(str(error), fix="Bring it back.")
+                what = f"{entry.name}: {told.what}"
+                found[entry.name] = [Concern(id="trial.refused", severity=Severity.CRITICAL, what=what, fix=told.fix)]
         return found
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
