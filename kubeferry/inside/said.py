@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubeferry.values import Bytes, Value
 
 CLOCK_SECONDS = 2.0
-"""A clock within so many seconds of the host's counts as right: half of the time that an answer takes is in the figure."""
+"""A clock within so many seconds of the host's counts as right: half of the time of an answer is in the figure."""
 CARDS = 32
 ADDRESSES = 32
 MOUNTS = 128
@@ -30,7 +30,7 @@ class MountSaid(Value):
 
 
 class Said(Value):
-    """All of it. `clock_ahead_seconds` is how far its clock is ahead of the one of the host that asked, negative behind;
+    """All of it. `clock_ahead_seconds` is how far its clock is ahead of that of the host that asked, negative behind;
     half the time that the answer took is in it. `services` are those that the plan asks for: name -> its state in the
     system's word."""
 
