@@ -22,7 +22,7 @@ from kubeferry.documents.outline import Outline
 from kubeferry.documents.plan import Plan, digest_of_plan, is_whole
 from kubeferry.documents.policy import Policy
 from kubeferry.documents.settings import Config
-from kubeferry.documents.yaml_lines import Irregular
+from kubeferry.documents.yaml_lines import Irregular, look, mapping
 from kubeferry.documents.yaml_read import number_too_long, parse_yaml, twice
 from kubeferry.documents.yaml_text import pieces, to_yaml
 from kubeferry.errors import InputInvalid, Problem
@@ -35,6 +35,7 @@ from kubeferry.values import API_VERSION, Document
 # likely to be no document at all; an estate of that size is planned in parts.
 DOCUMENT_LIMIT_BYTES = 256 * 1024 * 1024
 LARGE_PLAN = 64 * 1024  # bytes; a smaller one is read in a twentieth of a second
+LARGE_TEXT = 64 * 1024  # signs; the same of any other document
 
 logger = logging.getLogger(__name__)
 
@@ -159,6 +160,9 @@ def _told(path: Path) -> Iterator[None]:
 @no_garbage()
 def parse(text: str, expected: type[D], *, name: str = "document") -> D:
     """Like `load`, from text. `name` stands in for the file's path in messages."""
+    if len(text) >= LARGE_TEXT:
+        with contextlib.suppress(Irregular, ValidationError):  # PyYAML knows where
+            return _in_our_form(text, expected)
     content, root = parse_yaml(text, name)
     if not isinstance(content, dict):
         raise InputInvalid(
@@ -184,6 +188,17 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
         raise _has(problems, name)
     if isinstance(document, Plan):
         _check_digest(document, name)
+    return document
+
+
+def _in_our_form(text: str, expected: type[D]) -> D:
+    """A document that is written as we write it, and has no problem. Raises Irregular or ValidationError."""
+    content = mapping([look(line) for line in text.removesuffix("\n").split("\n")])
+    if _header_problems(content, expected, "", None):
+        raise Irregular("another kind of document")
+    document = expected.model_validate_json(json.dumps(content))
+    if isinstance(document, Plan) and not is_whole(document):
+        raise Irregular("its digest does not match its content")
     return document
 
 

@@ -42,7 +42,12 @@ def _every_plan_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 def whole(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of documents that PyYAML read as a whole."""
     names: list[str] = []
-    monkeypatch.setattr(files, "parse_yaml", lambda text, name: (names.append(name), parse_yaml(text, name))[1])
+
+    def told(text: str, name: str) -> object:
+        names.append(name)
+        return parse_yaml(text, name)
+
+    monkeypatch.setattr(files, "parse_yaml", told)
     return names
 
 
@@ -171,6 +176,38 @@ def test_a_file_that_is_changed_while_it_is_read_is_none(tmp_path: Path, plan: P
     lines = [line.encode() for line in other.splitlines(keepends=True)]
     with pytest.raises(Irregular, match="changed meanwhile"):
         list(lines_of(lines, text.digest, text.claims))
+
+
+# --- other documents -------------------------------------------------------------------------------------------------
+
+
+def test_a_large_inventory_is_read_so_and_its_faults_are_told_with_their_lines(
+    tmp_path: Path, whole: list[str]
+) -> None:
+    machines = tuple(a_machine(number) for number in range(100))
+    inventory = Inventory(source="lab", source_kind="memory", observed_at="", machines=machines)
+    path = tmp_path / "inventory.yaml"
+    text = dump(inventory)
+    assert len(text) > files.LARGE_TEXT
+    path.write_text(text)
+    assert load(path, Inventory) == inventory
+    assert whole == []
+    path.write_text(text.replace("power: running", "power: sleepy", 1))
+    with pytest.raises(InputInvalid, match=r"inventory.yaml:11: machines\[0\].power"):
+        load(path, Inventory)
+    path.write_text(text)
+    with pytest.raises(InputInvalid, match="is not a Policy"):
+        load(path, Policy)
+
+
+def test_an_entry_is_found_by_its_name_in_a_copy_as_well(plan: Plan) -> None:
+    assert plan.entry("machine-0001") is plan.entries[1]
+    assert plan.places is plan.places, "looked through once"
+    copy = plan.model_copy(update={"entries": plan.entries[1:]})
+    assert copy.entry("machine-0001") is plan.entries[1]
+    with pytest.raises(KeyError):
+        copy.entry("machine-0000")
+    assert parse(dump(plan), Plan) == plan, "what was asked is no part of it"
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
