@@ -13,6 +13,8 @@ _DEVICES = {device.value for device in DiskDevice}
 # What libvirt calls the two generations of virtio; a plain `virtio` is whatever fits the bus.
 VIRTIO_GENERATIONS = {"virtio-transitional", "virtio-non-transitional"}
 _FOR_ONE_RUN = ("alias", "source@index", "backingStore@index", "source/privateData", "privateData")
+# How the old host treats the image: who may open it, whether it may be missing, whether a snapshot takes it along.
+_OF_THE_HOST = ("source@startupPolicy", "source/seclabel", ".@snapshot")
 
 
 def read_disks(root: Node) -> tuple[Disk, ...]:
@@ -30,7 +32,7 @@ def read_disks(root: Node) -> tuple[Disk, ...]:
 def _disk(node: Node, index: int, controllers: dict[str, str | None]) -> Disk:
     name = node.value("target@dev") or f"disk{index}"
     node.label = name
-    node.skip(*_FOR_ONE_RUN)
+    node.skip(*_FOR_ONE_RUN, *_OF_THE_HOST)
     node.word("driver@name", {"qemu"})
     kind = node.value(".@type") or "unknown"
     bus = DiskBus(node.word("target@bus", _BUSES) or "unknown")
