@@ -148,10 +148,10 @@ def read_uri(node: Node, kind: str) -> str | None:
         namespace = source.value(".@namespace") or ""
         return f"nvme://{in_words(source.child('address')).removeprefix('pci ')}/{quote(namespace)}"
     attribute = {"file": "file", "block": "dev", "dir": "dir", "vhostvdpa": "dev"}.get(kind, "path")
-    return _of_path(kind, source.value(f".@{attribute}"))
+    return uri_of_path(kind, source.value(f".@{attribute}"))
 
 
-def _of_path(scheme: str, path: str | None) -> str | None:
+def uri_of_path(scheme: str, path: str | None) -> str | None:
     """`file:///images/a%20b.img`: an absolute path has an empty host, a relative one stays recognizable as such."""
     if path is None:
         return None
