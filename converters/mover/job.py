@@ -53,6 +53,7 @@ def run(job: MoverJob, report: Path | None = None) -> int:
     """Do a job; returns the exit code. Errors of the job go into its result.
 
     Errors of the state folder are raised, since there is no place for a result; with a `report` they stand in that.
+    One of the report itself counts where the job has none.
     """
     begun = time.monotonic()
     telling = Telling(report) if report else None
@@ -71,11 +72,14 @@ def run(job: MoverJob, report: Path | None = None) -> int:
 
 def _told(telling: Telling | None, result: MoverResult, error: KubeferryError | None) -> int:
     """Say how it ended where somebody listens; returns the exit code."""
+    errors = [] if error is None else [error]
     if telling is not None:
-        telling.result(result)
-    if error is not None:
-        sys.stderr.write(f"{error}\n")
-    return 0 if error is None else error.exit_code
+        try:
+            telling.result(result)
+        except KubeferryError as failure:
+            errors.append(failure)
+    sys.stderr.writelines(f"{one}\n" for one in errors)
+    return errors[0].exit_code if errors else 0
 
 
 def _tried(job: MoverJob, begun: float) -> tuple[MoverResult, KubeferryError | None]:

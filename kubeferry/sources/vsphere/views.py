@@ -155,7 +155,7 @@ class Views:
         """The datastore that a disk's file is on."""
         name = str(device.get("backing", {}).get("fileName", "")).removeprefix("[").partition("]")[0]
         stores = {self.around.get(one, {}).get("name"): one for one in self.props.get("datastore", [])}
-        return stores.get(name, "")
+        return str(stores.get(name, ""))
 
     def _kind_of(self, store: str) -> str:
         return str(self.around.get(store, {}).get("summary.type", ""))
