@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
