@@ -30,7 +30,7 @@ from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
-from kubeferry.steps.beforehand import ask, left_out, untouched
+from kubeferry.steps.beforehand import Asked, ask, left_out, untouched
 from kubeferry.targets import open_target
 from kubeferry.words import counted, plain, plain_lines
 
@@ -139,15 +139,16 @@ def _run(
     if not machines:
         raise _nothing_to_do(plan)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
-        refused = _found_out(plan, settings, journal, machines, goal)
+        asked = _asked(plan, settings, journal, machines, goal)
+        refused = asked.errors()
         journal.keep_plan(plan)
         outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down, refused)
         stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
     _tell_outcomes(outcomes, as_json)
-    if len(refused) == len(machines) and not as_json:
-        click.echo(f"nothing is left of plan {plan.name} to move: what is refused was not touched")
     if stopped:
         raise stopped
+    if len(refused) == len(machines):
+        raise asked.nothing_left(plan.name)
     code = max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
     if code or any(outcome.phase == "not begun" for outcome in outcomes):
         print_log(session())
@@ -193,16 +194,14 @@ def _plan_s_words() -> list[str]:
     return [str(given["plan"])] if given["plan"] else ["--plan", str(given["named"])]
 
 
-def _found_out(
-    plan: Plan, settings: Config, journal: Journal, machines: tuple[str, ...], goal: Goal
-) -> dict[str, KubeferryError]:
-    """Everything that source and target have against machines that nobody has stopped yet, by machine, before anything
-    is touched. Raises InputInvalid where it is against all of them."""
+def _asked(plan: Plan, settings: Config, journal: Journal, machines: tuple[str, ...], goal: Goal) -> Asked:
+    """What source and target have against machines that nobody has stopped yet, before anything is touched. Raises
+    InputInvalid where it is against all of them."""
     if goal is Goal.ROLLBACK:
-        return {}
+        return Asked()
     asked = ask(settings, plan, _yet_to_begin(plan, journal, machines, goal))
     asked.check()
-    return asked.errors()
+    return asked
 
 
 def _yet_to_begin(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> tuple[str, ...]:

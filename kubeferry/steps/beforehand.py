@@ -52,6 +52,14 @@ class Asked:
             problems = [Problem(one.id, one.what, one.fix) for one in self.barred]
             raise InputInvalid("the target cannot take this plan", problems)
 
+    def nothing_left(self, plan: str) -> KubeferryError:
+        """The error where every machine is refused, each reason once; a transient one where all of them may pass."""
+        found = dict.fromkeys(one for ones in self.refused.values() for one in ones)
+        what = f"nothing is left of plan {plan} to move: what is refused was not touched"
+        if all(one.id == PASSING for one in found):
+            return TargetUnavailable(what, why="; ".join(one.what for one in found), fix="Run the same command again.")
+        return InputInvalid(what, [Problem(one.id, one.what, one.fix) for one in found])
+
     def errors(self) -> dict[str, KubeferryError]:
         """Why each machine that is refused is out."""
         return {name: _refusal(name, found) for name, found in self.refused.items()}
@@ -240,7 +248,7 @@ def _refusal(machine: str, found: tuple[Concern, ...]) -> KubeferryError:
     kind = TargetUnavailable if passing else SourceRefused if of_source else TargetRefused
     return kind(
         "it cannot be moved as planned",
-        why="; ".join(one.what for one in found),
+        why="; ".join(f"{one.what} [{one.id}]" for one in found),
         fix=" ".join(dict.fromkeys(one.fix for one in found)),
         machine=machine,
     )

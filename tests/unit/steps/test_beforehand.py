@@ -123,6 +123,19 @@ def test_a_trial_that_fails_is_its_machines_own(world: World) -> None:
     assert "no such Secret" in errors["web"].why
 
 
+def test_of_nothing_that_is_left_each_reason_is_told_once_and_what_may_pass_is_tried_again() -> None:
+    away, taken = critical("trial.unavailable", "no answer"), critical("name-taken", "web is taken")
+    passing = beforehand.Asked(refused={"web": (away,), "db": (away,)}).nothing_left("three")
+    assert (passing.exit_code, passing.transient) == (1, True)
+    assert passing.why == "no answer"
+    final = beforehand.Asked(refused={"web": (away, taken)}).nothing_left("three")
+    assert final.exit_code == 2
+    assert str(final).splitlines()[1:] == [
+        "  - trial.unavailable: no answer. Mend it.",
+        "  - name-taken: web is taken. Mend it.",
+    ]
+
+
 class Judge:
     """A target that refuses machines by name, too many at once, or everything."""
 

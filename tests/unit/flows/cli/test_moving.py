@@ -203,7 +203,9 @@ def test_nothing_is_left_of_a_plan_whose_machines_are_all_refused(
     monkeypatch.setattr(server, "prefect_api", lambda *_: pytest.fail("a server is started"))
     code, out, err = kubeferry("migrate", "plan.yaml")
     assert code == 2
-    assert "nothing is left of plan lab to move: what is refused was not touched" in out
+    assert "total: 2 machines (2 failed)" in out
+    assert "nothing is left of plan lab to move: what is refused was not touched" in err
+    assert err.count("\n  - source.refused: ") == 2
     assert "web.img" in err
     assert set(source._read("power", {}).values()) == {"running"}
 
