@@ -28,7 +28,7 @@ from kubeferry.documents.files import (
 )
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
-from kubeferry.documents.offer import ClaimSet, Offer, StorageClass
+from kubeferry.documents.offer import ClaimSet, Offer, Platform, StorageClass
 from kubeferry.documents.outline import Outline, OutlinedEntry
 from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
 from kubeferry.documents.policy import (
@@ -84,6 +84,7 @@ __all__ = [
     "Placement",
     "Plan",
     "PlannedDisk",
+    "Platform",
     "Policy",
     "PolicyRule",
     "Probe",
