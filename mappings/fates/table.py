@@ -103,7 +103,7 @@ FATES: dict[str, Rule] = {
     "tpm.model": devices.tpm("tpm-crb"),
     "tpm.version": devices.tpm("2.0"),
     "tpm.backend": devices.tpm("emulator"),
-    "tpm.persistent": kept(f"{devices.TPM}.persistent", changed="kept from now on; what it held is not carried"),
+    "tpm.persistent": devices.tpm_kept,
     "watchdog.model": devices.watchdog,
     "watchdog.action": devices.watchdog_action,
     "headless": devices.headless,

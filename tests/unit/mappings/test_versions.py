@@ -101,7 +101,10 @@ def test_what_is_left_out_is_in_the_list_of_fates(rich: Machine) -> None:
     )
     assert "chooses the card" in lines["devices[0:video]"].reason
     assert lines["devices[1:panic]"].reason == "this KubeVirt has none"
-    assert lines["tpm.persistent"].fate is Fate.CHANGED
+    assert (lines["tpm.persistent"].fate, lines["tpm.persistent"].reason) == (
+        Fate.CHANGED,
+        "this KubeVirt keeps no state of a TPM",
+    )
 
 
 def test_a_version_that_is_too_old_is_refused(rich: Machine) -> None:
