@@ -121,7 +121,7 @@ def test_what_a_patch_adds_is_held_against_the_version(machine: Any) -> None:
     inventory = Inventory(source="lab", source_kind="memory", observed_at="2026-01-01", machines=(one,))
     with pytest.raises(InputInvalid, match=r"rebootPolicy.*KubeVirt 1\.7 does not know it"):
         make_plan(inventory, policy, name="p", created_at="2026-01-01")
-    with pytest.raises(InputInvalid, match="rebootPolicy.*feature gate RebootPolicy"):
+    with pytest.raises(InputInvalid, match=r"rebootPolicy.*feature gate RebootPolicy"):
         make_plan(inventory, policy.model_copy(update={"kubevirt": "1.8"}), name="p", created_at="2026-01-01")
     newer = policy.model_copy(update={"kubevirt": "1.9"})
     assert make_plan(inventory, newer, name="p", created_at="2026-01-01").entries
