@@ -53,16 +53,22 @@ class NetworkMap(Value):
         return self
 
 
+UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.\\@-]{1,255}$")]
+"""A unit's name as systemd takes it (systemd.unit(5))."""
+
+
 class StopPolicy(Value):
     """How a running source is stopped: by its agent, then by ACPI, then, only if `force` is set, by pulling the plug.
 
-    `last_words` are files that are read through the guest agent just before the machine is stopped.
+    `last_words` are files that are read through the guest agent just before the machine is stopped. `services` are
+    systemd's units whose state is asked through it then, and again of the copy.
     """
 
     agent_seconds: Seconds = 60
     acpi_seconds: Seconds = 120
     force: bool = False
     last_words: tuple[str, ...] = ()
+    services: tuple[UnitName, ...] | None = None
 
 
 class WarmPolicy(Value):

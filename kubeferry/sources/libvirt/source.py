@@ -8,6 +8,7 @@ is ever undefined.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +18,7 @@ import libvirt
 
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.inside import agent
 from kubeferry.ledger import CHECKPOINT, External, Ledger
 from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock, stopping
@@ -348,12 +350,13 @@ def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
 
 
 def _listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | None:
-    """Read the last words; returns when the guest was heard last, None if never."""
+    """Hear what the guest says; returns when it was heard last, None if never."""
     if ask(domain, "guest-ping") is None:
         return None
+    said = agent.said(functools.partial(ask, domain), policy.services or ())
     words = {path: text for path in policy.last_words if (text := read_file(domain, path)) is not None}
     at = clock.now()
-    hear(words, at)
+    hear(words, at, said)
     return at
 
 
