@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 
 import libvirt
 
 from kubeferry.documents import StopPolicy
+from kubeferry.inside import agent
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear
 from kubeferry.sources.libvirt.guest import ask, read_file
@@ -17,12 +19,13 @@ POLL_SECONDS = 0.2
 
 
 def listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | None:
-    """Read the last words; returns when the guest was heard last, None if never."""
+    """Hear what the guest says; returns when it was heard last, None if never."""
     if ask(domain, "guest-ping") is None:
         return None
+    said = agent.said(functools.partial(ask, domain), policy.services or ())
     words = {path: text for path in policy.last_words if (text := read_file(domain, path)) is not None}
     at = clock.now()
-    hear(words, at)
+    hear(words, at, said)
     return at
 
 

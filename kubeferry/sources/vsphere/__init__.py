@@ -5,6 +5,8 @@
                            └──> views: snapshots, leases, areas, datastore_files              rounds
     marks                                                   the setting that says that we have stopped it
     starts                                                  when it was started last, from events
+    stops                                                   what a stop meets, and the way back: asked without doing it
+    said                                                    what the guest says of itself, through Tools
     tab_files ──> tabs ──> machine                          inventories that were exported in tabs;  plain: no pyVmomi
     tags                                                    what vCenter tells through its REST interface only
 
