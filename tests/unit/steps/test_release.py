@@ -143,7 +143,7 @@ def test_a_machine_that_cannot_be_released_does_not_stop_the_others(scene: Any) 
     scene.target.faults["stop"].append(TargetUnavailable("the cluster is away"))
     stopped: list[str] = []
     stop = scene.target.stop
-    scene.target.stop = lambda entry: (stopped.append(entry.name), stop(entry))
+    scene.target.stop = lambda entry, fence: (stopped.append(entry.name), stop(entry, fence))
     lines: list[str] = []
     with pytest.raises(TargetUnavailable, match="away"):
         lines.extend(released(scene))
