@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from kubeferry.documents import Entry, MoverJob, PlannedDisk, TargetConfig
-from kubeferry.errors import Interrupted, KubeferryError
+from kubeferry.documents import Entry, MoverJob, MoverSettings, PlannedDisk, TargetConfig
+from kubeferry.errors import Interrupted, KubeferryError, TargetUnavailable
 from kubeferry.ledger import External
 from kubeferry.model import Concern, DiskRef, Severity
+from kubeferry.outside import stopping
 from kubeferry.targets import Reach, error_of
 from kubeferry.targets.kubevirt import claims, jobs, names, objects, removal
 from kubeferry.targets.kubevirt.api import Cluster
@@ -28,6 +29,7 @@ from kubeferry.words import counted
 
 RUN_SECONDS = 300
 KEPT_SECONDS = 600
+SETTLE_SECONDS = 10.0
 OLD = timedelta(minutes=30)
 PREFIX = "kf-trial-"
 UPLOADED: tuple[Literal["verify"]] = ("verify",)
@@ -140,11 +142,20 @@ def _try(cluster: Cluster, config: TargetConfig, entry: Entry, way: DiskRef | No
     if uploads:
         return
     try:
-        claims.prepare(cluster, small, _unwritten, settings)
+        _make_room(cluster, small, settings)
         for disk in small.disks:
             _run(movers, job_of(small, disk, way, "trial"))
     finally:
         _take_back(cluster, small)
+
+
+def _make_room(cluster: Cluster, small: Entry, settings: MoverSettings) -> None:
+    """The trial's claims are there. Those that another trial of the same machine has just taken away are waited for."""
+    try:
+        claims.prepare(cluster, small, _unwritten, settings)
+    except TargetUnavailable:
+        stopping.pause(SETTLE_SECONDS)
+        claims.prepare(cluster, small, _unwritten, settings)
 
 
 def _run(movers: jobs.Jobs, job: MoverJob) -> None:
