@@ -158,6 +158,22 @@ def test_what_a_mover_met_is_told_of_all_that_share_it_and_nothing_is_left(held:
     assert held.objects == {}
 
 
+def test_an_image_of_an_earlier_version_is_named_as_such(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the words of an image that was tried: a mover without the action refuses its job as a document."""
+    why = "its log ends: action: Input should be 'copy', 'verify' or 'repair' (got 'trial'). Correct the value."
+
+    def watch(_self: Any, job: MoverJob, _on_progress: Any) -> MoverResult:
+        error = MoverError(type="TargetUnavailable", what="the mover failed", why=why, fix="Run it again.")
+        return MoverResult(name=job.name, action=job.action, ok=False, error=error)
+
+    monkeypatch.setattr(jobs.Jobs, "watch", watch)
+    cluster: Any = held
+    (told,) = trial.trial(cluster, CONFIG, (entry("web"),), lambda _entry: nullcontext(None))["web"]
+    assert told.id == "trial.refused"
+    assert "the movers' image is of an earlier version" in told.what
+    assert "target.movers.image" in told.fix
+
+
 def test_who_asks_to_stop_leaves_nothing_either(held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_given: Any) -> MoverResult:
         raise Interrupted("stopped on request")
