@@ -64,6 +64,7 @@ def migrate(
     """Do what a plan says, and prove it; the same command goes on after any failure."""
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
+    _refuse_empty(frozen, names)
     goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     if dry_run:
         _say_what_would_be_done(frozen, settings, names, goal, as_json)
@@ -87,6 +88,7 @@ def precopy(
     """
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
+    _refuse_empty(frozen, names)
     _run(frozen, settings, path, names, Goal.PRECOPY, as_json)
 
 
@@ -136,8 +138,6 @@ def _run(
 ) -> None:
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     _refuse_unknown_source(plan, settings, path)
-    if not machines:
-        raise _nothing_to_do(plan)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         asked = _asked(plan, settings, journal, machines, goal)
         refused = asked.errors()
@@ -219,11 +219,12 @@ def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: G
     return GIVEN_SECONDS if os.environ.get("PREFECT_API_URL") else START_SECONDS
 
 
-def _nothing_to_do(plan: Plan) -> InputInvalid:
-    """A plan of no machine is no run that went well: whoever runs it expects one to move."""
-    fix = "Plan again, with a policy that settles what speaks against them: `kubeferry assess` says it."
-    problem = Problem(f"plan {plan.name}", f"it moves no machine{left_out(plan)}", fix)
-    return InputInvalid("the plan is empty", [problem])
+def _refuse_empty(plan: Plan, machines: tuple[str, ...]) -> None:
+    """A plan of no machine is no run that went well: whoever runs it expects one to move. Raises InputInvalid."""
+    if not machines:
+        fix = "Plan again, with a policy that settles what speaks against them: `kubeferry assess` says it."
+        problem = Problem(f"plan {plan.name}", f"it moves no machine{left_out(plan)}", fix)
+        raise InputInvalid("the plan is empty", [problem])
 
 
 def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
