@@ -7,6 +7,7 @@ import platform
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import blake3
 
@@ -33,8 +34,8 @@ def read(path: Path) -> MoverJob:
             text = path.read_bytes()
             told = json.loads(text, object_pairs_hook=_once)
             if (told["apiVersion"], told["kind"]) == (API_VERSION, MoverJob.KIND):
-                return MoverJob.model_validate_json(text)
-    except (OSError, ValueError, LookupError, TypeError):
+                return MoverJob.of(told)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         pass  # told below
     from kubeferry.documents import load
 
@@ -155,7 +156,7 @@ def result_of(job: MoverJob, outcome: Outcome | None, error: KubeferryError | No
     )
 
 
-def _figures(outcome: Outcome) -> dict[str, object]:
+def _figures(outcome: Outcome) -> dict[str, Any]:
     tally = outcome.tally
     return {
         "root": outcome.root,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from kubeferry.model import Seconds, Value
-from kubeferry.values import Document
+from kubeferry.shapes import Document
 
 
 class ProbeResult(Value):
