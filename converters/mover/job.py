@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
 from pathlib import Path
@@ -150,7 +149,7 @@ def result_of(job: MoverJob, outcome: Outcome | None, error: KubeferryError | No
         ok=error is None,
         seconds=seconds,
         peak_memory_bytes=peak_memory_bytes(),
-        versions={"kubeferry": __version__, "python": platform.python_version(), "blake3": blake3.__version__},
+        versions={"kubeferry": __version__, "python": sys.version.split()[0], "blake3": blake3.__version__},
         error=failure or None,
         **told,
     )
