@@ -8,6 +8,7 @@ if there is no fault in it.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, replace
 from types import NoneType, UnionType
@@ -36,7 +37,7 @@ class Between:
     most: int | None = None
 
     def holds(self, value: float) -> bool:
-        return self.least <= value <= (float("1e308") if self.most is None else self.most)
+        return self.least <= value <= (sys.float_info.max if self.most is None else self.most)
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         told = handler(source) | {"ge": self.least} | ({} if self.most is None else {"le": self.most})

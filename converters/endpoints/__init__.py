@@ -1,7 +1,7 @@
 """The seam to bytes: an opened disk. Which module opens a scheme says the table in `converters.uris`.
 
 A DiskRef says where and what; only this package opens it. Formats are given, never probed: a raw file or device is read
-as it is, a socket speaks NBD, what is packed is unpacked by us, and a plain qcow2 image is read by its tables, and
+as it is, a socket speaks NBD, what is packed is unpacked by us, a plain qcow2 image is read by its own tables, and
 everything else goes through a read-only qemu-nbd; of both the headers are checked first.
 
     file, nbd/, ebs/, web/, packed/     the schemes; none knows another one

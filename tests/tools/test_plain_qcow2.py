@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from converters.endpoints.qcow2 import Image
 from converters.engine.disks import copy_disk
 from converters.extents import BLOCK_BYTES
 from kubeferry.errors import KubeferryError, SourceRefused
-from kubeferry.images import clusters, qcow2
+from kubeferry.images import clusters, qcow2, writers
 from kubeferry.outside import process
 from kubeferry.values import DiskRef
 
@@ -162,9 +163,9 @@ def test_while_it_is_read_no_qemu_writes_to_it(tmp_path: Path) -> None:
 def test_one_that_a_qemu_writes_to_is_refused(tmp_path: Path) -> None:
     image = make(tmp_path / "disk.qcow2")
     holder = ["qemu-nbd", "--persistent", "-f", "qcow2", f"--socket={tmp_path / 's'}", str(image)]
-    with process.child(holder, log=tmp_path / "log"):
-        while not (tmp_path / "s").exists():
-            pass
+    with process.child(holder, log=tmp_path / "log"), image.open("rb") as file:
+        while not writers.written_by_qemu(file.fileno()):  # it has its socket before it opens the image
+            time.sleep(0.02)
         with pytest.raises(SourceRefused, match="QEMU does not open"), opened(image):
             pass
 
