@@ -17,7 +17,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kubeferry.values import Bytes, DiskRef, Seconds, Value  # noqa: F401 (they are of the model, too)
+from kubeferry.shapes import Value
+from kubeferry.values import Bytes, DiskRef, Seconds  # noqa: F401 (they are of the model, too)
 
 
 class Power(StrEnum):

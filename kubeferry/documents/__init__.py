@@ -56,7 +56,8 @@ from kubeferry.documents.settings import (
 )
 from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.jobs import MoverError, MoverJob, MoverProgress, MoverResult
-from kubeferry.values import API_VERSION, Document
+from kubeferry.shapes import Document
+from kubeferry.values import API_VERSION
 
 __all__ = [
     "API_VERSION",

@@ -13,7 +13,7 @@ from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
-from kubeferry.values import Document
+from kubeferry.shapes import Document
 
 Form = Callable[[Value], dict[str, Any]]
 FORMS: tuple[Form, ...] = (content_of, as_written, as_counted)

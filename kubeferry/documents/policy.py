@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from kubeferry.documents.base import ShortName
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.model import Bytes, Seconds, Value
-from kubeferry.values import Document
+from kubeferry.shapes import Document
 
 
 class StoragePolicy(Value):

@@ -9,8 +9,8 @@ from pydantic import Field
 from kubeferry.documents.base import EnvName, ShortName
 from kubeferry.kinds import SourceKind, TargetKind
 from kubeferry.model import Bytes, Seconds, Value
+from kubeferry.shapes import Document
 from kubeferry.uris import CIPHERS, SSH_CONNECTIONS, SSH_CONNECTIONS_LIMIT, NbdSsh
-from kubeferry.values import Document
 
 
 class SshAccess(Value):
