@@ -211,21 +211,22 @@ def table(bench: Bench, rounds: int, only: str) -> Iterator[str]:
         yield f"| {row.name} | {clock} | {row.against} | {ratio} | {cpu:.2f} | {server:.2f} |"
 
 
-def text(folder: Path, sizes: Sequence[int], rounds: int, only: str = "") -> str:
+def text(
+    folder: Path, sizes: Sequence[int], rounds: int, only: str = "", kinds: Sequence[str] = ("sparse", "full")
+) -> str:
     """The tables of disks with holes and without, of each size."""
     folder.mkdir(parents=True, exist_ok=True)
     told = []
     for size in sizes:
-        for kind, source in (
-            ("with holes", disk.make(folder, size, int(size * disk.SHARE_OF_DATA))[0]),
-            ("full", full(folder, size)),
-        ):
+        for kind in kinds:
+            data = int(size * disk.SHARE_OF_DATA)
+            source = full(folder, size) if kind == "full" else disk.make(folder, size, data)[0]
             with contextlib.ExitStack() as opened:
                 bench = Bench(folder, source, opened)
                 load = os.getloadavg()[0]
                 lines = table(bench, rounds, only)
-                data = source.stat().st_blocks * 512 >> 20
-                title = f"{size >> 20} MiB, {kind} ({data} MiB of data), {rounds} rounds, load {load:.1f} at the start"
+                held = source.stat().st_blocks * 512 >> 20
+                title = f"{size >> 20} MiB {kind} ({held} MiB of data), {rounds} rounds, load {load:.1f} at the start"
                 told.append("\n".join((f"{title}:\n", *lines)))
     (folder / "target").unlink(missing_ok=True)
     return "\n\n".join(told)
@@ -235,10 +236,12 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench.network", description=__doc__)
     options.add_argument("--sizes-mib", type=int, nargs="+", default=[1024, 4096])
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--kinds", choices=["sparse", "full"], nargs="+", default=["sparse", "full"])
     options.add_argument("--only", default="", help="rows whose names hold this")
     options.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="where the disks are made")
     asked = options.parse_args()
-    print(text(asked.folder.absolute(), [size << 20 for size in asked.sizes_mib], asked.rounds, asked.only))
+    sizes = [size << 20 for size in asked.sizes_mib]
+    print(text(asked.folder.absolute(), sizes, asked.rounds, asked.only, asked.kinds))
 
 
 if __name__ == "__main__":
