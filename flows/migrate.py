@@ -7,9 +7,11 @@ What is done stands in the journal: a run that is killed is taken up by the next
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -18,9 +20,10 @@ from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
 from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, Goal
+from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
-from kubeferry.steps.drive import drive
+from kubeferry.steps.drive import drive, refuse
 from kubeferry.steps.release import settle
 from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
@@ -70,7 +73,8 @@ class Audience:
 @dataclass(slots=True)
 class Run:
     """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
-    the target is gone for good."""
+    the target is gone for good. `refused` are machines that were found out beforehand, with the reason: nothing is done
+    to them. `standing` is where each machine was seen to stand last, for whoever may not wait for the journal."""
 
     plan: Plan
     config: Config
@@ -79,7 +83,9 @@ class Run:
     goal: Goal
     shown: Audience = field(default_factory=Audience)
     target_is_down: str = ""
+    refused: Mapping[str, KubeferryError] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    standing: dict[str, MachineState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -134,7 +140,10 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 limits=run.config.limits,
                 progress=lambda machine, disk, progress: _progress(run, machine, disk, progress),
                 target_is_down=run.target_is_down,
+                seen=functools.partial(operator.setitem, run.standing, entry.name),
             )
+            if entry.name in run.refused:
+                refuse(work, run.refused[entry.name])
             state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
             settle(work)
             return Outcome(entry.name, state.phase)

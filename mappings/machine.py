@@ -26,6 +26,7 @@ from mappings.patches import patched
 from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.storage import UNASKED
+from mappings.versions import fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +43,13 @@ def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = 
     """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved."""
     choices = choices_for(machine, policy, offer)
     disks = planned_disks(machine, choices, names)
-    vm = virtual_machine(machine, choices, names)
+    vm, told = fitted(virtual_machine(machine, choices, names), choices.kubevirt)
     vm, said = patched(vm, choices.patch)
     return Mapped(
         manifests=(*claim_manifests(machine, choices, names, disks), vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=(*said, *concerns_of(Case(machine, choices, names))),
+        concerns=(*said, *told, *concerns_of(Case(machine, choices, names))),
     )
 
 

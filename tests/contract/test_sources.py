@@ -139,7 +139,7 @@ def assert_told_rightly(earlier: Round, before: dict[str, Any], later: Round, af
     assert any(same for _, same in after.values())
 
 
-def no_words(_words: dict[str, str], _at: str) -> None:
+def no_words(_words: dict[str, str], _at: str, _said: object = None) -> None:
     raise AssertionError("nobody is there to be heard")
 
 
@@ -176,6 +176,17 @@ def test_a_round_that_is_opened_for_another_host_is_served_or_refused(source: So
     with pytest.raises(SourceRefused, match="on this host") as refused:
         source.open_round(off, since=None, final=True, remote=True, ledger=unwritten)
     assert refused.value.machine == off.name
+
+
+def test_a_trial_is_given_what_can_be_opened_now_and_changes_nothing(source: Source) -> None:
+    for name in ("on", "off"):
+        machine = named(source, name)
+        with source.way(machine, remote=False) as way:
+            if way is not None:
+                with open_disk(way) as endpoint:
+                    endpoint.read_into(0, memoryview(bytearray(min(endpoint.size, LOOKED_AT))))
+        assert source.power(machine) is machine.power
+        assert source.concerns(machine) == []
 
 
 def test_concerns_are_what_a_round_is_refused_for(source: Source, off: Machine) -> None:

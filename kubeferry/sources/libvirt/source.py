@@ -8,20 +8,23 @@ is ever undefined.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import libvirt
 
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.inside import agent
 from kubeferry.ledger import CHECKPOINT, External, Ledger
-from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
+from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
-from kubeferry.sources.libvirt import off, starts
+from kubeferry.sources.libvirt import headers, off, pools, starts, stops
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from kubeferry.sources.libvirt.guest import ask, facts, is_lost, power_of, read_file, translated
 from kubeferry.sources.libvirt.hosts import host_of
@@ -77,14 +80,18 @@ class LibvirtSource:
             unreadable=tuple(unreadable),
         )
 
+    def _read(self, domain: libvirt.virDomain, flags: int = 0, **known: Any) -> Machine:
+        """What the domain's XML says, with volumes of pools as the files and devices that they are."""
+        xml, where = domain.XMLDesc(flags), f"domain {domain.name()}"
+        return pools.resolved(domain.connect(), parse_domain(xml, source=self._name, where=where, **known))
+
     def _machine(self, domain: libvirt.virDomain) -> Machine:
         power = power_of(domain)
         persistent = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
-        machine = parse_domain(
-            domain.XMLDesc(persistent),
-            source=self._name,
+        machine = self._read(
+            domain,
+            persistent,
             power=power,
-            where=f"domain {domain.name()}",
             autostart=bool(domain.autostart()) if domain.isPersistent() else None,
             snapshots=domain.snapshotNum(),
         )
@@ -95,7 +102,7 @@ class LibvirtSource:
             extra.append(SourceFact(path="domain/managedSave", value="its memory is saved, to be resumed at start"))
         disks = machine.disks
         if domain.isActive():
-            live = parse_domain(domain.XMLDesc(0), source=self._name, where=f"domain {domain.name()}")
+            live = self._read(domain)
             disks, differing = _with_live_chains(machine, live)
             extra += differing
         return machine.model_copy(
@@ -111,9 +118,22 @@ class LibvirtSource:
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
-            problems = local_disks.problems(machine, self._machine(domain), self._host.trouble)
-            found = [*self._away(), *problems, *_unstoppable(domain)]
+            current = self._machine(domain)
+            problems = [*self._away(), *local_disks.problems(machine, current, self._host.trouble)]
+            if not problems:
+                refs = local_disks.refs(machine, current, self._host.trouble)
+                problems += headers.problems(refs, self._host.read)
+            found = [*problems, *stops.unstoppable(domain)]
         return drift.as_concerns(machine, found)
+
+    def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
+        own = None
+        if not remote:
+            with self._talking(machine.name) as connection:
+                domain = self._domain(connection, machine)
+                refs = {} if domain.isActive() else local_disks.refs(machine, self._machine(domain), self._host.trouble)
+                own = next(iter(refs.values()), None)
+        return self._host.way(machine, own, remote=remote)
 
     def _away(self) -> Iterator[Problem]:
         if urlsplit(self._uri).hostname and self._ssh is None:
@@ -131,7 +151,7 @@ class LibvirtSource:
                     fix = "Stop it first; the last copy reads a machine that is off."
                     raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
                 return self._live_round(domain, machine, since, remote, ledger)
-            _refuse(machine, "the machine is not off for good", _saved(domain))
+            _refuse(machine, "the machine is not off for good", stops.saved(domain))
             refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
             refs = off.told(domain, refs, since, self._host)
         return self._host.stopped(machine, refs, ledger, remote=remote)
@@ -139,7 +159,7 @@ class LibvirtSource:
     def _live_round(
         self, domain: libvirt.virDomain, machine: Machine, since: Marker | None, remote: bool, ledger: Ledger
     ) -> Round:
-        live = parse_domain(domain.XMLDesc(0), source=self._name, where=f"domain {domain.name()}")
+        live = self._read(domain)
         _refuse(machine, "the running machine has other disks than it starts with", _other_disks(machine, live))
         refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
         view = View(machine, refs, tuple(disk.id for disk in live.disks if disk.id not in refs), self._host.read)
@@ -168,7 +188,7 @@ class LibvirtSource:
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
-            _refuse(machine, "the machine cannot be stopped safely", _unstoppable(domain))
+            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(domain))
             if not domain.isActive():
                 return Stopped("already-off", clock.now())
             heard_at = _listen(domain, policy, hear)
@@ -299,16 +319,6 @@ def _with_sizes(domain: libvirt.virDomain, disk: Disk) -> Disk:
     return disk.model_copy(update={"capacity_bytes": capacity or None, "allocated_bytes": allocation})
 
 
-def _unstoppable(domain: libvirt.virDomain) -> Iterator[Problem]:
-    """What keeps a machine from being stopped so that its disks are whole and it can come back."""
-    if not domain.isPersistent():
-        fix = "Make it persistent first: `virsh dumpxml NAME > f.xml; virsh define f.xml`."
-        yield Problem("domain", "it is transient and would vanish when it stops", fix)
-    yield from _saved(domain)
-    if power_of(domain) is Power.PAUSED:
-        yield Problem("power", "it is paused and cannot shut down", "Resume it, or power it off by hand.")
-
-
 def _other_disks(machine: Machine, live: Machine) -> Iterator[Problem]:
     """Disks of the running machine that are not those of its definition: a round of it would be of others."""
     running = {disk.id: disk.uri for disk in live.data_disks}
@@ -318,13 +328,6 @@ def _other_disks(machine: Machine, live: Machine) -> Iterator[Problem]:
             yield Problem(disk.id, f"{disk.id} is {running.get(disk.id) or 'not attached'}, not {disk.uri}", fix)
     for name in sorted(running.keys() - {disk.id for disk in machine.data_disks}):
         yield Problem(name, f"{name} is attached until the next stop only", fix)
-
-
-def _saved(domain: libvirt.virDomain) -> Iterator[Problem]:
-    """A machine whose memory was saved is off, but goes on from there: what it had not written yet is in the memory."""
-    if domain.isPersistent() and domain.hasManagedSaveImage():
-        fix = "Start it, or drop the saved memory with `virsh managedsave-remove`."
-        yield Problem("power", "its memory is saved: its disks alone are not whole", fix)
 
 
 def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
@@ -339,12 +342,13 @@ def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
 
 
 def _listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | None:
-    """Read the last words; returns when the guest was heard last, None if never."""
+    """Hear what the guest says; returns when it was heard last, None if never."""
     if ask(domain, "guest-ping") is None:
         return None
+    said = agent.said(functools.partial(ask, domain), policy.services or ())
     words = {path: text for path in policy.last_words if (text := read_file(domain, path)) is not None}
     at = clock.now()
-    hear(words, at)
+    hear(words, at, said)
     return at
 
 

@@ -12,6 +12,7 @@ only), disks that are really there and are those of the inventory, everything wr
     power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown
     starts.json     name -> how often it was started
     words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
+    said.json       name -> what such a machine says of itself
     deaf.json       names of machines that do not stop unless they are forced
     views/          what rounds of running machines hold: views.py
     faults.json     method -> names of errors.py, raised one a call; each is taken off the list when it is raised
@@ -20,6 +21,7 @@ only), disks that are really there and are those of the inventory, everything wr
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,8 +31,9 @@ from pydantic import TypeAdapter, ValidationError
 from kubeferry import errors
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
+from kubeferry.inside.said import Said
 from kubeferry.ledger import EXPORT, External, Ledger
-from kubeferry.model import Concern, Machine, Marker, Power
+from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import atomic, clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, exports, local_disks
@@ -75,6 +78,10 @@ class MemorySource:
         """Let a machine's agent answer with these files."""
         self._write("words", self._read("words", {}) | {name: words})
 
+    def write_said(self, name: str, said: Said) -> None:
+        """Let a machine whose agent answers say this of itself."""
+        self._write("said", self._read("said", {}) | {name: said.model_dump(mode="json", by_alias=True)})
+
     def write_deaf(self, *names: str) -> None:
         """Let these machines not stop unless they are forced."""
         self._write("deaf", names)
@@ -100,6 +107,14 @@ class MemorySource:
         current = self._current(machine)
         found = [*local_disks.problems(machine, current), *self._unstoppable(current)]
         return drift.as_concerns(machine, found)
+
+    def way(self, machine: Machine, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
+        self._fail("way")
+        if remote and self._ssh:
+            return exports.trial(self._ssh, machine)
+        current = self._current(machine)
+        refs = local_disks.refs(machine, current) if self._power(current) is Power.OFF else {}
+        return nullcontext(next(iter(refs.values()), None))
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         self._fail("open_round")
@@ -204,7 +219,12 @@ class MemorySource:
         if words is None:
             return None
         at = clock.now()
-        hear({path: words[path] for path in policy.last_words if path in words}, at)
+        told = self._read("said", {}).get(machine.name)
+        hear(
+            {path: words[path] for path in policy.last_words if path in words},
+            at,
+            None if told is None else Said.model_validate(told),
+        )
         return at
 
     def _fail(self, method: str) -> None:

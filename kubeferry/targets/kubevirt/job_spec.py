@@ -26,6 +26,7 @@ JOB_FOLDER = "/etc/kubeferry/job"
 JOB_FILE = "job.json"
 REPORT = "/dev/termination-log"
 TMP_SIZE = "64Mi"
+TMP_LIMIT = "256Mi"
 # Replacements for pods that were lost; what the mover itself reports as final ends the Job at once.
 RETRIES = 2
 GRACE_SECONDS = 30
@@ -61,7 +62,7 @@ def job_manifest(job: MoverJob, settings: MoverSettings, placement: Object, addr
     }
     template = {"metadata": marks, "spec": pod}
     spec = {
-        "backoffLimit": RETRIES,
+        "backoffLimit": 0 if job.action == "trial" else RETRIES,
         "completions": 1,
         "parallelism": 1,
         # A second mover must not begin before the first one is gone.
@@ -124,7 +125,7 @@ def allowed_ends(policy: Object) -> set[tuple[str, int]]:
 
 
 def _pod(job: MoverJob, settings: MoverSettings, placement: Object, addresses: tuple[str, ...]) -> Object:
-    runtime = settings.runtime_classes.get(job.action)
+    runtime = settings.runtime_classes.get("copy" if job.action == "trial" else job.action)
     tolerations = [item.model_dump(exclude_none=True) for item in settings.tolerations]
     for toleration in tolerations:
         toleration["operator"] = "Equal" if "value" in toleration else "Exists"
@@ -189,7 +190,7 @@ def _container(job: MoverJob, settings: MoverSettings, let_in: Given) -> Object:
         },
         "resources": {
             "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request, "ephemeral-storage": TMP_SIZE},
-            "limits": {"cpu": settings.cpu_limit, "memory": settings.memory_limit, "ephemeral-storage": "256Mi"},
+            "limits": {"cpu": settings.cpu_limit, "memory": settings.memory_limit, "ephemeral-storage": TMP_LIMIT},
         },
         "volumeMounts": mounts,
     } | {key: value for key, value in optional.items() if value}

@@ -6,12 +6,15 @@ import json
 from collections.abc import Callable
 
 import pytest
+from pyVmomi import vim
 
+from converters.endpoints import open_source as open_disk
 from converters.engine.disks import verify_disk
 from kubeferry.documents import StopPolicy
 from kubeferry.errors import IntegrityFailed, SourceRefused, SourceUnavailable
+from kubeferry.inside.said import Said
 from kubeferry.ledger import CHANGE_TRACKING, LEASE, SNAPSHOT
-from kubeferry.model import DiskRef
+from kubeferry.model import DiskRef, Power, Severity
 from kubeferry.sources import Round, open_source
 from lab.vcenter.faults import Fault
 from lab.vcenter.place import Place
@@ -66,9 +69,11 @@ def test_change_tracking_that_was_on_before_stays_on(moving: Moving) -> None:
 def test_a_quiet_guest_is_asked_for_where_tools_run(moving: Moving) -> None:
     moving.lab.tools("web", running=True)
     assert moving.warm().consistency == "frozen"
-    stopped = moving.source.stop(moving.machine, StopPolicy(), lambda _words, _at: None)
+    heard: list[Said | None] = []
+    stopped = moving.source.stop(moving.machine, StopPolicy(), lambda _words, _at, said=None: heard.append(said))
     assert stopped.how == "agent"
     assert stopped.last_answer_at
+    assert [told is not None for told in heard] == [True]
 
 
 def test_a_second_round_keeps_its_view_until_it_is_closed_and_is_never_that_of_its_marker(moving: Moving) -> None:
@@ -228,9 +233,47 @@ def test_a_round_that_a_killed_process_left_is_taken_back_by_the_next(moving: Mo
     moving.copy(first)
     elsewhere = open_source("lab", lab.config())
     moving.write(0, 3 * MIB)
-    elsewhere.stop(moving.machine, FORCE, lambda _words, _at: None)
+    elsewhere.stop(moving.machine, FORCE, lambda _words, _at, _said=None: None)
     last = elsewhere.open_round(moving.machine, since=first.marker, final=True, remote=False, ledger=moving.told.append)
     moving.copy(last)
     assert moving.equal()
     assert lab.snapshots("web") == []
     elsewhere.close()
+
+
+# --- asked before it stops -------------------------------------------------------------------------------------------
+
+
+def test_a_role_that_may_not_start_it_again_is_a_concern_before_it_stops(moving: Moving) -> None:
+    assert moving.source.concerns(moving.machine) == []
+    moving.lab.relay.rules.denied.add("VirtualMachine.Interact.PowerOn")
+    (told,) = moving.source.concerns(moving.machine)
+    assert told.severity is Severity.CRITICAL
+    assert "our role may not start it again: the privilege VirtualMachine.Interact.PowerOn is missing" in told.what
+    assert moving.source.power(moving.machine) is Power.RUNNING
+    moving.stop()
+    assert moving.source.concerns(moving.machine) == [], "it need not be started again: it was off"
+
+
+def test_a_machine_that_goes_back_to_its_snapshot_is_never_switched_off(moving: Moving) -> None:
+    moving.lab.configure("web", flags=vim.vm.FlagInfo(snapshotPowerOffBehavior="revert"))
+    try:
+        (told,) = moving.source.concerns(moving.machine)
+        assert "what it wrote since is lost" in told.what
+        with pytest.raises(SourceRefused, match="stopped safely"):
+            moving.source.stop(moving.machine, FORCE, lambda *_: None)
+        assert moving.source.power(moving.machine) is Power.RUNNING
+    finally:
+        moving.lab.configure("web", flags=vim.vm.FlagInfo(snapshotPowerOffBehavior="powerOff"))
+
+
+def test_a_trial_reads_a_file_of_the_running_machine(moving: Moving) -> None:
+    with moving.source.way(moving.machine, remote=True) as way:
+        assert way is not None
+        assert way.credential
+        assert "/folder/web/" in way.uri
+        local = way.model_copy(update={"credential": None})
+        with open_disk(local) as opened:
+            assert opened.size > 0
+    assert moving.lab.snapshots("web") == []
+    assert moving.told == []
