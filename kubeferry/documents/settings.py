@@ -21,7 +21,8 @@ class SshAccess(Value):
     `socket_group`; its key needs no shell (`restrict,port-forwarding` in authorized_keys). `folder` holds the sockets.
     A hypervisor with a `qemu+ssh://` URI is read that way by everybody: its account needs a shell and root's rights.
     Each mover makes at most `connections`; `ciphers` (of SSH, by comma) are the only ones, without it the fastest come
-    first; `compression` is SSH's own, and pays where the network is slower than a processor compresses.
+    first; `compression` is SSH's own: it pays where a network is slower than about 20 MB/s, and makes what does not
+    compress three to five times slower where it is faster.
     """
 
     host: Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")]
