@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -176,14 +177,16 @@ def _driven(  # what a run has, and nothing else
     with beside() as said, prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as api:
         if api.server and not as_json:
             said("starting a Prefect server of our own")
-        _tell_address(api, api.wait(_head_start(plan, journal, machines, goal)), said, as_json)
+        states = journal.states(plan.digest)
+        standing = {name: states[name] for name in machines if name in states}
+        _tell_address(api, api.wait(_head_start(standing, goal)), said, as_json)
         board = Board(
             quiet=as_json,
             tell=(lambda event, **facts: said(event_line(event, **facts))) if as_json else None,
             say=said,
         )
         with Following(api, plan, goal, machines, settings.limits, board) as shown:
-            run = Run(plan, settings, journal, board, goal, shown, target_is_down, refused)
+            run = Run(plan, settings, journal, board, goal, shown, target_is_down, refused, standing=standing)
             with stopping.leaving(functools.partial(at_once, run.standing, _plan_s_words(), as_json)):
                 return run_plan(run, machines)
 
@@ -210,11 +213,10 @@ def _yet_to_begin(plan: Plan, journal: Journal, machines: tuple[str, ...], goal:
     return tuple(name for name in waiting if goal is not Goal.PRECOPY or plan.entry(name).mode == "warm")
 
 
-def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> float:
+def _head_start(standing: Mapping[str, MachineState], goal: Goal) -> float:
     """How long a Prefect server is waited for, in seconds: who wants to watch finds it there, but no machine that is
     off, or goes back, waits for that. One of our own has yet to start."""
-    states = journal.states(plan.digest)
-    if goal is Goal.ROLLBACK or any(states[name].source_off for name in machines if name in states):
+    if goal is Goal.ROLLBACK or any(state.source_off for state in standing.values()):
         return HURRIED_SECONDS
     return GIVEN_SECONDS if os.environ.get("PREFECT_API_URL") else START_SECONDS
 

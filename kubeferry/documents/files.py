@@ -22,7 +22,8 @@ from kubeferry.documents.outline import Outline
 from kubeferry.documents.plan import Plan, digest_of_plan, is_whole
 from kubeferry.documents.policy import Policy
 from kubeferry.documents.settings import Config
-from kubeferry.documents.yaml_lines import Irregular, look, mapping
+from kubeferry.documents.yaml_lines import Irregular
+from kubeferry.documents.yaml_lines import document as regular
 from kubeferry.documents.yaml_read import number_too_long, parse_yaml, twice
 from kubeferry.documents.yaml_text import pieces, to_yaml
 from kubeferry.errors import InputInvalid, Problem
@@ -195,7 +196,7 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
 
 def _in_our_form(text: str, expected: type[D]) -> D:
     """A document that is written as we write it, and has no problem. Raises Irregular or ValidationError."""
-    content = mapping([look(line) for line in text.removesuffix("\n").split("\n")])
+    content = regular(text)
     if _header_problems(content, expected.KIND, "", None):
         raise Irregular("another kind of document")
     document = cast("D", expected.model_validate_json(json.dumps(content)))
