@@ -5,6 +5,7 @@ as it is, a socket speaks NBD, what is packed is unpacked by us, and everything 
 read-only qemu-nbd.
 
     file, nbd/, ebs/, web/, packed/     the schemes; none knows another one
+    inline                              bytes that stand in their URI
     memory                              for tests and small tools
     upload                              a stream to CDI's upload proxy
     forward, read_only, vmdk/           what schemes are made from: given once and in order; never written; a format

@@ -27,9 +27,9 @@ from kubeferry.documents.files import (
 )
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
-from kubeferry.documents.offer import ClaimSet, Offer, StorageClass
+from kubeferry.documents.offer import ClaimSet, Offer, StateOffer, StorageClass
 from kubeferry.documents.outline import Outline, OutlinedEntry
-from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
+from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, Wave, freeze
 from kubeferry.documents.policy import (
     MachinePolicy,
     Match,
@@ -67,6 +67,7 @@ __all__ = [
     "EnvName",
     "Inventory",
     "JournalConfig",
+    "KeptVariables",
     "Limits",
     "MachinePolicy",
     "Match",
@@ -90,6 +91,7 @@ __all__ = [
     "ShortName",
     "SourceConfig",
     "SshAccess",
+    "StateOffer",
     "StopPolicy",
     "StorageClass",
     "StoragePolicy",

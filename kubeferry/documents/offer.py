@@ -35,7 +35,20 @@ class StorageClass(Value):
     minimum_bytes: Bytes | None = None
 
 
+class StateOffer(Value):
+    """Where the target keeps UEFI variables over a stop: a claim of this class (None: of none that is named) and mode.
+
+    `carries`: variables that a source has kept can be put there before the first start.
+    """
+
+    storage_class: str | None = None
+    access_mode: AccessMode = "ReadWriteOnce"
+    minimum_bytes: Bytes | None = None
+    carries: bool = True
+
+
 class Offer(Value):
-    """The storage classes of a target; none where it has no such thing."""
+    """The storage classes of a target, and what it keeps beside disks; none where it has no such thing."""
 
     classes: tuple[StorageClass, ...] = ()
+    state: StateOffer | None = None

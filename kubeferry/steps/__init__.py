@@ -2,6 +2,7 @@
 
 drive ─┬─ transfer      rounds, copies, read-backs: the mover does the work
        └─ cutover       stop the source, put the target in place, look at it, commit; and the way back
+          variables     UEFI variables on their way, before the target is put in place
           power         what changes a power state: a look before, a look after, and what was too late undone
 precedence              which of several plans has a machine in hand
 discover                asks a source               work          what every step is given

@@ -5,6 +5,7 @@ source ─┬─ domain/machine      XML -> Machine                             
         ├─ live ── backup      views of running machines; libvirt's words for them (pure)
         │    └──── place       where a view is served, and keeps what is overwritten meanwhile
         ├─ off                 what views leave in images: read for the last round, taken out again
+        ├─ flash               UEFI variables, from the file that stands for a machine's flash
         ├─ starts              when a machine was last started, from libvirt's log of it
         ├─ hosts               the hypervisor's files and servers: this host, or far_host with far_exports
         └─ (domain_files)      exported domains, for `sources.exported`

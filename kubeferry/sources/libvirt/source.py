@@ -21,7 +21,7 @@ from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, Sou
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
-from kubeferry.sources.libvirt import off, starts
+from kubeferry.sources.libvirt import flash, off, starts
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from kubeferry.sources.libvirt.guest import ask, facts, is_lost, power_of, read_file, translated
 from kubeferry.sources.libvirt.hosts import host_of
@@ -153,6 +153,11 @@ class LibvirtSource:
             with self._talking(opened.machine.name) as connection:
                 domain = self._domain(connection, opened.machine)
                 end_view(domain, self._host.place(opened.machine), opened.marker.token)
+
+    def variables(self, machine: Machine) -> bytes | None:
+        with self._talking(machine.name) as connection:
+            firmware = self._machine(self._domain(connection, machine)).firmware
+        return flash.variables(firmware, machine.name, self._host)
 
     # --- power ---------------------------------------------------------------------------------------------------
 

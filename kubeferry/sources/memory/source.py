@@ -13,6 +13,7 @@ only), disks that are really there and are those of the inventory, everything wr
     starts.json     name -> how often it was started
     words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
     deaf.json       names of machines that do not stop unless they are forced
+    NAME.variables  the UEFI variables of a machine
     views/          what rounds of running machines hold: views.py
     faults.json     method -> names of errors.py, raised one a call; each is taken off the list when it is raised
 """
@@ -121,6 +122,11 @@ class MemorySource:
         self._fail("close_round")
         self._end_exports(opened.machine)
         Views(self.folder, opened.machine).end()
+
+    def variables(self, machine: Machine) -> bytes | None:
+        self._fail("variables")
+        path = self.folder / f"{machine.name}.variables"
+        return path.read_bytes() if path.exists() else None
 
     def power(self, machine: Machine) -> Power:
         self._fail("power")

@@ -1,14 +1,15 @@
-"""What the cluster's storage offers: its classes, and what CDI knows about each."""
+"""What a cluster offers: its classes, what CDI knows about each, and where KubeVirt keeps UEFI variables."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kubeferry.documents import ClaimSet, Offer, StorageClass
+from kubeferry.documents import ClaimSet, Offer, StateOffer, StorageClass
 from kubeferry.errors import TargetRefused
 from kubeferry.targets.kubevirt.api import Cluster
+from kubeferry.targets.kubevirt.checks.apis import keeps_state_of
 from kubeferry.targets.kubevirt.claims import least_bytes
-from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, STORAGE_CLASS, STORAGE_PROFILE, Kind
+from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, KUBEVIRT, STORAGE_CLASS, STORAGE_PROFILE, Kind
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
 VIRT_DEFAULT = "storageclass.kubevirt.io/is-default-virt-class"
@@ -17,10 +18,39 @@ MODES = ("Block", "Filesystem")
 Object = dict[str, Any]
 
 
-def read(cluster: Cluster) -> Offer:
-    """The classes, with their StorageProfiles and overheads where CDI is installed."""
-    classes = cluster.list(STORAGE_CLASS)
-    return offer_of(classes, _known(cluster, STORAGE_PROFILE), _known(cluster, CDI_CONFIG))
+def read(cluster: Cluster, *, carries: bool = True) -> Offer:
+    """The classes, with their StorageProfiles and overheads where CDI is installed. `carries`: movers run in the
+    cluster, which can write UEFI variables there."""
+    classes, profiles = cluster.list(STORAGE_CLASS), _known(cluster, STORAGE_PROFILE)
+    found = offer_of(classes, profiles, _known(cluster, CDI_CONFIG))
+    state = state_of(found.classes, _known(cluster, KUBEVIRT))
+    return found.model_copy(update={"state": state and state.model_copy(update={"carries": carries})})
+
+
+def state_of(classes: tuple[StorageClass, ...], kubevirts: list[Object]) -> StateOffer | None:
+    """Where KubeVirt keeps UEFI variables, by its own rules (v1.9, backend-storage): the class of its configuration,
+    else the default for virtualization, else the cluster's; ReadWriteMany where the class makes file systems so. None
+    where it keeps none: without such a class, or with its feature gate off. Pure."""
+    if not kubevirts:
+        return None
+    settings = (kubevirts[0].get("spec") or {}).get("configuration") or {}
+    observed = str((kubevirts[0].get("status") or {}).get("observedKubeVirtVersion") or "")
+    named = settings.get("vmStateStorageClass")
+    found = next((one for one in classes if one.name == named), None) if named else _default(classes)
+    if found is None or not keeps_state_of(settings, observed):
+        return None
+    modes = [mode for one in found.sets if one.volume_mode == "Filesystem" for mode in one.access_modes]
+    shared = "ReadWriteMany" in modes or (named and "ReadWriteOnce" not in modes)
+    return StateOffer(
+        storage_class=found.name,
+        access_mode="ReadWriteMany" if shared else "ReadWriteOnce",
+        minimum_bytes=found.minimum_bytes,
+    )
+
+
+def _default(classes: tuple[StorageClass, ...]) -> StorageClass | None:
+    ranked = [*(one for one in classes if one.virt_default), *(one for one in classes if one.default)]
+    return ranked[0] if ranked else None
 
 
 def offer_of(classes: list[Object], profiles: list[Object], configs: list[Object]) -> Offer:

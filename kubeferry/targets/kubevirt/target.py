@@ -13,7 +13,7 @@ from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Obs
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern
 from kubeferry.targets import Room, TargetCapabilities
-from kubeferry.targets.kubevirt import api, claims, jobs, machine, objects, observing, offer, preflight, removal
+from kubeferry.targets.kubevirt import api, claims, flash, jobs, machine, objects, observing, offer, preflight, removal
 from kubeferry.targets.kubevirt.uploads import Uploads
 
 
@@ -39,7 +39,7 @@ class KubevirtTarget:
     # --- before anything is written ------------------------------------------------------------------------------
 
     def offer(self) -> Offer:
-        return offer.read(self._cluster)
+        return offer.read(self._cluster, carries=self._uploads is None)
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         return preflight.concerns(self._cluster, self._config, entries)
@@ -59,6 +59,10 @@ class KubevirtTarget:
         return (self._uploads or self._movers).watch(job, on_progress)
 
     # --- the machine -----------------------------------------------------------------------------------------------
+
+    def keep_variables(self, entry: Entry, store: bytes, ledger: Ledger, fence: int) -> str:
+        machine.refuse_running(self._cluster, entry)
+        return flash.keep(self._cluster, self._movers, entry, store, ledger, fence)
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         return objects.apply(self._cluster, entry, ledger, dry_run=dry_run)

@@ -42,15 +42,16 @@ def connect(config: TargetConfig) -> MemoryTarget:
 
 
 class MemoryTarget:
-    """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `answers` (probe kind to whether it
-    passes), `faults` (method to errors, raised one a call), and `heeds_fences`: without it, a runner
-    has slept in the one moment that no fence covers."""
+    """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `variables` (by machine), `answers`
+    (probe kind to whether it passes), `faults` (method to errors, raised one a call), and `heeds_fences`: without it, a
+    runner has slept in the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
     def __init__(self) -> None:
         self.disks: dict[str, bytearray] = {}
         self.applied: dict[str, tuple[dict[str, object], ...]] = {}
+        self.variables: dict[str, bytes] = {}
         self.running: dict[str, str] = {}
         self.answers: dict[str, bool] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
@@ -116,6 +117,13 @@ class MemoryTarget:
         on_progress(MoverProgress(done_bytes=result.data_bytes, total_bytes=result.data_bytes, phase="done"))
         return result
 
+    def keep_variables(self, entry: Entry, store: bytes, ledger: Ledger, fence: int) -> str:
+        self._fail("keep_variables")
+        self._check(entry)
+        ledger(External("disk", f"{entry.target_name}/variables", "memory"))
+        self.variables[entry.target_name] = store
+        return "memory"
+
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._fail("apply")
         self._check(entry)
@@ -173,6 +181,7 @@ class MemoryTarget:
         for place in gone:
             for kept in (self.disks, self._fingerprints, self._results, self._fences):
                 kept.pop(place, None)
+        self.variables.pop(entry.target_name, None)
         removed = self.applied.pop(entry.target_name, None)
         self._owners.pop(entry.target_name, None)
         self._newest.pop(entry.target_name, None)

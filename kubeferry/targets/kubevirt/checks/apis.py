@@ -31,8 +31,6 @@ from kubeferry.targets.kubevirt.kinds import (
 
 # Jobs with podReplacementPolicy: switched on from here on.
 OLDEST = (1, 29)
-# From this version on KubeVirt needs no gate for persistent UEFI variables and TPMs (facts of the v1.9 line).
-STATE_WITHOUT_GATE = (1, 9)
 INSTALL_KUBEVIRT = "Install KubeVirt with its operator."
 INSTALL_CDI = "Install CDI with its operator."
 MACHINE_TYPES = ("q35*", "pc-q35*")
@@ -82,6 +80,7 @@ def _empty_drive(entry: Entry) -> bool:
 
 
 # Alpha where they are known first, beta (on) later: pkg/virt-config/featuregate of the v1.6 to v1.9 lines.
+STATE = Gate(("VMPersistentState",), "UEFI variables or a TPM to keep", keeps_state, None, (1, 6))
 GATES = (
     Gate(("DeclarativeHotplugVolumes",), "an empty CD-ROM drive", _empty_drive, (1, 6), (1, 9)),
     Gate(("VideoConfig",), "a graphics card of its own choice", _device("video"), (1, 6), (1, 7)),
@@ -205,10 +204,17 @@ def _gates(facts: Facts, entry: Entry) -> Iterator[Concern]:
         elif not _is_on(gate, on, off, found):
             what = f"{entry.name} has {gate.about}, and KubeVirt's feature gate {gate.names[0]} is off"
             yield concern("kubevirt.gate-off", what, f"Switch {gate.names[0]} on in the KubeVirt object.")
-    early = found is not None and found < STATE_WITHOUT_GATE
-    if keeps_state(entry) and "VMPersistentState" not in on and ("VMPersistentState" in off or early):
+    if keeps_state(entry) and not keeps_state_of(facts.kubevirt, observed):
         what = f"{entry.name} keeps UEFI variables or a TPM, and KubeVirt {observed} may need VMPersistentState"
         yield concern("kubevirt.gate-unknown", what, "Switch VMPersistentState on in the KubeVirt object.")
+
+
+def keeps_state_of(settings: Object, observed: str) -> bool:
+    """Whether a KubeVirt with these settings, of this version, keeps UEFI variables and TPMs over a stop."""
+    developer = settings.get("developerConfiguration") or {}
+    off = frozenset(developer.get("disabledFeatureGates") or ())
+    on = frozenset(developer.get("featureGates") or ()) - off
+    return _is_on(STATE, on, off, version_of(observed))
 
 
 def _is_on(gate: Gate, on: frozenset[str], off: frozenset[str], version: tuple[int, int] | None) -> bool:
