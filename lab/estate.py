@@ -53,6 +53,32 @@ def up(folder: Path, *, start: bool = True, prefix: str = "") -> None:
         _start(place)
 
 
+def add(machine: Machine, folder: Path, *, prefix: str = "") -> str:
+    """One machine more, running, whose agent has answered; goes with `down`. Returns its domain's name."""
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    daemons.start(folder)
+    place = Place(folder, prefix)
+    domain = place.domain(machine)
+    _create(machine, place)
+    virsh("start", domain)
+    limit = time.monotonic() + BOOT_SECONDS
+    while _boots_inside(domain) is None:
+        if time.monotonic() > limit:
+            raise SourceUnavailable(f"no guest agent of {domain} after {BOOT_SECONDS} s")
+        time.sleep(0.3)
+    return domain
+
+
+def write_variable(domain: str, name: str, data: bytes) -> None:
+    """The running guest sets a UEFI variable that outlives its power (attributes 7), as its firmware takes it."""
+    path = f"/sys/firmware/efi/efivars/{name}"
+    handle = _agent(domain, "guest-file-open", path=path, mode="w")
+    content = base64.b64encode((7).to_bytes(4, "little") + data).decode()
+    _agent(domain, "guest-file-write", handle=handle, **{"buf-b64": content})
+    _agent(domain, "guest-file-close", handle=handle)
+
+
 def down(folder: Path) -> list[str]:
     """The machines of this folder's estate are gone, and so are the daemons that were started for it; their disks stay.
 

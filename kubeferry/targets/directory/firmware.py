@@ -5,13 +5,10 @@ What the source has kept is only read: a started machine writes to a copy.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from kubeferry.documents import Entry
-from kubeferry.errors import IntegrityFailed, ToolMissing
-from kubeferry.outside import atomic
-from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder
+from kubeferry.errors import ToolMissing
+from kubeferry.targets.directory.layout import MachineFolder
 from kubeferry.targets.directory.qemu import FirmwareNeed
 
 # Code and empty variables, by distribution; the first pair that exists is taken.
@@ -46,21 +43,3 @@ def pair(folder: MachineFolder, need: FirmwareNeed) -> tuple[Path, Path] | None:
         return found
     code, empty = found
     return code, folder.variables if folder.variables.stat().st_size == empty.stat().st_size else empty
-
-
-def put(folder: MachineFolder, store: bytes, entry: Entry) -> None:
-    """The variables are in the machine's folder, durable and for its owner alone. Raises IntegrityFailed where they
-    read back otherwise, OSError."""
-    folder.firmware.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-    temporary = atomic.temporary_name(folder.variables)
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE), "wb") as stream:
-        stream.write(store)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(folder.variables)
-    if folder.variables.read_bytes() != store:
-        raise IntegrityFailed(
-            f"{folder.variables} reads back otherwise than it was written",
-            fix="Look at the storage below the target folder; then run the same command again.",
-            machine=entry.name,
-        )

@@ -117,18 +117,24 @@ class DirectoryTarget:
 
     # --- the machine ---------------------------------------------------------------------------------------------
 
-    def keep_variables(self, entry: Entry, store: bytes, ledger: Ledger, fence: int) -> str:
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
         if self.runs(entry):
             fix = "Stop it first."
             raise TargetRefused("the machine runs from its variables", fix=fix, machine=entry.name)
         with _answering(entry):
-            if not folder.variables.exists():
+            created = not folder.variables.exists()
+            if created:
                 ledger(External("disk", f"{entry.target_name}-variables", str(folder.variables)))
             self._target.claim(entry)
-            firmware.put(folder, store, entry)
-        return str(folder.variables)
+            folder.firmware.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+            if created or folder.variables.stat().st_size != size:
+                _make_image(folder.variables, size)
+            state = folder.state(f"variables/{fence}")
+            state.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        ref = DiskRef(uri=folder.variables.as_uri(), format="raw", size_bytes=size)
+        return Room(ref, str(state), reads_zero=False, created=created)
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._target.check(entry)

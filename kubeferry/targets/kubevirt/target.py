@@ -13,7 +13,7 @@ from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Obs
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern
 from kubeferry.targets import Room, TargetCapabilities
-from kubeferry.targets.kubevirt import api, claims, flash, jobs, machine, objects, observing, offer, preflight, removal
+from kubeferry.targets.kubevirt import api, claims, jobs, machine, objects, observing, offer, preflight, removal
 from kubeferry.targets.kubevirt.uploads import Uploads
 
 
@@ -60,9 +60,9 @@ class KubevirtTarget:
 
     # --- the machine -----------------------------------------------------------------------------------------------
 
-    def keep_variables(self, entry: Entry, store: bytes, ledger: Ledger, fence: int) -> str:
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
         machine.refuse_running(self._cluster, entry)
-        return flash.keep(self._cluster, self._movers, entry, store, ledger, fence)
+        return claims.variables_room(self._cluster, entry, size, fence, ledger)
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         return objects.apply(self._cluster, entry, ledger, dry_run=dry_run)

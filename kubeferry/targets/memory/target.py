@@ -28,10 +28,11 @@ from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
 from kubeferry.targets import External, Ledger, Room, TargetCapabilities, superseded
-from kubeferry.uris import local_path
+from kubeferry.uris import inline_content, local_path
 from kubeferry.words import counted
 
 BLOCK_BYTES = 1024 * 1024
+MOST_INLINE_BYTES = 16 * BLOCK_BYTES
 
 _opened: dict[str, MemoryTarget] = {}
 
@@ -42,16 +43,15 @@ def connect(config: TargetConfig) -> MemoryTarget:
 
 
 class MemoryTarget:
-    """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `variables` (by machine), `answers`
-    (probe kind to whether it passes), `faults` (method to errors, raised one a call), and `heeds_fences`: without it, a
-    runner has slept in the one moment that no fence covers."""
+    """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `answers` (probe kind to whether it
+    passes), `faults` (method to errors, raised one a call), and `heeds_fences`: without it, a runner
+    has slept in the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
     def __init__(self) -> None:
         self.disks: dict[str, bytearray] = {}
         self.applied: dict[str, tuple[dict[str, object], ...]] = {}
-        self.variables: dict[str, bytes] = {}
         self.running: dict[str, str] = {}
         self.answers: dict[str, bool] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
@@ -117,12 +117,15 @@ class MemoryTarget:
         on_progress(MoverProgress(done_bytes=result.data_bytes, total_bytes=result.data_bytes, phase="done"))
         return result
 
-    def keep_variables(self, entry: Entry, store: bytes, ledger: Ledger, fence: int) -> str:
-        self._fail("keep_variables")
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        self._fail("variables_room")
         self._check(entry)
-        ledger(External("disk", f"{entry.target_name}/variables", "memory"))
-        self.variables[entry.target_name] = store
-        return "memory"
+        place = f"{entry.target_name}/variables"
+        created = place not in self.disks
+        if created:
+            ledger(External("disk", place, "memory"))
+        self.disks[place] = bytearray(size)
+        return Room(DiskRef(uri=f"memory:{place}", size_bytes=size), place, reads_zero=False, created=created)
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._fail("apply")
@@ -181,7 +184,6 @@ class MemoryTarget:
         for place in gone:
             for kept in (self.disks, self._fingerprints, self._results, self._fences):
                 kept.pop(place, None)
-        self.variables.pop(entry.target_name, None)
         removed = self.applied.pop(entry.target_name, None)
         self._owners.pop(entry.target_name, None)
         self._newest.pop(entry.target_name, None)
@@ -265,6 +267,8 @@ def _root(digests: list[str]) -> str:
 
 
 def _read(source: DiskRef | None) -> bytes:
+    if source is not None and (content := inline_content(source.uri, MOST_INLINE_BYTES)) is not None:
+        return content
     path = local_path(source.uri) if source and source.format == "raw" else None
     if path is None:
         raise TargetRefused("the memory target reads raw files only")
