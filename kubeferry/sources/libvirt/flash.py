@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kubeferry.errors import SourceRefused
+from kubeferry.errors import PermanentError, SourceRefused
 from kubeferry.images.contents import contents
-from kubeferry.images.variables import MOST_BYTES
-from kubeferry.model import Firmware
+from kubeferry.images.variables import MOST_BYTES, variables_of
+from kubeferry.model import Concern, Firmware, Severity
 from kubeferry.sources.libvirt.hosts import Host
 
+LEAVE_FIX = "Look at the file; or leave them behind with keepVariables: false in the policy, and plan again."
 READ_BYTES = 4 * MOST_BYTES
 """A qcow2 image is larger than the flash that it stands for."""
 
@@ -20,7 +21,7 @@ def variables(firmware: Firmware, machine: str, host: Host) -> bytes | None:
     if firmware.nvram is None:
         return None
     path = Path(firmware.nvram)
-    if host.run(["test", "-e", str(path)]).code == 1:
+    if _is_missing(path, host):
         return None
     found = host.read(path, 0, READ_BYTES)
     if firmware.nvram_format != "qcow2":
@@ -31,6 +32,24 @@ def variables(firmware: Firmware, machine: str, host: Host) -> bytes | None:
         raise SourceRefused(
             f"its UEFI variables in {path} cannot be read",
             why=str(error),
-            fix="Look at it with `qemu-img info`; or leave them behind: keepVariables: false in the machine's policy.",
+            fix=LEAVE_FIX,
             machine=machine,
         ) from error
+
+
+def concerns(firmware: Firmware, machine: str, host: Host) -> list[Concern]:
+    """One where there are variables that cannot be read as such. A plan that carries them is refused then, while the
+    machine still runs."""
+    try:
+        found = variables(firmware, machine, host)
+        if found is not None:
+            variables_of(found)
+    except PermanentError as error:
+        what = f"{machine}: its UEFI variables cannot be carried: {error.why or error.what}"
+        return [Concern(id="source.variables", severity=Severity.WARNING, what=what, fix=LEAVE_FIX)]
+    return []
+
+
+def _is_missing(path: Path, host: Host) -> bool:
+    """Whether there is no such file. Of one in a folder that may not be entered nobody knows."""
+    return host.run(["test", "-e", str(path)]).code == 1 and host.run(["test", "-x", str(path.parent)]).code == 0

@@ -111,9 +111,11 @@ class LibvirtSource:
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
-            problems = local_disks.problems(machine, self._machine(domain), self._host.trouble)
-            found = [*self._away(), *problems, *_unstoppable(domain)]
-        return drift.as_concerns(machine, found)
+            current, away = self._machine(domain), list(self._away())
+            problems = local_disks.problems(machine, current, self._host.trouble)
+            found = [*away, *problems, *_unstoppable(domain)]
+        told = [] if away else flash.concerns(current.firmware, machine.name, self._host)
+        return [*drift.as_concerns(machine, found), *told]
 
     def _away(self) -> Iterator[Problem]:
         if urlsplit(self._uri).hostname and self._ssh is None:
