@@ -70,13 +70,17 @@ def add(machine: Machine, folder: Path, *, prefix: str = "") -> str:
     return domain
 
 
-def write_variable(domain: str, name: str, data: bytes) -> None:
-    """The running guest sets a UEFI variable that outlives its power (attributes 7), as its firmware takes it."""
-    path = f"/sys/firmware/efi/efivars/{name}"
-    handle = _agent(domain, "guest-file-open", path=path, mode="w")
-    content = base64.b64encode((7).to_bytes(4, "little") + data).decode()
-    _agent(domain, "guest-file-write", handle=handle, **{"buf-b64": content})
-    _agent(domain, "guest-file-close", handle=handle)
+def write_variable(domain: str, name: str, text: str) -> None:
+    """The running guest sets a UEFI variable that outlives its power (attributes 7), as its firmware takes it: in one
+    write. Raises SourceUnavailable where the guest cannot."""
+    script = 'printf "\\007\\000\\000\\000%s" "$1" >"/sys/firmware/efi/efivars/$2"'
+    run_in_guest = {"path": "/bin/sh", "arg": ["-c", script, "sh", text, name], "capture-output": True}
+    process = _agent(domain, "guest-exec", **run_in_guest)["pid"]
+    while not (ended := _agent(domain, "guest-exec-status", pid=process))["exited"]:
+        time.sleep(0.2)
+    if ended["exitcode"]:
+        said = base64.b64decode(ended.get("err-data", "")).decode(errors="replace")
+        raise SourceUnavailable(f"{domain} does not set {name}", why=said)
 
 
 def down(folder: Path) -> list[str]:

@@ -37,7 +37,7 @@ MARKED = Machine(
     firmware="uefi",
 )
 MARK = "LabMark-0b5f4a3e-6d2c-4f8e-9a71-c0ffee000001"
-SAID = b"set at the source"
+SAID = "set at the source"
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def policy() -> dict[str, Any]:
         "stop": {"agentSeconds": 60, "acpiSeconds": 60},
         "probes": [
             {"kind": "agent", "timeoutSeconds": 240},
-            {"kind": "file", "path": "/www/mark", "expect": SAID.decode(), "timeoutSeconds": 240},
+            {"kind": "file", "path": "/www/mark", "expect": SAID, "timeoutSeconds": 240},
         ],
         "storage": {"volumeMode": "Filesystem", "accessMode": "ReadWriteOnce"},
     }
@@ -80,7 +80,7 @@ def test_the_guest_finds_its_variable_in_real_kubevirt(move: Move) -> None:
     told = move.report[f"{PREFIX}marked"]
     assert told["verdict"] == "proven"
     probes = {probe["kind"]: probe["evidence"] for probe in told["probes"]}
-    assert SAID.decode() in probes["file"]
+    assert SAID in probes["file"]
 
 
 def test_what_was_carried_is_what_the_source_has(move: Move) -> None:
@@ -98,7 +98,7 @@ def test_kubevirt_has_taken_the_claim_and_made_no_other(move: Move) -> None:
     instance = move.ground.read("get", "vmi", entry.target_name, f"--namespace={NAMESPACE}")
     kept = [one for one in instance["status"]["volumeStatus"] if one["name"].startswith("persistent-state-for")]
     assert kept[0]["persistentVolumeClaimInfo"]["claimName"] == claims[0]["metadata"]["name"]
-    assert SAID in {one.data for one in variables_of(stored(move, claims[0])) if one.name == "LabMark"}
+    assert SAID.encode() in {one.data for one in variables_of(stored(move, claims[0])) if one.name == "LabMark"}
 
 
 def stored(move: Move, claim: Any) -> bytes:

@@ -66,6 +66,7 @@ def variables_room(cluster: Cluster, entry: Entry, size: int, fence: int, ledger
     there = cluster.get(CLAIM, kept.claim, entry.namespace)
     if there is not None and (why := names.objection(entry, there)):
         raise TargetRefused(why, fix="Remove it, or give the machine another name.", machine=entry.name)
+    _refuse_leaving(entry, there, kept.claim, "")
     created = there is None and _make(cluster, entry, ledger, _named(entry, kept.claim, ""), kept.claim, "")
     state = names.state_dir(entry, f"{kept.claim}/{fence}")
     return Room(names.variables_ref(entry, kept, size), state, False, created, makes_target=True)
@@ -200,15 +201,20 @@ def _problems(entry: Entry, wanted: dict[str, Object], found: dict[str, Object |
         there = found[planned.disk]
         if there is None:
             continue
-        if there["metadata"].get("deletionTimestamp"):
-            raise TargetUnavailable(
-                f"claim {planned.claim} is being deleted",
-                fix="Run the same command again when it is gone.",
-                machine=entry.name,
-                disk=planned.disk,
-            )
+        _refuse_leaving(entry, there, planned.claim, planned.disk)
         if why := unfit(entry, planned, wanted[planned.disk], there):
             yield why
+
+
+def _refuse_leaving(entry: Entry, there: Object | None, claim: str, disk: str) -> None:
+    """Raise TargetUnavailable for a claim that is on its way out."""
+    if there is not None and there["metadata"].get("deletionTimestamp"):
+        raise TargetUnavailable(
+            f"claim {claim} is being deleted",
+            fix="Run the same command again when it is gone.",
+            machine=entry.name,
+            disk=disk,
+        )
 
 
 def _make(cluster: Cluster, entry: Entry, ledger: Ledger, claim: Object, name: str, disk: str) -> bool:

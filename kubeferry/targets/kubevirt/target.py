@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
+from kubeferry.errors import TargetRefused
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern
 from kubeferry.targets import Room, TargetCapabilities
@@ -62,6 +63,9 @@ class KubevirtTarget:
 
     def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
         machine.refuse_running(self._cluster, entry)
+        if self._uploads is not None:
+            fix = "Plan again with this target, or let movers run in the cluster."
+            raise TargetRefused("no upload takes UEFI variables", fix=fix, machine=entry.name)
         return claims.variables_room(self._cluster, entry, size, fence, ledger)
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
