@@ -94,13 +94,13 @@ def variables_of(store: bytes) -> tuple[Variable, ...]:
     kind, size, form, health, *_ = _STORE.unpack_from(store, begin)
     if kind != STORE or form != _FORMATTED or health != _HEALTHY or begin + size > flash.variables:
         raise _invalid("holds no authenticated variables, or its store is not healthy")
-    found: dict[tuple[str, UUID], Variable] = {}
+    found: dict[tuple[str, UUID], tuple[int, Variable]] = {}
     for state, variable in _walk(store[begin + _STORE.size : begin + size]):
         name = (variable.name, variable.vendor)
-        # One that was being replaced counts only where its successor was not finished.
-        if state == _ADDED or (state == _IN_DELETION and name not in found):
-            found[name] = variable
-    return tuple(found.values())
+        # One that was being replaced counts only where its successor was not finished; of several the first.
+        if state in {_ADDED, _IN_DELETION} and (name not in found or (state == _ADDED and found[name][0] != _ADDED)):
+            found[name] = (state, variable)
+    return tuple(variable for _, variable in found.values())
 
 
 def store_of(variables: tuple[Variable, ...], layout: Layout) -> bytes:

@@ -64,6 +64,10 @@ def test_of_a_variable_that_was_being_replaced_the_finished_one_counts() -> None
     assert variables_of(bytes(store)) == (new,)
     store[first + (60 + 10 + 4 + 2)] = 0x7F  # its successor was not finished
     assert variables_of(bytes(store)) == (old,)
+    store[first + (60 + 10 + 4 + 2)] = 0x3F
+    store[first] = 0x3F  # firmware takes the first of two
+    assert variables_of(bytes(store)) == (old,)
+    store[first + (60 + 10 + 4 + 2)] = 0x7F
     store[first] = 0x3C  # deleted
     assert variables_of(bytes(store)) == ()
 

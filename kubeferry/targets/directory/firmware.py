@@ -43,3 +43,10 @@ def pair(folder: MachineFolder, need: FirmwareNeed) -> tuple[Path, Path] | None:
         return found
     code, empty = found
     return code, folder.variables if folder.variables.stat().st_size == empty.stat().st_size else empty
+
+
+def unshown(folder: MachineFolder, started_with: tuple[Path, Path] | None) -> tuple[str, ...]:
+    """What of the source's variables a machine cannot show that was started with this pair."""
+    if not folder.variables.exists() or (started_with is not None and started_with[1] == folder.variables):
+        return ()
+    return ("UEFI variables of the source (the firmware here has flash of another size)",)

@@ -120,7 +120,7 @@ class LocalMachine:
             started_at=now.isoformat(timespec="milliseconds"),
             boottime_seconds=_boottime(),
             accelerator=accel,
-            not_shown=command.not_shown,
+            not_shown=(*command.not_shown, *local_firmware.unshown(self.folder, firmware)),
         )
         process.detached(command.argv, pidfile=self.pidfile, log=self.log)
         self._await_monitor()

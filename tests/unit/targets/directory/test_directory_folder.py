@@ -233,6 +233,22 @@ def test_missing_firmware_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
             firmware.files(need)
 
 
+def test_variables_for_flash_of_another_size_are_not_started_with_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, empty, folder = tmp_path / "code", tmp_path / "empty", MachineFolder(tmp_path / "web")
+    code.touch()
+    empty.write_bytes(bytes(8))
+    monkeypatch.setattr(firmware, "FIRMWARE", {"uefi": ((str(code), str(empty)),)})
+    assert firmware.pair(folder, "uefi") == (code, empty)
+    assert firmware.unshown(folder, (code, empty)) == ()
+    folder.firmware.mkdir(parents=True)
+    for size, used, told in ((8, folder.variables, 0), (4, empty, 1)):
+        folder.variables.write_bytes(bytes(size))
+        assert firmware.pair(folder, "uefi") == (code, used)
+        assert len(firmware.unshown(folder, (code, used))) == told
+
+
 # --- manifests -------------------------------------------------------------------------------------------------------
 
 
