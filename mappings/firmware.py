@@ -20,7 +20,7 @@ _TICK_POLICIES = {
     "rtc": ("delay", "catchup"),
 }
 _TRACKS = ("guest", "wall")
-ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64"}
+ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "i686": "amd64"}
 TIMEZONE = re.compile(r"UTC|[A-Z][A-Za-z]+(?:/[A-Za-z0-9_+-]+){1,2}")
 
 # Enlightenments by libvirt's names. Of those that need others, KubeVirt refuses the one without the other.
@@ -102,7 +102,8 @@ def carries(machine: Machine, choices: Choices) -> bool:
     """Whether the variables that the source has kept go with the machine."""
     carried = choices.state is not None and choices.state.carries and choices.keep_variables
     readable = machine.firmware.nvram is not None and machine.firmware.nvram_format in {None, *_FLASH_FORMATS}
-    return keeps(machine, choices) and carried and readable and bool(machine.data_disks)
+    known = machine.arch is None or machine.arch in ARCHITECTURES  # others have flash of other sizes
+    return keeps(machine, choices) and carried and readable and known and bool(machine.data_disks)
 
 
 def target_uuid(machine: Machine) -> str | None:

@@ -27,6 +27,7 @@ from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.storage import UNASKED
 from mappings.variables import kept_variables, variables_claim
+from mappings.versions import fitted
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = 
     """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved."""
     choices = choices_for(machine, policy, offer)
     disks = planned_disks(machine, choices, names)
-    vm = virtual_machine(machine, choices, names)
+    vm, told = fitted(virtual_machine(machine, choices, names), choices.kubevirt)
     vm, said = patched(vm, choices.patch)
     kept = kept_variables(machine, choices, names)
     claims = claim_manifests(machine, choices, names, disks)
@@ -53,7 +54,7 @@ def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = 
         manifests=(*claims, vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=(*said, *concerns_of(Case(machine, choices, names))),
+        concerns=(*said, *told, *concerns_of(Case(machine, choices, names))),
         variables=kept,
     )
 

@@ -1,30 +1,54 @@
-"""What a cluster offers: its classes, what CDI knows about each, and where KubeVirt keeps UEFI variables."""
+"""What a cluster offers: its storage classes, its KubeVirt, and where that keeps UEFI variables."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kubeferry.documents import ClaimSet, Offer, StateOffer, StorageClass
+from kubeferry.documents import ClaimSet, Offer, Platform, StateOffer, StorageClass
 from kubeferry.errors import TargetRefused
 from kubeferry.targets.kubevirt.api import Cluster
-from kubeferry.targets.kubevirt.checks.apis import keeps_state_of
 from kubeferry.targets.kubevirt.claims import least_bytes
 from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, KUBEVIRT, STORAGE_CLASS, STORAGE_PROFILE, Kind
+from kubeferry.versions import is_on, shown, version_of
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
 VIRT_DEFAULT = "storageclass.kubevirt.io/is-default-virt-class"
 MODES = ("Block", "Filesystem")
+STATE_GATE = "VMPersistentState"
 
 Object = dict[str, Any]
 
 
 def read(cluster: Cluster, *, carries: bool = True) -> Offer:
-    """The classes, with their StorageProfiles and overheads where CDI is installed. `carries`: movers run in the
-    cluster, which can write UEFI variables there."""
-    classes, profiles = cluster.list(STORAGE_CLASS), _known(cluster, STORAGE_PROFILE)
-    found = offer_of(classes, profiles, _known(cluster, CDI_CONFIG))
-    state = state_of(found.classes, _known(cluster, KUBEVIRT))
-    return found.model_copy(update={"state": state and state.model_copy(update={"carries": carries})})
+    """The classes, with their StorageProfiles and overheads where CDI is installed, and KubeVirt with its gates.
+    `carries`: movers run in the cluster, which can write UEFI variables there."""
+    classes = cluster.list(STORAGE_CLASS)
+    known = offer_of(classes, _known(cluster, STORAGE_PROFILE), _known(cluster, CDI_CONFIG))
+    kubevirts = _known(cluster, KUBEVIRT)
+    state = state_of(known.classes, kubevirts)
+    kept = state and state.model_copy(update={"carries": carries})
+    return known.model_copy(update={"kubevirt": platform_of(kubevirts), "state": kept})
+
+
+def platform_of(found: list[Object]) -> Platform | None:
+    """KubeVirt as its object tells of it; None where there is none, or not for us. Pure."""
+    if not found:
+        return None
+    configuration = (found[0].get("spec") or {}).get("configuration") or {}
+    developer = configuration.get("developerConfiguration") or {}
+    version = version_of(str((found[0].get("status") or {}).get("observedKubeVirtVersion") or ""))
+    return Platform(
+        version=shown(version) if version else None,
+        gates_on=tuple(developer.get("featureGates") or ()),
+        gates_off=tuple(developer.get("disabledFeatureGates") or ()),
+    )
+
+
+def keeps_state(platform: Platform | None) -> bool:
+    """Whether this KubeVirt keeps UEFI variables over a stop. Pure."""
+    if platform is None:
+        return False
+    return is_on(STATE_GATE, platform.number, frozenset(platform.gates_on), frozenset(platform.gates_off))
 
 
 def state_of(classes: tuple[StorageClass, ...], kubevirts: list[Object]) -> StateOffer | None:
@@ -34,10 +58,9 @@ def state_of(classes: tuple[StorageClass, ...], kubevirts: list[Object]) -> Stat
     if not kubevirts:
         return None
     settings = (kubevirts[0].get("spec") or {}).get("configuration") or {}
-    observed = str((kubevirts[0].get("status") or {}).get("observedKubeVirtVersion") or "")
     named = settings.get("vmStateStorageClass")
     found = next((one for one in classes if one.name == named), None) if named else _default(classes)
-    if found is None or not keeps_state_of(settings, observed):
+    if found is None or not keeps_state(platform_of(kubevirts)):
         return None
     modes = [mode for one in found.sets if one.volume_mode == "Filesystem" for mode in one.access_modes]
     shared = "ReadWriteMany" in modes or (named and "ReadWriteOnce" not in modes)

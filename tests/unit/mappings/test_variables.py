@@ -75,6 +75,7 @@ def test_a_long_name_is_cut_and_the_label_is_not(machine: Build) -> None:
         ({"firmware": UEFI}, None, Policy(), False),
         ({"firmware": UEFI}, CAN.model_copy(update={"carries": False}), Policy(), True),
         ({"firmware": UEFI.model_copy(update={"nvram": None})}, CAN, Policy(), True),
+        ({"firmware": UEFI, "arch": "aarch64"}, CAN, Policy(), True),
         ({"firmware": UEFI.model_copy(update={"nvram_format": "vmdk"})}, CAN, Policy(), True),
         ({"firmware": UEFI}, CAN, Policy(machines={"web": MachinePolicy(keep_variables=False)}), True),
         ({"firmware": Firmware(kind="bios")}, CAN, Policy(machines={"web": MachinePolicy(firmware="uefi")}), False),

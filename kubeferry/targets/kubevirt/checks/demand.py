@@ -16,7 +16,7 @@ from kubeferry.targets.kubevirt import claims, names
 from kubeferry.targets.kubevirt.checks.facts import Facts, Place, Request, claims_of, keeps_state, machine_of
 from kubeferry.targets.kubevirt.checks.launcher import Footprint, footprint
 from kubeferry.targets.kubevirt.checks.storage import class_name
-from kubeferry.targets.kubevirt.job_spec import TMP_SIZE
+from kubeferry.targets.kubevirt.job_spec import TMP_LIMIT, TMP_SIZE
 from kubeferry.targets.kubevirt.kinds import CLAIM, DATA_VOLUME, INSTANCE, JOB, POD, VIRTUAL_MACHINE, Kind
 from kubeferry.targets.kubevirt.quantities import amount
 
@@ -91,7 +91,12 @@ def mover_footprint(settings: MoverSettings) -> Footprint:
         "memory": amount(settings.memory_request),
         "ephemeral-storage": amount(TMP_SIZE),
     }
-    return Footprint(requests, {"cpu": amount(settings.cpu_limit), "memory": amount(settings.memory_limit)})
+    limits = {
+        "cpu": amount(settings.cpu_limit),
+        "memory": amount(settings.memory_limit),
+        "ephemeral-storage": amount(TMP_LIMIT),
+    }
+    return Footprint(requests, limits)
 
 
 def pod_amounts(pod: Footprint) -> Amounts:

@@ -138,3 +138,11 @@ def _pods_beyond(limit: Object, pods: dict[str, Footprint]) -> Iterator[str]:
         for resource, least in (limit.get("min") or {}).items():
             if resource in pod.requests and pod.of(resource) < amount(least):
                 yield f"{who} asks for {shown(pod.of(resource), resource)} of {resource}, and {least} is the least"
+        for resource, given in (limit.get("default") or {}).items():
+            # What names no limit is given this one, and more than its limit nothing may ask for.
+            if resource not in pod.limits and pod.of(resource) > amount(given):
+                need = shown(pod.of(resource), resource)
+                yield f"{who} asks for {need} of {resource} without a limit, and is given one of {given}"
+        for resource, most in (limit.get("maxLimitRequestRatio") or {}).items():
+            if (bound := pod.limits.get(resource)) is not None and pod.of(resource) * amount(most) < bound:
+                yield f"{who} has a limit of {resource} more than {most} times what it asks for"

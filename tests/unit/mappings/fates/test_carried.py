@@ -123,6 +123,7 @@ FULL = Machine(
             network="default",
             portgroup="red",
             acpi_index=7,
+            teaming="persistent",
             queues=2,
             mode="bridge",
             model="vmxnet3",

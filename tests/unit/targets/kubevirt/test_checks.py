@@ -53,6 +53,12 @@ def by_quota(hard: dict[str, Any], used: dict[str, Any] | None = None, **spec: A
     return lambda m: (m.facts(place={"quotas": m.seen(m.quota(hard, used, **spec))}), m.request())
 
 
+def by_users(text: str, **movers: Any) -> Change:
+    """A namespace of OpenShift's, which takes these users."""
+    found = {"metadata": {"name": "apps", "annotations": {"openshift.io/sa.scc.uid-range": text}}}
+    return lambda m: (m.facts(place={"namespace": m.seen(found)}), m.request(movers=movers))
+
+
 def by_limits(kind: str, **bounds: Any) -> Change:
     found = {"metadata": {"name": "limits"}, "spec": {"limits": [{"type": kind, **bounds}]}}
     return lambda m: (m.facts(place={"limits": m.seen(found)}), m.request())
@@ -127,7 +133,22 @@ ROWS: list[tuple[Change, list[str], str]] = [
         ["kubevirt.gate-off"],
         "VSOCK",
     ),
-    (lambda m: (m.facts(kubevirts=m.seen(older(m))), m.request(stateful(m))), ["kubevirt.gate-unknown"], "v1.3.1"),
+    (
+        lambda m: (m.facts(kubevirts=m.seen(older(m, "v1.3.1"))), m.request(stateful(m))),
+        ["kubevirt.version-old", "kubevirt.gate-off"],
+        "v1.3.1",
+    ),
+    (
+        lambda m: (m.facts(kubevirts=m.seen(older(m, "v1.5.3"))), m.request(stateful(m))),
+        ["kubevirt.gate-off"],
+        "VMPersistentState is off",
+    ),
+    (lambda m: (m.facts(kubevirts=m.seen(older(m, "v1.6.0"))), m.request(stateful(m))), [], ""),
+    (
+        lambda m: (m.facts(kubevirts=m.seen(older(m, "v1.10.0"))), m.request()),
+        ["kubevirt.version-new"],
+        "newer than any that was tried",
+    ),
     (lambda m: (m.facts(), m.request(stateful(m))), ["storage.no-default-class"], "fast, slow"),
     (
         lambda m: (m.facts(kubevirts=m.seen(m.kubevirt(vmStateStorageClass="gone"))), m.request(stateful(m))),
@@ -148,6 +169,21 @@ ROWS: list[tuple[Change, list[str], str]] = [
         "pc-q35-rhel*",
     ),
     # --- namespaces
+    (
+        by_users("1000650000/10000"),
+        ["namespace.user-range"],
+        "takes users 1000650000 to 1000659999, and movers run as 107",
+    ),
+    (by_users("1000650000/10000", user=1000650005), [], ""),
+    (by_users("1000650000/10000", user=0), [], ""),
+    (by_users("1000650000-1000659999"), ["namespace.user-range"], "1000650000 to 1000659999"),
+    (by_users("100/10"), [], ""),
+    (by_users("nonsense"), [], ""),
+    (
+        by_users("1000650000/10000", service_account="kubeferry-mover"),
+        ["namespace.constraint-not-checked"],
+        "whether kubeferry-mover may use a constraint for 107",
+    ),
     (lambda m: (m.facts(place={"namespace": Seen()}), m.request()), ["namespace.missing"], "apps"),
     (lambda m: (m.facts(place={"namespace": UNSEEN}), m.request()), ["cluster.not-checked"], "namespace apps"),
     (
@@ -299,6 +335,17 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (by_limits("Container", max={"memory": "1Gi"}), ["limit-range.exceeded"], "the pod of web"),
     (by_limits("Pod", max={"cpu": "1"}), ["limit-range.exceeded"], "a mover asks for 2 of cpu"),
     (by_limits("Container", min={"memory": "1Gi"}), ["limit-range.exceeded"], "a mover"),
+    (
+        by_limits("Container", default={"memory": "512Mi"}),
+        ["limit-range.exceeded"],
+        "of memory without a limit, and is given one of 512Mi",
+    ),
+    (by_limits("Container", default={"memory": "16Gi", "ephemeral-storage": "60Mi"}), [], ""),
+    (
+        by_limits("Container", maxLimitRequestRatio={"cpu": "10"}),
+        ["limit-range.exceeded"],
+        "a mover has a limit of cpu more than 10 times what it asks for",
+    ),
     # --- nodes
     (lambda m: (m.facts(nodes=UNSEEN), m.request()), ["cluster.not-checked"], "nodes"),
     (by_node(spec={"unschedulable": True}), ["node.none-fits"], "none of 1 nodes"),
@@ -381,9 +428,9 @@ def degraded(make: Make) -> dict[str, Any]:
     return dict(make.kubevirt() | {"status": {"phase": "Deployed", "conditions": [condition]}})
 
 
-def older(make: Make) -> dict[str, Any]:
+def older(make: Make, version: str) -> dict[str, Any]:
     found = make.kubevirt(vmStateStorageClass="fast")
-    return dict(found | {"status": found["status"] | {"observedKubeVirtVersion": "v1.3.1"}})
+    return dict(found | {"status": found["status"] | {"observedKubeVirtVersion": version}})
 
 
 def stateful(make: Make) -> Any:

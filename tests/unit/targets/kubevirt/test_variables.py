@@ -9,12 +9,11 @@ import pytest
 from kubeferry.documents import KeptVariables, MoverJob, MoverSettings, StateOffer
 from kubeferry.model import DiskRef
 from kubeferry.targets.kubevirt import job_spec, names
-from kubeferry.targets.kubevirt.checks import apis, demand
-from kubeferry.targets.kubevirt.offer import offer_of, state_of
+from kubeferry.targets.kubevirt.checks import demand
+from kubeferry.targets.kubevirt.offer import keeps_state, offer_of, platform_of, state_of
 from kubeferry.uris import inline_uri
 
 KEPT = KeptVariables(claim="persistent-state-for-web", file="nvram/web_VARS.fd")
-OFF = {"developerConfiguration": {"disabledFeatureGates": ["VMPersistentState"]}}
 ON = {"developerConfiguration": {"featureGates": ["VMPersistentState"]}}
 
 
@@ -65,9 +64,10 @@ def test_the_class_is_the_one_that_kubevirt_would_take(found: Any, kubevirts: An
 
 
 def test_the_gate_is_asked_for_before_the_version_that_needs_none() -> None:
-    assert [apis.keeps_state_of({}, version) for version in ("v1.5.2", "v1.6.0", "by-hand")] == [False, True, True]
-    assert apis.keeps_state_of(ON, "v1.5.2")
-    assert not apis.keeps_state_of(OFF, "v1.9.0")
+    made = [platform_of(kubevirt(version)) for version in ("v1.5.2", "v1.6.0", "by-hand")]
+    assert [keeps_state(one) for one in made] == [False, True, True]
+    assert keeps_state(platform_of(kubevirt("v1.5.2", **ON)))
+    assert not keeps_state(platform_of([]))
 
 
 def test_the_movers_pod_mounts_the_claim_and_needs_no_way_out(make: Any) -> None:
