@@ -5,6 +5,7 @@ target ─┬─ layout, gitops, capacity    its folder; manifests as files; whe
                        ├─ firmware                   its code, and variables of the source
                        ├─ qmp, local_access          the ways into the running machine
                        └─ accelerator                whether hardware virtualization works here
+trial                                  a mover beside the machines, tried before a source is stopped
 fences                                 only the newest runner starts and stops
 evidence                               what is seen of a running machine, and kept
 """

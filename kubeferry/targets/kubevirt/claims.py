@@ -30,6 +30,10 @@ STATE_SPARE = 10  # a tenth more: what a file system keeps for itself, and for r
 MINIMUM = "cdi.kubevirt.io/minimumSupportedPvcSize"
 WRITABLE = ("ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 USUAL = MoverSettings()
+CRAMPED_FIX = (
+    "Let its class grow volumes (allowVolumeExpansion). Or begin anew: `kubeferry release --everything` removes what "
+    "was copied, and this claim with it."
+)
 PLACEMENT = "kubeferry.io/placement"
 PLACED_BY = ("nodeSelector", "affinity", "tolerations")
 
@@ -99,9 +103,7 @@ def _named(entry: Entry, claim: str, disk: str) -> Object:
 def state_claim(entry: Entry, first: Object, settings: MoverSettings = USUAL, profile: Object | None = None) -> Object:
     """The claim that the machine's movers keep their state on: of the class that the settings name, else that of its
     first disk's claim. `profile` is what CDI knows of that class."""
-    blocks = sum(-(-planned.size_bytes // MIB) for planned in entry.disks)
-    digests = blocks * STATE_BYTES_PER_MIB
-    size = STATE_BASE_BYTES + -(-(digests + digests // STATE_SPARE) // MIB) * MIB
+    size = STATE_BASE_BYTES + remembered_bytes(entry)
     named = state_class(first, settings)
     spec = {
         "accessModes": [state_mode(first, ways(profile))],
@@ -119,6 +121,20 @@ def state_claim(entry: Entry, first: Object, settings: MoverSettings = USUAL, pr
         },
         "spec": spec,
     }
+
+
+def remembered_bytes(entry: Entry) -> int:
+    """What the movers of these disks remember at the most, in whole MiB, with what a file system takes for it."""
+    digests = sum(-(-planned.size_bytes // MIB) for planned in entry.disks) * STATE_BYTES_PER_MIB
+    return -(-(digests + digests // STATE_SPARE) // MIB) * MIB
+
+
+def is_cramped(entry: Entry, there: Object) -> bool:
+    """Whether a state claim that is there is too small, as those are that an earlier version made for large disks. What
+    was asked for counts: a volume grows when the next mover uses it."""
+    asked = there["spec"]["resources"]["requests"]["storage"]
+    has = (there.get("status") or {}).get("capacity") or {}
+    return max(quantity(asked), quantity(has.get("storage", "0"))) < remembered_bytes(entry)
 
 
 def state_class(first: Object, settings: MoverSettings) -> str | None:
@@ -242,6 +258,8 @@ def make_state(
     if there is not None:
         if why := names.objection(entry, there):
             raise TargetRefused(why, fix="Remove it, or give the machine another name.", machine=entry.name)
+        if is_cramped(entry, there):
+            _enlarge(cluster, entry, claim)
         return
     ledger(External(names.STATE_CLAIM, name, f"{entry.namespace}/{name}"))
     try:
@@ -250,6 +268,20 @@ def make_state(
         return
     except TargetRefused as refused:
         raise _about(refused, entry, "") from refused
+
+
+def _enlarge(cluster: Cluster, entry: Entry, claim: Object) -> None:
+    """Ask for the size that a new state claim would have. Raises TargetRefused where its class does not let it grow."""
+    name, spec = claim["metadata"]["name"], {"resources": claim["spec"]["resources"]}
+    try:
+        cluster.merge(CLAIM, name, entry.namespace, {"spec": spec})
+    except TargetRefused as refused:
+        raise TargetRefused(
+            f"claim {name}, which the movers keep their state on, is too small for these disks, and cannot grow",
+            why=refused.why,
+            fix=CRAMPED_FIX,
+            machine=entry.name,
+        ) from refused
 
 
 def _profile(cluster: Cluster, storage_class: str | None) -> Object | None:

@@ -65,6 +65,10 @@ def test_the_user_is_kubevirts_own_or_left_to_the_cluster() -> None:
             'admission webhook "validate.kyverno.svc-fail" denied the request: policy Pod/a- for resource violation',
             pods.ADMISSION_FIX,
         ),
+        (
+            'pods "a-" is forbidden: error looking up service account apps/gone: serviceaccount "gone" not found',
+            pods.ACCOUNT_FIX,
+        ),
     ],
 )
 def test_a_rule_of_the_cluster_is_a_hindrance_that_does_not_pass(message: str, fix: str) -> None:
