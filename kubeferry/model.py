@@ -36,12 +36,14 @@ class FirmwareKind(StrEnum):
 
 
 class Firmware(Value):
-    """How the machine boots. `nvram` is the path of its UEFI variables at the source."""
+    """How the machine boots. `nvram` is the path of its UEFI variables at the source, `nvram_format` that of this file
+    (raw where nothing is told)."""
 
     kind: FirmwareKind = FirmwareKind.UNKNOWN
     secure_boot: bool | None = None
     loader: str | None = None
     nvram: str | None = None
+    nvram_format: str | None = None
     boot_order: tuple[str, ...] = ()
     boot_menu: bool | None = None
 

@@ -5,7 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kubeferry.documents import NetworkMap, Offer, Placement, Platform, Policy, Probe, StopPolicy, WarmPolicy
+from kubeferry.documents import (
+    NetworkMap,
+    Offer,
+    Placement,
+    Platform,
+    Policy,
+    Probe,
+    StateOffer,
+    StopPolicy,
+    WarmPolicy,
+)
 from kubeferry.model import Machine
 from mappings.storage import UNASKED, Storage, resolve
 
@@ -15,7 +25,8 @@ _GRACE_SECONDS = 180
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """One machine's choices. None means that the policy leaves it to the machine itself."""
+    """One machine's choices. None means that the policy leaves it to the machine itself; for `state`, that the target
+    keeps no UEFI variables, or was not asked."""
 
     namespace: str
     run_strategy: str
@@ -23,6 +34,7 @@ class Choices:
     grace_seconds: int
     placement: Placement
     storage: Storage
+    state: StateOffer | None
     networks: tuple[NetworkMap, ...]
     probes: tuple[Probe, ...]
     stop: StopPolicy
@@ -34,6 +46,7 @@ class Choices:
     virtio_transitional: bool | None
     acpi_index: bool
     firmware: str | None
+    keep_variables: bool
     timezone: str | None
     labels: dict[str, str]
     annotations: dict[str, str]
@@ -52,6 +65,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         grace_seconds=_GRACE_SECONDS if own.grace_seconds is None else own.grace_seconds,
         placement=own.placement or Placement(),
         storage=resolve(own.storage or policy.storage, offer),
+        state=offer.state,
         networks=policy.networks if own.networks is None else own.networks,
         probes=policy.probes if own.probes is None else own.probes,
         stop=own.stop or policy.stop,
@@ -63,6 +77,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         virtio_transitional=own.virtio_transitional,
         acpi_index=policy.acpi_index if own.acpi_index is None else own.acpi_index,
         firmware=own.firmware,
+        keep_variables=own.keep_variables is not False,
         timezone=own.timezone,
         labels=policy.labels | own.labels,
         annotations=own.annotations,

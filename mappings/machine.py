@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kubeferry.documents import Offer, Placement, PlannedDisk, Policy
+from kubeferry.documents import KeptVariables, Offer, Placement, PlannedDisk, Policy
 from kubeferry.model import Carried, Concern, Machine
 from mappings.choices import Choices, choices_for
 from mappings.claims import claim_manifests, planned_disks
@@ -26,6 +26,7 @@ from mappings.patches import patched
 from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.storage import UNASKED
+from mappings.variables import kept_variables, variables_claim
 from mappings.versions import fitted
 
 
@@ -37,6 +38,7 @@ class Mapped:
     disks: tuple[PlannedDisk, ...]
     carried: tuple[Carried, ...]
     concerns: tuple[Concern, ...]
+    variables: KeptVariables | None = None
 
 
 def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = UNASKED) -> Mapped:
@@ -45,11 +47,15 @@ def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = 
     disks = planned_disks(machine, choices, names)
     vm, told = fitted(virtual_machine(machine, choices, names), choices.kubevirt)
     vm, said = patched(vm, choices.patch)
+    kept = kept_variables(machine, choices, names)
+    claims = claim_manifests(machine, choices, names, disks)
+    claims += [variables_claim(machine, choices, names, kept)] if kept else []
     return Mapped(
-        manifests=(*claim_manifests(machine, choices, names, disks), vm),
+        manifests=(*claims, vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
         concerns=(*said, *told, *concerns_of(Case(machine, choices, names))),
+        variables=kept,
     )
 
 

@@ -105,6 +105,7 @@ def _entry(machine: Machine, policy: Policy, names: Names, shared: tuple[Concern
         machine=machine,
         disks=mapped.disks,
         manifests=mapped.manifests,
+        variables=mapped.variables,
         probes=choices.probes,
         stop=choices.stop,
         mode=choices.mode,

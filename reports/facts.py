@@ -17,6 +17,7 @@ from kubeferry.life.events import (
     SourceStopped,
     Started,
     TargetStopped,
+    VariablesCarried,
 )
 from kubeferry.life.states import Recorded
 from kubeferry.model import Carried, Concern, Machine
@@ -154,12 +155,23 @@ def _course(records: Sequence[Recorded]) -> dict[str, Any]:
         elif isinstance(event, SourceStopped):
             facts["stopped_how"] = plain(event.how, 40)
         elif isinstance(event, Applied):
-            facts["applied"] = tuple(plain(change) for change in event.changes)
+            facts["applied"] = (*facts.get("applied", ()), *(plain(change) for change in event.changes))
+        elif isinstance(event, VariablesCarried):
+            facts["applied"] = (*facts.get("applied", ()), plain(variables_told(event)))
         elif isinstance(event, (Started, TargetStopped)):
             facts["target_running"] = isinstance(event, Started)
         elif isinstance(event, SourceRestarted):
             facts["source_restarted"] = True
     return facts
+
+
+def variables_told(event: VariablesCarried) -> str:
+    """What became of the UEFI variables, in a line."""
+    if not event.digest:
+        return "UEFI variables: the source has none, since it never ran"
+    same = "the same bytes" if event.digest == event.source_digest else f"SHA-256 {event.source_digest} at the source"
+    what = f"{count(len(event.names), 'UEFI variable')} carried to {event.where} and read back"
+    return f"{what}: SHA-256 {event.digest}, {same}"
 
 
 def hardware(machine: Machine) -> str:

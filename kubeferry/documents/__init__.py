@@ -28,9 +28,9 @@ from kubeferry.documents.files import (
 )
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
-from kubeferry.documents.offer import ClaimSet, Offer, Platform, StorageClass
+from kubeferry.documents.offer import ClaimSet, Offer, Platform, StateOffer, StorageClass
 from kubeferry.documents.outline import Outline, OutlinedEntry
-from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
+from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, Wave, freeze
 from kubeferry.documents.policy import (
     MachinePolicy,
     Match,
@@ -69,6 +69,7 @@ __all__ = [
     "EnvName",
     "Inventory",
     "JournalConfig",
+    "KeptVariables",
     "Limits",
     "MachinePolicy",
     "Match",
@@ -93,6 +94,7 @@ __all__ = [
     "ShortName",
     "SourceConfig",
     "SshAccess",
+    "StateOffer",
     "StopPolicy",
     "StorageClass",
     "StoragePolicy",

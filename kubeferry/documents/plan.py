@@ -31,6 +31,15 @@ class PlannedDisk(Value):
     volume_mode: Literal["Block", "Filesystem"] = "Filesystem"
 
 
+class KeptVariables(Value):
+    """The source's UEFI variables go with the machine: to `file` on the claim from which the target's firmware reads
+    them, in the `layout` of that firmware's flash (`kubeferry.images.variables`)."""
+
+    claim: ShortName
+    file: str
+    layout: Literal["2m", "4m"] = "4m"
+
+
 class Entry(Value):
     """Everything that is decided about one machine. `manifests` are applied as they stand here; steps never map."""
 
@@ -40,6 +49,7 @@ class Entry(Value):
     machine: Machine
     disks: tuple[PlannedDisk, ...]
     manifests: tuple[dict[str, Any], ...]
+    variables: KeptVariables | None = None
     probes: tuple[Probe, ...] = ()
     stop: StopPolicy = StopPolicy()
     mode: Literal["cold", "warm"] = "cold"

@@ -123,6 +123,12 @@ class Target(Protocol):
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         """Wait for a submitted mover to end. Its failure is in the result, not an exception."""
 
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        """Make room for UEFI variables of this size where the plan says that the machine keeps them
+        (`entry.variables`), for a mover to fill; what is there is overwritten. A runner with another `fence` is given
+        another state folder: the firmware may have changed what an older one has written. Raises TargetRefused where
+        the place is not ours, or the machine runs."""
+
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         """Put the plan's manifests in place; returns what was created, changed or found as it should be."""
 

@@ -52,11 +52,28 @@ def prepare(cluster: Cluster, entry: Entry, ledger: Ledger, settings: MoverSetti
     make_state(cluster, entry, ledger, wanted, settings)
     rooms = {}
     for planned in entry.disks:
-        created = found[planned.disk] is None and _make(cluster, entry, ledger, wanted[planned.disk], planned)
+        created = found[planned.disk] is None and _make(
+            cluster, entry, ledger, wanted[planned.disk], planned.claim, planned.disk
+        )
         ref, state = names.disk_ref(entry, planned), names.state_dir(entry, planned.disk)
         # A volume that was used before may hold old bytes; a fresh disk.img is made, and known, by the mover.
         rooms[planned.disk] = Room(ref, state, False, created, makes_target=planned.volume_mode == "Filesystem")
     return rooms
+
+
+def variables_room(cluster: Cluster, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+    """The claim that KubeVirt will mount for the machine's UEFI variables is there, as the plan has it, and a mover
+    makes the file. See `kubeferry.targets.Target`."""
+    kept = entry.variables
+    if kept is None:
+        raise TargetRefused("the plan keeps no UEFI variables", fix="Plan again.", machine=entry.name)
+    there = cluster.get(CLAIM, kept.claim, entry.namespace)
+    if there is not None and (why := names.objection(entry, there)):
+        raise TargetRefused(why, fix="Remove it, or give the machine another name.", machine=entry.name)
+    _refuse_leaving(entry, there, kept.claim, "")
+    created = there is None and _make(cluster, entry, ledger, _named(entry, kept.claim, ""), kept.claim, "")
+    state = names.state_dir(entry, f"{kept.claim}/{fence}")
+    return Room(names.variables_ref(entry, kept, size), state, False, created, makes_target=True)
 
 
 # --- pure ------------------------------------------------------------------------------------------------------------
@@ -64,18 +81,22 @@ def prepare(cluster: Cluster, entry: Entry, ledger: Ledger, settings: MoverSetti
 
 def planned_claim(entry: Entry, planned: PlannedDisk) -> Object:
     """The claim's manifest as the plan has it, in its namespace and marked as this machine's."""
+    return _named(entry, planned.claim, planned.disk)
+
+
+def _named(entry: Entry, claim: str, disk: str) -> Object:
     for manifest in entry.manifests:
         metadata = manifest.get("metadata", {})
-        if manifest.get("kind") == CLAIM.name and metadata.get("name") == planned.claim:
+        if manifest.get("kind") == CLAIM.name and metadata.get("name") == claim:
             labels = names.labels(entry) | metadata.get("labels", {})
             annotations = names.origin(entry) | metadata.get("annotations", {})
             marked = metadata | {"namespace": entry.namespace, "labels": labels, "annotations": annotations}
             return manifest | {"metadata": marked}
     raise TargetRefused(
-        f"the plan has no claim {planned.claim}",
+        f"the plan has no claim {claim}",
         fix="Plan again with this version.",
         machine=entry.name,
-        disk=planned.disk,
+        disk=disk,
     )
 
 
@@ -196,26 +217,31 @@ def _problems(entry: Entry, wanted: dict[str, Object], found: dict[str, Object |
         there = found[planned.disk]
         if there is None:
             continue
-        if there["metadata"].get("deletionTimestamp"):
-            raise TargetUnavailable(
-                f"claim {planned.claim} is being deleted",
-                fix="Run the same command again when it is gone.",
-                machine=entry.name,
-                disk=planned.disk,
-            )
+        _refuse_leaving(entry, there, planned.claim, planned.disk)
         if why := unfit(entry, planned, wanted[planned.disk], there):
             yield why
 
 
-def _make(cluster: Cluster, entry: Entry, ledger: Ledger, claim: Object, planned: PlannedDisk) -> bool:
+def _refuse_leaving(entry: Entry, there: Object | None, claim: str, disk: str) -> None:
+    """Raise TargetUnavailable for a claim that is on its way out."""
+    if there is not None and there["metadata"].get("deletionTimestamp"):
+        raise TargetUnavailable(
+            f"claim {claim} is being deleted",
+            fix="Run the same command again when it is gone.",
+            machine=entry.name,
+            disk=disk,
+        )
+
+
+def _make(cluster: Cluster, entry: Entry, ledger: Ledger, claim: Object, name: str, disk: str) -> bool:
     """Make a claim after it is written down; returns whether we were the one that did."""
-    ledger(External("disk", planned.claim, f"{entry.namespace}/{planned.claim}"))
+    ledger(External("disk", name, f"{entry.namespace}/{name}"))
     try:
         cluster.create(claim, CLAIM)
     except AlreadyThere:
         return False  # another try of ours, whose answer was lost; the next call looks at it closely
     except TargetRefused as refused:
-        raise _about(refused, entry, planned.disk) from refused
+        raise _about(refused, entry, disk) from refused
     return True
 
 

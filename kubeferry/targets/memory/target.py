@@ -37,10 +37,11 @@ from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities, superseded
-from kubeferry.uris import local_path
+from kubeferry.uris import inline_content, local_path
 from kubeferry.words import counted
 
 BLOCK_BYTES = 1024 * 1024
+MOST_INLINE_BYTES = 16 * BLOCK_BYTES
 
 _opened: dict[str, MemoryTarget] = {}
 
@@ -144,6 +145,16 @@ class MemoryTarget:
             return MoverResult(name=job.name, action=job.action, ok=False, error=failure)
         on_progress(MoverProgress(done_bytes=result.data_bytes, total_bytes=result.data_bytes, phase="done"))
         return result
+
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        self._fail("variables_room")
+        self._check(entry)
+        place = f"{entry.target_name}/variables"
+        created = place not in self.disks
+        if created:
+            ledger(External("disk", place, "memory"))
+        self.disks[place] = bytearray(size)
+        return Room(DiskRef(uri=f"memory:{place}", size_bytes=size), place, reads_zero=False, created=created)
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._fail("apply")
@@ -286,6 +297,8 @@ def _root(digests: list[str]) -> str:
 
 
 def _read(source: DiskRef | None) -> bytes:
+    if source is not None and (content := inline_content(source.uri, MOST_INLINE_BYTES)) is not None:
+        return content
     path = local_path(source.uri) if source and source.format == "raw" else None
     if path is None:
         raise TargetRefused("the memory target reads raw files only")
