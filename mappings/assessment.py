@@ -163,7 +163,8 @@ def _count(assessment: Assessment, severity: Severity) -> int:
 def _story(assessment: Assessment) -> Iterator[str]:
     yield (
         f"The machine becomes the VirtualMachine `{assessment.target_name}` in namespace `{assessment.namespace}`, "
-        f"run strategy {assessment.run_strategy}. The source is not changed; it is stopped for the cutover only."
+        f"run strategy {assessment.run_strategy} from its commit on. The source is not changed; it is stopped "
+        "for the cutover only."
     )
     if assessment.disks:
         yield ""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from kubeferry.documents import Entry, Observation, Plan
 from kubeferry.life.events import (
     Applied,
+    Committed,
     CutoverBegun,
     DiskCopied,
     Observed,
@@ -16,7 +17,7 @@ from kubeferry.life.events import (
     Started,
     TargetStopped,
 )
-from kubeferry.life.states import Recorded
+from kubeferry.life.states import Phase, Recorded
 from kubeferry.model import Carried, Concern, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
@@ -34,7 +35,7 @@ from reports.shapes import (
 )
 from reports.timeline import chronicle, newest_cutover
 from reports.verdicts import judge, newest_observation, state_of
-from reports.wording import NAME_LIMIT, console, count, listed, plain, size
+from reports.wording import NAME_LIMIT, console, count, ends_as, listed, plain, size
 
 CARRIED_LIMIT = 2000
 
@@ -124,6 +125,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         target_name=entry.target_name,
         namespace=entry.namespace,
         hardware=hardware(entry.machine),
+        ends_as=_ends_as(entry, records, committed=state is not None and state.phase is Phase.COMMITTED),
         probes=_probes(seen),
         probes_planned=len(entry.probes),
         disks=disks,
@@ -158,6 +160,13 @@ def _course(records: Sequence[Recorded]) -> dict[str, Any]:
         elif isinstance(event, SourceRestarted):
             facts["source_restarted"] = True
     return facts
+
+
+def _ends_as(entry: Entry, records: Sequence[Recorded], *, committed: bool) -> str:
+    given = [record.event.run_strategy for record in records if isinstance(record.event, Committed)]
+    return ends_as(
+        plain(entry.run_strategy, 40), plain(given[-1], 40) if committed and given else "", committed=committed
+    )
 
 
 def hardware(machine: Machine) -> str:

@@ -85,7 +85,7 @@ _POLICY = """\
 apiVersion: kubeferry.io/v1alpha1  # the version of this file's form
 kind: Policy  # what this file is
 namespace: {namespace}  # where machines go
-runStrategy: Manual  # started by the move, then by hand; or Always, Halted, RerunOnFailure
+# runStrategy: Manual  # for all: started by hand; else Always for what runs at the source, Halted for what is off
 {storage}networks:  # the first rule that fits counts
   - {{target: pod}}  # all become the pod's; or multus, with sourceName and multusName; or drop
 mode: cold  # copied after its stop{warm}

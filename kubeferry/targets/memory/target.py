@@ -32,6 +32,8 @@ from kubeferry.uris import local_path
 from kubeferry.words import counted
 
 BLOCK_BYTES = 1024 * 1024
+# Run strategies by which a place starts a machine that nobody asked it to start.
+STARTING = frozenset({"Always", "RerunOnFailure"})
 
 _opened: dict[str, MemoryTarget] = {}
 
@@ -42,9 +44,9 @@ def connect(config: TargetConfig) -> MemoryTarget:
 
 
 class MemoryTarget:
-    """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `answers` (probe kind to whether it
-    passes), `faults` (method to errors, raised one a call), and `heeds_fences`: without it, a runner
-    has slept in the one moment that no fence covers."""
+    """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `running`, `strategies` (what machines
+    were handed over with), `answers` (probe kind to whether it passes), `faults` (method to errors, raised one a call),
+    and `heeds_fences`: without it, a runner has slept in the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
@@ -52,6 +54,7 @@ class MemoryTarget:
         self.disks: dict[str, bytearray] = {}
         self.applied: dict[str, tuple[dict[str, object], ...]] = {}
         self.running: dict[str, str] = {}
+        self.strategies: dict[str, str] = {}
         self.answers: dict[str, bool] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
         self._owners: dict[str, tuple[str, str]] = {}
@@ -159,7 +162,21 @@ class MemoryTarget:
     def stop(self, entry: Entry, fence: int = 0) -> None:
         self._fail("stop")
         self._raise_fence(entry, fence)
+        self.strategies.pop(entry.target_name, None)
         self.running.pop(entry.target_name, None)
+
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
+        self._fail("hand_over")
+        self._check(entry)
+        self._raise_fence(entry, fence)
+        if self.applied.get(entry.target_name) != entry.manifests:
+            raise TargetRefused("the plan's manifests are not applied", fix="Apply them first.", machine=entry.name)
+        if not self.capabilities.keeps_running:
+            return ""
+        self.strategies[entry.target_name] = entry.run_strategy
+        if entry.run_strategy in STARTING:
+            self.running.setdefault(entry.target_name, clock.now())
+        return entry.run_strategy
 
     def tidy(self, entry: Entry) -> list[str]:
         self._fail("tidy")
@@ -168,6 +185,7 @@ class MemoryTarget:
     def remove(self, entry: Entry) -> list[str]:
         self._fail("remove")
         self._check(entry)
+        self.strategies.pop(entry.target_name, None)
         self.running.pop(entry.target_name, None)
         gone = [place for place in self.disks if place.startswith(f"{entry.target_name}/")]
         for place in gone:

@@ -31,7 +31,10 @@ FAULTS = (
     *(errors.SourceRefused, errors.TargetRefused, errors.IntegrityFailed, ValueError, Interrupted),
 )
 SOURCE = ("concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists")
-TARGET = ("prepare", "submit", "watch", "apply", "start", "runs", "observe", "stop", "tidy", "remove", "exists")
+TARGET = (
+    *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over"),
+    *("stop", "tidy", "remove", "exists"),
+)
 TRIES = 3
 
 

@@ -16,7 +16,7 @@ from kubeferry.targets.kubevirt import claims, names
 from kubeferry.targets.kubevirt.checks.facts import Facts, Place, Request, claims_of, keeps_state, machine_of
 from kubeferry.targets.kubevirt.checks.launcher import Footprint, footprint
 from kubeferry.targets.kubevirt.checks.storage import class_name
-from kubeferry.targets.kubevirt.job_spec import TMP_SIZE
+from kubeferry.targets.kubevirt.job_spec import EPHEMERAL_SIZE, TMP_SIZE
 from kubeferry.targets.kubevirt.kinds import CLAIM, DATA_VOLUME, INSTANCE, JOB, POD, VIRTUAL_MACHINE, Kind
 from kubeferry.targets.kubevirt.quantities import amount
 
@@ -41,7 +41,7 @@ def demand(facts: Facts, request: Request, namespace: str) -> Amounts:
     place = facts.places[namespace]
     entries = request.within(namespace)
     found: Amounts = {}
-    for room in rooms(facts, place, entries):
+    for room in rooms(facts, place, request, entries):
         _add(found, _claimed(room))
     coming = [entry for entry in entries if machine_of(entry) is not None and not arrived(place, entry)]
     mover = mover_footprint(request.config.movers)
@@ -54,12 +54,14 @@ def demand(facts: Facts, request: Request, namespace: str) -> Amounts:
     return {name: value for name, value in found.items() if value}
 
 
-def rooms(facts: Facts, place: Place, entries: Iterable[Entry]) -> Iterator[Room]:
+def rooms(facts: Facts, place: Place, request: Request, entries: Iterable[Entry]) -> Iterator[Room]:
     """The claims that will be made."""
+    settings = request.config.movers
     for entry in entries:
         mine = list(claims_of(entry))
         if entry.disks and mine:
-            mine.append(claims.state_claim(entry, mine[0]))
+            profile = facts.profiles.named(class_name(facts, claims.state_class(mine[0], settings)) or "")
+            mine.append(claims.state_claim(entry, mine[0], settings, profile, limits=place.limits.objects))
         for claim in mine:
             if place.claims.named(claim["metadata"]["name"]) is None:
                 size = amount(claim["spec"]["resources"]["requests"]["storage"])
@@ -91,7 +93,12 @@ def mover_footprint(settings: MoverSettings) -> Footprint:
         "memory": amount(settings.memory_request),
         "ephemeral-storage": amount(TMP_SIZE),
     }
-    return Footprint(requests, {"cpu": amount(settings.cpu_limit), "memory": amount(settings.memory_limit)})
+    limits = {
+        "cpu": amount(settings.cpu_limit),
+        "memory": amount(settings.memory_limit),
+        "ephemeral-storage": amount(EPHEMERAL_SIZE),
+    }
+    return Footprint(requests, limits)
 
 
 def pod_amounts(pod: Footprint) -> Amounts:

@@ -52,6 +52,7 @@ KNOWN = {
         Known("quota.exceeded", CRITICAL, "The plan needs more than a namespace's quota leaves"),
         Known("quota.limits-unset", WARNING, "A quota asks for limits that the machines' pods may not have"),
         Known("limit-range.exceeded", CRITICAL, "A claim or a pod is larger or smaller than the namespace allows"),
+        Known("limit-range.throttles", WARNING, "A namespace's default limit gives a guest less than its processors"),
         Known("node.none-fits", CRITICAL, "No node can run the machine or its movers"),
         Known("node.little-room", WARNING, "All machines together ask for more than all nodes have"),
         Known("mover.image-nowhere", WARNING, "The movers' image is never pulled, and no node says that it has it"),
