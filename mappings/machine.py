@@ -6,7 +6,9 @@ without one, secure boot for every UEFI. So each of these is written, also where
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from kubeferry.documents import Offer, Placement, PlannedDisk, Policy
@@ -27,6 +29,8 @@ from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.storage import UNASKED
 
+NOBODY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
@@ -38,8 +42,15 @@ class Mapped:
     concerns: tuple[Concern, ...]
 
 
-def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = UNASKED) -> Mapped:
-    """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved."""
+def to_manifests(
+    machine: Machine,
+    policy: Policy,
+    names: Names,
+    offer: Offer = UNASKED,
+    sharers: Mapping[str, tuple[str, ...]] = NOBODY,
+) -> Mapped:
+    """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved.
+    `sharers` names the other machines that have a disk of this one, by disk."""
     choices = choices_for(machine, policy, offer)
     disks = planned_disks(machine, choices, names)
     vm = virtual_machine(machine, choices, names)
@@ -48,7 +59,7 @@ def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = 
         manifests=(*claim_manifests(machine, choices, names, disks), vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=(*said, *concerns_of(Case(machine, choices, names))),
+        concerns=(*said, *concerns_of(Case(machine, choices, names, sharers))),
     )
 
 

@@ -226,10 +226,11 @@ def test_disk_options(machine: Build, disk: BuildDisk, change: dict[str, Any], m
     assert found == {"name": "vda", "disk": {"bus": "virtio"}, "bootOrder": 1} | made
 
 
-def test_a_shared_disk_stays_shared_where_the_claim_is_for_several(machine: Build, disk: BuildDisk) -> None:
+def test_a_copy_that_is_the_machine_s_own_is_not_said_to_be_shareable(machine: Build, disk: BuildDisk) -> None:
     policy = Policy(storage=StoragePolicy(access_mode="ReadWriteMany", volume_mode="Block"))
-    found = domain(machine(disks=(disk("vda", shareable=True, cache="writeback"),)), policy)["devices"]["disks"][0]
-    assert (found["shareable"], found["cache"]) == (True, "none")
+    found = domain(machine(disks=(disk("vda", shareable=True, cache="none"),)), policy)["devices"]["disks"][0]
+    assert "shareable" not in found
+    assert found["cache"] == "none"
 
 
 def test_a_read_only_disk_stays_so_but_on_sata(machine: Build, disk: BuildDisk) -> None:

@@ -22,6 +22,7 @@ SAME = {
 }
 # Scopes that our pods are in; a quota with any other scope does not count them.
 OUR_SCOPES = frozenset({"NotTerminating", "NotBestEffort"})
+EPHEMERAL_LIMITS = "limits.ephemeral-storage"
 QUOTA_FIX = "Raise the quota, or move fewer machines into this namespace at once."
 LIMIT_FIX = "Change the namespace's limit range, or the sizes in the policy and target.movers."
 
@@ -52,7 +53,10 @@ def _quota(namespace: str, quota: Object, needed: Amounts, unlimited: set[str]) 
     for resource, need, left in over(quota, needed):
         what = f"the plan needs {shown(need, resource)} more {resource}, and {where} leaves {shown(left, resource)}"
         yield concern("quota.exceeded", what, QUOTA_FIX)
-    for resource in sorted(unlimited & set(_hard(quota))):
+    if EPHEMERAL_LIMITS in unlimited and EPHEMERAL_LIMITS in _hard(quota):
+        what = f"{where} is on {EPHEMERAL_LIMITS}, which KubeVirt gives no machine's pod: they are all refused"
+        yield concern("quota.limit-missing", what, "Set a default for ephemeral-storage in a limit range.")
+    for resource in sorted((unlimited - {EPHEMERAL_LIMITS}) & set(_hard(quota))):
         what = f"{where} is on {resource}, and machines of the plan have no such limit: their pods may be refused"
         fix = "Set default limits in a limit range, or see that KubeVirt sets them."
         yield concern("quota.limits-unset", what, fix)

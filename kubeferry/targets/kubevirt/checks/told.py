@@ -51,6 +51,7 @@ KNOWN = {
         Known("storage.binds-at-once", INFO, "Volumes of a class are placed before the machine's node is chosen"),
         Known("quota.exceeded", CRITICAL, "The plan needs more than a namespace's quota leaves"),
         Known("quota.limits-unset", WARNING, "A quota asks for limits that the machines' pods may not have"),
+        Known("quota.limit-missing", CRITICAL, "A quota asks for a limit that no machine's pod has"),
         Known("limit-range.exceeded", CRITICAL, "A claim or a pod is larger or smaller than the namespace allows"),
         Known("limit-range.throttles", WARNING, "A namespace's default limit gives a guest less than its processors"),
         Known("node.none-fits", CRITICAL, "No node can run the machine or its movers"),

@@ -314,10 +314,10 @@ ROWS: list[tuple[Change, list[str], str]] = [
         "a mover has a limit of cpu that is 20 times",
     ),
     (by_limits("Container", default={"cpu": "2"}, maxLimitRequestRatio={"cpu": "20"}), [], ""),
-    (by_quota({"limits.ephemeral-storage": "10Gi"}), ["quota.limits-unset"], "limits.ephemeral-storage"),
+    (by_quota({"limits.ephemeral-storage": "10Gi"}), ["quota.limit-missing"], "limits.ephemeral-storage"),
     (
         by_quota({"limits.ephemeral-storage": "100Mi"}),
-        ["quota.exceeded", "quota.limits-unset"],
+        ["quota.exceeded", "quota.limit-missing"],
         "256 MiB more limits.ephemeral-storage",
     ),
     (

@@ -65,6 +65,12 @@ def test_the_user_is_kubevirts_own_or_left_to_the_cluster() -> None:
             'admission webhook "validate.kyverno.svc-fail" denied the request: policy Pod/a- for resource violation',
             pods.ADMISSION_FIX,
         ),
+        (
+            'pods "a-" is forbidden: cpu max limit to request ratio per Container is 10, but provided ratio is 20.00',
+            pods.LIMITS_FIX,
+        ),
+        ('pods "a-" is forbidden: maximum memory usage per Container is 256Mi, but limit is 512Mi', pods.LIMITS_FIX),
+        ('pods "a-" is forbidden: minimum cpu usage per Pod is 1, but request is 100m', pods.LIMITS_FIX),
     ],
 )
 def test_a_rule_of_the_cluster_is_a_hindrance_that_does_not_pass(message: str, fix: str) -> None:
