@@ -85,7 +85,7 @@ _POLICY = """\
 apiVersion: kubeferry.io/v1alpha1  # the version of this file's form
 kind: Policy  # what this file is
 namespace: {namespace}  # where machines go
-# runStrategy: Manual  # for all: started by hand; else Always for what runs at the source, Halted for what is off
+# runStrategy: Manual  # else Always where the source runs, Halted where it is off
 {storage}networks:  # the first rule that fits counts
   - {{target: pod}}  # all become the pod's; or multus, with sourceName and multusName; or drop
 mode: cold  # copied after its stop{warm}
