@@ -139,7 +139,8 @@ def _mover(entry: Entry, config: TargetConfig) -> Iterator[Need]:
     placed = template | {"nodeSelector": selector}
     yield from _placed(placed, tuple(one | ({} if "value" in one else {"operator": "Exists"}) for one in tolerations))
     fix = "Build the image for a node's architecture too, and say so as target.movers.architecture."
-    yield from _built_for(config.movers.architecture, fix)
+    if ARCHITECTURE not in config.movers.node_selector:  # which has the last word in the Job, too
+        yield from _built_for(config.movers.architecture, fix)
     yield from _sized(mover_footprint(config.movers), "Correct target.movers.cpuRequest and memoryRequest.")
 
 

@@ -395,6 +395,7 @@ ROWS: list[tuple[Change, list[str], str]] = [
     ),
     (by_config(movers={"architecture": "arm64"}), ["node.none-fits"], "a mover of web: no node is arm64"),
     (by_config(movers={"architecture": None}), [], ""),
+    (by_config(movers={"architecture": "arm64", "nodeSelector": {"kubernetes.io/arch": "amd64"}}), [], ""),
     (
         lambda m: (m.facts(nodes=two_kinds(m)), m.request(movers={"nodeSelector": {"role": "copies"}})),
         ["node.none-fits"],
