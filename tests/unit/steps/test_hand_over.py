@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from kubeferry.life.actions import Goal
 from kubeferry.life.events import Committed
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
+from kubeferry.steps import power
 from kubeferry.steps.drive import drive
 from kubeferry.targets import TargetCapabilities
 
@@ -171,3 +173,22 @@ def test_who_sleeps_in_the_deed_wakes_nothing_that_was_rolled_back(
         drive(connected.work(lease), Goal.MIGRATE, lambda _action, step: step())
     assert (connected.target.strategies, connected.target.running) == ({}, {})
     assert connected.power is Power.RUNNING
+
+
+def test_what_a_sleeper_stopped_too_late_runs_again_as_it_was_handed_over(
+    connected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connected.drive()
+    stale = connected.journal.acquire(connected.plan.digest, "web", ttl_seconds=0.01)
+    stop = connected.target.stop
+
+    def asleep(entry: Any, _fence: int) -> None:
+        time.sleep(0.02)
+        connected.journal.release(connected.journal.acquire(connected.plan.digest, "web"))
+        stop(entry, 0)  # the one moment that no fence covers
+
+    monkeypatch.setattr(connected.target, "stop", asleep)
+    with pytest.raises(Fenced, match="runner") as caught:
+        power.stop_target(connected.work(stale))
+    assert "started again" in caught.value.why
+    assert (connected.target.strategies, list(connected.target.running)) == ({"web": "Always"}, ["web"])
