@@ -235,7 +235,10 @@ def text(folder: Path, sizes: Sequence[int], rounds: int, only: str = "") -> str
     folder.mkdir(parents=True, exist_ok=True)
     told = []
     for size in sizes:
-        for kind, source in (("with holes", disk.make(folder, size)[0]), ("full", full(folder, size))):
+        for kind, source in (
+            ("with holes", disk.make(folder, size, int(size * disk.SHARE_OF_DATA))[0]),
+            ("full", full(folder, size)),
+        ):
             with contextlib.ExitStack() as opened:
                 bench = Bench(folder, source, opened)
                 load = os.getloadavg()[0]

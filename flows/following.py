@@ -74,6 +74,7 @@ class Following(Audience):
     board: Board
     given_up: threading.Event = field(default_factory=threading.Event)
     _tracks: dict[str, Track] = field(default_factory=dict)
+    _order: list[Track] = field(default_factory=list)
     _news: threading.Condition = field(default_factory=threading.Condition)
     _closed: bool = False
     _signs: int = 0
@@ -84,6 +85,7 @@ class Following(Audience):
             track = self._tracks.get(machine)
             if track is None:
                 track = self._tracks[machine] = Track(machine)
+                self._order.append(track)
                 self._news.notify_all()
         track.add(told)
 
@@ -94,11 +96,11 @@ class Following(Audience):
         at = 0
         while True:
             with self._news:
-                if at == len(self._tracks) and not self._closed:
+                if at == len(self._order) and not self._closed:
                     self._news.wait(every_seconds)
-                tracks, closed = list(self._tracks.values()), self._closed
-            if at < len(tracks):
-                yield tracks[at]
+                track, closed = (self._order[at] if at < len(self._order) else None), self._closed
+            if track:
+                yield track
                 at += 1
             elif closed:
                 return
@@ -115,7 +117,7 @@ class Following(Audience):
     def outcomes(self) -> list[Outcome]:
         """Those of the machines that began."""
         with self._news:
-            return [track.outcome for track in self._tracks.values() if track.outcome]
+            return [track.outcome for track in self._order if track.outcome]
 
     # --- its time ----------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,9 @@ What is done stands in the journal: a run that is killed is taken up by the next
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
+import operator
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -18,6 +20,7 @@ from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
 from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, Goal
+from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.steps.drive import drive
@@ -70,7 +73,8 @@ class Audience:
 @dataclass(slots=True)
 class Run:
     """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
-    the target is gone for good."""
+    the target is gone for good; `standing` is where each machine was seen to stand last, for whoever may not wait for
+    the journal."""
 
     plan: Plan
     config: Config
@@ -80,6 +84,7 @@ class Run:
     shown: Audience = field(default_factory=Audience)
     target_is_down: str = ""
     outcomes: dict[str, Outcome] = field(default_factory=dict)
+    standing: dict[str, MachineState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -134,6 +139,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 limits=run.config.limits,
                 progress=lambda machine, disk, progress: _progress(run, machine, disk, progress),
                 target_is_down=run.target_is_down,
+                seen=functools.partial(operator.setitem, run.standing, entry.name),
             )
             state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
             settle(work)

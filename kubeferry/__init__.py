@@ -3,6 +3,7 @@
 What everybody knows: `values` (what all are made of; a reference to bytes), `model` (the nouns), `jobs` (what a mover
 is told, and tells), `errors` and `faults` (what went wrong, for a person), `uris` and `ranges` (how a reference names
 bytes), `ledger` (things outside the journal), `kinds` (the tables of sources and targets),
+`versions` (what each version of KubeVirt takes),
 `passwords` (in addresses: refused, and struck out of what is told).
 `config` finds and reads the configuration. Read on in this order: `documents` (the files between steps), `life` (one
 machine's), `schedule` (the order of all), `sources` and `targets` (the two seams), `steps` (what an action does);

@@ -169,6 +169,7 @@ class Nic(Value):
     """One network card. `network_kind` is network, bridge, direct, user, hostdev, ethernet, … or unknown.
 
     `acpi_index` is the number by which the firmware names the card: a guest calls the card of index 7 `eno7`.
+    `teaming` is the card's part in a failover pair, whose two cards share one MAC: persistent, or transient.
     """
 
     id: str
@@ -178,6 +179,7 @@ class Nic(Value):
     mode: str | None = None
     model: str | None = None
     mac: str | None = None
+    teaming: str | None = None
     acpi_index: int | None = None
     queues: int | None = None
     vlans: tuple[int, ...] = ()

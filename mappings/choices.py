@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from kubeferry.documents import NetworkMap, Offer, Placement, Policy, Probe, StopPolicy, WarmPolicy
+from kubeferry.documents import NetworkMap, Offer, Placement, Platform, Policy, Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Machine, Power
 from mappings.storage import UNASKED, Storage, resolve
 
@@ -40,6 +40,7 @@ class Choices:
     labels: dict[str, str]
     annotations: dict[str, str]
     patch: tuple[dict[str, Any], ...]
+    kubevirt: Platform | None
     accept: frozenset[str]
 
 
@@ -68,5 +69,14 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         labels=policy.labels | own.labels,
         annotations=own.annotations,
         patch=own.patch,
+        kubevirt=platform_for(policy, offer),
         accept=frozenset(own.accept),
     )
+
+
+def platform_for(policy: Policy, offer: Offer) -> Platform | None:
+    """The KubeVirt that manifests are made for: what the target says of its own; what the policy names where nobody is
+    asked; None, and then the newest, where neither says."""
+    if offer.kubevirt is not None:
+        return offer.kubevirt
+    return Platform(version=policy.kubevirt) if policy.kubevirt else None

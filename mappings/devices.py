@@ -13,6 +13,7 @@ from mappings.virtio import is_transitional
 
 VIDEOS = ("vga", "cirrus", "virtio", "ramfb", "bochs")
 SOUNDS = ("ich9", "ac97")
+CHIPSET_WATCHDOG = "itco"  # every Q35 has it, KubeVirt's too
 WATCHDOG_ACTIONS = ("poweroff", "reset", "shutdown")
 INPUT_BUSES = ("usb", "virtio")
 
@@ -74,8 +75,9 @@ def target_sound(machine: Machine) -> str | None:
 
 
 def target_watchdog_action(machine: Machine) -> str | None:
-    """The action of the watchdog; None leaves the watchdog out: an action that the source did not ask for is worse."""
-    if machine.watchdog is None:
+    """The action of the watchdog; None leaves the watchdog out: an action that the source did not ask for is worse, and
+    the chipset's own is there already."""
+    if machine.watchdog is None or machine.watchdog.model == CHIPSET_WATCHDOG:
         return None
     action = machine.watchdog.action or "reset"
     return action if action in WATCHDOG_ACTIONS else None

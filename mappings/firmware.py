@@ -20,7 +20,7 @@ _TICK_POLICIES = {
     "rtc": ("delay", "catchup"),
 }
 _TRACKS = ("guest", "wall")
-ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64"}
+ARCHITECTURES = {"x86_64": "amd64", "amd64": "amd64", "i686": "amd64"}
 TIMEZONE = re.compile(r"UTC|[A-Z][A-Za-z]+(?:/[A-Za-z0-9_+-]+){1,2}")
 
 # Enlightenments by libvirt's names. Of those that need others, KubeVirt refuses the one without the other.

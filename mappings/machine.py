@@ -28,6 +28,7 @@ from mappings.patches import patched
 from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.storage import UNASKED
+from mappings.versions import fitted
 
 NOBODY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
@@ -53,13 +54,13 @@ def to_manifests(
     `sharers` names the other machines that have a disk of this one, by disk."""
     choices = choices_for(machine, policy, offer)
     disks = planned_disks(machine, choices, names)
-    vm = virtual_machine(machine, choices, names)
+    vm, told = fitted(virtual_machine(machine, choices, names), choices.kubevirt)
     vm, said = patched(vm, choices.patch)
     return Mapped(
         manifests=(*claim_manifests(machine, choices, names, disks), vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=(*said, *concerns_of(Case(machine, choices, names, sharers))),
+        concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharers))),
     )
 
 

@@ -32,12 +32,17 @@ def network_rule(nic: Nic, choices: Choices) -> NetworkMap | None:
     return None
 
 
+def is_standby(nic: Nic) -> bool:
+    """The part of a failover pair that KubeVirt has no word for: with its partner it would be two cards of one MAC."""
+    return nic.teaming == "transient"
+
+
 def plugged(machine: Machine, choices: Choices) -> list[tuple[Nic, NetworkMap]]:
-    """The cards that exist at the target, each with its rule: neither unmapped nor dropped."""
+    """The cards that exist at the target, each with its rule: neither unmapped nor dropped, nor a partner's standby."""
     found = []
     for nic in machine.nics:
         rule = network_rule(nic, choices)
-        if rule is not None and rule.target != "drop":
+        if rule is not None and rule.target != "drop" and not is_standby(nic):
             found.append((nic, rule))
     return found
 

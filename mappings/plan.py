@@ -9,7 +9,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
 from kubeferry.schedule.waves import order
 from mappings.admission.check import check_all
-from mappings.choices import choices_for
+from mappings.choices import choices_for, platform_for
 from mappings.machine import NOBODY, Mapped, to_manifests
 from mappings.names import Names, machine_names
 from mappings.rules.between import included, inventory_concerns, sharers
@@ -48,7 +48,8 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     ]
     excluded = _excluded(inventory, policy, entries)
     kept = tuple(entry for entry in entries if entry.name not in excluded)
-    problems = check_all(manifest for entry in kept for manifest in entry.manifests)
+    platform = platform_for(policy, offer)
+    problems = check_all((manifest for entry in kept for manifest in entry.manifests), platform)
     if problems:
         raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
     wishes = {entry.name: (policy.of(entry.name).wave, _after(entry.name, policy, excluded)) for entry in kept}

@@ -81,9 +81,9 @@ def resolve(policy: StoragePolicy, offer: Offer) -> Storage:
         overhead=0.0 if mode == "Block" else _overhead(policy, offered),
         data_volumes=policy.data_volumes,
         named=policy.storage_class is not None,
-        asked=offer != UNASKED,
+        asked=bool(offer.classes),
         offered=offered,
-        doubts=tuple(_doubts(policy, offer, offered, access_mode, volume_mode)) if offer != UNASKED else (),
+        doubts=tuple(_doubts(policy, offer, offered, access_mode, volume_mode)) if offer.classes else (),
     )
 
 

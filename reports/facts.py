@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from kubeferry.documents import Entry, Observation, Plan
+from kubeferry.inside.compared import Compared, compared
 from kubeferry.life.events import (
     Applied,
     Committed,
     CutoverBegun,
     DiskCopied,
+    LastWords,
     Observed,
     SourceRestarted,
     SourceStopped,
@@ -133,7 +135,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         unmoved=tuple(plain(disk.id) for disk in entry.machine.data_disks if disk.id not in moved),
         downtime=downtime,
         timeline=timeline,
-        boot=_boot(seen),
+        boot=_boot(seen, records),
         carried=tuple(_carried(line) for line in entry.carried[:CARRIED_LIMIT]),
         concerns=tuple(_concern(concern) for concern in entry.concerns),
         history=happenings(records),
@@ -196,7 +198,7 @@ def _probes(seen: Observation | None) -> tuple[ProbeReport, ...]:
     )
 
 
-def _boot(seen: Observation | None) -> Boot | None:
+def _boot(seen: Observation | None, records: Sequence[Recorded]) -> Boot | None:
     if seen is None:
         return None
     return Boot(
@@ -206,10 +208,23 @@ def _boot(seen: Observation | None) -> Boot | None:
         first_answer_at=plain(seen.first_answer_at, 40) if seen.first_answer_at else None,
         first_answer_seconds=seen.first_answer_seconds,
         guest={plain(key, 80): plain(value) for key, value in list(seen.guest.items())[:40]},
+        compared=_compared(seen, records),
         seen={plain(key, 80): plain(value) for key, value in list(seen.seen.items())[:300]},
         screenshot=_screenshot(seen.screenshot),
         console_tail=console(seen.console_tail),
         not_shown=tuple(plain(path) for path in seen.not_shown[:200]),
+    )
+
+
+def _compared(seen: Observation, records: Sequence[Recorded]) -> tuple[Compared, ...]:
+    """What the system said of itself before the move and after it."""
+    cutover = (record.event for record in newest_cutover(records))
+    heard = next((event.said for event in cutover if isinstance(event, LastWords) and event.said), None)
+    if heard is None or seen.said is None:
+        return ()
+    return tuple(
+        Compared(what=plain(one.what), before=plain(one.before), after=plain(one.after), outcome=one.outcome)
+        for one in compared(heard, seen.said)
     )
 
 

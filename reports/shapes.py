@@ -14,6 +14,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Literal
 
+from kubeferry.inside.compared import Compared
 from kubeferry.model import Bytes, Carried, Concern, Seconds, Value
 
 
@@ -102,7 +103,8 @@ class Boot(Value):
     """What was seen of the copy when it ran. `not_shown` is what the manifest asks for and this place could not show.
 
     `screenshot` is a picture of its screen, as a PNG data URI. `seen` is what its place says of it: node, pod,
-    addresses, claims.
+    addresses, claims. `compared` is what its system said of itself at the source and here; empty where it was not heard
+    at both.
     """
 
     where: str
@@ -111,6 +113,7 @@ class Boot(Value):
     first_answer_at: str | None = None
     first_answer_seconds: Seconds | None = None
     guest: dict[str, str] = {}
+    compared: tuple[Compared, ...] = ()
     seen: dict[str, str] = {}
     screenshot: str | None = None
     console_tail: str = ""

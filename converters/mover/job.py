@@ -52,6 +52,7 @@ def run(job: MoverJob, report: Path | None = None) -> int:
     """Do a job; returns the exit code. Errors of the job go into its result.
 
     Errors of the state folder are raised, since there is no place for a result; with a `report` they stand in that.
+    One of the report itself counts where the job has none.
     """
     begun = time.monotonic()
     telling = Telling(report) if report else None
@@ -63,11 +64,14 @@ def run(job: MoverJob, report: Path | None = None) -> int:
         if telling is None:
             raise
         result, error = result_of(job, None, failure, time.monotonic() - begun), failure
+    errors = [] if error is None else [error]
     if telling is not None:
-        telling.result(result)
-    if error is not None:
-        sys.stderr.write(f"{error}\n")
-    return 0 if error is None else error.exit_code
+        try:
+            telling.result(result)
+        except KubeferryError as failure:
+            errors.append(failure)
+    sys.stderr.writelines(f"{one}\n" for one in errors)
+    return errors[0].exit_code if errors else 0
 
 
 def _result(job: MoverJob, state: StateFolder, begun: float) -> tuple[MoverResult, KubeferryError | None]:

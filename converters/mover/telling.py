@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from kubeferry.faults import Side, of_os
 from kubeferry.jobs import MoverError, MoverProgress, MoverResult
 
 LINE_SECONDS = 1.0
@@ -34,9 +35,13 @@ class Telling:
         sys.stdout.flush()
 
     def result(self, result: MoverResult) -> None:
-        """Write the report. It is written into what is there: a container's file cannot be replaced."""
-        with self._report.open("w", encoding="utf-8") as stream:
-            stream.write(shortened(result).model_dump_json(by_alias=True, exclude_defaults=True))
+        """Write the report. It is written into what is there: a container's file cannot be replaced. Raises
+        TargetRefused or TargetUnavailable where that fails."""
+        try:
+            with self._report.open("w", encoding="utf-8") as stream:
+                stream.write(shortened(result).model_dump_json(by_alias=True, exclude_defaults=True))
+        except OSError as error:
+            raise of_os(Side.TARGET, f"the report cannot be written to {self._report}", error) from error
 
 
 def shortened(result: MoverResult) -> MoverResult:

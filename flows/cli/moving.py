@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +22,12 @@ from flows.cli.options import (
     plan_named,
 )
 from flows.cli.output import beside, event_line, print_json, print_log, print_table, session
+from flows.cli.stopped import at_a_safe_point, at_once
 from kubeferry.documents import Config, Plan
-from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem
+from kubeferry.errors import InputInvalid, Interrupted, Problem
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
-from kubeferry.life.states import ENDS, MachineState
+from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.targets import open_target
@@ -142,7 +143,7 @@ def _run(
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         journal.keep_plan(plan)
         outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down)
-        stopped = _stopped(plan, journal, machines) if stopping.requested() else None
+        stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
     _tell_outcomes(outcomes, as_json)
     if stopped:
         raise stopped
@@ -177,7 +178,15 @@ def _driven(  # what a run has, and nothing else
             say=said,
         )
         with Following(api, plan, goal, machines, settings.limits, board) as shown:
-            return run_plan(Run(plan, settings, journal, board, goal, shown, target_is_down), machines)
+            run = Run(plan, settings, journal, board, goal, shown, target_is_down)
+            with stopping.leaving(functools.partial(at_once, run.standing, _plan_s_words(), as_json)):
+                return run_plan(run, machines)
+
+
+def _plan_s_words() -> list[str]:
+    """What names the plan on the command line."""
+    given = click.get_current_context().params
+    return [str(given["plan"])] if given["plan"] else ["--plan", str(given["named"])]
 
 
 def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> float:
@@ -187,25 +196,6 @@ def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: G
     if goal is Goal.ROLLBACK or any(states[name].source_off for name in machines if name in states):
         return HURRIED_SECONDS
     return GIVEN_SECONDS if os.environ.get("PREFECT_API_URL") else START_SECONDS
-
-
-def _stopped(plan: Plan, journal: Journal, machines: tuple[str, ...]) -> Interrupted:
-    """What a run that was stopped says: each machine whose source it leaves off, or may, and what to do."""
-    with contextlib.suppress(KubeferryError):  # a journal that does not answer now
-        states = journal.states(plan.digest)
-        waiting = {name: states[name] for name in machines if name in states and states[name].owes_restart}
-        left = {name: state for name, state in waiting.items() if state.resumes not in ENDS}
-        if left:
-            off = ", ".join(name for name, state in left.items() if state.source_off)
-            asked = ", ".join(name for name, state in left.items() if not state.source_off)
-            why = [off and f"the source is off of {off}", asked and f"it may be off, or go off, of {asked}"]
-            words = [str(click.get_current_context().params["plan"]), *(word for name in left for word in ("-m", name))]
-            return stopping.interrupted(
-                why="; ".join(filter(None, why)),
-                fix=f"Run the same command again: it goes on from the last durable block. Or start what was stopped "
-                f"again: `kubeferry rollback {shlex.join(words)}`.",
-            )
-    return stopping.interrupted()
 
 
 def _tell_nothing_to_do(plan: Plan, as_json: bool) -> None:

@@ -51,6 +51,7 @@ def init(source: str, target: str, uri: str | None, folder: Path, as_json: bool)
 )
 @click.option("--account", default="kubeferry", show_default=True, help="The service account, in each namespace.")
 @click.option("--file-probes", is_flag=True, help="With the right that probes of kind file and counter need.")
+@click.option("--openshift", is_flag=True, help="With the constraint that movers of OpenShift need.")
 @click.option("--mover", type=FOLDER, help="Write the folder that the movers' image is built from.")
 @click.option("--control-plane", type=FOLDER, help="Write the folder that kubeferry's own image is built from.")
 @json_option
@@ -58,6 +59,7 @@ def manifests(
     namespaces: tuple[str, ...],
     account: str,
     file_probes: bool,
+    openshift: bool,
     mover: Path | None,
     control_plane: Path | None,
     as_json: bool,
@@ -74,7 +76,7 @@ def manifests(
     wanted = {image: folder for image, folder in folders.items() if folder}
     if not namespaces and not wanted:
         raise click.UsageError("Name a --namespace, or a folder for --mover or --control-plane.")
-    rights = roles(namespaces, account=account, file_probes=file_probes) if namespaces else ""
+    rights = roles(namespaces, account=account, file_probes=file_probes, openshift=openshift) if namespaces else ""
     for image, folder in wanted.items():
         write_context(image, folder)
     if as_json:

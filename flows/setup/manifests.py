@@ -19,6 +19,7 @@ import reports
 from kubeferry.errors import InputInvalid, Problem
 
 ACCOUNT = "kubeferry"
+MOVERS_ACCOUNT = "kubeferry-mover"
 CONTENT = {
     "mover": (kubeferry, converters),
     "control-plane": (kubeferry, converters, mappings, reports, flows),
@@ -37,16 +38,20 @@ subjects:
 """
 
 
-def roles(namespaces: tuple[str, ...], *, account: str = ACCOUNT, file_probes: bool = False) -> str:
-    """The account and its rights in each namespace, and what all of them may see of the cluster: one YAML stream, with
-    the comments that say what each right is for. Raises InputInvalid for what is no name in a cluster."""
+def roles(
+    namespaces: tuple[str, ...], *, account: str = ACCOUNT, file_probes: bool = False, openshift: bool = False
+) -> str:
+    """The account and its rights in each namespace, the movers' account, and what may be seen of the cluster: one YAML
+    stream, with the comments that say what each right is for. `openshift`: with the constraint that movers may use, of
+    a kind that no other cluster has. Raises InputInvalid for what is no name in a cluster."""
     given = [*(("--namespace", name) for name in namespaces), ("--account", account)]
     fix = "Write at most 63 small letters, digits and hyphens."
     bad = [Problem(option, f"{name!r} is no name", fix) for option, name in given if not _NAME.fullmatch(name)]
     if bad:
         raise InputInvalid("the manifests cannot be written", bad)
-    parts = [_read("cluster-role.yaml")]
+    parts = [_read("cluster-role.yaml"), *([_read("constraint.yaml")] if openshift else [])]
     each = ["namespace-role.yaml", *(["file-probes-role.yaml"] if file_probes else [])]
+    each += ["constraint-role.yaml"] if openshift else []
     for namespace in namespaces:
         parts += [_placed(_read(name), namespace, account) for name in each]
         parts.append(_BINDING.format(namespace=namespace, account=account))
@@ -60,6 +65,10 @@ def _placed(text: str, namespace: str, account: str) -> str:
         (
             "{kind: ServiceAccount, name: kubeferry}",
             f"{{kind: ServiceAccount, name: {account}, namespace: {namespace}}}",
+        ),
+        (
+            "{kind: ServiceAccount, name: kubeferry-mover}",
+            f"{{kind: ServiceAccount, name: {MOVERS_ACCOUNT}, namespace: {namespace}}}",
         ),
     ):
         text = text.replace(given, wanted)

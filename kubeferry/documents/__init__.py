@@ -7,8 +7,9 @@
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
 configuration, `offer` what a target has to choose from, `outline` a plan without what only its target needs. What a
 mover is told and tells lies apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes documents,
-`yaml_text` writes YAML fast. `lines` is the form in which a plan is kept, `readings` keeps large ones beside their
-files, `earlier` knows in which form earlier versions took a plan's digest.
+`yaml_text` writes YAML fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the form in
+which a plan is kept, `first_reading` makes it of a plan's text, `readings` keeps large ones beside their files,
+`earlier` knows in which form earlier versions took a plan's digest.
 """
 
 from kubeferry.documents.base import EnvName, ShortName, digest_of
@@ -27,7 +28,7 @@ from kubeferry.documents.files import (
 )
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
-from kubeferry.documents.offer import ClaimSet, Offer, StorageClass
+from kubeferry.documents.offer import ClaimSet, Offer, Platform, StorageClass
 from kubeferry.documents.outline import Outline, OutlinedEntry
 from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
 from kubeferry.documents.policy import (
@@ -83,6 +84,7 @@ __all__ = [
     "Placement",
     "Plan",
     "PlannedDisk",
+    "Platform",
     "Policy",
     "PolicyRule",
     "Probe",

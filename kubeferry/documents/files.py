@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast
 import yaml
 from pydantic import ValidationError
 
-from kubeferry.documents import lines, readings
+from kubeferry.documents import first_reading, lines, readings
 from kubeferry.documents.earlier import as_written
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation
@@ -22,6 +22,8 @@ from kubeferry.documents.outline import Outline
 from kubeferry.documents.plan import Plan, digest_of_plan, is_whole
 from kubeferry.documents.policy import Policy
 from kubeferry.documents.settings import Config
+from kubeferry.documents.yaml_lines import Irregular, look, mapping
+from kubeferry.documents.yaml_read import number_too_long, parse_yaml, twice
 from kubeferry.documents.yaml_text import pieces, to_yaml
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.jobs import MoverJob, MoverResult
@@ -32,9 +34,8 @@ from kubeferry.values import API_VERSION, Document
 # Some 25,000 machines. A first reading as YAML takes forty times as much memory as the text, and what is larger is more
 # likely to be no document at all; an estate of that size is planned in parts.
 DOCUMENT_LIMIT_BYTES = 256 * 1024 * 1024
-DEPTH_LIMIT = 100
-MERGE = "<<"  # a key of YAML 1.1 that takes in another mapping
 LARGE_PLAN = 64 * 1024  # bytes; a smaller one is read in a twentieth of a second
+LARGE_TEXT = 64 * 1024  # signs; the same of any other document
 
 logger = logging.getLogger(__name__)
 
@@ -111,9 +112,21 @@ def _large(path: Path, read: Callable[[Iterable[bytes]], P]) -> P | Plan:
         text = readings.text_of(path)
     if (found := readings.recall(text, read)) is not None:
         return found
+    with _told(path), contextlib.suppress(Irregular, lines.NotLines):
+        return _written_here(text, read)
     plan = parse(_read(path), Plan, name=str(path))
-    readings.keep(text, plan)
+    readings.keep(text, lines.to_lines(plan))
     return plan
+
+
+def _written_here(text: readings.Text, read: Callable[[Iterable[bytes]], P]) -> P:
+    """The plan in a text that a kubeferry of this version wrote, elsewhere: machine by machine. Raises Irregular."""
+    with text.path.open("rb") as stream:
+        kept = readings.keep(text, first_reading.lines_of(stream, text.digest, text.claims))
+        if kept and (found := readings.recall(text, read)) is not None:
+            return found
+        stream.seek(0)
+        return read(line.encode() for line in first_reading.lines_of(stream, text.digest, text.claims))
 
 
 def _size(path: Path) -> int:
@@ -147,7 +160,10 @@ def _told(path: Path) -> Iterator[None]:
 @no_garbage()
 def parse(text: str, expected: type[D], *, name: str = "document") -> D:
     """Like `load`, from text. `name` stands in for the file's path in messages."""
-    content, root = _parse_yaml(text, name)
+    if len(text) >= LARGE_TEXT:
+        with contextlib.suppress(Irregular, ValidationError):  # PyYAML knows where
+            return _in_our_form(text, expected)
+    content, root = parse_yaml(text, name)
     if not isinstance(content, dict):
         raise InputInvalid(
             f"{name} is not a {expected.KIND}",
@@ -162,7 +178,7 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
     problems = _header_problems(content, expected, name, root)
     if problems:
         raise InputInvalid(f"{name} is not a {expected.KIND} that this version reads", problems)
-    problems = _twice(root, name)
+    problems = twice(root, name)
     try:
         document = expected.model_validate_json(_as_json(content, name))
     except ValidationError as error:
@@ -172,6 +188,17 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
         raise _has(problems, name)
     if isinstance(document, Plan):
         _check_digest(document, name)
+    return document
+
+
+def _in_our_form(text: str, expected: type[D]) -> D:
+    """A document that is written as we write it, and has no problem. Raises Irregular or ValidationError."""
+    content = mapping([look(line) for line in text.removesuffix("\n").split("\n")])
+    if _header_problems(content, expected, "", None):
+        raise Irregular("another kind of document")
+    document = expected.model_validate_json(json.dumps(content))
+    if isinstance(document, Plan) and not is_whole(document):
+        raise Irregular("its digest does not match its content")
     return document
 
 
@@ -225,7 +252,7 @@ def save(document: Document, path: Path) -> None:
     logger.debug("wrote %s, %s bytes", path, size)
     if isinstance(document, Plan) and size >= LARGE_PLAN and is_whole(document):
         with contextlib.suppress(OSError):
-            readings.keep(readings.text_of(path), document)
+            readings.keep(readings.text_of(path), lines.to_lines(document))
 
 
 def json_schema(kind: str) -> dict[str, Any]:
@@ -233,92 +260,11 @@ def json_schema(kind: str) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | KINDS[kind].model_json_schema(by_alias=True)
 
 
-def _parse_yaml(text: str, name: str) -> tuple[Any, yaml.Node | None]:
-    """Its content as plain data, and its nodes, which know their lines."""
-    try:
-        _refuse_the_unread(text, name)
-        loader = _Loader(text)
-        try:
-            root = loader.get_single_node()
-            content = None if root is None else loader.construct_document(root)
-        finally:
-            loader.dispose()
-        if MERGE in text:  # it is resolved in the nodes themselves, which then do not tell any more what stands where
-            root = yaml.compose(text, Loader=yaml.CSafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}" if mark else name
-        reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InputInvalid(
-            f"{name} is not valid YAML", [Problem(where, reason, "Correct the syntax on this line.")]
-        ) from error
-    except ValueError as error:
-        raise _number_too_long(name) from error
-    return content, root
-
-
-class _Loader(yaml.CSafeLoader):
-    """Safe YAML whose timestamps stay text: a document's times are strings, as in JSON."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-
-
-def _mark_line(mark: Any) -> int:
-    return int(mark.line) + 1 if mark else 1
-
-
-def _refuse_the_unread(text: str, name: str) -> None:
-    """Aliases make a small file expand without bound, tags make other values than JSON has, and neither a document nor
-    what reads it is nested without end."""
-    depth = 0
-    for event in yaml.parse(text, Loader=yaml.CSafeLoader):
-        what, fix, tag = "", "Write the value out.", getattr(event, "tag", None)
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if isinstance(event, yaml.AliasEvent):
-            what = "aliases (`*name`) are not read"
-        elif tag not in {None, "!"}:
-            what = f"tags (`{str(tag)[:80]}`) are not read"
-        elif depth > DEPTH_LIMIT:
-            what, fix = f"it is nested more than {DEPTH_LIMIT} deep", "Correct the brackets or the indentation."
-        if what:
-            raise InputInvalid(
-                f"{name} is not YAML that is read here", [Problem(f"{name}:{_mark_line(event.start_mark)}", what, fix)]
-            )
-
-
 def _as_json(content: Any, name: str) -> str:
     try:
         return json.dumps(content)
     except ValueError as error:
-        raise _number_too_long(name) from error
-
-
-def _number_too_long(name: str) -> InputInvalid:
-    what = "a number in it has thousands of digits"
-    return InputInvalid(f"{name} cannot be read", [Problem(name, what, "Correct it, or put it into quotes.")])
-
-
-def _twice(node: yaml.Node | None, name: str) -> list[Problem]:
-    """Keys that a mapping has twice: YAML's readers take the last one without a word."""
-    problems = []
-    waiting = [node]
-    while waiting:
-        here = waiting.pop()
-        if isinstance(here, yaml.SequenceNode):
-            waiting += here.value
-        elif isinstance(here, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in here.value:
-                if key.value in seen:
-                    where = f"{name}:{_mark_line(key.start_mark)}"
-                    problems.append(Problem(where, f"{key.value!r} is there twice", "Keep one of them."))
-                seen.add(key.value)
-                waiting.append(value)
-    return problems
+        raise number_too_long(name) from error
 
 
 def _header_problems(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from kubeferry.inside.said import Said
 from kubeferry.model import Seconds, Value
 from kubeferry.values import Document
 
@@ -22,7 +23,8 @@ class Observation(Document):
     """What was seen of a started target machine. Only what was seen.
 
     `not_shown` lists what the manifest asks for and the place of the proof could not show. `seen` is what the place
-    says of the running machine: its node, addresses, claims.
+    says of the running machine: its node, addresses, claims. `said` is what the system inside said of itself, to be
+    compared with what it said at the source.
     """
 
     KIND: ClassVar[str] = "Observation"
@@ -34,6 +36,7 @@ class Observation(Document):
     accelerator: str = ""
     probes: tuple[ProbeResult, ...] = ()
     guest: dict[str, str] = {}
+    said: Said | None = None
     seen: dict[str, str] = {}
     screenshot: str | None = None
     console_tail: str = ""

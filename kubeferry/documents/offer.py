@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kubeferry.model import Bytes, Value
+from kubeferry.versions import Version, version_of
 
+VERSION = r"^[1-9][0-9]{0,3}\.[0-9]{1,4}$"
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]
 VolumeMode = Literal["Block", "Filesystem"]
 
@@ -35,7 +37,22 @@ class StorageClass(Value):
     minimum_bytes: Bytes | None = None
 
 
+class Platform(Value):
+    """KubeVirt as a target has it: its version (`1.9`), None where it is none of a release, and the feature gates that
+    somebody switched on or off."""
+
+    version: Annotated[str, Field(pattern=VERSION)] | None = None
+    gates_on: tuple[str, ...] = ()
+    gates_off: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> Version | None:
+        """The version to compare with."""
+        return version_of(self.version or "")
+
+
 class Offer(Value):
-    """The storage classes of a target; none where it has no such thing."""
+    """The storage classes of a target, none where it has no such thing; its KubeVirt, None where nobody could ask."""
 
     classes: tuple[StorageClass, ...] = ()
+    kubevirt: Platform | None = None

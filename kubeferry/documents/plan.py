@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
@@ -91,10 +92,24 @@ class Plan(Document):
         return self
 
     def entry(self, name: str) -> Entry:
-        for entry in self.entries:
-            if entry.name == name:
-                return entry
-        raise KeyError(name)
+        """The entry of a machine. Raises KeyError where the plan has none."""
+        places, entries = self.places, self.entries
+        if places.of is not entries:  # a copy with other entries has taken them along
+            return _Places(entries).by_name[name]
+        return places.by_name[name]
+
+    @cached_property
+    def places(self) -> _Places:
+        """Where each entry stands: a run asks for one after the other, of thousands."""
+        return _Places(self.entries)
+
+
+class _Places:
+    """The entries of a plan by name."""
+
+    def __init__(self, of: tuple[Entry, ...]) -> None:
+        self.of = of
+        self.by_name = {entry.name: entry for entry in of}
 
 
 def freeze(plan: Plan) -> Plan:

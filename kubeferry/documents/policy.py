@@ -53,16 +53,22 @@ class NetworkMap(Value):
         return self
 
 
+UnitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.\\@-]{1,255}$")]
+"""A unit's name as systemd takes it (systemd.unit(5))."""
+
+
 class StopPolicy(Value):
     """How a running source is stopped: by its agent, then by ACPI, then, only if `force` is set, by pulling the plug.
 
-    `last_words` are files that are read through the guest agent just before the machine is stopped.
+    `last_words` are files that are read through the guest agent just before the machine is stopped. `services` are
+    systemd's units whose state is asked through it then, and again of the copy.
     """
 
     agent_seconds: Seconds = 60
     acpi_seconds: Seconds = 120
     force: bool = False
     last_words: tuple[str, ...] = ()
+    services: tuple[UnitName, ...] | None = None
 
 
 class WarmPolicy(Value):
@@ -209,6 +215,9 @@ class Policy(Document):
     `mode`: `cold` copies a machine after it was stopped; `warm` copies it while it runs, and only what changed since
     after it was stopped. `verify`: after the stop, read back `always` every block, or only those that were `written`
     since the last round that read back every block, which was while the machine ran.
+
+    `kubevirt` is the version that manifests are made for where no cluster is asked; one that is asked tells its own.
+    None: the newest.
     """
 
     KIND: ClassVar[str] = "Policy"
@@ -226,6 +235,7 @@ class Policy(Document):
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     acpi_index: bool = False
+    kubevirt: Literal["1.5", "1.6", "1.7", "1.8", "1.9"] | None = None
     labels: dict[str, str] = {}
     rules: tuple[PolicyRule, ...] = ()
     machines: dict[str, MachinePolicy] = {}

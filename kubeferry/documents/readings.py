@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from kubeferry.documents.lines import NotLines, to_lines
+from kubeferry.documents.lines import NotLines
 from kubeferry.documents.outline import Outline
 from kubeferry.documents.plan import Plan
 from kubeferry.outside import atomic
@@ -78,12 +78,15 @@ def recall(text: Text, read: Callable[[Iterable[bytes]], P]) -> P | None:
     return plan if text.claims == (plan.digest,) else None
 
 
-def keep(text: Text, plan: Plan) -> None:
-    """Remember how a text was read. Where that cannot be written, it is read again next time."""
+def keep(text: Text, lines: Iterable[str]) -> bool:
+    """Remember how a text was read, in lines that may be made meanwhile: nothing is kept where they raise something.
+    Returns False where it cannot be written: it is read again next time."""
     place = text.reading
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         ours = (one for one in place.parent.glob("*.jsonl") if _NAME.fullmatch(one.name))
         for old in sorted(ours, key=lambda one: one.stat().st_mtime)[: -(KEPT - 1)]:
             old.unlink(missing_ok=True)
-        atomic.replace_lines(place, (f"{line}\n" for line in to_lines(plan)))
+        atomic.replace_lines(place, (f"{line}\n" for line in lines))
+        return True
+    return False

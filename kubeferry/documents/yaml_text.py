@@ -33,7 +33,7 @@ def pieces(content: Any) -> Iterator[str]:
         yield _by_pyyaml(content)
         return
     for key, value in content.items():
-        if isinstance(value, list) and value and _simple(key):
+        if isinstance(value, list) and value and simple(key):
             yield f"{key}:\n"
             for one in value:
                 yield "".join(f"{line}\n" for line in _item(one, 0))
@@ -43,7 +43,7 @@ def pieces(content: Any) -> Iterator[str]:
 
 def _pair(key: Any, value: Any, depth: int) -> Iterator[str]:
     """A key with its value, at so many columns."""
-    if not _simple(key):
+    if not simple(key):
         yield from _nested({key: value}, depth)
     elif isinstance(value, dict) and value:
         yield f"{' ' * depth}{key}:"
@@ -82,17 +82,18 @@ def _on_one_line(value: Any, column: int) -> str | None:
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
-        return value if column + len(value) <= WIDTH and _is_plain(value) else None
+        return value if column + len(value) <= WIDTH and is_plain(value) else None
     return {"{}": "{}", "[]": "[]"}.get(repr(value))
 
 
-def _is_plain(text: str) -> bool:
+def is_plain(text: str) -> bool:
+    """Whether a text stands on one line as it is, and is a text in every YAML."""
     return _PLAIN.fullmatch(text) is not None and text.lower() not in _WORDS
 
 
-def _simple(key: Any) -> bool:
-    """A key that stands on its line, as a string."""
-    return isinstance(key, str) and len(key) <= _LONGEST_KEY and _is_plain(key)
+def simple(key: Any) -> bool:
+    """Whether it is a key that stands on its line, as a string."""
+    return isinstance(key, str) and len(key) <= _LONGEST_KEY and is_plain(key)
 
 
 @lru_cache(maxsize=50_000)  # reasons and rules say the same of each machine

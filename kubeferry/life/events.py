@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from kubeferry.errors import Interrupted
+from kubeferry.inside.said import Said
 from kubeferry.model import Bytes, Marker, Power, Seconds, Value
 
 RoundNumber = Annotated[int, Field(ge=0)]
@@ -147,11 +148,13 @@ class CutoverBegun(Value):
 
 
 class LastWords(Value):
-    """Read through the guest agent before the stop, and written down before it: afterwards nobody can ask again."""
+    """Heard from the running guest before the stop, and written down before it: afterwards nobody can ask again.
+    `words`: file in the guest -> content. `said`: what it said of itself, where it was asked."""
 
     kind: Literal[EventKind.LAST_WORDS] = EventKind.LAST_WORDS
     at: str
     words: dict[str, str] = {}
+    said: Said | None = None
 
 
 class SourceStopped(Value):

@@ -6,13 +6,16 @@ Interrupted. What was made durable stays; the same command goes on from there.
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Callable, Iterator
 
 from kubeferry.errors import Interrupted
 
 _requested = threading.Event()
 _by: list[signal.Signals] = []
+_leaving: list[Callable[[signal.Signals], str]] = []
 
 
 def request(by: signal.Signals = signal.SIGINT) -> None:
@@ -49,3 +52,19 @@ def reset() -> None:
     """Forget a request; for tests and for the start of a command."""
     _requested.clear()
     _by.clear()
+
+
+@contextlib.contextmanager
+def leaving(words: Callable[[signal.Signals], str]) -> Iterator[None]:
+    """While the block lasts, `words` says what is left if a signal ends everything in that moment. It is called in
+    another thread, and waits for nothing: neither for a lock nor for a file."""
+    _leaving.append(words)
+    try:
+        yield
+    finally:
+        _leaving.remove(words)
+
+
+def left(by: signal.Signals) -> str:
+    """What is left if this signal ends everything now, in words; empty where nothing is."""
+    return "".join(words(by) for words in tuple(_leaving))

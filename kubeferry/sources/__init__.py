@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.inside.said import Said
 from kubeferry.kinds import SOURCES
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
@@ -58,9 +58,11 @@ class Stopped:
     last_answer_at: str | None = None
 
 
-Hear = Callable[[dict[str, str], str], None]
-"""Called with a running guest's last words (file in the guest -> content) and the time, before it is stopped: nobody
-can ask afterwards. Returns only when they are written down durably."""
+class Hear(Protocol):
+    """Called with a running guest's last words (file in the guest -> content), the time, and what it said of itself,
+    before it is stopped: nobody can ask afterwards. Returns only when all is written down durably."""
+
+    def __call__(self, words: dict[str, str], at: str, said: Said | None = None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,8 @@ class Source(Protocol):
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         """Stop the machine and return only when it is confirmed off. Raises SourceRefused if it will not stop.
 
-        Where the guest answers, `hear` is called with the files of `policy.last_words` before anything is touched.
+        Where the guest answers, `hear` is called before anything is touched: with the files of `policy.last_words`, and
+        with what the guest says of itself.
         """
 
     def start(self, machine: Machine) -> None:

@@ -10,20 +10,24 @@ What only the running source knows (sizes of disks, above all) stays unknown and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kubeferry.documents import Inventory
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.model import Concern, Machine
+from kubeferry.model import Concern, Machine, Severity
 from kubeferry.outside import clock
 from kubeferry.sources.ec2 import files as ec2_files
-from kubeferry.sources.facts.clashes import clashes
+from kubeferry.sources.facts.clashes import same_macs, same_names
 from kubeferry.sources.facts.file_names import name_problem
 from kubeferry.sources.libvirt import domain_files
 from kubeferry.sources.ovf import files as ovf_files
 from kubeferry.sources.vsphere import tab_files
+
+# A domain begins with its element, or with a short comment of libvirt's before it.
+_START_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,37 +43,52 @@ class Reader:
 
 def read_exported(directory: Path, source: str) -> Inventory:
     """The machines of all files in a folder that have a reader. Raises InputInvalid with the problems of all files."""
-    files = sorted(path for path in directory.iterdir() if path.suffix in READERS) if directory.is_dir() else []
+    there = sorted(directory.iterdir()) if directory.is_dir() else []
+    files = [path for path in there if path.suffix.lower() in READERS]
     if not files:
         what = f"no file in it is one of {', '.join(sorted(READERS))}" if directory.is_dir() else "it is no folder"
         fix = f"Give a folder of exported files: {'; '.join(dict.fromkeys(one.how for one in READERS.values()))}."
         raise InputInvalid(f"{directory} holds no exported machines", [Problem(str(directory), what, fix)])
     read: list[tuple[str, Machine]] = []
-    unreadable: list[Concern] = []
+    unreadable: list[tuple[str, Concern]] = []
     problems: list[Problem] = []
     for path in files:
         if (odd := name_problem(path)) is not None:
             problems.append(odd)
             continue
         try:
-            for found in READERS[path.suffix].read(path, source):
+            for found in READERS[path.suffix.lower()].read(path, source):
                 if isinstance(found, Machine):
                     read.append((str(path), found))
                 else:
-                    unreadable.append(found)
+                    unreadable.append((str(path), found))
         except InputInvalid as error:
             problems += error.problems
-    problems += clashes(read)
-    if problems:
+    problems += same_names(read)
+    if problems:  # everything at once: also what alone would keep nobody out
+        problems += [*same_macs(read), *(Problem(where, one.what, one.fix) for where, one in unreadable)]
         raise InputInvalid(f"{directory} cannot be read as an estate", problems)
-    kinds = {READERS[path.suffix].kind for path in files}
+    kinds = {READERS[path.suffix.lower()].kind for path in files}
     return Inventory(
         source=source,
         source_kind=kinds.pop() if len(kinds) == 1 else "export",
         observed_at=clock.now("seconds"),
         machines=tuple(machine for _, machine in read),
-        unreadable=tuple(unreadable),
+        unreadable=(*(one for _, one in unreadable), *_misnamed(there)),
     )
+
+
+def _misnamed(there: list[Path]) -> Iterator[Concern]:
+    """Files that hold a domain and are not called so: they are not read, and not passed over in silence."""
+    for path in there:
+        if path.suffix.lower() in READERS or not path.is_file() or not os.access(path, os.R_OK):
+            continue
+        with path.open("rb") as stream:
+            start = stream.read(_START_BYTES)
+        if domain_files.is_domain(start):
+            what = f"{path.name.encode(errors='backslashreplace').decode()} holds a domain, and is not read by its name"
+            fix = "Rename it to *.xml, and discover again."
+            yield Concern(id="machine.unreadable", severity=Severity.WARNING, what=what, fix=fix)
 
 
 def _ovf(path: Path, source: str) -> list[Machine]:

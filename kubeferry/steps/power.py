@@ -100,7 +100,9 @@ def stop_source(work: Work) -> Stopped:
     was_up = _seen_up(work)
     with _deed(work, lambda newest: _start_source_again(work, newest) if was_up else ""):
         return work.source.stop(
-            work.entry.machine, work.entry.stop, hear=lambda words, at: work.record(LastWords(at=at, words=words))
+            work.entry.machine,
+            work.entry.stop,
+            lambda words, at, said=None: work.record(LastWords(at=at, words=words, said=said)),
         )
 
 
@@ -188,5 +190,5 @@ def _start_source_again(work: Work, newest: MachineState) -> str:
 def _stop_source_again(work: Work, newest: MachineState) -> str:
     if not newest.source_off or newest.resumes not in _MOVING:
         return ""
-    work.source.stop(work.entry.machine, work.entry.stop, lambda _words, _at: None)
+    work.source.stop(work.entry.machine, work.entry.stop, lambda _words, _at, _said=None: None)
     return "the source that it started too late was stopped again"

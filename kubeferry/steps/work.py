@@ -16,12 +16,16 @@ Progress = Callable[[str, str, MoverProgress], None]
 """Called with machine, disk and how far its transfer is."""
 
 
+def _nobody(_state: MachineState) -> None:
+    """Nobody asks where the machine stands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One machine under way. `record` is the only way to remember something; it raises Fenced for a stale runner.
 
     `target_is_down` names the person who has said that the target is gone for good: it is not asked any more, and that
-    is recorded.
+    is recorded. `seen` is told where the machine stands, each time that is read.
     """
 
     plan: Plan
@@ -33,6 +37,7 @@ class Work:
     limits: Limits
     progress: Progress
     target_is_down: str = ""
+    seen: Callable[[MachineState], None] = _nobody
 
     def record(self, event: Event) -> None:
         """Append what was seen, durably."""
@@ -44,4 +49,6 @@ class Work:
 
     def state(self) -> MachineState:
         """Where the machine stands, from the journal and nothing else."""
-        return self.journal.state(self.plan.digest, self.entry.name)
+        state = self.journal.state(self.plan.digest, self.entry.name)
+        self.seen(state)
+        return state

@@ -1,7 +1,8 @@
 """Volumes on demand: a loop device for each claim of the lab's storage classes.
 
 A Block claim gets the device as it is; a Filesystem claim gets an ext4 on it, which the kubelet mounts. So a claim has
-the size that it asked for and not a byte more, and a file system takes its part of it, as on a real cluster.
+the size that it asked for and not a byte more, and a file system takes its part of it, as on a real cluster. It goes by
+two names: by the second, it refuses a file system for several nodes, as block storage does.
 
 What it does not do: snapshots, clones, expansion, more than one node. A claim that another program fills
 (`dataSourceRef` of a kind of CDI) is left to that program, as the rule for provisioners says.
@@ -23,6 +24,9 @@ from lab.cluster.api import Api
 from mappings.quantities import parse_quantity
 
 NAME = "lab.kubeferry/loop"
+# As most block storage behind CSI: devices for many nodes, file systems for one at a time.
+BLOCK_NAME = "lab.kubeferry/block"
+REFUSAL = "rpc error: code = InvalidArgument desc = multi node access modes are only supported on raw block volumes"
 POLL_SECONDS = 0.5
 # The controller manager writes this on a claim when its class names a provisioner and, for classes that wait for the
 # first consumer, a node has been chosen.
@@ -40,13 +44,38 @@ def wanted(claim: dict[str, Any]) -> bool:
     """Whether the claim waits for a volume of ours."""
     metadata, spec = claim["metadata"], claim["spec"]
     return bool(
-        metadata.get("annotations", {}).get(ASKED) == NAME
+        metadata.get("annotations", {}).get(ASKED) in (NAME, BLOCK_NAME)
         and claim.get("status", {}).get("phase") == "Pending"
         and "deletionTimestamp" not in metadata
         and not spec.get("volumeName")
         and spec.get("dataSourceRef") is None
         and spec.get("dataSource") is None
     )
+
+
+def refused(claim: dict[str, Any]) -> bool:
+    """Whether the claim asks its class for what it does not make: a file system for several nodes."""
+    return bool(
+        claim["metadata"]["annotations"][ASKED] == BLOCK_NAME
+        and claim["spec"].get("volumeMode") != "Block"
+        and "ReadWriteMany" in claim["spec"]["accessModes"]
+    )
+
+
+def refusal(claim: dict[str, Any]) -> dict[str, Any]:
+    """The event in which a provisioner says why there is no volume."""
+    metadata = claim["metadata"]
+    reference = {"apiVersion": "v1", "kind": "PersistentVolumeClaim"}
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{name(claim)}.refused", "namespace": metadata["namespace"]},
+        "involvedObject": reference | {key: metadata[key] for key in ("namespace", "name", "uid")},
+        "type": "Warning",
+        "reason": "ProvisioningFailed",
+        "message": f'failed to provision volume with StorageClass "{claim["spec"]["storageClassName"]}": {REFUSAL}',
+        "source": {"component": BLOCK_NAME},
+    }
 
 
 def volume(claim: dict[str, Any], device: str, file: Path) -> dict[str, Any]:
@@ -96,7 +125,9 @@ def spent(volume: dict[str, Any]) -> bool:
 def look(api: Api, folder: Path) -> None:
     """Make what is wanted and remove what is spent. Raises KubeferryError where a call or a program fails."""
     for claim in filter(wanted, api.items("/api/v1/persistentvolumeclaims")):
-        if api.get(f"{VOLUMES}/{name(claim)}") is None:
+        if refused(claim):
+            api.create(f"/api/v1/namespaces/{claim['metadata']['namespace']}/events", refusal(claim))
+        elif api.get(f"{VOLUMES}/{name(claim)}") is None:
             _make(api, claim, folder)
     for one in filter(spent, api.items(VOLUMES)):
         _remove(api, one)

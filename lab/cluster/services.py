@@ -13,18 +13,20 @@ from lab.cluster.place import Place
 CLASS = "lab"
 # Binds a claim only when a pod wants it, as most classes of real clusters do.
 LATE_CLASS = "lab-first-consumer"
+# Block volumes for many nodes, file systems for one: what most clusters keep machines on.
+BLOCK_CLASS = "lab-rwx-block"
 
 
 def classes() -> list[dict[str, object]]:
-    """The storage classes; both serve Block and Filesystem claims. The first one is the default."""
-    bindings = {CLASS: "Immediate", LATE_CLASS: "WaitForFirstConsumer"}
+    """The storage classes; all serve Block and Filesystem claims. The first one is the default."""
+    bindings = {CLASS: "Immediate", LATE_CLASS: "WaitForFirstConsumer", BLOCK_CLASS: "Immediate"}
     default = "storageclass.kubernetes.io/is-default-class"
     return [
         {
             "apiVersion": "storage.k8s.io/v1",
             "kind": "StorageClass",
             "metadata": {"name": name, "annotations": {default: str(name == CLASS).lower()}},
-            "provisioner": provisioner.NAME,
+            "provisioner": provisioner.BLOCK_NAME if name == BLOCK_CLASS else provisioner.NAME,
             "volumeBindingMode": binding,
             "reclaimPolicy": "Delete",
         }
@@ -35,19 +37,20 @@ def classes() -> list[dict[str, object]]:
 def profiles() -> list[dict[str, object]]:
     """The modes that the classes serve, best one first: CDI knows them of well-known provisioners only."""
     modes = [{"accessModes": ["ReadWriteOnce"], "volumeMode": mode} for mode in ("Block", "Filesystem")]
+    shared = {"accessModes": ["ReadWriteMany"], "volumeMode": "Block"}
     return [
         {
             "apiVersion": "cdi.kubevirt.io/v1beta1",
             "kind": "StorageProfile",
             "metadata": {"name": name},
-            "spec": {"claimPropertySets": modes},
+            "spec": {"claimPropertySets": [shared, *modes] if name == BLOCK_CLASS else modes},
         }
-        for name in (CLASS, LATE_CLASS)
+        for name in (CLASS, LATE_CLASS, BLOCK_CLASS)
     ]
 
 
 def write_profiles(place: Place) -> None:
-    """The storage profiles of both classes say what the classes serve; CDI must be there."""
+    """The storage profiles say what the classes serve; CDI must be there."""
     kubectl.apply(place, yaml.safe_dump_all(profiles()))
 
 

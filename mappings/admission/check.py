@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kubeferry.documents import Platform
 from kubeferry.errors import Problem
 from mappings.admission.devices import DEVICE_CHECKS
 from mappings.admission.machine import MACHINE_CHECKS, reserved_labels
@@ -19,19 +20,24 @@ from mappings.admission.view import View, problem
 from mappings.marks import LABEL_VALUE
 from mappings.names import is_dns_label
 from mappings.quantities import MIB, parse_quantity
+from mappings.versions import refused
 
 _Objects = Iterable[dict[str, Any]]
 _ANNOTATIONS_LIMIT_BYTES = 256 << 10
 _CHECKS = (*MACHINE_CHECKS, *DEVICE_CHECKS)
 
 
-def check_all(manifests: _Objects) -> list[Problem]:
-    """Everything that is wrong with manifests that are to be applied together: shape, fields, and between objects."""
+def check_all(manifests: _Objects, platform: Platform | None = None) -> list[Problem]:
+    """Everything that is wrong with manifests that are to be applied together: shape, fields, what this KubeVirt takes,
+    and between objects. Without a platform, the newest is meant."""
     listed = list(manifests)
     misshapen = [found for manifest in listed for found in check_manifest(manifest)]
     if misshapen:
         return misshapen  # the rules below rely on the shape
-    return [found for manifest in listed for found in admit(manifest)] + check_together(listed)
+    return [found for manifest in listed for found in admit(manifest)] + [
+        *(check_version(listed, platform) if platform else ()),
+        *check_together(listed),
+    ]
 
 
 def admit(manifest: dict[str, Any]) -> list[Problem]:
@@ -39,6 +45,17 @@ def admit(manifest: dict[str, Any]) -> list[Problem]:
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     found = [*_metadata(manifest), *_OF_KIND.get(kind, lambda _manifest: iter(()))(manifest)]
     return [Problem(f"{kind} {name}: {one.where}", one.what, one.fix) for one in found]
+
+
+def check_version(manifests: _Objects, platform: Platform) -> list[Problem]:
+    """What of these machines a KubeVirt of this version, with these gates, would refuse."""
+    fix = "Leave it out, or plan for a cluster that takes it."
+    return [
+        Problem(f"VirtualMachine {manifest['metadata']['name']}: {where}", why, fix)
+        for manifest in manifests
+        if manifest["kind"] == "VirtualMachine"
+        for where, why in refused(manifest, platform)
+    ]
 
 
 def _metadata(manifest: dict[str, Any]) -> Iterator[Problem]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from kubeferry.model import Device, Fate
-from mappings.devices import HOST_BOUND, RECREATED, SOUNDS, of_kind
+from mappings.devices import CHIPSET_WATCHDOG, HOST_BOUND, PANICS, RECREATED, SOUNDS, of_kind
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
+from mappings.fates.kinds import kept
 from mappings.virtio import TRANSITIONAL
 
 
@@ -56,6 +57,8 @@ def _modelled(path: str, field: str, models: tuple[str, ...] | None = None) -> R
 
     def rule(mapping: Mapping, leaf: Leaf) -> Verdict:
         found = mapping.find(path)
+        if found is None and leaf.value.kind == "video":
+            return Fate.CHANGED, "domain.devices.autoattachGraphicsDevice", "this KubeVirt chooses the card: VGA"
         if found is None:
             return Fate.LOST, "", "KubeVirt has no such device"
         if leaf.value is not of_kind(mapping.machine, leaf.value.kind)[0]:
@@ -90,7 +93,7 @@ def _panic(mapping: Mapping, leaf: Leaf) -> Verdict:
     found = [one["model"] for one in mapping.find("domain.devices.panicDevices") or []]
     if leaf.value.model in found:
         return Fate.CARRIED, "domain.devices.panicDevices", ""
-    return Fate.LOST, "", "its model is unknown"
+    return Fate.LOST, "", "this KubeVirt has none" if leaf.value.model in PANICS else "its model is unknown"
 
 
 def _graphics(_mapping: Mapping, leaf: Leaf) -> Verdict:
@@ -113,6 +116,14 @@ _DEVICES: dict[str, Rule] = {
     "graphics": _graphics,
 }
 
+
+def watchdog_action(mapping: Mapping, leaf: Leaf) -> Verdict:
+    """What the chipset's own watchdog does by itself is a reset; nothing else can be said of it."""
+    if mapping.machine.watchdog is not None and mapping.machine.watchdog.model == CHIPSET_WATCHDOG:
+        return (Fate.CARRIED, "", "") if leaf.value == "reset" else (Fate.LOST, "", "the chipset's resets the machine")
+    return kept("domain.devices.watchdog.i6300esb.action", lost="KubeVirt has no such action")(mapping, leaf)
+
+
 TPM = "domain.devices.tpm"
 _TRANSITIONAL = "domain.devices.useVirtioTransitional"
 
@@ -130,6 +141,8 @@ def tpm(*values: str) -> Rule:
 
 def watchdog(mapping: Mapping, leaf: Leaf) -> Verdict:
     place = "domain.devices.watchdog"
+    if leaf.value == CHIPSET_WATCHDOG:
+        return Fate.CARRIED, "", "part of the chipset, there too"
     if mapping.find(place) is None:
         return Fate.LOST, "", "KubeVirt has none with this action"
     return (Fate.CARRIED, place, "") if leaf.value == "i6300esb" else (Fate.CHANGED, place, "now i6300esb")

@@ -17,7 +17,7 @@ def device(mapping: Mapping, leaf: Leaf) -> Verdict:
     place = place_of(DISK, mapping, leaf)
     found = mapping.find(place)
     if found is None:
-        return Fate.LOST, "", "KubeVirt has no floppy drives"
+        return Fate.LOST, "", LEFT_OUT if leaf.value == "cdrom" else FLOPPY
     if leaf.value == "cdrom":
         return Fate.CARRIED, f"{place}.cdrom", ""
     return Fate.CHANGED, f"{place}.disk", "a copy of a disk cannot pass SCSI commands to the old storage"
@@ -31,15 +31,18 @@ def bus(mapping: Mapping, leaf: Leaf) -> Verdict:
 
 
 def controller(mapping: Mapping, leaf: Leaf) -> Verdict:
-    place = place_of(f"{DISK}.disk.bus", mapping, leaf)
+    kind = "cdrom" if mapping.find(place_of(f"{DISK}.cdrom", mapping, leaf)) else "disk"
+    place = place_of(f"{DISK}.{kind}.bus", mapping, leaf)
     bus = mapping.find(place)
     if bus == "scsi" and leaf.value == "virtio-scsi":
         return Fate.CARRIED, place, "KubeVirt's SCSI controller is virtio-scsi"
     if bus is None:
-        return Fate.LOST, "", "KubeVirt brings the controllers of drives by itself"
+        return Fate.LOST, "", FLOPPY
     return Fate.CHANGED, place, f"now the controller of bus {bus}"
 
 
+FLOPPY = "KubeVirt has no floppy drives"
+LEFT_OUT = "this KubeVirt takes no empty drive"
 MEDIUM = "a drive's medium is not moved"
 
 
@@ -73,6 +76,8 @@ def sector(kind: str) -> Rule:
 
 
 def readonly(mapping: Mapping, leaf: Leaf) -> Verdict:
+    if mapping.find(place_of(DISK, mapping, leaf)) is None:
+        return Fate.LOST, "", FLOPPY
     if mapping.find(place_of(f"{DISK}.cdrom", mapping, leaf)) is not None:
         return Fate.CARRIED, place_of(f"{DISK}.cdrom", mapping, leaf), "a CD-ROM is read-only"
     return field("disk.readonly", lost="KubeVirt refuses read-only SATA disks")(mapping, leaf)

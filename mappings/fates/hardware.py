@@ -70,6 +70,13 @@ def timer(mapping: Mapping, leaf: Leaf) -> Verdict:
     return Fate.CARRIED, place, ""
 
 
+def numa(mapping: Mapping, _leaf: Leaf) -> Verdict:
+    """One cell is what every machine has: all its memory and processors."""
+    if len(mapping.machine.cpu.numa) == 1:
+        return Fate.CARRIED, "", "one cell is the whole machine"
+    return Fate.LOST, "", "a guest's NUMA cells follow the node's, with dedicated processors and huge pages only"
+
+
 def hyperv(mapping: Mapping, leaf: Leaf) -> Verdict:
     if mapping.find("domain.features.hypervPassthrough") is not None:
         return Fate.CARRIED, "domain.features.hypervPassthrough", ""

@@ -7,6 +7,7 @@ from mappings.devices import is_address
 from mappings.disks import boot_orders_told
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
 from mappings.fates.kinds import kept
+from mappings.firmware import ARCHITECTURES
 
 # Run strategies that start a machine without being asked.
 STARTING = {"Always", "RerunOnFailure"}
@@ -39,6 +40,8 @@ def architecture(mapping: Mapping, leaf: Leaf) -> Verdict:
     found = mapping.find("architecture")
     if leaf.value in {"x86_64", "amd64"}:
         return Fate.CARRIED, "architecture", ""
+    if leaf.value in ARCHITECTURES:
+        return Fate.CHANGED, "architecture", f"now {found}, which runs what a 32-bit PC runs"
     return Fate.CHANGED, "architecture", f"now {found}: kubeferry maps x86_64 machines only"
 
 

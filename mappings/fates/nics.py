@@ -15,6 +15,14 @@ def network() -> Rule:
     return becomes("networks[{interface}]", "the policy maps this network", otherwise=DROPPED)
 
 
+def teaming(mapping: Mapping, leaf: Leaf) -> Verdict:
+    """Of a failover pair the card that stays is a card like any other."""
+    place = place_of(NIC, mapping, leaf)
+    if mapping.find(place) is None:
+        return Fate.LOST, "", "KubeVirt has no failover pairs: its partner stays alone"
+    return Fate.CHANGED, place, "KubeVirt has no failover pairs: it is the only card"
+
+
 def model(mapping: Mapping, leaf: Leaf) -> Verdict:
     """A virtio card of a named generation is a virtio card; which generation, one switch says."""
     place = place_of(f"{NIC}.model", mapping, leaf)

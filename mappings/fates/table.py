@@ -38,7 +38,7 @@ FATES: dict[str, Rule] = {
     "cpu.features[]": hardware.cpu_feature,
     "cpu.pinning": lost("the nodes place processors; dedicated ones must be asked for"),
     "cpu.emulator_pin": lost("the nodes place processors; dedicated ones must be asked for"),
-    "cpu.numa[]": lost("a guest's NUMA cells follow the node's, with dedicated processors and huge pages only"),
+    "cpu.numa[]": hardware.numa,
     "cpu.nested": switch(hardware.nested, same("off here, and the nodes decide there")),
     "memory.size_bytes": kept("domain.memory.guest"),
     "memory.max_bytes": kept(
@@ -91,6 +91,7 @@ FATES: dict[str, Rule] = {
     "nics[].mac": kept(
         f"{NIC}.macAddress", changed="its usual spelling", lost="not the address of one card, or no card"
     ),
+    "nics[].teaming": nics.teaming,
     "nics[].acpi_index": kept(f"{NIC}.acpiIndex", lost=nics.DROPPED),
     "nics[].queues": devices.queues("networkInterfaceMultiqueue"),
     "nics[].vlans": lost("tags belong to the network attachment at the target"),
@@ -104,7 +105,7 @@ FATES: dict[str, Rule] = {
     "tpm.backend": devices.tpm("emulator"),
     "tpm.persistent": kept(f"{devices.TPM}.persistent", changed="kept from now on; what it held is not carried"),
     "watchdog.model": devices.watchdog,
-    "watchdog.action": kept("domain.devices.watchdog.i6300esb.action", lost="KubeVirt has no such action"),
+    "watchdog.action": devices.watchdog_action,
     "headless": devices.headless,
     "devices[]": devices.other_device,
     "guest.os_id": kept("metadata.annotations[kubeferry.io/guest-os]"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from kubeferry.documents import Policy
 from kubeferry.model import Concern, Disk, Machine
 from mappings.names import Names
-from mappings.nics import target_mac
+from mappings.nics import is_standby, target_mac
 from mappings.rules.rule import CRITICAL, WARNING
 
 _MAC_FIX = "Change the address at the source, or leave one of the machines out (`include: false` in the policy)."
@@ -61,7 +61,7 @@ def _macs(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:
     owners: defaultdict[str, list[str]] = defaultdict(list)
     for machine in machines:
         for nic in machine.nics:
-            if mac := target_mac(nic):
+            if (mac := target_mac(nic)) and not is_standby(nic):
                 owners[mac].append(machine.name)
     for mac, sharers in owners.items():
         for name, others in _among(sharers):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from kubeferry.model import Nic
-from mappings.devices import HOST_BOUND, of_kind, target_sound, target_video, target_watchdog_action
-from mappings.nics import network_rule, plugged, target_binding, target_mac, target_model
+from mappings.devices import CHIPSET_WATCHDOG, HOST_BOUND, of_kind, target_sound, target_video, target_watchdog_action
+from mappings.nics import is_standby, network_rule, plugged, target_binding, target_mac, target_model
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule
 from mappings.virtio import GENERATIONS
 
@@ -32,14 +32,14 @@ def _where(nic: Nic) -> str:
 
 def _unmapped(case: Case) -> Iterator[str]:
     for nic in case.machine.nics:
-        if network_rule(nic, case.choices) is None:
+        if network_rule(nic, case.choices) is None and not is_standby(nic):
             yield f"Network card {nic.id} is on {_where(nic)}, which the policy does not map."
 
 
 def _dropped(case: Case) -> Iterator[str]:
     for nic in case.machine.nics:
         rule = network_rule(nic, case.choices)
-        if rule is not None and rule.target == "drop":
+        if rule is not None and rule.target == "drop" and not is_standby(nic):
             yield f"Network card {nic.id} ({_where(nic)}) is dropped, as the policy says."
 
 
@@ -54,6 +54,12 @@ def _address(case: Case) -> Iterator[str]:
     for nic, rule in plugged(case.machine, case.choices):
         if rule.target == "pod":
             yield f"Network card {nic.id} is on the pod network: the guest's old address does not work there."
+
+
+def _failover(case: Case) -> Iterator[str]:
+    for nic in case.machine.nics:
+        if is_standby(nic):
+            yield f"Network card {nic.id} is the part of a failover pair that comes and goes; its partner stays alone."
 
 
 def _stays_on_its_node(case: Case) -> Iterator[str]:
@@ -156,7 +162,7 @@ def _spice(case: Case) -> Iterable[str]:
 
 def _watchdog(case: Case) -> Iterable[str]:
     watchdog = case.machine.watchdog
-    if watchdog is None:
+    if watchdog is None or watchdog.model == CHIPSET_WATCHDOG:
         return ()
     if target_watchdog_action(case.machine) is None:
         return (f"The watchdog's action {watchdog.action} is none that KubeVirt knows: it has no watchdog there.",)
@@ -258,6 +264,13 @@ RULES = (
         "a card on a network that is not told",
         "Check the policy's rule for it.",
         per_nic(_kind_unknown),
+    ),
+    Rule(
+        "nic.failover",
+        WARNING,
+        "a card that another one stands in for",
+        "See that the partner's network carries its load; an SR-IOV network can be attached by hand after the move.",
+        _failover,
     ),
     Rule(
         "nic.no-migration",

@@ -71,7 +71,7 @@ def _placement(case: Case) -> Iterable[str]:
 
 
 def _numa(case: Case) -> Iterable[str]:
-    return when(bool(case.machine.cpu.numa), f"The guest's {len(case.machine.cpu.numa)} NUMA cells are not carried.")
+    return when(len(case.machine.cpu.numa) > 1, f"The guest's {len(case.machine.cpu.numa)} NUMA cells are not carried.")
 
 
 def _nested(case: Case) -> Iterable[str]:

@@ -14,6 +14,7 @@ from mappings.firmware import (
     target_smbios_serial,
     target_uuid,
 )
+from mappings.rules.libvirt import is_container
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
 
@@ -81,6 +82,7 @@ def _snapshots_unknown(case: Case) -> Iterable[str]:
 
 def _firmware_unknown(case: Case) -> Iterable[str]:
     unknown = case.machine.firmware.kind == FirmwareKind.UNKNOWN and case.choices.firmware is None
+    unknown = unknown and not is_container(case)  # which boots by neither
     return when(unknown, "Whether the machine boots by BIOS or UEFI is not known.")
 
 

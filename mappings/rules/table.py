@@ -7,6 +7,7 @@ from mappings.rules.devices import RULES as DEVICE_RULES
 from mappings.rules.disks import RULES as DISK_RULES
 from mappings.rules.ec2 import RULES as EC2_RULES
 from mappings.rules.hardware import RULES as PLATFORM_RULES
+from mappings.rules.libvirt import RULES as LIBVIRT_RULES
 from mappings.rules.machine import RULES as MACHINE_RULES
 from mappings.rules.ovf import RULES as OVA_RULES
 from mappings.rules.proof import RULES as PROOF_RULES
@@ -22,6 +23,7 @@ RULES = (
     *STORAGE_RULES,
     *DEVICE_RULES,
     *SYSTEM_RULES,
+    *LIBVIRT_RULES,
     *EC2_RULES,
     *OVA_RULES,
     *VMWARE_RULES,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import struct
 import tarfile
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeferry.errors import InputInvalid
+from lab import injector
 from lab.cluster import archive, binaries, bundle, crds, dns, host, kubevirt, node, place, provisioner, status
 from mappings.admission.schema import Field
 
@@ -187,3 +189,56 @@ def test_guests_may_run_in_restricted_namespaces_and_the_bundles_settings_stay()
         "disabledFeatureGates": ["Template"],
         "useEmulation": True,
     }
+
+
+def asked(mode: str, volume: str, by: str = provisioner.BLOCK_NAME) -> dict[str, Any]:
+    made = claim(accessModes=[mode], volumeMode=volume)
+    made["metadata"]["annotations"] = {provisioner.ASKED: by}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("mode", "volume", "refused"),
+    [
+        ("ReadWriteMany", "Filesystem", True),
+        ("ReadWriteOnce", "Filesystem", False),
+        ("ReadWriteMany", "Block", False),
+    ],
+)
+def test_block_storage_makes_no_file_system_for_several_nodes(mode: str, volume: str, refused: bool) -> None:
+    assert provisioner.wanted(asked(mode, volume))
+    assert provisioner.refused(asked(mode, volume)) is refused
+    assert not provisioner.refused(asked(mode, volume, provisioner.NAME)), "the lab's other classes make anything"
+    told = provisioner.refusal(asked(mode, volume))
+    assert (told["reason"], told["involvedObject"]["name"]) == ("ProvisioningFailed", "c")
+    assert "only supported on raw block volumes" in told["message"]
+
+
+POD = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a"}]}}
+
+
+@pytest.mark.parametrize(
+    ("mode", "marks", "injected"),
+    [
+        ("polite", {}, True),
+        ("polite", {"labels": {"sidecar.istio.io/inject": "false"}}, False),
+        ("polite", {"labels": {"istio.io/dataplane-mode": "none"}}, False),
+        ("polite", {"annotations": {"linkerd.io/inject": "disabled"}}, False),
+        ("rude", {"labels": {"sidecar.istio.io/inject": "false"}}, True),
+        ("watching", {}, False),
+    ],
+)
+def test_an_injector_heeds_what_pods_say_unless_it_is_rude(mode: Any, marks: dict[str, Any], injected: bool) -> None:
+    pod = POD | {"metadata": marks}
+    review = {
+        "apiVersion": "admission.k8s.io/v1",
+        "kind": "AdmissionReview",
+        "request": {"uid": "1", "namespace": "apps", "object": pod},
+    }
+    told, admitted = injector.answer(review, mode)
+    assert admitted == injector.Admitted("apps", pod, injected)
+    assert (told["response"]["uid"], told["response"]["allowed"]) == ("1", True)
+    assert ("patch" in told["response"]) is injected
+    if injected:
+        (operation,) = json.loads(base64.b64decode(told["response"]["patch"]))
+        assert (operation["path"], operation["value"]["name"]) == ("/spec/containers/-", injector.SIDECAR)

@@ -147,6 +147,10 @@ def test_the_copy_booted_once_more_than_its_source_and_its_agent_is_connected(mo
     probes = {probe["kind"]: probe["evidence"] for probe in move.report[PREFIX + name]["probes"]}
     assert probes["counter"] == f"{boots} at the source, {boots + 1} here"
     assert str(boots + 1) in probes["http"]
+    compared = {one["what"]: one for one in move.report[PREFIX + name]["boot"]["compared"]}
+    assert {compared[what]["outcome"] for what in ("host name", "mount /data", "clock")} == {"same"}, compared
+    assert [one["before"] for what, one in compared.items() if what.endswith(": name")] != []
+    assert "possible" in move.report[PREFIX + name]["boot"]["seen"]["live migration"]
     instance = move.ground.read("get", "vmi", PREFIX + name, f"--namespace={NAMESPACE}")
     conditions = {one["type"]: one["status"] for one in instance["status"]["conditions"]}
     assert conditions["AgentConnected"] == "True"

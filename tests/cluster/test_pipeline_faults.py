@@ -6,11 +6,8 @@ A real lab guest behind the memory source, whose disk the lab's hypervisor serve
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,48 +17,30 @@ from typing import Any
 import pytest
 import yaml
 
-from kubeferry.documents import JournalConfig, Plan, freeze, load, save
-from kubeferry.journal import Journal
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Nic, Power
-from kubeferry.outside.process import run
-from kubeferry.sources.memory.source import MemorySource
+from kubeferry.documents import Plan, freeze, load, save
+from kubeferry.model import Machine, Power
 from lab import ground as grounds
 from lab import guests
 from lab.ground import Ground, until
+from lab.program import MIB, Program
 from lab.tenant import Tenant
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "kubeferry-program"
-MIB = 1 << 20
 GUEST = guests.Spec("web", size=192 * MIB, payload=24 * MIB)
 
 
 @dataclass
-class Program:
-    """One machine, planned, and the program to move it, as a process group of its own."""
-
-    ground: Ground
-    tenant: Tenant
-    folder: Path
-    api: str
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def source(self) -> MemorySource:
-        return MemorySource("lab", self.folder / "source")
+class Web(Program):
+    """One machine, planned, and the program to move it."""
 
     @property
     def machine(self) -> Machine:
-        return load(self.folder / "plan.yaml", Plan).entries[0].machine
+        return self.plan.entries[0].machine
 
     def prepare(self, guest: Path) -> None:
-        (self.folder / "source").mkdir()
-        disk = self.folder / "source" / "web.img"
-        run(["cp", "--sparse=always", str(guest), str(disk)])
-        self.source.write_machines(a_machine(disk))
-        self.source.write_words("web", {"/data/boots": f"{guests.boot_count(disk)}\n"})
+        self.add(guest, "web")
         policy = {
             "namespace": NAMESPACE,
             "storage": {"volumeMode": "Block", "accessMode": "ReadWriteOnce"},
@@ -72,46 +51,6 @@ class Program:
         self.configure()
         self.kubeferry("discover")
         self.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
-
-    def configure(self, **limits: int) -> None:
-        access = self.ground.access().model_dump(mode="json", by_alias=True)
-        source = {"kind": "memory", "uri": f"memory://{self.folder}/source", "ssh": access}
-        movers = self.ground.movers().model_dump(mode="json", by_alias=True)
-        target = {"kind": "kubevirt", "kubeconfig": str(self.tenant.kubeconfig), "movers": movers}
-        config = {"sources": {"lab": source}, "target": target, "journal": {"url": "sqlite:///journal.db"}}
-        self.write("kubeferry", "Config", config | {"limits": limits})
-
-    def write(self, name: str, kind: str, content: dict[str, Any]) -> None:
-        document = {"apiVersion": "kubeferry.io/v1alpha1", "kind": kind} | content
-        (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
-
-    def start(self, verb: str, *words: str) -> None:
-        with (self.folder / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "flows", verb, *words],
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "PREFECT_API_URL": self.api},
-                start_new_session=True,
-            )
-
-    def finish(self, seconds: float = 200) -> tuple[int, str]:
-        assert self.process is not None
-        code = self.process.wait(seconds)
-        return code, (self.folder / "log").read_text()
-
-    def kubeferry(self, verb: str, *words: str, code: int = 0) -> str:
-        self.start(verb, *words)
-        ended, said = self.finish()
-        assert ended == code, said
-        return said
-
-    def kill(self) -> None:
-        assert self.process is not None
-        os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(10)
 
     def until_it_moves(self) -> dict[str, Any]:
         """Wait for the Job, for its pod to run and for a durable part of the copy; the Job."""
@@ -126,9 +65,7 @@ class Program:
         return dict(job)
 
     def event(self, kind: str) -> Any:
-        plan = load(self.folder / "plan.yaml", Plan)
-        with Journal.open(JournalConfig(url=f"sqlite:///{self.folder}/journal.db")) as journal:
-            return next((one.event for one in journal.events(plan.digest, "web") if one.event.kind == kind), None)
+        return next((event for event in self.events("web") if event.kind == kind), None)
 
     def check_nothing_left(self) -> None:
         self.kubeferry("release", "plan.yaml", "--everything")
@@ -136,31 +73,6 @@ class Program:
             until(lambda kind=kind: not self.ground.names(kind, NAMESPACE), seconds=60, what=f"the end of all {kind}")
         assert [path for path in Path(grounds.SOCKETS).rglob("*") if not path.is_dir()] == []
         assert json.loads(self.kubeferry("status", "plan.yaml", "--json"))["open"] == []
-
-
-def a_machine(disk: Path) -> Machine:
-    drive = Disk(
-        id="vda",
-        bus=DiskBus.VIRTIO,
-        uri=disk.as_uri(),
-        source_kind="file",
-        format="raw",
-        chain=(),
-        capacity_bytes=disk.stat().st_size,
-    )
-    return Machine(
-        id="id-web",
-        name="web",
-        source="lab",
-        power=Power.RUNNING,
-        arch="x86_64",
-        machine_type="pc-q35-7.2",
-        firmware=Firmware(kind=FirmwareKind.BIOS),
-        cpu=Cpu(vcpus=1),
-        memory=Memory(size_bytes=256 * MIB),
-        disks=(drive,),
-        nics=(Nic(id="nic0", network_kind="network", network="default", model="virtio", mac="52:54:00:00:00:01"),),
-    )
 
 
 def done_bytes(ground: Ground) -> int:
@@ -183,17 +95,16 @@ def guest(own: Ground, kubevirt: Ground, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def program(own: Ground, tenant: Tenant, guest: Path, prefect: str, tmp_path: Path) -> Iterator[Program]:
-    made = Program(own, tenant, tmp_path, prefect)
+def program(own: Ground, tenant: Tenant, guest: Path, prefect: str, tmp_path: Path) -> Iterator[Web]:
+    made = Web(own, tenant.kubeconfig, tmp_path, prefect)
     made.prepare(guest)
     yield made
-    if made.process is not None and made.process.poll() is None:
-        made.kill()
+    made.kill()
     made.start("release", "plan.yaml", "--everything")
     made.finish()
 
 
-def test_killed_in_mid_copy_with_its_mover_and_run_again(program: Program, guest: Path) -> None:
+def test_killed_in_mid_copy_with_its_mover_and_run_again(program: Web, guest: Path) -> None:
     """kill -9 to the pipeline: the Job goes on. Its pod is lost meanwhile, too: its successor resumes. The next run
     attaches to that Job, and the machine ends proven."""
     program.configure(bandwidthBytesPerSecond=4 * MIB)
@@ -221,7 +132,7 @@ def test_killed_in_mid_copy_with_its_mover_and_run_again(program: Program, guest
     program.check_nothing_left()
 
 
-def test_ctrl_c_in_mid_copy_leaves_no_mover_and_no_export(program: Program) -> None:
+def test_ctrl_c_in_mid_copy_leaves_no_mover_and_no_export(program: Web) -> None:
     program.configure(bandwidthBytesPerSecond=2 * MIB)
     program.start("migrate", "plan.yaml")
     program.until_it_moves()
@@ -238,7 +149,7 @@ def test_ctrl_c_in_mid_copy_leaves_no_mover_and_no_export(program: Program) -> N
     program.check_nothing_left()
 
 
-def test_a_machine_that_the_webhook_refuses_is_rolled_back(program: Program) -> None:
+def test_a_machine_that_the_webhook_refuses_is_rolled_back(program: Web) -> None:
     """A plan that our own checks would not have let pass: KubeVirt's webhook says no, its words are told, and the
     source runs again."""
     plan = load(program.folder / "plan.yaml", Plan)
@@ -257,7 +168,7 @@ def test_a_machine_that_the_webhook_refuses_is_rolled_back(program: Program) -> 
     program.check_nothing_left()
 
 
-def test_a_host_that_is_not_the_hypervisor_ends_in_a_rollback(program: Program) -> None:
+def test_a_host_that_is_not_the_hypervisor_ends_in_a_rollback(program: Web) -> None:
     config = yaml.safe_load((program.folder / "kubeferry.yaml").read_text())
     other = " ".join(program.ground.hypervisor().key.with_suffix(".pub").read_text().split()[:2])
     config["sources"]["lab"]["ssh"]["hostKey"] = other

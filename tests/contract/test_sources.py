@@ -139,7 +139,7 @@ def assert_told_rightly(earlier: Round, before: dict[str, Any], later: Round, af
     assert any(same for _, same in after.values())
 
 
-def no_words(_words: dict[str, str], _at: str) -> None:
+def no_words(_words: dict[str, str], _at: str, _said: object = None) -> None:
     raise AssertionError("nobody is there to be heard")
 
 

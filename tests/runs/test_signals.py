@@ -11,6 +11,7 @@ import json
 import os
 import pty
 import signal
+import sqlite3
 import subprocess
 import termios
 import time
@@ -22,6 +23,7 @@ import pytest
 
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
+from kubeferry.outside.signals import SAME_ASK_SECONDS
 
 MIB = 2**20
 PROMPT_SECONDS = 30.0
@@ -123,6 +125,31 @@ def test_a_run_that_is_asked_stops_at_a_safe_point_and_says_whose_source_is_off(
     assert "failed" not in json.loads(out)["verdict"]
     assert small.command("rollback", "plan.yaml", "-m", "web")[0] == 0
     assert small.power("web") is Power.RUNNING
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_second_signal_names_whose_source_is_off_though_the_journal_does_not_answer(
+    copying: Copying, as_json: bool
+) -> None:
+    program = copying.start("migrate", "plan.yaml", *(["--json"] if as_json else []))
+    copying.until_copied(program)
+    held = sqlite3.connect(copying.small.folder / "journal.db", isolation_level=None)
+    held.execute("BEGIN EXCLUSIVE")
+    try:
+        program.send_signal(signal.SIGTERM)
+        time.sleep(SAME_ASK_SECONDS + 0.5)
+        assert program.poll() is None, "it waits for the journal"
+        program.send_signal(signal.SIGTERM)
+        out, _ = program.communicate(timeout=10)
+    finally:
+        held.close()
+    assert program.returncode == 143, out
+    said = json.loads(out.splitlines()[-1])["error"] if as_json else {"why": out, "fix": out, "exitCode": 143}
+    assert "the source is off of web" in said["why"]
+    assert "kubeferry rollback plan.yaml -m web" in said["fix"]
+    assert said["exitCode"] == 143
+    assert copying.nothing_runs()
 
 
 @pytest.mark.timeout(120)

@@ -17,6 +17,7 @@ import pytest
 
 from kubeferry.documents import Entry, Observation, PlannedDisk, Probe, TargetConfig, load
 from kubeferry.errors import KubeferryError, TargetUnavailable
+from kubeferry.inside.said import CLOCK_SECONDS
 from kubeferry.model import Cpu, Disk, Machine, Memory
 from kubeferry.targets import External
 from kubeferry.targets.directory import accelerator, qmp
@@ -155,6 +156,11 @@ def test_a_guest_boots_from_its_migrated_disk_and_answers(
     assert seen.accelerator == accelerator.usable()
     assert seen.guest["kernel"]
     assert "10.0.2.15" in seen.guest["addresses"]
+    assert seen.said is not None
+    assert [(card.mac, card.addresses) for card in seen.said.cards] == [(MAC, ("10.0.2.15",))]
+    assert [(mount.where, mount.kind) for mount in seen.said.mounts] == [("/data", "ext4")]
+    assert seen.said.clock_ahead_seconds is not None
+    assert abs(seen.said.clock_ahead_seconds) <= CLOCK_SECONDS
     assert "READY name=" in seen.console_tail
     assert seen.first_answer_seconds is not None
     assert seen.first_answer_seconds == min(probe.seconds for probe in seen.probes)

@@ -107,7 +107,7 @@ def lab(cloud: Cloud, tmp_path: Path) -> Iterator[Lab]:
     made.source.close()
 
 
-def no_words(_words: dict[str, str], _at: str) -> None:
+def no_words(_words: dict[str, str], _at: str, _said: object = None) -> None:
     raise AssertionError("nobody is there to be heard")
 
 

@@ -330,6 +330,37 @@ def test_a_full_state_folder_is_told(lab: Lab) -> None:
         process.run(["umount", str(small)])
 
 
+@pytest.mark.parametrize("action", ["copy", "fails"])
+def test_a_report_that_has_no_room_is_told(lab: Lab, action: str) -> None:
+    """What was done is done, and stands in the state folder; the exit code is the job's own where that failed."""
+    small = lab.folder / "small"
+    small.mkdir()
+    mounted = process.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(small)], check=False)
+    if mounted.code:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mounted.err.strip()}")
+    try:
+        (small / "fills").write_bytes(bytes(4096))
+        if action == "fails":
+            lab.source.unlink()
+        done = process.run([*lab.argv(lab.job()), "--report", str(small / "report.json")], cwd=ROOT, check=False)
+        assert done.code == 2
+        assert "the report cannot be written" in done.err
+        assert "No space left" in done.err
+        assert ("source.img" in done.err) is (action == "fails")
+        assert "Traceback" not in done.err
+        assert lab.result("copy").ok is (action == "copy")
+    finally:
+        process.run(["umount", str(small)])
+
+
+def test_a_report_that_has_no_folder_is_told(lab: Lab) -> None:
+    done = process.run([*lab.argv(lab.job()), "--report", str(lab.source / "x")], cwd=ROOT, check=False)
+    assert done.code == 2
+    assert "the report cannot be written" in done.err
+    assert "Traceback" not in done.err
+    assert lab.equal()
+
+
 def test_a_missing_source_is_told(lab: Lab) -> None:
     lab.source.unlink()
     code, result = lab.run(lab.job())

@@ -18,12 +18,12 @@ from kubeferry.documents import (
     Wave,
     digest_of,
     dump,
-    files,
     freeze,
     json_schema,
     load,
     parse,
     save,
+    yaml_read,
 )
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Cpu, Machine, Memory
@@ -198,13 +198,13 @@ PIECES = (
 def test_what_is_read_at_once_is_what_yaml_s_own_readers_say(text: str) -> None:
     """Its content, that it is refused, and the lines of its nodes, all from going through the text once."""
     try:
-        content = yaml.load(text, Loader=files._Loader)  # noqa: S506 (a safe loader)
+        content = yaml.load(text, Loader=yaml_read.Loader)  # noqa: S506 (a safe loader)
         wanted = content, serialized(yaml.compose(text, Loader=yaml.CSafeLoader))
     except yaml.YAMLError:
         with pytest.raises(InputInvalid, match="is not valid YAML"):
-            files._parse_yaml(text, "f")
+            yaml_read.parse_yaml(text, "f")
         return
-    content, root = files._parse_yaml(text, "f")
+    content, root = yaml_read.parse_yaml(text, "f")
     assert (content, serialized(root)) == wanted
 
 

@@ -55,15 +55,19 @@ class Line(socket.socket):
             except BlockingIOError:
                 continue
 
-    def sendall(self, data: bytes | memoryview, flags: int = 0) -> None:  # type: ignore[override]
-        """As of any socket."""
-        view = memoryview(data)
-        while view:
+    def sendall(self, *parts: bytes | memoryview) -> None:  # type: ignore[override]  # of several parts: one call
+        """As of any socket; the parts go one behind the other, as far as possible together."""
+        left = [memoryview(part) for part in parts]
+        while left:
             self._look()
             try:
-                view = view[self.send(view, flags) :]
+                sent = self.sendmsg(left)
             except BlockingIOError:
                 continue
+            while left and sent >= len(left[0]):
+                sent -= len(left.pop(0))
+            if left:
+                left[0] = left[0][sent:]
 
     def farewell(self, data: bytes) -> None:
         """Send it if there is room at once. Raises OSError where there is none."""

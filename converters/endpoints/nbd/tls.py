@@ -125,11 +125,14 @@ class Channel:
             done += count
         return done
 
-    def sendall(self, data: bytes | memoryview) -> None:
-        view = memoryview(data)
-        while view:
-            view = view[self._tls.write(view[:PIECE_BYTES]) :]
-            self._send()
+    def sendall(self, *parts: bytes | memoryview) -> None:
+        for part in parts:
+            view = memoryview(part)
+            while view:
+                view = view[self._tls.write(view[:PIECE_BYTES]) :]
+                if self._out.pending >= PIECE_BYTES:
+                    self._send()
+        self._send()
 
     def farewell(self, data: bytes) -> None:
         self._tls.write(data)

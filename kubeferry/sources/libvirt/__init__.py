@@ -4,6 +4,7 @@ source ─┬─ domain/machine      XML -> Machine                             
         ├─ guest, freeze       the guest's agent; its file systems held still
         ├─ live ── backup      views of running machines; libvirt's words for them (pure)
         │    └──── place       where a view is served, and keeps what is overwritten meanwhile
+        ├─ pools, headers      where volumes of pools lie; whether images say of their chains what libvirt says
         ├─ off                 what views leave in images: read for the last round, taken out again
         ├─ starts              when a machine was last started, from libvirt's log of it
         ├─ hosts               the hypervisor's files and servers: this host, or far_host with far_exports

@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.model import Machine
-from kubeferry.sources.facts.xml_tree import MAX_CHARACTERS
+from kubeferry.model import Concern, Machine, Severity
+from kubeferry.sources.facts.xml_tree import MAX_CHARACTERS, read_tree
+from kubeferry.sources.libvirt.domain.dialect import DOMAIN
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 
 HOW = "what `virsh dumpxml` prints, one file per domain, named *.xml"
+# What a shell of Windows writes into a file is UTF-16, and says so in its first bytes.
+_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_HOST_KINDS = {
+    "domainsnapshot": "a snapshot of a domain",
+    "domaincheckpoint": "a checkpoint of a domain",
+    "network": "a network",
+    "pool": "a storage pool",
+    "volume": "a volume",
+}
 
 
-def read_machines(path: Path, source: str) -> list[Machine]:
-    """The machine of a file, for a source's name. Raises InputInvalid with all problems, each with its line."""
-    return [parse_domain(_text(path), source=source, where=str(path))]
+def read_machines(path: Path, source: str) -> list[Machine | Concern]:
+    """The machine of a file, for a source's name; a concern for a file that libvirt wrote about something else, or
+    wrote nothing into. Raises InputInvalid with all problems, each with its line."""
+    text = _text(path)
+    if not text.strip():
+        return [_unread(path, "it is empty, as after a failed `virsh dumpxml`", "Export the domain again.")]
+    root = read_tree(text, str(path), DOMAIN)
+    if (kind := _HOST_KINDS.get(root.tag)) is not None:
+        return [_unread(path, f"it is {kind}, no domain", "Nothing, if the domain itself is exported beside it.")]
+    return [parse_domain(text, source=source, where=str(path))]
+
+
+def is_domain(start: bytes) -> bool:
+    """Whether a file that begins so, whatever its name, is what `virsh dumpxml` prints."""
+    encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
+    return "<domain" in start.decode(encoding, errors="ignore")
+
+
+def _unread(path: Path, what: str, fix: str) -> Concern:
+    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{path.name}: {what}", fix=fix)
 
 
 def _text(path: Path) -> str:
@@ -23,7 +51,9 @@ def _text(path: Path) -> str:
             raise InputInvalid(
                 "too large", [Problem(str(path), "it is larger than 4 MiB", "Export one domain per file.")]
             )
-        return path.read_text(encoding="utf-8")
+        content = path.read_bytes()
+        encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
+        return content.decode(encoding)
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         fix = "Check its permissions, and that it is what `virsh dumpxml` prints."

@@ -8,20 +8,23 @@ is ever undefined.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import libvirt
 
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.inside import agent
 from kubeferry.ledger import CHECKPOINT, External, Ledger
 from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
-from kubeferry.sources.libvirt import off, starts
+from kubeferry.sources.libvirt import headers, off, pools, starts
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from kubeferry.sources.libvirt.guest import ask, facts, is_lost, power_of, read_file, translated
 from kubeferry.sources.libvirt.hosts import host_of
@@ -77,14 +80,18 @@ class LibvirtSource:
             unreadable=tuple(unreadable),
         )
 
+    def _read(self, domain: libvirt.virDomain, flags: int = 0, **known: Any) -> Machine:
+        """What the domain's XML says, with volumes of pools as the files and devices that they are."""
+        xml, where = domain.XMLDesc(flags), f"domain {domain.name()}"
+        return pools.resolved(domain.connect(), parse_domain(xml, source=self._name, where=where, **known))
+
     def _machine(self, domain: libvirt.virDomain) -> Machine:
         power = power_of(domain)
         persistent = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
-        machine = parse_domain(
-            domain.XMLDesc(persistent),
-            source=self._name,
+        machine = self._read(
+            domain,
+            persistent,
             power=power,
-            where=f"domain {domain.name()}",
             autostart=bool(domain.autostart()) if domain.isPersistent() else None,
             snapshots=domain.snapshotNum(),
         )
@@ -95,7 +102,7 @@ class LibvirtSource:
             extra.append(SourceFact(path="domain/managedSave", value="its memory is saved, to be resumed at start"))
         disks = machine.disks
         if domain.isActive():
-            live = parse_domain(domain.XMLDesc(0), source=self._name, where=f"domain {domain.name()}")
+            live = self._read(domain)
             disks, differing = _with_live_chains(machine, live)
             extra += differing
         return machine.model_copy(
@@ -111,8 +118,12 @@ class LibvirtSource:
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
-            problems = local_disks.problems(machine, self._machine(domain), self._host.trouble)
-            found = [*self._away(), *problems, *_unstoppable(domain)]
+            current = self._machine(domain)
+            problems = [*self._away(), *local_disks.problems(machine, current, self._host.trouble)]
+            if not problems:
+                refs = local_disks.refs(machine, current, self._host.trouble)
+                problems += headers.problems(refs, self._host.read)
+            found = [*problems, *_unstoppable(domain)]
         return drift.as_concerns(machine, found)
 
     def _away(self) -> Iterator[Problem]:
@@ -139,7 +150,7 @@ class LibvirtSource:
     def _live_round(
         self, domain: libvirt.virDomain, machine: Machine, since: Marker | None, remote: bool, ledger: Ledger
     ) -> Round:
-        live = parse_domain(domain.XMLDesc(0), source=self._name, where=f"domain {domain.name()}")
+        live = self._read(domain)
         _refuse(machine, "the running machine has other disks than it starts with", _other_disks(machine, live))
         refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
         view = View(machine, refs, tuple(disk.id for disk in live.disks if disk.id not in refs), self._host.read)
@@ -339,12 +350,13 @@ def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
 
 
 def _listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | None:
-    """Read the last words; returns when the guest was heard last, None if never."""
+    """Hear what the guest says; returns when it was heard last, None if never."""
     if ask(domain, "guest-ping") is None:
         return None
+    said = agent.said(functools.partial(ask, domain), policy.services or ())
     words = {path: text for path in policy.last_words if (text := read_file(domain, path)) is not None}
     at = clock.now()
-    hear(words, at)
+    hear(words, at, said)
     return at
 
 

@@ -12,6 +12,7 @@ only), disks that are really there and are those of the inventory, everything wr
     power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown
     starts.json     name -> how often it was started
     words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
+    said.json       name -> what such a machine says of itself
     deaf.json       names of machines that do not stop unless they are forced
     views/          what rounds of running machines hold: views.py
     faults.json     method -> names of errors.py, raised one a call; each is taken off the list when it is raised
@@ -29,6 +30,7 @@ from pydantic import TypeAdapter, ValidationError
 from kubeferry import errors
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
+from kubeferry.inside.said import Said
 from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import Concern, Machine, Marker, Power
 from kubeferry.outside import atomic, clock
@@ -74,6 +76,10 @@ class MemorySource:
     def write_words(self, name: str, words: dict[str, str]) -> None:
         """Let a machine's agent answer with these files."""
         self._write("words", self._read("words", {}) | {name: words})
+
+    def write_said(self, name: str, said: Said) -> None:
+        """Let a machine whose agent answers say this of itself."""
+        self._write("said", self._read("said", {}) | {name: said.model_dump(mode="json", by_alias=True)})
 
     def write_deaf(self, *names: str) -> None:
         """Let these machines not stop unless they are forced."""
@@ -204,7 +210,12 @@ class MemorySource:
         if words is None:
             return None
         at = clock.now()
-        hear({path: words[path] for path in policy.last_words if path in words}, at)
+        told = self._read("said", {}).get(machine.name)
+        hear(
+            {path: words[path] for path in policy.last_words if path in words},
+            at,
+            None if told is None else Said.model_validate(told),
+        )
         return at
 
     def _fail(self, method: str) -> None:

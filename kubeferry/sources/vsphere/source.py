@@ -31,6 +31,7 @@ from kubeferry.sources.vsphere.inventory import Collector
 from kubeferry.sources.vsphere.machine import POWER, parse_machine
 from kubeferry.sources.vsphere.nics import Around
 from kubeferry.sources.vsphere.plain import Plain
+from kubeferry.sources.vsphere.said import PROPERTIES, said
 from kubeferry.sources.vsphere.snapshots import is_noted
 from kubeferry.sources.vsphere.tags import Tags, read_tags
 from kubeferry.sources.vsphere.views import Leases, Views
@@ -173,14 +174,15 @@ class VsphereSource:
             return starts.last_start(self._vm(machine, content), content)
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
-        """Tools shut the guest down; nothing else can. Files of the guest are not read: that needs a login inside."""
+        """Tools shut the guest down; nothing else can. What they tell of it is heard. Files of the guest are not read:
+        that needs a login inside."""
         with self._client.talking(machine.name) as content:
             vm = self._vm(machine, content)
             props = self._client.properties(vm, STATES, content=content)
             _refuse(machine, "the machine cannot be stopped safely", _unstoppable(props))
             if _power(props) is Power.OFF:
                 return Stopped("already-off", clock.now())
-            heard_at = clock.now() if props.get("guest.toolsRunningStatus") == TOOLS else None
+            heard_at = self._listen(vm, content, hear) if props.get("guest.toolsRunningStatus") == TOOLS else None
             if self._shut_down(vm, policy.agent_seconds + policy.acpi_seconds, content):
                 return Stopped("agent", clock.now(), heard_at)
             if policy.force:
@@ -192,6 +194,12 @@ class VsphereSource:
                 fix="Shut it down by hand, or set stop.force in the policy and plan again.",
                 machine=machine.name,
             )
+
+    def _listen(self, vm: Any, content: Any, hear: Hear) -> str:
+        told = said(self._client.properties(vm, PROPERTIES, content=content))
+        at = clock.now()
+        hear({}, at, told)
+        return at
 
     def _shut_down(self, vm: Any, seconds: float, content: Any) -> bool:
         try:

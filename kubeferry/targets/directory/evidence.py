@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from kubeferry.documents import Entry, Observation, ProbeResult, save
 from kubeferry.errors import TargetRefused, TargetUnavailable
+from kubeferry.inside import agent as inside
+from kubeferry.inside.said import Said
 from kubeferry.targets.directory import local_access, qemu, qmp
 from kubeferry.targets.directory.devices import has_console, has_screen
 from kubeferry.targets.directory.hypervisor import CONSOLE_TAIL_BYTES, LocalMachine
@@ -34,13 +36,15 @@ def observe(entry: Entry, machine: LocalMachine, last_words: Mapping[str, str]) 
     access = local_access.LocalAccess(machine.agent, serial, machine.forwards(), machine.elapsed, machine.death)
     answers = probes.run(entry.probes, access, last_words)
     first = min((answer.seconds for answer in answers if answer.ok), default=None)
+    guest, said = _guest(machine, answers, entry.stop.services or ())
     observation = Observation(
         machine=entry.name,
         started_at=start.started_at,
         where=f"local QEMU, isolated, over a throw-away layer of {machine.folder.disks}",
         accelerator=start.accelerator,
         probes=answers,
-        guest=_guest(machine, answers),
+        guest=guest,
+        said=said,
         screenshot=_screenshot(machine) if has_screen(spec) else None,
         console_tail=_console_tail(machine),
         first_answer_seconds=first,
@@ -89,13 +93,15 @@ def _versions(machine: LocalMachine) -> dict[str, str]:
     return {}
 
 
-def _guest(machine: LocalMachine, answers: tuple[ProbeResult, ...]) -> dict[str, str]:
+def _guest(
+    machine: LocalMachine, answers: tuple[ProbeResult, ...], services: tuple[str, ...]
+) -> tuple[dict[str, str], Said | None]:
     """What the agent says of its system; where nothing was heard of an agent, it gets one second to speak up."""
     heard = any(answer.ok and answer.kind in {"agent", "file", "counter"} for answer in answers)
     patience = agent.ANSWER_SECONDS if heard else 1.0
     with contextlib.suppress(TargetUnavailable), agent.connect(machine.agent, patience) as talk:
-        return talk.facts()
-    return {}
+        return talk.facts(), inside.said(talk.ask, services)
+    return {}, None
 
 
 def _console_tail(machine: LocalMachine) -> str:

@@ -53,6 +53,12 @@ class Agent:
             raise AgentRefused(f"the guest agent refused {name}", why=printable(words))
         return answer.get("return")
 
+    def ask(self, command: str, **arguments: object) -> Any:
+        """The same; None where the agent refuses."""
+        with contextlib.suppress(AgentRefused):
+            return self.command(command, **arguments)
+        return None
+
     def ping(self) -> None:
         self.command("guest-ping")
 

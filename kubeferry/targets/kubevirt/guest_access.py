@@ -7,6 +7,7 @@ its own (deploy/file-probes-role.yaml), and only plans with file or counter prob
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -107,16 +108,22 @@ class GuestAccess:
         pod = self.pod()
         if pod is None:
             raise TargetUnavailable("the machine has no pod")
-        words = ["virsh", "--quiet", "qemu-agent-command", f"{self._namespace}_{self._name}", "--timeout", "5"]
-        opened = self._agent(pod, words, "guest-file-open", {"path": path, "mode": "r"})
+        opened = self._agent(pod, "guest-file-open", {"path": path, "mode": "r"})
         try:
-            read = self._agent(pod, words, "guest-file-read", {"handle": opened, "count": FILE_LIMIT_BYTES})
+            read = self._agent(pod, "guest-file-read", {"handle": opened, "count": FILE_LIMIT_BYTES})
         finally:
-            self._agent(pod, words, "guest-file-close", {"handle": opened})
+            self._agent(pod, "guest-file-close", {"handle": opened})
         try:
             return base64.b64decode(read["buf-b64"], validate=True)
         except (LookupError, TypeError, ValueError) as error:
             raise _odd(error) from error
+
+    def ask(self, command: str, **arguments: object) -> Any:
+        """One question to the agent, by a command in the machine's pod; None where it refuses or does not answer."""
+        pod = self.pod()
+        with contextlib.suppress(TargetUnavailable):
+            return None if pod is None else self._agent(pod, command, arguments)
+        return None
 
     def page(self, port: int, path: str, expect: str, seconds: float) -> Page:
         self._need_running()
@@ -156,8 +163,9 @@ class GuestAccess:
             phase = self._instance.get("status", {}).get("phase", "unknown")
             raise TargetUnavailable(f"the machine does not run yet: it is {phase}", why=self.said())
 
-    def _agent(self, pod: Object, words: list[str], command: str, arguments: Object) -> Any:
+    def _agent(self, pod: Object, command: str, arguments: Object) -> Any:
         """One question to the guest agent, through the libvirt in the machine's pod."""
+        words = ["virsh", "--quiet", "qemu-agent-command", f"{self._namespace}_{self._name}", "--timeout", "5"]
         question = json.dumps({"execute": command, "arguments": arguments})
         out = self._exec(pod["metadata"]["name"], [*words, question])
         try:

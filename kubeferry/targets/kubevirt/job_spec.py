@@ -27,7 +27,7 @@ JOB_FOLDER = "/etc/kubeferry/job"
 JOB_FILE = "job.json"
 REPORT = "/dev/termination-log"
 TMP_SIZE = "64Mi"
-EPHEMERAL_SIZE = "256Mi"
+TMP_LIMIT = "256Mi"
 # Replacements for pods that were lost; what the mover itself reports as final ends the Job at once.
 RETRIES = 2
 GRACE_SECONDS = 30
@@ -192,11 +192,7 @@ def _container(job: MoverJob, settings: MoverSettings, let_in: Given) -> Object:
         },
         "resources": {
             "requests": {"cpu": settings.cpu_request, "memory": settings.memory_request, "ephemeral-storage": TMP_SIZE},
-            "limits": {
-                "cpu": settings.cpu_limit,
-                "memory": settings.memory_limit,
-                "ephemeral-storage": EPHEMERAL_SIZE,
-            },
+            "limits": {"cpu": settings.cpu_limit, "memory": settings.memory_limit, "ephemeral-storage": TMP_LIMIT},
         },
         "volumeMounts": mounts,
     } | {key: value for key, value in optional.items() if value}

@@ -16,6 +16,7 @@ from kubeferry.targets.guest.agent import printable
 from kubeferry.targets.kubevirt.api import Cluster
 from kubeferry.targets.kubevirt.guest_access import GuestAccess
 from kubeferry.targets.kubevirt.kinds import CLAIM, INSTANCE, KUBEVIRT, NODE, VIRTUAL_MACHINE
+from kubeferry.targets.kubevirt.said import said
 
 PICTURE_LIMIT_BYTES = 1024 * 1024
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
@@ -44,6 +45,7 @@ def observe(cluster: Cluster, entry: Entry, last_words: dict[str, str]) -> Obser
         accelerator=_accelerator(cluster, node),
         probes=answers,
         guest=_guest(access),
+        said=said(access, entry),
         seen=_seen(cluster, entry, access),
         screenshot=_screenshot(access),
         console_tail="\n".join(console.splitlines()[-CONSOLE_LINES:]),
@@ -111,9 +113,19 @@ def _seen(cluster: Cluster, entry: Entry, access: GuestAccess) -> dict[str, str]
         "phase": str(status.get("phase") or ""),
         "pod": f"{entry.namespace}/{pod['metadata']['name']}" if pod else "",
         "interfaces": ", ".join(addresses),
+        "live migration": live_migration(status.get("conditions") or []),
         **claims,
     }
     return {key: value for key, value in seen.items() if value}
+
+
+def live_migration(conditions: list[Object]) -> str:
+    """Whether it can leave its node while it runs, with KubeVirt's reason where not; empty where that is not known."""
+    found = next((one for one in conditions if one.get("type") == "LiveMigratable"), None)
+    if found is None:
+        return ""
+    why = printable(": ".join(str(found[part]) for part in ("reason", "message") if found.get(part)))
+    return "possible" if found.get("status") == "True" else f"not possible: {why}"
 
 
 def _claim_words(claim: Object | None) -> str:

@@ -1,14 +1,15 @@
-"""What the cluster's storage offers: its classes, and what CDI knows about each."""
+"""What the cluster offers: its storage classes, with what CDI knows about each, and its KubeVirt."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kubeferry.documents import ClaimSet, Offer, StorageClass
+from kubeferry.documents import ClaimSet, Offer, Platform, StorageClass
 from kubeferry.errors import TargetRefused
 from kubeferry.targets.kubevirt.api import Cluster
 from kubeferry.targets.kubevirt.claims import least_bytes
-from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, STORAGE_CLASS, STORAGE_PROFILE, Kind
+from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, KUBEVIRT, STORAGE_CLASS, STORAGE_PROFILE, Kind
+from kubeferry.versions import shown, version_of
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
 VIRT_DEFAULT = "storageclass.kubevirt.io/is-default-virt-class"
@@ -18,9 +19,24 @@ Object = dict[str, Any]
 
 
 def read(cluster: Cluster) -> Offer:
-    """The classes, with their StorageProfiles and overheads where CDI is installed."""
+    """The classes, with their StorageProfiles and overheads where CDI is installed, and KubeVirt with its gates."""
     classes = cluster.list(STORAGE_CLASS)
-    return offer_of(classes, _known(cluster, STORAGE_PROFILE), _known(cluster, CDI_CONFIG))
+    known = offer_of(classes, _known(cluster, STORAGE_PROFILE), _known(cluster, CDI_CONFIG))
+    return known.model_copy(update={"kubevirt": platform_of(_known(cluster, KUBEVIRT))})
+
+
+def platform_of(found: list[Object]) -> Platform | None:
+    """KubeVirt as its object tells of it; None where there is none, or not for us. Pure."""
+    if not found:
+        return None
+    configuration = (found[0].get("spec") or {}).get("configuration") or {}
+    developer = configuration.get("developerConfiguration") or {}
+    version = version_of(str((found[0].get("status") or {}).get("observedKubeVirtVersion") or ""))
+    return Platform(
+        version=shown(version) if version else None,
+        gates_on=tuple(developer.get("featureGates") or ()),
+        gates_off=tuple(developer.get("disabledFeatureGates") or ()),
+    )
 
 
 def offer_of(classes: list[Object], profiles: list[Object], configs: list[Object]) -> Offer:

@@ -24,6 +24,7 @@ from kubeferry.documents import (
     TargetConfig,
 )
 from kubeferry.errors import Fenced, IntegrityFailed, KubeferryError, TargetRefused, TargetUnavailable
+from kubeferry.inside.said import Said
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
@@ -45,8 +46,9 @@ def connect(config: TargetConfig) -> MemoryTarget:
 
 class MemoryTarget:
     """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `running`, `strategies` (what machines
-    were handed over with), `answers` (probe kind to whether it passes), `faults` (method to errors, raised one a call),
-    and `heeds_fences`: without it, a runner has slept in the one moment that no fence covers."""
+    were handed over with), `answers` (probe kind to whether it passes), `said` (name to what the system says of
+    itself), `faults` (method to errors, raised one a call), and `heeds_fences`: without it, a runner has slept in the
+    one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
@@ -56,6 +58,7 @@ class MemoryTarget:
         self.running: dict[str, str] = {}
         self.strategies: dict[str, str] = {}
         self.answers: dict[str, bool] = {}
+        self.said: dict[str, Said] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
         self._owners: dict[str, tuple[str, str]] = {}
         self._fingerprints: dict[str, list[str]] = {}
@@ -157,6 +160,7 @@ class MemoryTarget:
                 for probe in entry.probes
             ),
             guest={path: words.strip() for path, words in last_words.items()},
+            said=self.said.get(entry.target_name),
         )
 
     def stop(self, entry: Entry, fence: int = 0) -> None:

@@ -124,7 +124,7 @@ def domain(name: str) -> libvirt.virDomain:
     return libvirt.open(URI).lookupByName(name)
 
 
-def no_words(_words: dict[str, str], _at: str) -> None:
+def no_words(_words: dict[str, str], _at: str, _said: object = None) -> None:
     """Whatever the guest said is of no interest here."""
 
 

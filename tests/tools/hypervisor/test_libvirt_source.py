@@ -41,7 +41,7 @@ def found(source: Source, name: str) -> Machine:
     return next(machine for machine in source.discover().machines if machine.name == name)
 
 
-def no_words(_words: dict[str, str], _at: str) -> None:
+def no_words(_words: dict[str, str], _at: str, _said: object = None) -> None:
     raise AssertionError("nobody is there to be heard")
 
 

@@ -62,7 +62,7 @@ class Moving:
         self.lab.write(self.machine.name, disk, offset, letter * PIECE)
 
     def stop(self) -> None:
-        self.source.stop(self.machine, FORCE, lambda _words, _at: None)
+        self.source.stop(self.machine, FORCE, lambda _words, _at, _said=None: None)
 
     def warm(self) -> Round:
         """A first round, copied and closed."""

@@ -149,7 +149,7 @@ def test_a_running_machine_is_read_at_its_snapshot_and_once_more_when_it_is_off(
     assert lab.snapshots("web") == []
     assert lab.relay.rules.count("ExportSnapshot") == 0
     lab.write("web", 1, 0, b"later than the round")
-    source.stop(machine, FORCE, lambda _words, _at: None)
+    source.stop(machine, FORCE, lambda _words, _at, _said=None: None)
     last = source.open_round(machine, since=first.marker, final=True, remote=False, ledger=lambda _thing: None)
     assert {ref.changed for ref in last.refs.values()} == {None}
     files = files_of(lab, machine)

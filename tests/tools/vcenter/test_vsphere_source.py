@@ -10,6 +10,7 @@ import pytest
 from converters.engine.disks import verify_disk
 from kubeferry.documents import StopPolicy
 from kubeferry.errors import IntegrityFailed, SourceRefused, SourceUnavailable
+from kubeferry.inside.said import Said
 from kubeferry.ledger import CHANGE_TRACKING, LEASE, SNAPSHOT
 from kubeferry.model import DiskRef
 from kubeferry.sources import Round, open_source
@@ -66,9 +67,11 @@ def test_change_tracking_that_was_on_before_stays_on(moving: Moving) -> None:
 def test_a_quiet_guest_is_asked_for_where_tools_run(moving: Moving) -> None:
     moving.lab.tools("web", running=True)
     assert moving.warm().consistency == "frozen"
-    stopped = moving.source.stop(moving.machine, StopPolicy(), lambda _words, _at: None)
+    heard: list[Said | None] = []
+    stopped = moving.source.stop(moving.machine, StopPolicy(), lambda _words, _at, said=None: heard.append(said))
     assert stopped.how == "agent"
     assert stopped.last_answer_at
+    assert [told is not None for told in heard] == [True]
 
 
 def test_a_second_round_keeps_its_view_until_it_is_closed_and_is_never_that_of_its_marker(moving: Moving) -> None:
@@ -228,7 +231,7 @@ def test_a_round_that_a_killed_process_left_is_taken_back_by_the_next(moving: Mo
     moving.copy(first)
     elsewhere = open_source("lab", lab.config())
     moving.write(0, 3 * MIB)
-    elsewhere.stop(moving.machine, FORCE, lambda _words, _at: None)
+    elsewhere.stop(moving.machine, FORCE, lambda _words, _at, _said=None: None)
     last = elsewhere.open_round(moving.machine, since=first.marker, final=True, remote=False, ledger=moving.told.append)
     moving.copy(last)
     assert moving.equal()

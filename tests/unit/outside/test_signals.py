@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -23,6 +25,15 @@ mutex = ctypes.create_string_buffer(64)
 for _ in range(2):  # locked twice: it waits in C for ever, where no handler of Python's is called
     ctypes.CDLL(None).pthread_mutex_lock(mutex)
 """
+LEAVES = STUCK.replace(
+    "mutex =",
+    """
+from kubeferry.outside import stopping
+leaving = stopping.leaving(lambda by: f"web is left by {by.name}\\n")
+leaving.__enter__()
+mutex =""",
+    1,
+)
 WAITS = """
 import sys
 from kubeferry.errors import Interrupted
@@ -73,6 +84,46 @@ def test_a_second_signal_ends_it_at_once_wherever_it_is(
     stuck.send_signal(number)
     assert stuck.wait(10) == 128 + number
     assert time.monotonic() - began < 2
+
+
+def test_what_is_left_is_said_by_a_second_signal_wherever_it_is(begun: list[subprocess.Popen[str]]) -> None:
+    stuck = program(begun, LEAVES, "sh", "-c", 'exec "$@" 2>&1', "sh")
+    stuck.send_signal(signal.SIGINT)
+    assert stuck.stdout is not None
+    assert stuck.stdout.readline() == "stopping\n"
+    time.sleep(SAME_ASK_SECONDS + 0.2)
+    stuck.send_signal(signal.SIGTERM)
+    assert stuck.wait(10) == 128 + signal.SIGTERM
+    assert stuck.stdout.read() == "web is left by SIGTERM\n"
+
+
+def test_a_reader_that_does_not_read_keeps_nothing_from_ending(begun: list[subprocess.Popen[str]]) -> None:
+    """What is left cannot be said: the pipe of standard error is full."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    begun.append(
+        subprocess.Popen(
+            [sys.executable, "-c", LEAVES],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=writer,
+            text=True,
+            start_new_session=True,
+        )
+    )
+    os.close(writer)
+    stuck = begun[-1]
+    assert stuck.stdout is not None
+    assert stuck.stdout.readline() == "ready\n"
+    stuck.send_signal(signal.SIGINT)
+    time.sleep(SAME_ASK_SECONDS + 0.2)
+    stuck.send_signal(signal.SIGINT)
+    assert stuck.wait(10) == 128 + signal.SIGINT
+    os.close(reader)
 
 
 def test_one_ask_that_is_told_twice_is_one(begun: list[subprocess.Popen[str]]) -> None:

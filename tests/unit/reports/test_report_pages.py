@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from kubeferry.life.events import Failed
+from kubeferry.inside.said import Said
+from kubeferry.life.events import Failed, LastWords
 from kubeferry.model import Carried, Fate
 from reports.facts import build_report
 from reports.pages import render_html, render_json
@@ -200,3 +201,23 @@ def test_a_failure_is_shown_with_its_fix(estate: Any) -> None:
     text = Page(render_html(reported(life))).text
     assert "the target disk is full" in text
     assert "Make room." in text
+
+
+def test_what_the_system_said_before_and_after_stands_beside_each_other(estate: Any) -> None:
+    before = Said(hostname="web", time_zone="CET, UTC+01:00", services={HOSTILE[:20]: "active"})
+    life = estate.life().begun()
+    life.then(0.5, LastWords(at=life.at(), said=before))
+    life.stopped().moved_bytes().observed(said=Said(hostname="web", time_zone="UTC, UTC+00:00")).committed()
+    report = reported(life)
+    outcomes = {one.what: one.outcome for one in report.machines[0].boot.compared}
+    assert outcomes["host name"] == "same"
+    assert outcomes["time zone"] == "changed"
+    text = Page(render_html(report)).text
+    assert "2 of 3 things not seen to be the same" in text
+    assert text.index("CET, UTC+01:00") < text.index("UTC, UTC+00:00")
+
+
+def test_a_system_that_was_not_heard_at_both_ends_is_not_compared(proven: Any) -> None:
+    report = reported(proven)
+    assert report.machines[0].boot.compared == ()
+    assert "The system before and after" not in render_html(report)

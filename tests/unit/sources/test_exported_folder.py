@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,10 @@ def test_a_folder_of_domains_is_an_inventory() -> None:
     assert inventory.source_kind == "libvirt-export"
     assert len(inventory.machines) == len(list(GOLDEN.glob("*.xml")))
     assert {one.source for one in inventory.machines} == {"old-cluster"}
-    assert {one.power for one in inventory.machines} == {Power.UNKNOWN}
+    runs = {path.stem for path in GOLDEN.glob("*.xml") if re.search(r"<domain[^>]* id=", path.read_text())}
+    running = [one for one in inventory.machines if one.power is Power.RUNNING]
+    assert len(running) == len(runs) > 0, "an XML with the number of a run is that of a machine that runs"
+    assert {one.power for one in inventory.machines if one not in running} == {Power.UNKNOWN}
     assert all(disk.capacity_bytes is None for one in inventory.machines for disk in one.disks)
     assert all((one.autostart, one.snapshots) == (None, None) for one in inventory.machines)
 

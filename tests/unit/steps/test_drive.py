@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from kubeferry.documents import Observation
 from kubeferry.errors import (
     Fenced,
     HostileImage,
@@ -21,6 +22,7 @@ from kubeferry.errors import (
     TargetRefused,
     TargetUnavailable,
 )
+from kubeferry.inside.said import Said
 from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
@@ -46,6 +48,16 @@ def test_the_straight_way(scene: Any) -> None:
     assert scene.equal()
     assert not scene.target.running
     assert scene.state.last_words == {"/data/boots": "7\n"}
+
+
+def test_what_the_system_says_of_itself_is_recorded_before_the_stop_and_seen_again_after(scene: Any) -> None:
+    before, after = Said(hostname="web", time_zone="CET, UTC+01:00"), Said(hostname="web")
+    scene.source.write_said("web", before)
+    scene.target.said["web"] = after
+    assert scene.drive().phase is Phase.COMMITTED
+    assert scene.state.heard.said == before
+    observed = next(record.event for record in scene.events if record.event.kind == "observed")
+    assert Observation.model_validate(observed.observation).said == after
 
 
 def test_a_committed_machine_is_left_alone(scene: Any) -> None:

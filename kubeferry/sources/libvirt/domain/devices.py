@@ -9,6 +9,7 @@ from kubeferry.sources.facts.leftovers import MAX_CHARACTERS, cut, shown
 from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.libvirt.domain.addresses import in_words
 
+CHIPSET_WATCHDOG = "itco"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 MAX_METADATA = 64
 
@@ -32,12 +33,27 @@ _MODEL = {
     "audio": ".@type",
     "nvram": "address@type",
 }
+# What any PCI bridge has: its number, its place, how it is plugged. More than that somebody asked for.
+_OF_A_BRIDGE = (
+    ".@type",
+    ".@index",
+    ".@model",
+    ".@ports",
+    "alias",
+    "address",
+    "model",
+    "target@chassis",
+    "target@chassisNr",
+    "target@port",
+    "target@index",
+)
 # States of one run, and names that libvirt gives for it.
 _FOR_ONE_RUN = ("alias", "target@state", "source@tty", ".@tty")
 
 
 def read_devices(root: Node) -> tuple[Device, ...]:
-    """Every device that has no part of its own in the model. PCI bridges of one model are one device with a count."""
+    """Every device that has no part of its own in the model. PCI bridges of one model are one device with a
+    count; what one of them has beyond its number and place stays unread."""
     found = []
     bridges: dict[str, int] = {}
     for node in root.child("devices").children:
@@ -46,7 +62,8 @@ def read_devices(root: Node) -> tuple[Device, ...]:
         if node.tag == "controller" and node.peek(".@type") == "pci":
             model = node.peek(".@model") or "unknown"
             bridges[model] = bridges.get(model, 0) + 1
-            node.skip_all()
+            node.label = f"{model}-{bridges[model]}"
+            node.skip(*_OF_A_BRIDGE)
         else:
             found.append(_device(node))
     for model, count in bridges.items():
@@ -116,10 +133,17 @@ def read_tpm(root: Node) -> Tpm | None:
 
 
 def read_watchdog(root: Node) -> Watchdog | None:
-    node = root.child("devices/watchdog")
-    if not node.present:
+    """The first that somebody chose; else the chipset's own, which libvirt writes into every Q35 domain from 9.1 on."""
+    found = root.all("devices/watchdog")
+    if not found:
         return None
-    node.skip("alias")
+    for node in found:
+        node.skip("alias")
+    node = next((one for one in found if one.peek(".@model") != CHIPSET_WATCHDOG), found[0])
+    for other in found:
+        if other is not node and other.peek(".@action") in {None, "reset"}:
+            other.word(".@model", {CHIPSET_WATCHDOG})
+            other.value(".@action")
     return Watchdog(model=node.value(".@model") or "unknown", action=node.value(".@action"))
 
 

@@ -13,6 +13,8 @@ _DEVICES = {device.value for device in DiskDevice}
 # What libvirt calls the two generations of virtio; a plain `virtio` is whatever fits the bus.
 VIRTIO_GENERATIONS = {"virtio-transitional", "virtio-non-transitional"}
 _FOR_ONE_RUN = ("alias", "source@index", "backingStore@index", "source/privateData", "privateData")
+# How the old host treats the image: who may open it, whether it may be missing, whether a snapshot takes it along.
+_OF_THE_HOST = ("source@startupPolicy", "source/seclabel", ".@snapshot")
 
 
 def read_disks(root: Node) -> tuple[Disk, ...]:
@@ -30,7 +32,7 @@ def read_disks(root: Node) -> tuple[Disk, ...]:
 def _disk(node: Node, index: int, controllers: dict[str, str | None]) -> Disk:
     name = node.value("target@dev") or f"disk{index}"
     node.label = name
-    node.skip(*_FOR_ONE_RUN)
+    node.skip(*_FOR_ONE_RUN, *_OF_THE_HOST)
     node.word("driver@name", {"qemu"})
     kind = node.value(".@type") or "unknown"
     bus = DiskBus(node.word("target@bus", _BUSES) or "unknown")
@@ -146,10 +148,10 @@ def read_uri(node: Node, kind: str) -> str | None:
         namespace = source.value(".@namespace") or ""
         return f"nvme://{in_words(source.child('address')).removeprefix('pci ')}/{quote(namespace)}"
     attribute = {"file": "file", "block": "dev", "dir": "dir", "vhostvdpa": "dev"}.get(kind, "path")
-    return _of_path(kind, source.value(f".@{attribute}"))
+    return uri_of_path(kind, source.value(f".@{attribute}"))
 
 
-def _of_path(scheme: str, path: str | None) -> str | None:
+def uri_of_path(scheme: str, path: str | None) -> str | None:
     """`file:///images/a%20b.img`: an absolute path has an empty host, a relative one stays recognizable as such."""
     if path is None:
         return None

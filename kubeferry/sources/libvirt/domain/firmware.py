@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from kubeferry.model import Firmware, FirmwareKind
 from kubeferry.sources.facts.leftovers import shown
 from kubeferry.sources.facts.xml_tree import Node
 
 CHASSIS = frozenset({"manufacturer", "version", "serial", "asset", "sku"})
 _X86 = {"x86_64", "i686"}
+# What distributions call variables with the usual keys enrolled.
+_WITH_KEYS = re.compile(r"\.ms\.|secboot|secure|snakeoil", re.IGNORECASE)
 
 
 def read_firmware(root: Node) -> Firmware:
@@ -38,8 +42,16 @@ def _kind(root: Node) -> FirmwareKind:
 
 
 def _secure_boot(root: Node) -> bool | None:
-    """On where the loader or a firmware feature says so, and off as soon as any of them says off; else not told."""
-    told = [root.flag("os/loader@secure")]
+    """On where the loader or a firmware feature says so, and off as soon as any of them says off; else not told.
+
+    A loader that could is told by the template of its variables whether it does: without the keys in it, nothing is
+    checked.
+    """
+    template = root.peek("os/nvram@template")
+    keys = template is None or _WITH_KEYS.search(template.rpartition("/")[2]) is not None
+    if keys or not root.flag("os/loader@secure"):
+        root.skip("os/nvram@template")
+    told = [root.flag("os/loader@secure") if keys else None]
     told += [
         node.flag(".@enabled")
         for node in root.all("os/firmware/feature")
@@ -77,8 +89,10 @@ def read_chassis(root: Node) -> dict[str, str]:
 
 
 def read_features(root: Node) -> dict[str, str]:
-    """All features but Hyper-V's, by name; those inside another as `kvm.hidden`."""
-    found: dict[str, str] = {}
+    """All features but Hyper-V's, by name; those inside another as `kvm.hidden`. A PC without a word on ACPI has none:
+    that is what the word switches on."""
+    plain = root.peek("os/type") == "hvm" and root.peek("os/type@arch") in _X86
+    found = {"acpi": "off"} if plain else {}
     for node in root.child("features").children:
         if node.tag != "hyperv":
             found |= _switches(node, node.tag)

@@ -20,7 +20,6 @@ _NOT_FACTS = (
     "os/loader@readonly",
     "os/loader@format",
     "os/nvram@format",
-    "os/nvram@template",
 )
 # The usual answer, which is also what the target does; any other one is a fact.
 _USUAL = {
@@ -42,6 +41,7 @@ _USUAL = {
 def leftovers(root: Node) -> tuple[SourceFact, ...]:
     """The facts that are left in a domain after all parts were read; addresses last, as the least surprising."""
     root.skip(*(path for path in _NOT_FACTS if root.has(path.partition("@")[0])))
+    root.value("iothreads")  # each disk says whether it has a thread of its own
     for path, usual in _USUAL.items():
         root.word(path, usual)
     for label in root.all("seclabel"):

@@ -24,8 +24,8 @@ def parse_domain(
     """The machine that a libvirt domain describes. `where` names the text in problems, which carry its lines.
 
     The order of elements does not matter. What the XML does not hold (power, autostart, the number of snapshots) may be
-    given; sizes of disks stay None. Raises InputInvalid with all problems when the text is malformed, declares a
-    document type, or is no domain.
+    given; sizes of disks stay None. A domain with the number of a run (`id`) is one that runs. Raises InputInvalid with
+    all problems when the text is malformed, declares a document type, or is no domain.
     """
     root = read_tree(xml, where, DOMAIN)
     if root.tag != "domain":
@@ -34,6 +34,8 @@ def parse_domain(
     machine = _machine(root, source)
     if root.problems:
         raise _invalid(root)
+    if power is Power.UNKNOWN and root.peek(".@id") is not None:
+        power = Power.RUNNING
     return machine.model_copy(update={"power": power, "autostart": autostart, "snapshots": snapshots})
 
 

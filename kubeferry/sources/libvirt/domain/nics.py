@@ -21,6 +21,8 @@ def _nic(node: Node, name: str) -> Nic:
     node.label = name
     kind = node.value(".@type") or "unknown"
     node.skip("alias", "source@portid", "source@index", "backenddomain")
+    node.skip("teaming@persistent")  # its partner is the card with the same MAC
+    node.word("driver@name", {"qemu", "vhost"})
     if _FOR_ONE_RUN.fullmatch(node.peek("target@dev") or ""):
         node.skip("target@dev")
     if kind == "network":  # the bridge or device that stands for the network in one run
@@ -33,6 +35,7 @@ def _nic(node: Node, name: str) -> Nic:
         mode=node.value("source@mode"),
         model=node.value("model@type"),
         mac=node.value("mac@address"),
+        teaming=node.word("teaming@type", {"persistent", "transient"}),
         acpi_index=node.number("acpi@index"),
         queues=node.number("driver@queues"),
         vlans=_vlans(node),

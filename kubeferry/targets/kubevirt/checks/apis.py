@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -28,29 +27,24 @@ from kubeferry.targets.kubevirt.kinds import (
     VIRTUAL_MACHINE,
     Kind,
 )
+from kubeferry.versions import GATES, is_on, shown, version_of
+from kubeferry.versions import NEWEST as KUBEVIRT_NEWEST
+from kubeferry.versions import OLDEST as KUBEVIRT_OLDEST
 
 # Jobs with podReplacementPolicy: switched on from here on.
 OLDEST = (1, 29)
-# From this version on KubeVirt needs no gate for persistent UEFI variables and TPMs (facts of the v1.9 line).
-STATE_WITHOUT_GATE = (1, 9)
 INSTALL_KUBEVIRT = "Install KubeVirt with its operator."
 INSTALL_CDI = "Install CDI with its operator."
 MACHINE_TYPES = ("q35*", "pc-q35*")
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """Feature gates, one of which must be on for a machine that `needs` it.
+class Need:
+    """Feature gates, one of which must be on for a machine that `needs` it; the first is the one to switch on."""
 
-    `known_from` is the version of KubeVirt before which it is refused whatever is switched on, `on_from` the one from
-    which it is on unless somebody switches it off; None where it is off unless somebody switches it on.
-    """
-
-    names: tuple[str, ...]
+    gates: tuple[str, ...]
     about: str
     needs: Callable[[Entry], bool]
-    known_from: tuple[int, int] | None = None
-    on_from: tuple[int, int] | None = None
 
 
 def _device(*names: str) -> Callable[[Entry], bool]:
@@ -81,23 +75,23 @@ def _empty_drive(entry: Entry) -> bool:
     return any("cdrom" in disk and disk["name"] not in volumes for disk in disks)
 
 
-# Alpha where they are known first, beta (on) later: pkg/virt-config/featuregate of the v1.6 to v1.9 lines.
-GATES = (
-    Gate(("DeclarativeHotplugVolumes",), "an empty CD-ROM drive", _empty_drive, (1, 6), (1, 9)),
-    Gate(("VideoConfig",), "a graphics card of its own choice", _device("video"), (1, 6), (1, 7)),
-    Gate(("PanicDevices",), "a panic device", _device("panicDevices"), (1, 6), (1, 7)),
-    Gate(("HostDevices",), "devices of the host", _device("hostDevices", "gpus")),
-    Gate(("HostDisk",), "disks of the host", _volume("hostDisk")),
-    Gate(("Sidecar",), "hooks beside the machine", _annotation("hooks.kubevirt.io/hookSidecars")),
-    Gate(("ExperimentalIgnitionSupport",), "Ignition", _annotation("kubevirt.io/ignitiondata")),
-    Gate(("VSOCK",), "a VSOCK device", _device("autoattachVSOCK")),
-    Gate(("DownwardMetrics",), "metrics of the host", _volume("downwardMetrics")),
-    Gate(
+NEEDS = (
+    Need(("DeclarativeHotplugVolumes",), "an empty CD-ROM drive", _empty_drive),
+    Need(("VideoConfig",), "a graphics card of its own choice", _device("video")),
+    Need(("PanicDevices",), "a panic device", _device("panicDevices")),
+    Need(("VMPersistentState",), "UEFI variables or a TPM whose state is kept", keeps_state),
+    Need(("HostDevices",), "devices of the host", _device("hostDevices", "gpus")),
+    Need(("HostDisk",), "disks of the host", _volume("hostDisk")),
+    Need(("Sidecar",), "hooks beside the machine", _annotation("hooks.kubevirt.io/hookSidecars")),
+    Need(("ExperimentalIgnitionSupport",), "Ignition", _annotation("kubevirt.io/ignitiondata")),
+    Need(("VSOCK",), "a VSOCK device", _device("autoattachVSOCK")),
+    Need(("DownwardMetrics",), "metrics of the host", _volume("downwardMetrics")),
+    Need(
         ("EnableVirtioFsStorageVolumes", "EnableVirtioFsConfigVolumes", "ExperimentalVirtiofsSupport"),
         "shared folders",
         _device("filesystems"),
     ),
-    Gate(("CPUManager",), "processors of its own", _dedicated),
+    Need(("CPUManager",), "processors of its own", _dedicated),
 )
 """What a machine may need that not every KubeVirt gives."""
 
@@ -147,12 +141,6 @@ def _versions(facts: Facts) -> Iterator[Concern]:
         yield concern("cluster.version-old", what, "Upgrade the cluster.")
 
 
-def version_of(text: str) -> tuple[int, int] | None:
-    """Major and minor of `v1.34.2`; None for a version that is not one, as of a build by hand."""
-    found = re.match(r"v?(\d{1,4})\.(\d{1,4})", text)
-    return (int(found[1]), int(found[2])) if found else None
-
-
 def _kubevirt(facts: Facts) -> Iterator[Concern]:
     if not facts.kubevirts.known:
         yield not_checked("KubeVirt's settings", facts.kubevirts.why)
@@ -160,6 +148,15 @@ def _kubevirt(facts: Facts) -> Iterator[Concern]:
     if not facts.kubevirts.objects:
         yield concern("kubevirt.missing", "the cluster has KubeVirt's kinds and no KubeVirt object", INSTALL_KUBEVIRT)
         return
+    found = version_of(_observed(facts))
+    if found and found < KUBEVIRT_OLDEST:
+        what = f"KubeVirt is {_observed(facts)}, and machines are made for {shown(KUBEVIRT_OLDEST)} and newer"
+        yield concern("kubevirt.version-old", what, "Upgrade it.")
+    elif found and found > KUBEVIRT_NEWEST:
+        what = (
+            f"KubeVirt is {_observed(facts)}, newer than any that was tried: it is taken for {shown(KUBEVIRT_NEWEST)}"
+        )
+        yield concern("kubevirt.version-new", what, "Rehearse a machine; a newer kubeferry may know it.")
     status = facts.kubevirts.objects[0].get("status") or {}
     phase = status.get("phase")
     degraded = _condition(status, "Degraded")
@@ -186,35 +183,29 @@ def _condition(status: Object, kind: str) -> str:
 
 
 def _gates(facts: Facts, entry: Entry) -> Iterator[Concern]:
+    """What the machine has and this KubeVirt, with its gates, does not take. A plan that was made when it was asked has
+    none of it."""
     if not facts.kubevirts.objects:
         return
     developer = facts.kubevirt.get("developerConfiguration") or {}
-    off = frozenset(developer.get("disabledFeatureGates") or ())
-    on = frozenset(developer.get("featureGates") or ()) - off
-    observed = str((facts.kubevirts.objects[0].get("status") or {}).get("observedKubeVirtVersion") or "")
+    on, off = (frozenset(developer.get(name) or ()) for name in ("featureGates", "disabledFeatureGates"))
+    observed = _observed(facts)
     found = version_of(observed)
-    for gate in GATES:
-        if not gate.needs(entry):
+    for need in NEEDS:
+        first = GATES[need.gates[0]]
+        if not need.needs(entry) or any(is_on(gate, found, on, off) for gate in need.gates):
             continue
-        if found and gate.known_from and found < gate.known_from:
-            least = ".".join(map(str, gate.known_from))
-            what = f"{entry.name} has {gate.about}, and KubeVirt {observed} knows none"
-            yield concern(
-                "kubevirt.gate-off", what, f"Upgrade KubeVirt to {least} or newer, or remove it at the source."
-            )
-        elif not _is_on(gate, on, off, found):
-            what = f"{entry.name} has {gate.about}, and KubeVirt's feature gate {gate.names[0]} is off"
-            yield concern("kubevirt.gate-off", what, f"Switch {gate.names[0]} on in the KubeVirt object.")
-    early = found is not None and found < STATE_WITHOUT_GATE
-    if keeps_state(entry) and "VMPersistentState" not in on and ("VMPersistentState" in off or early):
-        what = f"{entry.name} keeps UEFI variables or a TPM, and KubeVirt {observed} may need VMPersistentState"
-        yield concern("kubevirt.gate-unknown", what, "Switch VMPersistentState on in the KubeVirt object.")
+        if found and found < first.alpha:
+            what = f"{entry.name} has {need.about}, and KubeVirt {observed} knows none"
+            fix = f"Upgrade KubeVirt to {shown(first.alpha)} or newer, or plan again with this cluster asked."
+        else:
+            what = f"{entry.name} has {need.about}, and KubeVirt's feature gate {first.name} is off"
+            fix = f"Switch {first.name} on in the KubeVirt object, or plan again with this cluster asked."
+        yield concern("kubevirt.gate-off", what, fix)
 
 
-def _is_on(gate: Gate, on: frozenset[str], off: frozenset[str], version: tuple[int, int] | None) -> bool:
-    """Of a build by hand, whose version nobody knows, the newest is assumed."""
-    by_default = gate.on_from is not None and (version is None or version >= gate.on_from)
-    return bool(on & set(gate.names)) or (by_default and not off >= set(gate.names))
+def _observed(facts: Facts) -> str:
+    return str((facts.kubevirts.objects[0].get("status") or {}).get("observedKubeVirtVersion") or "")
 
 
 def _settings(facts: Facts, entry: Entry) -> Iterator[Concern]:

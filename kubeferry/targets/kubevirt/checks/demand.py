@@ -16,7 +16,7 @@ from kubeferry.targets.kubevirt import claims, names
 from kubeferry.targets.kubevirt.checks.facts import Facts, Place, Request, claims_of, keeps_state, machine_of
 from kubeferry.targets.kubevirt.checks.launcher import Footprint, footprint
 from kubeferry.targets.kubevirt.checks.storage import class_name
-from kubeferry.targets.kubevirt.job_spec import EPHEMERAL_SIZE, TMP_SIZE
+from kubeferry.targets.kubevirt.job_spec import TMP_LIMIT, TMP_SIZE
 from kubeferry.targets.kubevirt.kinds import CLAIM, DATA_VOLUME, INSTANCE, JOB, POD, VIRTUAL_MACHINE, Kind
 from kubeferry.targets.kubevirt.quantities import amount
 
@@ -96,7 +96,7 @@ def mover_footprint(settings: MoverSettings) -> Footprint:
     limits = {
         "cpu": amount(settings.cpu_limit),
         "memory": amount(settings.memory_limit),
-        "ephemeral-storage": amount(EPHEMERAL_SIZE),
+        "ephemeral-storage": amount(TMP_LIMIT),
     }
     return Footprint(requests, limits)
 

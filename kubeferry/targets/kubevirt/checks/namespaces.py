@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
 from kubeferry.documents import Entry
 from kubeferry.model import Concern
 from kubeferry.targets.kubevirt import claims, names
-from kubeferry.targets.kubevirt.checks.facts import Facts, Place, Request, networks_of
+from kubeferry.targets.kubevirt.checks.facts import Facts, Object, Place, Request, networks_of
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
 from kubeferry.targets.kubevirt.kinds import CLAIM, NETWORK_ATTACHMENT, PLANNED, kind_of
 
+UID_RANGE = "openshift.io/sa.scc.uid-range"
 ENFORCE = "pod-security.kubernetes.io/enforce"
+# As OpenShift writes it, first and count; or first and last, which it takes too.
+_RANGE = re.compile(r"(?P<first>\d{1,10})(/(?P<count>\d{1,10})|-(?P<last>\d{1,10}))")
 NAME_FIX = "Remove it if nothing in it is wanted, or give the machine another name in the policy."
 
 
@@ -24,7 +28,7 @@ def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
             fix = f"kubectl create namespace {name}, and make it ready: docs/operations.md says how."
             yield concern("namespace.missing", f"namespace {name} is not there", fix)
             continue
-        yield from _namespace(facts, name, place)
+        yield from _namespace(facts, request, name, place)
         for entry in request.within(name):
             yield from _names(place, entry)
             yield from _networks(facts, place, entry)
@@ -40,7 +44,7 @@ def _clashes(request: Request) -> Iterator[Concern]:
             yield concern("name.clash", what, "Give each a name of its own in the policy.")
 
 
-def _namespace(facts: Facts, name: str, place: Place) -> Iterator[Concern]:
+def _namespace(facts: Facts, request: Request, name: str, place: Place) -> Iterator[Concern]:
     if not place.namespace.known:
         yield not_checked(f"namespace {name} itself", place.namespace.why)
         return
@@ -48,6 +52,7 @@ def _namespace(facts: Facts, name: str, place: Place) -> Iterator[Concern]:
     if metadata.get("deletionTimestamp"):
         what = f"namespace {name} is being deleted"
         yield concern("namespace.terminating", what, "Use another one, or wait and make it again.")
+    yield from _users(request, name, metadata)
     level = (metadata.get("labels") or {}).get(ENFORCE)
     if level == "restricted" and not facts.kubevirts.known:
         yield not_checked(f"whether namespace {name}, which enforces restricted, takes machines", facts.kubevirts.why)
@@ -58,6 +63,29 @@ def _namespace(facts: Facts, name: str, place: Place) -> Iterator[Concern]:
             f"KubeVirt object, or label the namespace {ENFORCE}=baseline."
         )
         yield concern("namespace.pod-security", what, fix)
+
+
+def _users(request: Request, name: str, metadata: Object) -> Iterator[Concern]:
+    """OpenShift gives each namespace a range of users, and its usual constraint takes no other."""
+    found = _RANGE.fullmatch((metadata.get("annotations") or {}).get(UID_RANGE) or "")
+    movers = request.config.movers
+    if found is None or not movers.user:
+        return
+    first, last = int(found["first"]), int(found["last"] or int(found["first"]) + int(found["count"] or 1) - 1)
+    if first <= movers.user <= last:
+        return
+    where = f"namespace {name} takes users {first} to {last}"
+    if movers.service_account:
+        what = f"{where}; whether {movers.service_account} may use a constraint for {movers.user} is not looked at"
+        fix = "`kubeferry manifests --openshift` prints the constraint and the right to it."
+        yield concern("namespace.constraint-not-checked", what, fix)
+        return
+    what = f"{where}, and movers run as {movers.user}, without an account that may use another constraint"
+    fix = (
+        f"Apply what `kubeferry manifests --openshift --namespace {name}` prints, and set "
+        "target.movers.serviceAccount: kubeferry-mover."
+    )
+    yield concern("namespace.user-range", what, fix)
 
 
 def _default_profile(facts: Facts) -> bool:

@@ -160,7 +160,7 @@ def _refused_defaults(limit: Object, pods: dict[str, Footprint]) -> Iterator[str
         for resource, default in (limit.get("default") or {}).items():
             if resource not in pod.limits and pod.of(resource) > amount(default):
                 asked = shown(pod.of(resource), resource)
-                yield f"{who} asks for {asked} of {resource} without a limit, and gets the default one of {default}"
+                yield f"{who} asks for {asked} of {resource} without a limit, and is given one of {default}"
 
 
 def _throttled(limit: Object, pods: dict[str, Footprint], where: str) -> Iterator[Concern]:
@@ -187,8 +187,7 @@ def _beyond_ratio(limit: Object, pods: dict[str, Footprint]) -> Iterator[str]:
             if not told or not asked:
                 yield f"{who} has no limit or request of {resource}, and its ratio may be {most} at most"
             elif told > amount(most) * asked:
-                times = f"{float(told / asked):.4g}"
-                yield f"{who} has a limit of {resource} that is {times} times what it asks for, and {most} is the most"
+                yield f"{who} has a limit of {resource} more than {most} times what it asks for"
 
 
 def _amounts(told: Object | None) -> dict[str, Fraction]:

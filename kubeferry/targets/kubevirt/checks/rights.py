@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from kubeferry.documents import Entry
 from kubeferry.model import Concern
 from kubeferry.targets.kubevirt.checks.facts import Request, networks_of
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
@@ -54,8 +55,13 @@ def _networks(request: Request) -> bool:
     return any(True for entry in request.entries for _ in networks_of(entry))
 
 
-def _reads_files(request: Request) -> bool:
-    return any(probe.kind in {"file", "counter"} for entry in request.entries for probe in entry.probes)
+def runs_commands(entry: Entry) -> bool:
+    """Whether a plan needs commands in the machine's pod: there is no other way to files and programs of its guest."""
+    return bool(entry.stop.services) or any(probe.kind in {"file", "counter"} for probe in entry.probes)
+
+
+def _looks_inside(request: Request) -> bool:
+    return any(map(runs_commands, request.entries))
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +113,7 @@ IN_NAMESPACE = (
 )
 """deploy/namespace-role.yaml"""
 
-FOR_FILE_PROBES = (Right("", "pods/exec", ("get", "create"), "read files of guests", _reads_files),)
+FOR_FILE_PROBES = (Right("", "pods/exec", ("get", "create"), "read files of guests, ask for services", _looks_inside),)
 """deploy/file-probes-role.yaml"""
 
 IN_CLUSTER = (

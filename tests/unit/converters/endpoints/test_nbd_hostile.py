@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import threading
+import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from converters.endpoints.nbd.client import Nbd
+from converters.endpoints.nbd import client
+from converters.endpoints.nbd.client import PIECE_BYTES, Nbd
 from converters.extents import Extent
 from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.faults import Side
@@ -232,3 +234,102 @@ def test_a_servers_error_is_told_in_its_words(tmp_path: Path) -> None:
         with pytest.raises(SourceUnavailable) as caught:
             disk.read_into(0, memoryview(bytearray(10)))
         assert caught.value.why == "disk on fire (error 5)"
+
+
+def test_nothing_is_believed_on_a_connection_that_broke_the_protocol(tmp_path: Path) -> None:
+    """What comes after it may be the rest of the answer that made no sense."""
+
+    def script(sock: socket.socket) -> None:
+        shake_hands(sock)
+        sock.sendall(chunk(request(sock)[1], 77, b"?"))
+        command, cookie, offset, length = request(sock)
+        if command == 0:
+            sock.sendall(chunk(cookie, 1, struct.pack(">Q", offset) + bytes(length)))
+            take(sock, 28)
+
+    with serving(tmp_path, script) as path, Nbd(path, "", Side.SOURCE) as disk:
+        with pytest.raises(SourceRefused, match="breaks the protocol"):
+            disk.read_into(0, memoryview(bytearray(10)))
+        with pytest.raises(SourceUnavailable, match="is gone") as caught:
+            disk.read_into(0, memoryview(bytearray(10)))
+        assert caught.value.why == "the connection broke before"
+
+
+# --- several requests under way ---
+
+
+def test_the_pieces_of_a_read_are_under_way_together(tmp_path: Path) -> None:
+    """A server that answers nothing until it knows all, and then the last one first."""
+
+    def script(sock: socket.socket) -> None:
+        shake_hands(sock)
+        asked = [request(sock) for _ in range(4)]
+        for _, cookie, offset, length in reversed(asked):
+            sock.sendall(chunk(cookie, 1, struct.pack(">Q", offset) + bytes([offset // PIECE_BYTES]) * length))
+        take(sock, 28)
+
+    view = memoryview(bytearray(4 * PIECE_BYTES))
+    with serving(tmp_path, script) as path, Nbd(path, "", Side.SOURCE) as disk:
+        disk.read_into(0, view)
+    assert view == b"".join(bytes([number]) * PIECE_BYTES for number in range(4))
+
+
+def test_the_pieces_of_a_write_are_under_way_together(tmp_path: Path) -> None:
+    taken = bytearray(4 * PIECE_BYTES)
+
+    def script(sock: socket.socket) -> None:
+        shake_hands(sock)
+        cookies = []
+        for _ in range(4):
+            _, cookie, offset, length = request(sock)
+            taken[offset : offset + length] = take(sock, length)
+            cookies.append(cookie)
+        for cookie in reversed(cookies):
+            sock.sendall(struct.pack(">IIQ", 0x67446698, 0, cookie))
+        take(sock, 28)
+
+    content = b"".join(bytes([number]) * 4096 for number in range(256))
+    with serving(tmp_path, script) as path, Nbd(path, "", Side.TARGET) as disk:
+        disk.write(0, memoryview(content))
+    assert taken == content
+
+
+def test_a_piece_that_fails_is_told_when_the_others_have_come(tmp_path: Path) -> None:
+    """The memory of a read is used again after it: nothing may come later."""
+
+    def script(sock: socket.socket) -> None:
+        shake_hands(sock)
+        (_, first, _, _), (_, second, offset, length) = request(sock), request(sock)
+        sock.sendall(chunk(first, 0x8001, struct.pack(">IH", 5, 0)))
+        time.sleep(0.2)
+        sock.sendall(chunk(second, 1, struct.pack(">Q", offset) + b"z" * length))
+        take(sock, 28)
+
+    view = memoryview(bytearray(2 * PIECE_BYTES))
+    with serving(tmp_path, script) as path, Nbd(path, "", Side.SOURCE) as disk:
+        with pytest.raises(SourceUnavailable, match="failed at offset 0"):
+            disk.read_into(0, view)
+        assert view[PIECE_BYTES:] == b"z" * PIECE_BYTES
+
+
+def test_a_write_behind_a_read_does_not_wait_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that answers in turn takes no bytes while nobody takes its own."""
+
+    def script(sock: socket.socket) -> None:
+        shake_hands(sock)
+        for _ in range(16):
+            command, cookie, offset, length = request(sock)
+            if command == 0:
+                sock.sendall(chunk(cookie, 1, struct.pack(">Q", offset) + b"r" * length))
+            else:
+                take(sock, length)
+                sock.sendall(chunk(cookie, 0, b""))
+        take(sock, 28)
+
+    monkeypatch.setattr(client, "ANSWER_SECONDS", 2.0)
+    view = memoryview(bytearray(8 * PIECE_BYTES))
+    with serving(tmp_path, script) as path, Nbd(path, "", Side.TARGET) as disk:
+        finish = disk.start_read(0, view)
+        disk.write(0, memoryview(bytes(8 * PIECE_BYTES)))
+        finish()
+    assert view == b"r" * (8 * PIECE_BYTES)

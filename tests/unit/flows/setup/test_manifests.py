@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from flows.cli import run
-from flows.setup.manifests import CONTENT, roles
+from flows.setup.manifests import CONTENT, MOVERS_ACCOUNT, roles
+from kubeferry.documents import MoverSettings
 from kubeferry.outside.process import run as program
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -43,9 +44,12 @@ def test_each_namespace_gets_its_own_and_the_account_is_bound(capsys: pytest.Cap
     assert sum(one["kind"] == "ClusterRole" for one in documents) == 1
     for namespace in ("apps", "shop"):
         own = [one for one in documents if one["metadata"].get("namespace") == namespace]
-        assert sorted(one["kind"] for one in own) == ["Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount"]
-        account = next(one for one in own if one["kind"] == "ServiceAccount")
-        assert (account["metadata"]["name"], account["automountServiceAccountToken"]) == ("mover-1", False)
+        assert sorted(one["kind"] for one in own) == [
+            *("Role", "Role", "RoleBinding", "RoleBinding", "ServiceAccount", "ServiceAccount")
+        ]
+        accounts = [one for one in own if one["kind"] == "ServiceAccount"]
+        assert [one["metadata"]["name"] for one in accounts] == ["mover-1", "kubeferry-mover"]
+        assert [one["automountServiceAccountToken"] for one in accounts] == [False, False]
         who = [{"kind": "ServiceAccount", "name": "mover-1", "namespace": namespace}]
         bound = [one for one in own if one["kind"] == "RoleBinding"]
         bound += [one for one in documents if one["metadata"]["name"] == f"kubeferry-{namespace}"]
@@ -56,6 +60,30 @@ def test_each_namespace_gets_its_own_and_the_account_is_bound(capsys: pytest.Cap
 def test_file_probes_are_a_right_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pods/exec" not in str(printed("-n", "apps", capsys=capsys))
     assert "pods/exec" in str(printed("-n", "apps", "--file-probes", capsys=capsys))
+
+
+def test_on_openshift_movers_may_use_their_constraint(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is bound to the movers' account in each namespace, and to nobody else; without the option nothing asks for a
+    kind that other clusters have not."""
+    assert "security.openshift.io" not in str(printed("-n", "apps", capsys=capsys))
+    documents = printed("-n", "apps", "-n", "shop", "--account", "own", "--openshift", capsys=capsys)
+    (constraint,) = [one for one in documents if one["kind"] == "SecurityContextConstraints"]
+    assert constraint["runAsUser"] == {"type": "MustRunAs", "uid": MoverSettings().user}
+    assert constraint["metadata"] == {"name": MOVERS_ACCOUNT}
+    for namespace in ("apps", "shop"):
+        own = [one for one in documents if one["metadata"] == {"name": MOVERS_ACCOUNT, "namespace": namespace}]
+        by_kind = {one["kind"]: one for one in own}
+        assert set(by_kind) == {"ServiceAccount", "Role", "RoleBinding"}
+        assert by_kind["Role"]["rules"] == [
+            {
+                "apiGroups": ["security.openshift.io"],
+                "resources": ["securitycontextconstraints"],
+                "resourceNames": [MOVERS_ACCOUNT],
+                "verbs": ["use"],
+            }
+        ]
+        who = {"kind": "ServiceAccount", "name": MOVERS_ACCOUNT, "namespace": namespace}
+        assert by_kind["RoleBinding"]["subjects"] == [who]
 
 
 def test_the_comments_stay() -> None:

@@ -117,6 +117,7 @@ FULL = Machine(
             network="default",
             portgroup="red",
             acpi_index=7,
+            teaming="persistent",
             queues=2,
             mode="bridge",
             model="vmxnet3",

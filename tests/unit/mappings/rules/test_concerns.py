@@ -150,7 +150,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "cpu.feature-policy": ({"cpu": Cpu(**CPU, features=(CpuFeature(name="pcid", policy="perhaps"),))}, Policy()),
     "cpu.topology-changed": ({"cpu": Cpu(**CPU | {"vcpus": 3}, max_vcpus=4, sockets=1, cores=2, threads=2)}, Policy()),
     "cpu.pinning": ({"cpu": Cpu(**CPU, pinning=((0, "1"),))}, Policy()),
-    "cpu.numa": ({"cpu": Cpu(**CPU, numa=(NumaCell(cell=0, cpus="0-1"),))}, Policy()),
+    "cpu.numa": ({"cpu": Cpu(**CPU, numa=(NumaCell(cell=0, cpus="0"), NumaCell(cell=1, cpus="1")))}, Policy()),
     "cpu.nested": ({"cpu": Cpu(**CPU, nested=True)}, Policy()),
     "memory.hotplug-lost": ({"memory": Memory(size_bytes=GIB // 2, max_bytes=GIB)}, Policy()),
     "memory.hugepages": ({"memory": Memory(size_bytes=GIB, hugepage_bytes=GIB)}, Policy()),
@@ -261,7 +261,17 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "vmware.affinity": (vsphere(**{"cluster/affinity": "apart"}), Policy()),
     "vmware.host-affinity": (vsphere(**{"cluster/hostAffinity": "licensed"}), Policy()),
     "vmware.cluster": (vsphere(**{"cluster/drs": "on"}), Policy()),
-    "watchdog.changed": ({"watchdog": Watchdog(model="itco", action="reset")}, Policy()),
+    "watchdog.changed": ({"watchdog": Watchdog(model="ib700", action="reset")}, Policy()),
+    "nic.failover": (nics({}, {"id": "net1", "teaming": "transient"}), Policy()),
+    "machine.container": ({"unmodelled": (SourceFact(path="os/type", value="exe"),)}, Policy()),
+    "disk.unreadable": (disks({"source_kind": "network", "uri": "rbd://mon/pool/image"}), Policy()),
+    "disk.pool-unasked": (disks({"source_kind": "volume", "uri": "volume://default/root"}), Policy()),
+    "device.by-arguments": (
+        {"unmodelled": (SourceFact(path="qemu:commandline/qemu:arg[1]", value="value=-drive"),)},
+        Policy(),
+    ),
+    "acpi.added": ({"features": {"acpi": "off"}}, Policy()),
+    "arch.32-bit": ({"arch": "i686"}, Policy()),
 }
 
 # What the target has, where a rule needs to know: a class of which everything is known, and one of which nothing is.

@@ -9,6 +9,7 @@ import pytest
 
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable
+from kubeferry.inside.said import Said
 from kubeferry.ledger import External
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Marker, Memory, Power
 from kubeferry.sources import open_source
@@ -46,7 +47,7 @@ def folder(source: MemorySource) -> Path:
 
 
 def test_a_second_process_finds_what_the_first_one_left(source: MemorySource, web: Machine) -> None:
-    source.stop(web, StopPolicy(), lambda _words, _at: None)
+    source.stop(web, StopPolicy(), lambda _words, _at, _said=None: None)
     uri = f"memory://{folder(source)}".replace(" ", "%20")
     other = open_source("lab", SourceConfig(kind="memory", uri=uri))
     assert other.power(web) is Power.OFF
@@ -57,10 +58,12 @@ def test_the_files_that_the_policy_names_are_heard_before_the_machine_is_off(
     source: MemorySource, web: Machine
 ) -> None:
     source.write_words("web", {"/etc/hostname": "web\n", "/root/private": "x"})
+    source.write_said("web", Said(hostname="web"))
     heard: Words = []
 
-    def hear(words: dict[str, str], at: str) -> None:
+    def hear(words: dict[str, str], at: str, said: Said | None = None) -> None:
         assert source.power(web) is Power.RUNNING
+        assert said == Said(hostname="web")
         heard.append((words, at))
 
     stopped = source.stop(web, StopPolicy(last_words=("/etc/hostname", "/not/there")), hear)
@@ -71,7 +74,7 @@ def test_the_files_that_the_policy_names_are_heard_before_the_machine_is_off(
 def test_who_cannot_write_the_words_down_leaves_the_machine_running(source: MemorySource, web: Machine) -> None:
     source.write_words("web", {})
 
-    def full(_words: dict[str, str], _at: str) -> None:
+    def full(_words: dict[str, str], _at: str, _said: object = None) -> None:
         raise SourceUnavailable("the journal is full")
 
     with pytest.raises(SourceUnavailable):
@@ -80,7 +83,7 @@ def test_who_cannot_write_the_words_down_leaves_the_machine_running(source: Memo
 
 
 def test_a_machine_without_an_agent_is_stopped_by_acpi_and_never_heard(source: MemorySource, web: Machine) -> None:
-    stopped = source.stop(web, StopPolicy(), lambda _words, _at: pytest.fail("nobody is there"))
+    stopped = source.stop(web, StopPolicy(), lambda _words, _at, _said=None: pytest.fail("nobody is there"))
     assert (stopped.how, stopped.last_answer_at) == ("acpi", None)
 
 
@@ -88,7 +91,7 @@ def test_a_paused_machine_is_refused(source: MemorySource, web: Machine) -> None
     source.write_power("web", Power.PAUSED)
     assert ["paused" in concern.what for concern in source.concerns(web)] == [True]
     with pytest.raises(SourceRefused, match="cannot be stopped"):
-        source.stop(web, StopPolicy(force=True), lambda _words, _at: None)
+        source.stop(web, StopPolicy(force=True), lambda _words, _at, _said=None: None)
 
 
 def test_faults_are_raised_one_a_call_and_then_it_works(source: MemorySource, web: Machine) -> None:

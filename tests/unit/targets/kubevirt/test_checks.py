@@ -57,6 +57,12 @@ def a_limit(kind: str, **bounds: Any) -> dict[str, Any]:
     return {"metadata": {"name": "limits"}, "spec": {"limits": [{"type": kind, **bounds}]}}
 
 
+def by_users(text: str, **movers: Any) -> Change:
+    """A namespace of OpenShift's, which takes these users."""
+    found = {"metadata": {"name": "apps", "annotations": {"openshift.io/sa.scc.uid-range": text}}}
+    return lambda m: (m.facts(place={"namespace": m.seen(found)}), m.request(movers=movers))
+
+
 def by_limits(kind: str, **bounds: Any) -> Change:
     return lambda m: (m.facts(place={"limits": m.seen(a_limit(kind, **bounds))}), m.request())
 
@@ -130,7 +136,22 @@ ROWS: list[tuple[Change, list[str], str]] = [
         ["kubevirt.gate-off"],
         "VSOCK",
     ),
-    (lambda m: (m.facts(kubevirts=m.seen(older(m))), m.request(stateful(m))), ["kubevirt.gate-unknown"], "v1.3.1"),
+    (
+        lambda m: (m.facts(kubevirts=m.seen(older(m, "v1.3.1"))), m.request(stateful(m))),
+        ["kubevirt.version-old", "kubevirt.gate-off"],
+        "v1.3.1",
+    ),
+    (
+        lambda m: (m.facts(kubevirts=m.seen(older(m, "v1.5.3"))), m.request(stateful(m))),
+        ["kubevirt.gate-off"],
+        "VMPersistentState is off",
+    ),
+    (lambda m: (m.facts(kubevirts=m.seen(older(m, "v1.6.0"))), m.request(stateful(m))), [], ""),
+    (
+        lambda m: (m.facts(kubevirts=m.seen(older(m, "v1.10.0"))), m.request()),
+        ["kubevirt.version-new"],
+        "newer than any that was tried",
+    ),
     (lambda m: (m.facts(), m.request(stateful(m))), ["storage.no-default-class"], "fast, slow"),
     (
         lambda m: (m.facts(kubevirts=m.seen(m.kubevirt(vmStateStorageClass="gone"))), m.request(stateful(m))),
@@ -151,6 +172,21 @@ ROWS: list[tuple[Change, list[str], str]] = [
         "pc-q35-rhel*",
     ),
     # --- namespaces
+    (
+        by_users("1000650000/10000"),
+        ["namespace.user-range"],
+        "takes users 1000650000 to 1000659999, and movers run as 107",
+    ),
+    (by_users("1000650000/10000", user=1000650005), [], ""),
+    (by_users("1000650000/10000", user=0), [], ""),
+    (by_users("1000650000-1000659999"), ["namespace.user-range"], "1000650000 to 1000659999"),
+    (by_users("100/10"), [], ""),
+    (by_users("nonsense"), [], ""),
+    (
+        by_users("1000650000/10000", service_account="kubeferry-mover"),
+        ["namespace.constraint-not-checked"],
+        "whether kubeferry-mover may use a constraint for 107",
+    ),
     (lambda m: (m.facts(place={"namespace": Seen()}), m.request()), ["namespace.missing"], "apps"),
     (lambda m: (m.facts(place={"namespace": UNSEEN}), m.request()), ["cluster.not-checked"], "namespace apps"),
     (
@@ -300,7 +336,7 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (by_limits("PersistentVolumeClaim", max={"storage": "100Mi"}), ["limit-range.exceeded"], "web-vda"),
     (by_limits("PersistentVolumeClaim", min={"storage": "100Mi"}), [], ""),  # the movers' own is made as large
     (by_limits("PersistentVolumeClaim", min={"storage": "300Mi"}), ["limit-range.exceeded"], "web-vda"),
-    (by_limits("Container", default={"memory": "512Mi"}), ["limit-range.exceeded"], "the default one of 512Mi"),
+    (by_limits("Container", default={"memory": "512Mi"}), ["limit-range.exceeded"], "is given one of 512Mi"),
     (by_limits("Container", default={"memory": "8Gi"}), [], ""),
     (by_limits("Container", default={"cpu": "100m"}), ["limit-range.exceeded"], "cpu without a limit"),
     (by_limits("Container", default={"cpu": "500m"}), ["limit-range.throttles"], "its guest has 2 processors"),
@@ -311,7 +347,7 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (
         by_limits("Container", default={"cpu": "2"}, maxLimitRequestRatio={"cpu": "12"}),
         ["limit-range.exceeded"],
-        "a mover has a limit of cpu that is 20 times",
+        "a mover has a limit of cpu more than 12 times",
     ),
     (by_limits("Container", default={"cpu": "2"}, maxLimitRequestRatio={"cpu": "20"}), [], ""),
     (by_quota({"limits.ephemeral-storage": "10Gi"}), ["quota.limit-missing"], "limits.ephemeral-storage"),
@@ -336,6 +372,17 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (by_limits("Container", max={"memory": "1Gi"}), ["limit-range.exceeded"], "the pod of web"),
     (by_limits("Pod", max={"cpu": "1"}), ["limit-range.exceeded"], "a mover asks for 2 of cpu"),
     (by_limits("Container", min={"memory": "1Gi"}), ["limit-range.exceeded"], "a mover"),
+    (
+        by_limits("Container", default={"memory": "512Mi"}),
+        ["limit-range.exceeded"],
+        "of memory without a limit, and is given one of 512Mi",
+    ),
+    (by_limits("Container", default={"memory": "16Gi", "ephemeral-storage": "60Mi"}), [], ""),
+    (
+        by_limits("Container", default={"cpu": "2"}, maxLimitRequestRatio={"cpu": "10"}),
+        ["limit-range.exceeded"],
+        "a mover has a limit of cpu more than 10 times what it asks for",
+    ),
     # --- nodes
     (lambda m: (m.facts(nodes=UNSEEN), m.request()), ["cluster.not-checked"], "nodes"),
     (by_node(spec={"unschedulable": True}), ["node.none-fits"], "none of 1 nodes"),
@@ -440,9 +487,9 @@ def degraded(make: Make) -> dict[str, Any]:
     return dict(make.kubevirt() | {"status": {"phase": "Deployed", "conditions": [condition]}})
 
 
-def older(make: Make) -> dict[str, Any]:
+def older(make: Make, version: str) -> dict[str, Any]:
     found = make.kubevirt(vmStateStorageClass="fast")
-    return dict(found | {"status": found["status"] | {"observedKubeVirtVersion": "v1.3.1"}})
+    return dict(found | {"status": found["status"] | {"observedKubeVirtVersion": version}})
 
 
 def stateful(make: Make) -> Any:

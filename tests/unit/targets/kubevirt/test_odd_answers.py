@@ -52,3 +52,10 @@ def test_a_guest_that_says_nothing_of_itself_does_not_answer(
 def test_a_file_is_read(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     said = json.dumps({"return": {"buf-b64": base64.b64encode(b"7\n").decode()}}).encode()
     assert access(make, said, monkeypatch).read_file("/data/boots", 1.0) == b"7\n"
+
+
+@pytest.mark.parametrize("said", ["", "<html>", "[]", "{}", '{"error": {}}'])
+def test_an_agent_that_does_not_answer_a_question_has_not_answered(
+    make: Any, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert access(make, said.encode(), monkeypatch).ask("guest-get-time") is None

@@ -1,0 +1,126 @@
+"""Rules about what libvirt's domains may be and hold: containers, disks that nobody reads, arguments to QEMU itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from kubeferry.model import Disk
+from kubeferry.uris import packed
+from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
+
+# Of the kinds of disks that libvirt has (`<disk type=…>`), files and block devices are read.
+_UNREAD = {
+    "network": "lies on a server of its own",
+    "nvme": "is an NVMe device of the host's, handed over whole",
+    "vhostuser": "is served by a program over a socket",
+    "vhostvdpa": "is a device of the host's, handed over whole",
+    "dir": "is a folder shown as a disk",
+}
+_READ = ("raw", "qcow2")
+_IMAGES = {"file", "block"}
+_PARTS = re.compile(r"devices/disk\[(?P<disk>[^]]+)\]/(backingStore/)*source/(slices|dataStore)")
+_ARGUMENT = re.compile(r"^qemu:commandline/qemu:arg(\[\d+\])?$")
+# Arguments that give the guest something: a disk, a card, a folder, a device.
+_DEVICES = re.compile(
+    r"value=--?(drive|blockdev|device|hd[a-d]|sd|mtdblock|pflash|cdrom|fd[ab]|virtfs|fsdev|netdev|nic|net)"
+)
+
+
+def is_container(case: Case) -> bool:
+    """Whether the domain boots no firmware at all: a container, or a guest of Xen that is handed its kernel."""
+    return any(fact.path == "os/type" for fact in case.machine.unmodelled)
+
+
+def _container(case: Case) -> Iterable[str]:
+    told = next((fact.value for fact in case.machine.unmodelled if fact.path == "os/type"), "")
+    kind = "a container" if told == "exe" else f"a paravirtual guest ({told})"
+    return when(bool(told), f"The domain is {kind}, no machine with firmware and disks of its own.")
+
+
+def _narrow(case: Case) -> Iterable[str]:
+    return when(case.machine.arch == "i686", "The machine is a 32-bit PC; at the target it is an amd64 one.")
+
+
+def _acpi(case: Case) -> Iterable[str]:
+    off = case.machine.features.get("acpi") == "off"
+    return when(off, "ACPI is off at the source and on at the target: Q35 and a clean stop need it.")
+
+
+def _unread(case: Case) -> Iterator[str]:
+    parts = {found["disk"] for fact in case.machine.unmodelled if (found := _PARTS.match(fact.path))}
+    for disk in case.machine.data_disks:
+        if why := _why_unread(disk, disk.id in parts):
+            yield f"Disk {disk.id} {why}, and is not read."
+
+
+def _why_unread(disk: Disk, in_part: bool) -> str | None:
+    if disk.source_kind in _UNREAD:
+        return f"({disk.uri or 'without an address'}) {_UNREAD[disk.source_kind]}"
+    if disk.source_kind not in _IMAGES or packed(disk.uri or "") is not None:
+        return None
+    if in_part:
+        return "is a slice of its image, or its image keeps the data in another file"
+    if disk.format is not None and disk.format not in _READ:
+        return f"is {disk.format}"
+    below = [link.format for link in disk.chain or () if link.format not in _READ]
+    return f"lies on an image that is {below[0]}" if below else None
+
+
+def _volume(case: Case) -> Iterator[str]:
+    for disk in case.machine.data_disks:
+        if disk.source_kind == "volume":
+            yield f"Disk {disk.id} is a volume of a storage pool ({disk.uri}): only its libvirt knows where it lies."
+
+
+def _arguments(case: Case) -> Iterable[str]:
+    found = [
+        fact.value.removeprefix("value=")
+        for fact in case.machine.unmodelled
+        if _ARGUMENT.match(fact.path) and _DEVICES.fullmatch(fact.value)
+    ]
+    what = f"QEMU itself is told of devices ({', '.join(dict.fromkeys(found))}): a disk among them is not copied."
+    return when(bool(found), what)
+
+
+RULES = (
+    Rule(
+        "machine.container",
+        CRITICAL,
+        "a domain that is no machine",
+        "Leave it out (`include: false`): move what is in it as a container image.",
+        _container,
+        False,
+    ),
+    Rule(
+        "disk.unreadable",
+        CRITICAL,
+        "a disk of a kind that is not read",
+        "Copy it to a raw or qcow2 image of its own with `qemu-img convert`, and let the domain use that.",
+        _unread,
+        False,
+    ),
+    Rule(
+        "disk.pool-unasked",
+        CRITICAL,
+        "a volume of a pool that nobody asked",
+        "Discover from the running libvirt, which says where its volumes lie.",
+        _volume,
+        False,
+    ),
+    Rule(
+        "device.by-arguments",
+        CRITICAL,
+        "devices in arguments to QEMU itself",
+        "Give them to the domain as libvirt's own devices, or remove them.",
+        _arguments,
+    ),
+    Rule(
+        "acpi.added",
+        WARNING,
+        "a machine without ACPI",
+        "Rehearse it: a Windows of before 2003 has another kernel for ACPI, and some old systems do not start with it.",
+        _acpi,
+    ),
+    Rule("arch.32-bit", INFO, "a 32-bit PC", "Nothing: an amd64 processor runs 32-bit systems.", _narrow),
+)
