@@ -7,7 +7,7 @@ somebody else wrote reads its YAML, the next one what was kept of it; of what `p
 
 from __future__ import annotations
 
-import resource
+import os
 import shutil
 import statistics
 import subprocess
@@ -81,21 +81,28 @@ def estate(folder: Path, machines: int) -> Plan:
     return plan
 
 
-def took(command: list[str], folder: Path) -> tuple[float, float]:
-    """Seconds from start to end, and of them those that it computed."""
-    before, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run(command, cwd=folder, stdout=subprocess.DEVNULL, check=True)
-    seconds, after = time.monotonic() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return seconds, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+def took(command: list[str], folder: Path) -> tuple[float, float, float]:
+    """Seconds from start to end, of them those that it computed, and its peak memory in MiB."""
+    begun = time.monotonic()
+    program = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
+    _, status, used = os.wait4(program.pid, 0)
+    seconds = time.monotonic() - begun
+    program.returncode = os.waitstatus_to_exitcode(status)
+    if program.returncode:
+        raise subprocess.CalledProcessError(program.returncode, command)
+    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-def _spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} - {max(values):.2f})"
+def _spread(values: list[float], digits: int = 2) -> str:
+    return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} - {max(values):.{digits}f})"
 
 
 def rows(machines: int, rounds: int) -> str:
     """The table: seconds, and how many times as long as an interpreter that does nothing, median and spread."""
-    lines = ["| command | seconds, median (min - max) | CPU s | times the bare interpreter's |", "|---|---|---|---|"]
+    lines = [
+        "| command | seconds, median (min - max) | CPU s | peak MiB | times the bare interpreter's |",
+        "|---|---|---|---|---|",
+    ]
     with tempfile.TemporaryDirectory() as name:
         small, large = Path(name) / "small", Path(name) / "large"
         for folder, number in ((small, 3), (large, machines)):
@@ -112,6 +119,9 @@ def rows(machines: int, rounds: int) -> str:
         huge.mkdir()
         estate(huge, LARGE)
         lines.append(_row(f"kubeferry status, {LARGE} machines, after `plan`", status, huge, 1))
+        lines.append(_row(f"kubeferry status, {LARGE} machines, the first time", status, huge, 1, forget=True))
+        report = [*KUBEFERRY, "report", "plan.yaml"]
+        lines.append(_row(f"kubeferry report, {LARGE} machines", report, huge, 1))
     return "\n".join(lines)
 
 
@@ -120,10 +130,11 @@ def _row(label: str, command: list[str], folder: Path, rounds: int, *, forget: b
     for _ in range(rounds):
         if forget:
             shutil.rmtree(folder / ".kubeferry", ignore_errors=True)
-        _, bare = took([sys.executable, "-c", "pass"], folder)
+        _, bare, _ = took([sys.executable, "-c", "pass"], folder)
         runs.append(took(command, folder))
         ratios.append(runs[-1][1] / bare)
-    told = " | ".join(_spread(list(values)) for values in zip(*runs, strict=True))
+    seconds, computed, peaks = (list(values) for values in zip(*runs, strict=True))
+    told = f"{_spread(seconds)} | {_spread(computed)} | {_spread(peaks, 0)}"
     return f"| {label} | {told} | {statistics.median(ratios):.0f} |"
 
 

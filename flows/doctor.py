@@ -12,12 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from kubeferry.config import read_config
-from kubeferry.documents import Config, Plan, SourceConfig, VmwareAccess, load
+from kubeferry.documents import Config, Plan, SourceConfig, load
 from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
+from kubeferry.life.evidence import MachineState
 from kubeferry.model import Concern, Severity
 from kubeferry.outside.process import PACKAGES
 from kubeferry.sources import open_source
+from kubeferry.steps.beforehand import SECRET_NOT_CHECKED, Asked, ask, left_out, untouched, ways
 from kubeferry.targets import open_target
 
 DEBUG = "KUBEFERRY_DEBUG"
@@ -25,18 +27,19 @@ NEEDED = ("qemu-img", "qemu-nbd", "setpriv")
 
 
 def examine(path: Path, plan_path: Path | None = None) -> list[Concern]:
-    """Every problem at once: tools, configuration, journal, sources, target; with a plan, all that the target has
-    against it. A part that breaks, in whatever way, is a concern, and the others are looked at all the same. Makes an
-    absent journal, nothing else. Raises Interrupted where somebody asks to stop."""
+    """Every problem at once: tools, configuration, journal, sources, target; with a plan, all that `migrate` would ask
+    of source and target before its first stop. A part that breaks, in whatever way, is a concern, and the others are
+    looked at all the same. Makes an absent journal, and what a trial needs for as long as it lasts. Raises Interrupted
+    where somebody asks to stop."""
     found = list(_tools())
     plan = config = None
     with _told("plan", found):
         plan = load(plan_path, Plan) if plan_path else None
     with _told("config", found):
         config = read_config(path)
-    for part, ask in _parts(config, plan).items() if config else ():
+    for part, asking in _parts(config, plan).items() if config else ():
         with _told(part, found):
-            found += ask()
+            found += asking()
     return found
 
 
@@ -62,10 +65,42 @@ def _parts(config: Config, plan: Plan | None) -> dict[str, Callable[[], Iterable
     """Each part is opened and asked something, as a run would ask it."""
     parts: dict[str, Callable[[], Iterable[Concern]]] = {"journal": lambda: _ask_journal(config)}
     parts |= {f"source.{name}": partial(_ask_source, name, settings) for name, settings in config.sources.items()}
-    parts["target"] = lambda: _ask_target(config, plan)
-    if plan:
-        parts["ways"] = lambda: ways(config, plan)
+    if plan is None:
+        return parts | {"target": lambda: _ask_target(config)}
+    asked = Asked()
+
+    def everything() -> tuple[Concern, ...]:
+        nonlocal asked
+        asked = _ask_everything(config, plan)
+        return asked.concerns
+
+    parts["target"] = everything
+    parts["ways"] = lambda: _unsaid(asked, ways(config, plan))
     return parts
+
+
+def _ask_everything(config: Config, plan: Plan) -> Asked:
+    """As `migrate` does. A plan of no machine is no plan that could go well."""
+    if not plan.entries:
+        what, fix = f"plan {plan.name} moves no machine{left_out(plan)}", "Look at why: `kubeferry assess`."
+        return Asked((Concern(id="plan.empty", severity=Severity.CRITICAL, what=what, fix=fix),))
+    if plan.source not in config.sources:  # told by the ways; the target may be asked all the same
+        return Asked(tuple(_ask_target(config, plan)))
+    return ask(config, plan, untouched(tuple(entry.name for entry in plan.entries), _states(config, plan)))
+
+
+def _states(config: Config, plan: Plan) -> dict[str, MachineState]:
+    """Where the machines stand; nothing of a journal that does not answer, which is told by itself."""
+    with contextlib.suppress(Exception), contextlib.closing(Journal.open(config.journal)) as journal:
+        return dict(journal.states(plan.digest))
+    return {}
+
+
+def _unsaid(asked: Asked, concerns: Iterable[Concern]) -> Iterator[Concern]:
+    """What was not told yet, nor shown otherwise by a mover that was let in."""
+    for one in concerns:
+        if one not in asked.concerns and not (asked.tried and one.id == SECRET_NOT_CHECKED):
+            yield one
 
 
 def _ask_journal(config: Config) -> list[Concern]:
@@ -84,48 +119,9 @@ def _ask_source(name: str, settings: SourceConfig) -> list[Concern]:
     return [Concern(id=f"source.{name}.empty", severity=Severity.WARNING, what=what, fix=fix)]
 
 
-def _ask_target(config: Config, plan: Plan | None) -> list[Concern]:
+def _ask_target(config: Config, plan: Plan | None = None) -> list[Concern]:
     with contextlib.closing(open_target(config.target)) as target:
         return target.concerns(plan.entries if plan else ())
-
-
-def ways(config: Config, plan: Plan) -> Iterator[Concern]:
-    """Whether movers in a cluster have a way to the plan's source."""
-    if plan.source not in config.sources:
-        known = ", ".join(sorted(config.sources))
-        what = f"the plan's source {plan.source} is not in the configuration, which has {known}"
-        yield Concern(id="source.unknown", severity=Severity.CRITICAL, what=what, fix="Add it under `sources`.")
-        return
-    if config.target.kind != "kubevirt" or config.target.transfer == "upload":
-        return
-    source = config.sources[plan.source]
-    by_ssh = (source.ssh.secret, "the hypervisor's key", "FailedMount") if source.ssh else None
-    needs = {
-        "aws": (source.aws.secret, "the keys of an AWS account", "CreateContainerConfigError"),
-        "vmware": _of_vmware(source.vmware),
-        "ova": None,  # files of this host
-    }.get(source.kind, by_ssh)
-    if needs is None:
-        what = f"movers in the cluster have no way to source {plan.source}"
-        fix = "Give a libvirt source `ssh`, or send small disks from here: target.transfer: upload."
-        yield Concern(id="source.no-way", severity=Severity.CRITICAL, what=what, fix=fix)
-        return
-    yield from _unseen(plan, *needs)
-
-
-def _of_vmware(access: VmwareAccess) -> tuple[str, str, str]:
-    """The Secret for the disks: of the user's own reader where there is one, else of vCenter."""
-    if access.reader and access.reader_secret:
-        return access.reader_secret, "what the reader asks for", "FailedMount"
-    return access.secret, "a login at vCenter", "CreateContainerConfigError"
-
-
-def _unseen(plan: Plan, secret: str, content: str, said: str) -> Iterator[Concern]:
-    """The Secret that movers need, in each namespace."""
-    for namespace in dict.fromkeys(entry.namespace for entry in plan.entries):
-        what = f"whether Secret {namespace}/{secret} holds {content} is not looked at"
-        fix = f"The account may not read Secrets. Without it the first mover says {said}, and why."
-        yield Concern(id="mover.secret-not-checked", severity=Severity.INFO, what=what, fix=fix)
 
 
 def _trouble(part: str, error: Exception) -> Concern:

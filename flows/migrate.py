@@ -11,7 +11,7 @@ import functools
 import logging
 import operator
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -23,7 +23,7 @@ from kubeferry.life.actions import Action, Goal
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
-from kubeferry.steps.drive import drive
+from kubeferry.steps.drive import drive, refuse
 from kubeferry.steps.release import settle
 from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
@@ -73,8 +73,8 @@ class Audience:
 @dataclass(slots=True)
 class Run:
     """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
-    the target is gone for good; `standing` is where each machine was seen to stand last, for whoever may not wait for
-    the journal."""
+    the target is gone for good. `refused` are machines that were found out beforehand, with the reason: nothing is done
+    to them. `standing` is where each machine was seen to stand last, for whoever may not wait for the journal."""
 
     plan: Plan
     config: Config
@@ -83,6 +83,7 @@ class Run:
     goal: Goal
     shown: Audience = field(default_factory=Audience)
     target_is_down: str = ""
+    refused: Mapping[str, KubeferryError] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     standing: dict[str, MachineState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -141,6 +142,8 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 target_is_down=run.target_is_down,
                 seen=functools.partial(operator.setitem, run.standing, entry.name),
             )
+            if entry.name in run.refused:
+                refuse(work, run.refused[entry.name])
             state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
             settle(work)
             return Outcome(entry.name, state.phase)

@@ -18,6 +18,8 @@ class MoverJob(Document):
     copy: source to target, only what differs, resuming from the last checkpoint in `state_dir`.
     verify: the target read back past the page cache, compared with the fingerprint in `state_dir`.
     repair: blocks of the target that differ from the fingerprint are fetched from the source again.
+    trial: source and target are opened, a block of each is read, the state folder is tried; nothing is written to a
+    disk, and nothing is left.
     `fence` is the journal's token: a state folder that has seen a higher one refuses the job.
     `target_reads_zero` says that unwritten ranges of the target are known to read as zeros.
     `makes_target`: a `file:` target that is not there is made by the mover, mode 0660, and then reads as zeros.
@@ -35,7 +37,7 @@ class MoverJob(Document):
 
     kind: Literal["MoverJob"] = "MoverJob"
     name: str
-    action: Literal["copy", "verify", "repair"]
+    action: Literal["copy", "verify", "repair", "trial"]
     machine: str = ""
     disk: str = ""
     source: DiskRef | None = None
@@ -85,7 +87,7 @@ class MoverResult(Document):
 
     kind: Literal["MoverResult"] = "MoverResult"
     name: str
-    action: Literal["copy", "verify", "repair"]
+    action: Literal["copy", "verify", "repair", "trial"]
     ok: bool
     root: str = ""
     algorithm: str = ""

@@ -80,6 +80,16 @@ FIELDS: dict[str, Version] = {
 }
 """Fields by their path, without the places in lists, and the version that knows them first; all others are older."""
 
+GATED: dict[str, str] = {
+    f"{_DOMAIN}.rebootPolicy": "RebootPolicy",
+    f"{_DOMAIN}.devices.interfaces.passtBinding": "PasstBinding",
+    f"{_DOMAIN}.devices.hostDevices": "HostDevices",
+    f"{_DOMAIN}.devices.autoattachVSOCK": "VSOCK",
+    "spec.template.spec.volumes.hostDisk": "HostDisk",
+    "spec.template.spec.volumes.downwardMetrics": "DownwardMetrics",
+}
+"""Fields that only a user's own patch writes, and the gate without which the webhook refuses them."""
+
 
 def version_of(text: str) -> Version | None:
     """Major and minor of `v1.34.2`; None for a version that is not one, as of a build by hand."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from kubeferry.documents import Platform
 from kubeferry.model import Concern, Severity
-from kubeferry.versions import FIELDS, GATES, OLDEST, is_on, shown
+from kubeferry.versions import FIELDS, GATED, GATES, OLDEST, is_on, shown
 
 Object = dict[str, Any]
 
@@ -55,6 +55,9 @@ def refused(vm: Object, platform: Platform) -> Iterator[tuple[str, str]]:
     """What of a machine this KubeVirt would refuse: where, and why."""
     for path in unknown_fields(vm, platform):
         yield path, f"KubeVirt {platform.version} does not know it"
+    for path, gate in GATED.items():
+        if any(_at(vm, path)) and not _taken(gate, platform):
+            yield path, f"it needs the feature gate {gate}"
     for part in PARTS:
         if not _taken(part.gate, platform):
             for where in part.find(vm):

@@ -10,9 +10,11 @@ once, so that holes cost little. The token is checked when the request begins; i
 from __future__ import annotations
 
 import functools
+import io
 import os
 import socket
 import ssl
+import time
 import zlib
 from http.client import HTTPException, HTTPMessage, parse_headers
 from typing import BinaryIO, Self
@@ -21,6 +23,7 @@ from urllib.parse import urlsplit
 from converters.extents import BLOCK_BYTES
 from converters.uris import invalid
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetBusy, TargetRefused, TargetUnavailable
+from kubeferry.outside.patience import Timed
 from kubeferry.uris import UPLOAD_CA, UPLOAD_SERVER_NAME, UPLOAD_TOKEN
 
 CONNECT_SECONDS = 10.0
@@ -28,6 +31,8 @@ CONNECT_SECONDS = 10.0
 WELCOME_SECONDS = 30.0
 # A write that nobody takes, and the end: the server flushes and fits the image to the volume before it answers.
 SILENCE_SECONDS = 300.0
+SLOWEST_BYTES = 64 << 10  # a second, of all that was sent: besides that silence, a server that drips has no more time
+PIECE_BYTES = 256 << 10
 HOPS = 8
 LEVEL = 1
 LINE_LIMIT_BYTES = 8192
@@ -54,7 +59,9 @@ class Upload:
             ) from error
         except OSError as error:
             raise self._lost(error) from error
-        self._answers: BinaryIO = self._socket.makefile("rb")
+        self._sent_bytes, self._spent_seconds = 0, 0.0
+        self._answering = Timed(self._socket.makefile("rb", buffering=0))
+        self._answers = io.BufferedReader(self._answering)
         try:
             self._begin(f"{parts.path or '/'}", parts.netloc, token)
         except BaseException:
@@ -85,7 +92,9 @@ class Upload:
 
     def finish(self) -> None:
         try:
-            self._socket.sendall(b"0\r\n\r\n")
+            self._push(b"0\r\n\r\n")
+            self._socket.settimeout(SILENCE_SECONDS)
+            self._answering.within(SILENCE_SECONDS + self._sent_bytes / SLOWEST_BYTES)
             status, said = self._last_answer()
         except (OSError, HTTPException, ValueError) as error:
             raise self._lost(error) from error
@@ -109,6 +118,7 @@ class Upload:
         )
         try:
             self._socket.settimeout(WELCOME_SECONDS)
+            self._answering.within(WELCOME_SECONDS)
             self._socket.sendall("\r\n".join([*head, "", ""]).encode("latin-1"))
             status, said = self._answer()
         except TimeoutError as error:
@@ -121,14 +131,30 @@ class Upload:
 
     def _send(self, member: bytes) -> None:
         try:
-            self._socket.sendall(b"%x\r\n%b\r\n" % (len(member), member))
+            self._push(b"%x\r\n%b\r\n" % (len(member), member))
         except OSError as error:
             raise self._refusal() or self._lost(error) from error
+
+    def _push(self, data: bytes) -> None:
+        """Send it all. The server has a deadline for all that it was sent so far, of which only the time counts in
+        which it was waited for. Raises TimeoutError."""
+        view = memoryview(data)
+        while view:
+            begun = time.monotonic()
+            left = SILENCE_SECONDS + self._sent_bytes / SLOWEST_BYTES - self._spent_seconds
+            if left <= 0:
+                raise TimeoutError("it takes too little at a time")
+            self._socket.settimeout(min(left, SILENCE_SECONDS))
+            taken = self._socket.send(view[:PIECE_BYTES])
+            self._spent_seconds += time.monotonic() - begun
+            self._sent_bytes += taken
+            view = view[taken:]
 
     def _refusal(self) -> KubeferryError | None:
         """What the server said before it hung up, where it did."""
         try:
             self._socket.settimeout(CONNECT_SECONDS)
+            self._answering.within(CONNECT_SECONDS)
             status, said = self._last_answer()
         except (OSError, HTTPException, ValueError):
             return None

@@ -7,6 +7,7 @@
     landing                                          what a target has already, and what is written to it
     held, witness                                    one copy a fingerprint; a source that stays what it is
     targets                                          whose a target is, asked before it is written
+    trial                                            what a copy opens, opened before; nothing is written
     disks                                            the same by reference: what a mover and a person ask for
 
 A digest stands in a checkpoint only after its block was flushed to the target.

@@ -12,6 +12,7 @@ import blake3
 
 from converters.engine.disks import Outcome, copy_disk, measure_disk, repair_disk, send_disk, verify_disk
 from converters.engine.transfer import Options
+from converters.engine.trial import try_disk
 from converters.mover.disk_file import make_disk_file
 from converters.mover.state_folder import StateFolder, replace_text
 from converters.mover.telling import Telling
@@ -56,6 +57,8 @@ def run(job: MoverJob, report: Path | None = None) -> int:
     """
     begun = time.monotonic()
     telling = Telling(report) if report else None
+    if job.action == "trial":
+        return _told(telling, *_tried(job, begun))
     state = StateFolder(Path(job.state_dir), job.fence, telling.progress if telling else None)
     try:
         with state.held():
@@ -64,6 +67,11 @@ def run(job: MoverJob, report: Path | None = None) -> int:
         if telling is None:
             raise
         result, error = result_of(job, None, failure, time.monotonic() - begun), failure
+    return _told(telling, result, error)
+
+
+def _told(telling: Telling | None, result: MoverResult, error: KubeferryError | None) -> int:
+    """Say how it ended where somebody listens; returns the exit code."""
     errors = [] if error is None else [error]
     if telling is not None:
         try:
@@ -72,6 +80,19 @@ def run(job: MoverJob, report: Path | None = None) -> int:
             errors.append(failure)
     sys.stderr.writelines(f"{one}\n" for one in errors)
     return errors[0].exit_code if errors else 0
+
+
+def _tried(job: MoverJob, begun: float) -> tuple[MoverResult, KubeferryError | None]:
+    """A trial, which has no state of its own: what is in the state folder is another job's."""
+    outcome, error = None, None
+    try:
+        state = Path(job.state_dir)
+        outcome = try_disk(job.source, job.target, state, algorithm=job.algorithm, makes_target=job.makes_target)
+    except KubeferryError as failure:
+        error = failure
+    except OSError as failure:
+        error = TransientError("the trial failed", why=str(failure), fix="Run the same again.")
+    return result_of(job, outcome, error, time.monotonic() - begun), error
 
 
 def _result(job: MoverJob, state: StateFolder, begun: float) -> tuple[MoverResult, KubeferryError | None]:

@@ -26,7 +26,9 @@ COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: 
 def doctor(plan: Path | None, config: Path | None, as_json: bool) -> None:
     """Check tools, configuration, source, journal and target.
 
-    With a PLAN, also everything that its target has against it: rights, room, quotas, nodes, names. Changes nothing.
+    With a PLAN, also all that `migrate` asks before its first stop: what source and target have against each machine,
+    whether the source can be started again, and what a mover on trial meets. That one writes to no disk and leaves
+    nothing.
     """
     from flows.doctor import examine
 

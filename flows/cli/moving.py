@@ -24,12 +24,13 @@ from flows.cli.options import (
 from flows.cli.output import beside, event_line, print_json, print_log, print_table, session
 from flows.cli.stopped import at_a_safe_point, at_once
 from kubeferry.documents import Config, Plan
-from kubeferry.errors import InputInvalid, Interrupted, Problem
+from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
+from kubeferry.steps.beforehand import Asked, ask, left_out, untouched
 from kubeferry.targets import open_target
 from kubeferry.words import counted, plain, plain_lines
 
@@ -67,7 +68,6 @@ def migrate(
     if dry_run:
         _say_what_would_be_done(frozen, settings, names, goal, as_json)
         return
-    _refuse_what_does_not_fit(frozen, settings, names)
     _run(frozen, settings, path, names, goal, as_json)
 
 
@@ -87,7 +87,6 @@ def precopy(
     """
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
-    _refuse_what_does_not_fit(frozen, settings, names)
     _run(frozen, settings, path, names, Goal.PRECOPY, as_json)
 
 
@@ -138,15 +137,18 @@ def _run(
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     _refuse_unknown_source(plan, settings, path)
     if not machines:
-        _tell_nothing_to_do(plan, as_json)
-        return
+        raise _nothing_to_do(plan)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
+        asked = _asked(plan, settings, journal, machines, goal)
+        refused = asked.errors()
         journal.keep_plan(plan)
-        outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down)
+        outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down, refused)
         stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
     _tell_outcomes(outcomes, as_json)
     if stopped:
         raise stopped
+    if len(refused) == len(machines):
+        raise asked.nothing_left(plan.name)
     code = max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
     if code or any(outcome.phase == "not begun" for outcome in outcomes):
         print_log(session())
@@ -162,12 +164,15 @@ def _driven(  # what a run has, and nothing else
     goal: Goal,
     as_json: bool,
     target_is_down: str,
+    refused: dict[str, KubeferryError],
 ) -> list[Outcome]:
     from flows.following import Following
     from flows.migrate import Run, run_plan
     from flows.progress import Board
     from flows.serving.server import prefect_api
 
+    if len(refused) == len(machines):  # nothing to watch: it is only recorded
+        return run_plan(Run(plan, settings, journal, Board(quiet=True), goal, refused=refused), machines)
     with beside() as said, prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as api:
         if api.server and not as_json:
             said("starting a Prefect server of our own")
@@ -178,7 +183,7 @@ def _driven(  # what a run has, and nothing else
             say=said,
         )
         with Following(api, plan, goal, machines, settings.limits, board) as shown:
-            run = Run(plan, settings, journal, board, goal, shown, target_is_down)
+            run = Run(plan, settings, journal, board, goal, shown, target_is_down, refused)
             with stopping.leaving(functools.partial(at_once, run.standing, _plan_s_words(), as_json)):
                 return run_plan(run, machines)
 
@@ -187,6 +192,22 @@ def _plan_s_words() -> list[str]:
     """What names the plan on the command line."""
     given = click.get_current_context().params
     return [str(given["plan"])] if given["plan"] else ["--plan", str(given["named"])]
+
+
+def _asked(plan: Plan, settings: Config, journal: Journal, machines: tuple[str, ...], goal: Goal) -> Asked:
+    """What source and target have against machines that nobody has stopped yet, before anything is touched. Raises
+    InputInvalid where it is against all of them."""
+    if goal is Goal.ROLLBACK:
+        return Asked()
+    asked = ask(settings, plan, _yet_to_begin(plan, journal, machines, goal))
+    asked.check()
+    return asked
+
+
+def _yet_to_begin(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> tuple[str, ...]:
+    """Of those machines that this run does anything with: what is copied ahead is what runs, and moves warm."""
+    waiting = untouched(machines, journal.states(plan.digest), again=goal is Goal.MIGRATE_AGAIN)
+    return tuple(name for name in waiting if goal is not Goal.PRECOPY or plan.entry(name).mode == "warm")
 
 
 def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> float:
@@ -198,12 +219,11 @@ def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: G
     return GIVEN_SECONDS if os.environ.get("PREFECT_API_URL") else START_SECONDS
 
 
-def _tell_nothing_to_do(plan: Plan, as_json: bool) -> None:
-    left_out = f": it leaves out {counted(len(plan.excluded), 'machine')}" if plan.excluded else ""
-    if as_json:
-        print_json([])
-    else:
-        click.echo(f"plan {plan.name} moves no machine{left_out}")
+def _nothing_to_do(plan: Plan) -> InputInvalid:
+    """A plan of no machine is no run that went well: whoever runs it expects one to move."""
+    fix = "Plan again, with a policy that settles what speaks against them: `kubeferry assess` says it."
+    problem = Problem(f"plan {plan.name}", f"it moves no machine{left_out(plan)}", fix)
+    return InputInvalid("the plan is empty", [problem])
 
 
 def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
@@ -242,17 +262,6 @@ def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     for outcome in outcomes:
         if outcome.error and not isinstance(outcome.error, Interrupted):  # a stop is told once, for all of them
             click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
-
-
-def _refuse_what_does_not_fit(plan: Plan, settings: Config, machines: tuple[str, ...]) -> None:
-    """Everything that the target has against this plan, before anything is touched."""
-    entries = tuple(plan.entry(name) for name in machines)
-    with contextlib.closing(open_target(settings.target)) as target:
-        concerns = [concern for concern in target.concerns(entries) if concern.severity == "critical"]
-    if concerns:
-        raise InputInvalid(
-            "the target cannot take this plan", [Problem(concern.id, concern.what, concern.fix) for concern in concerns]
-        )
 
 
 def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, as_json: bool) -> None:

@@ -72,13 +72,15 @@ _TARGETS = {
 _MOVERS = """\
   transfer: movers  # Jobs in the cluster read the source; `upload` sends small disks from here
   movers:  # these Jobs
-    image: kubeferry-mover  # as the nodes pull it; built by `kubeferry manifests --mover FOLDER`"""
+    image: kubeferry-mover  # as the nodes pull it; built by `kubeferry manifests --mover FOLDER`
+    # serviceAccount: kubeferry-mover  # on OpenShift, with what `kubeferry manifests --openshift` prints"""
 _UPLOAD = """\
   transfer: upload  # through CDI's upload proxy: the cluster cannot read these files
   # uploadUrl: "https://cdi-uploadproxy.example.com"  # where CDI does not tell it; uploadCa: who signed it
   uploadLimitBytes: 17179869184  # a larger disk is refused: an upload that is cut off begins anew
   movers:  # the Job that reads each disk back
-    image: kubeferry-mover  # as the nodes pull it; built by `kubeferry manifests --mover FOLDER`"""
+    image: kubeferry-mover  # as the nodes pull it; built by `kubeferry manifests --mover FOLDER`
+    # serviceAccount: kubeferry-mover  # on OpenShift, with what `kubeferry manifests --openshift` prints"""
 
 _POLICY = """\
 # Your choices for all machines, and for single ones below. Every field: kubeferry schema Policy
@@ -102,6 +104,7 @@ _STORAGE = """\
 #   storageClass: fast  # the class of all claims
 #   accessMode: ReadWriteMany  # for live migration later
 #   volumeMode: Block  # or Filesystem
+# kubevirt: "1.6"  # what manifests are made for, where no cluster is asked; else the newest
 """
 _STOP = """\
 stop:  # how a running source is stopped

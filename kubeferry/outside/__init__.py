@@ -5,4 +5,5 @@ ssh_client  OpenSSH's options and files                     signals    who asks 
 aws         boto3: clients, who logs in, its errors         streams    standard output and error, whoever listens
 clock       the time of this host                           atomic     files that are there whole or not at all
 libraries   those of our extras, and what brings them       locks      locks that end with their process
+patience    answers of HTTP that drip have a deadline
 """

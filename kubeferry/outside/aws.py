@@ -13,6 +13,7 @@ from typing import Any
 from kubeferry.errors import KubeferryError
 from kubeferry.faults import Side, refused, unavailable
 from kubeferry.outside import libraries
+from kubeferry.outside.patience import TimedResponse
 
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
@@ -93,12 +94,22 @@ def client(service: str, access: Access, *, connections: int = 10, attempts: int
     )
     try:
         with _making:
+            _be_patient()
             entered = _entered(access)
             return entered.create_client(
                 service, region_name=access.region, endpoint_url=access.endpoint_url, config=config
             )
     except BotoCoreError as error:
         raise told(error, "AWS cannot be entered") from error
+
+
+def _be_patient() -> None:
+    """botocore waits for each piece of an answer, and as often as there is one: the whole has a deadline from now on.
+    Its connections are the one place where heads and bodies of all calls pass."""
+    from botocore.awsrequest import AWSHTTPConnection, AWSHTTPSConnection
+
+    for kind in (AWSHTTPConnection, AWSHTTPSConnection):
+        kind.response_class = TimedResponse
 
 
 def default_region(profile: str | None) -> str | None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -92,6 +93,12 @@ class Source(Protocol):
     def concerns(self, machine: Machine) -> list[Concern]:
         """What speaks against moving this machine now: disks that are gone, cannot be read or are not those of the
         inventory, and what keeps it from being stopped. Works on a running machine, and changes nothing."""
+
+    def way(self, machine: Machine, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
+        """Something that a mover may open now in order to try the way and its login, whatever the machine does: a disk
+        of the machine where it is off and read here, a disk of zeros that is served as its own will be where it is read
+        elsewhere. None where only a round has anything. What is served for it ends with it, after a kill with the next
+        call. `remote` as in `open_round`. Raises KubeferryError where it is entered."""
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         """Freeze a view of the machine's data disks.

@@ -12,7 +12,7 @@ from functools import partial
 
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
 from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
-from kubeferry.life.events import EventKind, Failed
+from kubeferry.life.events import EventKind, Failed, Planned
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.outside import stopping
@@ -48,6 +48,9 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.RESTART_SOURCE: cutover.restart_source,
     ActionKind.END_ROLLBACK: cutover.end_rollback,
 }
+
+BEFOREHAND = "ask-beforehand"
+"""Where a machine failed that was refused before its first step."""
 
 BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.VERIFY_DISKS})
 """Steps that are recorded disk by disk, and know by themselves what is left of them."""
@@ -97,6 +100,15 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
             do(action, partial(_carry_out, work, action, choose))
         goal = goal.after(action.kind)
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
+
+
+def refuse(work: Work, error: KubeferryError) -> None:
+    """Record that the machine was found out before anything was done to it, and raise why."""
+    refuse_overtaken(work, in_hand(work))
+    if not work.state().plan_digest:
+        work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
+    with _recorded(work, BEFOREHAND):
+        raise error
 
 
 def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:

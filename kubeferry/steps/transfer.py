@@ -7,16 +7,15 @@ import hashlib
 from collections.abc import Iterator
 from typing import Literal
 
-from kubeferry import errors
 from kubeferry.documents import MoverJob, MoverResult
-from kubeferry.errors import Fenced, Interrupted, KubeferryError, SourceRefused, TargetUnavailable, TransientError
+from kubeferry.errors import Fenced, Interrupted, KubeferryError, SourceRefused, TransientError
 from kubeferry.life.actions import Action
 from kubeferry.life.events import CopyBegun, DiskCopied, DiskVerified, RoundLeft, Synced
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import DiskRef, Marker
 from kubeferry.sources import Round
 from kubeferry.steps.work import Work
-from kubeferry.targets import Room
+from kubeferry.targets import Room, error_of
 
 WORKERS = 8
 
@@ -251,16 +250,3 @@ def _move(work: Work, job: MoverJob) -> MoverResult:
     if not result.ok and not result.differing:  # blocks that differ are a finding, which the next action repairs
         raise error_of(job, result)
     return result
-
-
-def error_of(job: MoverJob, result: MoverResult) -> KubeferryError:
-    """The mover's error as the class that it had there. A mover that ended without a word is worth another try."""
-    said = result.error
-    if said is None:
-        return TargetUnavailable("the mover failed without a reason", machine=job.machine, disk=job.disk)
-    known = getattr(errors, said.type, None)
-    if not (isinstance(known, type) and issubclass(known, KubeferryError)):
-        known = TargetUnavailable
-    if known is errors.InputInvalid:  # its problems do not cross the process boundary one by one
-        known = errors.PermanentError
-    return known(said.what, why=said.why, fix=said.fix, machine=job.machine, disk=job.disk)

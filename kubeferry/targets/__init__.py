@@ -16,16 +16,28 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from kubeferry import errors
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
-from kubeferry.errors import Fenced
+from kubeferry.errors import Fenced, KubeferryError, TargetUnavailable
 from kubeferry.kinds import TARGETS
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern, DiskRef
 
-__all__ = ["External", "Ledger", "Room", "Target", "TargetCapabilities", "open_target", "superseded"]
+__all__ = [
+    "External",
+    "Ledger",
+    "Reach",
+    "Room",
+    "Target",
+    "TargetCapabilities",
+    "error_of",
+    "open_target",
+    "superseded",
+]
 
 
 logger = logging.getLogger(__name__)
@@ -40,6 +52,24 @@ def superseded(entry: Entry, holder: str, newest: int, fence: int) -> Fenced:
         "command again in some minutes.",
         machine=entry.name,
     )
+
+
+Reach = Callable[[Entry], AbstractContextManager[DiskRef | None]]
+"""Gives something of a machine's source that a mover may open now, whatever the machine does; None where only a round
+has anything. Raises KubeferryError."""
+
+
+def error_of(job: MoverJob, result: MoverResult) -> KubeferryError:
+    """The mover's error as the class that it had there. A mover that ended without a word is worth another try."""
+    said = result.error
+    if said is None:
+        return TargetUnavailable("the mover failed without a reason", machine=job.machine, disk=job.disk)
+    known = getattr(errors, said.type, None)
+    if not (isinstance(known, type) and issubclass(known, KubeferryError)):
+        known = TargetUnavailable
+    if known is errors.InputInvalid:  # its problems do not cross the process boundary one by one
+        known = errors.PermanentError
+    return known(said.what, why=said.why, fix=said.fix, machine=job.machine, disk=job.disk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +106,12 @@ class Target(Protocol):
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         """What speaks against moving these machines here now: no room, names taken, not ours. Writes nothing."""
+
+    def trial(self, entries: tuple[Entry, ...], reach: Reach) -> dict[str, list[Concern]]:
+        """What turns out to speak against these machines when it is tried, by machine: their manifests and movers where
+        somebody takes them on trial, and a mover that opens room as theirs, and what `reach` gives of their source, and
+        writes nothing. Machines for which that is the same share one. What was made for it goes with the call, and
+        after a kill with the next one. Raises Interrupted; whatever else goes wrong is a concern."""
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         """Make room for the machine's disks, by disk id. Raises TargetRefused if there is none, it is not ours, or the

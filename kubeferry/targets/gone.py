@@ -8,7 +8,7 @@ from typing import NoReturn
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer
 from kubeferry.errors import TargetUnavailable
 from kubeferry.model import Concern
-from kubeferry.targets import External, Ledger, Room, TargetCapabilities
+from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
 
 
 class GoneTarget:
@@ -24,6 +24,9 @@ class GoneTarget:
         self._refuse()
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
+        self._refuse()
+
+    def trial(self, entries: tuple[Entry, ...], reach: Reach) -> dict[str, list[Concern]]:
         self._refuse()
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -24,6 +25,7 @@ MODULE = "converters.mover"
 POLL_SECONDS = 0.1
 LOCK_SECONDS = 15.0
 END_SECONDS = 10.0
+TRIAL_SECONDS = 120.0
 RESULT_BYTES = 64 * 1024
 
 V = TypeVar("V", bound=Value)
@@ -85,6 +87,21 @@ class LocalMovers:
         result = _read(_result_path(job), MoverResult)
         same = newest is not None and newest.name == job.name
         return same and result is not None and result.ok and result.name == job.name
+
+
+def tried(job: MoverJob, report: Path) -> MoverResult:
+    """Run a trial to its end; it keeps no state, and tells its result in `report`."""
+    path = report.with_name("job.json")
+    save(job, path)
+    argv = [sys.executable, "-P", "-m", MODULE, str(path), "--report", str(report)]
+    limit = time.monotonic() + TRIAL_SECONDS
+    with process.child(argv, log=report.with_name("log"), env=_environment(), grace=END_SECONDS) as mover:
+        while mover.wait(POLL_SECONDS) is None:
+            stopping.check()
+            if time.monotonic() > limit:
+                return _failed(job, f"the mover did not end within {TRIAL_SECONDS:g} s", "", "Look at its disks.")
+        said = mover.tail().strip()
+    return _read(report, MoverResult) or _failed(job, "the mover left no result", said, "Run the same command again.")
 
 
 def is_locked(state_dir: Path) -> bool:

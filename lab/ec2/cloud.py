@@ -96,7 +96,7 @@ class Cloud:
         from moto.core.botocore_stubber import BotocoreStubber
 
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-        for service in ("ec2", "sts"):
+        for service in ("ec2", "kms", "sts"):
             get_backend(service).reset()
         self._moto = BotocoreStubber()
         self.url = self._open.enter_context(serving(self._respond, self._address))

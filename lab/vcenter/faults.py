@@ -26,6 +26,8 @@ class Rules:
     lease_seconds: int = 300
     deaf: set[str] = field(default_factory=set)
     """Machines (`vm-12`) whose tools do not run."""
+    denied: set[str] = field(default_factory=set)
+    """Privileges that our role has not."""
     stale: set[str] = field(default_factory=set)
     """Change ids that are too old."""
     faults: list[Fault] = field(default_factory=list)

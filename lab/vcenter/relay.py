@@ -123,6 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self.relay.sessions.add(value.partition(";")[0].partition("=")[2])
         ours = f"https://127.0.0.1:{self.relay.port}".encode()
         content = content.replace("http://{}:{}".format(*self.relay.upstream).encode(), ours)
+        for privilege in self.relay.rules.denied:
+            granted = rf"(<privId>{re.escape(privilege)}</privId>\s*<isGranted>)true"
+            content = re.sub(granted.encode(), rb"\1false", content)
         timeout = f"<leaseTimeout>{self.relay.rules.lease_seconds}<".encode()
         content = re.sub(rb"<leaseTimeout>\d+<", timeout, content)
         if method == "ExportSnapshot" and status == 200:

@@ -139,6 +139,13 @@ def tpm(*values: str) -> Rule:
     return rule
 
 
+def tpm_kept(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = f"{TPM}.persistent"
+    if mapping.find(place) is False:
+        return Fate.CHANGED, place, "this KubeVirt keeps no state of a TPM"
+    return kept(place, changed="kept from now on; what it held is not carried")(mapping, leaf)
+
+
 def watchdog(mapping: Mapping, leaf: Leaf) -> Verdict:
     place = "domain.devices.watchdog"
     if leaf.value == CHIPSET_WATCHDOG:

@@ -6,20 +6,32 @@ from kubeferry.model import Fate
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
 from mappings.fates.devices import virtio
 from mappings.fates.kinds import NIC, becomes, kept, place_of
+from mappings.nics import is_standby
 from mappings.virtio import GENERATIONS
 
+STANDBY = "KubeVirt has no failover pairs: its partner stays alone"
 DROPPED = "the policy has no network for this card"
 
 
 def network() -> Rule:
-    return becomes("networks[{interface}]", "the policy maps this network", otherwise=DROPPED)
+    return of_card(becomes("networks[{interface}]", "the policy maps this network", otherwise=DROPPED))
+
+
+def of_card(rule: Rule) -> Rule:
+    """The rule, but for a card that another one of its failover pair stands in for."""
+
+    def found(mapping: Mapping, leaf: Leaf) -> Verdict:
+        standby = any(nic.id == leaf.key and is_standby(nic) for nic in mapping.machine.nics)
+        return (Fate.LOST, "", STANDBY) if standby else rule(mapping, leaf)
+
+    return found
 
 
 def teaming(mapping: Mapping, leaf: Leaf) -> Verdict:
     """Of a failover pair the card that stays is a card like any other."""
     place = place_of(NIC, mapping, leaf)
     if mapping.find(place) is None:
-        return Fate.LOST, "", "KubeVirt has no failover pairs: its partner stays alone"
+        return Fate.LOST, "", STANDBY
     return Fate.CHANGED, place, "KubeVirt has no failover pairs: it is the only card"
 
 

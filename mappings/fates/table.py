@@ -82,14 +82,14 @@ FATES: dict[str, Rule] = {
     "disks[].encrypted": lost("encrypted images are not read"),
     "disks[].throttled": lost("KubeVirt has no limits for one disk"),
     "disks[].boot_order": machine.boot_order(DISK),
-    "nics[].id": kept(f"{NIC}.name", changed="not a legal name", lost=nics.DROPPED),
+    "nics[].id": nics.of_card(kept(f"{NIC}.name", changed="not a legal name", lost=nics.DROPPED)),
     "nics[].network_kind": nics.network(),
     "nics[].network": nics.network(),
     "nics[].portgroup": nics.network(),
     "nics[].mode": nics.network(),
-    "nics[].model": nics.model,
-    "nics[].mac": kept(
-        f"{NIC}.macAddress", changed="its usual spelling", lost="not the address of one card, or no card"
+    "nics[].model": nics.of_card(nics.model),
+    "nics[].mac": nics.of_card(
+        kept(f"{NIC}.macAddress", changed="its usual spelling", lost="not the address of one card, or no card")
     ),
     "nics[].teaming": nics.teaming,
     "nics[].acpi_index": kept(f"{NIC}.acpiIndex", lost=nics.DROPPED),
@@ -103,7 +103,7 @@ FATES: dict[str, Rule] = {
     "tpm.model": devices.tpm("tpm-crb"),
     "tpm.version": devices.tpm("2.0"),
     "tpm.backend": devices.tpm("emulator"),
-    "tpm.persistent": kept(f"{devices.TPM}.persistent", changed="kept from now on; what it held is not carried"),
+    "tpm.persistent": devices.tpm_kept,
     "watchdog.model": devices.watchdog,
     "watchdog.action": devices.watchdog_action,
     "headless": devices.headless,

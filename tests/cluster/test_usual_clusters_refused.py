@@ -113,7 +113,8 @@ def test_what_stands_in_the_way_is_told_before_the_source_is_touched(refused: Pr
     machine = refused.plan.entry(name).machine
     assert refused.source.power(machine) is Power.RUNNING
     assert refused.source.last_start(machine) == "0", "it was never stopped and started again"
-    assert [event.kind for event in refused.events(name) if event.kind != "planned"] == []
+    planned, *found_out = refused.events(name)
+    assert (planned.kind, [(one.kind, one.at) for one in found_out]) == ("planned", [("failed", "ask-beforehand")])
     for kind in ("pvc", "jobs", "vm", "pods"):
         assert refused.ground.names(kind, place(name)) == [], kind
 

@@ -178,6 +178,17 @@ def test_a_round_that_is_opened_for_another_host_is_served_or_refused(source: So
     assert refused.value.machine == off.name
 
 
+def test_a_trial_is_given_what_can_be_opened_now_and_changes_nothing(source: Source) -> None:
+    for name in ("on", "off"):
+        machine = named(source, name)
+        with source.way(machine, remote=False) as way:
+            if way is not None:
+                with open_disk(way) as endpoint:
+                    endpoint.read_into(0, memoryview(bytearray(min(endpoint.size, LOOKED_AT))))
+        assert source.power(machine) is machine.power
+        assert source.concerns(machine) == []
+
+
 def test_concerns_are_what_a_round_is_refused_for(source: Source, off: Machine) -> None:
     bigger = [disk.model_copy(update={"capacity_bytes": 8 * MIB, "format": "vmdk"}) for disk in off.disks]
     planned = off.model_copy(update={"disks": tuple(bigger)})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, PlannedDisk, Probe, TargetConfig
-from kubeferry.errors import Fenced, TargetRefused
+from kubeferry.errors import Fenced, SourceRefused, TargetRefused
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory, Severity
 from kubeferry.sources.disks import exports
 from kubeferry.targets import External, Target, open_target
@@ -252,6 +252,27 @@ def test_a_name_that_another_machine_has_is_a_concern_and_refused(place: Place) 
         with pytest.raises(TargetRefused):
             write()
     assert not place.target.prepare(an_entry(), place.ledger)["vda"].created, "the first machine's room is untouched"
+
+
+def test_a_trial_opens_what_a_copy_would_and_leaves_nothing(place: Place) -> None:
+    entry = an_entry()
+    assert place.target.trial((entry,), lambda _entry: nullcontext(place.served())) == {}
+    assert place.target.trial((entry,), lambda _entry: nullcontext(None)) == {}
+    place.source.unlink()
+    (told,) = place.target.trial((entry,), lambda _entry: nullcontext(place.served()))["web"]
+    assert told.severity is Severity.CRITICAL
+    assert told.what.startswith("web: ")
+    assert place.written == []
+    assert place.target.prepare(entry, place.ledger)["vda"].created, "no room was made"
+
+
+def test_a_source_that_gives_nothing_to_try_is_a_concern_of_its_machine(place: Place) -> None:
+    def reach(entry: Entry) -> AbstractContextManager[DiskRef | None]:
+        raise SourceRefused("it hands out nothing", fix="Mend it.", machine=entry.name)
+
+    (told,) = place.target.trial((an_entry(),), reach)["web"]
+    assert "it hands out nothing" in told.what
+    assert told.fix == "Mend it."
 
 
 def test_a_copy_is_durable_verified_damaged_found_and_repaired(place: Place) -> None:

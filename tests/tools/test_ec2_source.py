@@ -15,13 +15,14 @@ from converters.engine.transfer import Options
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.ledger import External
-from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power
+from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power, Severity
 from kubeferry.outside import aws, stopping
 from kubeferry.sources import Round, Source, open_source
 from kubeferry.sources.ec2 import snapshot_sets
 from kubeferry.sources.ec2 import source as aws_source
 from kubeferry.uris import ebs_snapshot
 from lab.ec2 import Cloud
+from lab.ec2.cloud import REGION
 from lab.ec2.store import BLOCK_BYTES
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -397,6 +398,95 @@ def test_a_role_that_may_not_stop_it_is_a_concern(lab: Lab) -> None:
     assert ["may not be stopped" in one.what for one in found] == [True]
     assert lab.source.concerns(lab.machine) == []
     assert lab.source.power(lab.machine) is Power.RUNNING
+
+
+def test_a_role_that_may_not_start_it_again_is_a_concern(lab: Lab) -> None:
+    lab.cloud.faults.coming("StartInstances", "forbidden")
+    found = lab.source.concerns(lab.machine)
+    assert ["may not be started again" in one.what for one in found] == [True]
+    assert found[0].severity is Severity.CRITICAL
+    assert lab.source.concerns(lab.machine) == []
+    assert lab.source.power(lab.machine) is Power.RUNNING
+
+
+def test_an_instance_that_is_protected_against_a_stop_is_a_concern(lab: Lab) -> None:
+    lab.cloud.client().modify_instance_attribute(InstanceId=lab.instance, DisableApiStop={"Value": True})
+    found = lab.source.concerns(lab.machine)
+    assert ["it is protected against being stopped" in one.what for one in found] == [True]
+    assert lab.source.power(lab.machine) is Power.RUNNING
+
+
+def test_a_group_that_ends_what_is_stopped_is_a_concern(lab: Lab) -> None:
+    group = "<item><key>aws:autoscaling:groupName</key><value>web-fleet</value></item>"
+    lab.cloud.extras[lab.instance]["tagSet"] = group
+    (found,) = lab.source.concerns(lab.machine)
+    assert "the Auto Scaling group web-fleet ends what is stopped" in found.what
+    with pytest.raises(SourceRefused, match="stopped safely"):
+        lab.source.stop(lab.machine, STOP, no_words)
+    assert lab.source.power(lab.machine) is Power.RUNNING
+
+
+def test_a_spot_instance_of_one_time_is_a_concern_and_any_other_a_warning(lab: Lab) -> None:
+    lab.cloud.extras[lab.instance]["instanceLifecycle"] = "spot"
+    found = lab.source.concerns(lab.machine)
+    assert [one.severity for one in found] == [Severity.CRITICAL, Severity.WARNING]
+    assert "one-time request, which cannot be stopped" in found[0].what
+    assert "only where it has capacity" in found[1].what
+
+
+def test_a_shutdown_that_ends_an_instance_is_a_warning(lab: Lab) -> None:
+    lab.cloud.launch("batch", {"/dev/xvda": 1}, InstanceInitiatedShutdownBehavior="terminate")
+    batch = next(one for one in lab.source.discover().machines if one.name == "batch")
+    (found,) = lab.source.concerns(batch)
+    assert (found.id, found.severity) == ("source.way-back", Severity.WARNING)
+    assert "a shutdown from inside the guest ends it for good" in found.what
+
+
+def encrypted(lab: Lab) -> str:
+    """The key with which the machine's root is said to be encrypted."""
+    key = str(lab.cloud.client("kms").create_key()["KeyMetadata"]["KeyId"])
+    lab.cloud._backend(REGION).volumes[lab.volumes["xvda"]].kms_key_id = key
+    return key
+
+
+def test_a_key_that_cannot_be_used_bars_the_way_back(lab: Lab) -> None:
+    key, kms = encrypted(lab), lab.cloud.client("kms")
+    assert lab.source.concerns(lab.machine) == []
+    kms.disable_key(KeyId=key)
+    (found,) = lab.source.concerns(lab.machine)
+    assert (found.id, found.severity) == ("source.way-back", Severity.CRITICAL)
+    assert "it cannot be started again: the key of vol-" in found.what
+    assert "Disabled" in found.what
+
+
+def test_a_key_that_nobody_may_ask_about_is_a_warning(lab: Lab) -> None:
+    encrypted(lab)
+    lab.cloud._backend(REGION).volumes[lab.volumes["xvda"]].kms_key_id = "no-such-key"
+    (found,) = lab.source.concerns(lab.machine)
+    assert found.severity is Severity.WARNING
+    assert "kms:CreateGrant" in found.fix
+
+
+def test_of_a_machine_that_is_off_nobody_asks_for_the_way_back(lab: Lab) -> None:
+    lab.cloud.client().stop_instances(InstanceIds=[lab.instance])
+    calls = lab.cloud.calls["StartInstances"]
+    lab.cloud.faults.coming("StartInstances", "forbidden")
+    assert lab.source.concerns(lab.machine) == []
+    assert lab.cloud.calls["StartInstances"] == calls
+
+
+def test_a_trial_reads_a_snapshot_that_is_there_and_makes_none(lab: Lab) -> None:
+    with lab.source.way(lab.machine, remote=True) as way:
+        assert way is None
+    assert lab.cloud.snapshots() == []
+    opened = lab.open()
+    with lab.source.way(lab.machine, remote=True) as way:
+        assert way is not None
+        place = ebs_snapshot(way.uri)
+        assert place is not None
+        assert place.snapshot in {ebs_snapshot(ref.uri).snapshot for ref in opened.refs.values()}  # type: ignore[union-attr]
+        assert way.credential
+    assert len(lab.cloud.snapshots()) == 2
 
 
 def test_a_machine_of_no_known_region_is_refused(lab: Lab) -> None:

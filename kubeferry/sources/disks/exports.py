@@ -17,6 +17,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -34,6 +35,10 @@ GREETING = b"NBDMAGIC"
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02
 TAIL_BYTES = 2000
+TRIAL = "trial"
+TRIAL_BYTES = 1 << 20
+ZEROS = "json:" + json.dumps({"driver": "null-co", "size": TRIAL_BYTES, "read-zeroes": True})
+"""What QEMU serves for a trial: nothing of anybody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +119,34 @@ def exists(thing: External) -> bool:
     """Whether a file, folder or export of the ledger is still there."""
     path = Path(thing.where)
     return os.path.lexists(path) or Export(path.parent, path.stem).alive()
+
+
+@contextlib.contextmanager
+def trial(access: SshAccess, machine: Machine) -> Iterator[DiskRef]:
+    """A disk of zeros, served beside the machine's own as they are, for as long as the context lasts; the reference
+    that leads to it from elsewhere. One that was left by a killed process is taken up, and ends with this one.
+
+    Raises SourceRefused, SourceUnavailable.
+    """
+    process.require(PROGRAM, "setpriv", "unshare")
+    export = trial_of(access, machine)
+    gid = group(access)
+    _make_folder(access, export.folder, gid)
+    try:
+        _end(export)
+        _start(machine, TRIAL, export, [ZEROS])
+        os.chown(export.socket, -1, gid)
+        export.socket.chmod(0o660)
+        yield DiskRef(uri=access.place(str(export.socket)).uri(), size_bytes=TRIAL_BYTES, credential=access.secret)
+    finally:
+        _end(export)
+        with contextlib.suppress(OSError):
+            export.folder.rmdir()
+
+
+def trial_of(access: SshAccess, machine: Machine) -> Export:
+    """Where the disk of zeros of a trial is: not among the machine's own, which may be read meanwhile."""
+    return Export(Path(access.folder) / digest(f"{TRIAL}/{machine.source}/{machine.id}"), TRIAL)
 
 
 # --- one export ------------------------------------------------------------------------------------------------------

@@ -3,5 +3,6 @@
 discovery, files ─> told ─> instance ─┬─ disks, nics, console     what the API says, as a Machine     pure
                                       └─ facts                    answers that remember what was read
 source ── snapshot_sets     views: all volumes of an instance frozen at one instant
+stops                       what a stop meets, and the way back from it: asked without doing it
 cost                        what reading snapshots costs                                              pure
 """

@@ -81,6 +81,15 @@ def sets_of(ec2: Any, machine: str, token: str | None = None) -> dict[str, Snaps
     return {name: _set(name, snapshots) for name, snapshots in held.items()}
 
 
+def standing(ec2: Any, volumes: list[str]) -> Snapshot | None:
+    """The newest snapshot of our account of any of these volumes that is complete, whoever made it; None for none."""
+    filters = [{"Name": "volume-id", "Values": volumes}, {"Name": "status", "Values": ["completed"]}]
+    pages = ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters) if volumes else ()
+    found = [one for page in pages for one in page.get("Snapshots", [])]
+    newest = max(found, key=lambda one: str(one.get("StartTime", "")), default=None)
+    return None if newest is None else _snapshot(newest)
+
+
 def _set(token: str, snapshots: list[dict[str, Any]]) -> SnapshotSet:
     tags = [_tags(one) for one in snapshots]
     return SnapshotSet(

@@ -20,7 +20,7 @@ from kubeferry.outside import aws, clock, stopping
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.ec2 import discovery, snapshot_sets
+from kubeferry.sources.ec2 import discovery, snapshot_sets, stops
 from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import GONE, REGION, parse_instance, power_of
@@ -48,7 +48,7 @@ class Ec2Source:
     def __init__(self, name: str, access: AwsAccess) -> None:
         self._name = name
         self._access = access
-        self._clients: dict[tuple[str, int], Any] = {}
+        self._clients: dict[tuple[str, str, int], Any] = {}
 
     # --- facts ---------------------------------------------------------------------------------------------------
 
@@ -83,24 +83,24 @@ class Ec2Source:
 
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._about(machine) as (ec2, region):
-            instance, disks, _ = self._now(ec2, region, machine)
-            found = [*_differences(machine, disks), *_unstoppable(instance), *self._forbidden(ec2, instance)]
-        return drift.as_concerns(machine, found)
-
-    def _forbidden(self, ec2: Any, instance: dict[str, Any]) -> Iterator[Problem]:
-        """What keeps us from stopping it, asked without doing it."""
-        if power_of(instance) is not Power.RUNNING:
-            return
-        try:
-            ec2.stop_instances(InstanceIds=[instance["InstanceId"]], DryRun=True)
-        except aws.failures() as error:
-            if aws.is_passing(error):
-                raise
-            if aws.code_of(error) != "DryRunOperation":
-                told = aws.told(error, "it may not be stopped")
-                yield Problem("power", f"it may not be stopped: {told.why}", told.fix)
+            instance, disks, volumes = self._now(ec2, region, machine)
+            found = [*_differences(machine, disks), *stops.unstoppable(instance)]
+            ways_back = []
+            if power_of(instance) is Power.RUNNING:
+                found += stops.forbidden(ec2, instance)
+                ways_back = [*stops.doubts(ec2, instance), *stops.keys(self._keys(region), volumes)]
+        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back)]
 
     # --- bytes ---------------------------------------------------------------------------------------------------
+
+    def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
+        """A snapshot of the machine that is there already, whoever made it; none is made for a trial."""
+        with self._about(machine) as (ec2, region):
+            volumes = discovery.volumes_of(ec2, [machine.id]).get(machine.id, {})
+            found = snapshot_sets.standing(ec2, sorted(volumes))
+        if found is None:
+            return contextlib.nullcontext(None)
+        return contextlib.nullcontext(self._ref(region, found.id, found.gib, None, remote=remote))
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         with self._about(machine) as (ec2, region):
@@ -112,7 +112,7 @@ class Ec2Source:
             _refuse(
                 machine,
                 "its disks cannot be read as they were planned",
-                [*_differences(machine, disks), *_hibernated(instance)],
+                [*_differences(machine, disks), *stops.hibernated(instance)],
             )
             sets = snapshot_sets.sets_of(ec2, machine.id)
             token = since.token if since is not None and since.source == self._name else ""
@@ -156,21 +156,23 @@ class Ec2Source:
                 raise SourceUnavailable("a volume was attached meanwhile", fix=fix, machine=machine.name, disk=disk.id)
             before = older.of(snapshot.volume) if older is not None else None
             same = before is not None and before.state == "completed" and before.gib == snapshot.gib
-            place = EbsSnapshot(
-                region=region,
-                snapshot=snapshot.id,
-                profile=None if remote else self._access.profile,
-                role_arn=self._access.role_arn,
-                external_id=self._access.external_id,
-                endpoint_url=self._access.endpoint_url,
-            )
-            refs[disk.id] = DiskRef(
-                uri=place.uri(),
-                size_bytes=snapshot.gib * GIB,
-                credential=self._access.secret if remote else None,
-                changed=before.id if before is not None and same else None,
+            refs[disk.id] = self._ref(
+                region, snapshot.id, snapshot.gib, before.id if before and same else None, remote=remote
             )
         return refs
+
+    def _ref(self, region: str, snapshot: str, gib: int, older: str | None, *, remote: bool) -> DiskRef:
+        """A snapshot as a mover is to read it."""
+        place = EbsSnapshot(
+            region=region,
+            snapshot=snapshot,
+            profile=None if remote else self._access.profile,
+            role_arn=self._access.role_arn,
+            external_id=self._access.external_id,
+            endpoint_url=self._access.endpoint_url,
+        )
+        secret = self._access.secret if remote else None
+        return DiskRef(uri=place.uri(), size_bytes=gib * GIB, credential=secret, changed=older)
 
     def close_round(self, opened: Round) -> None:
         places = [place for ref in opened.refs.values() if (place := ebs_snapshot(ref.uri)) is not None]
@@ -191,7 +193,7 @@ class Ec2Source:
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._about(machine) as (ec2, _region):
             instance = _instance(ec2, machine)
-            _refuse(machine, "the machine cannot be stopped safely", _unstoppable(instance))
+            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(instance))
             if power_of(instance) is Power.OFF:
                 return Stopped("already-off", clock.now())
             ec2.stop_instances(InstanceIds=[machine.id])
@@ -239,12 +241,16 @@ class Ec2Source:
 
     # --- inside --------------------------------------------------------------------------------------------------
 
-    def _client(self, region: str, attempts: int = 6) -> Any:
-        if (region, attempts) not in self._clients:
+    def _client(self, region: str, attempts: int = 6, service: str = "ec2") -> Any:
+        if (service, region, attempts) not in self._clients:
             own = self._access
             access = Access(region, own.profile, own.role_arn, own.external_id, own.endpoint_url)
-            self._clients[region, attempts] = aws.client("ec2", access, attempts=attempts)
-        return self._clients[region, attempts]
+            self._clients[service, region, attempts] = aws.client(service, access, attempts=attempts)
+        return self._clients[service, region, attempts]
+
+    def _keys(self, region: str) -> Any:
+        """The keys of the region, which encrypted volumes need."""
+        return self._client(region, service="kms")
 
     @contextlib.contextmanager
     def _talking(self, what: str, machine: str = "") -> Iterator[None]:
@@ -326,21 +332,6 @@ def _differences(machine: Machine, disks: tuple[Disk, ...]) -> Iterator[Problem]
             yield Problem(name, f"its size is now {size} bytes, and was {planned}", drift.DISCOVER)
         if was[name].format != "raw":
             yield Problem(name, f"its format is now raw, and was {was[name].format}", drift.DISCOVER)
-
-
-def _unstoppable(instance: dict[str, Any]) -> Iterator[Problem]:
-    """What keeps a machine from being stopped so that its disks are whole and it can come back."""
-    if instance.get("RootDeviceType") == "instance-store":
-        fix = "Make an image of it that starts from EBS, and move what is started from that."
-        yield Problem("power", "its root is in the instance store: it cannot be stopped, and its disk not read", fix)
-    yield from _hibernated(instance)
-
-
-def _hibernated(instance: dict[str, Any]) -> Iterator[Problem]:
-    """A machine that sleeps is off, but goes on from its memory: what it had not written yet is there."""
-    asleep = "Hibernate" in str(instance.get("StateReason", {}).get("Code", ""))
-    if asleep and power_of(instance) is Power.OFF:
-        yield Problem("power", "it hibernates: its disks alone are not whole", "Start it, and stop it the usual way.")
 
 
 def _refuse(machine: Machine, what: str, found: list[Problem] | Iterator[Problem]) -> None:

@@ -29,6 +29,7 @@ def bounded(facts: Iterable[SourceFact]) -> tuple[SourceFact, ...]:
 def _rank(fact: SourceFact) -> int:
     if fact.path.endswith("/address"):
         return 3
-    if "[" not in fact.path:  # of no thing that there are several of
+    # Of no thing that there are several of; arguments to the program are all one thing.
+    if "[" not in fact.path or "commandline/" in fact.path:
         return 0
     return 1 if "/source/" in fact.path else 2

@@ -6,6 +6,7 @@ source ─┬─ domain/machine      XML -> Machine                             
         │    └──── place       where a view is served, and keeps what is overwritten meanwhile
         ├─ pools, headers      where volumes of pools lie; whether images say of their chains what libvirt says
         ├─ off                 what views leave in images: read for the last round, taken out again
+        ├─ stops               what a stop meets, and the way back from it: asked without doing it
         ├─ starts              when a machine was last started, from libvirt's log of it
         ├─ hosts               the hypervisor's files and servers: this host, or far_host with far_exports
         └─ (domain_files)      exported domains, for `sources.exported`

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
@@ -14,6 +15,7 @@ from kubeferry.sources.libvirt.domain.machine import parse_domain
 HOW = "what `virsh dumpxml` prints, one file per domain, named *.xml"
 # What a shell of Windows writes into a file is UTF-16, and says so in its first bytes.
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_DOMAIN = re.compile(r"<domain[\s>]")
 _HOST_KINDS = {
     "domainsnapshot": "a snapshot of a domain",
     "domaincheckpoint": "a checkpoint of a domain",
@@ -38,7 +40,8 @@ def read_machines(path: Path, source: str) -> list[Machine | Concern]:
 def is_domain(start: bytes) -> bool:
     """Whether a file that begins so, whatever its name, is what `virsh dumpxml` prints."""
     encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
-    return "<domain" in start.decode(encoding, errors="ignore")
+    text = start.decode(encoding, errors="ignore").lstrip()
+    return text.startswith("<") and _DOMAIN.search(text) is not None
 
 
 def _unread(path: Path, what: str, fix: str) -> Concern:

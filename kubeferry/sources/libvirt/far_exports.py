@@ -5,13 +5,16 @@ The same places and the same confinement as `exports` has on its own host; what 
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from kubeferry.errors import SourceRefused
 from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check
 from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import DiskRef, Machine
+from kubeferry.sources.disks import exports
 from kubeferry.sources.disks.exports import Export, digest
 from kubeferry.sources.libvirt.far_host import FarHost
 
@@ -78,11 +81,28 @@ def close_all(host: FarHost, machine: Machine) -> list[str]:
     return host.must(CLOSE, str(_folder(host, machine))).splitlines()
 
 
+@contextlib.contextmanager
+def trial(host: FarHost, machine: Machine) -> Iterator[DiskRef]:
+    """A disk of zeros, as `exports.trial` has it, on that host."""
+    export = exports.trial_of(host.access, machine)
+    try:
+        _serve(host, machine, exports.TRIAL, export, [exports.ZEROS])
+        place = host.access.place(str(export.socket))
+        yield DiskRef(uri=place.uri(), size_bytes=exports.TRIAL_BYTES, credential=host.access.secret)
+    finally:
+        host.must(CLOSE, str(export.folder))
+
+
 def _open(host: FarHost, machine: Machine, disk: str, ref: DiskRef, ledger: Ledger) -> DiskRef:
     export = Export(_folder(host, machine), digest(disk))
     image, bitmap = json.dumps(block_options(ref), sort_keys=True), bitmap_of(ref)
-    words = [*([f"--bitmap={bitmap}"] if bitmap else []), f"json:{image}"]
     ledger(External(EXPORT, f"{machine.name}/{disk}", str(export.socket)))
+    _serve(host, machine, disk, export, [*([f"--bitmap={bitmap}"] if bitmap else []), f"json:{image}"])
+    place = host.access.place(str(export.socket))
+    return DiskRef(uri=place.uri(), size_bytes=ref.size_bytes, credential=host.access.secret, changed=ref.changed)
+
+
+def _serve(host: FarHost, machine: Machine, disk: str, export: Export, words: list[str]) -> None:
     done = host.script(ENVIRONMENT + OPEN, host.access.folder, str(export.folder), export.name, " ".join(words), *words)
     if done.code:
         raise SourceRefused(
@@ -92,9 +112,6 @@ def _open(host: FarHost, machine: Machine, disk: str, ref: DiskRef, ledger: Ledg
             machine=machine.name,
             disk=disk,
         )
-    access = host.access
-    place = access.place(str(export.socket))
-    return DiskRef(uri=place.uri(), size_bytes=ref.size_bytes, credential=access.secret, changed=ref.changed)
 
 
 def _folder(host: FarHost, machine: Machine) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -42,6 +44,9 @@ class Host(Protocol):
 
     def stopped(self, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger, *, remote: bool) -> Round:
         """A round of a machine that is off, served where that is needed."""
+
+    def way(self, machine: Machine, own: DiskRef | None, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
+        """As `Source.way`; `own` is a disk of the machine that nobody uses."""
 
     def running(self, opened: Round, *, remote: bool) -> Round:
         """A round of a running machine, with references that lead to it from where it is read."""
@@ -85,6 +90,9 @@ class Here:
             return Round(machine, refs)
         return Round(machine, exports.open_all(self._access(machine), machine, refs, ledger), served=True)
 
+    def way(self, machine: Machine, own: DiskRef | None, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
+        return exports.trial(self._access(machine), machine) if remote else contextlib.nullcontext(own)
+
     def running(self, opened: Round, *, remote: bool) -> Round:
         return exports.reached(self._access(opened.machine), opened) if remote else opened
 
@@ -124,6 +132,10 @@ class There:
     def stopped(self, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger, *, remote: bool) -> Round:
         del remote
         return Round(machine, far_exports.open_all(self._host, machine, refs, ledger), served=True)
+
+    def way(self, machine: Machine, own: DiskRef | None, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
+        del own, remote
+        return far_exports.trial(self._host, machine)
 
     def running(self, opened: Round, *, remote: bool) -> Round:
         del remote

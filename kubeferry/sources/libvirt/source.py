@@ -20,11 +20,11 @@ from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
 from kubeferry.inside import agent
 from kubeferry.ledger import CHECKPOINT, External, Ledger
-from kubeferry.model import Concern, Disk, Machine, Marker, Power, Severity, SourceFact
+from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
-from kubeferry.sources.libvirt import headers, off, pools, starts
+from kubeferry.sources.libvirt import headers, off, pools, starts, stops
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from kubeferry.sources.libvirt.guest import ask, facts, is_lost, power_of, read_file, translated
 from kubeferry.sources.libvirt.hosts import host_of
@@ -123,8 +123,17 @@ class LibvirtSource:
             if not problems:
                 refs = local_disks.refs(machine, current, self._host.trouble)
                 problems += headers.problems(refs, self._host.read)
-            found = [*problems, *_unstoppable(domain)]
+            found = [*problems, *stops.unstoppable(domain)]
         return drift.as_concerns(machine, found)
+
+    def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
+        own = None
+        if not remote:
+            with self._talking(machine.name) as connection:
+                domain = self._domain(connection, machine)
+                refs = {} if domain.isActive() else local_disks.refs(machine, self._machine(domain), self._host.trouble)
+                own = next(iter(refs.values()), None)
+        return self._host.way(machine, own, remote=remote)
 
     def _away(self) -> Iterator[Problem]:
         if urlsplit(self._uri).hostname and self._ssh is None:
@@ -142,7 +151,7 @@ class LibvirtSource:
                     fix = "Stop it first; the last copy reads a machine that is off."
                     raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
                 return self._live_round(domain, machine, since, remote, ledger)
-            _refuse(machine, "the machine is not off for good", _saved(domain))
+            _refuse(machine, "the machine is not off for good", stops.saved(domain))
             refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
             refs = off.told(domain, refs, since, self._host)
         return self._host.stopped(machine, refs, ledger, remote=remote)
@@ -179,7 +188,7 @@ class LibvirtSource:
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
-            _refuse(machine, "the machine cannot be stopped safely", _unstoppable(domain))
+            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(domain))
             if not domain.isActive():
                 return Stopped("already-off", clock.now())
             heard_at = _listen(domain, policy, hear)
@@ -310,16 +319,6 @@ def _with_sizes(domain: libvirt.virDomain, disk: Disk) -> Disk:
     return disk.model_copy(update={"capacity_bytes": capacity or None, "allocated_bytes": allocation})
 
 
-def _unstoppable(domain: libvirt.virDomain) -> Iterator[Problem]:
-    """What keeps a machine from being stopped so that its disks are whole and it can come back."""
-    if not domain.isPersistent():
-        fix = "Make it persistent first: `virsh dumpxml NAME > f.xml; virsh define f.xml`."
-        yield Problem("domain", "it is transient and would vanish when it stops", fix)
-    yield from _saved(domain)
-    if power_of(domain) is Power.PAUSED:
-        yield Problem("power", "it is paused and cannot shut down", "Resume it, or power it off by hand.")
-
-
 def _other_disks(machine: Machine, live: Machine) -> Iterator[Problem]:
     """Disks of the running machine that are not those of its definition: a round of it would be of others."""
     running = {disk.id: disk.uri for disk in live.data_disks}
@@ -329,13 +328,6 @@ def _other_disks(machine: Machine, live: Machine) -> Iterator[Problem]:
             yield Problem(disk.id, f"{disk.id} is {running.get(disk.id) or 'not attached'}, not {disk.uri}", fix)
     for name in sorted(running.keys() - {disk.id for disk in machine.data_disks}):
         yield Problem(name, f"{name} is attached until the next stop only", fix)
-
-
-def _saved(domain: libvirt.virDomain) -> Iterator[Problem]:
-    """A machine whose memory was saved is off, but goes on from there: what it had not written yet is in the memory."""
-    if domain.isPersistent() and domain.hasManagedSaveImage():
-        fix = "Start it, or drop the saved memory with `virsh managedsave-remove`."
-        yield Problem("power", "its memory is saved: its disks alone are not whole", fix)
 
 
 def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:

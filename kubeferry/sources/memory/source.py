@@ -21,6 +21,7 @@ only), disks that are really there and are those of the inventory, everything wr
 from __future__ import annotations
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -32,7 +33,7 @@ from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
 from kubeferry.inside.said import Said
 from kubeferry.ledger import EXPORT, External, Ledger
-from kubeferry.model import Concern, Machine, Marker, Power
+from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import atomic, clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, exports, local_disks
@@ -106,6 +107,14 @@ class MemorySource:
         current = self._current(machine)
         found = [*local_disks.problems(machine, current), *self._unstoppable(current)]
         return drift.as_concerns(machine, found)
+
+    def way(self, machine: Machine, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
+        self._fail("way")
+        if remote and self._ssh:
+            return exports.trial(self._ssh, machine)
+        current = self._current(machine)
+        refs = local_disks.refs(machine, current) if self._power(current) is Power.OFF else {}
+        return nullcontext(next(iter(refs.values()), None))
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         self._fail("open_round")

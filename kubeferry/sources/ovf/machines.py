@@ -15,6 +15,9 @@ from kubeferry.sources.ovf.references import Locate, References
 from kubeferry.sources.ovf.words import AGAIN, read_envelope
 
 MAX_SYSTEMS = 1000
+# oVirt writes the namespace of OVF with a slash at its end, and its sections in the form of a draft.
+_OVIRT = "http://schemas.dmtf.org/ovf/envelope/1/:Envelope"
+_OVIRT_FIX = "Export it as an OVA there, or read its domain: `virsh -r dumpxml NAME` on the host that runs it."
 _COLLECTION = "VirtualSystemCollection"
 # Headings, and what an importer must understand to take the file at all.
 _HEADINGS = ("Info", "Name", "NetworkSection/Info", "DeploymentOptionSection/Info", ".@version", ".@xml:lang",
@@ -26,7 +29,10 @@ def parse_ovf(text: str, *, source: str, where: str, name: str, locate: Locate) 
     first part of the machines' ids. Raises InputInvalid with all problems."""
     root = read_envelope(text, where)
     if root.tag != "Envelope":
-        root.refuse(f"<{root.tag[:80]}> is not an OVF's envelope", AGAIN)
+        if root.tag == _OVIRT:
+            root.refuse("it is an export of oVirt or RHV, of an early form of OVF that is not read", _OVIRT_FIX)
+        else:
+            root.refuse(f"<{root.tag[:80]}> is not an OVF's envelope", AGAIN)
         raise _invalid(root)
     references = References(root)
     option = default_option(root)

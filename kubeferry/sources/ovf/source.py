@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
@@ -69,6 +70,11 @@ class OvfSource:
 
     def concerns(self, machine: Machine) -> list[Concern]:
         return drift.as_concerns(machine, list(_problems(machine, self._current(machine))))
+
+    def way(self, machine: Machine, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
+        current = self._current(machine)
+        usable = not remote and not list(_problems(machine, current))
+        return nullcontext(next((_ref(disk) for disk in current.data_disks), None) if usable else None)
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         if since is not None:

@@ -4,6 +4,7 @@
                            │                   ├─> machine, devices, disks, nics, leftovers    plain values -> Machine
                            └──> views: snapshots, leases, areas, datastore_files              rounds
     starts                                                  when it was started last, from events
+    stops                                                   what a stop meets, and the way back: asked without doing it
     said                                                    what the guest says of itself, through Tools
     tab_files ──> tabs ──> machine                          inventories that were exported in tabs;  plain: no pyVmomi
     tags                                                    what vCenter tells through its REST interface only

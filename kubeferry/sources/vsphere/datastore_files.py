@@ -31,6 +31,12 @@ def flat_path(device: Plain, store_type: str) -> tuple[str, str] | None:
     return store, f"{path.removesuffix('.vmdk')}-flat.vmdk"
 
 
+def described_path(device: Plain, store_type: str) -> tuple[str, str] | None:
+    """Datastore and path of the small file that describes the disk; None where there are no files."""
+    store, _, path = str(device.get("backing", {}).get("fileName", "")).removeprefix("[").partition("] ")
+    return (store, path) if path.endswith(".vmdk") and store_type.lower() not in NO_FILES else None
+
+
 def folder_url(access: Access, datacenter: str, store: str, path: str) -> str:
     """Where the server gives a file of a datastore."""
     query = urlencode({"dcPath": datacenter, "dsName": store}, quote_via=quote)

@@ -19,16 +19,16 @@ from pyVmomi import vim, vmodl
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy, VmwareAccess
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, SourceRefused
 from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, External, Ledger
-from kubeferry.model import Concern, DiskDevice, Machine, Marker, Power, Severity
+from kubeferry.model import Concern, DiskDevice, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock, stopping
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.single_names import named
-from kubeferry.sources.vsphere import starts
+from kubeferry.sources.vsphere import starts, stops
 from kubeferry.sources.vsphere.access import Access, known_files, read_access
 from kubeferry.sources.vsphere.client import Client
 from kubeferry.sources.vsphere.inventory import Collector
-from kubeferry.sources.vsphere.machine import POWER, parse_machine
+from kubeferry.sources.vsphere.machine import parse_machine
 from kubeferry.sources.vsphere.nics import Around
 from kubeferry.sources.vsphere.plain import Plain
 from kubeferry.sources.vsphere.said import PROPERTIES, said
@@ -39,7 +39,6 @@ from kubeferry.sources.vsphere.views import Leases, Views
 FORCED_STOP_SECONDS = 60.0
 POLL_SECONDS = 0.2
 TOOLS = "guestToolsRunning"
-STATES = ("runtime.powerState", "runtime.question", "runtime.connectionState", "guest.toolsRunningStatus")
 
 
 def connect(name: str, config: SourceConfig) -> VsphereSource:
@@ -110,7 +109,10 @@ class VsphereSource:
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._client.talking(machine.name) as content:
             views = self._views(machine, content)
-            found = [*self._problems(views), *_unstoppable(views.props)]
+            state = self._client.properties(views.vm, stops.STATES, content=content)
+            found = [*self._problems(views), *stops.unstoppable(state)]
+            if stops.power(state) is Power.RUNNING:
+                found += stops.forbidden(self._client, views.vm, content)
         return drift.as_concerns(machine, found)
 
     def _problems(self, views: Views) -> Iterator[Problem]:
@@ -129,10 +131,16 @@ class VsphereSource:
 
     # --- bytes -----------------------------------------------------------------------------------------------------
 
+    def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
+        """The small file that describes the machine's first disk, of which none is open: the server and the login are
+        those of all other files. None through a reader of the user's own."""
+        with self._client.talking(machine.name) as content:
+            return contextlib.nullcontext(self._views(machine, content).described(remote=remote))
+
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         with self._client.talking(machine.name) as content:
             views = self._views(machine, content)
-            off = _power(views.props) is Power.OFF
+            off = stops.power(views.props) is Power.OFF
             if final and not off:
                 fix = "Stop it first; the last copy reads a machine that is off."
                 raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
@@ -165,7 +173,7 @@ class VsphereSource:
             return self._power_of(self._vm(machine, content), content)
 
     def _power_of(self, vm: Any, content: Any) -> Power:
-        return _power(self._client.properties(vm, STATES, content=content))
+        return stops.power(self._client.properties(vm, stops.STATES, content=content))
 
     def last_start(self, machine: Machine) -> str:
         """The number of its newest start among the events that vSphere keeps: the machine itself forgets when it was
@@ -178,9 +186,9 @@ class VsphereSource:
         that needs a login inside."""
         with self._client.talking(machine.name) as content:
             vm = self._vm(machine, content)
-            props = self._client.properties(vm, STATES, content=content)
-            _refuse(machine, "the machine cannot be stopped safely", _unstoppable(props))
-            if _power(props) is Power.OFF:
+            props = self._client.properties(vm, stops.STATES, content=content)
+            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(props))
+            if stops.power(props) is Power.OFF:
                 return Stopped("already-off", clock.now())
             heard_at = self._listen(vm, content, hear) if props.get("guest.toolsRunningStatus") == TOOLS else None
             if self._shut_down(vm, policy.agent_seconds + policy.acpi_seconds, content):
@@ -227,7 +235,7 @@ class VsphereSource:
     def start(self, machine: Machine) -> None:
         with self._client.talking(machine.name) as content:
             views = self._views(machine, content)
-            if _power(views.props) is Power.RUNNING:
+            if stops.power(views.props) is Power.RUNNING:
                 return
             list(views.closed())  # an open export forbids it
             with contextlib.suppress(vim.fault.InvalidPowerState):
@@ -298,25 +306,10 @@ class VsphereSource:
 # --- one thing each ------------------------------------------------------------------------------------------------
 
 
-def _power(props: Plain) -> Power:
-    return POWER.get(props.get("runtime.powerState", ""), Power.UNKNOWN)
-
-
 def _unreadable(error: InputInvalid) -> Concern:
     problem = error.problems[0]
     what = f"{problem.where}: {problem.what}"
     return Concern(id="machine.unreadable", severity=Severity.WARNING, what=what, fix=problem.fix)
-
-
-def _unstoppable(props: Plain) -> Iterator[Problem]:
-    """What keeps a machine from being stopped so that its disks are whole and it can come back."""
-    if _power(props) is Power.PAUSED:
-        yield Problem("power", "it is suspended: its disks alone are not whole", "Resume it, or switch it off by hand.")
-    if props.get("runtime.question"):
-        yield Problem("question", "it waits for an answer to a question", "Answer it in vSphere.")
-    if props.get("runtime.connectionState", "connected") != "connected":
-        state = props["runtime.connectionState"]
-        yield Problem("connection", f"its host is {state}", "Bring the host back, or register the machine anew.")
 
 
 def _told_apart(machines: list[Machine]) -> tuple[list[Machine], list[Concern]]:

@@ -22,7 +22,7 @@ from kubeferry.sources import Round
 from kubeferry.sources.vsphere import trust
 from kubeferry.sources.vsphere.areas import Point, Untold, changed, marker_of, points_in, points_of, still_told
 from kubeferry.sources.vsphere.client import Client
-from kubeferry.sources.vsphere.datastore_files import file_size, flat_path, folder_url
+from kubeferry.sources.vsphere.datastore_files import described_path, file_size, flat_path, folder_url
 from kubeferry.sources.vsphere.leases import Lease, Stream
 from kubeferry.sources.vsphere.machine import datacenter_of
 from kubeferry.sources.vsphere.nics import Around
@@ -136,13 +136,35 @@ class Views:
             refs[disk.id] = ref.model_copy(update={"changed": told})
         return Round(self.machine, refs)  # what is off does not change: nobody has to ask later
 
+    def described(self, *, remote: bool) -> DiskRef | None:
+        """The descriptor of the machine's first disk, as a mover may read it now; None where the server gives none."""
+        devices = {str(one["key"]): one for one in disks_of(self.devices)}
+        found = next((devices[disk.id] for disk in self.machine.data_disks if disk.id in devices), None)
+        if found is None or self.settings.reader:
+            return None
+        place = described_path(found, self._kind_of(self._store(found)))
+        if place is None:
+            return None
+        access, certificate = self.client.access, self.client.certificate
+        url = folder_url(access, datacenter_of(self._store(found), self.around), *place)
+        if not file_size(access, certificate, url):
+            return None
+        return self._ref(pinned(url, trust.sha256(certificate), login=self.settings.prefix), None, remote=remote)
+
+    def _store(self, device: Plain) -> str:
+        """The datastore that a disk's file is on."""
+        name = str(device.get("backing", {}).get("fileName", "")).removeprefix("[").partition("]")[0]
+        stores = {self.around.get(one, {}).get("name"): one for one in self.props.get("datastore", [])}
+        return str(stores.get(name, ""))
+
+    def _kind_of(self, store: str) -> str:
+        return str(self.around.get(store, {}).get("summary.type", ""))
+
     def _file(self, disk: str) -> str | None:
         """Where the bytes of a disk are, with the certificate of who gives them; None where it has no flat file."""
         device = next(one for one in disks_of(self.devices) if str(one["key"]) == disk)
-        name = str(device.get("backing", {}).get("fileName", "")).removeprefix("[").partition("]")[0]
-        stores = {self.around.get(one, {}).get("name"): one for one in self.props.get("datastore", [])}
-        store = stores.get(name, "")
-        place = flat_path(device, str(self.around.get(store, {}).get("summary.type", "")))
+        store = self._store(device)
+        place = flat_path(device, self._kind_of(store))
         if place is None:
             return None
         access, certificate = self.client.access, self.client.certificate

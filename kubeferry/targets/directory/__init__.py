@@ -4,6 +4,7 @@ target ─┬─ layout, gitops, capacity    its folder; manifests as files; whe
         └─ hypervisor ─┬─ qemu ── devices, shown     a manifest as a command line           pure
                        ├─ qmp, local_access          the ways into the running machine
                        └─ accelerator                whether hardware virtualization works here
+trial                                  a mover beside the machines, tried before a source is stopped
 fences                                 only the newest runner starts and stops
 evidence                               what is seen of a running machine, and kept
 """

@@ -26,8 +26,8 @@ from kubeferry.documents import (
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetRefused, TargetUnavailable, ToolMissing
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
-from kubeferry.targets import External, Ledger, Room, TargetCapabilities
-from kubeferry.targets.directory import capacity, evidence, fences, gitops, qemu
+from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
+from kubeferry.targets.directory import capacity, evidence, fences, gitops, qemu, trial
 from kubeferry.targets.directory.hypervisor import LocalMachine, firmware_files
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder
 from kubeferry.targets.local_movers import LocalMovers, is_locked
@@ -71,6 +71,9 @@ class DirectoryTarget:
         fix = "Give the machine another name in the policy."
         found += [_critical("target-name-taken", f"{name}: {why}", fix) for name, why in taken if why]
         return [*found, *capacity.space_concerns(self._target, entries), *capacity.memory_concerns(entries)]
+
+    def trial(self, entries: tuple[Entry, ...], reach: Reach) -> dict[str, list[Concern]]:
+        return trial.trial(self._target, entries, reach)
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 

@@ -96,13 +96,13 @@ class Cluster:
                 return found
             query["continue"] = token
 
-    def create(self, manifest: Object, kind: Kind) -> Object:
-        """Create an object, strictly validated. Raises AlreadyThere.
+    def create(self, manifest: Object, kind: Kind, *, dry_run: bool = False) -> Object:
+        """Create an object, strictly validated. Raises AlreadyThere. With `dry_run` the server only says what it would.
 
         Not repeated after a lost answer: whoever calls again finds out by AlreadyThere.
         """
         name, namespace = _named(manifest)
-        query = {"fieldValidation": "Strict", "fieldManager": MANAGER}
+        query = {"fieldValidation": "Strict", "fieldManager": MANAGER} | ({"dryRun": "All"} if dry_run else {})
         what = _words("create", kind, name, namespace)
         return self._json("POST", kind.path(namespace), query=query, body=manifest, what=what, again=False)
 

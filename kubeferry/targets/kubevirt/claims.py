@@ -40,6 +40,10 @@ STATE_SPARE = 10  # a tenth more: what a file system keeps for itself, and for r
 MINIMUM = "cdi.kubevirt.io/minimumSupportedPvcSize"
 WRITABLE = ("ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 USUAL = MoverSettings()
+CRAMPED_FIX = (
+    "Let its class grow volumes (allowVolumeExpansion). Or begin anew: `kubeferry release --everything` removes what "
+    "was copied, and this claim with it."
+)
 PLACEMENT = "kubeferry.io/placement"
 PLACED_BY = ("nodeSelector", "affinity", "tolerations")
 
@@ -97,9 +101,7 @@ def state_claim(
     """The claim that the machine's movers keep their state on: of the class that the settings name, else that of its
     first disk's claim. `profile` is what CDI knows of that class, `limits` are the namespace's limit ranges. The claim
     notes where the movers go: `placed`, else where the machine is told to."""
-    blocks = sum(-(-planned.size_bytes // MIB) for planned in entry.disks)
-    digests = blocks * STATE_BYTES_PER_MIB
-    size = STATE_BASE_BYTES + -(-(digests + digests // STATE_SPARE) // MIB) * MIB
+    size = STATE_BASE_BYTES + remembered_bytes(entry)
     named = state_class(first, settings)
     where = placement(entry) if placed is None else placed
     spec = {
@@ -118,6 +120,20 @@ def state_claim(
         },
         "spec": spec,
     }
+
+
+def remembered_bytes(entry: Entry) -> int:
+    """What the movers of these disks remember at the most, in whole MiB, with what a file system takes for it."""
+    digests = sum(-(-planned.size_bytes // MIB) for planned in entry.disks) * STATE_BYTES_PER_MIB
+    return -(-(digests + digests // STATE_SPARE) // MIB) * MIB
+
+
+def is_cramped(entry: Entry, there: Object) -> bool:
+    """Whether a state claim that is there is too small, as those are that an earlier version made for large disks. What
+    was asked for counts: a volume grows when the next mover uses it."""
+    asked = there["spec"]["resources"]["requests"]["storage"]
+    has = (there.get("status") or {}).get("capacity") or {}
+    return max(quantity(asked), quantity(has.get("storage", "0"))) < remembered_bytes(entry)
 
 
 def state_class(first: Object, settings: MoverSettings) -> str | None:
@@ -237,22 +253,15 @@ def make_state(
     """The claim that movers keep their state on is there."""
     if not wanted:
         return
-    first = next(iter(wanted.values()))
     name = names.state_claim(entry.target_name)
     there = cluster.get(CLAIM, name, entry.namespace)
     if there is not None:
         if why := names.objection(entry, there):
             raise TargetRefused(why, fix="Remove it, or give the machine another name.", machine=entry.name)
+        if is_cramped(entry, there):
+            _enlarge(cluster, entry, _state(cluster, entry, wanted, settings))
         return
-    named = state_class(first, settings)
-    claim = state_claim(
-        entry,
-        first,
-        settings,
-        _profile(cluster, named),
-        limits=_looked_at(cluster, LIMIT_RANGE, entry.namespace) or [],
-        placed=_placed(cluster, entry, [named, *(one["spec"].get("storageClassName") for one in wanted.values())]),
-    )
+    claim = _state(cluster, entry, wanted, settings)
     ledger(External(names.STATE_CLAIM, name, f"{entry.namespace}/{name}"))
     try:
         cluster.create(claim, CLAIM)
@@ -260,6 +269,34 @@ def make_state(
         return
     except TargetRefused as refused:
         raise _about(refused, entry, "") from refused
+
+
+def _state(cluster: Cluster, entry: Entry, wanted: dict[str, Object], settings: MoverSettings) -> Object:
+    """The state claim as this cluster and namespace ask for it."""
+    first = next(iter(wanted.values()))
+    named = state_class(first, settings)
+    return state_claim(
+        entry,
+        first,
+        settings,
+        _profile(cluster, named),
+        limits=_looked_at(cluster, LIMIT_RANGE, entry.namespace) or [],
+        placed=_placed(cluster, entry, [named, *(one["spec"].get("storageClassName") for one in wanted.values())]),
+    )
+
+
+def _enlarge(cluster: Cluster, entry: Entry, claim: Object) -> None:
+    """Ask for the size that a new state claim would have. Raises TargetRefused where its class does not let it grow."""
+    name, spec = claim["metadata"]["name"], {"resources": claim["spec"]["resources"]}
+    try:
+        cluster.merge(CLAIM, name, entry.namespace, {"spec": spec})
+    except TargetRefused as refused:
+        raise TargetRefused(
+            f"claim {name}, which the movers keep their state on, is too small for these disks, and cannot grow",
+            why=refused.why,
+            fix=CRAMPED_FIX,
+            machine=entry.name,
+        ) from refused
 
 
 def _profile(cluster: Cluster, storage_class: str | None) -> Object | None:

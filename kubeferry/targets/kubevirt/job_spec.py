@@ -63,7 +63,7 @@ def job_manifest(job: MoverJob, settings: MoverSettings, placement: Object, addr
     }
     template = {"metadata": marks, "spec": pod}
     spec = {
-        "backoffLimit": RETRIES,
+        "backoffLimit": 0 if job.action == "trial" else RETRIES,
         "completions": 1,
         "parallelism": 1,
         # A second mover must not begin before the first one is gone.
@@ -126,7 +126,7 @@ def allowed_ends(policy: Object) -> set[tuple[str, int]]:
 
 
 def _pod(job: MoverJob, settings: MoverSettings, placement: Object, addresses: tuple[str, ...]) -> Object:
-    runtime = settings.runtime_classes.get(job.action)
+    runtime = settings.runtime_classes.get("copy" if job.action == "trial" else job.action)
     tolerations = [item.model_dump(exclude_none=True) for item in settings.tolerations]
     for toleration in tolerations:
         toleration["operator"] = "Equal" if "value" in toleration else "Exists"

@@ -28,6 +28,7 @@ BEARABLE_SECONDS = 180.0
 # A pod that ended and a Job that has not seen it yet.
 SETTLE_SECONDS = 15.0
 LOG_LINES = 15
+GONE = "the mover's Job is gone"
 
 Object = dict[str, Any]
 
@@ -57,6 +58,11 @@ class Jobs:
             self._cluster.create(manifest, JOB)
         except AlreadyThere:
             return  # attached, to one whose making was not answered
+
+    def submit_dry(self, job: MoverJob, placement: Object) -> None:
+        """The server says whether it would take the Job. Raises TargetRefused."""
+        addresses = tuple(address for address, _ in _ends(job))
+        self._cluster.create(job_spec.job_manifest(job, self._settings, placement, addresses), JOB, dry_run=True)
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         """Wait for the Job's end. Interrupted ends the Job too: what it reads is closed after us."""
@@ -129,7 +135,7 @@ class _Watched:
     def _look(self, on_progress: Callable[[MoverProgress], None]) -> MoverResult | None:
         job = self._cluster.get(JOB, self.name, self._namespace)
         if job is None:
-            return self._failed("the mover's Job is gone", "somebody deleted it", "Run the same command again.")
+            return self._failed(GONE, "somebody deleted it", "Run the same command again.")
         pod = self._newest_pod()
         if _ended(job):
             return self._result(pod) or self._lost(job, pod)

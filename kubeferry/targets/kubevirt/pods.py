@@ -21,6 +21,7 @@ CLAIM_FIX = "Look at the claim's events; name a storage class that can make such
 NODE_FIX = "Free a node, or correct target.movers.nodeSelector, tolerations or requests."
 POLICY_FIX = "Let the namespace take `restricted` pods, which is all that a mover needs."
 CONSTRAINT_FIX = "Let its service account use a constraint with that user, or set target.movers.user to 0."
+ACCOUNT_FIX = "Apply what `kubeferry manifests --namespace NAMESPACE` prints, or correct target.movers.serviceAccount."
 ADMISSION_FIX = "Give movers what the rule asks for: target.movers.labels, annotations, priorityClass, requests."
 RUNTIME_FIX = "Install the RuntimeClass, or take it out of target.movers.runtimeClasses."
 
@@ -42,6 +43,7 @@ _EVENTS = (
     ("usage per Pod is", LIMITS_FIX, True),
     ("violates PodSecurity", POLICY_FIX, True),
     ("security context constraint", CONSTRAINT_FIX, True),
+    ("error looking up service account", ACCOUNT_FIX, True),
     ("denied the request", ADMISSION_FIX, True),
     ("RuntimeClass", RUNTIME_FIX, True),
     ("ProvisioningFailed", CLAIM_FIX, False),

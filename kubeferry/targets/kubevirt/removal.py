@@ -33,7 +33,7 @@ def tidy(cluster: Cluster, entry: Entry) -> list[str]:
     plans = _plans_of(cluster, entry)
     removed = jobs.end_all(cluster, entry)
     state = names.state_claim(entry.target_name)
-    removed += _remove(cluster, entry, [(CLAIM, state)])
+    removed += drop(cluster, entry, [(CLAIM, state)])
     for plan, policy in plans.items():
         if not cluster.list(JOB, entry.namespace, {names.PLAN_LABEL: plan, names.PART_LABEL: names.MOVER}):
             cluster.delete(NETWORK_POLICY, policy, entry.namespace)
@@ -57,7 +57,7 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry) -> list[str]:
     machine.stop(cluster, config, entry)
     removed = tidy(cluster, entry)
     for kind in (VIRTUAL_MACHINE, DATA_VOLUME, CLAIM):
-        removed += _remove(cluster, entry, [thing for thing in things if thing[0] is kind])
+        removed += drop(cluster, entry, [thing for thing in things if thing[0] is kind])
     return removed
 
 
@@ -82,7 +82,7 @@ def _refuse_foreign(cluster: Cluster, entry: Entry, things: list[tuple[Kind, str
         raise TargetRefused("it is not ours to remove", why="; ".join(foreign), fix=fix, machine=entry.name)
 
 
-def _remove(cluster: Cluster, entry: Entry, things: list[tuple[Kind, str]]) -> list[str]:
+def drop(cluster: Cluster, entry: Entry, things: list[tuple[Kind, str]]) -> list[str]:
     """Delete these and return when they are gone; what is not ours is left alone."""
     going = []
     for kind, name in things:

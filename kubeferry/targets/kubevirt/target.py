@@ -12,8 +12,8 @@ from collections.abc import Callable
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern
-from kubeferry.targets import Room, TargetCapabilities
-from kubeferry.targets.kubevirt import api, claims, jobs, machine, objects, observing, offer, preflight, removal
+from kubeferry.targets import Reach, Room, TargetCapabilities
+from kubeferry.targets.kubevirt import api, claims, jobs, machine, objects, observing, offer, preflight, removal, trial
 from kubeferry.targets.kubevirt.uploads import Uploads
 
 
@@ -43,6 +43,9 @@ class KubevirtTarget:
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         return preflight.concerns(self._cluster, self._config, entries)
+
+    def trial(self, entries: tuple[Entry, ...], reach: Reach) -> dict[str, list[Concern]]:
+        return trial.trial(self._cluster, self._config, entries, reach)
 
     # --- bytes -----------------------------------------------------------------------------------------------------
 

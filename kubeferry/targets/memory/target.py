@@ -23,12 +23,20 @@ from kubeferry.documents import (
     ProbeResult,
     TargetConfig,
 )
-from kubeferry.errors import Fenced, IntegrityFailed, KubeferryError, TargetRefused, TargetUnavailable
+from kubeferry.errors import (
+    Fenced,
+    IntegrityFailed,
+    Interrupted,
+    KubeferryError,
+    SourceRefused,
+    TargetRefused,
+    TargetUnavailable,
+)
 from kubeferry.inside.said import Said
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
-from kubeferry.targets import External, Ledger, Room, TargetCapabilities, superseded
+from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities, superseded
 from kubeferry.uris import local_path
 from kubeferry.words import counted
 
@@ -47,8 +55,8 @@ def connect(config: TargetConfig) -> MemoryTarget:
 class MemoryTarget:
     """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `running`, `strategies` (what machines
     were handed over with), `answers` (probe kind to whether it passes), `said` (name to what the system says of
-    itself), `faults` (method to errors, raised one a call), and `heeds_fences`: without it, a runner has slept in the
-    one moment that no fence covers."""
+    itself), `refusals` (what a trial of a machine finds), `faults` (method to errors, raised one a call), and
+    `heeds_fences`: without it, a runner has slept in the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
@@ -60,6 +68,7 @@ class MemoryTarget:
         self.answers: dict[str, bool] = {}
         self.said: dict[str, Said] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
+        self.refusals: dict[str, list[Concern]] = {}
         self._owners: dict[str, tuple[str, str]] = {}
         self._fingerprints: dict[str, list[str]] = {}
         self._results: dict[str, MoverResult] = {}
@@ -79,6 +88,23 @@ class MemoryTarget:
             Concern(id="target-name-taken", severity=Severity.CRITICAL, what=f"{entry.name} is taken", fix=fix)
             for entry in taken
         ]
+
+    def trial(self, entries: tuple[Entry, ...], reach: Reach) -> dict[str, list[Concern]]:
+        """What `refusals` holds of these machines, and what cannot be read of their sources; nothing is made."""
+        self._fail("trial")
+        found = {entry.name: self.refusals[entry.name] for entry in entries if entry.name in self.refusals}
+        for entry in entries:
+            try:
+                with reach(entry) as way:
+                    if way is not None and (path := local_path(way.uri)) is not None:
+                        path.open("rb").close()
+            except Interrupted:
+                raise
+            except (KubeferryError, OSError) as error:
+                told = error if isinstance(error, KubeferryError) else SourceRefused(str(error), fix="Bring it back.")
+                what = f"{entry.name}: {told.what}"
+                found[entry.name] = [Concern(id="trial.refused", severity=Severity.CRITICAL, what=what, fix=told.fix)]
+        return found
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         self._fail("prepare")

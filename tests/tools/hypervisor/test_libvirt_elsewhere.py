@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from converters.endpoints import open_source as open_disk
 from converters.endpoints.nbd import ssh
 from flows.serving.ports import free_port
 from kubeferry.documents import SourceConfig, SshAccess
@@ -160,6 +161,52 @@ def test_a_hypervisor_elsewhere_is_copied_through_ssh_running_and_off(away: Away
     copy.equals_the_stopped_source()
     copy.leaves_nothing()
     assert away.left == []
+
+
+def test_a_trial_goes_the_way_of_a_round_and_serves_no_disk_of_the_machine(away: Away) -> None:
+    copy = away.copy
+    assert copy.source.concerns(copy.machine) == []
+    with copy.source.way(copy.machine, remote=True) as way:
+        assert way is not None
+        assert way.credential == away.access.secret
+        with open_disk(way, work=away.folder) as served:
+            view = memoryview(bytearray(b"\xff" * served.size))
+            served.read_into(0, view)
+            assert not any(view)
+    assert away.left == []
+    lost = copy.source.way(copy.machine, remote=True)
+    lost.__enter__()  # its process was killed
+    with copy.source.way(copy.machine, remote=True) as again, open_disk(again, work=away.folder) as served:  # type: ignore[arg-type]
+        assert served.size == MIB
+    assert away.left == []
+
+
+def test_a_trial_here_is_served_for_who_comes_by_ssh(
+    open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = Hypervisor(tmp_path)
+    monkeypatch.setenv(ssh.KEY, str(far.key))
+    access = SshAccess(
+        host="127.0.0.1", port=far.port, user="root", host_key=far.pin(), folder=str(open_folder / "run")
+    )
+    bare = Bare(open_folder, f"kft-way{os.getpid()}-", label="")
+    source = open_source("lab", SourceConfig(kind="libvirt", uri=URI, ssh=access))
+    try:
+        name = bare.define("way", (bare.image("vda.raw"), "raw"))
+        virsh("start", name)
+        machine = next(one for one in source.discover().machines if one.name == name)
+        with source.way(machine, remote=True) as way, far.up():
+            assert way is not None
+            place = nbd_ssh(way.uri)
+            assert place is not None
+            assert may_connect(Path(place.socket), group="libvirt-qemu")
+            assert not may_connect(Path(place.socket), group="nogroup")
+            with open_disk(way, work=tmp_path) as served:
+                assert served.size == MIB
+        assert list((open_folder / "run").glob("*")) == []
+    finally:
+        source.close()
+        bare.remove()
 
 
 def test_a_view_elsewhere_that_died_with_its_machine_leaves_nothing(away: Away) -> None:

@@ -156,6 +156,46 @@ def test_a_transient_machine_is_never_stopped(bare: Bare, source: Source) -> Non
     assert source.power(machine) is Power.RUNNING
 
 
+def test_a_connection_that_may_only_look_is_a_concern_before_anything_stops(bare: Bare, source: Source) -> None:
+    name = bare.define("looked-at", (bare.image("a.raw"), "raw"))
+    virsh("start", name)
+    machine = found(source, name)
+    assert source.concerns(machine) == []
+    socket = "/run/libvirt/libvirt-sock-ro"
+    looking = open_source("lab", SourceConfig(kind="libvirt", uri=f"qemu+unix:///system?socket={socket}"))
+    try:
+        said = [one.what for one in looking.concerns(machine)]
+        assert ["it cannot be stopped, nor started again" in one for one in said] == [True]
+        with pytest.raises(SourceRefused, match="cannot be stopped safely"):
+            looking.stop(machine, FORCE, no_words)
+    finally:
+        looking.close()
+    assert source.power(machine) is Power.RUNNING
+    virsh("destroy", name)
+    assert source.concerns(machine) == []
+    assert source.power(machine) is Power.OFF, "asking whether it may be started does not start it"
+
+
+def test_a_machine_that_a_shutdown_starts_anew_is_a_concern(bare: Bare, source: Source) -> None:
+    xml = bare.xml("phoenix", (bare.image("a.raw"), "raw"), more="<on_poweroff>restart</on_poweroff>")
+    name = bare._give("define", "phoenix", xml)
+    assert source.concerns(found(source, name)) == [], "it is off"
+    virsh("start", name)
+    (told,) = source.concerns(found(source, name))
+    assert "its on_poweroff is restart" in told.what
+
+
+def test_what_a_trial_may_open_of_a_machine(bare: Bare, source: Source) -> None:
+    name = bare.define("tried", (bare.image("a.qcow2", form="qcow2"), "qcow2"))
+    machine = found(source, name)
+    with source.way(machine, remote=False) as way:
+        assert way is not None
+        assert (way.uri, way.format) == ((bare.folder / "a.qcow2").as_uri(), "qcow2")
+    virsh("start", name)
+    with source.way(machine, remote=False) as way:
+        assert way is None, "its disks are in use"
+
+
 def test_a_paused_machine_is_refused_and_stays_paused(bare: Bare, source: Source) -> None:
     name = bare.define("paused", (bare.image("a.raw"), "raw"))
     virsh("start", name, "--paused")

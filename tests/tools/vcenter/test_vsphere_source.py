@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable
 
 import pytest
+from pyVmomi import vim
 
+from converters.endpoints import open_source as open_disk
 from converters.engine.disks import verify_disk
 from kubeferry.documents import StopPolicy
 from kubeferry.errors import IntegrityFailed, SourceRefused, SourceUnavailable
 from kubeferry.inside.said import Said
 from kubeferry.ledger import CHANGE_TRACKING, LEASE, SNAPSHOT
-from kubeferry.model import DiskRef
+from kubeferry.model import DiskRef, Power, Severity
 from kubeferry.sources import Round, open_source
 from lab.vcenter.faults import Fault
 from lab.vcenter.place import Place
@@ -237,3 +239,41 @@ def test_a_round_that_a_killed_process_left_is_taken_back_by_the_next(moving: Mo
     assert moving.equal()
     assert lab.snapshots("web") == []
     elsewhere.close()
+
+
+# --- asked before it stops -------------------------------------------------------------------------------------------
+
+
+def test_a_role_that_may_not_start_it_again_is_a_concern_before_it_stops(moving: Moving) -> None:
+    assert moving.source.concerns(moving.machine) == []
+    moving.lab.relay.rules.denied.add("VirtualMachine.Interact.PowerOn")
+    (told,) = moving.source.concerns(moving.machine)
+    assert told.severity is Severity.CRITICAL
+    assert "our role may not start it again: the privilege VirtualMachine.Interact.PowerOn is missing" in told.what
+    assert moving.source.power(moving.machine) is Power.RUNNING
+    moving.stop()
+    assert moving.source.concerns(moving.machine) == [], "it need not be started again: it was off"
+
+
+def test_a_machine_that_goes_back_to_its_snapshot_is_never_switched_off(moving: Moving) -> None:
+    moving.lab.configure("web", flags=vim.vm.FlagInfo(snapshotPowerOffBehavior="revert"))
+    try:
+        (told,) = moving.source.concerns(moving.machine)
+        assert "what it wrote since is lost" in told.what
+        with pytest.raises(SourceRefused, match="stopped safely"):
+            moving.source.stop(moving.machine, FORCE, lambda *_: None)
+        assert moving.source.power(moving.machine) is Power.RUNNING
+    finally:
+        moving.lab.configure("web", flags=vim.vm.FlagInfo(snapshotPowerOffBehavior="powerOff"))
+
+
+def test_a_trial_reads_a_file_of_the_running_machine(moving: Moving) -> None:
+    with moving.source.way(moving.machine, remote=True) as way:
+        assert way is not None
+        assert way.credential
+        assert "/folder/web/" in way.uri
+        local = way.model_copy(update={"credential": None})
+        with open_disk(local) as opened:
+            assert opened.size > 0
+    assert moving.lab.snapshots("web") == []
+    assert moving.told == []

@@ -78,7 +78,8 @@ def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(m
     monkeypatch.setattr(migrate, "settle", lambda _work: None)
     plan, journal = SimpleNamespace(digest="d", source="lab"), SimpleNamespace(lease=lease)
     config = SimpleNamespace(sources={"lab": None}, target=None, limits=None)
-    run: Any = SimpleNamespace(target_is_down="", plan=plan, journal=journal, config=config, goal=Goal.MIGRATE)
+    more = {"goal": Goal.MIGRATE, "refused": {}, "standing": {}}
+    run: Any = SimpleNamespace(target_is_down="", plan=plan, journal=journal, config=config, **more)
     entry: Any = SimpleNamespace(name="web")
     assert migrate._drive_machine(run, entry) == migrate.Outcome("web", "committed")
     assert closed == ["source", "target"]

@@ -101,7 +101,10 @@ def test_what_is_left_out_is_in_the_list_of_fates(rich: Machine) -> None:
     )
     assert "chooses the card" in lines["devices[0:video]"].reason
     assert lines["devices[1:panic]"].reason == "this KubeVirt has none"
-    assert lines["tpm.persistent"].fate is Fate.CHANGED
+    assert (lines["tpm.persistent"].fate, lines["tpm.persistent"].reason) == (
+        Fate.CHANGED,
+        "this KubeVirt keeps no state of a TPM",
+    )
 
 
 def test_a_version_that_is_too_old_is_refused(rich: Machine) -> None:
@@ -118,6 +121,8 @@ def test_what_a_patch_adds_is_held_against_the_version(machine: Any) -> None:
     inventory = Inventory(source="lab", source_kind="memory", observed_at="2026-01-01", machines=(one,))
     with pytest.raises(InputInvalid, match=r"rebootPolicy.*KubeVirt 1\.7 does not know it"):
         make_plan(inventory, policy, name="p", created_at="2026-01-01")
+    with pytest.raises(InputInvalid, match=r"rebootPolicy.*feature gate RebootPolicy"):
+        make_plan(inventory, policy.model_copy(update={"kubevirt": "1.8"}), name="p", created_at="2026-01-01")
     newer = policy.model_copy(update={"kubevirt": "1.9"})
     assert make_plan(inventory, newer, name="p", created_at="2026-01-01").entries
 

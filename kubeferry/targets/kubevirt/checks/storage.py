@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from kubeferry.documents import Entry
 from kubeferry.model import Concern
+from kubeferry.targets.kubevirt import names
 from kubeferry.targets.kubevirt.checks.facts import (
     Facts,
     Request,
@@ -15,7 +17,7 @@ from kubeferry.targets.kubevirt.checks.facts import (
     template_of,
 )
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
-from kubeferry.targets.kubevirt.claims import WRITABLE, state_class, ways
+from kubeferry.targets.kubevirt.claims import CRAMPED_FIX, WRITABLE, is_cramped, state_class, ways
 
 STATIC = "kubernetes.io/no-provisioner"
 CLASS_FIX = "Name another class in the policy and plan again, or make this one."
@@ -44,6 +46,8 @@ def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
     for use, who in uses.items():
         yield from _modes(facts, use, who)
     yield from _movers_state(facts, request)
+    for entry in request.entries:
+        yield from _cramped(facts, entry)
     if not facts.profiles.known:
         yield not_checked("storage profiles", facts.profiles.why)
 
@@ -114,6 +118,20 @@ def _movers_state(facts: Facts, request: Request) -> Iterator[Concern]:
             what = f"movers keep their state on a file system of class {name}, which tells of {told} only"
             fix = "Name a class that makes file systems as target.movers.stateStorageClass, or correct the profile."
             yield concern("storage.no-filesystem", what, fix)
+
+
+def _cramped(facts: Facts, entry: Entry) -> Iterator[Concern]:
+    """What movers remember has to fit beside what they remember already. A claim of an earlier version is enlarged
+    before the next round, where its class allows that."""
+    place = facts.places.get(entry.namespace)
+    there = place.claims.named(names.state_claim(entry.target_name)) if place else None
+    if there is None or names.objection(entry, there) or not is_cramped(entry, there):
+        return
+    name = class_name(facts, there["spec"].get("storageClassName"))
+    found = facts.classes.named(name) if name else None
+    if found is None or not found.get("allowVolumeExpansion"):
+        what = f"{entry.name}: claim {there['metadata']['name']}, which movers keep their state on, is too small for it"
+        yield concern("storage.state-cramped", f"{what}, and class {name} lets none grow", CRAMPED_FIX)
 
 
 def _modes(facts: Facts, use: Use, who: list[str]) -> Iterator[Concern]:

@@ -52,6 +52,7 @@ KNOWN = {
         Known("storage.modes-unusual", WARNING, "The class's profile does not tell of such volumes"),
         Known("storage.modes-unknown", INFO, "Nothing is known of the volumes that a class makes"),
         Known("storage.no-filesystem", CRITICAL, "The class makes no file systems, and movers need a small one"),
+        Known("storage.state-cramped", CRITICAL, "The movers' state claim is too small for the disks, and cannot grow"),
         Known("storage.static", INFO, "Volumes of a class are made by hand"),
         Known("storage.binds-at-once", INFO, "Volumes of a class are placed before the machine's node is chosen"),
         Known("quota.exceeded", CRITICAL, "The plan needs more than a namespace's quota leaves"),

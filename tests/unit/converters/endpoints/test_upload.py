@@ -10,12 +10,14 @@ import random
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from converters.endpoints import upload as upload_module
 from converters.endpoints.upload import Upload, error_of, open_upload, packed, packed_zeros
 from kubeferry.errors import InputInvalid, KubeferryError, TargetBusy, TargetRefused, TargetUnavailable
 from kubeferry.outside.process import run
@@ -36,6 +38,9 @@ class Proxy:
     head: bytes = b""
     body: bytearray = field(default_factory=bytearray)
     hangs_up_after: int | None = None
+    drips: bool = False  # what it answers goes on for ever, a sign at a time
+    takes_a_second: int | None = None
+    over: threading.Event = field(default_factory=threading.Event)
     port: int = 0
 
     def serve(self, listening: socket.socket) -> None:
@@ -49,6 +54,9 @@ class Proxy:
                 while (line := lines.readline()) not in {b"\r\n", b""}:
                     self.head += line
                 connected.sendall(self.first)
+                while self.takes_a_second is not None and not self.over.wait(0.1):
+                    lines.read(self.takes_a_second // 10)
+                self._drip(connected, self.first != CONTINUE)
                 if self.first.startswith(CONTINUE):
                     while count := int(lines.readline(), 16):
                         self.body += lines.read(count)
@@ -57,8 +65,14 @@ class Proxy:
                             connected.sendall(self.last)
                             return
                     connected.sendall(self.last)
+                    self._drip(connected, True)
         except (OSError, ValueError):
             return  # the other side went away
+
+    def _drip(self, connected: ssl.SSLSocket, here: bool) -> None:
+        while self.drips and here:
+            connected.sendall(b" ")
+            time.sleep(0.02)
 
     def upload(self, **more: str) -> Upload:
         name = more.pop("server_name", "proxy.example")
@@ -88,16 +102,20 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def proxy(certificate: Path) -> Iterator[Callable[..., Proxy]]:
     threads: list[threading.Thread] = []
     opened: list[socket.socket] = []
+    made_ones: list[Proxy] = []
 
     def make(**answers: object) -> Proxy:
         listening = socket.create_server(("127.0.0.1", 0))
         made = Proxy(certificate, port=listening.getsockname()[1], **answers)  # type: ignore[arg-type]
         opened.append(listening)
+        made_ones.append(made)
         threads.append(threading.Thread(target=made.serve, args=(listening,)))
         threads[-1].start()
         return made
 
     yield make
+    for one in made_ones:
+        one.over.set()
     for thread in threads:
         thread.join(10)
     for listening in opened:
@@ -133,6 +151,38 @@ def test_each_answer_is_an_error_of_its_kind(status: int, said: str, kind: type[
     error = error_of(status, said)
     assert type(error) is kind
     assert error.fix
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("where", ["welcome", "end"])
+def test_an_answer_that_drips_has_a_deadline(
+    where: str, proxy: Callable[..., Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upload_module, "WELCOME_SECONDS", 0.5)
+    monkeypatch.setattr(upload_module, "SILENCE_SECONDS", 0.5)
+    begun = time.monotonic()
+    if where == "welcome":
+        with pytest.raises(TargetBusy, match="does not ask for the disk"):
+            proxy(first=b"HTTP/1.1 100", drips=True).upload()
+    else:
+        with proxy(last=b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", drips=True).upload() as upload:
+            upload.data(memoryview(b"data"))
+            with pytest.raises(TargetUnavailable, match="broke off"):
+                upload.finish()
+    assert time.monotonic() - begun < 20
+
+
+@pytest.mark.timeout(60)
+def test_a_proxy_that_takes_a_little_at_a_time_has_a_deadline(
+    proxy: Callable[..., Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something of each piece is taken in time, and the whole would take for ever."""
+    monkeypatch.setattr(upload_module, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(upload_module, "SLOWEST_BYTES", 1 << 30)
+    begun = time.monotonic()
+    with proxy(takes_a_second=32 << 10).upload() as upload, pytest.raises(TargetUnavailable, match="broke off"):
+        flood(upload)
+    assert time.monotonic() - begun < 30
 
 
 def test_a_busy_proxy_is_told_before_anything_is_sent(proxy: Callable[..., Proxy]) -> None:

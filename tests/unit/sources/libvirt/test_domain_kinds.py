@@ -281,7 +281,10 @@ def test_of_a_failover_pair_the_card_that_stays_is_moved(tmp_path: Path) -> None
     assert [(one["name"], one["macAddress"]) for one in interfaces] == [("net0", "52:54:00:aa:f0:01")]
     assert "nic.failover" in ids(machine, Severity.WARNING)
     assert "mac.duplicate" not in str(planned(machine).entries[0].concerns)
-    assert "partner" in fate(machine, "nics[net1].teaming").reason
+    lost = [one for one in mapped(machine).carried if one.field.startswith("nics[net1]")]
+    assert {(one.fate, one.reason) for one in lost} == {
+        (Fate.LOST, "KubeVirt has no failover pairs: its partner stays alone")
+    }
 
 
 def test_two_cards_of_one_mac_that_are_no_pair_are_told() -> None:
@@ -340,6 +343,11 @@ def test_a_file_of_another_kind_is_told_and_the_others_are_read(
     (told,) = found.unreadable
     assert said in told.what
     assert file.replace("__", ".") in told.what
+
+
+@pytest.mark.parametrize("text", ["see <domain type='kvm'> in the manual", "<domainsnapshot/>", "#!/bin/sh\n"])
+def test_a_file_that_holds_no_domain_is_left_alone(tmp_path: Path, text: str) -> None:
+    assert read_exported(folder(tmp_path, notes__txt=text), "lab").unreadable == ()
 
 
 def test_a_clone_with_the_same_mac_is_read_and_told(tmp_path: Path) -> None:

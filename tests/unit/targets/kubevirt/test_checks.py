@@ -13,6 +13,7 @@ from kubeferry.targets.kubevirt import preflight
 from kubeferry.targets.kubevirt.checks import rights
 from kubeferry.targets.kubevirt.checks.facts import Facts, Request, Seen
 from kubeferry.targets.kubevirt.checks.told import KNOWN
+from kubeferry.targets.kubevirt.claims import state_claim
 
 Make = Any
 Case = tuple[Facts, Request]
@@ -70,6 +71,15 @@ def by_limits(kind: str, **bounds: Any) -> Change:
 def by_claim(metadata: dict[str, Any]) -> Change:
     found = {"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": SMALL}
     return lambda m: (m.facts(place={"claims": m.seen(found)}), m.request())
+
+
+def by_state_claim(size: str) -> Change:
+    def change(m: Make) -> Case:
+        claim = state_claim(m.entry(), m.entry().manifests[0])
+        claim["spec"]["resources"]["requests"]["storage"] = size
+        return m.facts(place={"claims": m.seen(claim)}), m.request()
+
+    return change
 
 
 def by_node(**change: Any) -> Change:
@@ -283,6 +293,7 @@ ROWS: list[tuple[Change, list[str], str]] = [
         ["storage.no-filesystem"],
         "",
     ),
+    (by_state_claim("100Ki"), ["storage.state-cramped"], "web: claim "),
     (
         lambda m: (
             m.facts(classes=m.seen(m.storage_class("fast", provisioner="kubernetes.io/no-provisioner"))),

@@ -71,6 +71,10 @@ def test_the_user_is_kubevirts_own_or_left_to_the_cluster() -> None:
         ),
         ('pods "a-" is forbidden: maximum memory usage per Container is 256Mi, but limit is 512Mi', pods.LIMITS_FIX),
         ('pods "a-" is forbidden: minimum cpu usage per Pod is 1, but request is 100m', pods.LIMITS_FIX),
+        (
+            'pods "a-" is forbidden: error looking up service account apps/gone: serviceaccount "gone" not found',
+            pods.ACCOUNT_FIX,
+        ),
     ],
 )
 def test_a_rule_of_the_cluster_is_a_hindrance_that_does_not_pass(message: str, fix: str) -> None:

@@ -14,10 +14,11 @@ from converters.engine import copying, earlier, fingerprint
 from converters.engine.disks import parse_ref, verify_disk
 from converters.engine.fingerprint import DIGESTS_OFFSET, Fingerprint, Header, file_bytes
 from converters.engine.transfer import Options, Watch
-from kubeferry.documents import MoverSettings
-from kubeferry.errors import Interrupted
+from kubeferry.documents import Entry, MoverSettings
+from kubeferry.errors import Interrupted, TargetRefused
 from kubeferry.faults import Side
 from kubeferry.targets.kubevirt import claims
+from kubeferry.targets.kubevirt.checks import storage
 from kubeferry.targets.kubevirt.offer import offer_of
 
 TIB = 1 << 40
@@ -122,3 +123,82 @@ def test_the_least_size_of_a_class_reaches_the_planner() -> None:
     assert found.minimum_bytes == 4 << 30
     odd = PROFILE | {"metadata": {"name": "ceph", "annotations": {claims.MINIMUM: "much"}}}
     assert offer_of([{"metadata": {"name": "ceph"}}], [odd], []).classes[0].minimum_bytes is None
+
+
+# --- one of an earlier version ---------------------------------------------------------------------------------------
+
+
+class Double:
+    """A cluster of one class and one state claim, which grows if the class says so. It checks nothing else."""
+
+    def __init__(self, there: dict[str, Any], *, grows: bool) -> None:
+        self.there, self.grows = there, grows
+        self.asked: list[dict[str, Any]] = []
+
+    def get(self, _kind: object, name: str, _namespace: str) -> dict[str, Any] | None:
+        return self.there if name == self.there["metadata"]["name"] else None
+
+    def list(self, _kind: object, *_where: object) -> list[dict[str, Any]]:
+        return []
+
+    def merge(self, _kind: object, _name: str, _namespace: str, patch: dict[str, Any]) -> None:
+        if not self.grows:
+            raise TargetRefused("the claim cannot be changed", why="the storageclass must support resize")
+        self.asked.append(patch)
+        self.there = {**self.there, "spec": {**self.there["spec"], **patch["spec"]}}
+
+    def create(self, _claim: object, _kind: object) -> None:
+        raise AssertionError("it is there")
+
+
+@pytest.fixture
+def large(make: Any) -> Entry:
+    entry: Entry = make.entry()
+    return entry.model_copy(update={"disks": (entry.disks[0].model_copy(update={"size_bytes": 4 * TIB}),)})
+
+
+def made_earlier(entry: Entry, size: str) -> dict[str, Any]:
+    claim = claims.state_claim(entry, entry.manifests[0])
+    return {**claim, "spec": {**claim["spec"], "resources": {"requests": {"storage": size}}}}
+
+
+def prepare(cluster: Double, entry: Entry) -> None:
+    wanted = {"vda": claims.planned_claim(entry, entry.disks[0])}
+    claims.make_state(cluster, entry, lambda _thing: None, wanted, MoverSettings())  # type: ignore[arg-type]
+
+
+def test_a_claim_that_an_earlier_version_made_too_small_is_enlarged_once(large: Entry) -> None:
+    cluster = Double(made_earlier(large, "300Mi"), grows=True)
+    wanted = claims.state_claim(large, large.manifests[0])["spec"]["resources"]
+    for _ in range(2):
+        prepare(cluster, large)
+    assert cluster.asked == [{"spec": {"resources": wanted}}]
+
+
+@pytest.mark.parametrize("size", ["620Mi", "2Gi"])
+def test_one_that_is_large_enough_is_left_alone(large: Entry, size: str) -> None:
+    """Also where it has less to spare than a new one would have."""
+    cluster = Double(made_earlier(large, size), grows=False)
+    prepare(cluster, large)
+    assert cluster.asked == []
+
+
+def test_one_that_cannot_grow_is_told_with_what_to_do(large: Entry) -> None:
+    cluster = Double(made_earlier(large, "300Mi"), grows=False)
+    with pytest.raises(TargetRefused, match="too small for these disks, and cannot grow") as caught:
+        prepare(cluster, large)
+    assert "must support resize" in caught.value.why
+    assert "allowVolumeExpansion" in caught.value.fix
+    assert caught.value.machine == "web"
+
+
+@pytest.mark.parametrize(
+    ("size", "grows", "told"), [("300Mi", False, True), ("300Mi", True, False), ("1Gi", False, False)]
+)
+def test_that_is_said_before_anything_is_touched(make: Any, large: Entry, size: str, grows: bool, told: bool) -> None:
+    facts = make.facts(place={"claims": make.seen(made_earlier(large, size))})
+    classes = [{**one, "allowVolumeExpansion": grows} for one in facts.classes.objects]
+    found = storage.concerns(replace(facts, classes=make.seen(*classes)), make.request(large))
+    critical = [one for one in found if one.id == "storage.state-cramped"]
+    assert bool(critical) is told
+    assert all(one.severity == "critical" and "class fast" in one.what for one in critical)

@@ -1,0 +1,125 @@
+"""What a stop of an instance meets, and whether there is a way back from it: asked while it runs, and nothing is done.
+
+Of a volume's key only its state can be asked for sure: AWS uses it in our name when the instance starts, by a grant,
+and a policy may allow that and not allow us to ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from kubeferry.errors import Problem
+from kubeferry.model import Concern, Machine, Power, Severity
+from kubeferry.outside import aws
+from kubeferry.sources.ec2.instance import power_of
+
+ALLOWED = "DryRunOperation"
+GROUP_TAG = "aws:autoscaling:groupName"
+KEY_STATES = {"Enabled", "Creating", "Updating"}
+
+
+def unstoppable(instance: dict[str, Any]) -> Iterator[Problem]:
+    """What keeps a machine from being stopped so that its disks are whole and it can come back. Asks nobody."""
+    if instance.get("RootDeviceType") == "instance-store":
+        fix = "Make an image of it that starts from EBS, and move what is started from that."
+        yield Problem("power", "its root is in the instance store: it cannot be stopped, and its disk not read", fix)
+    yield from hibernated(instance)
+    if power_of(instance) is not Power.RUNNING:
+        return
+    group = next((one.get("Value") for one in instance.get("Tags", []) if one.get("Key") == GROUP_TAG), None)
+    if group:
+        fix = "Detach it from the group, or suspend the group's HealthCheck and Terminate processes; then run it again."
+        yield Problem("power", f"the Auto Scaling group {group} ends what is stopped, its volumes with it", fix)
+
+
+def hibernated(instance: dict[str, Any]) -> Iterator[Problem]:
+    """A machine that sleeps is off, but goes on from its memory: what it had not written yet is there."""
+    asleep = "Hibernate" in str(instance.get("StateReason", {}).get("Code", ""))
+    if asleep and power_of(instance) is Power.OFF:
+        yield Problem("power", "it hibernates: its disks alone are not whole", "Start it, and stop it the usual way.")
+
+
+def forbidden(ec2: Any, instance: dict[str, Any]) -> Iterator[Problem]:
+    """What keeps us from stopping a running instance and from starting it again, asked without doing it."""
+    for call, what in ((ec2.stop_instances, "stopped"), (ec2.start_instances, "started again")):
+        try:
+            call(InstanceIds=[instance["InstanceId"]], DryRun=True)
+        except aws.failures() as error:
+            if aws.is_passing(error) and aws.code_of(error) != "IncorrectInstanceState":
+                raise
+            if aws.code_of(error) not in {ALLOWED, "IncorrectInstanceState"}:
+                told = aws.told(error, f"it may not be {what}")
+                yield Problem("power", f"it may not be {what}: {told.why}", told.fix)
+    if _attribute(ec2, instance, "disableApiStop", "DisableApiStop"):
+        fix = "Switch stop protection off: `aws ec2 modify-instance-attribute --no-disable-api-stop`."
+        yield Problem("power", "it is protected against being stopped", fix)
+    yield from _one_time(ec2, instance)
+
+
+def _one_time(ec2: Any, instance: dict[str, Any]) -> Iterator[Problem]:
+    """A spot instance of a request that is used once can only be ended."""
+    if instance.get("InstanceLifecycle") != "spot":
+        return
+    request = instance.get("SpotInstanceRequestId")
+    told = ec2.describe_spot_instance_requests(SpotInstanceRequestIds=[request]) if request else {}
+    kinds = {one.get("Type") for one in told.get("SpotInstanceRequests", [])}
+    if kinds != {"persistent"}:
+        fix = "Start it anew on demand from an image of it, and move that."
+        yield Problem("power", "it is a spot instance of a one-time request, which cannot be stopped", fix)
+
+
+def doubts(ec2: Any, instance: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What may go wrong on the way back, with its fix, where nobody can say so for sure."""
+    if instance.get("InstanceLifecycle") == "spot":
+        yield "it is a spot instance: AWS starts it again only where it has capacity at your price", "Move it warm."
+    if (
+        _attribute(ec2, instance, "instanceInitiatedShutdownBehavior", "InstanceInitiatedShutdownBehavior")
+        == "terminate"
+    ):
+        yield (
+            "a shutdown from inside the guest ends it for good (we ask EC2 to stop it, which does not)",
+            "Set its shutdown behaviour to stop, so that nobody ends it by hand meanwhile.",
+        )
+
+
+def keys(kms: Any, volumes: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Volumes whose key cannot be used any more: an instance that has one does not start again. As `doubts`, but for a
+    key that is known to be of no use, which is told with `USELESS` before it."""
+    used = {str(one["KmsKeyId"]): name for name, one in sorted(volumes.items()) if one.get("KmsKeyId")}
+    for key, volume in used.items():
+        try:
+            told = kms.describe_key(KeyId=key)["KeyMetadata"]
+        except aws.failures() as error:
+            what = f"whether the key of {volume} can be used is not known: {aws.code_of(error) or error}"
+            yield what, "Allow kms:DescribeKey on it; starting the machine needs kms:CreateGrant there, too."
+            continue
+        if told.get("KeyState") not in KEY_STATES:
+            yield f"{USELESS}the key of {volume} is {told.get('KeyState')}", "Enable the key, or cancel its deletion."
+
+
+USELESS = "it cannot be started again: "
+
+
+def as_concerns(machine: Machine, found: list[tuple[str, str]]) -> list[Concern]:
+    """Doubts are warnings; what is known to bar the way back is critical."""
+    return [
+        Concern(
+            id="source.way-back",
+            severity=Severity.CRITICAL if what.startswith(USELESS) else Severity.WARNING,
+            what=f"{machine.name}: {what}",
+            fix=fix,
+        )
+        for what, fix in found
+    ]
+
+
+def _attribute(ec2: Any, instance: dict[str, Any], name: str, key: str) -> Any:
+    """An attribute of the instance; None where it may not be asked."""
+    try:
+        told = ec2.describe_instance_attribute(InstanceId=instance["InstanceId"], Attribute=name)
+    except aws.failures() as error:
+        if aws.is_passing(error):
+            raise
+        return None
+    return told.get(key, {}).get("Value")

@@ -1,0 +1,254 @@
+"""What is asked of source and target before any source is stopped, all of it at once: by `doctor PLAN`, `precopy` and
+`migrate` alike.
+
+A machine that either of them refuses is out, with its reasons; what speaks against all of them is told as such. Each
+machine that nothing speaks against is tried: a mover opens its room and its source, and writes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kubeferry.documents import Config, Entry, Plan, VmwareAccess
+from kubeferry.errors import (
+    InputInvalid,
+    Interrupted,
+    KubeferryError,
+    Problem,
+    SourceRefused,
+    TargetRefused,
+    TargetUnavailable,
+)
+from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.model import Concern, Power, Severity
+from kubeferry.outside import stopping
+from kubeferry.sources import Source, open_source
+from kubeferry.targets import Reach, Target, open_target
+from kubeferry.words import counted
+
+SECRET_NOT_CHECKED = "mover.secret-not-checked"  # noqa: S105 (a concern's name)
+
+PASSING = "trial.unavailable"
+"""A trial that failed for now: the same command may go well later."""
+
+_UNTOUCHED = frozenset({Phase.PLANNED, Phase.COPYING, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was answered. `refused`: critical concerns by machine; `barred`: those that no single machine answers for.
+    `tried`: machines whose mover opened everything that it will need."""
+
+    concerns: tuple[Concern, ...] = ()
+    refused: Mapping[str, tuple[Concern, ...]] = field(default_factory=dict)
+    barred: tuple[Concern, ...] = ()
+    tried: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise InputInvalid where nothing can be moved as things are."""
+        if self.barred:
+            problems = [Problem(one.id, one.what, one.fix) for one in self.barred]
+            raise InputInvalid("the target cannot take this plan", problems)
+
+    def nothing_left(self, plan: str) -> KubeferryError:
+        """The error where every machine is refused, each reason once; a transient one where all of them may pass."""
+        found = dict.fromkeys(one for ones in self.refused.values() for one in ones)
+        what = f"nothing is left of plan {plan} to move: what is refused was not touched"
+        if all(one.id == PASSING for one in found):
+            return TargetUnavailable(what, why="; ".join(one.what for one in found), fix="Run the same command again.")
+        return InputInvalid(what, [Problem(one.id, one.what, one.fix) for one in found])
+
+    def errors(self) -> dict[str, KubeferryError]:
+        """Why each machine that is refused is out."""
+        return {name: _refusal(name, found) for name, found in self.refused.items()}
+
+
+def untouched(machines: tuple[str, ...], states: Mapping[str, MachineState], *, again: bool = False) -> tuple[str, ...]:
+    """The machines whose sources nobody has stopped yet. Those that are under way, or have moved, go on as they are;
+    who was rolled back is asked about only when it is taken up again."""
+    phases = _UNTOUCHED if again else _UNTOUCHED - {Phase.ROLLED_BACK}
+    known = {name: states[name] for name in machines if name in states}
+    begun = {name for name, state in known.items() if state.source_off or state.resumes not in phases}
+    return tuple(name for name in machines if name not in begun)
+
+
+def ask(config: Config, plan: Plan, machines: tuple[str, ...]) -> Asked:
+    """Ask source and target everything about these machines, and try what can be tried. Nothing is left of it.
+
+    Raises TransientError where the target does not answer, and Interrupted. A source that does not answer now is a
+    warning of each machine: it is asked again before it is stopped.
+    """
+    entries = tuple(plan.entry(name) for name in machines)
+    if not entries:
+        return Asked()
+    hindered = tuple(one for one in ways(config, plan) if one.severity is Severity.CRITICAL)
+    with contextlib.closing(open_target(config.target)) as target:
+        told, refused, barred = _of_target(target, entries)
+        if hindered:
+            return Asked((*told, *hindered), refused, (*barred, *hindered))
+        with contextlib.closing(open_source(plan.source, config.sources[plan.source])) as source:
+            found = _Found(told, refused)
+            running = [entry.name for entry in entries if _of_source(source, entry, found)]
+            fit = tuple(entry for entry in entries if entry.name not in found.refused)
+            if barred:
+                return Asked(found.told(), found.refused, barred)
+            for name, concerns in target.trial(fit, _reach(source, target)).items():
+                found.add(name, concerns)
+            found.concerns += _only_the_stop(running)
+    tried = tuple(entry.name for entry in fit if entry.name not in found.refused)
+    return Asked(found.told(), found.refused, barred, tried)
+
+
+class _Found:
+    """What is known so far."""
+
+    def __init__(self, concerns: Iterable[Concern], refused: dict[str, tuple[Concern, ...]]) -> None:
+        self.concerns, self.refused = list(concerns), dict(refused)
+
+    def add(self, machine: str, concerns: Iterable[Concern]) -> None:
+        new = list(concerns)
+        self.concerns += new
+        if critical := _critical(new):
+            self.refused[machine] = (*self.refused.get(machine, ()), *critical)
+
+    def told(self) -> tuple[Concern, ...]:
+        """Each once: several machines may be of one trial."""
+        return tuple(dict.fromkeys(self.concerns))
+
+
+# --- the target ------------------------------------------------------------------------------------------------------
+
+
+def _of_target(
+    target: Target, entries: tuple[Entry, ...]
+) -> tuple[list[Concern], dict[str, tuple[Concern, ...]], tuple[Concern, ...]]:
+    """What the target has against these machines: all of it, what each one answers for alone, and the rest of what is
+    critical. What is too much of several machines is of none: a person chooses."""
+    told = target.concerns(entries)
+    critical = _critical(told)
+    if not critical or len(entries) == 1:
+        return told, {entries[0].name: critical} if critical else {}, ()
+    common = set(_critical(target.concerns(())))
+    refused = dict(_blamed(target, entries, common))
+    left = tuple(entry for entry in entries if entry.name not in refused)
+    together = _critical(target.concerns(left)) if left and len(left) < len(entries) else critical if left else ()
+    return told, refused, tuple(dict.fromkeys((*(one for one in critical if one in common), *together)))
+
+
+def _blamed(
+    target: Target, entries: tuple[Entry, ...], common: set[Concern]
+) -> Iterator[tuple[str, tuple[Concern, ...]]]:
+    """The machines that are refused each by itself, found by halves: of many machines few are."""
+    found = tuple(one for one in _critical(target.concerns(entries)) if one not in common)
+    if not found:
+        return
+    if len(entries) == 1:
+        yield entries[0].name, found
+        return
+    middle = len(entries) // 2
+    yield from _blamed(target, entries[:middle], common)
+    yield from _blamed(target, entries[middle:], common)
+
+
+# --- the source ------------------------------------------------------------------------------------------------------
+
+
+def _of_source(source: Source, entry: Entry, found: _Found) -> bool:
+    """What the source has against a machine; returns whether it runs there."""
+    stopping.check()
+    try:
+        found.add(entry.name, source.concerns(entry.machine))
+        return source.power(entry.machine) is not Power.OFF
+    except Interrupted:
+        raise
+    except KubeferryError as error:
+        severity = Severity.WARNING if error.transient else Severity.CRITICAL
+        what = f"{entry.name}: {error.what}" + (f": {error.why}" if error.why else "")
+        found.add(entry.name, [Concern(id="source.not-asked", severity=severity, what=what, fix=error.fix)])
+        return False
+
+
+def _reach(source: Source, target: Target) -> Reach:
+    """Something of a machine's source that a mover of the target may open now."""
+    remote = not target.capabilities.movers_here
+    return lambda entry: source.way(entry.machine, remote=remote)
+
+
+def _only_the_stop(running: list[str]) -> list[Concern]:
+    """What nobody can ask beforehand, said once."""
+    if not running:
+        return []
+    what = (
+        f"only the stop shows of {counted(len(running), 'running machine')} whether the guest heeds it in time, "
+        "whether its disks open once it is off, and whether its copy starts"
+    )
+    fix = "Nothing: whatever of it fails, the source is started again. Try it with a machine that matters less."
+    return [Concern(id="move.only-the-stop-shows", severity=Severity.INFO, what=what, fix=fix)]
+
+
+# --- the way between them --------------------------------------------------------------------------------------------
+
+
+def ways(config: Config, plan: Plan) -> Iterator[Concern]:
+    """Whether movers in a cluster have a way to the plan's source. Asks nobody."""
+    if plan.source not in config.sources:
+        known = ", ".join(sorted(config.sources))
+        what = f"the plan's source {plan.source} is not in the configuration, which has {known}"
+        yield Concern(id="source.unknown", severity=Severity.CRITICAL, what=what, fix="Add it under `sources`.")
+        return
+    if config.target.kind != "kubevirt" or config.target.transfer == "upload":
+        return
+    source = config.sources[plan.source]
+    by_ssh = (source.ssh.secret, "the hypervisor's key", "FailedMount") if source.ssh else None
+    needs = {
+        "aws": (source.aws.secret, "the keys of an AWS account", "CreateContainerConfigError"),
+        "vmware": _of_vmware(source.vmware),
+        "ova": None,  # files of this host
+    }.get(source.kind, by_ssh)
+    if needs is None:
+        what = f"movers in the cluster have no way to source {plan.source}"
+        fix = "Give a libvirt source `ssh`, or send small disks from here: target.transfer: upload."
+        yield Concern(id="source.no-way", severity=Severity.CRITICAL, what=what, fix=fix)
+        return
+    yield from _unseen(plan, *needs)
+
+
+def _of_vmware(access: VmwareAccess) -> tuple[str, str, str]:
+    """The Secret for the disks: of the user's own reader where there is one, else of vCenter."""
+    if access.reader and access.reader_secret:
+        return access.reader_secret, "what the reader asks for", "FailedMount"
+    return access.secret, "a login at vCenter", "CreateContainerConfigError"
+
+
+def _unseen(plan: Plan, secret: str, content: str, said: str) -> Iterator[Concern]:
+    """The Secret that movers need, in each namespace."""
+    for namespace in dict.fromkeys(entry.namespace for entry in plan.entries):
+        what = f"whether Secret {namespace}/{secret} holds {content} is not looked at"
+        fix = f"The account may not read Secrets. Without it the first mover says {said}, and why."
+        yield Concern(id=SECRET_NOT_CHECKED, severity=Severity.INFO, what=what, fix=fix)
+
+
+# --- in words --------------------------------------------------------------------------------------------------------
+
+
+def left_out(plan: Plan) -> str:
+    """How many machines a plan that moves none leaves out, to go on with; empty for none."""
+    return f": it leaves out {counted(len(plan.excluded), 'machine')}" if plan.excluded else ""
+
+
+def _critical(concerns: Iterable[Concern]) -> tuple[Concern, ...]:
+    return tuple(one for one in concerns if one.severity is Severity.CRITICAL)
+
+
+def _refusal(machine: str, found: tuple[Concern, ...]) -> KubeferryError:
+    of_source = all(one.id.startswith("source.") for one in found)
+    passing = all(one.id == PASSING for one in found)
+    kind = TargetUnavailable if passing else SourceRefused if of_source else TargetRefused
+    return kind(
+        "it cannot be moved as planned",
+        why="; ".join(f"{one.what} [{one.id}]" for one in found),
+        fix=" ".join(dict.fromkeys(one.fix for one in found)),
+        machine=machine,
+    )
