@@ -16,11 +16,13 @@ from kubeferry.documents import (
     StopPolicy,
     WarmPolicy,
 )
-from kubeferry.model import Machine
+from kubeferry.model import Machine, Power
 from mappings.storage import UNASKED, Storage, resolve
 
 # KubeVirt's own default: time for the guest to stop before its pod is killed.
 _GRACE_SECONDS = 180
+# What a machine that was so at its source is run as; of any other nobody knows, and it is left to be started by hand.
+_FOLLOWED = {Power.RUNNING: "Always", Power.PAUSED: "Always", Power.OFF: "Halted"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
     own = policy.of(machine.name)
     return Choices(
         namespace=own.namespace or policy.namespace,
-        run_strategy=own.run_strategy or policy.run_strategy,
+        run_strategy=own.run_strategy or policy.run_strategy or _FOLLOWED.get(machine.power, "Manual"),
         eviction_strategy=own.eviction_strategy or policy.eviction_strategy,
         grace_seconds=_GRACE_SECONDS if own.grace_seconds is None else own.grace_seconds,
         placement=own.placement or Placement(),

@@ -6,7 +6,9 @@ without one, secure boot for every UEFI. So each of these is written, also where
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from kubeferry.documents import KeptVariables, Offer, Placement, PlannedDisk, Policy
@@ -29,6 +31,8 @@ from mappings.storage import UNASKED
 from mappings.variables import kept_variables, variables_claim
 from mappings.versions import fitted
 
+NOBODY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
@@ -41,8 +45,15 @@ class Mapped:
     variables: KeptVariables | None = None
 
 
-def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = UNASKED) -> Mapped:
-    """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved."""
+def to_manifests(
+    machine: Machine,
+    policy: Policy,
+    names: Names,
+    offer: Offer = UNASKED,
+    sharers: Mapping[str, tuple[str, ...]] = NOBODY,
+) -> Mapped:
+    """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved.
+    `sharers` names the other machines that have a disk of this one, by disk."""
     choices = choices_for(machine, policy, offer)
     disks = planned_disks(machine, choices, names)
     vm, told = fitted(virtual_machine(machine, choices, names), choices.kubevirt)
@@ -54,7 +65,7 @@ def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = 
         manifests=(*claims, vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=(*said, *told, *concerns_of(Case(machine, choices, names))),
+        concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharers))),
         variables=kept,
     )
 

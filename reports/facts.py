@@ -9,6 +9,7 @@ from kubeferry.documents import Entry, Observation, Plan
 from kubeferry.inside.compared import Compared, compared
 from kubeferry.life.events import (
     Applied,
+    Committed,
     CutoverBegun,
     DiskCopied,
     LastWords,
@@ -19,7 +20,7 @@ from kubeferry.life.events import (
     TargetStopped,
     VariablesCarried,
 )
-from kubeferry.life.states import Recorded
+from kubeferry.life.states import Phase, Recorded
 from kubeferry.model import Carried, Concern, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
@@ -37,7 +38,7 @@ from reports.shapes import (
 )
 from reports.timeline import chronicle, newest_cutover
 from reports.verdicts import judge, newest_observation, state_of
-from reports.wording import NAME_LIMIT, console, count, listed, plain, size
+from reports.wording import NAME_LIMIT, console, count, ends_as, listed, plain, size
 
 CARRIED_LIMIT = 2000
 
@@ -127,6 +128,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         target_name=entry.target_name,
         namespace=entry.namespace,
         hardware=hardware(entry.machine),
+        ends_as=_ends_as(entry, records, committed=state is not None and state.phase is Phase.COMMITTED),
         probes=_probes(seen),
         probes_planned=len(entry.probes),
         disks=disks,
@@ -172,6 +174,13 @@ def variables_told(event: VariablesCarried) -> str:
     same = "the same bytes" if event.digest == event.source_digest else f"SHA-256 {event.source_digest} at the source"
     what = f"{count(len(event.names), 'UEFI variable')} carried to {event.where} and read back"
     return f"{what}: SHA-256 {event.digest}, {same}"
+
+
+def _ends_as(entry: Entry, records: Sequence[Recorded], *, committed: bool) -> str:
+    given = [record.event.run_strategy for record in records if isinstance(record.event, Committed)]
+    return ends_as(
+        plain(entry.run_strategy, 40), plain(given[-1], 40) if committed and given else "", committed=committed
+    )
 
 
 def hardware(machine: Machine) -> str:

@@ -59,9 +59,15 @@ class Entry(Value):
     carried: tuple[Carried, ...] = ()
 
     @property
+    def run_strategy(self) -> str:
+        """What it is run as from its commit on; empty for one without a VirtualMachine."""
+        told = (manifest.get("spec", {}).get("runStrategy") for manifest in self.manifests)
+        return str(next(filter(None, told), ""))
+
+    @property
     def halted(self) -> bool:
         """Whether it is started for its proof only, and then stays off."""
-        return any(manifest.get("spec", {}).get("runStrategy") == "Halted" for manifest in self.manifests)
+        return self.run_strategy == "Halted"
 
 
 class Wave(Value):

@@ -211,6 +211,9 @@ class Policy(Document):
     `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
     that come before, and patches add up.
 
+    `run_strategy` is what a machine has from its commit on; before that it runs only while it is proven, and is started
+    by nobody else. None follows the source: `Always` for one that runs there, `Halted` for one that is off.
+
     `mode`: `cold` copies a machine after it was stopped; `warm` copies it while it runs, and only what changed since
     after it was stopped. `verify`: after the stop, read back `always` every block, or only those that were `written`
     since the last round that read back every block, which was while the machine ran.
@@ -223,7 +226,7 @@ class Policy(Document):
 
     kind: Literal["Policy"] = "Policy"
     namespace: ShortName = "default"
-    run_strategy: Literal["Always", "Halted", "Manual", "RerunOnFailure"] = "Manual"
+    run_strategy: Literal["Always", "Halted", "Manual", "RerunOnFailure"] | None = None
     storage: StoragePolicy = StoragePolicy()
     networks: tuple[NetworkMap, ...] = (NetworkMap(),)
     probes: tuple[Probe, ...] = (Probe(kind="agent"),)

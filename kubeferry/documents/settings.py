@@ -120,7 +120,8 @@ class MoverSettings(Value):
     `labels`, `annotations`, `priority_class` and `service_account` are for clusters that ask for them; the account's
     token is never mounted. `state_storage_class` is for the small claim that a machine's movers remember things on, a
     file system; None takes that of its disks. `environment` is for proxies, which AWS's library heeds (HTTPS_PROXY,
-    NO_PROXY).
+    NO_PROXY). `architecture` is the one that the image is built for, as nodes call theirs; None where it is built for
+    all of them.
     """
 
     image: str = "kubeferry-mover"
@@ -143,6 +144,7 @@ class MoverSettings(Value):
     service_account: ShortName | None = None
     environment: dict[EnvName, str] = {}
     state_storage_class: str | None = None
+    architecture: ShortName | None = "amd64"
 
 
 class TargetConfig(Value):

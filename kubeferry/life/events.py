@@ -226,7 +226,11 @@ class TargetStopped(Value):
 
 
 class Committed(Value):
+    """The machine has moved. `run_strategy` is what the target runs it as from then on: it was given just before this
+    was written. Empty where the target runs no machines of its own."""
+
     kind: Literal[EventKind.COMMITTED] = EventKind.COMMITTED
+    run_strategy: str = ""
 
 
 class Failed(Value):

@@ -117,8 +117,11 @@ def stop_target(work: Work, _action: Action, _state: MachineState) -> None:
 
 
 def commit(work: Work, _action: Action, _state: MachineState) -> None:
-    """The machine has moved."""
-    work.record(Committed())
+    """The machine has moved, and is the target's to run. Nothing is done, nor recorded, where somebody has started the
+    source. Who is killed between the deed and its record does it again, which changes nothing."""
+    strategy = power.hand_over(work)
+    if strategy is not None:
+        work.record(Committed(run_strategy=strategy))
 
 
 def begin_rollback(work: Work, action: Action, state: MachineState) -> None:

@@ -147,6 +147,11 @@ class Target(Protocol):
         """Stop what `start` started, and drop what only the running machine needed. Nothing to do is no error. From
         then on who has an older number than `fence` starts nothing here; raises Fenced as `start` does."""
 
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
+        """The move is about to be committed: from now on the place runs the machine as its plan says, and starts it
+        again on its own if that is what the plan says. What runs goes on as it is. Returns the run strategy, empty
+        where the place runs no machines of its own. `stop` takes it back. Raises Fenced as `start` does."""
+
     def tidy(self, entry: Entry) -> list[str]:
         """Remove what only the move needed, the movers and their state; the machine and its disks stay as they are.
         Returns what was removed, in words."""

@@ -56,6 +56,9 @@ class GoneTarget:
     def stop(self, entry: Entry, fence: int = 0) -> None:
         self._refuse()
 
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
+        self._refuse()
+
     def tidy(self, entry: Entry) -> list[str]:
         self._refuse()
 

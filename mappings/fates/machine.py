@@ -15,9 +15,9 @@ STARTING = {"Always", "RerunOnFailure"}
 
 def power(mapping: Mapping, leaf: Leaf) -> Verdict:
     strategy = mapping.choices.run_strategy
-    if (leaf.value == Power.RUNNING) == (strategy in STARTING):
+    if (leaf.value in {Power.RUNNING, Power.PAUSED}) == (strategy in STARTING):
         return Fate.CARRIED, "spec.runStrategy", ""
-    return Fate.CHANGED, "spec.runStrategy", f"now {strategy}: the policy's run strategy says when the machine runs"
+    return Fate.CHANGED, "spec.runStrategy", f"{strategy} from its commit on, as the policy says"
 
 
 def autostart(mapping: Mapping, leaf: Leaf) -> Verdict:

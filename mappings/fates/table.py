@@ -76,7 +76,7 @@ FATES: dict[str, Rule] = {
     "disks[].error_policy": disks.field("errorPolicy", lost="KubeVirt has no such policy"),
     "disks[].queues": devices.queues("blockMultiQueue"),
     "disks[].io_thread": disks.field("dedicatedIOThread", lost="KubeVirt gives threads to virtio disks only"),
-    "disks[].shareable": disks.field("shareable", lost="the claim is not for several machines"),
+    "disks[].shareable": disks.field("shareable", lost="its copy is this machine's own"),
     "disks[].readonly": disks.readonly,
     "disks[].transient": lost("what the guest writes is kept at the target"),
     "disks[].removable": lost("KubeVirt has no field for it"),

@@ -379,6 +379,22 @@ def test_start_observe_stop_and_again(place: Place) -> None:
     assert not [thing for thing in place.written if thing.kind == "process" and place.target.exists(thing)]
 
 
+def test_what_is_handed_over_goes_on_as_it_is_and_a_stop_takes_it_back(place: Place) -> None:
+    entry = an_entry()
+    place.target.prepare(entry, place.ledger)
+    place.target.apply(entry, place.ledger, dry_run=False)
+    place.target.start(entry, place.ledger, 7)
+    assert place.target.hand_over(entry, 7) == place.target.hand_over(entry, 7)
+    assert place.target.runs(entry)
+    with pytest.raises(Fenced, match="newer runner"):
+        place.target.hand_over(entry, 6)
+    place.target.stop(entry, 8)
+    assert not place.target.runs(entry)
+    with pytest.raises(Fenced, match="newer runner"):
+        place.target.hand_over(entry, 7)
+    assert not place.target.runs(entry)
+
+
 def test_a_runner_that_was_overtaken_neither_starts_nor_stops(place: Place) -> None:
     entry = an_entry()
     place.target.prepare(entry, place.ledger)

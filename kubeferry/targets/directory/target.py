@@ -195,6 +195,14 @@ class DirectoryTarget:
             evidence.keep_console(machine)
             machine.stop()
 
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
+        """A folder runs machines for their proof only; what they are to be run as stands in their manifests."""
+        folder = self._target.machine(entry.target_name)
+        self._target.check(entry)
+        with _answering(entry):
+            fences.raise_fence(folder, entry, fence)
+        return ""
+
     def tidy(self, entry: Entry) -> list[str]:
         """A mover here ends with its run, and its fingerprints belong to the images beside them."""
         return []

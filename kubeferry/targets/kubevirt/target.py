@@ -86,6 +86,9 @@ class KubevirtTarget:
     def stop(self, entry: Entry, fence: int = 0) -> None:
         machine.stop(self._cluster, self._config, entry, fence)
 
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
+        return machine.hand_over(self._cluster, entry, fence)
+
     def tidy(self, entry: Entry) -> list[str]:
         return removal.tidy(self._cluster, entry)
 

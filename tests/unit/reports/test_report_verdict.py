@@ -12,6 +12,8 @@ from kubeferry.documents import KeptVariables, ProbeResult
 from kubeferry.life import events as ev
 from kubeferry.model import Disk, Power
 from reports.facts import build_report
+from reports.markdown import render_markdown
+from reports.pages import render_html
 from reports.shapes import MachineReport, Report, Verdict
 
 NEEDED = (
@@ -40,6 +42,22 @@ def machine_of(life) -> MachineReport:
 
 def whole(estate, **changes):
     return estate.life(**changes).begun().stopped().moved_bytes().observed().committed()
+
+
+@pytest.mark.parametrize(
+    ("life", "words"),
+    [
+        (lambda life: life.begun(), "Always from its commit on; until then nobody but this move starts it"),
+        (lambda life: life.begun().stopped().moved_bytes().observed().committed(strategy="Always"), "Always since its"),
+        (lambda life: life.begun().stopped().moved_bytes().observed().committed(), "Always, as its manifest says"),
+    ],
+)
+def test_what_a_machine_ends_as_is_told_and_since_when(estate, life, words):
+    vm = {"kind": "VirtualMachine", "spec": {"runStrategy": "Always"}}
+    report = report_of(life(estate.life(manifests=(vm,))))
+    assert report.machines[0].ends_as.startswith(words)
+    assert words in render_markdown(report)
+    assert words in render_html(report)
 
 
 def test_a_machine_with_all_evidence_is_proven(estate):
