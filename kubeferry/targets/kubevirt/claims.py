@@ -337,7 +337,7 @@ def _placed(cluster: Cluster, entry: Entry, classes: list[str | None]) -> Object
     """Where the machine's movers go: to a node that can run it, if a volume of it is made where they run."""
     template, own = template_of(entry), placement(entry)
     there = _looked_at(cluster, STORAGE_CLASS)
-    if not template or not any(binding.waits(one) for one in _named(there, classes)):
+    if not template or not any(binding.waits(one) for one in _classes(there, classes)):
         return own
     settings = [(one.get("spec") or {}).get("configuration") or {} for one in _looked_at(cluster, KUBEVIRT) or []]
     known: Object = settings[0] if settings else {}
@@ -347,7 +347,7 @@ def _placed(cluster: Cluster, entry: Entry, classes: list[str | None]) -> Object
     return binding.placed(template, own, [node for node in nodes if node not in large], large)
 
 
-def _named(there: list[Object] | None, wanted: list[str | None]) -> list[Object | None]:
+def _classes(there: list[Object] | None, wanted: list[str | None]) -> list[Object | None]:
     """The classes of claims that name these (None is the default one, an empty name is none); None for one that nobody
     may look at."""
     if there is None:
