@@ -2,7 +2,9 @@
 
 copies     disks of several sizes, full and sparse, warm and cold: ours, qemu-img, nbdcopy
 rounds     what is not the first copy: a verification, a round of what changed, the start, a disk of 16 TiB
+network    disks that an NBD server gives or takes: ours, nbdcopy, on a socket, behind SSH, with TLS
 decoder, ebs, discovery, commands      the sources and the command line
+side_by_side, timed                    how programs are run, and what is counted
 """
 
 from __future__ import annotations

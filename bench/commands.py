@@ -7,13 +7,12 @@ somebody else wrote reads its YAML, the next one what was kept of it; of what `p
 
 from __future__ import annotations
 
-import os
+import json
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, save
@@ -25,6 +24,7 @@ from mappings.plan import make_plan
 KUBEFERRY = [sys.executable, "-m", "flows"]
 RECORDED = 500  # machines with events; each is four commits that wait for the disk
 LARGE = 5000
+TIMED = Path(__file__).resolve().parent / "timed.py"
 CONFIG = """\
 apiVersion: kubeferry.io/v1alpha1
 kind: Config
@@ -83,14 +83,11 @@ def estate(folder: Path, machines: int) -> Plan:
 
 def took(command: list[str], folder: Path) -> tuple[float, float, float]:
     """Seconds from start to end, of them those that it computed, and its peak memory in MiB."""
-    begun = time.monotonic()
-    program = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(program.pid, 0)
-    seconds = time.monotonic() - begun
-    program.returncode = os.waitstatus_to_exitcode(status)
-    if program.returncode:
-        raise subprocess.CalledProcessError(program.returncode, command)
-    return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    timed = [sys.executable, "-I", "-S", str(TIMED), str(folder / "kubeferry.yaml"), *command]
+    told = json.loads(subprocess.run(timed, cwd=folder, capture_output=True, check=True).stdout)
+    if told["code"]:
+        raise subprocess.CalledProcessError(told["code"], command)
+    return told["seconds"], told["cpu"], told["peak"] / 2**20
 
 
 def _spread(values: list[float], digits: int = 2) -> str:

@@ -2,20 +2,18 @@
 
 The server is qemu-nbd, on a unix socket, behind an sshd on loopback, and with TLS. Both ends and what lies between
 share this machine's processors: a tunnel's two ends take two of them. A row's ratio is its time by that of the row that
-it is measured against, in the same round.
+it is measured against; how programs are run and counted says `side_by_side`.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import pwd
 import random
 import shutil
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,12 +23,12 @@ from pathlib import Path
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).parent.parent))
 from bench import disk
+from bench.side_by_side import ROOT, Run, in_turn, job, ratios, spread, timed
 from flows.serving.ports import free_port
 from kubeferry.outside.process import child, run
 from kubeferry.outside.ssh_client import KEY
 from kubeferry.uris import NbdSsh, NbdTls
 
-ROOT = Path(__file__).resolve().parent.parent
 PART = 1 << 20
 OLD = "chacha20-poly1305@openssh.com"  # what OpenSSH takes where nobody names a cipher
 NEW_KEY = ("-newkey", "rsa:2048", "-nodes")
@@ -49,12 +47,12 @@ KbdInteractiveAuthentication no
 
 @dataclass(frozen=True)
 class Row:
-    """One program, and the row that its time is divided by. `written`: the server takes the disk."""
+    """One program, the row that its time is divided by, and its server; `target` is the one that takes the disk."""
 
     name: str
     command: Sequence[str]
     against: str
-    written: bool = False
+    server: str = "source"
 
 
 class Authority:
@@ -85,13 +83,15 @@ class Bench:
         self.folder, self.source, self.opened = folder, source, opened
         self.target = folder / "target"
         self.size = source.stat().st_size
+        self.pids: dict[str, int] = {}
 
     # --- servers ---
 
     def server(self, name: str, path: Path, *words: str) -> Path:
         socket = self.folder / f"{name}.sock"
         argv = ["qemu-nbd", "--persistent", "--shared=0", "--format=raw", *words]
-        self.opened.enter_context(child([*argv, str(path)], log=self.folder / f"{name}.log"))
+        started = self.opened.enter_context(child([*argv, str(path)], log=self.folder / f"{name}.log"))
+        self.pids[name] = started.pid
         return socket
 
     def ssh(self, socket: Path) -> NbdSsh:
@@ -126,20 +126,7 @@ class Bench:
     # --- programs ---
 
     def job(self, name: str, source: str, target: str) -> list[str]:
-        """The command of a mover, its job written."""
-        content = {
-            "apiVersion": "kubeferry.io/v1alpha1",
-            "kind": "MoverJob",
-            "name": "bench",
-            "action": "copy",
-            "source": {"uri": source},
-            "target": {"uri": target},
-            "stateDir": str(self.folder / "state"),
-            "targetReadsZero": True,
-        }
-        path = self.folder / f"{name}.json"
-        path.write_text(json.dumps(content))
-        return [sys.executable, "-m", "converters.mover", str(path)]
+        return job(self.folder, name, self.source, source={"uri": source}, target={"uri": target})
 
     def rows(self) -> list[Row]:
         source = self.server("source", self.source, "--read-only", f"--socket={self.folder / 'source.sock'}")
@@ -159,40 +146,45 @@ class Bench:
         return [
             Row("ours, from a socket", self.job("read", f"{near}{source}", here), "nbdcopy, from a socket"),
             Row("nbdcopy, from a socket", self.nbdcopy(f"{near}{source}"), ""),
-            Row("ours, to a socket", self.job("write", self.source.as_uri(), there), "nbdcopy, to a socket", True),
-            Row("nbdcopy, to a socket", ["nbdcopy", "--flush", str(self.source), there], "", True),
+            Row("ours, to a socket", self.job("write", self.source.as_uri(), there), "nbdcopy, to a socket", "target"),
+            Row("nbdcopy, to a socket", ["nbdcopy", "--flush", str(self.source), there], "", "target"),
             Row("ours, SSH", self.job("ssh", place.uri(), here), stream),
             Row("ours, SSH, one connection", self.job("ssh-one", one.uri(), here), stream),
             Row(stream, self.job("ssh-old", replace(one, ciphers=OLD).uri(), here), ""),
             Row("nbdcopy, SSH, one connection, its first cipher", self.nbdcopy(f"{near}{old}"), stream),
             Row("nbdcopy, SSH, one connection, AES", self.nbdcopy(f"{near}{fast}"), stream),
             Row("ours, SSH, compressed", self.job("ssh-z", replace(place, compression=True).uri(), here), stream),
-            Row("ours, TLS", self.job("tls", behind, here), "nbdcopy, TLS"),
-            Row("nbdcopy, TLS", self.nbdcopy(behind), ""),
+            Row("ours, TLS", self.job("tls", behind, here), "nbdcopy, TLS", "tls"),
+            Row("nbdcopy, TLS", self.nbdcopy(behind), "", "tls"),
         ]
 
     def nbdcopy(self, source: str) -> list[str]:
         return ["nbdcopy", "--destination-is-zero", source, str(self.target)]
 
-    def seconds(self, row: Row) -> tuple[float, float]:
-        """Of the clock until the target is durable, and of a processor (the servers' not counted)."""
+    def run(self, row: Row) -> Run:
+        """Until the target is durable; the time of the server's processor for it besides."""
         self.target.unlink(missing_ok=True)
         shutil.rmtree(self.folder / "state", ignore_errors=True)
         with self.target.open("wb") as file:
             file.truncate(self.size)
         with contextlib.ExitStack() as opened:
-            if row.written:
+            pid = self.pids.get(row.server, 0)
+            if row.server == "target":
                 place = f"--socket={self.folder / 'target.sock'}"
                 argv = ["qemu-nbd", "--persistent", "--shared=0", "--format=raw", "--discard=unmap", place]
-                opened.enter_context(child([*argv, str(self.target)], log=self.folder / "written.log"))
+                pid = opened.enter_context(child([*argv, str(self.target)], log=self.folder / "written.log")).pid
                 time.sleep(0.5)
             disk.warm(self.source)
             os.sync()
-            timed = [sys.executable, "-I", "-S", str(ROOT / "bench" / "timed.py"), str(self.target), *row.command]
-            told = json.loads(subprocess.run(timed, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout)
-        if told["code"]:
-            raise SystemExit(f"{row.name} ended with {told['code']}")
-        return told["seconds"], told["cpu"]
+            before = _cpu(pid)
+            found = timed(row.name, row.command, self.target)
+            return replace(found, server=_cpu(pid) - before)
+
+
+def _cpu(pid: int) -> float:
+    """Seconds of a processor that a program has taken."""
+    taken = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return sum(map(int, taken)) / os.sysconf("SC_CLK_TCK")
 
 
 def full(folder: Path, size: int) -> Path:
@@ -208,43 +200,33 @@ def full(folder: Path, size: int) -> Path:
 
 def table(bench: Bench, rounds: int, only: str) -> Iterator[str]:
     rows = [row for row in bench.rows() if only in row.name]
-    found: dict[str, list[tuple[float, float]]] = {row.name: [] for row in rows}
-    for number in range(rounds):
-        for place in range(len(rows)):
-            row = rows[(number + place * (1 if number % 2 else -1)) % len(rows)]
-            found[row.name].append(bench.seconds(row))
-            print(f"  {row.name}: {found[row.name][-1][0]:.2f} s", file=sys.stderr)
-    yield "| program | seconds, median (min - max) | its time / that of | median (min - max) | CPU s, no servers |"
-    yield "|---|---|---|---|---|"
+    found = dict(zip([row.name for row in rows], in_turn(rows, rounds, bench.run), strict=True))
+    yield "| program | seconds, median (min - max) | its time / that of | median (min - max) | CPU s | its server's |"
+    yield "|---|---|---|---|---|---|"
     for row in rows:
-        clock = [seconds for seconds, _ in found[row.name]]
-        cpu = statistics.median(seconds for _, seconds in found[row.name])
-        ratio = ""
-        if row.against in found:
-            pairs = zip(clock, found[row.against], strict=True)
-            ratio = spread([mine / other for mine, (other, _) in pairs])
-        yield f"| {row.name} | {spread(clock)} | {row.against} | {ratio} | {cpu:.2f} |"
+        runs = found[row.name]
+        clock = spread([one.seconds for one in runs])
+        cpu, server = (statistics.median(of) for of in ([one.cpu for one in runs], [one.server for one in runs]))
+        ratio = spread(ratios(runs, found[row.against])) if row.against in found else ""
+        yield f"| {row.name} | {clock} | {row.against} | {ratio} | {cpu:.2f} | {server:.2f} |"
 
 
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):.2f} ({min(values):.2f} - {max(values):.2f})"
-
-
-def text(folder: Path, sizes: Sequence[int], rounds: int, only: str = "") -> str:
+def text(
+    folder: Path, sizes: Sequence[int], rounds: int, only: str = "", kinds: Sequence[str] = ("sparse", "full")
+) -> str:
     """The tables of disks with holes and without, of each size."""
     folder.mkdir(parents=True, exist_ok=True)
     told = []
     for size in sizes:
-        for kind, source in (
-            ("with holes", disk.make(folder, size, int(size * disk.SHARE_OF_DATA))[0]),
-            ("full", full(folder, size)),
-        ):
+        for kind in kinds:
+            data = int(size * disk.SHARE_OF_DATA)
+            source = full(folder, size) if kind == "full" else disk.make(folder, size, data)[0]
             with contextlib.ExitStack() as opened:
                 bench = Bench(folder, source, opened)
                 load = os.getloadavg()[0]
                 lines = table(bench, rounds, only)
-                data = source.stat().st_blocks * 512 >> 20
-                title = f"{size >> 20} MiB, {kind} ({data} MiB of data), {rounds} rounds, load {load:.1f} at the start"
+                held = source.stat().st_blocks * 512 >> 20
+                title = f"{size >> 20} MiB {kind} ({held} MiB of data), {rounds} rounds, load {load:.1f} at the start"
                 told.append("\n".join((f"{title}:\n", *lines)))
     (folder / "target").unlink(missing_ok=True)
     return "\n\n".join(told)
@@ -254,10 +236,12 @@ def main() -> None:
     options = argparse.ArgumentParser(prog="python -m bench.network", description=__doc__)
     options.add_argument("--sizes-mib", type=int, nargs="+", default=[1024, 4096])
     options.add_argument("--rounds", type=int, default=5)
+    options.add_argument("--kinds", choices=["sparse", "full"], nargs="+", default=["sparse", "full"])
     options.add_argument("--only", default="", help="rows whose names hold this")
     options.add_argument("--folder", type=Path, default=ROOT / "build" / "bench", help="where the disks are made")
     asked = options.parse_args()
-    print(text(asked.folder.absolute(), [size << 20 for size in asked.sizes_mib], asked.rounds, asked.only))
+    sizes = [size << 20 for size in asked.sizes_mib]
+    print(text(asked.folder.absolute(), sizes, asked.rounds, asked.only, asked.kinds))
 
 
 if __name__ == "__main__":

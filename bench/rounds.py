@@ -10,13 +10,12 @@ import json
 import os
 import random
 import shutil
-import statistics
 import subprocess
 import time
 from pathlib import Path
 
 from bench import disk
-from bench.copies import Run, job, timed
+from bench.side_by_side import Run, job, ratios, spread, timed
 from converters.engine.fingerprint import BATCH, DIGEST_BYTES, Fingerprint, Header
 
 MIB = 1 << 20
@@ -113,7 +112,7 @@ def _opened(folder: Path, rounds: int) -> str:
         Fingerprint.open(path).close()
         seconds.append(time.monotonic() - begun)
     path.unlink()
-    return f"| fingerprint of 1 TiB opened | {_spread(seconds, 3)} | | |"
+    return f"| fingerprint of 1 TiB opened | {spread(seconds, 3)} | | |"
 
 
 def _anew(folder: Path, size: int) -> None:
@@ -125,14 +124,6 @@ def _anew(folder: Path, size: int) -> None:
 
 
 def _line(what: str, found: list[Run], other: list[Run] | None = None) -> str:
-    part = (
-        "" if other is None else _spread([one.seconds / two.seconds for one, two in zip(found, other, strict=True)], 3)
-    )
+    part = "" if other is None else spread(ratios(found, other), 3)
     peak = max(one.peak for one in found) / 2**20
-    return f"| {what} | {_spread([one.seconds for one in found])} | {part} | {peak:.0f} |"
-
-
-def _spread(values: list[float], digits: int = 2) -> str:
-    return " ".join(
-        (f"{statistics.median(values):.{digits}f}", f"({min(values):.{digits}f} - {max(values):.{digits}f})")
-    )
+    return f"| {what} | {spread([one.seconds for one in found])} | {part} | {peak:.0f} |"

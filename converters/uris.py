@@ -13,6 +13,7 @@ from kubeferry.values import DiskRef
 MODULES = {
     "file": "converters.endpoints.file",
     "block": "converters.endpoints.file",
+    "data": "converters.endpoints.inline",
     "nbd+unix": "converters.endpoints.nbd.client",
     "nbd+ssh": "converters.endpoints.nbd.ssh",
     "nbds": "converters.endpoints.nbd.tls",

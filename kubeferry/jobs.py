@@ -5,14 +5,14 @@ They stand apart from the other documents: a mover needs none of those, and is t
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
-
-from kubeferry.values import Bytes, DiskRef, Document, Seconds, Value
+from kubeferry.values import Between, Bytes, DiskRef, Plain, PlainDocument, Seconds
 
 
-class MoverJob(Document):
+@dataclass(frozen=True, kw_only=True)
+class MoverJob(PlainDocument):
     """One piece of work on one disk, as a program of its own does it: `python -m converters.mover JOB.json`.
 
     copy: source to target, only what differs, resuming from the last checkpoint in `state_dir`.
@@ -23,6 +23,8 @@ class MoverJob(Document):
     `fence` is the journal's token: a state folder that has seen a higher one refuses the job.
     `target_reads_zero` says that unwritten ranges of the target are known to read as zeros.
     `makes_target`: a `file:` target that is not there is made by the mover, mode 0660, and then reads as zeros.
+    `exact_file`: that file and the folder it lies in are made, and it has the very size of the target; without, sizes
+    are rounded up as KubeVirt aligns disks.
     `expect_root`: verify the first `target.size_bytes` against this root, and not against a fingerprint in the state
     folder (the bytes came another way). A copy to a `cdi-upload+https:` target is sent in one go, and never resumed.
     `copy_id` names what is copied, the plan, the round and the view: only a checkpoint of the same is gone on from.
@@ -43,22 +45,24 @@ class MoverJob(Document):
     source: DiskRef | None = None
     target: DiskRef
     state_dir: str
-    fence: Annotated[int, Field(ge=0)] = 0
-    round: Annotated[int, Field(ge=0)] = 0
+    fence: Annotated[int, Between(0)] = 0
+    round: Annotated[int, Between(0)] = 0
     algorithm: Literal["blake3", "sha256"] = "blake3"
-    workers: Annotated[int, Field(ge=1, le=32)] = 8
+    workers: Annotated[int, Between(1, 32)] = 8
     target_reads_zero: bool = False
     makes_target: bool = False
+    exact_file: bool | None = None
     expect_root: str | None = None
     copy_id: str = ""
     since_copy_id: str | None = None
     since_root: str | None = None
     verify_all: bool = True
     plan: str = ""
-    bandwidth_bytes_per_second: Annotated[int, Field(ge=1)] | None = None
+    bandwidth_bytes_per_second: Annotated[int, Between(1)] | None = None
 
 
-class MoverProgress(Value):
+@dataclass(frozen=True, kw_only=True)
+class MoverProgress(Plain):
     """What a running mover writes to `progress.json`. `total_bytes` counts data, not holes; None until known."""
 
     done_bytes: Bytes = 0
@@ -67,7 +71,8 @@ class MoverProgress(Value):
     phase: str = "starting"
 
 
-class MoverError(Value):
+@dataclass(frozen=True, kw_only=True)
+class MoverError(Plain):
     """An error of the mover, carried over the process boundary; `type` is a class name of `kubeferry.errors`."""
 
     type: str
@@ -76,7 +81,8 @@ class MoverError(Value):
     fix: str = ""
 
 
-class MoverResult(Document):
+@dataclass(frozen=True, kw_only=True)
+class MoverResult(PlainDocument):
     """What a mover did. `root` is the fingerprint's root; `differing` counts blocks that a verify found wrong, and is 1
     where only the root is known to be another one; `where` is where it ran, in the target's words. `same_bytes` were
     not looked at: as in the round before, or read back since they were last written. `calls` counts what was asked of a
@@ -98,12 +104,12 @@ class MoverResult(Document):
     resumed_bytes: Bytes = 0
     zero_bytes: Bytes = 0
     same_bytes: Bytes = 0
-    differing: Annotated[int, Field(ge=0)] = 0
+    differing: Annotated[int, Between(0)] = 0
     first_differing_offset: Bytes | None = None
     seconds: Seconds = 0
     peak_memory_bytes: Bytes = 0
-    calls: dict[str, int] = {}
+    calls: dict[str, int] = field(default_factory=dict)
     stream_digest: str = ""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = field(default_factory=dict)
     where: str = ""
     error: MoverError | None = None

@@ -17,7 +17,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kubeferry.values import Bytes, DiskRef, Seconds, Value  # noqa: F401 (they are of the model, too)
+from kubeferry.shapes import Value
+from kubeferry.values import Bytes, DiskRef, Seconds  # noqa: F401 (they are of the model, too)
 
 
 class Power(StrEnum):
@@ -35,12 +36,14 @@ class FirmwareKind(StrEnum):
 
 
 class Firmware(Value):
-    """How the machine boots. `nvram` is the path of its UEFI variables at the source."""
+    """How the machine boots. `nvram` is the path of its UEFI variables at the source, `nvram_format` that of this file
+    (raw where nothing is told)."""
 
     kind: FirmwareKind = FirmwareKind.UNKNOWN
     secure_boot: bool | None = None
     loader: str | None = None
     nvram: str | None = None
+    nvram_format: str | None = None
     boot_order: tuple[str, ...] = ()
     boot_menu: bool | None = None
 

@@ -1,11 +1,14 @@
-"""The URIs of disks: local paths, exports behind SSH and TLS, parts of local files, snapshots in a cloud, web
-servers known by their certificate, CDI's upload proxy. Pure.
+"""The URIs of disks: local paths, bytes that stand in the URI itself, exports behind SSH and TLS, parts of local files,
+snapshots in a cloud, web servers known by their certificate, CDI's upload proxy. Pure.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, quote, unquote, urldefrag, urlencode, urlsplit
@@ -20,6 +23,26 @@ def local_path(uri: str) -> Path | None:
     path = unquote(parts.path, errors="surrogateescape")  # a name need not be text
     local = parts.scheme in {"file", "block"} and not (parts.netloc or parts.query or parts.fragment)
     return Path(path) if local and path.startswith("/") and "\0" not in path else None
+
+
+_INLINE = "data:application/zlib;base64,"
+
+
+def inline_uri(content: bytes) -> str:
+    """A URI that is these bytes (RFC 2397), packed: for little of what a mover is to write, and nothing secret."""
+    return _INLINE + base64.b64encode(zlib.compress(content, 9)).decode("ascii")
+
+
+def inline_content(uri: str, most: int) -> bytes | None:
+    """The bytes that a URI of `inline_uri` is; None for any other, one that is damaged, or holds more than `most`."""
+    if not uri.startswith(_INLINE):
+        return None
+    try:
+        unpacking = zlib.decompressobj()
+        content = unpacking.decompress(base64.b64decode(uri.removeprefix(_INLINE), validate=True), most + 1)
+    except (binascii.Error, zlib.error):
+        return None
+    return content if unpacking.eof and len(content) <= most else None
 
 
 _PIN = re.compile(

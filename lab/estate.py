@@ -53,6 +53,36 @@ def up(folder: Path, *, start: bool = True, prefix: str = "") -> None:
         _start(place)
 
 
+def add(machine: Machine, folder: Path, *, prefix: str = "") -> str:
+    """One machine more, running, whose agent has answered; goes with `down`. Returns its domain's name."""
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    daemons.start(folder)
+    place = Place(folder, prefix)
+    domain = place.domain(machine)
+    _create(machine, place)
+    virsh("start", domain)
+    limit = time.monotonic() + BOOT_SECONDS
+    while _boots_inside(domain) is None:
+        if time.monotonic() > limit:
+            raise SourceUnavailable(f"no guest agent of {domain} after {BOOT_SECONDS} s")
+        time.sleep(0.3)
+    return domain
+
+
+def write_variable(domain: str, name: str, text: str) -> None:
+    """The running guest sets a UEFI variable that outlives its power (attributes 7), as its firmware takes it: in one
+    write. Raises SourceUnavailable where the guest cannot."""
+    script = 'printf "\\007\\000\\000\\000%s" "$1" >"/sys/firmware/efi/efivars/$2"'
+    run_in_guest = {"path": "/bin/sh", "arg": ["-c", script, "sh", text, name], "capture-output": True}
+    process = _agent(domain, "guest-exec", **run_in_guest)["pid"]
+    while not (ended := _agent(domain, "guest-exec-status", pid=process))["exited"]:
+        time.sleep(0.2)
+    if ended["exitcode"]:
+        said = base64.b64decode(ended.get("err-data", "")).decode(errors="replace")
+        raise SourceUnavailable(f"{domain} does not set {name}", why=said)
+
+
 def down(folder: Path) -> list[str]:
     """The machines of this folder's estate are gone, and so are the daemons that were started for it; their disks stay.
 

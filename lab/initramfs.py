@@ -34,7 +34,7 @@ PLACES = {
 # One set for where a guest comes from and where it goes: IDE and e1000 of an old machine, AHCI and virtio of its next.
 MODULES = """
 virtio_pci virtio_blk virtio_scsi virtio_net virtio_console virtio-rng sd_mod ata_piix ahci e1000 e1000e
-crc32c_generic ext4 af_packet button evdev
+crc32c_generic ext4 af_packet button evdev efivarfs
 """
 
 

@@ -163,7 +163,8 @@ def an_entry(name: str, namespace: str, disk: Path, storage: dict[str, Any]) -> 
         ),
     )
     modes = {"volume_mode": "Block", "access_mode": "ReadWriteOnce"}
-    policy = Policy(namespace=namespace, storage=StoragePolicy.model_validate(modes | storage))
+    asked = StoragePolicy.model_validate(modes | storage)
+    policy = Policy(namespace=namespace, storage=asked, run_strategy="Manual")
     inventory = Inventory(source="lab", source_kind="memory", observed_at="2026-01-01T00:00:00Z", machines=(machine,))
     made = make_plan(inventory, policy, name="rig", created_at="2026-01-01T00:00:00Z")
     return made.entries[0]

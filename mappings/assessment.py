@@ -18,10 +18,10 @@ from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
 from mappings.admission.check import check_all
 from mappings.choices import choices_for
 from mappings.estimate import CopyEstimate, Rates, estimate
-from mappings.machine import to_manifests
+from mappings.machine import NOBODY, Mapped, to_manifests
 from mappings.names import Names, machine_names
 from mappings.quantities import human_bytes
-from mappings.rules.between import inventory_concerns
+from mappings.rules.between import inventory_concerns, sharers
 from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.storage import UNASKED
 from mappings.wishes import Settled, settled
@@ -56,17 +56,31 @@ def assess(
     wishes = settled(policy, inventory.machines)
     names = machine_names(inventory.machines, wishes.policy)
     shared = inventory_concerns(inventory.machines, wishes.policy, names)
+    same = sharers(inventory.machines)
     return tuple(
-        _assess(machine, wishes, names[machine.name], shared.get(machine.name, ()), offer, rates or Rates())
+        _assess(
+            machine,
+            wishes,
+            names[machine.name],
+            to_manifests(machine, wishes.policy, names[machine.name], offer, same.get(machine.name, NOBODY)),
+            shared.get(machine.name, ()),
+            offer,
+            rates or Rates(),
+        )
         for machine in inventory.machines
     )
 
 
 def _assess(
-    machine: Machine, wishes: Settled, names: Names, shared: tuple[Concern, ...], offer: Offer, rates: Rates
+    machine: Machine,
+    wishes: Settled,
+    names: Names,
+    mapped: Mapped,
+    shared: tuple[Concern, ...],
+    offer: Offer,
+    rates: Rates,
 ) -> Assessment:
     policy = wishes.policy
-    mapped = to_manifests(machine, policy, names, offer)
     choices = choices_for(machine, policy, offer)
     concerns = mapped.concerns + shared
     if not is_blocked(concerns):
@@ -163,7 +177,8 @@ def _count(assessment: Assessment, severity: Severity) -> int:
 def _story(assessment: Assessment) -> Iterator[str]:
     yield (
         f"The machine becomes the VirtualMachine `{assessment.target_name}` in namespace `{assessment.namespace}`, "
-        f"run strategy {assessment.run_strategy}. The source is not changed; it is stopped for the cutover only."
+        f"run strategy {assessment.run_strategy} from its commit on. The source is not changed; it is stopped "
+        "for the cutover only."
     )
     if assessment.disks:
         yield ""

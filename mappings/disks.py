@@ -44,23 +44,16 @@ def target_bus(disk: Disk, choices: Choices) -> str:
     return _SAME_BUS.get(disk.bus, choices.legacy_disk_bus)
 
 
-def is_shared(disk: Disk, choices: Choices) -> bool:
-    """Whether the target's disk is shareable too: only a claim that several nodes may write can be."""
-    return disk.shareable and choices.storage.access_mode == "ReadWriteMany"
-
-
-def target_cache(disk: Disk, choices: Choices) -> str | None:
-    """The cache mode at the target; None leaves it to KubeVirt. A shareable disk has none, or it is refused later."""
-    if is_shared(disk, choices):
-        return "none"
+def target_cache(disk: Disk) -> str | None:
+    """The cache mode at the target; None leaves it to KubeVirt."""
     if disk.cache in CACHES:
         return disk.cache
     return _NEAREST_CACHE.get(disk.cache or "")
 
 
-def target_io(disk: Disk, choices: Choices) -> str | None:
+def target_io(disk: Disk) -> str | None:
     """The I/O mode at the target. `native` without cache mode `none` is a machine that does not start."""
-    if disk.io == "native" and target_cache(disk, choices) != "none":
+    if disk.io == "native" and target_cache(disk) != "none":
         return None
     return disk.io if disk.io in IO_MODES else None
 
@@ -144,8 +137,8 @@ def _device(disk: Disk, choices: Choices, name: str, order: int | None) -> dict[
         if disk.readonly and bus != "sata":  # a read-only SATA disk is refused
             target["readonly"] = True
         device = {"name": name, "disk": target}
-        device |= {"serial": target_serial(disk), "cache": target_cache(disk, choices)}
-        device |= {"io": target_io(disk, choices), "shareable": is_shared(disk, choices) or None}
+        device |= {"serial": target_serial(disk), "cache": target_cache(disk)}
+        device |= {"io": target_io(disk)}  # never `shareable`: what is copied for this machine is its own
         device |= {"errorPolicy": disk.error_policy if disk.error_policy in ERROR_POLICIES else None}
         device |= {"dedicatedIOThread": has_io_thread(disk, choices) or None}
         if (sectors := target_sectors(disk, choices)) is not None:

@@ -71,6 +71,7 @@ WINDOWS_TIMERS: dict[str, dict[str, Any]] = {
     "rtc": {"present": True, "tickPolicy": "catchup"},
     "hyperv": {"present": True},
 }
+_FLASH_FORMATS = ("raw", "qcow2")
 _OFF = {"off", "no", "false", "0", "disabled"}
 
 
@@ -89,6 +90,20 @@ def target_firmware(machine: Machine, choices: Choices) -> FirmwareKind:
 
 def is_secure(machine: Machine, choices: Choices) -> bool:
     return target_firmware(machine, choices) == FirmwareKind.UEFI and machine.firmware.secure_boot is True
+
+
+def keeps(machine: Machine, choices: Choices) -> bool:
+    """Whether the target keeps UEFI variables over a stop: where the source did, and the target can."""
+    both = target_firmware(machine, choices) == FirmwareKind.UEFI == machine.firmware.kind
+    return both and choices.state is not None
+
+
+def carries(machine: Machine, choices: Choices) -> bool:
+    """Whether the variables that the source has kept go with the machine."""
+    carried = choices.state is not None and choices.state.carries and choices.keep_variables
+    readable = machine.firmware.nvram is not None and machine.firmware.nvram_format in {None, *_FLASH_FORMATS}
+    known = machine.arch is None or machine.arch in ARCHITECTURES  # others have flash of other sizes
+    return keeps(machine, choices) and carried and readable and known and bool(machine.data_disks)
 
 
 def target_uuid(machine: Machine) -> str | None:
@@ -110,7 +125,8 @@ def target_smbios_serial(machine: Machine) -> str | None:
 def firmware_domain(machine: Machine, choices: Choices) -> dict[str, Any]:
     """`domain.firmware`. `secureBoot` is always written with UEFI: KubeVirt takes its absence for true."""
     if target_firmware(machine, choices) == FirmwareKind.UEFI:
-        bootloader: dict[str, Any] = {"efi": {"secureBoot": is_secure(machine, choices), "persistent": False}}
+        efi = {"secureBoot": is_secure(machine, choices), "persistent": keeps(machine, choices)}
+        bootloader: dict[str, Any] = {"efi": efi}
     else:
         bootloader = {"bios": {}}
     identity = {"uuid": target_uuid(machine), "serial": target_smbios_serial(machine)}

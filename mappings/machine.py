@@ -6,10 +6,12 @@ without one, secure boot for every UEFI. So each of these is written, also where
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
-from kubeferry.documents import Offer, Placement, PlannedDisk, Policy
+from kubeferry.documents import KeptVariables, Offer, Placement, PlannedDisk, Policy
 from kubeferry.model import Carried, Concern, Machine
 from mappings.choices import Choices, choices_for
 from mappings.claims import claim_manifests, planned_disks
@@ -26,7 +28,10 @@ from mappings.patches import patched
 from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.storage import UNASKED
+from mappings.variables import kept_variables, variables_claim
 from mappings.versions import fitted
+
+NOBODY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +42,31 @@ class Mapped:
     disks: tuple[PlannedDisk, ...]
     carried: tuple[Carried, ...]
     concerns: tuple[Concern, ...]
+    variables: KeptVariables | None = None
 
 
-def to_manifests(machine: Machine, policy: Policy, names: Names, offer: Offer = UNASKED) -> Mapped:
-    """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved."""
+def to_manifests(
+    machine: Machine,
+    policy: Policy,
+    names: Names,
+    offer: Offer = UNASKED,
+    sharers: Mapping[str, tuple[str, ...]] = NOBODY,
+) -> Mapped:
+    """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved.
+    `sharers` names the other machines that have a disk of this one, by disk."""
     choices = choices_for(machine, policy, offer)
     disks = planned_disks(machine, choices, names)
     vm, told = fitted(virtual_machine(machine, choices, names), choices.kubevirt)
     vm, said = patched(vm, choices.patch)
+    kept = kept_variables(machine, choices, names)
+    claims = claim_manifests(machine, choices, names, disks)
+    claims += [variables_claim(machine, choices, names, kept)] if kept else []
     return Mapped(
-        manifests=(*claim_manifests(machine, choices, names, disks), vm),
+        manifests=(*claims, vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=(*said, *told, *concerns_of(Case(machine, choices, names))),
+        concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharers))),
+        variables=kept,
     )
 
 

@@ -26,7 +26,7 @@ def network_rule(nic: Nic, choices: Choices) -> NetworkMap | None:
             nic.network,
             nic.portgroup,
         }
-        card_fits = rule.source_card in {"*", nic.id} and rule.source_mac.lower() in {"*", (nic.mac or "").lower()}
+        card_fits = rule.source_card in {"*", nic.id} and _spelled(rule.source_mac) in {"*", _spelled(nic.mac or "")}
         if network_fits and card_fits:
             return rule
     return None
@@ -75,8 +75,12 @@ def target_mac(nic: Nic) -> str | None:
     """The address in KubeVirt's spelling, None where it is missing or no address of a single card."""
     if nic.mac is None:
         return None
-    mac = nic.mac.strip().lower().replace("-", ":")
+    mac = _spelled(nic.mac)
     return mac if mac_problem(mac) is None else None
+
+
+def _spelled(mac: str) -> str:
+    return mac.strip().lower().replace("-", ":")
 
 
 def mac_problem(mac: str) -> str | None:

@@ -10,9 +10,9 @@ from kubeferry.model import Concern, Machine
 from kubeferry.schedule.waves import order
 from mappings.admission.check import check_all
 from mappings.choices import choices_for, platform_for
-from mappings.machine import to_manifests
+from mappings.machine import NOBODY, Mapped, to_manifests
 from mappings.names import Names, machine_names
-from mappings.rules.between import included, inventory_concerns
+from mappings.rules.between import included, inventory_concerns, sharers
 from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.rules.table import RULES
 from mappings.storage import UNASKED
@@ -34,7 +34,18 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     if problems:
         raise InputInvalid("the policy does not fit the inventory", problems)
     moving = included(inventory.machines, policy)
-    entries = [_entry(machine, policy, names[machine.name], shared.get(machine.name, ()), offer) for machine in moving]
+    same = sharers(inventory.machines)
+    entries = [
+        _entry(
+            machine,
+            policy,
+            names[machine.name],
+            to_manifests(machine, policy, names[machine.name], offer, same.get(machine.name, NOBODY)),
+            shared.get(machine.name, ()),
+            offer,
+        )
+        for machine in moving
+    ]
     excluded = _excluded(inventory, policy, entries)
     kept = tuple(entry for entry in entries if entry.name not in excluded)
     platform = platform_for(policy, offer)
@@ -95,8 +106,9 @@ def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:
                 yield Problem(f"machine {name}", concern.what.removesuffix("."), concern.fix)
 
 
-def _entry(machine: Machine, policy: Policy, names: Names, shared: tuple[Concern, ...], offer: Offer) -> Entry:
-    mapped = to_manifests(machine, policy, names, offer)
+def _entry(
+    machine: Machine, policy: Policy, names: Names, mapped: Mapped, shared: tuple[Concern, ...], offer: Offer
+) -> Entry:
     choices = choices_for(machine, policy, offer)
     return Entry(
         name=machine.name,
@@ -105,6 +117,7 @@ def _entry(machine: Machine, policy: Policy, names: Names, shared: tuple[Concern
         machine=machine,
         disks=mapped.disks,
         manifests=mapped.manifests,
+        variables=mapped.variables,
         probes=choices.probes,
         stop=choices.stop,
         mode=choices.mode,

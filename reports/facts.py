@@ -9,6 +9,7 @@ from kubeferry.documents import Entry, Observation, Plan
 from kubeferry.inside.compared import Compared, compared
 from kubeferry.life.events import (
     Applied,
+    Committed,
     CutoverBegun,
     DiskCopied,
     LastWords,
@@ -17,8 +18,9 @@ from kubeferry.life.events import (
     SourceStopped,
     Started,
     TargetStopped,
+    VariablesCarried,
 )
-from kubeferry.life.states import Recorded
+from kubeferry.life.states import Phase, Recorded
 from kubeferry.model import Carried, Concern, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
@@ -36,7 +38,7 @@ from reports.shapes import (
 )
 from reports.timeline import chronicle, newest_cutover
 from reports.verdicts import judge, newest_observation, state_of
-from reports.wording import NAME_LIMIT, console, count, listed, plain, size
+from reports.wording import NAME_LIMIT, console, count, ends_as, listed, plain, size
 
 CARRIED_LIMIT = 2000
 
@@ -126,6 +128,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         target_name=entry.target_name,
         namespace=entry.namespace,
         hardware=hardware(entry.machine),
+        ends_as=_ends_as(entry, records, committed=state is not None and state.phase is Phase.COMMITTED),
         probes=_probes(seen),
         probes_planned=len(entry.probes),
         disks=disks,
@@ -154,12 +157,30 @@ def _course(records: Sequence[Recorded]) -> dict[str, Any]:
         elif isinstance(event, SourceStopped):
             facts["stopped_how"] = plain(event.how, 40)
         elif isinstance(event, Applied):
-            facts["applied"] = tuple(plain(change) for change in event.changes)
+            facts["applied"] = (*facts.get("applied", ()), *(plain(change) for change in event.changes))
+        elif isinstance(event, VariablesCarried):
+            facts["applied"] = (*facts.get("applied", ()), plain(variables_told(event)))
         elif isinstance(event, (Started, TargetStopped)):
             facts["target_running"] = isinstance(event, Started)
         elif isinstance(event, SourceRestarted):
             facts["source_restarted"] = True
     return facts
+
+
+def variables_told(event: VariablesCarried) -> str:
+    """What became of the UEFI variables, in a line."""
+    if not event.digest:
+        return "UEFI variables: the source has none, since it never ran"
+    same = "the same bytes" if event.digest == event.source_digest else f"SHA-256 {event.source_digest} at the source"
+    what = f"{count(len(event.names), 'UEFI variable')} carried to {event.where} and read back"
+    return f"{what}: SHA-256 {event.digest}, {same}"
+
+
+def _ends_as(entry: Entry, records: Sequence[Recorded], *, committed: bool) -> str:
+    given = [record.event.run_strategy for record in records if isinstance(record.event, Committed)]
+    return ends_as(
+        plain(entry.run_strategy, 40), plain(given[-1], 40) if committed and given else "", committed=committed
+    )
 
 
 def hardware(machine: Machine) -> str:

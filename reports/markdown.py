@@ -84,6 +84,8 @@ def _machine(machine: MachineReport) -> Iterator[str]:
     yield from (f"- {_plain(reason)}" for reason in machine.why)
     yield ""
     yield f"{_plain(machine.hardware)}; becomes {_code(f'{machine.namespace}/{machine.target_name}')}."
+    if ends := machine.ends_as:
+        yield from ("", f"**Run strategy:** {_plain(ends)}")
     yield from ("", f"**Downtime:** {_plain(machine.downtime.text)}")
     if machine.timeline:
         parts = ((part.label, duration(part.seconds), "yes" if part.down else "") for part in machine.timeline.parts)

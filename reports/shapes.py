@@ -215,7 +215,8 @@ class MachineReport(Value):
     """One machine of the plan: the verdict and its reasons first, then what they rest on.
 
     `rounds` were copied ahead while it ran. `unmoved` are data disks of the source that the plan leaves behind.
-    `target_running` is as last recorded; None where it was never started. `attempts` counts the runs that worked on it,
+    `target_running` is as last recorded; None where it was never started. `ends_as` says what it is run as in the
+    end, and since when. `attempts` counts the runs that worked on it,
     `resumes` those that took up what another left.
     """
 
@@ -237,6 +238,7 @@ class MachineReport(Value):
     timeline: Timeline | None = None
     boot: Boot | None = None
     target_running: bool | None = None
+    ends_as: str = ""
     power_before: str | None = None
     stopped_how: str | None = None
     source_restarted: bool = False

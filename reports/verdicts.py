@@ -1,7 +1,7 @@
 """What may be claimed of a machine: proven only where each claim has its event; pure.
 
 1. The journal's events fit together, are of this plan, and end in a commit.
-2. Every disk of the plan is proven (`reports.disks`).
+2. Every disk of the plan is proven (`reports.disks`), and UEFI variables that the plan carries are carried.
 3. The started copy was observed after its newest start, was asked every probe of the plan, and passed them all.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from kubeferry.documents import Entry, Observation, Plan
-from kubeferry.life.events import CutoverBegun, Observed, Planned, Started
+from kubeferry.life.events import CutoverBegun, Observed, Planned, Started, VariablesCarried
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import IllegalTransition, Recorded, fold
 from reports.shapes import DiskReport, Verdict
@@ -75,7 +75,12 @@ def judge(
         return Verdict.REMOVED, ("it had moved; its copy and the copy's disks were removed from the target since",)
     if verdict is not Verdict.PROVEN:
         return verdict, _unfinished(state)
-    doubts = [*_plan_doubts(plan, entry, records), *_disk_doubts(disks), *_probe_doubts(entry, seen)]
+    doubts = [
+        *_plan_doubts(plan, entry, records),
+        *_disk_doubts(disks),
+        *_variables_doubts(entry, records),
+        *_probe_doubts(entry, seen),
+    ]
     if doubts:
         return Verdict.NOT_PROVEN, tuple(doubts)
     return Verdict.PROVEN, tuple(_grounds(disks, seen))
@@ -122,6 +127,14 @@ def _plan_doubts(plan: Plan, entry: Entry, records: Sequence[Recorded]) -> list[
 
 def _disk_doubts(disks: tuple[DiskReport, ...]) -> list[str]:
     return [f"disk {disk.disk}: {disk.result}" for disk in disks if not disk.verified]
+
+
+def _variables_doubts(entry: Entry, records: Sequence[Recorded]) -> list[str]:
+    """What the newest cutover has not carried, and the plan says that it goes."""
+    carried = False
+    for record in records:
+        carried = isinstance(record.event, VariablesCarried) or (carried and not isinstance(record.event, CutoverBegun))
+    return [] if carried or entry.variables is None else ["its UEFI variables were not carried"]
 
 
 def _probe_doubts(entry: Entry, seen: Observation | None) -> list[str]:

@@ -57,6 +57,15 @@ def size(count: float) -> str:
     return f"{digits}\u00a0{_UNITS[unit]}"
 
 
+def ends_as(run_strategy: str, handed_over: str, *, committed: bool) -> str:
+    """What a machine is run as in the end, and since when; nothing where no plan says it."""
+    if handed_over:
+        return f"{handed_over} since its commit"
+    if committed and run_strategy:
+        return f"{run_strategy}, as its manifest says; nothing was changed at the commit"
+    return f"{run_strategy} from its commit on; until then nobody but this move starts it" if run_strategy else ""
+
+
 def rate(per_second: float | None) -> str:
     """Bytes a second in words."""
     return NOT_SEEN if per_second is None else f"{size(per_second)}/s"

@@ -1,12 +1,14 @@
 """The seam to bytes: an opened disk. Which module opens a scheme says the table in `converters.uris`.
 
 A DiskRef says where and what; only this package opens it. Formats are given, never probed: a raw file or device is read
-as it is, a socket speaks NBD, what is packed is unpacked by us, and everything else goes through a header check and a
-read-only qemu-nbd.
+as it is, a socket speaks NBD, what is packed is unpacked by us, a plain qcow2 image is read by its own tables, and
+everything else goes through a read-only qemu-nbd; of both the headers are checked first.
 
     file, nbd/, ebs/, web/, packed/     the schemes; none knows another one
+    inline                              bytes that stand in their URI
     memory                              for tests and small tools
     upload                              a stream to CDI's upload proxy
+    qcow2                               a format, no scheme: an image as a file has it
     forward, read_only, vmdk/           what schemes are made from: given once and in order; never written; a format
 """
 
@@ -150,9 +152,22 @@ def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]
             why=f"raw and {', '.join(sorted(nodes.FORMATS))} are read; only the latter has backing files",
             fix="Correct the format, or convert the image with `qemu-img convert`.",
         )
-    from converters.endpoints.nbd.qemu import served as serve
+    return _image(ref, work)
 
-    return serve(ref, work=work)
+
+@contextlib.contextmanager
+def _image(ref: DiskRef, work: Path | None) -> Iterator[Endpoint]:
+    """A plain image from its file, any other through QEMU."""
+    from converters.endpoints.qcow2 import plain
+
+    with plain(ref, lambda file: _open(file, Side.SOURCE)) as found:
+        if found is not None:
+            yield found
+            return
+    from converters.endpoints.nbd.qemu import served
+
+    with served(ref, work=work) as endpoint:
+        yield endpoint
 
 
 def open_target(ref: DiskRef, *, direct: bool = False) -> Endpoint:

@@ -91,6 +91,7 @@ class Fingerprint:
         self.path = path
         self.header = header
         self._fd = fd
+        self._synced = False  # whoever wrote it before may have been killed before its flush
 
     @classmethod
     def create(cls, path: Path, header: Header) -> Self:
@@ -114,7 +115,9 @@ class Fingerprint:
                 os.close(fd)
                 temporary.unlink(missing_ok=True)
                 raise
-        return cls(path, fd, header)
+        made = cls(path, fd, header)
+        made._synced = True
+        return made
 
     @classmethod
     def open(cls, path: Path, *, writable: bool = False, unchecked: bool = False) -> Self:
@@ -245,6 +248,7 @@ class Fingerprint:
 
     def put(self, first: int, digests: bytes) -> None:
         """Set the digests of the blocks from `first` on. Durable after `sync`."""
+        self._synced = False
         with _writing(self.path):
             os.pwrite(self._fd, digests, DIGESTS_OFFSET + first * DIGEST_BYTES)
             if not self.sealed:
@@ -260,8 +264,11 @@ class Fingerprint:
 
     def sync(self) -> None:
         """Make what was put durable."""
+        if self._synced:
+            return
         with _writing(self.path):
             os.fdatasync(self._fd)
+        self._synced = True
 
     def seal(self, destination: Path) -> None:
         """Set the root and move the file to `destination`, durably. Raises IntegrityFailed if a digest is missing."""
@@ -269,12 +276,12 @@ class Fingerprint:
         if missing is not None:
             raise IntegrityFailed(f"{self.path} has no digest for block {missing[0]}", fix="Run the copy again.")
         self.header = replace(self.header, root=self._compute_root())
+        self.sync()
         with _writing(self.path):
-            os.fdatasync(self._fd)
             os.pwrite(self._fd, self.header.pack(), 0)
             os.fsync(self._fd)
-            os.ftruncate(self._fd, file_bytes(self.header))  # the root stands for the checksums now
-            os.fsync(self._fd)
+            # The root stands for the checksums now. No flush of its own: a file that still has them is read, too.
+            os.ftruncate(self._fd, file_bytes(self.header))
             self.path.replace(destination)
             sync_folder(destination.parent)
         self.path = destination

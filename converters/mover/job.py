@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import platform
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import blake3
 
@@ -34,8 +34,8 @@ def read(path: Path) -> MoverJob:
             text = path.read_bytes()
             told = json.loads(text, object_pairs_hook=_once)
             if (told["apiVersion"], told["kind"]) == (API_VERSION, MoverJob.KIND):
-                return MoverJob.model_validate_json(text)
-    except (OSError, ValueError, LookupError, TypeError):
+                return MoverJob.of(told)
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
         pass  # told below
     from kubeferry.documents import load
 
@@ -134,7 +134,7 @@ def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | No
         return send_disk(job.source, url, state.fingerprint, options=options, watch=state), None
     if job.action == "repair":
         return repair_disk(job.source, job.target, state.fingerprint, options=options, watch=state), None
-    made = job.makes_target and make_disk_file(job.target)
+    made = job.makes_target and make_disk_file(job.target, exact=bool(job.exact_file))
     copied = copy_disk(
         job.source,
         job.target,
@@ -174,13 +174,13 @@ def result_of(job: MoverJob, outcome: Outcome | None, error: KubeferryError | No
         ok=error is None,
         seconds=seconds,
         peak_memory_bytes=peak_memory_bytes(),
-        versions={"kubeferry": __version__, "python": platform.python_version(), "blake3": blake3.__version__},
+        versions={"kubeferry": __version__, "python": sys.version.split()[0], "blake3": blake3.__version__},
         error=failure or None,
         **told,
     )
 
 
-def _figures(outcome: Outcome) -> dict[str, object]:
+def _figures(outcome: Outcome) -> dict[str, Any]:
     tally = outcome.tally
     return {
         "root": outcome.root,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,7 @@ def migrate(
     """Do what a plan says, and prove it; the same command goes on after any failure."""
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
+    _refuse_empty(frozen, names)
     goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     if dry_run:
         _say_what_would_be_done(frozen, settings, names, goal, as_json)
@@ -87,6 +89,7 @@ def precopy(
     """
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
+    _refuse_empty(frozen, names)
     _run(frozen, settings, path, names, Goal.PRECOPY, as_json)
 
 
@@ -136,8 +139,6 @@ def _run(
 ) -> None:
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     _refuse_unknown_source(plan, settings, path)
-    if not machines:
-        raise _nothing_to_do(plan)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         asked = _asked(plan, settings, journal, machines, goal)
         refused = asked.errors()
@@ -176,14 +177,16 @@ def _driven(  # what a run has, and nothing else
     with beside() as said, prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as api:
         if api.server and not as_json:
             said("starting a Prefect server of our own")
-        _tell_address(api, api.wait(_head_start(plan, journal, machines, goal)), said, as_json)
+        states = journal.states(plan.digest)
+        standing = {name: states[name] for name in machines if name in states}
+        _tell_address(api, api.wait(_head_start(standing, goal)), said, as_json)
         board = Board(
             quiet=as_json,
             tell=(lambda event, **facts: said(event_line(event, **facts))) if as_json else None,
             say=said,
         )
         with Following(api, plan, goal, machines, settings.limits, board) as shown:
-            run = Run(plan, settings, journal, board, goal, shown, target_is_down, refused)
+            run = Run(plan, settings, journal, board, goal, shown, target_is_down, refused, standing=standing)
             with stopping.leaving(functools.partial(at_once, run.standing, _plan_s_words(), as_json)):
                 return run_plan(run, machines)
 
@@ -210,20 +213,20 @@ def _yet_to_begin(plan: Plan, journal: Journal, machines: tuple[str, ...], goal:
     return tuple(name for name in waiting if goal is not Goal.PRECOPY or plan.entry(name).mode == "warm")
 
 
-def _head_start(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> float:
+def _head_start(standing: Mapping[str, MachineState], goal: Goal) -> float:
     """How long a Prefect server is waited for, in seconds: who wants to watch finds it there, but no machine that is
     off, or goes back, waits for that. One of our own has yet to start."""
-    states = journal.states(plan.digest)
-    if goal is Goal.ROLLBACK or any(states[name].source_off for name in machines if name in states):
+    if goal is Goal.ROLLBACK or any(state.source_off for state in standing.values()):
         return HURRIED_SECONDS
     return GIVEN_SECONDS if os.environ.get("PREFECT_API_URL") else START_SECONDS
 
 
-def _nothing_to_do(plan: Plan) -> InputInvalid:
-    """A plan of no machine is no run that went well: whoever runs it expects one to move."""
-    fix = "Plan again, with a policy that settles what speaks against them: `kubeferry assess` says it."
-    problem = Problem(f"plan {plan.name}", f"it moves no machine{left_out(plan)}", fix)
-    return InputInvalid("the plan is empty", [problem])
+def _refuse_empty(plan: Plan, machines: tuple[str, ...]) -> None:
+    """A plan of no machine is no run that went well: whoever runs it expects one to move. Raises InputInvalid."""
+    if not machines:
+        fix = "Plan again, with a policy that settles what speaks against them: `kubeferry assess` says it."
+        problem = Problem(f"plan {plan.name}", f"it moves no machine{left_out(plan)}", fix)
+        raise InputInvalid("the plan is empty", [problem])
 
 
 def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:

@@ -87,7 +87,7 @@ _POLICY = """\
 apiVersion: kubeferry.io/v1alpha1  # the version of this file's form
 kind: Policy  # what this file is
 namespace: {namespace}  # where machines go
-runStrategy: Manual  # started by the move, then by hand; or Always, Halted, RerunOnFailure
+# runStrategy: Manual  # else Always where the source runs, Halted where it is off
 {storage}networks:  # the first rule that fits counts
   - {{target: pod}}  # all become the pod's; or multus, with sourceName and multusName; or drop
 mode: cold  # copied after its stop{warm}

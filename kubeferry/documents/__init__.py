@@ -28,9 +28,9 @@ from kubeferry.documents.files import (
 )
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
-from kubeferry.documents.offer import ClaimSet, Offer, Platform, StorageClass
+from kubeferry.documents.offer import ClaimSet, Offer, Platform, StateOffer, StorageClass
 from kubeferry.documents.outline import Outline, OutlinedEntry
-from kubeferry.documents.plan import Entry, Plan, PlannedDisk, Wave, freeze
+from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, Wave, freeze
 from kubeferry.documents.policy import (
     MachinePolicy,
     Match,
@@ -56,7 +56,8 @@ from kubeferry.documents.settings import (
 )
 from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.jobs import MoverError, MoverJob, MoverProgress, MoverResult
-from kubeferry.values import API_VERSION, Document
+from kubeferry.shapes import Document
+from kubeferry.values import API_VERSION
 
 __all__ = [
     "API_VERSION",
@@ -68,6 +69,7 @@ __all__ = [
     "EnvName",
     "Inventory",
     "JournalConfig",
+    "KeptVariables",
     "Limits",
     "MachinePolicy",
     "Match",
@@ -92,6 +94,7 @@ __all__ = [
     "ShortName",
     "SourceConfig",
     "SshAccess",
+    "StateOffer",
     "StopPolicy",
     "StorageClass",
     "StoragePolicy",

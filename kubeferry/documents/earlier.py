@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kubeferry.values import Value
+from kubeferry.shapes import Value
 
 # The fields of a plan that could be nothing while digests counted them. A closed list: later ones were never counted.
 _COUNTED = {

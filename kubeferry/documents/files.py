@@ -22,28 +22,31 @@ from kubeferry.documents.outline import Outline
 from kubeferry.documents.plan import Plan, digest_of_plan, is_whole
 from kubeferry.documents.policy import Policy
 from kubeferry.documents.settings import Config
-from kubeferry.documents.yaml_lines import Irregular, look, mapping
+from kubeferry.documents.yaml_lines import Irregular
+from kubeferry.documents.yaml_lines import document as regular
 from kubeferry.documents.yaml_read import number_too_long, parse_yaml, twice
 from kubeferry.documents.yaml_text import pieces, to_yaml
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.jobs import MoverJob, MoverResult
 from kubeferry.outside import atomic
 from kubeferry.passwords import struck
-from kubeferry.values import API_VERSION, Document
+from kubeferry.shapes import Document
+from kubeferry.values import API_VERSION, PlainDocument
 
 # Some 25,000 machines. A first reading as YAML takes forty times as much memory as the text, and what is larger is more
 # likely to be no document at all; an estate of that size is planned in parts.
 DOCUMENT_LIMIT_BYTES = 256 * 1024 * 1024
+UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")  # of a model, of a plain value
 LARGE_PLAN = 64 * 1024  # bytes; a smaller one is read in a twentieth of a second
 LARGE_TEXT = 64 * 1024  # signs; the same of any other document
 
 logger = logging.getLogger(__name__)
 
-KINDS: dict[str, type[Document]] = {
+KINDS: dict[str, type[Document | PlainDocument]] = {
     cls.KIND: cls for cls in (Config, Inventory, Policy, Plan, MoverJob, MoverResult, Observation)
 }
 
-D = TypeVar("D", bound=Document)
+D = TypeVar("D", bound=Document | PlainDocument)
 P = TypeVar("P", Plan, Outline)
 
 
@@ -175,12 +178,12 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
                 )
             ],
         )
-    problems = _header_problems(content, expected, name, root)
+    problems = _header_problems(content, expected.KIND, name, root)
     if problems:
         raise InputInvalid(f"{name} is not a {expected.KIND} that this version reads", problems)
     problems = twice(root, name)
     try:
-        document = expected.model_validate_json(_as_json(content, name))
+        document = cast("D", expected.model_validate_json(_as_json(content, name)))
     except ValidationError as error:
         problems += [_problem(dict(item), name, root) for item in error.errors()]
         raise _has(problems, name) from error
@@ -193,10 +196,10 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
 
 def _in_our_form(text: str, expected: type[D]) -> D:
     """A document that is written as we write it, and has no problem. Raises Irregular or ValidationError."""
-    content = mapping([look(line) for line in text.removesuffix("\n").split("\n")])
-    if _header_problems(content, expected, "", None):
+    content = regular(text)
+    if _header_problems(content, expected.KIND, "", None):
         raise Irregular("another kind of document")
-    document = expected.model_validate_json(json.dumps(content))
+    document = cast("D", expected.model_validate_json(json.dumps(content)))
     if isinstance(document, Plan) and not is_whole(document):
         raise Irregular("its digest does not match its content")
     return document
@@ -220,13 +223,13 @@ def _check_digest(plan: Plan, name: str) -> None:
         )
 
 
-def dump(document: Document) -> str:
+def dump(document: Document | PlainDocument) -> str:
     """The document as YAML: `apiVersion` and `kind` first, empty parts left out. A plan of an earlier version comes out
     as that one wrote it, so that its digest still fits."""
     return to_yaml(_content(document))
 
 
-def _content(document: Document) -> dict[str, Any]:
+def _content(document: Document | PlainDocument) -> dict[str, Any]:
     content = document.model_dump(mode="json", by_alias=True, exclude_none=True)
     if isinstance(document, Plan) and document.digest and document.digest != digest_of_plan(document):
         content = _without_nothing(as_written(document))
@@ -241,7 +244,7 @@ def _without_nothing(content: Any) -> Any:
 
 
 @no_garbage()
-def save(document: Document, path: Path) -> None:
+def save(document: Document | PlainDocument, path: Path) -> None:
     """Write a document so that a reader finds the old one or the new one, never a part. Of a large plan a reading is
     kept, too: nobody has to read its YAML to go on with it."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -267,15 +270,13 @@ def _as_json(content: Any, name: str) -> str:
         raise number_too_long(name) from error
 
 
-def _header_problems(
-    content: dict[str, Any], expected: type[Document], name: str, root: yaml.Node | None
-) -> list[Problem]:
-    wanted = {"apiVersion": API_VERSION, "kind": expected.KIND}
+def _header_problems(content: dict[str, Any], kind: str, name: str, root: yaml.Node | None) -> list[Problem]:
+    wanted = {"apiVersion": API_VERSION, "kind": kind}
     return [
         Problem(
             f"{name}:{_line(root, (key,))}",
             f"{key} is {content.get(key)!r}, not {value!r}",
-            f"Give a {expected.KIND} document, `{key}: {value}`.",
+            f"Give a {kind} document, `{key}: {value}`.",
         )
         for key, value in wanted.items()
         if content.get(key) != value
@@ -289,7 +290,7 @@ def _problem(item: dict[str, Any], name: str, root: yaml.Node | None) -> Problem
 
 
 def _what(item: dict[str, Any]) -> str:
-    if item["type"] == "extra_forbidden":
+    if item["type"] in UNKNOWN_FIELD:
         return "is not a field of this document"
     if item["type"] == "missing":
         return "is missing"
@@ -298,7 +299,7 @@ def _what(item: dict[str, Any]) -> str:
 
 def _fix(item: dict[str, Any]) -> str:
     fixes = {
-        "extra_forbidden": "Remove it or correct its spelling; `kubeferry schema` lists the fields.",
+        **dict.fromkeys(UNKNOWN_FIELD, "Remove it or correct its spelling; `kubeferry schema` lists the fields."),
         "missing": "Add it; `kubeferry schema` shows its type.",
     }
     return fixes.get(str(item["type"]), "Correct the value.")

@@ -51,7 +51,10 @@ def _lines_of(text: Iterator[Line], claim: str) -> Iterator[str]:
         seen.update(piece.encode())
         return piece
 
-    before = mapping(list(itertools.takewhile(lambda line: line.text != OPENING, text)))
+    first = next(text)
+    if first.key is None:  # JSON, or with a comment above
+        raise Irregular(first.text)
+    before = mapping([first, *itertools.takewhile(lambda line: line.text != OPENING, text)])
     yield covered(canonical_json(_head(before))[:-1] + ",")
     yield f'"digest":"{claim}",'
     yield covered(ENTRIES.decode())

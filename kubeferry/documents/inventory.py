@@ -8,7 +8,7 @@ from pydantic import model_validator
 
 from kubeferry.documents.base import ShortName
 from kubeferry.model import Concern, Machine
-from kubeferry.values import Document
+from kubeferry.shapes import Document
 
 
 class Inventory(Document):

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from kubeferry.inside.said import Said
 from kubeferry.model import Seconds, Value
-from kubeferry.values import Document
+from kubeferry.shapes import Document
 
 
 class ProbeResult(Value):

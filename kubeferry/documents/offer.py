@@ -37,6 +37,18 @@ class StorageClass(Value):
     minimum_bytes: Bytes | None = None
 
 
+class StateOffer(Value):
+    """Where the target keeps UEFI variables over a stop: a claim of this class (None: of none that is named) and mode.
+
+    `carries`: variables that a source has kept can be put there before the first start.
+    """
+
+    storage_class: str | None = None
+    access_mode: AccessMode = "ReadWriteOnce"
+    minimum_bytes: Bytes | None = None
+    carries: bool = True
+
+
 class Platform(Value):
     """KubeVirt as a target has it: its version (`1.9`), None where it is none of a release, and the feature gates that
     somebody switched on or off."""
@@ -52,7 +64,9 @@ class Platform(Value):
 
 
 class Offer(Value):
-    """The storage classes of a target, none where it has no such thing; its KubeVirt, None where nobody could ask."""
+    """The storage classes of a target, none where it has no such thing; its KubeVirt, None where nobody could ask; and
+    where it keeps UEFI variables, None where it keeps none."""
 
     classes: tuple[StorageClass, ...] = ()
     kubevirt: Platform | None = None
+    state: StateOffer | None = None

@@ -13,7 +13,7 @@ from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
-from kubeferry.values import Document
+from kubeferry.shapes import Document
 
 Form = Callable[[Value], dict[str, Any]]
 FORMS: tuple[Form, ...] = (content_of, as_written, as_counted)
@@ -31,6 +31,15 @@ class PlannedDisk(Value):
     volume_mode: Literal["Block", "Filesystem"] = "Filesystem"
 
 
+class KeptVariables(Value):
+    """The source's UEFI variables go with the machine: to `file` on the claim from which the target's firmware reads
+    them, in the `layout` of that firmware's flash (`kubeferry.images.variables`)."""
+
+    claim: ShortName
+    file: str
+    layout: Literal["2m", "4m"] = "4m"
+
+
 class Entry(Value):
     """Everything that is decided about one machine. `manifests` are applied as they stand here; steps never map."""
 
@@ -40,6 +49,7 @@ class Entry(Value):
     machine: Machine
     disks: tuple[PlannedDisk, ...]
     manifests: tuple[dict[str, Any], ...]
+    variables: KeptVariables | None = None
     probes: tuple[Probe, ...] = ()
     stop: StopPolicy = StopPolicy()
     mode: Literal["cold", "warm"] = "cold"
@@ -49,9 +59,15 @@ class Entry(Value):
     carried: tuple[Carried, ...] = ()
 
     @property
+    def run_strategy(self) -> str:
+        """What it is run as from its commit on; empty for one without a VirtualMachine."""
+        told = (manifest.get("spec", {}).get("runStrategy") for manifest in self.manifests)
+        return str(next(filter(None, told), ""))
+
+    @property
     def halted(self) -> bool:
         """Whether it is started for its proof only, and then stays off."""
-        return any(manifest.get("spec", {}).get("runStrategy") == "Halted" for manifest in self.manifests)
+        return self.run_strategy == "Halted"
 
 
 class Wave(Value):

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from kubeferry.documents.base import ShortName
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.model import Bytes, Seconds, Value
-from kubeferry.values import Document
+from kubeferry.shapes import Document
 
 
 class StoragePolicy(Value):
@@ -137,6 +137,7 @@ class MachinePolicy(Value):
 
     `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
     the system. `acpi_index`: the firmware numbers the network cards, so that guests call them `eno1`, `eno2`, ….
+    `keep_variables`: UEFI variables go with the machine, where source and target can; false leaves them behind.
     """
 
     include: bool = True
@@ -153,6 +154,7 @@ class MachinePolicy(Value):
     virtio_transitional: bool | None = None
     acpi_index: bool | None = None
     firmware: Literal["bios", "uefi"] | None = None
+    keep_variables: bool | None = None
     timezone: str | None = None
     storage: StoragePolicy | None = None
     networks: tuple[NetworkMap, ...] | None = None
@@ -209,6 +211,9 @@ class Policy(Document):
     `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
     that come before, and patches add up.
 
+    `run_strategy` is what a machine has from its commit on; before that it runs only while it is proven, and is started
+    by nobody else. None follows the source: `Always` for one that runs there, `Halted` for one that is off.
+
     `mode`: `cold` copies a machine after it was stopped; `warm` copies it while it runs, and only what changed since
     after it was stopped. `verify`: after the stop, read back `always` every block, or only those that were `written`
     since the last round that read back every block, which was while the machine ran.
@@ -221,7 +226,7 @@ class Policy(Document):
 
     kind: Literal["Policy"] = "Policy"
     namespace: ShortName = "default"
-    run_strategy: Literal["Always", "Halted", "Manual", "RerunOnFailure"] = "Manual"
+    run_strategy: Literal["Always", "Halted", "Manual", "RerunOnFailure"] | None = None
     storage: StoragePolicy = StoragePolicy()
     networks: tuple[NetworkMap, ...] = (NetworkMap(),)
     probes: tuple[Probe, ...] = (Probe(kind="agent"),)

@@ -24,6 +24,7 @@ from kubeferry.documents.yaml_text import is_plain, simple
 from kubeferry.errors import InputInvalid
 
 DEEPEST = 60  # columns; PyYAML's reader is asked about what is nested further
+LONGEST = 1000  # lines of one text
 KNOWN_LINES = 16_384  # that are remembered: machines are alike
 
 _LINE = re.compile(r"( *)(- )?(?:([A-Za-z][^#]*?):(?: (.*))?|(.*))")
@@ -82,6 +83,14 @@ def _value(text: str) -> Any:
     if (quoted := _QUOTED.fullmatch(text)) is not None:
         return quoted[1].replace("''", "'")
     return _Not.PLAIN
+
+
+def document(text: str) -> dict[str, Any]:
+    """The mapping that a text is. Raises Irregular, of most other forms at the first line."""
+    lines = text.removesuffix("\n").split("\n")
+    if look(lines[0]).key is None:
+        raise Irregular(lines[0])
+    return mapping([look(line) for line in lines])
 
 
 def mapping(lines: list[Line]) -> dict[str, Any]:
@@ -170,6 +179,8 @@ def _by_pyyaml(lines: list[Line], at: int, column: int, first: str) -> tuple[Any
     end = at + 1
     while end < len(lines) and lines[end].column > column:
         end += 1
+    if end - at > LONGEST:
+        raise Irregular("that is more than one text")
     return _asked("".join(f"{text}\n" for text in (first, *(line.text for line in lines[at + 1 : end])))), end
 
 

@@ -1,6 +1,8 @@
 """Disk images of others, before anything opens them: what a header asks for, and a chain in QEMU's own words.
 
     qcow2 (its header), bitmaps (the dirty ones that it keeps) ──> nodes (a chain in QEMU's words, and its confinement)
+    clusters                    where the bytes are, of an image so plain that no QEMU is needed
+    contents, variables         a small image whole, and UEFI variables in it
     writers                     who writes to an image, or wrote to it
 
 Images are hostile: formats are given, never probed; what an image names is opened only if its owner names it too.

@@ -40,13 +40,16 @@ PROTOCOL = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*:")
 @dataclass(frozen=True, slots=True)
 class Qcow2:
     """The parts of a header that matter here. `backing` and `data_file` are names as the image holds them; `bitmaps` is
-    how many dirty bitmaps it keeps, `bitmaps_at` and `bitmaps_bytes` where their directory is."""
+    how many dirty bitmaps it keeps, `bitmaps_at` and `bitmaps_bytes` where their directory is, `l1_at` and `l1_entries`
+    where its first table is."""
 
     version: int
     size: int
     cluster_bits: int
     encrypted: bool
     features: int
+    l1_entries: int = 0
+    l1_at: int = 0
     backing: str = ""
     backing_format: str = ""
     data_file: str = ""
@@ -61,7 +64,7 @@ def parse(head: bytes) -> Qcow2:
     if len(head) < HEADER.size or head[:4] != MAGIC:
         raise ValueError("it does not start like a qcow2 image")
     fields = HEADER.unpack_from(head)
-    _, version, backing_at, backing_length, cluster_bits, size, encryption, l1_entries, *_ = fields
+    _, version, backing_at, backing_length, cluster_bits, size, encryption, l1_entries, l1_at, *_ = fields
     if version not in {2, 3}:
         raise ValueError(f"it has version {version}")
     if not 9 <= cluster_bits <= 21:
@@ -83,6 +86,8 @@ def parse(head: bytes) -> Qcow2:
         cluster_bits=cluster_bits,
         encrypted=encryption != 0,
         features=features,
+        l1_entries=l1_entries,
+        l1_at=l1_at,
         backing=_name(head, backing_at, backing_length),
         backing_format=os.fsdecode(extensions.get(EXTENSION_BACKING_FORMAT, b"")),
         data_file=os.fsdecode(extensions.get(EXTENSION_DATA_FILE, b"")),

@@ -11,6 +11,7 @@ import fcntl
 import os
 import stat
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 # QEMU holds a lock on one byte for each thing that it does with a file, and for each that it lets nobody else do.
@@ -57,6 +58,21 @@ def written_by_qemu(fd: int) -> bool:
 def used_by_qemu(fd: int) -> bool:
     """Whether a QEMU has this image open at all."""
     return _is_locked(fd, DOES, BYTES) or _is_locked(fd, FORBIDS, BYTES)
+
+
+@contextlib.contextmanager
+def read_by_us(path: Path) -> Iterator[bool]:
+    """Hold QEMU's locks on an image as a QEMU that reads it does: one that would write to it does not start meanwhile.
+    False where one has it open to write, or lets nobody read it; where there are no locks nobody is kept out. Raises
+    OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        for at in (DOES + READ, FORBIDS + WRITE, FORBIDS + RESIZE):
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(fd, fcntl.F_OFD_SETLK, _FLOCK.pack(fcntl.F_RDLCK, os.SEEK_SET, at, 1, 0))
+        yield not written_by_qemu(fd)  # asked with our own held: of two that come at once, one sees the other
+    finally:
+        os.close(fd)
 
 
 def _is_locked(fd: int, first: int, count: int = 1) -> bool:

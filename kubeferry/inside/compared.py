@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 from kubeferry.inside.said import CLOCK_SECONDS, CardSaid, MountSaid, Said
-from kubeferry.values import Value
+from kubeferry.shapes import Value
 from kubeferry.words import size
 
 _UNTOLD = "not told"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from kubeferry.values import Bytes, Value
+from kubeferry.shapes import Value
+from kubeferry.values import Bytes
 
 CLOCK_SECONDS = 2.0
 """A clock within so many seconds of the host's counts as right: half of the time of an answer is in the figure."""

@@ -34,6 +34,7 @@ class EventKind(StrEnum):
     CUTOVER_BEGUN = "cutover-begun"
     LAST_WORDS = "last-words"
     SOURCE_STOPPED = "source-stopped"
+    VARIABLES_CARRIED = "variables-carried"
     APPLIED = "applied"
     STARTED = "started"
     OBSERVED = "observed"
@@ -169,6 +170,19 @@ class SourceStopped(Value):
     last_start: str = ""
 
 
+class VariablesCarried(Value):
+    """The source's UEFI variables are on the target, and were read back there. `source_digest` (SHA-256) is of the
+    store as the source had it, `digest` of the one that was written, `names` are those of its variables. Without a
+    digest the source had none, since it never ran."""
+
+    kind: Literal[EventKind.VARIABLES_CARRIED] = EventKind.VARIABLES_CARRIED
+    source_digest: str = ""
+    digest: str = ""
+    size_bytes: Bytes = 0
+    names: tuple[str, ...] = ()
+    where: str = ""
+
+
 class Applied(Value):
     """The plan's manifests are in place; `changes` say what was created, changed or found as it should be."""
 
@@ -212,7 +226,11 @@ class TargetStopped(Value):
 
 
 class Committed(Value):
+    """The machine has moved. `run_strategy` is what the target runs it as from then on: it was given just before this
+    was written. Empty where the target runs no machines of its own."""
+
     kind: Literal[EventKind.COMMITTED] = EventKind.COMMITTED
+    run_strategy: str = ""
 
 
 class Failed(Value):
@@ -277,6 +295,7 @@ Event = (
     | CutoverBegun
     | LastWords
     | SourceStopped
+    | VariablesCarried
     | Applied
     | Started
     | Observed

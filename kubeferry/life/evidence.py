@@ -44,6 +44,7 @@ from kubeferry.life.events import (
     Synced,
     TargetStopped,
     Validated,
+    VariablesCarried,
 )
 from kubeferry.model import Marker, Power
 
@@ -288,6 +289,13 @@ def _(event: LastWords, state: MachineState) -> MachineState:
 def _(event: SourceStopped, state: MachineState) -> MachineState:
     _need(not state.source_off, "it is recorded as off already")
     return replace(state, stopped=event)
+
+
+@take.register
+def _(_event: VariablesCarried, state: MachineState) -> MachineState:
+    _need_proof(state)
+    _need(not state.target_may_run, "the target may be running with these variables")
+    return state
 
 
 @take.register

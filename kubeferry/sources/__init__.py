@@ -122,6 +122,12 @@ class Source(Protocol):
 
         Raises IntegrityFailed, when it is given back, where what was `seen` of a disk is not what the source sent."""
 
+    def variables(self, machine: Machine) -> bytes | None:
+        """The UEFI variables of the machine, as its firmware has left them in flash; None where it never made any, or
+        the source does not give them. Works on a running machine; of one that is off they are the last word.
+
+        Raises SourceRefused where they are there and cannot be read."""
+
     def power(self, machine: Machine) -> Power:
         """The power state at this moment."""
 

@@ -23,7 +23,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
-from kubeferry.steps import marks, power, precedence
+from kubeferry.steps import marks, power, precedence, variables
 from kubeferry.steps.work import Work
 
 
@@ -43,6 +43,7 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
             fix=" ".join(dict.fromkeys(concern.fix for concern in critical)),
             machine=work.entry.name,
         )
+    variables.refuse_unreadable(work)
     held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
     precedence.refuse_out_of_reach(work, held)
     mark = marks.taken_over(work) if held is None and found is Power.OFF else None
@@ -82,7 +83,8 @@ def stop_source(work: Work, _action: Action, state: MachineState) -> None:
 
 
 def apply(work: Work, _action: Action, _state: MachineState) -> None:
-    """Put the plan's manifests in place."""
+    """Put the plan's manifests in place, after the UEFI variables that they are started with."""
+    variables.carry(work)
     work.record(Applied(changes=tuple(work.target.apply(work.entry, work.ledger, dry_run=False))))
 
 
@@ -115,8 +117,11 @@ def stop_target(work: Work, _action: Action, _state: MachineState) -> None:
 
 
 def commit(work: Work, _action: Action, _state: MachineState) -> None:
-    """The machine has moved."""
-    work.record(Committed())
+    """The machine has moved, and is the target's to run. Nothing is done, nor recorded, where somebody has started the
+    source. Who is killed between the deed and its record does it again, which changes nothing."""
+    strategy = power.hand_over(work)
+    if strategy is not None:
+        work.record(Committed(run_strategy=strategy))
 
 
 def begin_rollback(work: Work, action: Action, state: MachineState) -> None:

@@ -74,6 +74,19 @@ def start_target(work: Work) -> bool:
     return True
 
 
+def hand_over(work: Work) -> str | None:
+    """From now on the target runs the copy as its plan says. Returns the run strategy; None, with the copy down, where
+    the source is not off before and after."""
+    if work.source.power(work.entry.machine) in UP:
+        return None
+    with _deed(work, lambda newest: _stop_again(work, newest)):
+        strategy = work.target.hand_over(work.entry, work.lease.fence)
+    if work.source.power(work.entry.machine) in UP:
+        work.target.stop(work.entry, work.lease.fence)
+        return None
+    return strategy
+
+
 def stop_target(work: Work) -> None:
     """Stop the copy. Where a person has said that the target is down for good, nobody is asked."""
     if work.target_is_down:
@@ -159,6 +172,8 @@ def _start_copy_again(work: Work, newest: MachineState) -> str:
         return ""  # it did not come to that
     fence = work.journal.newest_fence(work.entry.name)
     work.target.start(work.entry, lambda _thing: None, fence)  # in the ledger it is, by whoever has started it
+    if newest.resumes is Phase.COMMITTED:
+        work.target.hand_over(work.entry, fence)
     return "the copy that it stopped too late was started again"
 
 

@@ -89,7 +89,7 @@ def _fetch(work: Work, kind: Literal["copy", "repair"], action: Action, state: M
             _record_round(work, opened, state.round + 1, state.since, state.since_round, final=state.final)
             state = work.state()
         for disk in action.disks if kind == "repair" else state.uncopied:
-            result = _move(work, _job(work, state, kind, disk, rooms[disk], _bytes_of(work, opened.refs, disk)))
+            result = move(work, _job(work, state, kind, disk, rooms[disk], _bytes_of(work, opened.refs, disk)))
             copied = _copied(disk, state.round, result)
             if result.stream_digest:
                 opened.seen[disk] = result.stream_digest
@@ -106,7 +106,7 @@ def verify_disks(work: Work, action: Action, state: MachineState) -> None:
     for disk in action.disks:
         if disk in state.verified or disk in state.differing:
             continue  # an earlier try of this very step got so far
-        result = _move(work, _job(work, state, "verify", disk, rooms[disk], None))
+        result = move(work, _job(work, state, "verify", disk, rooms[disk], None))
         work.record(
             DiskVerified(
                 disk=disk,
@@ -244,7 +244,8 @@ def _since_root(work: Work, state: MachineState, disk: str) -> str | None:
     return newest.root if newest.round == state.since_round or newer else None
 
 
-def _move(work: Work, job: MoverJob) -> MoverResult:
+def move(work: Work, job: MoverJob) -> MoverResult:
+    """Have a mover do the job; raises what it could not do. Blocks that differ are in the result."""
     work.target.submit(job, work.ledger)
     result = work.target.watch(job, lambda progress: work.progress(job.machine, job.disk, progress))
     if not result.ok and not result.differing:  # blocks that differ are a finding, which the next action repairs

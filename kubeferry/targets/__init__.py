@@ -123,6 +123,12 @@ class Target(Protocol):
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         """Wait for a submitted mover to end. Its failure is in the result, not an exception."""
 
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        """Make room for UEFI variables of this size where the plan says that the machine keeps them
+        (`entry.variables`), for a mover to fill; what is there is overwritten. A runner with another `fence` is given
+        another state folder: the firmware may have changed what an older one has written. Raises TargetRefused where
+        the place is not ours, or the machine runs."""
+
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         """Put the plan's manifests in place; returns what was created, changed or found as it should be."""
 
@@ -140,6 +146,11 @@ class Target(Protocol):
     def stop(self, entry: Entry, fence: int = 0) -> None:
         """Stop what `start` started, and drop what only the running machine needed. Nothing to do is no error. From
         then on who has an older number than `fence` starts nothing here; raises Fenced as `start` does."""
+
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
+        """The move is about to be committed: from now on the place runs the machine as its plan says, and starts it
+        again on its own if that is what the plan says. What runs goes on as it is. Returns the run strategy, empty
+        where the place runs no machines of its own. `stop` takes it back. Raises Fenced as `start` does."""
 
     def tidy(self, entry: Entry) -> list[str]:
         """Remove what only the move needed, the movers and their state; the machine and its disks stay as they are.

@@ -38,6 +38,9 @@ class GoneTarget:
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         self._refuse()
 
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        self._refuse()
+
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._refuse()
 
@@ -51,6 +54,9 @@ class GoneTarget:
         self._refuse()
 
     def stop(self, entry: Entry, fence: int = 0) -> None:
+        self._refuse()
+
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
         self._refuse()
 
     def tidy(self, entry: Entry) -> list[str]:

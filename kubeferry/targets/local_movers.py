@@ -18,8 +18,8 @@ from typing import TypeVar
 import kubeferry
 from kubeferry.documents import MoverError, MoverJob, MoverProgress, MoverResult, save
 from kubeferry.errors import KubeferryError, TargetRefused, TargetUnavailable
-from kubeferry.model import Value
 from kubeferry.outside import process, stopping
+from kubeferry.values import Plain
 
 MODULE = "converters.mover"
 POLL_SECONDS = 0.1
@@ -28,7 +28,7 @@ END_SECONDS = 10.0
 TRIAL_SECONDS = 120.0
 RESULT_BYTES = 64 * 1024
 
-V = TypeVar("V", bound=Value)
+V = TypeVar("V", bound=Plain)
 
 
 class LocalMovers:

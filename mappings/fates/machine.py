@@ -7,7 +7,7 @@ from mappings.devices import is_address
 from mappings.disks import boot_orders_told
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
 from mappings.fates.kinds import kept
-from mappings.firmware import ARCHITECTURES
+from mappings.firmware import ARCHITECTURES, carries
 
 # Run strategies that start a machine without being asked.
 STARTING = {"Always", "RerunOnFailure"}
@@ -15,9 +15,9 @@ STARTING = {"Always", "RerunOnFailure"}
 
 def power(mapping: Mapping, leaf: Leaf) -> Verdict:
     strategy = mapping.choices.run_strategy
-    if (leaf.value == Power.RUNNING) == (strategy in STARTING):
+    if (leaf.value in {Power.RUNNING, Power.PAUSED}) == (strategy in STARTING):
         return Fate.CARRIED, "spec.runStrategy", ""
-    return Fate.CHANGED, "spec.runStrategy", f"now {strategy}: the policy's run strategy says when the machine runs"
+    return Fate.CHANGED, "spec.runStrategy", f"{strategy} from its commit on, as the policy says"
 
 
 def autostart(mapping: Mapping, leaf: Leaf) -> Verdict:
@@ -50,6 +50,15 @@ def firmware(mapping: Mapping, leaf: Leaf) -> Verdict:
     found = next(iter(mapping.find("domain.firmware.bootloader")))
     place = f"domain.firmware.bootloader.{found}"
     return (Fate.CARRIED, place, "") if wanted == found else (Fate.CHANGED, place, "the policy names this firmware")
+
+
+def variables(mapping: Mapping, _leaf: Leaf) -> Verdict:
+    place = "domain.firmware.bootloader.efi.persistent"
+    if not mapping.find(place):
+        return Fate.LOST, "", "UEFI variables start empty: boot entries and own keys are not carried"
+    if carries(mapping.machine, mapping.choices):
+        return Fate.CARRIED, place, ""
+    return Fate.CHANGED, place, "kept from now on; boot entries and own keys are not carried"
 
 
 def secure_boot(mapping: Mapping, leaf: Leaf) -> Verdict:

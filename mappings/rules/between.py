@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from kubeferry.documents import Policy
-from kubeferry.model import Concern, Machine
+from kubeferry.model import Concern, Disk, Machine
 from mappings.names import Names
 from mappings.nics import is_standby, target_mac
 from mappings.rules.rule import CRITICAL, WARNING
@@ -30,6 +30,31 @@ def inventory_concerns(
     for name, concern in (*_macs(moving), *_targets(moving, policy, names), *_uuids(moving)):
         found[name].append(concern)
     return {name: tuple(concerns) for name, concerns in found.items()}
+
+
+def sharers(machines: Iterable[Machine]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By machine and disk: the other machines that have the very same disk, those that the policy leaves out among
+    them, where any of them says that it is shared. A disk is known by its place at the source; a LUN by its own number,
+    too, since each machine has a file of its own that leads there."""
+    owners: defaultdict[tuple[str, str], list[tuple[str, Disk]]] = defaultdict(list)
+    for machine in machines:
+        for disk in machine.data_disks:
+            for identity in _identities(disk):
+                owners[machine.source, identity].append((machine.name, disk))
+    found: defaultdict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
+    for have in owners.values():
+        for name, disk in have if any(disk.shareable for _, disk in have) else ():
+            others = {other for other, _ in have} - {name}
+            if others:
+                found[name][disk.id] = tuple(sorted({*found[name].get(disk.id, ()), *others}))
+    return dict(found)
+
+
+def _identities(disk: Disk) -> Iterator[str]:
+    if disk.uri:
+        yield disk.uri
+    if disk.serial and disk.source_kind == "rdm":
+        yield f"serial {disk.serial}"
 
 
 def _macs(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:

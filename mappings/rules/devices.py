@@ -190,7 +190,8 @@ RULES = (
         "nic.second-pod",
         CRITICAL,
         "two cards on the pod network",
-        "Map all but one to a multus network, or drop them, in the policy's `networks`.",
+        "Name the one for it in the policy's `networks` (`sourceCard` or `sourceMac`), and map the others to a multus "
+        "network, or drop them.",
         _second_pod,
         False,
     ),

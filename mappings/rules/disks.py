@@ -50,8 +50,11 @@ def _chain(disk: Disk, _case: Case) -> str | None:
     return f"is {disk.format}, and what lies below it is not told." if open_chain else None
 
 
-def _shared(disk: Disk, _case: Case) -> str | None:
-    return "is shared with other machines; the target gets a copy of its own." if disk.shareable else None
+def _shared(disk: Disk, case: Case) -> str | None:
+    others = ", ".join(case.sharers.get(disk.id, ()))
+    if others:
+        return f"is also that of {others}: each would get a copy of its own, and what one writes no other would see."
+    return "may be shared with other machines; the target gets a copy of its own." if disk.shareable else None
 
 
 def _encrypted(disk: Disk, _case: Case) -> str | None:
@@ -98,8 +101,8 @@ def _sectors(disk: Disk, case: Case) -> str | None:
     return f"has sectors of {logical} bytes, which {bus} disks have not there: the guest finds no partition on it."
 
 
-def _cache(disk: Disk, case: Case) -> str | None:
-    cache, io = target_cache(disk, case.choices), target_io(disk, case.choices)
+def _cache(disk: Disk, _case: Case) -> str | None:
+    cache, io = target_cache(disk), target_io(disk)
     changed = [
         f"{name} {had} becomes {now or 'the default'}"
         for name, had, now in (("cache", disk.cache, cache), ("io", disk.io, io))
@@ -186,7 +189,7 @@ RULES = (
         "disk.shared",
         CRITICAL,
         "a disk that several machines use",
-        "Move all machines that share it together, with access mode ReadWriteMany, or give each its own at the source.",
+        "Give each machine a disk of its own at the source, or leave all of them out (`include: false`).",
         per_disk(_shared),
     ),
     Rule(

@@ -10,7 +10,9 @@ from kubeferry.model import FirmwareKind, Power
 from mappings.devices import is_address
 from mappings.firmware import (
     ARCHITECTURES,
+    carries,
     is_secure,
+    keeps,
     target_firmware,
     target_smbios_serial,
     target_uuid,
@@ -102,7 +104,9 @@ def _firmware_changed(case: Case) -> Iterable[str]:
 
 def _nvram(case: Case) -> Iterable[str]:
     uefi = target_firmware(case.machine, case.choices) == FirmwareKind.UEFI
-    return when(uefi, "UEFI variables are not carried: boot entries and enrolled keys are gone.")
+    lost = "UEFI variables are not carried: boot entries and enrolled keys are gone"
+    later = "" if keeps(case.machine, case.choices) else ", and what the guest sets at the target goes at each stop"
+    return when(uefi and not carries(case.machine, case.choices), f"{lost}{later}.")
 
 
 def _secure_boot_unknown(case: Case) -> Iterable[str]:

@@ -7,8 +7,8 @@ is accepted becomes information too. Ids are stable: policies and scripts name t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from kubeferry.model import Concern, Machine, Severity
 from mappings.choices import Choices
@@ -19,11 +19,12 @@ CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a rule looks at."""
+    """What a rule looks at. `sharers` names, by disk, the other machines of the inventory that have the same disk."""
 
     machine: Machine
     choices: Choices
     names: Names
+    sharers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

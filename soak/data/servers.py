@@ -3,8 +3,10 @@ words, and stops within seconds of being asked to."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from converters.endpoints.nbd import client
@@ -67,8 +69,22 @@ def _to(given: Trial, liar: Liar, uri: str, served: Path) -> None:
 def _ended(given: Trial, mode: str, source: str, target: str, options: Options) -> bool:
     """Whether the copy said done. One that is asked to stop stops; one whose server fails is tried again."""
     stops = mode in FALSE and given.random.random() < 0.3
-    if stops:
-        threading.Timer(0.5, stopping.request).start()
+    with _stop_soon() if stops else contextlib.nullcontext():
+        return _tried(given, mode, source, target, options, STOP_SECONDS if stops else END_SECONDS)
+
+
+@contextlib.contextmanager
+def _stop_soon() -> Iterator[None]:
+    """Asked for in a moment, and not in the next trial where this one has ended by then."""
+    asking = threading.Timer(0.5, stopping.request)
+    asking.start()
+    try:
+        yield
+    finally:
+        asking.cancel()
+
+
+def _tried(given: Trial, mode: str, source: str, target: str, options: Options, limit: float) -> bool:
     began = time.monotonic()
     for _ in range(TRIES if mode in FAILING else 1):
         try:
@@ -81,7 +97,6 @@ def _ended(given: Trial, mode: str, source: str, target: str, options: Options) 
         else:
             return True
     took = time.monotonic() - began
-    limit = STOP_SECONDS if stops else END_SECONDS
     given.hold("a copy from a bad server ends in time", mode in FAILING or took < limit, f"{took:.0f} s")
     given.hold("a good server's copy comes to its end", mode not in {*RIGHT, *FAILING}, "it was refused")
     return False

@@ -270,6 +270,7 @@ def test_release_leaves_the_machines_and_nothing_that_only_the_move_needed(move:
     assert "kept: virtual-machine" in told
     running = {vmi["metadata"]["name"]: vmi["status"]["phase"] for vmi in instances(move)}
     assert running == dict.fromkeys(names(), "Running")
+    assert {move.vm(name)["spec"]["runStrategy"] for name in names()} == {"Always"}, "as they ran at their source"
 
 
 def instances(move: Move) -> list[Any]:

@@ -15,6 +15,7 @@ import pytest
 from converters.endpoints import Endpoint
 from converters.endpoints.ebs.snapshot import open_endpoint as open_ebs
 from converters.endpoints.file import File
+from converters.endpoints.inline import open_endpoint as open_inline
 from converters.endpoints.memory import Memory
 from converters.endpoints.nbd import qemu as qemu_nbd
 from converters.endpoints.nbd.client import Nbd
@@ -23,7 +24,7 @@ from converters.extents import merge
 from kubeferry.faults import Side
 from kubeferry.model import DiskRef
 from kubeferry.outside import process
-from kubeferry.uris import EbsSnapshot, Packed, Part
+from kubeferry.uris import EbsSnapshot, Packed, Part, inline_uri
 from lab.ec2 import Cloud
 from lab.ec2.store import BLOCK_BYTES
 from tests.needs import here
@@ -143,7 +144,11 @@ def vmdk_in_files(_stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]
     return lambda side: vmdk(folder, "twoGbMaxExtentSparse")
 
 
-READ_ONLY = [ebs, vmdk_sparse, vmdk_flat, vmdk_in_files]
+def inline(_stack: ExitStack, _folder: Path) -> Callable[[Side], Endpoint]:
+    return lambda side: open_inline(DiskRef(uri=inline_uri(CONTENT), size_bytes=SIZE), side)
+
+
+READ_ONLY = [inline, ebs, vmdk_sparse, vmdk_flat, vmdk_in_files]
 KINDS = [file_, direct, memory, nbd_raw, nbd_one_connection, nbd_qcow2]
 
 

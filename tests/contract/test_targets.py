@@ -11,16 +11,27 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, PlannedDisk, Probe, TargetConfig
+from kubeferry.documents import (
+    Entry,
+    KeptVariables,
+    MoverJob,
+    MoverProgress,
+    MoverResult,
+    PlannedDisk,
+    Probe,
+    TargetConfig,
+)
 from kubeferry.errors import Fenced, SourceRefused, TargetRefused
+from kubeferry.images.variables import Variable, store_of
 from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory, Severity
 from kubeferry.sources.disks import exports
 from kubeferry.targets import External, Target, open_target
 from kubeferry.targets.memory.target import MemoryTarget
-from kubeferry.uris import NbdSsh
+from kubeferry.uris import NbdSsh, inline_uri
 from lab import ground as grounds
 from lab.ground import Ground, until
 from lab.tenant import Tenant
@@ -368,6 +379,22 @@ def test_start_observe_stop_and_again(place: Place) -> None:
     assert not [thing for thing in place.written if thing.kind == "process" and place.target.exists(thing)]
 
 
+def test_what_is_handed_over_goes_on_as_it_is_and_a_stop_takes_it_back(place: Place) -> None:
+    entry = an_entry()
+    place.target.prepare(entry, place.ledger)
+    place.target.apply(entry, place.ledger, dry_run=False)
+    place.target.start(entry, place.ledger, 7)
+    assert place.target.hand_over(entry, 7) == place.target.hand_over(entry, 7)
+    assert place.target.runs(entry)
+    with pytest.raises(Fenced, match="newer runner"):
+        place.target.hand_over(entry, 6)
+    place.target.stop(entry, 8)
+    assert not place.target.runs(entry)
+    with pytest.raises(Fenced, match="newer runner"):
+        place.target.hand_over(entry, 7)
+    assert not place.target.runs(entry)
+
+
 def test_a_runner_that_was_overtaken_neither_starts_nor_stops(place: Place) -> None:
     entry = an_entry()
     place.target.prepare(entry, place.ledger)
@@ -394,3 +421,43 @@ def test_remove_leaves_nothing_that_the_ledger_knows(place: Place) -> None:
     assert [thing for thing in place.written if place.target.exists(thing)] == []
     assert place.target.remove(entry) == []
     assert place.target.prepare(entry, place.ledger)["vda"].created
+
+
+def test_variables_are_written_by_a_mover_each_runner_has_its_own_state_and_all_goes(place: Place) -> None:
+    store = store_of((Variable("Mark", UUID(int=7), 7, b"set at the source"),), "4m")
+    entry = keeping(an_entry())
+    place.target.prepare(entry, place.ledger)
+    for fence in (1, 2):
+        room = place.target.variables_room(entry, len(store), fence, place.ledger)
+        assert room.created is (fence == 1)
+        for action in ("copy", "verify"):
+            job = MoverJob(
+                name=f"web-variables-{fence}-{action}",
+                action=action,
+                disk="variables",
+                source=DiskRef(uri=inline_uri(store), size_bytes=len(store)) if action == "copy" else None,
+                target=room.ref,
+                state_dir=room.state_dir,
+                fence=fence,
+                copy_id="variables",
+                makes_target=room.makes_target,
+                exact_file=True if room.makes_target else None,
+                workers=1,
+            )
+            place.target.submit(job, place.ledger)
+            result = place.target.watch(job, lambda _: None)
+            assert result.ok, result.error
+    place.target.apply(entry, place.ledger, dry_run=False)
+    place.target.remove(entry)
+    assert [thing for thing in place.written if place.target.exists(thing)] == []
+
+
+def keeping(entry: Entry) -> Entry:
+    """The same machine, with a claim for its UEFI variables."""
+    kept = KeptVariables(claim=f"persistent-state-for-{entry.target_name}", file=f"nvram/{entry.target_name}_VARS.fd")
+    room = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}}
+    metadata = {"name": kept.claim, "labels": {"persistent-state-for": entry.target_name}}
+    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": room}
+    return entry.model_copy(
+        update={"variables": kept, "manifests": (*entry.manifests[:-1], claim, entry.manifests[-1])}
+    )

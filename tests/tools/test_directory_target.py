@@ -12,19 +12,22 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
-from kubeferry.documents import Entry, Observation, PlannedDisk, Probe, TargetConfig, load
-from kubeferry.errors import KubeferryError, TargetUnavailable
+from kubeferry.documents import Entry, KeptVariables, MoverJob, Observation, PlannedDisk, Probe, TargetConfig, load
+from kubeferry.errors import KubeferryError, TargetRefused, TargetUnavailable
+from kubeferry.images.variables import Variable, store_of
 from kubeferry.inside.said import CLOCK_SECONDS
-from kubeferry.model import Cpu, Disk, Machine, Memory
+from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory
 from kubeferry.targets import External
 from kubeferry.targets.directory import accelerator, qmp
 from kubeferry.targets.directory import target as directory
 from kubeferry.targets.directory.hypervisor import LocalMachine
 from kubeferry.targets.directory.layout import TargetFolder
 from kubeferry.targets.guest import agent
+from kubeferry.uris import inline_uri
 from lab import guests
 from tests.needs import needs, or_skip
 
@@ -177,6 +180,35 @@ def test_a_guest_boots_from_its_migrated_disk_and_answers(
     assert guests.boot_count(image) == 0
     gone = [thing for thing in place.written if thing.kind in {"process", "folder"} and place.target.exists(thing)]
     assert gone == []
+
+
+def test_a_guest_finds_the_variables_of_its_source_and_writes_to_a_copy_of_them(place: Place, disk: Any) -> None:
+    mark = Variable("LabMark", UUID("0b5f4a3e-6d2c-4f8e-9a71-c0ffee000001"), 7, b"set at the source")
+    store = store_of((mark,), "4m")
+    asked = (Probe(kind="file", path="/www/mark", expect="set at the source", timeout_seconds=150),)
+    kept = KeptVariables(claim="persistent-state-for-marked", file="nvram/marked_VARS.fd")
+    entry = an_entry("marked", domain=UEFI, probes=asked).model_copy(update={"variables": kept})
+    place.ready(entry, disk("cloud"))
+    room = place.target.variables_room(entry, len(store), 7, place.written.append)
+    for action in ("copy", "verify"):
+        source = DiskRef(uri=inline_uri(store)) if action == "copy" else None
+        job = MoverJob(
+            name=action, action=action, source=source, target=room.ref, state_dir=room.state_dir, copy_id="variables"
+        )
+        place.target.submit(job, place.written.append)
+        assert place.target.watch(job, lambda _: None).ok
+    path = Path(room.ref.uri.removeprefix("file://"))
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (store, 0o600)
+    place.target.start(entry, place.written.append)
+    with pytest.raises(TargetRefused, match="runs"):
+        place.target.variables_room(entry, len(store), 8, place.written.append)
+    seen = place.target.observe(entry, {})
+    assert seen.passed, seen.probes
+    place.target.stop(entry)
+    assert path.read_bytes() == store
+    place.target.remove(entry)
+    assert not path.exists()
+    assert not path.parent.parent.exists()
 
 
 def test_the_copy_reaches_neither_this_host_nor_the_world(place: Place, disk: Any) -> None:

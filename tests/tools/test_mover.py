@@ -18,6 +18,7 @@ import pytest
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult, load, save
 from kubeferry.model import DiskRef
 from kubeferry.outside import process
+from kubeferry.uris import inline_uri
 from tests.needs import here
 
 MIB = 1 << 20
@@ -390,3 +391,25 @@ def test_a_job_that_is_no_job_is_told(tmp_path: Path, text: str) -> None:
 def test_copy_without_a_source_is_told(lab: Lab) -> None:
     code, result = lab.run(lab.job(source=None))
     assert (code, result.error and result.error.type) == (2, "InputInvalid")
+
+
+def test_a_little_file_that_came_with_the_job_is_made_in_its_very_size(lab: Lab) -> None:
+    content = random.Random(1).randbytes(1000) + b"\xff" * 6000
+    place = lab.folder / "volume" / "nvram" / "web_VARS.fd"
+    place.parent.parent.mkdir()
+    more = {
+        "source": DiskRef(uri=inline_uri(content), size_bytes=len(content)),
+        "target": DiskRef(uri=place.as_uri(), size_bytes=len(content)),
+        "makes_target": True,
+        "exact_file": True,
+        "target_reads_zero": False,
+    }
+    code, copied = lab.run(lab.job(**more))
+    assert (code, copied.error) == (0, None)
+    assert place.read_bytes() == content
+    assert (place.stat().st_mode & 0o777, place.parent.stat().st_mode & 0o777) == (0o660, 0o770)
+    assert lab.run(lab.job("verify", **more | {"source": None}))[1].ok
+    place.write_bytes(bytes(131072))  # made for flash of another size
+    lab.state = lab.folder / "later"
+    assert lab.run(lab.job(**more))[0] == 0
+    assert place.read_bytes() == content

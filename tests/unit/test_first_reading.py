@@ -11,11 +11,23 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bench.commands import a_machine
-from kubeferry.documents import Inventory, Plan, Policy, dump, files, freeze, load, load_outline, outline, parse
+from kubeferry.documents import (
+    Inventory,
+    Plan,
+    Policy,
+    dump,
+    files,
+    freeze,
+    load,
+    load_outline,
+    outline,
+    parse,
+    yaml_lines,
+)
 from kubeferry.documents.first_reading import lines_of
 from kubeferry.documents.lines import to_lines
 from kubeferry.documents.readings import text_of
-from kubeferry.documents.yaml_lines import Irregular, look, mapping
+from kubeferry.documents.yaml_lines import Irregular, document
 from kubeferry.documents.yaml_read import parse_yaml, twice
 from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.errors import InputInvalid
@@ -168,6 +180,30 @@ def test_a_plan_that_is_none_though_its_digest_fits_is_refused(tmp_path: Path, p
     assert outcome(lambda: load_outline(path)) == told
 
 
+@pytest.mark.parametrize("form", ["json", "comment"])
+def test_another_form_is_noticed_at_once(tmp_path: Path, plan: Plan, whole: list[str], form: str) -> None:
+    """PyYAML reads it as a whole once, not twice."""
+    text = {
+        "json": plan.model_dump_json(by_alias=True, indent=1),
+        "comment": f"# ours\n{dump(plan)}",
+    }[form]
+    asked = yaml_lines._asked.cache_info().misses
+    with pytest.raises(Irregular):
+        document(text)
+    path = tmp_path / "plan.yaml"
+    path.write_text(text)
+    with pytest.raises(Irregular):
+        read(path)
+    assert yaml_lines._asked.cache_info().misses - asked == 0
+    assert load(path, Plan) == plan
+    assert whole == [str(path)]
+
+
+def test_what_has_no_end_is_no_text_of_ours() -> None:
+    with pytest.raises(Irregular, match="more than one text"):
+        document("a: 'x\n" + "  y\n" * 2000 + "  z'\n")
+
+
 def test_a_file_that_is_changed_while_it_is_read_is_none(tmp_path: Path, plan: Plan) -> None:
     path = tmp_path / "plan.yaml"
     path.write_text(dump(plan))
@@ -227,8 +263,7 @@ DATA = st.dictionaries(st.one_of(st.sampled_from(["name", "id", "kind"]), TEXTS)
 
 
 def told_by_lines(text: str) -> Any:
-    text = text.removesuffix("\n")
-    return mapping([look(line) for line in text.split("\n")])
+    return document(text)
 
 
 @given(DATA)

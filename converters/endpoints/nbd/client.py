@@ -26,8 +26,8 @@ FLAG_READ_ONLY, FLAG_SEND_FLUSH, FLAG_WRITE_ZEROES, FLAG_MULTI_CONN = 1 << 1, 1 
 BASE_ALLOCATION = "base:allocation"
 STATE_ZERO = 2
 STATE_DIRTY = 1  # in a `qemu:dirty-bitmap:` context
-# Of one request. For each the server takes memory: with 1 MiB qemu-nbd, whose pages are then mapped and cleared each
-# time, takes twice the processor's time (`python -m bench.network`, its last column).
+# Of one request. qemu-nbd takes memory for each: if it is 1 MiB, its pages are mapped and cleared anew every time, and
+# that is half of its processor's time (`python -m bench.network` has that of the server in its last column).
 PIECE_BYTES = 256 << 10
 STATUS_SPAN_BYTES = 1 << 30
 ANSWER_SECONDS = 60.0  # for a request, and besides for its bytes at SLOWEST

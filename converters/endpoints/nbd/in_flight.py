@@ -97,7 +97,7 @@ class InFlight:
             self._whole = True
 
     def _begin(self, request: Request) -> None:
-        """The connection is in the midst of something, for so long at most."""
+        """From here on the connection is in the midst of something, which has a deadline."""
         if not self._whole:
             raise ConnectionError("the connection broke before")
         self._whole = False

@@ -183,6 +183,11 @@ class Ec2Source:
 
     # --- power ---------------------------------------------------------------------------------------------------
 
+    def variables(self, machine: Machine) -> bytes | None:
+        """AWS has a form of its own for them, which is not read."""
+        del machine
+        return None
+
     def power(self, machine: Machine) -> Power:
         with self._about(machine) as (ec2, _region):
             return power_of(_instance(ec2, machine))

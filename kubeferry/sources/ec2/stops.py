@@ -30,7 +30,7 @@ def unstoppable(instance: dict[str, Any]) -> Iterator[Problem]:
         return
     group = next((one.get("Value") for one in instance.get("Tags", []) if one.get("Key") == GROUP_TAG), None)
     if group:
-        fix = "Detach it from the group, or suspend the group's HealthCheck and Terminate processes; then run it again."
+        fix = f"Detach it: `aws autoscaling detach-instances --auto-scaling-group-name {group} --instance-ids …`."
         yield Problem("power", f"the Auto Scaling group {group} ends what is stopped, its volumes with it", fix)
 
 

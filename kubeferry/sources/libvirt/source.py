@@ -22,7 +22,7 @@ from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Seve
 from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
-from kubeferry.sources.libvirt import headers, marks, off, pools, shutdown, starts, stops
+from kubeferry.sources.libvirt import flash, headers, marks, off, pools, shutdown, starts, stops
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from kubeferry.sources.libvirt.guest import facts, is_lost, power_of, translated
 from kubeferry.sources.libvirt.hosts import host_of
@@ -113,13 +113,14 @@ class LibvirtSource:
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
-            current = self._machine(domain)
-            problems = [*self._away(), *local_disks.problems(machine, current, self._host.trouble)]
+            current, away = self._machine(domain), list(self._away())
+            problems = [*away, *local_disks.problems(machine, current, self._host.trouble)]
             if not problems:
                 refs = local_disks.refs(machine, current, self._host.trouble)
                 problems += headers.problems(refs, self._host.read)
             found = [*problems, *stops.unstoppable(domain)]
-        return drift.as_concerns(machine, found)
+        told = [] if away else flash.concerns(current.firmware, machine.name, self._host)
+        return [*drift.as_concerns(machine, found), *told]
 
     def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
         own = None
@@ -168,6 +169,11 @@ class LibvirtSource:
             with self._talking(opened.machine.name) as connection:
                 domain = self._domain(connection, opened.machine)
                 end_view(domain, self._host.place(opened.machine), opened.marker.token)
+
+    def variables(self, machine: Machine) -> bytes | None:
+        with self._talking(machine.name) as connection:
+            firmware = self._machine(self._domain(connection, machine)).firmware
+        return flash.variables(firmware, machine.name, self._host)
 
     # --- power ---------------------------------------------------------------------------------------------------
 

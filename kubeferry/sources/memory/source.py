@@ -15,6 +15,7 @@ only), disks that are really there and are those of the inventory, everything wr
     said.json       name -> what such a machine says of itself
     deaf.json       names of machines that do not stop unless they are forced
     marks/          name -> the mark of a machine that kubeferry has stopped
+    NAME.variables  the UEFI variables of a machine
     views/          what rounds of running machines hold: views.py
     faults.json     method -> names of errors.py, raised one a call; each is taken off the list when it is raised
 """
@@ -138,6 +139,11 @@ class MemorySource:
         self._fail("close_round")
         self._end_exports(opened.machine)
         Views(self.folder, opened.machine).end()
+
+    def variables(self, machine: Machine) -> bytes | None:
+        self._fail("variables")
+        path = self.folder / f"{machine.name}.variables"
+        return path.read_bytes() if path.exists() else None
 
     def power(self, machine: Machine) -> Power:
         self._fail("power")

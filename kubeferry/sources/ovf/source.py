@@ -102,6 +102,11 @@ class OvfSource:
     def close_round(self, opened: Round) -> None:
         """Nothing was made for it."""
 
+    def variables(self, machine: Machine) -> bytes | None:
+        """An export has them in the form of its hypervisor, which is not read."""
+        del machine
+        return None
+
     def power(self, machine: Machine) -> Power:
         return self._current(machine).power
 

@@ -12,7 +12,14 @@ from kubeferry.sources.vsphere.machine import POWER
 from kubeferry.sources.vsphere.plain import Plain
 
 FLAG = "config.flags.snapshotPowerOffBehavior"
-STATES = ("runtime.powerState", "runtime.question", "runtime.connectionState", "guest.toolsRunningStatus", FLAG)
+STATES = (
+    "runtime.powerState",
+    "runtime.question",
+    "runtime.connectionState",
+    "guest.toolsRunningStatus",
+    FLAG,
+    "snapshot",
+)
 # What a machine does by itself when it is switched off, with a snapshot; anything else leaves its disks as they are.
 REVERTS = "revert"
 PRIVILEGES = {
@@ -35,7 +42,7 @@ def unstoppable(props: Plain) -> Iterator[Problem]:
     if props.get("runtime.connectionState", "connected") != "connected":
         state = props["runtime.connectionState"]
         yield Problem("connection", f"its host is {state}", "Bring the host back, or register the machine anew.")
-    if power(props) is Power.RUNNING and props.get(FLAG) == REVERTS:
+    if power(props) is Power.RUNNING and props.get(FLAG) == REVERTS and props.get("snapshot"):
         fix = "Set its snapshots' power-off behaviour to `power off` (snapshot.action in its advanced configuration)."
         yield Problem("power", "it goes back to its snapshot when it is switched off: what it wrote since is lost", fix)
 

@@ -2,6 +2,7 @@
 
 target ─┬─ layout, gitops, capacity    its folder; manifests as files; whether the plan fits
         └─ hypervisor ─┬─ qemu ── devices, shown     a manifest as a command line           pure
+                       ├─ firmware                   its code, and variables of the source
                        ├─ qmp, local_access          the ways into the running machine
                        └─ accelerator                whether hardware virtualization works here
 trial                                  a mover beside the machines, tried before a source is stopped

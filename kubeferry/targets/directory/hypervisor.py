@@ -21,27 +21,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kubeferry.errors import TargetRefused, TargetUnavailable, ToolMissing
+from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.model import Value
 from kubeferry.outside import process, stopping
 from kubeferry.targets import External, Ledger
 from kubeferry.targets.directory import accelerator, local_access, qemu, qmp
+from kubeferry.targets.directory import firmware as local_firmware
 from kubeferry.targets.directory.devices import Layer
 from kubeferry.targets.directory.layout import PRIVATE_FOLDER, MachineFolder, write
 from kubeferry.targets.guest.agent import printable
 
-# Code and empty variables, by distribution; the first pair that exists is taken.
-FIRMWARE = {
-    "uefi": (
-        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-        ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-        ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
-    ),
-    "uefi-secure": (
-        ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
-        ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
-    ),
-}
 MONITOR_SECONDS = 15.0
 QUIT_SECONDS = 5.0
 CONSOLE_TAIL_BYTES = 4000
@@ -116,7 +105,7 @@ class LocalMachine:
         if self.running():
             return
         self.stop()
-        firmware = firmware_files(qemu.firmware_need(vm))
+        firmware = local_firmware.pair(self.folder, qemu.firmware_need(vm))
         layers = {claim: Layer(self.folder.run / f"{claim}.qcow2", base) for claim, base in bases.items()}
         accel = accelerator.usable()
         variables = (firmware[0], self.folder.run / "variables.fd") if firmware else None
@@ -131,7 +120,7 @@ class LocalMachine:
             started_at=now.isoformat(timespec="milliseconds"),
             boottime_seconds=_boottime(),
             accelerator=accel,
-            not_shown=command.not_shown,
+            not_shown=(*command.not_shown, *local_firmware.unshown(self.folder, firmware)),
         )
         process.detached(command.argv, pidfile=self.pidfile, log=self.log)
         self._await_monitor()
@@ -205,16 +194,6 @@ class LocalMachine:
             time.sleep(0.02)
         for left in (self.folder.run, self.sockets):
             shutil.rmtree(left, ignore_errors=True)
-
-
-def firmware_files(need: qemu.FirmwareNeed) -> tuple[Path, Path] | None:
-    """UEFI code and empty variables, None for BIOS. Raises ToolMissing where there are none."""
-    if need == "bios":
-        return None
-    for code, variables in FIRMWARE[need]:
-        if Path(code).exists() and Path(variables).exists():
-            return Path(code), Path(variables)
-    raise ToolMissing(f"there is no {need} firmware for QEMU here", fix="apt-get install ovmf")
 
 
 def socket_root() -> Path:

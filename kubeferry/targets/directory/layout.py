@@ -7,6 +7,7 @@ machines/NAME/
     kubeferry-fence            the number of the newest runner that started or stopped its copy
     kustomization.yaml, manifests/*.yaml
     disks/CLAIM.img            raw, sparse, exactly as long as the guest's disk
+    firmware/variables.fd      UEFI variables of the source; a started machine writes to a copy
     state/DISK/                the mover's fingerprints, checkpoints and results
     evidence/                  screenshot.png, serial.log, observation.json
     run/                       only while the machine is started: throw-away layers, firmware variables, logs
@@ -58,6 +59,14 @@ class MachineFolder:
     @property
     def disks(self) -> Path:
         return self.path / "disks"
+
+    @property
+    def firmware(self) -> Path:
+        return self.path / "firmware"
+
+    @property
+    def variables(self) -> Path:
+        return self.firmware / "variables.fd"
 
     @property
     def states(self) -> Path:

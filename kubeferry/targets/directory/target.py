@@ -21,14 +21,15 @@ from kubeferry.documents import (
     Observation,
     Offer,
     PlannedDisk,
+    StateOffer,
     TargetConfig,
 )
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetRefused, TargetUnavailable, ToolMissing
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
-from kubeferry.targets.directory import capacity, evidence, fences, gitops, qemu, trial
-from kubeferry.targets.directory.hypervisor import LocalMachine, firmware_files
+from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, qemu, trial
+from kubeferry.targets.directory.hypervisor import LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder
 from kubeferry.targets.local_movers import LocalMovers, is_locked
 
@@ -60,7 +61,7 @@ class DirectoryTarget:
     # --- before anything is written ----------------------------------------------------------------------------
 
     def offer(self) -> Offer:
-        return Offer()
+        return Offer(state=StateOffer())
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         found = [*_tool_concerns(entries), *capacity.name_concerns(entries)]
@@ -119,6 +120,25 @@ class DirectoryTarget:
 
     # --- the machine ---------------------------------------------------------------------------------------------
 
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        self._target.check(entry)
+        folder = self._target.machine(entry.target_name)
+        if self.runs(entry):
+            fix = "Stop it first."
+            raise TargetRefused("the machine runs from its variables", fix=fix, machine=entry.name)
+        with _answering(entry):
+            created = not folder.variables.exists()
+            if created:
+                ledger(External("disk", f"{entry.target_name}-variables", str(folder.variables)))
+            self._target.claim(entry)
+            folder.firmware.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+            if created or folder.variables.stat().st_size != size:
+                _make_image(folder.variables, size)
+            state = folder.state(f"variables/{fence}")
+            state.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        ref = DiskRef(uri=folder.variables.as_uri(), format="raw", size_bytes=size)
+        return Room(ref, str(state), reads_zero=False, created=created)
+
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
@@ -175,6 +195,14 @@ class DirectoryTarget:
             evidence.keep_console(machine)
             machine.stop()
 
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
+        """A folder runs machines for their proof only; what they are to be run as stands in their manifests."""
+        folder = self._target.machine(entry.target_name)
+        self._target.check(entry)
+        with _answering(entry):
+            fences.raise_fence(folder, entry, fence)
+        return ""
+
     def tidy(self, entry: Entry) -> list[str]:
         """A mover here ends with its run, and its fingerprints belong to the images beside them."""
         return []
@@ -213,7 +241,7 @@ def _tool_concerns(entries: tuple[Entry, ...]) -> Iterator[Concern]:
     """Programs and firmware that the proof of these machines needs and that are not installed; each once."""
     needs = {qemu.firmware_need(qemu.virtual_machine(entry.manifests)) for entry in entries}
     checks: list[Callable[[], object]] = [lambda: process.require(qemu.PROGRAM, "qemu-img", "setpriv")]
-    checks += [lambda need=need: firmware_files(need) for need in sorted(needs)]  # type: ignore[misc]
+    checks += [lambda need=need: firmware.files(need) for need in sorted(needs)]  # type: ignore[misc]
     for check in checks:
         try:
             check()
@@ -258,14 +286,15 @@ def _check_applied(entry: Entry, folder: MachineFolder) -> None:
 def _remove_files(entry: Entry, folder: MachineFolder) -> list[str]:
     """Remove what we wrote; the marker goes last, and a folder only when nothing of anybody else's is in it."""
     ours = [folder.fence, folder.kustomization, *(folder.manifests / name for name in gitops.files(entry))]
-    ours += [folder.image(planned.claim) for planned in entry.disks]
+    ours += [folder.variables, *(folder.image(planned.claim) for planned in entry.disks)]
     removed = [path for path in ours if path.exists()]
-    unfinished = [path for place in (folder.path, folder.manifests, folder.disks) for path in atomic.leftovers(place)]
+    places = (folder.path, folder.manifests, folder.firmware, folder.disks)
+    unfinished = [path for place in places for path in atomic.leftovers(place)]
     for path in [*removed, *unfinished]:
         path.unlink()
     for tree in (folder.states, folder.evidence):
         shutil.rmtree(tree, ignore_errors=True)
-    for path in (folder.manifests, folder.disks):
+    for path in (folder.manifests, folder.firmware, folder.disks):
         with contextlib.suppress(OSError):
             path.rmdir()
     left = sorted(path.name for path in folder.path.iterdir() if path != folder.marker)

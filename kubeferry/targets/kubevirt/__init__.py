@@ -2,10 +2,10 @@
 
 names, kinds, quantities     what things are called, the kinds of objects that we touch         pure
 api ── answers               the one door to the cluster; its errors as ours
-offer                        storage classes and their profiles, for a planner
+offer                        storage classes and their profiles, and what KubeVirt keeps, for a planner
 preflight ── checks/         what speaks against a plan here: asked, then judged (pure)
 trial                        the same tried: manifests and Jobs by dry run, a mover that writes nothing
-claims                       room for disks
+claims ── binding            room for disks and UEFI variables; where it is made, if the first pod decides that
 jobs ── job_spec, pods       movers as Jobs (job_secrets: what lets them in); why one does not run
 uploads ── upload_spec       CDI's way in, for small cold disks
 objects                      manifests: dry run, server-side apply, drift

@@ -7,16 +7,26 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from kubeferry.documents import Entry, MoverSettings, PlannedDisk
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.ledger import External, Ledger
 from kubeferry.targets import Room
-from kubeferry.targets.kubevirt import names
+from kubeferry.targets.kubevirt import binding, names
 from kubeferry.targets.kubevirt.api import AlreadyThere, Cluster
-from kubeferry.targets.kubevirt.kinds import CLAIM, STORAGE_PROFILE
+from kubeferry.targets.kubevirt.checks.facts import Seen, default_class, template_of
+from kubeferry.targets.kubevirt.checks.launcher import footprint
+from kubeferry.targets.kubevirt.kinds import (
+    CLAIM,
+    KUBEVIRT,
+    LIMIT_RANGE,
+    NODE,
+    STORAGE_CLASS,
+    STORAGE_PROFILE,
+    Kind,
+)
 from kubeferry.targets.kubevirt.quantities import amount
 
 MIB = 1 << 20
@@ -52,11 +62,28 @@ def prepare(cluster: Cluster, entry: Entry, ledger: Ledger, settings: MoverSetti
     make_state(cluster, entry, ledger, wanted, settings)
     rooms = {}
     for planned in entry.disks:
-        created = found[planned.disk] is None and _make(cluster, entry, ledger, wanted[planned.disk], planned)
+        created = found[planned.disk] is None and _make(
+            cluster, entry, ledger, wanted[planned.disk], planned.claim, planned.disk
+        )
         ref, state = names.disk_ref(entry, planned), names.state_dir(entry, planned.disk)
         # A volume that was used before may hold old bytes; a fresh disk.img is made, and known, by the mover.
         rooms[planned.disk] = Room(ref, state, False, created, makes_target=planned.volume_mode == "Filesystem")
     return rooms
+
+
+def variables_room(cluster: Cluster, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+    """The claim that KubeVirt will mount for the machine's UEFI variables is there, as the plan has it, and a mover
+    makes the file. See `kubeferry.targets.Target`."""
+    kept = entry.variables
+    if kept is None:
+        raise TargetRefused("the plan keeps no UEFI variables", fix="Plan again.", machine=entry.name)
+    there = cluster.get(CLAIM, kept.claim, entry.namespace)
+    if there is not None and (why := names.objection(entry, there)):
+        raise TargetRefused(why, fix="Remove it, or give the machine another name.", machine=entry.name)
+    _refuse_leaving(entry, there, kept.claim, "")
+    created = there is None and _make(cluster, entry, ledger, _named(entry, kept.claim, ""), kept.claim, "")
+    state = names.state_dir(entry, f"{kept.claim}/{fence}")
+    return Room(names.variables_ref(entry, kept, size), state, False, created, makes_target=True)
 
 
 # --- pure ------------------------------------------------------------------------------------------------------------
@@ -64,30 +91,44 @@ def prepare(cluster: Cluster, entry: Entry, ledger: Ledger, settings: MoverSetti
 
 def planned_claim(entry: Entry, planned: PlannedDisk) -> Object:
     """The claim's manifest as the plan has it, in its namespace and marked as this machine's."""
+    return _named(entry, planned.claim, planned.disk)
+
+
+def _named(entry: Entry, claim: str, disk: str) -> Object:
     for manifest in entry.manifests:
         metadata = manifest.get("metadata", {})
-        if manifest.get("kind") == CLAIM.name and metadata.get("name") == planned.claim:
+        if manifest.get("kind") == CLAIM.name and metadata.get("name") == claim:
             labels = names.labels(entry) | metadata.get("labels", {})
             annotations = names.origin(entry) | metadata.get("annotations", {})
             marked = metadata | {"namespace": entry.namespace, "labels": labels, "annotations": annotations}
             return manifest | {"metadata": marked}
     raise TargetRefused(
-        f"the plan has no claim {planned.claim}",
+        f"the plan has no claim {claim}",
         fix="Plan again with this version.",
         machine=entry.name,
-        disk=planned.disk,
+        disk=disk,
     )
 
 
-def state_claim(entry: Entry, first: Object, settings: MoverSettings = USUAL, profile: Object | None = None) -> Object:
+def state_claim(
+    entry: Entry,
+    first: Object,
+    settings: MoverSettings = USUAL,
+    profile: Object | None = None,
+    *,
+    limits: Iterable[Object] = (),
+    placed: Object | None = None,
+) -> Object:
     """The claim that the machine's movers keep their state on: of the class that the settings name, else that of its
-    first disk's claim. `profile` is what CDI knows of that class."""
+    first disk's claim. `profile` is what CDI knows of that class, `limits` are the namespace's limit ranges. The claim
+    notes where the movers go: `placed`, else where the machine is told to."""
     size = STATE_BASE_BYTES + remembered_bytes(entry)
     named = state_class(first, settings)
+    where = placement(entry) if placed is None else placed
     spec = {
         "accessModes": [state_mode(first, ways(profile))],
         "volumeMode": "Filesystem",
-        "resources": {"requests": {"storage": str(max(size, least_bytes(profile)))}},
+        "resources": {"requests": {"storage": str(max(size, least_bytes(profile), least_claim(limits)))}},
     } | ({} if named is None else {"storageClassName": named})
     return {
         "apiVersion": CLAIM.api_version,
@@ -96,7 +137,7 @@ def state_claim(entry: Entry, first: Object, settings: MoverSettings = USUAL, pr
             "name": names.state_claim(entry.target_name),
             "namespace": entry.namespace,
             "labels": names.labels(entry) | {names.PART_LABEL: names.STATE},
-            "annotations": names.origin(entry) | {PLACEMENT: json.dumps(placement(entry), sort_keys=True)},
+            "annotations": names.origin(entry) | {PLACEMENT: json.dumps(where, sort_keys=True)},
         },
         "spec": spec,
     }
@@ -147,13 +188,21 @@ def least_bytes(profile: Object | None) -> int:
         return 0
 
 
+def least_claim(limits: Iterable[Object]) -> int:
+    """The smallest claim that a namespace's limit ranges take; 0 where they do not say."""
+    told = [
+        (limit.get("min") or {}).get("storage")
+        for one in limits
+        for limit in (one.get("spec") or {}).get("limits") or []
+        if limit.get("type") == CLAIM.name
+    ]
+    return max((-int(-amount(one) // 1) for one in told if one), default=0)
+
+
 def placement(entry: Entry) -> Object:
-    """Where the machine will run: a mover goes there too, since a volume may be bound to where its first pod runs."""
-    for manifest in entry.manifests:
-        if manifest.get("kind") == "VirtualMachine":
-            template = manifest["spec"]["template"]["spec"]
-            return {key: template[key] for key in PLACED_BY if template.get(key)}
-    return {}
+    """Where the machine is told to run: a mover goes there, too."""
+    template = template_of(entry)
+    return {key: template[key] for key in PLACED_BY if template.get(key)}
 
 
 def unfit(entry: Entry, planned: PlannedDisk, wanted: Object, found: Object) -> str | None:
@@ -196,26 +245,31 @@ def _problems(entry: Entry, wanted: dict[str, Object], found: dict[str, Object |
         there = found[planned.disk]
         if there is None:
             continue
-        if there["metadata"].get("deletionTimestamp"):
-            raise TargetUnavailable(
-                f"claim {planned.claim} is being deleted",
-                fix="Run the same command again when it is gone.",
-                machine=entry.name,
-                disk=planned.disk,
-            )
+        _refuse_leaving(entry, there, planned.claim, planned.disk)
         if why := unfit(entry, planned, wanted[planned.disk], there):
             yield why
 
 
-def _make(cluster: Cluster, entry: Entry, ledger: Ledger, claim: Object, planned: PlannedDisk) -> bool:
+def _refuse_leaving(entry: Entry, there: Object | None, claim: str, disk: str) -> None:
+    """Raise TargetUnavailable for a claim that is on its way out."""
+    if there is not None and there["metadata"].get("deletionTimestamp"):
+        raise TargetUnavailable(
+            f"claim {claim} is being deleted",
+            fix="Run the same command again when it is gone.",
+            machine=entry.name,
+            disk=disk,
+        )
+
+
+def _make(cluster: Cluster, entry: Entry, ledger: Ledger, claim: Object, name: str, disk: str) -> bool:
     """Make a claim after it is written down; returns whether we were the one that did."""
-    ledger(External("disk", planned.claim, f"{entry.namespace}/{planned.claim}"))
+    ledger(External("disk", name, f"{entry.namespace}/{name}"))
     try:
         cluster.create(claim, CLAIM)
     except AlreadyThere:
         return False  # another try of ours, whose answer was lost; the next call looks at it closely
     except TargetRefused as refused:
-        raise _about(refused, entry, planned.disk) from refused
+        raise _about(refused, entry, disk) from refused
     return True
 
 
@@ -225,16 +279,15 @@ def make_state(
     """The claim that movers keep their state on is there."""
     if not wanted:
         return
-    first = next(iter(wanted.values()))
-    claim = state_claim(entry, first, settings, _profile(cluster, state_class(first, settings)))
-    name = claim["metadata"]["name"]
+    name = names.state_claim(entry.target_name)
     there = cluster.get(CLAIM, name, entry.namespace)
     if there is not None:
         if why := names.objection(entry, there):
             raise TargetRefused(why, fix="Remove it, or give the machine another name.", machine=entry.name)
         if is_cramped(entry, there):
-            _enlarge(cluster, entry, claim)
+            _enlarge(cluster, entry, _state(cluster, entry, wanted, settings))
         return
+    claim = _state(cluster, entry, wanted, settings)
     ledger(External(names.STATE_CLAIM, name, f"{entry.namespace}/{name}"))
     try:
         cluster.create(claim, CLAIM)
@@ -242,6 +295,20 @@ def make_state(
         return
     except TargetRefused as refused:
         raise _about(refused, entry, "") from refused
+
+
+def _state(cluster: Cluster, entry: Entry, wanted: dict[str, Object], settings: MoverSettings) -> Object:
+    """The state claim as this cluster and namespace ask for it."""
+    first = next(iter(wanted.values()))
+    named = state_class(first, settings)
+    return state_claim(
+        entry,
+        first,
+        settings,
+        _profile(cluster, named),
+        limits=_looked_at(cluster, LIMIT_RANGE, entry.namespace) or [],
+        placed=_placed(cluster, entry, [named, *(one["spec"].get("storageClassName") for one in wanted.values())]),
+    )
 
 
 def _enlarge(cluster: Cluster, entry: Entry, claim: Object) -> None:
@@ -262,8 +329,37 @@ def _profile(cluster: Cluster, storage_class: str | None) -> Object | None:
     """What CDI knows of a class; None where there is no CDI, or not for us."""
     if not storage_class:
         return None
+    found = _looked_at(cluster, STORAGE_PROFILE) or []
+    return next((one for one in found if one["metadata"]["name"] == storage_class), None)
+
+
+def _placed(cluster: Cluster, entry: Entry, classes: list[str | None]) -> Object:
+    """Where the machine's movers go: to a node that can run it, if a volume of it is made where they run."""
+    template, own = template_of(entry), placement(entry)
+    there = _looked_at(cluster, STORAGE_CLASS)
+    if not template or not any(binding.waits(one) for one in _classes(there, classes)):
+        return own
+    settings = [(one.get("spec") or {}).get("configuration") or {} for one in _looked_at(cluster, KUBEVIRT) or []]
+    known: Object = settings[0] if settings else {}
+    emulated = not settings or bool((known.get("developerConfiguration") or {}).get("useEmulation"))
+    pod, nodes = footprint(entry, known), _looked_at(cluster, NODE) or []
+    large = [node for node in nodes if binding.holds(node, template, pod, emulated=emulated)]
+    return binding.placed(template, own, [node for node in nodes if node not in large], large)
+
+
+def _classes(there: list[Object] | None, wanted: list[str | None]) -> list[Object | None]:
+    """The classes of claims that name these (None is the default one, an empty name is none); None for one that nobody
+    may look at."""
+    if there is None:
+        return [None]
+    default, known = default_class(Seen(tuple(there))), {one["metadata"]["name"]: one for one in there}
+    return [default if name is None else known.get(name) for name in dict.fromkeys(wanted) if name != ""]
+
+
+def _looked_at(cluster: Cluster, kind: Kind, namespace: str = "") -> list[Object] | None:
+    """What is there of a kind; None where it is not for us to see, or the cluster has no such kind."""
     with contextlib.suppress(TargetRefused):
-        return next((one for one in cluster.list(STORAGE_PROFILE) if one["metadata"]["name"] == storage_class), None)
+        return cluster.list(kind, namespace)
     return None
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from kubeferry.documents import MoverJob, MoverSettings
 from kubeferry.targets.kubevirt import names
+from kubeferry.targets.kubevirt.binding import ARCHITECTURE
 from kubeferry.targets.kubevirt.job_secrets import Given, given
 from kubeferry.targets.kubevirt.kinds import JOB, NETWORK_POLICY
 from kubeferry.uris import EbsSnapshot, ebs_snapshot, nbd_ssh, nbd_tls, web_end
@@ -129,9 +130,10 @@ def _pod(job: MoverJob, settings: MoverSettings, placement: Object, addresses: t
     tolerations = [item.model_dump(exclude_none=True) for item in settings.tolerations]
     for toleration in tolerations:
         toleration["operator"] = "Equal" if "value" in toleration else "Exists"
+    built_for = {ARCHITECTURE: settings.architecture} if settings.architecture else {}
     optional = {
         "runtimeClassName": runtime,
-        "nodeSelector": (placement.get("nodeSelector") or {}) | settings.node_selector,
+        "nodeSelector": (placement.get("nodeSelector") or {}) | built_for | settings.node_selector,
         "affinity": placement.get("affinity"),
         "tolerations": [*(placement.get("tolerations") or []), *tolerations],
         "hostAliases": _aliases(job, addresses),

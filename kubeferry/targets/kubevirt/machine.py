@@ -35,10 +35,9 @@ def pods_of(cluster: Cluster, namespace: str, name: str) -> list[Object]:
 
 
 def start(cluster: Cluster, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
-    """Start the machine from what was applied. One that runs is left alone.
+    """Start the machine from what was applied, by hand, whatever it is to be later. One that runs is left alone.
 
-    One that is planned as halted is run by hand: `stop` puts it back. Raises TargetRefused where the objects are not
-    the plan's, Fenced where a newer runner had it.
+    Raises TargetRefused where the objects are not the plan's, Fenced where a newer runner had it.
     """
     objects.check_applied(cluster, entry)
     fences.raise_fence(cluster, entry, fence)
@@ -47,15 +46,24 @@ def start(cluster: Cluster, entry: Entry, ledger: Ledger, fence: int = 0) -> Non
     if there is not None and there.get("status", {}).get("phase") not in OVER:
         return
     ledger(External("process", name, f"{entry.namespace}/{name}"))
+    fences.put_strategy(cluster, entry, objects.RUNNING, fence)
+    try:
+        cluster.call("PUT", subresource(entry.namespace, VIRTUAL_MACHINE.plural, name, "start"), body={})
+    except Conflict as running:
+        if "already running" not in running.why:
+            raise
+    fences.check(cluster, entry, fence)  # that request has no condition: asleep before it, we come too late
+
+
+def hand_over(cluster: Cluster, entry: Entry, fence: int = 0) -> str:
+    """The machine gets the strategy of its plan, and is the cluster's to run from now on; one that runs goes on as it
+    is. Returns the strategy. Raises TargetRefused where the objects are not the plan's, Fenced as `start` does."""
+    objects.check_applied(cluster, entry)
     planned = objects.strategy_of(objects.virtual_machine(entry))
-    fences.put_strategy(cluster, entry, objects.RUNNING[planned], fence)
-    if objects.RUNNING[planned] == "Manual":
-        try:
-            cluster.call("PUT", subresource(entry.namespace, VIRTUAL_MACHINE.plural, name, "start"), body={})
-        except Conflict as running:
-            if "already running" not in running.why:
-                raise
-        fences.check(cluster, entry, fence)  # that request has no condition: asleep before it, we come too late
+    there = fences.raise_fence(cluster, entry, fence)
+    if there is not None and str(there["spec"].get("runStrategy")) != planned:
+        fences.put_strategy(cluster, entry, planned, fence)
+    return planned
 
 
 def stop(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0) -> None:
@@ -72,9 +80,10 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0) -
     if why := names.objection(entry, there):
         raise TargetRefused(why, fix="Stop it by hand if that is meant.", machine=entry.name)
     there = fences.raise_fence(cluster, entry, fence) or there
-    planned = objects.strategy_of(objects.virtual_machine(entry))
-    if str(there["spec"].get("runStrategy")) != objects.WAITING[planned] and planned != "Halted":
-        fences.put_strategy(cluster, entry, objects.WAITING[planned], fence, force=True)
+    waiting = objects.WAITING[objects.strategy_of(objects.virtual_machine(entry))]
+    found = str(there["spec"].get("runStrategy"))
+    if found in objects.STARTING:  # whoever stops first and asks later meets a machine that was started again
+        fences.put_strategy(cluster, entry, waiting, fence, force=True)
     _await_asked(cluster, entry)
     if cluster.get(INSTANCE, entry.target_name, entry.namespace) is not None:
         _ask_to_stop(cluster, entry, None)
@@ -82,8 +91,8 @@ def stop(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0) -
         _ask_to_stop(cluster, entry, 0)
         if not _await_gone(cluster, entry, FORCED_SECONDS):
             raise _goes_on(entry)
-    if planned == "Halted" and str(there["spec"].get("runStrategy")) != "Halted":
-        fences.put_strategy(cluster, entry, "Halted", fence, force=True)
+    if found not in {waiting, *objects.STARTING}:
+        fences.put_strategy(cluster, entry, waiting, fence, force=True)
 
 
 def runs(cluster: Cluster, entry: Entry) -> bool:

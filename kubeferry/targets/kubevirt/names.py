@@ -4,6 +4,7 @@ A mover sees the disks and the state of its machine below one folder:
 
     /kubeferry/NAMESPACE/MACHINE/disks/CLAIM             a Block claim, as a device
     /kubeferry/NAMESPACE/MACHINE/disks/CLAIM/disk.img    the file on a Filesystem claim that KubeVirt boots
+    /kubeferry/NAMESPACE/MACHINE/disks/CLAIM/nvram/…     UEFI variables on the claim that KubeVirt keeps them on
     /kubeferry/NAMESPACE/MACHINE/state/DISK              what the mover remembers of the disk
 
 so that a job's references alone say which claims its pod must mount.
@@ -18,7 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from kubeferry.documents import Entry, MoverJob, PlannedDisk
+from kubeferry.documents import Entry, KeptVariables, MoverJob, PlannedDisk
 from kubeferry.model import DiskRef
 from kubeferry.uris import local_path
 
@@ -78,6 +79,12 @@ def disk_ref(entry: Entry, planned: PlannedDisk) -> DiskRef:
     return DiskRef(uri=uri, format="raw", size_bytes=planned.size_bytes)
 
 
+def variables_ref(entry: Entry, kept: KeptVariables, size: int) -> DiskRef:
+    """The reference that a mover opens to write UEFI variables."""
+    place = machine_root(entry.namespace, entry.target_name) / "disks" / kept.claim / kept.file
+    return DiskRef(uri=f"file://{place}", format="raw", size_bytes=size)
+
+
 def state_dir(entry: Entry, disk: str) -> str:
     """The mover's state folder of one disk. A source's disk id may hold anything; a folder's name may not."""
     return str(machine_root(entry.namespace, entry.target_name) / "state" / quote(disk, safe="").replace(".", "%2E"))
@@ -87,8 +94,9 @@ def site_of(job: MoverJob) -> Site:
     """Which claims a job works on. Raises ValueError for references that are not `disk_ref`'s and `state_dir`'s."""
     path = PurePosixPath(local_path(job.target.uri) or Path())
     block = job.target.uri.startswith("block:")
-    parts = path.parts if block else path.parent.parts
-    if len(parts) != 6 or PurePosixPath(*parts[:2]) != ROOT or parts[4] != "disks":
+    parts = path.parts[:6]
+    inside = path.parts[6:]  # a file system has the file in it
+    if len(parts) != 6 or PurePosixPath(*parts[:2]) != ROOT or parts[4] != "disks" or block == bool(inside):
         raise ValueError(f"{job.target.uri} is no disk of this target")
     return Site(parts[2], parts[3], parts[5], block, PurePosixPath(job.state_dir))
 

@@ -1,7 +1,8 @@
 """A plan's manifests as objects of the cluster: tried first, then put in place, by server-side apply.
 
-Nothing may start by being applied: a VirtualMachine whose plan says that it always runs is put there halted, and gets
-its strategy when it is started.
+Nothing may start by being applied, nor may the cluster start a machine again on its own while its source could still
+be the one: a VirtualMachine whose plan says that it always runs is put there halted, is run by hand for its proof, and
+gets its strategy when the move is committed.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ LEDGER_KINDS = {
     DATA_VOLUME.name: names.DATA_VOLUME,
     VIRTUAL_MACHINE.name: names.VIRTUAL_MACHINE,
 }
-# What a machine may be at before it is started, by what the plan says it is to be.
+# What a machine is at before it is started, and after it was stopped, by what the plan says it is to be.
 WAITING = {"Always": "Halted", "RerunOnFailure": "Halted", "Manual": "Manual", "Halted": "Halted"}
-# ... and while it runs: one that is planned as halted is run by hand for its proof.
-RUNNING = {"Always": "Always", "RerunOnFailure": "RerunOnFailure", "Manual": "Manual", "Halted": "Manual"}
+# ... and while it runs, until the move is committed.
+RUNNING = "Manual"
+# Strategies by which the cluster starts a machine that nobody asked it to start.
+STARTING = frozenset({"Always", "RerunOnFailure"})
 # Written by the server, or by controllers for themselves.
 _THEIRS = frozenset({"managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "finalizers"})
 
@@ -167,7 +170,7 @@ def as_applied(entry: Entry, manifest: Object, live: Object | None) -> Object:
         return marked
     planned = strategy_of(manifest)
     now = str(live["spec"].get("runStrategy")) if live else ""
-    return _with_strategy(marked, now if now in {WAITING[planned], RUNNING[planned]} else WAITING[planned])
+    return _with_strategy(marked, now if now in {WAITING[planned], RUNNING, planned} else WAITING[planned])
 
 
 def differences(before: Object, after: Object) -> list[str]:

@@ -1,28 +1,33 @@
-"""What the cluster offers: its storage classes, with what CDI knows about each, and its KubeVirt."""
+"""What a cluster offers: its storage classes, its KubeVirt, and where that keeps UEFI variables."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from kubeferry.documents import ClaimSet, Offer, Platform, StorageClass
+from kubeferry.documents import ClaimSet, Offer, Platform, StateOffer, StorageClass
 from kubeferry.errors import TargetRefused
 from kubeferry.targets.kubevirt.api import Cluster
 from kubeferry.targets.kubevirt.claims import least_bytes
 from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, KUBEVIRT, STORAGE_CLASS, STORAGE_PROFILE, Kind
-from kubeferry.versions import shown, version_of
+from kubeferry.versions import is_on, shown, version_of
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
 VIRT_DEFAULT = "storageclass.kubevirt.io/is-default-virt-class"
 MODES = ("Block", "Filesystem")
+STATE_GATE = "VMPersistentState"
 
 Object = dict[str, Any]
 
 
-def read(cluster: Cluster) -> Offer:
-    """The classes, with their StorageProfiles and overheads where CDI is installed, and KubeVirt with its gates."""
+def read(cluster: Cluster, *, carries: bool = True) -> Offer:
+    """The classes, with their StorageProfiles and overheads where CDI is installed, and KubeVirt with its gates.
+    `carries`: movers run in the cluster, which can write UEFI variables there."""
     classes = cluster.list(STORAGE_CLASS)
     known = offer_of(classes, _known(cluster, STORAGE_PROFILE), _known(cluster, CDI_CONFIG))
-    return known.model_copy(update={"kubevirt": platform_of(_known(cluster, KUBEVIRT))})
+    kubevirts = _known(cluster, KUBEVIRT)
+    state = state_of(known.classes, kubevirts)
+    kept = state and state.model_copy(update={"carries": carries})
+    return known.model_copy(update={"kubevirt": platform_of(kubevirts), "state": kept})
 
 
 def platform_of(found: list[Object]) -> Platform | None:
@@ -37,6 +42,38 @@ def platform_of(found: list[Object]) -> Platform | None:
         gates_on=tuple(developer.get("featureGates") or ()),
         gates_off=tuple(developer.get("disabledFeatureGates") or ()),
     )
+
+
+def keeps_state(platform: Platform | None) -> bool:
+    """Whether this KubeVirt keeps UEFI variables over a stop. Pure."""
+    if platform is None:
+        return False
+    return is_on(STATE_GATE, platform.number, frozenset(platform.gates_on), frozenset(platform.gates_off))
+
+
+def state_of(classes: tuple[StorageClass, ...], kubevirts: list[Object]) -> StateOffer | None:
+    """Where KubeVirt keeps UEFI variables, by its own rules (v1.9, backend-storage): the class of its configuration,
+    else the default for virtualization, else the cluster's; ReadWriteMany where the class makes file systems so. None
+    where it keeps none: without such a class, or with its feature gate off. Pure."""
+    if not kubevirts:
+        return None
+    settings = (kubevirts[0].get("spec") or {}).get("configuration") or {}
+    named = settings.get("vmStateStorageClass")
+    found = next((one for one in classes if one.name == named), None) if named else _default(classes)
+    if found is None or not keeps_state(platform_of(kubevirts)):
+        return None
+    modes = [mode for one in found.sets if one.volume_mode == "Filesystem" for mode in one.access_modes]
+    shared = "ReadWriteMany" in modes or (named and "ReadWriteOnce" not in modes)
+    return StateOffer(
+        storage_class=found.name,
+        access_mode="ReadWriteMany" if shared else "ReadWriteOnce",
+        minimum_bytes=found.minimum_bytes,
+    )
+
+
+def _default(classes: tuple[StorageClass, ...]) -> StorageClass | None:
+    ranked = [*(one for one in classes if one.virt_default), *(one for one in classes if one.default)]
+    return ranked[0] if ranked else None
 
 
 def offer_of(classes: list[Object], profiles: list[Object], configs: list[Object]) -> Offer:

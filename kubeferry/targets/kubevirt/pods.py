@@ -16,6 +16,7 @@ Object = dict[str, Any]
 IMAGE_FIX = "Make the image available to the cluster's nodes and name it in the configuration: target.movers.image."
 SECRET_FIX = "Make the Secret in the machine's namespace: docs/operations.md says how."  # noqa: S105
 QUOTA_FIX = "Raise the namespace's quota, or move fewer machines into it at once."
+LIMITS_FIX = "Change the namespace's limit range, or target.movers' cpuRequest, cpuLimit, memoryRequest, memoryLimit."
 CLAIM_FIX = "Look at the claim's events; name a storage class that can make such a volume in the policy."
 NODE_FIX = "Free a node, or correct target.movers.nodeSelector, tolerations or requests."
 POLICY_FIX = "Let the namespace take `restricted` pods, which is all that a mover needs."
@@ -37,6 +38,9 @@ _WAITING = {
 # Words of events: their fix, and whether waiting is of no use.
 _EVENTS = (
     ("exceeded quota", QUOTA_FIX, True),
+    ("to request ratio per", LIMITS_FIX, True),
+    ("usage per Container is", LIMITS_FIX, True),
+    ("usage per Pod is", LIMITS_FIX, True),
     ("violates PodSecurity", POLICY_FIX, True),
     ("security context constraint", CONSTRAINT_FIX, True),
     ("error looking up service account", ACCOUNT_FIX, True),

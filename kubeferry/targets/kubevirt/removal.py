@@ -53,6 +53,7 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry) -> list[str]:
     things = [(VIRTUAL_MACHINE, name) for name in machines]
     things += [(DATA_VOLUME, name) for name in volumes]
     things += [(CLAIM, planned.claim) for planned in entry.disks]
+    things += [(CLAIM, entry.variables.claim)] if entry.variables is not None else []
     _refuse_foreign(cluster, entry, things)
     machine.stop(cluster, config, entry)
     removed = tidy(cluster, entry)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
+from kubeferry.errors import TargetRefused
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import Concern
 from kubeferry.targets import Reach, Room, TargetCapabilities
@@ -39,7 +40,7 @@ class KubevirtTarget:
     # --- before anything is written ------------------------------------------------------------------------------
 
     def offer(self) -> Offer:
-        return offer.read(self._cluster)
+        return offer.read(self._cluster, carries=self._uploads is None)
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         return preflight.concerns(self._cluster, self._config, entries)
@@ -63,6 +64,13 @@ class KubevirtTarget:
 
     # --- the machine -----------------------------------------------------------------------------------------------
 
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        machine.refuse_running(self._cluster, entry)
+        if self._uploads is not None:
+            fix = "Plan again with this target, or let movers run in the cluster."
+            raise TargetRefused("no upload takes UEFI variables", fix=fix, machine=entry.name)
+        return claims.variables_room(self._cluster, entry, size, fence, ledger)
+
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         return objects.apply(self._cluster, entry, ledger, dry_run=dry_run)
 
@@ -77,6 +85,9 @@ class KubevirtTarget:
 
     def stop(self, entry: Entry, fence: int = 0) -> None:
         machine.stop(self._cluster, self._config, entry, fence)
+
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
+        return machine.hand_over(self._cluster, entry, fence)
 
     def tidy(self, entry: Entry) -> list[str]:
         return removal.tidy(self._cluster, entry)

@@ -16,10 +16,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
-from kubeferry.documents import Entry, MoverJob, PlannedDisk, TargetConfig
-from kubeferry.errors import Interrupted, KubeferryError
+from kubeferry.documents import Entry, MoverJob, MoverResult, MoverSettings, PlannedDisk, TargetConfig
+from kubeferry.errors import Interrupted, KubeferryError, TargetRefused, TargetUnavailable
 from kubeferry.ledger import External
 from kubeferry.model import Concern, DiskRef, Severity
+from kubeferry.outside import stopping
 from kubeferry.targets import Reach, error_of
 from kubeferry.targets.kubevirt import claims, jobs, names, objects, removal
 from kubeferry.targets.kubevirt.api import Cluster
@@ -28,6 +29,9 @@ from kubeferry.words import counted
 
 RUN_SECONDS = 300
 KEPT_SECONDS = 600
+SETTLE_SECONDS = 10.0
+UNKNOWN = "(got 'trial')"
+"""What a mover says of a job whose action it does not know."""
 OLD = timedelta(minutes=30)
 PREFIX = "kf-trial-"
 UPLOADED: tuple[Literal["verify"]] = ("verify",)
@@ -140,11 +144,20 @@ def _try(cluster: Cluster, config: TargetConfig, entry: Entry, way: DiskRef | No
     if uploads:
         return
     try:
-        claims.prepare(cluster, small, _unwritten, settings)
+        _make_room(cluster, small, settings)
         for disk in small.disks:
             _run(movers, job_of(small, disk, way, "trial"))
     finally:
         _take_back(cluster, small)
+
+
+def _make_room(cluster: Cluster, small: Entry, settings: MoverSettings) -> None:
+    """The trial's claims are there. Those that another trial of the same machine has just taken away are waited for."""
+    try:
+        claims.prepare(cluster, small, _unwritten, settings)
+    except TargetUnavailable:
+        stopping.pause(SETTLE_SECONDS)
+        claims.prepare(cluster, small, _unwritten, settings)
 
 
 def _run(movers: jobs.Jobs, job: MoverJob) -> None:
@@ -155,7 +168,17 @@ def _run(movers: jobs.Jobs, job: MoverJob) -> None:
         if result.ok:
             return
         if last or result.error is None or result.error.what != jobs.GONE:
-            raise error_of(job, result)
+            raise _unknown_to(job, result) or error_of(job, result)
+
+
+def _unknown_to(job: MoverJob, result: MoverResult) -> TargetRefused | None:
+    """The error of a mover that refuses its job as a document: its image is of an earlier version."""
+    if result.error is None or UNKNOWN not in result.error.why:
+        return None
+    fix = "Build the image of this version (`kubeferry manifests`), and name it as target.movers.image."
+    return TargetRefused(
+        "the movers' image is of an earlier version", why=result.error.why, fix=fix, machine=job.machine
+    )
 
 
 def _take_back(cluster: Cluster, small: Entry) -> None:

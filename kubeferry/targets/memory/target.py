@@ -37,10 +37,13 @@ from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities, superseded
-from kubeferry.uris import local_path
+from kubeferry.uris import inline_content, local_path
 from kubeferry.words import counted
 
 BLOCK_BYTES = 1024 * 1024
+MOST_INLINE_BYTES = 16 * BLOCK_BYTES
+# Run strategies by which a place starts a machine that nobody asked it to start.
+STARTING = frozenset({"Always", "RerunOnFailure"})
 
 _opened: dict[str, MemoryTarget] = {}
 
@@ -51,9 +54,9 @@ def connect(config: TargetConfig) -> MemoryTarget:
 
 
 class MemoryTarget:
-    """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `answers` (probe kind to whether it
-    passes), `said` (name to what the system says of itself), `refusals` (what a trial of a machine finds), `faults`
-    (method to errors, raised one a call), and
+    """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `running`, `strategies` (what machines
+    were handed over with), `answers` (probe kind to whether it passes), `said` (name to what the system says of
+    itself), `refusals` (what a trial of a machine finds), `faults` (method to errors, raised one a call), and
     `heeds_fences`: without it, a runner has slept in the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
@@ -62,6 +65,7 @@ class MemoryTarget:
         self.disks: dict[str, bytearray] = {}
         self.applied: dict[str, tuple[dict[str, object], ...]] = {}
         self.running: dict[str, str] = {}
+        self.strategies: dict[str, str] = {}
         self.answers: dict[str, bool] = {}
         self.said: dict[str, Said] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
@@ -145,6 +149,16 @@ class MemoryTarget:
         on_progress(MoverProgress(done_bytes=result.data_bytes, total_bytes=result.data_bytes, phase="done"))
         return result
 
+    def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        self._fail("variables_room")
+        self._check(entry)
+        place = f"{entry.target_name}/variables"
+        created = place not in self.disks
+        if created:
+            ledger(External("disk", place, "memory"))
+        self.disks[place] = bytearray(size)
+        return Room(DiskRef(uri=f"memory:{place}", size_bytes=size), place, reads_zero=False, created=created)
+
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._fail("apply")
         self._check(entry)
@@ -189,7 +203,21 @@ class MemoryTarget:
     def stop(self, entry: Entry, fence: int = 0) -> None:
         self._fail("stop")
         self._raise_fence(entry, fence)
+        self.strategies.pop(entry.target_name, None)
         self.running.pop(entry.target_name, None)
+
+    def hand_over(self, entry: Entry, fence: int = 0) -> str:
+        self._fail("hand_over")
+        self._check(entry)
+        self._raise_fence(entry, fence)
+        if self.applied.get(entry.target_name) != entry.manifests:
+            raise TargetRefused("the plan's manifests are not applied", fix="Apply them first.", machine=entry.name)
+        if not self.capabilities.keeps_running:
+            return ""
+        self.strategies[entry.target_name] = entry.run_strategy
+        if entry.run_strategy in STARTING:
+            self.running.setdefault(entry.target_name, clock.now())
+        return entry.run_strategy
 
     def tidy(self, entry: Entry) -> list[str]:
         self._fail("tidy")
@@ -198,6 +226,7 @@ class MemoryTarget:
     def remove(self, entry: Entry) -> list[str]:
         self._fail("remove")
         self._check(entry)
+        self.strategies.pop(entry.target_name, None)
         self.running.pop(entry.target_name, None)
         gone = [place for place in self.disks if place.startswith(f"{entry.target_name}/")]
         for place in gone:
@@ -286,6 +315,8 @@ def _root(digests: list[str]) -> str:
 
 
 def _read(source: DiskRef | None) -> bytes:
+    if source is not None and (content := inline_content(source.uri, MOST_INLINE_BYTES)) is not None:
+        return content
     path = local_path(source.uri) if source and source.format == "raw" else None
     if path is None:
         raise TargetRefused("the memory target reads raw files only")

@@ -8,11 +8,13 @@ import socketserver
 import threading
 import time
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import Interrupted, SourceRefused, SourceUnavailable
+from kubeferry.images.variables import Variable, store_of
 from kubeferry.ledger import External
 from kubeferry.model import ChainLink, Machine, Power
 from kubeferry.outside import stopping
@@ -341,3 +343,24 @@ def test_disks_on_another_host_are_refused_before_anything_is_asked(bare: Bare, 
         far.open_round(machine, since=None, final=True, remote=False, ledger=unwritten)
     assert "hypervisor.invalid" in refused.value.why
     assert refused.value.machine == machine.name
+
+
+def test_uefi_variables_are_those_in_the_file_that_the_definition_names(bare: Bare, source: Source) -> None:
+    path, definition = bare.folder / "web_VARS.fd", bare.folder / "uefi.xml"
+    firmware = (
+        "<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader>"
+        f"<nvram>{path}</nvram></os><features><acpi/></features>"
+    )
+    definition.write_text(bare.xml("uefi", (bare.image("a.raw"), "raw")).replace("</os>", firmware))
+    bare.names.append(f"{bare.prefix}uefi")
+    virsh("define", str(definition))
+    machine = found(source, f"{bare.prefix}uefi")
+    assert machine.firmware.nvram == str(path)
+    assert source.variables(machine) is None, "it never ran"
+    store = store_of((Variable("Mark", UUID(int=7), 7, b"set here"),), "4m")
+    path.write_bytes(store)
+    assert source.variables(machine) == store
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(SourceRefused, match="neither a file"):
+        source.variables(machine)

@@ -17,7 +17,7 @@ from kubeferry.ledger import CHANGE_TRACKING, LEASE, SNAPSHOT
 from kubeferry.model import DiskRef, Power, Severity
 from kubeferry.sources import Round, open_source
 from lab.vcenter.faults import Fault
-from lab.vcenter.place import Place
+from lab.vcenter.place import Place, waited
 from tests.tools.vcenter.moving import CHANCE, FORCE, MIB, PIECE, Moving
 
 pytestmark = pytest.mark.xdist_group("vcenter")  # one simulator for all tests of a module
@@ -258,6 +258,8 @@ def test_a_role_that_may_not_start_it_again_is_a_concern_before_it_stops(moving:
 def test_a_machine_that_goes_back_to_its_snapshot_is_never_switched_off(moving: Moving) -> None:
     moving.lab.configure("web", flags=vim.vm.FlagInfo(snapshotPowerOffBehavior="revert"))
     try:
+        assert moving.source.concerns(moving.machine) == [], "it has no snapshot to go back to"
+        waited(moving.lab.vm("web").CreateSnapshot_Task(name="theirs", memory=False, quiesce=False))
         (told,) = moving.source.concerns(moving.machine)
         assert "what it wrote since is lost" in told.what
         with pytest.raises(SourceRefused, match="stopped safely"):

@@ -8,7 +8,21 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import MachinePolicy, NetworkMap, Policy, StoragePolicy
-from kubeferry.model import Clock, Cpu, CpuFeature, Device, Disk, Firmware, Machine, Memory, Nic, Timer, Tpm, Watchdog
+from kubeferry.model import (
+    Clock,
+    Cpu,
+    CpuFeature,
+    Device,
+    Disk,
+    Firmware,
+    Machine,
+    Memory,
+    Nic,
+    Power,
+    Timer,
+    Tpm,
+    Watchdog,
+)
 from mappings.admission.check import check_all
 from mappings.machine import Mapped, to_manifests
 from mappings.names import machine_names
@@ -35,10 +49,29 @@ def domain(machine: Machine, policy: Policy | None = None) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("power", "said", "strategy"),
+    [
+        (Power.RUNNING, None, "Always"),
+        (Power.PAUSED, None, "Always"),
+        (Power.OFF, None, "Halted"),
+        (Power.UNKNOWN, None, "Manual"),
+        (Power.CRASHED, None, "Manual"),
+        (Power.RUNNING, "Manual", "Manual"),
+        (Power.OFF, "Always", "Always"),
+    ],
+)
+def test_a_machine_is_run_as_its_source_was_unless_the_policy_says_otherwise(
+    machine: Build, power: Power, said: Any, strategy: str
+) -> None:
+    found = mapped(machine(power=power), Policy(run_strategy=said)).manifests[-1]
+    assert found["spec"]["runStrategy"] == strategy
+
+
 def test_everything_that_kubevirt_would_guess_is_written(machine: Build) -> None:
     vm = mapped(machine()).manifests[-1]
     spec = vm["spec"]["template"]["spec"]
-    assert vm["spec"]["runStrategy"] == "Manual"
+    assert vm["spec"]["runStrategy"] == "Halted"
     assert spec["evictionStrategy"] == "LiveMigrateIfPossible"
     assert spec["architecture"] == "amd64"
     assert spec["domain"]["machine"] == {"type": "q35"}
@@ -193,10 +226,11 @@ def test_disk_options(machine: Build, disk: BuildDisk, change: dict[str, Any], m
     assert found == {"name": "vda", "disk": {"bus": "virtio"}, "bootOrder": 1} | made
 
 
-def test_a_shared_disk_stays_shared_where_the_claim_is_for_several(machine: Build, disk: BuildDisk) -> None:
+def test_a_copy_that_is_the_machine_s_own_is_not_said_to_be_shareable(machine: Build, disk: BuildDisk) -> None:
     policy = Policy(storage=StoragePolicy(access_mode="ReadWriteMany", volume_mode="Block"))
-    found = domain(machine(disks=(disk("vda", shareable=True, cache="writeback"),)), policy)["devices"]["disks"][0]
-    assert (found["shareable"], found["cache"]) == (True, "none")
+    found = domain(machine(disks=(disk("vda", shareable=True, cache="none"),)), policy)["devices"]["disks"][0]
+    assert "shareable" not in found
+    assert found["cache"] == "none"
 
 
 def test_a_read_only_disk_stays_so_but_on_sata(machine: Build, disk: BuildDisk) -> None:

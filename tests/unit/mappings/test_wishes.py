@@ -174,6 +174,28 @@ def test_a_single_card_is_mapped_by_its_id_or_address_and_may_get_a_new_one(mach
     assert (third["sriov"], "model" in third, third["macAddress"]) == ({}, False, "52:54:00:00:00:03")
 
 
+@pytest.mark.parametrize(
+    "of_the_pod",
+    [{"source_mac": "52:54:00:AA:00:02"}, {"source_mac": "52-54-00-aa-00-02"}, {"source_card": "net1"}],
+)
+@pytest.mark.parametrize("rest", [{"target": "drop"}, {"target": "multus", "multus_name": "lab/lan"}])
+def test_of_two_cards_on_one_network_one_is_the_pod_s_by_its_address_or_its_id(
+    machine: Build, of_the_pod: dict[str, str], rest: dict[str, Any]
+) -> None:
+    cards = tuple(Nic(id=f"net{at}", network="lan", mac=f"52:54:00:aa:00:0{at + 1}", model="virtio") for at in (0, 1))
+    both = machine(nics=cards)
+    refused = make_plan(inventory(both), Policy(), name="p", created_at="2026-01-01T00:00:00Z")
+    assert "[nic.second-pod]" in refused.excluded["web"]
+    single = NetworkMap(source_kind="*", source_name="lan", target="pod", **of_the_pod)
+    policy = Policy(networks=(single, NetworkMap(source_name="lan", **rest)))
+    (entry,) = make_plan(inventory(both), policy, name="p", created_at="2026-01-01T00:00:00Z").entries
+    spec = entry.manifests[-1]["spec"]["template"]["spec"]
+    on_pod = [one["name"] for one in spec["networks"] if "pod" in one]
+    addresses = {one["name"]: one["macAddress"] for one in spec["domain"]["devices"]["interfaces"]}
+    assert [addresses[name] for name in on_pod] == ["52:54:00:aa:00:02"]
+    assert len(spec["networks"]) == (1 if rest["target"] == "drop" else 2)
+
+
 def test_sriov_is_no_binding_of_the_pod_network() -> None:
     with pytest.raises(ValueError, match="needs target multus"):
         NetworkMap(binding="sriov")

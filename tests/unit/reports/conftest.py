@@ -242,10 +242,10 @@ class Life:
         seen = Observation(**(facts | changes))
         return self.then(10.6, ev.Observed(observation=seen.model_dump(mode="json", by_alias=True)))
 
-    def committed(self, probes: int = len(SEEN)) -> Life:
+    def committed(self, probes: int = len(SEEN), strategy: str = "") -> Life:
         self.then(0.1, ev.Validated(probes_passed=probes))
         self.then(1.2, ev.TargetStopped())
-        return self.then(0.1, ev.Committed())
+        return self.then(0.1, ev.Committed(run_strategy=strategy))
 
 
 @pytest.fixture(scope="session")

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeferry.documents import ProbeResult
+from kubeferry.documents import KeptVariables, ProbeResult
 from kubeferry.life import events as ev
 from kubeferry.model import Disk, Power
 from reports.facts import build_report
+from reports.markdown import render_markdown
+from reports.pages import render_html
 from reports.shapes import MachineReport, Report, Verdict
 
 NEEDED = (
@@ -40,6 +42,22 @@ def machine_of(life) -> MachineReport:
 
 def whole(estate, **changes):
     return estate.life(**changes).begun().stopped().moved_bytes().observed().committed()
+
+
+@pytest.mark.parametrize(
+    ("life", "words"),
+    [
+        (lambda life: life.begun(), "Always from its commit on; until then nobody but this move starts it"),
+        (lambda life: life.begun().stopped().moved_bytes().observed().committed(strategy="Always"), "Always since its"),
+        (lambda life: life.begun().stopped().moved_bytes().observed().committed(), "Always, as its manifest says"),
+    ],
+)
+def test_what_a_machine_ends_as_is_told_and_since_when(estate, life, words):
+    vm = {"kind": "VirtualMachine", "spec": {"runStrategy": "Always"}}
+    report = report_of(life(estate.life(manifests=(vm,))))
+    assert report.machines[0].ends_as.startswith(words)
+    assert words in render_markdown(report)
+    assert words in render_html(report)
 
 
 def test_a_machine_with_all_evidence_is_proven(estate):
@@ -292,3 +310,30 @@ def test_the_only_machine_is_not_counted(estate):
 def test_an_empty_plan_proves_nothing(estate):
     report = build_report(estate.plan(), {}, generated_at="2026-07-14T09:00:00Z")
     assert (report.verdict, report.sentence) == ("not proven", "The plan holds no machine.")
+
+
+KEPT = KeptVariables(claim="persistent-state-for-web", file="nvram/web_VARS.fd")
+
+
+def test_uefi_variables_that_the_plan_carries_are_needed_and_told(estate):
+    def moved(*carried: ev.VariablesCarried) -> MachineReport:
+        life = estate.life(variables=KEPT).begun().stopped().moved_bytes()
+        for event in carried:
+            life.then(0.1, event)
+        return machine_of(life.observed().committed())
+
+    assert moved().verdict is Verdict.NOT_PROVEN
+    assert moved().why == ("its UEFI variables were not carried",)
+    same = ev.VariablesCarried(source_digest="ab", digest="ab", size_bytes=540672, names=("db", "PK"), where="a/nvram")
+    assert moved(same).verdict is Verdict.PROVEN
+    assert moved(same).applied[0] == "2 UEFI variables carried to a/nvram and read back: SHA-256 ab, the same bytes"
+    other = same.model_copy(update={"source_digest": "cd"})
+    assert moved(other).applied[0].endswith("SHA-256 ab, SHA-256 cd at the source")
+    assert moved(ev.VariablesCarried()).verdict is Verdict.PROVEN
+
+
+def test_uefi_variables_of_an_earlier_attempt_count_for_nothing(estate):
+    life = estate.life(variables=KEPT).begun().stopped().moved_bytes().then(0.1, ev.VariablesCarried(digest="ab"))
+    life.then(0.1, ev.CutoverBegun(power_before=Power.RUNNING)).stopped().then(0.1, ev.CopyBegun(round=2, final=True))
+    life.copied("vda", round=2).verified("vda").observed().committed()
+    assert "its UEFI variables were not carried" in machine_of(life).why

@@ -32,7 +32,10 @@ FAULTS = (
 )
 SOURCE = ("concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists")
 SOURCE += ("mark", "marked", "unmark")  # what goes wrong about a mark changes no life
-TARGET = ("prepare", "submit", "watch", "apply", "start", "runs", "observe", "stop", "tidy", "remove", "exists")
+TARGET = (
+    *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over"),
+    *("stop", "tidy", "remove", "exists"),
+)
 TRIES = 3
 
 

@@ -21,6 +21,7 @@ def read_firmware(root: Node) -> Firmware:
         secure_boot=_secure_boot(root) if kind == FirmwareKind.UEFI else None,
         loader=root.value("os/loader"),
         nvram=root.value("os/nvram") or root.value("os/nvram/source@file"),
+        nvram_format=root.value("os/nvram@format"),
         boot_order=tuple(device for node in root.all("os/boot") if (device := node.value(".@dev"))),
         boot_menu=root.flag("os/bootmenu@enable"),
     )

@@ -19,7 +19,6 @@ _NOT_FACTS = (
     "cpu/model@fallback",
     "os/loader@readonly",
     "os/loader@format",
-    "os/nvram@format",
 )
 # The usual answer, which is also what the target does; any other one is a fact.
 _USUAL = {

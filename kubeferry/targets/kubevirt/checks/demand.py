@@ -41,7 +41,7 @@ def demand(facts: Facts, request: Request, namespace: str) -> Amounts:
     place = facts.places[namespace]
     entries = request.within(namespace)
     found: Amounts = {}
-    for room in rooms(facts, place, entries):
+    for room in rooms(facts, place, request, entries):
         _add(found, _claimed(room))
     coming = [entry for entry in entries if machine_of(entry) is not None and not arrived(place, entry)]
     mover = mover_footprint(request.config.movers)
@@ -54,18 +54,20 @@ def demand(facts: Facts, request: Request, namespace: str) -> Amounts:
     return {name: value for name, value in found.items() if value}
 
 
-def rooms(facts: Facts, place: Place, entries: Iterable[Entry]) -> Iterator[Room]:
+def rooms(facts: Facts, place: Place, request: Request, entries: Iterable[Entry]) -> Iterator[Room]:
     """The claims that will be made."""
+    settings = request.config.movers
     for entry in entries:
         mine = list(claims_of(entry))
         if entry.disks and mine:
-            mine.append(claims.state_claim(entry, mine[0]))
+            profile = facts.profiles.named(class_name(facts, claims.state_class(mine[0], settings)) or "")
+            mine.append(claims.state_claim(entry, mine[0], settings, profile, limits=place.limits.objects))
         for claim in mine:
             if place.claims.named(claim["metadata"]["name"]) is None:
                 size = amount(claim["spec"]["resources"]["requests"]["storage"])
                 yield Room(claim["metadata"]["name"], size, class_name(facts, claim["spec"].get("storageClassName")))
         kept = f"persistent-state-for-{entry.target_name}"
-        if keeps_state(entry) and not _has_prefix(place, kept):
+        if entry.variables is None and keeps_state(entry) and not _has_prefix(place, kept):
             named = facts.kubevirt.get("vmStateStorageClass")
             yield Room(kept, STATE_BYTES, class_name(facts, str(named) if named else None))
 

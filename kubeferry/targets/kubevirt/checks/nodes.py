@@ -11,18 +11,33 @@ from fractions import Fraction
 
 from kubeferry.documents import Entry, TargetConfig
 from kubeferry.model import Concern
+from kubeferry.targets.kubevirt.binding import (
+    ARCHITECTURE,
+    CPU_MANAGER,
+    FEATURE,
+    KVM,
+    MODEL,
+    OBSOLETE,
+    OF_THE_NODE,
+    SCHEDULABLE,
+    features,
+    refused,
+    waits,
+)
 from kubeferry.targets.kubevirt.checks.demand import mover_footprint
-from kubeferry.targets.kubevirt.checks.facts import Facts, Object, Request, domain_of, machine_of, template_of
+from kubeferry.targets.kubevirt.checks.facts import (
+    Facts,
+    Object,
+    Request,
+    claims_of,
+    machine_of,
+    template_of,
+)
 from kubeferry.targets.kubevirt.checks.launcher import Footprint, footprint
+from kubeferry.targets.kubevirt.checks.storage import class_name
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
 from kubeferry.targets.kubevirt.quantities import amount, shown
 
-KVM = "devices.kubevirt.io/kvm"
-MODEL = "cpu-model.node.kubevirt.io/"
-FEATURE = "cpu-feature.node.kubevirt.io/"
-SCHEDULABLE = "kubevirt.io/schedulable"
-CPU_MANAGER = ("cpumanager", "kubevirt.io/cpumanager")
-OF_THE_NODE = frozenset({"host-model", "host-passthrough"})
 REPELLING = frozenset({"NoSchedule", "NoExecute"})
 
 
@@ -48,8 +63,12 @@ def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
         return
     for entry in request.entries:
         needs = list(_machine(entry, facts)) if machine_of(entry) is not None else []
-        yield from _none_fits(entry.name, needs, nodes)
-        yield from _none_fits(f"a mover of {entry.name}", list(_mover(entry, request.config)), nodes)
+        movers = list(_mover(entry, request.config))
+        told = [*_none_fits(entry.name, needs, nodes), *_none_fits(f"a mover of {entry.name}", movers, nodes)]
+        yield from told
+        if not told and needs and binds_where_it_runs(facts, request, entry):
+            who = f"{entry.name} and its movers, whose volumes are made where the first of them runs"
+            yield from _none_fits(who, [*needs, *movers], nodes)
     yield from _together(facts, request, nodes)
 
 
@@ -67,33 +86,46 @@ def _none_fits(who: str, needs: list[Need], nodes: list[Object]) -> Iterator[Con
 
 
 def _machine(entry: Entry, facts: Facts) -> Iterator[Need]:
-    template, domain = template_of(entry), domain_of(entry)
+    template = template_of(entry)
     developer = facts.kubevirt.get("developerConfiguration") or {}
     fix = "Look at virt-handler on the nodes: it labels those that can run machines."
     yield Need("can run machines", fix, lambda node: _labels(node).get(SCHEDULABLE) == "true")
     if not developer.get("useEmulation") and facts.kubevirts.objects:
         fix = "Use nodes with hardware virtualization; or, for tests only, set useEmulation in the KubeVirt object."
         yield Need("has KVM", fix, lambda node: _allocatable(node, KVM) > 0)
-    yield from _processor(domain)
+    yield from _processor(template)
     yield from _placed(template, ())
-    architecture = template.get("architecture")
-    if architecture:
-        fix = "Use nodes of the machine's architecture."
-        has = {"kubernetes.io/arch": architecture}.items()
-        yield Need(f"is {architecture}", fix, lambda node: has <= _labels(node).items())
+    yield from _built_for(template.get("architecture"), "Use nodes of the machine's architecture.")
     yield from _sized(footprint(entry, facts.kubevirt), "Make the machine smaller at the source, or add a larger node.")
 
 
-def _processor(domain: Object) -> Iterator[Need]:
-    cpu = domain.get("cpu") or {}
+def binds_where_it_runs(facts: Facts, request: Request, entry: Entry) -> bool:
+    """Whether a volume of the machine, or that of its movers' state, is made where the first pod runs that uses it."""
+    if request.uploads or not facts.classes.known:
+        return False
+    mine = [claim["spec"].get("storageClassName") for claim in claims_of(entry)]
+    state = request.config.movers.state_storage_class
+    found = [facts.classes.named(name) for one in (*mine, *filter(None, [state])) if (name := class_name(facts, one))]
+    return any(waits(one) for one in found if one is not None)
+
+
+def _built_for(architecture: str | None, fix: str) -> Iterator[Need]:
+    if architecture:
+        has = {ARCHITECTURE: architecture}.items()
+        yield Need(f"is {architecture}", fix, lambda node: has <= _labels(node).items())
+
+
+def _processor(template: Object) -> Iterator[Need]:
+    cpu = (template.get("domain") or {}).get("cpu") or {}
     model = cpu.get("model")
     fix = "Set the processor to host-model at the source and plan again, or add a node that has it."
     if model and model not in OF_THE_NODE:
         yield Need(f"offers the processor {model}", fix, _labelled(f"{MODEL}{model}"))
-    for feature in cpu.get("features") or []:
-        if feature.get("policy", "require") == "require":
-            name = feature["name"]
-            yield Need(f"offers the processor feature {name}", fix, _labelled(f"{FEATURE}{name}"))
+    for name in features(template, "require"):
+        yield Need(f"offers the processor feature {name}", fix, _labelled(f"{FEATURE}{name}"))
+    for label in refused(template):
+        words = "has a processor that host-model can take" if label == OBSOLETE else f"is without {label}"
+        yield Need(words, fix, lambda node, key=label: key not in _labels(node))  # type: ignore[misc]
     if cpu.get("dedicatedCpuPlacement"):
         fix = "Run kubelet with the static CPU manager policy on a node, and switch KubeVirt's gate CPUManager on."
         yield Need("gives processors of its own", fix, _labelled(*CPU_MANAGER))
@@ -106,6 +138,9 @@ def _mover(entry: Entry, config: TargetConfig) -> Iterator[Need]:
     tolerations = [item.model_dump(exclude_none=True) for item in config.movers.tolerations]
     placed = template | {"nodeSelector": selector}
     yield from _placed(placed, tuple(one | ({} if "value" in one else {"operator": "Exists"}) for one in tolerations))
+    fix = "Build the image for a node's architecture too, and say so as target.movers.architecture."
+    if ARCHITECTURE not in config.movers.node_selector:  # which has the last word in the Job, too
+        yield from _built_for(config.movers.architecture, fix)
     yield from _sized(mover_footprint(config.movers), "Correct target.movers.cpuRequest and memoryRequest.")
 
 

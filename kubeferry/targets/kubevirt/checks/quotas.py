@@ -22,6 +22,7 @@ SAME = {
 }
 # Scopes that our pods are in; a quota with any other scope does not count them.
 OUR_SCOPES = frozenset({"NotTerminating", "NotBestEffort"})
+EPHEMERAL_LIMITS = "limits.ephemeral-storage"
 QUOTA_FIX = "Raise the quota, or move fewer machines into this namespace at once."
 LIMIT_FIX = "Change the namespace's limit range, or the sizes in the policy and target.movers."
 
@@ -52,17 +53,22 @@ def _quota(namespace: str, quota: Object, needed: Amounts, unlimited: set[str]) 
     for resource, need, left in over(quota, needed):
         what = f"the plan needs {shown(need, resource)} more {resource}, and {where} leaves {shown(left, resource)}"
         yield concern("quota.exceeded", what, QUOTA_FIX)
-    for resource in sorted(unlimited & set(_hard(quota))):
+    if EPHEMERAL_LIMITS in unlimited and EPHEMERAL_LIMITS in _hard(quota):
+        what = f"{where} is on {EPHEMERAL_LIMITS}, which KubeVirt gives no machine's pod: they are all refused"
+        yield concern("quota.limit-missing", what, "Set a default for ephemeral-storage in a limit range.")
+    for resource in sorted((unlimited - {EPHEMERAL_LIMITS}) & set(_hard(quota))):
         what = f"{where} is on {resource}, and machines of the plan have no such limit: their pods may be refused"
         fix = "Set default limits in a limit range, or see that KubeVirt sets them."
         yield concern("quota.limits-unset", what, fix)
 
 
 def _unlimited(facts: Facts, request: Request, place: Place, namespace: str) -> set[str]:
-    """Limits that quotas know and that some machine to come has not."""
+    """Limits that quotas know, that some machine to come has not, and that no limit range gives it."""
     coming = [one for one in request.within(namespace) if machine_of(one) is not None and not arrived(place, one)]
     pods = [footprint(entry, facts.kubevirt) for entry in coming]
-    return {f"limits.{name}" for name in ("cpu", "memory") if any(name not in pod.limits for pod in pods)}
+    given = {name for one in place.limits.objects for limit in _containers(one) for name in limit.get("default") or {}}
+    names = ("cpu", "memory", "ephemeral-storage")
+    return {f"limits.{name}" for name in names if name not in given and any(name not in pod.limits for pod in pods)}
 
 
 def counts_us(quota: Object) -> bool:
@@ -103,9 +109,13 @@ def _limits(facts: Facts, request: Request, place: Place, namespace: str, limits
     where = f"limit range {namespace}/{limits['metadata']['name']}"
     for limit in (limits.get("spec") or {}).get("limits") or []:
         if limit.get("type") == "PersistentVolumeClaim":
-            told = _claims_beyond(limit, list(rooms(facts, place, entries)))
+            told = [*_claims_beyond(limit, list(rooms(facts, place, request, entries)))]
         else:
-            told = _pods_beyond(limit, _pods(facts, request, place, entries))
+            pods = _pods(facts, request, place, entries)
+            told = [*_pods_beyond(limit, pods)]
+            if limit.get("type") == "Container":
+                told += [*_refused_defaults(limit, pods), *_beyond_ratio(limit, pods)]
+                yield from _throttled(limit, pods, where)
         for what in told:
             yield concern("limit-range.exceeded", f"{what} ({where})", LIMIT_FIX)
 
@@ -138,11 +148,47 @@ def _pods_beyond(limit: Object, pods: dict[str, Footprint]) -> Iterator[str]:
         for resource, least in (limit.get("min") or {}).items():
             if resource in pod.requests and pod.of(resource) < amount(least):
                 yield f"{who} asks for {shown(pod.of(resource), resource)} of {resource}, and {least} is the least"
-        for resource, given in (limit.get("default") or {}).items():
-            # What names no limit is given this one, and more than its limit nothing may ask for.
-            if resource not in pod.limits and pod.of(resource) > amount(given):
-                need = shown(pod.of(resource), resource)
-                yield f"{who} asks for {need} of {resource} without a limit, and is given one of {given}"
+
+
+def _containers(limits: Object) -> list[Object]:
+    return [one for one in (limits.get("spec") or {}).get("limits") or [] if one.get("type") == "Container"]
+
+
+def _refused_defaults(limit: Object, pods: dict[str, Footprint]) -> Iterator[str]:
+    """A pod without a limit gets the default one, and is refused where it asks for more than that."""
+    for who, pod in pods.items():
+        for resource, default in (limit.get("default") or {}).items():
+            if resource not in pod.limits and pod.of(resource) > amount(default):
+                asked = shown(pod.of(resource), resource)
+                yield f"{who} asks for {asked} of {resource} without a limit, and is given one of {default}"
+
+
+def _throttled(limit: Object, pods: dict[str, Footprint], where: str) -> Iterator[Concern]:
+    """A default limit on processors is none that a pod is refused for: its guest runs slower, for good."""
+    default = (limit.get("default") or {}).get("cpu")
+    for who, pod in pods.items() if default is not None else ():
+        if "cpu" not in pod.limits and pod.of("cpu") <= amount(default) < pod.guest_cpus:
+            what = (
+                f"{who} gets the default limit of {default} of cpu, and its guest has {pod.guest_cpus} processors "
+                f"({where})"
+            )
+            fix = "Give the machine limits of its own (placement.limits), or change the namespace's limit range."
+            yield concern("limit-range.throttles", what, fix)
+
+
+def _beyond_ratio(limit: Object, pods: dict[str, Footprint]) -> Iterator[str]:
+    """A pod whose limit is too many times what it asks for; one without a limit is refused, too."""
+    limits = _amounts(limit.get("default"))
+    requests = limits | _amounts(limit.get("defaultRequest"))
+    for who, pod in pods.items():
         for resource, most in (limit.get("maxLimitRequestRatio") or {}).items():
-            if (bound := pod.limits.get(resource)) is not None and pod.of(resource) * amount(most) < bound:
+            told = (limits | pod.limits).get(resource)
+            asked = (requests | pod.limits | pod.requests).get(resource)
+            if not told or not asked:
+                yield f"{who} has no limit or request of {resource}, and its ratio may be {most} at most"
+            elif told > amount(most) * asked:
                 yield f"{who} has a limit of {resource} more than {most} times what it asks for"
+
+
+def _amounts(told: Object | None) -> dict[str, Fraction]:
+    return {resource: amount(value) for resource, value in (told or {}).items()}

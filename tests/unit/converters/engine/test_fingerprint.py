@@ -22,6 +22,7 @@ from converters.engine.fingerprint import (
     Header,
     differing,
 )
+from converters.extents import BLOCK_BYTES
 from kubeferry.errors import InputInvalid, IntegrityFailed
 
 BLOCK = 4096
@@ -230,3 +231,40 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(fingerprint.faults.TargetRefused) as caught:
             made.put(0, b"x" * 32)
     assert "room" in caught.value.fix
+
+
+@pytest.mark.parametrize("how", ["flushed", "put", "left by another"])
+def test_digests_are_durable_before_the_root_that_speaks_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    done: list[str] = []
+    for name in ("pwrite", "fdatasync", "fsync", "ftruncate"):
+        real = getattr(os, name)
+        monkeypatch.setattr(
+            os, name, lambda *words, name=name, real=real: (done.append(name), real(*words))[1], raising=True
+        )
+    with Fingerprint.create(tmp_path / "a.new", Header(BLOCK_BYTES)) as made:
+        made.put(0, b"\1" * 32)
+        if how == "flushed":
+            made.sync()
+    with Fingerprint.open(tmp_path / "a.new", writable=True) as again:
+        if how == "put":
+            again.put(0, b"\2" * 32)
+        done.clear()
+        again.seal(tmp_path / "a.kff")
+    assert done == ["fdatasync", "pwrite", "fsync", "ftruncate", "fsync"]  # the last one is that of the folder
+
+
+def test_what_is_durable_is_not_flushed_again_and_one_that_kept_its_checksums_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Fingerprint.create(tmp_path / "a.new", Header(BLOCK_BYTES)) as made:
+        made.put(0, b"\1" * 32)
+        made.sync()
+        monkeypatch.setattr(os, "fdatasync", lambda fd: pytest.fail(f"{fd} is flushed twice"))
+        monkeypatch.setattr(os, "ftruncate", lambda fd, size: None)  # a crash of the host, just then
+        made.sync()
+        made.seal(tmp_path / "a.kff")
+        root = made.root
+    with Fingerprint.open(tmp_path / "a.kff") as found:
+        assert found.root == root

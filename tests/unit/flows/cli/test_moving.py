@@ -79,8 +79,9 @@ def test_a_plan_without_machines_needs_no_server(
     assert (code, out) == (2, "")
     assert "the plan is empty" in err
     assert "plan lab: it moves no machine: it leaves out 1 machine. " in err
-    code, out, err = kubeferry(verb, "plan.yaml", "--json")
-    assert (code, out) == (2, "")
+    for words in (("--json",), ("--json", "--dry-run") if verb == "migrate" else ("--json",)):
+        code, out, err = kubeferry(verb, "plan.yaml", *words)
+        assert (code, out) == (2, "")
     assert json.loads(err)["error"]["what"] == "the plan is empty"
 
 

@@ -51,7 +51,13 @@ FULL = Machine(
     chassis={"asset": "INV-4711"},
     headless=False,
     firmware=Firmware(
-        kind="uefi", secure_boot=False, loader="/OVMF.fd", nvram="/web.fd", boot_order=("hd", "network"), boot_menu=True
+        kind="uefi",
+        secure_boot=False,
+        loader="/OVMF.fd",
+        nvram="/web.fd",
+        nvram_format="raw",
+        boot_order=("hd", "network"),
+        boot_menu=True,
     ),
     cpu=Cpu(
         vcpus=2,
@@ -224,6 +230,7 @@ def test_fates_of_the_full_machine() -> None:
         "firmware.kind": Fate.CARRIED,
         "firmware.secure_boot": Fate.CARRIED,
         "firmware.nvram": Fate.LOST,
+        "firmware.nvram_format": Fate.LOST,
         "cpu.vcpus": Fate.CARRIED,
         "cpu.max_vcpus": Fate.CARRIED,
         "cpu.sockets": Fate.CHANGED,

@@ -20,7 +20,7 @@ from kubeferry.model import ChainLink, Cpu, Disk, DiskRef, Machine, Memory, Seve
 from kubeferry.outside import stopping
 from kubeferry.targets import External
 from kubeferry.targets import local_movers as movers
-from kubeferry.targets.directory import capacity, hypervisor
+from kubeferry.targets.directory import capacity, firmware, hypervisor
 from kubeferry.targets.directory import target as directory
 from kubeferry.targets.directory.layout import MachineFolder
 
@@ -226,11 +226,27 @@ def test_missing_programs_are_a_concern(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_missing_firmware_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hypervisor, "FIRMWARE", {"uefi": (("/nowhere/code", "/nowhere/vars"),), "uefi-secure": ()})
-    assert hypervisor.firmware_files("bios") is None
+    monkeypatch.setattr(firmware, "FIRMWARE", {"uefi": (("/nowhere/code", "/nowhere/vars"),), "uefi-secure": ()})
+    assert firmware.files("bios") is None
     for need in ("uefi", "uefi-secure"):
         with pytest.raises(ToolMissing, match=need):
-            hypervisor.firmware_files(need)
+            firmware.files(need)
+
+
+def test_variables_for_flash_of_another_size_are_not_started_with_and_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, empty, folder = tmp_path / "code", tmp_path / "empty", MachineFolder(tmp_path / "web")
+    code.touch()
+    empty.write_bytes(bytes(8))
+    monkeypatch.setattr(firmware, "FIRMWARE", {"uefi": ((str(code), str(empty)),)})
+    assert firmware.pair(folder, "uefi") == (code, empty)
+    assert firmware.unshown(folder, (code, empty)) == ()
+    folder.firmware.mkdir(parents=True)
+    for size, used, told in ((8, folder.variables, 0), (4, empty, 1)):
+        folder.variables.write_bytes(bytes(size))
+        assert firmware.pair(folder, "uefi") == (code, used)
+        assert len(firmware.unshown(folder, (code, used))) == told
 
 
 # --- manifests -------------------------------------------------------------------------------------------------------

@@ -54,6 +54,10 @@ def by_quota(hard: dict[str, Any], used: dict[str, Any] | None = None, **spec: A
     return lambda m: (m.facts(place={"quotas": m.seen(m.quota(hard, used, **spec))}), m.request())
 
 
+def a_limit(kind: str, **bounds: Any) -> dict[str, Any]:
+    return {"metadata": {"name": "limits"}, "spec": {"limits": [{"type": kind, **bounds}]}}
+
+
 def by_users(text: str, **movers: Any) -> Change:
     """A namespace of OpenShift's, which takes these users."""
     found = {"metadata": {"name": "apps", "annotations": {"openshift.io/sa.scc.uid-range": text}}}
@@ -61,8 +65,7 @@ def by_users(text: str, **movers: Any) -> Change:
 
 
 def by_limits(kind: str, **bounds: Any) -> Change:
-    found = {"metadata": {"name": "limits"}, "spec": {"limits": [{"type": kind, **bounds}]}}
-    return lambda m: (m.facts(place={"limits": m.seen(found)}), m.request())
+    return lambda m: (m.facts(place={"limits": m.seen(a_limit(kind, **bounds))}), m.request())
 
 
 def by_claim(metadata: dict[str, Any]) -> Change:
@@ -342,7 +345,41 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (lambda m: (m.facts(place={"quotas": UNSEEN}), m.request()), ["cluster.not-checked"], "quotas of namespace apps"),
     (lambda m: (m.facts(place={"limits": UNSEEN}), m.request()), ["cluster.not-checked"], "limit ranges"),
     (by_limits("PersistentVolumeClaim", max={"storage": "100Mi"}), ["limit-range.exceeded"], "web-vda"),
-    (by_limits("PersistentVolumeClaim", min={"storage": "100Mi"}), ["limit-range.exceeded"], "web-kubeferry-state"),
+    (by_limits("PersistentVolumeClaim", min={"storage": "100Mi"}), [], ""),  # the movers' own is made as large
+    (by_limits("PersistentVolumeClaim", min={"storage": "300Mi"}), ["limit-range.exceeded"], "web-vda"),
+    (by_limits("Container", default={"memory": "512Mi"}), ["limit-range.exceeded"], "is given one of 512Mi"),
+    (by_limits("Container", default={"memory": "8Gi"}), [], ""),
+    (by_limits("Container", default={"cpu": "100m"}), ["limit-range.exceeded"], "cpu without a limit"),
+    (by_limits("Container", default={"cpu": "500m"}), ["limit-range.throttles"], "its guest has 2 processors"),
+    (by_limits("Container", default={"cpu": "2"}), [], ""),
+    (by_limits("Container", default={"ephemeral-storage": "1Mi"}), ["limit-range.exceeded"], "ephemeral-storage"),
+    (by_limits("Pod", default={"memory": "512Mi"}), [], ""),
+    (by_limits("Container", maxLimitRequestRatio={"cpu": "4"}), ["limit-range.exceeded"] * 2, "no limit or request"),
+    (
+        by_limits("Container", default={"cpu": "2"}, maxLimitRequestRatio={"cpu": "12"}),
+        ["limit-range.exceeded"],
+        "a mover has a limit of cpu more than 12 times",
+    ),
+    (by_limits("Container", default={"cpu": "2"}, maxLimitRequestRatio={"cpu": "20"}), [], ""),
+    (by_quota({"limits.ephemeral-storage": "10Gi"}), ["quota.limit-missing"], "limits.ephemeral-storage"),
+    (
+        by_quota({"limits.ephemeral-storage": "100Mi"}),
+        ["quota.exceeded", "quota.limit-missing"],
+        "256 MiB more limits.ephemeral-storage",
+    ),
+    (
+        lambda m: (
+            m.facts(
+                place={
+                    "quotas": m.seen(m.quota({"limits.memory": "9Gi"})),
+                    "limits": m.seen(a_limit("Container", default={"memory": "8Gi"})),
+                }
+            ),
+            m.request(),
+        ),
+        [],
+        "",
+    ),
     (by_limits("Container", max={"memory": "1Gi"}), ["limit-range.exceeded"], "the pod of web"),
     (by_limits("Pod", max={"cpu": "1"}), ["limit-range.exceeded"], "a mover asks for 2 of cpu"),
     (by_limits("Container", min={"memory": "1Gi"}), ["limit-range.exceeded"], "a mover"),
@@ -353,7 +390,7 @@ ROWS: list[tuple[Change, list[str], str]] = [
     ),
     (by_limits("Container", default={"memory": "16Gi", "ephemeral-storage": "60Mi"}), [], ""),
     (
-        by_limits("Container", maxLimitRequestRatio={"cpu": "10"}),
+        by_limits("Container", default={"cpu": "2"}, maxLimitRequestRatio={"cpu": "10"}),
         ["limit-range.exceeded"],
         "a mover has a limit of cpu more than 10 times what it asks for",
     ),
@@ -408,6 +445,28 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (by_template({"domain": {"memory": {"guest": "64Gi"}}}), ["node.none-fits", "node.little-room"], "memory"),
     (by_template({"domain": {"memory": {"hugepages": {"pageSize": "2Mi"}}}}), ["node.none-fits"], "hugepages-2Mi"),
     (lambda m: (m.facts(), m.request(*(m.entry(f"vm{at}") for at in range(12)))), ["node.little-room"], "together"),
+    (by_processor(features=[{"name": "avx2", "policy": "forbid"}]), ["node.none-fits"], "is without cpu-feature"),
+    (
+        by_node(metadata={"labels": {"node-labeller.kubevirt.io/obsolete-host-model": "true"}}),
+        ["node.none-fits"],
+        "host-model can take",
+    ),
+    (by_config(movers={"architecture": "arm64"}), ["node.none-fits"], "a mover of web: no node is arm64"),
+    (by_config(movers={"architecture": None}), [], ""),
+    (by_config(movers={"architecture": "arm64", "nodeSelector": {"kubernetes.io/arch": "amd64"}}), [], ""),
+    (
+        lambda m: (m.facts(nodes=two_kinds(m)), m.request(movers={"nodeSelector": {"role": "copies"}})),
+        ["node.none-fits"],
+        "web and its movers, whose volumes are made where the first of them runs: no single node",
+    ),
+    (
+        lambda m: (
+            m.facts(nodes=two_kinds(m), classes=m.seen(m.storage_class("fast", volumeBindingMode="Immediate"))),
+            m.request(movers={"nodeSelector": {"role": "copies"}}),
+        ),
+        [],
+        "",
+    ),
     # --- movers
     (by_config(movers={"image": "kubeferry-mover"}), ["mover.image-unqualified"], ""),
     (by_config(movers={"image": "r.example/m:2", "pullPolicy": "Never"}), ["mover.image-nowhere"], "m:2"),
@@ -446,6 +505,12 @@ def older(make: Make, version: str) -> dict[str, Any]:
 
 def stateful(make: Make) -> Any:
     return make.entry(template={"domain": {"devices": {"tpm": {"persistent": True}}}})
+
+
+def two_kinds(make: Make) -> Any:
+    """One node runs machines, the other one copies."""
+    labels = {"kubevirt.io/schedulable": "false", "role": "copies"}
+    return make.seen(make.node(), make.node("two", metadata={"labels": labels}))
 
 
 def tainted(make: Make) -> Any:

@@ -99,7 +99,9 @@ def start(cluster: Any, entry: Any, fence: int) -> None:
 def test_who_starts_and_stops_leaves_the_number(cluster: Versioned, make: Any) -> None:
     entry = planned(make, "Always")
     start(cluster, entry, 5)
-    assert (cluster.fence, cluster.strategy) == (5, "Always")
+    assert (cluster.fence, cluster.strategy, cluster.starts) == (5, "Manual", 1)
+    assert machine.hand_over(cluster, entry, 5) == "Always"  # type: ignore[arg-type]
+    assert (cluster.fence, cluster.strategy, cluster.starts) == (5, "Always", 1)
     machine.stop(cluster, CONFIG, entry, 6)
     assert (cluster.fence, cluster.strategy) == (6, "Halted")
     with pytest.raises(Fenced, match="newer runner") as caught:
@@ -110,10 +112,12 @@ def test_who_starts_and_stops_leaves_the_number(cluster: Versioned, make: Any) -
 
 def test_who_does_not_know_a_number_is_not_asked_for_one(cluster: Versioned, make: Any) -> None:
     start(cluster, planned(make, "Always"), 0)
+    assert (cluster.fence, cluster.strategy) == (0, "Manual")
+    machine.hand_over(cluster, planned(make, "Always"), 0)  # type: ignore[arg-type]
     assert (cluster.fence, cluster.strategy) == (0, "Always")
 
 
-@pytest.mark.parametrize("at", ["kubeferry-fence", "kubeferry Always"])
+@pytest.mark.parametrize("at", ["kubeferry-fence", "kubeferry Manual"])
 def test_who_sleeps_between_look_and_deed_does_not_start_what_was_given_back(
     cluster: Versioned, make: Any, at: str
 ) -> None:
@@ -122,6 +126,41 @@ def test_who_sleeps_between_look_and_deed_does_not_start_what_was_given_back(
     with pytest.raises(Fenced, match="newer runner"):
         start(cluster, entry, 5)
     assert (cluster.fence, cluster.strategy) == (6, "Halted")
+
+
+@pytest.mark.parametrize("at", ["kubeferry-fence", "kubeferry Always"])
+def test_who_sleeps_before_the_commit_s_deed_does_not_wake_what_was_given_back(
+    cluster: Versioned, make: Any, at: str
+) -> None:
+    entry = planned(make, "Always")
+    start(cluster, entry, 4)
+    cluster.before = once(at, lambda: machine.stop(cluster, CONFIG, entry, 6))  # type: ignore[arg-type]
+    with pytest.raises(Fenced, match="newer runner"):
+        machine.hand_over(cluster, entry, 5)  # type: ignore[arg-type]
+    assert (cluster.fence, cluster.strategy) == (6, "Halted")
+
+
+@pytest.mark.parametrize("strategy", ["Always", "RerunOnFailure", "Manual", "Halted"])
+def test_what_is_handed_over_twice_is_written_once(cluster: Versioned, make: Any, strategy: str) -> None:
+    entry, written = planned(make, strategy), []
+    start(cluster, entry, 5)
+    cluster.before = written.append
+    assert {machine.hand_over(cluster, entry, 5) for _ in range(2)} == {strategy}  # type: ignore[arg-type]
+    assert cluster.strategy == strategy
+    assert written == ([] if strategy == "Manual" else [f"kubeferry {strategy}"])
+
+
+@pytest.mark.parametrize("strategy", ["Always", "RerunOnFailure", "Manual", "Halted"])
+def test_a_machine_that_the_cluster_would_start_again_loses_its_strategy_before_it_is_stopped(
+    cluster: Versioned, make: Any, strategy: str
+) -> None:
+    """By whatever plan it is stopped: an older one may have handed it over."""
+    cluster.object["spec"]["runStrategy"], written = "Always", []
+    cluster.before = written.append
+    machine.stop(cluster, CONFIG, planned(make, strategy), 6)  # type: ignore[arg-type]
+    assert cluster.strategy == objects.WAITING[strategy]
+    assert cluster.strategy not in objects.STARTING
+    assert written == ["kubeferry-fence", f"kubeferry {cluster.strategy}"]
 
 
 def test_who_sleeps_before_a_request_that_has_no_condition_is_told_that_it_came_too_late(
@@ -135,8 +174,10 @@ def test_who_sleeps_before_a_request_that_has_no_condition_is_told_that_it_came_
 
 
 def test_what_controllers_write_into_the_object_is_no_other_runner(cluster: Versioned, make: Any) -> None:
-    cluster.before = once("kubeferry Always", cluster.touch)
+    cluster.before = once("kubeferry Manual", cluster.touch)
     start(cluster, planned(make, "Always"), 5)
+    cluster.before = once("kubeferry Always", cluster.touch)
+    machine.hand_over(cluster, planned(make, "Always"), 5)  # type: ignore[arg-type]
     assert (cluster.fence, cluster.strategy) == (5, "Always")
 
 

@@ -66,6 +66,12 @@ def test_the_user_is_kubevirts_own_or_left_to_the_cluster() -> None:
             pods.ADMISSION_FIX,
         ),
         (
+            'pods "a-" is forbidden: cpu max limit to request ratio per Container is 10, but provided ratio is 20.00',
+            pods.LIMITS_FIX,
+        ),
+        ('pods "a-" is forbidden: maximum memory usage per Container is 256Mi, but limit is 512Mi', pods.LIMITS_FIX),
+        ('pods "a-" is forbidden: minimum cpu usage per Pod is 1, but request is 100m', pods.LIMITS_FIX),
+        (
             'pods "a-" is forbidden: error looking up service account apps/gone: serviceaccount "gone" not found',
             pods.ACCOUNT_FIX,
         ),

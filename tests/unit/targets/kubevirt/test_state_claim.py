@@ -138,7 +138,7 @@ class Double:
     def get(self, _kind: object, name: str, _namespace: str) -> dict[str, Any] | None:
         return self.there if name == self.there["metadata"]["name"] else None
 
-    def list(self, _kind: object) -> list[dict[str, Any]]:
+    def list(self, _kind: object, *_where: object) -> list[dict[str, Any]]:
         return []
 
     def merge(self, _kind: object, _name: str, _namespace: str, patch: dict[str, Any]) -> None:
