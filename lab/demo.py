@@ -119,18 +119,9 @@ def demonstrate() -> int:
         if not plan.exists():
             # Only the estate: other machines of this host are none of the demo's business.
             kubeferry("discover", *(word for name in MACHINES for word in ("-m", name)), "--out", "inventory.yaml")
-            kubeferry("assess", "inventory.yaml", "--policy", "policy.yaml", "--out", "assessment", config=False)
-            kubeferry(
-                "plan",
-                "inventory.yaml",
-                "--policy",
-                "policy.yaml",
-                "--name",
-                "demo",
-                "--out",
-                "plan.yaml",
-                config=False,
-            )
+            choices = ("--policy", "policy.yaml", "--config", "kubeferry.yaml")  # the target says what it has, too
+            kubeferry("assess", "inventory.yaml", *choices, "--out", "assessment")
+            kubeferry("plan", "inventory.yaml", *choices, "--name", "demo", "--out", "plan.yaml")
         moved = kubeferry("migrate", "plan.yaml", check=False)
         kubeferry("report", "plan.yaml", "--out", ".")
     proven = judge(load(plan, Plan)) and moved == 0
@@ -139,13 +130,13 @@ def demonstrate() -> int:
     return 0 if proven else 1
 
 
-def kubeferry(verb: str, *arguments: str, config: bool = True, check: bool = True) -> int:
+def kubeferry(verb: str, *arguments: str, check: bool = True) -> int:
     """One command as a user types it, in the demo's folder."""
     command = ["kubeferry", verb, *arguments]
     say("$ " + " ".join(command))
     os.chdir(FOLDER)
-    environment = {"KUBEFERRY_CONFIG": "kubeferry.yaml"} if config else None
-    code = show([sys.executable, "-m", "flows", verb, *arguments], env={**(environment or {}), "PYTHONPATH": str(ROOT)})
+    environment = {"KUBEFERRY_CONFIG": "kubeferry.yaml", "PYTHONPATH": str(ROOT)}
+    code = show([sys.executable, "-m", "flows", verb, *arguments], env=environment)
     stopping.check()
     if check and code:
         raise SystemExit(code)

@@ -62,7 +62,10 @@ plan_option = click.option(
 )
 config_option = click.option("--config", "-c", type=FILE, help="Configuration; KUBEFERRY_CONFIG or kubeferry.yaml.")
 target_option = click.option(
-    "--config", "-c", type=FILE, help="Ask this configuration's target for its storage classes; else nobody is asked."
+    "--config",
+    "-c",
+    type=FILE,
+    help="Ask this configuration's target what it has: storage, version, room for UEFI variables; else none is asked.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 machine_option = click.option(
