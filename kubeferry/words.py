@@ -31,6 +31,15 @@ def meant(word: str, known: Iterable[str]) -> str:
     return f"Did you mean {' or '.join(repr(one) for one in near)}?" if near else ""
 
 
+# What comes of a run strategy of KubeVirt's, of a machine that has it.
+RUN_STRATEGIES = {
+    "Always": "it is kept running",
+    "Halted": "it stays off until somebody starts it",
+    "Manual": "it is started and stopped by hand",
+    "RerunOnFailure": "it is started again when it fails",
+}
+
+
 def plain(text: str) -> str:
     """Text on one line that cannot command a terminal: a name is what somebody at the source chose."""
     if text.isprintable():

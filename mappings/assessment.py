@@ -15,6 +15,7 @@ from pydantic.alias_generators import to_camel
 
 from kubeferry.documents import Inventory, Offer, PlannedDisk, Policy
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
+from kubeferry.words import RUN_STRATEGIES
 from mappings.admission.check import check_all
 from mappings.choices import choices_for
 from mappings.estimate import CopyEstimate, Rates, estimate
@@ -158,8 +159,9 @@ def render_summary_markdown(assessments: Iterable[Assessment]) -> str:
         for place, verdict in enumerate(("blocked", "incomplete", "ready-with-warnings", "ready", "excluded"))
     }
     rows = [
-        f"| {_plain(one.name)} | {one.verdict} | {len(one.disks)} | {human_bytes(_size(one))} "
-        f"| {_duration(one.estimate)} | {_count(one, Severity.CRITICAL)} | {_count(one, Severity.WARNING)} |"
+        f"| [{_plain(one.name)}]({one.target_name}/README.md) | {one.verdict} | {len(one.disks)} "
+        f"| {human_bytes(_size(one))} | {_duration(one.estimate)} "
+        f"| {_count(one, Severity.CRITICAL)} | {_count(one, Severity.WARNING)} |"
         for one in sorted(assessments, key=lambda one: (rank[one.verdict], one.name))
     ]
     head = ["| Machine | Verdict | Disks | Size | Copy | Critical | Warnings |", "|---|---|---|---|---|---|---|"]
@@ -175,10 +177,11 @@ def _count(assessment: Assessment, severity: Severity) -> int:
 
 
 def _story(assessment: Assessment) -> Iterator[str]:
+    means = RUN_STRATEGIES[assessment.run_strategy]
     yield (
         f"The machine becomes the VirtualMachine `{assessment.target_name}` in namespace `{assessment.namespace}`, "
-        f"run strategy {assessment.run_strategy} from its commit on. The source is not changed; it is stopped "
-        "for the cutover only."
+        f"with run strategy {assessment.run_strategy} once it has moved: {means}. "
+        "The source is not changed; it is stopped for the cutover only."
     )
     if assessment.disks:
         yield ""

@@ -40,7 +40,7 @@ def estimate(disks: tuple[Disk, ...], rates: Rates) -> CopyEstimate:
         assumptions.append(f"without {', '.join(unknown)}, whose size is not known")
     vague = [disk.id for disk, (least, most) in zip(disks, ranges, strict=True) if least != most]
     if vague:
-        assumptions.append(f"how full {', '.join(vague)} is, is not known")
+        assumptions.append(f"it is not known how full {', '.join(vague)} {'is' if len(vague) == 1 else 'are'}")
     return CopyEstimate(
         low_bytes=low,
         high_bytes=high,

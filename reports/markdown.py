@@ -150,7 +150,11 @@ def _mark(ok: bool) -> str:
 
 def _foot(report: Report) -> Iterator[str]:
     if report.open_things:
-        yield from ("", f"## {count(len(report.open_things), 'thing')} of ours outside the journal", "")
+        yield from (
+            "",
+            f"## {count(len(report.open_things), 'thing')} that the move made, not recorded as gone",
+            "",
+        )
         yield from (f"- {_plain(f'{one.machine}: {one.kind} {one.where}')}" for one in report.open_things)
     yield from ("", "---", "")
     yield f"Plan {_plain(report.plan_name)} {_code(report.plan_digest)}, made {moment(report.planned_at)} from source"

@@ -83,7 +83,7 @@ def judge(
     ]
     if doubts:
         return Verdict.NOT_PROVEN, tuple(doubts)
-    return Verdict.PROVEN, tuple(_grounds(disks, seen))
+    return Verdict.PROVEN, tuple(_grounds(disks, seen, carried_names(records)))
 
 
 def _unfinished(state: MachineState) -> tuple[str, ...]:
@@ -147,8 +147,24 @@ def _probe_doubts(entry: Entry, seen: Observation | None) -> list[str]:
     return [*failing, *(["the probes that were asked are not those of the plan"] if asked != planned else [])]
 
 
-def _grounds(disks: tuple[DiskReport, ...], seen: Observation | None) -> list[str]:
+def carried_names(records: Sequence[Recorded]) -> tuple[str, ...]:
+    """The names of the UEFI variables that the newest cutover carried."""
+    names: tuple[str, ...] = ()
+    for record in records:
+        if isinstance(record.event, CutoverBegun):
+            names = ()
+        elif isinstance(record.event, VariablesCarried):
+            names = record.event.names
+    return names
+
+
+def _grounds(disks: tuple[DiskReport, ...], seen: Observation | None, variables: tuple[str, ...]) -> list[str]:
     names = listed([disk.disk for disk in disks])
     passed = len(seen.probes) if seen else 0
     probes = "its only probe" if passed == 1 else f"all {passed} probes"
-    return [f"{names}: every block was read back at the target and equals what was copied", f"the copy passed {probes}"]
+    grounds = [f"{names}: every block was read back at the target and equals what was copied"]
+    grounds.append(f"the copy passed {probes}")
+    if variables:
+        were = "variable of the source was" if len(variables) == 1 else "variables of the source were"
+        grounds.append(f"{len(variables)} UEFI {were} put beside the copy and read back")
+    return grounds

@@ -10,6 +10,8 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 
+from kubeferry.words import RUN_STRATEGIES
+
 NAME_LIMIT = 253
 LINE_LIMIT = 500
 CONSOLE_LINES = 60
@@ -59,11 +61,13 @@ def size(count: float) -> str:
 
 def ends_as(run_strategy: str, handed_over: str, *, committed: bool) -> str:
     """What a machine is run as in the end, and since when; nothing where no plan says it."""
+    strategy = handed_over or run_strategy
+    means = RUN_STRATEGIES.get(strategy, "its controller decides")
     if handed_over:
-        return f"{handed_over} since its commit"
-    if committed and run_strategy:
-        return f"{run_strategy}, as its manifest says; nothing was changed at the commit"
-    return f"{run_strategy} from its commit on; until then nobody but this move starts it" if run_strategy else ""
+        return f"{strategy} since its commit: {means}"
+    if committed and strategy:
+        return f"{strategy}, as its manifest says: in a cluster {means}"
+    return f"{strategy} from its commit on: {means}; until then only this move starts it" if strategy else ""
 
 
 def rate(per_second: float | None) -> str:

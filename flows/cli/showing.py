@@ -135,10 +135,10 @@ def outside(things: Iterable[LedgerEntry], moved: Container[str]) -> str:
         (made if thing.kind in KEPT and thing.machine in moved else others).append(thing)
     besides = f" besides what moved ({counted(len(made), 'thing')})" if made else ""
     if not others:
-        return f"nothing of ours exists outside the journal{besides}"
-    verb, them = ("exists", "it") if len(others) == 1 else ("exist", "them")
+        return f"nothing that kubeferry made is left{besides}"
+    verb, them = ("is", "it") if len(others) == 1 else ("are", "them")
     count = counted(len(others), "thing")
-    return f"{count} of ours {verb} outside the journal{besides}; `kubeferry release` accounts for {them}"
+    return f"{count} that kubeferry made {verb} left{besides}; `kubeferry release` accounts for {them}"
 
 
 @click.command()

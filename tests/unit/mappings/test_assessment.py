@@ -68,7 +68,7 @@ def test_what_is_not_known_widens_the_range(disk: BuildDisk) -> None:
     found = estimate((layered, disk("vdb", allocated_bytes=None), disk("vdc", capacity_bytes=None)), Rates())
     assert (found.low_bytes, found.high_bytes) == (3 * GIB, 20 * GIB)
     assert any("without vdc" in one for one in found.assumptions)
-    assert any("how full vda, vdb is" in one for one in found.assumptions)
+    assert any("how full vda, vdb are" in one for one in found.assumptions)
 
 
 def test_the_page_tells_the_owner_what_to_do(machine: Build, disk: BuildDisk) -> None:
@@ -93,7 +93,10 @@ def test_the_page_tells_the_owner_what_to_do(machine: Build, disk: BuildDisk) ->
 def test_the_summary_shows_the_blocked_first(machine: Build) -> None:
     estate = assess(inventory(machine(), machine(name="odd", nics=(), arch="arm", uuid=None)), QUIET)
     rows = render_summary_markdown(estate).splitlines()
-    assert [row.split(" | ")[:2] for row in rows[4:]] == [["| odd", "blocked"], ["| web", "ready"]]
+    assert [row.split(" | ")[:2] for row in rows[4:]] == [
+        ["| [odd](odd/README.md)", "blocked"],
+        ["| [web](web/README.md)", "ready"],
+    ]
 
 
 @given(st.text(min_size=1, max_size=60))

@@ -213,7 +213,7 @@ def test_what_the_system_said_before_and_after_stands_beside_each_other(estate: 
     assert outcomes["host name"] == "same"
     assert outcomes["time zone"] == "changed"
     text = Page(render_html(report)).text
-    assert "2 of 3 things not seen to be the same" in text
+    assert "2 of 3 things differ, or are not known" in text
     assert text.index("CET, UTC+01:00") < text.index("UTC, UTC+00:00")
 
 

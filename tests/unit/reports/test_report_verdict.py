@@ -47,9 +47,15 @@ def whole(estate, **changes):
 @pytest.mark.parametrize(
     ("life", "words"),
     [
-        (lambda life: life.begun(), "Always from its commit on; until then nobody but this move starts it"),
+        (
+            lambda life: life.begun(),
+            "Always from its commit on: it is kept running; until then only this move starts it",
+        ),
         (lambda life: life.begun().stopped().moved_bytes().observed().committed(strategy="Always"), "Always since its"),
-        (lambda life: life.begun().stopped().moved_bytes().observed().committed(), "Always, as its manifest says"),
+        (
+            lambda life: life.begun().stopped().moved_bytes().observed().committed(),
+            "Always, as its manifest says: in a cluster it is kept running",
+        ),
     ],
 )
 def test_what_a_machine_ends_as_is_told_and_since_when(estate, life, words):
@@ -326,6 +332,7 @@ def test_uefi_variables_that_the_plan_carries_are_needed_and_told(estate):
     assert moved().why == ("its UEFI variables were not carried",)
     same = ev.VariablesCarried(source_digest="ab", digest="ab", size_bytes=540672, names=("db", "PK"), where="a/nvram")
     assert moved(same).verdict is Verdict.PROVEN
+    assert moved(same).why[-1] == "2 UEFI variables of the source were put beside the copy and read back"
     assert moved(same).applied[0] == "2 UEFI variables carried to a/nvram and read back: SHA-256 ab, the same bytes"
     other = same.model_copy(update={"source_digest": "cd"})
     assert moved(other).applied[0].endswith("SHA-256 ab, SHA-256 cd at the source")

@@ -38,17 +38,17 @@ def test_no_name_is_cut_and_no_line_folded_where_nobody_looks(kubeferry: Command
 def test_status_counts_machines_by_phase_and_things_by_number(kubeferry: Command, estate: Path) -> None:
     plan = planned(kubeferry, estate, "web", "db")
     out = kubeferry("status", "plan.yaml")[1].splitlines()
-    assert out[-2:] == ["total: 2 machines (2 planned)", "nothing of ours exists outside the journal"]
+    assert out[-2:] == ["total: 2 machines (2 planned)", "nothing that kubeferry made is left"]
     with Journal.open(JournalConfig(url=f"sqlite:///{estate / 'journal.db'}")) as journal:
         journal.register_plan(plan.digest, plan.name, "")
         with journal.lease(plan.digest, "web") as lease:
             journal.append(lease, Planned(plan_digest=plan.digest, disks=("vda",)))
             journal.intend(lease, "disk", "web-vda", "here")
             out = kubeferry("status", "plan.yaml")[1].splitlines()
-            assert out[-1].startswith("1 thing of ours exists outside the journal; `kubeferry release` accounts for it")
+            assert out[-1].startswith("1 thing that kubeferry made is left; `kubeferry release` accounts for it")
             journal.intend(lease, "disk", "web-vdb", "here")
     out = kubeferry("status", "plan.yaml")[1].splitlines()
-    assert out[-1] == "2 things of ours exist outside the journal; `kubeferry release` accounts for them"
+    assert out[-1] == "2 things that kubeferry made are left; `kubeferry release` accounts for them"
 
 
 def test_what_moved_counts_apart_from_what_is_to_be_cleaned_up() -> None:
@@ -56,11 +56,11 @@ def test_what_moved_counts_apart_from_what_is_to_be_cleaned_up() -> None:
         LedgerEntry(number, "plan", "web", kind, kind, "here", LedgerState.MADE, "2026-11-29T00:00:00Z")
         for number, kind in enumerate(("disk", "view"))
     )
-    assert outside([disk], {"web"}) == "nothing of ours exists outside the journal besides what moved (1 thing)"
+    assert outside([disk], {"web"}) == "nothing that kubeferry made is left besides what moved (1 thing)"
     assert outside([disk, view], {"web"}) == (
-        "1 thing of ours exists outside the journal besides what moved (1 thing); `kubeferry release` accounts for it"
+        "1 thing that kubeferry made is left besides what moved (1 thing); `kubeferry release` accounts for it"
     )
-    assert outside([disk, view], set()).startswith("2 things of ours exist outside the journal; ")
+    assert outside([disk, view], set()).startswith("2 things that kubeferry made are left; ")
 
 
 def test_report_for_a_program(kubeferry: Command, printed_json: Callable[..., Any], estate: Path) -> None:
