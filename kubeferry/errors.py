@@ -121,7 +121,9 @@ class InputInvalid(PermanentError):
         super().__init__(
             what,
             why="; ".join(f"{p.where}: {p.what}" for p in problems),
-            fix="; ".join(dict.fromkeys(p.fix for p in problems)),
+            fix=" ".join(
+                dict.fromkeys(p.fix if p.fix.endswith((".", "?")) else f"{p.fix}." for p in problems if p.fix)
+            ),
         )
 
     def __str__(self) -> str:

@@ -15,6 +15,7 @@ from flows.cli.options import FILE, FOLDER, json_option, policy_of, policy_optio
 from flows.cli.output import print_json, print_table
 from flows.serving import given_answers
 from kubeferry.documents import KINDS, Inventory, Plan, dump, json_schema, load, save
+from kubeferry.errors import Problem
 from kubeferry.model import Severity
 from kubeferry.outside.clock import now
 from kubeferry.words import counted, plain, size
@@ -31,6 +32,8 @@ if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
 @json_option
 def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path, as_json: bool) -> None:
     """Say what would happen to each machine; touches neither source nor target."""
+    from mappings.plan import policy_problems
+
     if given_answers():
         from flows.assess import assess_flow
 
@@ -42,9 +45,19 @@ def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path,
         assessments = write_assessments(load(inventory, Inventory), policy_of(policy), out, offer=offer_of(config))
     if as_json:
         print_json([item.model_dump(mode="json", by_alias=True) for item in assessments])
-        return
-    _print_assessments(assessments)
-    click.echo(f"Pages for the owners: {out}/README.md")
+    else:
+        _print_assessments(assessments)
+        click.echo(f"Pages for the owners: {out}/README.md")
+    if policy:
+        _tell_problems(policy_problems(load(inventory, Inventory), policy_of(policy)))
+
+
+def _tell_problems(problems: list[Problem]) -> None:
+    """What `plan` will refuse the policy for, on standard error: pages can be made all the same."""
+    if problems:
+        click.secho("`plan` will refuse this policy until it fits the inventory:", fg="yellow", err=True)
+    for problem in problems:
+        click.echo(plain(f"  - {problem}"), err=True)
 
 
 def _print_assessments(assessments: tuple[Assessment, ...]) -> None:

@@ -169,7 +169,7 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
     content, root = parse_yaml(text, name)
     if not isinstance(content, dict):
         raise InputInvalid(
-            f"{name} is not a {expected.KIND}",
+            f"{name} is not {_a(expected.KIND)}",
             [
                 Problem(
                     f"{name}:1",
@@ -180,7 +180,7 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
         )
     problems = _header_problems(content, expected.KIND, name, root)
     if problems:
-        raise InputInvalid(f"{name} is not a {expected.KIND} that this version reads", problems)
+        raise InputInvalid(f"{name} is not {_a(expected.KIND)} that this version reads", problems)
     problems = twice(root, name)
     try:
         document = cast("D", expected.model_validate_json(_as_json(content, name)))
@@ -276,11 +276,15 @@ def _header_problems(content: dict[str, Any], kind: str, name: str, root: yaml.N
         Problem(
             f"{name}:{_line(root, (key,))}",
             f"{key} is {content.get(key)!r}, not {value!r}",
-            f"Give a {kind} document, `{key}: {value}`.",
+            f"Give {_a(kind)} document, `{key}: {value}`.",
         )
         for key, value in wanted.items()
         if content.get(key) != value
     ]
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "AEIO" else f"a {kind}"
 
 
 def _problem(item: dict[str, Any], name: str, root: yaml.Node | None) -> Problem:
@@ -298,11 +302,20 @@ def _what(item: dict[str, Any]) -> str:
 
 
 def _fix(item: dict[str, Any]) -> str:
+    if _lacks_quotes(item):
+        return "Put it in quotes: without them YAML takes it for a number, or for yes or no."
     fixes = {
         **dict.fromkeys(UNKNOWN_FIELD, "Remove it or correct its spelling; `kubeferry schema` lists the fields."),
         "missing": "Add it; `kubeferry schema` shows its type.",
     }
     return fixes.get(str(item["type"]), "Correct the value.")
+
+
+def _lacks_quotes(item: dict[str, Any]) -> bool:
+    """Whether the value would be right as text, and YAML has made something else of it."""
+    if not isinstance(item["input"], bool | int | float):
+        return False
+    return item["type"] == "string_type" or (item["type"] == "literal_error" and f"'{item['input']}'" in item["msg"])
 
 
 def _line(node: yaml.Node | None, place: tuple[str | int, ...]) -> int:

@@ -103,6 +103,23 @@ def test_a_number_without_end_is_refused(number: str) -> None:
         parse(f"{CONFIG}limits:\n  concurrentMachines: {number}\n", Config)
 
 
+def test_a_number_where_text_is_meant_is_told_to_want_quotes() -> None:
+    head = f"apiVersion: {API_VERSION}\nkind: Policy\n"
+    for line in ("kubevirt: 1.6", "namespace: 12"):
+        with pytest.raises(InputInvalid) as refused:
+            parse(f"{head}{line}\n", Policy)
+        assert "Put it in quotes" in refused.value.fix
+    with pytest.raises(InputInvalid) as refused:
+        parse(f"{head}kubevirt: 1.4\n", Policy)
+    assert refused.value.fix == "Correct the value."
+
+
+def test_a_document_of_another_kind_is_told_in_english() -> None:
+    with pytest.raises(InputInvalid, match=r"policy\.yaml is not an Inventory that") as refused:
+        parse(f"apiVersion: {API_VERSION}\nkind: Policy\n", Inventory, name="policy.yaml")
+    assert refused.value.fix == "Give an Inventory document, `kind: Inventory`."
+
+
 def test_a_key_that_is_there_twice_is_told_and_neither_value_taken() -> None:
     text = f"{CONFIG}limits:\n  concurrentMachines: 1\n  concurrentMachines: 0\n"
     with pytest.raises(InputInvalid) as caught:

@@ -20,5 +20,12 @@ def test_nor_does_a_problem() -> None:
     assert all(line.isprintable() for line in str(error).split("\n"))
 
 
+def test_what_to_do_about_several_problems_is_sentences() -> None:
+    error = InputInvalid(
+        "it is wrong", [Problem("a", "x", "Set a."), Problem("b", "y", "Set b"), Problem("c", "z", "Set a.")]
+    )
+    assert error.fix == "Set a. Set b."
+
+
 def test_lines_stay_lines() -> None:
     assert str(KubeferryError("one", why="two\nthree")) == "one\n  why: two\nthree"

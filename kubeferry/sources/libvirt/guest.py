@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from typing import Any
+from urllib.parse import urlsplit
 
 import libvirt
 import libvirt_qemu
@@ -45,7 +46,9 @@ def translated(error: libvirt.libvirtError, uri: str, machine: str) -> Kubeferry
     """libvirt's error as one of ours."""
     said = error.get_error_message() or str(error)
     if is_lost(error):
-        fix = "Start libvirtd (`systemctl start libvirtd`, or `libvirtd -d`), and run the same command again."
+        host = urlsplit(uri).hostname
+        start = f"on {host}, see that this host may log in there" if host else "(`systemctl start libvirtd`)"
+        fix = f"Start libvirtd {start}, and run the same command again."
         return SourceUnavailable(f"libvirt at {uri} does not answer", why=said, fix=fix, machine=machine)
     if error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
         fix = "Let what is being done to the machine end (`virsh domjobinfo`), and run the same command again."
@@ -56,6 +59,9 @@ def translated(error: libvirt.libvirtError, uri: str, machine: str) -> Kubeferry
     if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
         fix = "Discover and plan again, or define it again."
         return SourceRefused("the source has no such machine any more", why=said, fix=fix, machine=machine)
+    if not machine:
+        fix = f"See what `virsh --connect {uri} list` says, and correct the source's `uri` or what it names."
+        return SourceRefused(f"libvirt refused {uri}", why=said, fix=fix)
     fix = "Look at the machine with `virsh`, settle it, and run the same command again."
     return SourceRefused("libvirt refused", why=said, fix=fix, machine=machine)
 

@@ -47,6 +47,19 @@ def test_a_plan_s_dry_run_for_a_program_is_json_and_writes_nothing(
     assert not (estate / "plan.yaml").exists()
 
 
+def test_an_assessment_tells_what_plan_will_refuse_the_policy_for(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    (estate / "policy.yaml").write_text(
+        "apiVersion: kubeferry.io/v1alpha1\nkind: Policy\nrules:\n  - {match: {name: zz*}, timezone: UTC}\n"
+        "machines: {nobody: {include: false}}\n"
+    )
+    code, out, err = kubeferry("assess", "inventory.yaml", "--policy", "policy.yaml")
+    assert (code, "Pages for the owners" in out) == (0, True)
+    assert "`plan` will refuse this policy" in err
+    assert "policy rule 1: fits no machine of the inventory (name: zz*). " in err
+    assert "policy machines.nobody: is no machine of the inventory. " in err
+
+
 def test_a_schema_for_a_program_is_one_line(kubeferry: Command) -> None:
     out = kubeferry("schema", "Plan", "--json")[1]
     assert out.count("\n") == 1

@@ -96,3 +96,20 @@ def test_a_socket_that_is_not_there_may_be_there_later() -> None:
         source.discover()
     assert "/nonexistent/socket" in unavailable.value.why
     assert unavailable.value.fix
+
+
+def test_a_host_elsewhere_is_named_in_what_to_do() -> None:
+    lost = libvirt.libvirtError("x")
+    lost.err = (libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_FROM_RPC, "it is away", 2, "", None, None, -1, -1)
+    away = translated(lost, "qemu+ssh://root@kvm7/system", "")
+    assert away.fix == "Start libvirtd on kvm7, see that this host may log in there, and run the same command again."
+    here = translated(lost, "qemu:///system", "")
+    assert here.fix == "Start libvirtd (`systemctl start libvirtd`), and run the same command again."
+
+
+def test_a_refusal_that_is_about_no_machine_sends_nobody_to_one() -> None:
+    error = libvirt.libvirtError("x")
+    error.err = (libvirt.VIR_ERR_INTERNAL_ERROR, 0, "unexpected qemu URI path", 2, "", None, None, -1, -1)
+    told = translated(error, "qemu:///nowhere", "")
+    assert "virsh --connect qemu:///nowhere list" in told.fix
+    assert "machine" not in told.fix
