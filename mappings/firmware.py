@@ -100,10 +100,22 @@ def keeps(machine: Machine, choices: Choices) -> bool:
 
 def carries(machine: Machine, choices: Choices) -> bool:
     """Whether the variables that the source has kept go with the machine."""
-    carried = choices.state is not None and choices.state.carries and choices.keep_variables
+    return not why_not_carried(machine, choices)
+
+
+def why_not_carried(machine: Machine, choices: Choices) -> str:
+    """Why the variables that the source has kept do not go with the machine; empty where they do."""
+    if not choices.keep_variables:
+        return "the policy leaves them behind"
     readable = machine.firmware.nvram is not None and machine.firmware.nvram_format in {None, *_FLASH_FORMATS}
+    if not readable or machine.firmware.kind != FirmwareKind.UEFI:
+        return "the source has none that can be read"
+    if choices.state is None or not keeps(machine, choices):
+        return "the target was not asked, or has no room for them"
+    if not choices.state.carries:
+        return "this KubeVirt has none put there before the first start"
     known = machine.arch is None or machine.arch in ARCHITECTURES  # others have flash of other sizes
-    return keeps(machine, choices) and carried and readable and known and bool(machine.data_disks)
+    return "" if known and machine.data_disks else "no flash of this machine's is known"
 
 
 def target_uuid(machine: Machine) -> str | None:

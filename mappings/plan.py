@@ -16,7 +16,7 @@ from mappings.rules.between import included, inventory_concerns, sharers
 from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.rules.table import RULES
 from mappings.storage import UNASKED
-from mappings.wishes import fits, settled, template_problems
+from mappings.wishes import fits, settled, shown, template_problems
 
 
 def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: str, offer: Offer = UNASKED) -> Plan:
@@ -79,9 +79,10 @@ def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
             found.append(Problem(where, "is no machine of the inventory", fix))
         found += _choice_problems(where, choice, known)
     for number, rule in enumerate(policy.rules, start=1):
-        where = f"policy rules[{number}]"
+        where = f"policy rule {number}"
         if not any(fits(rule.match, machine) for machine in inventory.machines):
-            found.append(Problem(where, "fits no machine of the inventory", "Correct its `match`, or remove the rule."))
+            what = f"fits no machine of the inventory ({shown(rule.match)})"
+            found.append(Problem(where, what, "Correct its `match`, or remove the rule."))
         found += _choice_problems(where, rule, known)
     return found
 

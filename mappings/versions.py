@@ -73,8 +73,10 @@ def _without(vm: Object, part: Part, platform: Platform) -> Concern:
     part.drop(vm)
     since = GATES[part.gate].alpha
     if platform.number is not None and platform.number < since:
-        return _left_out(f"KubeVirt {platform.version} has no {part.about}: {found}", f"Upgrade to {shown(since)}")
-    what = f"KubeVirt's feature gate {part.gate} is off, and {part.about} needs it: {found}"
+        return _left_out(
+            f"KubeVirt {platform.version} does not know {part.about}: {found}", f"Upgrade to {shown(since)}"
+        )
+    what = f"KubeVirt takes {part.about} ({found}) only with its feature gate {part.gate}, which is not on"
     return _left_out(what, f"Switch {part.gate} on in the KubeVirt object")
 
 
@@ -145,9 +147,9 @@ def _keep_nothing(vm: Object) -> None:
 
 
 PARTS = (
-    Part("DeclarativeHotplugVolumes", "empty CD-ROM drive", _empty_drives, _drop_empty_drives),
-    Part("VideoConfig", "graphics card of one's own choice", *_device("video")),
-    Part("PanicDevices", "panic device", *_device("panicDevices")),
-    Part("VMPersistentState", "state of UEFI variables or a TPM that is kept", _kept, _keep_nothing),
+    Part("DeclarativeHotplugVolumes", "an empty CD-ROM drive", _empty_drives, _drop_empty_drives),
+    Part("VideoConfig", "a graphics card of its own choice", *_device("video")),
+    Part("PanicDevices", "a panic device", *_device("panicDevices")),
+    Part("VMPersistentState", "UEFI variables or a TPM that are kept", _kept, _keep_nothing),
 )
 """What the mapping writes and not every KubeVirt takes."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from kubeferry.documents import MachinePolicy, Match, Policy
 from kubeferry.model import Machine
 from mappings.names import dns_labels, rendered, unknown_words
@@ -79,6 +81,11 @@ def fits(match: Match, machine: Machine) -> bool:
     return all(pattern is None or _any_fits(pattern, values) for pattern, values in checked)
 
 
+def shown(match: Match) -> str:
+    """What a match asks for, as it is written: `name: web*, os: *windows*`."""
+    return ", ".join(f"{field}: {value}" for field, value in match.model_dump(exclude_defaults=True).items()) or "all"
+
+
 def _tagged(machine: Machine, key: str) -> list[str]:
     """The values of a tag or attribute: vSphere has several of one category, in one line."""
     found = [machine.metadata.get(name) for name in (key, f"tag/{key}", f"attribute/{key}")]
@@ -91,8 +98,8 @@ def _any_fits(pattern: str, values: Iterable[str | None]) -> bool:
 
 def template_problems(policy: Policy) -> Iterator[tuple[str, str]]:
     """Where a template of the policy has words that nothing can be put in for: the place, and the words."""
-    places = [(f"rules[{number}]", rule) for number, rule in enumerate(policy.rules, start=1)]
+    places = [(f"rule {number}", rule) for number, rule in enumerate(policy.rules, start=1)]
     for where, choice in [*places, *((f"machines.{name}", one) for name, one in policy.machines.items())]:
         for field in _TEMPLATES:
             if words := unknown_words(getattr(choice, field) or ""):
-                yield f"policy {where}.{field}", ", ".join(words)
+                yield f"policy {where}.{to_camel(field)}", ", ".join(words)

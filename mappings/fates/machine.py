@@ -5,12 +5,23 @@ from __future__ import annotations
 from kubeferry.model import Fate, Power
 from mappings.devices import is_address
 from mappings.disks import boot_orders_told
-from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
+from mappings.fates.carried import Leaf, Mapping, Rule, Verdict, equal
 from mappings.fates.kinds import kept
 from mappings.firmware import ARCHITECTURES, carries
+from mappings.names import dns_labels
 
 # Run strategies that start a machine without being asked.
 STARTING = {"Always", "RerunOnFailure"}
+
+
+def name(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = "metadata.name"
+    found = mapping.find(place)
+    if equal(leaf.value, found):
+        return Fate.CARRIED, place, ""
+    legal = dns_labels([leaf.value])[leaf.value]
+    why = "the source's is no legal Kubernetes name" if found == legal else "by the policy, or since two would be one"
+    return Fate.CHANGED, place, f"now {found}: {why}"
 
 
 def power(mapping: Mapping, leaf: Leaf) -> Verdict:
@@ -24,7 +35,7 @@ def autostart(mapping: Mapping, leaf: Leaf) -> Verdict:
     starts = mapping.choices.run_strategy in STARTING
     if starts == leaf.value:
         return Fate.CARRIED, "spec.runStrategy", ""
-    return Fate.CHANGED, "spec.runStrategy", f"now {mapping.choices.run_strategy}, as the policy says"
+    return Fate.CHANGED, "spec.runStrategy", f"{mapping.choices.run_strategy}, its run strategy, decides there"
 
 
 def machine_type(mapping: Mapping, leaf: Leaf) -> Verdict:

@@ -12,7 +12,7 @@ _INSIDE = "lies on the guest's own disks, which are copied"
 
 FATES: dict[str, Rule] = {
     "id": kept("metadata.annotations[kubeferry.io/machine-id]"),
-    "name": kept("metadata.name", changed="not a legal Kubernetes name, or the policy gives another"),
+    "name": machine.name,
     "source": kept("metadata.labels[kubeferry.io/source]", lost="not legal as a label"),
     "power": machine.power,
     "title": kept("metadata.annotations[kubeferry.io/title]", changed="cut"),

@@ -10,12 +10,12 @@ from kubeferry.model import FirmwareKind, Power
 from mappings.devices import is_address
 from mappings.firmware import (
     ARCHITECTURES,
-    carries,
     is_secure,
     keeps,
     target_firmware,
     target_smbios_serial,
     target_uuid,
+    why_not_carried,
 )
 from mappings.rules.libvirt import is_container
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
@@ -104,9 +104,10 @@ def _firmware_changed(case: Case) -> Iterable[str]:
 
 def _nvram(case: Case) -> Iterable[str]:
     uefi = target_firmware(case.machine, case.choices) == FirmwareKind.UEFI
-    lost = "UEFI variables are not carried: boot entries and enrolled keys are gone"
+    why = why_not_carried(case.machine, case.choices)
+    lost = f"UEFI variables are not carried, since {why}: boot entries and enrolled keys are gone"
     later = "" if keeps(case.machine, case.choices) else ", and what the guest sets at the target goes at each stop"
-    return when(uefi and not carries(case.machine, case.choices), f"{lost}{later}.")
+    return when(uefi and bool(why), f"{lost}{later}.")
 
 
 def _secure_boot_unknown(case: Case) -> Iterable[str]:
@@ -322,7 +323,7 @@ RULES = (
         "unmodelled",
         WARNING,
         "settings of the source without a word here",
-        "Look at each of them in the list of fates; they stay in the inventory.",
+        "Look at each of them among what is lost; they stay in the inventory.",
         _unmodelled,
     ),
 )

@@ -56,6 +56,28 @@ def test_what_the_source_kept_goes_to_the_claim_that_kubevirt_takes(machine: Bui
     assert fate(made) is Fate.CARRIED
 
 
+@pytest.mark.parametrize(
+    ("state", "policy", "why"),
+    [
+        (None, Policy(), "the target was not asked, or has no room for them"),
+        (CAN, Policy(machines={"web": MachinePolicy(keep_variables=False)}), "the policy leaves them behind"),
+        (
+            CAN.model_copy(update={"carries": False}),
+            Policy(),
+            "this KubeVirt has none put there before the first start",
+        ),
+    ],
+)
+def test_what_is_lost_says_why(machine: Build, state: StateOffer | None, policy: Policy, why: str) -> None:
+    (told,) = lost(mapped(machine(firmware=UEFI), state, policy))
+    assert told.startswith(f"UEFI variables are not carried, since {why}: ")
+
+
+def test_variables_that_nobody_can_read_are_lost_for_that_reason(machine: Build) -> None:
+    (told,) = lost(mapped(machine(firmware=UEFI.model_copy(update={"nvram": None}))))
+    assert "since the source has none that can be read" in told
+
+
 def test_a_class_that_makes_larger_volumes_only_is_asked_for_one(machine: Build) -> None:
     made = mapped(machine(firmware=UEFI), CAN.model_copy(update={"minimum_bytes": 1 << 30}))
     assert made.manifests[-2]["spec"]["resources"]["requests"]["storage"] == "1Gi"

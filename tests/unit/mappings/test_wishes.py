@@ -140,11 +140,13 @@ def test_what_is_wrong_with_rules_is_told_at_once(machine: Build) -> None:
     with pytest.raises(InputInvalid) as refused:
         planned(policy, machine())
     places = {problem.where for problem in refused.value.problems}
+    whom = "fits no machine of the inventory (name: nobody)"
+    assert {problem.what for problem in refused.value.problems if problem.where == "policy rule 1"} == {whom}
     assert places == {
-        "policy rules[1]",
-        "policy rules[1].after",
-        "policy rules[2].name_template",
-        "policy rules[2].accept",
+        "policy rule 1",
+        "policy rule 1.after",
+        "policy rule 2.nameTemplate",
+        "policy rule 2.accept",
     }
 
 
