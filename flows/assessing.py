@@ -17,7 +17,7 @@ import yaml
 from kubeferry.config import read_config
 from kubeferry.documents import Inventory, Offer, Policy
 from kubeferry.targets import open_target
-from mappings.assessment import Assessment, assess, render_assessment_markdown, render_summary_markdown
+from mappings.assessment import Assessment, assess, page_folders, render_assessment_markdown, render_summary_markdown
 from mappings.storage import UNASKED
 
 
@@ -35,8 +35,9 @@ def write_assessments(
     """Assess every machine and write the pages. Asks neither source nor target anything."""
     assessments = assess(inventory, policy, offer=offer)
     out.mkdir(parents=True, exist_ok=True)
+    folders = page_folders(assessments)
     for assessment in assessments:
-        _write_one(assessment, out / assessment.target_name)
+        _write_one(assessment, out / folders[assessment.name])
     (out / "README.md").write_text(render_summary_markdown(assessments), encoding="utf-8")
     return assessments
 

@@ -7,20 +7,22 @@ and what to do.
 from __future__ import annotations
 
 import html
+import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from pydantic.alias_generators import to_camel
 
-from kubeferry.documents import Inventory, Offer, PlannedDisk, Policy
+from kubeferry.documents import Inventory, Offer, PlannedDisk, Platform, Policy
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
 from kubeferry.words import RUN_STRATEGIES
 from mappings.admission.check import check_all
 from mappings.choices import choices_for
 from mappings.estimate import CopyEstimate, Rates, estimate
 from mappings.machine import NOBODY, Mapped, to_manifests
-from mappings.names import Names, machine_names
+from mappings.names import Names, dns_label, machine_names
 from mappings.quantities import human_bytes
 from mappings.rules.between import inventory_concerns, sharers
 from mappings.rules.rule import CRITICAL, is_blocked
@@ -35,7 +37,9 @@ _BROUGHT_BY_ACCESS = {"disk.size-unknown"}
 
 class Assessment(Value):
     """One machine as it would arrive. `manifests` are what a plan would hold, a draft if it is blocked; `decided` says
-    which rule of the policy made which choice."""
+    which rule of the policy made which choice, `chosen` what that is, `made_for` which KubeVirt the manifests are for
+    and who said so.
+    """
 
     name: str
     target_name: str
@@ -48,6 +52,8 @@ class Assessment(Value):
     concerns: tuple[Concern, ...]
     estimate: CopyEstimate
     decided: dict[str, str] = {}
+    chosen: dict[str, Any] = {}
+    made_for: str = ""
 
 
 def assess(
@@ -101,7 +107,17 @@ def _assess(
         concerns=concerns,
         estimate=estimate(machine.data_disks, rates),
         decided={to_camel(field): by for field, by in wishes.decided[machine.name].items()},
+        chosen=policy.of(machine.name).model_dump(
+            mode="json", by_alias=True, include=set(wishes.decided[machine.name])
+        ),
+        made_for=_made_for(choices.kubevirt, asked=offer.kubevirt is not None),
     )
+
+
+def _made_for(platform: Platform | None, *, asked: bool) -> str:
+    if platform is None:
+        return "the newest KubeVirt: neither a cluster nor the policy says another"
+    return f"KubeVirt {platform.version}, which {'the cluster has' if asked else 'the policy names'}"
 
 
 def _verdict(concerns: tuple[Concern, ...], *, included: bool) -> Verdict:
@@ -123,6 +139,7 @@ _VERDICTS = {
     "incomplete": "Nothing speaks against the move, but sizes of disks are missing: discover them with access.",
     "excluded": "Left out, as the policy says. This page shows what would happen.",
 }
+SHOWN = 160  # characters of a choice on a page; a patch may be long
 _MARKUP = re.compile(r"([\\`*_\[\]|#])")
 
 
@@ -153,19 +170,33 @@ def render_assessment_markdown(assessment: Assessment) -> str:
 
 
 def render_summary_markdown(assessments: Iterable[Assessment]) -> str:
-    """All machines in one table, the blocked ones first."""
+    """All machines in one table, the blocked ones first, each with the way to its page."""
+    assessments = tuple(assessments)
+    folders = page_folders(assessments)
     rank = {
         verdict: place
         for place, verdict in enumerate(("blocked", "incomplete", "ready-with-warnings", "ready", "excluded"))
     }
     rows = [
-        f"| [{_plain(one.name)}]({one.target_name}/README.md) | {one.verdict} | {len(one.disks)} "
+        f"| [{_plain(one.name)}]({folders[one.name]}/README.md) | {one.verdict} | {len(one.disks)} "
         f"| {human_bytes(_size(one))} | {_duration(one.estimate)} "
         f"| {_count(one, Severity.CRITICAL)} | {_count(one, Severity.WARNING)} |"
         for one in sorted(assessments, key=lambda one: (rank[one.verdict], one.name))
     ]
     head = ["| Machine | Verdict | Disks | Size | Copy | Critical | Warnings |", "|---|---|---|---|---|---|---|"]
     return "\n".join(["# Assessment", "", *head, *rows]) + "\n"
+
+
+def page_folders(assessments: Iterable[Assessment]) -> dict[str, str]:
+    """The folder of each machine's page, by its name at the source: what it is called at the target, and where
+    several are called so, in different namespaces, its own name, too. No two machines share one."""
+    assessments = tuple(assessments)
+    times = Counter(one.target_name for one in assessments)
+    folders = {one.name: one.target_name for one in assessments if times[one.target_name] == 1}
+    for one in assessments:
+        if one.name not in folders:
+            folders[one.name] = dns_label(f"{one.target_name}-{one.name}", {*times, *folders.values()})
+    return folders
 
 
 def _size(assessment: Assessment) -> int:
@@ -183,6 +214,9 @@ def _story(assessment: Assessment) -> Iterator[str]:
         f"with run strategy {assessment.run_strategy} once it has moved: {means}. "
         "The source is not changed; it is stopped for the cutover only."
     )
+    if assessment.made_for:
+        yield ""
+        yield f"Made for {_plain(assessment.made_for)}."
     if assessment.disks:
         yield ""
         yield "| Disk | Size | Claim | Claim size | Modes | Class |"
@@ -227,7 +261,9 @@ def _time(seconds: float) -> str:
 
 def _decided(assessment: Assessment) -> Iterator[str]:
     for field, rule in sorted(assessment.decided.items()):
-        yield f"- `{field}`: {_plain(rule)}"
+        value = json.dumps(assessment.chosen.get(field), ensure_ascii=False).strip('"')
+        shown = value if len(value) <= SHOWN else f"{value[:SHOWN]}…"
+        yield f"- `{field}`: {_plain(shown)} ({_plain(rule)})"
 
 
 def _section(title: str, lines: Iterable[str]) -> list[str]:

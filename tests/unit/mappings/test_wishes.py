@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import Inventory, MachinePolicy, Match, NetworkMap, Placement, Policy, PolicyRule
+from kubeferry.documents import (
+    Inventory,
+    MachinePolicy,
+    Match,
+    NetworkMap,
+    Offer,
+    Placement,
+    Platform,
+    Policy,
+    PolicyRule,
+)
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Guest, Machine, Nic
 from mappings.admission.check import check_all
@@ -88,7 +98,33 @@ def test_the_page_says_which_rule_decided_what(machine: Build) -> None:
     policy = Policy(rules=(PolicyRule(match=Match(os="*debian*"), grace_seconds=30),))
     (found,) = assess(inventory(machine()), policy)
     assert found.decided == {"graceSeconds": "rule 1"}
-    assert "- `graceSeconds`: rule 1" in render_assessment_markdown(found)
+    assert "- `graceSeconds`: 30 (rule 1)" in render_assessment_markdown(found)
+
+
+def test_the_page_says_what_was_decided_and_cuts_what_is_long(machine: Build) -> None:
+    choice = MachinePolicy(run_strategy="Halted", annotations={"note": "x" * 400})
+    (found,) = assess(inventory(machine()), Policy(machines={"web": choice}))
+    page = render_assessment_markdown(found)
+    assert "- `runStrategy`: Halted (its own choice)" in page
+    assert "x…" in page
+    assert "x" * 200 not in page
+
+
+@pytest.mark.parametrize(
+    ("policy", "offer", "said"),
+    [
+        (Policy(kubevirt="1.6"), Offer(), "Made for KubeVirt 1.6, which the policy names."),
+        (
+            Policy(kubevirt="1.6"),
+            Offer(kubevirt=Platform(version="1.8")),
+            "Made for KubeVirt 1.8, which the cluster has.",
+        ),
+        (Policy(), Offer(), "Made for the newest KubeVirt: neither a cluster nor the policy says another."),
+    ],
+)
+def test_the_page_says_which_kubevirt_it_is_for(machine: Build, policy: Policy, offer: Offer, said: str) -> None:
+    (found,) = assess(inventory(machine()), policy, offer=offer)
+    assert said in render_assessment_markdown(found)
 
 
 def test_where_it_may_run_and_what_it_is_guaranteed(machine: Build) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.assessing import write_assessments
 from flows.cli import run
-from kubeferry.documents import (
-    KINDS,
-)
+from kubeferry.documents import KINDS, Inventory, MachinePolicy, Policy
+from kubeferry.model import Cpu, Machine, Memory
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -58,6 +59,26 @@ def test_an_assessment_tells_what_plan_will_refuse_the_policy_for(kubeferry: Com
     assert "`plan` will refuse this policy" in err
     assert "policy rule 1: fits no machine of the inventory (name: zz*). " in err
     assert "policy machines.nobody: is no machine of the inventory. " in err
+
+
+def test_machines_of_one_name_in_two_namespaces_have_a_page_each(tmp_path: Path) -> None:
+    inventory = Inventory(
+        source="lab",
+        source_kind="memory",
+        observed_at="2026-01-01T00:00:00Z",
+        machines=tuple(
+            Machine(id=name, name=name, source="lab", cpu=Cpu(vcpus=1), memory=Memory(size_bytes=1 << 30))
+            for name in ("one", "two")
+        ),
+    )
+    choices = {name: MachinePolicy(name="same", namespace=name) for name in ("one", "two")}
+    write_assessments(inventory, Policy(machines=choices), tmp_path)
+    pages = [page.read_text() for page in tmp_path.glob("*/README.md")]
+    assert sorted(page.splitlines()[0] for page in pages) == ["# one", "# two"]
+    summary = (tmp_path / "README.md").read_text()
+    for name in ("one", "two"):
+        (link,) = re.findall(rf"\[{name}\]\((.*?)\)", summary)
+        assert (tmp_path / link).read_text().startswith(f"# {name}\n")
 
 
 def test_a_schema_for_a_program_is_one_line(kubeferry: Command) -> None:
