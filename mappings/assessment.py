@@ -108,7 +108,7 @@ def _assess(
         estimate=estimate(machine.data_disks, rates),
         decided={to_camel(field): by for field, by in wishes.decided[machine.name].items()},
         chosen=policy.of(machine.name).model_dump(
-            mode="json", by_alias=True, include=set(wishes.decided[machine.name])
+            mode="json", by_alias=True, exclude_unset=True, include=set(wishes.decided[machine.name])
         ),
         made_for=_made_for(choices.kubevirt, asked=offer.kubevirt is not None),
     )

@@ -102,10 +102,13 @@ def test_the_page_says_which_rule_decided_what(machine: Build) -> None:
 
 
 def test_the_page_says_what_was_decided_and_cuts_what_is_long(machine: Build) -> None:
-    choice = MachinePolicy(run_strategy="Halted", annotations={"note": "x" * 400})
+    choice = MachinePolicy(
+        run_strategy="Halted", placement=Placement(priority_class="high"), annotations={"note": "x" * 400}
+    )
     (found,) = assess(inventory(machine()), Policy(machines={"web": choice}))
     page = render_assessment_markdown(found)
     assert "- `runStrategy`: Halted (its own choice)" in page
+    assert '- `placement`: {"priorityClass": "high"} (its own choice)' in page
     assert "x…" in page
     assert "x" * 200 not in page
 
