@@ -20,7 +20,7 @@ from flows.cli.options import (
     plan_option,
 )
 from flows.cli.output import print_event, print_json, print_table
-from flows.cli.standing import Standing, left_off, standings, summary
+from flows.cli.standing import Standing, at_a_minute, left_off, standings, summary
 from flows.cli.transfers import transfers
 from flows.versions import of_journal
 from kubeferry.config import find_config, read_config
@@ -112,7 +112,7 @@ def _show_plans(config: Path | None, as_json: bool) -> None:
         print_json({"plans": plans} | versions)
         return
     if found:
-        rows = [(one.name, one.digest[:12], one.registered_at, _in_words(phases)) for one, phases in found]
+        rows = [(one.name, one.digest[:12], at_a_minute(one.registered_at), _in_words(phases)) for one, phases in found]
         print_table(("plan", "digest", "registered", "machines"), rows)
     click.echo(
         f"total: {counted(len(found), 'plan')} in the journal{(found and '; `--plan NAME` takes one from there') or ''}"

@@ -25,6 +25,11 @@ Live = Mapping[str, MoverProgress]
 """By disk, what a mover tells that is at work now."""
 
 
+def at_a_minute(at: str) -> str:
+    """An ISO 8601 time in UTC as people read it: `2026-07-14 09:12 UTC`."""
+    return f"{at[:16].replace('T', ' ')} UTC"
+
+
 @dataclass(frozen=True, slots=True)
 class SourceSeen:
     """How the journal saw the source last, and when (UTC, ISO 8601). `off_since` where that is off."""
@@ -34,7 +39,7 @@ class SourceSeen:
     off_since: str = ""
 
     def __str__(self) -> str:
-        return f"off since {self.off_since[:16].replace('T', ' ')} UTC" if self.off_since else str(self.power)
+        return f"off since {at_a_minute(self.off_since)}" if self.off_since else str(self.power)
 
 
 @dataclass(frozen=True, slots=True)

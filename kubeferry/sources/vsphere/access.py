@@ -59,7 +59,8 @@ def read_access(name: str, config: SourceConfig, environ: Mapping[str, str], fil
         host = ""
     if not host or parts.scheme not in {"", "https"}:
         fix = f"Write https://HOST/sdk as the source's uri, or set {prefix}_URL."
-        problems.append(Problem(f"sources.{name}.uri", "it names no https server", fix))
+        what = "it names no https server" if told else f"it is not set, nor is {prefix}_URL"
+        problems.append(Problem(f"sources.{name}.uri", what, fix))
     if parts.password and told == config.uri:
         fix = f"Take it out of the uri and set {prefix}_PASSWORD."
         problems.append(Problem(f"sources.{name}.uri", "it carries a password", fix))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def test_status_without_a_plan_lists_those_of_the_journal(
     out = kubeferry("status")[1]
     assert f"first  {plan.digest[:12]}" in out
     assert "1 cutting-over" in out
+    assert re.search(r"  \d{4}-\d\d-\d\d \d\d:\d\d UTC  ", out)
     assert out.endswith("total: 1 plan in the journal; `--plan NAME` takes one from there\n")
     told = printed_json("status", "--json")
     assert [(one["name"], one["digest"], one["phases"]) for one in told["plans"]] == [

@@ -67,6 +67,12 @@ def test_everything_that_is_wrong_is_told_at_once_and_no_password_with_it() -> N
         read(uri="https://vc:port/sdk")
 
 
+def test_an_address_that_nobody_gave_is_told_as_missing() -> None:
+    with pytest.raises(InputInvalid) as told:
+        read_access("vc", SourceConfig(kind="vmware"), LOGIN, {})
+    assert [problem.what for problem in told.value.problems] == ["it is not set, nor is GOVC_URL"]
+
+
 def test_a_password_is_not_shown_with_an_access() -> None:
     assert "s3cret" not in repr(read())
 
