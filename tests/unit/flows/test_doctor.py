@@ -75,6 +75,7 @@ def test_a_plan_that_cannot_be_read_does_not_hide_the_others(
     told = found(kubeferry, "plan.yaml")
     assert list(told) == ["plan.unusable", "source.lab.broken"]
     assert "plan.yaml:1" in told["plan.unusable"]["what"]
+    assert told["plan.unusable"]["what"].startswith("plan.yaml is not a Plan")
     assert list(found(kubeferry, "plan.yaml", "--config", "gone.yaml")) == ["plan.unusable", "config.unusable"]
 
 
