@@ -64,7 +64,7 @@ def pick_source(config: Config, name: str | None) -> tuple[str, SourceConfig]:
         return name, config.sources[name]
     known = ", ".join(sorted(config.sources)) or "none"
     what = f"source {name!r} is not configured" if name else "several sources are configured"
-    raise InputInvalid(what, [Problem("sources", what, f"Name one of: {known}.")])
+    raise InputInvalid(what, [Problem("--source", "it names none of them", f"Name one of: {known}.")])
 
 
 def _absolute(path: str, base: Path) -> str:

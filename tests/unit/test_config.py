@@ -41,6 +41,9 @@ def test_the_source_is_named_where_there_are_several(tmp_path: Path) -> None:
         pick_source(config, None)
     with pytest.raises(InputInvalid, match=r"Name one of: lab, old"):
         pick_source(config, "prod")
+    with pytest.raises(InputInvalid) as refused:
+        pick_source(config, "prod")
+    assert str(refused.value).count("prod") == 1  # told once
 
 
 def test_the_environment_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
