@@ -71,8 +71,32 @@ def first_files_page() -> str:
     return "\n".join(parts)
 
 
+OTHERS = {
+    "kubevirt.left-out": "a part that this version of KubeVirt, or its feature gates, would refuse",
+    "kubevirt.too-old": "a KubeVirt that is older than any that plans are made for",
+    "mac.duplicate": "two cards with one MAC address",
+    "machine.unreadable": "a machine that the source tells of and that cannot be read",
+    "manifest.refused": "a manifest that a cluster would refuse",
+    "move.only-the-stop-shows": "what nobody can know before the stop",
+    "name.duplicate": "two machines that would have one name",
+    "plan.empty": "a plan that moves no machine",
+    "source.no-way": "no way for movers to the source's disks",
+    "source.not-asked": "a source that did not answer; it is asked again before the stop",
+    "source.refused": "disks that are not those of the plan, or a machine that may not be stopped",
+    "source.unknown": "a plan whose source the configuration does not have",
+    "source.variables": "UEFI variables that cannot be read before the stop",
+    "source.way-back": "what may keep the source from being started again",
+    "tags.unreadable": "tags of vSphere that could not be asked for",
+    "tool.missing": "a program that is not installed",
+    "trial.refused": "what a mover on trial met, and what does not pass by itself",
+    "trial.unavailable": "what a mover on trial met, and what may pass",
+    "uuid.duplicate": "two machines with one UUID",
+}
+"""Concerns that are in no table of rules: by id, what they are about."""
+
+
 def concerns_page() -> str:
-    """Every concern that an assessment, or a look at a cluster, can raise."""
+    """Every concern that an assessment, a look at source or cluster, or a trial can raise."""
     rows = [
         f"| `{rule.id}` | {rule.severity} | {rule.about} | {_covers(rule.id)} |"
         for rule in sorted(RULES, key=lambda rule: rule.id)
@@ -85,7 +109,12 @@ def concerns_page() -> str:
     )
     told = ["| id | severity | about | covers at Forklift |", "|---|---|---|---|"]
     table = ["| id | severity | about |", "|---|---|---|"]
-    return "\n".join([head, *told, *rows, "", cluster, *table, *seen, ""])
+    others = (
+        "## Of source, policy and plan\n\nWhat discovery, `assess`, `doctor` and `migrate` can say besides. "
+        "An id that ends with `.unusable` or `.broken` is of a part that could not be asked.\n"
+    )
+    rest = ["| id | about |", "|---|---|", *(f"| `{one}` | {about} |" for one, about in OTHERS.items())]
+    return "\n".join([head, *told, *rows, "", cluster, *table, *seen, "", others, *rest, ""])
 
 
 def _covers(rule: str) -> str:
