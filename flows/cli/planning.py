@@ -127,6 +127,8 @@ def _print_plan(made: Plan) -> None:
         f"total: {counted(len(made.waves), 'wave')}, {counted(len(rows), 'machine')}, "
         f"{counted(len(disks), 'disk')} with {size(sum(disks))}, {counted(concerns, 'concern')}"
     )
+    if not made.entries:
+        click.secho("The plan moves no machine: `migrate` will refuse it.", fg="yellow", err=True)
     for name, reason in made.excluded.items():
         click.secho(f"not moved: {plain(name)}: ", fg="red", nl=False)
         click.echo(plain(reason))

@@ -61,6 +61,15 @@ def test_an_assessment_tells_what_plan_will_refuse_the_policy_for(kubeferry: Com
     assert "policy machines.nobody: is no machine of the inventory. " in err
 
 
+def test_a_plan_that_moves_nothing_says_so(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    assert "moves no machine" not in kubeferry("plan", "inventory.yaml", "--dry-run")[2]
+    head = "apiVersion: kubeferry.io/v1alpha1\nkind: Policy\n"
+    (estate / "none.yaml").write_text(f"{head}machines: {{web: {{include: false}}}}\n")
+    code, _, err = kubeferry("plan", "inventory.yaml", "--policy", "none.yaml", "--out", "none-plan.yaml")
+    assert (code, err) == (0, "The plan moves no machine: `migrate` will refuse it.\n")
+
+
 def test_machines_of_one_name_in_two_namespaces_have_a_page_each(tmp_path: Path) -> None:
     inventory = Inventory(
         source="lab",
