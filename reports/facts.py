@@ -128,7 +128,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         target_name=entry.target_name,
         namespace=entry.namespace,
         hardware=hardware(entry.machine),
-        ends_as=_ends_as(entry, records, committed=state is not None and state.phase is Phase.COMMITTED),
+        ends_as=_ends_as(entry, records, state.phase if state else None),
         probes=_probes(seen),
         probes_planned=len(entry.probes),
         disks=disks,
@@ -176,7 +176,10 @@ def variables_told(event: VariablesCarried) -> str:
     return f"{what}: SHA-256 {event.digest}, {same}"
 
 
-def _ends_as(entry: Entry, records: Sequence[Recorded], *, committed: bool) -> str:
+def _ends_as(entry: Entry, records: Sequence[Recorded], phase: Phase | None) -> str:
+    if phase is Phase.ROLLED_BACK:
+        return ""  # its source is the machine, and the copy is nobody's
+    committed = phase is Phase.COMMITTED
     given = [record.event.run_strategy for record in records if isinstance(record.event, Committed)]
     return ends_as(
         plain(entry.run_strategy, 40), plain(given[-1], 40) if committed and given else "", committed=committed

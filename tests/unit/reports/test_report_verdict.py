@@ -40,6 +40,15 @@ def machine_of(life) -> MachineReport:
     return report_of(life).machines[0]
 
 
+def test_a_machine_that_went_back_ends_as_nothing_at_the_target(estate):
+    vm = {"kind": "VirtualMachine", "spec": {"runStrategy": "Always"}}
+    life = estate.life(manifests=(vm,)).begun().then(0.1, ev.RollbackBegun(reason="a probe failed"))
+    report = report_of(life.then(0.2, ev.SourceRestarted()).then(0.3, ev.RolledBack()))
+    assert report.machines[0].verdict is Verdict.ROLLED_BACK
+    assert report.machines[0].ends_as == ""
+    assert "Run strategy" not in render_html(report)
+
+
 def whole(estate, **changes):
     return estate.life(**changes).begun().stopped().moved_bytes().observed().committed()
 
