@@ -15,6 +15,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.marks import StopMark, short
 from kubeferry.model import Power
 from kubeferry.outside import clock
+from kubeferry.passwords import struck
 from kubeferry.steps.work import Work
 
 logger = logging.getLogger(__name__)
@@ -122,4 +123,4 @@ def _knows(work: Work, mark: StopMark) -> bool:
 def _told(work: Work, what: str, error: KubeferryError) -> None:
     logger.warning("%s: %s: %s", work.entry.name, what, error.what)
     reason = f"{error.what}: {error.why}" if error.why else error.what
-    work.record(Note(text=f"{what}: {reason}. {error.fix}".strip()))
+    work.record(Note(text=struck(f"{what}: {reason}. {error.fix}".strip())))

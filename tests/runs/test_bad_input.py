@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import Plan, load
+from kubeferry.documents import Inventory, Plan, load
 from kubeferry.errors import SourceUnavailable
 from kubeferry.life.events import Planned
 from kubeferry.life.evidence import Phase
@@ -71,9 +71,7 @@ def domain(name: str, number: int, mac: str = "") -> str:
     ("text", "fix"),
     [
         ("<domain><name>web</name>", "virsh dumpxml"),
-        ("", "virsh dumpxml"),
         ("not XML at all", "virsh dumpxml"),
-        ("<network><name>default</name></network>", "virsh dumpxml"),
         ('<!DOCTYPE d [<!ENTITY a SYSTEM "file:///etc/passwd">]><domain><name>&a;</name></domain>', "Remove it"),
     ],
 )
@@ -83,6 +81,21 @@ def test_malformed_domain_xml(small: Any, refused: Callable[..., str], text: str
     assert "good.xml" not in message
     assert "root:" not in message
     assert not (small.folder / "inventory.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "bad.xml: it is empty, as after a failed `virsh dumpxml`"),
+        ("<network><name>default</name></network>", "bad.xml: it is a network, no domain"),
+    ],
+)
+def test_a_file_that_holds_no_domain_is_told_and_costs_its_neighbours_nothing(small: Any, text: str, told: str) -> None:
+    exported(small, good=domain("good", 1), bad=text)
+    code, out, _err = small.command("discover", "--from", "exported")
+    assert code == 0
+    assert told in out
+    assert [machine.name for machine in load(small.folder / "inventory.yaml", Inventory).machines] == ["good"]
 
 
 def test_every_problem_of_every_file_is_told_at_once(small: Any, refused: Callable[..., str]) -> None:
