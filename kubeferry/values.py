@@ -179,6 +179,8 @@ def _fitting(hint: Any, value: Any) -> Any:
     else:
         found = float(value) if hint is float and type(value) is int else value
         fits = type(found) is hint
+        if fits and isinstance(found, str):
+            found.encode()  # half of a character (\ud800) is none, and raises ValueError: no path and no name has it
     if not fits:
         raise ValueError("a field has another type")
     return found

@@ -158,9 +158,10 @@ def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]
 @contextlib.contextmanager
 def _image(ref: DiskRef, work: Path | None) -> Iterator[Endpoint]:
     """A plain image from its file, any other through QEMU."""
+    from converters.endpoints.file import open_endpoint
     from converters.endpoints.qcow2 import plain
 
-    with plain(ref, lambda file: _open(file, Side.SOURCE)) as found:
+    with plain(ref, lambda file: open_endpoint(file, Side.SOURCE)) as found:
         if found is not None:
             yield found
             return

@@ -223,22 +223,22 @@ class File:
     # --- reading ---
 
     def extents(self) -> Iterator[Extent]:
-        if self._changed is None:
-            return self._allocation()
-        return overlaid(self._allocation(), unchanged(self._changed, self.size))
+        allocation = self.allocation(0, self.size)
+        return allocation if self._changed is None else overlaid(allocation, unchanged(self._changed, self.size))
 
-    def _allocation(self) -> Iterator[Extent]:
-        position = 0
-        while position < self.size and self.knows_holes:
-            data = self._seek(position, os.SEEK_DATA)
+    def allocation(self, start: int, stop: int) -> Iterator[Extent]:
+        """Where it has data in [start, stop), and where a hole; all of it is data where nobody tells."""
+        position = start
+        while position < stop and self.knows_holes:
+            data = min(self._seek(position, os.SEEK_DATA), stop)
             if data > position:
                 yield Extent(position, data - position, zero=True)
-            if data >= self.size:
+            if data >= stop:
                 return
-            position = self._seek(data, os.SEEK_HOLE)
+            position = min(self._seek(data, os.SEEK_HOLE), stop)
             yield Extent(data, position - data)
-        if position < self.size:
-            yield Extent(position, self.size - position)
+        if position < stop:
+            yield Extent(position, stop - position)
 
     def _seek(self, offset: int, whence: int) -> int:
         try:

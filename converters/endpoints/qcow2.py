@@ -9,10 +9,10 @@ from typing import Protocol, Self
 from converters.endpoints.read_only import ReadOnly
 from converters.extents import Extent
 from converters.uris import LOCAL, path_of, scheme_of
-from kubeferry.errors import SourceUnavailable
+from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.faults import Side, of_os
 from kubeferry.images import nodes, qcow2, writers
-from kubeferry.images.clusters import Clusters, NotPlain, Run
+from kubeferry.images.clusters import Clusters, CutOff, NotPlain, Run
 from kubeferry.outside import stopping
 from kubeferry.values import DiskRef
 
@@ -21,6 +21,9 @@ class Bytes(Protocol):
     """The file that an image is in; `converters.endpoints.file.File` is one."""
 
     size: int
+
+    def allocation(self, start: int, stop: int, /) -> Iterator[Extent]:
+        """Where it has data in [start, stop), and where a hole."""
 
     def start_read(self, offset: int, view: memoryview, /) -> Callable[[], None]:
         """Ask for bytes ahead; they are there when what is returned has been called."""
@@ -38,7 +41,7 @@ def plain(ref: DiskRef, open_file: Callable[[DiskRef], Bytes]) -> Iterator[Image
     """The image as an endpoint; None where QEMU has to read it, or to say why it cannot be read now. While it is open
     no QEMU opens it to write. `open_file` opens the file of a raw reference.
 
-    Raises what `nodes.check` raises.
+    Raises what `nodes.check` raises; SourceRefused where its file does not hold all of it.
     """
     with contextlib.ExitStack() as opened:
         nodes.check(ref)
@@ -66,6 +69,13 @@ def _opened(ref: DiskRef, open_file: Callable[[DiskRef], Bytes], opened: context
         except (ValueError, NotPlain):
             opened.close()
             return None
+        except CutOff as error:
+            raise SourceRefused(
+                f"{path} is cut off, or damaged",
+                why=f"{error}; QEMU would read zeros there, and say nothing",
+                fix="Copy the image here again, whole; if it is like that at its source: `qemu-img check` and "
+                "`qemu-img convert` it there.",
+            ) from error
         opened.push(needed.pop_all())
         return Image(str(path), file, clusters)
 
@@ -83,12 +93,23 @@ class Image(ReadOnly):
         self._clusters = clusters
 
     def extents(self) -> Iterator[Extent]:
-        return (Extent(run.offset, run.length, zero=run.place is None) for run in self._runs(0, self.size))
+        """What has no cluster reads as zeros, and so does a hole of the file: an image whose tables were made ahead has
+        a cluster for every byte of the disk."""
+        for run in self._runs(0, self.size):
+            if run.place is None:
+                yield Extent(run.offset, run.length, zero=True)
+                continue
+            ahead = run.offset - run.place
+            stop = min(run.place + run.length, self._file.size)
+            for one in self._file.allocation(run.place, stop):
+                yield Extent(one.offset + ahead, one.length, one.zero)
+            if stop < run.place + run.length:  # the last cluster may end after the file does
+                yield Extent(stop + ahead, run.place + run.length - stop, zero=True)
 
     def _runs(self, start: int, stop: int) -> Iterator[Run]:
         try:
             yield from self._clusters.runs(start, stop, stopping.check)
-        except NotPlain as error:
+        except (CutOff, NotPlain) as error:
             raise SourceUnavailable(
                 f"{self.name} is another image than it was when it was opened",
                 why="its tables were in order then",
@@ -102,7 +123,7 @@ class Image(ReadOnly):
             there = 0 if run.place is None else max(0, min(len(piece), self._file.size - run.place))
             if there and run.place is not None:
                 waiting.append(self._file.start_read(run.place, piece[:there]))
-            piece[there:] = bytes(len(piece) - there)  # the last cluster may end after the file does
+            piece[there:] = bytes(len(piece) - there)
 
         def finish() -> None:
             for one in waiting:

@@ -31,7 +31,9 @@ CONNECT_SECONDS = 10.0
 WELCOME_SECONDS = 30.0
 # A write that nobody takes, and the end: the server flushes and fits the image to the volume before it answers.
 SILENCE_SECONDS = 300.0
-SLOWEST_BYTES = 64 << 10  # a second, of all that was sent: besides that silence, a server that drips has no more time
+# A second, of all of the disk that was sent, however small it was packed, for the server writes it out: besides that
+# silence, one that drips has no more time.
+SLOWEST_BYTES = 64 << 10
 PIECE_BYTES = 256 << 10
 HOPS = 8
 LEVEL = 1
@@ -81,14 +83,14 @@ class Upload:
     # --- a stream ----------------------------------------------------------------------------------------------------
 
     def data(self, view: memoryview) -> None:
-        self._send(packed(view))
+        self._send(packed(view), len(view))
 
     def zeros(self, length: int) -> None:
         whole, rest = divmod(length, BLOCK_BYTES)
         for _ in range(whole):
-            self._send(packed_zeros(BLOCK_BYTES))
+            self._send(packed_zeros(BLOCK_BYTES), BLOCK_BYTES)
         if rest:
-            self._send(packed_zeros(rest))
+            self._send(packed_zeros(rest), rest)
 
     def finish(self) -> None:
         try:
@@ -129,7 +131,9 @@ class Upload:
             raise error_of(status, said)
         self._socket.settimeout(SILENCE_SECONDS)
 
-    def _send(self, member: bytes) -> None:
+    def _send(self, member: bytes, length: int) -> None:
+        """Send so many bytes of the disk, packed."""
+        self._sent_bytes += length
         try:
             self._push(b"%x\r\n%b\r\n" % (len(member), member))
         except OSError as error:
@@ -147,7 +151,6 @@ class Upload:
             self._socket.settimeout(min(left, SILENCE_SECONDS))
             taken = self._socket.send(view[:PIECE_BYTES])
             self._spent_seconds += time.monotonic() - begun
-            self._sent_bytes += taken
             view = view[taken:]
 
     def _refusal(self) -> KubeferryError | None:

@@ -76,7 +76,7 @@ def _make(path: Path, size: int) -> None:
 
 
 def _no_device(path: Path) -> None:
-    folder = path.parent.resolve()
+    folder = Path(os.path.realpath(path.parent))
     if folder.is_relative_to(DEVICES) and not folder.is_relative_to(MEMORY):
         raise TargetRefused(
             f"{path} is not there",
@@ -90,7 +90,7 @@ def check_fingerprint(source: DiskRef, target: DiskRef, fingerprint: Path) -> No
     place or at the names beside it, but fingerprints of this very target. A damaged one is replaced."""
     disks = [path for ref in (*chain_of(source), target) for path in files_of(ref.uri)]
     for path in (fingerprint, *earlier.beside(fingerprint)):
-        if any(path.resolve() == disk.resolve() or _same_file(path, disk) for disk in disks):
+        if any(os.path.realpath(path) == os.path.realpath(disk) or _same_file(path, disk) for disk in disks):
             raise _no_place(path, "it is one of the disks")
         if not os.path.lexists(path):
             continue

@@ -6,6 +6,7 @@ import os
 import stat
 
 from converters.engine.fingerprint import sync_folder
+from converters.extents import DISK_LIMIT_BYTES
 from converters.uris import path_of
 from kubeferry import faults
 from kubeferry.errors import TargetRefused
@@ -34,6 +35,9 @@ def make_disk_file(target: DiskRef, *, exact: bool = False) -> bool:
         raise TargetRefused(f"the volume for {path} is not there", fix=fix)
     aligned = -(-(target.size_bytes or 0) // ALIGN_BYTES) * ALIGN_BYTES
     size = (target.size_bytes or 0) if exact else aligned
+    if size > DISK_LIMIT_BYTES:
+        fix = "Discover the source again: no disk is so large."
+        raise TargetRefused(f"{path} cannot be made with {size} bytes", fix=fix)
     temporary = atomic.temporary_name(path)
     try:
         if exact and not path.parent.is_dir():

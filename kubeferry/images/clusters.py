@@ -5,7 +5,8 @@
 
 Plain is an image alone (nothing below it, no other file), without a feature that its header would have to name, whose
 tables are what they should be: each inside the file, each there once, no reserved bit set, no cluster compressed. All
-of them are looked at before the first is believed. What is not plain is no error; QEMU knows what to make of it.
+of them are looked at before the first is believed. What is not plain is no error; QEMU knows what to make of it. Only
+an image whose tables name what lies behind its file's end is: of a file that was cut off QEMU reads zeros there.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 import functools
 import sys
 from array import array
+from bisect import bisect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubeferry.images.qcow2 import Qcow2
 
@@ -26,10 +28,15 @@ LEAST_CLUSTER_BITS = 12  # smaller ones have so many entries that QEMU is faster
 PLACE = 0x00FFFFFFFFFFFE00  # the bits of an entry that say where
 OURS_ALONE = 1 << 63  # says that no snapshot shares it; nothing to a reader
 ZEROS = 1  # in a table of level 2, from version 3 on
+TOGETHER = 512  # entries that are looked at as one where they follow each other: most do, and one by one takes seconds
 
 
 class NotPlain(Exception):
     """QEMU has to read this image."""
+
+
+class CutOff(Exception):
+    """A part of this image is missing; in words, what for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +48,39 @@ class Run:
     place: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Stretches:
+    """A table of level 2: the clusters that begin a stretch, and where in the file each of these is; 0: it reads as
+    zeros. The clusters of a stretch follow each other in the file, too."""
+
+    cluster: int
+    firsts: array[int] = field(default_factory=lambda: array("L"))
+    places: array[int] = field(default_factory=lambda: array("Q"))
+
+    def add(self, first: int, place: int) -> None:
+        """Clusters from `first` on."""
+        if not self.firsts or place != self._expected(first):
+            self.firsts.append(first)
+            self.places.append(place)
+
+    def _expected(self, first: int) -> int:
+        place = self.places[-1]
+        return place and place + (first - self.firsts[-1]) * self.cluster
+
+    def between(self, start: int, stop: int) -> Iterator[tuple[int, int | None]]:
+        """Where a stretch begins in [start, stop), bytes of the table's part of the disk, and where its bytes are."""
+        for at in range(bisect(self.firsts, start // self.cluster) - 1, len(self.firsts)):
+            begun, place = self.firsts[at] * self.cluster, self.places[at]
+            if begun >= stop:
+                return
+            offset = max(begun, start)
+            yield offset, place + offset - begun if place else None
+
+
 class Clusters:
-    """The tables of a plain image. Raises NotPlain for any other, and where they are others later on. `file_size` and
-    `read` (offset, length) are of the file; `look` is called between its tables. Several threads may ask."""
+    """The tables of a plain image. Raises NotPlain for any other, CutOff for one that its file does not hold whole;
+    and where they are others later on. `file_size` and `read` (offset, length) are of the file; `look` is called
+    between its tables. Several threads may ask."""
 
     def __init__(
         self, header: Qcow2, file_size: int, read: Callable[[int, int], bytes], look: Callable[[], None]
@@ -74,14 +111,36 @@ class Clusters:
             raise NotPlain
         return array("Q", (one & PLACE for one in tables))
 
-    def _level_2(self, place: int) -> array[int]:
+    def _level_2(self, number: int) -> Stretches:
+        place = self._tables[number]
         if place % self._cluster:
             raise NotPlain
-        return self._entries(place, self._cluster)
+        clusters = -(-(self.size - number * self._span) // self._cluster)
+        entries = self._entries(place, self._cluster)[:clusters]
+        found = Stretches(self._cluster)
+        for first in range(0, len(entries), TOGETHER):
+            some = entries[first : first + TOGETHER]
+            if self._follow_each_other(some):
+                self._place(some[-1])
+                found.add(first, self._place(some[0]))
+                continue
+            for which, entry in enumerate(some, first):
+                found.add(which, self._place(entry))
+        return found
+
+    def _follow_each_other(self, entries: array[int]) -> bool:
+        """Whether all are nowhere, or each is one cluster behind the one before."""
+        first, last = entries[0], entries[-1]
+        if not first:
+            return not any(entries)
+        step = self._cluster if first & PLACE else 0
+        if not step or last - first != step * (len(entries) - 1):
+            return False
+        return entries == array("Q", range(first, last + 1, step))
 
     def _entries(self, place: int, length: int) -> array[int]:
         if place + length > self._file_size:
-            raise NotPlain
+            raise CutOff(f"a table of it lies at {place}, and its file ends at {self._file_size}")
         entries = array("Q", self._read(place, length))
         if sys.byteorder == "little":
             entries.byteswap()
@@ -100,7 +159,7 @@ class Clusters:
             yield Run(begun, stop - begun, place)
 
     def _pieces(self, start: int, stop: int, look: Callable[[], None]) -> Iterator[tuple[int, int | None]]:
-        """Where each cluster of [start, stop) begins, or a whole table's span of zeros, and where its bytes are."""
+        """Where each stretch of [start, stop) begins, or a whole table's span of zeros, and where its bytes are."""
         offset = start
         while offset < stop:
             look()
@@ -110,16 +169,20 @@ class Clusters:
                 yield offset, None
                 offset = following
                 continue
-            table = self._table(self._tables[number])
-            while offset < following:
-                inside = offset % self._cluster
-                yield offset, self._place(table[offset % self._span // self._cluster], inside)
-                offset += self._cluster - inside
+            begun = offset - within
+            for inside, place in self._table(number).between(within, following - begun):
+                yield begun + inside, place
+            offset = following
 
-    def _place(self, entry: int, inside: int) -> int | None:
+    def _place(self, entry: int) -> int:
+        """Where a cluster is; 0: it reads as zeros."""
         if entry & ~(PLACE | OURS_ALONE | self._flags):
             raise NotPlain  # compressed, or of a kind that is not known here
         place = entry & PLACE
-        if place % self._cluster or place >= self._file_size:
+        if place % self._cluster:
             raise NotPlain
-        return None if not place or entry & self._flags else place + inside
+        if entry & self._flags:
+            return 0
+        if place >= self._file_size:
+            raise CutOff(f"bytes of its disk lie at {place}, and its file ends at {self._file_size}")
+        return place

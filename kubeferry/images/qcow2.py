@@ -202,7 +202,7 @@ def _backing(path: Path, header: Qcow2, declared: Path | None, declared_format: 
     )
     if declared is None or PROTOCOL.match(header.backing):
         return wrong
-    if (path.parent / header.backing).resolve() != declared.resolve():
+    if os.path.realpath(path.parent / header.backing) != os.path.realpath(declared):
         return wrong
     if header.backing_format and declared_format and header.backing_format != declared_format:
         why = f"its header says {header.backing_format!r}, the source says {declared_format!r}"

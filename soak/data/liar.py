@@ -29,6 +29,9 @@ from soak.data.nbd_double import (
 )
 
 ESCAPES = b"\x1b[2J\x1b[31mall is well\x1b]0;owned\x07"
+# Of a request. A copy that is gone on from first reads blocks all over the target, and each is four requests: more of
+# them would let no try get past that.
+FAILS, HANGS_UP = 0.05, 0.03
 
 
 class HangUp(EOFError):
@@ -82,9 +85,9 @@ class Liar:
         data = bytes(self.content[asked.offset : asked.offset + asked.length])
         if (lie := ANSWERS.get(self.mode)) is not None:
             lie(self, answer, asked.offset, data)
-        elif self.mode == "errors now and then" and self._chance(0.2):
+        elif self.mode == "errors now and then" and self._chance(FAILS):
             answer.error()
-        elif self.mode == "hangs up now and then" and self._chance(0.1):
+        elif self.mode == "hangs up now and then" and self._chance(HANGS_UP):
             raise HangUp
         else:
             answer.data(asked.offset, data)
@@ -111,10 +114,10 @@ class Liar:
             self.over.wait()
             raise HangUp
         if asked.command in {WRITE, ZERO}:
-            if self.mode == "errors now and then" and self._chance(0.2):
+            if self.mode == "errors now and then" and self._chance(FAILS):
                 answer.error()
                 return
-            if self.mode == "hangs up now and then" and self._chance(0.1):
+            if self.mode == "hangs up now and then" and self._chance(HANGS_UP):
                 raise HangUp
             self.content[asked.offset : asked.offset + asked.length] = asked.body or bytes(asked.length)
         answer.give(NONE)

@@ -413,3 +413,14 @@ def test_a_little_file_that_came_with_the_job_is_made_in_its_very_size(lab: Lab)
     lab.state = lab.folder / "later"
     assert lab.run(lab.job(**more))[0] == 0
     assert place.read_bytes() == content
+
+
+@pytest.mark.parametrize("size", [1 << 47, (1 << 63) - 1, 10**20])
+def test_a_target_of_a_size_that_no_disk_has_is_told(lab: Lab, size: int) -> None:
+    there = {"target": DiskRef(uri=(lab.folder / "large.img").as_uri(), size_bytes=size), "makes_target": True}
+    code, result = lab.run(lab.job(**there))
+    assert (code, result.error and result.error.type) == (2, "TargetRefused")
+    assert not (lab.folder / "large.img").exists()
+    (lab.folder / "large.img").write_bytes(b"small")
+    code, result = lab.run(lab.job("verify", **there, expect_root="00" * 32))
+    assert (code, result.error and result.error.type) == (2, "TargetRefused")

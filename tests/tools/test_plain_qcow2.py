@@ -191,7 +191,7 @@ def test_tables_that_are_damaged_are_left_to_qemu(tmp_path: Path) -> None:
 
         try:
             found = clusters.Clusters(qcow2.parse(read(0, qcow2.READ_BYTES)), len(damaged), read, lambda: None)
-        except (ValueError, clusters.NotPlain):
+        except (ValueError, clusters.NotPlain, clusters.CutOff):
             continue
         plain += 1
         runs = list(found.runs(0, min(found.size, 64 * MIB)))
@@ -199,3 +199,30 @@ def test_tables_that_are_damaged_are_left_to_qemu(tmp_path: Path) -> None:
         assert all(run.place is None or run.place % 512 == 0 < run.place < len(damaged) for run in runs)
     assert 0 < plain < 2500
     assert BLOCK_BYTES % (1 << header.cluster_bits) == 0
+
+
+def test_holes_of_the_file_are_zeros_of_the_disk(tmp_path: Path) -> None:
+    """As virt-manager makes images: every cluster has its place, and nearly none its bytes."""
+    size = 64 << 30
+    image = make(tmp_path / "disk.qcow2", "preallocation=metadata", size=size)
+    process.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 40G 1M", str(image)])
+    begun = time.process_time()
+    with open_source(DiskRef(uri=image.as_uri(), format="qcow2")) as disk:
+        assert isinstance(disk, Image)
+        extents = list(disk.extents())
+    assert sum(one.length for one in extents) == size
+    assert sum(one.length for one in extents if not one.zero) < 2 * MIB
+    assert time.process_time() - begun < 2  # a million clusters, twice
+
+
+@pytest.mark.parametrize("part", ["bytes of its disk", "a table of it"])
+def test_an_image_that_is_cut_off_is_refused(tmp_path: Path, part: str) -> None:
+    """QEMU reads zeros behind the end of a file."""
+    image = make(tmp_path / "disk.qcow2")
+    process.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 0 8M", str(image)])
+    with image.open("r+b") as file:
+        file.truncate((6 * MIB) if part == "bytes of its disk" else 260 << 10)
+    assert b"\x07" * MIB not in told_by_qemu(image, tmp_path)[-8 * MIB :]
+    with pytest.raises(SourceRefused, match="is cut off") as refused, opened(image):
+        pass
+    assert part in refused.value.why

@@ -31,6 +31,7 @@ ODD: list[Any] = [
     True,
     "",
     "5",
+    "\ud800",
     "copy",
     [],
     {},

@@ -1,6 +1,7 @@
 """Endpoint on an NBD export over a unix socket; a client of our own.
 
-What is read or written goes in pieces, and those of one call are under way together (`in_flight`). The server is not
+What is read or written goes in pieces, and those of one call are under way together (`in_flight`). Where the server has
+blocks, whole ones are asked for: what else lies in the first and the last is read, and written as it was. It is not
 trusted: every length is bounded, and every answer has its time.
 """
 
@@ -173,27 +174,60 @@ class Nbd:
                 offset += length
 
     def start_read(self, offset: int, view: memoryview) -> Callable[[], None]:
-        requests = [self._ask(Request(READ, offset + start, len(piece), view=piece)) for start, piece in _pieces(view)]
+        start, stop = self._around(offset, len(view))
+        if stop - start == len(view):
+            return self._start_read(offset, view)
+        whole = memoryview(bytearray(stop - start))
+        read = self._start_read(start, whole)
+
+        def finish() -> None:
+            read()
+            view[:] = whole[offset - start : offset - start + len(view)]
+
+        return finish
+
+    def _start_read(self, offset: int, view: memoryview) -> Callable[[], None]:
+        pieces = self._pieces(view)
+        requests = [self._ask(Request(READ, offset + start, len(piece), view=piece)) for start, piece in pieces]
         return lambda: self._finish(*requests)
 
     def read_into(self, offset: int, view: memoryview) -> None:
         self.start_read(offset, view)()
 
     def write(self, offset: int, view: memoryview) -> None:
-        self._finish(*[self._ask(Request(WRITE, offset + start, len(piece)), piece) for start, piece in _pieces(view)])
+        start, stop = self._around(offset, len(view))
+        if stop - start != len(view):
+            whole = memoryview(bytearray(stop - start))
+            self.read_into(start, whole)
+            whole[offset - start : offset - start + len(view)] = view
+            offset, view = start, whole
+        pieces = self._pieces(view)
+        self._finish(*[self._ask(Request(WRITE, offset + start, len(piece)), piece) for start, piece in pieces])
 
     def zero(self, offset: int, length: int) -> None:
-        if not self._export.flags & FLAG_WRITE_ZEROES:
+        first, last = self._around(offset, 0)[1], self._around(offset + length, 0)[0]
+        if not self._export.flags & FLAG_WRITE_ZEROES or first >= last:
             self._write_zeros(offset, length)
             return
-        for start in range(offset, offset + length, STATUS_SPAN_BYTES):
-            span = min(STATUS_SPAN_BYTES, offset + length - start)
+        self._write_zeros(offset, first - offset)
+        for start in range(first, last, STATUS_SPAN_BYTES):
+            span = min(STATUS_SPAN_BYTES, last - start)
             self._finish(self._ask(Request(WRITE_ZEROES, start, span)))
+        self._write_zeros(last, offset + length - last)
 
     def _write_zeros(self, offset: int, length: int) -> None:
         zeros = memoryview(bytes(min(length, 1 << 20)))
-        for start in range(0, length, len(zeros)):
+        for start in range(0, length, 1 << 20):
             self.write(offset + start, zeros[: length - start])
+
+    def _around(self, offset: int, length: int) -> tuple[int, int]:
+        """A range of the disk from where its first block begins to where its last one ends."""
+        least = self._export.least
+        return offset - offset % least, min(-(-(offset + length) // least) * least, max(self.size, offset + length))
+
+    def _pieces(self, view: memoryview) -> Iterator[tuple[int, memoryview]]:
+        step = min(PIECE_BYTES, self._export.most or PIECE_BYTES)
+        return ((start, view[start : start + step]) for start in range(0, len(view), step))
 
     def flush(self) -> None:
         if self._export.flags & FLAG_SEND_FLUSH:
@@ -234,10 +268,6 @@ class Nbd:
     def _refuse(self, why: str) -> NoReturn:
         fix = "Check that this socket belongs to an NBD server that can be trusted."
         raise refused(self.side, f"the NBD server at {self.where} breaks the protocol", why=why, fix=fix)
-
-
-def _pieces(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    return ((start, view[start : start + PIECE_BYTES]) for start in range(0, len(view), PIECE_BYTES))
 
 
 def _patience(request: Request) -> float:

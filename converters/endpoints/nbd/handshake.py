@@ -25,11 +25,12 @@ FIXED_NEWSTYLE, NO_ZEROES = 1, 2
 OPT_STARTTLS, OPT_GO, OPT_STRUCTURED_REPLY, OPT_SET_META_CONTEXT = 5, 7, 8, 10
 REP_ACK, REP_INFO, REP_META_CONTEXT = 1, 3, 4
 REP_ERROR = 1 << 31
-INFO_EXPORT = 0
+INFO_EXPORT, INFO_BLOCK_SIZE = 0, 3
 REPLY_LIMIT_BYTES = 64 << 10
 REPLY_LIMIT_COUNT = 64
 NAME_LIMIT_BYTES = 4096
 SIZE_LIMIT_BYTES = 64 << 40
+LEAST_LIMIT_BYTES = 64 << 10  # more than this NBD allows no server to ask for
 
 OPTION = struct.Struct(">8sII")
 REPLY = struct.Struct(">QIII")
@@ -53,12 +54,15 @@ class Declined(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was agreed. `contexts` maps a metadata context's name to the server's number for it."""
+    """What was agreed. `contexts` maps a metadata context's name to the server's number for it. What is read or written
+    begins and ends at multiples of `least` bytes, and has at most `most`; None: no limit was told."""
 
     size: int
     flags: int
     structured: bool
     contexts: dict[str, int] = field(default_factory=dict)
+    least: int = 1
+    most: int | None = None
 
 
 class Wire(Protocol):
@@ -118,8 +122,8 @@ def negotiate(sock: Wire, name: str, contexts: tuple[str, ...]) -> Export:
         raise Declined("the export's name is too long")
     structured = _supports(sock, OPT_STRUCTURED_REPLY)
     known = _contexts(sock, name, contexts) if structured and contexts else {}
-    size, flags = _go(sock, name)
-    return Export(size, flags, structured, known)
+    size, flags, least, most = _go(sock, name)
+    return Export(size, flags, structured, known, least, most)
 
 
 def _supports(sock: Wire, option: int) -> bool:
@@ -143,14 +147,30 @@ def _contexts(sock: Wire, name: str, contexts: tuple[str, ...]) -> dict[str, int
     return {context: found[context] for context in contexts if context in found}
 
 
-def _go(sock: Wire, name: str) -> tuple[int, int]:
-    for kind, data in _ask(sock, OPT_GO, _string(name) + struct.pack(">H", 0)):
-        if kind == REP_INFO and len(data) == 12 and data[:2] == INFO_EXPORT.to_bytes(2, "big"):
-            size, flags = struct.unpack(">QH", data[2:])
-            if size > SIZE_LIMIT_BYTES:
-                raise BrokenProtocol(f"it offers an export of {size} bytes")
-            return size, flags
-    raise BrokenProtocol("it did not say how large the export is")
+def _go(sock: Wire, name: str) -> tuple[int, int, int, int | None]:
+    told = {
+        int.from_bytes(data[:2], "big"): data[2:]
+        for kind, data in _ask(sock, OPT_GO, _string(name) + struct.pack(">HH", 1, INFO_BLOCK_SIZE))
+        if kind == REP_INFO
+    }
+    if len(told.get(INFO_EXPORT, b"")) != 10:
+        raise BrokenProtocol("it did not say how large the export is")
+    size, flags = struct.unpack(">QH", told[INFO_EXPORT])
+    if size > SIZE_LIMIT_BYTES:
+        raise BrokenProtocol(f"it offers an export of {size} bytes")
+    return size, flags, *_blocks(told.get(INFO_BLOCK_SIZE))
+
+
+def _blocks(told: bytes | None) -> tuple[int, int | None]:
+    """The least and the most that a request may read or write."""
+    if told is None:
+        return 1, None
+    if len(told) != 12:
+        raise BrokenProtocol("it did not say in full how large its blocks are")
+    least, _, most = struct.unpack(">III", told)
+    if not 1 <= least <= LEAST_LIMIT_BYTES or least & (least - 1) or most < least:
+        raise BrokenProtocol(f"it takes requests of {least} bytes at least and {most} at most")
+    return least, most - most % least
 
 
 def _string(text: str) -> bytes:

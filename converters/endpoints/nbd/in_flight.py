@@ -25,6 +25,7 @@ CHUNK_DONE = 1
 CHUNK_NONE, CHUNK_DATA, CHUNK_HOLE, CHUNK_STATUS, CHUNK_ERROR = 0, 1, 2, 5, 1 << 15
 STATUS_LIMIT_BYTES = 4 << 20
 TEXT_LIMIT_BYTES = 8192
+MOST_UNDER_WAY = 64  # so many requests any socket holds, also of a server that takes none while it answers
 
 REQUEST = struct.Struct(">IHHQQI")
 SIMPLE = struct.Struct(">IIQ")  # all of a plain reply, and as many bytes as any reply has at least
@@ -76,8 +77,10 @@ class InFlight:
 
     def ask(self, request: Request, payload: memoryview | None = None) -> Request:
         """Send a request. One that carries bytes first waits for what is being read: a server that answers in turn
-        takes no bytes while we take none."""
+        takes no bytes while we take none. Of many each waits for an earlier one."""
         with self._lock:
+            while len(self._requests) >= MOST_UNDER_WAY:
+                self.wait(next(iter(self._requests.values())))
             for earlier in [one for one in self._requests.values() if payload is not None and one.view is not None]:
                 self.wait(earlier)
             cookie = next(self._cookies)

@@ -185,6 +185,21 @@ def test_a_proxy_that_takes_a_little_at_a_time_has_a_deadline(
     assert time.monotonic() - begun < 30
 
 
+@pytest.mark.timeout(60)
+def test_a_proxy_that_writes_zeros_slowly_is_waited_for(
+    proxy: Callable[..., Proxy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes on the way are a thousand times as many on its disk: those are what it has its time for."""
+    monkeypatch.setattr(upload_module, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(upload_module, "SLOWEST_BYTES", 16 << 20)
+    waited = 0.0
+    with proxy(takes_a_second=1 << 20).upload() as upload:
+        while waited < 5:
+            begun = time.monotonic()
+            upload.zeros(64 << 20)
+            waited += max(0.0, time.monotonic() - begun - 0.05)
+
+
 def test_a_busy_proxy_is_told_before_anything_is_sent(proxy: Callable[..., Proxy]) -> None:
     with pytest.raises(TargetBusy) as told:
         proxy(first=BUSY).upload()

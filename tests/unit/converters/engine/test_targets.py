@@ -20,7 +20,7 @@ from converters.engine.disks import (
 )
 from converters.engine.fingerprint import Fingerprint
 from converters.engine.transfer import Options, Watch
-from kubeferry.errors import InputInvalid, TargetRefused
+from kubeferry.errors import InputInvalid, SourceRefused, TargetRefused
 from kubeferry.model import DiskRef
 
 MIB = 1 << 20
@@ -251,3 +251,17 @@ def test_a_disk_with_a_tail_is_not_called_equal(source: Path, tmp_path: Path) ->
         file.write(b"more")
     with pytest.raises(TargetRefused, match="behind its end"):
         verify_disk(parse_ref(str(target)), kff, options=Options(exact=True))
+
+
+def test_links_that_lead_nowhere_are_told(source: Path, tmp_path: Path) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    target = tmp_path / "target.img"
+    for ref in (parse_ref(str(loop)), parse_ref(str(source))):
+        check_fingerprint(ref, parse_ref(str(target)), tmp_path / "t.kff")
+    with pytest.raises(SourceRefused, match="loop"):
+        copy_disk(parse_ref(str(loop)), parse_ref(str(source)), tmp_path / "t.kff")
+    with pytest.raises(InputInvalid):
+        check_fingerprint(parse_ref(str(source)), parse_ref(str(target)), loop)
+    with pytest.raises(TargetRefused, match="loop"):
+        prepare_target(parse_ref(str(loop / "target.img")), SIZE, tmp_path / "t.kff")
