@@ -108,7 +108,10 @@ def _owed(work: Work) -> str:
     held = in_hand(work)
     if held is not None:
         return owed(work, held)
-    return marks.owed(work) if work.state().resumes in LOOKS_AT_POWER else ""
+    if work.state().resumes not in LOOKS_AT_POWER:
+        return ""
+    with _recorded(work, "look"):
+        return marks.owed(work)
 
 
 def refuse(work: Work, error: KubeferryError) -> None:

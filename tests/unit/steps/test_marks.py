@@ -156,6 +156,19 @@ def test_a_rollback_of_what_never_began_is_done_where_the_source_cannot_be_asked
     assert scene.drive(Goal.ROLLBACK).phase is Phase.PLANNED
 
 
+def test_a_defect_that_escapes_from_a_source_asked_for_its_mark_is_recorded(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_at(scene, A.BEGIN_CUTOVER)
+    scene.source.write_power("web", Power.OFF)
+    monkeypatch.setattr(scene.source, "marked", lambda _machine: [][0])
+    with pytest.raises(PermanentError, match="a defect: IndexError"):
+        scene.drive(Goal.ROLLBACK)
+    assert (scene.state.phase, scene.state.failed.at) == (Phase.FAILED, "look")
+    monkeypatch.undo()
+    assert scene.drive(Goal.ROLLBACK).phase is Phase.PLANNED
+
+
 def test_a_mark_is_not_asked_for_where_the_journal_knows_the_move(scene: Any) -> None:
     left_at(scene, A.VERIFY_DISKS)
     scene.plan = another_plan(scene)
