@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from kubeferry.documents.yaml_read import MERGE, parse_yaml
+from kubeferry.documents.yaml_read import MERGE, mark_line, parse_yaml
 from kubeferry.documents.yaml_text import is_plain, simple
 from kubeferry.errors import InputInvalid
 
@@ -206,7 +206,7 @@ def _begins_a_block(event: yaml.Event) -> bool:
     """Whether a mapping or list begins so on the first line, in block style: neither braces, a comment above nor the
     mark of a document makes a pair."""
     blocks = isinstance(event, yaml.CollectionStartEvent) and not event.flow_style
-    return blocks and event.start_mark.line == 0
+    return blocks and mark_line(event.start_mark) == 1
 
 
 def _is_flat(value: Any) -> bool:

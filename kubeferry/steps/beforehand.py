@@ -20,6 +20,8 @@ from kubeferry.errors import (
     SourceRefused,
     TargetRefused,
     TargetUnavailable,
+    TransientError,
+    as_told,
 )
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Concern, Power, Severity
@@ -126,14 +128,14 @@ def _of_target(
 ) -> tuple[list[Concern], dict[str, tuple[Concern, ...]], tuple[Concern, ...]]:
     """What the target has against these machines: all of it, what each one answers for alone, and the rest of what is
     critical. What is too much of several machines is of none: a person chooses."""
-    told = target.concerns(entries)
+    told = _said(target, entries)
     critical = _critical(told)
     if not critical or len(entries) == 1:
         return told, {entries[0].name: critical} if critical else {}, ()
     common = set(_critical(target.concerns(())))
     refused = dict(_blamed(target, entries, common))
     left = tuple(entry for entry in entries if entry.name not in refused)
-    together = _critical(target.concerns(left)) if left and len(left) < len(entries) else critical if left else ()
+    together = _critical(_said(target, left)) if left and len(left) < len(entries) else critical if left else ()
     return told, refused, tuple(dict.fromkeys((*(one for one in critical if one in common), *together)))
 
 
@@ -141,7 +143,7 @@ def _blamed(
     target: Target, entries: tuple[Entry, ...], common: set[Concern]
 ) -> Iterator[tuple[str, tuple[Concern, ...]]]:
     """The machines that are refused each by itself, found by halves: of many machines few are."""
-    found = tuple(one for one in _critical(target.concerns(entries)) if one not in common)
+    found = tuple(one for one in _critical(_said(target, entries)) if one not in common)
     if not found:
         return
     if len(entries) == 1:
@@ -150,6 +152,20 @@ def _blamed(
     middle = len(entries) // 2
     yield from _blamed(target, entries[:middle], common)
     yield from _blamed(target, entries[middle:], common)
+
+
+def _said(target: Target, entries: tuple[Entry, ...]) -> list[Concern]:
+    """What the target has against machines; what it raises for good is a concern of theirs, unless it says the same
+    without any."""
+    try:
+        return target.concerns(entries)
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a defect of ours in one machine does not keep the others)
+        target.concerns(())
+        told = as_told(error)
+        what = ": ".join(filter(None, ("the target cannot be asked about them", told.what, told.why)))
+        return [Concern(id="target.not-asked", severity=Severity.CRITICAL, what=what, fix=told.fix)]
 
 
 # --- the source ------------------------------------------------------------------------------------------------------
@@ -163,10 +179,11 @@ def _of_source(source: Source, entry: Entry, found: _Found) -> bool:
         return source.power(entry.machine) is not Power.OFF
     except Interrupted:
         raise
-    except KubeferryError as error:
-        severity = Severity.WARNING if error.transient else Severity.CRITICAL
-        what = f"{entry.name}: {error.what}" + (f": {error.why}" if error.why else "")
-        found.add(entry.name, [Concern(id="source.not-asked", severity=severity, what=what, fix=error.fix)])
+    except Exception as error:  # noqa: BLE001 (a defect of ours in one machine does not keep the others)
+        told = as_told(error)
+        severity = Severity.WARNING if told.transient else Severity.CRITICAL
+        what = f"{entry.name}: {told.what}" + (f": {told.why}" if told.why else "")
+        found.add(entry.name, [Concern(id="source.not-asked", severity=severity, what=what, fix=told.fix)])
         return False
 
 

@@ -136,6 +136,40 @@ def test_of_nothing_that_is_left_each_reason_is_told_once_and_what_may_pass_is_t
     ]
 
 
+def test_a_defect_in_one_machine_does_not_cost_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = MemorySource.concerns
+    monkeypatch.setattr(
+        MemorySource, "concerns", lambda self, one: int(one.id) if one.name == "db" else real(self, one)
+    )
+    asked = world.ask()
+    assert set(asked.refused) == {"db"}
+    assert asked.tried == ("app", "web")
+    assert "a defect: ValueError" in asked.errors()["db"].why
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), TargetRefused("odd", fix="Mend it.")])
+def test_what_the_target_raises_for_one_machine_does_not_cost_the_others(world: World, error: Exception) -> None:
+    def concerns(entries: tuple[Any, ...]) -> list[Concern]:
+        if any(entry.name == "db" for entry in entries):
+            raise error
+        return []
+
+    world.target.concerns = concerns  # type: ignore[method-assign]
+    asked = world.ask()
+    assert set(asked.refused) == {"db"}
+    assert asked.tried == ("app", "web")
+    assert "odd" in asked.errors()["db"].why
+
+
+def test_what_the_target_raises_without_any_machine_is_its_own(world: World) -> None:
+    def concerns(_entries: tuple[Any, ...]) -> list[Concern]:
+        raise ValueError("odd")
+
+    world.target.concerns = concerns  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="odd"):
+        world.ask()
+
+
 class Judge:
     """A target that refuses machines by name, too many at once, or everything."""
 

@@ -161,8 +161,8 @@ def test_a_defect_that_escapes_from_a_source_asked_for_its_mark_is_recorded(
 ) -> None:
     left_at(scene, A.BEGIN_CUTOVER)
     scene.source.write_power("web", Power.OFF)
-    monkeypatch.setattr(scene.source, "marked", lambda _machine: [][0])
-    with pytest.raises(PermanentError, match="a defect: IndexError"):
+    monkeypatch.setattr(scene.source, "marked", lambda machine: int(machine.id))
+    with pytest.raises(PermanentError, match="a defect: ValueError"):
         scene.drive(Goal.ROLLBACK)
     assert (scene.state.phase, scene.state.failed.at) == (Phase.FAILED, "look")
     monkeypatch.undo()
