@@ -104,5 +104,5 @@ def test_the_claim_counts_once(make: Any) -> None:
     planned = kept.model_copy(update={"variables": KEPT, "manifests": (kept.manifests[0], claim, kept.manifests[1])})
     facts = make.facts()
     for entry in (kept, planned):
-        listed = [room.name for room in demand.rooms(facts, facts.places["apps"], [entry])]
+        listed = [room.name for room in demand.rooms(facts, facts.places["apps"], make.request(), [entry])]
         assert listed.count(KEPT.claim) == 1
