@@ -76,8 +76,14 @@ def untouched(machines: tuple[str, ...], states: Mapping[str, MachineState], *, 
     return tuple(name for name in machines if name not in begun)
 
 
-def ask(config: Config, plan: Plan, machines: tuple[str, ...]) -> Asked:
-    """Ask source and target everything about these machines, and try what can be tried. Nothing is left of it.
+def copied_ahead(states: Mapping[str, MachineState]) -> frozenset[str]:
+    """The machines of which a round is durable: their own movers have been where a trial would go."""
+    return frozenset(name for name, state in states.items() if state.rounds)
+
+
+def ask(config: Config, plan: Plan, machines: tuple[str, ...], shown: frozenset[str] = frozenset()) -> Asked:
+    """Ask source and target everything about these machines, and try what can be tried, of those that are not `shown`.
+    Nothing is left of it.
 
     Raises TransientError where the target does not answer, and Interrupted. A source that does not answer now is a
     warning of each machine: it is asked again before it is stopped.
@@ -96,10 +102,11 @@ def ask(config: Config, plan: Plan, machines: tuple[str, ...]) -> Asked:
             fit = tuple(entry for entry in entries if entry.name not in found.refused)
             if barred:
                 return Asked(found.told(), found.refused, barred)
-            for name, concerns in target.trial(fit, _reach(source, target)).items():
+            new = tuple(entry for entry in fit if entry.name not in shown)
+            for name, concerns in target.trial(new, _reach(source, target)).items():
                 found.add(name, concerns)
             found.concerns += _only_the_stop(running)
-    tried = tuple(entry.name for entry in fit if entry.name not in found.refused)
+    tried = tuple(entry.name for entry in new if entry.name not in found.refused)
     return Asked(found.told(), found.refused, barred, tried)
 
 

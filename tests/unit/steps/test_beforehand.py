@@ -10,6 +10,7 @@ import pytest
 
 from kubeferry.documents import Config, Inventory, Plan, Policy, SourceConfig, TargetConfig
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
+from kubeferry.life.events import Synced
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Concern, Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power, Severity
 from kubeferry.sources.memory.source import MemorySource
@@ -110,6 +111,18 @@ def test_a_machine_that_is_gone_is_out_and_a_source_that_is_away_is_asked_again(
     assert [one.id for one in away] == ["source.not-asked"]
     assert away[0].what.startswith("db: ")
     assert asked.tried == ("db", "web")
+
+
+def test_who_was_copied_ahead_is_asked_about_and_not_tried_for_each_round(world: World) -> None:
+    """A trial's claims count towards quotas that the machine's own may fill."""
+    world.target.refusals["web"] = [critical("trial.refused", "web: no mover can be tried: exceeded quota")]
+    rounds = (Synced(round=1),)
+    shown = beforehand.copied_ahead({"web": MachineState(phase=Phase.SYNCED, rounds=rounds), "db": MachineState()})
+    assert shown == {"web"}
+    asked = ask(world.config, world.plan, NAMES, shown)
+    assert (dict(asked.refused), asked.tried) == ({}, ("app", "db"))
+    world.source.write_faults("concerns", SourceRefused, SourceRefused, SourceRefused)
+    assert set(ask(world.config, world.plan, NAMES, shown).refused) == set(NAMES)
 
 
 def test_a_trial_that_fails_is_its_machines_own(world: World) -> None:
