@@ -27,6 +27,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
+from kubeferry.steps import variables
 from kubeferry.targets import Reach, Target, open_target
 from kubeferry.words import counted
 
@@ -183,6 +184,7 @@ def _of_source(source: Source, entry: Entry, found: _Found) -> bool:
     stopping.check()
     try:
         found.add(entry.name, source.concerns(entry.machine))
+        found.add(entry.name, _not_carried(source, entry))
         return source.power(entry.machine) is not Power.OFF
     except Interrupted:
         raise
@@ -192,6 +194,15 @@ def _of_source(source: Source, entry: Entry, found: _Found) -> bool:
         what = f"{entry.name}: {told.what}" + (f": {told.why}" if told.why else "")
         found.add(entry.name, [Concern(id="source.not-asked", severity=severity, what=what, fix=told.fix)])
         return False
+
+
+def _not_carried(source: Source, entry: Entry) -> Iterator[Concern]:
+    """UEFI variables that the plan carries, and that cannot be: its cutover would not begin, after all its rounds."""
+    try:
+        variables.refuse_unreadable(source, entry)
+    except SourceRefused as refused:
+        what = ": ".join(filter(None, (f"{entry.name}: {refused.what}", refused.why)))
+        yield Concern(id="source.variables", severity=Severity.CRITICAL, what=what, fix=refused.fix)
 
 
 def _reach(source: Source, target: Target) -> Reach:

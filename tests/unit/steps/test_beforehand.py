@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import Config, Inventory, Plan, Policy, SourceConfig, TargetConfig
+from kubeferry.documents import Config, Inventory, KeptVariables, Plan, Policy, SourceConfig, TargetConfig
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.life.events import Synced
 from kubeferry.life.evidence import MachineState, Phase
@@ -123,6 +123,23 @@ def test_who_was_copied_ahead_is_asked_about_and_not_tried_for_each_round(world:
     assert (dict(asked.refused), asked.tried) == ({}, ("app", "db"))
     world.source.write_faults("concerns", SourceRefused, SourceRefused, SourceRefused)
     assert set(ask(world.config, world.plan, NAMES, shown).refused) == set(NAMES)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_uefi_variables_that_the_plan_carries_and_that_cannot_be_read_refuse_their_machine(
+    world: World, tmp_path: Path, kept: bool
+) -> None:
+    (tmp_path / "db.variables").write_bytes(b"something else" * 100)
+    carries = KeptVariables(claim="persistent-state-for-db", file="nvram/db_VARS.fd") if kept else None
+    entries = tuple(entry.model_copy(update={"variables": carries}) for entry in world.plan.entries)
+    world.plan = world.plan.model_copy(update={"entries": entries})
+    asked = world.ask()
+    assert set(asked.refused) == ({"db"} if kept else set())
+    if kept:
+        (told,) = asked.refused["db"]
+        assert told.id == "source.variables"
+        assert "is no store of OVMF's" in told.what
+        assert "keepVariables: false" in told.fix
 
 
 def test_a_trial_that_fails_is_its_machines_own(world: World) -> None:
