@@ -156,3 +156,10 @@ class ToolMissing(PermanentError):
 
 class ProbeFailed(PermanentError):
     """The target started but did not show what the plan asks it to show."""
+
+
+def as_told(error: Exception) -> KubeferryError:
+    """The error in words for a person. What nothing should raise is a defect of ours: the same call gives it again."""
+    if isinstance(error, KubeferryError):
+        return error
+    return PermanentError(f"a defect: {type(error).__name__}: {error}", fix="Report it with the log of this run.")

@@ -31,7 +31,7 @@ from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
-from kubeferry.steps.beforehand import Asked, ask, left_out, untouched
+from kubeferry.steps.beforehand import Asked, ask, copied_ahead, left_out, untouched
 from kubeferry.targets import open_target
 from kubeferry.words import counted, plain, plain_lines
 
@@ -198,11 +198,12 @@ def _plan_s_words() -> list[str]:
 
 
 def _asked(plan: Plan, settings: Config, journal: Journal, machines: tuple[str, ...], goal: Goal) -> Asked:
-    """What source and target have against machines that nobody has stopped yet, before anything is touched. Raises
-    InputInvalid where it is against all of them."""
+    """What source and target have against machines that nobody has stopped yet, before anything is touched. A trial for
+    each hourly round would show nothing that the rounds do not. Raises InputInvalid where it is against all of them."""
     if goal is Goal.ROLLBACK:
         return Asked()
-    asked = ask(settings, plan, _yet_to_begin(plan, journal, machines, goal))
+    shown = copied_ahead(journal.states(plan.digest)) if goal is Goal.PRECOPY else frozenset()
+    asked = ask(settings, plan, _yet_to_begin(plan, journal, machines, goal), shown)
     asked.check()
     return asked
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from kubeferry.documents.yaml_read import MERGE, parse_yaml
+from kubeferry.documents.yaml_read import MERGE, mark_line, parse_yaml
 from kubeferry.documents.yaml_text import is_plain, simple
 from kubeferry.errors import InputInvalid
 
@@ -87,6 +87,8 @@ def _value(text: str) -> Any:
 
 def document(text: str) -> dict[str, Any]:
     """The mapping that a text is. Raises Irregular, of most other forms at the first line."""
+    if not text.endswith("\n"):
+        raise Irregular("a text at the end of a file may lack its line end")
     lines = text.removesuffix("\n").split("\n")
     if look(lines[0]).key is None:
         raise Irregular(lines[0])
@@ -192,9 +194,19 @@ def _asked(text: str) -> Any:
         content, _ = parse_yaml(text, "")
     except InputInvalid as error:
         raise Irregular(str(error)) from error
-    if any(getattr(event, "anchor", None) for event in yaml.parse(text, Loader=yaml.CSafeLoader)):
+    events = list(yaml.parse(text, Loader=yaml.CSafeLoader))
+    if any(getattr(event, "anchor", None) for event in events):
         raise Irregular("elsewhere the same anchor may stand again, which is refused")
+    if not any(map(_begins_a_block, events)):
+        raise Irregular("among other lines it would be something else than alone")
     return content
+
+
+def _begins_a_block(event: yaml.Event) -> bool:
+    """Whether a mapping or list begins so on the first line, in block style: neither braces, a comment above nor the
+    mark of a document makes a pair."""
+    blocks = isinstance(event, yaml.CollectionStartEvent) and not event.flow_style
+    return blocks and mark_line(event.start_mark) == 1
 
 
 def _is_flat(value: Any) -> bool:

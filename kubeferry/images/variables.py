@@ -32,6 +32,7 @@ _VARIABLE = struct.Struct("<HBBIQ16sIII16s")
 _BLOCK = 0x1000
 _FORMATTED, _HEALTHY = 0x5A, 0xFE
 _START, _ADDED, _IN_DELETION = 0x55AA, 0x3F, 0x3E
+_UNWRITTEN, _NO_SIZE = 0xFF, 0xFFFFFFFF
 _ERASED = b"\xff"
 _HEADER = _VOLUME.size + 16  # and a map of one run of blocks, with its end
 _FIX = "Start the machine once and shut it down, or remove the file of its variables at the source."
@@ -128,6 +129,8 @@ def _walk(content: bytes) -> Iterator[tuple[int, Variable]]:
         if start != _START:
             return  # the rest is erased
         begin = at + _VARIABLE.size
+        if state == _UNWRITTEN or _NO_SIZE in (attributes, names, size):
+            names = size = 0  # the power went while its header was written: firmware goes on right behind that
         end = begin + names + size
         if end > len(content):
             raise _invalid(f"holds a variable at {at} that ends outside of it")

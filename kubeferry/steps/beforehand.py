@@ -20,11 +20,14 @@ from kubeferry.errors import (
     SourceRefused,
     TargetRefused,
     TargetUnavailable,
+    TransientError,
+    as_told,
 )
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
+from kubeferry.steps import variables
 from kubeferry.targets import Reach, Target, open_target
 from kubeferry.words import counted
 
@@ -74,8 +77,14 @@ def untouched(machines: tuple[str, ...], states: Mapping[str, MachineState], *, 
     return tuple(name for name in machines if name not in begun)
 
 
-def ask(config: Config, plan: Plan, machines: tuple[str, ...]) -> Asked:
-    """Ask source and target everything about these machines, and try what can be tried. Nothing is left of it.
+def copied_ahead(states: Mapping[str, MachineState]) -> frozenset[str]:
+    """The machines of which a round is durable: their own movers have been where a trial would go."""
+    return frozenset(name for name, state in states.items() if state.rounds)
+
+
+def ask(config: Config, plan: Plan, machines: tuple[str, ...], shown: frozenset[str] = frozenset()) -> Asked:
+    """Ask source and target everything about these machines, and try what can be tried, of those that are not `shown`.
+    Nothing is left of it.
 
     Raises TransientError where the target does not answer, and Interrupted. A source that does not answer now is a
     warning of each machine: it is asked again before it is stopped.
@@ -94,10 +103,11 @@ def ask(config: Config, plan: Plan, machines: tuple[str, ...]) -> Asked:
             fit = tuple(entry for entry in entries if entry.name not in found.refused)
             if barred:
                 return Asked(found.told(), found.refused, barred)
-            for name, concerns in target.trial(fit, _reach(source, target)).items():
+            new = tuple(entry for entry in fit if entry.name not in shown)
+            for name, concerns in target.trial(new, _reach(source, target)).items():
                 found.add(name, concerns)
             found.concerns += _only_the_stop(running)
-    tried = tuple(entry.name for entry in fit if entry.name not in found.refused)
+    tried = tuple(entry.name for entry in new if entry.name not in found.refused)
     return Asked(found.told(), found.refused, barred, tried)
 
 
@@ -126,14 +136,14 @@ def _of_target(
 ) -> tuple[list[Concern], dict[str, tuple[Concern, ...]], tuple[Concern, ...]]:
     """What the target has against these machines: all of it, what each one answers for alone, and the rest of what is
     critical. What is too much of several machines is of none: a person chooses."""
-    told = target.concerns(entries)
+    told = _said(target, entries)
     critical = _critical(told)
     if not critical or len(entries) == 1:
         return told, {entries[0].name: critical} if critical else {}, ()
     common = set(_critical(target.concerns(())))
     refused = dict(_blamed(target, entries, common))
     left = tuple(entry for entry in entries if entry.name not in refused)
-    together = _critical(target.concerns(left)) if left and len(left) < len(entries) else critical if left else ()
+    together = _critical(_said(target, left)) if left and len(left) < len(entries) else critical if left else ()
     return told, refused, tuple(dict.fromkeys((*(one for one in critical if one in common), *together)))
 
 
@@ -141,7 +151,7 @@ def _blamed(
     target: Target, entries: tuple[Entry, ...], common: set[Concern]
 ) -> Iterator[tuple[str, tuple[Concern, ...]]]:
     """The machines that are refused each by itself, found by halves: of many machines few are."""
-    found = tuple(one for one in _critical(target.concerns(entries)) if one not in common)
+    found = tuple(one for one in _critical(_said(target, entries)) if one not in common)
     if not found:
         return
     if len(entries) == 1:
@@ -152,6 +162,20 @@ def _blamed(
     yield from _blamed(target, entries[middle:], common)
 
 
+def _said(target: Target, entries: tuple[Entry, ...]) -> list[Concern]:
+    """What the target has against machines; what it raises for good is a concern of theirs, unless it says the same
+    without any."""
+    try:
+        return target.concerns(entries)
+    except TransientError:
+        raise
+    except Exception as error:  # noqa: BLE001 (a defect of ours in one machine does not keep the others)
+        target.concerns(())
+        told = as_told(error)
+        what = ": ".join(filter(None, ("the target cannot be asked about them", told.what, told.why)))
+        return [Concern(id="target.not-asked", severity=Severity.CRITICAL, what=what, fix=told.fix)]
+
+
 # --- the source ------------------------------------------------------------------------------------------------------
 
 
@@ -160,14 +184,25 @@ def _of_source(source: Source, entry: Entry, found: _Found) -> bool:
     stopping.check()
     try:
         found.add(entry.name, source.concerns(entry.machine))
+        found.add(entry.name, _not_carried(source, entry))
         return source.power(entry.machine) is not Power.OFF
     except Interrupted:
         raise
-    except KubeferryError as error:
-        severity = Severity.WARNING if error.transient else Severity.CRITICAL
-        what = f"{entry.name}: {error.what}" + (f": {error.why}" if error.why else "")
-        found.add(entry.name, [Concern(id="source.not-asked", severity=severity, what=what, fix=error.fix)])
+    except Exception as error:  # noqa: BLE001 (a defect of ours in one machine does not keep the others)
+        told = as_told(error)
+        severity = Severity.WARNING if told.transient else Severity.CRITICAL
+        what = f"{entry.name}: {told.what}" + (f": {told.why}" if told.why else "")
+        found.add(entry.name, [Concern(id="source.not-asked", severity=severity, what=what, fix=told.fix)])
         return False
+
+
+def _not_carried(source: Source, entry: Entry) -> Iterator[Concern]:
+    """UEFI variables that the plan carries, and that cannot be: its cutover would not begin, after all its rounds."""
+    try:
+        variables.refuse_unreadable(source, entry)
+    except SourceRefused as refused:
+        what = ": ".join(filter(None, (f"{entry.name}: {refused.what}", refused.why)))
+        yield Concern(id="source.variables", severity=Severity.CRITICAL, what=what, fix=refused.fix)
 
 
 def _reach(source: Source, target: Target) -> Reach:

@@ -43,7 +43,7 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
             fix=" ".join(dict.fromkeys(concern.fix for concern in critical)),
             machine=work.entry.name,
         )
-    variables.refuse_unreadable(work)
+    variables.refuse_unreadable(work.source, work.entry)
     held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
     precedence.refuse_out_of_reach(work, held)
     mark = marks.taken_over(work) if held is None and found is Power.OFF else None

@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
+from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError, TransientError
 from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.events import EventKind, Failed, Planned
 from kubeferry.life.evidence import MachineState, Phase
@@ -85,21 +85,31 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
 def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
     ahead = len(work.state().rounds)
     owes = _owed(work) if goal is Goal.ROLLBACK else ""
+    begun = False
     while True:
         if goal is not Goal.ROLLBACK:
             stopping.check()
         choose = partial(_choose, work, goal=goal, ahead=ahead, owed=owes)
         with _recorded(work, "look"):
             action = choose(work.state())
-        if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and work.state().resumes is Phase.PLANNED:
-            with _recorded(work, "give-back"):
-                give_back(work)
+        if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and not begun:
+            _nothing_to_roll_back(work)
         if action.kind in STOPS:
             return _stopped(work, action, work.state())
         with _recorded(work, action.kind):
             do(action, partial(_carry_out, work, action, choose))
-        goal = goal.after(action.kind)
+        goal, begun = goal.after(action.kind), begun or action.kind is not ActionKind.RECORD_PLAN
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
+
+
+def _nothing_to_roll_back(work: Work) -> None:
+    """By this journal. A view that nobody recorded is given back; and a copy that runs all the same is told, as where
+    the journal was restored from before its move: else nobody would know that the source stays off."""
+    if work.state().resumes is Phase.PLANNED:
+        with _recorded(work, "give-back"):
+            give_back(work)
+    with _recorded(work, "look"), contextlib.suppress(TransientError):
+        look_for_unknown_copy(work, work.state())
 
 
 def _owed(work: Work) -> str:
@@ -108,7 +118,10 @@ def _owed(work: Work) -> str:
     held = in_hand(work)
     if held is not None:
         return owed(work, held)
-    return marks.owed(work) if work.state().resumes in LOOKS_AT_POWER else ""
+    if work.state().resumes not in LOOKS_AT_POWER:
+        return ""
+    with _recorded(work, "look"):
+        return marks.owed(work)
 
 
 def refuse(work: Work, error: KubeferryError) -> None:

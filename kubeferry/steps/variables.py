@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from typing import Literal
 
-from kubeferry.documents import MoverJob
+from kubeferry.documents import Entry, MoverJob
 from kubeferry.errors import InputInvalid, IntegrityFailed, SourceRefused
 from kubeferry.images import variables
 from kubeferry.life.events import VariablesCarried
 from kubeferry.model import DiskRef
+from kubeferry.sources import Source
 from kubeferry.steps.transfer import move
 from kubeferry.steps.work import Work
 from kubeferry.targets import Room
@@ -24,10 +25,10 @@ MOST_URI_BYTES = 192 * 1024
 LEAVE_FIX = "Leave them behind with keepVariables: false in the machine's policy, and plan again."
 
 
-def refuse_unreadable(work: Work) -> None:
+def refuse_unreadable(source: Source, entry: Entry) -> None:
     """Before anything is touched: what is to be carried can be read now, so it can after the stop. Raises
     SourceRefused."""
-    _converted(work)
+    _converted(source, entry)
 
 
 def carry(work: Work) -> None:
@@ -35,7 +36,7 @@ def carry(work: Work) -> None:
     kept = work.entry.variables
     if kept is None:
         return
-    found = _converted(work)
+    found = _converted(work.source, work.entry)
     if found is None:
         work.record(VariablesCarried())
         return
@@ -80,21 +81,21 @@ def _job(work: Work, room: Room, store: bytes, action: Literal["copy", "verify"]
     )
 
 
-def _converted(work: Work) -> tuple[bytes, bytes] | None:
+def _converted(source: Source, entry: Entry) -> tuple[bytes, bytes] | None:
     """The store as the source has it and as the target wants it; None where none is to be carried, or there is none
     yet. Raises SourceRefused for one that cannot be carried."""
-    kept = work.entry.variables
-    source = work.source.variables(work.entry.machine) if kept is not None else None
-    if kept is None or source is None:
+    kept = entry.variables
+    found = source.variables(entry.machine) if kept is not None else None
+    if kept is None or found is None:
         return None
     try:
-        store = variables.converted(source, kept.layout)
+        store = variables.converted(found, kept.layout)
     except InputInvalid as error:
         why = "; ".join(problem.what for problem in error.problems)
         raise SourceRefused(
-            "its UEFI variables cannot be carried", why=why, fix=LEAVE_FIX, machine=work.entry.name
+            "its UEFI variables cannot be carried", why=why, fix=LEAVE_FIX, machine=entry.name
         ) from error
     if (packed := len(inline_uri(store))) > MOST_URI_BYTES:
         why = f"they have {packed} bytes when packed, and a mover's work takes {MOST_URI_BYTES}"
-        raise SourceRefused("its UEFI variables are too many", why=why, fix=LEAVE_FIX, machine=work.entry.name)
-    return source, store
+        raise SourceRefused("its UEFI variables are too many", why=why, fix=LEAVE_FIX, machine=entry.name)
+    return found, store

@@ -6,6 +6,7 @@ directory (proven in local QEMU), kubevirt, memory (a double). What they share s
 
     guest          questions to the system inside a started machine: its agent, and a plan's probes
     local_movers   movers as programs of this host
+    alike          machines of which one is tried for all
     gone           in place of one that is gone for good: nobody is asked
 
 A new target is a folder here, a line in `kubeferry.kinds.TARGETS`, and an entry in the contract suite.

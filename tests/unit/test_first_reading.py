@@ -315,7 +315,24 @@ def test_the_same_of_a_plan_with_changes_at_random(plan: Plan) -> None:
             case _:
                 place = chance.randrange(len(changed[at]) + 1)
                 changed[at] = changed[at][:place] + chance.choice("-: '\"#{[&*!\n") + changed[at][place:]
-        check_same("\n".join(changed))
+        check_same("\n".join(changed) + "\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: b\n{c: d}\n",
+        "a: b\n---\n    c: d\n",
+        "a: |\n  b\n# c\n    d: e\nf: g\n",
+        "a:\n  {b: c}\n  d: e\n",
+        "a: |\n  b",
+        "a: >\n  b\n  c: d",
+    ],
+    ids=repr,
+)
+def test_what_is_right_alone_and_otherwise_among_other_lines_is_not_read_so(text: str) -> None:
+    """Braces, comments and marks of documents that stand where a pair does, and a text that ends without its line."""
+    check_same(text)
 
 
 def check_same(text: str) -> None:

@@ -72,6 +72,16 @@ def test_of_a_variable_that_was_being_replaced_the_finished_one_counts() -> None
     assert variables_of(bytes(store)) == ()
 
 
+@pytest.mark.parametrize("written", [2, 8, 40])
+def test_behind_a_header_that_was_not_finished_firmware_goes_on(written: int) -> None:
+    """As EDK II's NameSizeOfVariable and DataSizeOfVariable have it: what is erased still has no size."""
+    whole, begin, header = store_of((MARK,), "4m"), 0x48 + 28, 60
+    torn = (b"\xaa\x55\xff\x00" + bytes(header))[:written].ljust(header, b"\xff")
+    store = whole[:begin] + torn + whole[begin : 0x40000 - header] + whole[0x40000:]
+    assert variables_of(store) == (MARK,)
+    assert variables_of(converted(store, "2m")) == (MARK,)
+
+
 @pytest.mark.parametrize(
     ("at", "byte", "said"),
     [

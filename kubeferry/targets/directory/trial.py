@@ -15,12 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kubeferry.documents import Entry, MoverJob
-from kubeferry.errors import Interrupted, KubeferryError, TargetRefused
-from kubeferry.model import Concern, DiskRef, Severity
-from kubeferry.targets import Reach, error_of
+from kubeferry.errors import TargetRefused
+from kubeferry.model import Concern, DiskRef
+from kubeferry.targets import Reach, alike, error_of
 from kubeferry.targets.directory.layout import TargetFolder
 from kubeferry.targets.local_movers import tried
-from kubeferry.words import counted
 
 PREFIX = ".kubeferry-trial-"
 SETTLED_SECONDS = 5.0  # between its making and its lock
@@ -31,15 +30,17 @@ def trial(target: TargetFolder, entries: tuple[Entry, ...], reach: Reach) -> dic
     """See `kubeferry.targets.Target.trial`: one mover for all machines of a source, since what it does here is the
     same."""
     found: dict[str, list[Concern]] = {}
-    for alike in _grouped(entries):
+
+    def attempt(entry: Entry) -> None:
         try:
-            with reach(alike[0]) as way, _folder(target) as place:
-                _try(alike[0], way, place)
-        except Interrupted:
-            raise
-        except (KubeferryError, OSError) as error:
-            concern = _concern(alike, error)
-            found |= {entry.name: [concern] for entry in alike}
+            with reach(entry) as way, _folder(target) as place, alike.shared(way):
+                _try(entry, way, place)
+        except OSError as error:
+            fix = "Give the target folder room and write permission, or name another one."
+            raise TargetRefused(str(error), fix=fix) from error
+
+    for group in _grouped(entries):
+        found |= alike.tried(group, attempt, "no mover can be tried")
     return found
 
 
@@ -66,20 +67,6 @@ def _try(entry: Entry, way: DiskRef | None, place: Path) -> None:
     result = tried(job, place / "report.json")
     if not result.ok:
         raise error_of(job, result)
-
-
-def _concern(alike: list[Entry], error: KubeferryError | OSError) -> Concern:
-    like = f" and {counted(len(alike) - 1, 'machine')} like it" if len(alike) > 1 else ""
-    if isinstance(error, OSError):
-        fix = "Give the target folder room and write permission, or name another one."
-        error = TargetRefused(str(error), fix=fix)
-    said = ": ".join(filter(None, (error.what, error.why)))
-    return Concern(
-        id="trial.unavailable" if error.transient else "trial.refused",
-        severity=Severity.CRITICAL,
-        what=f"{alike[0].name}{like}: no mover can be tried: {said}",
-        fix=error.fix,
-    )
 
 
 @contextlib.contextmanager

@@ -12,20 +12,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Literal
 
 from kubeferry.documents import Entry, MoverJob, MoverResult, MoverSettings, PlannedDisk, TargetConfig
-from kubeferry.errors import Interrupted, KubeferryError, TargetRefused, TargetUnavailable
+from kubeferry.errors import KubeferryError, TargetRefused, TargetUnavailable
 from kubeferry.ledger import External
-from kubeferry.model import Concern, DiskRef, Severity
+from kubeferry.model import Concern, DiskRef
 from kubeferry.outside import stopping
-from kubeferry.targets import Reach, error_of
+from kubeferry.targets import Reach, alike, error_of
 from kubeferry.targets.kubevirt import claims, jobs, names, objects, removal
 from kubeferry.targets.kubevirt.api import Cluster
 from kubeferry.targets.kubevirt.kinds import CLAIM, JOB, NETWORK_POLICY
-from kubeferry.words import counted
 
 RUN_SECONDS = 300
 KEPT_SECONDS = 600
@@ -45,36 +44,19 @@ def trial(cluster: Cluster, config: TargetConfig, entries: tuple[Entry, ...], re
     """See `kubeferry.targets.Target.trial`. Where this host sends the disks, no mover is tried."""
     found: Found = {}
     for entry in entries:
-        with _told(found, (entry,), "the cluster does not take its manifests"):
-            objects.tried(cluster, entry)
+        found |= alike.tried((entry,), partial(objects.tried, cluster), "the cluster does not take its manifests")
     fit = [entry for entry in entries if entry.name not in found and entry.disks]
     for namespace in dict.fromkeys(entry.namespace for entry in fit):
         with contextlib.suppress(KubeferryError):  # what cannot be swept now is so the next time
             _sweep(cluster, namespace)
-    for alike in grouped(fit):
-        with _told(found, alike, "no mover can be tried"), reach(alike[0]) as way:
-            _try(cluster, config, alike[0], way)
+
+    def attempt(entry: Entry) -> None:
+        with reach(entry) as way, alike.shared(way):
+            _try(cluster, config, entry, way)
+
+    for group in grouped(fit):
+        found |= alike.tried(group, attempt, "no mover can be tried")
     return found
-
-
-@contextlib.contextmanager
-def _told(found: Found, alike: tuple[Entry, ...], what: str) -> Iterator[None]:
-    """An error of the block as a concern of these machines."""
-    try:
-        yield
-    except Interrupted:
-        raise
-    except KubeferryError as error:
-        like = f" and {counted(len(alike) - 1, 'machine')} like it" if len(alike) > 1 else ""
-        said = ": ".join(filter(None, (error.what, error.why)))
-        concern = Concern(
-            id="trial.unavailable" if error.transient else "trial.refused",
-            severity=Severity.CRITICAL,
-            what=f"{alike[0].name}{like}: {what}: {said}",
-            fix=error.fix,
-        )
-        for entry in alike:
-            found.setdefault(entry.name, []).append(concern)
 
 
 # --- pure ------------------------------------------------------------------------------------------------------------

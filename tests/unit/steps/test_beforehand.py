@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import Config, Inventory, Plan, Policy, SourceConfig, TargetConfig
+from kubeferry.documents import Config, Inventory, KeptVariables, Plan, Policy, SourceConfig, TargetConfig
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
+from kubeferry.life.events import Synced
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Concern, Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power, Severity
 from kubeferry.sources.memory.source import MemorySource
@@ -112,6 +113,35 @@ def test_a_machine_that_is_gone_is_out_and_a_source_that_is_away_is_asked_again(
     assert asked.tried == ("db", "web")
 
 
+def test_who_was_copied_ahead_is_asked_about_and_not_tried_for_each_round(world: World) -> None:
+    """A trial's claims count towards quotas that the machine's own may fill."""
+    world.target.refusals["web"] = [critical("trial.refused", "web: no mover can be tried: exceeded quota")]
+    rounds = (Synced(round=1),)
+    shown = beforehand.copied_ahead({"web": MachineState(phase=Phase.SYNCED, rounds=rounds), "db": MachineState()})
+    assert shown == {"web"}
+    asked = ask(world.config, world.plan, NAMES, shown)
+    assert (dict(asked.refused), asked.tried) == ({}, ("app", "db"))
+    world.source.write_faults("concerns", SourceRefused, SourceRefused, SourceRefused)
+    assert set(ask(world.config, world.plan, NAMES, shown).refused) == set(NAMES)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_uefi_variables_that_the_plan_carries_and_that_cannot_be_read_refuse_their_machine(
+    world: World, tmp_path: Path, kept: bool
+) -> None:
+    (tmp_path / "db.variables").write_bytes(b"something else" * 100)
+    carries = KeptVariables(claim="persistent-state-for-db", file="nvram/db_VARS.fd") if kept else None
+    entries = tuple(entry.model_copy(update={"variables": carries}) for entry in world.plan.entries)
+    world.plan = world.plan.model_copy(update={"entries": entries})
+    asked = world.ask()
+    assert set(asked.refused) == ({"db"} if kept else set())
+    if kept:
+        (told,) = asked.refused["db"]
+        assert told.id == "source.variables"
+        assert "is no store of OVMF's" in told.what
+        assert "keepVariables: false" in told.fix
+
+
 def test_a_trial_that_fails_is_its_machines_own(world: World) -> None:
     world.target.refusals["web"] = [critical("trial.refused", "web: no mover can be tried: no such Secret")]
     world.target.refusals["db"] = [critical("trial.unavailable", "db: no mover can be tried: no answer")]
@@ -134,6 +164,40 @@ def test_of_nothing_that_is_left_each_reason_is_told_once_and_what_may_pass_is_t
         "  - trial.unavailable: no answer. Mend it.",
         "  - name-taken: web is taken. Mend it.",
     ]
+
+
+def test_a_defect_in_one_machine_does_not_cost_the_others(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = MemorySource.concerns
+    monkeypatch.setattr(
+        MemorySource, "concerns", lambda self, one: int(one.id) if one.name == "db" else real(self, one)
+    )
+    asked = world.ask()
+    assert set(asked.refused) == {"db"}
+    assert asked.tried == ("app", "web")
+    assert "a defect: ValueError" in asked.errors()["db"].why
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), TargetRefused("odd", fix="Mend it.")])
+def test_what_the_target_raises_for_one_machine_does_not_cost_the_others(world: World, error: Exception) -> None:
+    def concerns(entries: tuple[Any, ...]) -> list[Concern]:
+        if any(entry.name == "db" for entry in entries):
+            raise error
+        return []
+
+    world.target.concerns = concerns  # type: ignore[method-assign]
+    asked = world.ask()
+    assert set(asked.refused) == {"db"}
+    assert asked.tried == ("app", "web")
+    assert "odd" in asked.errors()["db"].why
+
+
+def test_what_the_target_raises_without_any_machine_is_its_own(world: World) -> None:
+    def concerns(_entries: tuple[Any, ...]) -> list[Concern]:
+        raise ValueError("odd")
+
+    world.target.concerns = concerns  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="odd"):
+        world.ask()
 
 
 class Judge:

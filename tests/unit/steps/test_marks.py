@@ -12,7 +12,15 @@ import pytest
 
 from kubeferry import marks
 from kubeferry.documents import JournalConfig, Plan, Policy, Probe, dump
-from kubeferry.errors import Interrupted, PermanentError, ProbeFailed, SourceRefused, SourceUnavailable, TargetRefused
+from kubeferry.errors import (
+    Interrupted,
+    PermanentError,
+    ProbeFailed,
+    SourceRefused,
+    SourceUnavailable,
+    TargetRefused,
+    TargetUnavailable,
+)
 from kubeferry.journal import Journal
 from kubeferry.life.actions import ActionKind as A
 from kubeferry.life.actions import Goal
@@ -139,6 +147,27 @@ def test_a_rollback_by_another_journal_does_not_join_a_copy_that_runs(scene: Any
     assert (scene.power, list(scene.target.running)) == (Power.OFF, ["web"])
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_rollback_by_a_journal_from_before_the_move_says_that_the_copy_runs(
+    scene: Any, theirs: Any, again: bool
+) -> None:
+    """The mark went with the commit. Nothing is recorded that could be rolled back; but that is not all there is."""
+    ours = scene.journal
+    if again:  # and a move was rolled back before
+        scene.journal = theirs
+        left_at(scene, A.APPLY)
+        scene.drive(Goal.ROLLBACK)
+        scene.journal = ours
+    assert scene.drive().phase is Phase.COMMITTED
+    scene.source.forget(scene.entry.machine)
+    scene.journal = theirs
+    with pytest.raises(TargetRefused, match="knows nothing of it"):
+        scene.drive(Goal.ROLLBACK)
+    assert (scene.power, list(scene.target.running)) == (Power.OFF, ["web"])
+    scene.target.faults["runs"] = [TargetUnavailable("no answer")]
+    assert scene.drive(Goal.ROLLBACK).phase in {Phase.PLANNED, Phase.ROLLED_BACK}
+
+
 def test_the_same_plan_with_another_journal_goes_on_says_so_and_leads_back_to_on(scene: Any, theirs: Any) -> None:
     mark = left_at(scene, A.VERIFY_DISKS)
     scene.journal = theirs
@@ -153,6 +182,19 @@ def test_the_same_plan_with_another_journal_goes_on_says_so_and_leads_back_to_on
 def test_a_rollback_of_what_never_began_is_done_where_the_source_cannot_be_asked(scene: Any) -> None:
     scene.source.write_faults("marked", SourceUnavailable)
     scene.source.write_power("web", Power.OFF)
+    assert scene.drive(Goal.ROLLBACK).phase is Phase.PLANNED
+
+
+def test_a_defect_that_escapes_from_a_source_asked_for_its_mark_is_recorded(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_at(scene, A.BEGIN_CUTOVER)
+    scene.source.write_power("web", Power.OFF)
+    monkeypatch.setattr(scene.source, "marked", lambda machine: int(machine.id))
+    with pytest.raises(PermanentError, match="a defect: ValueError"):
+        scene.drive(Goal.ROLLBACK)
+    assert (scene.state.phase, scene.state.failed.at) == (Phase.FAILED, "look")
+    monkeypatch.undo()
     assert scene.drive(Goal.ROLLBACK).phase is Phase.PLANNED
 
 
