@@ -142,8 +142,11 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
     work.record(SourceRestarted())
 
 
-def end_rollback(work: Work, _action: Action, _state: MachineState) -> None:
-    """The source is as it was before the cutover."""
+def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
+    """The source is as it was before the cutover; said only where no copy is seen that somebody else has started
+    since."""
+    with contextlib.suppress(TransientError):
+        power.look_for_unknown_copy(work, state)
     work.record(RolledBack())
 
 

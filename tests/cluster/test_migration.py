@@ -266,6 +266,7 @@ def test_release_leaves_the_machines_and_nothing_that_only_the_move_needed(move:
     for kind in ("jobs", "networkpolicies"):
         assert move.ground.names(kind, NAMESPACE) == []
     claims = {disk.claim for entry in move.plan.entries for disk in entry.disks}
+    claims |= {entry.variables.claim for entry in move.plan.entries if entry.variables}
     assert set(move.ground.names("pvc", NAMESPACE)) == claims
     assert "kept: virtual-machine" in told
     running = {vmi["metadata"]["name"]: vmi["status"]["phase"] for vmi in instances(move)}

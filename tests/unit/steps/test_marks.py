@@ -168,6 +168,22 @@ def test_a_rollback_by_a_journal_from_before_the_move_says_that_the_copy_runs(
     assert scene.drive(Goal.ROLLBACK).phase in {Phase.PLANNED, Phase.ROLLED_BACK}
 
 
+def test_a_rollback_that_was_left_half_done_is_not_ended_over_a_copy_that_another_journal_has_started_since(
+    scene: Any, theirs: Any
+) -> None:
+    ours = scene.journal
+    left_at(scene, A.APPLY)
+    scene.stop_before(A.END_ROLLBACK)
+    with pytest.raises(Interrupted):
+        scene.drive(Goal.ROLLBACK)
+    scene.before, scene.journal = (lambda _action: None), theirs
+    assert scene.drive().phase is Phase.COMMITTED
+    scene.journal = ours
+    with pytest.raises(TargetRefused, match="knows nothing of it"):
+        scene.drive(Goal.ROLLBACK)
+    assert (scene.power, list(scene.target.running)) == (Power.OFF, ["web"])
+
+
 def test_the_same_plan_with_another_journal_goes_on_says_so_and_leads_back_to_on(scene: Any, theirs: Any) -> None:
     mark = left_at(scene, A.VERIFY_DISKS)
     scene.journal = theirs

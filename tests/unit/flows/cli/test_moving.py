@@ -220,7 +220,9 @@ def test_precopy_asks_of_what_it_copies(kubeferry: Command, estate: Path, monkey
     kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(
-        moving, "ask", lambda _config, _plan, names: asked.append(names) or pytest.fail("asked, and that will do")
+        moving,
+        "ask",
+        lambda _config, _plan, names, _shown: asked.append(names) or pytest.fail("asked, and that will do"),
     )
     with pytest.raises(BaseException, match="asked, and that will do"):
         kubeferry("precopy", "plan.yaml")
