@@ -18,6 +18,7 @@ SECRET_FIX = "Make the Secret in the machine's namespace: docs/operations.md say
 QUOTA_FIX = "Raise the namespace's quota, or move fewer machines into it at once."
 LIMITS_FIX = "Change the namespace's limit range, or target.movers' cpuRequest, cpuLimit, memoryRequest, memoryLimit."
 CLAIM_FIX = "Look at the claim's events; name a storage class that can make such a volume in the policy."
+MOUNT_FIX = "Look at the claim and at the storage on that node; then run the same command again."
 NODE_FIX = "Free a node, or correct target.movers.nodeSelector, tolerations or requests."
 POLICY_FIX = "Let the namespace take `restricted` pods, which is all that a mover needs."
 CONSTRAINT_FIX = "Let its service account use a constraint with that user, or set target.movers.user to 0."
@@ -48,7 +49,8 @@ _EVENTS = (
     ("RuntimeClass", RUNTIME_FIX, True),
     ("ProvisioningFailed", CLAIM_FIX, False),
     ("no persistent volumes available", CLAIM_FIX, False),
-    ("FailedMount", SECRET_FIX, False),
+    ('secret "', SECRET_FIX, False),
+    ("FailedMount", MOUNT_FIX, False),
     ("FailedAttachVolume", CLAIM_FIX, False),
     ("FailedCreate", "Look at the Job's events.", False),
 )

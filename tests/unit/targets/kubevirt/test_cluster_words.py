@@ -127,6 +127,12 @@ def event(reason: str, message: str) -> dict[str, Any]:
         (None, [event("FailedCreate", "exceeded quota: tight")], True, pods.QUOTA_FIX),
         (None, [event("FailedCreate", "violates PodSecurity")], True, pods.POLICY_FIX),
         ({"status": {}}, [event("FailedMount", 'secret "x" not found')], False, pods.SECRET_FIX),
+        (
+            {"status": {}},
+            [event("FailedMount", "MountVolume.MountDevice failed: exit status 1")],
+            False,
+            pods.MOUNT_FIX,
+        ),
     ],
 )
 def test_why_a_pod_does_not_run(pod: Any, events: list[Any], final: bool, fix: str) -> None:
