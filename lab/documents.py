@@ -87,6 +87,7 @@ OTHERS = {
     "source.variables": "UEFI variables that cannot be read before the stop",
     "source.way-back": "what may keep the source from being started again",
     "tags.unreadable": "tags of vSphere that could not be asked for",
+    "target.not-asked": "a target that could not be asked about these machines",
     "tool.missing": "a program that is not installed",
     "trial.refused": "what a mover on trial met, and what does not pass by itself",
     "trial.unavailable": "what a mover on trial met, and what may pass",

@@ -30,6 +30,11 @@ class Conflict(TargetRefused):
     """Somebody else owns a field, or the object is not in the state that was asked for."""
 
 
+class Forbidden(TargetRefused):
+    """The account may not, or the API server does not know yet that it may: one that has just been started answers so
+    until it has read the roles (seen with Kubernetes 1.34.2)."""
+
+
 class Changed(TargetUnavailable):
     """It is not the object any more that was read: somebody wrote into it meanwhile."""
 
@@ -45,9 +50,8 @@ def error_of(status: int, body: bytes, what: str) -> KubeferryError:
         return NotThere(f"{what}: not found", why=said, fix="Look whether its name and namespace are right.")
     if status == 409:
         return _conflict(said, reason, what)
-    return TargetRefused(
-        f"{what}: refused", why=said or f"the API server answers {status}", fix=_refused_fix(status, said)
-    )
+    kind = Forbidden if status == 403 else TargetRefused
+    return kind(f"{what}: refused", why=said or f"the API server answers {status}", fix=_refused_fix(status, said))
 
 
 def _conflict(said: str, reason: str, what: str) -> KubeferryError:

@@ -18,6 +18,7 @@ from kubeferry.errors import Interrupted, KubeferryError, SourceRefused, TargetR
 from kubeferry.ledger import External, Ledger
 from kubeferry.outside import stopping
 from kubeferry.targets.kubevirt import claims, job_spec, names, pods
+from kubeferry.targets.kubevirt.answers import Forbidden
 from kubeferry.targets.kubevirt.api import AlreadyThere, Cluster
 from kubeferry.targets.kubevirt.kinds import CLAIM, EVENT, JOB, NETWORK_POLICY, POD
 
@@ -25,6 +26,8 @@ POLL_SECONDS = 1.0
 GONE_SECONDS = 120.0
 # How long an API server may be away while a Job runs on: a restart, an upgrade of the control plane.
 BEARABLE_SECONDS = 180.0
+# How long one that is back may take to know again what the account may do.
+ROLES_SECONDS = 30.0
 # A pod that ended and a Job that has not seen it yet.
 SETTLE_SECONDS = 15.0
 LOG_LINES = 15
@@ -122,9 +125,10 @@ class _Watched:
             try:
                 result = self._look(on_progress)
                 self._away_since = None
-            except TargetUnavailable as error:
+            except (TargetUnavailable, Forbidden) as error:
                 self._away_since = self._away_since or time.monotonic()
-                if time.monotonic() - self._away_since > BEARABLE_SECONDS:
+                bearable = ROLES_SECONDS if isinstance(error, Forbidden) else BEARABLE_SECONDS
+                if time.monotonic() - self._away_since > bearable:
                     raise
                 result = None
                 self._show(MoverProgress(phase=f"waiting: {error.what}"), on_progress)

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import MoverJob, MoverResult, TargetConfig
+from kubeferry.errors import TargetRefused
 from kubeferry.model import DiskRef
 from kubeferry.targets.kubevirt import jobs, names
+from kubeferry.targets.kubevirt.answers import error_of
 from kubeferry.targets.kubevirt.kinds import CLAIM, JOB, POD, Kind
 
 Object = dict[str, Any]
@@ -78,3 +80,36 @@ def test_a_job_that_ended_well_without_a_word_is_done_again(lost: str | None) ->
     assert movers.watch(WORK, lambda _told: None).ok
     movers.submit(WORK, lambda _thing: None)
     assert cluster.made == 2
+
+
+class Forgetful(Double):
+    """An API server that has just been started: of the first `questions` about a Job it does not know yet who may ask."""
+
+    questions = 0
+
+    def get(self, kind: Kind, name: str, _namespace: str = "") -> Object | None:
+        if kind is JOB and self.questions:
+            self.questions -= 1
+            raise error_of(403, b"jobs.batch is forbidden", f"read Job {name}")
+        return super().get(kind, name)
+
+
+def test_an_api_server_that_does_not_know_the_roles_yet_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
+    cluster: Any = Forgetful()
+    movers = jobs.Jobs(cluster, TargetConfig(kind="kubevirt"))
+    movers.submit(WORK, lambda _thing: None)
+    cluster.complete(MoverResult(name=WORK.name, action="verify", ok=True).model_dump_json(by_alias=True))
+    cluster.questions = 3
+    assert movers.watch(WORK, lambda _told: None).ok
+
+
+def test_a_right_that_was_taken_away_is_told_when_it_does_not_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(jobs, "ROLES_SECONDS", 0.05)
+    cluster: Any = Forgetful()
+    movers = jobs.Jobs(cluster, TargetConfig(kind="kubevirt"))
+    movers.submit(WORK, lambda _thing: None)
+    cluster.questions = 10_000
+    with pytest.raises(TargetRefused, match="refused"):
+        movers.watch(WORK, lambda _told: None)
