@@ -50,7 +50,7 @@ def error_of(status: int, body: bytes, what: str) -> KubeferryError:
         return NotThere(f"{what}: not found", why=said, fix="Look whether its name and namespace are right.")
     if status == 409:
         return _conflict(said, reason, what)
-    kind = Forbidden if status == 403 else TargetRefused
+    kind = Forbidden if status == 403 and " cannot " in said else TargetRefused  # quotas and policies forbid, too
     return kind(f"{what}: refused", why=said or f"the API server answers {status}", fix=_refused_fix(status, said))
 
 

@@ -36,6 +36,7 @@ def status(message: str, reason: str = "", **more: Any) -> bytes:
         (500, status("failed to create typed patch object: .spec.x: field not declared in schema"), TargetRefused),
         (503, b"<html>bad gateway</html>", TargetUnavailable),
         (403, status("pods is forbidden: exceeded quota: tight"), TargetRefused),
+        (403, status('jobs.batch "a" is forbidden: User "x" cannot get resource "jobs"'), answers.Forbidden),
     ],
 )
 def test_an_answer_is_the_error_that_it_means(code: int, body: bytes, kind: type[KubeferryError]) -> None:

@@ -83,14 +83,14 @@ def test_a_job_that_ended_well_without_a_word_is_done_again(lost: str | None) ->
 
 
 class Forgetful(Double):
-    """An API server that has just been started: of the first `questions` about a Job it does not know yet who may ask."""
+    """An API server that has just been started: at the first `questions` about a Job it does not know who may ask."""
 
     questions = 0
 
     def get(self, kind: Kind, name: str, _namespace: str = "") -> Object | None:
         if kind is JOB and self.questions:
             self.questions -= 1
-            raise error_of(403, b"jobs.batch is forbidden", f"read Job {name}")
+            raise error_of(403, b"User x cannot get resource jobs", f"read Job {name}")
         return super().get(kind, name)
 
 
