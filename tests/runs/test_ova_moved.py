@@ -81,7 +81,7 @@ def test_a_bootable_guest_in_an_ova_is_moved_and_proven(guest: Path, server: str
     kubeferry(folder, "assess", "inventory.yaml", "--policy", "policy.yaml")
     kubeferry(folder, "plan", "inventory.yaml", "--policy", "policy.yaml")
     kubeferry(folder, "migrate", "plan.yaml")
-    assert kubeferry(folder, "status", "plan.yaml").endswith("journal besides what moved (3 things)\n")
+    assert kubeferry(folder, "status", "plan.yaml").endswith("is left besides what moved (3 things)\n")
     kubeferry(folder, "report", "plan.yaml", "--out", "report")
 
     assert json.loads((folder / "report" / "report.json").read_text())["verdict"] == "proven"
