@@ -17,6 +17,7 @@ from pathlib import Path
 from bench import disk
 from bench.side_by_side import Run, job, ratios, spread, timed
 from converters.engine.fingerprint import BATCH, DIGEST_BYTES, Fingerprint, Header
+from kubeferry.ranges import range_set
 
 MIB = 1 << 20
 CHANGED = 0.01
@@ -68,7 +69,7 @@ def _change(raw: Path, seed: int) -> str:
             file.seek(at * MIB)
             file.write(os.urandom(MIB))
         os.fsync(file.fileno())
-    return "bytes=" + ",".join(f"{at * MIB}-{(at + 1) * MIB - 1}" for at in chosen)
+    return range_set((at * MIB, (at + 1) * MIB) for at in chosen)  # neighbours are one range
 
 
 def _start(folder: Path, rounds: int) -> str:
