@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 BLOCK_BYTES = 1 << 20
 DISK_LIMIT_BYTES = 64 << 40  # files and memory are made by a disk's size, which a source only claims
+GRAIN_BYTES = 4096
 COALESCE_BYTES = 64 << 10  # two reads cost more than the zeros of a gap this small
 
 
@@ -50,6 +51,12 @@ class Chunk:
 def block_count(size: int, block: int = BLOCK_BYTES) -> int:
     """How many blocks a disk of `size` bytes has; the last may be short."""
     return -(-size // block)
+
+
+def of_bytes(content: bytes | bytearray) -> Iterator[Extent]:
+    """Where bytes in memory have data, to `GRAIN_BYTES`."""
+    pieces = range(0, len(content), GRAIN_BYTES)
+    return merge((Extent(at, GRAIN_BYTES, zero=not any(content[at : at + GRAIN_BYTES])) for at in pieces), len(content))
 
 
 def merge(extents: Iterable[Extent], size: int) -> Iterator[Extent]:

@@ -128,8 +128,7 @@ def _trouble(part: str, error: Exception) -> Concern:
     """What keeps a part from being asked. Where a fault that has no words of ours happened is printed on request."""
     if isinstance(error, KubeferryError):
         named = f"{part}: " if "." in part else ""  # one of several sources; any other is named by the id alone
-        what = f"{named}{error.what}" + (f": {error.why}" if error.why else "")
-        return Concern(id=f"{part}.unusable", severity=Severity.CRITICAL, what=what, fix=error.fix)
+        return Concern(id=f"{part}.unusable", severity=Severity.CRITICAL, what=f"{named}{error.reason}", fix=error.fix)
     if os.environ.get(DEBUG):
         traceback.print_exception(error, file=sys.stderr)
     what = f"{part}: {type(error).__name__}: {error}".splitlines()[0]

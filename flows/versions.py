@@ -13,17 +13,19 @@ from kubeferry.journal import Journal, exists
 
 Facts = dict[str, object]
 
+OURS: Facts = {"kubeferry": {"version": __version__, "apiVersion": API_VERSION}}
+
 
 def of_journal(journal: Journal) -> Facts:
     """Of what speaks, and of what is remembered."""
     known = journal.versions()
     about = {"url": known.url, "schema": known.schema, "createdAt": known.created_at, "createdBy": known.created_by}
-    return {"kubeferry": {"version": __version__, "apiVersion": API_VERSION}, "journal": about}
+    return OURS | {"journal": about}
 
 
 def told(config: Path, plan: Path | None) -> Facts:
     """All that can be told; a plan or journal that cannot be read is left out: why is for the findings to say."""
-    found: Facts = {"kubeferry": {"version": __version__, "apiVersion": API_VERSION}}
+    found = dict(OURS)
     with contextlib.suppress(KubeferryError):
         if plan is not None:
             read = load(plan, Plan)

@@ -57,6 +57,11 @@ class KubeferryError(Exception):
         """`machine`, `machine/disk` or nothing: what the error is about."""
         return "/".join(part for part in (self.machine, self.disk) if part)
 
+    @property
+    def reason(self) -> str:
+        """What happened and why, for the middle of a sentence."""
+        return f"{self.what}: {self.why}" if self.why else self.what
+
     def __str__(self) -> str:
         lines = [f"{self.subject}: {self.what}" if self.subject else self.what]
         if self.why:

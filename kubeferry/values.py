@@ -82,7 +82,7 @@ class Plain:
         known = {camel(one.name): one for one in fields(cls)}
         if not isinstance(told, dict) or not told.keys() <= known.keys():
             raise ValueError("no such value")
-        hints = _hints(cls)
+        hints = get_type_hints(cls, include_extras=True)
         found = {known[key].name: _fitting(hints[known[key].name], value) for key, value in told.items()}
         if any(one.name not in found and _default(one) is MISSING for one in known.values()):
             raise ValueError("a field is missing")
@@ -154,10 +154,6 @@ class DiskRef(Plain):
 
 def _default(one: Field[Any]) -> object:
     return one.default if one.default_factory is MISSING else one.default_factory()
-
-
-def _hints(cls: type[Plain]) -> dict[str, Any]:
-    return get_type_hints(cls, include_extras=True)
 
 
 def _fitting(hint: Any, value: Any) -> Any:

@@ -8,8 +8,9 @@ v1.7.4, v1.8.4 and v1.9.0. What is older than v1.5 was not looked at; no field w
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 Version = tuple[int, int]
 
@@ -89,6 +90,14 @@ GATED: dict[str, str] = {
     "spec.template.spec.volumes.downwardMetrics": "DownwardMetrics",
 }
 """Fields that only a user's own patch writes, and the gate without which the webhook refuses them."""
+
+
+def empty_drives(template: Mapping[str, Any]) -> list[str]:
+    """CD-ROM drives without a medium, by name: disks without a volume. `template` is a machine's `spec.template.spec`.
+    They need the gate DeclarativeHotplugVolumes."""
+    volumes = {volume["name"] for volume in template.get("volumes") or []}
+    disks = ((template.get("domain") or {}).get("devices") or {}).get("disks") or []
+    return [disk["name"] for disk in disks if "cdrom" in disk and disk["name"] not in volumes]
 
 
 def version_of(text: str) -> Version | None:

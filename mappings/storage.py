@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import get_args
 
 from kubeferry.documents import ClaimSet, Offer, StorageClass, StoragePolicy
-from kubeferry.documents.offer import AccessMode, VolumeMode
+from kubeferry.documents.offer import AccessMode, VolumeMode, pick_class
 
 UNASKED = Offer()
 """What is known of a target that nobody asked."""
@@ -85,14 +85,6 @@ def resolve(policy: StoragePolicy, offer: Offer) -> Storage:
         offered=offered,
         doubts=tuple(_doubts(policy, offer, offered, access_mode, volume_mode)) if offer.classes else (),
     )
-
-
-def pick_class(named: str | None, classes: tuple[StorageClass, ...]) -> StorageClass | None:
-    """The class of this name; where none is named, the default for virtualization, else the cluster's."""
-    if named is not None:
-        return next((one for one in classes if one.name == named), None)
-    for_virtualization = (one for one in classes if one.virt_default)
-    return next(for_virtualization, None) or next((one for one in classes if one.default), None)
 
 
 def pick_modes(

@@ -13,7 +13,7 @@ from typing import Any
 
 from kubeferry.documents import Platform
 from kubeferry.model import Concern, Severity
-from kubeferry.versions import FIELDS, GATED, GATES, OLDEST, is_on, shown
+from kubeferry.versions import FIELDS, GATED, GATES, OLDEST, empty_drives, shown
 
 Object = dict[str, Any]
 
@@ -65,7 +65,7 @@ def refused(vm: Object, platform: Platform) -> Iterator[tuple[str, str]]:
 
 
 def _taken(gate: str, platform: Platform) -> bool:
-    return is_on(gate, platform.number, platform.gates_on, platform.gates_off)
+    return platform.takes(gate)
 
 
 def _without(vm: Object, part: Part, platform: Platform) -> Concern:
@@ -120,16 +120,12 @@ def _device(name: str) -> tuple[Callable[[Object], list[str]], Callable[[Object]
     )
 
 
-def _empty_drives(vm: Object) -> list[str]:
-    """CD-ROM drives without a medium: disks without a volume."""
-    volumes = {volume["name"] for volume in next(_at(vm, "spec.template.spec.volumes"), None) or []}
-    disks = _devices(vm).get("disks") or []
-    return [f"drive {disk['name']}" for disk in disks if "cdrom" in disk and disk["name"] not in volumes]
+def _empty(vm: Object) -> list[str]:
+    return empty_drives(next(_at(vm, "spec.template.spec"), {}))
 
 
 def _drop_empty_drives(vm: Object) -> None:
-    empty = {found.removeprefix("drive ") for found in _empty_drives(vm)}
-    devices = _devices(vm)
+    empty, devices = _empty(vm), _devices(vm)
     devices["disks"] = [disk for disk in devices["disks"] if disk["name"] not in empty]
 
 
@@ -147,7 +143,12 @@ def _keep_nothing(vm: Object) -> None:
 
 
 PARTS = (
-    Part("DeclarativeHotplugVolumes", "an empty CD-ROM drive", _empty_drives, _drop_empty_drives),
+    Part(
+        "DeclarativeHotplugVolumes",
+        "an empty CD-ROM drive",
+        lambda vm: [f"drive {name}" for name in _empty(vm)],
+        _drop_empty_drives,
+    ),
     Part("VideoConfig", "a graphics card of its own choice", *_device("video")),
     Part("PanicDevices", "a panic device", *_device("panicDevices")),
     Part("VMPersistentState", "UEFI variables or a TPM that are kept", _kept, _keep_nothing),

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Self
 
 from converters.endpoints.read_only import ReadOnly, read_only
-from converters.extents import Extent, merge
+from converters.extents import Extent, of_bytes
 from converters.uris import invalid
 from kubeferry.faults import Side
 from kubeferry.uris import inline_content
 from kubeferry.values import DiskRef
 
 MOST_BYTES = 16 << 20
-GRAIN_BYTES = 4096
 
 
 def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> Inline:
@@ -42,9 +41,7 @@ class Inline(ReadOnly):
         self.size = len(content)
 
     def extents(self) -> Iterator[Extent]:
-        pieces = range(0, self.size, GRAIN_BYTES)
-        found = (Extent(at, GRAIN_BYTES, zero=not any(self._content[at : at + GRAIN_BYTES])) for at in pieces)
-        return merge(found, self.size)
+        return of_bytes(self._content)
 
     def start_read(self, offset: int, view: memoryview) -> Callable[[], None]:
         return functools.partial(self.read_into, offset, view)

@@ -9,9 +9,7 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from converters.extents import Extent, merge
-
-GRAIN_BYTES = 4096
+from converters.extents import Extent, of_bytes
 
 
 class Memory:
@@ -31,9 +29,7 @@ class Memory:
         self.close()
 
     def extents(self) -> Iterator[Extent]:
-        pieces = range(0, self.size, GRAIN_BYTES)
-        found = (Extent(at, GRAIN_BYTES, zero=not any(self.content[at : at + GRAIN_BYTES])) for at in pieces)
-        return merge(found, self.size)
+        return of_bytes(self.content)
 
     def start_read(self, offset: int, view: memoryview) -> Callable[[], None]:
         return functools.partial(self.read_into, offset, view)

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from converters.extents import BLOCK_BYTES
 from converters.uris import invalid
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetBusy, TargetRefused, TargetUnavailable
-from kubeferry.outside.patience import Timed
+from kubeferry.outside.patience import SLOWEST_BYTES, Timed
 from kubeferry.uris import UPLOAD_CA, UPLOAD_SERVER_NAME, UPLOAD_TOKEN
 
 CONNECT_SECONDS = 10.0
@@ -31,9 +31,6 @@ CONNECT_SECONDS = 10.0
 WELCOME_SECONDS = 30.0
 # A write that nobody takes, and the end: the server flushes and fits the image to the volume before it answers.
 SILENCE_SECONDS = 300.0
-# A second, of all of the disk that was sent, however small it was packed, for the server writes it out: besides that
-# silence, one that drips has no more time.
-SLOWEST_BYTES = 64 << 10
 PIECE_BYTES = 256 << 10
 HOPS = 8
 LEVEL = 1
@@ -132,7 +129,7 @@ class Upload:
         self._socket.settimeout(SILENCE_SECONDS)
 
     def _send(self, member: bytes, length: int) -> None:
-        """Send so many bytes of the disk, packed."""
+        """Send so many bytes of the disk, packed. Those are what the server has its time for: it writes them out."""
         self._sent_bytes += length
         try:
             self._push(b"%x\r\n%b\r\n" % (len(member), member))

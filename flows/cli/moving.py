@@ -202,16 +202,15 @@ def _asked(plan: Plan, settings: Config, journal: Journal, machines: tuple[str, 
     each hourly round would show nothing that the rounds do not. Raises InputInvalid where it is against all of them."""
     if goal is Goal.ROLLBACK:
         return Asked()
-    shown = copied_ahead(journal.states(plan.digest)) if goal is Goal.PRECOPY else frozenset()
-    asked = ask(settings, plan, _yet_to_begin(plan, journal, machines, goal), shown)
+    states = journal.states(plan.digest)
+    waiting = untouched(machines, states, again=goal is Goal.MIGRATE_AGAIN)
+    shown: frozenset[str] = frozenset()
+    if goal is Goal.PRECOPY:  # what is copied ahead is what runs, and moves warm
+        waiting = tuple(name for name in waiting if plan.entry(name).mode == "warm")
+        shown = copied_ahead(states)
+    asked = ask(settings, plan, waiting, shown)
     asked.check()
     return asked
-
-
-def _yet_to_begin(plan: Plan, journal: Journal, machines: tuple[str, ...], goal: Goal) -> tuple[str, ...]:
-    """Of those machines that this run does anything with: what is copied ahead is what runs, and moves warm."""
-    waiting = untouched(machines, journal.states(plan.digest), again=goal is Goal.MIGRATE_AGAIN)
-    return tuple(name for name in waiting if goal is not Goal.PRECOPY or plan.entry(name).mode == "warm")
 
 
 def _head_start(standing: Mapping[str, MachineState], goal: Goal) -> float:

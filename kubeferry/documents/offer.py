@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from kubeferry.model import Bytes, Value
-from kubeferry.versions import Version, version_of
+from kubeferry.versions import Version, is_on, version_of
 
 VERSION = r"^[1-9][0-9]{0,3}\.[0-9]{1,4}$"
 AccessMode = Literal["ReadWriteOnce", "ReadWriteMany", "ReadWriteOncePod"]
@@ -37,6 +37,14 @@ class StorageClass(Value):
     minimum_bytes: Bytes | None = None
 
 
+def pick_class(named: str | None, classes: tuple[StorageClass, ...]) -> StorageClass | None:
+    """The class of this name; where none is named, the default for virtualization, else the cluster's."""
+    if named is not None:
+        return next((one for one in classes if one.name == named), None)
+    for_virtualization = (one for one in classes if one.virt_default)
+    return next(for_virtualization, None) or next((one for one in classes if one.default), None)
+
+
 class StateOffer(Value):
     """Where the target keeps UEFI variables over a stop: a claim of this class (None: of none that is named) and mode.
 
@@ -61,6 +69,10 @@ class Platform(Value):
     def number(self) -> Version | None:
         """The version to compare with."""
         return version_of(self.version or "")
+
+    def takes(self, gate: str) -> bool:
+        """Whether a feature gate is on."""
+        return is_on(gate, self.number, self.gates_on, self.gates_off)
 
 
 class Offer(Value):

@@ -9,9 +9,9 @@ from __future__ import annotations
 import struct
 
 from kubeferry.images import qcow2
+from kubeferry.images.clusters import ENTRY_BYTES, PLACE, ZEROS
 
-_OFFSET = 0x00FFFFFFFFFFFE00
-_COMPRESSED, _ZERO = 1 << 62, 1
+_COMPRESSED = 1 << 62
 
 
 def contents(image: bytes, most: int) -> bytes:
@@ -22,23 +22,22 @@ def contents(image: bytes, most: int) -> bytes:
         raise ValueError("it is encrypted, damaged, or not whole by itself")
     if head.size > most:
         raise ValueError(f"it claims {head.size} bytes")
-    level_1 = qcow2.HEADER.unpack_from(image)[8]
     cluster = 1 << head.cluster_bits
     found = bytearray(head.size)
     for at in range(0, head.size, cluster):
-        found[at : at + cluster] = _cluster(image, level_1, at, cluster)[: head.size - at]
+        found[at : at + cluster] = _cluster(image, head.l1_at, at, cluster)[: head.size - at]
     return bytes(found)
 
 
 def _cluster(image: bytes, level_1: int, at: int, cluster: int) -> bytes:
     """One cluster; zeros where the image has none."""
-    upper, lower = divmod(at // cluster, cluster // 8)
-    table = _entry(image, level_1 + 8 * upper) & _OFFSET
-    entry = _entry(image, table + 8 * lower) if table else 0
+    upper, lower = divmod(at // cluster, cluster // ENTRY_BYTES)
+    table = _entry(image, level_1 + ENTRY_BYTES * upper) & PLACE
+    entry = _entry(image, table + ENTRY_BYTES * lower) if table else 0
     if entry & _COMPRESSED:
         raise ValueError("it is compressed")
-    where = entry & _OFFSET
-    if not where or entry & _ZERO:
+    where = entry & PLACE
+    if not where or entry & ZEROS:
         return bytes(cluster)
     if where + cluster > len(image):
         raise ValueError(f"it has bytes at {where}, behind its end")
@@ -46,7 +45,7 @@ def _cluster(image: bytes, level_1: int, at: int, cluster: int) -> bytes:
 
 
 def _entry(image: bytes, at: int) -> int:
-    if at + 8 > len(image):
+    if at + ENTRY_BYTES > len(image):
         raise ValueError(f"it has a table at {at}, behind its end")
     entry: int = struct.unpack_from(">Q", image, at)[0]
     return entry

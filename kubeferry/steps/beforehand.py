@@ -29,12 +29,10 @@ from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
 from kubeferry.steps import variables
 from kubeferry.targets import Reach, Target, open_target
+from kubeferry.targets.alike import PASSING
 from kubeferry.words import counted
 
 SECRET_NOT_CHECKED = "mover.secret-not-checked"  # noqa: S105 (a concern's name)
-
-PASSING = "trial.unavailable"
-"""A trial that failed for now: the same command may go well later."""
 
 _UNTOUCHED = frozenset({Phase.PLANNED, Phase.COPYING, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 
@@ -172,7 +170,7 @@ def _said(target: Target, entries: tuple[Entry, ...]) -> list[Concern]:
     except Exception as error:  # noqa: BLE001 (a defect of ours in one machine does not keep the others)
         target.concerns(())
         told = as_told(error)
-        what = ": ".join(filter(None, ("the target cannot be asked about them", told.what, told.why)))
+        what = f"the target cannot be asked about them: {told.reason}"
         return [Concern(id="target.not-asked", severity=Severity.CRITICAL, what=what, fix=told.fix)]
 
 
@@ -191,7 +189,7 @@ def _of_source(source: Source, entry: Entry, found: _Found) -> bool:
     except Exception as error:  # noqa: BLE001 (a defect of ours in one machine does not keep the others)
         told = as_told(error)
         severity = Severity.WARNING if told.transient else Severity.CRITICAL
-        what = f"{entry.name}: {told.what}" + (f": {told.why}" if told.why else "")
+        what = f"{entry.name}: {told.reason}"
         found.add(entry.name, [Concern(id="source.not-asked", severity=severity, what=what, fix=told.fix)])
         return False
 
@@ -201,7 +199,7 @@ def _not_carried(source: Source, entry: Entry) -> Iterator[Concern]:
     try:
         variables.refuse_unreadable(source, entry)
     except SourceRefused as refused:
-        what = ": ".join(filter(None, (f"{entry.name}: {refused.what}", refused.why)))
+        what = f"{entry.name}: {refused.reason}"
         yield Concern(id="source.variables", severity=Severity.CRITICAL, what=what, fix=refused.fix)
 
 

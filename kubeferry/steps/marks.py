@@ -122,5 +122,4 @@ def _knows(work: Work, mark: StopMark) -> bool:
 
 def _told(work: Work, what: str, error: KubeferryError) -> None:
     logger.warning("%s: %s: %s", work.entry.name, what, error.what)
-    reason = f"{error.what}: {error.why}" if error.why else error.what
-    work.record(Note(text=struck(f"{what}: {reason}. {error.fix}".strip())))
+    work.record(Note(text=struck(f"{what}: {error.reason}. {error.fix}".strip())))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from kubeferry.documents import Entry
 from kubeferry.errors import Interrupted, KubeferryError, as_told
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.words import counted
 
+PASSING = "trial.unavailable"
+"""A trial that failed for now: the same command may go well later."""
 MOST = 3
 """Trials of machines that are alike, where each fails: what stops three stops the others."""
 
@@ -20,6 +22,14 @@ class OfAll(Exception):
     def __init__(self, error: Exception) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def grouped(entries: Iterable[Entry], key: Callable[[Entry], str]) -> list[list[Entry]]:
+    """Machines of one key together, in the plan's order."""
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(key(entry), []).append(entry)
+    return list(groups.values())
 
 
 @contextlib.contextmanager
@@ -64,11 +74,10 @@ def _concerns(met: dict[str, KubeferryError], what: str) -> dict[str, list[Conce
     for first, *others in same.values():
         error = met[first]
         like = f" and {counted(len(others), 'machine')} like it" if others else ""
-        said = ": ".join(filter(None, (error.what, error.why)))
         concern = Concern(
-            id="trial.unavailable" if error.transient else "trial.refused",
+            id=PASSING if error.transient else "trial.refused",
             severity=Severity.CRITICAL,
-            what=f"{first}{like}: {what}: {said}",
+            what=f"{first}{like}: {what}: {error.reason}",
             fix=error.fix,
         )
         found |= {name: [concern] for name in (first, *others)}

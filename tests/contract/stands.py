@@ -27,6 +27,8 @@ MIB = 1 << 20
 GIB = 1 << 30
 SIZES = {"vda": 2 * MIB, "vdb": MIB}
 
+OURS = f"kft-contract{os.getpid()}-"  # the machines of a libvirtd that others use, too
+
 Write = Callable[[Machine, str, int, bytes], None]
 """Writes to a running machine's disk as its guest would: machine, disk, offset, bytes."""
 
@@ -45,7 +47,7 @@ class Stand:
 
 def on_libvirt(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
     request.getfixturevalue("libvirtd")
-    bare = Bare(folder, f"kft-contract{os.getpid()}-")
+    bare = Bare(folder, OURS)
     try:
         for name in ("off", "on"):
             system = bare.image(f"{name}-vda.qcow2", form="qcow2", size=SIZES["vda"])

@@ -19,7 +19,7 @@ from kubeferry.model import DiskRef, Machine, Marker, Power, Severity
 from kubeferry.sources import Round, Source, open_source
 from lab import daemons
 from lab.vcenter.place import Place, vcenter
-from tests.contract.stands import MIB, SIZES, STANDS, Stand
+from tests.contract.stands import MIB, OURS, SIZES, STANDS, Stand
 from tests.needs import here
 
 PIECE = 64 << 10
@@ -73,7 +73,7 @@ def ids(machine: Machine) -> dict[str, str]:
 
 
 def named(source: Source, name: str) -> Machine:
-    return next(one for one in source.discover().machines if one.name.endswith(name))
+    return next(one for one in source.discover().machines if one.name in (name, OURS + name))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from flows.serving.ports import free_port
 from kubeferry.model import DiskRef
 from kubeferry.outside import process
 from kubeferry.uris import NbdSsh
+from tests.listening import listens
 from tests.needs import PATH
 
 SSHD = shutil.which("sshd", path=PATH) or "sshd"
@@ -76,7 +77,7 @@ class Hypervisor:
         argv = ["qemu-nbd", "--persistent", "--shared=0", "--format=raw", f"--socket={self.socket}"]
         argv += ["--read-only"] if read_only else []
         with process.child([*argv, str(self.disk)], log=self.folder / "qemu-nbd.log") as server:
-            await_true(self.socket.exists, server)
+            await_true(lambda: listens(self.socket), server)
             yield server
         self.socket.unlink(missing_ok=True)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from converters.engine.disks import check_format, copy_disk, verify_disk
 from kubeferry.faults import Side
 from kubeferry.outside import process
 from kubeferry.values import DiskRef
+from tests.listening import listens
 from tests.needs import here
 
 SIZE = 3 << 20
@@ -31,14 +31,9 @@ def strict(path: Path, folder: Path, least: int, most: int) -> Iterator[str]:
     argv = ["nbdkit", "--foreground", "--exit-with-parent", "--filter=blocksize-policy", f"--unix={place}"]
     policy = [*limits, "blocksize-error-policy=error"]
     with process.child([*argv, "file", str(path), *policy], log=folder / "nbdkit.log"):
-        while not _takes(place):
+        while not listens(Path(place)):
             time.sleep(0.02)
         yield place
-
-
-def _takes(place: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        return not probe.connect_ex(place)
 
 
 @pytest.mark.timeout(60)

@@ -6,7 +6,6 @@ import os
 import random
 import secrets
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from flows.serving.ports import free_port
 from kubeferry.errors import InputInvalid, KubeferryError, SourceRefused, SourceUnavailable, TargetRefused
 from kubeferry.model import DiskRef
 from kubeferry.outside import process
+from tests.listening import listens
 from tests.needs import here
 from tests.tools.authority import CLIENT, SERVER, Authority
 from tests.tools.sshd import await_true
@@ -59,12 +59,8 @@ class Server:
     @contextmanager
     def up(self) -> Iterator[Server]:
         with process.child(self.argv, log=self.log) as self.program:
-            await_true(self._listens, self.program)
+            await_true(lambda: listens(self.port), self.program)
             yield self
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def ref(self, folder: Path | None, *, host: str = "127.0.0.1", more: str = "") -> DiskRef:
         trusted = f"tls-certificates={folder}" if folder else ""
@@ -148,7 +144,7 @@ def test_nbdkit_is_read_and_written(tmp_path: Path, disk: Path, authority: Autho
     words = ["--tls=require", f"--tls-certificates={folder}", "--tls-verify-peer", f"--port={port}"]
     argv = ["nbdkit", "--foreground", "--exit-with-parent", "--ipaddr=127.0.0.1", *words, "file", str(disk)]
     with process.child(argv, log=tmp_path / "nbdkit.log") as server:
-        await_true(lambda: not _closed(port), server)
+        await_true(lambda: listens(port), server)
         ref = DiskRef(uri=f"nbds://localhost:{port}/?tls-certificates={authority.signed(CLIENT)}")
         with open_target(ref) as opened:
             assert whole(opened) == disk.read_bytes()
@@ -156,11 +152,6 @@ def test_nbdkit_is_read_and_written(tmp_path: Path, disk: Path, authority: Autho
             opened.zero(0, MIB)
             opened.flush()
     assert disk.read_bytes()[: MIB + 12] == bytes(MIB + 5) + b"written"
-
-
-def _closed(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def test_with_a_key_a_disk_is_copied_from_one_server_to_another(tmp_path: Path, disk: Path) -> None:
@@ -211,7 +202,7 @@ def test_a_server_that_asks_for_tls_says_so_to_one_who_has_none(
     words = with_certificates(authority.signed(SERVER))
     argv = ["qemu-nbd", "--persistent", f"--socket={path}", "--format=raw", *words, str(disk)]
     with process.child(argv, log=tmp_path / "log") as server:
-        await_true(path.exists, server)
+        await_true(lambda: listens(path), server)
         said = refused(DiskRef(uri=f"nbd+unix:///?socket={path}"))
     assert "TLS" in said.why
 

@@ -134,9 +134,7 @@ def trial(access: SshAccess, machine: Machine) -> Iterator[DiskRef]:
     _make_folder(access, export.folder, gid)
     try:
         _end(export)
-        _start(machine, TRIAL, export, [ZEROS])
-        os.chown(export.socket, -1, gid)
-        export.socket.chmod(0o660)
+        _start(machine, TRIAL, export, [ZEROS], gid)
         yield DiskRef(uri=access.place(str(export.socket)).uri(), size_bytes=TRIAL_BYTES, credential=access.secret)
     finally:
         _end(export)
@@ -161,9 +159,7 @@ def _open(access: SshAccess, machine: Machine, disk: str, ref: DiskRef, group: i
         _end(export)
         ledger(External(EXPORT, f"{machine.name}/{disk}", str(export.socket)))
         atomic.replace_text(export.served, serving)
-        _start(machine, disk, export, [*([f"--bitmap={bitmap}"] if bitmap else []), _image(ref)])
-        os.chown(export.socket, -1, group)
-        export.socket.chmod(0o660)
+        _start(machine, disk, export, [*([f"--bitmap={bitmap}"] if bitmap else []), _image(ref)], group)
     place = access.place(str(export.socket))
     return DiskRef(
         uri=place.uri(), format="raw", size_bytes=ref.size_bytes, credential=access.secret, changed=ref.changed
@@ -174,8 +170,8 @@ def _image(ref: DiskRef) -> str:
     return "json:" + json.dumps(block_options(ref), sort_keys=True)
 
 
-def _start(machine: Machine, disk: str, export: Export, what: list[str]) -> None:
-    """Start the server and wait until it answers."""
+def _start(machine: Machine, disk: str, export: Export, what: list[str], group: int) -> None:
+    """Start the server, wait until it answers, and let the group in."""
     place = [f"--socket={export.socket}", "--read-only", "--persistent", "--shared=0"]
     command = [*confinement(), PROGRAM, *place, *what]
     process.detached(command, pidfile=export.pidfile, log=export.log, env=SERVER_ENV)
@@ -201,6 +197,8 @@ def _start(machine: Machine, disk: str, export: Export, what: list[str]) -> None
                 disk=disk,
             )
         time.sleep(POLL_SECONDS)
+    os.chown(export.socket, -1, group)
+    export.socket.chmod(0o660)
 
 
 def _end(export: Export) -> None:

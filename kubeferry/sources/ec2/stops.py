@@ -7,6 +7,7 @@ and a policy may allow that and not allow us to ask.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from kubeferry.errors import Problem
@@ -18,6 +19,15 @@ from kubeferry.sources.ec2.marks import TAG
 ALLOWED = "DryRunOperation"
 GROUP_TAG = "aws:autoscaling:groupName"
 KEY_STATES = {"Enabled", "Creating", "Updating"}
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What stands in the way back, and what to do about it. `sure`: it does, whatever else is so."""
+
+    what: str
+    fix: str
+    sure: bool = False
 
 
 def unstoppable(instance: dict[str, Any]) -> Iterator[Problem]:
@@ -70,22 +80,23 @@ def _one_time(ec2: Any, instance: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("power", "it is a spot instance of a one-time request, which cannot be stopped", fix)
 
 
-def doubts(ec2: Any, instance: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What may go wrong on the way back, with its fix, where nobody can say so for sure."""
+def doubts(ec2: Any, instance: dict[str, Any]) -> Iterator[Doubt]:
+    """What may go wrong on the way back, where nobody can say so for sure."""
     yield from _unmarkable(ec2, instance)
     if instance.get("InstanceLifecycle") == "spot":
-        yield "it is a spot instance: AWS starts it again only where it has capacity at your price", "Move it warm."
+        what = "it is a spot instance: AWS starts it again only where it has capacity at your price"
+        yield Doubt(what, "Move it warm.")
     if (
         _attribute(ec2, instance, "instanceInitiatedShutdownBehavior", "InstanceInitiatedShutdownBehavior")
         == "terminate"
     ):
-        yield (
+        yield Doubt(
             "a shutdown from inside the guest ends it for good (we ask EC2 to stop it, which does not)",
             "Set its shutdown behaviour to stop, so that nobody ends it by hand meanwhile.",
         )
 
 
-def _unmarkable(ec2: Any, instance: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _unmarkable(ec2: Any, instance: dict[str, Any]) -> Iterator[Doubt]:
     """An instance that may not carry the mark of whom it was stopped by: the move needs none, another journal would."""
     try:
         tags = [{"Key": TAG, "Value": ""}]
@@ -95,37 +106,34 @@ def _unmarkable(ec2: Any, instance: dict[str, Any]) -> Iterator[tuple[str, str]]
             raise
         if aws.code_of(error) != ALLOWED:
             fix = "Allow ec2:CreateTags and ec2:DeleteTags on instances; else only this journal knows its power before."
-            yield f"our role may not mark it as stopped by us: {aws.code_of(error)}", fix
+            yield Doubt(f"our role may not mark it as stopped by us: {aws.code_of(error)}", fix)
 
 
-def keys(kms: Any, volumes: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str]]:
-    """Volumes whose key cannot be used any more: an instance that has one does not start again. As `doubts`, but for a
-    key that is known to be of no use, which is told with `USELESS` before it."""
+def keys(kms: Any, volumes: dict[str, dict[str, Any]]) -> Iterator[Doubt]:
+    """Volumes whose key cannot be used any more, for sure or perhaps: an instance that has one does not start again."""
     used = {str(one["KmsKeyId"]): name for name, one in sorted(volumes.items()) if one.get("KmsKeyId")}
     for key, volume in used.items():
         try:
             told = kms.describe_key(KeyId=key)["KeyMetadata"]
         except aws.failures() as error:
             what = f"whether the key of {volume} can be used is not known: {aws.code_of(error) or error}"
-            yield what, "Allow kms:DescribeKey on it; starting the machine needs kms:CreateGrant there, too."
+            yield Doubt(what, "Allow kms:DescribeKey on it; starting the machine needs kms:CreateGrant there, too.")
             continue
         if told.get("KeyState") not in KEY_STATES:
-            yield f"{USELESS}the key of {volume} is {told.get('KeyState')}", "Enable the key, or cancel its deletion."
+            what = f"it cannot be started again: the key of {volume} is {told.get('KeyState')}"
+            yield Doubt(what, "Enable the key, or cancel its deletion.", sure=True)
 
 
-USELESS = "it cannot be started again: "
-
-
-def as_concerns(machine: Machine, found: list[tuple[str, str]]) -> list[Concern]:
+def as_concerns(machine: Machine, found: list[Doubt]) -> list[Concern]:
     """Doubts are warnings; what is known to bar the way back is critical."""
     return [
         Concern(
             id="source.way-back",
-            severity=Severity.CRITICAL if what.startswith(USELESS) else Severity.WARNING,
-            what=f"{machine.name}: {what}",
-            fix=fix,
+            severity=Severity.CRITICAL if one.sure else Severity.WARNING,
+            what=f"{machine.name}: {one.what}",
+            fix=one.fix,
         )
-        for what, fix in found
+        for one in found
     ]
 
 

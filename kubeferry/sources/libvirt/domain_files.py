@@ -10,7 +10,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine, Severity
 from kubeferry.sources.facts.xml_tree import MAX_CHARACTERS, read_tree
 from kubeferry.sources.libvirt.domain.dialect import DOMAIN
-from kubeferry.sources.libvirt.domain.machine import parse_domain
+from kubeferry.sources.libvirt.domain.machine import read_domain
 
 HOW = "what `virsh dumpxml` prints, one file per domain, named *.xml"
 # What a shell of Windows writes into a file is UTF-16, and says so in its first bytes.
@@ -34,7 +34,7 @@ def read_machines(path: Path, source: str) -> list[Machine | Concern]:
     root = read_tree(text, str(path), DOMAIN)
     if (kind := _HOST_KINDS.get(root.tag)) is not None:
         return [_unread(path, f"it is {kind}, no domain", "Nothing, if the domain itself is exported beside it.")]
-    return [parse_domain(text, source=source, where=str(path))]
+    return [read_domain(root, source=source)]
 
 
 def is_domain(start: bytes) -> bool:

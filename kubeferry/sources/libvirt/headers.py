@@ -23,5 +23,5 @@ def problems(refs: Mapping[str, DiskRef], read: qcow2.Read) -> Iterator[Problem]
                 try:
                     qcow2.check(path, below, (ref.backing.format or "") if ref.backing else "", read=read)
                 except KubeferryError as error:
-                    yield Problem(disk, f"{error.what}: {error.why}" if error.why else error.what, error.fix)
+                    yield Problem(disk, error.reason, error.fix)
             ref = ref.backing

@@ -39,17 +39,9 @@ def trial(target: TargetFolder, entries: tuple[Entry, ...], reach: Reach) -> dic
             fix = "Give the target folder room and write permission, or name another one."
             raise TargetRefused(str(error), fix=fix) from error
 
-    for group in _grouped(entries):
+    for group in alike.grouped((entry for entry in entries if entry.disks), lambda entry: entry.machine.source):
         found |= alike.tried(group, attempt, "no mover can be tried")
     return found
-
-
-def _grouped(entries: tuple[Entry, ...]) -> list[list[Entry]]:
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if entry.disks:
-            groups.setdefault(entry.machine.source, []).append(entry)
-    return list(groups.values())
 
 
 def _try(entry: Entry, way: DiskRef | None, place: Path) -> None:

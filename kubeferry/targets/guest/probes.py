@@ -137,9 +137,8 @@ def attempt(probe: Probe, access: Access, last_words: Mapping[str, str], seconds
             case _:
                 return Answer(True, access.ping(seconds))
     except (TargetUnavailable, TargetRefused) as error:
-        said = f"{error.what}: {error.why}" if error.why else error.what
         final = isinstance(error, TargetRefused)
-        return Answer(False, f"{said}; {error.fix}" if final and error.fix else said, final)
+        return Answer(False, f"{error.reason}; {error.fix}" if final and error.fix else error.reason, final)
 
 
 def _http(probe: Probe, access: Access, seconds: float) -> Answer:

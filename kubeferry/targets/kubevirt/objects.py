@@ -127,7 +127,7 @@ def tried(cluster: Cluster, entry: Entry) -> list[Change]:
     if problems:
         raise TargetRefused(
             "the cluster refuses the machine's manifests",
-            why="; ".join(f"{one.what}: {one.why}" if one.why else one.what for one in problems),
+            why="; ".join(one.reason for one in problems),
             fix=" ".join(dict.fromkeys(one.fix for one in problems)),
             machine=entry.name,
         )

@@ -38,14 +38,15 @@ def observe(cluster: Cluster, entry: Entry, last_words: dict[str, str]) -> Obser
     first = min((answer.seconds for answer in answers if answer.ok), default=None)
     console = _console(access)
     node = str(access.instance().get("status", {}).get("nodeName") or "")
+    kept = _kept(access)
     return Observation(
         machine=entry.name,
         started_at=started_at,
         where=f"KubeVirt, {entry.namespace}/{entry.target_name}" + (f" on node {node}" if node else ""),
         accelerator=_accelerator(cluster, node),
         probes=answers,
-        guest=_guest(access),
-        said=said(access, entry),
+        guest=_guest(kept or {}),
+        said=said(access, entry, kept),
         seen=_seen(cluster, entry, access),
         screenshot=_screenshot(access),
         console_tail="\n".join(console.splitlines()[-CONSOLE_LINES:]),
@@ -80,20 +81,24 @@ def _appeared(cluster: Cluster, entry: Entry) -> Object:
 # --- one thing each --------------------------------------------------------------------------------------------------
 
 
-def _guest(access: GuestAccess) -> dict[str, str]:
-    """What the agent says of its system; empty where none answers."""
+def _kept(access: GuestAccess) -> Object | None:
+    """What KubeVirt keeps of the agent's answers; None where none answers."""
     with contextlib.suppress(KubeferryError):
-        told = access.guest(5.0)
-        system = told.get("os") or {}
-        facts = {
-            "hostname": told.get("hostname"),
-            "os": system.get("prettyName") or system.get("name"),
-            "kernel": system.get("kernelRelease"),
-            "agent": told.get("guestAgentVersion"),
-            "timezone": told.get("timezone"),
-        }
-        return {key: printable(str(value), 200) for key, value in facts.items() if value}
-    return {}
+        return access.guest(5.0)
+    return None
+
+
+def _guest(kept: Object) -> dict[str, str]:
+    """What the agent says of its system; empty where none answers."""
+    system = kept.get("os") or {}
+    facts = {
+        "hostname": kept.get("hostname"),
+        "os": system.get("prettyName") or system.get("name"),
+        "kernel": system.get("kernelRelease"),
+        "agent": kept.get("guestAgentVersion"),
+        "timezone": kept.get("timezone"),
+    }
+    return {key: printable(str(value), 200) for key, value in facts.items() if value}
 
 
 def _seen(cluster: Cluster, entry: Entry, access: GuestAccess) -> dict[str, str]:

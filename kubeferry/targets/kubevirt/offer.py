@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from kubeferry.documents import ClaimSet, Offer, Platform, StateOffer, StorageClass
+from kubeferry.documents.offer import pick_class
 from kubeferry.errors import TargetRefused
 from kubeferry.targets.kubevirt.api import Cluster
 from kubeferry.targets.kubevirt.claims import least_bytes
 from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, KUBEVIRT, STORAGE_CLASS, STORAGE_PROFILE, Kind
-from kubeferry.versions import is_on, shown, version_of
+from kubeferry.versions import shown, version_of
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
 VIRT_DEFAULT = "storageclass.kubevirt.io/is-default-virt-class"
@@ -46,21 +47,19 @@ def platform_of(found: list[Object]) -> Platform | None:
 
 def keeps_state(platform: Platform | None) -> bool:
     """Whether this KubeVirt keeps UEFI variables over a stop. Pure."""
-    if platform is None:
-        return False
-    return is_on(STATE_GATE, platform.number, frozenset(platform.gates_on), frozenset(platform.gates_off))
+    return platform is not None and platform.takes(STATE_GATE)
 
 
 def state_of(classes: tuple[StorageClass, ...], kubevirts: list[Object]) -> StateOffer | None:
     """Where KubeVirt keeps UEFI variables, by its own rules (v1.9, backend-storage): the class of its configuration,
     else the default for virtualization, else the cluster's; ReadWriteMany where the class makes file systems so. None
     where it keeps none: without such a class, or with its feature gate off. Pure."""
-    if not kubevirts:
+    if not keeps_state(platform_of(kubevirts)):
         return None
     settings = (kubevirts[0].get("spec") or {}).get("configuration") or {}
-    named = settings.get("vmStateStorageClass")
-    found = next((one for one in classes if one.name == named), None) if named else _default(classes)
-    if found is None or not keeps_state(platform_of(kubevirts)):
+    named = settings.get("vmStateStorageClass") or None
+    found = pick_class(named, classes)
+    if found is None:
         return None
     modes = [mode for one in found.sets if one.volume_mode == "Filesystem" for mode in one.access_modes]
     shared = "ReadWriteMany" in modes or (named and "ReadWriteOnce" not in modes)
@@ -69,11 +68,6 @@ def state_of(classes: tuple[StorageClass, ...], kubevirts: list[Object]) -> Stat
         access_mode="ReadWriteMany" if shared else "ReadWriteOnce",
         minimum_bytes=found.minimum_bytes,
     )
-
-
-def _default(classes: tuple[StorageClass, ...]) -> StorageClass | None:
-    ranked = [*(one for one in classes if one.virt_default), *(one for one in classes if one.default)]
-    return ranked[0] if ranked else None
 
 
 def offer_of(classes: list[Object], profiles: list[Object], configs: list[Object]) -> Offer:

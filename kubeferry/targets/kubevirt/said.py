@@ -23,20 +23,20 @@ _ZONE = re.compile(r"(?P<name>[^,]*), (?P<offset>-?\d{1,6})")
 Object = dict[str, Any]
 
 
-def said(access: GuestAccess, entry: Entry) -> Said | None:
-    """What it says of itself; None where no agent answers."""
+def said(access: GuestAccess, entry: Entry, kept: Object | None) -> Said | None:
+    """What it says of itself, with what KubeVirt has `kept` of the agent's answers; None where no agent answers."""
+    if kept is None:
+        return None
+    found = told(kept, access.instance())
+    if not runs_commands(entry):
+        return found
     with contextlib.suppress(KubeferryError):
-        kept = told(access.guest(5.0), access.instance())
-        if not runs_commands(entry):
-            return kept
-        with contextlib.suppress(KubeferryError):
-            asked = {
-                "clock_ahead_seconds": agent.clock_ahead(access.ask),
-                "services": agent.states(access.ask, entry.stop.services or ()),
-            }
-            return kept.model_copy(update=asked)
-        return kept
-    return None
+        asked = {
+            "clock_ahead_seconds": agent.clock_ahead(access.ask),
+            "services": agent.states(access.ask, entry.stop.services or ()),
+        }
+        return found.model_copy(update=asked)
+    return found
 
 
 def told(kept: Object, instance: Object) -> Said:

@@ -62,15 +62,9 @@ def trial(cluster: Cluster, config: TargetConfig, entries: tuple[Entry, ...], re
 # --- pure ------------------------------------------------------------------------------------------------------------
 
 
-def grouped(entries: list[Entry]) -> list[tuple[Entry, ...]]:
+def grouped(entries: list[Entry]) -> list[list[Entry]]:
     """Machines whose movers are alike, each group in the plan's order."""
-    groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        kinds = sorted(json.dumps(_kind(entry, disk), sort_keys=True) for disk in entry.disks)
-        place = claims.placement(entry)
-        key = json.dumps([entry.namespace, entry.machine.source, sorted(set(kinds)), place], sort_keys=True)
-        groups.setdefault(key, []).append(entry)
-    return [tuple(group) for group in groups.values()]
+    return alike.grouped(entries, _key)
 
 
 def small_machine(entry: Entry) -> Entry:
@@ -79,7 +73,7 @@ def small_machine(entry: Entry) -> Entry:
     name = f"{PREFIX}{digest}"
     chosen: dict[str, PlannedDisk] = {}
     for disk in sorted(entry.disks, key=lambda one: one.claim_bytes):
-        chosen.setdefault(json.dumps(_kind(entry, disk), sort_keys=True), disk)
+        chosen.setdefault(_kind(entry, disk), disk)
     disks, manifests = [], [one for one in entry.manifests if one.get("kind") != CLAIM.name]
     for number, disk in enumerate(chosen.values()):
         claim = f"{name}-{number}"
@@ -107,10 +101,16 @@ def job_of(small: Entry, disk: PlannedDisk, way: DiskRef | None, action: str) ->
     )
 
 
-def _kind(entry: Entry, disk: PlannedDisk) -> list[Any]:
+def _key(entry: Entry) -> str:
+    """What movers that are alike have in common."""
+    kinds = sorted({_kind(entry, disk) for disk in entry.disks})
+    return json.dumps([entry.namespace, entry.machine.source, kinds, claims.placement(entry)], sort_keys=True)
+
+
+def _kind(entry: Entry, disk: PlannedDisk) -> str:
     """What makes a claim another kind than another one: all that the plan asks for but its size."""
     spec = claims.planned_claim(entry, disk)["spec"]
-    return [spec.get("storageClassName"), spec.get("accessModes"), spec.get("volumeMode")]
+    return json.dumps([spec.get("storageClassName"), spec.get("accessModes"), spec.get("volumeMode")])
 
 
 # --- edge ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -22,6 +21,7 @@ from kubeferry.outside.process import child
 from kubeferry.sources import Round, Source, open_source
 from lab.vcenter.faults import Fault, Rules
 from lab.vcenter.place import Place
+from tests.listening import listens
 from tests.needs import here
 
 pytestmark = pytest.mark.xdist_group("vcenter")  # one simulator for all tests of a module
@@ -98,18 +98,13 @@ def copied(opened: Round, files: dict[str, Path], server: Server, folder: Path) 
         target.touch()
         os.truncate(target, ref.size_bytes or 0)
         with child(server(files[disk], place, export), log=folder / "server.log") as serving:
-            while not listens(place):
+            while not listens(Path(place)):
                 assert serving.wait(0.01) is None, serving.tail()
             copy_disk(ref, DiskRef(uri=target.as_uri()), fingerprint, copy_id=place)
         assert not verify_disk(DiskRef(uri=target.as_uri()), fingerprint).differing
         Path(place).unlink(missing_ok=True)
         found[disk] = target.read_bytes()
     return found
-
-
-def listens(place: str) -> bool:
-    with socket.socket(socket.AF_UNIX) as trying:
-        return trying.connect_ex(place) == 0
 
 
 def files_of(lab: Place, machine: Machine) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeferry.documents import ClaimSet, Inventory, MachinePolicy, Offer, Policy, StorageClass, StoragePolicy
+from kubeferry.documents.offer import pick_class
 from kubeferry.model import Machine
 from mappings.assessment import assess, render_assessment_markdown
 from mappings.plan import make_plan
@@ -22,7 +23,6 @@ from mappings.storage import (
     MODES_UNUSUAL,
     UNASKED,
     Storage,
-    pick_class,
     resolve,
 )
 

@@ -28,6 +28,18 @@ def parse_domain(
     all problems when the text is malformed, declares a document type, or is no domain.
     """
     root = read_tree(xml, where, DOMAIN)
+    return read_domain(root, source=source, power=power, autostart=autostart, snapshots=snapshots)
+
+
+def read_domain(
+    root: Node,
+    *,
+    source: str,
+    power: Power = Power.UNKNOWN,
+    autostart: bool | None = None,
+    snapshots: int | None = None,
+) -> Machine:
+    """The same, of a text that was taken apart already, and of which nothing was read."""
     if root.tag != "domain":
         root.refuse(f"<{root.tag[:80]}> is not a domain", _AGAIN)
         raise _invalid(root)

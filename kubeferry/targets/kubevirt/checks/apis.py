@@ -27,7 +27,7 @@ from kubeferry.targets.kubevirt.kinds import (
     VIRTUAL_MACHINE,
     Kind,
 )
-from kubeferry.versions import GATES, is_on, shown, version_of
+from kubeferry.versions import GATES, empty_drives, is_on, shown, version_of
 from kubeferry.versions import NEWEST as KUBEVIRT_NEWEST
 from kubeferry.versions import OLDEST as KUBEVIRT_OLDEST
 
@@ -69,10 +69,7 @@ def _dedicated(entry: Entry) -> bool:
 
 
 def _empty_drive(entry: Entry) -> bool:
-    """A CD-ROM drive without a medium: a disk without a volume."""
-    volumes = {volume["name"] for volume in template_of(entry).get("volumes") or []}
-    disks = (domain_of(entry).get("devices") or {}).get("disks") or []
-    return any("cdrom" in disk and disk["name"] not in volumes for disk in disks)
+    return bool(empty_drives(template_of(entry)))
 
 
 NEEDS = (

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.endpoints import file, open_source
+from converters.endpoints import Endpoint, file, open_source
 from converters.endpoints.file import File, write_zeros
 from converters.engine.buffers import Buffer
 from converters.engine.disks import copy_disk, parse_ref
@@ -242,21 +242,32 @@ def overbooked(tmp_path: Path) -> Iterator[Path]:
         process.run(["umount", str(store)])
 
 
-@pytest.mark.parametrize("least", [file.DIRECT_LEAST_BYTES, 64 * MIB])
-def test_a_write_that_was_found_lost_fails_the_flush_too(
-    overbooked: Path, monkeypatch: pytest.MonkeyPatch, least: int
-) -> None:
-    """The kernel tells each open file once; a flush that said nothing would make a checkpoint of what is lost. Past the
-    page cache, and through it."""
-    monkeypatch.setattr(file, "BEHIND", 0)
-    monkeypatch.setattr(file, "DIRECT_LEAST_BYTES", least)
+FULL = (TargetUnavailable, TargetRefused)  # as the loop device tells it: an input/output error, or no space left
+
+
+def fill(device: Endpoint) -> None:
     piece = memoryview(os.urandom(MIB))
-    told = (TargetUnavailable, TargetRefused)  # as the loop device tells it: an input/output error, or no space left
+    with pytest.raises(FULL, match="cannot be written"):
+        deque((device.write(at * MIB, piece) for at in range(64)), maxlen=0)
+
+
+def test_a_write_that_was_found_lost_fails_the_flush_too(overbooked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells each open file once; a flush that said nothing would make a checkpoint of what is lost."""
+    monkeypatch.setattr(file, "BEHIND", 0)
+    monkeypatch.setattr(file, "DIRECT_LEAST_BYTES", 64 * MIB)  # all through the page cache
     with File(overbooked, Side.TARGET) as disk, disk.clone() as worker:
-        with pytest.raises(told, match="cannot be written"):
-            deque((worker.write(at * MIB, piece) for at in range(64)), maxlen=0)
-        with pytest.raises(told, match="cannot be flushed"):
+        fill(worker)
+        with pytest.raises(FULL, match="cannot be flushed"):
             disk.flush()
+
+
+def test_past_the_page_cache_storage_without_room_fails_the_write_itself(
+    overbooked: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is lost later then, and the flush may be well: the one who wrote knows what is not there."""
+    monkeypatch.setattr(file, "BEHIND", 0)
+    with File(overbooked, Side.TARGET) as disk, disk.clone() as worker:
+        fill(worker)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ def entry(name: str, namespace: str = "shop", storage: dict[str, Any] = BLOCK) -
     return an_entry(name, namespace, Path(f"/images/{name}.img"), storage)
 
 
-def names_of(groups: list[tuple[Entry, ...]]) -> list[list[str]]:
+def names_of(groups: list[list[Entry]]) -> list[list[str]]:
     return [[one.name for one in group] for group in groups]
 
 
