@@ -347,7 +347,8 @@ def test_a_file_of_another_kind_is_told_and_the_others_are_read(
 
 @pytest.mark.parametrize("text", ["see <domain type='kvm'> in the manual", "<domainsnapshot/>", "#!/bin/sh\n"])
 def test_a_file_that_holds_no_domain_is_left_alone(tmp_path: Path, text: str) -> None:
-    assert read_exported(folder(tmp_path, notes__txt=text), "lab").unreadable == ()
+    (one,) = read_exported(folder(tmp_path, notes__txt=text), "lab").unreadable
+    assert (one.id, "notes.txt" in one.what) == ("file.passed-over", True)
 
 
 def test_a_clone_with_the_same_mac_is_read_and_told(tmp_path: Path) -> None:
