@@ -76,6 +76,7 @@ def test_what_a_missing_tab_would_say_is_unknown(tmp_path: Path) -> None:
     counted = "VM,CPUs,Memory,Disks,NICs,Total disk capacity MiB,Network #1\nweb,2,2048,2,1,81920,prod\n"
     found = read_exported(export(tmp_path, prefix="", vInfo=counted), "vc").machines[0]
     assert [(one.capacity_bytes, one.uri, one.bus) for one in found.disks] == [(None, None, DiskBus.UNKNOWN)] * 2
+    assert {one.source_kind for one in found.disks} == {"unknown"}
     assert [(one.network, one.mac, one.model) for one in found.nics] == [("prod", None, None)]
     assert found.snapshots is None
     assert [one.value[:9] for one in found.unmodelled if one.path == "disks"] == ["81920 MiB"]
