@@ -15,27 +15,37 @@ from pydantic.alias_generators import to_camel
 
 from kubeferry.documents import MachinePolicy, Match, Policy
 from kubeferry.model import Machine
+from mappings.disk_wishes import as_planned, disk_wishes, disks_decided
 from mappings.names import dns_labels, rendered, unknown_words
 
 # Choices that add up; of all others the last one counts.
-_ADD_UP = {"labels", "annotations", "accept", "after", "patch"}
+_ADD_UP = {"labels", "annotations", "accept", "after", "patch", "disks"}
+# Of these the order counts: one that is said again has the last word again.
+_IN_ORDER = {"patch", "disks"}
 _TEMPLATES = ("name_template", "namespace_template")
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The policy without rules, and for each machine, by its name, what decided which of its choices."""
+    """The policy without rules; for each machine, by its name, what decided which of its choices, and of its disks; and
+    the machines, with a note of the disks that they leave behind."""
 
     policy: Policy
     decided: dict[str, dict[str, str]]
+    of_disks: dict[str, dict[str, str]]
+    machines: tuple[Machine, ...]
 
 
 def settled(policy: Policy, machines: Iterable[Machine]) -> Settled:
     """The policy with its rules applied to these machines."""
-    choices, decided = {}, {}
+    choices, decided, of_disks, noted = {}, {}, {}, []
     for machine in machines:
-        choices[machine.name], decided[machine.name] = _settle(policy, machine)
-    return Settled(policy.model_copy(update={"rules": (), "machines": choices}), decided)
+        own, decided[machine.name] = _settle(policy, machine)
+        choices[machine.name] = own
+        of_disks[machine.name] = disks_decided(_speaking(policy, machine), machine) if own.disks else {}
+        noted.append(as_planned(machine, disk_wishes(own.disks, machine)) if own.disks and own.include else machine)
+    settled_policy = policy.model_copy(update={"rules": (), "machines": choices})
+    return Settled(settled_policy, decided, of_disks, tuple(noted))
 
 
 def _settle(policy: Policy, machine: Machine) -> tuple[MachinePolicy, dict[str, str]]:
@@ -43,9 +53,8 @@ def _settle(policy: Policy, machine: Machine) -> tuple[MachinePolicy, dict[str, 
     decided: dict[str, str] = {}
     for label, choice in _speaking(policy, machine):
         for field in sorted(choice.model_fields_set - {"match"}):
-            said[field] = (
-                _together(said.get(field), getattr(choice, field)) if field in _ADD_UP else getattr(choice, field)
-            )
+            value = getattr(choice, field)
+            said[field] = _together(field, said.get(field), value) if field in _ADD_UP else value
             decided[field] = f"{decided[field]}, {label}" if field in _ADD_UP and field in decided else label
     if (template := said.get("namespace_template")) and not said.get("namespace"):
         text = rendered(template, machine)
@@ -61,10 +70,12 @@ def _speaking(policy: Policy, machine: Machine) -> Iterator[tuple[str, MachinePo
         yield "its own choice", policy.machines[machine.name]
 
 
-def _together(before: Any, more: Any) -> Any:
+def _together(field: str, before: Any, more: Any) -> Any:
     if before is None:
         return more
-    return before | more if isinstance(more, dict) else (*before, *(one for one in more if one not in before))
+    if isinstance(more, dict):
+        return before | more
+    return (*before, *(one for one in more if field in _IN_ORDER or one not in before))
 
 
 def fits(match: Match, machine: Machine) -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kubeferry.documents.base import ShortName
+from kubeferry.documents.disk_choices import DiskChoice
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.model import Bytes, Seconds, Value
 from kubeferry.shapes import Document
@@ -157,6 +158,7 @@ class MachinePolicy(Value):
     keep_variables: bool | None = None
     timezone: str | None = None
     storage: StoragePolicy | None = None
+    disks: tuple[DiskChoice, ...] = ()
     networks: tuple[NetworkMap, ...] | None = None
     probes: tuple[Probe, ...] | None = None
     stop: StopPolicy | None = None
@@ -209,7 +211,7 @@ class Policy(Document):
 
     `rules` are read from top to bottom, and what a later one says takes the place of what an earlier one said;
     `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
-    that come before, and patches add up.
+    that come before, and patches add up. So do choices for `disks`: of each disk and field the last word counts.
 
     `run_strategy` is what a machine has from its commit on; before that it runs only while it is proven, and is started
     by nobody else. None follows the source: `Always` for one that runs there, `Halted` for one that is off.

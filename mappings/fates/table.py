@@ -55,6 +55,7 @@ FATES: dict[str, Rule] = {
     "clock.timers[]": hardware.timer,
     "hyperv.*": hardware.hyperv,
     "features.*": hardware.feature,
+    "disks[].label": disks.label,
     "disks[].id": disks.field("name", changed="not a legal name", lost="KubeVirt has no floppy drives"),
     "disks[].device": disks.device,
     "disks[].bus": disks.bus,
@@ -123,3 +124,4 @@ FATES: dict[str, Rule] = {
     "metadata.*": lost("stays in the inventory and in the plan"),
     "unmodelled[]": machine.unmodelled,
 }
+FATES |= {field: disks.unless_left_out(rule) for field, rule in FATES.items() if field.startswith("disks[]")}

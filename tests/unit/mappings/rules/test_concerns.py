@@ -10,6 +10,8 @@ import pytest
 from kubeferry import marks
 from kubeferry.documents import (
     ClaimSet,
+    DiskChoice,
+    DiskMatch,
     MachinePolicy,
     NetworkMap,
     Offer,
@@ -107,6 +109,9 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "ec2.enclave": (instance("EnclaveOptions/Enabled", "yes"), Policy()),
     "ec2.uuid-new": (instance(), Policy()),
     "ec2.cost": (instance(), Policy()),
+    "disk.left-out": (disks({}, {}) | {"left_out": ("d1",)}, Policy()),
+    "disk.boot-left-out": (disks({}, {}) | {"left_out": ("d0",)}, Policy()),
+    "disk.boot-changed": (disks({}, {}), policy(disks=(DiskChoice(match=DiskMatch(id="d1"), boot_order=1),))),
     "probe.none": ({}, policy(probes=())),
     "probe.counter-unheard": ({}, policy(probes=(Probe(kind="counter", path="/data/boots"),))),
     "arch.unsupported": ({"arch": "aarch64"}, Policy()),
