@@ -21,7 +21,9 @@ from kubeferry.documents import (
     WarmPolicy,
 )
 from kubeferry.model import Machine, Power
+from mappings import instancetypes
 from mappings.disk_wishes import disk_wishes
+from mappings.instancetypes import Types
 from mappings.storage import UNASKED, Storage, resolve
 
 # KubeVirt's own default: time for the guest to stop before its pod is killed.
@@ -49,6 +51,7 @@ class Choices:
     eviction_strategy: str
     grace_seconds: int
     placement: Placement
+    types: Types
     storage: Storage
     disks: Mapping[str, DiskWish]
     state: StateOffer | None
@@ -89,12 +92,14 @@ class Choices:
 def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Choices:
     """The machine's own choices where it has some, else the policy's; for storage, what they come to at this target."""
     own = policy.of(machine.name)
+    namespace = own.namespace or policy.namespace
     return Choices(
-        namespace=own.namespace or policy.namespace,
+        namespace=namespace,
         run_strategy=own.run_strategy or policy.run_strategy or _FOLLOWED.get(machine.power, "Manual"),
         eviction_strategy=own.eviction_strategy or policy.eviction_strategy,
         grace_seconds=_GRACE_SECONDS if own.grace_seconds is None else own.grace_seconds,
         placement=own.placement or Placement(),
+        types=instancetypes.resolve(own.instancetype, own.preference, namespace, offer),
         storage=resolve(own.storage or policy.storage, offer),
         disks=_disks(machine, own, own.storage or policy.storage, offer),
         state=offer.state,

@@ -29,9 +29,17 @@ from kubeferry.documents.files import (
 )
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
-from kubeferry.documents.offer import ClaimSet, Offer, Platform, StateOffer, StorageClass
+from kubeferry.documents.offer import (
+    ClaimSet,
+    Offer,
+    OfferedPreference,
+    OfferedType,
+    Platform,
+    StateOffer,
+    StorageClass,
+)
 from kubeferry.documents.outline import Outline, OutlinedEntry
-from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, Wave, freeze
+from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, SizedBy, Wave, freeze
 from kubeferry.documents.policy import (
     MachinePolicy,
     Match,
@@ -42,6 +50,7 @@ from kubeferry.documents.policy import (
     Probe,
     StopPolicy,
     StoragePolicy,
+    TypeRef,
     WarmPolicy,
 )
 from kubeferry.documents.settings import (
@@ -84,6 +93,8 @@ __all__ = [
     "NetworkMap",
     "Observation",
     "Offer",
+    "OfferedPreference",
+    "OfferedType",
     "Outline",
     "OutlinedEntry",
     "Placement",
@@ -95,6 +106,7 @@ __all__ = [
     "Probe",
     "ProbeResult",
     "ShortName",
+    "SizedBy",
     "SourceConfig",
     "SshAccess",
     "StateOffer",
@@ -103,6 +115,7 @@ __all__ = [
     "StoragePolicy",
     "TargetConfig",
     "Toleration",
+    "TypeRef",
     "VmwareAccess",
     "WarmPolicy",
     "Wave",

@@ -129,11 +129,19 @@ class Placement(Value):
     limits: dict[str, str] = {}
 
 
+class TypeRef(Value):
+    """An instance type or a preference: one of the whole cluster's, or of the machine's namespace."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+    kind: Literal["cluster", "namespaced"] = "cluster"
+
+
 class MachinePolicy(Value):
     """Choices for one machine; None takes the policy's default.
 
     `name_template` makes its name of `{name}`, `{source}` and `{folder}` (the last part of its folder); the same words
-    stand in `namespace_template`. `patch` changes the finished VirtualMachine: a JSON merge patch (RFC 7396), or a list
+    stand in `namespace_template`. `instancetype` gives it processors and memory in the place of its own, `preference`
+    fills in what is left open. `patch` changes the finished VirtualMachine: a JSON merge patch (RFC 7396), or a list
     of operations (RFC 6902), for what no other field here can say.
 
     `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
@@ -150,6 +158,8 @@ class MachinePolicy(Value):
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] | None = None
     grace_seconds: Annotated[int, Field(ge=0, le=86400)] | None = None
     placement: Placement | None = None
+    instancetype: TypeRef | None = None
+    preference: TypeRef | None = None
     disk_bus: Literal["virtio", "sata", "scsi"] | None = None
     nic_model: Literal["virtio", "e1000", "e1000e"] | None = None
     virtio_transitional: bool | None = None
