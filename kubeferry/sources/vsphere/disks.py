@@ -71,7 +71,7 @@ def _disk(device: Plain, controller: Plain | None, boot: Mapping[int, int], *, t
         bus=bus,
         controller_model=model,
         uri=_uri(backing, data=data),
-        source_kind="rdm" if mapped else ("datastore" if backing.get("fileName") else "device"),
+        source_kind="rdm" if mapped else _source_kind(backing),
         format="vmdk" if data else ("raw" if backing.get("fileName") else None),
         chain=_chain(backing) if data and backing.get("fileName") else None,
         capacity_bytes=_capacity(device) if data else None,
@@ -83,6 +83,12 @@ def _disk(device: Plain, controller: Plain | None, boot: Mapping[int, int], *, t
         throttled=is_throttled(device),
         boot_order=boot.get(device["key"]),
     )
+
+
+def _source_kind(backing: Plain) -> str:
+    if not backing:
+        return "unknown"
+    return "datastore" if backing.get("fileName") else "device"
 
 
 def _uri(backing: Plain, *, data: bool) -> str | None:
