@@ -82,12 +82,14 @@ def one_order(wishes: Wishes, machine: Machine) -> Iterator[tuple[int, list[str]
 def _fits(match: DiskMatch, disk: Disk, volume: str) -> bool:
     file = unquote((disk.uri or "").rstrip("/").rpartition("/")[2])
     patterns = ((match.id, (disk.id, volume)), (match.label, (disk.label,)), (match.file, (file,)))
-    named = all(pattern is None or _any_fits(pattern, values) for pattern, values in patterns)
+    named = all(pattern is None or any_fits(pattern, values) for pattern, values in patterns)
     return named and _size_fits(match, disk.capacity_bytes)
 
 
-def _any_fits(pattern: str, values: Iterable[str | None]) -> bool:
-    return any(value is not None and fnmatchcase(value.lower(), pattern.lower()) for value in values)
+def any_fits(pattern: str, values: Iterable[str | None]) -> bool:
+    """Whether one of the values is the pattern itself, which may have brackets of its own, or fits it."""
+    told, wanted = [value.lower() for value in values if value is not None], pattern.lower()
+    return wanted in told or any(fnmatchcase(value, wanted) for value in told)
 
 
 def _size_fits(match: DiskMatch, size: int | None) -> bool:

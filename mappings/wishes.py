@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic.alias_generators import to_camel
 
 from kubeferry.documents import MachinePolicy, Match, Policy
 from kubeferry.model import Machine
-from mappings.disk_wishes import as_planned, disk_wishes, disks_decided
+from mappings.disk_wishes import any_fits, as_planned, disk_wishes, disks_decided
 from mappings.names import dns_labels, rendered, unknown_words
 
 # Choices that add up; of all others the last one counts.
@@ -89,7 +88,7 @@ def fits(match: Match, machine: Machine) -> bool:
         (match.network, nets),
         *((pattern, _tagged(machine, key)) for key, pattern in match.tags.items()),
     )
-    return all(pattern is None or _any_fits(pattern, values) for pattern, values in checked)
+    return all(pattern is None or any_fits(pattern, values) for pattern, values in checked)
 
 
 def shown(match: Match) -> str:
@@ -101,10 +100,6 @@ def _tagged(machine: Machine, key: str) -> list[str]:
     """The values of a tag or attribute: vSphere has several of one category, in one line."""
     found = [machine.metadata.get(name) for name in (key, f"tag/{key}", f"attribute/{key}")]
     return [part for value in found if value for part in (value, *value.split(", "))]
-
-
-def _any_fits(pattern: str, values: Iterable[str | None]) -> bool:
-    return any(value is not None and fnmatchcase(value.lower(), pattern.lower()) for value in values)
 
 
 def template_problems(policy: Policy) -> Iterator[tuple[str, str]]:

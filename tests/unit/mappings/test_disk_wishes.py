@@ -28,6 +28,7 @@ from mappings.assessment import assess, render_assessment_markdown
 from mappings.disk_wishes import fitting
 from mappings.plan import make_plan
 from mappings.policy_problems import policy_problems
+from mappings.wishes import fits as machine_fits
 
 GIB = 1 << 30
 Build = Callable[..., Machine]
@@ -80,6 +81,12 @@ def test_which_disks_a_match_fits(machine: Build, disk: DiskOf, match: DiskMatch
     drive = Disk(id="cdrom0", device="cdrom", bus="sata")
     told = machine(disks=(disk("vda"), large, drive))
     assert [one.id for one in fitting(match, told)] == expected
+
+
+def test_a_name_with_brackets_of_its_own_fits_itself(machine: Build, disk: DiskOf) -> None:
+    told = machine(name="web[1]", disks=(disk("Festplatte [2]"), disk("Festplatte 2")))
+    assert [one.id for one in fitting(DiskMatch(id="festplatte [2]"), told)] == ["Festplatte [2]", "Festplatte 2"]
+    assert machine_fits(Match(name="web[1]"), told)
 
 
 def test_a_match_fits_the_name_at_the_target_too(machine: Build, disk: DiskOf) -> None:
