@@ -73,11 +73,14 @@ class OfferedType(Value):
 
 
 class OfferedPreference(Value):
-    """A preference; `sets` are the fields that it fills in, in its own words (`devices.preferredDiskBus`)."""
+    """A preference; `sets` are the fields that it fills in, in its own words (`devices.preferredDiskBus`). It takes
+    machines with as many processors and as much memory as it needs, or more."""
 
     name: str
     namespace: str | None = None
     sets: tuple[str, ...] = ()
+    needs_vcpus: int = 0
+    needs_memory_bytes: Bytes = 0
 
 
 class Platform(Value):

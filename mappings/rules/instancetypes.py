@@ -74,6 +74,22 @@ def _unknown(case: Case) -> Iterable[str]:
     return (f"What instance type {types.instancetype.name} gives is not known; the machine had {had}.",)
 
 
+def _unmet(case: Case) -> Iterable[str]:
+    """KubeVirt counts the processors of one part of the topology, as the preference says: what is too little in all is
+    refused for certain, the rest when the cluster is asked."""
+    filling, types, machine = case.choices.types.filling, case.choices.types, case.machine
+    if filling is None or (types.sizes and types.given is None):
+        return ()
+    vcpus = types.given.vcpus if types.given else machine.cpu.vcpus
+    memory = types.given.memory_bytes if types.given else machine.memory.size_bytes
+    less = []
+    if vcpus < filling.needs_vcpus:
+        less.append(f"{counted(filling.needs_vcpus, 'processor')}, and there would be {vcpus}")
+    if memory < filling.needs_memory_bytes:
+        less.append(f"{human_bytes(filling.needs_memory_bytes)} of memory, and there would be {human_bytes(memory)}")
+    return when(bool(less), f"Preference {filling.name} needs {'; '.join(less)}: KubeVirt refuses the machine.")
+
+
 def _fills(case: Case) -> Iterable[str]:
     preference = case.choices.types.preference
     if preference is None:
@@ -91,6 +107,14 @@ RULES = (
         "a preference that the cluster has not",
         "Correct `preference` in the policy, or leave it out.",
         _preference_missing,
+        False,
+    ),
+    Rule(
+        "preference.unmet",
+        CRITICAL,
+        "a preference that needs more than the machine has",
+        "Choose an instance type that has it, or another preference.",
+        _unmet,
         False,
     ),
     Rule(

@@ -63,10 +63,13 @@ def preference_of(found: Object) -> OfferedPreference:
     spec = {
         key: value for key, value in (found.get("spec") or {}).items() if key not in {"requirements", "annotations"}
     }
+    needs = (found.get("spec") or {}).get("requirements") or {}
     return OfferedPreference(
         name=found["metadata"]["name"],
         namespace=found["metadata"].get("namespace"),
         sets=tuple(sorted(_words(spec, _NAMED))),
+        needs_vcpus=int((needs.get("cpu") or {}).get("guest") or 0),
+        needs_memory_bytes=int(amount((needs.get("memory") or {}).get("guest") or 0)),
     )
 
 

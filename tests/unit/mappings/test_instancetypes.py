@@ -41,7 +41,13 @@ DEDICATED = OfferedType(
     sets=("cpu.dedicatedCPUPlacement", "cpu.model", "memory.hugepages", "nodeSelector"),
 )
 OWN = OfferedType(name="small", namespace="shop", vcpus=8, memory_bytes=16 * GIB)
-OFFER = Offer(types=(MEDIUM, DEDICATED, OWN), preferences=(OfferedPreference(name="rhel.9", sets=("devices.rng",)),))
+OFFER = Offer(
+    types=(MEDIUM, DEDICATED, OWN),
+    preferences=(
+        OfferedPreference(name="rhel.9", sets=("devices.rng",)),
+        OfferedPreference(name="windows.2k22", needs_vcpus=2, needs_memory_bytes=4 * GIB),
+    ),
+)
 
 
 def inventory(*machines: Machine) -> Inventory:
@@ -169,6 +175,14 @@ def test_a_later_rule_can_take_it_away_again(machine: Build) -> None:
         ),
         ({"preference": TypeRef(name="beos")}, "[preference.missing] There is no cluster preference beos"),
         (
+            {"preference": TypeRef(name="windows.2k22")},
+            "[preference.unmet] Preference windows.2k22 needs 4 GiB of memory, and there would be 2 GiB",
+        ),
+        (
+            {"preference": TypeRef(name="windows.2k22"), "instancetype": TypeRef(name="u1.medium")},
+            "needs 2 processors, and there would be 1: KubeVirt refuses the machine.",
+        ),
+        (
             {"instancetype": TypeRef(name="u1.medium"), "placement": Placement(limits={"memory": "4Gi"})},
             "The policy's placement says limits.memory, and so does the instance type.",
         ),
@@ -180,6 +194,14 @@ def test_a_later_rule_can_take_it_away_again(machine: Build) -> None:
 )
 def test_what_would_be_refused_or_never_start_is_out_of_the_plan(machine: Build, own: Any, said: str) -> None:
     assert said in plan(machine(), **own).excluded["web"]
+
+
+def test_a_preference_whose_needs_are_met_by_the_type_or_by_nobody_knows_what_is_no_hindrance(machine: Build) -> None:
+    enough = plan(machine(), preference=TypeRef(name="windows.2k22"), instancetype=TypeRef(name="cx1.large"))
+    unknown = OFFER.model_copy(update={"types": None})
+    open_to = plan(machine(), unknown, preference=TypeRef(name="windows.2k22"), instancetype=TypeRef(name="u9"))
+    assert not enough.excluded
+    assert not open_to.excluded
 
 
 def test_a_kubevirt_that_expands_them_is_refused(machine: Build) -> None:

@@ -119,6 +119,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "disk.boot-changed": (disks({}, {}), policy(disks=(DiskChoice(match=DiskMatch(id="d1"), boot_order=1),))),
     "instancetype.missing": ({}, policy(instancetype=TypeRef(name="gone"))),
     "preference.missing": ({}, policy(preference=TypeRef(name="gone"))),
+    "preference.unmet": ({}, policy(preference=TypeRef(name="windows"))),
     "instancetype.expanded": ({}, policy(preference=TypeRef(name="fedora"))),
     "instancetype.contradicted": (
         {},
@@ -315,7 +316,7 @@ ASKED = Offer(classes=(FAST, StorageClass(name="bare")))
 
 TYPED = Offer(
     types=(OfferedType(name="u1.small", vcpus=1, memory_bytes=GIB),),
-    preferences=(OfferedPreference(name="fedora"),),
+    preferences=(OfferedPreference(name="fedora"), OfferedPreference(name="windows", needs_memory_bytes=4 * GIB)),
     kubevirt=Platform(version="1.9", expands_types=True),
 )
 

@@ -67,13 +67,15 @@ def test_an_instance_type_is_what_its_object_gives_and_decides() -> None:
 def test_a_preference_is_what_it_fills_in_not_what_it_requires() -> None:
     spec = {
         "devices": {"preferredDiskBus": "virtio", "preferredRng": {}},
-        "requirements": {"cpu": {"guest": 2}},
+        "requirements": {"cpu": {"guest": 2}, "memory": {"guest": "4Gi"}},
         "annotations": {"a": "b"},
         "preferredTerminationGracePeriodSeconds": 60,
     }
     assert instancetypes.preference_of({"metadata": {"name": "fedora"}, "spec": spec}) == OfferedPreference(
         name="fedora",
         sets=("devices.preferredDiskBus", "devices.preferredRng", "preferredTerminationGracePeriodSeconds"),
+        needs_vcpus=2,
+        needs_memory_bytes=4 << 30,
     )
 
 
