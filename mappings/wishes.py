@@ -39,18 +39,19 @@ def settled(policy: Policy, machines: Iterable[Machine]) -> Settled:
     """The policy with its rules applied to these machines."""
     choices, decided, of_disks, noted = {}, {}, {}, []
     for machine in machines:
-        own, decided[machine.name] = _settle(policy, machine)
+        speaking = list(_speaking(policy, machine))
+        own, decided[machine.name] = _settle(speaking, machine)
         choices[machine.name] = own
-        of_disks[machine.name] = disks_decided(_speaking(policy, machine), machine) if own.disks else {}
+        of_disks[machine.name] = disks_decided(speaking, machine) if own.disks else {}
         noted.append(as_planned(machine, disk_wishes(own.disks, machine)) if own.disks and own.include else machine)
     settled_policy = policy.model_copy(update={"rules": (), "machines": choices})
     return Settled(settled_policy, decided, of_disks, tuple(noted))
 
 
-def _settle(policy: Policy, machine: Machine) -> tuple[MachinePolicy, dict[str, str]]:
+def _settle(speaking: Iterable[tuple[str, MachinePolicy]], machine: Machine) -> tuple[MachinePolicy, dict[str, str]]:
     said: dict[str, Any] = {}
     decided: dict[str, str] = {}
-    for label, choice in _speaking(policy, machine):
+    for label, choice in speaking:
         for field in sorted(choice.model_fields_set - {"match"}):
             value = getattr(choice, field)
             said[field] = _together(field, said.get(field), value) if field in _ADD_UP else value
