@@ -82,6 +82,7 @@ OTHERS = {
     "manifest.refused": "a manifest that a cluster would refuse",
     "move.only-the-stop-shows": "what nobody can know before the stop",
     "name.duplicate": "two machines that would have one name",
+    "nic.network-ambiguous": "networks of one name on several switches, which the policy takes for one",
     "plan.empty": "a plan that moves no machine",
     "source.no-way": "no way for movers to the source's disks",
     "source.not-asked": "a source that did not answer; it is asked again before the stop",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
 from kubeferry.model import ChainLink, Disk, DiskBus, DiskDevice, SourceFact
-from kubeferry.sources.vsphere.plain import Plain
+from kubeferry.sources.vsphere.plain import Plain, unescaped
 
 DISK, CDROM, FLOPPY = "VirtualDisk", "VirtualCdrom", "VirtualFloppy"
 FLAT = "VirtualDiskFlatVer2BackingInfo"
@@ -32,10 +32,18 @@ LABEL_LIMIT = 200
 _MODES = {"nonpersistent", "independent_nonpersistent", "undoable", "append"}
 
 
+def place_of(name: str) -> tuple[str, str]:
+    """Datastore and path of the API's `[STORE] FOLDER/FILE`; the datastore's name may have brackets in it."""
+    store, _, path = name.removeprefix("[").partition("] ")
+    if not path:
+        store, _, path = name.removeprefix("[").rpartition("]")
+    return unescaped(store), path.strip()
+
+
 def file_uri(name: str) -> str:
     """`datastore:///STORE/FOLDER/FILE` for the API's `[STORE] FOLDER/FILE`."""
-    store, _, path = name.removeprefix("[").partition("]")
-    return f"{SCHEME}:///{quote(store, safe='')}/{quote(path.strip())}"
+    store, path = place_of(name)
+    return f"{SCHEME}:///{quote(store, safe='')}/{quote(path)}"
 
 
 def file_name(uri: str | None) -> tuple[str, str] | None:
@@ -138,7 +146,7 @@ def disk_leftovers(devices: list[Plain], stores: Mapping[str, bool], *, tracked:
 
 
 def _of_backing(backing: Plain, stores: Mapping[str, bool], *, tracked: bool) -> Iterator[tuple[str, str]]:
-    store = str(backing.get("fileName", "")).removeprefix("[").partition("]")[0]
+    store = place_of(str(backing.get("fileName", "")))[0]
     if store and not stores.get(store, False):
         yield "datastore", f"{'not reachable' if store in stores else 'missing'} ({store})"
     if tracked and not backing.get("changeId"):

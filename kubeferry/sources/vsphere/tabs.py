@@ -15,6 +15,7 @@ from pathlib import Path
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Concern, Machine, Severity, SourceFact
 from kubeferry.sources.facts.readings import Reading, shown
+from kubeferry.sources.vsphere.disks import place_of
 from kubeferry.sources.vsphere.machine import parse_machine
 from kubeferry.sources.vsphere.plain import Plain
 
@@ -164,8 +165,7 @@ def _tools(state: str | None) -> str | None:
 
 
 def _store(row: Row) -> str:
-    path = _path(row)
-    return path.removeprefix("[").partition("]")[0] if path.startswith("[") else ""
+    return place_of(_path(row))[0]
 
 
 def _path(row: Row) -> str:
@@ -239,6 +239,7 @@ def _card(key: int, row: Row) -> Plain:
         if row.get(column)
     }
     backing = {"_type": "VirtualEthernetCardNetworkBackingInfo", "deviceName": row.get("Network", "")}
+    backing |= {"switchName": row["Switch"]} if row.get("Switch") else {}
     return {
         "_type": next((kind for word, kind in reversed(_CARDS.items()) if word in told), "VirtualEthernetCard"),
         "key": key,
