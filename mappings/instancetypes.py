@@ -2,8 +2,8 @@
 
 An instance type gives processors and memory, and KubeVirt refuses a machine that says anything of its own about what
 its type gives (kv:pkg/instancetype/apply, compared between v1.5.3 and v1.9.0). A preference only fills in what a
-machine leaves open. From 1.6 on, one that is not there is no error of admission: the machine is taken, and never
-starts.
+machine leaves open, but for ACPI and hot-plug of disks, where KubeVirt cannot tell open from off. From 1.6 on, one that
+is not there is no error of admission: the machine is taken, and never starts.
 """
 
 from __future__ import annotations

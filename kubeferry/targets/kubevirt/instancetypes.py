@@ -14,7 +14,9 @@ from kubeferry.targets.kubevirt.quantities import amount
 # Parts of an instance type's spec that go down one step further in what is told of it.
 _NESTED = ("cpu", "memory")
 _GIVEN = frozenset({"cpu.guest", "memory.guest"})
-_NAMED = ("clock", "cpu", "devices", "features", "firmware", "machine", "volumes")
+_NAMED = ("clock", "cpu", "devices", "features", "firmware", "machine")
+# What a preference asks for, its notes, and a class for volumes that a machine makes itself: ours are made before it.
+_FILLS_NOTHING = frozenset({"requirements", "annotations", "volumes"})
 
 Object = dict[str, Any]
 
@@ -59,10 +61,8 @@ def type_of(found: Object) -> OfferedType | None:
 
 
 def preference_of(found: Object) -> OfferedPreference:
-    """A preference as its object tells of it: what it requires and its notes fill in nothing."""
-    spec = {
-        key: value for key, value in (found.get("spec") or {}).items() if key not in {"requirements", "annotations"}
-    }
+    """A preference as its object tells of it."""
+    spec = {key: value for key, value in (found.get("spec") or {}).items() if key not in _FILLS_NOTHING}
     needs = (found.get("spec") or {}).get("requirements") or {}
     return OfferedPreference(
         name=found["metadata"]["name"],

@@ -69,6 +69,7 @@ def test_a_preference_is_what_it_fills_in_not_what_it_requires() -> None:
         "devices": {"preferredDiskBus": "virtio", "preferredRng": {}},
         "requirements": {"cpu": {"guest": 2}, "memory": {"guest": "4Gi"}},
         "annotations": {"a": "b"},
+        "volumes": {"preferredStorageClassName": "fast"},
         "preferredTerminationGracePeriodSeconds": 60,
     }
     assert instancetypes.preference_of({"metadata": {"name": "fedora"}, "spec": spec}) == OfferedPreference(
