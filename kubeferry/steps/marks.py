@@ -57,6 +57,20 @@ def take_away(work: Work) -> None:
         _told(work, "the mark at the source could not be taken away", error)
 
 
+def withdraw(work: Work, state: MachineState) -> None:
+    """Take the mark of this very move away: it was left, and then no stop was asked for."""
+    if not work.source.capabilities.runs:
+        return
+    try:
+        mark = work.source.marked(work.entry.machine)
+        if mark is not None and mark.plan == work.plan.digest and (Phase.CUTTING_OVER, mark.move) in state.timeline:
+            work.source.unmark(work.entry.machine)
+    except (Fenced, Interrupted):
+        raise
+    except KubeferryError as error:
+        _told(work, "whether a mark is at the source that nobody has stopped could not be settled", error)
+
+
 def unknown_move(work: Work) -> StopMark | None:
     """The mark of a move that this plan knows nothing of, at a source that is off and was not started since. Asked
     where no other plan of the journal has the machine in hand."""
