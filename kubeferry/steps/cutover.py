@@ -23,7 +23,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
-from kubeferry.steps import marks, power, precedence, variables
+from kubeferry.steps import marks, moved, power, precedence, variables
 from kubeferry.steps.work import Work
 
 
@@ -129,9 +129,10 @@ def stop_target(work: Work, _action: Action, _state: MachineState) -> None:
     work.record(TargetStopped(told_by=work.target_is_down))
 
 
-def commit(work: Work, _action: Action, _state: MachineState) -> None:
+def commit(work: Work, _action: Action, state: MachineState) -> None:
     """The machine has moved, and is the target's to run. Nothing is done, nor recorded, where somebody has started the
     source. Who is killed between the deed and its record does it again, which changes nothing."""
+    moved.leave(work, state)
     strategy = power.hand_over(work)
     if strategy is not None:
         work.record(Committed(run_strategy=strategy))
@@ -162,6 +163,7 @@ def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
         power.look_for_unknown_copy(work, state)
     if state.ran_before and not state.stop_asked:
         marks.withdraw(work, state)
+    moved.take_away(work)
     work.record(RolledBack())
 
 
