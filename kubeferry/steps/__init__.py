@@ -7,6 +7,7 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
           variables     UEFI variables on their way, before the target is put in place
           power         what changes a power state: a look before, a look after, and what was too late undone
 beforehand              what is asked of source and target before anything stops
+questions               one question to a source about each of many machines, several at a time
 precedence              which of several plans has a machine in hand
 discover                asks a source               work          what every step is given
 accounts                what of ours exists outside: looked for, given back, recorded as gone
