@@ -37,13 +37,13 @@ def check(ref: DiskRef, look: Callable[[], None]) -> None:
         path = path_of(link.uri)
         try:
             _look(path, look)
-        except CutOff as error:
+        except (CutOff, ValueError) as error:  # the latter where it became another image since its header was checked
             raise refusal(path, error) from error
         except OSError as error:
             raise of_os(Side.SOURCE, f"{path} cannot be read", error) from error
 
 
-def refusal(path: Path, error: CutOff) -> SourceRefused:
+def refusal(path: Path, error: Exception) -> SourceRefused:
     """The error for an image that is cut off."""
     return SourceRefused(
         f"{path} is cut off, or damaged",

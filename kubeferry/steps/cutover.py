@@ -132,9 +132,9 @@ def stop_target(work: Work, _action: Action, _state: MachineState) -> None:
 def commit(work: Work, _action: Action, state: MachineState) -> None:
     """The machine has moved, and is the target's to run. Nothing is done, nor recorded, where somebody has started the
     source. Who is killed between the deed and its record does it again, which changes nothing."""
-    moved.leave(work, state)
     strategy = power.hand_over(work)
     if strategy is not None:
+        moved.leave(work, state)
         work.record(Committed(run_strategy=strategy))
 
 

@@ -57,7 +57,9 @@ BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.
 TURNS = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK})
 """What is next where somebody has started the source meanwhile: then a copy does not go on."""
 NO_UNKNOWN_COPY = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_COPY, *BY_DISK, ActionKind.APPLY})
-"""Steps before which somebody looks that no copy runs, and that none has moved, of which the journal knows nothing."""
+"""Steps before which somebody looks that no copy runs, and none has moved, of which the journal knows nothing."""
+UNASKED = frozenset({ActionKind.START, ActionKind.OBSERVE, ActionKind.BEGIN_ROLLBACK})
+"""Steps before which somebody looks that the copy has not moved already, unless a person has asked for the way back."""
 LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
@@ -97,6 +99,9 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
             _nothing_to_roll_back(work)
         if action.kind in STOPS:
             return _stopped(work, action, work.state())
+        if action.kind in UNASKED and goal is not Goal.ROLLBACK:
+            with _recorded(work, action.kind):
+                moved.refuse_unseen(work)
         with _recorded(work, action.kind):
             do(action, partial(_carry_out, work, action, choose))
         goal, begun = goal.after(action.kind), begun or action.kind is not ActionKind.RECORD_PLAN

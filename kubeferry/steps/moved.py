@@ -53,10 +53,19 @@ def refuse(work: Work) -> None:
     """Raise AlreadyMoved where what is at the target has moved there, and this journal does not say that it went back
     since: one restored from the middle of that very move says neither. Nothing may be written over it."""
     mark = work.target.marked(work.entry)
-    if mark is None or _SEEN_BACK.issubset(_since(work.journal, work.entry.name, mark)):
-        return
-    entry = work.entry
-    raise AlreadyMoved(
+    if mark is not None and not _SEEN_BACK.issubset(_since(work.journal, work.entry.name, mark)):
+        raise _already(work.entry, mark)
+
+
+def refuse_unseen(work: Work) -> None:
+    """Raise AlreadyMoved where what is at the target has moved there, and this journal has not seen it proven: it is
+    neither started for a proof nor stopped for a way back that nobody has asked for."""
+    if mark := unknown(work.journal, work.entry, work.target):
+        raise _already(work.entry, mark)
+
+
+def _already(entry: Entry, mark: MoveMark) -> AlreadyMoved:
+    return AlreadyMoved(
         "it has moved already, and what is at the target is not written over",
         why=f"{entry.namespace}/{entry.target_name} was {mark}; another plan or journal holds that move, or "
         "this journal was restored from an older backup",

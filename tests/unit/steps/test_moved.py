@@ -72,7 +72,10 @@ def refused(scene: Any, goal: Goal = Goal.MIGRATE) -> AlreadyMoved:
     return caught.value
 
 
-@pytest.mark.parametrize("kind", [A.BEGIN_CUTOVER, A.STOP_SOURCE, A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.APPLY])
+BEFORE = (A.BEGIN_CUTOVER, A.STOP_SOURCE, A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.APPLY, A.START, A.OBSERVE)
+
+
+@pytest.mark.parametrize("kind", BEFORE)
 def test_a_journal_from_before_the_commit_copies_over_nothing(scene: Any, backups: Any, kind: Any) -> None:
     left_at(scene, kind)
     restored = backups("restored")
@@ -85,6 +88,18 @@ def test_a_journal_from_before_the_commit_copies_over_nothing(scene: Any, backup
     assert "kubeferry release --everything" in error.fix
     assert scene.power is Power.OFF
     refused(scene)
+
+
+def test_what_has_moved_and_runs_is_not_stopped_because_somebody_starts_the_source(scene: Any, backups: Any) -> None:
+    left_at(scene, A.OBSERVE)
+    restored = backups("restored")
+    assert scene.drive().phase is Phase.COMMITTED
+    scene.journal = restored()
+    running = dict(scene.target.running)
+    scene.source.write_power("web", Power.RUNNING)
+    with pytest.raises(AlreadyMoved):
+        scene.drive()
+    assert scene.target.running == running
 
 
 def test_another_journal_and_another_plan_copy_over_nothing(scene: Any, tmp_path: Path) -> None:
