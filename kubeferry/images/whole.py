@@ -4,16 +4,21 @@ Behind the end of a file QEMU reads zeros, and says nothing: of an image that wa
 at are the active tables of every qcow2 image of a chain, compressed clusters among them. A raw one may be shorter than
 what lies above it: that reads as zeros by right. So does the rest of a last cluster in which the file ends.
 
-One table is held at a time: a cluster, 2 MiB at most. A TiB in clusters of the usual size takes a second or two.
+Tables of 2 MiB together are held at a time. A TiB in clusters of the usual size takes a second or two; on another host
+each of these is one call.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 from kubeferry.errors import SourceRefused
 from kubeferry.faults import Side, of_os
@@ -25,18 +30,53 @@ from kubeferry.values import DiskRef
 COMPRESSED = 1 << 62
 ENTRIES_AT_ONCE = 1 << 16  # of the first table, which has up to 32 MiB
 ALLOCATED_PARTS = (1 << 32) - 1  # of an entry with parts, the half that says which of them have bytes
-Read = Callable[[int, int], bytes]
+TABLES_BYTES = 2 << 20  # held at a time
+Read = Callable[[Sequence[int], int], Sequence[bytes]]
+"""The bytes of a file at several places, so many at each."""
 
 
-def check(ref: DiskRef, look: Callable[[], None]) -> None:
-    """Refuse a chain of images of this host in which one is cut off. `look` is called between tables. After
-    `nodes.check`. Raises SourceRefused."""
+class Files(Protocol):
+    """Where images are. Both raise KubeferryError or OSError."""
+
+    def size(self, path: Path, /) -> int:
+        """The length of a file or device."""
+
+    def pieces(self, path: Path, places: Sequence[int], length: int, /) -> Sequence[bytes]:
+        """As `Read`, of one of them; fewer bytes at its end."""
+
+
+class Here:
+    """The files and devices of this host."""
+
+    def size(self, path: Path) -> int:
+        with _opened(path) as fd:
+            return os.lseek(fd, 0, os.SEEK_END)
+
+    def pieces(self, path: Path, places: Sequence[int], length: int) -> Sequence[bytes]:
+        with _opened(path) as fd:
+            return [os.pread(fd, length, place) for place in places]
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def check(ref: DiskRef, look: Callable[[], None], files: Files | None = None) -> None:
+    """Refuse a chain of images in which one is cut off; of this host, unless `files` are of another. `look` is called
+    between tables. After `nodes.check`. Raises SourceRefused."""
+    there = files or Here()
     for link in chain_of(ref):
         if link.format != "qcow2":
             continue
         path = path_of(link.uri)
         try:
-            _look(path, look)
+            (head,) = there.pieces(path, [0], qcow2.READ_BYTES)
+            find_missing(qcow2.parse(head), there.size(path), partial(there.pieces, path), look)
         except (CutOff, ValueError) as error:  # the latter where it became another image since its header was checked
             raise refusal(path, error) from error
         except OSError as error:
@@ -53,15 +93,6 @@ def refusal(path: Path, error: Exception) -> SourceRefused:
     )
 
 
-def _look(path: Path, look: Callable[[], None]) -> None:
-    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        header = qcow2.parse(os.pread(fd, qcow2.READ_BYTES, 0))
-        find_missing(header, os.lseek(fd, 0, os.SEEK_END), lambda offset, length: os.pread(fd, length, offset), look)
-    finally:
-        os.close(fd)
-
-
 # --- pure ------------------------------------------------------------------------------------------------------------
 
 
@@ -71,39 +102,45 @@ def find_missing(header: qcow2.Qcow2, file_size: int, read: Read, look: Callable
     parts = bool(header.features & qcow2.EXTENDED_L2)
     per_table = cluster // (2 * ENTRY_BYTES if parts else ENTRY_BYTES)
     clusters = -(-header.size // cluster)
-    before = 0
-    for number, place in enumerate(_tables(header, -(-clusters // per_table), file_size, read)):
-        if place == before or not place:  # an entry says the same as the one before it only in a hostile image
-            continue
-        before = place
+    tables = _tables(header, -(-clusters // per_table), file_size, read)
+    while some := list(islice(tables, max(1, TABLES_BYTES // cluster))):
         look()
-        entries = _entries(place, cluster, file_size, read)
-        wanted = min(per_table, clusters - number * per_table)
-        if parts:
-            entries = array("Q", (one if some & ALLOCATED_PARTS else 0 for one, some in _pairs(entries)))
-        _find_behind(entries[:wanted], header, file_size, zeros=0 if parts or header.version < 3 else ZEROS)
+        found = _entries([place for _, place in some], cluster, file_size, read)
+        for (number, _), entries in zip(some, found, strict=True):
+            wanted = (_with_bytes(entries) if parts else entries)[: min(per_table, clusters - number * per_table)]
+            _find_behind(wanted, header, file_size, zeros=0 if parts or header.version < 3 else ZEROS)
 
 
-def _tables(header: qcow2.Qcow2, count: int, file_size: int, read: Read) -> Iterator[int]:
-    """Where the tables of level 2 are; 0 for none."""
+def _tables(header: qcow2.Qcow2, count: int, file_size: int, read: Read) -> Iterator[tuple[int, int]]:
+    """Which tables of level 2 there are, and where. One that lies where the one before it does, as in a hostile image
+    alone, is left out."""
+    before = 0
     for first in range(0, min(count, header.l1_entries), ENTRIES_AT_ONCE):
         some = min(ENTRIES_AT_ONCE, min(count, header.l1_entries) - first)
-        entries = _entries(header.l1_at + first * ENTRY_BYTES, some * ENTRY_BYTES, file_size, read)
-        yield from (entry & PLACE for entry in entries)
+        (entries,) = _entries([header.l1_at + first * ENTRY_BYTES], some * ENTRY_BYTES, file_size, read)
+        for number, entry in enumerate(entries, first):
+            place = entry & PLACE
+            if place and place != before:
+                yield number, place
+            before = place or before
 
 
-def _entries(place: int, length: int, file_size: int, read: Read) -> array[int]:
-    found = read(place, length) if place + length <= file_size else b""
-    if len(found) != length:
-        raise CutOff(f"a table of it lies at {place}, and its file ends at {file_size}")
-    entries = array("Q", found)
-    if sys.byteorder == "little":
-        entries.byteswap()
-    return entries
+def _entries(places: Sequence[int], length: int, file_size: int, read: Read) -> Iterator[array[int]]:
+    last = max(places)
+    found = read(places, length) if last + length <= file_size else [b""]
+    if any(len(one) != length for one in found):
+        raise CutOff(f"a table of it lies at {last}, and its file ends at {file_size}")
+    for one in found:
+        entries = array("Q", one)
+        if sys.byteorder == "little":
+            entries.byteswap()
+        yield entries
 
 
-def _pairs(entries: array[int]) -> Iterator[tuple[int, int]]:
-    return zip(entries[::2], entries[1::2], strict=True)
+def _with_bytes(entries: array[int]) -> array[int]:
+    """Of a table whose clusters have parts, those of which a part has bytes; 0 for the others."""
+    pairs = zip(entries[::2], entries[1::2], strict=True)
+    return array("Q", (one if used & ALLOCATED_PARTS else 0 for one, used in pairs))
 
 
 def _find_behind(entries: array[int], header: qcow2.Qcow2, file_size: int, *, zeros: int) -> None:
