@@ -100,15 +100,15 @@ def _list(out: Path, names: frozenset[str]) -> None:
 
 def _remove(out: Path, name: str) -> None:
     """One of our files goes, and its folders where nothing else is in them. A list that leads out of the folder, or a
-    link that does, is not followed."""
+    link that does, is not followed; what is no file, or may not be removed, stays."""
     place, path = PurePosixPath(name), out / name
-    inside = not place.is_absolute() and ".." not in place.parts
-    if not inside or not path.parent.resolve().is_relative_to(out.resolve()):
+    if place.is_absolute() or ".." in place.parts:
         return
-    path.unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        for folder in path.parents[: len(place.parts) - 1]:
-            folder.rmdir()
+    with contextlib.suppress(OSError, ValueError):
+        if path.parent.resolve().is_relative_to(out.resolve()):
+            path.unlink(missing_ok=True)
+            for folder in path.parents[: len(place.parts) - 1]:
+                folder.rmdir()
 
 
 def _file_name(manifest: dict[str, object]) -> str:

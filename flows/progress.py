@@ -81,7 +81,7 @@ class Questions:
         text = f"the source was asked about {done} of {machines} machines"
         logger.info("%s", text)
         if self._tell:
-            self._tell("asking", done=done, machines=machines)
+            self._tell("asked", done=done, machines=machines)
         else:
             click.echo(f"  {now - self._started:6.1f} s  {text}", err=True)
 

@@ -53,7 +53,16 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"files": 7}', '{"files": ["../kept", "/etc/hosts", "out/kept"]}'])
+DAMAGED = (
+    "",
+    "{}",
+    "[]",
+    '{"files": 7}',
+    '{"files": ["../kept", "/etc/hosts", "out/kept", "", ".", "web", "a\\u0000b"]}',
+)
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_list_that_is_damaged_or_leads_elsewhere_removes_nothing(tmp_path: Path, text: str) -> None:
     out = tmp_path / "pages"
     assessed(out, "web")

@@ -124,7 +124,7 @@ def test_how_far_it_is_is_told_every_few_seconds(
         out, err = capsys.readouterr()
         assert (out, ("the source was asked about" in err)) == ("", tell is None)
     assert 1 <= len(told) <= 5
-    assert all(event == "asking" and facts["done"] < facts["machines"] == 60 for event, facts in told)
+    assert all(event == "asked" and facts["done"] < facts["machines"] == 60 for event, facts in told)
 
 
 def test_questions_that_are_over_soon_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:
