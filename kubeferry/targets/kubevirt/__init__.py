@@ -10,6 +10,7 @@ jobs ── job_spec, pods       movers as Jobs (job_secrets: what lets them in)
 uploads ── upload_spec       CDI's way in, for small cold disks
 objects                      manifests: dry run, server-side apply, drift
 machine ── fences            start and stop a VirtualMachine, each by the newest runner only
+moved                        the mark of one that has moved, on its object and its claims
 observing ── guest_access    what is seen of a running one: probes, screen; said: what its system says of itself
 removal                      what goes, and what is still there
 """
