@@ -99,7 +99,8 @@ class Ec2Source:
         """A snapshot of the machine that is there already, whoever made it; none is made for a trial."""
         with self._about(machine) as (ec2, region):
             volumes = discovery.volumes_of(ec2, [machine.id]).get(machine.id, {})
-            found = snapshot_sets.standing(ec2, sorted(volumes))
+            left = {volume_of(disk) for disk in machine.disks if disk.id in (machine.left_out or ())}
+            found = snapshot_sets.standing(ec2, sorted(set(volumes) - left))
         if found is None:
             return contextlib.nullcontext(None)
         return contextlib.nullcontext(self._ref(region, found.id, found.gib, None, remote=remote))
@@ -120,15 +121,19 @@ class Ec2Source:
             copied = markers.copied_in(since, self._name)
             older = sets.pop(copied.view, None)
             stamp = snapshot_sets.stamp_of(instance, volumes, off=off)
+            wanted = [volume_of(disk) for disk in drift.wanted(machine, disks).values()]
             usable = [
-                one for one in sets.values() if one.stamp == stamp and one.covers(volumes) and (off or not one.closed)
+                one
+                for one in sets.values()
+                if one.stamp == stamp and one.covers(wanted, volumes) and (off or not one.closed)
             ]
             current = max(usable, key=lambda one: one.taken_at, default=None)
             for other in sets.values():
                 if other is not current:
                     snapshot_sets.drop(ec2, other)
             if current is None:
-                current = self._make(region, machine, stamp, ledger)
+                left = snapshot_sets.without(instance, volumes, wanted)
+                current = self._make(region, machine, stamp, left, ledger)
             current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
             now = {disk.id: volume_of(disk) for disk in disks}
             refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
@@ -137,9 +142,9 @@ class Ec2Source:
         # Given back after a failure that may pass, it would be lost, and with it all that was copied from it.
         return Round(machine, refs, marker, served=True, consistency="off" if off else "crash")
 
-    def _make(self, region: str, machine: Machine, stamp: str, ledger: Ledger) -> SnapshotSet:
+    def _make(self, region: str, machine: Machine, stamp: str, left: dict[str, Any], ledger: Ledger) -> SnapshotSet:
         once = self._client(region, attempts=1)
-        return snapshot_sets.make(once, machine, stamp, region=region, ledger=ledger)
+        return snapshot_sets.make(once, machine, stamp, left, region=region, ledger=ledger)
 
     def _refs(
         self,
@@ -362,7 +367,7 @@ def _becomes(ec2: Any, machine: Machine, wanted: str, seconds: float) -> bool:
 
 def _differences(machine: Machine, disks: tuple[Disk, ...]) -> Iterator[Problem]:
     """Where the volumes are not those of the plan. Another volume of the same size is read whole, and is no problem."""
-    now, was = {disk.id: disk for disk in disks}, {disk.id: disk for disk in machine.data_disks}
+    now, was = drift.wanted(machine, disks), {disk.id: disk for disk in machine.data_disks}
     yield from drift.attachments(was, now)
     for name in sorted(was.keys() & now.keys()):
         planned, size = was[name].capacity_bytes, now[name].capacity_bytes

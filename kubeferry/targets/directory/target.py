@@ -169,7 +169,7 @@ class DirectoryTarget:
         with _answering(entry):
             if not machine.running():
                 evidence.drop(folder)
-            machine.start(qemu.virtual_machine(entry.manifests), bases, ports, ledger)
+            machine.start(entry.sized(qemu.virtual_machine(entry.manifests)), bases, ports, ledger)
             fences.check(folder, entry, fence)
 
     def runs(self, entry: Entry) -> bool:

@@ -2,7 +2,7 @@
 
 names, kinds, quantities     what things are called, the kinds of objects that we touch         pure
 api ── answers               the one door to the cluster; its errors as ours
-offer                        storage classes and their profiles, and what KubeVirt keeps, for a planner
+offer ── instancetypes       storage classes, what KubeVirt keeps, types and preferences, for a planner
 preflight ── checks/         what speaks against a plan here: asked, then judged (pure)
 trial                        the same tried: manifests and Jobs by dry run, a mover that writes nothing
 claims ── binding            room for disks and UEFI variables; where it is made, if the first pod decides that
