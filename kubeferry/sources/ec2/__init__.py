@@ -1,6 +1,7 @@
 """AWS EC2 as a source. `source.connect` opens it.
 
 discovery, files ─> told ─> instance ─┬─ disks, nics, console     what the API says, as a Machine     pure
+                                      ├─ placement                what runs it, where, and who may stop it
                                       └─ facts                    answers that remember what was read
 source ─┬─ snapshot_sets     views: all volumes of an instance frozen at one instant
         └─ marks             the tag that says that we have stopped it
