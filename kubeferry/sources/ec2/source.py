@@ -13,7 +13,7 @@ from typing import Any
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.documents.settings import AwsAccess
-from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
+from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem, SourceRefused, SourceUnavailable
 from kubeferry.ledger import STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
@@ -27,6 +27,7 @@ from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import GONE, REGION, parse_instance, power_of
 from kubeferry.sources.ec2.snapshot_sets import SnapshotSet
 from kubeferry.sources.ec2.told import Told
+from kubeferry.sources.ec2.unanswered import Unanswered
 from kubeferry.sources.facts.single_names import named
 from kubeferry.uris import EbsSnapshot, ebs_snapshot
 
@@ -54,28 +55,44 @@ class Ec2Source:
     # --- facts ---------------------------------------------------------------------------------------------------
 
     def discover(self) -> Inventory:
-        machines, unreadable = [], []
+        machines: list[Machine] = []
+        unread: list[Concern] = []
+        failed: dict[str, KubeferryError] = {}
         for region in self._regions():
-            with self._talking(f"EC2 in {region} cannot be asked"):
-                ec2 = self._client(region)
-                found = list(discovery.instances(ec2, self._access))
-                for told in discovery.told(ec2, region, found, self._access):
-                    try:
-                        machines.append(parse_instance(told, source=self._name))
-                    except InputInvalid as error:
-                        unreadable.append(_unreadable(str(told.instance.get("InstanceId")), error.why))
+            try:
+                self._read_region(region, machines, unread)
+            except Interrupted:
+                raise
+            except KubeferryError as error:
+                failed[region] = error
+        if failed and len(failed) == len(self._regions()):
+            raise next(iter(failed.values()))
         return Inventory(
             source=self._name,
             source_kind="aws",
             source_version="EC2 API 2016-11-15",
             observed_at=clock.now("seconds"),
             machines=tuple(sorted(named(machines), key=lambda machine: machine.name)),
-            unreadable=tuple(unreadable),
+            unreadable=(*unread, *(_unasked(region, error) for region, error in failed.items())),
         )
 
+    def _read_region(self, region: str, machines: list[Machine], unread: list[Concern]) -> None:
+        """Add a region's instances, and what could not be read of them."""
+        untold = Unanswered(region)
+        with self._talking(f"EC2 in {region} cannot be asked"):
+            ec2 = self._client(region)
+            found = list(discovery.instances(ec2, self._access))
+            for told in discovery.told(ec2, region, found, self._access, untold):
+                try:
+                    machines.append(parse_instance(told, source=self._name))
+                except InputInvalid as error:
+                    unread.append(_unreadable(str(told.instance.get("InstanceId")), error.why))
+        unread.extend(untold.concerns())
+
     def _regions(self) -> tuple[str, ...]:
+        """Each region once, as it is named first."""
         if self._access.regions:
-            return self._access.regions
+            return tuple(dict.fromkeys(self._access.regions))
         region = aws.default_region(self._access.profile)
         if region is None:
             fix = "Name regions in the source's aws.regions, or set AWS_DEFAULT_REGION."
@@ -313,6 +330,12 @@ class Ec2Source:
 def _unreadable(name: str, why: str) -> Concern:
     fix = "Look at it with `aws ec2 describe-instances`; it is left out of the inventory."
     return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{name}: {why}", fix=fix)
+
+
+def _unasked(region: str, error: KubeferryError) -> Concern:
+    """A region of several that did not answer: one that is switched off for the account does not know our key."""
+    fix = f"Switch {region} on for the account, or take it out of the source's aws.regions. Or: {error.fix}"
+    return Concern(id="source.unanswered", severity=Severity.WARNING, what=error.reason.rstrip(".") + ".", fix=fix)
 
 
 def _gone(machine: str) -> SourceRefused:
