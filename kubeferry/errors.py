@@ -9,6 +9,7 @@ KubeferryError
 └── PermanentError            the same call gives the same answer              exit code 2
     ├── InputInvalid          documents, options, settings: all problems at once
     ├── SourceRefused         the source has it, but it cannot be moved like this
+    │   └── LoginLost         it does not let us in until a person mends that; nothing leads back meanwhile
     ├── TargetRefused         no room, not ours, not allowed
     ├── HostileImage          an image names files or sizes that it must not name
     ├── IntegrityFailed       bytes differ from their digest; never retried blindly
@@ -137,6 +138,11 @@ class InputInvalid(PermanentError):
 
 class SourceRefused(PermanentError):
     """The source is there, but this cannot be moved as asked."""
+
+
+class LoginLost(SourceRefused):
+    """The source does not let us in (credentials ran out, a wrong clock): until somebody mends that, nothing can be
+    done there, and no way back begun."""
 
 
 class TargetRefused(PermanentError):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +17,16 @@ from converters.engine.disks import Outcome, copy_disk
 from converters.engine.transfer import Options
 from kubeferry import marks
 from kubeferry.documents import SourceConfig, StopPolicy
-from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
+from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, LoginLost, SourceRefused, SourceUnavailable
 from kubeferry.ledger import External
 from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power, Severity
 from kubeferry.outside import aws, stopping
 from kubeferry.sources import Round, Source, open_source
-from kubeferry.sources.ec2 import snapshot_sets
-from kubeferry.sources.ec2 import source as aws_source
+from kubeferry.sources.ec2 import power, snapshot_sets
 from kubeferry.uris import ebs_snapshot
 from lab.ec2 import Cloud
 from lab.ec2.cloud import REGION
+from lab.ec2.faults import KEY, SECRET
 from lab.ec2.store import BLOCK_BYTES
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -35,7 +38,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     with Cloud() as made:
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
-        for module in (snapshot_sets, aws_source):
+        for module in (snapshot_sets, power):
             monkeypatch.setattr(module, "FIRST_POLL", 0.02)
         yield made
 
@@ -187,6 +190,111 @@ def test_credentials_that_do_not_do_are_told_as_that(lab: Lab, kind: str, says: 
     with pytest.raises(SourceRefused, match=says) as refused:
         lab.source.discover()
     assert refused.value.fix
+    assert isinstance(refused.value, LoginLost) is (kind != "forbidden")
+
+
+def test_credentials_that_have_run_out_are_named_with_the_time_since_when(lab: Lab) -> None:
+    lab.cloud.faults.expired.add(KEY)
+    with pytest.raises(LoginLost, match="run out") as refused:
+        lab.source.discover()
+    assert re.search(rf"ends in {KEY[-4:]}, from the environment, since \d{{4}}-\d\d-\d\d \d\d:", refused.value.why)
+    assert "nothing is lost" not in str(refused.value)
+
+
+def test_credentials_that_somebody_renewed_are_found_in_the_midst_of_a_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file, other = tmp_path / "credentials", KEY.replace("LAB", "NEW")
+
+    def written(key: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {SECRET}\n")
+
+    written(KEY)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    source = lab.another()
+    machine = source.discover().machines[0]
+    lab.cloud.faults.expired.add(KEY)
+    with pytest.raises(LoginLost, match="run out") as refused:
+        source.power(machine)
+    assert "from the credentials file" in refused.value.why
+    written(other)
+    lab.cloud.faults.keys.add(other)
+    assert source.power(machine) is Power.RUNNING
+
+
+@pytest.mark.parametrize("ahead", [1200, -1200])
+def test_a_wrong_clock_is_called_one_with_both_times(lab: Lab, ahead: float) -> None:
+    opened = lab.open()
+    lab.cloud.faults.clock_ahead = ahead
+    with pytest.raises(LoginLost, match="our clock is wrong") as refused:
+        lab.source.discover()
+    here, there = map(datetime.fromisoformat, re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", refused.value.why))
+    assert (there - here).total_seconds() == pytest.approx(ahead, abs=3)
+    with pytest.raises(LoginLost, match="our clock is wrong"):
+        lab.copy(opened, 1)
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "costs"),
+    [
+        ("DescribeInstanceTypes", "forbidden", "memory and processors"),
+        ("DescribeVolumes", "forbidden", "sizes of disks"),
+        ("DescribeImages", "forbidden", "what image"),
+        ("DescribeSubnets", "stranger", "subnets"),
+        ("DescribeSecurityGroups", "forbidden", "security groups"),
+        ("DescribeAddresses", "forbidden", "elastic addresses"),
+        ("GetConsoleOutput", "throttle", "the kernel"),
+        ("DescribeInstanceAttribute", "forbidden", "user data"),
+    ],
+)
+def test_a_question_that_is_not_answered_costs_what_it_would_have_told_and_is_told(
+    lab: Lab, operation: str, kind: str, costs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
+    lab.cloud.launch("db", {"/dev/xvda": 1}, CpuOptions={"CoreCount": 1, "ThreadsPerCore": 2})
+    lab.cloud.extras[lab.instance]["cpuOptions"] = "<coreCount>1</coreCount><threadsPerCore>2</threadsPerCore>"
+    lab.cloud.faults.coming(operation, *[kind] * 6)
+    inventory = lab.source.discover()
+    assert lab.instance in {machine.id for machine in inventory.machines}
+    (told,) = [one for one in inventory.unreadable if one.id == "source.unanswered"]
+    assert operation in told.what
+    assert costs in told.what
+    lab.cloud.faults.next.clear()
+    assert lab.source.discover().unreadable == ()
+
+
+def test_a_question_that_fails_again_and_again_is_not_put_to_all(lab: Lab) -> None:
+    names = [lab.cloud.launch(f"w{number}", {"/dev/xvda": 1}) for number in range(9)]
+    lab.cloud.faults.coming("GetConsoleOutput", *["forbidden"] * 50)
+    before = lab.cloud.calls["GetConsoleOutput"]
+    inventory = lab.source.discover()
+    assert {machine.id for machine in inventory.machines} == {lab.instance, *names}
+    assert lab.cloud.calls["GetConsoleOutput"] - before == 3
+    assert "10 instances" in inventory.unreadable[0].what
+
+
+def test_a_region_that_does_not_answer_is_told_beside_those_that_do(lab: Lab) -> None:
+    lab.cloud.faults.off.add("me-south-1")
+    inventory = lab.another(regions=["me-south-1", "eu-west-1"]).discover()
+    assert [machine.id for machine in inventory.machines] == [lab.instance]
+    (told,) = inventory.unreadable
+    assert "me-south-1" in told.what
+    assert "Switch me-south-1 on" in told.fix
+    with pytest.raises(LoginLost):
+        lab.another(regions=["me-south-1"]).discover()
+
+
+def test_a_region_that_is_named_twice_is_asked_once(lab: Lab) -> None:
+    assert len(lab.another(regions=["eu-west-1", "eu-west-1"]).discover().machines) == 1
+
+
+def test_a_type_that_nobody_knows_any_more_is_that_machine_s_alone(lab: Lab) -> None:
+    lab.cloud.launch("old", {"/dev/xvda": 1}, kind="m0.retired")
+    inventory = lab.source.discover()
+    assert [machine.id for machine in inventory.machines] == [lab.instance]
+    assert "m0.retired" in inventory.unreadable[0].what
 
 
 @pytest.mark.parametrize("kind", ["throttle", "error", "unavailable", "html", "cut"])
@@ -422,6 +530,30 @@ def test_a_role_that_may_not_tag_it_leaves_no_mark_and_says_so(lab: Lab) -> None
     lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
     assert not any(lab.source.exists(thing) for thing in lab.told)
     assert lab.source.forget(lab.machine) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "fix"),
+    [
+        ("Client.InternalError", SourceRefused, "kms:CreateGrant"),
+        ("Server.InsufficientInstanceCapacity", SourceUnavailable, "another type"),
+        ("Client.Odd", SourceRefused, "console"),
+    ],
+)
+def test_a_start_that_falls_back_is_told_within_seconds_with_the_reason(
+    lab: Lab, code: str, kind: type[KubeferryError], fix: str
+) -> None:
+    lab.source.stop(lab.machine, STOP, no_words)
+    lab.cloud.faults.falls_back[lab.instance] = (code, f"{code}: as EC2 puts it")
+    begun = time.monotonic()
+    with pytest.raises(kind, match="fell back to stopped") as refused:
+        lab.source.start(lab.machine)
+    assert time.monotonic() - begun < 5
+    assert refused.value.why == f"EC2 says {code}: as EC2 puts it"
+    assert fix in refused.value.fix
+    lab.cloud.faults.falls_back.clear()
+    lab.source.start(lab.machine)
+    assert lab.source.power(lab.machine) is Power.RUNNING
 
 
 def test_a_role_that_may_not_start_it_again_is_a_concern(lab: Lab) -> None:

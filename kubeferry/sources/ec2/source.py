@@ -7,7 +7,6 @@ snapshots, tagged as ours. The bytes are read from them by movers, through the E
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,24 +16,20 @@ from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem,
 from kubeferry.ledger import STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
-from kubeferry.outside import aws, clock, stopping
+from kubeferry.outside import aws, clock
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.ec2 import discovery, marks, snapshot_sets, stops
+from kubeferry.sources.ec2 import discovery, marks, power, snapshot_sets, stops
 from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
-from kubeferry.sources.ec2.instance import GONE, REGION, parse_instance, power_of
+from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
+from kubeferry.sources.ec2.power import NO_MACHINE, described, gone, instance_of
 from kubeferry.sources.ec2.snapshot_sets import SnapshotSet
 from kubeferry.sources.ec2.told import Told
 from kubeferry.sources.ec2.unanswered import Unanswered
 from kubeferry.sources.facts.single_names import named
 from kubeferry.uris import EbsSnapshot, ebs_snapshot
-
-FORCED_STOP_SECONDS = 600.0
-START_SECONDS = 600.0
-FIRST_POLL, LONGEST_POLL = 0.2, 5.0
-NO_MACHINE = frozenset({"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"})
 
 
 def connect(name: str, config: SourceConfig) -> Ec2Source:
@@ -207,72 +202,47 @@ class Ec2Source:
 
     def power(self, machine: Machine) -> Power:
         with self._about(machine) as (ec2, _region):
-            return power_of(_instance(ec2, machine))
+            return power_of(instance_of(ec2, machine))
 
     def last_start(self, machine: Machine) -> str:
         with self._about(machine) as (ec2, _region):
-            return str(_instance(ec2, machine).get("LaunchTime", ""))
+            return str(instance_of(ec2, machine).get("LaunchTime", ""))
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._about(machine) as (ec2, _region):
-            instance = _instance(ec2, machine)
-            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(instance))
-            if power_of(instance) is Power.OFF:
-                return Stopped("already-off", clock.now())
-            ec2.stop_instances(InstanceIds=[machine.id])
-            seconds = policy.agent_seconds + policy.acpi_seconds
-            if _becomes(ec2, machine, "stopped", seconds):
-                return Stopped("acpi", clock.now())
-            if policy.force:
-                ec2.stop_instances(InstanceIds=[machine.id], Force=True)
-                if _becomes(ec2, machine, "stopped", FORCED_STOP_SECONDS):
-                    return Stopped("forced", clock.now())
-            raise SourceRefused(
-                "the machine does not stop",
-                why=f"EC2 was asked to stop it, and it was not off after {seconds:.0f} s",
-                fix="EC2 may still stop it: look at it, then run this again; or raise stop.acpiSeconds, or set "
-                "stop.force in the policy, and plan again.",
-                machine=machine.name,
-            )
+            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(instance_of(ec2, machine)))
+            return power.stop(ec2, machine, policy)
 
     def start(self, machine: Machine) -> None:
         with self._about(machine) as (ec2, _region):
-            state = _state(_instance(ec2, machine))
-            if state == "stopping" and not _becomes(ec2, machine, "stopped", START_SECONDS):
-                fix = "Run the same command again."
-                raise SourceUnavailable("the machine is still stopping", fix=fix, machine=machine.name)
-            if state not in {"running", "pending"}:
-                ec2.start_instances(InstanceIds=[machine.id])
-            if not _becomes(ec2, machine, "running", START_SECONDS):
-                fix = "Look at it in the console; then run the same command again."
-                raise SourceUnavailable("the machine does not start", fix=fix, machine=machine.name)
+            power.start(ec2, machine)
 
     def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
         with self._about(machine) as (ec2, region):
-            _instance(ec2, machine)
+            instance_of(ec2, machine)
             ledger(External(STOP_MARK, machine.name, f"{region}/{machine.id}"))
             ec2.create_tags(Resources=[machine.id], Tags=[{"Key": marks.TAG, "Value": written(mark)}])
 
     def marked(self, machine: Machine) -> StopMark | None:
         with self._about(machine) as (ec2, _region):
-            return read(marks.text_of(_instance(ec2, machine)))
+            return read(marks.text_of(instance_of(ec2, machine)))
 
     def unmark(self, machine: Machine) -> None:
         with self._about(machine) as (ec2, _region):
-            marks.take_away(ec2, _instance(ec2, machine))
+            marks.take_away(ec2, instance_of(ec2, machine))
 
     def forget(self, machine: Machine) -> list[str]:
         with self._about(machine) as (ec2, _region):
             sets = snapshot_sets.sets_of(ec2, machine.id).values()
             dropped = [line for one in sets for line in snapshot_sets.drop(ec2, one)]
-            instance = _described(ec2, machine.id)
+            instance = described(ec2, machine.id)
             return dropped if instance is None else [*dropped, *marks.take_away(ec2, instance)]
 
     def exists(self, thing: External) -> bool:
         region, _, machine = thing.where.partition("/")
         with self._talking("snapshots cannot be looked for"):
             if thing.kind == STOP_MARK:
-                instance = _described(self._client(region), machine)
+                instance = described(self._client(region), machine)
                 return instance is not None and marks.text_of(instance) is not None
             return bool(snapshot_sets.sets_of(self._client(region), machine, thing.name))
 
@@ -301,7 +271,7 @@ class Ec2Source:
             yield
         except aws.failures() as error:
             if aws.code_of(error) in NO_MACHINE:
-                raise _gone(machine) from error
+                raise gone(machine) from error
             raise aws.told(error, what, machine=machine) from error
 
     @contextlib.contextmanager
@@ -318,7 +288,7 @@ class Ec2Source:
         self, ec2: Any, region: str, machine: Machine
     ) -> tuple[dict[str, Any], tuple[Disk, ...], dict[str, dict[str, Any]]]:
         """The instance, its disks and its volumes as they are at this moment."""
-        instance = _instance(ec2, machine)
+        instance = instance_of(ec2, machine)
         volumes = discovery.volumes_of(ec2, [machine.id]).get(machine.id, {})
         told = Told(instance=instance, region=region, volumes=volumes)
         return instance, read_disks(Facts(instance), Facts(None), told), volumes
@@ -336,45 +306,6 @@ def _unasked(region: str, error: KubeferryError) -> Concern:
     """A region of several that did not answer: one that is switched off for the account does not know our key."""
     fix = f"Switch {region} on for the account, or take it out of the source's aws.regions. Or: {error.fix}"
     return Concern(id="source.unanswered", severity=Severity.WARNING, what=error.reason.rstrip(".") + ".", fix=fix)
-
-
-def _gone(machine: str) -> SourceRefused:
-    fix = "Discover and plan again."
-    return SourceRefused("the source has no such machine any more", fix=fix, machine=machine)
-
-
-def _instance(ec2: Any, machine: Machine) -> dict[str, Any]:
-    """The instance as EC2 describes it now. One that was ended is listed for a while; it is gone all the same."""
-    found = _described(ec2, machine.id)
-    if found is None:
-        raise _gone(machine.name)
-    return found
-
-
-def _described(ec2: Any, name: str) -> dict[str, Any] | None:
-    """None for an instance that is gone."""
-    try:
-        answer = ec2.describe_instances(InstanceIds=[name])
-    except aws.failures() as error:
-        if aws.code_of(error) in NO_MACHINE:
-            return None
-        raise
-    listed: list[dict[str, Any]] = [one for held in answer.get("Reservations", []) for one in held.get("Instances", [])]
-    return next((one for one in listed if _state(one) not in GONE), None)
-
-
-def _state(instance: dict[str, Any]) -> str:
-    return str(instance.get("State", {}).get("Name", "unknown"))
-
-
-def _becomes(ec2: Any, machine: Machine, wanted: str, seconds: float) -> bool:
-    limit, pause = time.monotonic() + seconds, FIRST_POLL
-    while _state(_instance(ec2, machine)) != wanted:
-        if time.monotonic() > limit:
-            return False
-        stopping.pause(pause)
-        pause = min(LONGEST_POLL, pause * 1.5)
-    return True
 
 
 def _differences(machine: Machine, disks: tuple[Disk, ...]) -> Iterator[Problem]:
