@@ -235,6 +235,11 @@ def is_throttled(error: Exception) -> bool:
     return code_of(error) in THROTTLED
 
 
+def is_forbidden(error: BaseException | None) -> bool:
+    """Whether the caller was let in, and may not do this one thing."""
+    return code_of(error) in FORBIDDEN
+
+
 def is_passing(error: Exception) -> bool:
     """Whether the same call may succeed a moment later: throttled, a fault of the service, a lost connection."""
     from botocore import exceptions
