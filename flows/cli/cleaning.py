@@ -49,7 +49,8 @@ def release(
         target = held.enter_context(contextlib.closing(open_target(settings.target)))
 
         def source() -> Source:
-            return held.enter_context(contextlib.closing(open_source(*pick_source(settings, frozen.source))))
+            opened = open_source(*pick_source(settings, frozen.source), journal=journal.identity)
+            return held.enter_context(contextlib.closing(opened))
 
         journal.keep_plan(frozen)
         for line in release_plan(

@@ -87,6 +87,9 @@ class Source(Protocol):
     """What every source does. All methods raise KubeferryError only, and are safe to call again."""
 
     capabilities: SourceCapabilities
+    journal: str
+    """The identity of the journal that this source's work is recorded in, empty where it is in none. What is made where
+    other journals make such things, too, carries it: theirs is neither used nor dropped."""
 
     def discover(self) -> Inventory:
         """All machines of the source, in bulk; one that cannot be read is told in `unreadable`."""
@@ -166,10 +169,12 @@ class Source(Protocol):
         """End the connection."""
 
 
-def open_source(name: str, config: SourceConfig) -> Source:
-    """The source that a configuration names, connected. Imports its library only now; raises ToolMissing without it."""
+def open_source(name: str, config: SourceConfig, *, journal: str = "") -> Source:
+    """The source that a configuration names, connected. Imports its library only now; raises ToolMissing without it.
+    `journal` is the identity of the journal that records what is done there."""
     logger.debug("opens source %s, %s", name, config.kind)
     with libraries.needed():
         module = importlib.import_module(SOURCES[config.kind])
     source: Source = module.connect(name, config)
+    source.journal = journal
     return source

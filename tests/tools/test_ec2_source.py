@@ -55,9 +55,9 @@ class Lab:
         self.source = self.another()
         self.machine = self.source.discover().machines[0]
 
-    def another(self, **access: Any) -> Source:
+    def another(self, name: str = "lab", journal: str = "", **access: Any) -> Source:
         config = {"kind": "aws", "aws": {"endpointUrl": self.cloud.url, **access}}
-        return open_source("lab", SourceConfig.model_validate(config))
+        return open_source(name, SourceConfig.model_validate(config), journal=journal)
 
     def open(self, since: Marker | None = None, *, final: bool = False, remote: bool = False) -> Round:
         return self.source.open_round(self.machine, since=since, final=final, remote=remote, ledger=self.told.append)
@@ -456,6 +456,35 @@ def test_references_for_movers_elsewhere_name_a_secret_and_no_profile(lab: Lab) 
     assert {ref.credential for ref in refs.values()} == {"kubeferry-aws"}
     places = [ebs_snapshot(ref.uri) for ref in refs.values()]
     assert all(place is not None and place.profile is None for place in places)
+
+
+@pytest.mark.parametrize("theirs", [{"name": "prod"}, {"journal": "0123456789ab"}], ids=["source", "journal"])
+def test_what_another_installation_has_made_is_neither_used_nor_dropped(lab: Lab, theirs: dict[str, str]) -> None:
+    def opened(source: Source, since: Marker | None = None) -> Round:
+        return source.open_round(lab.machine, since=since, final=True, remote=False, ledger=lab.told.append)
+
+    lab.source.stop(lab.machine, STOP, no_words)
+    lab.source.journal = "ba9876543210"
+    other = lab.another(**theirs)
+    foreign = opened(other)
+    mine = opened(lab.source)
+    assert mine.marker != foreign.marker
+    lab.source.close_round(mine)
+    opened(lab.source, mine.marker)
+    assert opened(other).marker == foreign.marker, "it is still there, and found again"
+    assert lab.source.forget(lab.machine)
+    assert opened(other).marker == foreign.marker
+    assert len(other.forget(lab.machine)) == 2
+    assert not any(lab.source.exists(thing) for thing in lab.told)
+
+
+def test_a_snapshot_that_may_not_be_deleted_keeps_none_of_the_others(lab: Lab) -> None:
+    lab.open()
+    lab.cloud.faults.coming("DeleteSnapshot", "forbidden")
+    with pytest.raises(SourceRefused, match="may not"):
+        lab.source.forget(lab.machine)
+    assert len(lab.cloud.snapshots()) == 1
+    assert len(lab.source.forget(lab.machine)) == 1
 
 
 def test_other_peoples_snapshots_are_left_alone(lab: Lab) -> None:

@@ -20,13 +20,23 @@ from kubeferry.ledger import VIEW, External, Ledger
 from kubeferry.model import Machine
 from kubeferry.outside import aws, stopping
 
-SOURCE, MACHINE, SET, STAMP, CLOSED = (
-    f"kubeferry.io/{name}" for name in ("source", "machine", "set", "stamp", "closed")
+SOURCE, JOURNAL, MACHINE, SET, STAMP, CLOSED = (
+    f"kubeferry.io/{name}" for name in ("source", "journal", "machine", "set", "stamp", "closed")
 )
 FIRST_POLL, LONGEST_POLL = 0.2, 15.0
 SETTLE_SECONDS = 60.0  # a new snapshot may be unknown to the next call for a while
 NOT_THERE = "InvalidSnapshot.NotFound"
 ENDED = ("error", "recoverable", "recovering")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who makes sets: a source, by its name, and the journal that records them. Other installations may move machines
+    of the same account, and call their source alike. Sets of earlier versions name no journal: they are the source's.
+    """
+
+    source: str
+    journal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +79,28 @@ def stamp_of(instance: dict[str, Any], volumes: dict[str, dict[str, Any]], *, of
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def sets_of(ec2: Any, machine: str, token: str | None = None) -> dict[str, SnapshotSet]:
-    """Our sets of an instance by their token, or the one with a token."""
-    filters = [{"Name": f"tag:{MACHINE}", "Values": [machine]}]
-    if token is not None:
-        filters.append({"Name": f"tag:{SET}", "Values": [token]})
+def sets_of(ec2: Any, machine: str, owner: Owner) -> dict[str, SnapshotSet]:
+    """An owner's sets of an instance, by their token."""
+    found = _sets(ec2, {MACHINE: machine, SOURCE: owner.source})
+    return {
+        name: _set(name, snapshots)
+        for name, snapshots in found.items()
+        if all(_tags(one).get(JOURNAL) in {None, owner.journal} for one in snapshots)
+    }
+
+
+def is_there(ec2: Any, machine: str, token: str) -> bool:
+    """Whether anything of a set is there, whoever has made it."""
+    return bool(_sets(ec2, {MACHINE: machine, SET: token}))
+
+
+def _sets(ec2: Any, tags: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
     held: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for page in ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters):
         for snapshot in page.get("Snapshots", []):
             held[_tags(snapshot).get(SET, "")].append(snapshot)
-    return {name: _set(name, snapshots) for name, snapshots in held.items()}
+    return held
 
 
 def standing(ec2: Any, volumes: list[str]) -> Snapshot | None:
@@ -116,17 +138,17 @@ def _snapshot(told: dict[str, Any]) -> Snapshot:
     )
 
 
-def make(ec2: Any, machine: Machine, stamp: str, *, region: str, ledger: Ledger) -> SnapshotSet:
+def make(ec2: Any, machine: Machine, stamp: str, *, region: str, owner: Owner, ledger: Ledger) -> SnapshotSet:
     """Freeze all volumes of an instance at one instant. `ec2` must not repeat a call by itself: there would be two."""
     token = secrets.token_hex(8)
     ledger(External(VIEW, token, f"{region}/{machine.id}"))
     tags = {
         "Name": f"kubeferry {machine.name}"[:200],
-        SOURCE: machine.source,
+        SOURCE: owner.source,
         MACHINE: machine.id,
         SET: token,
         STAMP: stamp,
-    }
+    } | ({JOURNAL: owner.journal} if owner.journal else {})
     made = ec2.create_snapshots(
         InstanceSpecification={"InstanceId": machine.id},
         Description=f"kubeferry: a round of {machine.id}",
@@ -190,14 +212,17 @@ def close(ec2: Any, snapshots: list[str]) -> None:
 
 
 def drop(ec2: Any, found: SnapshotSet) -> list[str]:
-    """Delete the snapshots of a set; returns what was dropped, in words."""
-    dropped = []
+    """Delete the snapshots of a set; returns what was dropped, in words. One that cannot be deleted keeps none of the
+    others: its error is raised at the end."""
+    dropped, failed = [], list[Exception]()
     for one in found.snapshots:
         try:
             ec2.delete_snapshot(SnapshotId=one.id)
         except aws.failures() as error:
             if aws.code_of(error) != NOT_THERE:
-                raise
+                failed.append(error)
         else:
             dropped.append(f"snapshot {one.id} of {one.volume}")
+    if failed:
+        raise failed[0]
     return dropped

@@ -25,7 +25,7 @@ from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
 from kubeferry.sources.ec2.power import NO_MACHINE, described, gone, instance_of
-from kubeferry.sources.ec2.snapshot_sets import SnapshotSet
+from kubeferry.sources.ec2.snapshot_sets import Owner, SnapshotSet
 from kubeferry.sources.ec2.told import Told
 from kubeferry.sources.ec2.unanswered import Unanswered
 from kubeferry.sources.facts.single_names import named
@@ -41,6 +41,7 @@ class Ec2Source:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(tells_starts=True, warm=True, live_deltas=True, force_stop=True, last_words=False)
+    journal = ""
 
     def __init__(self, name: str, access: AwsAccess) -> None:
         self._name = name
@@ -127,7 +128,7 @@ class Ec2Source:
                 "its disks cannot be read as they were planned",
                 [*_differences(machine, disks), *stops.hibernated(instance)],
             )
-            sets = snapshot_sets.sets_of(ec2, machine.id)
+            sets = snapshot_sets.sets_of(ec2, machine.id, self._owner)
             token = since.token if since is not None and since.source == self._name else ""
             older = sets.pop(token, None)
             stamp = snapshot_sets.stamp_of(instance, volumes, off=off)
@@ -148,7 +149,7 @@ class Ec2Source:
 
     def _make(self, region: str, machine: Machine, stamp: str, ledger: Ledger) -> SnapshotSet:
         once = self._client(region, attempts=1)
-        return snapshot_sets.make(once, machine, stamp, region=region, ledger=ledger)
+        return snapshot_sets.make(once, machine, stamp, region=region, owner=self._owner, ledger=ledger)
 
     def _refs(
         self,
@@ -233,7 +234,7 @@ class Ec2Source:
 
     def forget(self, machine: Machine) -> list[str]:
         with self._about(machine) as (ec2, _region):
-            sets = snapshot_sets.sets_of(ec2, machine.id).values()
+            sets = snapshot_sets.sets_of(ec2, machine.id, self._owner).values()
             dropped = [line for one in sets for line in snapshot_sets.drop(ec2, one)]
             instance = described(ec2, machine.id)
             return dropped if instance is None else [*dropped, *marks.take_away(ec2, instance)]
@@ -244,12 +245,16 @@ class Ec2Source:
             if thing.kind == STOP_MARK:
                 instance = described(self._client(region), machine)
                 return instance is not None and marks.text_of(instance) is not None
-            return bool(snapshot_sets.sets_of(self._client(region), machine, thing.name))
+            return snapshot_sets.is_there(self._client(region), machine, thing.name)
 
     def close(self) -> None:
         for client in self._clients.values():
             client.close()
         self._clients.clear()
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(self._name, self.journal)
 
     # --- inside --------------------------------------------------------------------------------------------------
 
