@@ -6,11 +6,12 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from kubeferry.errors import KubeferryError
+from kubeferry.errors import KubeferryError, SourceGone
 from kubeferry.journal import Journal, Lease, LedgerEntry
 from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.life.events import Note, Released
 from kubeferry.life.evidence import Phase
+from kubeferry.model import Machine
 from kubeferry.passwords import struck
 from kubeferry.sources import Source
 from kubeferry.steps.work import Work
@@ -42,13 +43,24 @@ def left_at_source(journal: Journal, plan: str, machine: str) -> bool:
     return any(thing.kind in AT_SOURCE for thing in journal.ledger_open(plan, machine))
 
 
+def is_last_copy(source: Source, machine: Machine) -> bool:
+    """Whether the machine is gone at its source, so that what is left of ours there exists nowhere else."""
+    try:
+        source.power(machine)
+    except SourceGone:
+        return True
+    except KubeferryError:
+        return False
+    return False
+
+
 def give_back(work: Work) -> None:
     """On the way back of a machine of which nothing but its plan is recorded: a view may have been opened all the same,
     whose round was not recorded any more. One that failed before that is as it was."""
     left = left_at_source(work.journal, work.plan.digest, work.entry.name)
     if not left and work.state().phase is not Phase.FAILED:
         return
-    if left:
+    if left and not is_last_copy(work.source, work.entry.machine):
         work.source.forget(work.entry.machine)
     gone, _ = account(work.journal, work.lease, work.target, lambda: work.source)
     work.record(Released(removed=tuple(f"{thing.kind} {thing.where}" for thing in gone)))

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from kubeferry.documents import Entry, Limits, Plan
-from kubeferry.errors import Interrupted, KubeferryError, PermanentError, TargetRefused
+from kubeferry.errors import Interrupted, KubeferryError, PermanentError, SourceGone, TargetRefused
 from kubeferry.journal import Journal, Lease
 from kubeferry.ledger import KEPT, PROCESS
 from kubeferry.life.actions import Goal
 from kubeferry.life.events import EventKind, Released
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
-from kubeferry.steps.accounts import Opener, account, left_at_source, settle
+from kubeferry.steps.accounts import Opener, account, is_last_copy, left_at_source, settle
 from kubeferry.steps.drive import drive
 from kubeferry.steps.other_plans import OtherPlans
 from kubeferry.steps.power import refuse_unknown_copy
@@ -23,6 +24,7 @@ from kubeferry.words import counted
 
 __all__ = ["account", "release_plan", "settle"]
 
+LAST_COPY = "its source is gone, and what is left there is the last copy of it"
 MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
 
 
@@ -62,9 +64,18 @@ def release_plan(
         raise failed[0]
 
 
-def losses(plan: Plan, journal: Journal) -> list[str]:
-    """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done."""
-    return [line for entry in plan.entries if (line := _loss(entry, journal.state(plan.digest, entry.name)))]
+def losses(plan: Plan, journal: Journal, source: Opener) -> list[str]:
+    """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done. The
+    source is asked about a machine that has not arrived, and of which something is there: it may be the last of it."""
+    found = []
+    for entry in plan.entries:
+        state = journal.state(plan.digest, entry.name)
+        found += [line] if (line := _loss(entry, state)) else []
+        held = state.resumes is not Phase.COMMITTED and left_at_source(journal, plan.digest, entry.name)
+        with contextlib.suppress(KubeferryError):  # what cannot be asked cannot be dropped, either
+            if held and is_last_copy(source(), entry.machine):
+                found.append(f"{entry.name}: {LAST_COPY}: it is deleted for good")
+    return found
 
 
 def _loss(entry: Entry, state: MachineState) -> str:
@@ -113,15 +124,27 @@ class _Release:
             if self.everything:
                 yield from self._first(entry, lease)
             refuse_unknown_copy(self.target, entry, self._newest(entry))
-            if left_at_source(self.journal, self.plan.digest, entry.name):
-                dropped = self.source().forget(entry.machine)
-                yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
+            yield from self._at_source(entry)
             if self.everything:
                 yield from (f"{entry.name}: removed {line}" for line in self.target.remove(entry))
                 return
             if not self.others.runs_on(entry):
                 self.target.stop(entry, lease.fence)
             yield from (f"{entry.name}: removed {line}" for line in self.target.tidy(entry))
+
+    def _at_source(self, entry: Entry) -> Iterator[str]:
+        """What is left at the source goes, but for the last copy of a machine that has not arrived: only `everything`
+        takes that."""
+        if not left_at_source(self.journal, self.plan.digest, entry.name):
+            return
+        arrived = self._newest(entry).resumes is Phase.COMMITTED
+        if not arrived and is_last_copy(self.source(), entry.machine):
+            if not self.everything:
+                yield f"{entry.name}: kept at the source: {LAST_COPY}; `release --everything` deletes it for good"
+                return
+            yield f"{entry.name}: {LAST_COPY}, and it goes now"
+        dropped = self.source().forget(entry.machine)
+        yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
 
     def _newest(self, entry: Entry) -> MachineState:
         """Where the machine stands, by the plan that has moved it and whose copy runs on, if there is one."""
@@ -138,8 +161,12 @@ class _Release:
             work = Work(
                 self.plan, entry, source, self.target, self.journal, lease, Limits(), progress=lambda *_told: None
             )
-            drive(work, Goal.ROLLBACK, lambda _action, step: step())
-            yield f"{entry.name}: was {state.resumes}: rolled back first, its source is as it was before"
+            try:
+                drive(work, Goal.ROLLBACK, lambda _action, step: step())
+            except SourceGone:
+                yield f"{entry.name}: was {state.resumes}: there is no way back, its source is gone"
+            else:
+                yield f"{entry.name}: was {state.resumes}: rolled back first, its source is as it was before"
 
     def account_for(self, entry: Entry, left: list[str]) -> Iterator[str]:
         """What is gone is recorded as gone; what had to go and is still there is added to `left`."""

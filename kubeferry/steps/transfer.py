@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Iterator
 from typing import Literal
 
 from kubeferry.documents import MoverJob, MoverResult
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, SourceRefused, TransientError
 from kubeferry.life.actions import Action
-from kubeferry.life.events import CopyBegun, DiskCopied, DiskVerified, RoundLeft, Synced
+from kubeferry.life.events import CopyBegun, DiskCopied, DiskVerified, Note, RoundLeft, Synced
 from kubeferry.life.evidence import MachineState
+from kubeferry.life.states import Recorded
 from kubeferry.model import DiskRef, Marker
 from kubeferry.sources import Round
 from kubeferry.steps.work import Work
 from kubeferry.targets import Room, error_of
 
+logger = logging.getLogger(__name__)
+
 WORKERS = 8
+ONLY_COPY = (
+    "somebody has ended the source: the view that is copied is the only copy of it, and the copy goes on from there"
+)
 
 
 def begin_copy(work: Work, action: Action, state: MachineState) -> None:
@@ -141,7 +148,16 @@ def _copied(disk: str, number: int, result: MoverResult) -> DiskCopied:
 
 def _open(work: Work, since: Marker | None, *, final: bool) -> Round:
     remote = not work.target.capabilities.movers_here
-    return work.source.open_round(work.entry.machine, since=since, final=final, remote=remote, ledger=work.ledger)
+    opened = work.source.open_round(work.entry.machine, since=since, final=final, remote=remote, ledger=work.ledger)
+    if opened.only_copy:
+        logger.warning("%s: %s", work.entry.name, ONLY_COPY)
+        if not any(isinstance(one.event, Note) and one.event.text == ONLY_COPY for one in _events(work)):
+            work.record(Note(text=ONLY_COPY))
+    return opened
+
+
+def _events(work: Work) -> list[Recorded]:
+    return work.journal.events(work.plan.digest, work.entry.name)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,15 @@ from converters.engine.disks import Outcome, copy_disk
 from converters.engine.transfer import Options
 from kubeferry import marks
 from kubeferry.documents import SourceConfig, StopPolicy
-from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, LoginLost, SourceRefused, SourceUnavailable
+from kubeferry.errors import (
+    InputInvalid,
+    Interrupted,
+    KubeferryError,
+    LoginLost,
+    SourceGone,
+    SourceRefused,
+    SourceUnavailable,
+)
 from kubeferry.ledger import External
 from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power, Severity
 from kubeferry.outside import aws, stopping
@@ -506,12 +514,46 @@ def test_a_machine_that_vanished_is_refused_by_name_and_what_is_ours_still_goes(
         lambda: lab.source.stop(lab.machine, STOP, no_words),
         lambda: lab.source.start(lab.machine),
     ]
+    calls.remove(lab.open)  # of which a view is there
     for call in calls:
+        with pytest.raises(SourceGone, match="ended the machine") as ended:
+            call()
+        assert ended.value.machine == "web"
+        assert all(name in ended.value.why for name in lab.cloud.snapshots())
+    assert lab.source.forget(lab.machine)
+    assert lab.cloud.snapshots() == []
+    for call in [*calls, lab.open]:
         with pytest.raises(SourceRefused, match="no such machine") as refused:
             call()
         assert refused.value.machine == "web"
-    assert lab.source.forget(lab.machine)
-    assert lab.cloud.snapshots() == []
+        assert not isinstance(refused.value, SourceGone), "other credentials see none of it, either"
+
+
+def test_a_machine_that_was_ended_is_read_to_the_end_from_the_view_of_its_stopped_self(lab: Lab) -> None:
+    lab.cloud.write(lab.volumes["xvda"], 0, b"live")
+    live = lab.open()
+    lab.copy(live, 1)
+    lab.source.close_round(live)
+    lab.cloud.write(lab.volumes["xvda"], MIB, b"last")
+    lab.source.stop(lab.machine, STOP, no_words)
+    final = lab.open(live.marker, final=True)
+    lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
+    again = lab.open(live.marker, final=True)
+    assert (again.marker, again.only_copy, again.consistency) == (final.marker, True, "off")
+    lab.copy(again, 2)
+    assert lab.equal("xvda")
+    lab.source.close_round(again)
+    assert lab.open(live.marker, final=True).marker == final.marker, "given back, it is there"
+
+
+def test_a_view_of_a_running_machine_is_no_final_one_of_an_ended_one(lab: Lab) -> None:
+    live = lab.open()
+    lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
+    again = lab.open()
+    assert (again.marker, again.only_copy, again.consistency) == (live.marker, True, "crash")
+    with pytest.raises(SourceGone):
+        lab.open(final=True)
+    assert len(lab.cloud.snapshots()) == 2, "nothing is dropped"
 
 
 def test_a_machine_that_hibernates_is_not_read(lab: Lab) -> None:
@@ -609,6 +651,15 @@ def test_a_group_that_ends_what_is_stopped_is_a_concern(lab: Lab) -> None:
     with pytest.raises(SourceRefused, match="stopped safely"):
         lab.source.stop(lab.machine, STOP, no_words)
     assert lab.source.power(lab.machine) is Power.RUNNING
+
+
+def test_an_instance_that_a_service_manages_is_a_concern(lab: Lab) -> None:
+    lab.cloud.extras[lab.instance]["operator"] = "<managed>true</managed><principal>eks.amazonaws.com</principal>"
+    (found,) = lab.source.concerns(lab.machine)
+    assert found.severity is Severity.CRITICAL
+    assert "eks.amazonaws.com manages it" in found.what
+    with pytest.raises(SourceRefused, match="stopped safely"):
+        lab.source.stop(lab.machine, STOP, no_words)
 
 
 def test_a_spot_instance_of_one_time_is_a_concern_and_any_other_a_warning(lab: Lab) -> None:

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from kubeferry.documents import StopPolicy
-from kubeferry.errors import SourceRefused, SourceUnavailable
+from kubeferry.errors import SourceGone, SourceRefused, SourceUnavailable
 from kubeferry.model import Machine, Power
 from kubeferry.outside import aws, clock, stopping
 from kubeferry.sources import Stopped
@@ -27,10 +27,10 @@ _FIXES = {
 }
 
 
-def gone(machine: str) -> SourceRefused:
+def gone(machine: str) -> SourceGone:
     """The error for an instance that is not there any more."""
     fix = "Discover and plan again."
-    return SourceRefused("the source has no such machine any more", fix=fix, machine=machine)
+    return SourceGone("the source has no such machine any more", fix=fix, machine=machine)
 
 
 def instance_of(ec2: Any, machine: Machine) -> dict[str, Any]:
@@ -81,6 +81,7 @@ def start(ec2: Any, machine: Machine) -> None:
     if _state(found) == "stopping" and not _becomes_off(ec2, machine, START_SECONDS):
         fix = "Run the same command again."
         raise SourceUnavailable("the machine is still stopping", fix=fix, machine=machine.name)
+    found = instance_of(ec2, machine)
     before = _reason(found)
     begun, pause, was_up = time.monotonic(), FIRST_POLL, _state(found) in {"running", "pending"}
     if not was_up:

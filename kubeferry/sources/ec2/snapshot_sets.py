@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kubeferry.errors import SourceRefused, SourceUnavailable
@@ -20,8 +20,8 @@ from kubeferry.ledger import VIEW, External, Ledger
 from kubeferry.model import Machine
 from kubeferry.outside import aws, stopping
 
-SOURCE, JOURNAL, MACHINE, SET, STAMP, CLOSED = (
-    f"kubeferry.io/{name}" for name in ("source", "journal", "machine", "set", "stamp", "closed")
+SOURCE, JOURNAL, MACHINE, SET, STAMP, OFF, CLOSED = (
+    f"kubeferry.io/{name}" for name in ("source", "journal", "machine", "set", "stamp", "off", "closed")
 )
 FIRST_POLL, LONGEST_POLL = 0.2, 15.0
 SETTLE_SECONDS = 60.0  # a new snapshot may be unknown to the next call for a while
@@ -51,12 +51,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSet:
-    """`snapshots` are as EC2 last described them."""
+    """`snapshots` are as EC2 last described them. `off`: the machine was, when they were made."""
 
     token: str
     stamp: str
     closed: bool
     snapshots: tuple[Snapshot, ...]
+    off: bool = False
 
     @property
     def taken_at(self) -> str:
@@ -119,6 +120,7 @@ def _set(token: str, snapshots: list[dict[str, Any]]) -> SnapshotSet:
         stamp=tags[0].get(STAMP, "") if len({one.get(STAMP) for one in tags}) == 1 else "",
         closed=any(CLOSED in one for one in tags),
         snapshots=tuple(_snapshot(one) for one in snapshots),
+        off=all(OFF in one for one in tags),
     )
 
 
@@ -138,7 +140,9 @@ def _snapshot(told: dict[str, Any]) -> Snapshot:
     )
 
 
-def make(ec2: Any, machine: Machine, stamp: str, *, region: str, owner: Owner, ledger: Ledger) -> SnapshotSet:
+def make(
+    ec2: Any, machine: Machine, stamp: str, *, off: bool, region: str, owner: Owner, ledger: Ledger
+) -> SnapshotSet:
     """Freeze all volumes of an instance at one instant. `ec2` must not repeat a call by itself: there would be two."""
     token = secrets.token_hex(8)
     ledger(External(VIEW, token, f"{region}/{machine.id}"))
@@ -148,7 +152,9 @@ def make(ec2: Any, machine: Machine, stamp: str, *, region: str, owner: Owner, l
         MACHINE: machine.id,
         SET: token,
         STAMP: stamp,
-    } | ({JOURNAL: owner.journal} if owner.journal else {})
+    }
+    tags |= {JOURNAL: owner.journal} if owner.journal else {}
+    tags |= {OFF: "yes"} if off else {}
     made = ec2.create_snapshots(
         InstanceSpecification={"InstanceId": machine.id},
         Description=f"kubeferry: a round of {machine.id}",
@@ -157,7 +163,7 @@ def make(ec2: Any, machine: Machine, stamp: str, *, region: str, owner: Owner, l
         ],
     )
     snapshots = [one | {"State": one.get("State", "pending")} for one in made.get("Snapshots", [])]
-    return SnapshotSet(token, stamp, closed=False, snapshots=tuple(_snapshot(one) for one in snapshots))
+    return SnapshotSet(token, stamp, closed=False, snapshots=tuple(_snapshot(one) for one in snapshots), off=off)
 
 
 def completed(ec2: Any, found: SnapshotSet, machine: Machine, seconds: float) -> SnapshotSet:
@@ -199,7 +205,7 @@ def _described(ec2: Any, found: SnapshotSet, *, patient: bool) -> SnapshotSet:
         if patient and aws.code_of(error) == NOT_THERE:
             return found
         raise
-    return SnapshotSet(found.token, found.stamp, found.closed, tuple(_snapshot(one) for one in told))
+    return replace(found, snapshots=tuple(_snapshot(one) for one in told))
 
 
 def close(ec2: Any, snapshots: list[str]) -> None:

@@ -12,7 +12,15 @@ from typing import Any
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.documents.settings import AwsAccess
-from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem, SourceRefused, SourceUnavailable
+from kubeferry.errors import (
+    InputInvalid,
+    Interrupted,
+    KubeferryError,
+    Problem,
+    SourceGone,
+    SourceRefused,
+    SourceUnavailable,
+)
 from kubeferry.ledger import STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
@@ -118,6 +126,8 @@ class Ec2Source:
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         with self._about(machine) as (ec2, region):
+            if described(ec2, machine.id) is None:
+                return self._last_copy(ec2, region, machine, since, final=final, remote=remote)
             instance, disks, volumes = self._now(ec2, region, machine)
             off = power_of(instance) is Power.OFF
             if final and not off:
@@ -140,16 +150,34 @@ class Ec2Source:
                 if other is not current:
                     snapshot_sets.drop(ec2, other)
             if current is None:
-                current = self._make(region, machine, stamp, ledger)
+                current = self._make(region, machine, stamp, ledger, off=off)
             current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
             refs = self._refs(machine, disks, current, older, region=region, remote=remote)
         marker = Marker(source=self._name, token=current.token, taken_at=current.taken_at)
         # Given back after a failure that may pass, it would be lost, and with it all that was copied from it.
         return Round(machine, refs, marker, served=True, consistency="off" if off else "crash")
 
-    def _make(self, region: str, machine: Machine, stamp: str, ledger: Ledger) -> SnapshotSet:
+    def _last_copy(
+        self, ec2: Any, region: str, machine: Machine, since: Marker | None, *, final: bool, remote: bool
+    ) -> Round:
+        """The view of a machine that somebody has ended: a set that was made of these very volumes, and that no round
+        was given back of; a final one, when it was off. Nothing is dropped. Raises SourceGone where there is none."""
+        sets = snapshot_sets.sets_of(ec2, machine.id, self._owner)
+        older = sets.pop(since.token, None) if since is not None and since.source == self._name else None
+        planned = [volume_of(disk) for disk in machine.disks]
+        usable = [one for one in sets.values() if one.covers(planned) and (one.off if final else not one.closed)]
+        current = max(usable, key=lambda one: one.taken_at, default=None)
+        if current is None:
+            raise gone(machine.name)
+        current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
+        refs = self._refs(machine, machine.disks, current, older, region=region, remote=remote)
+        marker = Marker(source=self._name, token=current.token, taken_at=current.taken_at)
+        consistency = "off" if current.off else "crash"
+        return Round(machine, refs, marker, served=True, consistency=consistency, only_copy=True)
+
+    def _make(self, region: str, machine: Machine, stamp: str, ledger: Ledger, *, off: bool) -> SnapshotSet:
         once = self._client(region, attempts=1)
-        return snapshot_sets.make(once, machine, stamp, region=region, owner=self._owner, ledger=ledger)
+        return snapshot_sets.make(once, machine, stamp, off=off, region=region, owner=self._owner, ledger=ledger)
 
     def _refs(
         self,
@@ -286,8 +314,29 @@ class Ec2Source:
         if region is None:
             fix = "Discover it with this source."
             raise SourceRefused("the machine's region is not known", fix=fix, machine=machine.name)
-        with self._talking("EC2 cannot do what was asked", machine.name):
-            yield self._client(region), region
+        try:
+            with self._talking("EC2 cannot do what was asked", machine.name):
+                yield self._client(region), region
+        except SourceGone as error:
+            raise self._ended(region, machine) from error.__cause__
+
+    def _ended(self, region: str, machine: Machine) -> SourceRefused:
+        """The error for a machine that is not there. That it is gone for good is known where snapshots of ours say that
+        this is its account: other credentials see none of it, either."""
+        with self._talking("snapshots cannot be looked for", machine.name):
+            sets = snapshot_sets.sets_of(self._client(region), machine.id, self._owner)
+        last = max(sets.values(), key=lambda one: one.taken_at, default=None)
+        if last is None:
+            told = gone(machine.name)
+            return SourceRefused(told.what, fix=told.fix, machine=machine.name)
+        names = ", ".join(f"{one.id} of {one.volume}" for one in last.snapshots)
+        return SourceGone(
+            "somebody has ended the machine at its source",
+            why=f"what it was at {last.taken_at} is in snapshots of ours, and those are the last of it: {names}",
+            fix="A copy that was begun after its stop goes on from there: run the same command again. Else make "
+            "volumes of them. `kubeferry release --everything` deletes them for good.",
+            machine=machine.name,
+        )
 
     def _now(
         self, ec2: Any, region: str, machine: Machine
