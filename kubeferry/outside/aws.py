@@ -271,7 +271,9 @@ def told(error: Exception, what: str, *, machine: str = "", side: Side = Side.SO
     elif code in RUN_OUT:
         which = (getattr(error, "response", None) or {}).get("Error", {}).get(WHICH, "those that boto3 finds")
         why = f"AWS does not take {which}, since {_said_at(error):%Y-%m-%d %H:%M:%S} UTC ({why})"
-        return LoginLost(f"{what}: our credentials have run out", why=why, fix=f"Renew them. {AGAIN}", machine=machine)
+        clock = f"if they are valid, set this host's clock, which says {datetime.now(UTC):%H:%M:%S} UTC"
+        fix = f"Renew them; {clock}. {AGAIN}"
+        return LoginLost(f"{what}: our credentials have run out", why=why, fix=fix, machine=machine)
     elif code in FORBIDDEN:
         what, fix = f"{what}: our role may not do that", "Give it the permissions that docs/operations.md names."
     found = make(side, what, why=why, fix=fix)

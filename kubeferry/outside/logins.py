@@ -50,6 +50,8 @@ class Login:
 
     def __getattr__(self, name: str) -> Any:
         """All that botocore asks of credentials."""
+        if name.startswith("_"):
+            raise AttributeError(name)
         return getattr(self._held, name)
 
     def renewed(self, used: str) -> bool:

@@ -90,7 +90,8 @@ class Ec2Source:
                 try:
                     machines.append(parse_instance(told, source=self._name))
                 except InputInvalid as error:
-                    unread.append(_unreadable(str(told.instance.get("InstanceId")), error.why))
+                    name = str(told.instance.get("InstanceId"))
+                    unread.append(_unreadable(name, error.why.removeprefix(f"{name}: ")))
         unread.extend(untold.concerns())
 
     def _regions(self) -> tuple[str, ...]:
@@ -262,10 +263,17 @@ class Ec2Source:
 
     def forget(self, machine: Machine) -> list[str]:
         with self._about(machine) as (ec2, _region):
-            sets = snapshot_sets.sets_of(ec2, machine.id, self._owner).values()
-            dropped = [line for one in sets for line in snapshot_sets.drop(ec2, one)]
+            dropped, failed = [], list[Exception]()
+            for one in snapshot_sets.sets_of(ec2, machine.id, self._owner).values():
+                try:
+                    dropped += snapshot_sets.drop(ec2, one)
+                except aws.failures() as error:  # what can go goes
+                    failed.append(error)
             instance = described(ec2, machine.id)
-            return dropped if instance is None else [*dropped, *marks.take_away(ec2, instance)]
+            dropped += marks.take_away(ec2, instance) if instance is not None else []
+            if failed:
+                raise failed[0]
+            return dropped
 
     def exists(self, thing: External) -> bool:
         region, _, machine = thing.where.partition("/")

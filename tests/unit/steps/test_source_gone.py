@@ -45,6 +45,15 @@ def test_a_source_that_is_ended_after_its_stop_moves_all_the_same_and_it_is_said
     assert len([text for text in notes if "the only copy of it" in text]) == 1
 
 
+def test_a_view_that_is_older_than_the_end_is_never_taken_for_the_last_state(scene: Any) -> None:
+    end_after(scene, ActionKind.STOP_SOURCE)
+    with pytest.raises(SourceGone):
+        scene.drive()
+    assert "copy-begun" not in scene.kinds
+    failed = [one.event for one in scene.events if one.event.kind == "failed"]
+    assert "before its last state was frozen" in failed[0].what
+
+
 def test_a_way_back_to_a_source_that_was_ended_says_so(scene: Any) -> None:
     scene.target.answers["agent"] = False
     end_after(scene, ActionKind.BEGIN_COPY)
