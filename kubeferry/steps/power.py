@@ -12,7 +12,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from kubeferry.documents import Entry
-from kubeferry.errors import Fenced, KubeferryError, PermanentError, SourceGone, TargetRefused, TransientError
+from kubeferry.errors import (
+    Fenced,
+    KubeferryError,
+    PermanentError,
+    SourceGone,
+    SourceRefused,
+    TargetRefused,
+    TransientError,
+)
 from kubeferry.life.events import LastWords
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
@@ -50,6 +58,22 @@ def look_for_unknown_copy(work: Work, state: MachineState) -> None:
     """`refuse_unknown_copy`, unless a person has said that the target is down for good."""
     if not work.target_is_down:
         refuse_unknown_copy(work.target, work.entry, state)
+
+
+def refuse_lost_source(work: Work) -> None:
+    """Raise SourceRefused where the source to go back to is not there, or lets nobody in: the copy at the target runs
+    on. One that does not answer now may do so when it is started."""
+    try:
+        work.source.power(work.entry.machine)
+    except TransientError:
+        return
+    except SourceRefused as error:
+        raise SourceRefused(
+            "there is no source to go back to: its copy at the target runs on",
+            why=error.reason,
+            fix=error.fix,
+            machine=work.entry.name,
+        ) from error
 
 
 def source_power(work: Work, state: MachineState) -> Power:

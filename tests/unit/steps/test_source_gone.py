@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.errors import SourceGone, SourceUnavailable
+from kubeferry.errors import SourceGone, SourceRefused, SourceUnavailable
 from kubeferry.ledger import VIEW, External
 from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.events import Note
@@ -61,6 +61,14 @@ def test_a_way_back_to_a_source_that_was_ended_says_so(scene: Any) -> None:
         scene.drive()
     assert scene.state.resumes is Phase.ROLLING_BACK
     assert "source-restarted" not in scene.kinds
+
+
+def test_a_copy_that_has_moved_is_not_taken_down_for_a_source_that_is_gone(scene: Any) -> None:
+    assert scene.drive().phase is Phase.COMMITTED
+    end(scene)
+    with pytest.raises(SourceRefused, match="its copy at the target runs on"):
+        scene.drive(Goal.ROLLBACK)
+    assert "rollback-begun" not in scene.kinds
 
 
 def left(scene: Any) -> None:
