@@ -6,7 +6,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Iterator
 
-from kubeferry.errors import KubeferryError, SourceGone
+from kubeferry.errors import KubeferryError, LoginLost, SourceGone, SourceRefused
 from kubeferry.journal import Journal, Lease, LedgerEntry
 from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.life.events import Note, Released
@@ -48,6 +48,19 @@ def is_last_copy(source: Source, machine: Machine) -> bool:
     try:
         source.power(machine)
     except SourceGone:
+        return True
+    except KubeferryError:
+        return False
+    return False
+
+
+def is_missing(source: Source, machine: Machine) -> bool:
+    """Whether the source says that it has no such machine, or not in this form: perhaps for good."""
+    try:
+        source.power(machine)
+    except LoginLost:
+        return False
+    except SourceRefused:
         return True
     except KubeferryError:
         return False

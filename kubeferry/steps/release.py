@@ -14,7 +14,7 @@ from kubeferry.life.actions import Goal
 from kubeferry.life.events import EventKind, Released
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
-from kubeferry.steps.accounts import Opener, account, is_last_copy, left_at_source, settle
+from kubeferry.steps.accounts import Opener, account, is_last_copy, is_missing, left_at_source, settle
 from kubeferry.steps.drive import drive
 from kubeferry.steps.other_plans import OtherPlans
 from kubeferry.steps.power import refuse_unknown_copy
@@ -66,13 +66,16 @@ def release_plan(
 
 def losses(plan: Plan, journal: Journal, source: Opener) -> list[str]:
     """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done. The
-    source is asked about a machine that has not arrived, and of which something is there: it may be the last of it."""
+    source is asked where it may say that this is the last of a machine."""
     found = []
     for entry in plan.entries:
         state = journal.state(plan.digest, entry.name)
         found += [line] if (line := _loss(entry, state)) else []
-        held = state.resumes is not Phase.COMMITTED and left_at_source(journal, plan.digest, entry.name)
+        arrived = state.resumes is Phase.COMMITTED
         with contextlib.suppress(KubeferryError):  # what cannot be asked cannot be dropped, either
+            if arrived and not state.removed and is_missing(source(), entry.machine):
+                found.append(f"{entry.name}: its source is not seen any more: this copy may be the only one")
+            held = not arrived and left_at_source(journal, plan.digest, entry.name)
             if held and is_last_copy(source(), entry.machine):
                 found.append(f"{entry.name}: {LAST_COPY}: it is deleted for good")
     return found

@@ -520,6 +520,8 @@ def test_a_machine_that_vanished_is_refused_by_name_and_what_is_ours_still_goes(
             call()
         assert ended.value.machine == "web"
         assert all(name in ended.value.why for name in lab.cloud.snapshots())
+    with pytest.raises(SourceGone):  # who asks beforehand has no journal
+        lab.another(journal="0123456789ab").concerns(lab.machine)
     assert lab.source.forget(lab.machine)
     assert lab.cloud.snapshots() == []
     for call in [*calls, lab.open]:

@@ -90,6 +90,13 @@ def sets_of(ec2: Any, machine: str, owner: Owner) -> dict[str, SnapshotSet]:
     }
 
 
+def newest(ec2: Any, machine: str, source: str) -> SnapshotSet | None:
+    """The newest set of an instance that any journal has made of it for a source of this name; None for none."""
+    found = _sets(ec2, {MACHINE: machine, SOURCE: source})
+    sets = [_set(name, snapshots) for name, snapshots in found.items()]
+    return max(sets, key=lambda one: one.taken_at, default=None)
+
+
 def is_there(ec2: Any, machine: str, token: str) -> bool:
     """Whether anything of a set is there, whoever has made it."""
     return bool(_sets(ec2, {MACHINE: machine, SET: token}))

@@ -332,8 +332,7 @@ class Ec2Source:
         """The error for a machine that is not there. That it is gone for good is known where snapshots of ours say that
         this is its account: other credentials see none of it, either."""
         with self._talking("snapshots cannot be looked for", machine.name):
-            sets = snapshot_sets.sets_of(self._client(region), machine.id, self._owner)
-        last = max(sets.values(), key=lambda one: one.taken_at, default=None)
+            last = snapshot_sets.newest(self._client(region), machine.id, self._name)
         if last is None:
             told = gone(machine.name)
             return SourceRefused(told.what, fix=told.fix, machine=machine.name)

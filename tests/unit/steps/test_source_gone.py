@@ -99,6 +99,14 @@ def test_the_last_copy_goes_only_with_everything_and_is_named_before(scene: Any)
     assert dropped
 
 
+def test_a_copy_whose_source_is_gone_is_named_before_it_is_removed(scene: Any) -> None:
+    assert scene.drive().phase is Phase.COMMITTED
+    assert len(losses(scene.plan, scene.journal, lambda: scene.source)) == 1
+    end(scene)
+    said = losses(scene.plan, scene.journal, lambda: scene.source)
+    assert "this copy may be the only one" in said[1]
+
+
 def test_a_view_of_an_ended_machine_is_not_given_back_on_the_way(scene: Any) -> None:
     with scene.journal.lease(scene.plan.digest, "web") as lease:
         work = scene.work(lease)
