@@ -12,15 +12,17 @@ from mappings.systems import is_windows, knows_virtio_1
 # How cloud-init knows an instance of EC2: the UUID begins so, or does when its first group is read backwards.
 _LIKE_EC2 = re.compile(r"ec2|.{4}2.ec", re.IGNORECASE)
 _FACTS, _VOLUME = "ec2/", "ebs"
+_PLACES = ("aws:region", "aws:account", "aws:zone")  # beside its tags, which cannot begin so
 _OURS = uuid.UUID("5e2a7a4c-6f0e-5c9b-9a43-8d1f6f7b2f10")
 
 
 def is_ec2(machine: Machine) -> bool:
-    """Whether the machine was read from EC2, live or from an export: only EC2 tells such facts and has such volumes.
-    Its id says nothing: exports are made anonymous, and an image that was exported may be called like its instance."""
-    return any(fact.path.startswith(_FACTS) for fact in machine.unmodelled) or any(
-        disk.source_kind == _VOLUME for disk in machine.disks
-    )
+    """Whether the machine was read from EC2, live or from an export: only EC2 tells such facts and places, and has such
+    volumes. Its id says nothing: exports are made anonymous, and an image that was exported may be called like its
+    instance."""
+    told = any(fact.path.startswith(_FACTS) for fact in machine.unmodelled)
+    placed = any(key in machine.metadata for key in _PLACES)
+    return told or placed or any(disk.source_kind == _VOLUME for disk in machine.disks)
 
 
 def system(machine: Machine) -> str | None:

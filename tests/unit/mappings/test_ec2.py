@@ -60,6 +60,7 @@ def test_an_instance_is_known_by_what_only_ec2_tells_whatever_its_id_is() -> Non
     assert is_ec2(instance("i-xxxxxxxxxxxxxxx01"))
     assert is_ec2(instance("i-xxxxxxxxxxxxxxx01", unmodelled=()))
     assert is_ec2(instance("i-xxxxxxxxxxxxxxx01", disks=()))
+    assert is_ec2(instance("i-xxxxxxxxxxxxxxx01", disks=(), unmodelled=(), metadata={"aws:account": "1"}))
 
 
 @pytest.mark.parametrize(
