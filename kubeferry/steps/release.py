@@ -14,6 +14,7 @@ from kubeferry.life.actions import Goal
 from kubeferry.life.events import EventKind, Released
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
+from kubeferry.steps import moved
 from kubeferry.steps.accounts import Opener, account, is_last_copy, is_missing, left_at_source, settle
 from kubeferry.steps.drive import drive
 from kubeferry.steps.other_plans import OtherPlans
@@ -64,13 +65,13 @@ def release_plan(
         raise failed[0]
 
 
-def losses(plan: Plan, journal: Journal, source: Opener) -> list[str]:
+def losses(plan: Plan, journal: Journal, target: Target, source: Opener) -> list[str]:
     """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done. The
     source is asked where it may say that this is the last of a machine."""
     found = []
     for entry in plan.entries:
         state = journal.state(plan.digest, entry.name)
-        found += [line] if (line := _loss(entry, state)) else []
+        found += [line] if (line := _loss(plan, entry, journal, target)) else []
         arrived = state.resumes is Phase.COMMITTED
         with contextlib.suppress(KubeferryError):  # what cannot be asked cannot be dropped, either
             if arrived and not state.removed and is_missing(source(), entry.machine):
@@ -81,7 +82,13 @@ def losses(plan: Plan, journal: Journal, source: Opener) -> list[str]:
     return found
 
 
-def _loss(entry: Entry, state: MachineState) -> str:
+def _loss(plan: Plan, entry: Entry, journal: Journal, target: Target) -> str:
+    if mark := moved.unknown(journal, entry, target):
+        return (
+            f"{entry.name}: was {mark}, of which this plan's journal knows nothing: its copy at the target is removed "
+            "for good, disks and all, with what was written there since"
+        )
+    state = journal.state(plan.digest, entry.name)
     if state.resumes is Phase.COMMITTED and not state.removed:
         return (
             f"{entry.name}: has moved: its copy at the target is removed for good, disks and all, with what was "
@@ -129,7 +136,8 @@ class _Release:
             refuse_unknown_copy(self.target, entry, self._newest(entry))
             yield from self._at_source(entry)
             if self.everything:
-                yield from (f"{entry.name}: removed {line}" for line in self.target.remove(entry))
+                self.journal.heartbeat(lease)  # who slept since the look removes nothing
+                yield from (f"{entry.name}: removed {line}" for line in self.target.remove(entry, lease.fence))
                 return
             if not self.others.runs_on(entry):
                 self.target.stop(entry, lease.fence)

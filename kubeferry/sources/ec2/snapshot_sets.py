@@ -19,6 +19,7 @@ from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.ledger import VIEW, External, Ledger
 from kubeferry.model import Machine
 from kubeferry.outside import aws, stopping
+from kubeferry.sources.ec2.instance import REGION
 
 SOURCE, JOURNAL, MACHINE, SET, STAMP, OFF, CLOSED = (
     f"kubeferry.io/{name}" for name in ("source", "journal", "machine", "set", "stamp", "off", "closed")
@@ -63,9 +64,10 @@ class SnapshotSet:
     def taken_at(self) -> str:
         return min((one.started for one in self.snapshots), default="")
 
-    def covers(self, volumes: Iterable[str]) -> bool:
-        """Whether it holds each of these volumes exactly once, and nothing else."""
-        return sorted(one.volume for one in self.snapshots) == sorted(volumes)
+    def covers(self, wanted: Iterable[str], attached: Iterable[str]) -> bool:
+        """Whether it holds each volume that is wanted exactly once, and none that is not attached."""
+        held = [one.volume for one in self.snapshots]
+        return len(set(held)) == len(held) and {*wanted} <= {*held} <= {*attached}
 
     def of(self, volume: str) -> Snapshot | None:
         return next((one for one in self.snapshots if one.volume == volume), None)
@@ -147,12 +149,36 @@ def _snapshot(told: dict[str, Any]) -> Snapshot:
     )
 
 
+def without(instance: dict[str, Any], volumes: dict[str, dict[str, Any]], wanted: Iterable[str]) -> dict[str, Any]:
+    """What of an instance's volumes is not frozen, in the words of CreateSnapshots: those that nobody wants. A root
+    volume has a word of its own."""
+    spare = sorted(set(volumes) - set(wanted))
+    root = {
+        mapping.get("Ebs", {}).get("VolumeId")
+        for mapping in instance.get("BlockDeviceMappings", [])
+        if mapping.get("DeviceName") == instance.get("RootDeviceName")
+    }
+    said = {
+        "ExcludeBootVolume": bool(root & set(spare)),
+        "ExcludeDataVolumeIds": [one for one in spare if one not in root],
+    }
+    return {key: value for key, value in said.items() if value}
+
+
 def make(
-    ec2: Any, machine: Machine, stamp: str, *, off: bool, region: str, owner: Owner, ledger: Ledger
+    ec2: Any,
+    machine: Machine,
+    stamp: str,
+    excluded: dict[str, Any],
+    *,
+    off: bool,
+    owner: Owner,
+    ledger: Ledger,
 ) -> SnapshotSet:
-    """Freeze all volumes of an instance at one instant. `ec2` must not repeat a call by itself: there would be two."""
+    """Freeze all volumes of an instance at one instant, but for those that are `excluded`. `ec2` must not repeat a call
+    by itself: there would be two."""
     token = secrets.token_hex(8)
-    ledger(External(VIEW, token, f"{region}/{machine.id}"))
+    ledger(External(VIEW, token, f"{machine.metadata[REGION]}/{machine.id}"))
     tags = {
         "Name": f"kubeferry {machine.name}"[:200],
         SOURCE: owner.source,
@@ -163,7 +189,7 @@ def make(
     tags |= {JOURNAL: owner.journal} if owner.journal else {}
     tags |= {OFF: "yes"} if off else {}
     made = ec2.create_snapshots(
-        InstanceSpecification={"InstanceId": machine.id},
+        InstanceSpecification={"InstanceId": machine.id} | excluded,
         Description=f"kubeferry: a round of {machine.id}",
         TagSpecifications=[
             {"ResourceType": "snapshot", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}

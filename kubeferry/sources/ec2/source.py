@@ -7,7 +7,7 @@ snapshots, tagged as ours. The bytes are read from them by movers, through the E
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
@@ -23,19 +23,20 @@ from kubeferry.errors import (
 )
 from kubeferry.ledger import STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark, read, written
-from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
+from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
 from kubeferry.outside import aws, clock
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.ec2 import discovery, marks, power, snapshot_sets, stops
+from kubeferry.sources.ec2 import discovery, markers, marks, power, snapshot_sets, stops
 from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
+from kubeferry.sources.ec2.markers import token_of
 from kubeferry.sources.ec2.power import NO_MACHINE, described, gone, instance_of
 from kubeferry.sources.ec2.snapshot_sets import Owner, SnapshotSet
 from kubeferry.sources.ec2.told import Told
-from kubeferry.sources.ec2.unanswered import Unanswered
+from kubeferry.sources.ec2.unanswered import Unanswered, unasked, unreadable
 from kubeferry.sources.facts.single_names import named
 from kubeferry.uris import EbsSnapshot, ebs_snapshot
 
@@ -77,7 +78,7 @@ class Ec2Source:
             source_version="EC2 API 2016-11-15",
             observed_at=clock.now("seconds"),
             machines=tuple(sorted(named(machines), key=lambda machine: machine.name)),
-            unreadable=(*unread, *(_unasked(region, error) for region, error in failed.items())),
+            unreadable=(*unread, *(unasked(region, error) for region, error in failed.items())),
         )
 
     def _read_region(self, region: str, machines: list[Machine], unread: list[Concern]) -> None:
@@ -91,7 +92,7 @@ class Ec2Source:
                     machines.append(parse_instance(told, source=self._name))
                 except InputInvalid as error:
                     name = str(told.instance.get("InstanceId"))
-                    unread.append(_unreadable(name, error.why.removeprefix(f"{name}: ")))
+                    unread.append(unreadable(name, error.why.removeprefix(f"{name}: ")))
         unread.extend(untold.concerns())
 
     def _regions(self) -> tuple[str, ...]:
@@ -120,7 +121,8 @@ class Ec2Source:
         """A snapshot of the machine that is there already, whoever made it; none is made for a trial."""
         with self._about(machine) as (ec2, region):
             volumes = discovery.volumes_of(ec2, [machine.id]).get(machine.id, {})
-            found = snapshot_sets.standing(ec2, sorted(volumes))
+            left = {volume_of(disk) for disk in machine.disks if disk.id in (machine.left_out or ())}
+            found = snapshot_sets.standing(ec2, sorted(set(volumes) - left))
         if found is None:
             return contextlib.nullcontext(None)
         return contextlib.nullcontext(self._ref(region, found.id, found.gib, None, remote=remote))
@@ -140,21 +142,26 @@ class Ec2Source:
                 [*_differences(machine, disks), *stops.hibernated(instance)],
             )
             sets = snapshot_sets.sets_of(ec2, machine.id, self._owner)
-            token = since.token if since is not None and since.source == self._name else ""
-            older = sets.pop(token, None)
+            copied = markers.copied_in(since, self._name)
+            older = sets.pop(copied.view, None)
             stamp = snapshot_sets.stamp_of(instance, volumes, off=off)
+            wanted = [volume_of(disk) for disk in drift.wanted(machine, disks).values()]
             usable = [
-                one for one in sets.values() if one.stamp == stamp and one.covers(volumes) and (off or not one.closed)
+                one
+                for one in sets.values()
+                if one.stamp == stamp and one.covers(wanted, volumes) and (off or not one.closed)
             ]
             current = max(usable, key=lambda one: one.taken_at, default=None)
             for other in sets.values():
                 if other is not current:
                     snapshot_sets.drop(ec2, other)
             if current is None:
-                current = self._make(region, machine, stamp, ledger, off=off)
+                left = snapshot_sets.without(instance, volumes, wanted)
+                current = self._make(region, machine, stamp, left, ledger, off=off)
             current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
-            refs = self._refs(machine, disks, current, older, region=region, remote=remote)
-        marker = Marker(source=self._name, token=current.token, taken_at=current.taken_at)
+            now = {disk.id: volume_of(disk) for disk in disks}
+            refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
+        marker = self._marker(machine, now, current)
         # Given back after a failure that may pass, it would be lost, and with it all that was copied from it.
         return Round(machine, refs, marker, served=True, consistency="off" if off else "crash")
 
@@ -164,40 +171,52 @@ class Ec2Source:
         """The view of a machine that somebody has ended: a set that was made of these very volumes, and that no round
         was given back of; a final one, when it was off. Nothing is dropped. Raises SourceGone where there is none."""
         sets = snapshot_sets.sets_of(ec2, machine.id, self._owner)
-        older = sets.pop(since.token, None) if since is not None and since.source == self._name else None
-        planned = [volume_of(disk) for disk in machine.disks]
-        usable = [one for one in sets.values() if one.covers(planned) and (one.off if final else not one.closed)]
+        copied = markers.copied_in(since, self._name)
+        older = sets.pop(copied.view, None)
+        now = {disk.id: volume_of(disk) for disk in machine.disks}
+        wanted = [volume_of(disk) for disk in drift.wanted(machine, machine.disks).values()]
+        usable = [
+            one for one in sets.values() if one.covers(wanted, now.values()) and (one.off if final else not one.closed)
+        ]
         current = max(usable, key=lambda one: one.taken_at, default=None)
         if current is None:
             raise gone(machine.name)
         current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
-        refs = self._refs(machine, machine.disks, current, older, region=region, remote=remote)
-        marker = Marker(source=self._name, token=current.token, taken_at=current.taken_at)
+        refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
         consistency = "off" if current.off else "crash"
-        return Round(machine, refs, marker, served=True, consistency=consistency, only_copy=True)
+        return Round(machine, refs, self._marker(machine, now, current), True, consistency, only_copy=True)
 
-    def _make(self, region: str, machine: Machine, stamp: str, ledger: Ledger, *, off: bool) -> SnapshotSet:
+    def _marker(self, machine: Machine, now: Mapping[str, str], current: SnapshotSet) -> Marker:
+        shown = {disk.id: now[disk.id] for disk in machine.data_disks}
+        return Marker(source=self._name, token=token_of(current.token, shown), taken_at=current.taken_at)
+
+    def _make(
+        self, region: str, machine: Machine, stamp: str, left: dict[str, Any], ledger: Ledger, *, off: bool
+    ) -> SnapshotSet:
         once = self._client(region, attempts=1)
-        return snapshot_sets.make(once, machine, stamp, off=off, region=region, owner=self._owner, ledger=ledger)
+        return snapshot_sets.make(once, machine, stamp, left, off=off, owner=self._owner, ledger=ledger)
 
     def _refs(
         self,
         machine: Machine,
-        disks: tuple[Disk, ...],
+        now: Mapping[str, str],
         current: SnapshotSet,
         older: SnapshotSet | None,
+        copied: Mapping[str, str],
         *,
         region: str,
         remote: bool,
     ) -> dict[str, DiskRef]:
-        now = {disk.id: volume_of(disk) for disk in disks}
+        """`now` and `copied`: the volumes by disk id, as they are and as the older set was copied. Where they are not
+        the same, what the target has of the disk is of another volume, and all is read."""
         refs = {}
         for disk in machine.data_disks:
             snapshot = current.of(now[disk.id])
             if snapshot is None:
                 fix = "Run the same command again: new snapshots are made."
                 raise SourceUnavailable("a volume was attached meanwhile", fix=fix, machine=machine.name, disk=disk.id)
-            before = older.of(snapshot.volume) if older is not None else None
+            stayed = older is not None and copied.get(disk.id) == snapshot.volume
+            before = older.of(snapshot.volume) if older is not None and stayed else None
             same = before is not None and before.state == "completed" and before.gib == snapshot.gib
             refs[disk.id] = self._ref(
                 region, snapshot.id, snapshot.gib, before.id if before and same else None, remote=remote
@@ -358,20 +377,9 @@ class Ec2Source:
 # --- one thing each ----------------------------------------------------------------------------------------------
 
 
-def _unreadable(name: str, why: str) -> Concern:
-    fix = "Look at it with `aws ec2 describe-instances`; it is left out of the inventory."
-    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{name}: {why}", fix=fix)
-
-
-def _unasked(region: str, error: KubeferryError) -> Concern:
-    """A region of several that did not answer: one that is switched off for the account does not know our key."""
-    fix = f"Switch {region} on for the account, or take it out of the source's aws.regions. Or: {error.fix}"
-    return Concern(id="source.unanswered", severity=Severity.WARNING, what=error.reason.rstrip(".") + ".", fix=fix)
-
-
 def _differences(machine: Machine, disks: tuple[Disk, ...]) -> Iterator[Problem]:
     """Where the volumes are not those of the plan. Another volume of the same size is read whole, and is no problem."""
-    now, was = {disk.id: disk for disk in disks}, {disk.id: disk for disk in machine.data_disks}
+    now, was = drift.wanted(machine, disks), {disk.id: disk for disk in machine.data_disks}
     yield from drift.attachments(was, now)
     for name in sorted(was.keys() & now.keys()):
         planned, size = was[name].capacity_bytes, now[name].capacity_bytes

@@ -10,6 +10,7 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from kubeferry.errors import KubeferryError
 from kubeferry.model import Concern, Severity
 from kubeferry.outside import aws
 from kubeferry.words import counted
@@ -69,3 +70,15 @@ class Unanswered:
             return ""
         shown = ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
         return f" of {counted(len(names), 'instance')} ({shown})"
+
+
+def unreadable(name: str, why: str) -> Concern:
+    """An instance that EC2 tells of, and that is no machine by what it tells."""
+    fix = "Look at it with `aws ec2 describe-instances`; it is left out of the inventory."
+    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{name}: {why}", fix=fix)
+
+
+def unasked(region: str, error: KubeferryError) -> Concern:
+    """A region of several that did not answer: one that is switched off for the account does not know our key."""
+    fix = f"Switch {region} on for the account, or take it out of the source's aws.regions. Or: {error.fix}"
+    return Concern(id="source.unanswered", severity=Severity.WARNING, what=error.reason.rstrip(".") + ".", fix=fix)

@@ -91,7 +91,7 @@ def test_the_last_copy_goes_only_with_everything_and_is_named_before(scene: Any)
     with pytest.raises(Exception, match="still there"):
         told.extend(lines)
     assert not dropped
-    assert losses(scene.plan, scene.journal, lambda: scene.source) == [
+    assert losses(scene.plan, scene.journal, scene.target, lambda: scene.source) == [
         "web: its source is gone, and what is left there is the last copy of it: it is deleted for good"
     ]
     lines = release_plan(scene.plan, scene.journal, scene.target, lambda: scene.source, everything=True, dry_run=False)
@@ -101,9 +101,9 @@ def test_the_last_copy_goes_only_with_everything_and_is_named_before(scene: Any)
 
 def test_a_copy_whose_source_is_gone_is_named_before_it_is_removed(scene: Any) -> None:
     assert scene.drive().phase is Phase.COMMITTED
-    assert len(losses(scene.plan, scene.journal, lambda: scene.source)) == 1
+    assert len(losses(scene.plan, scene.journal, scene.target, lambda: scene.source)) == 1
     end(scene)
-    said = losses(scene.plan, scene.journal, lambda: scene.source)
+    said = losses(scene.plan, scene.journal, scene.target, lambda: scene.source)
     assert "this copy may be the only one" in said[1]
 
 
