@@ -5,6 +5,7 @@ discovery, files ─> told ─> instance ─┬─ disks, nics, console     what
                                       ├─ placement                what runs it, where, and who may stop it
                                       └─ facts                    answers that remember what was read
 source ─┬─ snapshot_sets     views: all volumes of an instance frozen at one instant
+        ├─ power             the instance as it is now, its stop, and its start, which may fall back
         ├─ markers           which volume each disk was copied from                             pure
         └─ marks             the tag that says that we have stopped it
 unanswered                  questions of discovery that EC2 did not answer, as concerns

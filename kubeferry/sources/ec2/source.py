@@ -157,7 +157,8 @@ class Ec2Source:
                     snapshot_sets.drop(ec2, other)
             if current is None:
                 left = snapshot_sets.without(instance, volumes, wanted)
-                current = self._make(region, machine, stamp, left, ledger, off=off)
+                once = self._client(region, attempts=1)
+                current = snapshot_sets.make(once, machine, stamp, left, off=off, owner=self._owner, ledger=ledger)
             current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
             now = {disk.id: volume_of(disk) for disk in disks}
             refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
@@ -189,12 +190,6 @@ class Ec2Source:
     def _marker(self, machine: Machine, now: Mapping[str, str], current: SnapshotSet) -> Marker:
         shown = {disk.id: now[disk.id] for disk in machine.data_disks}
         return Marker(source=self._name, token=token_of(current.token, shown), taken_at=current.taken_at)
-
-    def _make(
-        self, region: str, machine: Machine, stamp: str, left: dict[str, Any], ledger: Ledger, *, off: bool
-    ) -> SnapshotSet:
-        once = self._client(region, attempts=1)
-        return snapshot_sets.make(once, machine, stamp, left, off=off, owner=self._owner, ledger=ledger)
 
     def _refs(
         self,
