@@ -36,11 +36,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one machine's run ended: the phase reached, or the error that stopped it."""
+    """How one machine's run ended: the phase reached, or the error that stopped it. `left` says what of ours could not
+    be dropped at the source of one that has moved."""
 
     machine: str
     phase: str
     error: KubeferryError | None = None
+    left: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,8 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
     source = target = None
     try:
         with run.journal.lease(run.plan.digest, entry.name) as lease:
-            source = open_source(run.plan.source, run.config.sources[run.plan.source])
+            settings = run.config.sources[run.plan.source]
+            source = open_source(run.plan.source, settings, journal=run.journal.identity)
             target = GoneTarget(run.target_is_down) if run.target_is_down else open_target(run.config.target)
             work = Work(
                 plan=run.plan,
@@ -145,8 +148,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
             if entry.name in run.refused:
                 refuse(work, run.refused[entry.name])
             state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
-            settle(work)
-            return Outcome(entry.name, state.phase)
+            return Outcome(entry.name, state.phase, left=settle(work))
     except Interrupted as error:
         return Outcome(entry.name, "stopped", error)
     except KubeferryError as error:

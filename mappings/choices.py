@@ -23,6 +23,7 @@ from kubeferry.documents import (
 from kubeferry.model import Machine, Power
 from mappings import instancetypes
 from mappings.disk_wishes import disk_wishes
+from mappings.ec2 import boots_from_virtio
 from mappings.instancetypes import Types
 from mappings.storage import UNASKED, Storage, resolve
 
@@ -108,7 +109,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         stop=own.stop or policy.stop,
         mode=own.mode or policy.mode,
         warm=own.warm or policy.warm,
-        legacy_disk_bus=policy.legacy_disk_bus,
+        legacy_disk_bus=_legacy_disk_bus(machine, policy),
         disk_bus=own.disk_bus,
         nic_model=own.nic_model,
         virtio_transitional=own.virtio_transitional,
@@ -122,6 +123,14 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         kubevirt=platform_for(policy, offer),
         accept=frozenset(own.accept),
     )
+
+
+def _legacy_disk_bus(machine: Machine, policy: Policy) -> str:
+    """Where disks go whose bus KubeVirt has not: as the policy says, if it says anything; else where the system finds
+    them."""
+    if "legacy_disk_bus" not in policy.model_fields_set and boots_from_virtio(machine):
+        return "virtio"
+    return policy.legacy_disk_bus
 
 
 def _disks(machine: Machine, own: MachinePolicy, storage: StoragePolicy, offer: Offer) -> dict[str, DiskWish]:

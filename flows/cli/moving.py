@@ -257,11 +257,11 @@ def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:
 
 def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     if as_json:
-        print_json([{"machine": o.machine, "phase": o.phase, "error": str(o.error or "")} for o in outcomes])
+        print_json([_as_told(one) for one in outcomes])
         return
     print_table(
         ("machine", "phase", ""),
-        [(one.machine, one.phase, one.error.what if one.error else "") for one in outcomes],
+        [(one.machine, one.phase, one.error.what if one.error else plain(one.left)) for one in outcomes],
     )
     phases = [one.phase for one in outcomes]
     parts = ", ".join(f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases))
@@ -269,6 +269,11 @@ def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     for outcome in outcomes:
         if outcome.error and not isinstance(outcome.error, Interrupted):  # a stop is told once, for all of them
             click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
+
+
+def _as_told(outcome: Outcome) -> dict[str, str]:
+    told = {"machine": outcome.machine, "phase": outcome.phase, "error": str(outcome.error or "")}
+    return told | ({"left": outcome.left} if outcome.left else {})
 
 
 def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, as_json: bool) -> None:

@@ -237,6 +237,9 @@ class Policy(Document):
     after it was stopped. `verify`: after the stop, read back `always` every block, or only those that were `written`
     since the last round that read back every block, which was while the machine ran.
 
+    `legacy_disk_bus` is where disks go whose bus KubeVirt has not. Said by nobody, it is virtio for what was made for a
+    cloud and is no Windows, whose kernel may have no other driver.
+
     `kubevirt` is the version that manifests are made for where no cluster is asked; one that is asked tells its own.
     None: the newest.
     """

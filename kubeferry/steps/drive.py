@@ -10,7 +10,15 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from kubeferry.errors import AlreadyMoved, Fenced, Interrupted, KubeferryError, PermanentError, TransientError
+from kubeferry.errors import (
+    AlreadyMoved,
+    Fenced,
+    Interrupted,
+    KubeferryError,
+    LoginLost,
+    PermanentError,
+    TransientError,
+)
 from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.events import EventKind, Failed, Planned
 from kubeferry.life.evidence import MachineState, Phase
@@ -74,6 +82,8 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
         state = _walk(work, goal, do)
     except (Fenced, Interrupted):
         raise
+    except LoginLost as error:  # the way back would need what the source does not take
+        raise _until_let_in(error, work.state()) from error.__cause__
     except PermanentError as error:
         if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK or _has_moved(work, error):
             raise
@@ -113,6 +123,15 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
             do(action, partial(_carry_out, work, action, choose))
         goal, begun = goal.after(action.kind), begun or action.kind is not ActionKind.RECORD_PLAN
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
+
+
+def _until_let_in(error: LoginLost, state: MachineState) -> LoginLost:
+    """The error with what it means for a source that is off: nobody can start it, and nothing has been taken back."""
+    if not state.source_off or state.resumes is Phase.COMMITTED:
+        return error
+    since = f" since {state.stopped.at}" if state.stopped else ""
+    why = f"{error.why}; its source is off{since}, and stays so until then: kubeferry cannot start it either"
+    return LoginLost(error.what, why=why, fix=error.fix, machine=error.machine, disk=error.disk)
 
 
 def _nothing_to_roll_back(work: Work) -> None:

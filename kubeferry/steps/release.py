@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from kubeferry.documents import Entry, Limits, Plan
-from kubeferry.errors import Interrupted, KubeferryError, PermanentError, TargetRefused
+from kubeferry.errors import Interrupted, KubeferryError, PermanentError, SourceGone, TargetRefused
 from kubeferry.journal import Journal, Lease
 from kubeferry.ledger import KEPT, PROCESS
 from kubeferry.life.actions import Goal
@@ -14,7 +15,7 @@ from kubeferry.life.events import EventKind, Released
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.steps import moved
-from kubeferry.steps.accounts import Opener, account, left_at_source, settle
+from kubeferry.steps.accounts import Opener, account, is_last_copy, is_missing, left_at_source, settle
 from kubeferry.steps.drive import drive
 from kubeferry.steps.other_plans import OtherPlans
 from kubeferry.steps.power import refuse_unknown_copy
@@ -24,6 +25,7 @@ from kubeferry.words import counted
 
 __all__ = ["account", "release_plan", "settle"]
 
+LAST_COPY = "its source is gone, and what is left there is the last copy of it"
 MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
 
 
@@ -63,9 +65,21 @@ def release_plan(
         raise failed[0]
 
 
-def losses(plan: Plan, journal: Journal, target: Target) -> list[str]:
-    """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done."""
-    return [line for entry in plan.entries if (line := _loss(plan, entry, journal, target))]
+def losses(plan: Plan, journal: Journal, target: Target, source: Opener) -> list[str]:
+    """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done. The
+    source is asked where it may say that this is the last of a machine."""
+    found = []
+    for entry in plan.entries:
+        state = journal.state(plan.digest, entry.name)
+        found += [line] if (line := _loss(plan, entry, journal, target)) else []
+        arrived = state.resumes is Phase.COMMITTED
+        with contextlib.suppress(KubeferryError):  # what cannot be asked cannot be dropped, either
+            if arrived and not state.removed and is_missing(source(), entry.machine):
+                found.append(f"{entry.name}: its source is not seen any more: this copy may be the only one")
+            held = not arrived and left_at_source(journal, plan.digest, entry.name)
+            if held and is_last_copy(source(), entry.machine):
+                found.append(f"{entry.name}: {LAST_COPY}: it is deleted for good")
+    return found
 
 
 def _loss(plan: Plan, entry: Entry, journal: Journal, target: Target) -> str:
@@ -120,9 +134,7 @@ class _Release:
             if self.everything:
                 yield from self._first(entry, lease)
             refuse_unknown_copy(self.target, entry, self._newest(entry))
-            if left_at_source(self.journal, self.plan.digest, entry.name):
-                dropped = self.source().forget(entry.machine)
-                yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
+            yield from self._at_source(entry)
             if self.everything:
                 self.journal.heartbeat(lease)  # who slept since the look removes nothing
                 yield from (f"{entry.name}: removed {line}" for line in self.target.remove(entry, lease.fence))
@@ -130,6 +142,20 @@ class _Release:
             if not self.others.runs_on(entry):
                 self.target.stop(entry, lease.fence)
             yield from (f"{entry.name}: removed {line}" for line in self.target.tidy(entry))
+
+    def _at_source(self, entry: Entry) -> Iterator[str]:
+        """What is left at the source goes, but for the last copy of a machine that has not arrived: only `everything`
+        takes that."""
+        if not left_at_source(self.journal, self.plan.digest, entry.name):
+            return
+        arrived = self._newest(entry).resumes is Phase.COMMITTED
+        if not arrived and is_last_copy(self.source(), entry.machine):
+            if not self.everything:
+                yield f"{entry.name}: kept at the source: {LAST_COPY}; `release --everything` deletes it for good"
+                return
+            yield f"{entry.name}: {LAST_COPY}, and it goes now"
+        dropped = self.source().forget(entry.machine)
+        yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
 
     def _newest(self, entry: Entry) -> MachineState:
         """Where the machine stands, by the plan that has moved it and whose copy runs on, if there is one."""
@@ -146,8 +172,12 @@ class _Release:
             work = Work(
                 self.plan, entry, source, self.target, self.journal, lease, Limits(), progress=lambda *_told: None
             )
-            drive(work, Goal.ROLLBACK, lambda _action, step: step())
-            yield f"{entry.name}: was {state.resumes}: rolled back first, its source is as it was before"
+            try:
+                drive(work, Goal.ROLLBACK, lambda _action, step: step())
+            except SourceGone:
+                yield f"{entry.name}: was {state.resumes}: there is no way back, its source is gone"
+            else:
+                yield f"{entry.name}: was {state.resumes}: rolled back first, its source is as it was before"
 
     def account_for(self, entry: Entry, left: list[str]) -> Iterator[str]:
         """What is gone is recorded as gone; what had to go and is still there is added to `left`."""

@@ -42,6 +42,7 @@ class LibvirtSource:
     capabilities = SourceCapabilities(
         warm=True, live_deltas=True, records_writes=True, force_stop=True, last_words=True, tells_starts=True
     )
+    journal = ""
 
     def __init__(self, name: str, uri: str, ssh: SshAccess | None = None) -> None:
         self._name = name

@@ -58,6 +58,7 @@ class MemorySource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True, tells_starts=True)
+    journal = ""
 
     def __init__(self, name: str, folder: Path, ssh: SshAccess | None = None) -> None:
         self._name = name

@@ -45,6 +45,7 @@ class OvfSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(runs=False)
+    journal = ""
 
     def __init__(self, name: str, path: Path) -> None:
         self._name = name

@@ -60,6 +60,7 @@ class VsphereSource:
     capabilities = SourceCapabilities(
         warm=True, live_deltas=False, records_writes=True, force_stop=True, last_words=False, tells_starts=True
     )
+    journal = ""
 
     def __init__(self, name: str, access: Access, settings: VmwareAccess) -> None:
         self._name = name

@@ -161,7 +161,7 @@ def test_what_is_not_wanted_is_removed_by_a_person_who_is_told(scene: Any, tmp_p
     with Journal.open(JournalConfig(url=f"sqlite:///{tmp_path / 'theirs.db'}")) as theirs:
         theirs.register_plan(scene.plan.digest, scene.plan.name, dump(scene.plan))
         scene.journal = theirs
-        (line,) = losses(scene.plan, theirs, scene.target)
+        (line,) = losses(scene.plan, theirs, scene.target, lambda: scene.source)
         assert line.startswith("web: was moved by kubeferry at ")
         assert "removed for good" in line
         released(scene, everything=True)

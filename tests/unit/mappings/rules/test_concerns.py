@@ -91,8 +91,10 @@ def policy(**own: Any) -> Policy:
 
 
 def instance(path: str = "", value: str = "", **changes: Any) -> dict[str, Any]:
+    """An instance of EC2, of which something is told."""
     told = (SourceFact(path=f"ec2/{path}", value=value),) if path else ()
-    return {"id": "i-0123456789abcdef0", "unmodelled": told} | changes
+    usual = SourceFact(path="ec2/RootDeviceType", value="ebs")
+    return {"id": "i-0123456789abcdef0", "unmodelled": (usual, *told)} | changes
 
 
 # For each rule the least that raises it: what is different from the machine that is all known.
@@ -100,6 +102,15 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "ec2.paravirtual": (instance("VirtualizationType", "paravirtual"), Policy()),
     "ec2.instance-store": (instance("instanceStore", "75 GB on 1 disks"), Policy()),
     "ec2.autoscaling": (instance(metadata={"aws:autoscaling:groupName": "web"}), Policy()),
+    "ec2.managed": (instance("Operator/Managed", "yes"), Policy()),
+    "ec2.bare-metal": (instance("bareMetal", "m5.metal"), Policy()),
+    "ec2.edge": (instance("edge", "the Local Zone us-west-2-lax-1a"), Policy()),
+    "ec2.elsewhere": (instance("volume[vda]/elsewhere", "attached to nothing"), Policy()),
+    "ec2.fabric": (instance(devices=(Device(kind="fabric", model="efa-only"),)), Policy()),
+    "ec2.interface-kind": (instance("interface[net0]/InterfaceType", "trunk"), Policy()),
+    "ec2.metadata": (instance("metadataService", "IMDSv2 only"), Policy()),
+    "ec2.disk-bus": (instance(**disks({"bus": "nvme"})), Policy()),
+    "ec2.hibernation": (instance("HibernationOptions/Configured", "yes"), Policy()),
     "ec2.spot": (instance("InstanceLifecycle", "spot"), Policy()),
     "ec2.cloud-init": (instance(), Policy()),
     "ec2.device-names": (instance(), Policy()),
