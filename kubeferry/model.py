@@ -194,10 +194,15 @@ class Nic(Value):
 
 
 class Tpm(Value):
+    """`state` is the path of the file at the source that holds what it keeps over a stop, `encrypted` says that only a
+    key of the source's reads that."""
+
     model: str | None = None
     version: str | None = None
     backend: str | None = None
     persistent: bool | None = None
+    state: str | None = None
+    encrypted: bool | None = None
 
 
 class Watchdog(Value):

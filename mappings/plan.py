@@ -119,6 +119,7 @@ def _entry(
         disks=mapped.disks,
         manifests=mapped.manifests,
         variables=mapped.variables,
+        tpm=mapped.tpm,
         probes=choices.probes,
         stop=choices.stop,
         mode=choices.mode,

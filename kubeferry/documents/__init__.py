@@ -30,7 +30,7 @@ from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import ClaimSet, Offer, Platform, StateOffer, StorageClass
 from kubeferry.documents.outline import Outline, OutlinedEntry
-from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, Wave, freeze
+from kubeferry.documents.plan import Entry, KeptTpm, KeptVariables, Plan, PlannedDisk, Wave, freeze
 from kubeferry.documents.policy import (
     MachinePolicy,
     Match,
@@ -69,6 +69,7 @@ __all__ = [
     "EnvName",
     "Inventory",
     "JournalConfig",
+    "KeptTpm",
     "KeptVariables",
     "Limits",
     "MachinePolicy",

@@ -40,6 +40,14 @@ class KeptVariables(Value):
     layout: Literal["2m", "4m"] = "4m"
 
 
+class KeptTpm(Value):
+    """What the source's TPM holds goes with the machine: to `file` on the claim from which the target's TPM reads it.
+    It is a secret; here stands only where it goes."""
+
+    claim: ShortName
+    file: str
+
+
 class Entry(Value):
     """Everything that is decided about one machine. `manifests` are applied as they stand here; steps never map."""
 
@@ -50,6 +58,7 @@ class Entry(Value):
     disks: tuple[PlannedDisk, ...]
     manifests: tuple[dict[str, Any], ...]
     variables: KeptVariables | None = None
+    tpm: KeptTpm | None = None
     probes: tuple[Probe, ...] = ()
     stop: StopPolicy = StopPolicy()
     mode: Literal["cold", "warm"] = "cold"

@@ -3,6 +3,7 @@
     qcow2 (its header), bitmaps (the dirty ones that it keeps) ──> nodes (a chain in QEMU's words, and its confinement)
     clusters                    where the bytes are, of an image so plain that no QEMU is needed
     contents, variables         a small image whole, and UEFI variables in it
+    tpm                         what a TPM of swtpm keeps over a stop
     writers                     who writes to an image, or wrote to it
 
 Images are hostile: formats are given, never probed; what an image names is opened only if its owner names it too.

@@ -35,6 +35,7 @@ class EventKind(StrEnum):
     LAST_WORDS = "last-words"
     SOURCE_STOPPED = "source-stopped"
     VARIABLES_CARRIED = "variables-carried"
+    TPM_CARRIED = "tpm-carried"
     APPLIED = "applied"
     STARTED = "started"
     OBSERVED = "observed"
@@ -183,6 +184,16 @@ class VariablesCarried(Value):
     where: str = ""
 
 
+class TpmCarried(Value):
+    """What the source's TPM holds is on the target, and was read back there. `digest` (SHA-256) tells nobody what that
+    is: it is made of seeds that nobody guesses. Without a digest the source had nothing, since it never ran."""
+
+    kind: Literal[EventKind.TPM_CARRIED] = EventKind.TPM_CARRIED
+    digest: str = ""
+    size_bytes: Bytes = 0
+    where: str = ""
+
+
 class Applied(Value):
     """The plan's manifests are in place; `changes` say what was created, changed or found as it should be."""
 
@@ -296,6 +307,7 @@ Event = (
     | LastWords
     | SourceStopped
     | VariablesCarried
+    | TpmCarried
     | Applied
     | Started
     | Observed

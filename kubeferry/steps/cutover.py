@@ -23,7 +23,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
-from kubeferry.steps import marks, power, precedence, variables
+from kubeferry.steps import marks, power, precedence, tpm, variables
 from kubeferry.steps.work import Work
 
 
@@ -44,6 +44,7 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
             machine=work.entry.name,
         )
     variables.refuse_unreadable(work.source, work.entry)
+    tpm.refuse_unreadable(work.source, work.entry)
     held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
     precedence.refuse_out_of_reach(work, held)
     mark = marks.taken_over(work) if held is None and found is Power.OFF else None
@@ -83,8 +84,9 @@ def stop_source(work: Work, _action: Action, state: MachineState) -> None:
 
 
 def apply(work: Work, _action: Action, _state: MachineState) -> None:
-    """Put the plan's manifests in place, after the UEFI variables that they are started with."""
+    """Put the plan's manifests in place, after the UEFI variables and the TPM's state that they are started with."""
     variables.carry(work)
+    tpm.carry(work)
     work.record(Applied(changes=tuple(work.target.apply(work.entry, work.ledger, dry_run=False))))
 
 
@@ -143,10 +145,11 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
 
 
 def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
-    """The source is as it was before the cutover; said only where no copy is seen that somebody else has started
-    since."""
+    """The source is as it was before the cutover, and what its TPM holds is nowhere else; said only where no copy is
+    seen that somebody else has started since."""
     with contextlib.suppress(TransientError):
         power.look_for_unknown_copy(work, state)
+    tpm.take_back(work)
     work.record(RolledBack())
 
 

@@ -188,6 +188,11 @@ class Ec2Source:
         del machine
         return None
 
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        """AWS hands over nothing of what its TPM holds."""
+        del machine
+        return None
+
     def power(self, machine: Machine) -> Power:
         with self._about(machine) as (ec2, _region):
             return power_of(_instance(ec2, machine))

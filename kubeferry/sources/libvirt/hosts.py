@@ -66,6 +66,11 @@ def host_of(source: str, uri: str, ssh: SshAccess | None) -> Host:
     return There(ssh) if ssh is not None and urlsplit(uri).hostname else Here(source, ssh)
 
 
+def is_missing(path: Path, host: Host) -> bool:
+    """Whether there is no such file. Of one in a folder that may not be entered nobody knows."""
+    return host.run(["test", "-e", str(path)]).code == 1 and host.run(["test", "-x", str(path.parent)]).code == 0
+
+
 class Here:
     """This host."""
 
