@@ -36,8 +36,8 @@ class FirmwareKind(StrEnum):
 
 
 class Firmware(Value):
-    """How the machine boots. `nvram` is the path of its UEFI variables at the source, `nvram_format` that of this file
-    (raw where nothing is told)."""
+    """How the machine boots. `nvram` is the path of its UEFI variables at the source, or the call that asks for them,
+    `nvram_format` the form of that (raw where nothing is told)."""
 
     kind: FirmwareKind = FirmwareKind.UNKNOWN
     secure_boot: bool | None = None

@@ -173,8 +173,8 @@ class SourceStopped(Value):
 
 class VariablesCarried(Value):
     """The source's UEFI variables are on the target, and were read back there. `source_digest` (SHA-256) is of the
-    store as the source had it, `digest` of the one that was written, `names` are those of its variables. Without a
-    digest the source had none, since it never ran."""
+    store as the source handed it over, `digest` of the one that was written, `names` are those of its variables.
+    Without a digest the source had none, since it never ran."""
 
     kind: Literal[EventKind.VARIABLES_CARRIED] = EventKind.VARIABLES_CARRIED
     source_digest: str = ""

@@ -4,6 +4,7 @@ discovery, files ─> told ─> instance ─┬─ disks, nics, console     what
                                       └─ facts                    answers that remember what was read
 source ─┬─ snapshot_sets     views: all volumes of an instance frozen at one instant
         └─ marks             the tag that says that we have stopped it
+uefi                        UEFI variables, as AWS hands them over
 stops                       what a stop meets, and the way back from it: asked without doing it
 cost                        what reading snapshots costs                                              pure
 """

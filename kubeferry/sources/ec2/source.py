@@ -21,7 +21,7 @@ from kubeferry.outside import aws, clock, stopping
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.ec2 import discovery, marks, snapshot_sets, stops
+from kubeferry.sources.ec2 import discovery, marks, snapshot_sets, stops, uefi
 from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import GONE, REGION, parse_instance, power_of
@@ -90,7 +90,8 @@ class Ec2Source:
             if power_of(instance) is Power.RUNNING:
                 found += stops.forbidden(ec2, instance)
                 ways_back = [*stops.doubts(ec2, instance), *stops.keys(self._keys(region), volumes)]
-        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back)]
+            kept = uefi.concerns(ec2, machine)
+        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back), *kept]
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
@@ -184,9 +185,8 @@ class Ec2Source:
     # --- power ---------------------------------------------------------------------------------------------------
 
     def variables(self, machine: Machine) -> bytes | None:
-        """AWS has a form of its own for them, which is not read."""
-        del machine
-        return None
+        with self._about(machine) as (ec2, _region):
+            return uefi.variables(ec2, machine)
 
     def tpm_state(self, machine: Machine) -> bytes | None:
         """AWS hands over nothing of what its TPM holds."""
