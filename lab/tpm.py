@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeferry.images.tpm import FILE as FILE
+from kubeferry.images.tpm import FILE
 from kubeferry.outside import process
 
 INDEX = "0x1500001"

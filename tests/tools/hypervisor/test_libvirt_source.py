@@ -14,6 +14,7 @@ import pytest
 
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import Interrupted, SourceRefused, SourceUnavailable
+from kubeferry.images.tpm import FILE
 from kubeferry.images.variables import Variable, store_of
 from kubeferry.ledger import External
 from kubeferry.model import ChainLink, Machine, Power
@@ -367,6 +368,7 @@ def test_uefi_variables_are_those_in_the_file_that_the_definition_names(bare: Ba
         source.variables(machine)
 
 
+@needs(*lab_tpm.PROGRAMS, "swtpm_setup")
 def test_what_a_tpm_holds_is_what_libvirts_own_swtpm_has_kept(bare: Bare, source: Source, tmp_path: Path) -> None:
     """libvirt starts the machine, and with it a swtpm that it has set up; what is read opens in another one."""
     definition = bare.folder / "tpm.xml"
@@ -387,7 +389,7 @@ def test_what_a_tpm_holds_is_what_libvirts_own_swtpm_has_kept(bare: Bare, source
     assert state == Path(machine.tpm.state).read_bytes()
     folder = tmp_path / "again"
     folder.mkdir()
-    (folder / lab_tpm.FILE).write_bytes(state)
+    (folder / FILE).write_bytes(state)
     with lab_tpm.running(folder) as tpm:
         tpm.write(b"and it works")
         assert tpm.read() == b"and it works"
