@@ -33,7 +33,9 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 def test_each_library_is_what_its_extra_brings() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    brought = {extra: [re.split("[^a-z0-9-]", one)[0] for one in extras[extra]] for extra in ("libvirt", "vmware", "aws")}
+    brought = {
+        extra: [re.split("[^a-z0-9-]", one)[0] for one in extras[extra]] for extra in ("libvirt", "vmware", "aws")
+    }
     told: dict[str, list[str]] = {}
     for library in sorted(set(libraries.BY_MODULE.values()), key=lambda one: one.project):
         told.setdefault(library.extra, []).append(library.project)
