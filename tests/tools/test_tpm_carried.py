@@ -23,6 +23,7 @@ from kubeferry.documents import (
     TargetConfig,
     load,
 )
+from kubeferry.errors import TargetRefused
 from kubeferry.images.tpm import FILE
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Goal
@@ -208,3 +209,16 @@ def test_a_host_without_the_program_says_what_was_not_shown(
     told = [one for one in seen.not_shown if "tpm" in one.lower()]
     assert bool(told) is not there
     assert there or any("what the TPM of the source held" in one for one in told)
+
+
+def test_a_state_that_no_tpm_here_reads_takes_the_move_back(moving: Any) -> None:
+    """As that of a newer swtpm is to an older one."""
+    moved = moving()
+    broken = bytearray(moved.state)
+    broken[40:80] = bytes(40)
+    (moved.folder / "source" / "web.tpm").write_bytes(broken)
+    with pytest.raises(TargetRefused, match="does not start from the state"):
+        moved.drive()
+    (state,) = [moved.journal.state(moved.plan.digest, "web")]
+    assert state.phase is Phase.ROLLED_BACK
+    assert not moved.place.tpm.exists()

@@ -153,6 +153,8 @@ class LocalMachine:
             stopping.pause(0.02)
         why = self.last_words()
         self.stop()
+        if tpm.REFUSED in why:
+            raise TargetRefused(tpm.REFUSAL, why=why, fix=tpm.REFUSAL_FIX, machine=self.name)
         raise TargetUnavailable(
             "QEMU did not start the machine",
             why=why,

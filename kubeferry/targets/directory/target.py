@@ -139,7 +139,7 @@ class DirectoryTarget:
         folder = self._target.machine(entry.target_name)
         if self.runs(entry):
             fix = "Stop it first."
-            raise TargetRefused("the machine runs from its variables", fix=fix, machine=entry.name)
+            raise TargetRefused("the machine runs, and keeps its state there", fix=fix, machine=entry.name)
         with _answering(entry):
             created = not path.exists()
             if created:

@@ -19,6 +19,12 @@ from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, Mac
 
 PROGRAM = "swtpm"
 START_SECONDS = 10.0
+REFUSED = "CMD_INIT"
+"""What QEMU names when swtpm does not take the state that it finds."""
+REFUSAL = "the machine's TPM does not start from the state that the source's has left"
+REFUSAL_FIX = (
+    f"A {PROGRAM} that is older than the source's may not read it: install a newer one. Else look at the source's own."
+)
 SOCKET, STATE, PIDFILE, LOG = "tpm", "tpm", "swtpm.pid", "swtpm.log"
 
 

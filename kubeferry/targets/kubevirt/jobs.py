@@ -6,7 +6,6 @@ stands for as long as its Job is the newest of its disk, and two movers never wr
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
 import time
@@ -57,12 +56,15 @@ class Jobs:
         for other in there:
             if other not in standing:
                 end(self._cluster, other)
-        if not standing:  # else attached
+        attached = bool(standing)
+        if not attached:
             ledger(External(names.JOB, name, f"{namespace}/{name}"))
-            with contextlib.suppress(AlreadyThere):  # attached, to one whose making was not answered
+            try:
                 self._cluster.create(manifest, JOB)
+            except AlreadyThere:
+                attached = True  # to one whose making was not answered
         if held is not None:
-            self._hand(job, namespace, name, held)
+            self._hand(job, namespace, held, attached=attached)
 
     def submit_dry(self, job: MoverJob, placement: Object) -> None:
         """The server says whether it would take the Job. Raises TargetRefused."""
@@ -88,13 +90,23 @@ class Jobs:
     def close(self) -> None:
         """Jobs go on without us."""
 
-    def _hand(self, job: MoverJob, namespace: str, name: str, held: bytes) -> None:
-        """The Secret of a Job that is there. One that is there already holds the same: a Job's name says of what."""
-        there = self._cluster.get(JOB, name, namespace)
-        if there is None:
-            raise TargetUnavailable(GONE, fix="Run the same command again.", machine=job.machine, disk=job.disk)
-        with contextlib.suppress(AlreadyThere):
-            self._cluster.create(job_secrets.held_secret(there, held), SECRET)
+    def _hand(self, job: MoverJob, namespace: str, held: bytes, *, attached: bool) -> None:
+        """The Secret of a Job that is there. One that is there already is the Job's where we are `attached` to that:
+        its name says of what. Else it is of an earlier Job of this name, and goes as that has gone."""
+        there = self._cluster.get(JOB, names.job_name(job), namespace)
+        limit = time.monotonic() + GONE_SECONDS
+        while there is not None and time.monotonic() < limit:
+            try:
+                self._cluster.create(job_secrets.held_secret(there, held), SECRET)
+            except AlreadyThere:
+                if attached:
+                    return
+                stopping.pause(POLL_SECONDS / 2)
+                stopping.check()
+            else:
+                return
+        what = GONE if there is None else "the Secret of an earlier mover does not go"
+        raise TargetUnavailable(what, fix="Run the same command again.", machine=job.machine, disk=job.disk)
 
     def _manifest(self, job: MoverJob) -> Object:
         site = names.site_of(job)

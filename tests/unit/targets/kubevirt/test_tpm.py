@@ -13,6 +13,7 @@ from typing import Any
 from kubeferry.documents import KeptTpm, MoverJob, MoverResult, MoverSettings, TargetConfig
 from kubeferry.model import DiskRef
 from kubeferry.targets.kubevirt import job_secrets, job_spec, jobs, names, removal
+from kubeferry.targets.kubevirt.api import AlreadyThere
 from kubeferry.targets.kubevirt.kinds import CLAIM, JOB, SECRET
 from kubeferry.uris import HELD, HELD_FILE
 from tests.unit.targets.kubevirt.test_jobs_without_results import Double
@@ -86,6 +87,25 @@ def test_a_job_that_was_made_before_its_runner_was_killed_is_given_it_all_the_sa
     del cluster.objects[SECRET.name, names.job_name(job)]
     jobs.Jobs(cluster, CONFIG).submit(job, lambda _thing: None, STATE)
     assert (SECRET.name, names.job_name(job)) in cluster.objects
+
+
+def test_the_secret_of_an_earlier_job_of_that_name_is_none_for_this_one(make: Any) -> None:
+    """It goes with that Job, some moments after it: a pod that counted on it would wait for ever."""
+    cluster: Any = Double()
+    job = work(make)
+    whole, refused = cluster.create, []
+
+    def create(manifest: Any, kind: Any) -> Any:
+        if kind is SECRET and len(refused) < 2:
+            refused.append(manifest)
+            raise AlreadyThere("it is there", why="the collector has not come by yet")
+        return whole(manifest, kind)
+
+    cluster.create = create
+    jobs.Jobs(cluster, CONFIG).submit(job, lambda _thing: None, STATE)
+    (owned,) = cluster.objects[SECRET.name, names.job_name(job)]["metadata"]["ownerReferences"]
+    assert owned["uid"] == cluster.objects[JOB.name, names.job_name(job)]["metadata"]["uid"]
+    assert len(refused) == 2
 
 
 def test_the_job_goes_as_soon_as_it_has_ended_and_its_secret_with_it(make: Any) -> None:
