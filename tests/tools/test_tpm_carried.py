@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from converters.endpoints.nbd import ssh
 from kubeferry.documents import (
     Inventory,
     JournalConfig,
@@ -20,10 +21,11 @@ from kubeferry.documents import (
     Plan,
     Policy,
     Probe,
+    SshAccess,
     TargetConfig,
     load,
 )
-from kubeferry.errors import TargetRefused
+from kubeferry.errors import SourceRefused, TargetRefused
 from kubeferry.images.tpm import FILE
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Goal
@@ -32,6 +34,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power, Tpm
 from kubeferry.outside import process
 from kubeferry.outside.process import ProgramFailed
+from kubeferry.sources.libvirt import hosts, tpm
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.drive import drive
 from kubeferry.steps.work import Work
@@ -42,6 +45,7 @@ from kubeferry.targets.directory.layout import MachineFolder, TargetFolder
 from lab import tpm as lab_tpm
 from mappings.plan import make_plan
 from tests.needs import needs
+from tests.tools.sshd import Hypervisor
 
 MIB = 1024 * 1024
 SECRET = b"only this TPM knows it"
@@ -222,3 +226,24 @@ def test_a_state_that_no_tpm_here_reads_takes_the_move_back(moving: Any) -> None
     (state,) = [moved.journal.state(moved.plan.digest, "web")]
     assert state.phase is Phase.ROLLED_BACK
     assert not moved.place.tpm.exists()
+
+
+@needs("ssh", "sshd", "root")
+def test_of_a_hypervisor_elsewhere_it_is_read_through_ssh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sealed, swtpm = tmp_path / "sealed", tmp_path / "swtpm"
+    sealed.mkdir()
+    state = lab_tpm.made(swtpm, SECRET, sealed)
+    hypervisor = Hypervisor(tmp_path)
+    (tmp_path / "authorized_keys").write_text((tmp_path / "key.pub").read_text())
+    monkeypatch.setenv(ssh.KEY, str(hypervisor.key))
+    place = {"host": "127.0.0.1", "port": hypervisor.port, "user": "root", "host_key": hypervisor.pin()}
+    access = SshAccess.model_validate(place | {"folder": str(tmp_path / "run")})
+    host = hosts.host_of("lab", f"qemu+ssh://root@127.0.0.1:{hypervisor.port}/system", access)
+    with hypervisor.up():
+        found = tpm.state(Tpm(state=str(swtpm / FILE)), "web", host)
+        assert found == state
+        assert tpm.state(Tpm(state=str(swtpm / "gone")), "web", host) is None
+        (swtpm / FILE).write_bytes(state[:-1])
+        with pytest.raises(SourceRefused, match="cut off"):
+            tpm.state(Tpm(state=str(swtpm / FILE)), "web", host)
+        host.close()
