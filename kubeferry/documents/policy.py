@@ -91,12 +91,13 @@ class WarmPolicy(Value):
 class Probe(Value):
     """One question to the started target.
 
-    agent: the guest agent answers. http: GET `path` on guest port `port` answers 200 and holds `expect`.
+    agent: the guest agent answers. http: GET `path` on guest port `port` answers 200 and holds `expect`. tcp: the guest
+    takes a connection on `port`, and what it says first holds `expect` (an SSH server says `SSH-2.0`).
     file: the file `path`, read through the agent, holds `expect`. counter: the number in the file `path` is exactly
     one higher than at the source's last words. serial: `expect` appears on the serial console.
     """
 
-    kind: Literal["agent", "http", "file", "counter", "serial"]
+    kind: Literal["agent", "http", "tcp", "file", "counter", "serial"]
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     path: str | None = None
     expect: str | None = None
@@ -107,6 +108,7 @@ class Probe(Value):
         needs = {
             "agent": (),
             "http": ("port",),
+            "tcp": ("port",),
             "file": ("path",),
             "counter": ("path",),
             "serial": ("expect",),

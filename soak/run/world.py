@@ -17,7 +17,7 @@ from kubeferry.journal.schema import MACHINE
 from kubeferry.ledger import KEPT, PROCESS
 from kubeferry.life.actions import Goal
 from kubeferry.life.evidence import MachineState
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.drive import drive
@@ -278,6 +278,7 @@ def a_machine(folder: Path, power: Power) -> Machine:
         power=power,
         arch="x86_64",
         firmware=Firmware(kind=FirmwareKind.BIOS),
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=64 << 20),
         disks=disks,

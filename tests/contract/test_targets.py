@@ -28,7 +28,7 @@ from kubeferry.documents import (
 )
 from kubeferry.errors import Fenced, SourceRefused, TargetRefused
 from kubeferry.images.variables import Variable, store_of
-from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory, Severity
+from kubeferry.model import Cpu, Disk, DiskRef, Guest, Machine, Memory, Severity
 from kubeferry.sources.disks import exports
 from kubeferry.targets import External, Target, open_target
 from kubeferry.targets.memory.target import MemoryTarget
@@ -228,6 +228,7 @@ def an_entry(name: str = "web", *, identity: str = "id-web", size: int = 3 * MIB
         id=identity,
         name=name,
         source="lab",
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=64 * MIB),
         disks=(Disk(id="vda"),),

@@ -11,7 +11,7 @@ import pytest
 from converters.endpoints import open_source
 from kubeferry.documents import Entry, Inventory, Policy, SshAccess, TargetConfig
 from kubeferry.errors import SourceRefused
-from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Machine, Memory
+from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Guest, Machine, Memory
 from kubeferry.sources.disks import exports
 from kubeferry.targets import open_target
 from mappings.plan import make_plan
@@ -43,6 +43,7 @@ def machine(folder: Path) -> Machine:
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=64 * MIB),
         disks=(disk,),
+        guest=Guest(agent_channel=True),
     )
 
 

@@ -193,7 +193,7 @@ class DirectoryTarget:
             _check_applied(entry, folder)
             fences.raise_fence(folder, entry, fence)
         machine = LocalMachine(entry.target_name, folder)
-        ports = tuple(sorted({probe.port for probe in entry.probes if probe.kind == "http" and probe.port}))
+        ports = tuple(sorted({probe.port for probe in entry.probes if probe.kind in {"http", "tcp"} and probe.port}))
         with _answering(entry):
             if not machine.running():
                 evidence.drop(folder)

@@ -107,7 +107,7 @@ IN_NAMESPACE = (
     # KubeVirt asks for the second one, and Kubernetes itself for the first, which is all that it reads of the path.
     _sub("virtualmachineinstances/vnc", "get", "take a picture of the screen", looks=True),
     _sub("virtualmachineinstances/vnc/screenshot", "get", "take a picture of the screen", looks=True),
-    _sub("virtualmachineinstances/portforward", "get", "probe web pages"),
+    _sub("virtualmachineinstances/portforward", "get", "probe ports and web pages"),
     Right(DATA_VOLUME.group, DATA_VOLUME.plural, tuple(_WHOLE.split()), "make DataVolumes", _volumes),
     Right(SECRET.group, SECRET.plural, ("create",), "hand a mover what a TPM holds", _tpms),
     Right(UPLOAD_TOKEN_REQUEST.group, UPLOAD_TOKEN_REQUEST.plural, ("create",), "upload disks", _uploads),
