@@ -67,6 +67,7 @@ def test_it_is_read_as_its_file_has_it(tmp_path: Path) -> None:
 
 def test_before_its_first_start_there_is_none(tmp_path: Path) -> None:
     assert tpm.state(Tpm(state=str(tmp_path / "gone")), "web", HOST) is None
+    assert tpm.state(Tpm(state=str(tmp_path / "uuid" / "tpm2" / "tpm2-00.permall")), "web", HOST) is None
     assert tpm.state(Tpm(), "web", HOST) is None
     assert tpm.state(None, "web", HOST) is None
 
