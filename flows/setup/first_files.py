@@ -97,6 +97,7 @@ verify: written  # read back what was written since it was read back; or always:
 #   db01: {{wave: databases}}  # it moves in a wave of its own
 #   web01: {{after: [db01]}}  # its wave comes after that of db01
 #   old01: {{include: false}}  # it stays where it is
+#   big01: {{disks: [{{match: {{sizeFrom: 1Ti}}, storageClass: slow}}]}}  # its large disks go elsewhere
 """
 _AGENT = """\
   - {kind: agent}  # qemu-guest-agent answers; or tcp, http, file, counter, serial

@@ -36,8 +36,8 @@ MADE_AT = "2026-01-01T00:00:00Z"
 SOURCE = {"concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists"}
 SOURCE |= {"mark", "marked", "unmark"}
 TARGET = {
-    *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over"),
-    *("stop", "tidy", "remove", "exists"),
+    *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over", "mark"),
+    *("marked", "unmark", "stop", "tidy", "remove", "exists"),
 }
 JOURNAL = {"append", "state", "heartbeat", "intend", "gone", "ledger_open", "acquire", "release", "standing"}
 BEFORE, AFTER = "before", "after"

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kubeferry.documents import Entry
 from kubeferry.model import Concern
 from kubeferry.targets.kubevirt.checks.facts import Request, networks_of
+from kubeferry.targets.kubevirt.checks.instancetypes import named
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
 from kubeferry.targets.kubevirt.kinds import (
     CDI,
@@ -19,6 +20,7 @@ from kubeferry.targets.kubevirt.kinds import (
     DATA_VOLUME,
     EVENT,
     INSTANCE,
+    INSTANCE_TYPES,
     JOB,
     KUBEVIRT,
     LIMIT_RANGE,
@@ -27,6 +29,7 @@ from kubeferry.targets.kubevirt.kinds import (
     NETWORK_POLICY,
     NODE,
     POD,
+    PREFERENCES,
     QUOTA,
     RUNTIME_CLASS,
     SECRET,
@@ -58,6 +61,10 @@ def _tpms(request: Request) -> bool:
 
 def _networks(request: Request) -> bool:
     return any(True for entry in request.entries for _ in networks_of(entry))
+
+
+def _typed(request: Request) -> bool:
+    return any(True for entry in request.entries for _ in named(entry))
 
 
 def runs_commands(entry: Entry) -> bool:
@@ -131,6 +138,10 @@ IN_CLUSTER = (
     _on(NODE, "get list", "know processors, memory and taints", looks=True),
     _on(NAMESPACE, "get", "know the namespace's pod security", looks=True),
     _on(RUNTIME_CLASS, "list", "know kata and gvisor", looks=True),
+    *(
+        Right(kind.group, kind.plural, ("list",), "know what instance types and preferences give", _typed, True)
+        for kind in (*INSTANCE_TYPES, *PREFERENCES)
+    ),
 )
 """deploy/cluster-role.yaml"""
 
