@@ -87,6 +87,7 @@ OTHERS = {
     "source.no-way": "no way for movers to the source's disks",
     "source.not-asked": "a source that did not answer; it is asked again before the stop",
     "source.refused": "disks that are not those of the plan, or a machine that may not be stopped",
+    "source.tpm": "what a TPM holds and cannot be read before the stop",
     "source.unanswered": "a question that EC2 did not answer, while it answered others",
     "source.unknown": "a plan whose source the configuration does not have",
     "source.variables": "UEFI variables that cannot be read before the stop",

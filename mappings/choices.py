@@ -68,6 +68,7 @@ class Choices:
     acpi_index: bool
     firmware: str | None
     keep_variables: bool
+    keep_tpm: bool
     timezone: str | None
     labels: dict[str, str]
     annotations: dict[str, str]
@@ -116,6 +117,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         acpi_index=policy.acpi_index if own.acpi_index is None else own.acpi_index,
         firmware=own.firmware,
         keep_variables=own.keep_variables is not False,
+        keep_tpm=own.keep_tpm is not False,
         timezone=own.timezone,
         labels=policy.labels | own.labels,
         annotations=own.annotations,

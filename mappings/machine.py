@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from kubeferry.documents import KeptVariables, Offer, Placement, PlannedDisk, Policy, SizedBy
+from kubeferry.documents import KeptTpm, KeptVariables, Offer, Placement, PlannedDisk, Policy, SizedBy
 from kubeferry.model import Carried, Concern, Machine
 from mappings.choices import Choices, choices_for
 from mappings.claims import claim_manifests, planned_disks
@@ -29,7 +29,7 @@ from mappings.patches import patched
 from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.storage import UNASKED
-from mappings.variables import kept_variables, variables_claim
+from mappings.variables import kept_tpm, kept_variables, state_claim
 from mappings.versions import fitted
 
 NOBODY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
@@ -44,6 +44,7 @@ class Mapped:
     carried: tuple[Carried, ...]
     concerns: tuple[Concern, ...]
     variables: KeptVariables | None = None
+    tpm: KeptTpm | None = None
     sized_by: SizedBy | None = None
 
 
@@ -62,13 +63,15 @@ def to_manifests(
     vm, said = patched(vm, choices.patch)
     kept = kept_variables(machine, choices, names)
     claims = claim_manifests(machine, choices, names, disks)
-    claims += [variables_claim(machine, choices, names, kept)] if kept else []
+    tpm = kept_tpm(machine, choices, names.machine, vm)
+    claims += [state_claim(machine, choices, names)] if kept or tpm else []
     return Mapped(
         manifests=(*claims, vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
         concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharers))),
         variables=kept,
+        tpm=tpm,
         sized_by=sized_by(choices.types),
     )
 

@@ -87,6 +87,7 @@ def _entry(
         disks=mapped.disks,
         manifests=mapped.manifests,
         variables=mapped.variables,
+        tpm=mapped.tpm,
         sized_by=mapped.sized_by,
         probes=choices.probes,
         stop=choices.stop,

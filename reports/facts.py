@@ -18,6 +18,7 @@ from kubeferry.life.events import (
     SourceStopped,
     Started,
     TargetStopped,
+    TpmCarried,
     VariablesCarried,
 )
 from kubeferry.life.states import Phase, Recorded
@@ -160,6 +161,8 @@ def _course(records: Sequence[Recorded]) -> dict[str, Any]:
             facts["applied"] = (*facts.get("applied", ()), *(plain(change) for change in event.changes))
         elif isinstance(event, VariablesCarried):
             facts["applied"] = (*facts.get("applied", ()), plain(variables_told(event)))
+        elif isinstance(event, TpmCarried):
+            facts["applied"] = (*facts.get("applied", ()), plain(tpm_told(event)))
         elif isinstance(event, (Started, TargetStopped)):
             facts["target_running"] = isinstance(event, Started)
         elif isinstance(event, SourceRestarted):
@@ -174,6 +177,13 @@ def variables_told(event: VariablesCarried) -> str:
     same = "the same bytes" if event.digest == event.source_digest else f"SHA-256 {event.source_digest} at the source"
     what = f"{count(len(event.names), 'UEFI variable')} carried to {event.where} and read back"
     return f"{what}: SHA-256 {event.digest}, {same}"
+
+
+def tpm_told(event: TpmCarried) -> str:
+    """What became of what the TPM holds, in a line."""
+    if not event.digest:
+        return "TPM: the source's holds nothing, since it never ran"
+    return f"what the TPM holds carried to {event.where} and read back: SHA-256 {event.digest}"
 
 
 def _ends_as(entry: Entry, records: Sequence[Recorded], phase: Phase | None) -> str:

@@ -39,7 +39,7 @@ from kubeferry.documents.offer import (
     StorageClass,
 )
 from kubeferry.documents.outline import Outline, OutlinedEntry
-from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, SizedBy, Wave, freeze
+from kubeferry.documents.plan import Entry, KeptTpm, KeptVariables, Plan, PlannedDisk, SizedBy, Wave, freeze
 from kubeferry.documents.policy import (
     MachinePolicy,
     Match,
@@ -81,6 +81,7 @@ __all__ = [
     "EnvName",
     "Inventory",
     "JournalConfig",
+    "KeptTpm",
     "KeptVariables",
     "Limits",
     "MachinePolicy",

@@ -42,6 +42,14 @@ class KeptVariables(Value):
     layout: Literal["2m", "4m"] = "4m"
 
 
+class KeptTpm(Value):
+    """What the source's TPM holds goes with the machine: to `file` on the claim from which the target's TPM reads it.
+    It is a secret; here stands only where it goes."""
+
+    claim: ShortName
+    file: str
+
+
 class SizedBy(Value):
     """The instance type that gives a machine its processors and memory: its kind and name, and what it gave when the
     plan was made, None where the target was not asked."""
@@ -61,6 +69,7 @@ class Entry(Value):
     disks: tuple[PlannedDisk, ...]
     manifests: tuple[dict[str, Any], ...]
     variables: KeptVariables | None = None
+    tpm: KeptTpm | None = None
     sized_by: SizedBy | None = None
     probes: tuple[Probe, ...] = ()
     stop: StopPolicy = StopPolicy()

@@ -154,6 +154,7 @@ class MachinePolicy(Value):
     `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
     the system. `acpi_index`: the firmware numbers the network cards, so that guests call them `eno1`, `eno2`, ….
     `keep_variables`: UEFI variables go with the machine, where source and target can; false leaves them behind.
+    `keep_tpm`: so does what its TPM holds.
     """
 
     include: bool = True
@@ -173,6 +174,7 @@ class MachinePolicy(Value):
     acpi_index: bool | None = None
     firmware: Literal["bios", "uefi"] | None = None
     keep_variables: bool | None = None
+    keep_tpm: bool | None = None
     timezone: str | None = None
     storage: StoragePolicy | None = None
     disks: tuple[DiskChoice, ...] = ()

@@ -134,6 +134,13 @@ class Source(Protocol):
 
         Raises SourceRefused where they are there and cannot be read."""
 
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        """What the machine's TPM keeps over a stop, as swtpm has it (`kubeferry.images.tpm`): a secret, for a mover's
+        eyes only. None where there is none yet, or the source does not give it. Works on a running machine; of one that
+        is off it is the last word.
+
+        Raises SourceRefused where it is there and cannot be read, or is encrypted."""
+
     def power(self, machine: Machine) -> Power:
         """The power state at this moment. Raises SourceGone where it is known that it will never be there again."""
 

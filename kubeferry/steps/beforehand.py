@@ -27,7 +27,7 @@ from kubeferry.errors import (
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources import Source, open_source
-from kubeferry.steps import variables
+from kubeferry.steps import tpm, variables
 from kubeferry.steps.questions import Told, ask_each, nobody
 from kubeferry.targets import Reach, Target, open_target
 from kubeferry.targets.alike import PASSING
@@ -199,12 +199,14 @@ def _of_source(source: Source, entry: Entry) -> tuple[list[Concern], bool]:
 
 
 def _not_carried(source: Source, entry: Entry) -> Iterator[Concern]:
-    """UEFI variables that the plan carries, and that cannot be: its cutover would not begin, after all its rounds."""
-    try:
-        variables.refuse_unreadable(source, entry)
-    except SourceRefused as refused:
-        what = f"{entry.name}: {refused.reason}"
-        yield Concern(id="source.variables", severity=Severity.CRITICAL, what=what, fix=refused.fix)
+    """What the plan carries beside the disks, and that cannot be: its cutover would not begin, after all its rounds."""
+    carried = {"source.variables": variables.refuse_unreadable, "source.tpm": tpm.refuse_unreadable}
+    for identity, refuse in carried.items():
+        try:
+            refuse(source, entry)
+        except SourceRefused as refused:
+            what = f"{entry.name}: {refused.reason}"
+            yield Concern(id=identity, severity=Severity.CRITICAL, what=what, fix=refused.fix)
 
 
 def _reach(source: Source, target: Target) -> Reach:

@@ -23,7 +23,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
-from kubeferry.steps import marks, moved, power, precedence, variables
+from kubeferry.steps import marks, moved, power, precedence, tpm, variables
 from kubeferry.steps.work import Work
 
 
@@ -44,6 +44,7 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
             machine=work.entry.name,
         )
     variables.refuse_unreadable(work.source, work.entry)
+    tpm.refuse_unreadable(work.source, work.entry)
     _look_at_power(work)
 
 
@@ -96,8 +97,9 @@ def stop_source(work: Work, _action: Action, state: MachineState) -> None:
 
 
 def apply(work: Work, _action: Action, _state: MachineState) -> None:
-    """Put the plan's manifests in place, after the UEFI variables that they are started with."""
+    """Put the plan's manifests in place, after the UEFI variables and the TPM's state that they are started with."""
     variables.carry(work)
+    tpm.carry(work)
     work.record(Applied(changes=tuple(work.target.apply(work.entry, work.ledger, dry_run=False))))
 
 
@@ -160,10 +162,11 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
 
 
 def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
-    """The source is as it was before the cutover; said only where no copy is seen that somebody else has started
-    since."""
+    """The source is as it was before the cutover, and what its TPM holds is nowhere else; said only where no copy is
+    seen that somebody else has started since."""
     with contextlib.suppress(TransientError):
         power.look_for_unknown_copy(work, state)
+    tpm.take_back(work)
     if state.ran_before and not state.stop_asked:
         marks.withdraw(work, state)
     moved.take_away(work)

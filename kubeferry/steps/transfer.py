@@ -275,9 +275,10 @@ def _since_root(work: Work, state: MachineState, disk: str) -> str | None:
     return newest.root if newest.round == state.since_round or newer else None
 
 
-def move(work: Work, job: MoverJob) -> MoverResult:
-    """Have a mover do the job; raises what it could not do. Blocks that differ are in the result."""
-    work.target.submit(job, work.ledger)
+def move(work: Work, job: MoverJob, held: bytes | None = None) -> MoverResult:
+    """Have a mover do the job; raises what it could not do. Blocks that differ are in the result. `held` as in
+    `Target.submit`."""
+    work.target.submit(job, work.ledger, held)
     result = work.target.watch(job, lambda progress: work.progress(job.machine, job.disk, progress))
     if not result.ok and not result.differing:  # blocks that differ are a finding, which the next action repairs
         raise error_of(job, result)

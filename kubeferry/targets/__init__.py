@@ -119,8 +119,9 @@ class Target(Protocol):
         """Make room for the machine's disks, by disk id. Raises TargetRefused if there is none, it is not ours, or the
         machine runs from it."""
 
-    def submit(self, job: MoverJob, ledger: Ledger) -> None:
-        """Start a mover. The same name is the same job: one that runs is attached to, one that ended well is left."""
+    def submit(self, job: MoverJob, ledger: Ledger, held: bytes | None = None) -> None:
+        """Start a mover. The same name is the same job: one that runs is attached to, one that ended well is left.
+        `held` is what a job reads whose source is `held:`: nobody but its mover may, and it goes with the mover."""
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         """Wait for a submitted mover to end. Its failure is in the result, not an exception."""
@@ -130,6 +131,13 @@ class Target(Protocol):
         (`entry.variables`), for a mover to fill; what is there is overwritten. A runner with another `fence` is given
         another state folder: the firmware may have changed what an older one has written. Raises TargetRefused where
         the place is not ours, or the machine runs."""
+
+    def tpm_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        """The same for what the machine's TPM keeps (`entry.tpm`): a file for nobody but who runs the machine."""
+
+    def drop_tpm(self, entry: Entry) -> list[str]:
+        """Remove what `tpm_room` made room for, with all that lies on the same claim; nothing where there is nothing.
+        The machine does not run. Returns what was removed, in words."""
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         """Put the plan's manifests in place; returns what was created, changed or found as it should be."""

@@ -25,6 +25,7 @@ ACCOUNT = "123456789012"
 REGION = "eu-west-1"
 PENDING_OF_A_VOLUME = 5
 LOADED = 8 << 20
+UEFI_ANSWER = "GetInstanceUefiDataResponse"
 
 _NEW_KEY = re.compile(r"<AccessKeyId>([^<]+)</AccessKeyId>")
 _INSTANCE = re.compile(r"<instanceId>(i-[0-9a-f]+)</instanceId>")
@@ -46,6 +47,8 @@ class Cloud:
         self.calls: Counter[str] = Counter()
         self.extras: dict[str, dict[str, str]] = {}
         """What DescribeInstances says of an instance and moto does not, as XML elements and their content."""
+        self.uefi: dict[str, str] = {}
+        """What GetInstanceUefiData answers for an instance; without, that it has none."""
         self._lock = threading.RLock()
         self._open = contextlib.ExitStack()
         self._clients: dict[tuple[str, str], Any] = {}
@@ -301,6 +304,16 @@ class Cloud:
                 machine.launch_time = max(utcnow(), machine.launch_time + timedelta(seconds=1))
         return self._pass(asked)
 
+    def _uefi_data(self, asked: Asked) -> Answer:
+        name = asked.form.get("InstanceId", "")
+        if self._backend(asked.region, asked.key).instances_by_id(name) is None:
+            return xml(400, "InvalidInstanceID.NotFound", f"The instance ID '{name}' does not exist")
+        if name not in self.uefi:
+            return xml(400, "UnsupportedOperation", f"The instance '{name}' has no UEFI data")
+        told = f"<instanceId>{name}</instanceId><uefiData>{self.uefi[name]}</uefiData>"
+        body = f'<{UEFI_ANSWER} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">{told}</{UEFI_ANSWER}>'
+        return 200, {"Content-Type": "text/xml"}, body.encode()
+
     def _nothing(self, operation: str) -> Answer:
         name = f"{operation}Response"
         body = f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><instancesSet/></{name}>'
@@ -320,8 +333,9 @@ SPECIAL: dict[str, Callable[[Cloud, Asked], Answer]] = {
     "DeleteSnapshot": Cloud._delete_snapshot,
     "StopInstances": Cloud._stop_instances,
     "StartInstances": Cloud._start_instances,
+    "GetInstanceUefiData": Cloud._uefi_data,
 }
-"""Operations at which moto alone would be too kind."""
+"""Operations at which moto alone would be too kind, or that it does not know."""
 
 
 class _Backend:

@@ -17,6 +17,7 @@ import pytest
 
 from kubeferry.documents import (
     Entry,
+    KeptTpm,
     KeptVariables,
     MoverJob,
     MoverProgress,
@@ -32,7 +33,7 @@ from kubeferry.model import Cpu, Disk, DiskRef, Guest, Machine, Memory, Severity
 from kubeferry.sources.disks import exports
 from kubeferry.targets import External, Target, open_target
 from kubeferry.targets.memory.target import MemoryTarget
-from kubeferry.uris import NbdSsh, inline_uri
+from kubeferry.uris import HELD, NbdSsh, inline_uri
 from lab import ground as grounds
 from lab.ground import Ground, until
 from lab.tenant import Tenant
@@ -103,6 +104,10 @@ class Place:
         """What holds the disk's bytes, to be written to."""
         yield self._image(entry)
 
+    def handed(self) -> list[str]:
+        """What was handed to movers and is still there."""
+        return [str(path) for path in self.source.parent.rglob("held")]
+
     def _image(self, entry: Entry) -> Path:
         return Path(self.target.prepare(entry, self.ledger)["vda"].ref.uri.removeprefix("file://"))
 
@@ -130,6 +135,16 @@ class ClusterPlace(Place):
     def content(self, entry: Entry) -> bytes:
         with self._disk(entry) as raw:
             return raw.read_bytes()[: 3 * MIB]
+
+    def handed(self) -> list[str]:
+        """Secrets of movers; Kubernetes collects them some moments after their Jobs."""
+        until(lambda: not self._secrets(), seconds=60, what="a mover's Secret to go")
+        return self._secrets()
+
+    def _secrets(self) -> list[str]:
+        ours = "--selector=app.kubernetes.io/managed-by=kubeferry"
+        found = self._ground.read("get", "secret", f"--namespace={NAMESPACE}", ours)
+        return [one["metadata"]["name"] for one in found["items"]]
 
     @contextmanager
     def _disk(self, entry: Entry) -> Iterator[Path]:
@@ -478,12 +493,45 @@ def test_variables_are_written_by_a_mover_each_runner_has_its_own_state_and_all_
     assert [thing for thing in place.written if place.target.exists(thing)] == []
 
 
+def test_what_a_tpm_holds_is_handed_to_a_mover_and_taken_back_alone(place: Place) -> None:
+    state = b"three seeds, and what was sealed to them"
+    entry = keeping(an_entry())
+    place.move(entry, "copy")
+    rooms = [place.target.tpm_room(entry, len(state), fence, place.ledger) for fence in (1, 2)]
+    assert [room.created for room in rooms] == [True, False]
+    for action in ("copy", "verify"):
+        job = MoverJob(
+            name=f"web-tpm-{action}",
+            action=action,
+            disk="tpm",
+            source=DiskRef(uri=HELD, size_bytes=len(state)) if action == "copy" else None,
+            target=rooms[1].ref,
+            state_dir=rooms[1].state_dir,
+            fence=2,
+            copy_id="tpm",
+            makes_target=rooms[1].makes_target,
+            exact_file=True if rooms[1].makes_target else None,
+            private_folders=3 if rooms[1].makes_target else None,
+            workers=1,
+        )
+        place.target.submit(job, place.ledger, state if action == "copy" else None)
+        result = place.target.watch(job, lambda _: None)
+        assert result.ok, result.error
+    assert place.handed() == []
+    assert place.target.drop_tpm(entry)
+    assert place.target.drop_tpm(entry) == []
+    assert place.content(entry) == place.source.read_bytes(), "the disk is where it was"
+    place.target.remove(entry)
+    assert [thing for thing in place.written if place.target.exists(thing)] == []
+
+
 def keeping(entry: Entry) -> Entry:
-    """The same machine, with a claim for its UEFI variables."""
+    """The same machine, with a claim for its UEFI variables, and for what its TPM holds."""
     kept = KeptVariables(claim=f"persistent-state-for-{entry.target_name}", file=f"nvram/{entry.target_name}_VARS.fd")
     room = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}}
     metadata = {"name": kept.claim, "labels": {"persistent-state-for": entry.target_name}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": room}
+    tpm = KeptTpm(claim=kept.claim, file="swtpm/5f0c3a1e-7a51-4a53-9a5d-0e5b6a3f8e01/tpm2/tpm2-00.permall")
     return entry.model_copy(
-        update={"variables": kept, "manifests": (*entry.manifests[:-1], claim, entry.manifests[-1])}
+        update={"variables": kept, "tpm": tpm, "manifests": (*entry.manifests[:-1], claim, entry.manifests[-1])}
     )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -27,6 +28,7 @@ from kubeferry.errors import (
     SourceRefused,
     SourceUnavailable,
 )
+from kubeferry.images.variables import Variable, variables_of
 from kubeferry.ledger import External
 from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power, Severity
 from kubeferry.outside import aws, stopping
@@ -37,6 +39,7 @@ from lab.ec2 import Cloud
 from lab.ec2.cloud import REGION
 from lab.ec2.faults import KEY, SECRET
 from lab.ec2.store import BLOCK_BYTES
+from lab.ec2.uefi import answer
 
 MIB, GIB = 1 << 20, 1 << 30
 STOP = StopPolicy(agent_seconds=0, acpi_seconds=5)
@@ -792,3 +795,59 @@ def test_no_secret_stands_in_an_error(lab: Lab) -> None:
         lab.source.discover()
     assert aws.LOGIN in str(refused.value)
     assert lab.cloud.environment["AWS_SECRET_ACCESS_KEY"] not in str(refused.value)
+
+
+# --- UEFI variables --------------------------------------------------------------------------------------------------
+
+MARK = Variable("LabMark", UUID("0b5f4a3e-6d2c-4f8e-9a71-c0ffee000001"), 7, b"set at the source")
+
+
+def by_uefi(lab: Lab, told: str | None) -> Machine:
+    """The lab's machine as one that boots by UEFI, of which EC2 tells this."""
+    lab.cloud.extras[lab.instance]["currentInstanceBootMode"] = "uefi"
+    if told is not None:
+        lab.cloud.uefi[lab.instance] = told
+    (machine,) = lab.source.discover().machines
+    assert (machine.firmware.kind, machine.firmware.nvram_format) == (FirmwareKind.UEFI, "uefi-data")
+    return machine
+
+
+def test_uefi_variables_are_those_that_ec2_hands_over(lab: Lab) -> None:
+    machine = by_uefi(lab, answer(MARK))
+    store = lab.source.variables(machine)
+    assert store is not None
+    assert variables_of(store) == (MARK,)
+    assert [one.id for one in lab.source.concerns(machine) if one.id == "source.variables"] == []
+
+
+def test_a_machine_with_a_bios_is_not_asked_for_any(lab: Lab) -> None:
+    assert lab.source.variables(lab.machine) is None
+    assert lab.cloud.calls["GetInstanceUefiData"] == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "fault", "why"),
+    [
+        (answer(MARK), "forbidden", "as a test asked for"),
+        (None, None, "no UEFI data"),
+        ("QU1aTlVFRkk=", None, "fewer than a header"),
+    ],
+    ids=["forbidden", "none", "damaged"],
+)
+def test_variables_that_cannot_be_had_are_told_while_it_runs(
+    lab: Lab, told: str | None, fault: str | None, why: str
+) -> None:
+    machine = by_uefi(lab, told)
+    lab.cloud.faults.coming("GetInstanceUefiData", *([fault, fault] if fault else []))
+    with pytest.raises(SourceRefused, match=why) as refused:
+        lab.source.variables(machine)
+    assert "keepVariables" in refused.value.fix
+    (concern,) = [one for one in lab.source.concerns(machine) if one.id == "source.variables"]
+    assert why in concern.what
+
+
+def test_a_cloud_that_does_not_answer_is_asked_again(lab: Lab) -> None:
+    machine = by_uefi(lab, answer(MARK))
+    lab.cloud.faults.coming("GetInstanceUefiData", *["unavailable"] * 20)
+    with pytest.raises(SourceUnavailable):
+        lab.source.variables(machine)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.images.uefi_data import FORM
 from kubeferry.model import (
     Cpu,
     Device,
@@ -142,7 +143,8 @@ def _firmware(instance: Facts, kind: Facts, image: Facts) -> Firmware:
     if mode is None and asked is None and image:  # an image without a word on it
         mode = "legacy-bios"
     known = {"legacy-bios": FirmwareKind.BIOS, "uefi": FirmwareKind.UEFI}
-    return Firmware(kind=known.get(mode or "", FirmwareKind.UNKNOWN))
+    kept = {"nvram": "GetInstanceUefiData", "nvram_format": FORM} if mode == "uefi" else {}
+    return Firmware(kind=known.get(mode or "", FirmwareKind.UNKNOWN), **kept)
 
 
 def _cpu(name: str, instance: Facts, kind: Facts) -> Cpu:

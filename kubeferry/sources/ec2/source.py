@@ -28,7 +28,7 @@ from kubeferry.outside import aws, clock
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.ec2 import discovery, markers, marks, power, snapshot_sets, stops
+from kubeferry.sources.ec2 import discovery, markers, marks, power, snapshot_sets, stops, uefi
 from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
@@ -113,7 +113,8 @@ class Ec2Source:
             if power_of(instance) is Power.RUNNING:
                 found += stops.forbidden(ec2, instance)
                 ways_back = [*stops.doubts(ec2, instance), *stops.keys(self._keys(region), volumes)]
-        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back)]
+            kept = uefi.concerns(ec2, machine)
+        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back), *kept]
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
@@ -240,7 +241,11 @@ class Ec2Source:
     # --- power ---------------------------------------------------------------------------------------------------
 
     def variables(self, machine: Machine) -> bytes | None:
-        """AWS has a form of its own for them, which is not read."""
+        with self._about(machine) as (ec2, _region):
+            return uefi.variables(ec2, machine)
+
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        """AWS hands over nothing of what its TPM holds."""
         del machine
         return None
 

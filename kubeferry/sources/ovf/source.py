@@ -110,6 +110,11 @@ class OvfSource:
         del machine
         return None
 
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        """An export holds nothing of what a TPM keeps."""
+        del machine
+        return None
+
     def power(self, machine: Machine) -> Power:
         return self._current(machine).power
 

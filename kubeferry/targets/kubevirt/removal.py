@@ -54,13 +54,26 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0)
     things = [(VIRTUAL_MACHINE, name) for name in machines]
     things += [(DATA_VOLUME, name) for name in volumes]
     things += [(CLAIM, planned.claim) for planned in entry.disks]
-    things += [(CLAIM, entry.variables.claim)] if entry.variables is not None else []
+    things += [(CLAIM, claim) for claim in dict.fromkeys(kept.claim for kept in (entry.variables, entry.tpm) if kept)]
     _refuse_foreign(cluster, entry, things)
     machine.stop(cluster, config, entry, fence)
     removed = tidy(cluster, entry)
     for kind in (VIRTUAL_MACHINE, DATA_VOLUME, CLAIM):
         removed += drop(cluster, entry, [thing for thing in things if thing[0] is kind])
     return removed
+
+
+def drop_tpm(cluster: Cluster, entry: Entry) -> list[str]:
+    """What the machine's TPM holds goes, with its claim and the movers that wrote it: a claim does not go while a pod
+    names it. Raises TargetRefused where it is another machine's."""
+    if entry.tpm is None:
+        return []
+    things = [(CLAIM, entry.tpm.claim)]
+    if cluster.get(CLAIM, entry.tpm.claim, entry.namespace) is None:
+        return []
+    _refuse_foreign(cluster, entry, things)
+    jobs.end_all(cluster, entry)
+    return drop(cluster, entry, things)
 
 
 def exists(cluster: Cluster, thing: External) -> bool:

@@ -21,6 +21,7 @@ from kubeferry.documents import (
     Platform,
     Policy,
     Probe,
+    StateOffer,
     StorageClass,
     StoragePolicy,
     TypeRef,
@@ -262,6 +263,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "host-device": ({"devices": (Device(kind="hostdev", model="pci"),)}, Policy()),
     "host-share": ({"devices": (Device(kind="filesystem", model="virtiofs"),)}, Policy()),
     "tpm.state-lost": ({"tpm": Tpm(model="tpm-crb")}, Policy()),
+    "tpm.measured-anew": ({"tpm": Tpm(backend="emulator", version="2.0", state="/tpm2-00.permall")}, Policy()),
     "nic.dropped": ({}, Policy(networks=(NetworkMap(target="drop"),))),
     "nic.address-changed": ({}, Policy()),
     "nic.model-changed": (nics({"model": "vmxnet3"}), Policy()),
@@ -334,6 +336,8 @@ TYPED = Offer(
 
 
 def offered(rule: str) -> Offer:
+    if rule == "tpm.measured-anew":
+        return Offer(state=StateOffer())
     if rule.startswith(("instancetype.", "preference.")) and rule != "instancetype.unknown":
         return TYPED
     return ASKED if rule.startswith("storage.") and rule != "storage.class-default" else Offer()
