@@ -30,7 +30,16 @@ from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import ClaimSet, Offer, Platform, StateOffer, StorageClass
 from kubeferry.documents.outline import Outline, OutlinedEntry
-from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, Wave, freeze
+from kubeferry.documents.plan import (
+    AttachedDisk,
+    Companion,
+    Entry,
+    KeptVariables,
+    Plan,
+    PlannedDisk,
+    Wave,
+    freeze,
+)
 from kubeferry.documents.policy import (
     MachinePolicy,
     Match,
@@ -62,7 +71,9 @@ from kubeferry.values import API_VERSION
 __all__ = [
     "API_VERSION",
     "KINDS",
+    "AttachedDisk",
     "ClaimSet",
+    "Companion",
     "Config",
     "Document",
     "Entry",

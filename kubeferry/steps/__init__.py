@@ -5,6 +5,8 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
           marks         what is left at a source that we stop, and what another journal's says
           variables     UEFI variables on their way, before the target is put in place
           power         what changes a power state: a look before, a look after, and what was too late undone
+          recording     errors, recorded before they go on
+together                the machines of a set, driven as one
 beforehand              what is asked of source and target before anything stops
 precedence              which of several plans has a machine in hand
 discover                asks a source               work          what every step is given

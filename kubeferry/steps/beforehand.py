@@ -96,8 +96,9 @@ def ask(config: Config, plan: Plan, machines: tuple[str, ...], shown: frozenset[
         if hindered:
             return Asked((*told, *hindered), refused, (*barred, *hindered))
         with contextlib.closing(open_source(plan.source, config.sources[plan.source])) as source:
-            found = _Found(told, refused)
+            found = _Found(told, _with_their_sets(plan, refused))
             running = [entry.name for entry in entries if _of_source(source, entry, found)]
+            found.refused = _with_their_sets(plan, found.refused)
             fit = tuple(entry for entry in entries if entry.name not in found.refused)
             if barred:
                 return Asked(found.told(), found.refused, barred)
@@ -105,8 +106,21 @@ def ask(config: Config, plan: Plan, machines: tuple[str, ...], shown: frozenset[
             for name, concerns in target.trial(new, _reach(source, target)).items():
                 found.add(name, concerns)
             found.concerns += _only_the_stop(running)
+            found.refused = _with_their_sets(plan, found.refused)
     tried = tuple(entry.name for entry in new if entry.name not in found.refused)
     return Asked(found.told(), found.refused, barred, tried)
+
+
+def _with_their_sets(plan: Plan, refused: Mapping[str, tuple[Concern, ...]]) -> dict[str, tuple[Concern, ...]]:
+    """Who is refused, and who moves together with one of those."""
+    found = dict(refused)
+    for name in refused:
+        for other in plan.set_of(name):
+            what = f"{other}: it shares a disk with {name}, which cannot be moved as planned"
+            fix = f"Settle what speaks against {name}: they move together or not at all."
+            concern = Concern(id="set.not-whole", severity=Severity.CRITICAL, what=what, fix=fix)
+            found.setdefault(other, (concern,))
+    return found
 
 
 class _Found:

@@ -6,6 +6,7 @@ target ─┬─ layout, gitops, capacity    its folder; manifests as files; whe
                        ├─ qmp, local_access          the ways into the running machine
                        └─ accelerator                whether hardware virtualization works here
 trial                                  a mover beside the machines, tried before a source is stopped
+sets                                   disks that several machines share lie once
 fences                                 only the newest runner starts and stops
 evidence                               what is seen of a running machine, and kept
 """

@@ -28,7 +28,7 @@ from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetRefuse
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
-from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, qemu, trial
+from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, qemu, sets, trial
 from kubeferry.targets.directory.hypervisor import LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder
 from kubeferry.targets.local_movers import LocalMovers, is_locked
@@ -82,6 +82,7 @@ class DirectoryTarget:
         self._target.check(entry)
         with _answering(entry):
             folder = self._target.machine(entry.target_name)
+            sets.refuse_in_use(self._target, entry)
             capacity.check_space(self._target, entry)
             if not folder.path.exists():
                 ledger(External("machine-folder", entry.target_name, str(folder.path)))
@@ -154,12 +155,7 @@ class DirectoryTarget:
         process.require(qemu.PROGRAM, "qemu-img")
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
-        bases = {planned.claim: folder.image(planned.claim) for planned in entry.disks}
-        missing = [str(image) for image in bases.values() if not image.exists()]
-        if missing:
-            raise TargetRefused(
-                "the machine's disks are not here", why=", ".join(missing), fix="Copy them first.", machine=entry.name
-            )
+        bases = sets.images(self._target, entry)
         with _answering(entry):
             _check_applied(entry, folder)
             fences.raise_fence(folder, entry, fence)
@@ -213,6 +209,7 @@ class DirectoryTarget:
             return []
         self._target.check(entry)
         with _answering(entry):
+            sets.refuse_attached(self._target, entry)
             LocalMachine(entry.target_name, folder).stop()
             removed = _remove_files(entry, folder)
             gitops.list_machines(self._target)

@@ -1,9 +1,9 @@
 """A target in this process's memory: a double for tests of what stands around targets.
 
-It does not start programs, boot machines or look at manifests; it reads raw files only, in one thread, keeps no
-checkpoint, and knows no full disk. Of a round that names what changed it takes no more than that. `observe` answers
-what the test put into `answers`, and passes what it was not told about. It does keep the promises of the seam:
-idempotent, ours or refused, nothing made before the ledger has it.
+It does not start programs, boot machines, attach what others carry or look at manifests; it reads raw files only, in
+one thread, keeps no checkpoint, and knows no full disk. Of a round that names what changed it takes no more than that.
+`observe` answers what the test put into `answers`, and passes what it was not told about. It does keep the promises of
+the seam: idempotent, ours or refused, nothing made before the ledger has it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,17 @@ from kubeferry.inside.said import Said
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
-from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities, superseded
+from kubeferry.targets import (
+    External,
+    Ledger,
+    Reach,
+    Room,
+    TargetCapabilities,
+    runs_from_it,
+    still_attached,
+    superseded,
+    users_of,
+)
 from kubeferry.uris import inline_content, local_path
 from kubeferry.words import counted
 
@@ -110,6 +120,9 @@ class MemoryTarget:
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         self._fail("prepare")
         self._check(entry)
+        for user in users_of(entry):
+            if user.target_name in self.running:
+                raise runs_from_it(entry, user.name)
         rooms = {}
         for planned in entry.disks:
             place = f"{entry.target_name}/{planned.disk}"
@@ -226,6 +239,8 @@ class MemoryTarget:
     def remove(self, entry: Entry) -> list[str]:
         self._fail("remove")
         self._check(entry)
+        if users := [user.name for user in users_of(entry) if user.target_name in self.applied]:
+            raise still_attached(entry, users)
         self.strategies.pop(entry.target_name, None)
         self.running.pop(entry.target_name, None)
         gone = [place for place in self.disks if place.startswith(f"{entry.target_name}/")]
