@@ -1,0 +1,229 @@
+"""Two machines that share a disk, between the memory source and the memory target, with a real SQLite journal: what
+tests of sets do with them, and what is looked at after each call of a seam."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import update
+
+from kubeferry.documents import Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy, StoragePolicy
+from kubeferry.errors import Interrupted, KubeferryError
+from kubeferry.journal import Journal, Lease
+from kubeferry.journal.schema import MACHINE
+from kubeferry.life.actions import Action, Goal
+from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power
+from kubeferry.outside import stopping
+from kubeferry.sources.memory.source import MemorySource
+from kubeferry.steps.accounts import settle
+from kubeferry.steps.together import drive_set
+from kubeferry.steps.work import Work
+from kubeferry.targets import TargetCapabilities
+from kubeferry.targets.memory.target import MemoryTarget
+from mappings.plan import make_plan
+
+SECTION = 8192
+NAMES = ("a", "b")
+AT = "2026-01-01T00:00:00Z"
+POLICY = Policy(
+    probes=(Probe(kind="agent"),),
+    stop=StopPolicy(last_words=("/data/boots",)),
+    storage=StoragePolicy(access_mode="ReadWriteMany"),
+)
+SOURCE = ("concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists")
+SOURCE += ("mark", "marked", "unmark")
+TARGET = ("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over", "stop", "tidy", "exists")
+JOURNAL = ("append", "heartbeat", "intend", "gone", "acquire", "release")
+TRIES = 3
+
+
+class Killed(BaseException):
+    """kill -9: from here on no call of this process does anything."""
+
+
+def nothing(_name: str, _moment: str) -> None:
+    """Nothing breaks."""
+
+
+@dataclass
+class Pair:
+    """The world of one test. `fault` is asked before and after each call of a seam, with its name; `calls` counts them,
+    and `number` is that of the one it is asked about."""
+
+    folder: Path
+    source: MemorySource
+    journal: Journal
+    plan: Plan
+    target: MemoryTarget = field(default_factory=MemoryTarget)
+    fault: Callable[[str, str], None] = nothing
+    calls: int = 0
+    number: int = 0
+    dead: bool = False
+    broken: list[str] = field(default_factory=list)
+    told: list[tuple[str, str]] = field(default_factory=list)
+
+    def power(self, name: str) -> Power:
+        return self.source.power(self.plan.entry(name).machine)
+
+    def state(self, name: str) -> MachineState:
+        return self.journal.state(self.plan.digest, name)
+
+    def phases(self) -> dict[str, Phase]:
+        return {name: self.state(name).phase for name in NAMES}
+
+    def equal(self) -> bool:
+        """Whether each disk has one copy at the target, with what its source holds."""
+        wanted = {"a/vda": "a.img", "b/vda": "b.img", "a/vdb": "shared.img"}
+        found = {place: bytes(data) for place, data in self.target.disks.items()}
+        return found == {place: (self.folder / name).read_bytes() for place, name in wanted.items()}
+
+    def running(self) -> set[str]:
+        """The machines whose sources run."""
+        return {name for name in NAMES if self.power(name) is not Power.OFF}
+
+    def write(self, name: str) -> None:
+        """A running guest writes to the shared disk and its own."""
+        if self.power(name) is Power.RUNNING:
+            for path in (self.folder / f"{name}.img", self.folder / "shared.img"):
+                content = bytearray(path.read_bytes())
+                content[:8] = self.calls.to_bytes(8, "big")
+                path.write_bytes(content)
+
+    # --- commands ---
+
+    def works(self, leases: list[Lease]) -> list[Work]:
+        def proxy(inner: Any, side: str, methods: tuple[str, ...]) -> Any:
+            return Watched(inner, side, methods, self)
+
+        return [
+            Work(
+                plan=self.plan,
+                entry=self.plan.entry(lease.machine),
+                source=proxy(self.source, "source", SOURCE),
+                target=proxy(self.target, "target", TARGET),
+                journal=proxy(self.journal, "journal", JOURNAL),
+                lease=lease,
+                limits=Limits(),
+                progress=lambda *_told: None,
+            )
+            for lease in leases
+        ]
+
+    def command(self, goal: Goal = Goal.MIGRATE) -> BaseException | None:
+        """One command as a flow carries it out, by a process of its own; returns what stopped it."""
+        stopping.reset()
+        self.dead = False
+        try:
+            leases = [self.journal.acquire(self.plan.digest, name) for name in self.plan.set_of("a")]
+            works = self.works(leases)
+            drive_set(works, goal, self._again)
+            for work in works:
+                settle(work)
+        except (KubeferryError, Killed) as error:  # whatever else escapes is a defect, and fails the test
+            return error
+        finally:
+            self.dead = False
+            stopping.reset()
+            with self.journal._writing() as db:  # who held the leases has ended
+                db.execute(update(MACHINE).values(owner=None, expires_at=""))
+            assert not self.broken, self.broken
+        return None
+
+    def _again(self, work: Work, action: Action, step: Callable[[], None]) -> None:
+        self.told.append((work.entry.name, str(action.kind)))
+        for left in reversed(range(TRIES)):
+            try:
+                step()
+            except KubeferryError as error:
+                if not error.transient or isinstance(error, Interrupted) or not left:
+                    raise
+            else:
+                return
+
+    # --- what must hold ---
+
+    def look(self, call: str, given: tuple[Any, ...]) -> None:
+        on, copies = self.running(), set(self.target.running)
+        if on & copies:
+            self.broken.append(f"{on & copies} run twice after {call}")
+        if on and copies:
+            self.broken.append(f"{on} at the source and {copies} at the target write what they share after {call}")
+        if call == "target.submit" and given[0].action in {"copy", "repair"} and on:
+            self.broken.append(f"disk {given[0].disk} is copied while {on} may write what they share")
+
+
+class Watched:
+    """Calls of some methods are looked at, and break at will."""
+
+    def __init__(self, inner: Any, side: str, methods: tuple[str, ...], pair: Pair) -> None:
+        self._inner, self._side, self._methods, self._pair = inner, side, methods, pair
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self._inner, name)
+        if name not in self._methods:
+            return value
+        pair, called = self._pair, f"{self._side}.{name}"
+
+        def call(*given: Any, **named: Any) -> Any:
+            if pair.dead:
+                raise Killed
+            pair.calls += 1
+            number = pair.number = pair.calls
+            pair.fault(called, "before")
+            done = value(*given, **named)
+            pair.look(called, given)
+            pair.number = number  # a call may have made others
+            pair.fault(called, "after")
+            return done
+
+        return call
+
+
+def pair_in(folder: Path, power: Power = Power.RUNNING, policy: Policy = POLICY) -> Pair:
+    """A new world. The caller closes its journal."""
+    for name in (*NAMES, "shared"):
+        (folder / f"{name}.img").write_bytes(name.encode() * (SECTION // len(name)) + bytes(SECTION))
+    source = MemorySource("lab", folder)
+    source.write_machines(*(a_machine(folder, name, power) for name in NAMES))
+    for name in NAMES:
+        source.write_words(name, {"/data/boots": "7\n"})
+    journal = Journal.open(JournalConfig(url=f"sqlite:///{folder / 'journal.db'}"))
+    machines = source.discover().machines
+    facts = Inventory(source="lab", source_kind="memory", observed_at=AT, machines=machines)
+    plan = make_plan(facts, policy, name="pair", created_at=AT)
+    journal.keep_plan(plan)
+    pair = Pair(folder, source, journal, plan)
+    pair.target.capabilities = TargetCapabilities(keeps_running=True, isolated=False)
+    return pair
+
+
+def a_machine(folder: Path, name: str, power: Power) -> Machine:
+    return Machine(
+        id=f"id-{name}",
+        name=name,
+        source="lab",
+        power=power,
+        arch="x86_64",
+        firmware=Firmware(kind=FirmwareKind.BIOS),
+        cpu=Cpu(vcpus=1),
+        memory=Memory(size_bytes=64 << 20),
+        disks=(a_disk(folder / f"{name}.img", "vda"), a_disk(folder / "shared.img", "vdb", shareable=True)),
+    )
+
+
+def a_disk(path: Path, name: str, **facts: Any) -> Disk:
+    size = path.stat().st_size
+    return Disk(
+        id=name,
+        bus=DiskBus.VIRTIO,
+        uri=path.as_uri(),
+        source_kind="file",
+        format="raw",
+        chain=(),
+        capacity_bytes=size,
+        **facts,
+    )
