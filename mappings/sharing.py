@@ -66,7 +66,8 @@ ALONE = Sharing()
 def sharings(
     machines: Iterable[Machine], policy: Policy, names: Mapping[str, Names], offer: Offer = UNASKED
 ) -> dict[str, Sharing]:
-    """What each machine that has a disk in common with others has of it; the rest is not named."""
+    """What each machine has in common with others, those that the policy leaves out among them, where any of them says
+    that the disk is shared; who shares none is not named."""
     listed = list(machines)
     found: defaultdict[str, dict[str, Shared]] = defaultdict(dict)
     groups = [group for group in _same_disks(listed) if _said_to_be_shared(group)]
@@ -91,17 +92,6 @@ def sharings(
         )
         for name, disks in found.items()
     }
-
-
-def sharers(machines: Iterable[Machine]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """By machine and disk: the other machines that have the very same disk, those that the policy leaves out among
-    them, where any of them says that it is shared. A disk is known by its place at the source; a LUN by its own number,
-    too, since each machine has a file of its own that leads there."""
-    found: defaultdict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
-    for group in _same_disks(list(machines)):
-        for machine, disk in group if _said_to_be_shared(group) else ():
-            found[machine.name][disk.id] = tuple(sorted({other.name for other, _ in group} - {machine.name}))
-    return dict(found)
 
 
 def attached_disks(machine: Machine, sharing: Sharing, names: Names) -> tuple[AttachedDisk, ...]:
@@ -146,8 +136,9 @@ class _Sets:
 
 
 def _same_disks(machines: list[Machine]) -> list[list[_Owner]]:
-    """Disks that several machines have, or one of them twice: each as all who have it, in the order of the machines. A
-    disk may be known by two identities, and one of them lead to a third machine."""
+    """Disks that several machines have: each as all who have it, in the order of the machines. A disk is known by its
+    place at the source; a LUN by its own number, too, since each machine has a file of its own that leads there, and so
+    one may lead to a third machine."""
     owners: defaultdict[tuple[str, str], list[_Owner]] = defaultdict(list)
     for machine in machines:
         for disk in machine.data_disks:

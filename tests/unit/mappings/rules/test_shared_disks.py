@@ -14,8 +14,9 @@ from kubeferry.model import Disk, DiskBus, DiskDevice, Machine
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from mappings.admission.check import check_together
 from mappings.assessment import assess, render_assessment_markdown
+from mappings.names import machine_names
 from mappings.plan import make_plan
-from mappings.sharing import sharers
+from mappings.sharing import sharings
 from mappings.storage import UNASKED
 
 Build = Callable[..., Machine]
@@ -43,6 +44,12 @@ def pair(machine: Build, disk: BuildDisk) -> Callable[..., Inventory]:
         return Inventory(source="lab", source_kind="libvirt", observed_at=AT, machines=tuple(machines))
 
     return make
+
+
+def sharers(machines: list[Machine]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By machine and disk: the other machines that have the very same disk."""
+    found = sharings(machines, Policy(), machine_names(machines, Policy()))
+    return {name: {disk: one.others for disk, one in sharing.disks.items()} for name, sharing in found.items()}
 
 
 def planned(inventory: Inventory, **machines: MachinePolicy) -> Any:
