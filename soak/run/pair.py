@@ -1,5 +1,6 @@
-"""Two machines that share a disk, between the memory source and the memory target, with a real SQLite journal: what
-tests of sets do with them, and what is looked at after each call of a seam."""
+"""Two machines that share a disk, between the memory source and the memory target, with a real SQLite journal; tests of
+sets live in it, too. After each call of a seam is looked whether anything runs twice, or is copied while it may change.
+A command is carried out as `flows` carries it out, by a process of its own."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Any
 from sqlalchemy import update
 
 from kubeferry.documents import Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy, StoragePolicy
-from kubeferry.errors import Interrupted, KubeferryError
+from kubeferry.errors import KubeferryError
 from kubeferry.journal import Journal, Lease
 from kubeferry.journal.schema import MACHINE
 from kubeferry.life.actions import Action, Goal
@@ -25,6 +26,8 @@ from kubeferry.steps.work import Work
 from kubeferry.targets import TargetCapabilities
 from kubeferry.targets.memory.target import MemoryTarget
 from mappings.plan import make_plan
+from soak.run.world import AFTER, BEFORE, JOURNAL, SOURCE, TARGET, Killed, Proxy, again, no_fault
+from soak.trial import Wrong
 
 SECTION = 8192
 NAMES = ("a", "b")
@@ -34,32 +37,24 @@ POLICY = Policy(
     stop=StopPolicy(last_words=("/data/boots",)),
     storage=StoragePolicy(access_mode="ReadWriteMany"),
 )
-SOURCE = ("concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists")
-SOURCE += ("mark", "marked", "unmark")
-TARGET = ("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over", "stop", "tidy", "exists")
-JOURNAL = ("append", "heartbeat", "intend", "gone", "acquire", "release")
-TRIES = 3
+TRIES = 2
 
 
-class Killed(BaseException):
-    """kill -9: from here on no call of this process does anything."""
-
-
-def nothing(_name: str, _moment: str) -> None:
-    """Nothing breaks."""
+Fault = Callable[[str, str], BaseException | None]
+"""Asked before and after each call, with its name; what it returns is raised."""
 
 
 @dataclass
 class Pair:
-    """The world of one test. `fault` is asked before and after each call of a seam, with its name; `calls` counts them,
-    and `number` is that of the one it is asked about."""
+    """`calls` counts those of the seams, `number` is that of the one that `fault` is asked about; `told` are the steps
+    that were begun."""
 
     folder: Path
     source: MemorySource
     journal: Journal
     plan: Plan
     target: MemoryTarget = field(default_factory=MemoryTarget)
-    fault: Callable[[str, str], None] = nothing
+    fault: Fault = no_fault
     calls: int = 0
     number: int = 0
     dead: bool = False
@@ -96,8 +91,8 @@ class Pair:
     # --- commands ---
 
     def works(self, leases: list[Lease]) -> list[Work]:
-        def proxy(inner: Any, side: str, methods: tuple[str, ...]) -> Any:
-            return Watched(inner, side, methods, self)
+        def proxy(inner: Any, side: str, methods: set[str]) -> Any:
+            return Proxy(inner, side, self.called, methods)
 
         return [
             Work(
@@ -114,35 +109,49 @@ class Pair:
         ]
 
     def command(self, goal: Goal = Goal.MIGRATE) -> BaseException | None:
-        """One command as a flow carries it out, by a process of its own; returns what stopped it."""
+        """One command; returns what stopped it."""
         stopping.reset()
         self.dead = False
         try:
             leases = [self.journal.acquire(self.plan.digest, name) for name in self.plan.set_of("a")]
             works = self.works(leases)
-            drive_set(works, goal, self._again)
+            drive_set(works, goal, self.step)
             for work in works:
                 settle(work)
-        except (KubeferryError, Killed) as error:  # whatever else escapes is a defect, and fails the test
+        except (KubeferryError, Killed, SystemExit) as error:  # whatever else escapes is a defect
             return error
         finally:
             self.dead = False
             stopping.reset()
             with self.journal._writing() as db:  # who held the leases has ended
                 db.execute(update(MACHINE).values(owner=None, expires_at=""))
-            assert not self.broken, self.broken
+            if self.broken:
+                raise Wrong("never two copies, of a set either", self.broken[0])
         return None
 
-    def _again(self, work: Work, action: Action, step: Callable[[], None]) -> None:
+    def step(self, work: Work, action: Action, step: Callable[[], None]) -> None:
+        """One step; what may pass is tried again at once."""
         self.told.append((work.entry.name, str(action.kind)))
-        for left in reversed(range(TRIES)):
-            try:
-                step()
-            except KubeferryError as error:
-                if not error.transient or isinstance(error, Interrupted) or not left:
-                    raise
-            else:
-                return
+        again(step, TRIES)
+
+    def called(self, name: str, value: Any, given: Any, named: Any) -> Any:
+        """A call of a seam."""
+        if self.dead:
+            raise Killed
+        self.calls += 1
+        number = self.number = self.calls
+        self._break(name, BEFORE)
+        done = value(*given, **named)
+        self.look(name, given)
+        self.number = number  # a call may have made others
+        self._break(name, AFTER)
+        return done
+
+    def _break(self, name: str, moment: str) -> None:
+        error = self.fault(name, moment)
+        if error is not None:
+            self.dead = isinstance(error, Killed)
+            raise error
 
     # --- what must hold ---
 
@@ -154,33 +163,6 @@ class Pair:
             self.broken.append(f"{on} at the source and {copies} at the target write what they share after {call}")
         if call == "target.submit" and given[0].action in {"copy", "repair"} and on:
             self.broken.append(f"disk {given[0].disk} is copied while {on} may write what they share")
-
-
-class Watched:
-    """Calls of some methods are looked at, and break at will."""
-
-    def __init__(self, inner: Any, side: str, methods: tuple[str, ...], pair: Pair) -> None:
-        self._inner, self._side, self._methods, self._pair = inner, side, methods, pair
-
-    def __getattr__(self, name: str) -> Any:
-        value = getattr(self._inner, name)
-        if name not in self._methods:
-            return value
-        pair, called = self._pair, f"{self._side}.{name}"
-
-        def call(*given: Any, **named: Any) -> Any:
-            if pair.dead:
-                raise Killed
-            pair.calls += 1
-            number = pair.number = pair.calls
-            pair.fault(called, "before")
-            done = value(*given, **named)
-            pair.look(called, given)
-            pair.number = number  # a call may have made others
-            pair.fault(called, "after")
-            return done
-
-        return call
 
 
 def pair_in(folder: Path, power: Power = Power.RUNNING, policy: Policy = POLICY) -> Pair:
