@@ -188,9 +188,17 @@ def _needs(group: list[_Owner], policy: Policy, offer: Offer) -> Iterator[str]:
         yield "one size and format: they tell of several"
     if any(disk.device is DiskDevice.LUN or disk.source_kind == "rdm" for _, disk in group):
         yield "no SCSI reservations: it is a LUN, which they may fence each other with"
+    elif any(_by_its_bus(machine, disk) for machine, disk in group):
+        yield "no SCSI reservations: its bus is shared, as clusters have it that fence each other with them"
     storage = choices[group[0][0].name].storage
     if not takes_several_nodes(storage):
         yield _volumes_needed(storage)
+
+
+def _by_its_bus(machine: Machine, disk: Disk) -> bool:
+    """Whether vSphere shares the bus of the disk, and does not say of the disk itself that several may write it."""
+    told = {fact.path for fact in machine.unmodelled}
+    return disk.format == "vmdk" and disk.shareable and f"disk[{disk.id}]/sharing" not in told
 
 
 def _volumes_needed(storage: Storage) -> str:

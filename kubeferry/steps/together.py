@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
 from kubeferry.life.actions import STOPS, Action, ActionKind, Goal
@@ -110,7 +111,7 @@ class _Walk:
                 at_rest(work, action, work.state())
                 return {one: work.state() for one, work in self.works.items()}
             with recorded(work, action.kind):
-                self.do(work, action, lambda work=work, action=action: self._carry_out(work, action))  # type: ignore[misc]
+                self.do(work, action, partial(self._carry_out, work, action))
             begun = begun or action.kind is not ActionKind.RECORD_PLAN
             self.goal = self.goal.after(action.kind)
             if action.kind is ActionKind.TAKE_OVER:

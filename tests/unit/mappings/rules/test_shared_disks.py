@@ -10,7 +10,7 @@ import pytest
 
 from kubeferry.documents import ClaimSet, Inventory, MachinePolicy, Offer, Plan, Policy, StorageClass, StoragePolicy
 from kubeferry.errors import InputInvalid
-from kubeferry.model import Disk, DiskBus, DiskDevice, Machine
+from kubeferry.model import Disk, DiskBus, DiskDevice, Machine, SourceFact
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from mappings.admission.check import check_together
 from mappings.assessment import assess, render_assessment_markdown
@@ -297,3 +297,15 @@ def test_no_other_machine_s_claim_is_attached_unless_all_of_them_share_it(pair: 
     shared.pop("shareable")
     (problem,) = check_together(manifests)
     assert "uses the claim default/a-vdb" in problem.what
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_disk_of_vsphere_is_one_for_all_where_it_is_multi_writer_and_not_by_its_bus(
+    pair: Callable[..., Inventory], told: bool
+) -> None:
+    inventory = pair(uri="datastore:///one/quorum.vmdk", format="vmdk", source_kind="datastore")
+    fact = SourceFact(path="disk[vdb]/sharing", value="sharingMultiWriter")
+    machines = tuple(one.model_copy(update={"unmodelled": (fact,) if told else ()}) for one in inventory.machines)
+    plan = as_set(inventory.model_copy(update={"machines": machines}))
+    assert ({"a", "b"} <= {entry.name for entry in plan.entries}) == told, plan.excluded
+    assert told or "no SCSI reservations: its bus is shared" in plan.excluded["a"]
