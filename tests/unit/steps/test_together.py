@@ -199,6 +199,16 @@ def test_a_runner_that_lost_one_of_the_leases_does_nothing_to_any(pair: Pair) ->
     assert (pair.phases(), pair.equal()) == (COMMITTED, True)
 
 
+def test_a_copy_of_one_of_them_that_nobody_knows_of_is_found_before_any_is_touched(pair: Pair) -> None:
+    pair.look = lambda *_seen: None  # type: ignore[method-assign]  # somebody has made it so
+    pair.target.running["b"] = "by somebody"
+    error = pair.command()
+    assert isinstance(error, TargetRefused)
+    assert error.machine == "b"
+    assert pair.told == [("a", "record-plan"), ("b", "record-plan"), ("a", "begin-cutover")]
+    assert (pair.running(), pair.target.disks) == (set(NAMES), {})
+
+
 # --- what is released, and what is reported --------------------------------------------------------------------------
 
 
