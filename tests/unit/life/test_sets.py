@@ -101,6 +101,19 @@ def test_nobody_copies_commits_or_starts_while_one_of_them_may_run_at_its_source
             assert action.kind not in late or all(state.source_off for state in states), (members, action)
 
 
+def test_what_was_copied_of_one_while_another_could_still_write_is_not_gone_on_with() -> None:
+    back = {A.BEGIN_ROLLBACK, A.STOP_TARGET, A.RESTART_SOURCE, A.END_ROLLBACK, A.RECORD_PLAN}
+    seen = 0
+    for states in EVERYWHERE:
+        copied = [state.resumes in UNDER_WAY and (state.final or state.applied is not None) for state in states]
+        off = [state.resumes in UNDER_WAY and state.source_off for state in states]
+        if any(copied) and not all(off):
+            seen += 1
+            _, action = next_of_set({name: Member(FACTS, state) for name, state in zip("ab", states, strict=True)})
+            assert action.kind in back, [state.phase for state in states]
+    assert seen > 20
+
+
 def test_no_source_is_started_while_a_copy_of_any_may_run() -> None:
     for states in EVERYWHERE:
         members = {name: Member(FACTS, state) for name, state in zip("ab", states, strict=True)}

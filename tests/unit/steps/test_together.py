@@ -6,7 +6,9 @@ import contextlib
 import itertools
 import os
 import random
+import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -180,21 +182,25 @@ def test_one_that_is_found_out_beforehand_keeps_the_other(pair: Pair) -> None:
     assert pair.told == []
 
 
-def test_a_runner_that_lost_one_of_the_leases_does_nothing_to_any(pair: Pair) -> None:
-    taken: list[str] = []
+@pytest.mark.parametrize(("name", "kind"), [("a", "start"), ("a", "stop-source"), ("b", "commit")])
+def test_a_runner_that_lost_one_of_the_leases_does_nothing_to_any(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    other = "b" if name == "a" else "a"
+    real, step, taken = pair.journal.acquire, pair.step, []
 
-    def fault(name: str, moment: str) -> None:
-        if (name, moment) == ("target.apply", "before") and not taken:
-            taken.append(pair.journal.acquire(pair.plan.digest, "b", ttl_seconds=60).machine)
+    def overtaken(work: Any, action: Any, do: Callable[[], None]) -> None:
+        if (work.entry.name, action.kind) == (name, kind) and not taken:
+            taken.append((pair.running(), set(pair.target.running), set(pair.target.strategies)))
+            time.sleep(0.02)
+            real(pair.plan.digest, other)
+        step(work, action, do)
 
-    real = pair.journal.acquire
-    pair.journal.acquire = lambda plan, machine, **_: real(plan, machine, ttl_seconds=0.01)  # type: ignore[method-assign]
-    pair.fault = fault
-    error = pair.command()
-    pair.journal.acquire = real  # type: ignore[method-assign]
-    assert isinstance(error, errors.Fenced)
-    assert pair.target.running == {}
-    pair.fault = no_fault
+    with monkeypatch.context() as short:
+        short.setattr(pair.journal, "acquire", lambda plan, machine: real(plan, machine, ttl_seconds=0.01))
+        short.setattr(pair, "step", overtaken)
+        assert isinstance(pair.command(), errors.Fenced)
+    assert taken == [(pair.running(), set(pair.target.running), set(pair.target.strategies))]
     assert pair.command() is None
     assert (pair.phases(), pair.equal()) == (COMMITTED, True)
 
