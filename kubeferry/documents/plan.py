@@ -162,9 +162,10 @@ def _check_set(entry: Entry, entries: Mapping[str, Entry], waves: tuple[Wave, ..
     if not any(whole <= set(wave.machines) for wave in waves):
         raise ValueError(f"{', '.join(sorted(whole))} move together, and do not stand in one wave")
     for disk in entry.attached or ():
-        carrier = entries[disk.carrier] if disk.carrier in whole else None
-        if carrier is None or all(one.claim != disk.claim for one in carrier.disks):
-            raise ValueError(f"{entry.name} attaches {disk.claim}, and {disk.carrier} does not carry it")
+        carrier = entries[disk.carrier] if disk.carrier in whole else entry
+        carried = [one for one in carrier.disks if one.claim == disk.claim and entry.name in (one.shared_with or ())]
+        if not carried or carrier.namespace != entry.namespace:
+            raise ValueError(f"{entry.name} attaches {disk.claim}, and {disk.carrier} does not carry it for it")
 
 
 class _Places:

@@ -95,9 +95,10 @@ class _Walk:
     owes: dict[str, str] = field(default_factory=dict)
 
     def to(self, goal: Goal, why: str = "") -> dict[str, MachineState]:
-        """Take them there; returns their states when there is nothing to do any more."""
+        """Take them there; returns their states when there is nothing to do any more. `why` they go back, where nobody
+        asked for that."""
         self.goal, self.why, begun = goal, why, False
-        if goal is Goal.ROLLBACK:
+        if goal is Goal.ROLLBACK and not why:  # who goes back because of another one owes what this plan has begun
             self.owes = {name: left_owing(work) for name, work in self.works.items()}
         while True:
             if self.goal is not Goal.ROLLBACK:

@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from kubeferry import errors
+from kubeferry.documents import JournalConfig
 from kubeferry.errors import Interrupted, PermanentError, ProbeFailed, SourceRefused, TargetRefused, TargetUnavailable
+from kubeferry.journal import Journal
+from kubeferry.journal.schema import MACHINE
 from kubeferry.life.actions import Goal
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
@@ -25,6 +29,7 @@ from kubeferry.targets import TargetCapabilities
 from reports.disks import EQUAL
 from reports.facts import build_report
 from reports.shapes import MachineReport, Verdict
+from soak.run.journals import copied
 from soak.run.pair import NAMES, Pair, pair_in
 from soak.run.world import Killed, no_fault
 
@@ -308,6 +313,31 @@ def test_killed_anywhere_the_same_command_goes_on(build: Callable[..., Pair], go
             assert (pair.phases(), pair.equal(), pair.running()) == (COMMITTED, True, set()), at
         else:
             assert (pair.running(), pair.target.running) == (set(NAMES), {}), at
+
+
+@pytest.mark.parametrize("goal", [Goal.MIGRATE, Goal.ROLLBACK])
+def test_a_journal_of_a_set_that_is_older_than_the_world_starts_no_second_copy_of_any(pair: Pair, goal: Goal) -> None:
+    """Both have moved, and run there; the journal is a backup from somewhere on their way."""
+    append, backups = pair.journal.append, []
+
+    def noting(lease: Any, event: Any) -> Any:
+        done = append(lease, event)
+        backups.append(pair.folder / f"backup-{len(backups)}.db")
+        copied(pair.folder / "journal.db", backups[-1])
+        return done
+
+    pair.journal.append = noting  # type: ignore[method-assign]
+    pair.command()
+    for backup in sorted(random.Random(goal).sample(backups, LIVES)):
+        with Journal.open(JournalConfig(url=f"sqlite:///{backup}")) as restored:
+            older = Pair(pair.folder, pair.source, restored, pair.plan, pair.target)
+            with restored._writing() as db:
+                db.execute(update(MACHINE).values(owner=None, expires_at=""))
+            older.command(goal)  # looks after each call
+            assert bool(older.running()) != bool(pair.target.running), (backup.name, older.phases())
+        for name in NAMES:
+            pair.target.running.setdefault(name, "since the move")
+            pair.source.write_power(name, Power.OFF)
 
 
 @pytest.mark.parametrize("number", range(LIVES // 2))

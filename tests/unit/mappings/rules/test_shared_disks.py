@@ -274,7 +274,7 @@ def test_a_set_that_is_told_to_part_is_refused(
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize("break_it", ["one is gone", "two waves", "no carrier"])
+@pytest.mark.parametrize("break_it", ["one is gone", "two waves", "no carrier", "not for it"])
 def test_a_plan_whose_set_does_not_hold_together_is_none(pair: Callable[..., Inventory], break_it: str) -> None:
     whole = as_set(pair())
     content = whole.model_dump(mode="json", by_alias=True)
@@ -283,8 +283,10 @@ def test_a_plan_whose_set_does_not_hold_together_is_none(pair: Callable[..., Inv
         content["waves"] = [{"name": "wave-1", "machines": ["a", "c"]}]
     elif break_it == "two waves":
         content["waves"] = [{"name": "one", "machines": ["a", "c"]}, {"name": "two", "machines": ["b"]}]
-    else:
+    elif break_it == "no carrier":
         content["entries"][0]["disks"] = content["entries"][0]["disks"][:1]
+    else:
+        content["entries"][0]["disks"][1]["sharedWith"] = None
     with pytest.raises(ValueError, match=r"move together|moves together|does not carry it"):
         Plan.model_validate(content)
 
