@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
-from kubeferry.errors import Interrupted, KubeferryError
+from kubeferry.errors import Interrupted, KubeferryError, ProbeFailed
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, Goal
 from kubeferry.life.states import MachineState
@@ -188,7 +188,8 @@ def _of(error: KubeferryError, machine: str) -> KubeferryError:
         return error
     told = copy.copy(error)
     told.machine = machine
-    told.what, told.why = f"it moves together with {error.machine}, which was stopped", error.reason
+    if not isinstance(error, ProbeFailed):  # who went back did so with all others
+        told.what, told.why = f"it moves together with {error.machine}, which was stopped", error.reason
     return told
 
 

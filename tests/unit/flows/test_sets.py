@@ -121,6 +121,7 @@ def test_a_set_that_fails_its_proof_goes_back_whole_and_only_again_moves_it(sets
     sets.target.answers["agent"] = False
     outcomes = sets.run()
     assert isinstance(outcomes["b"].error, ProbeFailed)
+    assert str(outcomes["b"].error).startswith("b: it was rolled back: the source is as it was before")
     assert (sets.power("a"), sets.power("b")) == (Power.RUNNING, Power.RUNNING)
     sets.target.answers["agent"] = True
     assert sets.run()["a"].phase == "failed"
