@@ -137,6 +137,12 @@ def test_a_part_of_a_set_is_not_named_alone(kubeferry: Command, sets: Estate, ve
     assert (sets.power("a"), sets.power("b")) == (Power.RUNNING, Power.RUNNING)
 
 
+def test_a_plan_says_which_machines_it_cannot_part(kubeferry: Command, sets: Estate) -> None:
+    (sets.folder / "plan.yaml").unlink()
+    _code, out, _err = kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
+    assert out.count("together or not at all, since they share disks: a, b") == 1
+
+
 def test_what_a_dry_run_tells_of_a_set(kubeferry: Command, sets: Estate) -> None:
     code, out, _err = kubeferry("migrate", "plan.yaml", "--machine", "a", "--machine", "b", "--dry-run")
     assert code == 0
