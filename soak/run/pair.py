@@ -108,12 +108,13 @@ class Pair:
             for lease in leases
         ]
 
-    def command(self, goal: Goal = Goal.MIGRATE) -> BaseException | None:
-        """One command; returns what stopped it."""
+    def command(self, goal: Goal = Goal.MIGRATE, *, ttl_seconds: float = 60) -> BaseException | None:
+        """One command; returns what stopped it. Nobody renews its leases but each of its steps."""
         stopping.reset()
         self.dead = False
         try:
-            leases = [self.journal.acquire(self.plan.digest, name) for name in self.plan.set_of("a")]
+            names = self.plan.set_of("a")
+            leases = [self.journal.acquire(self.plan.digest, name, ttl_seconds=ttl_seconds) for name in names]
             works = self.works(leases)
             drive_set(works, goal, self.step)
             for work in works:

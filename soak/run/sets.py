@@ -1,10 +1,13 @@
 """A set of two machines that share a disk, under one plan: commands, each with faults at random calls; guests write
-meanwhile. Then the faults end, and the same command is given until it says done.
+meanwhile, and some runner sleeps through all its leases while others give commands. Then the faults end, and the same
+command is given until it says done.
 
 Never two copies, nothing copied while one of them may write it; never one that is committed and another that is not;
 what was committed is equal; a source that ran runs after a rollback."""
 
 from __future__ import annotations
+
+import time
 
 from kubeferry.documents import Policy
 from kubeferry.life.actions import Goal
@@ -14,7 +17,8 @@ from kubeferry.steps.release import release_plan
 from kubeferry.targets import TargetCapabilities
 from soak.run.faults import at_random
 from soak.run.pair import NAMES, POLICY, Pair, pair_in
-from soak.run.world import no_fault
+from soak.run.sleepers import TTL_SECONDS
+from soak.run.world import AFTER, no_fault
 from soak.trial import Trial
 
 GOALS = (Goal.MIGRATE, Goal.MIGRATE, Goal.MIGRATE, Goal.MIGRATE_AGAIN, Goal.ROLLBACK)
@@ -29,6 +33,8 @@ def run(given: Trial) -> None:
     if r.random() < 0.4:
         pair.target.capabilities = TargetCapabilities(keeps_running=False, isolated=True)
     try:
+        if r.random() < 0.4:
+            _slept(given, pair)
         _disturbed(given, pair)
         _calm(given, pair)
         _back(given, pair, power)
@@ -53,6 +59,33 @@ def _disturbed(given: Trial, pair: Pair) -> None:
         if isinstance(told, Exception):
             given.in_words(told)
         pair.write(r.choice(NAMES))
+
+
+def _slept(given: Trial, pair: Pair) -> None:
+    """A runner sleeps at some call, as `soak.run.sleepers` has it; what it did too late is undone in the end."""
+    r = given.random
+    at, goals = r.randrange(20, 230), [r.choice((Goal.ROLLBACK, Goal.MIGRATE)) for _ in range(r.randint(1, 2))]
+    look, asleep = pair.look, [False]
+
+    def fault(name: str, moment: str) -> None:
+        if asleep[0] or pair.number != at or (name, moment) == ("journal.append", AFTER):
+            return
+        asleep[0] = True
+        given.point(f"asleep {moment} a call of the {name.partition('.')[0]}, with all leases of a set")
+        time.sleep(2 * TTL_SECONDS)
+        pair.fault = no_fault
+        for goal in goals:
+            given.say(f"meanwhile {goal}: {pair.command(goal)!r:.150} -> {pair.phases()}")
+
+    pair.fault, pair.look = fault, lambda *_call: None  # type: ignore[method-assign]  # too late, and undone
+    told = pair.command(ttl_seconds=TTL_SECONDS)
+    pair.fault, pair.look = no_fault, look  # type: ignore[method-assign]
+    on, copies = pair.running(), set(pair.target.running)
+    seen = f"sources on {on}, copies {copies}, {pair.phases()}, who slept: {told!r:.200}"
+    given.say(seen)
+    given.hold("never two copies, of a set either", not (on and copies), seen)
+    if set(pair.phases().values()) == {Phase.ROLLED_BACK} and asleep[0]:
+        given.hold("a source that was brought back runs", not copies and on in (set(), set(NAMES)), seen)
 
 
 def _calm(given: Trial, pair: Pair) -> None:

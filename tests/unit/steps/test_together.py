@@ -202,9 +202,8 @@ def test_a_runner_that_lost_one_of_the_leases_does_nothing_to_any(
         step(work, action, do)
 
     with monkeypatch.context() as short:
-        short.setattr(pair.journal, "acquire", lambda plan, machine: real(plan, machine, ttl_seconds=0.01))
         short.setattr(pair, "step", overtaken)
-        assert isinstance(pair.command(), errors.Fenced)
+        assert isinstance(pair.command(ttl_seconds=0.01), errors.Fenced)
     assert taken == [(pair.running(), set(pair.target.running), set(pair.target.strategies))]
     assert pair.command() is None
     assert (pair.phases(), pair.equal()) == (COMMITTED, True)
