@@ -23,7 +23,6 @@ def planned_disks(
 ) -> tuple[PlannedDisk, ...]:
     """One per data disk whose size is known, but for those that another machine carries; the others are refused by the
     concern `disk.size-unknown`."""
-    storage = choices.storage
     return tuple(
         PlannedDisk(
             disk=disk.id,
@@ -36,6 +35,7 @@ def planned_disks(
         )
         for disk in machine.data_disks
         if is_mapped(disk) and disk.capacity_bytes and not sharing.attaches(disk)
+        for storage in [choices.storage_of(disk.id)]
     )
 
 
@@ -66,18 +66,21 @@ def _metadata(machine: Machine, choices: Choices, names: Names, disk: Disk) -> d
         "name": names.claims[disk.id],
         "namespace": choices.namespace,
         "labels": labels(machine, choices, names),
-        "annotations": origin(machine) | {"kubeferry.io/disk-id": disk.id},
+        "annotations": origin(machine)
+        | {"kubeferry.io/disk-id": disk.id}
+        | ({"kubeferry.io/disk-label": disk.label} if disk.label else {}),
     }
 
 
 def _spec(planned: PlannedDisk, choices: Choices) -> dict[str, Any]:
+    storage = choices.storage_of(planned.disk)
     spec: dict[str, Any] = {
-        "accessModes": [SEVERAL_NODES if planned.shared_with else choices.storage.access_mode],
+        "accessModes": [SEVERAL_NODES if planned.shared_with else storage.access_mode],
         "volumeMode": planned.volume_mode,
         "resources": {"requests": {"storage": format_bytes(planned.claim_bytes)}},
     }
-    if choices.storage.storage_class is not None:
-        spec["storageClassName"] = choices.storage.storage_class
+    if storage.storage_class is not None:
+        spec["storageClassName"] = storage.storage_class
     return spec
 
 

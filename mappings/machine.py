@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from kubeferry.documents import AttachedDisk, Companion, KeptVariables, Offer, Placement, PlannedDisk, Policy
+from kubeferry.documents import AttachedDisk, Companion, KeptVariables, Offer, Placement, PlannedDisk, Policy, SizedBy
 from kubeferry.model import Carried, Concern, Machine
 from mappings.choices import Choices, choices_for
 from mappings.claims import claim_manifests, planned_disks
@@ -19,6 +19,7 @@ from mappings.disks import boot_orders, disk_devices, volumes
 from mappings.fates.carried import carried_list
 from mappings.fates.table import FATES
 from mappings.firmware import ARCHITECTURES, clock_domain, features_domain, firmware_domain
+from mappings.instancetypes import left_to, matchers, sized_by
 from mappings.marks import described, labels
 from mappings.names import Names, is_dns_label
 from mappings.nics import interfaces, networks
@@ -42,6 +43,7 @@ class Mapped:
     variables: KeptVariables | None = None
     attached: tuple[AttachedDisk, ...] = ()
     moves_with: tuple[Companion, ...] = ()
+    sized_by: SizedBy | None = None
 
 
 def to_manifests(
@@ -68,6 +70,7 @@ def to_manifests(
         variables=kept,
         attached=attached_disks(machine, sharing, names),
         moves_with=tuple(Companion(name=one, target_name=target) for one, target in sharing.moves_with.items()),
+        sized_by=sized_by(choices.types),
     )
 
 
@@ -85,7 +88,11 @@ def virtual_machine(machine: Machine, choices: Choices, names: Names, sharing: S
         },
         "spec": {
             "runStrategy": choices.run_strategy,
-            "template": {"metadata": {"labels": dict(marks)}, "spec": _template(machine, choices, names, sharing)},
+            **matchers(choices.types),
+            "template": {
+                "metadata": {"labels": dict(marks)},
+                "spec": left_to(_template(machine, choices, names, sharing), choices.types),
+            },
         },
     }
 

@@ -190,7 +190,8 @@ def _needs(group: list[_Owner], policy: Policy, offer: Offer) -> Iterator[str]:
         yield "no SCSI reservations: it is a LUN, which they may fence each other with"
     elif any(_by_its_bus(machine, disk) for machine, disk in group):
         yield "no SCSI reservations: its bus is shared, as clusters have it that fence each other with them"
-    storage = choices[group[0][0].name].storage
+    carrier, first = group[0]
+    storage = choices[carrier.name].storage_of(first.id)
     if not takes_several_nodes(storage):
         yield _volumes_needed(storage)
 

@@ -56,10 +56,10 @@ def check(ref: DiskRef, read: qcow2.Read = qcow2.read_piece) -> None:
     """
     for link in chain_of(ref):
         if link.format != "qcow2":
-            read(_path(link.uri), 0, qcow2.READ_BYTES)
+            read(path_of(link.uri), 0, qcow2.READ_BYTES)
             continue
         below = link.backing
-        qcow2.check(_path(link.uri), _path(below.uri) if below else None, below.format if below else "", read=read)
+        qcow2.check(path_of(link.uri), path_of(below.uri) if below else None, below.format if below else "", read=read)
 
 
 def block_options(ref: DiskRef) -> dict[str, object]:
@@ -68,7 +68,7 @@ def block_options(ref: DiskRef) -> dict[str, object]:
     node: dict[str, object] = {
         "driver": ref.format,
         "read-only": True,
-        "file": {"driver": protocol, "filename": str(_path(ref.uri)), "read-only": True},
+        "file": {"driver": protocol, "filename": str(path_of(ref.uri)), "read-only": True},
     }
     if ref.format != "raw":
         node["backing"] = block_options(ref.backing) if ref.backing else None
@@ -92,7 +92,8 @@ def _capabilities() -> int:
     return int(held[0], 16) if held else 0
 
 
-def _path(uri: str) -> Path:
+def path_of(uri: str) -> Path:
+    """The path of an image of this host, or of the host that it is read on. Raises InputInvalid."""
     path = local_path(uri)
     if path is None:
         fix = "Write it as file:///full/path, special characters as %XX."

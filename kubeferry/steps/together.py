@@ -11,19 +11,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
+from kubeferry.errors import AlreadyMoved, Fenced, Interrupted, KubeferryError, PermanentError
 from kubeferry.life.actions import STOPS, Action, ActionKind, Goal
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.sets import Member, next_of_set
 from kubeferry.model import Power
 from kubeferry.outside import stopping
-from kubeferry.steps import cutover
+from kubeferry.steps import cutover, moved
 from kubeferry.steps.drive import (
     BY_DISK,
     GOES_BACK,
     NO_UNKNOWN_COPY,
     STEPS,
     TURNS,
+    UNASKED,
     at_rest,
     facts_of,
     left_owing,
@@ -57,7 +58,8 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
     except (Fenced, Interrupted):
         raise
     except PermanentError as error:
-        if goal is Goal.ROLLBACK or not walk.has_begun():
+        # As for a lone machine: what has moved is not taken back because a journal has forgotten that.
+        if goal is Goal.ROLLBACK or isinstance(error, AlreadyMoved) or not walk.has_begun():
             raise
         walk.to(Goal.ROLLBACK, f"{error.machine}: {error.reason}" if error.machine else error.reason)
         raise error from error.__cause__
@@ -111,6 +113,9 @@ class _Walk:
             if action.kind in STOPS:
                 at_rest(work, action, work.state())
                 return {one: work.state() for one, work in self.works.items()}
+            for one in self.works.values() if action.kind in UNASKED and self.goal is not Goal.ROLLBACK else ():
+                with recorded(one, action.kind):
+                    moved.refuse_unseen(one)
             with recorded(work, action.kind):
                 self.do(work, action, partial(self._carry_out, work, action))
             begun = begun or action.kind is not ActionKind.RECORD_PLAN
@@ -154,4 +159,6 @@ class _Walk:
                 return
             for one in self.works.values() if action.kind in _LOOKS else ():
                 look_for_unknown_copy(one, one.state())
+                if action.kind in NO_UNKNOWN_COPY:
+                    moved.refuse(one)
             STEPS[action.kind](work, action, work.state())

@@ -17,7 +17,7 @@ from kubeferry.journal import Journal, Lease
 from kubeferry.journal.schema import MACHINE
 from kubeferry.life.actions import Action, Goal
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.accounts import settle
@@ -194,6 +194,7 @@ def a_machine(folder: Path, name: str, power: Power) -> Machine:
         firmware=Firmware(kind=FirmwareKind.BIOS),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=64 << 20),
+        guest=Guest(agent_channel=True),
         disks=(a_disk(folder / f"{name}.img", "vda"), a_disk(folder / "shared.img", "vdb", shareable=True)),
     )
 

@@ -29,6 +29,7 @@ _MODELS = {
 }
 _BUSES = {kinds.IDE: DiskBus.IDE, kinds.SCSI: DiskBus.SCSI, kinds.USB: DiskBus.USB}
 CONTROLLERS = (kinds.IDE, kinds.SCSI, kinds.FIBRE, kinds.ISCSI, kinds.STORAGE, kinds.USB)
+LABEL_LIMIT = 200
 DRIVES = {kinds.CD: DiskDevice.CDROM, kinds.DVD: DiskDevice.CDROM, kinds.FLOPPY: DiskDevice.FLOPPY}
 
 
@@ -43,6 +44,7 @@ def read_disks(system: Node, items: list[Item], references: References, locate: 
         drive = item.kind in DRIVES
         # Whether it is connected when the machine starts, and oVirt's words for the kind that the item has already.
         item.node.skip("rasd:AutomaticAllocation", "Type", "Device")
+        label = item.node.peek("rasd:ElementName") or item.node.peek("rasd:Caption")
         disk = _drive(item, found, references) if drive else _disk(item, references, locate)
         if disk is None:
             continue
@@ -51,7 +53,8 @@ def read_disks(system: Node, items: list[Item], references: References, locate: 
             item.node.refuse(f"the disk {disk.id[:80]!r} is there twice in one machine", AGAIN)
         if bus is DiskBus.UNKNOWN:
             bus, model = disk.bus, disk.controller_model
-        found.append(disk.model_copy(update={"bus": bus, "controller_model": model, "boot_order": order}))
+        own = {"bus": bus, "controller_model": model, "boot_order": order, "label": label and label[:LABEL_LIMIT]}
+        found.append(disk.model_copy(update=own))
     return tuple(found)
 
 

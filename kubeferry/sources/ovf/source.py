@@ -75,7 +75,8 @@ class OvfSource:
     def way(self, machine: Machine, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
         current = self._current(machine)
         usable = not remote and not list(_problems(machine, current))
-        return nullcontext(next((_ref(disk) for disk in current.data_disks), None) if usable else None)
+        disks = drift.wanted(machine, current.data_disks).values()
+        return nullcontext(next((_ref(disk) for disk in disks), None) if usable else None)
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         if since is not None:
@@ -97,7 +98,8 @@ class OvfSource:
                 fix=" ".join(dict.fromkeys(problem.fix for problem in found)),
                 machine=machine.name,
             )
-        return Round(machine, {disk.id: _ref(disk) for disk in current.data_disks})
+        wanted = drift.wanted(machine, current.data_disks)
+        return Round(machine, {name: _ref(disk) for name, disk in wanted.items()})
 
     def close_round(self, opened: Round) -> None:
         """Nothing was made for it."""
@@ -194,7 +196,7 @@ def _unreadable(problems: list[Problem]) -> list[Concern]:
 def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
     """All that speaks against reading these disks."""
     yield from drift.differences(planned, current)
-    for disk in current.data_disks:
+    for disk in drift.wanted(planned, current.data_disks).values():
         yield from _unread(disk)
 
 
