@@ -6,6 +6,7 @@ In the order in which a machine passes:
     choices               what the policy says about it, defaults filled in
     names, marks          what it is called, how its objects are known
     storage, sizing, claims                     where its disks go, how large
+    sharing                                     disks that several machines have: one for all of a set
     instancetypes         what decides about its processors and memory in its place
     systems, virtio       what is known of the system inside, and which virtio it gets
     cpu, firmware, ec2, disks, nics, devices    the parts of its manifest;  quantities: Kubernetes' numbers

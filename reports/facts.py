@@ -27,6 +27,7 @@ from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
 from reports.picture import DATA_URI, LIMIT_CHARACTERS
 from reports.rounds import copied_ahead
+from reports.sets import with_their_sets
 from reports.shapes import (
     Boot,
     Excluded,
@@ -72,8 +73,8 @@ def build_report(
     proven.
     """
     waves = {name: wave.name for wave in plan.waves for name in wave.machines}
-    machines = tuple(
-        _machine(plan, entry, events.get(entry.name, ()), waves.get(entry.name, "")) for entry in plan.entries
+    machines = with_their_sets(
+        plan, [_machine(plan, entry, events.get(entry.name, ()), waves.get(entry.name, "")) for entry in plan.entries]
     )
     totals = _totals(machines)
     proven = bool(machines) and all(machine.verdict is Verdict.PROVEN for machine in machines)
@@ -117,7 +118,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
     verdict, why = judge(plan, entry, records, disks, seen)
     timeline, downtime = chronicle(records, seen)
     state, _ = state_of(records)
-    moved = {disk.disk for disk in entry.disks}
+    moved = {disk.disk for disk in entry.disks} | {disk.disk for disk in entry.attached or ()}
     attempts, resumes = runs(records)
     return MachineReport(
         name=plain(entry.name, NAME_LIMIT),

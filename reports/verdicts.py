@@ -124,7 +124,7 @@ def _plan_doubts(plan: Plan, entry: Entry, records: Sequence[Recorded]) -> list[
         return ["its events belong to another plan"]
     if set(planned[-1].disks) != {disk.disk for disk in entry.disks}:
         return ["its events speak of other disks than the plan"]
-    return [] if entry.disks else ["no disk of it was moved"]
+    return [] if entry.disks or entry.attached else ["no disk of it was moved"]
 
 
 def _disk_doubts(disks: tuple[DiskReport, ...]) -> list[str]:
@@ -173,7 +173,7 @@ def _grounds(disks: tuple[DiskReport, ...], seen: Observation | None, carried: B
     names = listed([disk.disk for disk in disks])
     passed = len(seen.probes) if seen else 0
     probes = "its only probe" if passed == 1 else f"all {passed} probes"
-    grounds = [f"{names}: every block was read back at the target and equals what was copied"]
+    grounds = [f"{names}: every block was read back at the target and equals what was copied"] if disks else []
     grounds.append(f"the copy passed {probes}")
     if carried.variables is not None and (variables := carried.variables.names):
         were = "variable of the source was" if len(variables) == 1 else "variables of the source were"

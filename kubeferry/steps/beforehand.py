@@ -103,6 +103,7 @@ def ask(
         for entry, (concerns, runs) in zip(entries, ask_each(entries, connect, _of_source, told), strict=True):
             found.add(entry.name, concerns)
             running += [entry.name] if runs else []
+        found.refused = _with_their_sets(plan, found.refused)
         if barred:
             return Asked(found.told(), found.refused, barred)
         new = tuple(entry for entry in entries if entry.name not in found.refused and entry.name not in shown)
@@ -110,8 +111,21 @@ def ask(
             for name, tried in target.trial(new, _reach(source, target)).items():
                 found.add(name, tried)
         found.concerns += _only_the_stop(running)
+        found.refused = _with_their_sets(plan, found.refused)
     passed = tuple(entry.name for entry in new if entry.name not in found.refused)
     return Asked(found.told(), found.refused, barred, passed)
+
+
+def _with_their_sets(plan: Plan, refused: Mapping[str, tuple[Concern, ...]]) -> dict[str, tuple[Concern, ...]]:
+    """Who is refused, and who moves together with one of those."""
+    found = dict(refused)
+    for name in refused:
+        for other in plan.set_of(name):
+            what = f"{other}: it shares a disk with {name}, which cannot be moved as planned"
+            fix = f"Settle what speaks against {name}: they move together or not at all."
+            concern = Concern(id="set.not-whole", severity=Severity.CRITICAL, what=what, fix=fix)
+            found.setdefault(other, (concern,))
+    return found
 
 
 class _Found:

@@ -5,6 +5,7 @@ The directory target runs real movers and real QEMU; the kubevirt target runs on
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,8 @@ from uuid import UUID
 import pytest
 
 from kubeferry.documents import (
+    AttachedDisk,
+    Companion,
     Entry,
     KeptTpm,
     KeptVariables,
@@ -35,6 +38,7 @@ from kubeferry.targets import External, Target, open_target
 from kubeferry.targets.memory.target import MemoryTarget
 from kubeferry.uris import HELD, NbdSsh, inline_uri
 from lab import ground as grounds
+from lab.cluster import services
 from lab.ground import Ground, until
 from lab.tenant import Tenant
 from tests.needs import here
@@ -535,3 +539,74 @@ def keeping(entry: Entry) -> Entry:
     return entry.model_copy(
         update={"variables": kept, "tpm": tpm, "manifests": (*entry.manifests[:-1], claim, entry.manifests[-1])}
     )
+
+
+# --- machines that share a disk ------------------------------------------------------------------------------------
+
+
+def a_set() -> tuple[Entry, Entry]:
+    """Two machines: `web` carries a disk that `db` attaches, beside one of its own."""
+    web, db = an_entry("web"), an_entry("db", identity="id-db")
+    shared = web.disks[0].model_copy(update={"shared_with": ("db",)})
+    attached = AttachedDisk(
+        disk="vdb", claim="web-vda", volume="vdb", size_bytes=3 * MIB, carrier="web", carrier_target="web"
+    )
+    claim, vm = copy.deepcopy(web.manifests)
+    claim["spec"] |= {"accessModes": ["ReadWriteMany"], "storageClassName": services.BLOCK_CLASS}
+    _template(vm)["domain"]["devices"]["disks"][0] |= {"shareable": True, "cache": "none"}
+    other = copy.deepcopy(db.manifests[1])
+    spec = _template(other)
+    spec["domain"]["devices"]["disks"].append(
+        {"name": "vdb", "disk": {"bus": "virtio"}, "shareable": True, "cache": "none"}
+    )
+    spec["volumes"].append({"name": "vdb", "persistentVolumeClaim": {"claimName": "web-vda"}})
+    return (
+        web.model_copy(
+            update={
+                "disks": (shared,),
+                "manifests": (claim, vm),
+                "moves_with": (Companion(name="db", target_name="db"),),
+            }
+        ),
+        db.model_copy(
+            update={
+                "attached": (attached,),
+                "manifests": (db.manifests[0], other),
+                "moves_with": (Companion(name="web", target_name="web"),),
+            }
+        ),
+    )
+
+
+def _template(vm: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = vm["spec"]["template"]["spec"]
+    return found
+
+
+def test_machines_that_share_a_disk_run_from_one_copy_and_it_goes_last(place: Place) -> None:
+    web, db = a_set()
+    try:
+        assert place.move(web, "copy")[0].ok
+        place.target.prepare(db, place.ledger)
+        assert [thing.name for thing in place.written if thing.kind == "disk"].count("web-vda") <= 1
+        for entry in (web, db):
+            place.target.apply(entry, place.ledger, dry_run=False)
+        place.target.start(web, place.ledger, 7)
+        place.target.start(db, place.ledger, 8)
+        assert place.target.runs(web)
+        assert place.target.runs(db)
+        place.target.stop(web, 9)
+        with pytest.raises(TargetRefused, match="db runs at the target"):
+            place.target.prepare(web, place.ledger)
+        place.target.stop(db, 10)
+        assert place.content(web) == place.source.read_bytes(), "nothing that runs for its proof has written to it"
+        with pytest.raises(TargetRefused, match="attached to other machines"):
+            place.target.remove(web)
+        assert place.content(web) == place.source.read_bytes(), "nothing was removed"
+        assert place.target.remove(db)
+        assert place.target.remove(web)
+        assert [thing for thing in place.written if place.target.exists(thing)] == []
+    finally:
+        for entry in (db, web):
+            place.target.stop(entry)
+            place.target.remove(entry)

@@ -152,6 +152,11 @@ class TargetFolder:
             return f"{folder.path} belongs to another machine, {name!r}"
         return None
 
+    def owner(self, folder: MachineFolder) -> dict[str, Any] | None:
+        """Whose a machine's folder is, as its marker says; None where it has none."""
+        owner = _read(folder.marker).get("machine") if folder.marker.exists() else None
+        return owner if isinstance(owner, dict) else None
+
     def claim(self, entry: Entry) -> MachineFolder:
         """Make the target's and the machine's folder and mark them as ours. Raises TargetRefused where they are not."""
         self.check(entry)

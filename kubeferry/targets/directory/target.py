@@ -30,7 +30,7 @@ from kubeferry.marks import MoveMark, read_move, written_move
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
-from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, handing, qemu, trial
+from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, handing, qemu, sets, trial
 from kubeferry.targets.directory.hypervisor import LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder, write
 from kubeferry.targets.local_movers import LocalMovers, is_locked
@@ -84,6 +84,7 @@ class DirectoryTarget:
         self._target.check(entry)
         with _answering(entry):
             folder = self._target.machine(entry.target_name)
+            sets.refuse_in_use(self._target, entry)
             capacity.check_space(self._target, entry)
             if not folder.path.exists():
                 ledger(External("machine-folder", entry.target_name, str(folder.path)))
@@ -184,12 +185,7 @@ class DirectoryTarget:
         process.require(qemu.PROGRAM, "qemu-img")
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
-        bases = {planned.claim: folder.image(planned.claim) for planned in entry.disks}
-        missing = [str(image) for image in bases.values() if not image.exists()]
-        if missing:
-            raise TargetRefused(
-                "the machine's disks are not here", why=", ".join(missing), fix="Copy them first.", machine=entry.name
-            )
+        bases = sets.images(self._target, entry)
         with _answering(entry):
             _check_applied(entry, folder)
             fences.raise_fence(folder, entry, fence)
@@ -264,6 +260,7 @@ class DirectoryTarget:
             return []
         self._target.check(entry)
         with _answering(entry):
+            sets.refuse_attached(self._target, entry)
             fences.raise_fence(folder, entry, fence)
             LocalMachine(entry.target_name, folder).stop()
             removed = _remove_files(entry, folder)

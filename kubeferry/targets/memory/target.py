@@ -1,9 +1,9 @@
 """A target in this process's memory: a double for tests of what stands around targets.
 
-It does not start programs, boot machines or look at manifests; it reads raw files only, in one thread, keeps no
-checkpoint, and knows no full disk. Of a round that names what changed it takes no more than that. `observe` answers
-what the test put into `answers`, and passes what it was not told about. It does keep the promises of the seam:
-idempotent, ours or refused, nothing made before the ledger has it.
+It does not start programs, boot machines, attach what others carry or look at manifests; it reads raw files only, in
+one thread, keeps no checkpoint, and knows no full disk. Of a round that names what changed it takes no more than that.
+`observe` answers what the test put into `answers`, and passes what it was not told about. It does keep the promises of
+the seam: idempotent, ours or refused, nothing made before the ledger has it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,17 @@ from kubeferry.marks import MoveMark
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
-from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities, superseded
+from kubeferry.targets import (
+    External,
+    Ledger,
+    Reach,
+    Room,
+    TargetCapabilities,
+    runs_from_it,
+    still_attached,
+    superseded,
+    users_of,
+)
 from kubeferry.uris import HELD, inline_content, local_path
 from kubeferry.words import counted
 
@@ -113,6 +123,9 @@ class MemoryTarget:
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         self._fail("prepare")
         self._check(entry)
+        for user in users_of(entry):
+            if user.target_name in self.running:
+                raise runs_from_it(entry, user.name)
         rooms = {}
         for planned in entry.disks:
             place = f"{entry.target_name}/{planned.disk}"
@@ -258,6 +271,8 @@ class MemoryTarget:
     def remove(self, entry: Entry, fence: int = 0) -> list[str]:
         self._fail("remove")
         self._check(entry)
+        if users := [user.name for user in users_of(entry) if user.target_name in self.applied]:
+            raise still_attached(entry, users)
         self._raise_fence(entry, fence)
         self.moves.pop(entry.target_name, None)
         self.strategies.pop(entry.target_name, None)
