@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubeferry.documents import Entry, Limits, Plan
 from kubeferry.errors import Interrupted, KubeferryError, PermanentError, SourceGone, TargetRefused
 from kubeferry.journal import Journal, Lease
-from kubeferry.ledger import KEPT, PROCESS
+from kubeferry.ledger import AT_SOURCE, KEPT, PROCESS
 from kubeferry.life.actions import Goal
 from kubeferry.life.events import EventKind, Released
 from kubeferry.life.evidence import MachineState, Phase
@@ -146,6 +146,8 @@ class _Release:
     source: Opener
     others: OtherPlans
     everything: bool
+    last_copies: set[str] = field(default_factory=set)
+    """Machines whose last copy is at their source, and stays there: nobody is asked to remove it."""
 
     def drop(self, entry: Entry) -> Iterator[str]:
         """What only the move needed goes, at both ends; with `everything` the machine at the target, too."""
@@ -172,6 +174,7 @@ class _Release:
         arrived = self._newest(entry).resumes is Phase.COMMITTED
         if not arrived and is_last_copy(self.source(), entry.machine):
             if not self.everything:
+                self.last_copies.add(entry.name)
                 yield f"{entry.name}: kept at the source: {LAST_COPY}; `release --everything` deletes it for good"
                 return
             yield f"{entry.name}: {LAST_COPY}, and it goes now"
@@ -225,7 +228,8 @@ class _Release:
             yield from (f"{entry.name}: gone: {thing.kind} {thing.where}" for thing in gone)
             kept = KEPT | ({PROCESS} if self.others.runs_on(entry) else set())
             for thing in there:
-                if self.everything or thing.kind not in kept:
+                last_copy = thing.kind in AT_SOURCE and entry.name in self.last_copies
+                if self.everything or not (thing.kind in kept or last_copy):
                     left.append(f"{thing.machine}: {thing.kind} {thing.name} at {thing.where}")
                 else:
                     yield f"{entry.name}: kept: {thing.kind} {thing.where}"
