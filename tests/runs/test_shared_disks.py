@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ import yaml
 from kubeferry.documents import JournalConfig, Plan, load
 from kubeferry.journal import Journal
 from kubeferry.life.evidence import Phase
+from kubeferry.outside.process import ProgramFailed
 from lab import daemons, guests
 from lab.bare import Bare
 from lab.daemons import virsh
@@ -67,6 +69,18 @@ class Set:
         virsh("start", self.bare.prefix + name)
         self.names.append(self.bare.prefix + name)
 
+    def answer(self) -> None:
+        """Wait until both guests' agents answer: what does not answer is not probed by its agent."""
+        limit = time.monotonic() + 180
+        for name in self.names:
+            while True:
+                try:
+                    virsh("qemu-agent-command", name, '{"execute":"guest-ping"}')
+                    break
+                except ProgramFailed:
+                    assert time.monotonic() < limit
+                    time.sleep(1)
+
     def write(self, name: str, kind: str, content: dict[str, Any]) -> None:
         document = {"apiVersion": "kubeferry.io/v1alpha1", "kind": kind} | content
         (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(document))
@@ -98,8 +112,11 @@ class Set:
                 assert time.monotonic() < limit
                 time.sleep(0.2)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended by itself, and the test fails
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait(10)
+            if process.stdout is not None:
+                process.stdout.close()
 
     def phase(self, name: str) -> Phase:
         plan = load(self.folder / "plan.yaml", Plan)
@@ -128,6 +145,7 @@ def pair(tmp_path: Path) -> Iterator[Set]:
         try:
             for name in ("one", "two"):
                 made.add(name, guest)
+            made.answer()
             made.write("kubeferry", "Config", CONFIG)
             made.write("policy", "Policy", POLICY)
             yield made
@@ -141,6 +159,7 @@ def test_two_guests_with_one_disk_arrive_with_one_copy_of_it_and_go_back(pair: S
     one, two = pair.names
     pair.run("discover", "--machine", one, "--machine", two)
     pair.run("plan", "inventory.yaml", "--policy", "policy.yaml")
+    assert load(pair.folder / "plan.yaml", Plan).excluded == {}
     pair.killed_when(two, Phase.STARTED)
     assert pair.power() == ["shut off", "shut off"]
     said = pair.run("migrate", "plan.yaml")
