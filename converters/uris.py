@@ -14,6 +14,7 @@ MODULES = {
     "file": "converters.endpoints.file",
     "block": "converters.endpoints.file",
     "data": "converters.endpoints.inline",
+    "zero": "converters.endpoints.empty",
     "nbd+unix": "converters.endpoints.nbd.client",
     "nbd+ssh": "converters.endpoints.nbd.ssh",
     "nbds": "converters.endpoints.nbd.tls",

@@ -45,6 +45,20 @@ def inline_content(uri: str, most: int) -> bytes | None:
     return content if unpacking.eof and len(content) <= most else None
 
 
+_ZERO = re.compile(r"zero:(\d{1,18})", re.ASCII)
+
+
+def zero_uri(size: int) -> str:
+    """A disk that is empty: so many bytes, which nobody has anywhere, and all of which read as zeros."""
+    return f"zero:{size}"
+
+
+def zero_size(uri: str) -> int | None:
+    """The bytes of an empty disk; None for any other URI."""
+    found = _ZERO.fullmatch(uri)
+    return int(found[1]) if found else None
+
+
 _PIN = re.compile(
     r"sha256=(?P<pin>[0-9a-f]{64})(&login=(?P<login>[A-Za-z_][A-Za-z0-9_]*))?(&view=(?P<view>[A-Za-z0-9%._~-]+))?",
     re.ASCII,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from kubeferry.model import Machine
 from mappings.cpu import POLICIES, target_hugepages, target_max_guest, target_model, topology
 from mappings.firmware import (
     TIMERS,
@@ -82,10 +83,18 @@ def _memory(case: Case) -> Iterable[str]:
     return when(case.machine.memory.size_bytes < 1_000_000, "The machine's memory is not known.")
 
 
+def hot_add(machine: Machine, what: str) -> bool:
+    """Whether an OVF says that this (cpu, memory) may be added to the running machine; how much, it does not say."""
+    told = (fact.value for fact in machine.unmodelled if fact.path.endswith(f"vmw:Config[{what}HotAddEnabled]"))
+    return any("vmw:value=true" in value for value in told)
+
+
 def _memory_hotplug(case: Case) -> Iterable[str]:
     memory = case.machine.memory
     lost = bool(memory.max_bytes) and target_max_guest(memory) != memory.max_bytes
     lost = lost and (memory.max_bytes or 0) > memory.size_bytes
+    if memory.max_bytes is None and hot_add(case.machine, "memory"):
+        return ("Memory may be added while it runs, up to a limit that the source does not tell; not at the target.",)
     return when(lost, f"Memory cannot grow to {human_bytes(memory.max_bytes or 0)} at the target.")
 
 

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kubeferry.model import Disk
-from kubeferry.uris import packed
+from kubeferry.uris import packed, zero_size
+from mappings.quantities import human_bytes
+from mappings.rules.hardware import hot_add
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
 _READ = ("vmdk", "raw")
@@ -72,6 +74,18 @@ def _required(case: Case) -> Iterator[str]:
             yield f"The OVF asks that {fact.path} be understood, and it is not."
 
 
+def _hot_plug(case: Case) -> Iterable[str]:
+    found = [name for key, name in (("cpu", "Processors"), ("memory", "Memory")) if hot_add(case.machine, key)]
+    what = f"{' and '.join(found)} may be added while it runs"
+    return when(bool(found), f"{what}; at the target within what the policy makes room for.")
+
+
+def _empty(case: Case) -> Iterator[str]:
+    for disk in case.machine.data_disks:
+        if (size := zero_size(disk.uri or "")) is not None:
+            yield f"Disk {disk.id} ({human_bytes(size)}) has no file in the export: it is made, and holds nothing."
+
+
 def _signature(case: Case) -> Iterable[str]:
     return when(bool(_told(case, "certificate")), "The export is signed; the signature was not checked.")
 
@@ -126,6 +140,20 @@ RULES = (
         "several deployment options",
         "Set processors and memory after the move if another option is wanted.",
         _options,
+    ),
+    Rule(
+        "ova.hot-plug",
+        INFO,
+        "processors or memory that may be added",
+        "Make room for it in the policy if it is used.",
+        _hot_plug,
+    ),
+    Rule(
+        "ova.empty-disk",
+        INFO,
+        "a disk that the export has no file for",
+        "Nothing, if the guest expects an empty disk there; else export the machine again with it.",
+        _empty,
     ),
     Rule(
         "ova.signature",

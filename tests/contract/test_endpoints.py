@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.endpoints import Endpoint
+from converters.endpoints import Endpoint, open_source
 from converters.endpoints.ebs.snapshot import open_endpoint as open_ebs
 from converters.endpoints.file import File
 from converters.endpoints.inline import open_endpoint as open_inline
@@ -20,11 +20,13 @@ from converters.endpoints.memory import Memory
 from converters.endpoints.nbd import qemu as qemu_nbd
 from converters.endpoints.nbd.client import Nbd
 from converters.endpoints.packed import disk as packed_disk
+from converters.engine.disks import copy_disk
 from converters.extents import merge
+from kubeferry.errors import InputInvalid, KubeferryError
 from kubeferry.faults import Side
 from kubeferry.model import DiskRef
 from kubeferry.outside import process
-from kubeferry.uris import EbsSnapshot, Packed, Part, inline_uri
+from kubeferry.uris import EbsSnapshot, Packed, Part, inline_uri, zero_uri
 from lab.ec2 import Cloud
 from lab.ec2.store import BLOCK_BYTES
 from tests.needs import here
@@ -146,6 +148,29 @@ def vmdk_in_files(_stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]
 
 def inline(_stack: ExitStack, _folder: Path) -> Callable[[Side], Endpoint]:
     return lambda side: open_inline(DiskRef(uri=inline_uri(CONTENT), size_bytes=SIZE), side)
+
+
+def test_an_empty_disk_is_zeros_and_is_made(tmp_path: Path) -> None:
+    """It has no content of its own to be held against, as those below have."""
+    size = 3 * MIB + 512
+    source = DiskRef(uri=zero_uri(size), size_bytes=size)
+    with open_source(source) as opened:
+        assert [(one.offset, one.length, one.zero) for one in opened.extents()] == [(0, size, True)]
+        view = bytearray(b"x" * 4096)
+        opened.read_into(size - 4096, memoryview(view))
+        assert not any(view)
+        with pytest.raises(KubeferryError, match="cannot be written"):
+            opened.zero(0, 512)
+    target = tmp_path / "target.raw"
+    target.write_bytes(bytes(size))
+    copy_disk(source, DiskRef(uri=target.as_uri()), tmp_path / "copy.kff")
+    assert target.read_bytes() == bytes(size)
+
+
+@pytest.mark.parametrize("uri", ["zero:", "zero:x", "zero:-1", "zero:1e3", f"zero:{65 << 40}", "zero:1/2"])
+def test_an_empty_disk_of_no_size_is_refused(uri: str) -> None:
+    with pytest.raises(InputInvalid), open_source(DiskRef(uri=uri)):
+        pass
 
 
 READ_ONLY = [inline, ebs, vmdk_sparse, vmdk_flat, vmdk_in_files]

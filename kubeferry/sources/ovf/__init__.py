@@ -5,7 +5,8 @@ make of them. `source.connect` opens it.
                      ├─ manifest        the list of digests beside it                        pure
                      └─ machines        descriptor -> Machine…, by:                          pure
     words ─> references (files, disks), items (the hardware list, by configuration), identity
-    items ─> processor, disks, nics, devices;  units: amounts in OVF's words
+    items ─> processor, disks, nics, devices;  units: amounts in OVF's words, properties: what they stand for by default
+    usual: settings that are off, or as they always are
 
 What nobody read becomes the machine's `unmodelled` facts.
 """

@@ -23,7 +23,7 @@ from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.clashes import clashes
 from kubeferry.sources.ovf.files import SUFFIXES, read_machines
-from kubeferry.uris import local_path, packed
+from kubeferry.uris import local_path, packed, zero_size
 
 LIMIT_FILES = 10_000
 PACKED_FORMATS = ("vmdk", "raw")
@@ -199,7 +199,12 @@ def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
 
 
 def _unread(disk: Disk) -> Iterator[Problem]:
-    if disk.uri is None:
+    if zero_size(disk.uri or "") is not None:
+        return
+    if disk.chain is None:
+        fix = "Export the machine without snapshots, so that each disk is one whole file."
+        yield Problem(disk.id, "it holds only what differs from another image", fix)
+    elif disk.uri is None:
         yield Problem(disk.id, "no file is given for it", "Remove the disk from the OVF, or give it a file.")
     elif packed(disk.uri) is None and disk.format == "qcow2":
         path = local_path(disk.uri)
@@ -211,6 +216,6 @@ def _unread(disk: Disk) -> Iterator[Problem]:
 
 
 def _ref(disk: Disk) -> DiskRef:
-    """What is packed is given raw; a qcow2 image lies there as it is."""
+    """What is packed or empty is given raw; a qcow2 image lies there as it is."""
     shape = "raw" if packed(disk.uri or "") else disk.format or ""
     return DiskRef(uri=disk.uri or "", format=shape, size_bytes=disk.capacity_bytes)
