@@ -229,7 +229,7 @@ def upload_url(uri: str) -> str | None:
 PACKED = ("vmdk-stream+file", "vmdk+file", "raw+file")
 """What lies in parts of local files: a streamOptimized VMDK, a VMDK whose header says which kind, or the bytes."""
 PART_LIMIT = 4096
-DIGESTS = {"sha1": 40, "sha256": 64, "sha512": 128}
+DIGESTS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
 """Algorithms of a manifest, and how many hexadecimal digits a digest has."""
 
 

@@ -74,6 +74,12 @@ def _required(case: Case) -> Iterator[str]:
             yield f"The OVF asks that {fact.path} be understood, and it is not."
 
 
+def _manifest(case: Case) -> Iterator[str]:
+    for fact in case.machine.unmodelled:
+        if fact.path.startswith("manifest["):
+            yield f"In the manifest {fact.value}: nothing is compared with that."
+
+
 def _hot_plug(case: Case) -> Iterable[str]:
     found = [name for key, name in (("cpu", "Processors"), ("memory", "Memory")) if hot_add(case.machine, key)]
     what = f"{' and '.join(found)} may be added while it runs"
@@ -112,6 +118,13 @@ RULES = (
         "a disk of an export without a digest",
         "Export with a manifest, or compare the files with their origin.",
         _no_digest,
+    ),
+    Rule(
+        "ova.manifest",
+        WARNING,
+        "a manifest with lines that say nothing which can be checked, or nothing of the descriptor",
+        "Compare the files with their origin, or export again with a manifest.",
+        _manifest,
     ),
     Rule(
         "ova.required",

@@ -1,6 +1,7 @@
 """Machines that were exported to files: an OVA, an OVF with its disks, or a folder of them. `file:///path` names it.
 
-    source (this) ─> files: tar_members, manifest ─> machines
+    source (this) ─> folder
+                  ─> files: tar_members, manifest ─> machines
                                                   ─> where each disk lies: vmdk-stream+file:, vmdk+file:, raw+file:
 
 An exported machine is off, and stays off: there is nothing to stop, and nothing that a rollback could start.
@@ -21,11 +22,12 @@ from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Seve
 from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.facts.clashes import clashes
-from kubeferry.sources.ovf.files import SUFFIXES, read_machines
+from kubeferry.sources.facts.clashes import same_macs
+from kubeferry.sources.facts.single_names import named
+from kubeferry.sources.ovf.files import read_machines
+from kubeferry.sources.ovf.folder import SUFFIXES, exports_in, unread
 from kubeferry.uris import local_path, packed, zero_size
 
-LIMIT_FILES = 10_000
 PACKED_FORMATS = ("vmdk", "raw")
 
 
@@ -37,7 +39,8 @@ def connect(name: str, config: SourceConfig) -> OvfSource:
         raise InputInvalid(f"{config.uri} is no path", [Problem(f"sources.{name}.uri", config.uri, fix)])
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() in SUFFIXES):
         what = "it is neither an OVA, an OVF nor a folder" if path.exists() else "it is not there"
-        raise InputInvalid(f"{path} holds no exported machines", [Problem(f"sources.{name}.uri", what, fix)])
+        problem = (unread(path) if path.exists() else None) or Problem(f"sources.{name}.uri", what, fix)
+        raise InputInvalid(f"{path} holds no exported machines", [problem])
     return OvfSource(name, path)
 
 
@@ -53,19 +56,22 @@ class OvfSource:
     def discover(self) -> Inventory:
         read: list[tuple[str, Machine]] = []
         unreadable: list[Concern] = []
-        for path in self._files():
+        there = exports_in(self._path)
+        for called, path in there.files.items():
             try:
-                for machine in read_machines(path, self._name):
-                    problems = list(clashes([*read, (str(path), machine)]))
+                for machine in read_machines(path, self._name, called=called):
+                    problems = list(same_macs([*read, (str(path), machine)]))
                     unreadable += _unreadable(problems)
                     read += [] if problems else [(str(path), machine)]
             except InputInvalid as error:
                 unreadable += _unreadable(error.problems)
+        unreadable += _unreadable(there.left)
+        machines = named(machine for _, machine in read)
         return Inventory(
             source=self._name,
             source_kind="ova",
             observed_at=clock.now("seconds"),
-            machines=tuple(sorted((machine for _, machine in read), key=lambda one: one.name)),
+            machines=tuple(sorted(machines, key=lambda one: one.name)),
             unreadable=tuple(unreadable),
         )
 
@@ -152,24 +158,13 @@ class OvfSource:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _files(self) -> list[Path]:
-        if not self._path.is_dir():
-            return [self._path]
-        try:
-            found = sorted(path for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES)
-        except OSError as error:
-            problem = Problem(str(self._path), error.strerror or str(error), "Check its permissions.")
-            raise InputInvalid(f"{self._path} cannot be read", [problem]) from error
-        if len(found) > LIMIT_FILES:
-            problem = Problem(str(self._path), f"{len(found)} exports are in it", "Use several folders.")
-            raise InputInvalid(f"{self._path} holds too many exports", [problem])
-        return found
-
     def _current(self, machine: Machine) -> Machine:
         """The machine as its file has it now. Raises SourceRefused where that is gone or cannot be read any more."""
-        path = next((path for path in self._files() if machine.id.startswith(f"{path.name}#")), None)
+        files = exports_in(self._path).files
+        called = next((called for called in files if machine.id.startswith(f"{called}#")), None)
+        path = files.get(called or "")
         try:
-            known = read_machines(path, self._name) if path is not None else []
+            known = read_machines(path, self._name, called=called) if path is not None else []
         except InputInvalid as error:
             raise SourceRefused(
                 f"{path} cannot be read any more",
