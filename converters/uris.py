@@ -28,6 +28,8 @@ Its `open_endpoint` is called with the reference, its side, whether to read past
 sockets."""
 LOCAL = ("file", "block")
 """Schemes of files and devices that are opened by their path."""
+SLICED = "raw+file"
+"""The scheme of parts of local files, in which an image may lie."""
 SERVED = tuple(scheme for scheme in MODULES if scheme not in LOCAL)
 """Schemes of disks that a server or a stream gives: raw, whatever they are made of there."""
 

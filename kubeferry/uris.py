@@ -254,6 +254,11 @@ class Packed:
     parts: tuple[Part, ...]
     gzip: bool = False
 
+    @property
+    def as_it_is(self) -> bool:
+        """Whether its bytes are one part of a file: then an image in them can be read anywhere."""
+        return self.scheme == "raw+file" and len(self.parts) == 1 and not self.gzip
+
     def uri(self) -> str:
         """`SCHEME:///first/path?part=OFFSET,LENGTH,DIGEST,NAME&part=…`, and `compression=gzip`; NAME is empty for the
         first file."""

@@ -12,6 +12,7 @@ from mappings.rules.hardware import hot_add
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
 _READ = ("vmdk", "raw")
+_IMAGES = ("qcow2", "vhd")
 _REQUIRED = re.compile(r"(?:^| )required=(?:true|1)(?: |$)")
 
 
@@ -26,8 +27,13 @@ def _original(case: Case) -> Iterable[str]:
 
 def _unread(case: Case) -> Iterator[str]:
     for disk in case.machine.data_disks:
-        if packed(disk.uri or "") is not None and disk.format not in {*_READ, None}:
+        place = packed(disk.uri or "")
+        if place is None or disk.format in {*_READ, None}:
+            continue
+        if disk.format not in _IMAGES:
             yield f"Disk {disk.id} is {disk.format}, which is not read where it lies."
+        elif not place.as_it_is:
+            yield f"Disk {disk.id} is {disk.format}, packed or in chunks, and is not read from that."
 
 
 def _undigested(disk: Disk) -> bool:

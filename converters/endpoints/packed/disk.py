@@ -18,7 +18,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol, Self
 
 from converters.endpoints.forward import Forward
-from converters.endpoints.packed.parts import FILES_OPEN, Gunzip, Parts, Reader, Window
+from converters.endpoints.packed.parts import FILES_OPEN, Gunzip, Parts, Reader, Window, compare
 from converters.endpoints.packed.raw_stream import RawStream
 from converters.endpoints.read_only import ReadOnly, read_only
 from converters.endpoints.vmdk import descriptor, header
@@ -33,7 +33,6 @@ from kubeferry.images import writers
 from kubeferry.uris import Packed, Part, packed
 from kubeferry.values import DiskRef
 
-HASH_PIECE_BYTES = 1 << 20
 READ_PARTS = ("FLAT", "VMFS", "SPARSE", "ZERO")
 
 
@@ -274,14 +273,7 @@ class PackedDisk(ReadOnly):
             raise SourceRefused(f"{self.name} has {self.size} bytes, and is read at {offset + done}")
 
     def end(self) -> None:
-        """Hash the parts whose digests are known: they were read in another order."""
-        if any(part.digest for part in self._place.parts):
-            parts = Parts(self._place.parts)
-            try:
-                while parts.read(HASH_PIECE_BYTES):
-                    pass
-            finally:
-                parts.close()
+        compare(self._place.parts)
 
     def clone(self) -> Self:
         return type(self)(self._place, self._pieces, None, self._files)

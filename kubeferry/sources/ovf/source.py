@@ -15,7 +15,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
-from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.errors import HostileImage, InputInvalid, Problem, SourceRefused
+from kubeferry.images import nodes
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
@@ -29,6 +30,7 @@ from kubeferry.sources.ovf.folder import SUFFIXES, exports_in, unread
 from kubeferry.uris import local_path, packed, zero_size
 
 PACKED_FORMATS = ("vmdk", "raw")
+IMAGE_FORMATS = ("qcow2", "vhd")
 
 
 def connect(name: str, config: SourceConfig) -> OvfSource:
@@ -205,12 +207,23 @@ def _unread(disk: Disk) -> Iterator[Problem]:
         path = local_path(disk.uri)
         if path is None or not stat.S_ISREG(path.stat().st_mode):
             yield Problem(disk.id, f"{disk.uri} is no file of this host", drift.DISCOVER)
+    elif disk.format in IMAGE_FORMATS:
+        yield from _unread_image(disk)
     elif disk.format not in PACKED_FORMATS:
         said = f"its format {disk.format or 'is not told, and'} is not read where it lies"
         yield Problem(disk.id, said, "Convert it with `qemu-img convert`, or export the machine with VMDK disks.")
 
 
+def _unread_image(disk: Disk) -> Iterator[Problem]:
+    """An image that lies in a part of a file: what its header asks for."""
+    try:
+        nodes.check(DiskRef(uri=disk.uri or "", format=disk.format or ""))
+    except (HostileImage, SourceRefused) as error:
+        yield Problem(disk.id, f"{error.what}: {error.why}" if error.why else error.what, error.fix)
+
+
 def _ref(disk: Disk) -> DiskRef:
-    """What is packed or empty is given raw; a qcow2 image lies there as it is."""
-    shape = "raw" if packed(disk.uri or "") else disk.format or ""
+    """What is packed or empty is given raw; an image lies there as it is."""
+    unpacked = packed(disk.uri or "") is not None and disk.format not in IMAGE_FORMATS
+    shape = "raw" if unpacked else disk.format or ""
     return DiskRef(uri=disk.uri or "", format=shape, size_bytes=disk.capacity_bytes)

@@ -16,14 +16,16 @@ import pytest
 from converters.endpoints import open_source as open_disk
 from converters.engine.disks import copy_disk
 from kubeferry.documents import SourceConfig, save
-from kubeferry.errors import InputInvalid, IntegrityFailed, SourceRefused
+from kubeferry.errors import HostileImage, InputInvalid, IntegrityFailed, SourceRefused
 from kubeferry.ledger import External
 from kubeferry.model import DiskRef, Machine, Power
+from kubeferry.outside import process
 from kubeferry.sources import Source, open_source
 from kubeferry.sources.exported import read_exported
 from kubeferry.sources.ovf.files import read_machines
 from kubeferry.uris import packed
 from lab import ova
+from tests.needs import here
 
 MIB = 1 << 20
 CONTENT = os.urandom(MIB) + bytes(MIB) + os.urandom(512)
@@ -229,6 +231,32 @@ def test_an_export_whose_name_no_document_can_hold_does_not_keep_the_others_from
     save(found, tmp_path / "inventory.yaml")
     assert len(found.machines) == 1
     assert [r"Gr\xf6\xdfe.ova: its name is not UTF-8" in one.what for one in found.unreadable] == [True]
+
+
+IMAGES = {
+    "http://www.gnome.org/~markmc/qcow-image-format.html": ("qcow2", "qcow2"),
+    "http://go.microsoft.com/fwlink/?LinkId=137171": ("vpc", "vhd"),
+}
+
+
+@pytest.mark.parametrize("told", IMAGES)
+@pytest.mark.parametrize("options", [[], ["-c"]], ids=["plain", "compressed"])
+def test_an_image_in_an_export_is_read_where_it_lies(told: str, options: list[str], put: Put, tmp_path: Path) -> None:
+    here("qemu-nbd")
+    driver, shape = IMAGES[told]
+    raw, made = tmp_path / "disk.raw", tmp_path / "disk.image"
+    raw.write_bytes(CONTENT)
+    more = ["-o", "force_size=on"] if driver == "vpc" else options
+    process.run(["qemu-img", "convert", "-f", "raw", "-O", driver, *more, str(raw), str(made)])
+    content = made.read_bytes()
+    descriptor = text().replace(ova.STREAM, told).replace(f"ovf:size='{len(STREAM)}'", "")
+    path = put(tmp_path, files(descriptor, content))
+    assert ref_of(path).format == shape
+    assert source_at(path).concerns(machine_of(source_at(path))) == []
+    assert copied(path, tmp_path) == CONTENT
+    put(tmp_path, files(descriptor, content[: len(content) // 2]))
+    with pytest.raises((SourceRefused, HostileImage)):
+        copied(path, tmp_path)
 
 
 def test_a_qcow2_image_beside_an_ovf_is_left_to_its_own_reader(tmp_path: Path) -> None:
