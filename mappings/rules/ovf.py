@@ -86,6 +86,23 @@ def _manifest(case: Case) -> Iterator[str]:
             yield f"In the manifest {fact.value}: nothing is compared with that."
 
 
+def _header(case: Case) -> Iterator[str]:
+    for disk, what in _of_disks(case, "header"):
+        yield f"Disk {disk} cannot be read: {what}."
+
+
+def _capacity(case: Case) -> Iterator[str]:
+    for disk, what in _of_disks(case, "capacity"):
+        yield f"Of disk {disk} the descriptor says that it has {what}: it is moved as it is."
+
+
+def _of_disks(case: Case, path: str) -> Iterator[tuple[str, str]]:
+    """Disks, and what the reader of an export noted of each under this path."""
+    for fact in case.machine.unmodelled:
+        if fact.path.startswith(f"{path}[") and fact.path.endswith("]"):
+            yield fact.path[len(path) + 1 : -1], fact.value
+
+
 def _hot_plug(case: Case) -> Iterable[str]:
     found = [name for key, name in (("cpu", "Processors"), ("memory", "Memory")) if hot_add(case.machine, key)]
     what = f"{' and '.join(found)} may be added while it runs"
@@ -110,6 +127,21 @@ RULES = (
         "Export the machine with VMDK disks, or convert the disk with `qemu-img convert`.",
         _unread,
         False,
+    ),
+    Rule(
+        "ova.header",
+        CRITICAL,
+        "a disk of an export that says of itself what does not fit: another format, encrypted, cut off",
+        "Get its file again from where the machine was exported, or export it again.",
+        _header,
+        False,
+    ),
+    Rule(
+        "ova.capacity",
+        WARNING,
+        "a disk of another size than its descriptor says",
+        "Nothing, if the guest has it so; its disk at the target has the size of its file.",
+        _capacity,
     ),
     Rule(
         "ova.original",

@@ -21,8 +21,6 @@ from converters.endpoints.forward import Forward
 from converters.endpoints.packed.parts import FILES_OPEN, Gunzip, Parts, Reader, Window, compare
 from converters.endpoints.packed.raw_stream import RawStream
 from converters.endpoints.read_only import ReadOnly, read_only
-from converters.endpoints.vmdk import descriptor, header
-from converters.endpoints.vmdk.header import SECTOR_BYTES
 from converters.endpoints.vmdk.sparse import TABLES_KEPT, Sparse
 from converters.endpoints.vmdk.stream import Stream
 from converters.extents import Extent, merge
@@ -30,6 +28,8 @@ from converters.uris import invalid
 from kubeferry.errors import HostileImage, SourceRefused
 from kubeferry.faults import Side, of_os
 from kubeferry.images import writers
+from kubeferry.images.vmdk import descriptor, header
+from kubeferry.images.vmdk.header import SECTOR_BYTES
 from kubeferry.uris import Packed, Part, packed
 from kubeferry.values import DiskRef
 

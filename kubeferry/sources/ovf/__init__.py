@@ -3,6 +3,7 @@ make of them. `source.connect` opens it.
 
     source ─┬─ folder                   which files of a folder are exports
             └─ files ─┬─ tar_members    an OVA's members, by their headers
+                      ├─ headers        what its disks say of themselves
                       ├─ manifest       the list of digests beside it                        pure
                       └─ machines       descriptor -> Machine…, by:                          pure
     words ─> references (files, disks), items (the hardware list, by configuration), identity

@@ -21,6 +21,7 @@ from kubeferry.sources.facts.file_names import name_problem
 from kubeferry.sources.facts.leftovers import cut
 from kubeferry.sources.ovf import manifest as manifests
 from kubeferry.sources.ovf.folder import FOREIGN
+from kubeferry.sources.ovf.headers import held_against
 from kubeferry.sources.ovf.machines import parse_ovf
 from kubeferry.sources.ovf.manifest import Manifest, parse_manifest
 from kubeferry.sources.ovf.packing import GZIP, HEAD_BYTES, of_bytes, of_name
@@ -86,7 +87,7 @@ def read_machines(path: Path, source: str, *, complete: bool = True, called: str
     if missing:
         raise InputInvalid(f"{path} lacks files", missing)
     noted = _noted(export)
-    return [one.model_copy(update={"unmodelled": (*one.unmodelled, *noted)}) for one in machines]
+    return [held_against(one.model_copy(update={"unmodelled": (*one.unmodelled, *noted)})) for one in machines]
 
 
 def _noted(export: Export) -> tuple[SourceFact, ...]:

@@ -15,8 +15,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
-from kubeferry.errors import HostileImage, InputInvalid, Problem, SourceRefused
-from kubeferry.images import nodes
+from kubeferry.errors import InputInvalid, Problem, SourceRefused
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
@@ -191,6 +190,9 @@ def _unreadable(problems: list[Problem]) -> list[Concern]:
 def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
     """All that speaks against reading these disks."""
     yield from drift.differences(planned, current)
+    for fact in current.unmodelled:
+        if fact.path.startswith("header["):
+            yield Problem(fact.path[len("header[") : -1], fact.value, "Get its file again from where it was exported.")
     for disk in current.data_disks:
         yield from _unread(disk)
 
@@ -207,19 +209,9 @@ def _unread(disk: Disk) -> Iterator[Problem]:
         path = local_path(disk.uri)
         if path is None or not stat.S_ISREG(path.stat().st_mode):
             yield Problem(disk.id, f"{disk.uri} is no file of this host", drift.DISCOVER)
-    elif disk.format in IMAGE_FORMATS:
-        yield from _unread_image(disk)
-    elif disk.format not in PACKED_FORMATS:
+    elif disk.format not in (*PACKED_FORMATS, *IMAGE_FORMATS):
         said = f"its format {disk.format or 'is not told, and'} is not read where it lies"
         yield Problem(disk.id, said, "Convert it with `qemu-img convert`, or export the machine with VMDK disks.")
-
-
-def _unread_image(disk: Disk) -> Iterator[Problem]:
-    """An image that lies in a part of a file: what its header asks for."""
-    try:
-        nodes.check(DiskRef(uri=disk.uri or "", format=disk.format or ""))
-    except (HostileImage, SourceRefused) as error:
-        yield Problem(disk.id, f"{error.what}: {error.why}" if error.why else error.what, error.fix)
 
 
 def _ref(disk: Disk) -> DiskRef:
