@@ -3,7 +3,7 @@
 copies     disks of several sizes, full and sparse, warm and cold: ours, qemu-img, nbdcopy
 rounds     what is not the first copy: a verification, a round of what changed, the start, a disk of 16 TiB
 network    disks that an NBD server gives or takes: ours, nbdcopy, on a socket, behind SSH, with TLS
-decoder, ebs, discovery, commands      the sources and the command line
+decoder, ebs, discovery, exports, commands      the sources and the command line
 side_by_side, timed                    how programs are run, and what is counted
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).parent.parent))
-from bench import commands, copies, decoder, discovery, disk, ebs, network, rounds
+from bench import commands, copies, decoder, discovery, disk, ebs, exports, network, rounds
 
 ROOT = Path(__file__).resolve().parent.parent
 COPIES = 3  # of the data of a disk that lie on the storage at once: raw, qcow2, target
@@ -45,6 +45,7 @@ def asked() -> argparse.Namespace:
     options.add_argument("--cold-rounds", type=int, default=3, help="with the source dropped from the page cache")
     options.add_argument("--delta-gib", type=int, default=4, help="size of the disk of which a part changes; 0: none")
     options.add_argument("--machines", type=int, default=1000, help="of the vCenter that is discovered; 0: none")
+    options.add_argument("--exported", type=int, default=2000, help="machines in exported files; 0: none")
     options.add_argument("--decoder-mib", type=int, default=128, help="size of the disk for the VMDK decoder; 0: none")
     options.add_argument("--ebs-mib", type=int, default=256, help="size of the snapshot for the EBS reader; 0: none")
     options.add_argument("--plan-machines", type=int, default=500, help="of the plan that `status` shows; 0: none")
@@ -77,6 +78,8 @@ def main() -> None:
         text += f"\n{rounds.rows(options.folder, options.delta_gib << 30, options.rounds)}\n"
     if options.machines:
         text += f"\n{discovery.row(options.machines, options.rounds)}\n"
+    if options.exported:
+        text += f"\n{exports.row(options.exported, options.rounds)}\n"
     if options.decoder_mib:
         text += f"\n{decoder.row(options.decoder_mib << 20, options.rounds)}\n"
     if options.ebs_mib:

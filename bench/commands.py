@@ -90,7 +90,8 @@ def took(command: list[str], folder: Path) -> tuple[float, float, float]:
     return told["seconds"], told["cpu"], told["peak"] / 2**20
 
 
-def _spread(values: list[float], digits: int = 2) -> str:
+def spread(values: list[float], digits: int = 2) -> str:
+    """Median, least and most."""
     return f"{statistics.median(values):.{digits}f} ({min(values):.{digits}f} - {max(values):.{digits}f})"
 
 
@@ -131,7 +132,7 @@ def _row(label: str, command: list[str], folder: Path, rounds: int, *, forget: b
         runs.append(took(command, folder))
         ratios.append(runs[-1][1] / bare)
     seconds, computed, peaks = (list(values) for values in zip(*runs, strict=True))
-    told = f"{_spread(seconds)} | {_spread(computed)} | {_spread(peaks, 0)}"
+    told = f"{spread(seconds)} | {spread(computed)} | {spread(peaks, 0)}"
     return f"| {label} | {told} | {statistics.median(ratios):.0f} |"
 
 

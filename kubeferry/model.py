@@ -171,6 +171,7 @@ class Disk(Value):
 class Nic(Value):
     """One network card. `network_kind` is network, bridge, direct, user, hostdev, ethernet, … or unknown.
 
+    `switch` and `network_key` tell networks of one name apart: the switch it is on, and what its source knows it by.
     `acpi_index` is the number by which the firmware names the card: a guest calls the card of index 7 `eno7`.
     `teaming` is the card's part in a failover pair, whose two cards share one MAC: persistent, or transient.
     """
@@ -179,6 +180,8 @@ class Nic(Value):
     network_kind: str = "unknown"
     network: str | None = None
     portgroup: str | None = None
+    switch: str | None = None
+    network_key: str | None = None
     mode: str | None = None
     model: str | None = None
     mac: str | None = None

@@ -20,16 +20,21 @@ _MASQUERADE_MAC = "02:00:00:00:00:00"
 
 def network_rule(nic: Nic, choices: Choices) -> NetworkMap | None:
     """The first rule of the policy that fits the card's network, None when none does."""
-    for rule in choices.networks:
-        network_fits = rule.source_kind in {"*", nic.network_kind} and rule.source_name in {
-            "*",
-            nic.network,
-            nic.portgroup,
-        }
-        card_fits = rule.source_card in {"*", nic.id} and _spelled(rule.source_mac) in {"*", _spelled(nic.mac or "")}
-        if network_fits and card_fits:
-            return rule
-    return None
+    return next((rule for rule in choices.networks if _fits_network(rule, nic) and _fits_card(rule, nic)), None)
+
+
+def _fits_network(rule: NetworkMap, nic: Nic) -> bool:
+    return (
+        rule.source_kind in {"*", nic.network_kind}
+        and rule.source_name in {"*", nic.network, nic.portgroup}
+        and rule.source_switch in {None, nic.switch}
+        and rule.source_key in {None, nic.network_key}
+        and rule.source_vlan in {None, *nic.vlans}
+    )
+
+
+def _fits_card(rule: NetworkMap, nic: Nic) -> bool:
+    return rule.source_card in {"*", nic.id} and _spelled(rule.source_mac) in {"*", _spelled(nic.mac or "")}
 
 
 def is_standby(nic: Nic) -> bool:

@@ -15,6 +15,7 @@ from kubeferry import marks
 from kubeferry.config import find_config, pick_source, read_config
 from kubeferry.documents import Inventory, save
 from kubeferry.model import Concern, Machine, Severity
+from kubeferry.sources.facts.readings import UNREADABLE
 from kubeferry.words import counted, plain, size
 
 COLOURS = {Severity.CRITICAL: "red", Severity.WARNING: "yellow", Severity.INFO: "blue"}
@@ -69,7 +70,10 @@ def _print_by_subject(concerns: Iterable[Concern]) -> None:
 @config_option
 @click.option("--source", help="Which source of the configuration; not needed when there is one.")
 @click.option(
-    "--from", "exported", type=FOLDER, help="Read a folder of exported files (virsh dumpxml, OVF, aws ec2) instead."
+    "--from",
+    "exported",
+    type=FOLDER,
+    help="Read a folder of exported files (virsh dumpxml, OVF, aws ec2, RVTools) instead.",
 )
 @machine_option
 @click.option("--out", type=FILE, default=Path("inventory.yaml"), show_default=True, help="The inventory to write.")
@@ -83,7 +87,11 @@ def discover(
     out: Path,
     as_json: bool,
 ) -> None:
-    """Ask a source about its machines and write an inventory."""
+    """Ask a source about its machines and write an inventory.
+
+    With --from, the folder and all below it is read as far as it can be; where a file of machines is left out, the
+    inventory is written without it, and the exit code is 2.
+    """
     if as_json:
         print_event("asking", source=str(exported) if exported else source or "")
     inventory = _asked(config, source, exported)
@@ -91,14 +99,18 @@ def discover(
         print_event("answered", source=inventory.source, machines=len(inventory.machines))
     inventory = _only(inventory, machines)
     save(inventory, out)
+    missing = [one for one in inventory.unreadable if one.id == UNREADABLE]
     if as_json:
         print_json(inventory.model_dump(mode="json", by_alias=True))
-        return
-    _print_machines(inventory.machines)
-    for concern in inventory.unreadable:
-        click.secho(f"{concern.severity}: ", fg=COLOURS[concern.severity], nl=False)
-        click.echo(plain(f"{concern.what} [{concern.id}] {concern.fix}"))
-    click.echo(f"{counted(len(inventory.machines), 'machine')} written to {out}")
+    else:
+        _print_machines(inventory.machines)
+        for concern in inventory.unreadable:
+            click.secho(f"{concern.severity}: ", fg=COLOURS[concern.severity], nl=False)
+            click.echo(plain(f"{concern.what} [{concern.id}] {concern.fix}".rstrip()))
+        left_out = f", {counted(len(missing), 'machine or file', 'machines or files')} left out" if missing else ""
+        click.echo(f"{counted(len(inventory.machines), 'machine')} written to {out}{left_out}")
+    if exported and missing:  # who gave the files can mend them
+        raise click.exceptions.Exit(2)
 
 
 def _asked(config: Path | None, source: str | None, exported: Path | None) -> Inventory:

@@ -29,13 +29,18 @@ class StoragePolicy(Value):
 class NetworkMap(Value):
     """One rule from a network of the source to one of the target; `*` matches all.
 
-    A rule is for networks by kind and name, or for single cards by their id or MAC address. `binding` is how the card
-    is joined to the pod network; on a multus network it is bridged, or `sriov`. `binding_plugin` names one of the
-    cluster's own in its place (such as l2bridge or passt). `mac`: the card keeps its address, or gets a new one.
+    A rule is for networks by kind and name, or for single cards by their id or MAC address. Where several networks have
+    one name, `source_switch`, `source_vlan` and `source_key` (what the source knows it by, such as `dvportgroup-31`)
+    tell them apart; a trunk has each of its tags. `binding` is how the card is joined to the pod network; on a multus
+    network it is bridged, or `sriov`. `binding_plugin` names one of the cluster's own in its place (such as l2bridge or
+    passt). `mac`: the card keeps its address, or gets a new one.
     """
 
     source_kind: str = "*"
     source_name: str = "*"
+    source_switch: str | None = None
+    source_vlan: Annotated[int, Field(ge=1, le=4094)] | None = None
+    source_key: str | None = None
     source_card: str = "*"
     source_mac: str = "*"
     target: Literal["pod", "multus", "drop"] = "pod"

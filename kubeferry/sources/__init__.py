@@ -6,7 +6,7 @@ stands beside them:
 
     facts      reading what others wrote: XML that remembers what was read, names, what is left over
     disks      whether disks are those of the inventory, and serving those of this host to readers elsewhere
-    exported   an estate from a folder of exported files, by the readers of all sources
+    exported   an estate from a folder of exported files, by the readers of all sources;  strangers: what none takes
 
 A new source is a folder here, a line in `kubeferry.kinds.SOURCES`, an entry in the contract suite, and golden inputs.
 """

@@ -87,6 +87,8 @@ FATES: dict[str, Rule] = {
     "nics[].network_kind": nics.network(),
     "nics[].network": nics.network(),
     "nics[].portgroup": nics.network(),
+    "nics[].switch": nics.network(),
+    "nics[].network_key": nics.network(),
     "nics[].mode": nics.network(),
     "nics[].model": nics.of_card(nics.model),
     "nics[].mac": nics.of_card(

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from kubeferry.documents import Policy
+from kubeferry.documents import NetworkMap, Policy
 from kubeferry.model import Concern, Disk, Machine
+from mappings.choices import choices_for
 from mappings.names import Names
-from mappings.nics import is_standby, target_mac
+from mappings.nics import is_standby, network_rule, target_mac
 from mappings.rules.rule import CRITICAL, WARNING
 
 _MAC_FIX = "Change the address at the source, or leave one of the machines out (`include: false` in the policy)."
 _NAME_FIX = "Set another `name` or `namespace` for one of them in the policy."
+_NETWORK_FIX = (
+    "Tell them apart in the policy's `networks`: `sourceSwitch`, `sourceVlan` or `sourceKey` beside `sourceName`."
+)
 _UUID_FIX = "Licences and management tools may take them for one machine; change it at the source if so."
 
 
@@ -27,7 +31,12 @@ def inventory_concerns(
     """Concerns by machine name, among the machines that are to move. None of the critical ones can be accepted."""
     moving = included(machines, policy)
     found: defaultdict[str, list[Concern]] = defaultdict(list)
-    for name, concern in (*_macs(moving), *_targets(moving, policy, names), *_uuids(moving)):
+    for name, concern in (
+        *_macs(moving),
+        *_targets(moving, policy, names),
+        *_uuids(moving),
+        *_networks(moving, policy),
+    ):
         found[name].append(concern)
     return {name: tuple(concerns) for name, concerns in found.items()}
 
@@ -89,6 +98,31 @@ def _uuids(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:
         for name, others in _among(sharers):
             what = f"The SMBIOS UUID {uuid} is also that of {others}."
             yield name, Concern(id="uuid.duplicate", severity=WARNING, what=what, fix=_UUID_FIX)
+
+
+def _networks(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:
+    """Several networks of one name, where a rule takes them for one. Port groups of one name on the switches of single
+    hosts are one network by custom; those of distributed switches are not."""
+    places: defaultdict[tuple[str, str | None], dict[str, str]] = defaultdict(dict)
+    cards = [(machine, nic) for machine in machines for nic in machine.nics]
+    for machine, nic in cards:
+        if nic.network_key:
+            places[machine.source, nic.network][nic.network_key] = nic.switch or nic.network_key
+    for machine, nic in cards:
+        several = places[machine.source, nic.network]
+        if len(several) > 1 and _takes_all(network_rule(nic, choices_for(machine, policy))):
+            where = ", ".join(sorted(several.values()))
+            what = f"Network card {nic.id} is on one of several networks called {nic.network!r} (on {where}), and the "
+            what += "policy takes them for one."
+            yield machine.name, Concern(id="nic.network-ambiguous", severity=WARNING, what=what, fix=_NETWORK_FIX)
+
+
+def _takes_all(rule: NetworkMap | None) -> bool:
+    """Whether a rule says neither which of several networks it means nor which card."""
+    if rule is None or rule.target != "multus":
+        return False
+    told = (rule.source_switch, rule.source_vlan, rule.source_key)
+    return all(one is None for one in told) and (rule.source_card, rule.source_mac) == ("*", "*")
 
 
 def _among(sharers: list[str]) -> Iterator[tuple[str, str]]:

@@ -33,12 +33,20 @@ def per_disk(find: Callable[[Disk, Case], str | None]) -> Callable[[Case], Itera
     return rule
 
 
+def _is_untold(disk: Disk) -> bool:
+    return disk.uri is None and disk.source_kind == "unknown" and disk.capacity_bytes is None
+
+
+def _untold(disk: Disk, _case: Case) -> str | None:
+    return "is there, and nothing else is told of it." if _is_untold(disk) else None
+
+
 def _no_source(disk: Disk, _case: Case) -> str | None:
-    return "has no source." if disk.uri is None else None
+    return "has no source." if disk.uri is None and not _is_untold(disk) else None
 
 
 def _no_size(disk: Disk, _case: Case) -> str | None:
-    return None if disk.capacity_bytes else "has no known size."
+    return None if disk.capacity_bytes or _is_untold(disk) else "has no known size."
 
 
 def _no_format(disk: Disk, _case: Case) -> str | None:
@@ -46,7 +54,7 @@ def _no_format(disk: Disk, _case: Case) -> str | None:
 
 
 def _chain(disk: Disk, _case: Case) -> str | None:
-    open_chain = disk.chain is None and disk.format not in {None, "raw"}
+    open_chain = disk.chain is None and disk.format not in {None, "raw"} and not _is_untold(disk)
     return f"is {disk.format}, and what lies below it is not told." if open_chain else None
 
 
@@ -78,7 +86,7 @@ def _bus(disk: Disk, case: Case) -> str | None:
     bus = target_bus(disk, case.choices)
     if disk.bus == DiskBus.SCSI and bus == "scsi" and disk.controller_model is None:
         return "is on a SCSI controller that is not told; at the target it is virtio-scsi."
-    if disk.bus == bus:
+    if disk.bus == bus or _is_untold(disk):
         return None
     had = disk.bus.value + (f" ({disk.controller_model})" if disk.bus == DiskBus.SCSI and disk.controller_model else "")
     return f"moves from {had} to {bus}: the guest must have that driver at boot."
@@ -151,6 +159,14 @@ RULES = (
         "sectors that the disk's bus at the target has not",
         "Set `diskBus: virtio` or `diskBus: scsi` for it in the policy, if the guest has that driver.",
         per_disk(_sectors),
+    ),
+    Rule(
+        "disk.untold",
+        CRITICAL,
+        "a disk that is only counted",
+        "Export what tells of disks, too (of RVTools the tab vDisk), or discover the running source.",
+        per_disk(_untold),
+        False,
     ),
     Rule(
         "disk.source-missing",

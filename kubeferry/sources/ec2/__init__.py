@@ -1,5 +1,6 @@
 """AWS EC2 as a source. `source.connect` opens it.
 
+files ─> described          what the AWS CLI printed, in every form in which people keep it
 discovery, files ─> told ─> instance ─┬─ disks, nics, console     what the API says, as a Machine     pure
                                       └─ facts                    answers that remember what was read
 source ─┬─ snapshot_sets     views: all volumes of an instance frozen at one instant

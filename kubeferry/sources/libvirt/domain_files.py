@@ -8,11 +8,13 @@ from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine, Severity
+from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE
 from kubeferry.sources.facts.xml_tree import MAX_CHARACTERS, read_tree
 from kubeferry.sources.libvirt.domain.dialect import DOMAIN
 from kubeferry.sources.libvirt.domain.machine import read_domain
 
 HOW = "what `virsh dumpxml` prints, one file per domain, named *.xml"
+_DECLARED = re.compile(rb"<\?xml[^>]{0,200}?encoding=[\"'](iso-8859-1|windows-1252|us-ascii)[\"']", re.IGNORECASE)
 # What a shell of Windows writes into a file is UTF-16, and says so in its first bytes.
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DOMAIN = re.compile(r"<domain[\s>]")
@@ -30,22 +32,25 @@ def read_machines(path: Path, source: str) -> list[Machine | Concern]:
     wrote nothing into. Raises InputInvalid with all problems, each with its line."""
     text = _text(path)
     if not text.strip():
-        return [_unread(path, "it is empty, as after a failed `virsh dumpxml`", "Export the domain again.")]
+        what = f"{path}: it is empty, as after a failed `virsh dumpxml`"
+        return [Concern(id=UNREADABLE, severity=Severity.WARNING, what=what, fix="Export the domain again.")]
     root = read_tree(text, str(path), DOMAIN)
     if (kind := _HOST_KINDS.get(root.tag)) is not None:
-        return [_unread(path, f"it is {kind}, no domain", "Nothing, if the domain itself is exported beside it.")]
+        return [Concern(id=PASSED_OVER, severity=Severity.INFO, what=f"{path}: it is {kind}, no domain", fix="")]
     return [read_domain(root, source=source)]
 
 
 def is_domain(start: bytes) -> bool:
     """Whether a file that begins so, whatever its name, is what `virsh dumpxml` prints."""
-    encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
-    text = start.decode(encoding, errors="ignore").lstrip()
+    text = start.decode(_encoding(start), errors="ignore").lstrip()
     return text.startswith("<") and _DOMAIN.search(text) is not None
 
 
-def _unread(path: Path, what: str, fix: str) -> Concern:
-    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{path.name}: {what}", fix=fix)
+def _encoding(content: bytes) -> str:
+    """By its first bytes, else as it declares."""
+    declared = _DECLARED.match(content)
+    by_mark = (name for mark, name in _MARKS.items() if content.startswith(mark))
+    return next(by_mark, declared[1].decode() if declared else "utf-8")
 
 
 def _text(path: Path) -> str:
@@ -55,8 +60,7 @@ def _text(path: Path) -> str:
                 "too large", [Problem(str(path), "it is larger than 4 MiB", "Export one domain per file.")]
             )
         content = path.read_bytes()
-        encoding = next((name for mark, name in _MARKS.items() if content.startswith(mark)), "utf-8")
-        return content.decode(encoding)
+        return content.decode(_encoding(content))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         fix = "Check its permissions, and that it is what `virsh dumpxml` prints."

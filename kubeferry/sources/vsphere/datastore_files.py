@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.sources.vsphere import trust
 from kubeferry.sources.vsphere.access import Access
-from kubeferry.sources.vsphere.disks import FLAT
+from kubeferry.sources.vsphere.disks import FLAT, place_of
 from kubeferry.sources.vsphere.plain import Plain
 
 NO_FILES = {"vsan", "vsand", "vvol", "pmem"}
@@ -23,8 +23,7 @@ ANSWER_SECONDS = 60
 def flat_path(device: Plain, store_type: str) -> tuple[str, str] | None:
     """Datastore and path of the file that holds the disk's bytes; None where there is no such file."""
     backing: Plain = device.get("backing", {})
-    name = str(backing.get("fileName", ""))
-    store, _, path = name.removeprefix("[").partition("] ")
+    store, path = place_of(str(backing.get("fileName", "")))
     plain = backing.get("_type") == FLAT and not backing.get("parent") and not backing.get("keyId")
     if not plain or not path.endswith(".vmdk") or store_type.lower() in NO_FILES:
         return None
@@ -33,7 +32,7 @@ def flat_path(device: Plain, store_type: str) -> tuple[str, str] | None:
 
 def described_path(device: Plain, store_type: str) -> tuple[str, str] | None:
     """Datastore and path of the small file that describes the disk; None where there are no files."""
-    store, _, path = str(device.get("backing", {}).get("fileName", "")).removeprefix("[").partition("] ")
+    store, path = place_of(str(device.get("backing", {}).get("fileName", "")))
     return (store, path) if path.endswith(".vmdk") and store_type.lower() not in NO_FILES else None
 
 

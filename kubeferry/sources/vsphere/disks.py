@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
 from kubeferry.model import ChainLink, Disk, DiskBus, DiskDevice, SourceFact
-from kubeferry.sources.vsphere.plain import Plain
+from kubeferry.sources.vsphere.plain import Plain, unescaped
 
 DISK, CDROM, FLOPPY = "VirtualDisk", "VirtualCdrom", "VirtualFloppy"
 FLAT = "VirtualDiskFlatVer2BackingInfo"
@@ -31,10 +31,18 @@ SCHEME = "datastore"
 _MODES = {"nonpersistent", "independent_nonpersistent", "undoable", "append"}
 
 
+def place_of(name: str) -> tuple[str, str]:
+    """Datastore and path of the API's `[STORE] FOLDER/FILE`; the datastore's name may have brackets in it."""
+    store, _, path = name.removeprefix("[").partition("] ")
+    if not path:
+        store, _, path = name.removeprefix("[").rpartition("]")
+    return unescaped(store), path.strip()
+
+
 def file_uri(name: str) -> str:
     """`datastore:///STORE/FOLDER/FILE` for the API's `[STORE] FOLDER/FILE`."""
-    store, _, path = name.removeprefix("[").partition("]")
-    return f"{SCHEME}:///{quote(store, safe='')}/{quote(path.strip())}"
+    store, path = place_of(name)
+    return f"{SCHEME}:///{quote(store, safe='')}/{quote(path)}"
 
 
 def file_name(uri: str | None) -> tuple[str, str] | None:
@@ -69,7 +77,7 @@ def _disk(device: Plain, controller: Plain | None, boot: Mapping[int, int], *, t
         bus=bus,
         controller_model=model,
         uri=_uri(backing, data=data),
-        source_kind="rdm" if mapped else ("datastore" if backing.get("fileName") else "device"),
+        source_kind="rdm" if mapped else _source_kind(backing),
         format="vmdk" if data else ("raw" if backing.get("fileName") else None),
         chain=_chain(backing) if data and backing.get("fileName") else None,
         capacity_bytes=_capacity(device) if data else None,
@@ -81,6 +89,12 @@ def _disk(device: Plain, controller: Plain | None, boot: Mapping[int, int], *, t
         throttled=is_throttled(device),
         boot_order=boot.get(device["key"]),
     )
+
+
+def _source_kind(backing: Plain) -> str:
+    if not backing:
+        return "unknown"
+    return "datastore" if backing.get("fileName") else "device"
 
 
 def _uri(backing: Plain, *, data: bool) -> str | None:
@@ -130,7 +144,7 @@ def disk_leftovers(devices: list[Plain], stores: Mapping[str, bool], *, tracked:
 
 
 def _of_backing(backing: Plain, stores: Mapping[str, bool], *, tracked: bool) -> Iterator[tuple[str, str]]:
-    store = str(backing.get("fileName", "")).removeprefix("[").partition("]")[0]
+    store = place_of(str(backing.get("fileName", "")))[0]
     if store and not stores.get(store, False):
         yield "datastore", f"{'not reachable' if store in stores else 'missing'} ({store})"
     if tracked and not backing.get("changeId"):

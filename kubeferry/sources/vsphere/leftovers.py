@@ -12,7 +12,7 @@ from kubeferry.sources.vsphere.plain import Plain
 
 MAX_SETTINGS = 200
 # Facts that describe the machine's surroundings: nothing of the machine is lost where they are not carried.
-_DESCRIBES = re.compile(r"version|changeTracking|tools/.*|guest/.*|cluster/(drs|dpm|ha)|nic\[\d+\]/switch")
+_DESCRIBES = re.compile(r"version|changeTracking|tools/.*|guest/.*|cluster/(drs|dpm|ha)")
 _SECRET = re.compile(r"passw|secret|cookie|token|credential|private|api-?key|guestinfo\.|keyid", re.IGNORECASE)
 # Settings that the hypervisor writes by itself: places of devices, sizes of the screen, what it last saw.
 _OWN = re.compile(
@@ -42,7 +42,7 @@ def machine_leftovers(props: Plain, around: Around) -> Iterator[SourceFact]:
         ("swapPlacement", _unless(props.get("config.swapPlacement"), "inherit")),
         ("memoryAffinity", _set(props.get("config.memoryAffinity", {}).get("affinitySet"))),
         ("hotPlug/cpu", "on" if props.get("config.cpuHotAddEnabled") else None),
-        ("hotPlug/memory", "on" if props.get("config.memoryHotAddEnabled") else None),
+        ("hotPlug/memory", _memory_growth(props)),
         ("performanceCounters", "on" if props.get("config.vPMCEnabled") else None),
         ("faultTolerance", _unless(props.get("runtime.faultToleranceState"), "notConfigured")),
         ("connection", _unless(props.get("runtime.connectionState"), "connected")),
@@ -70,6 +70,13 @@ def _boot(told: Plain) -> Iterator[SourceFact]:
         yield SourceFact(path="boot/retry", value=f"after {told.get('bootRetryDelay', 10_000)} ms")
     if protocol := _unless(told.get("networkBootProtocol"), "ipv4"):
         yield SourceFact(path="boot/network", value=str(protocol))
+
+
+def _memory_growth(props: Plain) -> str | None:
+    if not props.get("config.memoryHotAddEnabled"):
+        return None
+    limit = props.get("config.hotPlugMemoryLimit")
+    return f"on, up to {limit} MiB" if limit else "on"
 
 
 def _switch(told: Any) -> str | None:

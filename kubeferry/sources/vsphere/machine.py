@@ -14,7 +14,7 @@ from kubeferry.sources.vsphere.disks import disk_leftovers, read_disks
 from kubeferry.sources.vsphere.leftovers import describes, machine_leftovers
 from kubeferry.sources.vsphere.marks import text_of
 from kubeferry.sources.vsphere.nics import Around, nic_leftovers, read_nics
-from kubeferry.sources.vsphere.plain import Plain
+from kubeferry.sources.vsphere.plain import Plain, name_of
 
 MIB = 1 << 20
 POWER = {"poweredOn": Power.RUNNING, "poweredOff": Power.OFF, "suspended": Power.PAUSED}
@@ -26,7 +26,7 @@ _BOOT |= {"VirtualMachineBootOptionsBootableFloppyDevice": "fd"}
 
 def parse_machine(props: Plain, around: Around, *, source: str, tags: tuple[tuple[str, str], ...] = ()) -> Machine:
     """The machine that these properties describe. Raises InputInvalid when what makes a machine one is missing."""
-    name = str(props.get("name", ""))
+    name = name_of(props)
     missing = [one for one in ("config.hardware.numCPU", "config.hardware.memoryMB") if not props.get(one)]
     if missing or not name:
         fix = "Look at it in vSphere: it may be inaccessible, orphaned, or still being made."
@@ -78,7 +78,7 @@ def _extra(props: Plain, around: Around, devices: list[Plain]) -> list[SourceFac
 def _stores(props: Plain, around: Around) -> dict[str, bool]:
     """The machine's datastores by name, and whether they can be reached; one that does not say can."""
     known = [around[one] for one in props.get("datastore", []) if one in around]
-    return {str(one.get("name", "")): one.get("summary.accessible", True) for one in known}
+    return {name_of(one): one.get("summary.accessible", True) for one in known}
 
 
 def _arch(guest: str | None) -> str | None:
@@ -109,11 +109,9 @@ def _cpu(props: Plain) -> Cpu:
 
 
 def _memory(props: Plain) -> Memory:
-    size = int(props["config.hardware.memoryMB"]) * MIB
-    limit = props.get("config.hotPlugMemoryLimit") if props.get("config.memoryHotAddEnabled") else None
+    """vSphere's limit of what may be added is a multiple of the memory that nobody chose, so it is no size of ours."""
     return Memory(
-        size_bytes=size,
-        max_bytes=limit * MIB if limit and limit * MIB > size else None,
+        size_bytes=int(props["config.hardware.memoryMB"]) * MIB,
         locked=props.get("config.memoryReservationLockedToMax"),
     )
 
@@ -161,13 +159,13 @@ def _snapshots(props: Plain) -> int:
 def _metadata(props: Plain, around: Around, tags: tuple[tuple[str, str], ...]) -> dict[str, str]:
     """Where the machine is, and what people wrote on it."""
     host = around.get(props.get("runtime.host", ""), {})
-    found = {
+    found: dict[str, str | None] = {
         "folder": folder_path(props.get("parent", ""), around),
-        "host": host.get("name"),
-        "cluster": around.get(host.get("parent", ""), {}).get("name"),
-        "resourcePool": around.get(props.get("resourcePool", ""), {}).get("name"),
+        "host": name_of(host),
+        "cluster": name_of(around.get(host.get("parent", ""), {})),
+        "resourcePool": name_of(around.get(props.get("resourcePool", ""), {})),
         "datastores": ", ".join(
-            f"{around[one]['name']} ({around[one].get('summary.type', 'unknown')})"
+            f"{name_of(around[one])} ({around[one].get('summary.type', 'unknown')})"
             for one in props.get("datastore", [])
             if "name" in around.get(one, {})
         ),
@@ -183,20 +181,26 @@ def _metadata(props: Plain, around: Around, tags: tuple[tuple[str, str], ...]) -
 
 
 def folder_path(ref: str, around: Around) -> str:
-    """`/DATACENTER/vm/FOLDER` of a reference, as govc has it."""
+    """`/DATACENTER/vm/FOLDER` of a reference, with the names that people see."""
+    return "/" + "/".join(name_of({"name": one}) for one in _path(ref, around))
+
+
+def _path(ref: str, around: Around) -> list[str]:
+    """The names on the way to a reference, as the API has them."""
     names: list[str] = []
     while ref in around and len(names) < 100:
         one = around[ref]
         if "parent" in one:  # the root folder has no name that counts
             names.append(str(one.get("name", "")))
         ref = one.get("parent", "")
-    return "/" + "/".join(reversed(names))
+    return names[::-1]
 
 
 def datacenter_of(ref: str, around: Around) -> str:
-    """The path of the datacenter that a reference lies in, without the leading slash, as `dcPath` wants it."""
+    """The path of the datacenter that a reference lies in, without the leading slash and as the API has its names, as
+    `dcPath` wants it."""
     for _ in range(100):
         if ref.startswith("Datacenter:") or ref not in around:
             break
         ref = around[ref].get("parent", "")
-    return folder_path(ref, around).removeprefix("/") if ref.startswith("Datacenter:") else "ha-datacenter"
+    return "/".join(_path(ref, around)) if ref.startswith("Datacenter:") else "ha-datacenter"

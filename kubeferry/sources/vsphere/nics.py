@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubeferry.model import Nic, SourceFact
-from kubeferry.sources.vsphere.plain import Plain
+from kubeferry.sources.vsphere.plain import Plain, name_of, unescaped
 
 MODELS = {
     "VirtualVmxnet3": "vmxnet3",
@@ -36,12 +36,15 @@ def read_nics(
 
 
 def _nic(device: Plain, around: Around, *, running: bool, host: str, boot: Mapping[int, int]) -> Nic:
-    kind, network, vlans = _network(device.get("backing", {}), around, host)
+    backing: Plain = device.get("backing", {})
+    kind, network, vlans = _network(backing, around, host)
     plug = device.get("connectable", {})
     return Nic(
         id=str(device["key"]),
         network_kind="hostdev" if device["_type"] == SRIOV else kind,
         network=network,
+        switch=_switch(backing, around, host),
+        network_key=backing.get("port", {}).get("portgroupKey"),
         model=MODELS.get(device["_type"]),
         mac=device.get("macAddress") or None,
         vlans=tuple(vlans),
@@ -49,6 +52,16 @@ def _nic(device: Plain, around: Around, *, running: bool, host: str, boot: Mappi
         throttled=_limited(device.get("resourceAllocation", {})),
         boot_order=boot.get(device["key"]),
     )
+
+
+def _switch(backing: Plain, around: Around, host: str) -> str | None:
+    """The name of the switch; of a distributed one that is not told, its UUID."""
+    port = backing.get("port", {})
+    if port:
+        group = around.get(f"DistributedVirtualPortgroup:{port.get('portgroupKey')}", {})
+        switch = around.get(group.get("config.distributedVirtualSwitch", ""), {})
+        return name_of(switch) or port.get("switchUuid")
+    return backing.get("switchName") or _standard(around.get(host, {}), backing.get("deviceName")).get("vswitchName")
 
 
 def _limited(allocation: Plain) -> bool:
@@ -61,25 +74,28 @@ def _network(backing: Plain, around: Around, host: str) -> tuple[str, str | None
     kind = backing.get("_type", "")
     if kind.endswith("DistributedVirtualPortBackingInfo"):
         group = around.get(f"DistributedVirtualPortgroup:{backing.get('port', {}).get('portgroupKey')}", {})
-        return "network", group.get("name"), vlan_ids(group.get("config.defaultPortConfig", {}).get("vlan", {}))
+        return "network", name_of(group) or None, vlan_ids(group.get("config.defaultPortConfig", {}).get("vlan", {}))
     if kind.endswith("OpaqueNetworkBackingInfo"):
         wanted = backing.get("opaqueNetworkId")
         for ref, one in around.items():
             if ref.startswith("OpaqueNetwork:") and one.get("summary", {}).get("opaqueNetworkId") == wanted:
-                return "network", one.get("name"), []
+                return "network", name_of(one) or None, []
         return "network", wanted, []
     if backing.get("deviceName"):
         name = str(backing["deviceName"])
-        return "network", name, _standard_vlan(around.get(host, {}), name)
+        return "network", unescaped(name), _standard_vlan(around.get(host, {}), name)
     return "unknown", None, []
 
 
 def _standard_vlan(host: Plain, name: str) -> list[int]:
-    for group in host.get("config.network.portgroup", []):
-        spec: dict[str, Any] = group.get("spec", {})
-        if spec.get("name") == name:
-            return [spec["vlanId"]] if 0 < spec.get("vlanId", 0) < 4095 else []
-    return []
+    tag = _standard(host, name).get("vlanId", 0)
+    return [tag] if 0 < tag < 4095 else []
+
+
+def _standard(host: Plain, name: str | None) -> Plain:
+    """What a host says of a port group of a standard switch."""
+    specs = (group.get("spec", {}) for group in host.get("config.network.portgroup", []))
+    return next((spec for spec in specs if name and spec.get("name") == name), {})
 
 
 def vlan_ids(vlan: Plain) -> list[int]:
@@ -108,8 +124,6 @@ def nic_leftovers(devices: list[Plain], around: Around) -> Iterator[SourceFact]:
         port = backing.get("port", {})
         if port:
             group = around.get(f"DistributedVirtualPortgroup:{port.get('portgroupKey')}", {})
-            switch = around.get(group.get("config.distributedVirtualSwitch", ""), {})
-            yield SourceFact(path=f"{where}/switch", value=switch.get("name") or str(port.get("switchUuid", "unknown")))
             ranges = _ranges(group.get("config.defaultPortConfig", {}).get("vlan", {}).get("vlanId"))
             if ranges:
                 yield SourceFact(path=f"{where}/trunk", value=", ".join(f"{first}-{last}" for first, last in ranges))

@@ -1,4 +1,4 @@
-"""The files of an inventory export in tabs: `…vInfo.csv` and what lies beside it, `…vDisk.csv`, `…vNetwork.csv`, ….
+"""The files of an inventory export in tabs: `…vInfo.csv` and what lies beside it, or all of them in one workbook.
 
 Bounded before they are read; the delimiter is found in the header line, the encoding in the first bytes.
 """
@@ -7,72 +7,190 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+import zipfile
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
 from pathlib import Path
+from typing import Any
+
+from python_calamine import CalamineError, CalamineWorkbook
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.model import Machine
-from kubeferry.sources.vsphere.tabs import AGAIN, TABS, Row, machines_of
+from kubeferry.sources.facts.readings import Reading, readable, shown
+from kubeferry.sources.vsphere.tabs import AGAIN, TABS, Row, Tabs, machines_of
 
 MAX_BYTES = 64 << 20
+MAX_UNPACKED_BYTES = 1 << 30
 MAX_ROWS = 200_000
 MAX_FIELD = 65_536
 NEEDED = ("VM", "CPUs", "Memory")
-HOW = "the tabs of an inventory export as RVTools writes them (vInfo, vDisk and vNetwork as *.csv)"
+HOW = (
+    "the tabs of an inventory export as RVTools writes them (a workbook *.xlsx, or vInfo, vDisk and vNetwork as *.csv)"
+)
+# Any tab's name: what stands before it is the export's.
+_NAME = re.compile(r"(?P<export>.*?)(?P<tab>v[A-Z][A-Za-z]*)", re.DOTALL)
+_WORDS = re.compile(r"(?P<export>.*?)(?P<tab>" + "|".join(TABS) + ")", re.DOTALL | re.IGNORECASE)
 
 
-def read_machines(path: Path, source: str) -> list[Machine]:
-    """The machines of a vInfo tab, with the tabs beside it; other tabs have none of their own. Raises InputInvalid."""
-    name = tab_of(path)
-    if name is None:
-        raise _invalid(path, "its name ends in none of the known tabs", f"Name it …{TABS[0]}.csv, …{TABS[1]}.csv.")
-    if name != "vInfo":
-        if not _beside(path, name, "vInfo").exists():
-            raise _invalid(path, "there is no vInfo tab beside it", "Export the tab vInfo, too.")
-        return []
-    tabs = {name: _rows(path)}
-    for other in TABS[1:]:
-        if (there := _beside(path, name, other)).exists():
-            tabs[other] = _rows(there)
-    if tabs["vInfo"]:
-        missing = [column for column in NEEDED if column not in tabs["vInfo"][0]]
-        if missing:
-            raise _invalid(path, f"the columns {', '.join(missing)} are missing", AGAIN)
-    return machines_of(tabs, source=source, where=str(path))
+def read_all(paths: Sequence[Path], source: str) -> Reading:
+    """The machines of all exports: a vInfo tab is one, with the tabs of the same name beside it. Tabs that say nothing
+    of a machine, and files that are no tabs, are passed over; what cannot be read is left out."""
+    reading = Reading()
+    exports: dict[tuple[Path, str], dict[str, Path]] = {}
+    others: list[Path] = []
+    for path in readable(paths, reading):
+        if path.suffix.lower() == ".xlsx":
+            _workbook(path, source, reading)
+        elif (told := _tab_of(path)) is None:
+            reading.passed_over(path, "its name ends in none of the tabs of an inventory export", f"Give {HOW}.")
+        elif told[1] not in TABS:
+            others.append(path)
+        else:
+            exports.setdefault((path.parent, told[0].lower()), {})[told[1]] = path
+    for folder in sorted({path.parent for path in others}):
+        names = ", ".join(path.name for path in others if path.parent == folder)
+        reading.passed_over(folder, f"nothing of a machine is taken from these tabs: {names}")
+    for files in exports.values():
+        _csv(files, source, reading)
+    return reading
 
 
-def tab_of(path: Path) -> str | None:
-    """Which tab a file is by its name, None for none that is known."""
-    return next((tab for tab in TABS if path.stem.lower().endswith(tab.lower())), None)
+def _tab_of(path: Path) -> tuple[str, str] | None:
+    """The export's name and the tab's, by a file's name; None for none that an inventory export has."""
+    if (found := _WORDS.fullmatch(path.stem)) is not None:
+        return found["export"], next(one for one in TABS if one.lower() == found["tab"].lower())
+    found = _NAME.fullmatch(path.stem)
+    return (found["export"], found["tab"]) if found else None
 
 
-def _beside(path: Path, tab: str, other: str) -> Path:
-    """The file of another tab of the same export; names differ in their end only, whatever their case."""
-    wanted = f"{path.stem[: -len(tab)]}{other}{path.suffix}".lower()
-    return next((one for one in path.parent.iterdir() if one.name.lower() == wanted), path.with_name(wanted))
+def _csv(files: dict[str, Path], source: str, reading: Reading) -> None:
+    """The export of these files, by tab."""
+    if "vInfo" not in files:
+        for path in files.values():
+            reading.left_out(path, "there is no vInfo tab beside it", "Export the tab vInfo, too.")
+        return
+    tabs: Tabs = {}
+    for tab, path in files.items():
+        try:
+            tabs[tab] = list(_rows(_text(path, reading), path))
+            reading.beside.append(path)
+        except InputInvalid as error:
+            reading.failed(error)
+    _take(tabs, files["vInfo"], source, reading)
 
 
-def _rows(path: Path) -> list[Row]:
+def _workbook(path: Path, source: str, reading: Reading) -> None:
+    """The export that a workbook is, a sheet for each tab."""
+    try:
+        sheets = _sheets(path)
+    except InputInvalid as error:
+        reading.failed(error)
+        return
+    if "vInfo" not in sheets:
+        names = ", ".join(sheets)[:200]
+        reading.passed_over(path, f"it has no sheet vInfo, but {names}", f"Give {HOW}.")
+        return
+    reading.beside.append(path)
+    _take({tab: list(_of_sheet(sheets[tab])) for tab in TABS if tab in sheets}, path, source, reading)
+
+
+def _take(tabs: Tabs, path: Path, source: str, reading: Reading) -> None:
+    if "vInfo" not in tabs:  # it could not be read, which is told
+        return
+    missing = [column for column in NEEDED if tabs["vInfo"] and column not in tabs["vInfo"][0]]
+    if missing:
+        reading.left_out(path, f"the columns {', '.join(missing)} are missing", AGAIN)
+        return
+    machines_of(tabs, source=source, where=path, reading=reading)
+
+
+# --- a tab as text ----------------------------------------------------------------------------------------------------
+
+
+def _text(path: Path, reading: Reading) -> str:
+    """What a tab's file holds. A spreadsheet of Windows writes its own code page, and does not say which."""
+    raw = _bytes(path)
+    encoding = "utf-16" if raw[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError as error:
+        if encoding == "utf-16":
+            raise _invalid(path, f"it is not text in {error.encoding}: {error.reason}", AGAIN) from error
+    try:
+        text = raw.decode("windows-1252")
+    except UnicodeDecodeError as error:
+        what = "it is text neither in UTF-8 nor in Windows-1252"
+        raise _invalid(path, what, "Save it as CSV in UTF-8.") from error
+    fix = "Look at names with accents; where they are wrong, save it as CSV in UTF-8."
+    reading.doubtful(path, "it is not UTF-8, and was read as Windows-1252", fix)
+    return text
+
+
+def _bytes(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise _invalid(path, f"it is larger than {MAX_BYTES >> 20} MiB", "Export fewer machines at once.")
-        raw = path.read_bytes()
-        text = raw.decode("utf-16" if raw[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)[:200]
-        raise _invalid(path, reason, AGAIN) from error
+        return path.read_bytes()
+    except OSError as error:
+        raise _invalid(path, error.strerror or str(error), "Check its permissions.") from error
+
+
+def _rows(text: str, path: Path) -> Iterable[Row]:
+    """Raises InputInvalid."""
     head = text.partition("\n")[0]
     delimiter = max(";,\t", key=head.count)
-    found: list[Row] = []
+    csv.field_size_limit(MAX_FIELD)
     try:
-        csv.field_size_limit(MAX_FIELD)
-        for row in csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter):
-            if len(found) >= MAX_ROWS:
+        for count, row in enumerate(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)):
+            if count >= MAX_ROWS:
                 raise _invalid(path, f"it has more than {MAX_ROWS} rows", "Export fewer machines at once.")
-            found.append({key.strip(): (value or "").strip() for key, value in row.items() if isinstance(key, str)})
+            yield {key.strip(): (value or "").strip() for key, value in row.items() if isinstance(key, str)}
     except csv.Error as error:
         raise _invalid(path, str(error), AGAIN) from error
-    return found
+
+
+# --- a tab as a sheet -------------------------------------------------------------------------------------------------
+
+
+def _sheets(path: Path) -> dict[str, list[list[Any]]]:
+    """The sheets of a workbook by the tabs' names; others by their own. Raises InputInvalid."""
+    try:
+        with zipfile.ZipFile(path) as packed:
+            unpacked = sum(one.file_size for one in packed.infolist())
+        if path.stat().st_size > MAX_BYTES or unpacked > MAX_UNPACKED_BYTES:
+            what = f"it is larger than {MAX_BYTES >> 20} MiB, or than {MAX_UNPACKED_BYTES >> 20} MiB unpacked"
+            raise _invalid(path, what, "Export fewer machines at once.")
+        with path.open("rb") as stream, CalamineWorkbook.from_filelike(stream) as book:
+            return {_known(name): _cells(book, name) for name in book.sheet_names}
+    except (OSError, zipfile.BadZipFile, CalamineError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)[:200]
+        raise _invalid(path, f"it is no workbook that can be read: {reason}", AGAIN) from error
+
+
+def _known(name: str) -> str:
+    return next((tab for tab in TABS if tab.lower() == name.lower()), name)
+
+
+def _cells(book: CalamineWorkbook, name: str) -> list[list[Any]]:
+    """The cells of a tab that is read; of any other sheet none."""
+    return book.get_sheet_by_name(name).to_python(nrows=MAX_ROWS) if _known(name) in TABS else []
+
+
+def _of_sheet(cells: list[list[Any]]) -> Iterable[Row]:
+    names = [_cell(one) for one in cells[0]] if cells else []
+    for row in cells[1:]:
+        yield {name: _cell(value) for name, value in zip(names, row, strict=False) if name}
+
+
+def _cell(value: Any) -> str:
+    """What stands in a cell, as RVTools writes it into a CSV."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value).strip()
 
 
 def _invalid(path: Path, what: str, fix: str) -> InputInvalid:
-    return InputInvalid(f"{path} cannot be read", [Problem(str(path), what, fix)])
+    return InputInvalid(f"{shown(path)} cannot be read", [Problem(shown(path), what, fix)])

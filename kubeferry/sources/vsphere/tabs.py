@@ -1,7 +1,8 @@
-"""Inventory exports in tabs, as RVTools writes them: rows of vInfo, vDisk, vNetwork, vCPU, vSnapshot to machines. Pure.
+"""Inventory exports in tabs, as RVTools writes them: rows of vInfo and of what lies beside it to machines. Pure.
 
 A row becomes the properties that the API would have told, and one parser reads both. What a tab does not hold is
-unknown: the model of a SCSI controller, snapshots without their tab, sizes without vDisk.
+unknown: snapshots without their tab; without vDisk and vNetwork there are as many disks and cards as vInfo counts, of
+which nothing is known.
 """
 
 from __future__ import annotations
@@ -9,26 +10,37 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
-from kubeferry.errors import InputInvalid, Problem
-from kubeferry.model import Machine
-from kubeferry.sources.facts.single_names import named
+from kubeferry.errors import InputInvalid
+from kubeferry.model import Concern, Machine, Severity, SourceFact
+from kubeferry.sources.facts.readings import Reading, shown
+from kubeferry.sources.vsphere.disks import place_of
 from kubeferry.sources.vsphere.machine import parse_machine
 from kubeferry.sources.vsphere.plain import Plain
 
 Row = Mapping[str, str]
-TABS = ("vInfo", "vDisk", "vNetwork", "vCPU", "vSnapshot")
+Tabs = dict[str, Sequence[Row]]
+TABS = ("vInfo", "vDisk", "vNetwork", "vCPU", "vMemory", "vSnapshot")
 KEYS = ("VM UUID", "VM ID", "VM")
 AGAIN = "Export the inventory again, as CSV, without changing it in a spreadsheet."
-_NUMBER = re.compile(r"\d+|\d{1,3}(?:[.,'’\s]\d{3})+")  # noqa: RUF001 (a separator of thousands)
+# A whole number, thousands set apart or not, with decimals that are none.
+_NUMBER = re.compile(r"(?P<whole>\d+|\d{1,3}(?:[.,'’\s]\d{3})+)(?:[.,]0{1,2})?")  # noqa: RUF001
 _TRUE = {"true", "yes", "1", "wahr", "ja"}
 _POWER = {"poweredon": "poweredOn", "poweredoff": "poweredOff", "suspended": "suspended"}
+# Words of the controller's kind, or of its name where no kind is told; the first that is in it counts.
 _CONTROLLERS = {
+    "paravirtual": "ParaVirtualSCSIController",
+    "lsi logic sas": "VirtualLsiLogicSASController",
+    "lsi logic": "VirtualLsiLogicController",
+    "buslogic": "VirtualBusLogicController",
     "scsi": "VirtualSCSIController",
+    "ahci": "VirtualAHCIController",
     "sata": "VirtualAHCIController",
     "ide": "VirtualIDEController",
     "nvme": "VirtualNVMEController",
 }
+_TEMPLATE = "machine.template"
 _CARDS = {
     "vmxnet3": "VirtualVmxnet3",
     "vmxnet2": "VirtualVmxnet2",
@@ -40,22 +52,26 @@ _CARDS = {
 _MAPPED = {"virtualmode": "virtualMode", "physicalmode": "physicalMode"}
 
 
-def machines_of(tabs: Mapping[str, Sequence[Row]], *, source: str, where: str) -> list[Machine]:
-    """The machines of an export; templates and placeholders are left out. Raises InputInvalid with all problems."""
-    problems: list[Problem] = []
-    found = []
+def machines_of(tabs: Tabs, *, source: str, where: Path, reading: Reading) -> None:
+    """The machines of an export. Rows that are no machine are told, and how many templates and placeholders there are:
+    they are left out."""
     joined = {tab: _by_machine(tabs["vInfo"], tabs.get(tab, ())) for tab in TABS[1:]}
+    templates = 0
     for number, row in enumerate(tabs["vInfo"], start=2):
+        if not any(row.values()):
+            continue
         if _is_true(row.get("Template")) or _is_true(row.get("SRM Placeholder")):
+            templates += 1
             continue
         try:
-            found.append(_machine(row, number, joined, tabs, source))
+            reading.machines.append((where, _machine(row, number, joined, tabs, source)))
         except (ValueError, InputInvalid) as error:
-            told = error.problems[0].what if isinstance(error, InputInvalid) else str(error)
-            problems.append(Problem(f"{where}:{number}: {row.get('VM', '')[:80]}", told, AGAIN))
-    if problems:
-        raise InputInvalid(f"{where} cannot be read as an inventory", problems)
-    return list(named(found))
+            problem = error.problems[0] if isinstance(error, InputInvalid) else None
+            place = f"{shown(where)}:{number}: {row.get('VM', '')[:80]}"
+            reading.left_out(place, problem.what if problem else str(error), problem.fix if problem else AGAIN)
+    if templates:
+        what = f"{shown(where)}: {templates} of its rows are templates or placeholders, which are not moved"
+        reading.told.append(Concern(id=_TEMPLATE, severity=Severity.INFO, what=what, fix=""))
 
 
 def _by_machine(machines: Sequence[Row], rows: Sequence[Row]) -> tuple[str, dict[str, list[Row]]]:
@@ -76,6 +92,10 @@ def _machine(
 ) -> Machine:
     own = {tab: rows.get(row.get(column, ""), []) for tab, (column, rows) in joined.items()}
     stores = sorted({name for one in own["vDisk"] if (name := _store(one))})
+    devices = [
+        *(_unknown_disks(row) if "vDisk" not in tabs else (*_controllers(own["vDisk"]), *_disks(own["vDisk"]))),
+        *(_unknown_cards(row) if "vNetwork" not in tabs else _cards(own["vNetwork"])),
+    ]
     props: Plain = {
         "_ref": f"VirtualMachine:{row.get('VM ID') or number}",
         "name": row.get("VM", ""),
@@ -89,11 +109,14 @@ def _machine(
         "config.hardware.numCPU": number_of(row, "CPUs"),
         "config.hardware.numCoresPerSocket": next((number_of(one, "Cores p/s") for one in own["vCPU"]), None),
         "config.hardware.memoryMB": number_of(row, "Memory"),
-        "config.hardware.device": [*_controllers(own["vDisk"]), *_disks(own["vDisk"]), *_cards(own["vNetwork"])],
+        "config.hardware.device": devices,
+        "config.cpuHotAddEnabled": any(_is_true(one.get("Hot Add")) for one in own["vCPU"]),
+        "config.memoryHotAddEnabled": any(_is_true(one.get("Hot Add")) for one in own["vMemory"]),
         "config.bootOptions": _boot_options(row),
         "config.latencySensitivity": {"level": (row.get("Latency Sensitivity") or "normal").lower()},
         "config.extraConfig": [{"key": "disk.EnableUUID", "value": row.get("EnableUUID", "")}],
         "runtime.powerState": _POWER.get((row.get("Powerstate") or "").lower()),
+        "runtime.faultToleranceState": row.get("FT State") or None,
         "runtime.connectionState": row.get("Connection state") or None,
         "runtime.consolidationNeeded": _is_true(row.get("Consolidation Needed")),
         "guest.guestFullName": row.get("OS according to the VMware Tools"),
@@ -109,7 +132,11 @@ def _machine(
     if row.get("Resource pool"):
         places["resourcePool"] = row["Resource pool"]
     snapshots = len(own["vSnapshot"]) if "vSnapshot" in tabs else None
-    return machine.model_copy(update={"metadata": machine.metadata | places, "snapshots": snapshots})
+    facts: dict[str, object] = {"metadata": machine.metadata | places, "snapshots": snapshots}
+    if "vDisk" not in tabs and (size := number_of(row, "Total disk capacity MiB", "Total disk capacity MB")):
+        told = SourceFact(path="disks", value=f"{size} MiB together, in a tab that is not here")
+        facts |= {"unmodelled": (*machine.unmodelled, told)}
+    return machine.model_copy(update=facts)
 
 
 def _is_true(text: str | None) -> bool:
@@ -121,9 +148,9 @@ def number_of(row: Row, *columns: str) -> int | None:
     for column in columns:
         text = row.get(column, "").strip()
         if text:
-            if not _NUMBER.fullmatch(text):
+            if (found := _NUMBER.fullmatch(text)) is None:
                 raise ValueError(f"{column} is {text[:40]!r}, which is no whole number")
-            return int(re.sub(r"\D", "", text))
+            return int(re.sub(r"\D", "", found["whole"]))
     return None
 
 
@@ -138,19 +165,21 @@ def _tools(state: str | None) -> str | None:
 
 
 def _store(row: Row) -> str:
-    path = _path(row)
-    return path.removeprefix("[").partition("]")[0] if path.startswith("[") else ""
+    return place_of(_path(row))[0]
 
 
 def _path(row: Row) -> str:
-    return row.get("Disk Path") or row.get("Path") or ""
+    """The disk's file, `[STORE] FOLDER/FILE`. In newer exports `Disk Path` is where the guest has mounted it."""
+    told = [row.get("Path") or "", row.get("Disk Path") or ""]
+    return next((one for one in told if one.startswith("[")), "")
 
 
 def _controller(row: Row) -> tuple[str, int]:
-    """Type and number of `SCSI controller 1`, `IDE 0`, `SATA controller 0`."""
-    told = row.get("Controller", "")
-    kind = next((name for word, name in _CONTROLLERS.items() if word in told.lower()), "unknown")
-    digits = re.findall(r"\d+", told)
+    """Kind and number: `LSI Logic SAS` with the label `SCSI controller 1`, or one word for both."""
+    told, label = row.get("Controller", ""), row.get("Label", "")
+    words = (told.lower(), label.lower())
+    kind = next((name for text in words for word, name in _CONTROLLERS.items() if word in text), "unknown")
+    digits = re.findall(r"\d+", label) or re.findall(r"\d+", told)
     return kind, int(digits[-1]) if digits else 0
 
 
@@ -182,27 +211,38 @@ def _disk(row: Row, controller: int, spare: int) -> Plain:
         mode = (row.get("Raw Comp. Mode") or "").lower()
         backing |= {"compatibilityMode": _MAPPED.get(mode, "unknown"), "lunUuid": row.get("Raw LUN ID", "")}
     device: Plain = {"_type": "VirtualDisk", "key": number_of(row, "Disk Key") or spare, "controllerKey": controller}
-    device |= {"unitNumber": number_of(row, "SCSI Unit #", "Unit #") or 0, "backing": backing}
+    device |= {"unitNumber": number_of(row, "Unit #", "SCSI Unit #") or 0, "backing": backing}
     return device | ({} if size is None else {"capacityInBytes": size << 20})
 
 
+def _unknown_disks(row: Row) -> list[Plain]:
+    """As many as are counted; one where nobody counts, for a machine without any is rare."""
+    count = number_of(row, "Disks")
+    return [{"_type": "VirtualDisk", "key": 2000 + place} for place in range(1 if count is None else min(count, 256))]
+
+
+def _unknown_cards(row: Row) -> list[Plain]:
+    count = number_of(row, "NICs") or 0
+    return [_card(4000 + place, {"Network": row.get(f"Network #{place + 1}", "")}) for place in range(min(count, 64))]
+
+
 def _cards(rows: Sequence[Row]) -> list[Plain]:
-    found = []
-    for place, row in enumerate(rows):
-        told = (row.get("Adapter") or "").lower()
-        plug = {
-            name: _is_true(row[column])
-            for name, column in (("connected", "Connected"), ("startConnected", "Starts Connected"))
-            if row.get(column)
-        }
-        backing = {"_type": "VirtualEthernetCardNetworkBackingInfo", "deviceName": row.get("Network", "")}
-        found.append(
-            {
-                "_type": next((kind for word, kind in reversed(_CARDS.items()) if word in told), "VirtualEthernetCard"),
-                "key": 4000 + place,
-                "macAddress": row.get("Mac Address", ""),
-                "backing": backing,
-                "connectable": plug,
-            }
-        )
-    return found
+    return [_card(4000 + place, row) for place, row in enumerate(rows)]
+
+
+def _card(key: int, row: Row) -> Plain:
+    told = (row.get("Adapter") or "").lower()
+    plug = {
+        name: _is_true(row[column])
+        for name, column in (("connected", "Connected"), ("startConnected", "Starts Connected"))
+        if row.get(column)
+    }
+    backing = {"_type": "VirtualEthernetCardNetworkBackingInfo", "deviceName": row.get("Network", "")}
+    backing |= {"switchName": row["Switch"]} if row.get("Switch") else {}
+    return {
+        "_type": next((kind for word, kind in reversed(_CARDS.items()) if word in told), "VirtualEthernetCard"),
+        "key": key,
+        "macAddress": row.get("Mac Address", ""),
+        "backing": backing,
+        "connectable": plug,
+    }

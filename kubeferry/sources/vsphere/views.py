@@ -23,10 +23,11 @@ from kubeferry.sources.vsphere import trust
 from kubeferry.sources.vsphere.areas import Point, Untold, changed, marker_of, points_in, points_of, still_told
 from kubeferry.sources.vsphere.client import Client
 from kubeferry.sources.vsphere.datastore_files import described_path, file_size, flat_path, folder_url
+from kubeferry.sources.vsphere.disks import place_of
 from kubeferry.sources.vsphere.leases import Lease, Stream
 from kubeferry.sources.vsphere.machine import datacenter_of
 from kubeferry.sources.vsphere.nics import Around
-from kubeferry.sources.vsphere.plain import Plain
+from kubeferry.sources.vsphere.plain import Plain, name_of
 from kubeferry.sources.vsphere.snapshots import Kept, Snapshots, disks_of
 from kubeferry.uris import pinned
 
@@ -153,8 +154,8 @@ class Views:
 
     def _store(self, device: Plain) -> str:
         """The datastore that a disk's file is on."""
-        name = str(device.get("backing", {}).get("fileName", "")).removeprefix("[").partition("]")[0]
-        stores = {self.around.get(one, {}).get("name"): one for one in self.props.get("datastore", [])}
+        name = place_of(str(device.get("backing", {}).get("fileName", "")))[0]
+        stores = {name_of(self.around.get(one, {})): one for one in self.props.get("datastore", [])}
         return str(stores.get(name, ""))
 
     def _kind_of(self, store: str) -> str:

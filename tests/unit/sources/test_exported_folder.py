@@ -1,4 +1,4 @@
-"""An estate from a folder of exported domains: all of it, or all problems of all files at once."""
+"""An estate from a folder of exported files: all that can be read of it, and a word about each file that is not."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kubeferry.documents import Inventory
 from kubeferry.errors import InputInvalid
-from kubeferry.model import Power
+from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources.exported import read_exported
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "libvirt"
@@ -42,57 +43,145 @@ def test_a_folder_of_domains_is_an_inventory() -> None:
     assert all((one.autostart, one.snapshots) == (None, None) for one in inventory.machines)
 
 
-def test_other_files_are_left_alone(tmp_path: Path) -> None:
+def told(inventory: Inventory, name: str) -> Concern:
+    return next(one for one in inventory.unreadable if name in one.what)
+
+
+def test_the_folders_below_are_read_and_no_file_is_passed_over_in_silence(tmp_path: Path) -> None:
     (tmp_path / "web.xml").write_text(domain("web"))
     (tmp_path / "README.txt").write_text("not a domain")
-    (tmp_path / "deeper").mkdir()
-    (tmp_path / "deeper" / "broken.xml").write_text("<")
-    assert [one.name for one in read_exported(tmp_path, "lab").machines] == ["web"]
+    (tmp_path / ".hidden").write_text("")
+    (tmp_path / "deeper" / "still").mkdir(parents=True)
+    (tmp_path / "deeper" / "still" / "DB.XML").write_text(domain("db"))
+    (tmp_path / "deeper" / "disk.vmdk").write_bytes(b"KDMV")
+    (tmp_path / "deeper" / "up").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe.xml")
+    found = read_exported(tmp_path, "lab")
+    assert {one.name for one in found.machines} == {"web", "db"}
+    assert {one.severity for one in found.unreadable} == {Severity.INFO}
+    assert "2 files of no kind that holds machines: .hidden, README.txt" in told(found, "README.txt").what
+    assert "read through their descriptors: disk.vmdk" in told(found, "disk.vmdk").what
+    assert "a pipe" in told(found, "pipe.xml").what
+    assert "a link to a folder" in told(found, "deeper/up").what
+
+
+def test_many_strangers_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "web.xml").write_text(domain("web"))
+    for number in range(30):
+        (tmp_path / f"{number:02}.log").write_text("")
+    (one,) = read_exported(tmp_path, "lab").unreadable
+    assert "30 files" in one.what
+    assert one.what.endswith("11.log and 18 more")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said", "fix"),
+    [
+        ("app.vmx", b"displayName", "a VMX is not read", "OVF"),
+        ("web.xml.gz", b"\x1f\x8b", "it is packed", "Unpack"),
+        ("100.conf", b"boot: order=scsi0\ncores: 2\nmemory: 2048\n", "of Proxmox", "OVF"),
+    ],
+)
+def test_what_may_be_an_export_and_is_not_read_is_named(
+    tmp_path: Path, name: str, content: bytes, said: str, fix: str
+) -> None:
+    (tmp_path / "web.xml").write_text(domain("web"))
+    (tmp_path / name).write_bytes(content)
+    (one,) = read_exported(tmp_path, "lab").unreadable
+    assert (one.id, one.severity) == ("machine.unreadable", Severity.WARNING)
+    assert said in one.what
+    assert fix in one.fix
 
 
 def test_a_folder_that_is_missing_is_a_file_or_empty_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").write_text("")
     for name in ("missing", "empty", "file"):
-        (problem,) = refusal(tmp_path / name).problems
+        problem = refusal(tmp_path / name).problems[0]
         assert problem.where == str(tmp_path / name)
         assert "virsh dumpxml" in problem.fix
 
 
-def test_the_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
-    (tmp_path / "a.xml").write_text(domain("web", "52:54:00:00:00:01"))
-    (tmp_path / "b.xml").write_text(domain("web", "52:54:00:00:00:01"))
-    (tmp_path / "broken.xml").write_text("<domain>\n<name>x</nome>\n</domain>")
+BAD = {
+    "broken.xml": b"<domain>\n<name>x</nome>\n</domain>",
+    "latin.xml": b"<domain><name>B\xfcro</name></domain>",
+    "huge.xml": b" " * (4 * 1024 * 1024 + 1),
+    "entity.xml": b'<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/passwd">]><domain>&e;</domain>',
+    "empty.xml": b"",
+    "half.ovf": b"<Envelope",
+    "odd.json": b"{",
+    "app.vmx": b"",
+}
+
+
+def test_bad_files_cost_no_other_one(tmp_path: Path) -> None:
+    (tmp_path / "web.xml").write_text(domain("web"))
+    for name, content in BAD.items():
+        (tmp_path / name).write_bytes(content)
     (tmp_path / "folder.xml").mkdir()
+    (tmp_path / "gone.xml").symlink_to("nowhere")
+    found = read_exported(tmp_path, "lab")
+    assert [one.name for one in found.machines] == ["web"]
+    assert len(found.unreadable) == len(BAD) + 1
+    assert "a link to no file" in told(found, "gone.xml").what
+    for name in BAD:
+        one = told(found, f"/{name}")
+        assert (one.id, bool(one.fix)) == ("machine.unreadable", True), name
+    assert f"{tmp_path}/broken.xml:2" in told(found, "broken.xml").what
+
+
+def test_where_no_machine_is_read_all_files_are_told_at_once(tmp_path: Path) -> None:
+    for name, content in BAD.items():
+        (tmp_path / name).write_bytes(content)
     (tmp_path / "network.xml").write_text("<network><name>default</name></network>")
-    (tmp_path / "latin.xml").write_bytes(b"<domain><name>B\xfcro</name></domain>")
-    (tmp_path / "huge.xml").write_bytes(b" " * (4 * 1024 * 1024 + 1))
-    (tmp_path / "entity.xml").write_text('<!DOCTYPE d [<!ENTITY e SYSTEM "file:///etc/passwd">]><domain>&e;</domain>')
     error = refusal(tmp_path)
-    places = {Path(problem.where.partition(":")[0]).name for problem in error.problems}
-    assert places == {
-        "b.xml",
-        "broken.xml",
-        "entity.xml",
-        "folder.xml",
-        "huge.xml",
-        "latin.xml",
-        "network.xml",
-    }
-    assert sum(problem.where == str(tmp_path / "b.xml") for problem in error.problems) == 2  # its name, and its MAC
-    assert f"{tmp_path}/broken.xml:2" in [problem.where for problem in error.problems]
-    assert all(problem.fix for problem in error.problems)
+    assert all(name in str(error) for name in (*BAD, "network.xml"))
     assert "root:" not in str(error)
     assert error.exit_code == 2
 
 
-def test_a_name_that_no_document_can_hold_is_a_problem(tmp_path: Path) -> None:
-    for name in (b"Gr\xf6\xdfe.xml", b"Gr\xf6\xdfe.ovf"):
+def test_one_name_of_two_hosts_is_told_apart(tmp_path: Path) -> None:
+    for host in ("a", "b"):
+        (tmp_path / host).mkdir()
+        uuid = f"<uuid>{host * 8}-{host * 4}-{host * 4}-{host * 4}-{host * 12}</uuid>"
+        text = domain("web", "52:54:00:00:00:01").replace("<memory>", f"{uuid}<memory>")
+        (tmp_path / host / "web.xml").write_text(text)
+    names = [one.name for one in read_exported(tmp_path, "lab").machines]
+    assert names == [f"web-{host * 8}-{host * 4}-{host * 4}-{host * 4}-{host * 12}" for host in ("a", "b")]
+    (tmp_path / "ovf").mkdir()
+
+
+def test_ids_that_are_no_help_give_way_to_the_files_names(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.xml").write_text(domain("web"))
+    assert {one.name for one in read_exported(tmp_path, "lab").machines} == {"web-a", "web-b"}
+
+
+@pytest.mark.parametrize(("memory", "said"), [("1024", "where it is the same"), ("2048", "was written later")])
+def test_a_machine_that_was_exported_twice_is_there_once_as_it_was_written_last(
+    tmp_path: Path, memory: str, said: str
+) -> None:
+    uuid = "<uuid>503a1b2c-0001-4002-8003-00000000abcd</uuid>"
+    for name, size in (("new", memory), ("old", "1024")):
+        text = domain("web").replace("<memory>1024", f"{uuid}<memory>{size}")
+        (tmp_path / f"{name}.xml").write_text(text)
+    os.utime(tmp_path / "old.xml", (1, 1))
+    found = read_exported(tmp_path, "lab")
+    assert [(one.name, one.memory.size_bytes) for one in found.machines] == [("web", int(memory) << 10)]
+    assert said in told(found, "old.xml").what
+
+
+def test_letters_are_read_as_their_file_declares_them(tmp_path: Path) -> None:
+    declared = '<?xml version="1.0" encoding="ISO-8859-1"?>' + domain("Büro")
+    (tmp_path / "latin.xml").write_bytes(declared.encode("iso-8859-1"))
+    assert [one.name for one in read_exported(tmp_path, "lab").machines] == ["Büro"]
+
+
+def test_a_name_that_no_document_can_hold_is_told(tmp_path: Path) -> None:
+    (tmp_path / "web.xml").write_text(domain("web"))
+    for name in (b"Gr\xf6\xdfe.xml", b"Gr\xf6\xdfe.ovf", b"Gr\xf6\xdfe.json", b"Gr\xf6\xdfe.csv", b"Gr\xf6\xdfe.txt"):
         Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name)).write_text(domain("a"))
-    refused = refusal(tmp_path)
-    assert [problem.where.rpartition("/")[2] for problem in refused.problems] == [
-        r"Gr\xf6\xdfe.ovf",
-        r"Gr\xf6\xdfe.xml",
-    ]
-    assert {problem.what for problem in refused.problems} == {"its name is not UTF-8"}
-    str(refused).encode()
+    found = read_exported(tmp_path, "lab")
+    assert sum("its name is not UTF-8" in one.what for one in found.unreadable) == 4
+    assert all(r"Gr\xf6\xdfe" in one.what for one in found.unreadable)
+    "".join(one.what for one in found.unreadable).encode()

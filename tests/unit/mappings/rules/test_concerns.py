@@ -177,6 +177,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     ),
     "unmodelled": ({"unmodelled": (SourceFact(path="/domain/x", value="y"),)}, Policy()),
     "disk.source-missing": (disks({"uri": None}), Policy()),
+    "disk.untold": (disks({"uri": None, "source_kind": "unknown", "capacity_bytes": None}), Policy()),
     "disk.size-unknown": (disks({"capacity_bytes": None}), Policy()),
     "disk.format-unknown": (disks({"format": None}), Policy()),
     "disk.encrypted": (disks({"encrypted": True}), Policy()),

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from kubeferry.errors import InputInvalid
-from kubeferry.sources.ec2.files import read_machines
 from kubeferry.sources.exported import read_exported
 
 TYPE = {"InstanceType": "m5.large", "MemoryInfo": {"SizeInMiB": 8192}, "VCpuInfo": {"DefaultVCpus": 2}}
@@ -53,7 +53,7 @@ def test_machines_of_no_known_size_are_told_as_unreadable_and_ended_ones_are_not
     ("content", "says"),
     [
         ("{", "JSON"),
-        ("[1]", "no JSON object"),
+        ("[1]", "neither Reservations"),
         ('{"Buckets": []}', "neither Reservations"),
         ('{"Reservations": [{"Instances": [{"InstanceType": "m5.large"}, 7]}]}', "no InstanceId"),
     ],
@@ -66,15 +66,75 @@ def test_what_is_nothing_of_ec2_is_refused_with_its_file(tmp_path: Path, content
     assert "bad.json" in str(refused.value)
 
 
-def test_half_a_character_which_no_document_holds_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_half_a_character_which_no_document_holds_is_refused(tmp_path: Path, encoding: str) -> None:
     for name, tag in (("whole", "\U0001f600 \\ud8"), ("half", "\ud83d")):
-        write(tmp_path, "instances.json", reservations(instance("i-1", Tags=[{"Key": "Name", "Value": tag}])))
-        assert rb"\ud8" in (tmp_path / "instances.json").read_bytes(), name
-        if name == "half":
-            with pytest.raises(InputInvalid, match="surrogates"):
-                read_machines(tmp_path / "instances.json", "cloud")
-        else:
-            assert read_machines(tmp_path / "instances.json", "cloud")
+        content = json.dumps(reservations(instance("i-1", Tags=[{"Key": "Name", "Value": tag}]), KNOWN))
+        (tmp_path / f"{name}.json").write_text(content, encoding=encoding)
+        assert r"\ud8" in content, name
+    found = read_exported(tmp_path, "cloud")
+    assert [one.id for one in found.machines] == ["i-2"]
+    assert [one.what.partition(": ")[2][:25] for one in found.unreadable if "half.json" in one.what] == [
+        "it holds half a character"
+    ]
+
+
+KNOWN = {"InstanceId": "i-2", "InstanceType": "m5.large", "CpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1}}
+PAGES = (reservations(KNOWN), reservations(KNOWN | {"InstanceId": "i-4"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("concatenated.json", "\n".join(json.dumps(one) for one in PAGES)),
+        ("slurped.json", json.dumps(PAGES)),
+        ("by-region.json", json.dumps({"eu-west-1": PAGES[0], "us-east-1": {"x": [PAGES[1]]}})),
+        ("wrapped.json", json.dumps({"profile": "prod", "output": PAGES})),
+        ("query.json", json.dumps([one["Reservations"][0]["Instances"] for one in PAGES])),
+        ("reservations.json", json.dumps([one["Reservations"][0] | {"ReservationId": "r"} for one in PAGES])),
+        ("pages.YAML", "\n---\n".join(yaml.safe_dump(one) for one in PAGES)),
+        ("shell.json", "\ufeff" + json.dumps(PAGES)),
+    ],
+)
+def test_every_form_in_which_people_keep_answers_is_read(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / name).write_text(text)
+    write(tmp_path, "TYPES.JSON", [TYPE])
+    found = read_exported(tmp_path, "cloud")
+    assert [(one.id, one.memory.size_bytes) for one in found.machines] == [("i-2", 8 << 30), ("i-4", 8 << 30)]
+    assert found.unreadable == ()
+
+
+def test_an_answer_that_goes_on_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "a.json", PAGES[0] | {"NextToken": "abc"})
+    found = read_exported(tmp_path, "cloud")
+    assert len(found.machines) == 1
+    assert ["NextToken" in one.what for one in found.unreadable] == [True]
+
+
+def test_answers_of_something_else_are_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, "a.json", PAGES[0])
+    group = {"InstanceId": "i-9", "InstanceType": "m5.large", "LifecycleState": "InService"}
+    card = {"NetworkInterfaceId": "eni-1", "SubnetId": "s", "Association": {"AllocationId": "e", "PublicIp": "1.2.3.4"}}
+    for name, content in (
+        ("vpcs", {"Vpcs": [{"VpcId": "vpc-1", "CidrBlock": "10.0.0.0/8"}]}),
+        ("scaling", {"AutoScalingGroups": [{"Instances": [group]}]}),
+        ("cards", {"NetworkInterfaces": [card | {"Association": {"IpOwnerId": "x", **card["Association"]}}]}),
+    ):
+        write(tmp_path, f"{name}.json", content)
+    found = read_exported(tmp_path, "cloud")
+    assert [one.id for one in found.machines] == ["i-2"]
+    assert [one.id for one in found.unreadable] == ["file.passed-over"] * 3
+
+
+def test_two_words_about_one_volume_are_told(tmp_path: Path) -> None:
+    mapping = [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeId": "vol-1"}}]
+    write(tmp_path, "a.json", reservations(KNOWN | {"BlockDeviceMappings": mapping}))
+    for name, size in (("b", 8), ("c", 16)):
+        write(tmp_path, f"{name}.json", {"Volumes": [{"VolumeId": "vol-1", "Size": size}]})
+    found = read_exported(tmp_path, "cloud")
+    assert found.machines[0].disks[0].capacity_bytes == 16 << 30
+    assert [one.id for one in found.unreadable] == ["file.doubtful"]
 
 
 def test_odd_lists_are_none(tmp_path: Path) -> None:

@@ -347,7 +347,8 @@ def test_a_file_of_another_kind_is_told_and_the_others_are_read(
 
 @pytest.mark.parametrize("text", ["see <domain type='kvm'> in the manual", "<domainsnapshot/>", "#!/bin/sh\n"])
 def test_a_file_that_holds_no_domain_is_left_alone(tmp_path: Path, text: str) -> None:
-    assert read_exported(folder(tmp_path, notes__txt=text), "lab").unreadable == ()
+    (one,) = read_exported(folder(tmp_path, notes__txt=text), "lab").unreadable
+    assert (one.id, "notes.txt" in one.what) == ("file.passed-over", True)
 
 
 def test_a_clone_with_the_same_mac_is_read_and_told(tmp_path: Path) -> None:
@@ -367,8 +368,43 @@ EVERYTHING = (
 )
 
 
+SECTORS = DISK.replace("<target", "<blockio logical_block_size='4096' physical_block_size='4096'/><target")
+NUMBERED = (
+    "<interface type='bridge'><mac address='52:54:00:aa:f0:02'/><source bridge='br0'/><model type='virtio'/>"
+    "<acpi index='7'/><address type='pci' domain='0x0000' bus='0x03' slot='0x00' function='0x0'/></interface>"
+)
+CHASSIS = (
+    "<sysinfo type='smbios'><chassis><entry name='manufacturer'>Dell</entry><entry name='asset'>A-1</entry></chassis>"
+    "</sysinfo>"
+)
+SECURE = (
+    "<type arch='x86_64' machine='q35'>hvm</type>"
+    "<loader readonly='yes' secure='yes' type='pflash'>/f/OVMF_CODE.secboot.fd</loader><nvram>/n/x_VARS.fd</nvram>"
+)
+TRAITS = {
+    "everything": domain(EVERYTHING),
+    "failover pair": domain(PAIR),
+    "no ACPI": domain(features="<apic/>"),
+    "sectors of 4096 bytes": domain(disk=SECTORS),
+    "numbered card": domain(NUMBERED),
+    "chassis": domain(more=CHASSIS, os="<type arch='x86_64' machine='q35'>hvm</type><smbios mode='sysinfo'/>"),
+    "32-bit PC": domain(os="<type arch='i686' machine='pc-i440fx-6.2'>hvm</type>"),
+    "running": domain(start="<domain type='kvm' id='12'>"),
+    "no graphics": domain("<video><model type='none'/></video><graphics type='vnc'/>"),
+    "transitional": domain(disk=DISK.replace("<disk ", "<disk model='virtio-transitional' ")),
+    "clock of oVirt": domain().replace(
+        "<clock offset='utc'/>", "<clock offset='variable' adjustment='0' basis='utc'/>"
+    ),
+    "drives on SCSI": domain(
+        "<controller type='scsi' index='0' model='virtio-scsi'/>"
+        "<disk type='file' device='cdrom'><target dev='sdb' bus='scsi'/><readonly/></disk>"
+    ),
+    "secure loader": domain(os=SECURE, features="<acpi/><apic/><smm state='on'/>"),
+}
+
+
 @pytest.mark.parametrize("version", SUPPORTED)
-def test_each_version_takes_what_is_made_for_it(version: str) -> None:
-    policy = POLICY.model_copy(update={"kubevirt": version})
-    for text in (domain(EVERYTHING), domain(PAIR), domain(features="<apic/>")):
-        assert check_all(mapped(read(text), policy).manifests, Platform(version=version)) == []
+@pytest.mark.parametrize("trait", TRAITS)
+def test_each_version_takes_what_is_made_for_it(trait: str, version: str) -> None:
+    found = mapped(read(TRAITS[trait]), POLICY.model_copy(update={"kubevirt": version}))
+    assert check_all(found.manifests, Platform(version=version)) == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
+from xml.sax.saxutils import escape
 
 import pytest
 
 from kubeferry.errors import InputInvalid
-from kubeferry.model import DiskBus, DiskDevice, FirmwareKind, Power
+from kubeferry.model import DiskBus, DiskDevice, FirmwareKind, Power, Severity
 from kubeferry.sources.exported import read_exported
 
 GIB = 1 << 30
@@ -71,8 +73,19 @@ def test_machines_come_with_their_disks_cards_and_what_is_around_them(tmp_path: 
 
 
 def test_what_a_missing_tab_would_say_is_unknown(tmp_path: Path) -> None:
+    counted = "VM,CPUs,Memory,Disks,NICs,Total disk capacity MiB,Network #1\nweb,2,2048,2,1,81920,prod\n"
+    found = read_exported(export(tmp_path, prefix="", vInfo=counted), "vc").machines[0]
+    assert [(one.capacity_bytes, one.uri, one.bus) for one in found.disks] == [(None, None, DiskBus.UNKNOWN)] * 2
+    assert {one.source_kind for one in found.disks} == {"unknown"}
+    assert [(one.network, one.mac, one.model) for one in found.nics] == [("prod", None, None)]
+    assert found.snapshots is None
+    assert [one.value[:9] for one in found.unmodelled if one.path == "disks"] == ["81920 MiB"]
+
+
+def test_disks_that_nobody_counts_are_not_none(tmp_path: Path) -> None:
     found = read_exported(export(tmp_path, prefix="", vInfo=INFO), "vc")
-    assert [(one.disks, one.nics, one.snapshots) for one in found.machines] == [((), (), None), ((), (), None)]
+    assert [len(one.disks) for one in found.machines] == [1, 1]
+    assert {disk.capacity_bytes for one in found.machines for disk in one.disks} == {None}
 
 
 def test_other_delimiters_and_encodings_are_read(tmp_path: Path) -> None:
@@ -101,7 +114,8 @@ def test_what_is_a_new_line_to_unicode_alone_ends_no_row(tmp_path: Path, mark: s
     [
         ({"vInfo": "VM,CPUs\nweb,2\n"}, "the columns Memory are missing"),
         ({"vDisk": DISK}, "there is no vInfo tab beside it"),
-        ({"vHost": "Host\nesx1\n"}, "its name ends in none of the known tabs"),
+        ({"vHost": "Host\nesx1\n"}, "nothing of a machine is taken from these tabs"),
+        ({"people": "name\nbob\n"}, "its name ends in none of the tabs"),
         ({"vInfo": "VM,CPUs,Memory\nweb,two,1\ndb,2,lots\n"}, "CPUs is 'two'"),
         ({"vInfo": "VM,CPUs,Memory\nweb,2,\n"}, "it has no configuration"),
     ],
@@ -112,7 +126,129 @@ def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path, tabs: dict[s
     assert said in str(told.value)
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
-    with pytest.raises(InputInvalid) as told:
-        read_exported(export(tmp_path, vInfo="VM,CPUs,Memory\nweb,two,1\ndb,2,lots\n"), "vc")
-    assert [problem.where.rpartition("vInfo.csv")[2] for problem in told.value.problems] == [":2: web", ":3: db"]
+ROWS = "VM,CPUs,Memory,Template\nweb,two,1,\ndb,2,lots,\n,,,\nok,2,1024,False\ngold,1,1024,True\n"
+
+
+def test_rows_that_cannot_be_read_cost_no_other_one(tmp_path: Path) -> None:
+    found = read_exported(export(tmp_path, vInfo=ROWS, vHost="Host\nesx1\n"), "vc")
+    assert [one.name for one in found.machines] == ["ok"]
+    lines = {one.what.rpartition("vInfo.csv")[2].partition(": ")[0]: one.id for one in found.unreadable}
+    assert {":2": "machine.unreadable", ":3": "machine.unreadable"}.items() <= lines.items()
+    assert [one.id for one in found.unreadable if one.severity is Severity.INFO] == [
+        "file.passed-over",
+        "machine.template",
+    ]
+
+
+def test_templates_alone_are_no_machines_and_counted(tmp_path: Path) -> None:
+    found = read_exported(export(tmp_path, vInfo="VM,CPUs,Memory,Template\ngold,1,1024,True\n"), "vc")
+    assert found.machines == ()
+    assert "1 of its rows are templates" in found.unreadable[0].what
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [("8192,00", 8192), ("8192.0", 8192), ("8.192", 8192), ("8.192,00", 8192), ("8192", 8192), ("1 024", 1024)],
+)
+def test_numbers_as_spreadsheets_write_them(tmp_path: Path, told: str, expected: int) -> None:
+    export(tmp_path, vInfo=f"VM;CPUs;Memory\nweb;2;{told}\n")
+    assert read_exported(tmp_path, "vc").machines[0].memory.size_bytes == expected << 20
+
+
+def test_a_code_page_of_windows_is_read_and_told(tmp_path: Path) -> None:
+    (tmp_path / "vInfo.csv").write_bytes("VM;CPUs;Memory\r\nBüro€1;2;1024\r\n".encode("windows-1252"))
+    found = read_exported(tmp_path, "vc")
+    assert [one.name for one in found.machines] == ["Büro€1"]
+    assert "Windows-1252" in found.unreadable[0].what
+
+
+@pytest.mark.parametrize(
+    ("controller", "label", "bus", "model"),
+    [
+        ("LSI Logic SAS", "SCSI controller 1", DiskBus.SCSI, "lsisas1068"),
+        ("LSI Logic", "SCSI controller 0", DiskBus.SCSI, "lsilogic"),
+        ("VMware paravirtual SCSI", "SCSI controller 0", DiskBus.SCSI, "pvscsi"),
+        ("BusLogic", "SCSI controller 0", DiskBus.SCSI, "buslogic"),
+        ("AHCI", "SATA controller 0", DiskBus.SATA, "ahci"),
+        ("NVMe", "NVME controller 0", DiskBus.NVME, None),
+        ("IDE 0", "", DiskBus.IDE, None),
+        ("SCSI controller 1", "", DiskBus.SCSI, None),
+        ("", "SATA controller 2", DiskBus.SATA, "ahci"),
+    ],
+)
+def test_controllers_by_their_words(
+    tmp_path: Path, controller: str, label: str, bus: DiskBus, model: str | None
+) -> None:
+    head = "VM,Controller,Label,Unit #,Path,Disk Path,Capacity MiB"
+    disks = f"{head}\nweb,{controller},{label},0,[ds 1] a.vmdk,C:\\,10\n"
+    export(tmp_path, vInfo="VM,CPUs,Memory\nweb,2,1024\n", vDisk=disks)
+    (disk,) = read_exported(tmp_path, "vc").machines[0].disks
+    assert (disk.bus, disk.controller_model, disk.uri) == (bus, model, "datastore:///ds%201/a.vmdk")
+
+
+def test_hot_add_and_fault_tolerance_are_told(tmp_path: Path) -> None:
+    export(
+        tmp_path,
+        vInfo="VM,CPUs,Memory,FT State\nweb,2,1024,running\n",
+        vCPU="VM,CPUs,Hot Add\nweb,2,True\n",
+        vMemory="VM,Hot Add\nweb,True\n",
+    )
+    facts = {one.path: one.value for one in read_exported(tmp_path, "vc").machines[0].unmodelled}
+    assert facts.items() >= {"hotPlug/cpu": "on", "hotPlug/memory": "on", "faultTolerance": "running"}.items()
+
+
+def test_a_workbook_is_an_export(tmp_path: Path) -> None:
+    info = [["VM", "CPUs", "Memory", "CBT", "VM UUID"], ["web", 2, 8192.0, True, "503a"], ["", "", "", "", ""]]
+    disk = [["VM", "Capacity MiB", "Path", "VM UUID"], ["web", 10240, "[ds] web/w.vmdk", "503a"]]
+    workbook(tmp_path / "all.XLSX", {"vInfo": info, "vDisk": disk, "vHost": [["Host"], ["esx"]]})
+    workbook(tmp_path / "people.xlsx", {"Sheet1": [["name"], ["bob"]]})
+    found = read_exported(tmp_path, "vc")
+    assert found.source_kind == "vmware-export"
+    (web,) = found.machines
+    assert (web.cpu.vcpus, web.memory.size_bytes, web.disks[0].capacity_bytes) == (2, 8 * GIB, 10 * GIB)
+    assert [one.id for one in found.unreadable] == ["file.passed-over"]
+    assert "Sheet1" in found.unreadable[0].what
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"VM,CPUs\n", b"PK\x05\x06" + bytes(18)])
+def test_a_workbook_that_is_none_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "all.xlsx").write_bytes(content)
+    with pytest.raises(InputInvalid, match="no workbook that can be read"):
+        read_exported(tmp_path, "vc")
+
+
+def workbook(path: Path, sheets: dict[str, list[list[object]]]) -> None:
+    """The least that a workbook is, with every value in its cell."""
+    names, targets = "", ""
+    with zipfile.ZipFile(path, "w") as packed:
+        for at, (name, rows) in enumerate(sheets.items(), 1):
+            lines = "".join(f"<row>{''.join(cell(one) for one in row)}</row>" for row in rows)
+            sheet = f'<worksheet xmlns="{MAIN}"><sheetData>{lines}</sheetData></worksheet>'
+            packed.writestr(f"xl/worksheets/{at}.xml", sheet)
+            names += f'<sheet name="{name}" sheetId="{at}" r:id="r{at}"/>'
+            targets += related_one(f"r{at}", "worksheet", f"worksheets/{at}.xml")
+        book = f'<workbook xmlns="{MAIN}" xmlns:r="{OFFICE}"><sheets>{names}</sheets></workbook>'
+        packed.writestr("xl/workbook.xml", book)
+        packed.writestr("xl/_rels/workbook.xml.rels", related(targets))
+        packed.writestr("_rels/.rels", related(related_one("r", "officeDocument", "xl/workbook.xml")))
+
+
+MAIN = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+
+
+def related_one(name: str, kind: str, target: str) -> str:
+    return f'<Relationship Id="{name}" Type="{OFFICE}/{kind}" Target="{target}"/>'
+
+
+def related(inside: str) -> str:
+    return f'<Relationships xmlns="{PACKAGE}">{inside}</Relationships>'
+
+
+def cell(value: object) -> str:
+    if isinstance(value, bool):
+        return f'<c t="b"><v>{int(value)}</v></c>'
+    if isinstance(value, int | float):
+        return f"<c><v>{value}</v></c>"
+    return f'<c t="inlineStr"><is><t>{escape(str(value))}</t></is></c>'

@@ -1,0 +1,96 @@
+"""The files of a folder and below it, and those among them that no reader takes: none is passed over in silence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from kubeferry.errors import InputInvalid, Problem
+from kubeferry.sources.facts.readings import Reading, shown
+from kubeferry.words import counted
+
+MOST_FILES = 100_000
+SHOWN = 12
+# A domain begins with its element, or with a short comment of libvirt's before it.
+START_BYTES = 4096
+# What lies beside descriptors and is read through them, or is not needed to read them.
+_PARTS = {
+    ".vmdk", ".mf", ".cert", ".iso", ".nvram", ".img", ".qcow2", ".raw", ".vhd", ".vhdx", ".vmsd", ".vmxf", ".flp",
+}  # fmt: skip
+_PACKED = {".gz", ".zip", ".xz", ".bz2", ".7z", ".tar", ".tgz", ".zst", ".rar"}
+
+
+def files_below(directory: Path, reading: Reading) -> list[Path]:
+    """All files, sorted; folders that cannot be read, and links to folders, are told. Raises InputInvalid where there
+    are more than a folder of exports has."""
+    found: list[Path] = []
+
+    def refused(error: OSError) -> None:
+        reading.left_out(Path(error.filename), f"{error.strerror}", "Check its permissions.")
+
+    for folder, folders, names in os.walk(directory, onerror=refused):
+        folders.sort()
+        here = Path(folder)
+        for name in folders:
+            if (here / name).is_symlink():
+                reading.passed_over(here / name, "it is a link to a folder, which is not followed")
+        found += [here / name for name in sorted(names) if _is_file(here / name, reading)]
+        if len(found) > MOST_FILES:
+            what, fix = f"it holds more than {MOST_FILES} files", "Give a folder that holds exported files alone."
+            raise InputInvalid(f"{directory} is too large", [Problem(str(directory), what, fix)])
+    return found
+
+
+def _is_file(path: Path, reading: Reading) -> bool:
+    """A pipe would be waited for."""
+    if path.is_file():
+        return True
+    if path.is_symlink():
+        reading.left_out(path, "it is a link to no file", "Bring back what it names, or remove it.")
+    else:
+        reading.passed_over(path, "it is no file, but a device, a pipe or a socket")
+    return False
+
+
+def tell_strangers(paths: Iterable[Path], reading: Reading, *, is_domain: Callable[[bytes], bool]) -> None:
+    """What each file is that no reader takes by its name."""
+    parts: list[Path] = []
+    others: list[Path] = []
+    for path in paths:
+        if (told := _meant(path, is_domain)) is not None:
+            reading.left_out(path, *told)
+        else:
+            (parts if path.suffix.lower() in _PARTS else others).append(path)
+    _tell(reading, parts, "of exported machines, which are read through their descriptors")
+    _tell(reading, others, "of no kind that holds machines")
+
+
+def _tell(reading: Reading, paths: list[Path], what: str) -> None:
+    """One line for all of them, however many."""
+    if paths:
+        names = ", ".join(path.name.encode(errors="backslashreplace").decode() for path in paths[:SHOWN])
+        more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
+        reading.passed_over(shown(paths[0].parent), f"{counted(len(paths), 'file')} {what}: {names}{more}")
+
+
+def _meant(path: Path, is_domain: Callable[[bytes], bool]) -> tuple[str, str] | None:
+    """What may well be an export, and what to do to have it read."""
+    end = path.suffix.lower()
+    if end == ".vmx":
+        return "a VMX is not read", "Export the machine as OVF or OVA, or discover the vSphere that it is of."
+    if end in _PACKED:
+        return "it is packed", "Unpack it here."
+    start = _start(path)
+    if is_domain(start):
+        return "it holds a domain, and is not read by its name", "Rename it to *.xml, and discover again."
+    if b"\nscsihw:" in start or (b"\ncores:" in start and b"\nmemory:" in start):
+        return "it is a configuration of Proxmox, which is not read", "Export the machine as OVF, if that is possible."
+    return None
+
+
+def _start(path: Path) -> bytes:
+    if not path.is_file() or not os.access(path, os.R_OK):
+        return b""
+    with path.open("rb") as stream:
+        return stream.read(START_BYTES)
