@@ -59,7 +59,9 @@ def check(path: Path, length: int, read: Read) -> Vhd:
     """Refuse an image of `length` bytes unless it is a whole disk by itself. Raises HostileImage for numbers that lie,
     SourceRefused for what cannot be read."""
     try:
-        found = parse(read(path, length - FOOTER_BYTES, FOOTER_BYTES) if length >= FOOTER_BYTES else b"")
+        footer = read(path, length - FOOTER_BYTES, FOOTER_BYTES) if length >= FOOTER_BYTES else b""
+        found = parse(footer)
+        _check_start(read(path, 0, FOOTER_BYTES), footer, found)
         if found.kind == FIXED:
             _check_length(found, length)
         if found.kind == DYNAMIC:
@@ -71,6 +73,12 @@ def check(path: Path, length: int, read: Read) -> Vhd:
         fix = "Merge it at the source (Hyper-V: Merge-VHD), or export the machine without checkpoints."
         raise SourceRefused(f"{path} holds only what differs from another disk", fix=fix)
     return found
+
+
+def _check_start(head: bytes, footer: bytes, found: Vhd) -> None:
+    """QEMU looks in front first: there must be the same footer, or, in front of a disk's own bytes, none."""
+    if (found.kind == DYNAMIC and head != footer) or (found.kind == FIXED and head[:8] == COOKIE):
+        raise ValueError("another footer than its own stands in front of it")
 
 
 def _check_length(found: Vhd, length: int) -> None:

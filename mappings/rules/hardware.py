@@ -83,10 +83,21 @@ def _memory(case: Case) -> Iterable[str]:
     return when(case.machine.memory.size_bytes < 1_000_000, "The machine's memory is not known.")
 
 
+# VMware's settings, those of its own file that stand in an OVF as extras, and VirtualBox's.
+_HOT_ADD = {
+    "cpu": (
+        ("vmw:Config[cpuHotAddEnabled]", "vmw:ExtraConfig[vcpu.hotadd]", "vbox:Machine/Hardware/CPU"),
+        ("value=true", "hotplug=true"),
+    ),
+    "memory": (("vmw:Config[memoryHotAddEnabled]", "vmw:ExtraConfig[mem.hotadd]"), ("value=true",)),
+}
+
+
 def hot_add(machine: Machine, what: str) -> bool:
     """Whether an OVF says that this (cpu, memory) may be added to the running machine; how much, it does not say."""
-    told = (fact.value for fact in machine.unmodelled if fact.path.endswith(f"vmw:Config[{what}HotAddEnabled]"))
-    return any("vmw:value=true" in value for value in told)
+    places, words = _HOT_ADD[what]
+    told = (fact.value.lower() for fact in machine.unmodelled if fact.path.endswith(places))
+    return any(word in value for value in told for word in words)
 
 
 def _memory_hotplug(case: Case) -> Iterable[str]:

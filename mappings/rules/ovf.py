@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kubeferry.model import Disk
-from kubeferry.uris import packed, zero_size
+from kubeferry.uris import local_path, packed, zero_size
 from mappings.quantities import human_bytes
 from mappings.rules.hardware import hot_add
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
@@ -14,6 +14,12 @@ from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 _READ = ("vmdk", "raw")
 _IMAGES = ("qcow2", "vhd")
 _REQUIRED = re.compile(r"(?:^| )required=(?:true|1)(?: |$)")
+
+
+def is_exported(disk: Disk) -> bool:
+    """Whether a disk is one of an export: where it is not there, its descriptor names it by a path from its folder."""
+    uri = disk.uri or ""
+    return packed(uri) is not None or (uri.startswith("file:") and local_path(uri) is None)
 
 
 def _is_exported(case: Case) -> bool:
@@ -27,12 +33,12 @@ def _original(case: Case) -> Iterable[str]:
 
 def _unread(case: Case) -> Iterator[str]:
     for disk in case.machine.data_disks:
-        place = packed(disk.uri or "")
-        if place is None or disk.format in {*_READ, None}:
+        if not is_exported(disk) or disk.format in {*_READ, None}:
             continue
+        place = packed(disk.uri or "")
         if disk.format not in _IMAGES:
             yield f"Disk {disk.id} is {disk.format}, which is not read where it lies."
-        elif not place.as_it_is:
+        elif place is not None and not place.as_it_is:
             yield f"Disk {disk.id} is {disk.format}, packed or in chunks, and is not read from that."
 
 

@@ -72,6 +72,8 @@ WRONG = {
     "too many bytes": (image(end=footer(vhd.DYNAMIC, size=1 << 62)), "claims"),
     "a disk that is cut off": (image(vhd.FIXED)[512:], "and its disk"),
     "a header elsewhere": (image(end=footer(vhd.DYNAMIC, header_at=1 << 60)), "not where"),
+    "another footer in front": (b"x" * 512 + image()[512:], "in front of it"),
+    "a guest that begins like one": (vhd.COOKIE + image(vhd.FIXED)[8:], "in front of it"),
     "a damaged header": (image(head=header()[:-1] + b"x"), "the sum in its header"),
     "blocks of an odd size": (image(head=header(block=3 << 20)), "blocks have"),
     "few blocks": (image(head=header(entries=1)), "are fewer"),

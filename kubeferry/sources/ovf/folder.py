@@ -33,7 +33,7 @@ def exports_in(path: Path) -> Exports:
     if not path.is_dir():
         return Exports({path.name: path}, [])
     found, left = Exports({}, []), _Left(path)
-    seen: set[str] = set()
+    seen = {os.path.realpath(path)}
     for folder, below, names in os.walk(path, followlinks=True, onerror=left.folder):
         here = Path(folder)
         below[:] = sorted(one for one in below if not _is_known(here / one, seen))
@@ -60,7 +60,7 @@ class _Left:
 
     def folder(self, error: OSError) -> None:
         problem = Problem(str(error.filename), error.strerror or str(error), "Check its permissions.")
-        problem = name_problem(Path(error.filename)) or problem
+        problem = name_problem(Path(str(error.filename))) or problem
         if error.filename == str(self.path):
             raise InputInvalid(f"{self.path} cannot be read", [problem]) from error
         self.problems.append(problem)

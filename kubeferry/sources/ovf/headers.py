@@ -6,12 +6,13 @@ know whether all of it is there.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import PurePath
 
-from kubeferry.errors import HostileImage, KubeferryError, SourceRefused
-from kubeferry.images import clusters, nodes, qcow2, vhd
+from kubeferry.errors import HostileImage, Interrupted, KubeferryError, SourceRefused
+from kubeferry.images import clusters, nodes, qcow2, vhd, writers
 from kubeferry.images.vmdk import descriptor, header
 from kubeferry.images.vmdk.whole import check_whole
 from kubeferry.model import Disk, DiskRef, Machine, SourceFact
@@ -67,19 +68,31 @@ def _corrected(disk: Disk, seen: Look) -> Disk:
 
 def look(disk: Disk) -> Look:
     """What the bytes of a disk say. Of one that is not there, or cannot be read, nothing is known: that is told where
-    it is opened."""
+    it is opened. As long as its files are the same it is looked at once."""
     place = _place(disk)
     if place is None or disk.format is None:
         return Look()
     try:
+        return _looked(place, disk.format, tuple(writers.state(part.path) for part in place.parts))
+    except OSError:
+        return Look()
+
+
+@functools.lru_cache(1024)
+def _looked(place: Packed, shape: str, state: tuple[tuple[int, ...], ...]) -> Look:
+    """`state` is what the files are known by."""
+    del state
+    try:
         head = _head(place)
-        if (other := _other(head, disk.format)) is not None:
-            return Look(wrong=f"it begins like {other}, and is said to be {disk.format}")
-        return _LOOKS[disk.format](place, head) if disk.format in _LOOKS else Look()
+        if (other := _other(head, shape)) is not None:
+            return Look(wrong=f"it begins like {other}, and is said to be {shape}")
+        return _LOOKS[shape](place, head) if shape in _LOOKS else Look()
     except ValueError as error:
         return Look(wrong=str(error))
     except (HostileImage, SourceRefused) as error:
         return Look(wrong=error.reason)
+    except Interrupted:
+        raise
     except (KubeferryError, OSError):
         return Look()
 

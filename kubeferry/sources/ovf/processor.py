@@ -50,10 +50,10 @@ def read_memory(system: Node, hardware: Node, items: list[Item]) -> Memory:
     if item is None:
         return Memory(size_bytes=0)
     amount, units = item.node.value("rasd:VirtualQuantity"), item.node.value("rasd:AllocationUnits")
-    unit = item.node.value("rasd:VirtualQuantityUnits") or units
-    size = to_bytes(amount or "", unit or "")
+    own = item.node.value("rasd:VirtualQuantityUnits")
+    size = to_bytes(amount or "", own or "") or to_bytes(amount or "", units or "")
     if not size:
-        item.node.refuse(f"{amount!r:.40} {unit!r:.40} is no amount of memory", AGAIN)
+        item.node.refuse(f"{amount!r:.40} {own or units!r:.40} is no amount of memory", AGAIN)
     grown = to_bytes(system.peek("MaxMemorySizeMb") or "", "MB")
     if grown is not None:
         system.value("MaxMemorySizeMb")

@@ -74,8 +74,9 @@ class References:
             fix = "Export the machine without snapshots, so that each disk is one whole file."
             node.refuse("the disk holds only what differs from another one", fix)
         reference = node.value(".@fileRef")
-        empty = "fileRef" not in node.attributes
-        if reference is None and not empty:
+        of_ovirt = node.peek(".@volume-format") or node.peek(".@disk_storage_type")  # LUNs have no file there
+        empty = "fileRef" not in node.attributes and not of_ovirt
+        if reference is None and not empty and not of_ovirt:
             node.refuse("the disk's fileRef is empty: it says neither which file it is nor that it has none", AGAIN)
         shape, stream = _format(node)
         return VirtualDisk(

@@ -23,7 +23,8 @@ _VMWARE: dict[str, frozenset[str]] = {
             "uefi.secureBoot.enabled", "uefi.secureBoot", "tools.syncTimeWithHost", "backing.writeThrough",
             "use3D", "enable3DSupport", "connectable.migrateConnect", "allowUnrestrictedCommunication",
             "filterEnable", "yieldOnPoll", "flags.faultToleranceType", "bootOptions.bootDelay",
-            "tools.beforeGuestReboot", "tdxEnabled",
+            "tools.beforeGuestReboot", "tdxEnabled", "autoConnectDevices", "guestIntegrityInfo.enabled", "vcpu.hotadd",
+            "mem.hotadd",
         ),
         _OFF,
     ),
@@ -42,7 +43,8 @@ _VMWARE: dict[str, frozenset[str]] = {
             "videoRamSizeInKB", "graphicsMemorySizeInKB", "use3dRenderer", "numDisplays", "flags.monitorType",
             "flags.snapshotLocked", "flags.snapshotPowerOffBehavior", "flags.virtualExecUsage", "flags.virtualMmuUsage",
             "flags.useToe", "flags.disableAcceleration", "flags.runWithDebugInfo", "flags.recordReplayEnabled",
-            "tools.toolsUpgradePolicy", "tools.toolsInstallType",
+            "tools.toolsUpgradePolicy", "tools.toolsInstallType", "cpuAllocation.shares.shares",
+            "memoryAllocation.shares.shares",  # a number that its level says, or another fact
         ),
         _ANY,
     ),
@@ -112,6 +114,7 @@ _OVIRT: dict[str, frozenset[str]] = {
     ),
     "TemplateId": _NO_ID,
     "rasd:Parent": _NO_ID,
+    "rasd:Reservation": frozenset({"0"}),
     "rasd:UsbPolicy": frozenset({"disabled"}),
     "QuotaId": _NO_ID,
 }  # fmt: skip

@@ -176,6 +176,15 @@ def test_of_a_disk_that_is_not_there_nothing_is_known(tmp_path: Path) -> None:
         assert look(Disk(id="d", uri=uri, format="vmdk")) == Look()
 
 
+def test_a_disk_is_looked_at_once_as_long_as_it_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = export(tmp_path, STREAM)
+    machine = machine_of(path)
+    with monkeypatch.context() as patched:
+        patched.setattr("kubeferry.sources.ovf.headers.check_whole", lambda *_: pytest.fail("looked at again"))
+        assert machine_of(path) == machine
+    assert "is cut off" in refused(export(tmp_path, STREAM[:2048]))
+
+
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_whatever_the_bytes_they_are_looked_at_and_told(tmp_path: Path, data: st.DataObject) -> None:

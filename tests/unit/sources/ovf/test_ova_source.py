@@ -189,15 +189,17 @@ def test_folders_below_a_folder_are_read_and_known_by_their_path(tmp_path: Path)
         (tmp_path / "exports" / name).mkdir(parents=True)
         beside(tmp_path / "exports" / name, {**files(text().replace(">web<", f">{name}<")), "web.mf": b""})
     (tmp_path / "exports" / "app1" / "circle").symlink_to(tmp_path / "exports")
+    ova.export(tmp_path / "exports" / "top.ova", "top", [DISK])
     source = source_at(tmp_path / "exports")
     found = source.discover()
     assert [(one.name, one.id) for one in found.machines] == [
         ("app1", "app1/web.ovf#web"),
         ("app2", "app2/web.ovf#web"),
+        ("top", "top.ova#top"),
     ]
     for machine in found.machines:
         opened = source.open_round(machine, since=None, final=True, remote=False, ledger=unwritten)
-        assert f"/{machine.name}/" in opened.refs["vmdisk1"].uri
+        assert f"/{machine.name}" in opened.refs["vmdisk1"].uri
 
 
 @pytest.mark.parametrize(

@@ -239,6 +239,7 @@ def test_of_a_list_of_subtypes_of_a_card_the_first_that_is_known_counts(told: st
         (None, "mebibyte", 256 << 20),
         ("byte * 1024 * 1024", None, 256 << 20),
         ("byte*2^30", None, 256 << 30),
+        ("byte * 2^20", "count", 256 << 20),
     ],
 )
 def test_memory_is_counted_in_the_units_of_its_quantity(units: str | None, quantity: str | None, expected: int) -> None:
@@ -276,6 +277,30 @@ def test_vclouds_section_tells_macs_and_networks() -> None:
     assert (second.network, second.mac, second.link_up) == (None, "00:50:56:01:02:04", False)
 
 
+# --- disks that are not there ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        (ova.STREAM, set()),
+        ("http://www.gnome.org/~markmc/qcow-image-format.html", set()),
+        ("http://go.microsoft.com/fwlink/?LinkId=137171", set()),
+        ("http://x/#vhdx", {"ova.format-unread"}),
+        ("http://x/#vdi", {"ova.format-unread"}),
+    ],
+)
+def test_a_disk_that_is_not_beside_its_descriptor_is_judged_by_its_format_alone(told: str, expected: set[str]) -> None:
+    """An estate is assessed without its disks."""
+    text = replaced((ova.STREAM, told))
+
+    def locate(file: File, _shape: str | None, _stream: bool) -> str:
+        return f"file:{file.href}"
+
+    (machine,) = parse_ovf(text, source="lab", where="web.ovf", name="web.ova", locate=locate)
+    assert {"disk.unreadable", "ova.format-unread"} & concerns(machine).keys() == expected
+
+
 # --- empty disks -----------------------------------------------------------------------------------------------------
 
 
@@ -290,6 +315,16 @@ def test_a_disk_without_a_file_is_empty_and_is_made() -> None:
 def test_a_reference_to_no_file_is_not_taken_for_an_empty_disk() -> None:
     with pytest.raises(InputInvalid, match="fileRef is empty"):
         one(replaced((DISK_2, DISK_2.replace("file-d2", ""))))
+
+
+def test_a_disk_of_ovirts_that_is_no_image_is_not_taken_for_an_empty_one() -> None:
+    """A LUN has no file, and holds what it holds."""
+    lun = EARLY.replace(' ovf:fileRef="g1/i1"', "").replace(
+        'ovf:diskId="i1"', 'ovf:diskId="i1" ovf:disk_storage_type="LUN"'
+    )
+    found = one(lun.replace(">g1/i1<", ">i1<"))
+    assert (found.disks[0].id, found.disks[0].uri) == ("i1", None)
+    assert "disk.source-missing" in concerns(found)
 
 
 SECTION = (
@@ -335,6 +370,15 @@ def test_what_may_be_added_to_a_running_machine_is_told() -> None:
     cpu = concerns(one(hardware(config("cpuHotAddEnabled", "true"), config("memoryHotAddEnabled", "false"))))
     assert cpu["ova.hot-plug"].startswith("Processors may be added")
     assert "memory.hotplug-lost" not in cpu
+
+
+def test_what_may_be_added_is_told_in_the_words_of_each_product() -> None:
+    extra = config("vcpu.hotadd", "TRUE").replace("vmw:Config", "vmw:ExtraConfig")
+    assert "ova.hot-plug" in concerns(one(hardware(extra)))
+    assert "ova.hot-plug" not in concerns(one(hardware(extra.replace("TRUE", "FALSE"))))
+    vbox = (GOLDEN / "03-virtualbox-ubuntu.ovf").read_text(encoding="utf-8")
+    assert "<CPU " in vbox
+    assert "ova.hot-plug" in concerns(one(vbox.replace("<CPU ", '<CPU hotplug="true" ', 1)))
 
 
 def test_guests_of_the_guest_are_told() -> None:
