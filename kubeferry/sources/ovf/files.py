@@ -59,7 +59,7 @@ class Export:
 
     def digest(self, name: str) -> str:
         """`algorithm:hex` of the manifest, empty where it has none."""
-        return self.manifest.digests.get(name, "") if self.manifest else ""
+        return self.manifest.digests.get(name.removeprefix("./"), "") if self.manifest else ""
 
 
 def read_machines(path: Path, source: str, *, complete: bool = True, called: str | None = None) -> list[Machine]:
@@ -123,10 +123,10 @@ def uri_of(export: Export, file: File, shape: str | None, *, stream: bool) -> st
     gzip = file.gzip or _is_gzip(file, shape, members[0])
     if file.size is not None and size != file.size and not gzip:  # products differ in which size they tell then
         raise _wrong(export.where, [Problem(file.where, f"{file.href!r} has {size} bytes, not {file.size}", AGAIN)])
-    whole = export.members is None and len(members) == 1 and not gzip
-    if shape == "qcow2" and whole:
-        return members[0].path.as_uri()
     digests = [export.digest(name) or export.digest(unquote(name)) for name in names]
+    whole = export.members is None and len(members) == 1 and not gzip
+    if shape == "qcow2" and whole and not any(digests):
+        return members[0].path.as_uri()
     parts = (
         Part(member.path, member.offset, member.size, digest) for member, digest in zip(members, digests, strict=True)
     )

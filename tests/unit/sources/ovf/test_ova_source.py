@@ -146,6 +146,11 @@ def test_a_disk_in_chunks_and_one_that_is_compressed(put: Put, tmp_path: Path) -
     assert copied(put(tmp_path, files(one, zipped)), tmp_path) == CONTENT
 
 
+def test_a_reference_with_a_dot_in_front_has_its_digest(put: Put, tmp_path: Path) -> None:
+    path = put(tmp_path, files(text().replace(f'"{DISK.href}"', f'"./{DISK.href}"')))
+    assert hashlib.sha256(STREAM).hexdigest() in ref_of(path).uri
+
+
 def test_references_may_be_spelled_with_percent_signs(put: Put, tmp_path: Path) -> None:
     descriptor = text().replace("web disk.vmdk", "web%20disk.vmdk")
     assert copied(put(tmp_path, files(descriptor)), tmp_path) == CONTENT
@@ -259,6 +264,19 @@ def test_an_image_in_an_export_is_read_where_it_lies(told: str, options: list[st
     put(tmp_path, files(descriptor, content[: len(content) // 2]))
     with pytest.raises((SourceRefused, HostileImage)):
         copied(path, tmp_path)
+
+
+def test_a_large_image_is_compared_when_it_was_read(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here("qemu-img")
+    monkeypatch.setattr("kubeferry.sources.ovf.files.HASHED_BYTES", 10_000)
+    (tmp_path / "disk.raw").write_bytes(CONTENT)
+    process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(tmp_path / "disk.raw"), str(tmp_path / "made")])
+    content = (tmp_path / "made").read_bytes()
+    descriptor = text().replace(ova.STREAM, "http://www.gnome.org/~markmc/qcow-image-format.html")
+    members = files(descriptor.replace(f"ovf:size='{len(STREAM)}'", ""), content)
+    wrong = members["web.mf"].replace(hashlib.sha256(content).hexdigest().encode(), b"0" * 64)
+    with pytest.raises(IntegrityFailed, match="manifest"):
+        copied(put(tmp_path, {**members, "web.mf": wrong}), tmp_path)
 
 
 def test_a_qcow2_image_beside_an_ovf_is_left_to_its_own_reader(tmp_path: Path) -> None:
