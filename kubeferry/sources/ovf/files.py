@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.images.vmdk import descriptor
+from kubeferry.images.vmdk.header import SECTOR_BYTES
 from kubeferry.model import Machine, SourceFact
 from kubeferry.sources.facts.file_names import name_problem
 from kubeferry.sources.facts.leftovers import cut
@@ -30,6 +32,7 @@ from kubeferry.sources.ovf.tar_members import Member, read_members
 from kubeferry.uris import Packed, Part
 
 LIMIT_DESCRIPTOR_BYTES = 4 << 20
+_FLAT = ("FLAT", "VMFS")
 NOTED_LINES = 20  # of a manifest, that say nothing
 HASHED_BYTES = 16 << 20  # files up to this size are compared with the manifest here
 AGAIN = "Get the file again from where the machine was exported."
@@ -130,8 +133,32 @@ def uri_of(export: Export, file: File, shape: str | None, *, stream: bool) -> st
     parts = (
         Part(member.path, member.offset, member.size, digest) for member, digest in zip(members, digests, strict=True)
     )
+    if shape == "vmdk" and export.members is not None and (flat := _flat(export, members)):
+        return Packed("raw+file", flat).uri()
     scheme = {"vmdk": "vmdk-stream+file" if stream else "vmdk+file"}.get(shape or "", "raw+file")
     return Packed(scheme, tuple(parts), gzip=gzip).uri()
+
+
+def _flat(export: Export, members: list[Member]) -> tuple[Part, ...]:
+    """The disk's bytes where its file is the descriptor of a flat VMDK in an archive, and the files that it names are
+    there, too; none for any other. An extent that is a whole file has its digest."""
+    first = members[0]
+    if len(members) > 1 or first.size > descriptor.LIMIT_BYTES:
+        return ()
+    try:
+        content = _read(first, descriptor.LIMIT_BYTES)
+        told = descriptor.parse(content) if descriptor.is_descriptor(content) else None
+    except (InputInvalid, ValueError):  # what cannot be read says so when it is
+        return ()
+    parts = []
+    for one in told.parts if told is not None and not told.has_parent else ():
+        member = export.find(str(PurePosixPath(first.name).parent / one.name)) if one.kind in _FLAT else None
+        length, start = one.sectors * SECTOR_BYTES, one.offset * SECTOR_BYTES
+        if member is None or start + length > member.size:
+            return ()
+        digest = export.digest(member.name) if length == member.size else ""
+        parts.append(Part(member.path, member.offset + start, length, digest))
+    return tuple(parts)
 
 
 def _is_gzip(file: File, shape: str | None, first: Member) -> bool:

@@ -84,7 +84,8 @@ def _looked(place: Packed, shape: str, state: tuple[tuple[int, ...], ...]) -> Lo
     del state
     try:
         head = _head(place)
-        if (other := _other(head, shape)) is not None:
+        flat = shape == "vmdk" and place.scheme == "raw+file"
+        if (other := _other(head, "raw" if flat else shape)) is not None:
             return Look(wrong=f"it begins like {other}, and is said to be {shape}")
         return _LOOKS[shape](place, head) if shape in _LOOKS else Look()
     except ValueError as error:
@@ -145,6 +146,8 @@ def _raw(place: Packed, _head_bytes: bytes) -> Look:
 
 
 def _vmdk(place: Packed, head: bytes) -> Look:
+    if place.scheme == "raw+file":  # the extents of a flat one
+        return _raw(place, head)
     if descriptor.is_descriptor(head):
         told = descriptor.parse(head)
         wrong = _unusable(told) or _elsewhere(place, told)

@@ -121,6 +121,14 @@ def test_a_descriptor_is_read_with_what_it_names_and_only_where_that_is(tmp_path
     export(tmp_path, text)
     members = {name: (tmp_path / name).read_bytes() for name in ("web.ovf", "web.vmdk", "web-flat.vmdk")}
     (archived := tmp_path / "in").mkdir()
+    assert copied(ova.archive(archived / "web.ova", members), tmp_path) == CONTENT
+    signed = {**members, "web.mf": ova.manifest(members).encode()}
+    assert "sha256:" in (machine_of(ova.archive(archived / "web.ova", signed)).disks[0].uri or "")
+    for named in (b"..", b"", b".", b"/etc/passwd", b"../x"):
+        odd = {**members, "web.vmdk": members["web.vmdk"].replace(b"web-flat.vmdk", named)}
+        told = ova.descriptor("web", [DISK], {DISK.href: len(odd["web.vmdk"])}).encode()
+        assert "not in an archive" in refused(ova.archive(archived / "web.ova", {**odd, "web.ovf": told}))
+    del members["web-flat.vmdk"]
     assert "not in an archive" in refused(ova.archive(archived / "web.ova", members))
 
 
