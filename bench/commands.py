@@ -18,7 +18,7 @@ from pathlib import Path
 from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, save
 from kubeferry.journal import Journal
 from kubeferry.life.events import CutoverBegun, Planned, RollbackBegun, RolledBack
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Nic, Power
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Nic, Power
 from mappings.plan import make_plan
 
 KUBEFERRY = [sys.executable, "-m", "flows"]
@@ -46,6 +46,7 @@ def a_machine(number: int) -> Machine:
         arch="x86_64",
         machine_type="pc-q35-7.2",
         firmware=Firmware(kind=FirmwareKind.BIOS),
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=2),
         memory=Memory(size_bytes=4 << 30),
         disks=disks,

@@ -4,21 +4,32 @@ OUT/README.md              every machine with its verdict
 OUT/MACHINE/README.md      what will happen, what changes, what is lost, what to do
 OUT/MACHINE/manifests/     the objects that would be created, in the order of creation
 OUT/MACHINE/assessment.json  the same for programs
+OUT/.kubeferry-pages.json  what of all that we wrote: what is not current any more goes with the next assessment, and
+                           nothing else
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 import yaml
 
 from kubeferry.config import read_config
 from kubeferry.documents import Inventory, Offer, Policy
+from kubeferry.outside import atomic
 from kubeferry.targets import open_target
 from mappings.assessment import Assessment, assess, page_folders, render_assessment_markdown, render_summary_markdown
 from mappings.storage import UNASKED
+
+LIST = ".kubeferry-pages.json"
+
+Text = Callable[[], str]
+"""What a page says, made when it is written: thousands of machines are not held at once."""
 
 
 def offer_of(config: Path | None) -> Offer:
@@ -32,27 +43,72 @@ def offer_of(config: Path | None) -> Offer:
 def write_assessments(
     inventory: Inventory, policy: Policy, out: Path, *, offer: Offer = UNASKED
 ) -> tuple[Assessment, ...]:
-    """Assess every machine and write the pages. Asks neither source nor target anything."""
+    """Assess every machine and write the pages; those that an earlier assessment has left of machines that are not in
+    this one are gone. Asks neither source nor target anything."""
     assessments = assess(inventory, policy, offer=offer)
-    out.mkdir(parents=True, exist_ok=True)
     folders = page_folders(assessments)
+    pages: dict[str, Text] = {"README.md": partial(render_summary_markdown, assessments)}
     for assessment in assessments:
-        _write_one(assessment, out / folders[assessment.name])
-    (out / "README.md").write_text(render_summary_markdown(assessments), encoding="utf-8")
+        pages |= {f"{folders[assessment.name]}/{name}": text for name, text in _pages(assessment)}
+    _replace(out, pages)
     return assessments
 
 
-def _write_one(assessment: Assessment, folder: Path) -> None:
-    manifests = folder / "manifests"
-    manifests.mkdir(parents=True, exist_ok=True)
-    for stale in manifests.glob("*.yaml"):
-        stale.unlink()
+def _pages(assessment: Assessment) -> Iterator[tuple[str, Text]]:
+    """The files of one machine, by their place in its folder."""
+    yield "README.md", partial(render_assessment_markdown, assessment)
+    yield "assessment.json", partial(assessment.model_dump_json, by_alias=True, indent=1)
     for number, manifest in enumerate(assessment.manifests):
-        (manifests / f"{number:02}-{_file_name(manifest)}.yaml").write_text(
-            yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
-    (folder / "README.md").write_text(render_assessment_markdown(assessment), encoding="utf-8")
-    (folder / "assessment.json").write_text(assessment.model_dump_json(by_alias=True, indent=1), encoding="utf-8")
+        yield f"manifests/{number:02}-{_file_name(manifest)}.yaml", partial(_as_yaml, manifest)
+
+
+def _as_yaml(manifest: dict[str, object]) -> str:
+    return str(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
+
+
+def _replace(out: Path, pages: Mapping[str, Text]) -> None:
+    """These files are there, and none that is ours and not among them. Killed anywhere, the next call still knows what
+    is ours: the list has it before it is written, and until it is gone."""
+    out.mkdir(parents=True, exist_ok=True)
+    before = _listed(out) if (out / LIST).exists() else _unlisted(out, pages)
+    _list(out, before | pages.keys())
+    for name, text in pages.items():
+        path = out / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text(), encoding="utf-8")
+    for name in before - pages.keys():
+        _remove(out, name)
+    _list(out, frozenset(pages))
+
+
+def _unlisted(out: Path, pages: Mapping[str, Text]) -> frozenset[str]:
+    """What an earlier version, which kept no list, has left beside the manifests that are written now."""
+    folders = {(out / name).parent for name in pages if PurePosixPath(name).parent.name == "manifests"}
+    return frozenset(path.relative_to(out).as_posix() for folder in folders for path in folder.glob("*.yaml"))
+
+
+def _listed(out: Path) -> frozenset[str]:
+    """What is ours in the folder; nothing where no list is, or none that can be read."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+        return frozenset(str(name) for name in json.loads((out / LIST).read_text(encoding="utf-8"))["files"])
+    return frozenset()
+
+
+def _list(out: Path, names: frozenset[str]) -> None:
+    atomic.replace_text(out / LIST, json.dumps({"files": sorted(names)}, indent=1) + "\n")
+
+
+def _remove(out: Path, name: str) -> None:
+    """One of our files goes, and its folders where nothing else is in them. A list that leads out of the folder, or a
+    link that does, is not followed; what is no file, or may not be removed, stays."""
+    place, path = PurePosixPath(name), out / name
+    if place.is_absolute() or ".." in place.parts:
+        return
+    with contextlib.suppress(OSError, ValueError):
+        if path.parent.resolve().is_relative_to(out.resolve()):
+            path.unlink(missing_ok=True)
+            for folder in path.parents[: len(place.parts) - 1]:
+                folder.rmdir()
 
 
 def _file_name(manifest: dict[str, object]) -> str:

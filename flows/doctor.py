@@ -20,24 +20,25 @@ from kubeferry.model import Concern, Severity
 from kubeferry.outside.process import PACKAGES
 from kubeferry.sources import open_source
 from kubeferry.steps.beforehand import SECRET_NOT_CHECKED, Asked, ask, left_out, untouched, ways
+from kubeferry.steps.questions import Told, nobody
 from kubeferry.targets import open_target
 
 DEBUG = "KUBEFERRY_DEBUG"
 NEEDED = ("qemu-img", "qemu-nbd", "setpriv")
 
 
-def examine(path: Path, plan_path: Path | None = None) -> list[Concern]:
+def examine(path: Path, plan_path: Path | None = None, told: Told = nobody) -> list[Concern]:
     """Every problem at once: tools, configuration, journal, sources, target; with a plan, all that `migrate` would ask
     of source and target before its first stop. A part that breaks, in whatever way, is a concern, and the others are
     looked at all the same. Makes an absent journal, and what a trial needs for as long as it lasts. Raises Interrupted
-    where somebody asks to stop."""
+    where somebody asks to stop. `told` hears about how many of the plan's machines the source was asked."""
     found = list(_tools())
     plan = config = None
     with _told("plan", found):
         plan = load(plan_path, Plan) if plan_path else None
     with _told("config", found):
         config = read_config(path)
-    for part, asking in _parts(config, plan).items() if config else ():
+    for part, asking in _parts(config, plan, told).items() if config else ():
         with _told(part, found):
             found += asking()
     return found
@@ -61,7 +62,7 @@ def _tools() -> Iterator[Concern]:
             yield Concern(id="tool.missing", severity=Severity.CRITICAL, what=f"{program} is not installed", fix=fix)
 
 
-def _parts(config: Config, plan: Plan | None) -> dict[str, Callable[[], Iterable[Concern]]]:
+def _parts(config: Config, plan: Plan | None, told: Told) -> dict[str, Callable[[], Iterable[Concern]]]:
     """Each part is opened and asked something, as a run would ask it."""
     parts: dict[str, Callable[[], Iterable[Concern]]] = {"journal": lambda: _ask_journal(config)}
     parts |= {f"source.{name}": partial(_ask_source, name, settings) for name, settings in config.sources.items()}
@@ -71,7 +72,7 @@ def _parts(config: Config, plan: Plan | None) -> dict[str, Callable[[], Iterable
 
     def everything() -> tuple[Concern, ...]:
         nonlocal asked
-        asked = _ask_everything(config, plan)
+        asked = _ask_everything(config, plan, told)
         return asked.concerns
 
     parts["target"] = everything
@@ -79,14 +80,15 @@ def _parts(config: Config, plan: Plan | None) -> dict[str, Callable[[], Iterable
     return parts
 
 
-def _ask_everything(config: Config, plan: Plan) -> Asked:
+def _ask_everything(config: Config, plan: Plan, told: Told) -> Asked:
     """As `migrate` does. A plan of no machine is no plan that could go well."""
     if not plan.entries:
         what, fix = f"plan {plan.name} moves no machine{left_out(plan)}", "Look at why: `kubeferry assess`."
         return Asked((Concern(id="plan.empty", severity=Severity.CRITICAL, what=what, fix=fix),))
     if plan.source not in config.sources:  # told by the ways; the target may be asked all the same
         return Asked(tuple(_ask_target(config, plan)))
-    return ask(config, plan, untouched(tuple(entry.name for entry in plan.entries), _states(config, plan)))
+    machines = untouched(tuple(entry.name for entry in plan.entries), _states(config, plan))
+    return ask(config, plan, machines, told=told)
 
 
 def _states(config: Config, plan: Plan) -> dict[str, MachineState]:

@@ -64,6 +64,28 @@ def transfer_facts(progress: MoverProgress) -> dict[str, object]:
     }
 
 
+class Questions:
+    """How far the questions before a run are: a line every few seconds on standard error, none where they are over
+    sooner. Or, for a program, `tell` is called in its place, with the event's name and its facts."""
+
+    def __init__(self, *, tell: Callable[..., None] | None = None) -> None:
+        self._tell = tell
+        self._started = self._said = time.monotonic()
+
+    def __call__(self, done: int, machines: int) -> None:
+        """The source was asked about so many of them."""
+        now = time.monotonic()
+        if done == machines or now - self._said < LINE_EVERY_SECONDS:
+            return
+        self._said = now
+        text = f"the source was asked about {done} of {machines} machines"
+        logger.info("%s", text)
+        if self._tell:
+            self._tell("asked", done=done, machines=machines)
+        else:
+            click.echo(f"  {now - self._started:6.1f} s  {text}", err=True)
+
+
 @dataclass(slots=True)
 class Line:
     """Where one machine stands now."""

@@ -143,6 +143,10 @@ class TargetRefused(PermanentError):
     """The target cannot take it: no room, not empty, not ours, not allowed."""
 
 
+class AlreadyMoved(TargetRefused):
+    """What is at the target is the machine itself: it has moved there, and this journal does not know it."""
+
+
 class HostileImage(PermanentError):
     """A disk image names files, sizes or counts that an image must not name."""
 

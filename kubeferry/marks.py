@@ -1,9 +1,17 @@
-"""The mark that kubeferry leaves at a machine that it stops, for whoever finds it off: another journal, a person. Pure.
+"""The marks that kubeferry leaves where machines come from and go to, for another journal, or a person. Pure.
+
+At a machine that it stops, for whoever finds it off:
 
     v1 of=0123456789ab before=running at=2026-11-29T10:44:39Z plan=DIGEST move=2026-11-29T10:40:01Z start=… name=wave 1
 
 One line of at most 256 characters, as a tag of EC2 may have. Anybody at the source may write there, so it is read
 strictly: what is not of this form is no mark.
+
+At the target, once the machine has moved there, so that nobody copies over what was written since:
+
+    v1 at=2026-11-29T10:52:10Z plan=DIGEST move=2026-11-29T10:40:01Z name=wave 1
+
+What stands there in another form is a mark all the same, of which nothing more is known.
 """
 
 from __future__ import annotations
@@ -50,6 +58,44 @@ class StopMark:
     def holds(self, last_start: str) -> bool:
         """Whether the machine was not started since, as far as the source can tell."""
         return not self.start or not last_start or self.start == short(last_start)
+
+
+_MOVED = re.compile(
+    rf"v1 at=(?P<at>{_TIME}) plan=(?P<plan>[0-9A-Za-z]{{1,64}}) move=(?P<move>{_TIME}) name=(?P<name>.*)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MoveMark:
+    """A machine has moved: `at` a time, by this plan, in the move that began at `move`. All of it is empty for a mark
+    that cannot be read."""
+
+    at: str = ""
+    plan: str = ""
+    move: str = ""
+    name: str = ""
+
+    def __str__(self) -> str:
+        if not self.plan:
+            return "moved by kubeferry, by a mark that this version cannot read"
+        return f"moved by kubeferry at {self.at}, by plan {self.name} ({self.plan[:12]})"
+
+
+def written_move(mark: MoveMark) -> str:
+    """The mark as one line; a long name of a plan is cut."""
+    line = f"v1 at={mark.at} plan={mark.plan} move={mark.move} name="
+    return line + plain(mark.name)[: LIMIT - len(line)]
+
+
+def read_move(text: str | None) -> MoveMark | None:
+    """The mark that `written_move` wrote; None for nothing."""
+    if not (text or "").strip():
+        return None
+    found = _MOVED.fullmatch((text or "").strip())
+    if found is None:
+        return MoveMark()
+    at, plan, move, name = found.groups()
+    return MoveMark(at, plan, move, plain(name[:LIMIT]))
 
 
 def short(text: str) -> str:

@@ -122,6 +122,10 @@ class DiskDevice(StrEnum):
     LUN = "lun"
 
 
+DATA_DEVICES = frozenset({DiskDevice.DISK, DiskDevice.LUN})
+"""What holds data of the guest's own."""
+
+
 class ChainLink(Value):
     """One image below the top of a disk's chain, as the hypervisor names it (never as an image's header does)."""
 
@@ -131,6 +135,7 @@ class ChainLink(Value):
 
 class Disk(Value):
     """One disk. `id` is unique in its machine and stable (the target's device name at libvirt, the key at vSphere).
+    `label` is what people at its source call it (`Hard disk 2`, the Name of a volume), where they call it anything.
 
     `uri` is where the top image lies (`file:///…`, `block:///dev/…`, `nbd://…`), None for an empty drive. `chain` is
     what lies below, nearest first; None when the hypervisor did not say, empty when it said that there is nothing.
@@ -139,6 +144,7 @@ class Disk(Value):
     """
 
     id: str
+    label: str | None = None
     device: DiskDevice = DiskDevice.DISK
     bus: DiskBus = DiskBus.UNKNOWN
     virtio: str | None = None
@@ -239,6 +245,9 @@ class Machine(Value):
 
     `headless` is True where the source says that there is no screen, None where it only names none. `chassis` holds the
     fields that SMBIOS shows of the case (manufacturer, version, serial, asset, sku).
+
+    `left_out` is the one thing that no source says: the disks and drives, by their ids, that a plan leaves behind. They
+    are facts of the machine all the same, but nobody opens them. None where all of them go.
     """
 
     id: str
@@ -259,6 +268,7 @@ class Machine(Value):
     hyperv: dict[str, str] = {}
     features: dict[str, str] = {}
     disks: tuple[Disk, ...] = ()
+    left_out: tuple[str, ...] | None = None
     nics: tuple[Nic, ...] = ()
     tpm: Tpm | None = None
     watchdog: Watchdog | None = None
@@ -271,9 +281,14 @@ class Machine(Value):
     unmodelled: tuple[SourceFact, ...] = ()
 
     @property
+    def kept_disks(self) -> tuple[Disk, ...]:
+        """The disks and drives that a plan does not leave behind."""
+        return tuple(disk for disk in self.disks if disk.id not in (self.left_out or ()))
+
+    @property
     def data_disks(self) -> tuple[Disk, ...]:
-        """The disks whose bytes are moved: disks and LUNs, not CD-ROMs and floppies."""
-        return tuple(disk for disk in self.disks if disk.device in {DiskDevice.DISK, DiskDevice.LUN})
+        """The disks whose bytes are moved: disks and LUNs that are not left out, not CD-ROMs and floppies."""
+        return tuple(disk for disk in self.kept_disks if disk.device in DATA_DEVICES)
 
 
 class Marker(Value):

@@ -92,6 +92,12 @@ GATED: dict[str, str] = {
 """Fields that only a user's own patch writes, and the gate without which the webhook refuses them."""
 
 
+MEMORY_BESIDE_A_TYPE: Version = (1, 7)
+"""From here on an instance type suffers a word on memory beside it that it does not say itself, such as huge pages
+(pkg/instancetype/apply/memory.go). Instance types and preferences are `instancetype.kubevirt.io/v1beta1` in all of
+these versions."""
+
+
 def empty_drives(template: Mapping[str, Any]) -> list[str]:
     """CD-ROM drives without a medium, by name: disks without a volume. `template` is a machine's `spec.template.spec`.
     They need the gate DeclarativeHotplugVolumes."""

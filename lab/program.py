@@ -20,7 +20,7 @@ import yaml
 
 from kubeferry.documents import JournalConfig, Plan, load
 from kubeferry.journal import Journal
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Nic, Power
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Nic, Power
 from kubeferry.outside.process import run
 from kubeferry.sources.memory.source import MemorySource
 from lab import guests
@@ -136,6 +136,7 @@ def a_machine(name: str, disk: Path, number: int = 1) -> Machine:
         arch="x86_64",
         machine_type="pc-q35-7.2",
         firmware=Firmware(kind=FirmwareKind.BIOS),
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=256 * MIB),
         disks=(drive,),

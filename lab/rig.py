@@ -18,7 +18,7 @@ from kubeferry.documents import Entry, Inventory, MoverJob, MoverProgress, Mover
 from kubeferry.documents.policy import StoragePolicy
 from kubeferry.errors import TargetUnavailable
 from kubeferry.ledger import AT_SOURCE, External
-from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Machine, Memory, Power
+from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Guest, Machine, Memory, Power
 from kubeferry.sources.disks import exports
 from kubeferry.targets.kubevirt.target import KubevirtTarget, connect
 from lab.ground import Ground, until
@@ -148,6 +148,7 @@ def an_entry(name: str, namespace: str, disk: Path, storage: dict[str, Any]) -> 
         arch="x86_64",
         machine_type="pc-q35-7.2",
         firmware=Firmware(kind=FirmwareKind.BIOS),
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=256 * MIB),
         disks=(

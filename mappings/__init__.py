@@ -2,10 +2,11 @@
 
 In the order in which a machine passes:
 
-    wishes                which of the policy's rules are for it
+    wishes                which of the policy's rules are for it;  disk_wishes: and what they say of single disks
     choices               what the policy says about it, defaults filled in
     names, marks          what it is called, how its objects are known
     storage, sizing, claims                     where its disks go, how large
+    instancetypes         what decides about its processors and memory in its place
     systems, virtio       what is known of the system inside, and which virtio it gets
     cpu, firmware, ec2, disks, nics, devices    the parts of its manifest;  quantities: Kubernetes' numbers
     variables             the claim that its UEFI variables lie on
@@ -13,6 +14,7 @@ In the order in which a machine passes:
     rules/                what speaks against it, or should be known before
     fates/                what became of each of its facts: carried, changed or lost
     admission/            what a cluster would say to the manifests
+    policy_problems       what is wrong with the policy for an inventory
     plan, assessment      all machines of an inventory, with estimate: decided, or only told
 
 Evidence comes from the manifest: `fates` compares the finished manifest with the machine, it does not repeat the

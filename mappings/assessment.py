@@ -20,6 +20,7 @@ from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
 from kubeferry.words import RUN_STRATEGIES
 from mappings.admission.check import check_all
 from mappings.choices import choices_for
+from mappings.disk_wishes import disk_wishes, told
 from mappings.estimate import CopyEstimate, Rates, estimate
 from mappings.machine import NOBODY, Mapped, to_manifests
 from mappings.names import Names, dns_label, machine_names
@@ -61,9 +62,9 @@ def assess(
 ) -> tuple[Assessment, ...]:
     """One assessment per machine, in the order of the inventory. Problems of single machines are their concerns."""
     wishes = settled(policy, inventory.machines)
-    names = machine_names(inventory.machines, wishes.policy)
-    shared = inventory_concerns(inventory.machines, wishes.policy, names)
-    same = sharers(inventory.machines)
+    names = machine_names(wishes.machines, wishes.policy)
+    shared = inventory_concerns(wishes.machines, wishes.policy, names)
+    same = sharers(wishes.machines)
     return tuple(
         _assess(
             machine,
@@ -74,7 +75,7 @@ def assess(
             offer,
             rates or Rates(),
         )
-        for machine in inventory.machines
+        for machine in wishes.machines
     )
 
 
@@ -106,12 +107,23 @@ def _assess(
         carried=mapped.carried,
         concerns=concerns,
         estimate=estimate(machine.data_disks, rates),
-        decided={to_camel(field): by for field, by in wishes.decided[machine.name].items()},
-        chosen=policy.of(machine.name).model_dump(
-            mode="json", by_alias=True, exclude_unset=True, include=set(wishes.decided[machine.name])
-        ),
+        decided=_by_whom(wishes, machine),
+        chosen=_chosen(wishes, machine),
         made_for=_made_for(choices.kubevirt, asked=offer.kubevirt is not None),
     )
+
+
+def _by_whom(wishes: Settled, machine: Machine) -> dict[str, str]:
+    """Which rule made which choice; of disks, for each of them."""
+    decided = {to_camel(field): by for field, by in wishes.decided[machine.name].items() if field != "disks"}
+    return decided | wishes.of_disks[machine.name]
+
+
+def _chosen(wishes: Settled, machine: Machine) -> dict[str, Any]:
+    own = wishes.policy.of(machine.name)
+    said = set(wishes.decided[machine.name]) - {"disks"}
+    chosen = own.model_dump(mode="json", by_alias=True, exclude_unset=True, include=said)
+    return chosen | told(disk_wishes(own.disks, machine))
 
 
 def _made_for(platform: Platform | None, *, asked: bool) -> str:

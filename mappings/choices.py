@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from kubeferry.documents import (
+    DiskChoice,
+    MachinePolicy,
     NetworkMap,
     Offer,
     Placement,
@@ -14,9 +17,13 @@ from kubeferry.documents import (
     Probe,
     StateOffer,
     StopPolicy,
+    StoragePolicy,
     WarmPolicy,
 )
 from kubeferry.model import Machine, Power
+from mappings import instancetypes
+from mappings.disk_wishes import disk_wishes
+from mappings.instancetypes import Types
 from mappings.storage import UNASKED, Storage, resolve
 
 # KubeVirt's own default: time for the guest to stop before its pod is killed.
@@ -26,16 +33,27 @@ _FOLLOWED = {Power.RUNNING: "Always", Power.PAUSED: "Always", Power.OFF: "Halted
 
 
 @dataclass(frozen=True, slots=True)
+class DiskWish:
+    """What the policy says of one disk or drive: where it goes, and, where it says so, its bus and its boot order."""
+
+    storage: Storage
+    bus: str | None
+    boot_order: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Choices:
     """One machine's choices. None means that the policy leaves it to the machine itself; for `state`, that the target
-    keeps no UEFI variables, or was not asked."""
+    keeps no UEFI variables, or was not asked. `storage` is for all disks that are not in `disks`."""
 
     namespace: str
     run_strategy: str
     eviction_strategy: str
     grace_seconds: int
     placement: Placement
+    types: Types
     storage: Storage
+    disks: Mapping[str, DiskWish]
     state: StateOffer | None
     networks: tuple[NetworkMap, ...]
     probes: tuple[Probe, ...]
@@ -56,17 +74,34 @@ class Choices:
     kubevirt: Platform | None
     accept: frozenset[str]
 
+    def storage_of(self, disk: str) -> Storage:
+        """Where a disk goes: where the policy says for it, else where it says for all of the machine."""
+        return self.disks[disk].storage if disk in self.disks else self.storage
+
+    def bus_of(self, disk: str) -> str | None:
+        """The bus that the policy names for a disk, or for all of the machine."""
+        own = self.disks[disk].bus if disk in self.disks else None
+        return own or self.disk_bus
+
+    @property
+    def boot_orders(self) -> dict[str, int]:
+        """The boot orders that the policy names, by disk."""
+        return {disk: wish.boot_order for disk, wish in self.disks.items() if wish.boot_order is not None}
+
 
 def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Choices:
     """The machine's own choices where it has some, else the policy's; for storage, what they come to at this target."""
     own = policy.of(machine.name)
+    namespace = own.namespace or policy.namespace
     return Choices(
-        namespace=own.namespace or policy.namespace,
+        namespace=namespace,
         run_strategy=own.run_strategy or policy.run_strategy or _FOLLOWED.get(machine.power, "Manual"),
         eviction_strategy=own.eviction_strategy or policy.eviction_strategy,
         grace_seconds=_GRACE_SECONDS if own.grace_seconds is None else own.grace_seconds,
         placement=own.placement or Placement(),
+        types=instancetypes.resolve(own.instancetype, own.preference, namespace, offer),
         storage=resolve(own.storage or policy.storage, offer),
+        disks=_disks(machine, own, own.storage or policy.storage, offer),
         state=offer.state,
         networks=policy.networks if own.networks is None else own.networks,
         probes=policy.probes if own.probes is None else own.probes,
@@ -87,6 +122,18 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         kubevirt=platform_for(policy, offer),
         accept=frozenset(own.accept),
     )
+
+
+def _disks(machine: Machine, own: MachinePolicy, storage: StoragePolicy, offer: Offer) -> dict[str, DiskWish]:
+    return {
+        disk: DiskWish(resolve(_stored(wish, storage), offer), wish.bus, wish.boot_order)
+        for disk, wish in disk_wishes(own.disks, machine).items()
+    }
+
+
+def _stored(wish: DiskChoice, storage: StoragePolicy) -> StoragePolicy:
+    said = {"storage_class": wish.storage_class, "access_mode": wish.access_mode, "volume_mode": wish.volume_mode}
+    return storage.model_copy(update={field: value for field, value in said.items() if value is not None})
 
 
 def platform_for(policy: Policy, offer: Offer) -> Platform | None:

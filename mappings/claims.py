@@ -19,7 +19,6 @@ _ADOPTION = {"cdi.kubevirt.io/allowClaimAdoption": "true"}
 
 def planned_disks(machine: Machine, choices: Choices, names: Names) -> tuple[PlannedDisk, ...]:
     """One per data disk whose size is known; the others are refused by the concern `disk.size-unknown`."""
-    storage = choices.storage
     return tuple(
         PlannedDisk(
             disk=disk.id,
@@ -31,6 +30,7 @@ def planned_disks(machine: Machine, choices: Choices, names: Names) -> tuple[Pla
         )
         for disk in machine.data_disks
         if is_mapped(disk) and disk.capacity_bytes
+        for storage in [choices.storage_of(disk.id)]
     )
 
 
@@ -61,18 +61,21 @@ def _metadata(machine: Machine, choices: Choices, names: Names, disk: Disk) -> d
         "name": names.claims[disk.id],
         "namespace": choices.namespace,
         "labels": labels(machine, choices, names),
-        "annotations": origin(machine) | {"kubeferry.io/disk-id": disk.id},
+        "annotations": origin(machine)
+        | {"kubeferry.io/disk-id": disk.id}
+        | ({"kubeferry.io/disk-label": disk.label} if disk.label else {}),
     }
 
 
 def _spec(planned: PlannedDisk, choices: Choices) -> dict[str, Any]:
+    storage = choices.storage_of(planned.disk)
     spec: dict[str, Any] = {
-        "accessModes": [choices.storage.access_mode],
+        "accessModes": [storage.access_mode],
         "volumeMode": planned.volume_mode,
         "resources": {"requests": {"storage": format_bytes(planned.claim_bytes)}},
     }
-    if choices.storage.storage_class is not None:
-        spec["storageClassName"] = choices.storage.storage_class
+    if storage.storage_class is not None:
+        spec["storageClassName"] = storage.storage_class
     return spec
 
 

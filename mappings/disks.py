@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import count
 from typing import Any
 
 from kubeferry.model import Disk, DiskBus, DiskDevice, Machine
@@ -35,8 +36,8 @@ def target_bus(disk: Disk, choices: Choices) -> str:
     """The bus at the target: virtio, sata, scsi or usb."""
     if disk.device == DiskDevice.CDROM:
         return "scsi" if disk.bus == DiskBus.SCSI and disk.controller_model in _SAME_SCSI else "sata"
-    if choices.disk_bus:
-        return choices.disk_bus
+    if wished := choices.bus_of(disk.id):
+        return wished
     if disk.device == DiskDevice.LUN:
         return "scsi"
     if disk.bus == DiskBus.SCSI and disk.controller_model not in _SAME_SCSI:
@@ -90,15 +91,25 @@ def target_serial(disk: Disk) -> str | None:
 
 
 def boot_orders(machine: Machine, choices: Choices) -> dict[str, int]:
-    """The boot order by `disk:ID` and `nic:ID`, from 1, without gaps or doubles.
+    """The boot order by `disk:ID` and `nic:ID`, from 1, without doubles.
 
-    Orders of single devices count first; else the firmware's list of classes; else the first disk boots.
+    Numbers of the policy stand as they are. The ones that are left go, in their order, to what the source puts in
+    order: single devices first; else the firmware's list of classes; else the first disk boots.
     """
-    candidates = {f"disk:{disk.id}": disk.boot_order for disk in machine.disks if is_mapped(disk)}
+    candidates = {f"disk:{disk.id}": disk.boot_order for disk in machine.kept_disks if is_mapped(disk)}
     candidates |= {f"nic:{nic.id}": nic.boot_order for nic, _rule in plugged(machine, choices)}
     ordered = sorted((order, key) for key, order in candidates.items() if order is not None)
     keys = [key for _order, key in ordered] or _by_class(machine, list(candidates))
-    return {key: position for position, key in enumerate(keys, start=1)}
+    told = {key: order for disk, order in choices.boot_orders.items() if (key := f"disk:{disk}") in candidates}
+    free = (number for number in count(1) if number not in set(told.values()))
+    return told | {key: next(free) for key in keys if key not in told}
+
+
+def boot_disk(machine: Machine, choices: Choices) -> Disk | None:
+    """The disk that the machine boots from: the first in the boot order that holds data; None where none does."""
+    orders = boot_orders(machine, choices)
+    found = [(orders[key], disk) for disk in machine.data_disks if (key := f"disk:{disk.id}") in orders]
+    return min(found, key=lambda one: one[0])[1] if found else None
 
 
 def boot_orders_told(machine: Machine) -> bool:
@@ -111,7 +122,7 @@ def _by_class(machine: Machine, present: list[str]) -> list[str]:
     """Devices in the order of the firmware's classes, as the hypervisor tries them: the first disk of a class."""
     classes = {
         "hd": [f"disk:{disk.id}" for disk in machine.data_disks][:1],
-        "cdrom": [f"disk:{disk.id}" for disk in machine.disks if disk.device == DiskDevice.CDROM][:1],
+        "cdrom": [f"disk:{disk.id}" for disk in machine.kept_disks if disk.device == DiskDevice.CDROM][:1],
         "network": [f"nic:{nic.id}" for nic in machine.nics],
     }
     wanted = [key for name in machine.firmware.boot_order or ("hd",) for key in classes.get(name, [])]
@@ -123,7 +134,7 @@ def disk_devices(machine: Machine, choices: Choices, names: Names) -> list[dict[
     orders = boot_orders(machine, choices)
     return [
         _device(disk, choices, names.volumes[disk.id], orders.get(f"disk:{disk.id}"))
-        for disk in machine.disks
+        for disk in machine.kept_disks
         if is_mapped(disk)
     ]
 

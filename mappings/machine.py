@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from kubeferry.documents import KeptVariables, Offer, Placement, PlannedDisk, Policy
+from kubeferry.documents import KeptVariables, Offer, Placement, PlannedDisk, Policy, SizedBy
 from kubeferry.model import Carried, Concern, Machine
 from mappings.choices import Choices, choices_for
 from mappings.claims import claim_manifests, planned_disks
@@ -21,6 +21,7 @@ from mappings.disks import boot_orders, disk_devices, volumes
 from mappings.fates.carried import carried_list
 from mappings.fates.table import FATES
 from mappings.firmware import ARCHITECTURES, clock_domain, features_domain, firmware_domain
+from mappings.instancetypes import left_to, matchers, sized_by
 from mappings.marks import described, labels
 from mappings.names import Names, is_dns_label
 from mappings.nics import interfaces, networks
@@ -43,6 +44,7 @@ class Mapped:
     carried: tuple[Carried, ...]
     concerns: tuple[Concern, ...]
     variables: KeptVariables | None = None
+    sized_by: SizedBy | None = None
 
 
 def to_manifests(
@@ -67,6 +69,7 @@ def to_manifests(
         carried=carried_list(machine, choices, names, vm, FATES),
         concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharers))),
         variables=kept,
+        sized_by=sized_by(choices.types),
     )
 
 
@@ -84,7 +87,11 @@ def virtual_machine(machine: Machine, choices: Choices, names: Names) -> dict[st
         },
         "spec": {
             "runStrategy": choices.run_strategy,
-            "template": {"metadata": {"labels": dict(marks)}, "spec": _template(machine, choices, names)},
+            **matchers(choices.types),
+            "template": {
+                "metadata": {"labels": dict(marks)},
+                "spec": left_to(_template(machine, choices, names), choices.types),
+            },
         },
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kubeferry.documents import Entry, Inventory, MachinePolicy, Offer, Plan, Policy, digest_of, freeze
+from kubeferry.documents import Entry, Inventory, Offer, Plan, Policy, digest_of, freeze
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
 from kubeferry.schedule.waves import order
@@ -12,11 +12,11 @@ from mappings.admission.check import check_all
 from mappings.choices import choices_for, platform_for
 from mappings.machine import NOBODY, Mapped, to_manifests
 from mappings.names import Names, machine_names
+from mappings.policy_problems import policy_problems
 from mappings.rules.between import included, inventory_concerns, sharers
 from mappings.rules.rule import CRITICAL, is_blocked
-from mappings.rules.table import RULES
 from mappings.storage import UNASKED
-from mappings.wishes import fits, settled, shown, template_problems
+from mappings.wishes import settled
 
 
 def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: str, offer: Offer = UNASKED) -> Plan:
@@ -27,14 +27,15 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     a MAC address, when the order contradicts itself, or when a manifest is one that the cluster would refuse.
     """
     said = policy_problems(inventory, policy)
-    policy = settled(policy, inventory.machines).policy
-    names = machine_names(inventory.machines, policy)
-    shared = inventory_concerns(inventory.machines, policy, names)
+    wished = settled(policy, inventory.machines)
+    policy, machines = wished.policy, wished.machines
+    names = machine_names(machines, policy)
+    shared = inventory_concerns(machines, policy, names)
     problems = [*said, *_clashes(shared)]
     if problems:
         raise InputInvalid("the policy does not fit the inventory", problems)
-    moving = included(inventory.machines, policy)
-    same = sharers(inventory.machines)
+    moving = included(machines, policy)
+    same = sharers(machines)
     entries = [
         _entry(
             machine,
@@ -67,39 +68,6 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     )
 
 
-def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
-    """Where a policy names machines that the inventory has not, or concerns that are none or cannot be accepted."""
-    known = {machine.name for machine in inventory.machines}
-    fix = "Use {name}, {source} and {folder}."
-    found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
-    for name, choice in policy.machines.items():
-        where = f"policy machines.{name}"
-        if name not in known:
-            fix = "Correct the name, remove it, or discover again."
-            found.append(Problem(where, "is no machine of the inventory", fix))
-        found += _choice_problems(where, choice, known)
-    for number, rule in enumerate(policy.rules, start=1):
-        where = f"policy rule {number}"
-        if not any(fits(rule.match, machine) for machine in inventory.machines):
-            what = f"fits no machine of the inventory ({shown(rule.match)})"
-            found.append(Problem(where, what, "Correct its `match`, or remove the rule."))
-        found += _choice_problems(where, rule, known)
-    return found
-
-
-def _choice_problems(where: str, choice: MachinePolicy, known: set[str]) -> Iterator[Problem]:
-    for other in choice.after:
-        if other not in known:
-            yield Problem(f"{where}.after", f"{other!r} is no machine of the inventory", "Correct or remove the name.")
-    rules = {rule.id: rule for rule in RULES}
-    for accepted in choice.accept:
-        if accepted not in rules:
-            fix = "Use the id that `kubeferry assess` shows."
-            yield Problem(f"{where}.accept", f"{accepted!r} is no concern that can be accepted", fix)
-        elif not rules[accepted].acceptable:
-            yield Problem(f"{where}.accept", f"{accepted!r} cannot be accepted", rules[accepted].fix)
-
-
 def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:
     for name, concerns in shared.items():
         for concern in concerns:
@@ -119,6 +87,7 @@ def _entry(
         disks=mapped.disks,
         manifests=mapped.manifests,
         variables=mapped.variables,
+        sized_by=mapped.sized_by,
         probes=choices.probes,
         stop=choices.stop,
         mode=choices.mode,

@@ -13,9 +13,10 @@ from typing import Any
 
 from kubeferry.documents import Platform
 from kubeferry.model import Concern, Severity
-from kubeferry.versions import FIELDS, GATED, GATES, OLDEST, empty_drives, shown
+from kubeferry.versions import FIELDS, GATED, GATES, MEMORY_BESIDE_A_TYPE, OLDEST, empty_drives, shown
 
 Object = dict[str, Any]
+_DOMAIN = "spec.template.spec.domain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,9 @@ def refused(vm: Object, platform: Platform) -> Iterator[tuple[str, str]]:
     """What of a machine this KubeVirt would refuse: where, and why."""
     for path in unknown_fields(vm, platform):
         yield path, f"KubeVirt {platform.version} does not know it"
+    memory = any(_at(vm, "spec.instancetype")) and any(_at(vm, f"{_DOMAIN}.memory"))
+    if memory and platform.number is not None and platform.number < MEMORY_BESIDE_A_TYPE:
+        yield f"{_DOMAIN}.memory", f"KubeVirt {platform.version} refuses any memory beside an instance type"
     for path, gate in GATED.items():
         if any(_at(vm, path)) and not _taken(gate, platform):
             yield path, f"it needs the feature gate {gate}"

@@ -8,44 +8,53 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 from pydantic.alias_generators import to_camel
 
 from kubeferry.documents import MachinePolicy, Match, Policy
 from kubeferry.model import Machine
+from mappings.disk_wishes import any_fits, as_planned, disk_wishes, disks_decided
 from mappings.names import dns_labels, rendered, unknown_words
 
 # Choices that add up; of all others the last one counts.
-_ADD_UP = {"labels", "annotations", "accept", "after", "patch"}
+_ADD_UP = {"labels", "annotations", "accept", "after", "patch", "disks"}
+# Of these the order counts: one that is said again has the last word again.
+_IN_ORDER = {"patch", "disks"}
 _TEMPLATES = ("name_template", "namespace_template")
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The policy without rules, and for each machine, by its name, what decided which of its choices."""
+    """The policy without rules; for each machine, by its name, what decided which of its choices, and of its disks; and
+    the machines, with a note of the disks that they leave behind."""
 
     policy: Policy
     decided: dict[str, dict[str, str]]
+    of_disks: dict[str, dict[str, str]]
+    machines: tuple[Machine, ...]
 
 
 def settled(policy: Policy, machines: Iterable[Machine]) -> Settled:
     """The policy with its rules applied to these machines."""
-    choices, decided = {}, {}
+    choices, decided, of_disks, noted = {}, {}, {}, []
     for machine in machines:
-        choices[machine.name], decided[machine.name] = _settle(policy, machine)
-    return Settled(policy.model_copy(update={"rules": (), "machines": choices}), decided)
+        speaking = list(_speaking(policy, machine))
+        own, decided[machine.name] = _settle(speaking, machine)
+        choices[machine.name] = own
+        of_disks[machine.name] = disks_decided(speaking, machine) if own.disks else {}
+        noted.append(as_planned(machine, disk_wishes(own.disks, machine)) if own.disks and own.include else machine)
+    settled_policy = policy.model_copy(update={"rules": (), "machines": choices})
+    return Settled(settled_policy, decided, of_disks, tuple(noted))
 
 
-def _settle(policy: Policy, machine: Machine) -> tuple[MachinePolicy, dict[str, str]]:
+def _settle(speaking: Iterable[tuple[str, MachinePolicy]], machine: Machine) -> tuple[MachinePolicy, dict[str, str]]:
     said: dict[str, Any] = {}
     decided: dict[str, str] = {}
-    for label, choice in _speaking(policy, machine):
+    for label, choice in speaking:
         for field in sorted(choice.model_fields_set - {"match"}):
-            said[field] = (
-                _together(said.get(field), getattr(choice, field)) if field in _ADD_UP else getattr(choice, field)
-            )
+            value = getattr(choice, field)
+            said[field] = _together(field, said.get(field), value) if field in _ADD_UP else value
             decided[field] = f"{decided[field]}, {label}" if field in _ADD_UP and field in decided else label
     if (template := said.get("namespace_template")) and not said.get("namespace"):
         text = rendered(template, machine)
@@ -61,10 +70,12 @@ def _speaking(policy: Policy, machine: Machine) -> Iterator[tuple[str, MachinePo
         yield "its own choice", policy.machines[machine.name]
 
 
-def _together(before: Any, more: Any) -> Any:
+def _together(field: str, before: Any, more: Any) -> Any:
     if before is None:
         return more
-    return before | more if isinstance(more, dict) else (*before, *(one for one in more if one not in before))
+    if isinstance(more, dict):
+        return before | more
+    return (*before, *(one for one in more if field in _IN_ORDER or one not in before))
 
 
 def fits(match: Match, machine: Machine) -> bool:
@@ -78,7 +89,7 @@ def fits(match: Match, machine: Machine) -> bool:
         (match.network, nets),
         *((pattern, _tagged(machine, key)) for key, pattern in match.tags.items()),
     )
-    return all(pattern is None or _any_fits(pattern, values) for pattern, values in checked)
+    return all(pattern is None or any_fits(pattern, values) for pattern, values in checked)
 
 
 def shown(match: Match) -> str:
@@ -90,10 +101,6 @@ def _tagged(machine: Machine, key: str) -> list[str]:
     """The values of a tag or attribute: vSphere has several of one category, in one line."""
     found = [machine.metadata.get(name) for name in (key, f"tag/{key}", f"attribute/{key}")]
     return [part for value in found if value for part in (value, *value.split(", "))]
-
-
-def _any_fits(pattern: str, values: Iterable[str | None]) -> bool:
-    return any(value is not None and fnmatchcase(value.lower(), pattern.lower()) for value in values)
 
 
 def template_problems(policy: Policy) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ from kubeferry.life.events import (
     VariablesCarried,
 )
 from kubeferry.life.states import Phase, Recorded
-from kubeferry.model import Carried, Concern, Machine
+from kubeferry.model import DATA_DEVICES, Carried, Concern, Disk, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
 from reports.picture import DATA_URI, LIMIT_CHARACTERS
@@ -133,7 +133,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         probes_planned=len(entry.probes),
         disks=disks,
         rounds=copied_ahead(records),
-        unmoved=tuple(plain(disk.id) for disk in entry.machine.data_disks if disk.id not in moved),
+        unmoved=tuple(plain(disk.id) for disk in _data_disks(entry.machine) if disk.id not in moved),
         downtime=downtime,
         timeline=timeline,
         boot=_boot(seen, records),
@@ -186,6 +186,11 @@ def _ends_as(entry: Entry, records: Sequence[Recorded], phase: Phase | None) -> 
     )
 
 
+def _data_disks(machine: Machine) -> list[Disk]:
+    """What holds data at the source, whether the plan takes it along or not."""
+    return [disk for disk in machine.disks if disk.device in DATA_DEVICES]
+
+
 def hardware(machine: Machine) -> str:
     """The machine in one line, as its source describes it."""
     firmware = {"bios": "BIOS", "uefi": "UEFI"}.get(machine.firmware.kind, "firmware unknown")
@@ -194,7 +199,7 @@ def hardware(machine: Machine) -> str:
         count(machine.cpu.vcpus, "vCPU"),
         size(machine.memory.size_bytes),
         firmware + secure,
-        count(len(machine.data_disks), "disk"),
+        count(len(_data_disks(machine)), "disk"),
         count(len(machine.nics), "network card"),
     ]
     return " · ".join(parts) + (f" · {plain(machine.guest.os_name, 80)}" if machine.guest.os_name else "")

@@ -9,10 +9,10 @@ from typing import Protocol, Self
 from converters.endpoints.read_only import ReadOnly
 from converters.extents import Extent
 from converters.uris import LOCAL, SLICED, files_of, scheme_of
-from kubeferry.errors import SourceRefused, SourceUnavailable
+from kubeferry.errors import SourceUnavailable
 from kubeferry.faults import Side, of_os
-from kubeferry.images import nodes, qcow2, writers
-from kubeferry.images.clusters import Clusters, CutOff, NotPlain, Run, check_whole
+from kubeferry.images import nodes, qcow2, whole, writers
+from kubeferry.images.clusters import Clusters, CutOff, NotPlain, Run
 from kubeferry.outside import stopping
 from kubeferry.values import DiskRef
 
@@ -69,21 +69,12 @@ def _opened(ref: DiskRef, open_file: Callable[[DiskRef], Bytes], opened: context
 
         try:
             header = qcow2.parse(read(0, min(qcow2.READ_BYTES, file.size)))
-            try:
-                clusters = Clusters(header, file.size, read, stopping.check)
-            except NotPlain:
-                check_whole(header, file.size, read, stopping.check)
-                raise
+            clusters = Clusters(header, file.size, read, stopping.check)
         except (ValueError, NotPlain):
             opened.close()
             return None
         except CutOff as error:
-            raise SourceRefused(
-                f"{path} is cut off, or damaged",
-                why=f"{error}; QEMU would read zeros there, and say nothing",
-                fix="Copy the image here again, whole; if it is like that at its source: `qemu-img check` and "
-                "`qemu-img convert` it there.",
-            ) from error
+            raise whole.refusal(path, error) from error
         opened.push(needed.pop_all())
         return Image(str(path), file, clusters)
 

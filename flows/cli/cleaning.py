@@ -43,10 +43,10 @@ def release(
     done = []
     with contextlib.ExitStack() as held:
         journal = held.enter_context(contextlib.closing(Journal.open(settings.journal)))
-        if everything and (lost := losses(frozen, journal)):
+        target = held.enter_context(contextlib.closing(open_target(settings.target)))
+        if everything and (lost := losses(frozen, journal, target)):
             announce(lost)
             confirm("Remove all that", yes=yes or dry_run)
-        target = held.enter_context(contextlib.closing(open_target(settings.target)))
 
         def source() -> Source:
             return held.enter_context(contextlib.closing(open_source(*pick_source(settings, frozen.source))))

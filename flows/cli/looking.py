@@ -34,9 +34,12 @@ def doctor(plan: Path | None, config: Path | None, with_versions: bool, as_json:
     nothing.
     """
     from flows.doctor import examine
+    from flows.progress import Questions
     from flows.versions import in_words, told
+    from kubeferry.steps.questions import nobody
 
-    findings = examine(find_config(config), plan)
+    questions = nobody if as_json else Questions()
+    findings = examine(find_config(config), plan, questions)
     versions = told(find_config(config), plan) if with_versions else {}
     if as_json:
         listed = [finding.model_dump(mode="json", by_alias=True) for finding in findings]

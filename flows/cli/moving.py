@@ -22,7 +22,7 @@ from flows.cli.options import (
     opened,
     plan_named,
 )
-from flows.cli.output import beside, event_line, print_json, print_log, print_table, session
+from flows.cli.output import beside, event_line, print_event, print_json, print_log, print_table, session
 from flows.cli.stopped import at_a_safe_point, at_once
 from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem
@@ -140,7 +140,7 @@ def _run(
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     _refuse_unknown_source(plan, settings, path)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
-        asked = _asked(plan, settings, journal, machines, goal)
+        asked = _asked(plan, settings, journal, machines, goal, as_json=as_json)
         refused = asked.errors()
         journal.keep_plan(plan)
         outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down, refused)
@@ -197,18 +197,22 @@ def _plan_s_words() -> list[str]:
     return [str(given["plan"])] if given["plan"] else ["--plan", str(given["named"])]
 
 
-def _asked(plan: Plan, settings: Config, journal: Journal, machines: tuple[str, ...], goal: Goal) -> Asked:
+def _asked(  # what a run has, and nothing else
+    plan: Plan, settings: Config, journal: Journal, machines: tuple[str, ...], goal: Goal, *, as_json: bool = False
+) -> Asked:
     """What source and target have against machines that nobody has stopped yet, before anything is touched. A trial for
     each hourly round would show nothing that the rounds do not. Raises InputInvalid where it is against all of them."""
     if goal is Goal.ROLLBACK:
         return Asked()
+    from flows.progress import Questions
+
     states = journal.states(plan.digest)
     waiting = untouched(machines, states, again=goal is Goal.MIGRATE_AGAIN)
     shown: frozenset[str] = frozenset()
     if goal is Goal.PRECOPY:  # what is copied ahead is what runs, and moves warm
         waiting = tuple(name for name in waiting if plan.entry(name).mode == "warm")
         shown = copied_ahead(states)
-    asked = ask(settings, plan, waiting, shown)
+    asked = ask(settings, plan, waiting, shown, Questions(tell=print_event if as_json else None))
     asked.check()
     return asked
 

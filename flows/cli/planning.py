@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
 @json_option
 def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path, as_json: bool) -> None:
     """Say what would happen to each machine; touches neither source nor target."""
-    from mappings.plan import policy_problems
+    from mappings.policy_problems import policy_problems
 
     if given_answers():
         from flows.assess import assess_flow

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
 from kubeferry.life.actions import EntryFacts, next_action
-from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped
+from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked
 from kubeferry.life.evidence import Phase
 from kubeferry.life.states import ENDS, MachineState, Recorded, fold
 from kubeferry.model import Power
@@ -32,13 +32,17 @@ def at_a_minute(at: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class SourceSeen:
-    """How the journal saw the source last, and when (UTC, ISO 8601). `off_since` where that is off."""
+    """How the journal saw the source last, and when (UTC, ISO 8601). `off_since` where that is off; `asked` where it
+    was asked to stop, and nobody has told yet whether it did."""
 
     power: Power
     at: str
     off_since: str = ""
+    asked: bool = False
 
     def __str__(self) -> str:
+        if self.asked:
+            return f"asked to stop {at_a_minute(self.at)}"
         return f"off since {at_a_minute(self.off_since)}" if self.off_since else str(self.power)
 
 
@@ -79,7 +83,8 @@ def _share(told: MoverProgress) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One machine. `waits_for` are those that an earlier wave has to bring to their end first."""
+    """One machine. `waits_for` are those that an earlier wave has to bring to their end first; `owed`: it ran before,
+    and we have stopped it, or may have."""
 
     machine: str
     phase: Phase
@@ -90,6 +95,7 @@ class Standing:
     holder: Holder | None
     transfer: Transfer | None
     waits_for: tuple[str, ...]
+    owed: bool
 
     @property
     def held_by(self) -> str:
@@ -168,6 +174,7 @@ def _standing(
         holders.get(entry.name),
         _transfer(entry, state, live.get(entry.name, {})),
         waits.get(entry.name, ()),
+        state.owes_restart,
     )
 
 
@@ -178,6 +185,8 @@ def source_seen(plan: Plan | Outline, entry: Entry | OutlinedEntry, records: Seq
         event = record.event
         if isinstance(event, SourceStopped):
             seen = SourceSeen(Power.OFF, record.at, event.at or record.at)
+        elif isinstance(event, StopAsked):
+            seen = SourceSeen(Power.UNKNOWN, record.at, asked=True)
         elif isinstance(event, SourceRestarted) or (isinstance(event, CopyBegun) and not event.final):
             seen = SourceSeen(Power.RUNNING, record.at)
         elif isinstance(event, CutoverBegun):
@@ -232,4 +241,4 @@ def summary(plan: Plan | Outline, rows: Sequence[Standing]) -> str:
 
 def left_off(rows: Sequence[Standing]) -> list[str]:
     """The machines whose source is off, by us, and that have neither moved nor gone back: downtime goes on."""
-    return [row.machine for row in rows if row.source.off_since and row.phase not in ENDS]
+    return [row.machine for row in rows if row.source.off_since and row.owed and row.phase not in ENDS]

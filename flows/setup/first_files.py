@@ -93,11 +93,18 @@ namespace: {namespace}  # where machines go
 mode: cold  # copied after its stop{warm}
 verify: written  # read back what was written since it was read back; or always: every block
 {stop}probes:  # each must pass, or the source runs again by itself
-  - {{kind: agent}}  # qemu-guest-agent answers{agent}; or http, file, counter, serial
-# machines:  # choices for one machine, by its name at the source
+{probes}# machines:  # choices for one machine, by its name at the source
 #   db01: {{wave: databases}}  # it moves in a wave of its own
 #   web01: {{after: [db01]}}  # its wave comes after that of db01
 #   old01: {{include: false}}  # it stays where it is
+#   big01: {{disks: [{{match: {{sizeFrom: 1Ti}}, storageClass: slow}}]}}  # its large disks go elsewhere
+"""
+_AGENT = """\
+  - {kind: agent}  # qemu-guest-agent answers; or tcp, http, file, counter, serial
+"""
+_NO_AGENT = """\
+  - {kind: tcp, port: 22}  # the guest takes a connection (Windows: 3389); or http, serial
+  # - {kind: agent}  # where the guest has qemu-guest-agent already; so have file and counter
 """
 _STORAGE = """\
 # storage:  # else the cluster's default class, and what CDI knows of it
@@ -143,7 +150,7 @@ def policy(source: str, target: str) -> str:
         storage=_STORAGE if target == "kubevirt" else "",
         warm=_WARM if stopped else "",
         stop=_STOP.format(**stopped) if stopped else "",
-        agent="" if source == "libvirt" else ": install it before",
+        probes=_AGENT if source == "libvirt" else _NO_AGENT,
     )
     return _aligned(text)
 

@@ -5,14 +5,15 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
-configuration, `offer` what a target has to choose from, `outline` a plan without what only its target needs. What a
-mover is told and tells lies apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes documents,
-`yaml_text` writes YAML fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the form in
-which a plan is kept, `first_reading` makes it of a plan's text, `readings` keeps large ones beside their files,
-`earlier` knows in which form earlier versions took a plan's digest.
+configuration, `disk_choices` what a policy says of single disks, `offer` what a target has to choose from, `outline` a
+plan without what only its target needs. What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts
+without the rest. `files` reads and writes documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has
+written, `yaml_read` any other. `lines` is the form in which a plan is kept, `first_reading` makes it of a plan's text,
+`readings` keeps large ones beside their files, `earlier` knows in which form earlier versions took a plan's digest.
 """
 
 from kubeferry.documents.base import EnvName, ShortName, digest_of
+from kubeferry.documents.disk_choices import DiskChoice, DiskMatch
 from kubeferry.documents.files import (
     KINDS,
     dump,
@@ -28,9 +29,17 @@ from kubeferry.documents.files import (
 )
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation, ProbeResult
-from kubeferry.documents.offer import ClaimSet, Offer, Platform, StateOffer, StorageClass
+from kubeferry.documents.offer import (
+    ClaimSet,
+    Offer,
+    OfferedPreference,
+    OfferedType,
+    Platform,
+    StateOffer,
+    StorageClass,
+)
 from kubeferry.documents.outline import Outline, OutlinedEntry
-from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, Wave, freeze
+from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, SizedBy, Wave, freeze
 from kubeferry.documents.policy import (
     MachinePolicy,
     Match,
@@ -41,6 +50,7 @@ from kubeferry.documents.policy import (
     Probe,
     StopPolicy,
     StoragePolicy,
+    TypeRef,
     WarmPolicy,
 )
 from kubeferry.documents.settings import (
@@ -64,6 +74,8 @@ __all__ = [
     "KINDS",
     "ClaimSet",
     "Config",
+    "DiskChoice",
+    "DiskMatch",
     "Document",
     "Entry",
     "EnvName",
@@ -81,6 +93,8 @@ __all__ = [
     "NetworkMap",
     "Observation",
     "Offer",
+    "OfferedPreference",
+    "OfferedType",
     "Outline",
     "OutlinedEntry",
     "Placement",
@@ -92,6 +106,7 @@ __all__ = [
     "Probe",
     "ProbeResult",
     "ShortName",
+    "SizedBy",
     "SourceConfig",
     "SshAccess",
     "StateOffer",
@@ -100,6 +115,7 @@ __all__ = [
     "StoragePolicy",
     "TargetConfig",
     "Toleration",
+    "TypeRef",
     "VmwareAccess",
     "WarmPolicy",
     "Wave",

@@ -57,13 +57,41 @@ class StateOffer(Value):
     carries: bool = True
 
 
+class OfferedType(Value):
+    """An instance type and what it gives: `namespace` is None for one of the whole cluster, `hugepages` the size of its
+    pages as Kubernetes writes it. `sets` are the things beside processors and memory that it decides, in its own words
+    (`cpu.model`, `nodeSelector`)."""
+
+    name: str
+    namespace: str | None = None
+    vcpus: Annotated[int, Field(ge=1)]
+    memory_bytes: Bytes
+    hugepages: str | None = None
+    dedicated_cpus: bool = False
+    node_selector: dict[str, str] = {}
+    sets: tuple[str, ...] = ()
+
+
+class OfferedPreference(Value):
+    """A preference; `sets` are the fields that it fills in, in its own words (`devices.preferredDiskBus`). It takes
+    machines with as many processors and as much memory as it needs, or more."""
+
+    name: str
+    namespace: str | None = None
+    sets: tuple[str, ...] = ()
+    needs_vcpus: int = 0
+    needs_memory_bytes: Bytes = 0
+
+
 class Platform(Value):
     """KubeVirt as a target has it: its version (`1.9`), None where it is none of a release, and the feature gates that
-    somebody switched on or off."""
+    somebody switched on or off. `expands_types`: it replaces instance types and preferences in a machine by what they
+    give."""
 
     version: Annotated[str, Field(pattern=VERSION)] | None = None
     gates_on: tuple[str, ...] = ()
     gates_off: tuple[str, ...] = ()
+    expands_types: bool = False
 
     @property
     def number(self) -> Version | None:
@@ -76,9 +104,12 @@ class Platform(Value):
 
 
 class Offer(Value):
-    """The storage classes of a target, none where it has no such thing; its KubeVirt, None where nobody could ask; and
-    where it keeps UEFI variables, None where it keeps none."""
+    """The storage classes of a target, none where it has no such thing; its KubeVirt, None where nobody could ask;
+    where it keeps UEFI variables, None where it keeps none; and its instance types and preferences, None where nobody
+    could ask."""
 
     classes: tuple[StorageClass, ...] = ()
     kubevirt: Platform | None = None
     state: StateOffer | None = None
+    types: tuple[OfferedType, ...] | None = None
+    preferences: tuple[OfferedPreference, ...] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -11,6 +12,7 @@ from pydantic import model_validator
 
 from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.earlier import as_counted, as_written
+from kubeferry.documents.offer import OfferedType
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 from kubeferry.shapes import Document
@@ -40,6 +42,15 @@ class KeptVariables(Value):
     layout: Literal["2m", "4m"] = "4m"
 
 
+class SizedBy(Value):
+    """The instance type that gives a machine its processors and memory: its kind and name, and what it gave when the
+    plan was made, None where the target was not asked."""
+
+    kind: str
+    name: str
+    gives: OfferedType | None = None
+
+
 class Entry(Value):
     """Everything that is decided about one machine. `manifests` are applied as they stand here; steps never map."""
 
@@ -50,6 +61,7 @@ class Entry(Value):
     disks: tuple[PlannedDisk, ...]
     manifests: tuple[dict[str, Any], ...]
     variables: KeptVariables | None = None
+    sized_by: SizedBy | None = None
     probes: tuple[Probe, ...] = ()
     stop: StopPolicy = StopPolicy()
     mode: Literal["cold", "warm"] = "cold"
@@ -57,6 +69,26 @@ class Entry(Value):
     verify: Literal["always", "written"] = "written"
     concerns: tuple[Concern, ...] = ()
     carried: tuple[Carried, ...] = ()
+
+    def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
+        """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives
+        as far as the plan knows, else what the machine had. To reckon with, and to prove it by; never to be applied."""
+        if not machine.get("spec", {}).get("instancetype"):
+            return machine
+        made = copy.deepcopy(machine)
+        given = self.sized_by.gives if self.sized_by else None
+        template = made["spec"]["template"]["spec"]
+        domain = template["domain"]
+        cpu, memory = domain.setdefault("cpu", {}), domain.setdefault("memory", {})
+        cpu["sockets"] = given.vcpus if given else self.machine.cpu.vcpus
+        memory["guest"] = str(given.memory_bytes if given else self.machine.memory.size_bytes)
+        if given and given.hugepages:
+            memory["hugepages"] = {"pageSize": given.hugepages}
+        if given and given.dedicated_cpus:
+            cpu["dedicatedCpuPlacement"] = True
+        if given and given.node_selector:
+            template["nodeSelector"] = dict(given.node_selector)
+        return made
 
     @property
     def run_strategy(self) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, field_validator, model_validator
 
 from kubeferry.documents.base import ShortName
+from kubeferry.documents.disk_choices import DiskChoice
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.model import Bytes, Seconds, Value
 from kubeferry.shapes import Document
@@ -91,12 +92,13 @@ class WarmPolicy(Value):
 class Probe(Value):
     """One question to the started target.
 
-    agent: the guest agent answers. http: GET `path` on guest port `port` answers 200 and holds `expect`.
+    agent: the guest agent answers. http: GET `path` on guest port `port` answers 200 and holds `expect`. tcp: the guest
+    takes a connection on `port`, and what it says first holds `expect` (an SSH server says `SSH-2.0`).
     file: the file `path`, read through the agent, holds `expect`. counter: the number in the file `path` is exactly
     one higher than at the source's last words. serial: `expect` appears on the serial console.
     """
 
-    kind: Literal["agent", "http", "file", "counter", "serial"]
+    kind: Literal["agent", "http", "tcp", "file", "counter", "serial"]
     port: Annotated[int, Field(ge=1, le=65535)] | None = None
     path: str | None = None
     expect: str | None = None
@@ -107,6 +109,7 @@ class Probe(Value):
         needs = {
             "agent": (),
             "http": ("port",),
+            "tcp": ("port",),
             "file": ("path",),
             "counter": ("path",),
             "serial": ("expect",),
@@ -133,11 +136,19 @@ class Placement(Value):
     limits: dict[str, str] = {}
 
 
+class TypeRef(Value):
+    """An instance type or a preference: one of the whole cluster's, or of the machine's namespace."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")]
+    kind: Literal["cluster", "namespaced"] = "cluster"
+
+
 class MachinePolicy(Value):
     """Choices for one machine; None takes the policy's default.
 
     `name_template` makes its name of `{name}`, `{source}` and `{folder}` (the last part of its folder); the same words
-    stand in `namespace_template`. `patch` changes the finished VirtualMachine: a JSON merge patch (RFC 7396), or a list
+    stand in `namespace_template`. `instancetype` gives it processors and memory in the place of its own, `preference`
+    fills in what is left open. `patch` changes the finished VirtualMachine: a JSON merge patch (RFC 7396), or a list
     of operations (RFC 6902), for what no other field here can say.
 
     `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
@@ -154,6 +165,8 @@ class MachinePolicy(Value):
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] | None = None
     grace_seconds: Annotated[int, Field(ge=0, le=86400)] | None = None
     placement: Placement | None = None
+    instancetype: TypeRef | None = None
+    preference: TypeRef | None = None
     disk_bus: Literal["virtio", "sata", "scsi"] | None = None
     nic_model: Literal["virtio", "e1000", "e1000e"] | None = None
     virtio_transitional: bool | None = None
@@ -162,6 +175,7 @@ class MachinePolicy(Value):
     keep_variables: bool | None = None
     timezone: str | None = None
     storage: StoragePolicy | None = None
+    disks: tuple[DiskChoice, ...] = ()
     networks: tuple[NetworkMap, ...] | None = None
     probes: tuple[Probe, ...] | None = None
     stop: StopPolicy | None = None
@@ -214,7 +228,7 @@ class Policy(Document):
 
     `rules` are read from top to bottom, and what a later one says takes the place of what an earlier one said;
     `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
-    that come before, and patches add up.
+    that come before, and patches add up. So do choices for `disks`: of each disk and field the last word counts.
 
     `run_strategy` is what a machine has from its commit on; before that it runs only while it is proven, and is started
     by nobody else. None follows the source: `Always` for one that runs there, `Halted` for one that is off.

@@ -18,7 +18,7 @@ from bisect import bisect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from kubeferry.images.qcow2 import EXTENDED_L2, EXTERNAL_DATA, Qcow2
+from kubeferry.images.qcow2 import Qcow2
 
 ENTRY_BYTES = 8
 SECTOR_BYTES = 512
@@ -27,7 +27,6 @@ TABLES_KEPT = 4
 LEAST_CLUSTER_BITS = 12  # smaller ones have so many entries that QEMU is faster
 PLACE = 0x00FFFFFFFFFFFE00  # the bits of an entry that say where
 OURS_ALONE = 1 << 63  # says that no snapshot shares it; nothing to a reader
-COMPRESSED = 1 << 62
 ZEROS = 1  # in a table of level 2, from version 3 on
 TOGETHER = 512  # entries that are looked at as one where they follow each other: most do, and one by one takes seconds
 
@@ -140,7 +139,12 @@ class Clusters:
         return entries == array("Q", range(first, last + 1, step))
 
     def _entries(self, place: int, length: int) -> array[int]:
-        return _entries_of(self._read, place, length // ENTRY_BYTES, self._file_size)
+        if place + length > self._file_size:
+            raise CutOff(f"a table of it lies at {place}, and its file ends at {self._file_size}")
+        entries = array("Q", self._read(place, length))
+        if sys.byteorder == "little":
+            entries.byteswap()
+        return entries
 
     def runs(self, start: int, stop: int, look: Callable[[], None] = lambda: None) -> Iterator[Run]:
         """The runs of [start, stop), in order, neighbours joined where their bytes are, too."""
@@ -182,38 +186,3 @@ class Clusters:
         if place >= self._file_size:
             raise CutOff(f"bytes of its disk lie at {place}, and its file ends at {self._file_size}")
         return place
-
-
-def check_whole(header: Qcow2, file_size: int, read: Callable[[int, int], bytes], look: Callable[[], None]) -> None:
-    """Raise CutOff where the tables of an image that QEMU has to read (compressed clusters, small ones) name what lies
-    behind its file's end. Looks at the image alone, and not at one whose tables have another form."""
-    if header.features & (EXTENDED_L2 | EXTERNAL_DATA):
-        return
-    cluster = 1 << header.cluster_bits
-    for place in _entries_of(read, header.l1_at, header.l1_entries, file_size):
-        look()
-        if place & PLACE:
-            for entry in _entries_of(read, place & PLACE, cluster // ENTRY_BYTES, file_size):
-                _check_inside(entry, header, file_size)
-
-
-def _check_inside(entry: int, header: Qcow2, file_size: int) -> None:
-    place = entry & PLACE
-    if entry & COMPRESSED:
-        shift = 62 - (header.cluster_bits - 8)
-        sectors = entry >> shift & (1 << header.cluster_bits - 8) - 1
-        # Its last sector may end behind the file, and begins in it.
-        place = (entry & (1 << shift) - 1) // SECTOR_BYTES * SECTOR_BYTES + sectors * SECTOR_BYTES
-    elif header.version > 2 and entry & ZEROS:
-        return
-    if place >= file_size:
-        raise CutOff(f"bytes of its disk lie at {place}, and its file ends at {file_size}")
-
-
-def _entries_of(read: Callable[[int, int], bytes], place: int, count: int, file_size: int) -> array[int]:
-    if place + count * ENTRY_BYTES > file_size:
-        raise CutOff(f"a table of it lies at {place}, and its file ends at {file_size}")
-    entries = array("Q", read(place, count * ENTRY_BYTES))
-    if sys.byteorder == "little":
-        entries.byteswap()
-    return entries

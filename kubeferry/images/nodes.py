@@ -59,7 +59,7 @@ def check(ref: DiskRef, read: qcow2.Read = qcow2.read_piece) -> None:
     Raises HostileImage, SourceRefused.
     """
     for link in chain_of(ref):
-        path, part = _path(link.uri), _part(link.uri)
+        path, part = path_of(link.uri), part_of(link.uri)
         inside = read if part is None else functools.partial(_read_part, read, part)
         if link.format == "vhd":
             vhd.check(path, part.length if part else path.stat().st_size, inside)
@@ -67,7 +67,7 @@ def check(ref: DiskRef, read: qcow2.Read = qcow2.read_piece) -> None:
             inside(path, 0, qcow2.READ_BYTES)
         else:
             below = link.backing
-            qcow2.check(path, _path(below.uri) if below else None, below.format if below else "", read=inside)
+            qcow2.check(path, path_of(below.uri) if below else None, below.format if below else "", read=inside)
 
 
 def _read_part(read: qcow2.Read, part: Part, path: Path, offset: int, length: int) -> bytes:
@@ -78,8 +78,8 @@ def _read_part(read: qcow2.Read, part: Part, path: Path, offset: int, length: in
 def block_options(ref: DiskRef) -> dict[str, object]:
     """The chain in QEMU's words: every driver explicit, the end of the chain explicit."""
     protocol = "host_device" if ref.uri.startswith("block:") else "file"
-    file: dict[str, object] = {"driver": protocol, "filename": str(_path(ref.uri)), "read-only": True}
-    part = _part(ref.uri)
+    file: dict[str, object] = {"driver": protocol, "filename": str(path_of(ref.uri)), "read-only": True}
+    part = part_of(ref.uri)
     if part is not None and (part.offset or part.length % SECTOR_BYTES == 0):
         # Up to the end of its last sector: an archive fills it with zeros.
         size = -(-part.length // SECTOR_BYTES) * SECTOR_BYTES
@@ -109,7 +109,7 @@ def _capabilities() -> int:
     return int(held[0], 16) if held else 0
 
 
-def _part(uri: str) -> Part | None:
+def part_of(uri: str) -> Part | None:
     """The part of a local file that an image is; None for one that is a whole file or device."""
     found = packed(uri)
     if found is None:
@@ -120,8 +120,9 @@ def _part(uri: str) -> Part | None:
     return found.parts[0]
 
 
-def _path(uri: str) -> Path:
-    part = _part(uri)
+def path_of(uri: str) -> Path:
+    """The path of an image of this host, or of the host that it is read on. Raises InputInvalid."""
+    part = part_of(uri)
     path = part.path if part else local_path(uri)
     if path is None:
         fix = "Write it as file:///full/path, special characters as %XX."

@@ -1,8 +1,8 @@
 """What can be said about one machine's move: one frozen value per kind of event, JSON with `kind` as discriminator.
 
-An event states what *has happened* and carries the evidence for it. Most are written after the fact; three are
+An event states what *has happened* and carries the evidence for it. Most are written after the fact; four are
 intents, written before anything is touched, because what follows cannot be asked for again: `cutover_begun` (the power
-state before), `last_words` (what the running guest said last) and `rollback_begun`.
+state before), `stop_asked`, `last_words` (what the running guest said last) and `rollback_begun`.
 Sizes are bytes, durations seconds, times UTC in ISO 8601.
 """
 
@@ -32,6 +32,7 @@ class EventKind(StrEnum):
     REHEARSED = "rehearsed"
     APPROVED = "approved"
     CUTOVER_BEGUN = "cutover-begun"
+    STOP_ASKED = "stop-asked"
     LAST_WORDS = "last-words"
     SOURCE_STOPPED = "source-stopped"
     VARIABLES_CARRIED = "variables-carried"
@@ -140,12 +141,20 @@ class Approved(Value):
 class CutoverBegun(Value):
     """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to. `taken_from`
     is the digest of an older plan that had the machine in hand, or of one that a mark at the source names: the power
-    before is what that one found, and `target_may_run` what it has left at the target."""
+    before is what that one found, and `target_may_run` what it has left at the target. `stop_is_told`: no stop is asked
+    for before `stop-asked` stands here; journals of earlier versions say nothing of the sort."""
 
     kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
     power_before: Power
+    stop_is_told: bool = False
     taken_from: str = ""
     target_may_run: bool = False
+
+
+class StopAsked(Value):
+    """An intent: from here on the source may be off by our doing. Without it, whoever it is off by, it is not us."""
+
+    kind: Literal[EventKind.STOP_ASKED] = EventKind.STOP_ASKED
 
 
 class LastWords(Value):
@@ -293,6 +302,7 @@ Event = (
     | Rehearsed
     | Approved
     | CutoverBegun
+    | StopAsked
     | LastWords
     | SourceStopped
     | VariablesCarried

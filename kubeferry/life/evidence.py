@@ -10,7 +10,8 @@ facts, one small function per event. A fact that a later event makes stale is dr
  4. `applied` and `started` need the source off and every disk verified. From `applied` on the target may be running,
     recorded or not, until `target-stopped`.
  5. `validated` needs an observation in which probes ran and all passed.
- 6. The source comes back only when the target cannot be running; `rolled-back` needs it back if it ran before.
+ 6. The source comes back only when the target cannot be running; `rolled-back` needs it back if it ran before, unless
+    no stop of it was ever asked for.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from kubeferry.life.events import (
     SourceRestarted,
     SourceStopped,
     Started,
+    StopAsked,
     Synced,
     TargetStopped,
     Validated,
@@ -73,7 +75,8 @@ class MachineState:
     `view` and `since` are those of the newest round, which was `left` where its view was given back too early; `marker`
     is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
     read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
-    counts how often this cutover began anew, because somebody had started the source.
+    counts how often this cutover began anew, because somebody had started the source. `stop_asked`: since it began, a
+    stop of the source was asked for, or may have been.
     """
 
     phase: Phase = Phase.PLANNED
@@ -98,6 +101,7 @@ class MachineState:
     repairs: Mapping[str, int] = field(default_factory=dict)
 
     power_before: Power | None = None
+    stop_asked: bool = False
     woken: int = 0
     heard: LastWords | None = None
     stopped: SourceStopped | None = None
@@ -127,8 +131,14 @@ class MachineState:
 
     @property
     def owes_restart(self) -> bool:
-        """Whether a rollback has to start the source: it ran before, and a stop may have happened, recorded or not."""
-        return self.power_before in {Power.RUNNING, Power.PAUSED} and not self.source_restarted
+        """Whether a rollback has to start the source: it ran before, and a stop of ours may have happened, recorded or
+        not. Where none was asked for, its owner has shut it down, and starts it when he likes."""
+        return self.ran_before and self.stop_asked and not self.source_restarted
+
+    @property
+    def ran_before(self) -> bool:
+        """Whether it ran when the cutover began."""
+        return self.power_before in {Power.RUNNING, Power.PAUSED}
 
     @property
     def uncopied(self) -> tuple[str, ...]:
@@ -255,13 +265,16 @@ def _(event: Approved, state: MachineState) -> MachineState:
 @take.register
 def _(event: CutoverBegun, state: MachineState) -> MachineState:
     """Begun a second time when somebody started the source meanwhile: what was copied of it is stale, what it was
-    before we first stopped it is not."""
+    before we first stopped it is not. Begun anew before any stop was asked for, it is from a fresh look."""
     _need(not state.target_may_run, "the target may be running")
     again = state.resumes is Phase.CUTTING_OVER
+    asked = again and state.stop_asked
     return replace(
         state,
-        power_before=state.power_before if again and state.owes_restart else event.power_before,
-        woken=state.woken + 1 if again else 0,
+        power_before=state.power_before if asked and state.owes_restart else event.power_before,
+        # What an older plan or another journal has left off, it has asked to stop.
+        stop_asked=asked or bool(event.taken_from) or not event.stop_is_told,
+        woken=state.woken + 1 if asked else 0,
         target_may_run=event.target_may_run,
         removed=False,
         final=False,
@@ -277,6 +290,12 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
         source_restarted=False,
         attempts=state.attempts if again else 0,
     )
+
+
+@take.register
+def _(_event: StopAsked, state: MachineState) -> MachineState:
+    _need(not state.source_off, "the source is off already")
+    return replace(state, stop_asked=True)
 
 
 @take.register
@@ -357,7 +376,7 @@ def _(_event: RolledBack, state: MachineState) -> MachineState:
     _need(not state.owes_restart, "the source ran before and was not started again")
     # The machine runs on, or is off, as its owner likes: how far behind the target is has to be seen anew, and what its
     # power was before this attempt says nothing of the next one.
-    return replace(state, rounds=(), power_before=None, stopped=None)
+    return replace(state, rounds=(), power_before=None, stopped=None, stop_asked=False)
 
 
 @take.register

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from kubeferry.documents import Config, Entry, Plan, VmwareAccess
 from kubeferry.errors import (
@@ -25,9 +26,9 @@ from kubeferry.errors import (
 )
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Concern, Power, Severity
-from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
 from kubeferry.steps import variables
+from kubeferry.steps.questions import Told, ask_each, nobody
 from kubeferry.targets import Reach, Target, open_target
 from kubeferry.targets.alike import PASSING
 from kubeferry.words import counted
@@ -80,9 +81,11 @@ def copied_ahead(states: Mapping[str, MachineState]) -> frozenset[str]:
     return frozenset(name for name, state in states.items() if state.rounds)
 
 
-def ask(config: Config, plan: Plan, machines: tuple[str, ...], shown: frozenset[str] = frozenset()) -> Asked:
+def ask(
+    config: Config, plan: Plan, machines: tuple[str, ...], shown: frozenset[str] = frozenset(), told: Told = nobody
+) -> Asked:
     """Ask source and target everything about these machines, and try what can be tried, of those that are not `shown`.
-    Nothing is left of it.
+    Nothing is left of it. `told` hears how many machines the source was asked about.
 
     Raises TransientError where the target does not answer, and Interrupted. A source that does not answer now is a
     warning of each machine: it is asked again before it is stopped.
@@ -92,21 +95,23 @@ def ask(config: Config, plan: Plan, machines: tuple[str, ...], shown: frozenset[
         return Asked()
     hindered = tuple(one for one in ways(config, plan) if one.severity is Severity.CRITICAL)
     with contextlib.closing(open_target(config.target)) as target:
-        told, refused, barred = _of_target(target, entries)
+        said, refused, barred = _of_target(target, entries)
         if hindered:
-            return Asked((*told, *hindered), refused, (*barred, *hindered))
-        with contextlib.closing(open_source(plan.source, config.sources[plan.source])) as source:
-            found = _Found(told, refused)
-            running = [entry.name for entry in entries if _of_source(source, entry, found)]
-            fit = tuple(entry for entry in entries if entry.name not in found.refused)
-            if barred:
-                return Asked(found.told(), found.refused, barred)
-            new = tuple(entry for entry in fit if entry.name not in shown)
-            for name, concerns in target.trial(new, _reach(source, target)).items():
-                found.add(name, concerns)
-            found.concerns += _only_the_stop(running)
-    tried = tuple(entry.name for entry in new if entry.name not in found.refused)
-    return Asked(found.told(), found.refused, barred, tried)
+            return Asked((*said, *hindered), refused, (*barred, *hindered))
+        connect = partial(open_source, plan.source, config.sources[plan.source])
+        found, running = _Found(said, refused), []
+        for entry, (concerns, runs) in zip(entries, ask_each(entries, connect, _of_source, told), strict=True):
+            found.add(entry.name, concerns)
+            running += [entry.name] if runs else []
+        if barred:
+            return Asked(found.told(), found.refused, barred)
+        new = tuple(entry for entry in entries if entry.name not in found.refused and entry.name not in shown)
+        with contextlib.closing(connect()) as source:
+            for name, tried in target.trial(new, _reach(source, target)).items():
+                found.add(name, tried)
+        found.concerns += _only_the_stop(running)
+    passed = tuple(entry.name for entry in new if entry.name not in found.refused)
+    return Asked(found.told(), found.refused, barred, passed)
 
 
 class _Found:
@@ -177,21 +182,20 @@ def _said(target: Target, entries: tuple[Entry, ...]) -> list[Concern]:
 # --- the source ------------------------------------------------------------------------------------------------------
 
 
-def _of_source(source: Source, entry: Entry, found: _Found) -> bool:
-    """What the source has against a machine; returns whether it runs there."""
-    stopping.check()
+def _of_source(source: Source, entry: Entry) -> tuple[list[Concern], bool]:
+    """What the source has against a machine, and whether it runs there."""
+    found: list[Concern] = []
     try:
-        found.add(entry.name, source.concerns(entry.machine))
-        found.add(entry.name, _not_carried(source, entry))
-        return source.power(entry.machine) is not Power.OFF
+        found += source.concerns(entry.machine)
+        found += _not_carried(source, entry)
+        return found, source.power(entry.machine) is not Power.OFF
     except Interrupted:
         raise
     except Exception as error:  # noqa: BLE001 (a defect of ours in one machine does not keep the others)
         told = as_told(error)
         severity = Severity.WARNING if told.transient else Severity.CRITICAL
         what = f"{entry.name}: {told.reason}"
-        found.add(entry.name, [Concern(id="source.not-asked", severity=severity, what=what, fix=told.fix)])
-        return False
+        return [*found, Concern(id="source.not-asked", severity=severity, what=what, fix=told.fix)], False
 
 
 def _not_carried(source: Source, entry: Entry) -> Iterator[Concern]:

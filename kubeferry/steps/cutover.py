@@ -23,7 +23,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
-from kubeferry.steps import marks, power, precedence, variables
+from kubeferry.steps import marks, moved, power, precedence, variables
 from kubeferry.steps.work import Work
 
 
@@ -44,15 +44,19 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
             machine=work.entry.name,
         )
     variables.refuse_unreadable(work.source, work.entry)
+    _look_at_power(work)
+
+
+def _look_at_power(work: Work) -> None:
     held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
     precedence.refuse_out_of_reach(work, held)
     mark = marks.taken_over(work) if held is None and found is Power.OFF else None
     if mark is not None:
-        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan))
-    elif held is None or held.state.power_before is None or found is not Power.OFF:
-        work.record(CutoverBegun(power_before=found))
+        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan, stop_is_told=True))
+    elif held is None or held.power_owed is None or found is not Power.OFF:
+        work.record(CutoverBegun(power_before=found, stop_is_told=True))
     else:  # off, because that plan has stopped it
-        work.record(CutoverBegun(power_before=held.state.power_before, taken_from=held.by.digest))
+        work.record(CutoverBegun(power_before=held.power_owed, taken_from=held.by.digest, stop_is_told=True))
 
 
 def take_over(work: Work, _action: Action, _state: MachineState) -> None:
@@ -60,20 +64,29 @@ def take_over(work: Work, _action: Action, _state: MachineState) -> None:
     held = precedence.in_hand(work)
     precedence.refuse_out_of_reach(work, held)
     if held is not None:
+        before = held.power_owed if held.state.ran_before else held.state.power_before
         work.record(
             CutoverBegun(
-                power_before=held.state.power_before or Power.UNKNOWN,
+                power_before=before or Power.UNKNOWN,
                 taken_from=held.by.digest,
                 target_may_run=held.state.target_may_run,
+                stop_is_told=True,
             )
         )
     elif (mark := marks.unknown_move(work)) is not None:
-        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan))
+        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan, stop_is_told=True))
 
 
 def stop_source(work: Work, _action: Action, state: MachineState) -> None:
     """Stop the source. What its guest said last is recorded before, how it went after, and when it was started last:
-    seen before the stop, so that nothing which comes after it is missed."""
+    seen before the stop, so that nothing which comes after it is missed.
+
+    One that is off though nobody asked for it was shut down by its owner since the cutover began: off is what a
+    rollback goes back to."""
+    if state.ran_before and not state.stop_asked and work.source.power(work.entry.machine) is Power.OFF:
+        marks.withdraw(work, state)
+        _look_at_power(work)
+        state = work.state()
     last_start = work.source.last_start(work.entry.machine)
     marks.leave(work, state, last_start)
     stopped = power.stop_source(work)
@@ -116,11 +129,12 @@ def stop_target(work: Work, _action: Action, _state: MachineState) -> None:
     work.record(TargetStopped(told_by=work.target_is_down))
 
 
-def commit(work: Work, _action: Action, _state: MachineState) -> None:
+def commit(work: Work, _action: Action, state: MachineState) -> None:
     """The machine has moved, and is the target's to run. Nothing is done, nor recorded, where somebody has started the
     source. Who is killed between the deed and its record does it again, which changes nothing."""
     strategy = power.hand_over(work)
     if strategy is not None:
+        moved.leave(work, state)
         work.record(Committed(run_strategy=strategy))
 
 
@@ -147,6 +161,9 @@ def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
     since."""
     with contextlib.suppress(TransientError):
         power.look_for_unknown_copy(work, state)
+    if state.ran_before and not state.stop_asked:
+        marks.withdraw(work, state)
+    moved.take_away(work)
     work.record(RolledBack())
 
 

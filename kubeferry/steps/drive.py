@@ -10,14 +10,14 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
-from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError, TransientError
+from kubeferry.errors import AlreadyMoved, Fenced, Interrupted, KubeferryError, PermanentError, TransientError
 from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.events import EventKind, Failed, Planned
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.outside import stopping
 from kubeferry.passwords import struck
-from kubeferry.steps import cutover, marks, transfer
+from kubeferry.steps import cutover, marks, moved, transfer
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.power import look_for_unknown_copy, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
@@ -57,7 +57,9 @@ BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.
 TURNS = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK})
 """What is next where somebody has started the source meanwhile: then a copy does not go on."""
 NO_UNKNOWN_COPY = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_COPY, *BY_DISK, ActionKind.APPLY})
-"""Steps before which somebody looks that no copy runs of which the journal knows nothing."""
+"""Steps before which somebody looks that no copy runs, and none has moved, of which the journal knows nothing."""
+UNASKED = frozenset({ActionKind.START, ActionKind.OBSERVE, ActionKind.BEGIN_ROLLBACK})
+"""Steps before which somebody looks that the copy has not moved already, unless a person has asked for the way back."""
 LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
@@ -73,7 +75,8 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     except (Fenced, Interrupted):
         raise
     except PermanentError as error:
-        if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK:
+        # The source of a machine that has moved is not started because a journal has forgotten that.
+        if goal is Goal.ROLLBACK or isinstance(error, AlreadyMoved) or work.state().resumes not in GOES_BACK:
             raise
         _walk(work, Goal.ROLLBACK, do)
         raise error from error.__cause__
@@ -96,6 +99,9 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
             _nothing_to_roll_back(work)
         if action.kind in STOPS:
             return _stopped(work, action, work.state())
+        if action.kind in UNASKED and goal is not Goal.ROLLBACK:
+            with _recorded(work, action.kind):
+                moved.refuse_unseen(work)
         with _recorded(work, action.kind):
             do(action, partial(_carry_out, work, action, choose))
         goal, begun = goal.after(action.kind), begun or action.kind is not ActionKind.RECORD_PLAN
@@ -152,6 +158,7 @@ def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Acti
             return
         if action.kind in NO_UNKNOWN_COPY:
             look_for_unknown_copy(work, state)
+            moved.refuse(work)
         STEPS[action.kind](work, action, state)
 
 

@@ -33,7 +33,7 @@ def leave(work: Work, state: MachineState, last_start: str) -> None:
         before=state.power_before or Power.RUNNING,
         at=clock.now("seconds"),
         plan=work.plan.digest,
-        move=_began(state),
+        move=began(state),
         start=short(last_start),
         name=work.plan.name,
     )
@@ -42,7 +42,7 @@ def leave(work: Work, state: MachineState, last_start: str) -> None:
     except (Fenced, Interrupted):
         raise
     except KubeferryError as error:
-        _told(work, "no mark could be left at the source that kubeferry stops it", error)
+        tell(work, "no mark could be left at the source that kubeferry stops it", error)
 
 
 def take_away(work: Work) -> None:
@@ -54,7 +54,21 @@ def take_away(work: Work) -> None:
     except (Fenced, Interrupted):
         raise
     except KubeferryError as error:
-        _told(work, "the mark at the source could not be taken away", error)
+        tell(work, "the mark at the source could not be taken away", error)
+
+
+def withdraw(work: Work, state: MachineState) -> None:
+    """Take the mark of this very move away: it was left, and then no stop was asked for."""
+    if not work.source.capabilities.runs:
+        return
+    try:
+        mark = work.source.marked(work.entry.machine)
+        if mark is not None and mark.plan == work.plan.digest and (Phase.CUTTING_OVER, mark.move) in state.timeline:
+            work.source.unmark(work.entry.machine)
+    except (Fenced, Interrupted):
+        raise
+    except KubeferryError as error:
+        tell(work, "whether a mark is at the source that nobody has stopped could not be settled", error)
 
 
 def unknown_move(work: Work) -> StopMark | None:
@@ -105,7 +119,7 @@ def owed(work: Work) -> str:
     return f"it was {mark}: what that move owes the source is owed by this one from now on" if mark else ""
 
 
-def _began(state: MachineState) -> str:
+def began(state: MachineState) -> str:
     """When this move began: the newest of the moments at which the journal has seen it do so."""
     return next((at for phase, at in reversed(state.timeline) if phase is Phase.CUTTING_OVER), "")
 
@@ -120,6 +134,7 @@ def _knows(work: Work, mark: StopMark) -> bool:
     return settled and (Phase.CUTTING_OVER, mark.move) in state.timeline
 
 
-def _told(work: Work, what: str, error: KubeferryError) -> None:
+def tell(work: Work, what: str, error: KubeferryError) -> None:
+    """What came of a mark is no reason to stop: it is said in the log, and in the journal."""
     logger.warning("%s: %s: %s", work.entry.name, what, error.what)
     work.record(Note(text=struck(f"{what}: {error.reason}. {error.fix}".strip())))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from kubeferry.documents import Entry
 from kubeferry.errors import Fenced, KubeferryError, PermanentError, TargetRefused, TransientError
-from kubeferry.life.events import LastWords
+from kubeferry.life.events import LastWords, StopAsked
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
 from kubeferry.sources import Stopped
@@ -22,6 +22,8 @@ from kubeferry.steps.work import Work
 from kubeferry.targets import Target
 
 UP = frozenset({Power.RUNNING, Power.PAUSED})
+ALREADY_OFF = "already-off"
+"""How a source was stopped that nobody had to stop."""
 
 Undo = Callable[[MachineState], str]
 """Given where the machine stands now, puts back what was done too late. Returns what it did, nothing for nothing."""
@@ -96,28 +98,40 @@ def stop_target(work: Work) -> None:
 
 
 def stop_source(work: Work) -> Stopped:
-    """Stop the source; what its guest said last is recorded before anything is touched."""
-    was_up = _seen_up(work)
-    with _deed(work, lambda newest: _start_source_again(work, newest) if was_up else ""):
-        return work.source.stop(
+    """Stop the source. That it is asked for is recorded just before, unless it is seen off already; what its guest said
+    last, before anything is touched."""
+    seen = _seen(work)
+    with _deed(work, lambda newest: _start_source_again(work, newest) if seen in UP else ""):
+        if seen is not Power.OFF:
+            _tell_stop(work)
+        stopped = work.source.stop(
             work.entry.machine,
             work.entry.stop,
             lambda words, at, said=None: work.record(LastWords(at=at, words=words, said=said)),
         )
+        if stopped.how != ALREADY_OFF:  # somebody has started it since the look
+            _tell_stop(work)
+        return stopped
+
+
+def _tell_stop(work: Work) -> None:
+    if not work.state().stop_asked:
+        work.record(StopAsked())
+        work.state()  # who is stopped at once tells from memory what is off, or may be
 
 
 def start_source(work: Work) -> None:
     """Run the source again."""
-    was_up = _seen_up(work)
+    was_up = _seen(work) in UP
     with _deed(work, lambda newest: "" if was_up else _stop_source_again(work, newest)):
         work.source.start(work.entry.machine)
 
 
-def _seen_up(work: Work) -> bool:
-    """Whether the source is known to be up; one that does not answer now may do so for the deed."""
+def _seen(work: Work) -> Power:
+    """How the source is; unknown for one that does not answer now, and may do so for the deed."""
     with contextlib.suppress(TransientError):
-        return work.source.power(work.entry.machine) in UP
-    return False
+        return work.source.power(work.entry.machine)
+    return Power.UNKNOWN
 
 
 @contextlib.contextmanager

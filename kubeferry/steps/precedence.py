@@ -13,14 +13,15 @@ from kubeferry.errors import PermanentError
 from kubeferry.journal import Journal, PlanRecord
 from kubeferry.life.events import EventKind
 from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.model import Power
 from kubeferry.steps.work import Work
 
 K = EventKind
 
 DEEDS = frozenset(
     {
-        *(K.CUTOVER_BEGUN, K.LAST_WORDS, K.SOURCE_STOPPED, K.APPLIED, K.STARTED, K.TARGET_STOPPED, K.COMMITTED),
-        *(K.ROLLBACK_BEGUN, K.SOURCE_RESTARTED, K.ROLLED_BACK),
+        *(K.CUTOVER_BEGUN, K.STOP_ASKED, K.LAST_WORDS, K.SOURCE_STOPPED, K.APPLIED, K.STARTED, K.TARGET_STOPPED),
+        *(K.COMMITTED, K.ROLLBACK_BEGUN, K.SOURCE_RESTARTED, K.ROLLED_BACK),
     }
 )
 """What is done to a machine or meant to be, on the way on or back. Copying ahead leaves it as it is."""
@@ -42,6 +43,11 @@ class InHand:
     @property
     def phase(self) -> Phase:
         return self.state.resumes
+
+    @property
+    def power_owed(self) -> Power | None:
+        """What the source was before that plan has stopped it; None where it has not, or has started it again."""
+        return self.state.power_before if self.state.owes_restart else None
 
     def elsewhere(self, work: Work) -> bool:
         """Whether its copy has, or may have, another place than the one where this plan looks and stops."""

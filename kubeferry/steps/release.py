@@ -13,6 +13,7 @@ from kubeferry.life.actions import Goal
 from kubeferry.life.events import EventKind, Released
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
+from kubeferry.steps import moved
 from kubeferry.steps.accounts import Opener, account, left_at_source, settle
 from kubeferry.steps.drive import drive
 from kubeferry.steps.other_plans import OtherPlans
@@ -62,12 +63,18 @@ def release_plan(
         raise failed[0]
 
 
-def losses(plan: Plan, journal: Journal) -> list[str]:
+def losses(plan: Plan, journal: Journal, target: Target) -> list[str]:
     """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done."""
-    return [line for entry in plan.entries if (line := _loss(entry, journal.state(plan.digest, entry.name)))]
+    return [line for entry in plan.entries if (line := _loss(plan, entry, journal, target))]
 
 
-def _loss(entry: Entry, state: MachineState) -> str:
+def _loss(plan: Plan, entry: Entry, journal: Journal, target: Target) -> str:
+    if mark := moved.unknown(journal, entry, target):
+        return (
+            f"{entry.name}: was {mark}, of which this plan's journal knows nothing: its copy at the target is removed "
+            "for good, disks and all, with what was written there since"
+        )
+    state = journal.state(plan.digest, entry.name)
     if state.resumes is Phase.COMMITTED and not state.removed:
         return (
             f"{entry.name}: has moved: its copy at the target is removed for good, disks and all, with what was "
@@ -117,7 +124,8 @@ class _Release:
                 dropped = self.source().forget(entry.machine)
                 yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
             if self.everything:
-                yield from (f"{entry.name}: removed {line}" for line in self.target.remove(entry))
+                self.journal.heartbeat(lease)  # who slept since the look removes nothing
+                yield from (f"{entry.name}: removed {line}" for line in self.target.remove(entry, lease.fence))
                 return
             if not self.others.runs_on(entry):
                 self.target.stop(entry, lease.fence)

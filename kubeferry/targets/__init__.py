@@ -26,6 +26,7 @@ from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Obs
 from kubeferry.errors import Fenced, KubeferryError, TargetUnavailable
 from kubeferry.kinds import TARGETS
 from kubeferry.ledger import External, Ledger
+from kubeferry.marks import MoveMark
 from kubeferry.model import Concern, DiskRef
 
 __all__ = [
@@ -153,12 +154,23 @@ class Target(Protocol):
         again on its own if that is what the plan says. What runs goes on as it is. Returns the run strategy, empty
         where the place runs no machines of its own. `stop` takes it back. Raises Fenced as `start` does."""
 
+    def mark(self, entry: Entry, mark: MoveMark, fence: int = 0) -> None:
+        """Leave this mark at what is there of the machine, its disks included, in the place of an older one: it has
+        moved. Stays over `stop` and `tidy`, goes with `remove`. Raises Fenced as `start` does."""
+
+    def marked(self, entry: Entry) -> MoveMark | None:
+        """The mark that is there, whoever left it; None where there is none, or the place is another machine's."""
+
+    def unmark(self, entry: Entry, fence: int = 0) -> None:
+        """Take the mark away, whoever left it; nothing where there is none. Raises Fenced as `start` does."""
+
     def tidy(self, entry: Entry) -> list[str]:
         """Remove what only the move needed, the movers and their state; the machine and its disks stay as they are.
         Returns what was removed, in words."""
 
-    def remove(self, entry: Entry) -> list[str]:
-        """Remove everything of ours for this machine, the disks included; returns what was removed, in words."""
+    def remove(self, entry: Entry, fence: int = 0) -> list[str]:
+        """Remove everything of ours for this machine, the disks included; returns what was removed, in words. Raises
+        Fenced as `start` does, before anything is removed."""
 
     def exists(self, thing: External) -> bool:
         """Whether a thing of the ledger is still there."""

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer
 from kubeferry.errors import TargetUnavailable
+from kubeferry.marks import MoveMark
 from kubeferry.model import Concern
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
 
@@ -59,10 +60,19 @@ class GoneTarget:
     def hand_over(self, entry: Entry, fence: int = 0) -> str:
         self._refuse()
 
+    def mark(self, entry: Entry, mark: MoveMark, fence: int = 0) -> None:
+        self._refuse()
+
+    def marked(self, entry: Entry) -> MoveMark | None:
+        self._refuse()
+
+    def unmark(self, entry: Entry, fence: int = 0) -> None:
+        self._refuse()
+
     def tidy(self, entry: Entry) -> list[str]:
         self._refuse()
 
-    def remove(self, entry: Entry) -> list[str]:
+    def remove(self, entry: Entry, fence: int = 0) -> list[str]:
         self._refuse()
 
     def exists(self, thing: External) -> bool:

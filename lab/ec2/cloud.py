@@ -200,6 +200,14 @@ class Cloud:
         backend.attach_volume(new.id, instance, device)
         return str(new.id)
 
+    def exchange(self, instance: str, *devices: str, region: str = REGION) -> None:
+        """The volumes at two devices change places."""
+        backend, volumes = self._backend(region), self.volumes(instance, region)
+        for device in devices:
+            backend.detach_volume(volumes[device], instance, device)
+        for device, other in zip(devices, reversed(devices), strict=True):
+            backend.attach_volume(volumes[other], instance, device)
+
     # --- answers -----------------------------------------------------------------------------------------------------
 
     def _respond(self, asked: Asked) -> Answer:

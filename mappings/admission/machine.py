@@ -12,6 +12,7 @@ from mappings.cpu import GIB, MODELS, POLICIES, hotplug_step
 from mappings.devices import SOUNDS, VIDEOS, WATCHDOG_ACTIONS
 from mappings.disks import SERIAL
 from mappings.firmware import HYPERV_NEEDS, TIMEZONE
+from mappings.instancetypes import conflicts
 from mappings.names import is_dns_label
 from mappings.quantities import parse_quantity
 
@@ -39,9 +40,16 @@ def _hostname(view: View) -> Iterator[Problem]:
 
 
 def _instance_type(view: View) -> Iterator[Problem]:
-    explicit = view.part("memory").get("guest") or view.part("cpu").get("sockets")
-    if view.spec.get("instancetype") and explicit:
-        yield problem("spec.instancetype", "conflicts with explicit cpu and memory", "Keep one of the two.")
+    """It suffers no cpu and memory beside it, and must be told by its name: KubeVirt takes one that is not there."""
+    for field in ("instancetype", "preference"):
+        named = view.spec.get(field)
+        if named is not None and not (named.get("name") or named.get("inferFromVolume")):
+            yield problem(f"spec.{field}", "names nothing", "Name it.")
+    if not view.spec.get("instancetype"):
+        return
+    for path in conflicts(view.template):
+        fix = "Keep one of the two; the policy's `instancetype` leaves out what must not stand beside it."
+        yield problem("spec.instancetype", f"conflicts with explicit cpu and memory ({path})", fix)
 
 
 def _machine_type(view: View) -> Iterator[Problem]:
@@ -92,6 +100,8 @@ def _cpu(view: View) -> Iterator[Problem]:
 
 def _memory(view: View) -> Iterator[Problem]:
     memory = view.part("memory")
+    if view.spec.get("instancetype"):
+        return
     guest = parse_quantity(memory["guest"]) if "guest" in memory else None
     if guest is None or guest < _LEAST_MEMORY:
         yield problem("domain.memory.guest", "is missing or below 1 MB", "State the guest's memory.")

@@ -80,8 +80,9 @@ def carried_list(
 
 
 def leaves(machine: Machine) -> Iterator[Leaf]:
-    """Every fact that the machine states: what is left at its default says nothing."""
-    return _walk(machine, "", "", "")
+    """Every fact that the machine states: what is left at its default says nothing, and what a plan leaves out is no
+    fact of it."""
+    return _walk(machine.model_copy(update={"left_out": None}), "", "", "")
 
 
 def _walk(value: BaseModel, path: str, pattern: str, key: str) -> Iterator[Leaf]:

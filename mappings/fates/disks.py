@@ -14,6 +14,16 @@ def field(name: str, *, changed: str = "", lost: str = "") -> Rule:
     return kept(f"{DISK}.{name}", changed=changed, lost=lost)
 
 
+def unless_left_out(rule: Rule) -> Rule:
+    """The rule, but for a disk or drive that the policy leaves behind."""
+
+    def found(mapping: Mapping, leaf: Leaf) -> Verdict:
+        left = leaf.key in (mapping.machine.left_out or ())
+        return (Fate.LOST, "", LEFT_BEHIND) if left else rule(mapping, leaf)
+
+    return found
+
+
 def device(mapping: Mapping, leaf: Leaf) -> Verdict:
     place = place_of(DISK, mapping, leaf)
     found = mapping.find(place)
@@ -22,6 +32,13 @@ def device(mapping: Mapping, leaf: Leaf) -> Verdict:
     if leaf.value == "cdrom":
         return Fate.CARRIED, f"{place}.cdrom", ""
     return Fate.CHANGED, f"{place}.disk", "a copy of a disk cannot pass SCSI commands to the old storage"
+
+
+def label(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = place_of(VOLUME, mapping, leaf)
+    if mapping.find(place) is None:
+        return Fate.LOST, "", "an empty drive has no claim to note it on"
+    return Fate.CARRIED, place, "noted on its claim"
 
 
 def bus(mapping: Mapping, leaf: Leaf) -> Verdict:
@@ -43,6 +60,7 @@ def controller(mapping: Mapping, leaf: Leaf) -> Verdict:
 
 
 FLOPPY = "KubeVirt has no floppy drives"
+LEFT_BEHIND = "the policy leaves this disk out"
 LEFT_OUT = "this KubeVirt takes no empty drive"
 MEDIUM = "a drive's medium is not moved"
 

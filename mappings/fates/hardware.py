@@ -6,6 +6,24 @@ from kubeferry.model import CpuFeature, Fate, Timer
 from mappings.cpu import HUGEPAGES
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict, equal
 from mappings.firmware import HYPERV, TIMERS, hyperv_path, is_on
+from mappings.quantities import human_bytes
+
+
+def unless_sized(rule: Rule) -> Rule:
+    """The rule, but for what the machine's instance type decides in its place."""
+
+    def found(mapping: Mapping, leaf: Leaf) -> Verdict:
+        types = mapping.choices.types
+        if types.instancetype is None:
+            return rule(mapping, leaf)
+        given = {"cpu.vcpus": types.given.vcpus, "memory.size_bytes": types.given.memory_bytes} if types.given else {}
+        now, name = given.get(leaf.path), types.instancetype.name
+        if now == leaf.value:
+            return Fate.CARRIED, "spec.instancetype", f"instance type {name} gives as much"
+        told = "" if now is None else f"now {human_bytes(now) if leaf.path == 'memory.size_bytes' else now}: "
+        return Fate.CHANGED, "spec.instancetype", f"{told}instance type {name} decides"
+
+    return found
 
 
 def vcpus(sockets: str) -> Rule:
@@ -35,9 +53,9 @@ def cpu_feature(mapping: Mapping, leaf: Leaf) -> Verdict:
 
 
 def nested(mapping: Mapping, _leaf: Leaf) -> Verdict:
-    cpu = mapping.find("domain.cpu")
+    cpu = mapping.find("domain.cpu") or {}
     features = {one["name"] for one in cpu.get("features", []) if one["policy"] in {"force", "require"}}
-    if cpu["model"] == "host-passthrough" or features & {"vmx", "svm"}:
+    if cpu.get("model") == "host-passthrough" or features & {"vmx", "svm"}:
         return Fate.CARRIED, "domain.cpu", "if the nodes allow it"
     return Fate.LOST, "", "the nodes decide whether a guest may run guests"
 

@@ -88,9 +88,10 @@ def boot_classes(mapping: Mapping, _leaf: Leaf) -> Verdict:
 
 
 def boot_order(path: str) -> Rule:
-    return kept(
-        f"{path}.bootOrder", changed="numbered anew, in the same order", lost="the device is not there any more"
-    )
+    gone = "the device is not there any more"
+    anew = kept(f"{path}.bootOrder", changed="numbered anew, in the same order", lost=gone)
+    wished = kept(f"{path}.bootOrder", changed="the policy puts disks in order", lost=gone)
+    return lambda mapping, leaf: (wished if mapping.choices.boot_orders else anew)(mapping, leaf)
 
 
 def unmodelled(_mapping: Mapping, leaf: Leaf) -> Verdict:

@@ -54,6 +54,7 @@ FATES: dict[str, Rule] = {
     "clock.timers[]": hardware.timer,
     "hyperv.*": hardware.hyperv,
     "features.*": hardware.feature,
+    "disks[].label": disks.label,
     "disks[].id": disks.field("name", changed="not a legal name", lost="KubeVirt has no floppy drives"),
     "disks[].device": disks.device,
     "disks[].bus": disks.bus,
@@ -124,3 +125,11 @@ FATES: dict[str, Rule] = {
     "metadata.*": lost("stays in the inventory and in the plan"),
     "unmodelled[]": machine.unmodelled,
 }
+SIZED = (
+    *(f"cpu.{name}" for name in ("vcpus", "max_vcpus", "sockets", "cores", "threads", "mode", "model")),
+    *(f"memory.{name}" for name in ("size_bytes", "max_bytes", "hugepage_bytes")),
+)
+"""What an instance type decides."""
+
+FATES |= {field: hardware.unless_sized(FATES[field]) for field in SIZED}
+FATES |= {field: disks.unless_left_out(rule) for field, rule in FATES.items() if field.startswith("disks[]")}

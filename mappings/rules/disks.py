@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 
-from kubeferry.model import Disk, DiskBus, DiskDevice
+from kubeferry.model import DATA_DEVICES, Disk, DiskBus, DiskDevice
 from mappings.disks import (
     SERIAL,
     USUAL_SECTOR,
+    boot_disk,
     boot_orders_told,
     is_mapped,
     target_bus,
@@ -15,7 +17,9 @@ from mappings.disks import (
     target_io,
     target_sectors,
 )
-from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule
+from mappings.quantities import human_bytes
+from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
+from mappings.systems import is_windows
 
 # What the field's tools warn of: beyond it, controllers and copies are no longer usual.
 _MANY_DISKS = 165
@@ -89,7 +93,17 @@ def _bus(disk: Disk, case: Case) -> str | None:
     if disk.bus == bus or _is_untold(disk):
         return None
     had = disk.bus.value + (f" ({disk.controller_model})" if disk.bus == DiskBus.SCSI and disk.controller_model else "")
-    return f"moves from {had} to {bus}: the guest must have that driver at boot."
+    return f"moves from {had} to {bus}: {_driver(disk, bus, case)}"
+
+
+def _driver(disk: Disk, bus: str, case: Case) -> str:
+    """What a guest on a new bus needs. Windows brings drivers for SATA and USB alone; what it had for a virtio disk
+    serves no virtio-scsi controller, and the other way round."""
+    if not is_windows(case.machine.guest) or bus not in {"virtio", "scsi"}:
+        return "the guest must have that driver at boot."
+    boots = disk == boot_disk(case.machine, case.choices)
+    lost = "it does not start (INACCESSIBLE_BOOT_DEVICE)" if boots else "it does not find the disk"
+    return f"Windows brings no driver for it, and without virtio's own, started at boot, {lost}."
 
 
 def _serial(disk: Disk, _case: Case) -> str | None:
@@ -124,35 +138,66 @@ def _throttled(disk: Disk, _case: Case) -> str | None:
 
 
 def _medium(case: Case) -> Iterator[str]:
-    for disk in case.machine.disks:
+    for disk in case.machine.kept_disks:
         if disk.device == DiskDevice.CDROM and disk.uri is not None:
             yield f"Drive {disk.id} holds a medium ({disk.uri}), which is not moved: the drive is empty at the target."
 
 
 def _floppy(case: Case) -> Iterator[str]:
-    for disk in case.machine.disks:
+    for disk in case.machine.kept_disks:
         if not is_mapped(disk):
             yield f"Floppy drive {disk.id} is not carried."
 
 
 def _too_many(case: Case) -> Iterable[str]:
-    count = len(case.machine.disks)
+    count = len(case.machine.kept_disks)
     return (f"The machine has {count} disks and drives; KubeVirt takes 256.",) if count > 256 else ()
 
 
 def _many(case: Case) -> Iterable[str]:
-    count = len(case.machine.disks)
+    count = len(case.machine.kept_disks)
     return (f"The machine has {count} disks and drives.",) if _MANY_DISKS < count <= 256 else ()
 
 
 def _boot_unclear(case: Case) -> Iterable[str]:
     machine = case.machine
-    told = machine.firmware.boot_order or boot_orders_told(machine)
+    told = machine.firmware.boot_order or boot_orders_told(machine) or case.choices.boot_orders
     unclear = not told and len(machine.data_disks) > 1
     return (f"No boot order is told; the first disk, {machine.data_disks[0].id}, boots.",) if unclear else ()
 
 
+def _left_out(case: Case) -> Iterator[str]:
+    for disk in case.machine.disks:
+        if disk.device in DATA_DEVICES and disk.id in (case.machine.left_out or ()):
+            size = f" ({human_bytes(disk.capacity_bytes)})" if disk.capacity_bytes else ""
+            yield f"Disk {disk.id}{size} is left out by the policy: it is neither copied nor attached at the target."
+
+
+def _boot_left_out(case: Case) -> Iterable[str]:
+    """The machine would boot from a disk that stays behind, or has none left."""
+    whole = case.machine.model_copy(update={"left_out": None})
+    boots = boot_disk(whole, case.choices)
+    if whole.data_disks and not case.machine.data_disks:
+        return ("The policy leaves out all disks of the machine: nothing of it would move.",)
+    left = boots is not None and boots.id in (case.machine.left_out or ())
+    return when(left, f"Disk {boots.id if boots else ''}, which the policy leaves out, is the one that it boots from.")
+
+
+def _boot_changed(case: Case) -> Iterable[str]:
+    had = boot_disk(case.machine, replace(case.choices, disks={}))
+    now = boot_disk(case.machine, case.choices)
+    changed = had is not None and now is not None and had != now
+    return when(changed, f"Disk {now.id if now else ''} boots, as the policy says, and not {had.id if had else ''}.")
+
+
 RULES = (
+    Rule(
+        "disk.boot-left-out",
+        CRITICAL,
+        "the disk that the machine boots from, left out by the policy",
+        "Take it along (`include` of its `disks` in the policy), or name another one's `bootOrder` there.",
+        _boot_left_out,
+    ),
     Rule(
         "disk.sectors-lost",
         CRITICAL,
@@ -196,7 +241,7 @@ RULES = (
         "disk.encrypted",
         CRITICAL,
         "a disk that the hypervisor encrypts",
-        "Decrypt it at the source, or leave the machine out.",
+        "Decrypt it at the source, or leave it out (`include: false` for it in the policy's `disks`).",
         per_disk(_encrypted),
         False,
     ),
@@ -205,7 +250,8 @@ RULES = (
         "disk.shared",
         CRITICAL,
         "a disk that several machines use",
-        "Give each machine a disk of its own at the source, or leave all of them out (`include: false`).",
+        "Give each machine a disk of its own at the source, or leave all of them out (`include: false`), or, of all "
+        "but one, the disk (the same, for it in their `disks`).",
         per_disk(_shared),
     ),
     Rule(
@@ -256,6 +302,20 @@ RULES = (
     ),
     Rule(
         "disk.throttled", WARNING, "I/O limits", "Set limits in the storage class if they matter.", per_disk(_throttled)
+    ),
+    Rule(
+        "disk.left-out",
+        WARNING,
+        "a disk that the policy leaves out",
+        "See that the guest starts without it (/etc/fstab, services), and keep the source's as long as it is needed.",
+        _left_out,
+    ),
+    Rule(
+        "disk.boot-changed",
+        WARNING,
+        "another disk to boot from, as the policy says",
+        "Rehearse it; take `bootOrder` out of the policy if the source's own order is right.",
+        _boot_changed,
     ),
     Rule("disk.many", WARNING, "more disks than usual", "Rehearse it.", _many),
     Rule(

@@ -92,8 +92,10 @@ def _marketplace(case: Case) -> Iterable[str]:
 
 
 def _encrypted(case: Case) -> Iterable[str]:
+    taken = {disk.id for disk in case.machine.kept_disks}
     for disk, key in facts(case.machine, r"volume\[(.*)\]/KmsKeyId"):
-        yield f"Disk {disk} is encrypted with {key}; at the target the storage class decides."
+        if disk in taken:
+            yield f"Disk {disk} is encrypted with {key}; at the target the storage class decides."
 
 
 def _enclave(case: Case) -> Iterable[str]:

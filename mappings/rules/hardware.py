@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from kubeferry.model import Machine
@@ -18,6 +18,11 @@ from mappings.firmware import (
 )
 from mappings.quantities import human_bytes
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
+
+
+def unless_sized(find: Callable[[Case], Iterable[str]]) -> Callable[[Case], Iterable[str]]:
+    """The rule, but for a machine whose instance type decides about what it looks at."""
+    return lambda case: () if case.choices.types.sizes else find(case)
 
 
 def _cpu_model(case: Case) -> Iterable[str]:
@@ -179,22 +184,24 @@ RULES = (
         WARNING,
         "a CPU model that nodes do not offer",
         "Rehearse it; set a model that your nodes offer at the source if it matters.",
-        _cpu_model,
+        unless_sized(_cpu_model),
     ),
-    Rule("cpu.mode-changed", INFO, "a CPU mode that KubeVirt has not, or none told", _TOLERATE, _cpu_mode),
+    Rule(
+        "cpu.mode-changed", INFO, "a CPU mode that KubeVirt has not, or none told", _TOLERATE, unless_sized(_cpu_mode)
+    ),
     Rule(
         "cpu.model-named",
         INFO,
         "a CPU model that binds the machine to nodes",
         "See that enough nodes carry the label cpu-model.node.kubevirt.io of this name.",
-        _cpu_named,
+        unless_sized(_cpu_named),
     ),
     Rule(
         "cpu.host-passthrough",
         WARNING,
         "the node's CPU as it is",
         "Keep the nodes equal, or use a named model.",
-        _cpu_passthrough,
+        unless_sized(_cpu_passthrough),
     ),
     Rule(
         "cpu.features-required",
@@ -215,7 +222,7 @@ RULES = (
         WARNING,
         "sockets, cores and threads that do not add up",
         "Check licences that count sockets or cores.",
-        _topology,
+        unless_sized(_topology),
     ),
     Rule(
         "cpu.pinning",
@@ -232,13 +239,13 @@ RULES = (
         _numa,
     ),
     Rule("cpu.nested", WARNING, "nested virtualisation", "Allow nested virtualisation on the nodes.", _nested),
-    Rule("memory.hotplug-lost", INFO, "room to grow that cannot be kept", _TOLERATE, _memory_hotplug),
+    Rule("memory.hotplug-lost", INFO, "room to grow that cannot be kept", _TOLERATE, unless_sized(_memory_hotplug)),
     Rule(
         "memory.hugepages",
         WARNING,
         "huge pages",
         "Reserve huge pages on the nodes, or remove them at the source.",
-        _hugepages,
+        unless_sized(_hugepages),
     ),
     Rule("memory.locked", WARNING, "locked memory", _TOLERATE, _locked),
     Rule(

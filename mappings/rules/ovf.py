@@ -103,10 +103,11 @@ def _capacity(case: Case) -> Iterator[str]:
 
 
 def _of_disks(case: Case, path: str) -> Iterator[tuple[str, str]]:
-    """Disks, and what the reader of an export noted of each under this path."""
+    """Disks, and what the reader of an export noted of each under this path; of one that is left out nothing."""
     for fact in case.machine.unmodelled:
-        if fact.path.startswith(f"{path}[") and fact.path.endswith("]"):
-            yield fact.path[len(path) + 1 : -1], fact.value
+        disk = fact.path[len(path) + 1 : -1]
+        if fact.path == f"{path}[{disk}]" and disk not in (case.machine.left_out or ()):
+            yield disk, fact.value
 
 
 def _hot_plug(case: Case) -> Iterable[str]:

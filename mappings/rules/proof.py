@@ -19,7 +19,27 @@ def _unheard_counter(case: Case) -> Iterable[str]:
             yield f"The counter {path} is compared with the source's last words, and the policy does not ask for it."
 
 
+def _agent_unsure(case: Case) -> Iterable[str]:
+    """A copy whose agent never answers is taken back after minutes: better said before its source is stopped."""
+    kinds = sorted({probe.kind for probe in case.choices.probes} & THROUGH_AGENT)
+    guest = case.machine.guest
+    if not kinds or guest.agent_answers or (guest.agent_channel and guest.agent_answers is None):
+        return
+    why = "does not answer" if guest.agent_channel else "is not known to be there"
+    why = "is not there" if guest.agent_channel is False else why
+    yield f"The policy asks the guest's agent ({', '.join(kinds)}), which {why}: such a copy is taken back."
+
+
+THROUGH_AGENT = {"agent", "file", "counter"}
 RULES = (
+    Rule(
+        "probe.agent-unsure",
+        CRITICAL,
+        "a probe that needs an agent which is not known to be there",
+        "Choose probes that need none (`tcp`, `http`, `serial`), or install qemu-guest-agent in the guest; accept this "
+        "if you know that it is there.",
+        _agent_unsure,
+    ),
     Rule(
         "probe.none",
         CRITICAL,

@@ -7,6 +7,7 @@ from mappings.rules.devices import RULES as DEVICE_RULES
 from mappings.rules.disks import RULES as DISK_RULES
 from mappings.rules.ec2 import RULES as EC2_RULES
 from mappings.rules.hardware import RULES as PLATFORM_RULES
+from mappings.rules.instancetypes import RULES as TYPE_RULES
 from mappings.rules.libvirt import RULES as LIBVIRT_RULES
 from mappings.rules.machine import RULES as MACHINE_RULES
 from mappings.rules.ovf import RULES as OVA_RULES
@@ -19,6 +20,7 @@ from mappings.rules.vsphere import RULES as VMWARE_RULES
 RULES = (
     *MACHINE_RULES,
     *PLATFORM_RULES,
+    *TYPE_RULES,
     *DISK_RULES,
     *STORAGE_RULES,
     *DEVICE_RULES,

@@ -27,9 +27,10 @@ def told(machine: Machine, path: str) -> list[str]:
 
 
 def of_disks(machine: Machine, name: str) -> list[tuple[str, str]]:
-    """Disk and value of the facts that disks have under this name."""
+    """Disk and value of the facts that disks have under this name, but for those that are left out."""
     pattern = re.compile(rf"disk\[([^\]]+)\]/{name}")
-    return [(found[1], fact.value) for fact in machine.unmodelled if (found := pattern.fullmatch(fact.path))]
+    found = [(one[1], fact.value) for fact in machine.unmodelled if (one := pattern.fullmatch(fact.path))]
+    return [(disk, value) for disk, value in found if disk not in (machine.left_out or ())]
 
 
 def is_vsphere(machine: Machine) -> bool:

@@ -17,7 +17,7 @@ from kubeferry.journal.schema import MACHINE
 from kubeferry.ledger import KEPT, PROCESS
 from kubeferry.life.actions import Goal
 from kubeferry.life.evidence import MachineState
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.drive import drive
@@ -36,8 +36,8 @@ MADE_AT = "2026-01-01T00:00:00Z"
 SOURCE = {"concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists"}
 SOURCE |= {"mark", "marked", "unmark"}
 TARGET = {
-    *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over"),
-    *("stop", "tidy", "remove", "exists"),
+    *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over", "mark"),
+    *("marked", "unmark", "stop", "tidy", "remove", "exists"),
 }
 JOURNAL = {"append", "state", "heartbeat", "intend", "gone", "ledger_open", "acquire", "release", "standing"}
 BEFORE, AFTER = "before", "after"
@@ -278,6 +278,7 @@ def a_machine(folder: Path, power: Power) -> Machine:
         power=power,
         arch="x86_64",
         firmware=Firmware(kind=FirmwareKind.BIOS),
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=64 << 20),
         disks=disks,

@@ -43,6 +43,7 @@ STORAGE = {
 PROBES = [
     {"kind": "agent", "timeoutSeconds": 240},
     {"kind": "http", "port": 80, "path": "/boots", "timeoutSeconds": 240},
+    {"kind": "tcp", "port": 80, "timeoutSeconds": 240},
     {"kind": "counter", "path": "/data/boots", "timeoutSeconds": 240},
 ]
 
@@ -147,6 +148,7 @@ def test_the_copy_booted_once_more_than_its_source_and_its_agent_is_connected(mo
     probes = {probe["kind"]: probe["evidence"] for probe in move.report[PREFIX + name]["probes"]}
     assert probes["counter"] == f"{boots} at the source, {boots + 1} here"
     assert str(boots + 1) in probes["http"]
+    assert probes["tcp"] == "port 80 took a connection"
     compared = {one["what"]: one for one in move.report[PREFIX + name]["boot"]["compared"]}
     assert {compared[what]["outcome"] for what in ("host name", "mount /data", "clock")} == {"same"}, compared
     assert [one["before"] for what, one in compared.items() if what.endswith(": name")] != []

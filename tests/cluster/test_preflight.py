@@ -19,7 +19,7 @@ from kubeferry.documents import (
     StoragePolicy,
     TargetConfig,
 )
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Tpm
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Tpm
 from kubeferry.targets import open_target
 from kubeferry.targets.kubevirt import api, preflight
 from kubeferry.targets.kubevirt.checks.demand import demand
@@ -63,6 +63,7 @@ def an_entry(name: str = "web", namespace: str = NAMESPACE, probe: Any = None, *
         "cpu": Cpu(vcpus=2),
         "memory": Memory(size_bytes=512 * MIB),
         "disks": (disk,),
+        "guest": Guest(agent_channel=True),
     }
     inventory = Inventory(
         source="lab", source_kind="memory", observed_at="2026-01-01", machines=(Machine(**(facts | machine)),)

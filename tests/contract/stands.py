@@ -29,6 +29,8 @@ SIZES = {"vda": 2 * MIB, "vdb": MIB}
 
 OURS = f"kft-contract{os.getpid()}-"  # the machines of a libvirtd that others use, too
 
+Exchange = Callable[[Machine], None]
+"""What is behind the disks vda and vdb of a machine changes places."""
 Write = Callable[[Machine, str, int, bytes], None]
 """Writes to a running machine's disk as its guest would: machine, disk, offset, bytes."""
 
@@ -41,6 +43,7 @@ class Stand:
     source: Source
     config: SourceConfig
     write: Write | None = None
+    exchange: Exchange | None = None
     sizes: dict[str, int] = field(default_factory=lambda: dict(SIZES))
     cold_leaves: bool = False
 
@@ -73,6 +76,7 @@ def on_files(_request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
         stand.source.write_machines(*machines)
         stand.source.write_power("on", Power.RUNNING)
         stand.source.write_deaf("on")
+        stand.exchange = _exchange_files
         yield stand
 
 
@@ -109,7 +113,9 @@ def on_a_cloud(_request: pytest.FixtureRequest, _folder: Path) -> Iterator[Stand
         cloud.faults.deaf.add(on)
         config = SourceConfig.model_validate({"kind": "aws", "aws": {"endpointUrl": cloud.url}})
         # EC2 has no smaller volumes.
-        yield from _opened(config, write=write, sizes={"vda": GIB, "vdb": GIB}, cold_leaves=True)
+        for stand in _opened(config, write=write, sizes={"vda": GIB, "vdb": GIB}, cold_leaves=True):
+            stand.exchange = lambda machine: cloud.exchange(machine.id, "/dev/vda", "/dev/vdb")
+            yield stand
 
 
 def on_exports(_request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
@@ -123,12 +129,22 @@ def _opened(
     config: SourceConfig, *, write: Write | None = None, sizes: dict[str, int] = SIZES, cold_leaves: bool = False
 ) -> Iterator[Stand]:
     source = open_source("lab", config)
-    yield Stand(source, config, write, dict(sizes), cold_leaves)
+    yield Stand(source, config, write, sizes=dict(sizes), cold_leaves=cold_leaves)
     source.close()
 
 
 def _write_libvirt(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
     write_inside(machine.name, f"virtio-disk{'ab'.index(disk[-1])}", offset, piece)
+
+
+def _exchange_files(machine: Machine) -> None:
+    """As far as both go: the sizes stay, since a file of another size is refused."""
+    paths = [local_path(disk.uri or "") or Path() for disk in machine.disks]
+    least = min(path.stat().st_size for path in paths)
+    heads = [path.read_bytes()[:least] for path in paths]
+    for path, head in zip(paths, reversed(heads), strict=True):
+        with path.open("r+b") as image:
+            image.write(head)
 
 
 def _write_file(machine: Machine, disk: str, offset: int, piece: bytes) -> None:

@@ -346,6 +346,25 @@ def test_a_round_from_a_view_that_was_never_closed_is_a_new_one(warm: Warm) -> N
     warm.source.forget(warm.machine)
 
 
+def test_of_disks_that_change_places_between_two_rounds_nothing_is_mixed_up(warm: Warm) -> None:
+    """Refused, or told by what each disk of the round before had; there and back again it is as it was."""
+    if warm.stand.exchange is None:
+        pytest.skip("its disks cannot change places here")
+    warm.write("vda", 0, b"a")
+    warm.write("vdb", 0, b"b")
+    earlier = warm.open()
+    before = contents(earlier)
+    warm.source.close_round(earlier)
+    for exchanged in (True, False):
+        warm.stand.exchange(warm.machine)
+        warm.write("vda", 5 * PIECE, b"x")
+        later = warm.open(earlier.marker)
+        for disk, (content, same) in contents(later).items():
+            assert all(content[start:end] == before[disk][0][start:end] for start, end in same), (disk, exchanged)
+        warm.source.close_round(later)
+    warm.source.forget(warm.machine)
+
+
 def test_after_a_forced_stop_and_a_start_what_changed_is_still_told_rightly(warm: Warm) -> None:
     first = warm.open()
     before = contents(first)

@@ -27,7 +27,8 @@ from kubeferry.documents import (
 )
 from kubeferry.errors import Fenced, SourceRefused, TargetRefused
 from kubeferry.images.variables import Variable, store_of
-from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory, Severity
+from kubeferry.marks import MoveMark
+from kubeferry.model import Cpu, Disk, DiskRef, Guest, Machine, Memory, Severity
 from kubeferry.sources.disks import exports
 from kubeferry.targets import External, Target, open_target
 from kubeferry.targets.memory.target import MemoryTarget
@@ -213,6 +214,7 @@ def an_entry(name: str = "web", *, identity: str = "id-web", size: int = 3 * MIB
         id=identity,
         name=name,
         source="lab",
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=64 * MIB),
         disks=(Disk(id="vda"),),
@@ -410,6 +412,30 @@ def test_a_runner_that_was_overtaken_neither_starts_nor_stops(place: Place) -> N
     assert place.target.runs(entry)
     place.target.stop(entry, 8)
     assert not place.target.runs(entry)
+
+
+def test_a_mark_stays_over_a_stop_and_nobody_else_s_machine_has_it(place: Place) -> None:
+    entry, mark = an_entry(), MoveMark("2026-01-01T00:00:00Z", "d1", "2026-01-01T00:00:00Z", "wave 1")
+    assert place.target.marked(entry) is None
+    place.target.prepare(entry, place.ledger)
+    place.target.apply(entry, place.ledger, dry_run=False)
+    place.target.mark(entry, mark, 7)
+    assert place.target.marked(entry) == mark
+    assert place.target.marked(an_entry(identity="id-other")) is None
+    place.target.stop(entry, 8)
+    place.target.tidy(entry)
+    assert {line.split()[0] for line in place.target.apply(entry, place.ledger, dry_run=False)} == {"unchanged"}
+    assert place.target.marked(entry) == mark
+    for late in (place.target.unmark, place.target.remove, lambda *told: place.target.mark(told[0], mark, told[1])):
+        with pytest.raises(Fenced, match="newer runner"):
+            late(entry, 7)
+    assert place.target.marked(entry) == mark
+    place.target.unmark(entry, 8)
+    place.target.unmark(entry, 8)
+    assert place.target.marked(entry) is None
+    place.target.mark(entry, mark, 8)
+    assert place.target.remove(entry, 9)
+    assert place.target.marked(entry) is None
 
 
 def test_remove_leaves_nothing_that_the_ledger_knows(place: Place) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import NetworkMap, Policy, StoragePolicy
+from kubeferry.documents import NetworkMap, Policy, Probe, StoragePolicy
 from kubeferry.model import Machine
 from kubeferry.sources.exported import read_exported
 from mappings.assessment import Assessment, assess
@@ -22,6 +22,7 @@ INPUTS = sorted((HERE / "inputs").iterdir())
 POLICY = Policy(
     namespace="migrated",
     storage=StoragePolicy(storage_class="fast"),
+    probes=(Probe(kind="tcp", port=22),),
     networks=(NetworkMap(source_kind="subnet", source_name="subnet-0aa11bb22cc33dd44"), NetworkMap(target="drop")),
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Inventory, NetworkMap, Policy, StoragePolicy, load
+from kubeferry.documents import Inventory, NetworkMap, Policy, Probe, StoragePolicy, load
 from kubeferry.model import Machine, Power
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from mappings.assessment import Assessment, assess
@@ -26,6 +26,7 @@ DISK_BYTES = 8 * GIB
 POLICY = Policy(
     namespace="migrated",
     storage=StoragePolicy(storage_class="fast"),
+    probes=(Probe(kind="tcp", port=22),),
     networks=(
         NetworkMap(source_kind="network", source_name="default", target="pod"),
         NetworkMap(target="multus", multus_name="lab/lan"),

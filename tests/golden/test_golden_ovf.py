@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Inventory, NetworkMap, Policy, StoragePolicy
+from kubeferry.documents import Inventory, NetworkMap, Policy, Probe, StoragePolicy
 from kubeferry.model import Machine
 from kubeferry.sources.ovf.files import Export, uri_of
 from kubeferry.sources.ovf.machines import parse_ovf
@@ -29,6 +29,7 @@ OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
 POLICY = Policy(
     namespace="migrated",
     storage=StoragePolicy(storage_class="fast"),
+    probes=(Probe(kind="tcp", port=22),),
     networks=(
         NetworkMap(source_kind="network", source_name="VM Network", target="pod"),
         NetworkMap(target="multus", multus_name="lab/lan"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Inventory, NetworkMap, Policy, StoragePolicy
+from kubeferry.documents import Inventory, NetworkMap, Policy, Probe, StoragePolicy
 from kubeferry.model import Machine
 from kubeferry.sources.vsphere.machine import parse_machine
 from mappings.assessment import Assessment, assess
@@ -22,6 +22,7 @@ INPUTS = sorted((HERE / "vsphere").glob("*.json"))
 POLICY = Policy(
     namespace="migrated",
     storage=StoragePolicy(storage_class="fast"),
+    probes=(Probe(kind="tcp", port=22),),
     networks=(
         NetworkMap(source_kind="network", source_name="prod-web", target="multus", multus_name="lab/prod-web"),
         NetworkMap(target="multus", multus_name="lab/lan"),

@@ -68,7 +68,7 @@ class Move:
             verify="written" if mode == "warm" else "always",
             stop={"agentSeconds": 5, "acpiSeconds": 5},
             probes=[{"kind": "agent", "timeoutSeconds": 240}],
-            machines={"web": {"diskBus": "virtio"}},
+            machines={"web": {"diskBus": "virtio", "accept": ["probe.agent-unsure"]}},  # we know our guest
         )
 
     def config(self) -> dict[str, object]:

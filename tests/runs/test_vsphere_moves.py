@@ -50,6 +50,7 @@ WANTED = {
     "networks": [{"target": "pod"}],
     "storage": {"storageClass": "fast"},
     "stop": {"agentSeconds": 20, "acpiSeconds": 1},
+    "rules": [{"match": {"name": "*"}, "accept": ["probe.agent-unsure"]}],  # we know our guest
     "probes": [{"kind": "agent", "timeoutSeconds": 240}, {"kind": "http", "port": 80, "path": "/boots"}],
 }
 DATA = guests.DATA_START + 32 * 2**20  # inside of its file system, behind everything that is in use

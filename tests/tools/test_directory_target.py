@@ -131,6 +131,7 @@ def an_entry(
 PROOF = (
     Probe(kind="agent", timeout_seconds=100),
     Probe(kind="http", port=80, path="/boots", expect="1", timeout_seconds=100),
+    Probe(kind="tcp", port=80, timeout_seconds=100),
     Probe(kind="counter", path="/data/boots", timeout_seconds=100),
     Probe(kind="file", path="/etc/os-release", expect="NAME=", timeout_seconds=100),
     Probe(kind="serial", expect="READY name=", timeout_seconds=100),
@@ -213,10 +214,12 @@ def test_a_guest_finds_the_variables_of_its_source_and_writes_to_a_copy_of_them(
 
 def test_the_copy_reaches_neither_this_host_nor_the_world(place: Place, disk: Any) -> None:
     """I2: its twin may still be out there."""
-    entry = an_entry("isolated", probes=PROOF[:1])
+    closed = Probe(kind="tcp", port=81, timeout_seconds=4)
+    entry = an_entry("isolated", probes=(*PROOF[:1], closed))
     place.ready(entry, disk("cloud"))
     place.target.start(entry, place.written.append)
-    assert place.target.observe(entry, {}).passed
+    for _ in ("it boots", "it refuses"):  # a port that QEMU forwards and nobody in the guest listens at
+        assert [one.ok for one in place.target.observe(entry, {}).probes] == [True, False]
     with listening() as (port, hits), agent.connect(place.machine(entry).agent) as guest:
         inside = guest_wget(guest, "http://127.0.0.1/boots")
         # 10.0.2.2 is this host, as QEMU shows it to guests that it lets out.

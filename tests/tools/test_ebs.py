@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from converters.endpoints.ebs import api as ebs_api
 from converters.endpoints.ebs.api import Pace
-from converters.endpoints.ebs.blocks import BLOCK_BYTES
+from converters.endpoints.ebs.blocks import BLOCK_BYTES, Listing
 from converters.endpoints.ebs.snapshot import Ebs, open_endpoint
 from converters.engine.disks import copy_disk, repair_disk
 from converters.engine.transfer import Options
@@ -27,6 +28,7 @@ from kubeferry.model import DiskRef
 from kubeferry.outside import stopping
 from kubeferry.uris import EbsSnapshot
 from lab.ec2 import Cloud
+from lab.ec2.direct import Direct
 
 MIB = 1 << 20
 SIZE = 64 * MIB
@@ -137,6 +139,60 @@ def test_a_page_token_that_ran_out_is_no_end(cloud: Cloud) -> None:
         cloud.direct.expire_pages()
         found += [index for page in pages for index in page.tokens]
     assert found == sorted(offset // BLOCK_BYTES for offset in WRITTEN)
+
+
+@pytest.mark.parametrize("mode", ["hiccup", "exclusive"])
+def test_the_block_that_a_page_is_asked_for_is_not_lost(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    """AWS's guide words it as "greater than", its reference as "from it on"; or an answer leaves it out."""
+    plain = Direct._page
+
+    def page(self: Direct, name: str, key: str, entries: list[Any], size: int, query: dict[str, str]) -> Any:
+        start = int(query.get("startingBlockIndex", 0))
+        if "pageToken" not in query and (start > 0 if mode == "hiccup" else "startingBlockIndex" in query):
+            entries = [entry for entry in entries if entry["BlockIndex"] != start]
+        return plain(self, name, key, entries, size, query)
+
+    monkeypatch.setattr(Direct, "_page", page)
+    chance = random.Random(1)
+    for at in range(60):
+        cloud.write(VOLUME, at * MIB, chance.randbytes(MIB))
+    cloud.store.freeze("snap-00000002", VOLUME, SIZE, 0)
+    cloud.direct.page_most = 10  # more pages than are kept
+    copy_disk(ref(cloud, 2), target_of(tmp_path), tmp_path / "prints", target_reads_zero=True)
+    assert (tmp_path / "disk.img").read_bytes() == content(cloud)
+
+
+def test_a_block_that_was_listed_and_is_not_any_more_is_no_hole(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = Direct._page
+
+    def page(self: Direct, name: str, key: str, entries: list[Any], size: int, query: dict[str, str]) -> Any:
+        if "startingBlockIndex" in query:
+            entries = [entry for entry in entries if entry["BlockIndex"] > int(query["startingBlockIndex"]) + 1]
+        return plain(self, name, key, entries, size, query)
+
+    monkeypatch.setattr(Direct, "_page", page)
+    chance = random.Random(1)
+    for at in range(60):
+        cloud.write(VOLUME, at * MIB, chance.randbytes(MIB))
+    cloud.store.freeze("snap-00000002", VOLUME, SIZE, 0)
+    cloud.direct.page_most = 10
+    with pytest.raises(SourceUnavailable, match="cannot be read") as refused:
+        copy_disk(ref(cloud, 2), target_of(tmp_path), tmp_path / "prints", target_reads_zero=True)
+    assert "has listed it" in refused.value.why
+
+
+def test_a_token_that_ran_out_and_is_not_given_again_is_no_hole(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    endpoint = opened(cloud)
+    with endpoint:
+        list(endpoint.extents())
+        cloud.direct.expire_tokens()
+        monkeypatch.setattr(Listing, "token", lambda _self, _index, instead_of=None: None if instead_of else "old")
+        with pytest.raises(SourceUnavailable, match="cannot be read"):
+            endpoint.read_into(0, memoryview(bytearray(4096)))
 
 
 def test_block_tokens_that_ran_out_are_asked_for_again(cloud: Cloud) -> None:

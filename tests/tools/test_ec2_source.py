@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -246,6 +247,58 @@ def test_a_swapped_volume_is_read_whole_and_the_other_is_not(lab: Lab) -> None:
     second = lab.open(first.marker)
     assert second.refs["sdf"].changed is None
     assert second.refs["xvda"].changed is not None
+
+
+def test_volumes_that_change_places_are_read_whole_and_end_as_they_are(lab: Lab) -> None:
+    """Each was copied, but not to the disk that it is now."""
+    for letter, disk in zip((b"X", b"F"), ("xvda", "sdf"), strict=True):
+        lab.cloud.write(lab.volumes[disk], 0, letter * MIB)
+        lab.cloud.write(lab.volumes[disk], 600 * MIB, letter * MIB)
+    first = lab.open()
+    done = lab.copy(first, 1)
+    lab.source.close_round(first)
+    lab.cloud.exchange(lab.instance, "/dev/xvda", "/dev/sdf")
+    lab.volumes = {"xvda": lab.volumes["sdf"], "sdf": lab.volumes["xvda"]}
+    lab.cloud.write(lab.volumes["sdf"], 300 * MIB, b"written since")
+    second = lab.open(first.marker)
+    assert second.marker != first.marker
+    assert {ref.changed for ref in second.refs.values()} == {None}
+    again = lab.copy(second, 2, done)
+    lab.source.close_round(second)
+    assert lab.equal("xvda")
+    assert lab.equal("sdf")
+    lab.cloud.write(lab.volumes["sdf"], 300 * MIB, b"written again")
+    third = lab.open(second.marker)
+    assert None not in {ref.changed for ref in third.refs.values()}
+    lab.copy(third, 3, again)
+    assert lab.equal("sdf")
+
+
+def test_a_view_that_is_open_is_another_one_once_volumes_have_changed_places(lab: Lab) -> None:
+    first = lab.open()
+    lab.cloud.exchange(lab.instance, "/dev/xvda", "/dev/sdf")
+    assert lab.open().marker != first.marker
+
+
+def test_volumes_that_are_where_they_were_are_told_from_the_round_before(lab: Lab) -> None:
+    first = lab.open()
+    lab.source.close_round(first)
+    for _ in range(2):
+        lab.cloud.exchange(lab.instance, "/dev/xvda", "/dev/sdf")
+    second = lab.open(first.marker)
+    assert None not in {ref.changed for ref in second.refs.values()}
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda token: json.loads(token)["set"], lambda token: token[:-1], lambda _token: "[]"]
+)
+def test_a_marker_that_does_not_say_which_volumes_were_copied_tells_no_changes(lab: Lab, damage: Any) -> None:
+    """One of an earlier version, and damaged ones."""
+    first = lab.open()
+    assert first.marker is not None
+    lab.source.close_round(first)
+    marker = first.marker.model_copy(update={"token": damage(first.marker.token)})
+    assert {ref.changed for ref in lab.open(marker).refs.values()} == {None}
 
 
 def test_a_resized_volume_is_refused_until_it_is_planned_and_then_read_whole(lab: Lab) -> None:

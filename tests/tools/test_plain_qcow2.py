@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from converters.endpoints.qcow2 import Image
 from converters.engine.disks import copy_disk
 from converters.extents import BLOCK_BYTES
 from kubeferry.errors import KubeferryError, SourceRefused
-from kubeferry.images import clusters, qcow2, writers
+from kubeferry.images import clusters, qcow2, whole, writers
 from kubeferry.outside import process
 from kubeferry.values import DiskRef
 
@@ -226,3 +227,90 @@ def test_an_image_that_is_cut_off_is_refused(tmp_path: Path, part: str) -> None:
     with pytest.raises(SourceRefused, match="is cut off") as refused, opened(image):
         pass
     assert part in refused.value.why
+
+
+def cut(path: Path, size: int) -> None:
+    with path.open("r+b") as file:
+        file.truncate(size)
+
+
+def of_noise(path: Path, options: str = "", *, below: Path | None = None) -> Path:
+    """An image with bytes in every cluster of its 8 MiB, of which half can be compressed."""
+    raw, chance = path.with_suffix(".noise"), random.Random(5)
+    raw.write_bytes(b"".join(chance.randbytes(1024) + bytes(1024) for _ in range(4 * 1024)))
+    backing = ["-B", str(below), "-F", "qcow2"] if below else []
+    made = [*(["-o", options] if options else []), *backing, str(raw), str(path)]
+    process.run(["qemu-img", "convert", *(["-c"] if "packed" in path.name else []), "-O", "qcow2", *made])
+    raw.unlink()
+    return path
+
+
+def chain(top: Path, below: Path) -> DiskRef:
+    return DiskRef(uri=top.as_uri(), format="qcow2", backing=DiskRef(uri=below.as_uri(), format="qcow2"))
+
+
+CUT = {
+    "packed": "",
+    "packed, small clusters": "cluster_size=4k",
+    "packed, old": "compat=0.10",
+    "packed, zstd": "compression_type=zstd",
+    "parts": "extended_l2=on,cluster_size=128k",
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+@pytest.mark.parametrize("left", [3 * MIB, -1024, 200 << 10])
+def test_what_qemu_reads_for_us_is_refused_where_it_is_cut_off(tmp_path: Path, name: str, left: int) -> None:
+    image = of_noise(tmp_path / f"{name.replace(', ', '-').replace(' ', '-')}.qcow2", CUT[name])
+    expected = told_by_qemu(image, tmp_path)
+    with opened(image) as (ours, found):
+        assert (ours, found) == (False, expected), "whole, it is read"
+    size = image.stat().st_size
+    cut(image, left if left > 0 else size + (left if "packed" in name else -(256 << 10)))
+    with pytest.raises(SourceRefused, match="is cut off") as refused, opened(image):
+        pass
+    assert "QEMU would read zeros there" in refused.value.why
+    assert str(image) in refused.value.what
+
+
+@pytest.mark.parametrize("which", ["top", "base"])
+def test_every_image_of_a_chain_is_looked_at(tmp_path: Path, which: str) -> None:
+    base = of_noise(tmp_path / "base.qcow2")
+    top = make(tmp_path / "top.qcow2", size=8 * MIB, below=base)
+    process.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 1M 3M", str(top)])
+    expected = told_by_qemu(top, tmp_path)
+    with open_source(chain(top, base)) as disk:
+        view = memoryview(bytearray(disk.size))
+        disk.read_into(0, view)
+        assert bytes(view) == expected
+    image = {"top": top, "base": base}[which]
+    cut(image, image.stat().st_size - MIB)
+    with pytest.raises(SourceRefused, match="is cut off") as refused, open_source(chain(top, base)):
+        pass
+    assert str(image) in refused.value.what
+
+
+def test_a_raw_base_that_is_shorter_than_what_is_above_reads_as_zeros(tmp_path: Path) -> None:
+    base, top = tmp_path / "base.raw", tmp_path / "top.qcow2"
+    base.write_bytes(b"\x07" * MIB)
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw", str(top), str(4 * MIB)])
+    with open_source(DiskRef(uri=top.as_uri(), format="qcow2", backing=DiskRef(uri=base.as_uri()))) as disk:
+        view = memoryview(bytearray(4 * MIB))
+        disk.read_into(0, view)
+    assert bytes(view) == b"\x07" * MIB + bytes(3 * MIB)
+
+
+def test_a_look_at_a_large_image_takes_little_time_and_one_table_of_memory(tmp_path: Path) -> None:
+    image = make(tmp_path / "disk.qcow2", "preallocation=metadata", size=256 << 30)
+    ref = DiskRef(uri=image.as_uri(), format="qcow2")
+    begun = time.process_time()
+    whole.check(ref, lambda: None)
+    spent = time.process_time() - begun
+    tracemalloc.start()
+    tables = iter(range(64))
+    with contextlib.suppress(StopIteration):
+        whole.check(ref, lambda: next(tables))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4 * MIB
+    assert spent < 10

@@ -11,7 +11,8 @@ import pytest
 from converters.endpoints import open_source
 from kubeferry.documents import Entry, Inventory, Policy, SshAccess, TargetConfig
 from kubeferry.errors import SourceRefused
-from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Machine, Memory
+from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Guest, Machine, Memory
+from kubeferry.outside import process
 from kubeferry.sources.disks import exports
 from kubeferry.targets import open_target
 from mappings.plan import make_plan
@@ -43,6 +44,7 @@ def machine(folder: Path) -> Machine:
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=64 * MIB),
         disks=(disk,),
+        guest=Guest(agent_channel=True),
     )
 
 
@@ -137,3 +139,15 @@ def test_a_folder_that_nobody_may_write_is_told(tmp_path: Path) -> None:
     (told,) = target.trial((one,), lambda _entry: nullcontext(None))["web"]
     assert told.id == "trial.refused"
     assert "no mover can be tried" in told.what
+
+
+def test_an_image_that_is_cut_off_is_served_to_nobody(access: SshAccess, tmp_path: Path) -> None:
+    """Not a plain one either: who reads it elsewhere sees no end of a file, but QEMU's zeros."""
+    image = tmp_path / "disk.qcow2"
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", str(image), "8M"])
+    process.run(["qemu-io", "-f", "qcow2", "-c", "write -P 7 0 8M", str(image)])
+    os.truncate(image, 4 * MIB)
+    web, ref = machine(tmp_path), DiskRef(uri=image.as_uri(), format="qcow2", size_bytes=8 * MIB)
+    with pytest.raises(SourceRefused, match="is cut off"):
+        exports.open_all(access, web, {"vda": ref}, lambda _thing: None)
+    assert not exports.export_of(access, web, "vda").alive()

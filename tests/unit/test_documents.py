@@ -70,6 +70,26 @@ def test_all_problems_are_told_at_once_with_their_lines() -> None:
     assert caught.value.exit_code == 2
 
 
+def test_a_bus_that_kubevirt_has_not_and_a_size_that_is_none_are_told_with_their_lines() -> None:
+    """Choices for single disks and for instance types are read as strictly as the rest."""
+    text = """apiVersion: kubeferry.io/v1alpha1
+kind: Policy
+machines:
+  web:
+    instancetype: {name: U1 Medium}
+    disks:
+      - match: {sizeFrom: large}
+        bus: ide
+        bootOrder: 0
+"""
+    with pytest.raises(InputInvalid) as caught:
+        parse(text, Policy, name="policy.yaml")
+    places = [problem.where for problem in caught.value.problems]
+    assert sorted(place.partition(" ")[0].rstrip(",:") for place in places) == [
+        f"policy.yaml:{line}" for line in (5, 7, 8, 9)
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "line", "said"),
     [

@@ -54,3 +54,15 @@ def test_a_mark_of_an_earlier_start_does_not_hold() -> None:
     assert not MARK.holds("18")
     assert MARK.holds(""), "the source cannot tell any more"
     assert replace(MARK, start="").holds("18"), "the source could not tell then"
+
+
+def test_the_mark_of_a_machine_that_has_moved_comes_back_as_it_was_written() -> None:
+    moved = marks.MoveMark("2026-01-01T00:00:00Z", "d1", "2026-01-01T00:00:00.123Z", "wave 1")
+    assert marks.read_move(f"{marks.written_move(moved)}\n") == moved
+    assert len(marks.written_move(replace(moved, name="x" * 999))) == marks.LIMIT
+    assert str(moved) == "moved by kubeferry at 2026-01-01T00:00:00Z, by plan wave 1 (d1)"
+
+
+@pytest.mark.parametrize(("text", "is_one"), [(None, False), ("", False), ("\n", False), ("v2 at=today", True)])
+def test_what_stands_where_that_mark_does_is_one_even_if_it_cannot_be_read(text: str | None, is_one: bool) -> None:
+    assert marks.read_move(text) == (marks.MoveMark() if is_one else None)

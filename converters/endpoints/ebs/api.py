@@ -124,19 +124,24 @@ class SnapshotApi:
     def _page(
         self, operation: str, asked: dict[str, str], key: str, token: str, size: int, at: tuple[int, str | None]
     ) -> Page:
+        """From `start` on. AWS's documents disagree whether the block from which a list is asked for is in it: it is
+        asked for from the one before, and the very first one is not named at all."""
         start, following = at
+        anew = following is None
         for _ in range(EMPTY_PAGES):
-            more = {"NextToken": following} if following else {"StartingBlockIndex": start}
+            begin = {"StartingBlockIndex": start - 1} if start > 1 else {}
+            more = {"NextToken": following} if following else begin
             try:
                 answer = self._call(operation, {**asked, **more, "MaxResults": PAGE_BLOCKS}, _as_it_is)
             except SourceRefused as error:
                 if following and aws.reason_of(error.__cause__) == "INVALID_PAGE_TOKEN":
-                    following = None  # it lives for an hour; the list is asked for again from where it was
+                    following, anew = None, True  # it lives for an hour; the list is asked for again from where it was
                     continue
                 raise
             self._check(answer, size)
+            listed = [(int(one["BlockIndex"]), one.get(token)) for one in answer.get(key, [])]
+            entries = listed[1:] if anew and listed and listed[0][0] == start - 1 else listed
             following = answer.get("NextToken")
-            entries = [(int(one["BlockIndex"]), one.get(token)) for one in answer.get(key, [])]
             if entries or following is None:  # a page may be empty, and yet not be the last one
                 try:
                     return page_of(start, entries, following, size)
@@ -176,6 +181,8 @@ class SnapshotApi:
                     raise
                 renewed += 1
                 current = token(current)
+                if current is None:
+                    raise self.unlisted(index) from error
                 continue
             content, said = answer
             if said == base64.b64encode(hashlib.sha256(content).digest()).decode():
@@ -191,6 +198,14 @@ class SnapshotApi:
                     fix="Look at what lies between here and AWS (a proxy?); then run the same command again.",
                 )
         return b""
+
+    def unlisted(self, index: int) -> SourceUnavailable:
+        """The error for a block that was listed and is not any more: it has bytes, and nobody gives them."""
+        return SourceUnavailable(
+            f"block {index} of {self.place.snapshot} cannot be read",
+            why="AWS has listed it, and does not list it any more",
+            fix=aws.AGAIN,
+        )
 
     def _read(self, index: int, token: str) -> tuple[bytes, str]:
         """A block's bytes, and the digest that AWS says they have."""

@@ -98,6 +98,8 @@ class Snapshot:
     def _fill(self, index: int, skip: int, view: memoryview) -> None:
         length = min(BLOCK_BYTES, self.size - index * BLOCK_BYTES)
         content = self.api.read(index, length, lambda stale: self._token(index, stale))
+        if not content and self._states is not None and self._states[index] == DATA:
+            raise self.api.unlisted(index)  # what has bytes is no hole, whatever a list says now
         view[:] = content[skip : skip + len(view)] if content else bytes(len(view))
 
     def _token(self, index: int, stale: str | None) -> str | None:

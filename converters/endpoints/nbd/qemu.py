@@ -16,7 +16,9 @@ from converters.endpoints.nbd.client import Nbd
 from converters.endpoints.nbd.private_folder import SOCKET, private_folder, reachable
 from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.faults import Side
+from kubeferry.images import whole
 from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check, confinement
+from kubeferry.outside import stopping
 from kubeferry.outside.process import Child, child
 from kubeferry.values import DiskRef
 
@@ -27,9 +29,11 @@ START_SECONDS = 30
 def served(ref: DiskRef, *, work: Path | None = None) -> Iterator[Nbd]:
     """The disk as an endpoint. `work` is a folder of ours for the socket; without it a private one is made.
 
-    Raises what `check` raises; SourceRefused when QEMU does not open it, SourceUnavailable when it does not come up.
+    Raises what `check` raises; SourceRefused when an image is cut off or QEMU does not open it, SourceUnavailable when
+    it does not come up.
     """
     check(ref)
+    whole.check(ref, stopping.check)
     with (
         private_folder(work, "nbd") as folder,
         reachable(folder) as near,

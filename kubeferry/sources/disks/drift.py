@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from kubeferry.errors import Problem
 from kubeferry.model import Concern, Disk, Machine, Severity
@@ -25,11 +25,17 @@ def as_concerns(machine: Machine, found: list[Problem]) -> list[Concern]:
 
 def differences(planned: Machine, current: Machine) -> Iterator[Problem]:
     """What makes the disks of a machine other ones than those of the inventory."""
-    now = {disk.id: disk for disk in current.data_disks}
+    now = wanted(planned, current.data_disks)
     was = {disk.id: disk for disk in planned.data_disks}
     yield from attachments(was, now)
     for name in sorted(was.keys() & now.keys()):
         yield from _changes(was[name], now[name])
+
+
+def wanted(planned: Machine, disks: Iterable[Disk]) -> dict[str, Disk]:
+    """The disks that a machine has now, by id, without those that its plan leaves out: what became of them matters to
+    nobody."""
+    return {disk.id: disk for disk in disks if disk.id not in (planned.left_out or ())}
 
 
 def attachments(was: Collection[str], now: Collection[str]) -> Iterator[Problem]:

@@ -24,10 +24,11 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from kubeferry.documents import SshAccess
 from kubeferry.errors import SourceRefused, SourceUnavailable
+from kubeferry.images import whole
 from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check, confinement
 from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import DiskRef, Machine
-from kubeferry.outside import atomic, process
+from kubeferry.outside import atomic, process, stopping
 from kubeferry.sources import Round
 
 PROGRAM = "qemu-nbd"
@@ -77,12 +78,13 @@ def export_of(access: SshAccess, machine: Machine, disk: str) -> Export:
 def open_all(access: SshAccess, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger) -> dict[str, DiskRef]:
     """Every disk is served; the references that lead to it from elsewhere.
 
-    All headers are checked before a first server is started. Raises HostileImage, SourceRefused, SourceUnavailable;
-    what was started for this call is ended then.
+    All headers and tables are checked before a first server is started. Raises HostileImage, SourceRefused,
+    SourceUnavailable; what was started for this call is ended then.
     """
     process.require(PROGRAM, "setpriv", "unshare")
     for ref in refs.values():
         check(ref)
+        whole.check(ref, stopping.check)
     gid = group(access)
     try:
         return {disk: _open(access, machine, disk, ref, gid, ledger) for disk, ref in refs.items()}

@@ -4,6 +4,7 @@ files ─> described          what the AWS CLI printed, in every form in which p
 discovery, files ─> told ─> instance ─┬─ disks, nics, console     what the API says, as a Machine     pure
                                       └─ facts                    answers that remember what was read
 source ─┬─ snapshot_sets     views: all volumes of an instance frozen at one instant
+        ├─ markers           which volume each disk was copied from                             pure
         └─ marks             the tag that says that we have stopped it
 stops                       what a stop meets, and the way back from it: asked without doing it
 cost                        what reading snapshots costs                                              pure

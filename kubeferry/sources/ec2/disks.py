@@ -23,6 +23,7 @@ def read_disks(instance: Facts, kind: Facts, told: Told) -> tuple[Disk, ...]:
         found.append(
             Disk(
                 id=disk_id(device),
+                label=_name(described),
                 bus=bus,
                 uri=f"ebs://{told.region or 'unknown'}/{volume}",
                 source_kind="ebs",
@@ -36,6 +37,11 @@ def read_disks(instance: Facts, kind: Facts, told: Told) -> tuple[Disk, ...]:
             )
         )
     return tuple(sorted(found, key=lambda disk: (disk.boot_order is None, disk.id)))
+
+
+def _name(volume: Facts) -> str | None:
+    """The tag that the console shows as a volume's name."""
+    return next((tag.text("Value") for tag in volume.all("Tags") if tag.text("Key") == "Name"), None)
 
 
 def disk_id(device: str) -> str:

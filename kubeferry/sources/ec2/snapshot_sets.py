@@ -52,9 +52,10 @@ class SnapshotSet:
     def taken_at(self) -> str:
         return min((one.started for one in self.snapshots), default="")
 
-    def covers(self, volumes: Iterable[str]) -> bool:
-        """Whether it holds each of these volumes exactly once, and nothing else."""
-        return sorted(one.volume for one in self.snapshots) == sorted(volumes)
+    def covers(self, wanted: Iterable[str], attached: Iterable[str]) -> bool:
+        """Whether it holds each volume that is wanted exactly once, and none that is not attached."""
+        held = [one.volume for one in self.snapshots]
+        return len(set(held)) == len(held) and {*wanted} <= {*held} <= {*attached}
 
     def of(self, volume: str) -> Snapshot | None:
         return next((one for one in self.snapshots if one.volume == volume), None)
@@ -116,8 +117,27 @@ def _snapshot(told: dict[str, Any]) -> Snapshot:
     )
 
 
-def make(ec2: Any, machine: Machine, stamp: str, *, region: str, ledger: Ledger) -> SnapshotSet:
-    """Freeze all volumes of an instance at one instant. `ec2` must not repeat a call by itself: there would be two."""
+def without(instance: dict[str, Any], volumes: dict[str, dict[str, Any]], wanted: Iterable[str]) -> dict[str, Any]:
+    """What of an instance's volumes is not frozen, in the words of CreateSnapshots: those that nobody wants. A root
+    volume has a word of its own."""
+    spare = sorted(set(volumes) - set(wanted))
+    root = {
+        mapping.get("Ebs", {}).get("VolumeId")
+        for mapping in instance.get("BlockDeviceMappings", [])
+        if mapping.get("DeviceName") == instance.get("RootDeviceName")
+    }
+    said = {
+        "ExcludeBootVolume": bool(root & set(spare)),
+        "ExcludeDataVolumeIds": [one for one in spare if one not in root],
+    }
+    return {key: value for key, value in said.items() if value}
+
+
+def make(
+    ec2: Any, machine: Machine, stamp: str, excluded: dict[str, Any], *, region: str, ledger: Ledger
+) -> SnapshotSet:
+    """Freeze all volumes of an instance at one instant, but for those that are `excluded`. `ec2` must not repeat a call
+    by itself: there would be two."""
     token = secrets.token_hex(8)
     ledger(External(VIEW, token, f"{region}/{machine.id}"))
     tags = {
@@ -128,7 +148,7 @@ def make(ec2: Any, machine: Machine, stamp: str, *, region: str, ledger: Ledger)
         STAMP: stamp,
     }
     made = ec2.create_snapshots(
-        InstanceSpecification={"InstanceId": machine.id},
+        InstanceSpecification={"InstanceId": machine.id} | excluded,
         Description=f"kubeferry: a round of {machine.id}",
         TagSpecifications=[
             {"ResourceType": "snapshot", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}

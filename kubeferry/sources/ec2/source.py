@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
@@ -21,10 +21,11 @@ from kubeferry.outside import aws, clock, stopping
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.ec2 import discovery, marks, snapshot_sets, stops
+from kubeferry.sources.ec2 import discovery, markers, marks, snapshot_sets, stops
 from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import GONE, REGION, parse_instance, power_of
+from kubeferry.sources.ec2.markers import token_of
 from kubeferry.sources.ec2.snapshot_sets import SnapshotSet
 from kubeferry.sources.ec2.told import Told
 from kubeferry.sources.facts.single_names import named
@@ -98,7 +99,8 @@ class Ec2Source:
         """A snapshot of the machine that is there already, whoever made it; none is made for a trial."""
         with self._about(machine) as (ec2, region):
             volumes = discovery.volumes_of(ec2, [machine.id]).get(machine.id, {})
-            found = snapshot_sets.standing(ec2, sorted(volumes))
+            left = {volume_of(disk) for disk in machine.disks if disk.id in (machine.left_out or ())}
+            found = snapshot_sets.standing(ec2, sorted(set(volumes) - left))
         if found is None:
             return contextlib.nullcontext(None)
         return contextlib.nullcontext(self._ref(region, found.id, found.gib, None, remote=remote))
@@ -116,46 +118,55 @@ class Ec2Source:
                 [*_differences(machine, disks), *stops.hibernated(instance)],
             )
             sets = snapshot_sets.sets_of(ec2, machine.id)
-            token = since.token if since is not None and since.source == self._name else ""
-            older = sets.pop(token, None)
+            copied = markers.copied_in(since, self._name)
+            older = sets.pop(copied.view, None)
             stamp = snapshot_sets.stamp_of(instance, volumes, off=off)
+            wanted = [volume_of(disk) for disk in drift.wanted(machine, disks).values()]
             usable = [
-                one for one in sets.values() if one.stamp == stamp and one.covers(volumes) and (off or not one.closed)
+                one
+                for one in sets.values()
+                if one.stamp == stamp and one.covers(wanted, volumes) and (off or not one.closed)
             ]
             current = max(usable, key=lambda one: one.taken_at, default=None)
             for other in sets.values():
                 if other is not current:
                     snapshot_sets.drop(ec2, other)
             if current is None:
-                current = self._make(region, machine, stamp, ledger)
+                left = snapshot_sets.without(instance, volumes, wanted)
+                current = self._make(region, machine, stamp, left, ledger)
             current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
-            refs = self._refs(machine, disks, current, older, region=region, remote=remote)
-        marker = Marker(source=self._name, token=current.token, taken_at=current.taken_at)
+            now = {disk.id: volume_of(disk) for disk in disks}
+            refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
+        shown = {disk.id: now[disk.id] for disk in machine.data_disks}
+        marker = Marker(source=self._name, token=token_of(current.token, shown), taken_at=current.taken_at)
         # Given back after a failure that may pass, it would be lost, and with it all that was copied from it.
         return Round(machine, refs, marker, served=True, consistency="off" if off else "crash")
 
-    def _make(self, region: str, machine: Machine, stamp: str, ledger: Ledger) -> SnapshotSet:
+    def _make(self, region: str, machine: Machine, stamp: str, left: dict[str, Any], ledger: Ledger) -> SnapshotSet:
         once = self._client(region, attempts=1)
-        return snapshot_sets.make(once, machine, stamp, region=region, ledger=ledger)
+        return snapshot_sets.make(once, machine, stamp, left, region=region, ledger=ledger)
 
     def _refs(
         self,
         machine: Machine,
-        disks: tuple[Disk, ...],
+        now: Mapping[str, str],
         current: SnapshotSet,
         older: SnapshotSet | None,
+        copied: Mapping[str, str],
         *,
         region: str,
         remote: bool,
     ) -> dict[str, DiskRef]:
-        now = {disk.id: volume_of(disk) for disk in disks}
+        """`now` and `copied`: the volumes by disk id, as they are and as the older set was copied. Where they are not
+        the same, what the target has of the disk is of another volume, and all is read."""
         refs = {}
         for disk in machine.data_disks:
             snapshot = current.of(now[disk.id])
             if snapshot is None:
                 fix = "Run the same command again: new snapshots are made."
                 raise SourceUnavailable("a volume was attached meanwhile", fix=fix, machine=machine.name, disk=disk.id)
-            before = older.of(snapshot.volume) if older is not None else None
+            stayed = older is not None and copied.get(disk.id) == snapshot.volume
+            before = older.of(snapshot.volume) if older is not None and stayed else None
             same = before is not None and before.state == "completed" and before.gib == snapshot.gib
             refs[disk.id] = self._ref(
                 region, snapshot.id, snapshot.gib, before.id if before and same else None, remote=remote
@@ -356,7 +367,7 @@ def _becomes(ec2: Any, machine: Machine, wanted: str, seconds: float) -> bool:
 
 def _differences(machine: Machine, disks: tuple[Disk, ...]) -> Iterator[Problem]:
     """Where the volumes are not those of the plan. Another volume of the same size is read whole, and is no problem."""
-    now, was = {disk.id: disk for disk in disks}, {disk.id: disk for disk in machine.data_disks}
+    now, was = drift.wanted(machine, disks), {disk.id: disk for disk in machine.data_disks}
     yield from drift.attachments(was, now)
     for name in sorted(was.keys() & now.keys()):
         planned, size = was[name].capacity_bytes, now[name].capacity_bytes

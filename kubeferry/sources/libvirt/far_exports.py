@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kubeferry.errors import SourceRefused
+from kubeferry.images import whole
 from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check
 from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import DiskRef, Machine
+from kubeferry.outside import stopping
 from kubeferry.sources.disks import exports
 from kubeferry.sources.disks.exports import Export, digest
 from kubeferry.sources.libvirt.far_host import FarHost
@@ -64,11 +66,12 @@ rmdir "$(dirname "$1")" 2>/dev/null || :
 def open_all(host: FarHost, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger) -> dict[str, DiskRef]:
     """Every disk is served; the references that lead to it from here and elsewhere.
 
-    All headers are checked before a first server is started. Raises HostileImage, SourceRefused, SourceUnavailable;
-    what was started for this call is ended then.
+    All headers and tables are checked before a first server is started. Raises HostileImage, SourceRefused,
+    SourceUnavailable; what was started for this call is ended then.
     """
     for ref in refs.values():
         check(ref, host.read)
+        whole.check(ref, stopping.check, host)
     try:
         return {disk: _open(host, machine, disk, ref, ledger) for disk, ref in refs.items()}
     except Exception:

@@ -28,6 +28,19 @@ READ = """\
 { [ -f "$1" ] || [ -b "$1" ]; } || { echo "neither a file nor a block device" >&2; exit 3; }
 dd if="$1" bs=64k iflag=skip_bytes,count_bytes skip="$2" count="$3" status=none | base64 -w0
 """
+# $1 the file, $2 the length of each piece, the rest where they begin
+PIECES = """\
+{ [ -f "$1" ] || [ -b "$1" ]; } || { echo "neither a file nor a block device" >&2; exit 3; }
+file=$1 length=$2
+shift 2
+for place in "$@"; do
+    dd if="$file" bs=64k iflag=skip_bytes,count_bytes skip="$place" count="$length" status=none | base64 -w0
+    echo
+done
+"""
+SIZE = """\
+if [ -b "$1" ]; then blockdev --getsize64 "$1"; else stat -L -c %s -- "$1"; fi
+"""
 LOOK = """\
 [ -e "$1" ] || { echo "No such file or directory"; exit 0; }
 { [ -f "$1" ] || [ -b "$1" ]; } || { echo "it is neither a file nor a block device"; exit 0; }
@@ -93,10 +106,29 @@ class FarHost:
 
     def read(self, path: Path, offset: int, length: int) -> bytes:
         """Bytes of a file or device there, fewer at its end."""
-        said = self.must(READ, str(path), str(offset), str(length))
+        return self._bytes(path, self.must(READ, str(path), str(offset), str(length)))[:length]
+
+    def pieces(self, path: Path, places: Sequence[int], length: int) -> list[bytes]:
+        """Bytes of a file or device there, so many at each of these places, fewer at its end; in one call."""
+        said = self.must(PIECES, str(path), str(length), *map(str, places)).splitlines()
+        if len(said) != len(places):
+            raise self._cut_off(path)
+        return [self._bytes(path, one)[:length] for one in said]
+
+    def size(self, path: Path) -> int:
+        """The length of a file or device there."""
+        said = self.must(SIZE, str(path)).strip()
+        if not said.isdecimal():
+            raise self._cut_off(path)
+        return int(said)
+
+    def _bytes(self, path: Path, said: str) -> bytes:
         with contextlib.suppress(binascii.Error):
-            return base64.b64decode(said, validate=True)[:length]
-        raise SourceUnavailable(f"{path} cannot be read on {self.access.host}", why="the answer is cut off")
+            return base64.b64decode(said, validate=True)
+        raise self._cut_off(path)
+
+    def _cut_off(self, path: Path) -> SourceUnavailable:
+        return SourceUnavailable(f"{path} cannot be read on {self.access.host}", why="the answer is cut off")
 
     def trouble(self, path: Path) -> str | None:
         """Why an image there cannot be read, None if it can."""

@@ -344,7 +344,7 @@ def _with_sizes(domain: libvirt.virDomain, disk: Disk) -> Disk:
 
 def _other_disks(machine: Machine, live: Machine) -> Iterator[Problem]:
     """Disks of the running machine that are not those of its definition: a round of it would be of others."""
-    running = {disk.id: disk.uri for disk in live.data_disks}
+    running = {name: disk.uri for name, disk in drift.wanted(machine, live.data_disks).items()}
     fix = "Make the definition and the running machine agree (`virsh attach-disk --persistent`), or copy it cold."
     for disk in machine.data_disks:
         if running.get(disk.id) != disk.uri:

@@ -33,6 +33,7 @@ _BUSES = {kinds.IDE: DiskBus.IDE, kinds.SCSI: DiskBus.SCSI, kinds.USB: DiskBus.U
 CONTROLLERS = (kinds.IDE, kinds.SCSI, kinds.FIBRE, kinds.ISCSI, kinds.STORAGE, kinds.USB)
 _CONTROLLERS_KNOWN = {*_MODELS, "lsilogic", "buslogic"}
 _NUMBER = re.compile(r"[0-9]{1,4}", re.ASCII)
+LABEL_LIMIT = 200
 DRIVES = {kinds.CD: DiskDevice.CDROM, kinds.DVD: DiskDevice.CDROM, kinds.FLOPPY: DiskDevice.FLOPPY}
 
 
@@ -52,6 +53,7 @@ def read_disks(system: Node, items: list[Item], references: References, locate: 
         item.node.skip("rasd:AutomaticAllocation", "Type", "Device")
         if (item.node.peek("rasd:Address") or "").startswith("{"):  # oVirt's, of its place on a bus
             item.node.skip("rasd:Address")
+        label = item.node.peek("rasd:ElementName") or item.node.peek("rasd:Caption")
         disk = _drive(item, found, references) if drive else _disk(item, references, locate)
         if disk is None:
             continue
@@ -61,7 +63,8 @@ def read_disks(system: Node, items: list[Item], references: References, locate: 
         if bus is DiskBus.UNKNOWN:
             bus, model = disk.bus, disk.controller_model
         order = order or (disk.boot_order if unordered else None)
-        found.append(disk.model_copy(update={"bus": bus, "controller_model": model, "boot_order": order}))
+        own = {"bus": bus, "controller_model": model, "boot_order": order, "label": label and label[:LABEL_LIMIT]}
+        found.append(disk.model_copy(update=own))
     return tuple(found)
 
 

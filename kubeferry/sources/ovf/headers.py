@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from kubeferry.errors import HostileImage, Interrupted, KubeferryError, SourceRefused
-from kubeferry.images import clusters, nodes, qcow2, vhd, writers
+from kubeferry.images import clusters, nodes, qcow2, vhd, whole, writers
 from kubeferry.images.vmdk import descriptor, header
 from kubeferry.images.vmdk.whole import check_whole
 from kubeferry.model import Disk, DiskRef, Machine, SourceFact
@@ -187,7 +187,9 @@ def _qcow2(place: Packed, head: bytes) -> Look:
     part = place.parts[0]
     found = qcow2.check(part.path, None, read=lambda _path, at, length: head[at : at + length])
     try:
-        clusters.check_whole(found, part.length, lambda at, length: _read(place, at, length), stopping.check)
+        whole.find_missing(
+            found, part.length, lambda places, length: [_read(place, at, length) for at in places], stopping.check
+        )
     except clusters.CutOff as error:
         return Look(wrong=f"it is cut off, or damaged: {error}", size=found.size)
     return Look(size=found.size)

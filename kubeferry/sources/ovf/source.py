@@ -82,7 +82,8 @@ class OvfSource:
     def way(self, machine: Machine, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
         current = self._current(machine)
         usable = not remote and not list(_problems(machine, current))
-        return nullcontext(next((_ref(disk) for disk in current.data_disks), None) if usable else None)
+        disks = drift.wanted(machine, current.data_disks).values()
+        return nullcontext(next((_ref(disk) for disk in disks), None) if usable else None)
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         if since is not None:
@@ -104,7 +105,8 @@ class OvfSource:
                 fix=" ".join(dict.fromkeys(problem.fix for problem in found)),
                 machine=machine.name,
             )
-        return Round(machine, {disk.id: _ref(disk) for disk in current.data_disks})
+        wanted = drift.wanted(machine, current.data_disks)
+        return Round(machine, {name: _ref(disk) for name, disk in wanted.items()})
 
     def close_round(self, opened: Round) -> None:
         """Nothing was made for it."""
@@ -190,10 +192,12 @@ def _unreadable(problems: list[Problem]) -> list[Concern]:
 def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
     """All that speaks against reading these disks."""
     yield from drift.differences(planned, current)
+    wanted = drift.wanted(planned, current.data_disks)
     for fact in current.unmodelled:
-        if fact.path.startswith("header["):
-            yield Problem(fact.path[len("header[") : -1], fact.value, "Get its file again from where it was exported.")
-    for disk in current.data_disks:
+        name = fact.path[len("header[") : -1]
+        if fact.path.startswith("header[") and name in wanted:
+            yield Problem(name, fact.value, "Get its file again from where it was exported.")
+    for disk in wanted.values():
         yield from _unread(disk)
 
 

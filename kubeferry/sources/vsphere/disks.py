@@ -28,6 +28,7 @@ CONTROLLERS = {
     "VirtualSIOController": (DiskBus.FDC, None),
 }
 SCHEME = "datastore"
+LABEL_LIMIT = 200
 _MODES = {"nonpersistent", "independent_nonpersistent", "undoable", "append"}
 
 
@@ -73,6 +74,7 @@ def _disk(device: Plain, controller: Plain | None, boot: Mapping[int, int], *, t
     data = device["_type"] == DISK
     return Disk(
         id=str(device["key"]),
+        label=str(device.get("deviceInfo", {}).get("label") or "")[:LABEL_LIMIT] or None,
         device=kind,
         bus=bus,
         controller_model=model,

@@ -122,9 +122,9 @@ class VsphereSource:
         yield from _differences(views.machine, current)
         if self._settings.reader:
             return
-        for disk in current.data_disks:
+        for disk in drift.wanted(views.machine, current.data_disks).values():
             if disk.device is DiskDevice.LUN:
-                fix = "Make it a virtual disk in vSphere, leave the machine out, or name a reader (vmware.reader)."
+                fix = "Make it a virtual disk in vSphere, leave the disk out, or name a reader (vmware.reader)."
                 yield Problem(disk.id, "it is a mapped LUN, which vSphere does not hand out", fix)
             elif disk.encrypted:
                 fix = "Decrypt it in vSphere, or name a reader (vmware.reader)."
@@ -372,7 +372,7 @@ def _told_apart(machines: list[Machine]) -> tuple[list[Machine], list[Concern]]:
 
 def _differences(planned: Machine, current: Machine) -> Iterator[Problem]:
     """Disks that are not those of the plan. Where a file lies does not matter: it moves with storage vMotion."""
-    now = {disk.id: disk for disk in current.data_disks}
+    now = drift.wanted(planned, current.data_disks)
     was = {disk.id: disk for disk in planned.data_disks}
     yield from drift.attachments(was, now)
     for name in sorted(was.keys() & now.keys()):

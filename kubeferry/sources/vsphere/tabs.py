@@ -212,6 +212,7 @@ def _disk(row: Row, controller: int, spare: int) -> Plain:
         backing |= {"compatibilityMode": _MAPPED.get(mode, "unknown"), "lunUuid": row.get("Raw LUN ID", "")}
     device: Plain = {"_type": "VirtualDisk", "key": number_of(row, "Disk Key") or spare, "controllerKey": controller}
     device |= {"unitNumber": number_of(row, "Unit #", "SCSI Unit #") or 0, "backing": backing}
+    device |= {"deviceInfo": {"label": row["Disk"]}} if row.get("Disk") else {}
     return device | ({} if size is None else {"capacityInBytes": size << 20})
 
 

@@ -44,7 +44,7 @@ def memory_concerns(entries: tuple[Entry, ...]) -> Iterator[Concern]:
     """Machines that ask for more memory than this host has: their proof may be slow, or end early."""
     here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for entry in entries:
-        wanted = qemu.memory_bytes(qemu.virtual_machine(entry.manifests))
+        wanted = qemu.memory_bytes(entry.sized(qemu.virtual_machine(entry.manifests)))
         if wanted > here:
             what = f"{entry.name} asks for {_size(wanted)} of memory, and this host has {_size(here)}"
             yield _concern("target-little-memory", Severity.WARNING, what, "Prove it on a larger host.")

@@ -33,7 +33,9 @@ def observe(entry: Entry, machine: LocalMachine, last_words: Mapping[str, str]) 
         raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
     spec = qemu.template(qemu.virtual_machine(entry.manifests))
     serial = machine.serial if has_console(spec) else None
-    access = local_access.LocalAccess(machine.agent, serial, machine.forwards(), machine.elapsed, machine.death)
+    access = local_access.LocalAccess(
+        machine.agent, serial, machine.forwards(), machine.elapsed, machine.death, machine.established
+    )
     answers = probes.run(entry.probes, access, last_words)
     first = min((answer.seconds for answer in answers if answer.ok), default=None)
     guest, said = _guest(machine, answers, entry.stop.services or ())

@@ -178,6 +178,14 @@ class LocalMachine:
         except TargetUnavailable:
             return {}
 
+    def established(self) -> frozenset[int]:
+        """The forwarded ports behind which the guest has taken a connection; none of a machine that ended."""
+        try:
+            with qmp.connect(self.monitor) as monitor:
+                return monitor.established()
+        except TargetUnavailable:
+            return frozenset()
+
     def elapsed(self) -> float:
         """Seconds since it was started."""
         start = self.started()

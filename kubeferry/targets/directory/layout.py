@@ -5,6 +5,7 @@ kustomization.yaml             names every machine whose manifests are applied
 machines/NAME/
     kubeferry-machine.yaml     which machine of which source this folder belongs to
     kubeferry-fence            the number of the newest runner that started or stopped its copy
+    kubeferry-moved            when it has moved, and by which plan
     kustomization.yaml, manifests/*.yaml
     disks/CLAIM.img            raw, sparse, exactly as long as the guest's disk
     firmware/variables.fd      UEFI variables of the source; a started machine writes to a copy
@@ -47,6 +48,10 @@ class MachineFolder:
     @property
     def fence(self) -> Path:
         return self.path / "kubeferry-fence"
+
+    @property
+    def moved(self) -> Path:
+        return self.path / "kubeferry-moved"
 
     @property
     def kustomization(self) -> Path:

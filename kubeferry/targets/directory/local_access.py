@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import socket
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +16,8 @@ from kubeferry.targets.guest.agent import printable
 from kubeferry.targets.guest.probes import Page
 
 BODY_LIMIT_BYTES = 1024 * 1024
+GREETING_LIMIT_BYTES = 4096
+ASK_SECONDS = 0.1
 CONSOLE_LIMIT_BYTES = 8 * 1024 * 1024
 
 
@@ -21,7 +26,8 @@ class LocalAccess:
     """See `kubeferry.targets.guest.probes.Access`.
 
     `forwards` leads from a guest port to ports on 127.0.0.1; `clock` gives seconds since the machine was started;
-    `death` says how it ended, None while it runs; `serial_log` is None for a machine without a console.
+    `death` says how it ended, None while it runs; `serial_log` is None for a machine without a console. `established`
+    tells those ports on 127.0.0.1 behind which the guest itself has taken a connection: QEMU takes any.
     """
 
     agent_socket: Path
@@ -29,6 +35,7 @@ class LocalAccess:
     forwards: Mapping[int, tuple[int, ...]]
     clock: Callable[[], float]
     death: Callable[[], str | None]
+    established: Callable[[], frozenset[int]] = frozenset
 
     def elapsed(self) -> float:
         return self.clock()
@@ -59,6 +66,36 @@ class LocalAccess:
         if not found and silent is not None:
             raise silent
         return next((page for page in found if page.status == 200 and expect in page.body), found[0])
+
+    def greeting(self, port: int, expect: str, seconds: float) -> str:
+        ports = self.forwards.get(port, ())
+        if not ports:
+            raise TargetRefused("the machine has no network card to ask")
+        found = [said for one in ports if (said := self._greeting(one, expect, seconds / len(ports))) is not None]
+        if not found:
+            raise TargetUnavailable(f"port {port} takes no connection")
+        return next((said for said in found if expect in said), found[0])
+
+    def _greeting(self, forwarded: int, expect: str, seconds: float) -> str | None:
+        """What is said behind a forwarded port, None where the guest takes no connection there."""
+        said, limit = b"", time.monotonic() + seconds
+        try:
+            with socket.create_connection(("127.0.0.1", forwarded), timeout=seconds) as link:
+                link.settimeout(ASK_SECONDS)
+                while time.monotonic() < limit:
+                    taken = forwarded in self.established()
+                    if taken and expect.encode() in said:
+                        break
+                    with contextlib.suppress(TimeoutError):
+                        more = link.recv(GREETING_LIMIT_BYTES)
+                        said += more
+                        if not more or len(said) > GREETING_LIMIT_BYTES:
+                            break
+                else:
+                    taken = forwarded in self.established()
+        except OSError:
+            return None
+        return said.decode(errors="replace") if taken or said else None
 
     def console(self) -> str | None:
         return None if self.serial_log is None else end_of(self.serial_log, CONSOLE_LIMIT_BYTES)

@@ -130,8 +130,18 @@ def _translated(vm: Mapping[str, Any], layers: Mapping[str, Layer], options: Opt
         *devices.disks(draft.spec, layers, draft.slots, draft.not_shown),
         *devices.others(draft.spec, draft.slots, options.serial_log, draft.not_shown),
     ]
-    draft.not_shown += unshown(draft.spec, kvm=draft.kvm)
+    draft.not_shown += [*_named(vm), *unshown(draft.spec, kvm=draft.kvm)]
     return Command(tuple(argv), tuple(dict.fromkeys(draft.not_shown)))
+
+
+def _named(vm: Mapping[str, Any]) -> Iterator[str]:
+    """The instance type and the preference, of which a folder knows no more than the plan."""
+    spec = mapping(vm.get("spec"))
+    sized = "processors and memory as the plan knows them stand in"
+    for kind, stands_in in (("instancetype", sized), ("preference", "")):
+        name = mapping(spec.get(kind)).get("name")
+        if name:
+            yield f"{kind}: {name}" + (f" ({stands_in})" if stands_in else "")
 
 
 def virtual_machine(manifests: tuple[dict[str, Any], ...]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from kubeferry.errors import TargetUnavailable
 from kubeferry.targets.guest import channel
 
 ANSWER_SECONDS = 10.0
+_ESTABLISHED = re.compile(r"\s*TCP\[(?:ESTABLISHED|CLOSE_WAIT|FIN_WAIT_[12])\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
 
 
 class QmpRefused(TargetUnavailable):
@@ -50,6 +51,15 @@ class Qmp:
     def forwards(self) -> dict[int, tuple[int, ...]]:
         """For each forwarded guest port the ports on 127.0.0.1 that lead to it, one for each network card."""
         return forwards_in(str(self.command("human-monitor-command", **{"command-line": "info usernet"})))
+
+    def established(self) -> frozenset[int]:
+        """The forwarded ports on 127.0.0.1 with a connection that the guest has taken."""
+        return established_in(str(self.command("human-monitor-command", **{"command-line": "info usernet"})))
+
+
+def established_in(table: str) -> frozenset[int]:
+    """Of the text of `info usernet`, the host's ports of connections that both sides have."""
+    return frozenset(int(found[1]) for line in table.splitlines() if (found := _ESTABLISHED.match(line)))
 
 
 def forwards_in(table: str) -> dict[int, tuple[int, ...]]:

@@ -25,12 +25,13 @@ from kubeferry.documents import (
     TargetConfig,
 )
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetRefused, TargetUnavailable, ToolMissing
+from kubeferry.marks import MoveMark, read_move, written_move
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
 from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, qemu, trial
 from kubeferry.targets.directory.hypervisor import LocalMachine
-from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder
+from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder, write
 from kubeferry.targets.local_movers import LocalMovers, is_locked
 
 
@@ -164,11 +165,11 @@ class DirectoryTarget:
             _check_applied(entry, folder)
             fences.raise_fence(folder, entry, fence)
         machine = LocalMachine(entry.target_name, folder)
-        ports = tuple(sorted({probe.port for probe in entry.probes if probe.kind == "http" and probe.port}))
+        ports = tuple(sorted({probe.port for probe in entry.probes if probe.kind in {"http", "tcp"} and probe.port}))
         with _answering(entry):
             if not machine.running():
                 evidence.drop(folder)
-            machine.start(qemu.virtual_machine(entry.manifests), bases, ports, ledger)
+            machine.start(entry.sized(qemu.virtual_machine(entry.manifests)), bases, ports, ledger)
             fences.check(folder, entry, fence)
 
     def runs(self, entry: Entry) -> bool:
@@ -203,16 +204,38 @@ class DirectoryTarget:
             fences.raise_fence(folder, entry, fence)
         return ""
 
+    def mark(self, entry: Entry, mark: MoveMark, fence: int = 0) -> None:
+        self._target.check(entry)
+        folder = self._target.machine(entry.target_name)
+        with _answering(entry):
+            fences.raise_fence(folder, entry, fence)
+            write(folder.moved, f"{written_move(mark)}\n")
+
+    def marked(self, entry: Entry) -> MoveMark | None:
+        with _answering(entry):
+            if self._target.objection() or self._target.machine_objection(entry):
+                return None
+            moved = self._target.machine(entry.target_name).moved
+            return read_move(moved.read_text(encoding="utf-8", errors="replace")) if moved.exists() else None
+
+    def unmark(self, entry: Entry, fence: int = 0) -> None:
+        self._target.check(entry)
+        folder = self._target.machine(entry.target_name)
+        with _answering(entry):
+            fences.raise_fence(folder, entry, fence)
+            folder.moved.unlink(missing_ok=True)
+
     def tidy(self, entry: Entry) -> list[str]:
         """A mover here ends with its run, and its fingerprints belong to the images beside them."""
         return []
 
-    def remove(self, entry: Entry) -> list[str]:
+    def remove(self, entry: Entry, fence: int = 0) -> list[str]:
         folder = self._target.machine(entry.target_name)
         if not folder.path.exists():
             return []
         self._target.check(entry)
         with _answering(entry):
+            fences.raise_fence(folder, entry, fence)
             LocalMachine(entry.target_name, folder).stop()
             removed = _remove_files(entry, folder)
             gitops.list_machines(self._target)
@@ -285,7 +308,12 @@ def _check_applied(entry: Entry, folder: MachineFolder) -> None:
 
 def _remove_files(entry: Entry, folder: MachineFolder) -> list[str]:
     """Remove what we wrote; the marker goes last, and a folder only when nothing of anybody else's is in it."""
-    ours = [folder.fence, folder.kustomization, *(folder.manifests / name for name in gitops.files(entry))]
+    ours = [
+        folder.fence,
+        folder.moved,
+        folder.kustomization,
+        *(folder.manifests / name for name in gitops.files(entry)),
+    ]
     ours += [folder.variables, *(folder.image(planned.claim) for planned in entry.disks)]
     removed = [path for path in ours if path.exists()]
     places = (folder.path, folder.manifests, folder.firmware, folder.disks)

@@ -6,7 +6,7 @@ How a machine is reached is its target's business: `Access`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,6 +48,10 @@ class Access(Protocol):
 
     def page(self, port: int, path: str, expect: str, seconds: float) -> Page:
         """GET a page from a port of the guest; of several ways in, the one whose page holds `expect`."""
+
+    def greeting(self, port: int, expect: str, seconds: float) -> str:
+        """What a port of the guest says first, empty where it waits for the other side; of several ways in, the one
+        whose words hold `expect`. Raises TargetUnavailable where the guest itself takes no connection."""
 
     def console(self) -> str | None:
         """What it wrote to its serial console, the end of it; None for a machine that has none."""
@@ -112,10 +116,12 @@ def _result(state: _Pending, elapsed: float, late: bool) -> ProbeResult:
 
 def describe(probe: Probe) -> str:
     """The question in words."""
-    expected = f" holds {printable(probe.expect, 80)!r}" if probe.expect else ""
+    shown = printable(probe.expect or "", 80)
+    expected = f" holds {shown!r}" if shown else ""
     return {
         "agent": "the guest agent answers",
         "http": f"GET {probe.path or '/'} on port {probe.port} answers 200{' and' if expected else ''}{expected}",
+        "tcp": f"port {probe.port} takes a connection{f', and its first words hold {shown!r}' if shown else ''}",
         "file": f"the file {probe.path}{expected or ' can be read'}",
         "counter": f"the number in {probe.path} went up by exactly one",
         "serial": f"the serial console{expected}",
@@ -125,20 +131,22 @@ def describe(probe: Probe) -> str:
 def attempt(probe: Probe, access: Access, last_words: Mapping[str, str], seconds: float) -> Answer:
     """Ask once, waiting at most about `seconds` for each answer."""
     try:
-        match probe.kind:
-            case "http":
-                return _http(probe, access, seconds)
-            case "serial":
-                return _serial(probe, access)
-            case "counter":
-                return _counter(probe, access, last_words, seconds)
-            case "file":
-                return _file(probe, access, seconds)
-            case _:
-                return Answer(True, access.ping(seconds))
+        return _once(probe, access, last_words, seconds)
     except (TargetUnavailable, TargetRefused) as error:
         final = isinstance(error, TargetRefused)
         return Answer(False, f"{error.reason}; {error.fix}" if final and error.fix else error.reason, final)
+
+
+def _once(probe: Probe, access: Access, last_words: Mapping[str, str], seconds: float) -> Answer:
+    answers: dict[str, Callable[[], Answer]] = {
+        "agent": lambda: Answer(True, access.ping(seconds)),
+        "http": lambda: _http(probe, access, seconds),
+        "tcp": lambda: _tcp(probe, access, seconds),
+        "serial": lambda: _serial(probe, access),
+        "counter": lambda: _counter(probe, access, last_words, seconds),
+        "file": lambda: _file(probe, access, seconds),
+    }
+    return answers[probe.kind]()
 
 
 def _http(probe: Probe, access: Access, seconds: float) -> Answer:
@@ -147,6 +155,12 @@ def _http(probe: Probe, access: Access, seconds: float) -> Answer:
     return Answer(
         page.status == 200 and expect in page.body, f"{page.status}: {printable(page.body) or 'an empty page'}"
     )
+
+
+def _tcp(probe: Probe, access: Access, seconds: float) -> Answer:
+    said = access.greeting(probe.port or 0, probe.expect or "", seconds)
+    seen = f"port {probe.port} took a connection" + (f" and said {printable(said, 80)!r}" if said else "")
+    return Answer((probe.expect or "") in said, seen)
 
 
 def _file(probe: Probe, access: Access, seconds: float) -> Answer:

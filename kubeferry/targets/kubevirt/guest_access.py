@@ -31,6 +31,7 @@ EXEC_PROTOCOL = "v4.channel.k8s.io"
 STDOUT, STDERR, STATUS = 1, 2, 3
 BODY_LIMIT_BYTES = 1024 * 1024
 FILE_LIMIT_BYTES = 64 * 1024
+GREETING_LIMIT_BYTES = 4096
 CONSOLE_LIMIT_BYTES = 1024 * 1024
 # An exec takes longer than a guest agent's answer: the pod's runtime starts a program for it.
 EXEC_SECONDS = 20.0
@@ -126,14 +127,7 @@ class GuestAccess:
         return None
 
     def page(self, port: int, path: str, expect: str, seconds: float) -> Page:
-        self._need_running()
-        if not self._instance.get("status", {}).get("interfaces"):
-            raise TargetUnavailable("the machine has no network address yet")
-        where = subresource(self._namespace, INSTANCE.plural, self._name, f"portforward/{port}/tcp")
-        try:
-            forwarded = self._cluster.websocket(where, protocols=[FORWARD_PROTOCOL], seconds=seconds)
-        except NotThere as gone:
-            raise TargetUnavailable(f"no way to port {port}", why=gone.why) from gone
+        forwarded = self._forwarded(port, seconds)
         try:
             return _get(forwarded, path)
         except (OSError, websocket.WebSocketException, http.client.HTTPException, ValueError) as error:
@@ -141,6 +135,33 @@ class GuestAccess:
             raise TargetUnavailable(f"no answer on port {port}: {why}") from error
         finally:
             forwarded.close(timeout=1)
+
+    def greeting(self, port: int, expect: str, seconds: float) -> str:
+        """KubeVirt dials the guest before it answers us (v1.9, pkg/virt-api/rest/streamer.go): what is opened here is
+        open there."""
+        forwarded = self._forwarded(port, seconds)
+        said, limit = b"", time.monotonic() + seconds
+        try:
+            while expect.encode() not in said and time.monotonic() < limit and len(said) < GREETING_LIMIT_BYTES:
+                forwarded.settimeout(max(0.1, limit - time.monotonic()))
+                frame = forwarded.recv()
+                said += frame.encode() if isinstance(frame, str) else frame
+        except (OSError, websocket.WebSocketException):  # it says no more
+            pass
+        finally:
+            forwarded.close(timeout=1)
+        return said.decode(errors="replace")
+
+    def _forwarded(self, port: int, seconds: float) -> websocket.WebSocket:
+        """A connection to a port of the guest, which it has taken. Close it."""
+        self._need_running()
+        if not self._instance.get("status", {}).get("interfaces"):
+            raise TargetUnavailable("the machine has no network address yet")
+        where = subresource(self._namespace, INSTANCE.plural, self._name, f"portforward/{port}/tcp")
+        try:
+            return self._cluster.websocket(where, protocols=[FORWARD_PROTOCOL], seconds=seconds)
+        except NotThere as gone:
+            raise TargetUnavailable(f"no way to port {port}", why=gone.why) from gone
 
     def console(self) -> str | None:
         pod = self.pod()

@@ -41,6 +41,15 @@ RUNTIME_CLASS = Kind("node.k8s.io/v1", "RuntimeClass", "runtimeclasses", namespa
 VIRTUAL_MACHINE = Kind("kubevirt.io/v1", "VirtualMachine", "virtualmachines")
 INSTANCE = Kind("kubevirt.io/v1", "VirtualMachineInstance", "virtualmachineinstances")
 KUBEVIRT = Kind("kubevirt.io/v1", "KubeVirt", "kubevirts")
+_TYPES = "instancetype.kubevirt.io/v1beta1"
+INSTANCE_TYPES = (
+    Kind(_TYPES, "VirtualMachineClusterInstancetype", "virtualmachineclusterinstancetypes", namespaced=False),
+    Kind(_TYPES, "VirtualMachineInstancetype", "virtualmachineinstancetypes"),
+)
+PREFERENCES = (
+    Kind(_TYPES, "VirtualMachineClusterPreference", "virtualmachineclusterpreferences", namespaced=False),
+    Kind(_TYPES, "VirtualMachinePreference", "virtualmachinepreferences"),
+)
 DATA_VOLUME = Kind("cdi.kubevirt.io/v1beta1", "DataVolume", "datavolumes")
 STORAGE_PROFILE = Kind("cdi.kubevirt.io/v1beta1", "StorageProfile", "storageprofiles", namespaced=False)
 CDI = Kind("cdi.kubevirt.io/v1beta1", "CDI", "cdis", namespaced=False)

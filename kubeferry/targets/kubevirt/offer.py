@@ -1,4 +1,4 @@
-"""What a cluster offers: its storage classes, its KubeVirt, and where that keeps UEFI variables."""
+"""What a cluster offers: its storage classes, its KubeVirt, where that keeps UEFI variables, and instance types."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 from kubeferry.documents import ClaimSet, Offer, Platform, StateOffer, StorageClass
 from kubeferry.documents.offer import pick_class
 from kubeferry.errors import TargetRefused
+from kubeferry.targets.kubevirt import instancetypes
 from kubeferry.targets.kubevirt.api import Cluster
+from kubeferry.targets.kubevirt.checks.instancetypes import EXPAND
 from kubeferry.targets.kubevirt.claims import least_bytes
 from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, KUBEVIRT, STORAGE_CLASS, STORAGE_PROFILE, Kind
 from kubeferry.versions import shown, version_of
@@ -21,14 +23,16 @@ Object = dict[str, Any]
 
 
 def read(cluster: Cluster, *, carries: bool = True) -> Offer:
-    """The classes, with their StorageProfiles and overheads where CDI is installed, and KubeVirt with its gates.
-    `carries`: movers run in the cluster, which can write UEFI variables there."""
+    """The classes, with their StorageProfiles and overheads where CDI is installed, KubeVirt with its gates, and its
+    instance types and preferences. `carries`: movers run in the cluster, which can write UEFI variables there."""
     classes = cluster.list(STORAGE_CLASS)
     known = offer_of(classes, _known(cluster, STORAGE_PROFILE), _known(cluster, CDI_CONFIG))
     kubevirts = _known(cluster, KUBEVIRT)
     state = state_of(known.classes, kubevirts)
     kept = state and state.model_copy(update={"carries": carries})
-    return known.model_copy(update={"kubevirt": platform_of(kubevirts), "state": kept})
+    types, preferences = instancetypes.offered(cluster)
+    more = {"kubevirt": platform_of(kubevirts), "state": kept, "types": types, "preferences": preferences}
+    return known.model_copy(update=more)
 
 
 def platform_of(found: list[Object]) -> Platform | None:
@@ -42,6 +46,7 @@ def platform_of(found: list[Object]) -> Platform | None:
         version=shown(version) if version else None,
         gates_on=tuple(developer.get("featureGates") or ()),
         gates_off=tuple(developer.get("disabledFeatureGates") or ()),
+        expands_types=(configuration.get("instancetype") or {}).get("referencePolicy") in EXPAND,
     )
 
 

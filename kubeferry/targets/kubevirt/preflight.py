@@ -8,7 +8,7 @@ from kubeferry.documents import Entry, TargetConfig
 from kubeferry.errors import TargetRefused
 from kubeferry.model import Concern, Severity
 from kubeferry.targets.kubevirt.api import Cluster, NotThere
-from kubeferry.targets.kubevirt.checks import apis, movers, namespaces, nodes, quotas, rights, storage
+from kubeferry.targets.kubevirt.checks import apis, instancetypes, movers, namespaces, nodes, quotas, rights, storage
 from kubeferry.targets.kubevirt.checks.facts import Facts, Place, Request, Seen, networks_of
 from kubeferry.targets.kubevirt.checks.told import not_checked
 from kubeferry.targets.kubevirt.kinds import (
@@ -33,6 +33,7 @@ from kubeferry.targets.kubevirt.kinds import (
 
 CHECKS = (
     apis.concerns,
+    instancetypes.concerns,
     namespaces.concerns,
     storage.concerns,
     quotas.concerns,
@@ -71,8 +72,14 @@ def gather(cluster: Cluster, request: Request) -> Facts:
         profiles=_list(cluster, STORAGE_PROFILE),
         nodes=_list(cluster, NODE) if request.entries else Seen(),
         runtimes=_list(cluster, RUNTIME_CLASS) if request.config.movers.runtime_classes else Seen(),
+        types={kind.name: _list(cluster, kind) for kind in _types(request)},
         places={name: _place(cluster, request, name) for name in request.namespaces},
     )
+
+
+def _types(request: Request) -> set[Kind]:
+    """The kinds of instance types and preferences that the plan names."""
+    return {kind for entry in request.entries for _word, kind, _name in instancetypes.named(entry)}
 
 
 def permissions(cluster: Cluster, request: Request, facts: Facts) -> Iterator[Concern]:

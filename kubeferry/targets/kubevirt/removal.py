@@ -41,10 +41,11 @@ def tidy(cluster: Cluster, entry: Entry) -> list[str]:
     return removed
 
 
-def remove(cluster: Cluster, config: TargetConfig, entry: Entry) -> list[str]:
+def remove(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0) -> list[str]:
     """Everything of this machine goes, its disks included: first what could write, then what is written.
 
-    Raises TargetRefused, before anything is removed, where a name is another machine's.
+    Raises TargetRefused, before anything is removed, where a name is another machine's; Fenced where a newer runner has
+    started or stopped it.
     """
     volumes = [m["metadata"]["name"] for m in entry.manifests if m.get("kind") == DATA_VOLUME.name]
     if config.transfer == "upload":  # of one that did not end
@@ -55,7 +56,7 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry) -> list[str]:
     things += [(CLAIM, planned.claim) for planned in entry.disks]
     things += [(CLAIM, entry.variables.claim)] if entry.variables is not None else []
     _refuse_foreign(cluster, entry, things)
-    machine.stop(cluster, config, entry)
+    machine.stop(cluster, config, entry, fence)
     removed = tidy(cluster, entry)
     for kind in (VIRTUAL_MACHINE, DATA_VOLUME, CLAIM):
         removed += drop(cluster, entry, [thing for thing in things if thing[0] is kind])

@@ -12,9 +12,22 @@ from collections.abc import Callable
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
 from kubeferry.errors import TargetRefused
 from kubeferry.ledger import External, Ledger
+from kubeferry.marks import MoveMark
 from kubeferry.model import Concern
 from kubeferry.targets import Reach, Room, TargetCapabilities
-from kubeferry.targets.kubevirt import api, claims, jobs, machine, objects, observing, offer, preflight, removal, trial
+from kubeferry.targets.kubevirt import (
+    api,
+    claims,
+    jobs,
+    machine,
+    moved,
+    objects,
+    observing,
+    offer,
+    preflight,
+    removal,
+    trial,
+)
 from kubeferry.targets.kubevirt.uploads import Uploads
 
 
@@ -89,13 +102,22 @@ class KubevirtTarget:
     def hand_over(self, entry: Entry, fence: int = 0) -> str:
         return machine.hand_over(self._cluster, entry, fence)
 
+    def mark(self, entry: Entry, mark: MoveMark, fence: int = 0) -> None:
+        moved.mark(self._cluster, entry, mark, fence)
+
+    def marked(self, entry: Entry) -> MoveMark | None:
+        return moved.marked(self._cluster, entry)
+
+    def unmark(self, entry: Entry, fence: int = 0) -> None:
+        moved.unmark(self._cluster, entry, fence)
+
     def tidy(self, entry: Entry) -> list[str]:
         return removal.tidy(self._cluster, entry)
 
-    def remove(self, entry: Entry) -> list[str]:
+    def remove(self, entry: Entry, fence: int = 0) -> list[str]:
         if self._uploads is not None:
             self._uploads.mark(entry)
-        return removal.remove(self._cluster, self._config, entry)
+        return removal.remove(self._cluster, self._config, entry, fence)
 
     def exists(self, thing: External) -> bool:
         return removal.exists(self._cluster, thing)

@@ -33,6 +33,7 @@ from kubeferry.errors import (
     TargetUnavailable,
 )
 from kubeferry.inside.said import Said
+from kubeferry.marks import MoveMark
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
@@ -57,7 +58,8 @@ class MemoryTarget:
     """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `running`, `strategies` (what machines
     were handed over with), `answers` (probe kind to whether it passes), `said` (name to what the system says of
     itself), `refusals` (what a trial of a machine finds), `faults` (method to errors, raised one a call), and
-    `heeds_fences`: without it, a runner has slept in the one moment that no fence covers."""
+    `moves` (the marks of machines that have moved), `heeds_fences`: without it, a runner has slept in the one moment
+    that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
@@ -66,6 +68,7 @@ class MemoryTarget:
         self.applied: dict[str, tuple[dict[str, object], ...]] = {}
         self.running: dict[str, str] = {}
         self.strategies: dict[str, str] = {}
+        self.moves: dict[str, MoveMark] = {}
         self.answers: dict[str, bool] = {}
         self.said: dict[str, Said] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
@@ -219,13 +222,32 @@ class MemoryTarget:
             self.running.setdefault(entry.target_name, clock.now())
         return entry.run_strategy
 
+    def mark(self, entry: Entry, mark: MoveMark, fence: int = 0) -> None:
+        self._fail("mark")
+        self._check(entry)
+        self._raise_fence(entry, fence)
+        self.moves[entry.target_name] = mark
+
+    def marked(self, entry: Entry) -> MoveMark | None:
+        self._fail("marked")
+        ours = self._owners.get(entry.target_name, _owner(entry)) == _owner(entry)
+        return self.moves.get(entry.target_name) if ours else None
+
+    def unmark(self, entry: Entry, fence: int = 0) -> None:
+        self._fail("unmark")
+        self._check(entry)
+        self._raise_fence(entry, fence)
+        self.moves.pop(entry.target_name, None)
+
     def tidy(self, entry: Entry) -> list[str]:
         self._fail("tidy")
         return []
 
-    def remove(self, entry: Entry) -> list[str]:
+    def remove(self, entry: Entry, fence: int = 0) -> list[str]:
         self._fail("remove")
         self._check(entry)
+        self._raise_fence(entry, fence)
+        self.moves.pop(entry.target_name, None)
         self.strategies.pop(entry.target_name, None)
         self.running.pop(entry.target_name, None)
         gone = [place for place in self.disks if place.startswith(f"{entry.target_name}/")]

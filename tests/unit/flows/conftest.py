@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flows.cli import run
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 
@@ -80,6 +80,7 @@ def a_machine(name: str, disk: Path) -> Machine:
         source="lab",
         arch="x86_64",
         firmware=Firmware(kind=FirmwareKind.BIOS),
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=64 * 2**20),
         disks=(drive,),

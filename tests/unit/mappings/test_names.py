@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeferry.documents import MachinePolicy, Policy
-from kubeferry.model import Cpu, Disk, Machine, Memory, Nic
+from kubeferry.model import Cpu, Disk, Guest, Machine, Memory, Nic
 from mappings.names import LIMIT, dns_label, dns_labels, is_dns_label, machine_names
 
 ANY_TEXT = st.text(max_size=120)
@@ -17,6 +17,7 @@ def a_machine(name: str, disks: tuple[str, ...] = (), nics: tuple[str, ...] = ()
         id=name,
         name=name,
         source="lab",
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=1 << 30),
         disks=tuple(Disk(id=disk) for disk in disks),

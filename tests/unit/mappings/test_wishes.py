@@ -250,18 +250,18 @@ def test_networks_of_one_name_are_told_apart_by_their_switch_tag_or_key(machine:
     both = machine(nics=cards)
 
     def mapped(*rules: NetworkMap) -> tuple[list[str], set[str]]:
-        policy = Policy(networks=(*rules, NetworkMap(target="multus", multus_name="lab/rest")))
+        policy = Policy(networks=(*rules, NetworkMap(target="multus", multus_name="net/rest")))
         (entry,) = make_plan(inventory(both), policy, name="p", created_at="2026-01-01T00:00:00Z").entries
         networks = entry.manifests[-1]["spec"]["template"]["spec"]["networks"]
         told = {one.id for one in entry.concerns if one.id == "nic.network-ambiguous"}
         return [one["multus"]["networkName"] for one in networks], told
 
-    by_name = NetworkMap(source_name="prod", target="multus", multus_name="lab/prod")
-    assert mapped(by_name) == (["lab/prod", "lab/prod"], {"nic.network-ambiguous"})
+    by_name = NetworkMap(source_name="prod", target="multus", multus_name="net/prod")
+    assert mapped(by_name) == (["net/prod", "net/prod"], {"nic.network-ambiguous"})
     for facts in ({"source_switch": "dvs-1"}, {"source_vlan": 999}, {"source_key": "dvportgroup-1"}):
         exact = by_name.model_copy(update=facts)
-        other = by_name.model_copy(update={"source_switch": "dvs-0", "multus_name": "lab/other"})
-        assert mapped(exact, other) == (["lab/other", "lab/prod"], set()), facts
+        other = by_name.model_copy(update={"source_switch": "dvs-0", "multus_name": "net/other"})
+        assert mapped(exact, other) == (["net/other", "net/prod"], set()), facts
 
 
 def test_port_groups_of_one_name_on_the_switches_of_single_hosts_are_one_network(machine: Build) -> None:

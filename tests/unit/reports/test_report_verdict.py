@@ -239,6 +239,8 @@ def test_disks_that_the_plan_leaves_behind_are_named(estate):
     machine = one.machine.model_copy(update={"disks": (*one.machine.disks, Disk(id="vdz"))})
     life = estate.Life(estate.plan(one.model_copy(update={"machine": machine})), one)
     assert machine_of(life).unmoved == ("vdz",)
+    wished = one.model_copy(update={"machine": machine.model_copy(update={"left_out": ("vdz",)})})
+    assert machine_of(estate.Life(estate.plan(wished), one)).unmoved == ("vdz",)  # by the policy's word
 
 
 # --- other ends ------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from kubeferry.errors import Fenced, Interrupted
 from kubeferry.journal import Journal, Lease, Recorded
 from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.evidence import MachineState
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.drive import drive
@@ -170,6 +170,7 @@ def a_machine(folder: Path, power: Power) -> Machine:
         power=power,
         arch="x86_64",
         firmware=Firmware(kind=FirmwareKind.BIOS),
+        guest=Guest(agent_channel=True),
         cpu=Cpu(vcpus=1),
         memory=Memory(size_bytes=64 * MIB),
         disks=tuple(a_disk(folder, name) for name in ("vda", "vdb")),

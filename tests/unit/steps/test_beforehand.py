@@ -12,7 +12,7 @@ from kubeferry.documents import Config, Inventory, KeptVariables, Plan, Policy, 
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.life.events import Synced
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.model import Concern, Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power, Severity
+from kubeferry.model import Concern, Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Power, Severity
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps import beforehand
 from kubeferry.steps.beforehand import ask, untouched
@@ -63,6 +63,7 @@ class World:
             arch="x86_64",
             power=Power.RUNNING,
             firmware=Firmware(kind=FirmwareKind.BIOS),
+            guest=Guest(agent_channel=True),
             cpu=Cpu(vcpus=1),
             memory=Memory(size_bytes=64 * 2**20),
             disks=(disk,),

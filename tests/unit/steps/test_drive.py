@@ -31,7 +31,16 @@ from kubeferry.steps.drive import drive
 
 A = ActionKind
 STRAIGHT = (
-    *("planned", "cutover-begun", "last-words", "source-stopped", "copy-begun", "disk-copied", "disk-copied"),
+    *(
+        "planned",
+        "cutover-begun",
+        "stop-asked",
+        "last-words",
+        "source-stopped",
+        "copy-begun",
+        "disk-copied",
+        "disk-copied",
+    ),
     *("disk-verified", "disk-verified", "applied", "started", "observed", "validated", "target-stopped", "committed"),
 )
 WAY = (

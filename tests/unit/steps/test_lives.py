@@ -33,8 +33,8 @@ FAULTS = (
 SOURCE = ("concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists")
 SOURCE += ("mark", "marked", "unmark")  # what goes wrong about a mark changes no life
 TARGET = (
-    *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over"),
-    *("stop", "tidy", "remove", "exists"),
+    *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over", "mark"),
+    *("marked", "unmark", "stop", "tidy", "remove", "exists"),
 )
 TRIES = 3
 

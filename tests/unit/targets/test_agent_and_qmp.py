@@ -184,6 +184,8 @@ def test_port_forwards_are_read_from_qemus_table() -> None:
         "  UDP[236 sec]       17       127.0.0.1 40001       10.0.2.15    53     0     0\r\n"
     )
     assert qmp.forwards_in(table) == {80: (41234, 41235)}
+    assert qmp.established_in(table) == {50000}
+    assert qmp.established_in(table.replace("ESTABLISHED", "SYN_SENT")) == frozenset()
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -182,3 +183,76 @@ def test_a_request_to_stop_ends_the_waiting(tmp_path: Path) -> None:
             one(Probe(kind="agent", timeout_seconds=3600), access(tmp_path))
     finally:
         stopping.reset()
+
+
+class Port:
+    """A port on loopback that takes connections as QEMU does: at once, whether anybody is behind it or not."""
+
+    def __init__(self, words: bytes = b"", *, closes: bool = False) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.number: int = self.listener.getsockname()[1]
+        self._held: list[socket.socket] = []
+        self._words, self._closes = words, closes
+        self._thread = threading.Thread(target=self._serve)
+
+    def __enter__(self) -> Port:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self._thread.join()
+        for one in self._held:
+            one.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                link, _ = self.listener.accept()
+                link.sendall(self._words)
+                if self._closes:
+                    link.close()
+                else:
+                    self._held.append(link)
+
+
+@pytest.mark.parametrize(
+    ("words", "taken", "expect", "ok", "seen"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", True, "SSH-2.0", True, "said 'SSH-2.0-OpenSSH_9.2"),
+        (b"", True, None, True, "port 22 took a connection"),
+        (b"220 mail\r\n", True, "SSH-2.0", False, "220 mail"),
+        (b"", True, "SSH-2.0", False, "port 22 took a connection"),
+        (b"", False, None, False, "port 22 takes no connection"),
+    ],
+)
+def test_a_port_is_open_where_the_guest_itself_has_taken_the_connection(
+    tmp_path: Path, words: bytes, taken: bool, expect: str | None, ok: bool, seen: str
+) -> None:
+    with Port(words) as port:
+        established = frozenset({port.number}) if taken else frozenset()
+        ways = access(tmp_path, forwards={22: (port.number,)}, established=lambda: established)
+        answer = probes.attempt(Probe(kind="tcp", port=22, expect=expect), ways, NO_WORDS, 0.4)
+    assert answer.ok is ok
+    assert seen in answer.evidence
+
+
+def test_a_connection_that_is_closed_at_once_is_none(tmp_path: Path) -> None:
+    """So QEMU does where the guest refuses it."""
+    with Port(closes=True) as port:
+        ways = access(tmp_path, forwards={22: (port.number,)})
+        answer = probes.attempt(Probe(kind="tcp", port=22), ways, NO_WORDS, 5.0)
+    assert (answer.ok, answer.final) == (False, False)
+
+
+def test_of_several_cards_the_one_counts_that_says_what_is_expected(tmp_path: Path) -> None:
+    with Port(b"220 mail") as mail, Port(b"SSH-2.0") as ssh:
+        both = (mail.number, ssh.number)
+        ways = access(tmp_path, forwards={22: both}, established=lambda: frozenset(both))
+        assert probes.attempt(Probe(kind="tcp", port=22, expect="SSH"), ways, NO_WORDS, 1.0).ok
+
+
+def test_a_machine_without_a_card_has_no_port(tmp_path: Path) -> None:
+    answer = probes.attempt(Probe(kind="tcp", port=22), access(tmp_path), NO_WORDS, 1.0)
+    assert (answer.ok, answer.final) == (False, True)

@@ -4,6 +4,7 @@
     told        every concern that can come out: its id, severity and subject
     rights      what the pipeline may have to do, in one table
     apis        kinds, versions, KubeVirt and CDI, feature gates
+    instancetypes  instance types and preferences that the plan names
     namespaces  there or not, pod security, names that are taken, networks, runtime classes
     storage     classes and profiles of the plan's claims
     launcher    what a machine's pod asks for                     demand   what a whole plan adds to a namespace

@@ -18,10 +18,12 @@ from kubeferry.targets.kubevirt.checks.facts import (
     networks_of,
     template_of,
 )
+from kubeferry.targets.kubevirt.checks.instancetypes import named
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
 from kubeferry.targets.kubevirt.kinds import (
     DATA_VOLUME,
     INSTANCE,
+    INSTANCE_TYPES,
     NETWORK_ATTACHMENT,
     UPLOAD_TOKEN_REQUEST,
     VIRTUAL_MACHINE,
@@ -116,6 +118,7 @@ def wanted(request: Request) -> Iterator[Kind]:
         yield UPLOAD_TOKEN_REQUEST
     if any(True for entry in request.entries for _ in networks_of(entry)):
         yield NETWORK_ATTACHMENT
+    yield from dict.fromkeys(kind for entry in request.entries for _word, kind, _name in named(entry))
 
 
 def _needs_cdi(request: Request) -> bool:
@@ -123,7 +126,8 @@ def _needs_cdi(request: Request) -> bool:
 
 
 def _kinds(facts: Facts, request: Request) -> Iterator[Concern]:
-    fixes = {VIRTUAL_MACHINE.group: INSTALL_KUBEVIRT, NETWORK_ATTACHMENT.group: "Install Multus."}
+    of_kubevirt = dict.fromkeys((VIRTUAL_MACHINE.group, INSTANCE_TYPES[0].group), INSTALL_KUBEVIRT)
+    fixes = of_kubevirt | {NETWORK_ATTACHMENT.group: "Install Multus."}
     for kind in wanted(request):
         served = facts.served.get(kind.api_version)
         if served is None or kind.plural not in served:

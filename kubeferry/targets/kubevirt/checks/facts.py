@@ -53,7 +53,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """A cluster. `served` holds the plural names of the kinds of each group and version that was asked for."""
+    """A cluster. `served` holds the plural names of the kinds of each group and version that was asked for, `types`
+    instance types and preferences by their kind, where the plan names any."""
 
     version: str = ""
     served: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -64,6 +65,7 @@ class Facts:
     profiles: Seen = field(default_factory=Seen)
     nodes: Seen = field(default_factory=Seen)
     runtimes: Seen = field(default_factory=Seen)
+    types: Mapping[str, Seen] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
 
     @property
@@ -102,8 +104,9 @@ def machine_of(entry: Entry) -> Object | None:
 
 
 def template_of(entry: Entry) -> Object:
-    """The `spec.template.spec` of the entry's VirtualMachine; empty without one."""
-    return _at(machine_of(entry) or {}, "spec", "template", "spec")
+    """The `spec.template.spec` of the entry's VirtualMachine, sized as the plan knows it; empty without one."""
+    machine = machine_of(entry)
+    return _at(entry.sized(machine), "spec", "template", "spec") if machine else {}
 
 
 def domain_of(entry: Entry) -> Object:

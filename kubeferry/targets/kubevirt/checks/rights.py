@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from kubeferry.documents import Entry
 from kubeferry.model import Concern
 from kubeferry.targets.kubevirt.checks.facts import Request, networks_of
+from kubeferry.targets.kubevirt.checks.instancetypes import named
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
 from kubeferry.targets.kubevirt.kinds import (
     CDI,
@@ -19,6 +20,7 @@ from kubeferry.targets.kubevirt.kinds import (
     DATA_VOLUME,
     EVENT,
     INSTANCE,
+    INSTANCE_TYPES,
     JOB,
     KUBEVIRT,
     LIMIT_RANGE,
@@ -27,6 +29,7 @@ from kubeferry.targets.kubevirt.kinds import (
     NETWORK_POLICY,
     NODE,
     POD,
+    PREFERENCES,
     QUOTA,
     RUNTIME_CLASS,
     STORAGE_CLASS,
@@ -53,6 +56,10 @@ def _uploads(request: Request) -> bool:
 
 def _networks(request: Request) -> bool:
     return any(True for entry in request.entries for _ in networks_of(entry))
+
+
+def _typed(request: Request) -> bool:
+    return any(True for entry in request.entries for _ in named(entry))
 
 
 def runs_commands(entry: Entry) -> bool:
@@ -102,7 +109,7 @@ IN_NAMESPACE = (
     # KubeVirt asks for the second one, and Kubernetes itself for the first, which is all that it reads of the path.
     _sub("virtualmachineinstances/vnc", "get", "take a picture of the screen", looks=True),
     _sub("virtualmachineinstances/vnc/screenshot", "get", "take a picture of the screen", looks=True),
-    _sub("virtualmachineinstances/portforward", "get", "probe web pages"),
+    _sub("virtualmachineinstances/portforward", "get", "probe ports and web pages"),
     Right(DATA_VOLUME.group, DATA_VOLUME.plural, tuple(_WHOLE.split()), "make DataVolumes", _volumes),
     Right(UPLOAD_TOKEN_REQUEST.group, UPLOAD_TOKEN_REQUEST.plural, ("create",), "upload disks", _uploads),
     _on(QUOTA, "list", "see whether the plan fits the quota", looks=True),
@@ -125,6 +132,10 @@ IN_CLUSTER = (
     _on(NODE, "get list", "know processors, memory and taints", looks=True),
     _on(NAMESPACE, "get", "know the namespace's pod security", looks=True),
     _on(RUNTIME_CLASS, "list", "know kata and gvisor", looks=True),
+    *(
+        Right(kind.group, kind.plural, ("list",), "know what instance types and preferences give", _typed, True)
+        for kind in (*INSTANCE_TYPES, *PREFERENCES)
+    ),
 )
 """deploy/cluster-role.yaml"""
 

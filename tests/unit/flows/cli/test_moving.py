@@ -222,7 +222,7 @@ def test_precopy_asks_of_what_it_copies(kubeferry: Command, estate: Path, monkey
     monkeypatch.setattr(
         moving,
         "ask",
-        lambda _config, _plan, names, _shown: asked.append(names) or pytest.fail("asked, and that will do"),
+        lambda _config, _plan, names, *_more: asked.append(names) or pytest.fail("asked, and that will do"),
     )
     with pytest.raises(BaseException, match="asked, and that will do"):
         kubeferry("precopy", "plan.yaml")

@@ -12,7 +12,7 @@ from flows.cli import run
 from flows.cli.setting_up import init
 from flows.setup.first_files import configuration, policy
 from kubeferry.config import read_config
-from kubeferry.documents import Policy, load
+from kubeferry.documents import Policy, Probe, load
 from kubeferry.kinds import SOURCES, TARGETS
 from lab import ova
 from tests.needs import needs
@@ -39,7 +39,8 @@ def test_what_is_written_loads(source: str, target: str, tmp_path: Path) -> None
     assert config.target.kind == target
     assert config.target.transfer == ("upload" if (source, target) == ("ova", "kubevirt") else "movers")
     chosen = load(tmp_path / "policy.yaml", Policy)
-    assert chosen == Policy(namespace="apps"), "but for the namespace it says what holds without it"
+    probes = {} if source == "libvirt" else {"probes": (Probe(kind="tcp", port=22),)}  # no agent is known to be there
+    assert chosen == Policy(namespace="apps", **probes), "but for these it says what holds without it"
 
 
 @pytest.mark.parametrize(("source", "target"), PAIRS)

@@ -85,6 +85,7 @@ FULL = Machine(
     disks=(
         Disk(
             id="sda",
+            label="Hard disk 1",
             device="lun",
             bus="scsi",
             virtio="virtio-transitional",

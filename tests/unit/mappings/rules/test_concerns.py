@@ -10,13 +10,20 @@ import pytest
 from kubeferry import marks
 from kubeferry.documents import (
     ClaimSet,
+    DiskChoice,
+    DiskMatch,
     MachinePolicy,
     NetworkMap,
     Offer,
+    OfferedPreference,
+    OfferedType,
+    Placement,
+    Platform,
     Policy,
     Probe,
     StorageClass,
     StoragePolicy,
+    TypeRef,
 )
 from kubeferry.model import (
     Clock,
@@ -107,6 +114,21 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "ec2.enclave": (instance("EnclaveOptions/Enabled", "yes"), Policy()),
     "ec2.uuid-new": (instance(), Policy()),
     "ec2.cost": (instance(), Policy()),
+    "disk.left-out": (disks({}, {}) | {"left_out": ("d1",)}, Policy()),
+    "disk.boot-left-out": (disks({}, {}) | {"left_out": ("d0",)}, Policy()),
+    "disk.boot-changed": (disks({}, {}), policy(disks=(DiskChoice(match=DiskMatch(id="d1"), boot_order=1),))),
+    "instancetype.missing": ({}, policy(instancetype=TypeRef(name="gone"))),
+    "preference.missing": ({}, policy(preference=TypeRef(name="gone"))),
+    "preference.unmet": ({}, policy(preference=TypeRef(name="windows"))),
+    "instancetype.expanded": ({}, policy(preference=TypeRef(name="fedora"))),
+    "instancetype.contradicted": (
+        {},
+        policy(instancetype=TypeRef(name="u1.small"), placement=Placement(requests={"cpu": "1"})),
+    ),
+    "instancetype.smaller": ({}, policy(instancetype=TypeRef(name="u1.small"))),
+    "instancetype.unknown": ({}, policy(instancetype=TypeRef(name="u1.small"))),
+    "instancetype.given": ({}, policy(instancetype=TypeRef(name="u1.small"))),
+    "preference.fills": ({}, policy(preference=TypeRef(name="fedora"))),
     "probe.none": ({}, policy(probes=())),
     "probe.counter-unheard": ({}, policy(probes=(Probe(kind="counter", path="/data/boots"),))),
     "arch.unsupported": ({"arch": "aarch64"}, Policy()),
@@ -177,6 +199,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     ),
     "unmodelled": ({"unmodelled": (SourceFact(path="/domain/x", value="y"),)}, Policy()),
     "disk.source-missing": (disks({"uri": None}), Policy()),
+    "probe.agent-unsure": ({"guest": Guest(os_id="x")}, Policy()),
     "disk.untold": (disks({"uri": None, "source_kind": "unknown", "capacity_bytes": None}), Policy()),
     "disk.size-unknown": (disks({"capacity_bytes": None}), Policy()),
     "disk.format-unknown": (disks({"format": None}), Policy()),
@@ -304,7 +327,16 @@ FAST = StorageClass(
 ASKED = Offer(classes=(FAST, StorageClass(name="bare")))
 
 
+TYPED = Offer(
+    types=(OfferedType(name="u1.small", vcpus=1, memory_bytes=GIB),),
+    preferences=(OfferedPreference(name="fedora"), OfferedPreference(name="windows", needs_memory_bytes=4 * GIB)),
+    kubevirt=Platform(version="1.9", expands_types=True),
+)
+
+
 def offered(rule: str) -> Offer:
+    if rule.startswith(("instancetype.", "preference.")) and rule != "instancetype.unknown":
+        return TYPED
     return ASKED if rule.startswith("storage.") and rule != "storage.class-default" else Offer()
 
 

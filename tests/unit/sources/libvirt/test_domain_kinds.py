@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import Inventory, NetworkMap, Plan, Platform, Policy, StoragePolicy
+from kubeferry.documents import Inventory, NetworkMap, Plan, Platform, Policy, Probe, StoragePolicy
 from kubeferry.model import Carried, Fate, Machine, Power, Severity
 from kubeferry.sources.exported import read_exported
 from kubeferry.sources.libvirt.domain.machine import parse_domain
@@ -33,6 +33,7 @@ POLICY = Policy(
     namespace="apps",
     storage=StoragePolicy(storage_class="fast", access_mode="ReadWriteMany", volume_mode="Block"),
     networks=(NetworkMap(source_kind="bridge", target="multus", multus_name="apps/lan"), NetworkMap()),
+    probes=(Probe(kind="tcp", port=22),),
 )
 
 

@@ -171,6 +171,13 @@ def test_a_disk_has_the_size_that_it_has_and_the_descriptors_is_told(tmp_path: P
     assert copied(path, tmp_path) == CONTENT
 
 
+def test_a_disk_that_is_left_out_may_be_as_wrong_as_it_is(tmp_path: Path) -> None:
+    machine = machine_of(export(tmp_path, STREAM[:2048])).model_copy(update={"left_out": ("vmdisk1",)})
+    assert "ova.header" not in assessed(machine)
+    source = open_source("exports", SourceConfig(kind="ova", uri=(tmp_path / "web.ovf").as_uri()))
+    assert source.concerns(machine) == []
+
+
 def test_a_packed_disk_is_looked_at_through_its_packing(tmp_path: Path) -> None:
     sparse = image(tmp_path, "vmdk", "-o", "subformat=monolithicSparse")
     assert "no stream" in refused(export(tmp_path, gzip.compress(sparse)))

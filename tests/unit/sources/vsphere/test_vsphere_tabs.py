@@ -58,6 +58,7 @@ def test_machines_come_with_their_disks_cards_and_what_is_around_them(tmp_path: 
         ("2000", 20 * GIB, DiskDevice.DISK),
         ("2016", GIB, DiskDevice.LUN),
     ]
+    assert [disk.label for disk in web.disks] == ["Hard disk 1", "Hard disk 2"]
     assert {(disk.bus, disk.controller_model) for disk in web.disks} == {(DiskBus.SCSI, None)}
     assert [disk.shareable for disk in web.disks] == [False, True]
     assert web.disks[0].serial == "6000c298a"

@@ -14,7 +14,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeferry.documents import Entry, MoverJob, PlannedDisk, TargetConfig
+from kubeferry.documents import Entry, MoverJob, OfferedType, PlannedDisk, SizedBy, TargetConfig
 from kubeferry.errors import InputInvalid, Interrupted, TargetRefused, TargetUnavailable, ToolMissing
 from kubeferry.model import ChainLink, Cpu, Disk, DiskRef, Machine, Memory, Severity
 from kubeferry.outside import stopping
@@ -429,3 +429,19 @@ def test_what_an_earlier_version_left_to_everybody_is_private_when_the_target_is
     directory.connect(TargetConfig(kind="directory", path=str(tmp_path / "target")))
     assert {(folder / name).stat().st_mode & 0o777 for name in ("disks", "state", "evidence")} == {0o700}
     assert theirs.stat().st_mode & 0o777 == 0o755, "not ours"
+
+
+def test_a_machine_that_an_instance_type_sizes_is_reckoned_with_what_that_gives(tmp_path: Path) -> None:
+    """Its manifest names no memory; of a type that nobody knows, the machine's own counts."""
+    entry = an_entry()
+    vm, claim = entry.manifests
+    kind = "VirtualMachineClusterInstancetype"
+    spec = {"instancetype": {"kind": kind, "name": "huge"}, "template": {"spec": {"domain": {"devices": {}}}}}
+    large = OfferedType(name="huge", vcpus=1, memory_bytes=1 << 50)
+    for gives, told in ((None, 0), (large, 1)):
+        sized = {"manifests": (vm | {"spec": spec}, claim), "sized_by": SizedBy(kind=kind, name="huge", gives=gives)}
+        with_type = entry.model_copy(update=sized)
+        found = [one for one in opened(tmp_path).concerns((with_type,)) if one.id == "target-little-memory"]
+        assert len(found) == told
+    unplanned = entry.model_copy(update={"manifests": (vm | {"spec": spec}, claim)})  # by a patch of the user's own
+    assert unplanned.sized(unplanned.manifests[0])["spec"]["template"]["spec"]["domain"]["memory"]["guest"]

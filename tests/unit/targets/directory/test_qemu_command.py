@@ -299,3 +299,12 @@ def test_no_value_can_add_an_option_of_its_own(values: list[str]) -> None:
     parts = [part.replace("\0", ",") for part in text.replace(",,", "\0").split(",")]
     # A value that begins with a comma follows a "=", never a separator: the split is exact.
     assert parts == ["driver", *(f"p{number}={value}" for number, value in enumerate(values))]
+
+
+def test_an_instance_type_is_said_to_be_stood_in_for_and_so_is_a_preference() -> None:
+    vm = manifest()
+    kinds = {"instancetype": "VirtualMachineClusterInstancetype", "preference": "VirtualMachineClusterPreference"}
+    vm["spec"] |= {field: {"kind": kind, "name": f"a-{field}"} for field, kind in kinds.items()}
+    told = qemu.command(vm, LAYERS, options()).not_shown
+    assert "instancetype: a-instancetype (processors and memory as the plan knows them stand in)" in told
+    assert "preference: a-preference" in told

@@ -148,6 +148,9 @@ SERVED = {
     "cdi.kubevirt.io/v1beta1": frozenset({"datavolumes", "storageprofiles"}),
     "upload.cdi.kubevirt.io/v1beta1": frozenset({"uploadtokenrequests"}),
     "k8s.cni.cncf.io/v1": frozenset({"network-attachment-definitions"}),
+    "instancetype.kubevirt.io/v1beta1": frozenset(
+        {"virtualmachineclusterinstancetypes", "virtualmachineinstancetypes", "virtualmachineclusterpreferences"}
+    ),
 }
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
+from kubeferry.documents import SizedBy
 from kubeferry.model import Severity
 from kubeferry.targets.kubevirt import preflight
 from kubeferry.targets.kubevirt.checks import rights
 from kubeferry.targets.kubevirt.checks.facts import Facts, Request, Seen
 from kubeferry.targets.kubevirt.checks.told import KNOWN
 from kubeferry.targets.kubevirt.claims import state_claim
+from kubeferry.targets.kubevirt.instancetypes import type_of
 
 Make = Any
 Case = tuple[Facts, Request]
@@ -96,6 +98,39 @@ def by_processor(**cpu: Any) -> Change:
 
 def by_config(**config: Any) -> Change:
     return lambda m: (m.facts(), m.request(**config))
+
+
+def a_type(name: str = "u1.medium", *, cpu: Any = None, memory: str = "2Gi", **more: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name}, "spec": {"cpu": cpu or {"guest": 2}, "memory": {"guest": memory}, **more}}
+
+
+def typed(*types: dict[str, Any], gave: dict[str, Any] | None = None, **change: Any) -> Change:
+    """A machine that an instance type sizes, in a cluster that has these; `gave` is the one it was planned with."""
+
+    def made(m: Make) -> Case:
+        entry = m.entry()
+        pvc, machine = entry.manifests
+        kind = "VirtualMachineClusterInstancetype"
+        spec = machine["spec"] | {"instancetype": {"kind": kind, "name": "u1.medium"}}
+        sized = SizedBy(kind=kind, name="u1.medium", gives=type_of(gave) if gave else None)
+        update = {"manifests": (pvc, machine | {"spec": spec}), "sized_by": sized}
+        facts = m.facts(**({"types": {kind: m.seen(*types)}} | change))
+        return facts, m.request(entry.model_copy(update=update))
+
+    return made
+
+
+def preferring(kind: str, *there: dict[str, Any]) -> Change:
+    """A machine with a preference `fedora`, in a cluster that has these of that kind."""
+
+    def made(m: Make) -> Case:
+        entry = m.entry()
+        pvc, machine = entry.manifests
+        spec = machine["spec"] | {"preference": {"kind": kind, "name": "fedora"}}
+        request = m.request(entry.model_copy(update={"manifests": (pvc, machine | {"spec": spec})}))
+        return m.facts(types={"VirtualMachineClusterPreference": m.seen(*there)}), request
+
+    return made
 
 
 # What is changed, the ids that it brings, and words that must stand in the first of them.
@@ -393,6 +428,48 @@ ROWS: list[tuple[Change, list[str], str]] = [
         by_limits("Container", default={"cpu": "2"}, maxLimitRequestRatio={"cpu": "10"}),
         ["limit-range.exceeded"],
         "a mover has a limit of cpu more than 10 times what it asks for",
+    ),
+    # --- instance types and preferences
+    (typed(a_type(), gave=a_type()), [], ""),
+    (typed(a_type("u1.small"), gave=a_type()), ["instancetype.missing"], "would never start"),
+    (typed({"metadata": {"name": "u1.medium", "namespace": "apps"}}), ["instancetype.missing"], "u1.medium"),
+    (typed(a_type(cpu={"guest": 1}), gave=a_type()), ["instancetype.changed"], "1 processor and 2 GiB now, and gave 2"),
+    (
+        typed(a_type(nodeSelector={"pool": "a"}), gave=a_type()),
+        ["instancetype.changed"],
+        "decides other things beside its size",
+    ),
+    (typed(a_type(memory="1Gi")), ["instancetype.smaller"], "gives 2 processors and 1 GiB, and the machine had 2"),
+    (typed(a_type(memory="4Gi")), [], ""),
+    (typed(types={"VirtualMachineClusterInstancetype": UNSEEN}), ["cluster.not-checked"], "instancetypes"),
+    (
+        typed(
+            a_type(),
+            gave=a_type(),
+            kubevirts=Seen(
+                (
+                    {
+                        "spec": {"configuration": {"instancetype": {"referencePolicy": "expand"}}},
+                        "status": {"phase": "Deployed", "observedKubeVirtVersion": "v1.9.0"},
+                    },
+                )
+            ),
+        ),
+        ["instancetype.expanded"],
+        "writes instance types",
+    ),
+    (typed(a_type(memory="64Gi"), gave=a_type(memory="64Gi")), ["node.none-fits", "node.little-room"], "64"),
+    (
+        typed(a_type(nodeSelector={"zone": "b"}), gave=a_type(nodeSelector={"zone": "b"})),
+        ["node.none-fits"] * 2,
+        "zone=b",
+    ),
+    (preferring("virtualmachineclusterpreference", {"metadata": {"name": "fedora"}}), [], ""),
+    (preferring("VirtualMachineClusterPreference"), ["preference.missing"], "VirtualMachineClusterPreference fedora"),
+    (
+        preferring("VirtualMachinePreference"),
+        ["cluster.kind-missing", "cluster.not-checked"],
+        "VirtualMachinePreference",
     ),
     # --- nodes
     (lambda m: (m.facts(nodes=UNSEEN), m.request()), ["cluster.not-checked"], "nodes"),

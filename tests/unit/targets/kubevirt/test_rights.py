@@ -29,6 +29,7 @@ VERBS = {
 }
 # Calls whose kind is not written where they stand: the kinds that they go through.
 PASSED_ON = {
+    "instancetypes.py": (*kinds.INSTANCE_TYPES, *kinds.PREFERENCES),
     "objects.py": kinds.PLANNED,
     "removal.py": (kinds.CLAIM, kinds.DATA_VOLUME, kinds.VIRTUAL_MACHINE),
 }

@@ -1,0 +1,74 @@
+"""What is wrong with a policy for an inventory, all at once: names that are not there, choices that fit nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kubeferry.documents import Inventory, MachinePolicy, Policy
+from kubeferry.errors import Problem
+from kubeferry.model import Machine
+from mappings import disk_wishes
+from mappings.rules.table import RULES
+from mappings.wishes import Settled, fits, settled, shown, template_problems
+
+
+def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
+    """Where a policy names machines or disks that the inventory has not, concerns that are none or cannot be accepted,
+    or one boot order for several disks of a machine."""
+    known = {machine.name: machine for machine in inventory.machines}
+    fix = "Use {name}, {source} and {folder}."
+    found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
+    for name, choice in policy.machines.items():
+        where = f"policy machines.{name}"
+        if name not in known:
+            fix = "Correct the name, remove it, or discover again."
+            found.append(Problem(where, "is no machine of the inventory", fix))
+        found += _choice_problems(where, choice, known, [known[name]] if name in known else [])
+    for number, rule in enumerate(policy.rules, start=1):
+        where = f"policy rule {number}"
+        theirs = [machine for machine in inventory.machines if fits(rule.match, machine)]
+        if not theirs:
+            what = f"fits no machine of the inventory ({shown(rule.match)})"
+            found.append(Problem(where, what, "Correct its `match`, or remove the rule."))
+        found += _choice_problems(where, rule, known, theirs)
+    return [*found, *_one_order(settled(policy, inventory.machines))]
+
+
+def _choice_problems(
+    where: str, choice: MachinePolicy, known: Iterable[str], machines: list[Machine]
+) -> Iterator[Problem]:
+    for other in choice.after:
+        if other not in known:
+            yield Problem(f"{where}.after", f"{other!r} is no machine of the inventory", "Correct or remove the name.")
+    rules = {rule.id: rule for rule in RULES}
+    for accepted in choice.accept:
+        if accepted not in rules:
+            fix = "Use the id that `kubeferry assess` shows."
+            yield Problem(f"{where}.accept", f"{accepted!r} is no concern that can be accepted", fix)
+        elif not rules[accepted].acceptable:
+            yield Problem(f"{where}.accept", f"{accepted!r} cannot be accepted", rules[accepted].fix)
+    yield from _no_such_disk(where, choice, machines)
+
+
+def _no_such_disk(where: str, choice: MachinePolicy, machines: list[Machine]) -> Iterator[Problem]:
+    """Choices for disks that none of the machines has; of no machine at all another problem tells."""
+    for number, one in enumerate(choice.disks, start=1):
+        if machines and not any(disk_wishes.fitting(one.match, machine) for machine in machines):
+            whose = machines[0].name if len(machines) == 1 else f"the {len(machines)} machines that it is for"
+            what = f"fits no disk of {whose} ({disk_wishes.shown(one.match)})"
+            yield Problem(
+                f"{where}.disks, choice {number}",
+                what,
+                "Use what the inventory says of it: its id, label, file or size.",
+            )
+
+
+def _one_order(wishes: Settled) -> Iterator[Problem]:
+    fix = "Give each disk a number of its own, or name one of them alone."
+    for machine in wishes.machines:
+        by_disk = disk_wishes.disk_wishes(wishes.policy.of(machine.name).disks, machine)
+        decided = wishes.of_disks[machine.name]
+        for order, disks in disk_wishes.one_order(by_disk, machine):
+            whose = dict.fromkeys(decided[disk_wishes.place(disk, "boot_order")] for disk in disks)
+            what = f"{', '.join(disks)} would all have boot order {order} ({', '.join(whose)})"
+            yield Problem(f"policy disks of {machine.name}", what, fix)
