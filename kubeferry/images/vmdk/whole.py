@@ -15,6 +15,8 @@ from kubeferry.images.vmdk import header
 from kubeferry.images.vmdk.header import SECTOR_BYTES, TABLE_ENTRIES, Header
 
 FOOTER_SECTORS = 2  # the footer, and the marker of the end
+PIECE_BYTES = 1 << 20
+ZEROS_LIMIT_BYTES = 64 << 20  # behind a stream; who has more has no end that anybody looks for
 _ZERO_GRAIN = 1
 
 
@@ -25,7 +27,7 @@ def check_whole(found: Header, size: int, read: Callable[[int, int], bytes]) -> 
         found = _with_footer(found, size, read)
     directory = _words(found.directory * SECTOR_BYTES, found.directory_entries, size, read)
     last = 0
-    for sector in directory:
+    for sector in set(directory):
         if sector > _ZERO_GRAIN:
             last = max(last, *_words(sector * SECTOR_BYTES, TABLE_ENTRIES, size, read))
     if last * SECTOR_BYTES >= size and last > _ZERO_GRAIN:
@@ -33,12 +35,24 @@ def check_whole(found: Header, size: int, read: Callable[[int, int], bytes]) -> 
 
 
 def _with_footer(found: Header, size: int, read: Callable[[int, int], bytes]) -> Header:
-    """The header with the place of the directory, which a stream has at its end."""
-    at = size - FOOTER_SECTORS * SECTOR_BYTES
-    tail = read(at, FOOTER_SECTORS * SECTOR_BYTES) if at > 0 else b""
-    if tail[:4] != header.MAGIC or any(tail[SECTOR_BYTES:]):
+    """The header with the place of the directory, which a stream has at its end: in the last sector that is not all
+    zeros, before a marker that is."""
+    at = _last_sector(size, read)
+    footer = read(at, SECTOR_BYTES)
+    if footer[:4] != header.MAGIC or at + FOOTER_SECTORS * SECTOR_BYTES > size:
         raise ValueError(f"it is cut off: a stream ends with a footer and a marker, which are not at its end, {size}")
-    return replace(found, directory=header.parse(tail[:SECTOR_BYTES]).directory)
+    return replace(found, directory=header.parse(footer).directory)
+
+
+def _last_sector(size: int, read: Callable[[int, int], bytes]) -> int:
+    """Where the last sector is that holds anything; bytes behind a stream are zeros."""
+    end = size
+    while end > max(0, size - ZEROS_LIMIT_BYTES):
+        begin = max(0, end - PIECE_BYTES)
+        if piece := read(begin, end - begin).rstrip(b"\0"):
+            return (begin + len(piece) - 1) // SECTOR_BYTES * SECTOR_BYTES
+        end = begin
+    return 0
 
 
 def _words(place: int, count: int, size: int, read: Callable[[int, int], bytes]) -> array[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import time
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,27 @@ def test_what_is_sound_is_no_concern(tmp_path: Path) -> None:
     path = export(tmp_path, STREAM)
     assert not {"ova.header", "ova.capacity"} & assessed(machine_of(path)).keys()
     assert copied(path, tmp_path) == CONTENT
+
+
+@pytest.mark.parametrize("behind", [1, 512, 3 * MIB])
+def test_zeros_behind_a_stream_are_nothing(behind: int, tmp_path: Path) -> None:
+    assert copied(export(tmp_path, STREAM + bytes(behind)), tmp_path) == CONTENT
+
+
+def test_a_stream_whose_end_is_nowhere_near_its_file_s_is_not_looked_for(tmp_path: Path) -> None:
+    """A sparse file costs its sender nothing, however long it is."""
+    path = export(tmp_path, STREAM[:512])
+    begun = time.process_time()
+    with (tmp_path / DISK.href).open("r+b") as file:
+        file.truncate(1 << 40)
+    path.write_text(path.read_text().replace("ovf:size='512'", ""))
+    assert "is cut off" in refused(path)
+    assert time.process_time() - begun < 5
+
+
+def test_a_stream_without_its_last_marker_is_cut_off(tmp_path: Path) -> None:
+    assert "is cut off" in refused(export(tmp_path, STREAM[:-512]))
+    assert "is cut off" in refused(export(tmp_path, STREAM[:-1024]))
 
 
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.9])
