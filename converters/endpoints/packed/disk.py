@@ -33,8 +33,6 @@ from kubeferry.images.vmdk.header import SECTOR_BYTES
 from kubeferry.uris import Packed, Part, packed
 from kubeferry.values import DiskRef
 
-READ_PARTS = ("FLAT", "VMFS", "SPARSE", "ZERO")
-
 
 def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> Forward | PackedDisk:
     """Open a `PACKED` URI to read. Raises InputInvalid for a URI that says it wrongly, TargetRefused for a target,
@@ -184,8 +182,9 @@ def _described(place: Packed, window: Window, name: str) -> tuple[descriptor.Par
         why = "it is a descriptor, whose data stands in other files"
         raise SourceRefused(f"{name} holds no data", why=why, fix="Give the files of the disk in one folder.")
     for part in found.parts:
-        if part.kind not in READ_PARTS or part.sectors > header.CAPACITY_LIMIT_SECTORS:
-            why = f"one of its extents is {part.kind} with {part.sectors} sectors; {', '.join(READ_PARTS)} are read"
+        if part.kind not in descriptor.READ_PARTS or part.sectors > header.CAPACITY_LIMIT_SECTORS:
+            known = ", ".join(descriptor.READ_PARTS)
+            why = f"one of its extents is {part.kind} with {part.sectors} sectors; {known} are read"
             fix = "Write the disk anew with `qemu-img convert -O vmdk -o subformat=streamOptimized`."
             raise SourceRefused(f"{name} cannot be read", why=why, fix=fix)
         if part.kind != "ZERO" and not _stands_beside(part.name):

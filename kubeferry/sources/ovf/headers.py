@@ -171,6 +171,8 @@ def _unusable(told: descriptor.Descriptor) -> str | None:
 
 def _elsewhere(place: Packed, told: descriptor.Descriptor) -> str | None:
     """Why the data that a descriptor names cannot be read: it stands in files beside it, and is read from there."""
+    if odd := [part.kind for part in told.parts if part.kind not in descriptor.READ_PARTS]:
+        return f"one of its extents is {odd[0]}; {', '.join(descriptor.READ_PARTS)} are read"
     named = [part.name for part in told.parts if part.kind != "ZERO"]
     if len(place.parts) != 1 or place.parts[0].offset or place.gzip or not told.parts:
         first = f" ({named[0][:80]!r})" if named else ""

@@ -140,6 +140,8 @@ def test_a_descriptor_is_read_with_what_it_names_and_only_where_that_is(tmp_path
     assert copied(export(tmp_path, text), tmp_path) == CONTENT
     parent = text.replace(b"parentCID=ffffffff", b"parentCID=12345678")
     assert "differs from another disk" in refused(export(tmp_path, parent))
+    sesparse = text.replace(b" FLAT ", b" SESPARSE ")
+    assert "one of its extents is SESPARSE" in refused(export(tmp_path, sesparse))
     export(tmp_path, text)
     members = {name: (tmp_path / name).read_bytes() for name in ("web.ovf", "web.vmdk", "web-flat.vmdk")}
     (archived := tmp_path / "in").mkdir()
