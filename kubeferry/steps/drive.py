@@ -75,14 +75,21 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     except (Fenced, Interrupted):
         raise
     except PermanentError as error:
-        # The source of a machine that has moved is not started because a journal has forgotten that.
-        if goal is Goal.ROLLBACK or isinstance(error, AlreadyMoved) or work.state().resumes not in GOES_BACK:
+        if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK or _has_moved(work, error):
             raise
         _walk(work, Goal.ROLLBACK, do)
         raise error from error.__cause__
     if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
         raise cutover.rolled_back(work, state.rollback_reason)
     return state
+
+
+def _has_moved(work: Work, error: PermanentError) -> bool:
+    """Whether the machine has moved without this journal's having seen it, as far as the target answers: the source is
+    not started because a journal has forgotten that."""
+    with contextlib.suppress(Exception):  # whatever is wrong with that answer is no reason to leave a source off
+        return isinstance(error, AlreadyMoved) or moved.unknown(work.journal, work.entry, work.target) is not None
+    return False
 
 
 def _walk(work: Work, goal: Goal, do: Do) -> MachineState:

@@ -154,7 +154,8 @@ def test_what_windows_loses_on_a_bus_that_it_has_no_driver_for(
     machine: Build, disk: DiskOf, which: str, bus: str, said: str
 ) -> None:
     windows = machine(
-        disks=(disk("sda", bus="sata"), disk("sdb", bus="sata")), guest=Guest(os_name="Windows Server 2019")
+        disks=(disk("sda", bus="sata"), disk("sdb", bus="sata")),
+        guest=Guest(os_name="Windows Server 2019", agent_channel=True),
     )
     (entry,) = plan(own(DiskChoice(match=DiskMatch(id=which), bus=bus)), windows).entries
     (found,) = [concern for concern in entry.concerns if concern.id == "disk.bus-changed"]

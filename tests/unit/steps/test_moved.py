@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import JournalConfig, Policy, TargetConfig, dump
-from kubeferry.errors import AlreadyMoved, Fenced, Interrupted, TargetRefused, TargetUnavailable
+from kubeferry.errors import AlreadyMoved, Fenced, Interrupted, SourceRefused, TargetRefused, TargetUnavailable
 from kubeferry.journal import Journal
 from kubeferry.life.actions import ActionKind as A
 from kubeferry.life.actions import Goal
@@ -88,6 +88,17 @@ def test_a_journal_from_before_the_commit_copies_over_nothing(scene: Any, backup
     assert "kubeferry release --everything" in error.fix
     assert scene.power is Power.OFF
     refused(scene)
+
+
+def test_an_error_of_another_kind_leads_nothing_back_that_has_moved(scene: Any, backups: Any) -> None:
+    left_at(scene, A.BEGIN_COPY)
+    restored = backups("restored")
+    used_and_off(scene)
+    scene.journal = restored()
+    scene.source.write_faults("power", SourceRefused)
+    with pytest.raises(SourceRefused):
+        scene.drive()
+    assert (scene.power, scene.state.resumes) == (Power.OFF, Phase.CUTTING_OVER)
 
 
 def test_what_has_moved_and_runs_is_not_stopped_because_somebody_starts_the_source(scene: Any, backups: Any) -> None:
