@@ -15,6 +15,7 @@ MODULES = {
     "block": "converters.endpoints.file",
     "data": "converters.endpoints.inline",
     "held": "converters.endpoints.inline",
+    "zero": "converters.endpoints.empty",
     "nbd+unix": "converters.endpoints.nbd.client",
     "nbd+ssh": "converters.endpoints.nbd.ssh",
     "nbds": "converters.endpoints.nbd.tls",
@@ -28,6 +29,8 @@ Its `open_endpoint` is called with the reference, its side, whether to read past
 sockets."""
 LOCAL = ("file", "block")
 """Schemes of files and devices that are opened by their path."""
+SLICED = "raw+file"
+"""The scheme of parts of local files, in which an image may lie."""
 SERVED = tuple(scheme for scheme in MODULES if scheme not in LOCAL)
 """Schemes of disks that a server or a stream gives: raw, whatever they are made of there."""
 

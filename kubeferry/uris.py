@@ -50,6 +50,19 @@ HELD = "held:"
 HELD_FILE = "KUBEFERRY_HELD_FILE"
 """The variable that names the file."""
 
+_ZERO = re.compile(r"zero:(\d{1,18})", re.ASCII)
+
+
+def zero_uri(size: int) -> str:
+    """A disk that is empty: so many bytes, which nobody has anywhere, and all of which read as zeros."""
+    return f"zero:{size}"
+
+
+def zero_size(uri: str) -> int | None:
+    """The bytes of an empty disk; None for any other URI."""
+    found = _ZERO.fullmatch(uri)
+    return int(found[1]) if found else None
+
 
 _PIN = re.compile(
     r"sha256=(?P<pin>[0-9a-f]{64})(&login=(?P<login>[A-Za-z_][A-Za-z0-9_]*))?(&view=(?P<view>[A-Za-z0-9%._~-]+))?",
@@ -221,7 +234,7 @@ def upload_url(uri: str) -> str | None:
 PACKED = ("vmdk-stream+file", "vmdk+file", "raw+file")
 """What lies in parts of local files: a streamOptimized VMDK, a VMDK whose header says which kind, or the bytes."""
 PART_LIMIT = 4096
-DIGESTS = {"sha1": 40, "sha256": 64, "sha512": 128}
+DIGESTS = {"md5": 32, "sha1": 40, "sha224": 56, "sha256": 64, "sha384": 96, "sha512": 128}
 """Algorithms of a manifest, and how many hexadecimal digits a digest has."""
 
 
@@ -245,6 +258,11 @@ class Packed:
     scheme: str
     parts: tuple[Part, ...]
     gzip: bool = False
+
+    @property
+    def as_it_is(self) -> bool:
+        """Whether its bytes are one part of a file: then an image in them can be read anywhere."""
+        return self.scheme == "raw+file" and len(self.parts) == 1 and not self.gzip
 
     def uri(self) -> str:
         """`SCHEME:///first/path?part=OFFSET,LENGTH,DIGEST,NAME&part=…`, and `compression=gzip`; NAME is empty for the

@@ -5,7 +5,7 @@ as it is, a socket speaks NBD, what is packed is unpacked by us, a plain qcow2 i
 everything else goes through a read-only qemu-nbd; of both the headers are checked first.
 
     file, nbd/, ebs/, web/, packed/     the schemes; none knows another one
-    inline                              bytes that come with the work
+    inline                              bytes that come with the work; empty: none, all of a disk reads as zeros
     memory                              for tests and small tools
     upload                              a stream to CDI's upload proxy
     qcow2                               a format, no scheme: an image as a file has it
@@ -15,6 +15,7 @@ everything else goes through a read-only qemu-nbd; of both the headers are check
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -22,10 +23,11 @@ from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 from converters.extents import DISK_LIMIT_BYTES, Extent
-from converters.uris import MODULES, SERVED, invalid, scheme_of
+from converters.uris import MODULES, SERVED, SLICED, invalid, scheme_of
 from kubeferry.errors import HostileImage
 from kubeferry.faults import Side, refused
 from kubeferry.images import nodes
+from kubeferry.uris import packed as parts_of
 from kubeferry.values import DiskRef
 
 
@@ -140,7 +142,7 @@ def open_source(ref: DiskRef, *, work: Path | None = None) -> Iterator[Endpoint]
 
 
 def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]:
-    served = scheme_of(ref.uri) in SERVED
+    served = scheme_of(ref.uri) in SERVED and scheme_of(ref.uri) != SLICED
     if ref.format == "raw" and ref.backing is None:
         return _open(ref, Side.SOURCE, work=work)
     if served:
@@ -149,7 +151,7 @@ def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]
         raise refused(
             Side.SOURCE,
             f"{ref.uri} has the format {ref.format!r}{' with a backing file' if ref.backing else ''}",
-            why=f"raw and {', '.join(sorted(nodes.FORMATS))} are read; only the latter has backing files",
+            why=f"raw, {', '.join(sorted(nodes.FORMATS))} are read; only qcow2 has backing files",
             fix="Correct the format, or convert the image with `qemu-img convert`.",
         )
     return _image(ref, work)
@@ -157,17 +159,26 @@ def _opened(ref: DiskRef, work: Path | None) -> AbstractContextManager[Endpoint]
 
 @contextlib.contextmanager
 def _image(ref: DiskRef, work: Path | None) -> Iterator[Endpoint]:
-    """A plain image from its file, any other through QEMU."""
+    """A plain image from its file, or from the part of one in which it lies; any other through QEMU."""
     from converters.endpoints.file import open_endpoint
-    from converters.endpoints.qcow2 import plain
+    from converters.endpoints.packed.parts import compare
+    from converters.endpoints.packed.slice import Slice
+    from converters.endpoints.qcow2 import Bytes, plain
 
-    with plain(ref, lambda file: open_endpoint(file, Side.SOURCE)) as found:
+    place = parts_of(ref.uri)
+
+    def opened(file: DiskRef) -> Bytes:
+        return Slice(place.parts) if place else open_endpoint(file, Side.SOURCE)
+
+    with plain(ref, opened) as found:
         if found is not None:
             yield found
             return
     from converters.endpoints.nbd.qemu import served
 
     with served(ref, work=work) as endpoint:
+        if place is not None:
+            endpoint.ended = functools.partial(compare, place.parts)
         yield endpoint
 
 

@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 from converters.endpoints.read_only import ReadOnly
 from converters.extents import Extent
-from converters.uris import LOCAL, path_of, scheme_of
+from converters.uris import LOCAL, SLICED, files_of, scheme_of
 from kubeferry.errors import SourceUnavailable
 from kubeferry.faults import Side, of_os
 from kubeferry.images import nodes, qcow2, whole, writers
@@ -31,6 +31,9 @@ class Bytes(Protocol):
     def read_into(self, offset: int, view: memoryview, /) -> None:
         """Fill `view`."""
 
+    def end(self) -> None:
+        """Nothing more is read: raises where the file is not what was said of it."""
+
     def clone(self) -> Self: ...
 
     def close(self) -> None: ...
@@ -45,11 +48,12 @@ def plain(ref: DiskRef, open_file: Callable[[DiskRef], Bytes]) -> Iterator[Image
     """
     with contextlib.ExitStack() as opened:
         nodes.check(ref)
-        yield None if ref.backing or ref.changed or scheme_of(ref.uri) not in LOCAL else _opened(ref, open_file, opened)
+        ours = ref.format == "qcow2" and not ref.backing and not ref.changed and scheme_of(ref.uri) in (*LOCAL, SLICED)
+        yield _opened(ref, open_file, opened) if ours else None
 
 
 def _opened(ref: DiskRef, open_file: Callable[[DiskRef], Bytes], opened: contextlib.ExitStack) -> Image | None:
-    path = path_of(ref.uri)
+    path = files_of(ref.uri)[0]
     try:
         if not opened.enter_context(writers.read_by_us(path)):
             return None
@@ -130,7 +134,7 @@ class Image(ReadOnly):
         self.start_read(offset, view)()
 
     def end(self) -> None:
-        """An image has no word on itself as a whole."""
+        self._file.end()
 
     def clone(self) -> Self:
         return type(self)(self.name, self._file.clone(), self._clusters)

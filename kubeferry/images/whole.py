@@ -24,7 +24,8 @@ from kubeferry.errors import SourceRefused
 from kubeferry.faults import Side, of_os
 from kubeferry.images import qcow2
 from kubeferry.images.clusters import ENTRY_BYTES, PLACE, SECTOR_BYTES, ZEROS, CutOff
-from kubeferry.images.nodes import chain_of, path_of
+from kubeferry.images.nodes import chain_of, part_of, path_of
+from kubeferry.uris import Part
 from kubeferry.values import DiskRef
 
 COMPRESSED = 1 << 62
@@ -73,14 +74,22 @@ def check(ref: DiskRef, look: Callable[[], None], files: Files | None = None) ->
     for link in chain_of(ref):
         if link.format != "qcow2":
             continue
-        path = path_of(link.uri)
+        path, part = path_of(link.uri), part_of(link.uri)
         try:
-            (head,) = there.pieces(path, [0], qcow2.READ_BYTES)
-            find_missing(qcow2.parse(head), there.size(path), partial(there.pieces, path), look)
+            size = there.size(path) if part is None else part.length
+            read = partial(there.pieces, path) if part is None else partial(_pieces_of, there, part)
+            (head,) = read([0], qcow2.READ_BYTES)
+            find_missing(qcow2.parse(head), size, read, look)
         except (CutOff, ValueError) as error:  # the latter where it became another image since its header was checked
             raise refusal(path, error) from error
         except OSError as error:
             raise of_os(Side.SOURCE, f"{path} cannot be read", error) from error
+
+
+def _pieces_of(files: Files, part: Part, places: Sequence[int], length: int) -> Sequence[bytes]:
+    """Bytes of an image that is a part of a file."""
+    found = files.pieces(part.path, [part.offset + place for place in places], length)
+    return [one[: max(0, part.length - place)] for one, place in zip(found, places, strict=True)]
 
 
 def refusal(path: Path, error: Exception) -> SourceRefused:

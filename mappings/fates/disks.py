@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubeferry.model import Fate
+from kubeferry.uris import zero_size
 from mappings.disks import USUAL_SECTOR
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
 from mappings.fates.kinds import DISK, VOLUME, kept, place_of
@@ -62,6 +63,14 @@ FLOPPY = "KubeVirt has no floppy drives"
 LEFT_BEHIND = "the policy leaves this disk out"
 LEFT_OUT = "this KubeVirt takes no empty drive"
 MEDIUM = "a drive's medium is not moved"
+
+
+def source(mapping: Mapping, leaf: Leaf) -> Verdict:
+    place = place_of(VOLUME, mapping, leaf)
+    if mapping.find(place) is None:
+        return Fate.LOST, "", MEDIUM
+    made = leaf.value == "empty" or zero_size(str(leaf.value)) is not None
+    return Fate.CHANGED, place, "an empty disk is made" if made else "the bytes are copied into the claim"
 
 
 def image_format(mapping: Mapping, leaf: Leaf) -> Verdict:

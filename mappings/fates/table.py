@@ -7,7 +7,6 @@ from mappings.fates import devices, disks, hardware, machine, nics
 from mappings.fates.carried import Rule
 from mappings.fates.kinds import DISK, NIC, VOLUME, becomes, kept, lost, same, switch
 
-_COPIED = "the bytes are copied into the claim"
 _INSIDE = "lies on the guest's own disks, which are copied"
 
 FATES: dict[str, Rule] = {
@@ -61,8 +60,8 @@ FATES: dict[str, Rule] = {
     "disks[].bus": disks.bus,
     "disks[].virtio": devices.virtio,
     "disks[].controller_model": disks.controller,
-    "disks[].uri": becomes(VOLUME, _COPIED, otherwise=disks.MEDIUM),
-    "disks[].source_kind": becomes(VOLUME, _COPIED, otherwise=disks.MEDIUM),
+    "disks[].uri": disks.source,
+    "disks[].source_kind": disks.source,
     "disks[].format": disks.image_format,
     "disks[].chain": becomes(VOLUME, "the whole chain becomes one raw disk", otherwise=disks.MEDIUM),
     "disks[].capacity_bytes": disks.capacity,

@@ -132,7 +132,7 @@ _HYPERV = (
 )
 _OVA = (
     (W, "CPU affinity", ("cpu.pinning",), ""),
-    (W, "CPU or memory hot-plug", ("memory.hotplug-lost",), ""),
+    (W, "CPU or memory hot-plug", ("ova.hot-plug", "memory.hotplug-lost"), ""),
     (W, "more than 165 disks", ("disk.many", "disk.too-many"), ""),
     (C, "disk capacity invalid", ("disk.size-unknown",), ""),
     (W, "exported by another product", (), "exports of other products are read and tested, too"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from kubeferry.model import Machine
 from mappings.cpu import POLICIES, target_hugepages, target_max_guest, target_model, topology
 from mappings.firmware import (
     TIMERS,
@@ -87,10 +88,29 @@ def _memory(case: Case) -> Iterable[str]:
     return when(case.machine.memory.size_bytes < 1_000_000, "The machine's memory is not known.")
 
 
+# VMware's settings, those of its own file that stand in an OVF as extras, and VirtualBox's.
+_HOT_ADD = {
+    "cpu": (
+        ("vmw:Config[cpuHotAddEnabled]", "vmw:ExtraConfig[vcpu.hotadd]", "vbox:Machine/Hardware/CPU"),
+        ("value=true", "hotplug=true"),
+    ),
+    "memory": (("vmw:Config[memoryHotAddEnabled]", "vmw:ExtraConfig[mem.hotadd]"), ("value=true",)),
+}
+
+
+def hot_add(machine: Machine, what: str) -> bool:
+    """Whether an OVF says that this (cpu, memory) may be added to the running machine; how much, it does not say."""
+    places, words = _HOT_ADD[what]
+    told = (fact.value.lower() for fact in machine.unmodelled if fact.path.endswith(places))
+    return any(word in value for value in told for word in words)
+
+
 def _memory_hotplug(case: Case) -> Iterable[str]:
     memory = case.machine.memory
     lost = bool(memory.max_bytes) and target_max_guest(memory) != memory.max_bytes
     lost = lost and (memory.max_bytes or 0) > memory.size_bytes
+    if memory.max_bytes is None and hot_add(case.machine, "memory"):
+        return ("Memory may be added while it runs, up to a limit that the source does not tell; not at the target.",)
     return when(lost, f"Memory cannot grow to {human_bytes(memory.max_bytes or 0)} at the target.")
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kubeferry.model import Disk
-from kubeferry.uris import packed
+from mappings.rules.ovf import is_exported
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
 # Of the kinds of disks that libvirt has (`<disk type=…>`), files and block devices are read.
@@ -57,7 +57,7 @@ def _unread(case: Case) -> Iterator[str]:
 def _why_unread(disk: Disk, in_part: bool) -> str | None:
     if disk.source_kind in _UNREAD:
         return f"({disk.uri or 'without an address'}) {_UNREAD[disk.source_kind]}"
-    if disk.source_kind not in _IMAGES or packed(disk.uri or "") is not None:
+    if disk.source_kind not in _IMAGES or is_exported(disk):
         return None
     if in_part:
         return "is a slice of its image, or its image keeps the data in another file"

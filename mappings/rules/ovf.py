@@ -6,11 +6,20 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kubeferry.model import Disk
-from kubeferry.uris import packed
+from kubeferry.uris import local_path, packed, zero_size
+from mappings.quantities import human_bytes
+from mappings.rules.hardware import hot_add
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
 _READ = ("vmdk", "raw")
+_IMAGES = ("qcow2", "vhd")
 _REQUIRED = re.compile(r"(?:^| )required=(?:true|1)(?: |$)")
+
+
+def is_exported(disk: Disk) -> bool:
+    """Whether a disk is one of an export: where it is not there, its descriptor names it by a path from its folder."""
+    uri = disk.uri or ""
+    return packed(uri) is not None or (uri.startswith("file:") and local_path(uri) is None)
 
 
 def _is_exported(case: Case) -> bool:
@@ -24,8 +33,13 @@ def _original(case: Case) -> Iterable[str]:
 
 def _unread(case: Case) -> Iterator[str]:
     for disk in case.machine.data_disks:
-        if packed(disk.uri or "") is not None and disk.format not in {*_READ, None}:
+        if not is_exported(disk) or disk.format in {*_READ, None}:
+            continue
+        place = packed(disk.uri or "")
+        if disk.format not in _IMAGES:
             yield f"Disk {disk.id} is {disk.format}, which is not read where it lies."
+        elif place is not None and not place.as_it_is:
+            yield f"Disk {disk.id} is {disk.format}, packed or in chunks, and is not read from that."
 
 
 def _undigested(disk: Disk) -> bool:
@@ -72,6 +86,42 @@ def _required(case: Case) -> Iterator[str]:
             yield f"The OVF asks that {fact.path} be understood, and it is not."
 
 
+def _manifest(case: Case) -> Iterator[str]:
+    for fact in case.machine.unmodelled:
+        if fact.path.startswith("manifest["):
+            yield f"In the manifest {fact.value}: nothing is compared with that."
+
+
+def _header(case: Case) -> Iterator[str]:
+    for disk, what in _of_disks(case, "header"):
+        yield f"Disk {disk} cannot be read: {what}."
+
+
+def _capacity(case: Case) -> Iterator[str]:
+    for disk, what in _of_disks(case, "capacity"):
+        yield f"Of disk {disk} the descriptor says that it has {what}: it is moved as it is."
+
+
+def _of_disks(case: Case, path: str) -> Iterator[tuple[str, str]]:
+    """Disks, and what the reader of an export noted of each under this path; of one that is left out nothing."""
+    for fact in case.machine.unmodelled:
+        disk = fact.path[len(path) + 1 : -1]
+        if fact.path == f"{path}[{disk}]" and disk not in (case.machine.left_out or ()):
+            yield disk, fact.value
+
+
+def _hot_plug(case: Case) -> Iterable[str]:
+    found = [name for key, name in (("cpu", "Processors"), ("memory", "Memory")) if hot_add(case.machine, key)]
+    what = f"{' and '.join(found)} may be added while it runs"
+    return when(bool(found), f"{what}; at the target within what the policy makes room for.")
+
+
+def _empty(case: Case) -> Iterator[str]:
+    for disk in case.machine.data_disks:
+        if (size := zero_size(disk.uri or "")) is not None:
+            yield f"Disk {disk.id} ({human_bytes(size)}) has no file in the export: it is made, and holds nothing."
+
+
 def _signature(case: Case) -> Iterable[str]:
     return when(bool(_told(case, "certificate")), "The export is signed; the signature was not checked.")
 
@@ -86,6 +136,21 @@ RULES = (
         False,
     ),
     Rule(
+        "ova.header",
+        CRITICAL,
+        "a disk of an export that says of itself what does not fit: another format, encrypted, cut off",
+        "Get its file again from where the machine was exported, or export it again.",
+        _header,
+        False,
+    ),
+    Rule(
+        "ova.capacity",
+        WARNING,
+        "a disk of another size than its descriptor says",
+        "Nothing, if the guest has it so; its disk at the target has the size of its file.",
+        _capacity,
+    ),
+    Rule(
         "ova.original",
         WARNING,
         "a machine that is an export of another",
@@ -98,6 +163,13 @@ RULES = (
         "a disk of an export without a digest",
         "Export with a manifest, or compare the files with their origin.",
         _no_digest,
+    ),
+    Rule(
+        "ova.manifest",
+        WARNING,
+        "a manifest with lines that say nothing which can be checked, or nothing of the descriptor",
+        "Compare the files with their origin, or export again with a manifest.",
+        _manifest,
     ),
     Rule(
         "ova.required",
@@ -126,6 +198,20 @@ RULES = (
         "several deployment options",
         "Set processors and memory after the move if another option is wanted.",
         _options,
+    ),
+    Rule(
+        "ova.hot-plug",
+        INFO,
+        "processors or memory that may be added",
+        "Make room for it in the policy if it is used.",
+        _hot_plug,
+    ),
+    Rule(
+        "ova.empty-disk",
+        INFO,
+        "a disk that the export has no file for",
+        "Nothing, if the guest expects an empty disk there; else export the machine again with it.",
+        _empty,
     ),
     Rule(
         "ova.signature",

@@ -4,6 +4,8 @@ image, VMDKs as qemu-img makes them, a snapshot of the lab's cloud. Those that a
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.endpoints import Endpoint
+from converters.endpoints import Endpoint, open_source
 from converters.endpoints.ebs.snapshot import open_endpoint as open_ebs
 from converters.endpoints.file import File
 from converters.endpoints.inline import open_endpoint as open_inline
@@ -20,11 +22,13 @@ from converters.endpoints.memory import Memory
 from converters.endpoints.nbd import qemu as qemu_nbd
 from converters.endpoints.nbd.client import Nbd
 from converters.endpoints.packed import disk as packed_disk
+from converters.engine.disks import copy_disk
 from converters.extents import merge
+from kubeferry.errors import HostileImage, InputInvalid, IntegrityFailed, KubeferryError, SourceRefused
 from kubeferry.faults import Side
 from kubeferry.model import DiskRef
 from kubeferry.outside import process
-from kubeferry.uris import EbsSnapshot, Packed, Part, inline_uri
+from kubeferry.uris import EbsSnapshot, Packed, Part, inline_uri, zero_uri
 from lab.ec2 import Cloud
 from lab.ec2.store import BLOCK_BYTES
 from tests.needs import here
@@ -148,7 +152,96 @@ def inline(_stack: ExitStack, _folder: Path) -> Callable[[Side], Endpoint]:
     return lambda side: open_inline(DiskRef(uri=inline_uri(CONTENT), size_bytes=SIZE), side)
 
 
-READ_ONLY = [inline, ebs, vmdk_sparse, vmdk_flat, vmdk_in_files]
+def test_an_empty_disk_is_zeros_and_is_made(tmp_path: Path) -> None:
+    """It has no content of its own to be held against, as those below have."""
+    size = 3 * MIB + 512
+    source = DiskRef(uri=zero_uri(size), size_bytes=size)
+    with open_source(source) as opened:
+        assert [(one.offset, one.length, one.zero) for one in opened.extents()] == [(0, size, True)]
+        view = bytearray(b"x" * 4096)
+        opened.read_into(size - 4096, memoryview(view))
+        assert not any(view)
+        with pytest.raises(KubeferryError, match="cannot be written"):
+            opened.zero(0, 512)
+    target = tmp_path / "target.raw"
+    target.write_bytes(bytes(size))
+    copy_disk(source, DiskRef(uri=target.as_uri()), tmp_path / "copy.kff")
+    assert target.read_bytes() == bytes(size)
+
+
+@pytest.mark.parametrize("uri", ["zero:", "zero:x", "zero:-1", "zero:1e3", f"zero:{65 << 40}", "zero:1/2"])
+def test_an_empty_disk_of_no_size_is_refused(uri: str) -> None:
+    with pytest.raises(InputInvalid), open_source(DiskRef(uri=uri)):
+        pass
+
+
+def in_archive(stack: ExitStack, folder: Path, shape: str, *options: str, sound: bool = True) -> Endpoint:
+    """A disk that lies as an image of this format between other bytes of a file, with its digest."""
+    here("qemu-nbd")
+    path = folder / "disk.image"
+    driver = {"vhd": "vpc"}.get(shape, shape)
+    process.run(["qemu-img", "convert", "-f", "raw", "-O", driver, *options, str(raw_file(folder)), str(path)])
+    content = path.read_bytes()
+    archive = folder / "archive.ova"
+    archive.write_bytes(os.urandom(1536) + content + bytes(-len(content) % 512) + os.urandom(1024))
+    digest = hashlib.sha256(content if sound else b"").hexdigest()
+    place = Packed("raw+file", (Part(archive, 1536, len(content), f"sha256:{digest}"),))
+    ref = DiskRef(uri=place.uri(), format=shape, size_bytes=SIZE)
+    return stack.enter_context(open_source(ref, work=folder))
+
+
+def qcow2_in_archive(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
+    return lambda side: in_archive(stack, folder, "qcow2")
+
+
+def packed_qcow2_in_archive(stack: ExitStack, folder: Path) -> Callable[[Side], Endpoint]:
+    return lambda side: in_archive(stack, folder, "qcow2", "-c")
+
+
+@pytest.mark.parametrize("subformat", ["fixed", "dynamic"])
+def test_a_vhd_in_an_archive_gives_the_same_bytes(subformat: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        opened = in_archive(stack, tmp_path, "vhd", "-o", f"subformat={subformat},force_size=on")
+        assert read(opened, 0, SIZE) == CONTENT
+        extents = list(opened.extents())
+        assert not any(any(CONTENT[extent.offset : extent.end]) for extent in extents if extent.zero)
+        opened.end()
+
+
+IMAGES = [("qcow2", ()), ("qcow2", ("-c",)), ("vhd", ("-o", "force_size=on"))]
+
+
+@pytest.mark.parametrize(("shape", "options"), IMAGES, ids=["plain", "through QEMU", "VHD"])
+def test_an_image_in_an_archive_has_to_have_its_digest(shape: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        opened = in_archive(stack, tmp_path, shape, *options, sound=False)
+        assert read(opened, 0, SIZE) == CONTENT
+        with pytest.raises(IntegrityFailed, match="manifest"):
+            opened.end()
+
+
+@pytest.mark.parametrize(("shape", "options"), IMAGES, ids=["plain", "through QEMU", "VHD"])
+def test_an_image_in_an_archive_that_is_cut_off_is_refused(
+    shape: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    with ExitStack() as stack:
+        in_archive(stack, tmp_path, shape, *options)
+    size = (tmp_path / "disk.image").stat().st_size
+    place = Packed("raw+file", (Part(tmp_path / "archive.ova", 1536, size // 1024 * 512),))
+    with pytest.raises((SourceRefused, HostileImage)), open_source(DiskRef(uri=place.uri(), format=shape)) as opened:
+        read(opened, 0, SIZE)
+
+
+@pytest.mark.parametrize("gzip", [True, False])
+def test_no_image_is_read_from_chunks_or_through_gzip(gzip: bool, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(1024))
+    parts = (Part(tmp_path / "a", 0, 512), *([] if gzip else [Part(tmp_path / "a", 512, 512)]))
+    uri = Packed("raw+file", parts, gzip=gzip).uri()
+    with pytest.raises(SourceRefused, match="packed, or in chunks"), open_source(DiskRef(uri=uri, format="qcow2")):
+        pass
+
+
+READ_ONLY = [inline, ebs, vmdk_sparse, vmdk_flat, vmdk_in_files, qcow2_in_archive, packed_qcow2_in_archive]
 KINDS = [file_, direct, memory, nbd_raw, nbd_one_connection, nbd_qcow2]
 
 

@@ -42,7 +42,7 @@ def export_of(path: Path) -> Export:
     members: dict[str, Member] = {}
     for file in ET.fromstring(path.read_bytes()).iter():  # noqa: S314 (ours)
         told = {key.rpartition("}")[2]: value for key, value in file.attrib.items()}
-        if not file.tag.endswith("}File"):
+        if file.tag.rpartition("}")[2] != "File":
             continue
         size, step = int(told.get("size", "65536")), int(told.get("chunkSize", "0"))
         names = [f"{told['href']}.{at:09}" for at in range(-(-size // step))] if step else [told["href"]]

@@ -94,3 +94,55 @@ def test_a_bootable_guest_in_an_ova_is_moved_and_proven(guest: Path, server: str
         run(["qemu-img", "compare", "-f", "raw", "-F", "raw", str(raw), str(image)])
     assert run(["sha256sum", str(packed)]).out.split()[0] == digest
     assert list(exports.iterdir()) == [packed]
+
+
+# A boot sector that prints READY on the first serial port for ever.
+BOOT = bytes.fromhex("31C08ED8BE197CAC08C07406BAF803EEEBF5B9FFFFE2FEEBE7") + b"READY\r\n\0"
+FORMS = {
+    "qcow2": "http://www.gnome.org/~markmc/qcow-image-format.html",
+    "vpc": "http://go.microsoft.com/fwlink/?LinkId=137171",
+}
+
+
+@pytest.mark.timeout(300)
+def test_images_and_an_empty_disk_of_an_ova_are_moved_and_proven(server: str, tmp_path: Path) -> None:
+    folder, exports = tmp_path / "move", tmp_path / "exports" / "below"
+    folder.mkdir()
+    exports.mkdir(parents=True)
+    boot = BOOT.ljust(510, b"\0") + b"\x55\xaa" + bytes(4 * MIB - 512)
+    data = bytes(2 * MIB) + os.urandom(MIB + 512)
+    contents = {"qcow2": boot, "vpc": data}
+    files: dict[str, bytes] = {}
+    for driver, content in contents.items():
+        (tmp_path / f"{driver}.img").write_bytes(content)
+        options = ["-c"] if driver == "qcow2" else ["-o", "force_size=on"]
+        made = tmp_path / f"disk.{driver}"
+        run(["qemu-img", "convert", "-f", "raw", "-O", driver, *options, str(tmp_path / f"{driver}.img"), str(made)])
+        files[made.name] = made.read_bytes()
+    disks = [ova.PackedDisk(driver, f"disk.{driver}", len(content), b"") for driver, content in contents.items()]
+    disks.append(ova.PackedDisk("empty", "none", 3 * MIB, b""))
+    text = ova.descriptor("images", disks, {**{name: len(one) for name, one in files.items()}, "none": 0})
+    for driver, form in FORMS.items():
+        head, _, tail = text.partition(f'ovf:diskId="{driver}"')
+        text = f'{head}ovf:diskId="{driver}"{tail.replace(ova.STREAM, form, 1)}'
+    text = text.replace(' ovf:fileRef="file-empty"', "").replace(
+        '<File ovf:href="none" ovf:id="file-empty" ovf:size=\'0\'/>', ""
+    )
+    named = {"images.ovf": text.encode(), **files}
+    ova.archive(exports / "images.ova", {**named, "images.mf": ova.manifest(named).encode()})
+    (folder / "kubeferry.yaml").write_text(CONFIG.format(uri=exports.parent.as_uri()))
+    (folder / "policy.yaml").write_text(
+        POLICY.partition("probes:")[0] + "probes: [{kind: serial, expect: READY, timeoutSeconds: 120}]\n"
+    )
+
+    assert "images" in kubeferry(folder, "discover")
+    kubeferry(folder, "plan", "inventory.yaml", "--policy", "policy.yaml")
+    kubeferry(folder, "migrate", "plan.yaml")
+    kubeferry(folder, "report", "plan.yaml", "--out", "report")
+
+    assert json.loads((folder / "report" / "report.json").read_text())["verdict"] == "proven"
+    (entry,) = load(folder / "plan.yaml", Plan).entries
+    (tmp_path / "empty.img").write_bytes(bytes(3 * MIB))
+    for planned, name in zip(entry.disks, ("qcow2", "vpc", "empty"), strict=True):
+        (image,) = (folder / "target").rglob(f"*{planned.claim}*.img")
+        run(["qemu-img", "compare", "-f", "raw", "-F", "raw", str(tmp_path / f"{name}.img"), str(image)])

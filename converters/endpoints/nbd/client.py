@@ -55,6 +55,7 @@ class Nbd:
 
     def __init__(self, path: str, export: str, side: Side, changed: str | None = None, *, where: str = "") -> None:
         self.path = path
+        self.ended: Callable[[], None] = lambda: None
         self.where = where or path
         self.side = side
         self._name = export
@@ -153,7 +154,8 @@ class Nbd:
             yield Extent(offset, length, zero=bool(flags & STATE_ZERO))
 
     def end(self) -> None:
-        """A server tells of errors at once."""
+        """A server tells of errors at once; `ended` is for who knows more of what it serves."""
+        self.ended()
 
     def block_status(self, context: str) -> Iterator[tuple[int, int, int]]:
         """Offset, length and flags of each stretch in a metadata context. KeyError when the server lacks it."""

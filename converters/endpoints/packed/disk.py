@@ -18,11 +18,9 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol, Self
 
 from converters.endpoints.forward import Forward
-from converters.endpoints.packed.parts import FILES_OPEN, Gunzip, Parts, Reader, Window
+from converters.endpoints.packed.parts import FILES_OPEN, Gunzip, Parts, Reader, Window, compare
 from converters.endpoints.packed.raw_stream import RawStream
 from converters.endpoints.read_only import ReadOnly, read_only
-from converters.endpoints.vmdk import descriptor, header
-from converters.endpoints.vmdk.header import SECTOR_BYTES
 from converters.endpoints.vmdk.sparse import TABLES_KEPT, Sparse
 from converters.endpoints.vmdk.stream import Stream
 from converters.extents import Extent, merge
@@ -30,11 +28,10 @@ from converters.uris import invalid
 from kubeferry.errors import HostileImage, SourceRefused
 from kubeferry.faults import Side, of_os
 from kubeferry.images import writers
+from kubeferry.images.vmdk import descriptor, header
+from kubeferry.images.vmdk.header import SECTOR_BYTES
 from kubeferry.uris import Packed, Part, packed
 from kubeferry.values import DiskRef
-
-HASH_PIECE_BYTES = 1 << 20
-READ_PARTS = ("FLAT", "VMFS", "SPARSE", "ZERO")
 
 
 def open_endpoint(ref: DiskRef, side: Side, *, direct: bool = False, work: Path | None = None) -> Forward | PackedDisk:
@@ -185,8 +182,9 @@ def _described(place: Packed, window: Window, name: str) -> tuple[descriptor.Par
         why = "it is a descriptor, whose data stands in other files"
         raise SourceRefused(f"{name} holds no data", why=why, fix="Give the files of the disk in one folder.")
     for part in found.parts:
-        if part.kind not in READ_PARTS or part.sectors > header.CAPACITY_LIMIT_SECTORS:
-            why = f"one of its extents is {part.kind} with {part.sectors} sectors; {', '.join(READ_PARTS)} are read"
+        if part.kind not in descriptor.READ_PARTS or part.sectors > header.CAPACITY_LIMIT_SECTORS:
+            known = ", ".join(descriptor.READ_PARTS)
+            why = f"one of its extents is {part.kind} with {part.sectors} sectors; {known} are read"
             fix = "Write the disk anew with `qemu-img convert -O vmdk -o subformat=streamOptimized`."
             raise SourceRefused(f"{name} cannot be read", why=why, fix=fix)
         if part.kind != "ZERO" and not _stands_beside(part.name):
@@ -274,14 +272,7 @@ class PackedDisk(ReadOnly):
             raise SourceRefused(f"{self.name} has {self.size} bytes, and is read at {offset + done}")
 
     def end(self) -> None:
-        """Hash the parts whose digests are known: they were read in another order."""
-        if any(part.digest for part in self._place.parts):
-            parts = Parts(self._place.parts)
-            try:
-                while parts.read(HASH_PIECE_BYTES):
-                    pass
-            finally:
-                parts.close()
+        compare(self._place.parts)
 
     def clone(self) -> Self:
         return type(self)(self._place, self._pieces, None, self._files)

@@ -122,6 +122,17 @@ class Parts:
         self._left.pop()
 
 
+def compare(parts: Sequence[Part]) -> None:
+    """Hash the parts whose digests are known: they were read in another order. Raises like `Parts.read`."""
+    if any(part.digest for part in parts):
+        content = Parts(parts)
+        try:
+            while content.read(PIECE_BYTES):
+                pass
+        finally:
+            content.close()
+
+
 class Gunzip:
     """What a reader gives, inflated: gzip streams, one behind the other. `where` names it in errors."""
 

@@ -1,6 +1,6 @@
-"""VMDK images: streams that are read once, from the first byte on, and sparse files that are read anywhere.
+"""VMDK images: streams that are read once, from the first byte on, and sparse files that are read anywhere. What their
+headers and descriptors say reads `kubeferry.images.vmdk`.
 
-    header, descriptor     pure: bytes in, values out
     stream.Stream          streamOptimized, forward only, from anything that has `read(count) -> bytes`
     sparse.Sparse          monolithicSparse and streamOptimized in a file, by their grain tables
 

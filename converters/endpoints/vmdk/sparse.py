@@ -14,10 +14,10 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Protocol
 
-from converters.endpoints.vmdk import descriptor, header
-from converters.endpoints.vmdk.header import SECTOR_BYTES, TABLE_ENTRIES, Header
 from converters.extents import Extent
 from kubeferry.errors import HostileImage, SourceRefused
+from kubeferry.images.vmdk import descriptor, header
+from kubeferry.images.vmdk.header import SECTOR_BYTES, TABLE_ENTRIES, Header
 
 TABLE_BYTES = TABLE_ENTRIES * 4
 TABLES_KEPT = 1024  # 2 MiB, for 32 GiB of a disk with usual grains

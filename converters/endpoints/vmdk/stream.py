@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from converters.endpoints.vmdk import descriptor, header
-from converters.endpoints.vmdk.header import SECTOR_BYTES, TABLE_SECTORS, Header
 from kubeferry.errors import HostileImage, SourceRefused
+from kubeferry.images.vmdk import descriptor, header
+from kubeferry.images.vmdk.header import SECTOR_BYTES, TABLE_SECTORS, Header
 
 PIECE_BYTES = 1 << 20
 RECORD = struct.Struct("<QII")  # a grain's LBA, or a marker's sectors; bytes of the grain, 0 in a marker; marker's type

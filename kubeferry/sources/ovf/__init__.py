@@ -1,11 +1,14 @@
 """Machines that were exported to files, as a source: DMTF DSP0243 (1.x and 2.x), VMware's older 0.9, and what products
 make of them. `source.connect` opens it.
 
-    source ── files ─┬─ tar_members     an OVA's members, by their headers
-                     ├─ manifest        the list of digests beside it                        pure
-                     └─ machines        descriptor -> Machine…, by:                          pure
+    source ─┬─ folder                   which files of a folder are exports
+            └─ files ─┬─ tar_members    an OVA's members, by their headers
+                      ├─ headers        what its disks say of themselves
+                      ├─ manifest       the list of digests beside it                        pure
+                      └─ machines       descriptor -> Machine…, by:                          pure
     words ─> references (files, disks), items (the hardware list, by configuration), identity
-    items ─> processor, disks, nics, devices;  units: amounts in OVF's words
+    items ─> processor, disks, nics, devices;  units: amounts in OVF's words, properties: what they stand for by default
+    packing: what a file is packed with;  usual: settings that are off, or as they always are
 
 What nobody read becomes the machine's `unmodelled` facts.
 """

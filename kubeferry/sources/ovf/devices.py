@@ -30,13 +30,16 @@ def _device(item: Item) -> Device:
     kind = _KINDS.get(item.kind or 0, "other")
     if kind == "other" and any(sign in model.lower() for sign in _PASSED_THROUGH):
         kind = "hostdev"
-    item.node.skip("rasd:AutomaticAllocation")
+    item.node.skip("rasd:AutomaticAllocation", "Type")
+    if kind == "video":
+        item.node.word("rasd:VirtualQuantity", {"1"})  # screens
     item.node.label = item.instance
     return Device(kind=kind, model=model or None, detail={} if kind != "other" else {"type": str(item.kind)})
 
 
 def _is_tpm(item: Item) -> bool:
-    return item.kind == kinds.OTHER and any(sign in item.model.lower() for sign in _TPM)
+    """By its subtype: products have it under one type of the standard or another."""
+    return item.kind not in _ELSEWHERE and any(sign in item.model.lower() for sign in _TPM)
 
 
 def read_tpm(system: Node, items: list[Item]) -> Tpm | None:

@@ -11,23 +11,30 @@ import hashlib
 import os
 import re
 import stat
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote
 
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.images.vmdk import descriptor
+from kubeferry.images.vmdk.header import SECTOR_BYTES
 from kubeferry.model import Machine, SourceFact
 from kubeferry.sources.facts.file_names import name_problem
+from kubeferry.sources.facts.leftovers import cut
 from kubeferry.sources.ovf import manifest as manifests
+from kubeferry.sources.ovf.folder import FOREIGN
+from kubeferry.sources.ovf.headers import held_against
 from kubeferry.sources.ovf.machines import parse_ovf
 from kubeferry.sources.ovf.manifest import Manifest, parse_manifest
+from kubeferry.sources.ovf.packing import GZIP, HEAD_BYTES, of_bytes, of_name
 from kubeferry.sources.ovf.references import File
 from kubeferry.sources.ovf.tar_members import Member, read_members
 from kubeferry.uris import Packed, Part
 
 LIMIT_DESCRIPTOR_BYTES = 4 << 20
+_FLAT = ("FLAT", "VMFS")
+NOTED_LINES = 20  # of a manifest, that say nothing
 HASHED_BYTES = 16 << 20  # files up to this size are compared with the manifest here
-SUFFIXES = (".ova", ".ovf")
 AGAIN = "Get the file again from where the machine was exported."
 _ENCODING = re.compile(rb"<\?xml[^>]{0,200}?encoding=[\"']([A-Za-z0-9._-]{1,40})")
 _ENCODINGS = {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "windows-1252", "utf-16"}
@@ -55,12 +62,13 @@ class Export:
 
     def digest(self, name: str) -> str:
         """`algorithm:hex` of the manifest, empty where it has none."""
-        return self.manifest.digests.get(name, "") if self.manifest else ""
+        return self.manifest.digests.get(name.removeprefix("./"), "") if self.manifest else ""
 
 
-def read_machines(path: Path, source: str, *, complete: bool = True) -> list[Machine]:
+def read_machines(path: Path, source: str, *, complete: bool = True, called: str | None = None) -> list[Machine]:
     """The machines of an OVA or OVF. With `complete`, its disks have to be there, as large as they are said to be.
-    Raises InputInvalid with all problems of the file."""
+    `called` is what their ids begin with, the file's name unless it is told. Raises InputInvalid with all problems of
+    the file."""
     if (odd := name_problem(path)) is not None:
         raise InputInvalid(f"{odd.where} cannot be read as an export", [odd])
     export = _open(path, complete=complete)
@@ -78,17 +86,26 @@ def read_machines(path: Path, source: str, *, complete: bool = True) -> list[Mac
             return None
 
     where = str(path) if export.members is None else f"{path}/{export.descriptor.name}"
-    machines = parse_ovf(text, source=source, where=where, name=path.name, locate=locate)
+    machines = parse_ovf(text, source=source, where=where, name=called or path.name, locate=locate)
     if missing:
         raise InputInvalid(f"{path} lacks files", missing)
     noted = _noted(export)
-    return [one.model_copy(update={"unmodelled": (*one.unmodelled, *noted)}) for one in machines]
+    return [held_against(one.model_copy(update={"unmodelled": (*one.unmodelled, *noted)})) for one in machines]
 
 
 def _noted(export: Export) -> tuple[SourceFact, ...]:
-    if export.certificate is None:
-        return ()
-    return (SourceFact(path="certificate", value=f"{export.certificate}: the signature was not checked"),)
+    """What of the export could not be checked."""
+    noted = []
+    if export.certificate is not None:
+        noted.append(SourceFact(path="certificate", value=f"{export.certificate}: the signature was not checked"))
+    if export.manifest is not None:
+        unread = [f"{line} is no digest that is known" for line in export.manifest.unread]
+        if export.descriptor.name not in export.manifest.digests:
+            unread.insert(0, f"{export.descriptor.name!r} has no digest")
+        more = [f"{len(unread) - NOTED_LINES} more"] if len(unread) > NOTED_LINES else []
+        shown = enumerate([*unread[:NOTED_LINES], *more], 1)
+        noted += [SourceFact(path=f"manifest[{number}]", value=cut(what)) for number, what in shown]
+    return tuple(noted)
 
 
 # --- where a disk lies ---
@@ -106,17 +123,59 @@ def uri_of(export: Export, file: File, shape: str | None, *, stream: bool) -> st
         raise _wrong(export.where, [Problem(file.where, f"{missing[0][:80]!r} is not there", fix)])
     members = [member for member in found if member is not None]
     size = sum(member.size for member in members)
-    if file.size is not None and size != file.size and not file.gzip:  # products differ in which size they tell then
+    gzip = file.gzip or _is_gzip(file, shape, members[0])
+    if file.size is not None and size != file.size and not gzip:  # products differ in which size they tell then
         raise _wrong(export.where, [Problem(file.where, f"{file.href!r} has {size} bytes, not {file.size}", AGAIN)])
-    whole = export.members is None and len(members) == 1 and not file.gzip
-    if shape == "qcow2" and whole:
-        return members[0].path.as_uri()
     digests = [export.digest(name) or export.digest(unquote(name)) for name in names]
+    whole = export.members is None and len(members) == 1 and not gzip
+    if shape == "qcow2" and whole and not any(digests):
+        return members[0].path.as_uri()
     parts = (
         Part(member.path, member.offset, member.size, digest) for member, digest in zip(members, digests, strict=True)
     )
+    if shape == "vmdk" and export.members is not None and (flat := _flat(export, members)):
+        return Packed("raw+file", flat).uri()
     scheme = {"vmdk": "vmdk-stream+file" if stream else "vmdk+file"}.get(shape or "", "raw+file")
-    return Packed(scheme, tuple(parts), gzip=file.gzip).uri()
+    return Packed(scheme, tuple(parts), gzip=gzip).uri()
+
+
+def _flat(export: Export, members: list[Member]) -> tuple[Part, ...]:
+    """The disk's bytes where its file is the descriptor of a flat VMDK in an archive, and the files that it names are
+    there, too; none for any other. An extent that is a whole file has its digest."""
+    first = members[0]
+    if len(members) > 1 or first.size > descriptor.LIMIT_BYTES:
+        return ()
+    try:
+        content = _read(first, descriptor.LIMIT_BYTES)
+        told = descriptor.parse(content) if descriptor.is_descriptor(content) else None
+    except (InputInvalid, ValueError):  # what cannot be read says so when it is
+        return ()
+    parts = []
+    for one in told.parts if told is not None and not told.has_parent else ():
+        member = export.find(str(PurePosixPath(first.name).parent / one.name)) if one.kind in _FLAT else None
+        length, start = one.sectors * SECTOR_BYTES, one.offset * SECTOR_BYTES
+        if member is None or start + length > member.size:
+            return ()
+        digest = export.digest(member.name) if length == member.size else ""
+        parts.append(Part(member.path, member.offset + start, length, digest))
+    return tuple(parts)
+
+
+def _is_gzip(file: File, shape: str | None, first: Member) -> bool:
+    """Whether a disk is packed with gzip though its OVF does not say so. No format but raw bytes can begin like a
+    packing; of those the name has to say it, too. Raises InputInvalid for another packing."""
+    try:
+        packing = of_bytes(_pread(first, 0, HEAD_BYTES)) if first.size >= HEAD_BYTES else None
+    except InputInvalid:  # what cannot be read says so when it is
+        return False
+    if packing is None or (shape in {"raw", None} and of_name(unquote(file.href)) is not packing):
+        return False
+    if packing is GZIP:
+        return True
+    fix = f"Unpack it beside the OVF (`{packing.unpack}`), and write its new name into the OVF."
+    raise _wrong(
+        first.path, [Problem(file.where, f"{file.href[:80]!r} is packed with {packing.name}, and not read", fix)]
+    )
 
 
 def _chunks(file: File) -> list[str]:
@@ -147,7 +206,8 @@ def _open(path: Path, *, complete: bool) -> Export:
             raise _wrong(path, [Problem(str(path), "it is not a file that can be read here", "Check its path.")])
         manifest, certificate = _beside(path, f"{path.stem}.mf"), _beside(path, f"{path.stem}.cert")
         return _export(path, None, descriptor, manifest, certificate, complete=complete)
-    members = {member.name: member for member in read_members(path)}
+    _not_packed(Member(path.name, path, 0, _size_of(path)))
+    members = _members(path)
     named = {suffix: [one for one in members.values() if one.name.lower().endswith(suffix)]
              for suffix in (".ovf", ".mf", ".cert")}  # fmt: skip
     problems = [
@@ -161,6 +221,39 @@ def _open(path: Path, *, complete: bool) -> Export:
     return _export(path, members, named[".ovf"][0], first[".mf"], first[".cert"], complete=True)
 
 
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except OSError:  # what cannot be read says so when it is
+        return 0
+
+
+def _not_packed(member: Member) -> None:
+    """Refuse an archive or descriptor that is packed as a whole: to read it where it lies would be to unpack all of it
+    for each disk."""
+    if member.size < HEAD_BYTES or (packing := of_bytes(_pread(member, 0, HEAD_BYTES))) is None:
+        return
+    what = f"it is packed with {packing.name}, and not read where it lies"
+    fix = f"Unpack it, and give what is in it: `{packing.unpack}`."
+    raise _wrong(member.path, [Problem(f"{member.path}: offset {member.offset}", what, fix)])
+
+
+def _members(path: Path) -> dict[str, Member]:
+    """The files of an OVA by their names from the descriptor's folder on; without those that macOS adds."""
+    found = [one for one in read_members(path) if not _is_foreign(one.name)]
+    folders = {PurePosixPath(one.name).parent for one in found if one.name.lower().endswith(".ovf")}
+    if len(folders) != 1 or folders == {PurePosixPath()}:
+        return {member.name: member for member in found}
+    folder = f"{folders.pop()}/"
+    inside = {one.name.removeprefix(folder): one for one in found if one.name.startswith(folder)}
+    return {name: replace(one, name=name) for name, one in inside.items()}
+
+
+def _is_foreign(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return parts[-1].startswith(FOREIGN) or parts[0] == "__MACOSX"
+
+
 def _export(
     where: Path,
     members: dict[str, Member] | None,
@@ -170,9 +263,12 @@ def _export(
     *,
     complete: bool,
 ) -> Export:
+    _not_packed(descriptor)
     told = None
     if manifest is not None:
-        text = _read(manifest, manifests.LIMIT_BYTES).decode("utf-8", errors="replace")
+        content = _read(manifest, manifests.LIMIT_BYTES)
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if wide else "utf-8-sig", errors="replace")
         told, problems = parse_manifest(text, f"{where}/{manifest.name}" if members is not None else str(manifest.path))
         if problems:
             raise InputInvalid(f"the manifest of {where} cannot be read", problems)
@@ -184,10 +280,7 @@ def _compared(export: Export) -> list[Problem]:
     if export.manifest is None:
         return []
     problems = []
-    named = export.manifest.digests
-    if export.descriptor.name not in named:
-        problems.append(Problem(export.manifest.where, f"{export.descriptor.name!r} has no digest", AGAIN))
-    for name, digest in named.items():
+    for name, digest in (*export.manifest.digests.items(), *export.manifest.weaker):
         member = export.find(name)
         if member is None:
             if export.complete:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from kubeferry.model import Clock, Firmware, FirmwareKind, Guest
 from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.ovf.words import is_true, setting
@@ -11,6 +13,11 @@ _KINDS = {"efi": FirmwareKind.UEFI, "uefi": FirmwareKind.UEFI, "bios": FirmwareK
 _OVIRT = {"1": (FirmwareKind.BIOS, None), "2": (FirmwareKind.BIOS, None), "3": (FirmwareKind.UEFI, False),
           "4": (FirmwareKind.UEFI, True)}  # fmt: skip
 _VBOX = "vbox:Machine/Hardware"
+_EARLY = "out"
+_UTC = {"Etc/GMT", "Etc/UTC"}
+_ZONE = re.compile(r"[A-Z][A-Za-z_]+(?:/[A-Za-z0-9_+-]+)+", re.ASCII)
+_UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
+_OVIRT_ARCHES = {"x64": "x86_64", "ppc64": "ppc64le", "s390x": "s390x"}
 
 
 def family(hardware: Node) -> str:
@@ -48,6 +55,12 @@ def _hyperv_generation(hardware: Node) -> int | None:
 
 def read_clock(system: Node) -> Clock:
     told = system.word(f"{_VBOX}/RTC@localOrUTC", {"UTC", "local"})
+    zone = system.peek("TimeZone") or ""  # oVirt's; for Windows in Windows' own words, which stay a fact
+    if zone in _UTC:
+        system.value("TimeZone")
+        return Clock(offset="utc")
+    if _ZONE.fullmatch(zone):
+        return Clock(offset="timezone", timezone=system.value("TimeZone"))
     return Clock(offset={"UTC": "utc", "local": "localtime"}.get(told or "", "unknown"))
 
 
@@ -55,6 +68,8 @@ def read_guest(system: Node) -> Guest:
     """The system as the product calls it; its number in CIM's list stays a fact where the product says no more."""
     section = system.child("OperatingSystemSection")
     section.skip("Info", ".@required")
+    if section.peek(".@ovirt:id") and section.peek("Description"):  # two numbers of the system that it names
+        section.skip(".@ovirt:id", ".@id")
     own = section.value(".@vmw:osType") or section.value("vbox:OSType")
     if own:
         section.skip(".@id", ".@version", "vbox:OSType@required")
@@ -64,14 +79,31 @@ def read_guest(system: Node) -> Guest:
 def read_arch(hardware: Node, guest: Guest) -> str | None:
     """These products make PCs, and machines with ARM processors where the guest's name says so."""
     told = f"{guest.os_id or ''} {guest.os_name or ''}".lower()
+    if family(hardware).startswith("ENGINE"):  # its names of systems end in it
+        return next((arch for sign, arch in _OVIRT_ARCHES.items() if told.strip().endswith(sign)), None)
     if not family(hardware).startswith(("vmx-", "virtualbox-")):
         return None
     return "aarch64" if "arm64" in told or told.startswith("arm") or "aarch64" in told else "x86_64"
 
 
 def read_uuid(system: Node, hardware: Node) -> str | None:
-    """VirtualBox and oVirt give their machine's UUID to the guest, and tell it; other products do not tell."""
-    if family(hardware).startswith("ENGINE"):
-        return system.value("OperatingSystemSection@id")
+    """VirtualBox and oVirt give their machine's UUID to the guest, and tell it; other products do not tell.
+
+    oVirt's is the id of its system; in its early form, where every system is called `out`, that of the operating
+    system, which is a number of the standard's list elsewhere."""
+    early = system.peek(".@id") == _EARLY
+    if early or family(hardware).startswith("ENGINE"):
+        places = (path for path in (".@id", "OperatingSystemSection@id") if _UUID.fullmatch(system.peek(path) or ""))
+        uuid = system.value(place) if (place := next(places, None)) else None
+        system.word("OperatingSystemSection@id", {uuid or ""})
+        return uuid
     told = system.value("vbox:Machine@uuid")
     return told.strip("{}") if told else None
+
+
+def read_snapshots(system: Node) -> int:
+    """oVirt's early form lists them, with the machine as it is among them; other exports hold none."""
+    told = system.all("SnapshotsSection/Snapshot")
+    for snapshot in told:
+        snapshot.skip(".@id", "Type")
+    return sum(snapshot.peek("Type") != "ACTIVE" for snapshot in told)

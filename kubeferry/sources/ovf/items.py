@@ -19,7 +19,8 @@ _SHOWN = ("rasd:ElementName", "rasd:Caption", "rasd:Description", "Description",
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One piece of hardware. `parent` is the instance of its controller, `unit` its place there."""
+    """One piece of hardware. `parent` is the instance of its controller, `unit` its place there; `order` is oVirt's, of
+    what boots."""
 
     node: Node
     instance: str
@@ -27,6 +28,7 @@ class Item:
     model: str
     parent: str | None
     unit: int | None
+    order: int | None
 
 
 def read_items(hardware: Node, option: str | None) -> list[Item]:
@@ -65,6 +67,7 @@ def _item(instance: str, node: Node) -> Item:
         model=node.value("rasd:ResourceSubType") or "",
         parent=node.value("rasd:Parent"),
         unit=int(unit) if unit is not None and unit.isdecimal() and len(unit) < 6 else None,
+        order=node.number("BootOrder") or None,  # 0 is none
     )
 
 

@@ -12,12 +12,10 @@ from kubeferry.sources.facts.xml_tree import Node, walk
 from kubeferry.sources.ovf import devices, disks, identity, nics, processor
 from kubeferry.sources.ovf.items import default_option, read_items
 from kubeferry.sources.ovf.references import Locate, References
+from kubeferry.sources.ovf.usual import pass_over
 from kubeferry.sources.ovf.words import AGAIN, read_envelope
 
 MAX_SYSTEMS = 1000
-# oVirt writes the namespace of OVF with a slash at its end, and its sections in the form of a draft.
-_OVIRT = "http://schemas.dmtf.org/ovf/envelope/1/:Envelope"
-_OVIRT_FIX = "Export it as an OVA there, or read its domain: `virsh -r dumpxml NAME` on the host that runs it."
 _COLLECTION = "VirtualSystemCollection"
 # Headings, and what an importer must understand to take the file at all.
 _HEADINGS = ("Info", "Name", "NetworkSection/Info", "DeploymentOptionSection/Info", ".@version", ".@xml:lang",
@@ -29,13 +27,10 @@ def parse_ovf(text: str, *, source: str, where: str, name: str, locate: Locate) 
     first part of the machines' ids. Raises InputInvalid with all problems."""
     root = read_envelope(text, where)
     if root.tag != "Envelope":
-        if root.tag == _OVIRT:
-            root.refuse("it is an export of oVirt or RHV, of an early form of OVF that is not read", _OVIRT_FIX)
-        else:
-            root.refuse(f"<{root.tag[:80]}> is not an OVF's envelope", AGAIN)
+        root.refuse(f"<{root.tag[:80]}> is not an OVF's envelope", AGAIN)
         raise _invalid(root)
-    references = References(root)
     option = default_option(root)
+    references = References(root, option)
     systems = list(_systems(root))
     if not systems or len(systems) > MAX_SYSTEMS:
         root.refuse(f"it has {len(systems)} virtual systems; from 1 to {MAX_SYSTEMS} are read", AGAIN)
@@ -83,21 +78,22 @@ def _machine(
         name=called or "unnamed",
         source=source,
         power=Power.OFF,
-        description=system.value("AnnotationSection/Annotation"),
+        description=system.value("AnnotationSection/Annotation") or system.value("Description"),
         arch=identity.read_arch(hardware, guest),
         machine_type=hardware.value("System/vssd:VirtualSystemType"),
         uuid=identity.read_uuid(system, hardware),
         firmware=identity.read_firmware(system, hardware),
         cpu=processor.read_cpu(hardware, items),
-        memory=processor.read_memory(hardware, items),
+        memory=processor.read_memory(system, hardware, items),
         clock=identity.read_clock(system),
         disks=disks.read_disks(system, items, references, locate),
         nics=nics.read_nics(system, items),
         tpm=devices.read_tpm(system, items),
         devices=devices.read_devices(items),
         guest=guest,
-        snapshots=0,
+        snapshots=identity.read_snapshots(system),
     )
+    pass_over(system)
     return machine.model_copy(update={"unmodelled": tuple(told(system))})
 
 
@@ -122,6 +118,7 @@ def _shared(root: Node, systems: list[Node]) -> list[SourceFact]:
     for _, node in walk(root):
         if node.tag == "Info":
             node.skip_all()
+    pass_over(root)
     return told(root)
 
 

@@ -1,6 +1,7 @@
 """Machines that were exported to files: an OVA, an OVF with its disks, or a folder of them. `file:///path` names it.
 
-    source (this) ─> files: tar_members, manifest ─> machines
+    source (this) ─> folder
+                  ─> files: tar_members, manifest ─> machines
                                                   ─> where each disk lies: vmdk-stream+file:, vmdk+file:, raw+file:
 
 An exported machine is off, and stays off: there is nothing to stop, and nothing that a rollback could start.
@@ -21,12 +22,14 @@ from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Seve
 from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.facts.clashes import clashes
-from kubeferry.sources.ovf.files import SUFFIXES, read_machines
-from kubeferry.uris import local_path, packed
+from kubeferry.sources.facts.clashes import same_macs
+from kubeferry.sources.facts.single_names import named
+from kubeferry.sources.ovf.files import read_machines
+from kubeferry.sources.ovf.folder import SUFFIXES, exports_in, unread
+from kubeferry.uris import local_path, packed, zero_size
 
-LIMIT_FILES = 10_000
 PACKED_FORMATS = ("vmdk", "raw")
+IMAGE_FORMATS = ("qcow2", "vhd")
 
 
 def connect(name: str, config: SourceConfig) -> OvfSource:
@@ -37,7 +40,8 @@ def connect(name: str, config: SourceConfig) -> OvfSource:
         raise InputInvalid(f"{config.uri} is no path", [Problem(f"sources.{name}.uri", config.uri, fix)])
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() in SUFFIXES):
         what = "it is neither an OVA, an OVF nor a folder" if path.exists() else "it is not there"
-        raise InputInvalid(f"{path} holds no exported machines", [Problem(f"sources.{name}.uri", what, fix)])
+        problem = (unread(path) if path.exists() else None) or Problem(f"sources.{name}.uri", what, fix)
+        raise InputInvalid(f"{path} holds no exported machines", [problem])
     return OvfSource(name, path)
 
 
@@ -54,19 +58,22 @@ class OvfSource:
     def discover(self) -> Inventory:
         read: list[tuple[str, Machine]] = []
         unreadable: list[Concern] = []
-        for path in self._files():
+        there = exports_in(self._path)
+        for called, path in there.files.items():
             try:
-                for machine in read_machines(path, self._name):
-                    problems = list(clashes([*read, (str(path), machine)]))
+                for machine in read_machines(path, self._name, called=called):
+                    problems = list(same_macs([*read, (str(path), machine)]))
                     unreadable += _unreadable(problems)
                     read += [] if problems else [(str(path), machine)]
             except InputInvalid as error:
                 unreadable += _unreadable(error.problems)
+        unreadable += _unreadable(there.left)
+        machines = named(machine for _, machine in read)
         return Inventory(
             source=self._name,
             source_kind="ova",
             observed_at=clock.now("seconds"),
-            machines=tuple(sorted((machine for _, machine in read), key=lambda one: one.name)),
+            machines=tuple(sorted(machines, key=lambda one: one.name)),
             unreadable=tuple(unreadable),
         )
 
@@ -160,24 +167,13 @@ class OvfSource:
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
-    def _files(self) -> list[Path]:
-        if not self._path.is_dir():
-            return [self._path]
-        try:
-            found = sorted(path for path in self._path.iterdir() if path.suffix.lower() in SUFFIXES)
-        except OSError as error:
-            problem = Problem(str(self._path), error.strerror or str(error), "Check its permissions.")
-            raise InputInvalid(f"{self._path} cannot be read", [problem]) from error
-        if len(found) > LIMIT_FILES:
-            problem = Problem(str(self._path), f"{len(found)} exports are in it", "Use several folders.")
-            raise InputInvalid(f"{self._path} holds too many exports", [problem])
-        return found
-
     def _current(self, machine: Machine) -> Machine:
         """The machine as its file has it now. Raises SourceRefused where that is gone or cannot be read any more."""
-        path = next((path for path in self._files() if machine.id.startswith(f"{path.name}#")), None)
+        files = exports_in(self._path).files
+        called = next((called for called in files if machine.id.startswith(f"{called}#")), None)
+        path = files.get(called or "")
         try:
-            known = read_machines(path, self._name) if path is not None else []
+            known = read_machines(path, self._name, called=called) if path is not None else []
         except InputInvalid as error:
             raise SourceRefused(
                 f"{path} cannot be read any more",
@@ -202,23 +198,34 @@ def _unreadable(problems: list[Problem]) -> list[Concern]:
 def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
     """All that speaks against reading these disks."""
     yield from drift.differences(planned, current)
-    for disk in drift.wanted(planned, current.data_disks).values():
+    wanted = drift.wanted(planned, current.data_disks)
+    for fact in current.unmodelled:
+        name = fact.path[len("header[") : -1]
+        if fact.path.startswith("header[") and name in wanted:
+            yield Problem(name, fact.value, "Get its file again from where it was exported.")
+    for disk in wanted.values():
         yield from _unread(disk)
 
 
 def _unread(disk: Disk) -> Iterator[Problem]:
-    if disk.uri is None:
+    if zero_size(disk.uri or "") is not None:
+        return
+    if disk.chain is None:
+        fix = "Export the machine without snapshots, so that each disk is one whole file."
+        yield Problem(disk.id, "it holds only what differs from another image", fix)
+    elif disk.uri is None:
         yield Problem(disk.id, "no file is given for it", "Remove the disk from the OVF, or give it a file.")
     elif packed(disk.uri) is None and disk.format == "qcow2":
         path = local_path(disk.uri)
         if path is None or not stat.S_ISREG(path.stat().st_mode):
             yield Problem(disk.id, f"{disk.uri} is no file of this host", drift.DISCOVER)
-    elif disk.format not in PACKED_FORMATS:
+    elif disk.format not in (*PACKED_FORMATS, *IMAGE_FORMATS):
         said = f"its format {disk.format or 'is not told, and'} is not read where it lies"
         yield Problem(disk.id, said, "Convert it with `qemu-img convert`, or export the machine with VMDK disks.")
 
 
 def _ref(disk: Disk) -> DiskRef:
-    """What is packed is given raw; a qcow2 image lies there as it is."""
-    shape = "raw" if packed(disk.uri or "") else disk.format or ""
+    """What is packed or empty is given raw; an image lies there as it is."""
+    unpacked = packed(disk.uri or "") is not None and disk.format not in IMAGE_FORMATS
+    shape = "raw" if unpacked else disk.format or ""
     return DiskRef(uri=disk.uri or "", format=shape, size_bytes=disk.capacity_bytes)

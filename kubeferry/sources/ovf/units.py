@@ -7,7 +7,8 @@ import re
 LIMIT_BYTES = 1 << 63
 _WHOLE = re.compile(r"[0-9]{1,18}", re.ASCII)
 _UNIT = re.compile(
-    r"(?:(kilo|mega|giga|tera|peta)?bytes?|([kmgtp]?)i?b)((?:\s*\*\s*\d{1,10}(?:\s*\^\s*\d{1,2})?){0,3})", re.ASCII
+    r"(?:(kilo|mega|giga|tera|peta|[kmgtp][ei]bi)?bytes?|([kmgtp]?)i?b)((?:\s*\*\s*\d{1,10}(?:\s*\^\s*\d{1,2})?){0,3})",
+    re.ASCII,
 )
 _FACTOR = re.compile(r"\*\s*(\d+)(?:\s*\^\s*(\d+))?", re.ASCII)
 _POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}

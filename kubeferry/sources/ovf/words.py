@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 from kubeferry.sources.facts.xml_tree import Dialect, Node, read_tree
 
@@ -15,6 +16,7 @@ OVF = Dialect(
     doctype="Remove it; an OVF has none.",
     namespaces={
         "http://schemas.dmtf.org/ovf/envelope/1": "",
+        "http://schemas.dmtf.org/ovf/envelope/1/": "",  # oVirt, CloudStack, virt-v2v
         "http://schemas.dmtf.org/ovf/envelope/2": "",
         "http://schemas.dmtf.org/ovf/1/envelope": "",
         "http://www.vmware.com/schema/ovf/1/envelope": "",
@@ -28,6 +30,9 @@ OVF = Dialect(
         f"{_CIM}VirtualSystemSettingData.xsd": "vssd",
         "http://www.vmware.com/schema/ovf": "vmw",
         "http://www.virtualbox.org/ovf/machine": "vbox",
+        "http://www.ovirt.org/ovf": "ovirt",
+        "http://www.vmware.com/vcloud/v1": "vcloud",
+        "http://www.vmware.com/vcloud/v1.5": "vcloud",
         "http://www.w3.org/2001/XMLSchema-instance": "xsi",
         "http://www.w3.org/XML/1998/namespace": "xml",
     },
@@ -74,3 +79,9 @@ def setting(node: Node, *keys: str) -> str | None:
 def is_true(value: str | None) -> bool | None:
     """true or false as XML has them; None for anything else."""
     return {"true": True, "1": True, "false": False, "0": False}.get((value or "").strip().lower())
+
+
+def first_known(told: str, known: Container[str]) -> str:
+    """A subtype in small letters: of a list, as the standard allows, the first that is known; else all that is told."""
+    words = told.lower().split()
+    return next((word for word in words if word in known), " ".join(words))

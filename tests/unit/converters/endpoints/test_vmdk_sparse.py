@@ -13,11 +13,11 @@ import pytest
 
 from converters.endpoints.packed.disk import open_endpoint
 from converters.endpoints.packed.parts import FILES_OPEN
-from converters.endpoints.vmdk import descriptor
-from converters.endpoints.vmdk.header import HEADER, SECTOR_BYTES
 from converters.endpoints.vmdk.sparse import Sparse
 from kubeferry.errors import HostileImage, InputInvalid, IntegrityFailed, KubeferryError, SourceRefused
 from kubeferry.faults import Side
+from kubeferry.images.vmdk import descriptor
+from kubeferry.images.vmdk.header import HEADER, SECTOR_BYTES
 from kubeferry.model import DiskRef
 from kubeferry.uris import Packed, Part
 from lab.vmdk import write_stream

@@ -231,7 +231,19 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "disk.boot-unclear": ({"firmware": Firmware(kind="bios")} | disks({}, {}), Policy()),
     "cdrom.medium": (disks({}, {"device": "cdrom", "bus": "sata"}), Policy()),
     "floppy.lost": (disks({}, {"device": "floppy", "bus": "fdc"}), Policy()),
-    "ova.format-unread": (disks({"uri": "raw+file:///a.ova?part=0,1,,", "format": "vhd"}), Policy()),
+    "ova.format-unread": (disks({"uri": "raw+file:///a.ova?part=0,1,,", "format": "vhdx"}), Policy()),
+    "ova.header": ({"unmodelled": (SourceFact(path="header[d1]", value="it is cut off"),)}, Policy()),
+    "ova.capacity": ({"unmodelled": (SourceFact(path="capacity[d1]", value="2 bytes, and 1"),)}, Policy()),
+    "ova.manifest": ({"unmodelled": (SourceFact(path="manifest[1]", value="line 3: 'x'"),)}, Policy()),
+    "ova.empty-disk": (disks({"uri": "zero:512", "format": "raw"}), Policy()),
+    "ova.hot-plug": (
+        {
+            "unmodelled": (
+                SourceFact(path="VirtualHardwareSection/vmw:Config[cpuHotAddEnabled]", value="vmw:value=true"),
+            )
+        },
+        Policy(),
+    ),
     "ova.original": (disks({"uri": "vmdk+file:///a.ova?part=0,1,,"}), Policy()),
     "ova.no-digest": (disks({"uri": "vmdk+file:///a.ova?part=0,1,,"}), Policy()),
     "ova.required": ({"unmodelled": (SourceFact(path="acme:Section", value="a=1 required=true"),)}, Policy()),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import hashlib
+import lzma
 import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,14 +16,16 @@ import pytest
 from converters.endpoints import open_source as open_disk
 from converters.engine.disks import copy_disk
 from kubeferry.documents import SourceConfig, save
-from kubeferry.errors import InputInvalid, IntegrityFailed, SourceRefused
+from kubeferry.errors import HostileImage, InputInvalid, IntegrityFailed, SourceRefused
 from kubeferry.ledger import External
 from kubeferry.model import DiskRef, Machine, Power
+from kubeferry.outside import process
 from kubeferry.sources import Source, open_source
 from kubeferry.sources.exported import read_exported
 from kubeferry.sources.ovf.files import read_machines
 from kubeferry.uris import packed
 from lab import ova
+from tests.needs import here
 
 MIB = 1 << 20
 CONTENT = os.urandom(MIB) + bytes(MIB) + os.urandom(512)
@@ -141,6 +146,11 @@ def test_a_disk_in_chunks_and_one_that_is_compressed(put: Put, tmp_path: Path) -
     assert copied(put(tmp_path, files(one, zipped)), tmp_path) == CONTENT
 
 
+def test_a_reference_with_a_dot_in_front_has_its_digest(put: Put, tmp_path: Path) -> None:
+    path = put(tmp_path, files(text().replace(f'"{DISK.href}"', f'"./{DISK.href}"')))
+    assert hashlib.sha256(STREAM).hexdigest() in ref_of(path).uri
+
+
 def test_references_may_be_spelled_with_percent_signs(put: Put, tmp_path: Path) -> None:
     descriptor = text().replace("web disk.vmdk", "web%20disk.vmdk")
     assert copied(put(tmp_path, files(descriptor)), tmp_path) == CONTENT
@@ -158,15 +168,67 @@ def test_a_descriptor_may_have_another_encoding(encoding: str, tmp_path: Path) -
 def test_a_folder_holds_many_and_tells_those_that_cannot_be_read(tmp_path: Path) -> None:
     ova.export(tmp_path / "a#1.OVA", "a", [DISK])
     ova.export(tmp_path / "b.ova", "b", [DISK])
-    ova.export(tmp_path / "c.ova", "b", [DISK])
     (tmp_path / "broken.ova").write_bytes(b"no")
     (tmp_path / "read.me").write_bytes(b"no")
     beside(tmp_path, files())
     source = source_at(tmp_path)
     found = source.discover()
     assert [one.name for one in found.machines] == ["a", "b", "web"]
-    assert {Path(one.what.partition(":")[0]).name for one in found.unreadable} == {"broken.ova", "c.ova"}
+    assert {Path(one.what.partition(":")[0]).name for one in found.unreadable} == {"broken.ova"}
     assert all(source.power(one) is Power.OFF for one in found.machines)
+
+
+def test_two_exports_of_one_name_are_told_apart_by_their_ids(tmp_path: Path) -> None:
+    ova.export(tmp_path / "b.ova", "b", [DISK])
+    ova.export(tmp_path / "c.ova", "b", [DISK])
+    source = source_at(tmp_path)
+    found = source.discover()
+    assert [one.name for one in found.machines] == ["b-b.ova#b", "b-c.ova#b"]
+    assert not found.unreadable
+    assert all(source.power(one) is Power.OFF for one in found.machines)
+
+
+def test_folders_below_a_folder_are_read_and_known_by_their_path(tmp_path: Path) -> None:
+    """ovftool makes a folder for each machine."""
+    for name in ("app1", "app2"):
+        (tmp_path / "exports" / name).mkdir(parents=True)
+        beside(tmp_path / "exports" / name, {**files(text().replace(">web<", f">{name}<")), "web.mf": b""})
+    (tmp_path / "exports" / "app1" / "circle").symlink_to(tmp_path / "exports")
+    ova.export(tmp_path / "exports" / "top.ova", "top", [DISK])
+    source = source_at(tmp_path / "exports")
+    found = source.discover()
+    assert [(one.name, one.id) for one in found.machines] == [
+        ("app1", "app1/web.ovf#web"),
+        ("app2", "app2/web.ovf#web"),
+        ("top", "top.ova#top"),
+    ]
+    for machine in found.machines:
+        opened = source.open_round(machine, since=None, final=True, remote=False, ledger=unwritten)
+        assert f"/{machine.name}" in opened.refs["vmdisk1"].uri
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("app.vmx", "VMX"), ("app.ova.gz", "packed with gzip"), ("app.OVA.XZ", "packed with xz"), ("a/b.ovf.zip", "zip")],
+)
+def test_what_holds_a_machine_and_is_not_read_is_told(name: str, what: str, tmp_path: Path) -> None:
+    ova.export(tmp_path / "b.ova", "b", [DISK])
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"x")
+    found = source_at(tmp_path).discover()
+    assert [one.name for one in found.machines] == ["b"]
+    (told,) = found.unreadable
+    assert what in told.what
+    assert str(tmp_path / name) in told.what
+    with pytest.raises(InputInvalid, match=what):
+        source_at(tmp_path / name)
+
+
+def test_what_macos_adds_to_a_folder_is_no_export(tmp_path: Path) -> None:
+    ova.export(tmp_path / "b.ova", "b", [DISK])
+    (tmp_path / "._b.ova").write_bytes(b"\0\5\x16\7")
+    found = source_at(tmp_path).discover()
+    assert ([one.name for one in found.machines], found.unreadable) == (["b"], ())
 
 
 def test_an_export_whose_name_no_document_can_hold_does_not_keep_the_others_from_being_written(tmp_path: Path) -> None:
@@ -178,9 +240,50 @@ def test_an_export_whose_name_no_document_can_hold_does_not_keep_the_others_from
     assert [r"Gr\xf6\xdfe.ova: its name is not UTF-8" in one.what for one in found.unreadable] == [True]
 
 
+IMAGES = {
+    "http://www.gnome.org/~markmc/qcow-image-format.html": ("qcow2", "qcow2"),
+    "http://go.microsoft.com/fwlink/?LinkId=137171": ("vpc", "vhd"),
+}
+
+
+@pytest.mark.parametrize("told", IMAGES)
+@pytest.mark.parametrize("options", [[], ["-c"]], ids=["plain", "compressed"])
+def test_an_image_in_an_export_is_read_where_it_lies(told: str, options: list[str], put: Put, tmp_path: Path) -> None:
+    here("qemu-nbd")
+    driver, shape = IMAGES[told]
+    raw, made = tmp_path / "disk.raw", tmp_path / "disk.image"
+    raw.write_bytes(CONTENT)
+    more = ["-o", "force_size=on"] if driver == "vpc" else options
+    process.run(["qemu-img", "convert", "-f", "raw", "-O", driver, *more, str(raw), str(made)])
+    content = made.read_bytes()
+    descriptor = text().replace(ova.STREAM, told).replace(f"ovf:size='{len(STREAM)}'", "")
+    path = put(tmp_path, files(descriptor, content))
+    assert ref_of(path).format == shape
+    assert source_at(path).concerns(machine_of(source_at(path))) == []
+    assert copied(path, tmp_path) == CONTENT
+    put(tmp_path, files(descriptor, content[: len(content) // 2]))
+    with pytest.raises((SourceRefused, HostileImage)):
+        copied(path, tmp_path)
+
+
+def test_a_large_image_is_compared_when_it_was_read(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here("qemu-img")
+    monkeypatch.setattr("kubeferry.sources.ovf.files.HASHED_BYTES", 10_000)
+    (tmp_path / "disk.raw").write_bytes(CONTENT)
+    process.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(tmp_path / "disk.raw"), str(tmp_path / "made")])
+    content = (tmp_path / "made").read_bytes()
+    descriptor = text().replace(ova.STREAM, "http://www.gnome.org/~markmc/qcow-image-format.html")
+    members = files(descriptor.replace(f"ovf:size='{len(STREAM)}'", ""), content)
+    wrong = members["web.mf"].replace(hashlib.sha256(content).hexdigest().encode(), b"0" * 64)
+    with pytest.raises(IntegrityFailed, match="manifest"):
+        copied(put(tmp_path, {**members, "web.mf": wrong}), tmp_path)
+
+
 def test_a_qcow2_image_beside_an_ovf_is_left_to_its_own_reader(tmp_path: Path) -> None:
     descriptor = text().replace(ova.STREAM, "http://www.gnome.org/~markmc/qcow-image-format.html")
-    path = beside(tmp_path, {"web.ovf": descriptor.encode(), DISK.href: STREAM})
+    path = beside(tmp_path, {"web.ovf": descriptor.replace(f"ovf:size='{len(STREAM)}'", "").encode()})
+    here("qemu-img")
+    process.run(["qemu-img", "create", "-q", "-f", "qcow2", str(tmp_path / DISK.href), str(len(CONTENT))])
     assert ref_of(path) == DiskRef(uri=(tmp_path / DISK.href).as_uri(), format="qcow2", size_bytes=len(CONTENT))
 
 
@@ -236,12 +339,112 @@ def test_a_manifest_that_names_what_is_not_there_or_says_nothing_is_refused(put:
     members = files()
     gone = members["web.mf"] + b"SHA256(gone.iso)= " + b"0" * 64
     assert "'gone.iso' is not there" in refusal(put(tmp_path, {**members, "web.mf": gone})).problems[0].what
-    junk = refusal(put(tmp_path, {**members, "web.mf": b"MD5(web.ovf)= 00\nSHA1(web.ovf)= 12\nhello\n"}))
-    assert [problem.where.rpartition(":")[2] for problem in junk.problems] == ["1", "2", "3"]
     twice = b"SHA1(web.ovf)= " + b"0" * 40 + b"\nSHA1(web.ovf)= " + b"1" * 40
     assert "two digests" in refusal(put(tmp_path, {**members, "web.mf": twice})).problems[0].what
+
+
+def manifest_of(path: Path) -> list[str]:
+    """What is noted of a manifest."""
+    (machine,) = read_machines(path, "exports")
+    return [fact.value for fact in machine.unmodelled if fact.path.startswith("manifest[")]
+
+
+def test_lines_that_say_nothing_are_told_and_cost_nothing_else(put: Put, tmp_path: Path) -> None:
+    members = files()
+    junk = b"MD5(web.ovf)= 00\nSHA1(web.ovf)= 12\nhello\n"
+    told = manifest_of(put(tmp_path, {**members, "web.mf": junk}))
+    assert told[0] == "'web.ovf' has no digest"
+    assert [line.partition(":")[0] for line in told[1:]] == ["line 1", "line 2", "line 3"]
     none = b"SHA1(web disk.vmdk)= " + hashlib.sha1(STREAM).hexdigest().encode()  # noqa: S324
-    assert "'web.ovf' has no digest" in refusal(put(tmp_path, {**members, "web.mf": none})).problems[0].what
+    assert manifest_of(put(tmp_path, {**members, "web.mf": none})) == ["'web.ovf' has no digest"]
+    many = members["web.mf"] + b"x\n" * 3000
+    assert manifest_of(put(tmp_path, {**members, "web.mf": many}))[20:] == ["2980 more"]
+
+
+WRITTEN: dict[str, Callable[[bytes], bytes]] = {
+    "comments": lambda told: b"# by hand\n" + told,
+    "a byte order mark": lambda told: b"\xef\xbb\xbf" + told,
+    "utf-16": lambda told: told.decode().encode("utf-16"),
+    "blanks": lambda told: told.replace(b"= ", b" =   ").replace(b"(", b" ( ") + b"   \n\n",
+    "a folder of its own": lambda told: told.replace(b"SHA256(", b"SHA256(./"),
+    "line ends of Windows": lambda told: told.replace(b"\n", b"\r\n"),
+    "small letters": lambda told: told.replace(b"SHA256", b"sha-256"),
+}
+
+
+@pytest.mark.parametrize("how", WRITTEN)
+def test_a_manifest_may_be_written_in_many_ways(how: str, put: Put, tmp_path: Path) -> None:
+    members = files()
+    path = put(tmp_path, {**members, "web.mf": WRITTEN[how](members["web.mf"])})
+    assert manifest_of(path) == []
+    assert f"sha256:{hashlib.sha256(STREAM).hexdigest()}" in ref_of(path).uri
+    wrong = members["web.mf"].replace(hashlib.sha256(STREAM).hexdigest().encode(), b"0" * 64)
+    assert (
+        "is not what the manifest says"
+        in refusal(put(tmp_path, {**members, "web.mf": WRITTEN[how](wrong)})).problems[0].what
+    )
+
+
+def test_sums_as_sha256sum_writes_them_are_a_manifest_too(put: Put, tmp_path: Path) -> None:
+    members = files()
+    told = "".join(f"{hashlib.sha512(members[name]).hexdigest()}  {name}\n" for name in ("web.ovf", DISK.href))
+    path = put(tmp_path, {**members, "web.mf": told.encode()})
+    assert (manifest_of(path), "sha512:" in ref_of(path).uri) == ([], True)
+
+
+def test_of_two_digests_of_one_file_both_have_to_be_right(put: Put, tmp_path: Path) -> None:
+    members = files()
+    both = members["web.mf"] + ova.manifest({DISK.href: STREAM}, "md5").encode()
+    assert "sha256:" in ref_of(put(tmp_path, {**members, "web.mf": both})).uri
+    wrong = both.replace(hashlib.md5(STREAM).hexdigest().encode(), b"0" * 32)  # noqa: S324
+    assert "md5:" in refusal(put(tmp_path, {**members, "web.mf": wrong})).problems[0].what
+
+
+# --- archives as people have them ------------------------------------------------------------------------------------
+
+
+def test_an_archive_may_have_everything_in_one_folder(tmp_path: Path) -> None:
+    path = archived(tmp_path, {f"app/{name}": content for name, content in files().items()})
+    assert copied(path, tmp_path) == CONTENT
+    assert manifest_of(path) == []
+
+
+def test_what_macos_adds_to_an_archive_is_passed_over(tmp_path: Path) -> None:
+    foreign = {f"._{name}": b"\0\5\x16\7" for name in files()} | {"__MACOSX/x/web.ovf": b"no"}
+    assert copied(archived(tmp_path, {**foreign, **files()}), tmp_path) == CONTENT
+
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress}
+
+
+@pytest.mark.parametrize("packing", PACKED)
+def test_an_archive_or_descriptor_that_is_packed_is_told_by_the_name_of_its_packing(
+    packing: str, put: Put, tmp_path: Path
+) -> None:
+    path = put(tmp_path, files())
+    path.write_bytes(PACKED[packing](path.read_bytes()))
+    (problem,) = refusal(path).problems
+    assert f"packed with {packing}" in problem.what
+    assert "Unpack it" in problem.fix
+
+
+def test_a_zip_that_is_called_an_ova_is_told(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "web.ova", "w") as file:
+        for name, content in files().items():
+            file.writestr(name, content)
+    assert "packed with zip" in refusal(tmp_path / "web.ova").problems[0].what
+
+
+def test_a_disk_that_is_packed_with_gzip_is_read_though_the_ovf_does_not_say_so(put: Put, tmp_path: Path) -> None:
+    zipped = gzip.compress(STREAM, mtime=0)
+    assert copied(put(tmp_path, files(text().replace(f"ovf:size='{len(STREAM)}'", ""), zipped)), tmp_path) == CONTENT
+
+
+def test_a_disk_in_another_packing_is_told(put: Put, tmp_path: Path) -> None:
+    packed_disk = lzma.compress(STREAM)
+    (problem,) = refusal(put(tmp_path, files(text().replace(f"ovf:size='{len(STREAM)}'", ""), packed_disk))).problems
+    assert "packed with xz" in problem.what
+    assert "Unpack it" in problem.fix
 
 
 def test_a_descriptor_that_was_changed_is_refused(put: Put, tmp_path: Path) -> None:

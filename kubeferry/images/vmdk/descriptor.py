@@ -8,6 +8,8 @@ from dataclasses import dataclass
 LIMIT_BYTES = 128 << 10
 LIMIT_EXTENTS = 4096  # a disk of 8 TiB in files of 2 GiB
 NO_PARENT = "ffffffff"
+READ_PARTS = ("FLAT", "VMFS", "SPARSE", "ZERO")
+"""The kinds of extents that are read."""
 _FIELD = re.compile(r"([A-Za-z0-9_.]++)\s*+=\s*+\"?+([^\"]*+)\"?+\s*+")  # nothing is tried twice: lines are hostile
 _EXTENT = re.compile(r"(RW|RDONLY|NOACCESS)\s+(\d{1,18})\s+([A-Z0-9]+)(?:\s+\"([^\"]*)\"(?:\s+(\d{1,18}))?)?.*")
 
