@@ -7,10 +7,8 @@ gathered in the page cache, started towards the disk in groups, and dropped once
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
-import fcntl
 import functools
 import os
 import stat
@@ -19,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
+from converters.endpoints import page_cache
 from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
 from converters.uris import invalid, path_of
 from kubeferry.faults import Side, of_os, refused, unavailable
@@ -39,7 +38,6 @@ LIARS = frozenset({0x2FC12FC1, 0x65735546})
 """File systems (`statfs`) whose word on holes is not believed: ZFS, which called data that was just written a hole for
 years, and FUSE, where any program may stand behind it."""
 LOCK_SECONDS = 3.0  # udev locks a device for a moment, to look at it
-BLKFLSBUF = 0x1261  # drop what the host has of a device, also where others hold it open
 CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
 LOST = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})  # what a flush says of earlier writes that failed
 
@@ -132,8 +130,7 @@ class File:
         self._direct = True
         try:
             self._sync()
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            self._drop_buffers()
+            page_cache.drop(self._fd)
             self._direct_fd = self._open_direct(os.O_RDONLY)
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be opened", error) from error
@@ -144,12 +141,6 @@ class File:
         except OSError as error:
             if error.errno not in LOST | CANNOT | {errno.EROFS}:
                 raise
-
-    def _drop_buffers(self) -> None:
-        """Of a device; only root may, and without it pages that are in use stay."""
-        if stat.S_ISBLK(os.fstat(self._fd).st_mode):
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(self._fd, BLKFLSBUF)
 
     def _open_direct(self, access: int) -> int:
         """A descriptor past the page cache; -1 where there is none."""
@@ -284,9 +275,10 @@ class File:
         except OSError as error:
             if error.errno not in CANNOT:
                 raise
-        if done < len(view):
-            # All of them: a page of which only a part is named would be kept, and so would those beside it.
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        if done < len(view) and self._direct_fd >= 0:
+            page_cache.drop_page(self._fd, offset + done)
+        elif done < len(view):
+            page_cache.drop(self._fd)
         return done
 
     # --- writing ---

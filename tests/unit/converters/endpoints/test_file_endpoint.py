@@ -136,10 +136,10 @@ def test_the_end_of_a_disk_within_a_page_is_not_read_from_the_page_cache(
             except BlockingIOError:
                 return False
 
-    def spied(fd: int, buffers: list[memoryview], offset: int) -> int:
-        if offset == MIB + 4096:
+    def spied(fd: int, buffers: list[memoryview], offset: int, *flags: int) -> int:
+        if offset == MIB + 4096 and not flags:
             seen.append(cached(offset))
-        return real(fd, buffers, offset)
+        return real(fd, buffers, offset, *flags)
 
     seen: list[bool] = []
     with File(path, Side.TARGET, direct=True) as disk:
