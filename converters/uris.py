@@ -14,6 +14,7 @@ MODULES = {
     "file": "converters.endpoints.file",
     "block": "converters.endpoints.file",
     "data": "converters.endpoints.inline",
+    "held": "converters.endpoints.inline",
     "nbd+unix": "converters.endpoints.nbd.client",
     "nbd+ssh": "converters.endpoints.nbd.ssh",
     "nbds": "converters.endpoints.nbd.tls",

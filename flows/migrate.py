@@ -7,17 +7,18 @@ What is done stands in the journal: a run that is killed is taken up by the next
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import logging
 import operator
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
-from kubeferry.errors import Interrupted, KubeferryError
+from kubeferry.errors import Interrupted, KubeferryError, ProbeFailed
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, Goal
 from kubeferry.life.states import MachineState
@@ -25,6 +26,7 @@ from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.steps.drive import drive, refuse
 from kubeferry.steps.release import settle
+from kubeferry.steps.together import drive_set, refuse_set
 from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
 from kubeferry.targets.gone import GoneTarget
@@ -36,11 +38,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one machine's run ended: the phase reached, or the error that stopped it."""
+    """How one machine's run ended: the phase reached, or the error that stopped it. `left` says what of ours could not
+    be dropped at the source of one that has moved."""
 
     machine: str
     phase: str
     error: KubeferryError | None = None
+    left: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,35 +106,101 @@ def run_plan(run: Run, machines: tuple[str, ...]) -> list[Outcome]:
 
 
 def _drive_wave(run: Run, wave: Wave, machines: tuple[str, ...]) -> bool:
-    """One wave; returns whether the next one may begin, which builds on this one."""
+    """One wave; returns whether the next one may begin, which builds on this one. What moves as one takes one turn:
+    its machines wait for each other, and none of them for a turn."""
     with ThreadPoolExecutor(run.config.limits.concurrent_machines, thread_name_prefix=wave.name) as pool:
-        wait([pool.submit(_drive_shown, run, name) for name in machines])
+        wait([pool.submit(_drive_shown, run, unit) for unit in _units(run, machines)])
     return all(name in run.outcomes and run.outcomes[name].error is None for name in machines)
 
 
-def _drive_shown(run: Run, machine: str) -> None:
-    """The machine's run, however it ends, as an outcome."""
+def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """What is driven as one: a machine, or a set that shares disks. What is copied ahead stops nobody, and waits for
+    nobody."""
+    if run.goal is Goal.PRECOPY:
+        return [(name,) for name in machines]
+    return list(dict.fromkeys(run.plan.set_of(name) for name in machines))
+
+
+def _drive_shown(run: Run, unit: tuple[str, ...]) -> None:
+    """The unit's run, however it ends, as an outcome of each machine."""
     if stopping.requested():
         return
-    outcome = _drive_machine(run, run.plan.entry(machine))
-    with run.lock:
-        run.outcomes[machine] = outcome
-    error = outcome.error
-    if error:
-        level = logging.INFO if isinstance(error, Interrupted) else logging.ERROR
-        logger.log(level, "%s: %s", machine, error, exc_info=error)
-    run.board.action(machine, str(error).splitlines()[0] if error else outcome.phase)
-    run.shown.tell(machine, outcome)
+    for outcome in _drive_set(run, unit) if len(unit) > 1 else [_drive_machine(run, run.plan.entry(unit[0]))]:
+        machine, error = outcome.machine, outcome.error
+        with run.lock:
+            run.outcomes[machine] = outcome
+        if error:
+            level = logging.INFO if isinstance(error, Interrupted) else logging.ERROR
+            logger.log(level, "%s: %s", machine, error, exc_info=error)
+        run.board.action(machine, str(error).splitlines()[0] if error else outcome.phase)
+        run.shown.tell(machine, outcome)
 
 
 def _drive_machine(run: Run, entry: Entry) -> Outcome:
+    """How the run of a machine that moves by itself ended."""
+
+    def driven() -> list[Outcome]:
+        with _work(run, entry) as work:
+            if entry.name in run.refused:
+                refuse(work, run.refused[entry.name])
+            state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
+            return [Outcome(entry.name, state.phase, left=settle(work))]
+
+    return _ended((entry.name,), driven)[0]
+
+
+def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
+    """How the run of machines that move as one ended, for each of them."""
+
+    def attempt(work: Work, action: Action, step: Callable[[], None]) -> None:
+        _attempt(run, work.entry, action, step)
+
+    def driven() -> list[Outcome]:
+        with contextlib.ExitStack() as opened:
+            works = [opened.enter_context(_work(run, run.plan.entry(name))) for name in names]
+            if refused := {name: run.refused[name] for name in names if name in run.refused}:
+                refuse_set(works, refused, attempt)
+            states = drive_set(works, run.goal, attempt)
+            return [Outcome(work.entry.name, states[work.entry.name].phase, left=settle(work)) for work in works]
+
+    return _ended(names, driven)
+
+
+def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[Outcome]:
+    """What was reached, or what stopped it, for each of these machines."""
+    try:
+        return driven()
+    except Interrupted as error:
+        return [Outcome(name, "stopped", _of(error, name)) for name in names]
+    except KubeferryError as error:
+        return [Outcome(name, "failed", _of(error, name)) for name in names]
+    except Exception as error:
+        logger.exception("%s: a defect", ", ".join(names))
+        fix, what = "Report it with the log of this run.", f"a defect: {type(error).__name__}: {error}"
+        return [Outcome(name, "failed", KubeferryError(what, fix=fix, machine=name)) for name in names]
+
+
+def _of(error: KubeferryError, machine: str) -> KubeferryError:
+    """What stopped a set as it is told of one of its machines: it may have come of another one."""
+    if not error.machine or error.machine == machine:
+        return error
+    told = copy.copy(error)
+    told.machine = machine
+    if not isinstance(error, ProbeFailed):  # who went back did so with all others
+        told.what, told.why = f"it moves together with {error.machine}, which was stopped", error.reason
+    return told
+
+
+@contextlib.contextmanager
+def _work(run: Run, entry: Entry) -> Iterator[Work]:
     """Under a lease, with connections of this machine's own: neither libvirt's nor a target's are shared by threads."""
     source = target = None
     try:
         with run.journal.lease(run.plan.digest, entry.name) as lease:
-            source = open_source(run.plan.source, run.config.sources[run.plan.source])
+            settings = run.config.sources[run.plan.source]
+            source = open_source(run.plan.source, settings, journal=run.journal.identity)
             target = GoneTarget(run.target_is_down) if run.target_is_down else open_target(run.config.target)
-            work = Work(
+            yield Work(
                 plan=run.plan,
                 entry=entry,
                 source=source,
@@ -142,20 +212,6 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 target_is_down=run.target_is_down,
                 seen=functools.partial(operator.setitem, run.standing, entry.name),
             )
-            if entry.name in run.refused:
-                refuse(work, run.refused[entry.name])
-            state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
-            settle(work)
-            return Outcome(entry.name, state.phase)
-    except Interrupted as error:
-        return Outcome(entry.name, "stopped", error)
-    except KubeferryError as error:
-        return Outcome(entry.name, "failed", error)
-    except Exception as error:
-        logger.exception("%s: a defect", entry.name)
-        fix = "Report it with the log of this run."
-        defect = KubeferryError(f"a defect: {type(error).__name__}: {error}", fix=fix, machine=entry.name)
-        return Outcome(entry.name, "failed", defect)
     finally:
         for opened in (source, target):
             if opened is not None:

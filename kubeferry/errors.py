@@ -9,6 +9,8 @@ KubeferryError
 └── PermanentError            the same call gives the same answer              exit code 2
     ├── InputInvalid          documents, options, settings: all problems at once
     ├── SourceRefused         the source has it, but it cannot be moved like this
+    │   ├── SourceGone        it is not there any more, and never will be
+    │   └── LoginLost         it does not let us in until a person mends that; nothing leads back meanwhile
     ├── TargetRefused         no room, not ours, not allowed
     ├── HostileImage          an image names files or sizes that it must not name
     ├── IntegrityFailed       bytes differ from their digest; never retried blindly
@@ -137,6 +139,15 @@ class InputInvalid(PermanentError):
 
 class SourceRefused(PermanentError):
     """The source is there, but this cannot be moved as asked."""
+
+
+class SourceGone(SourceRefused):
+    """The machine is not at its source any more: somebody has ended it. Nobody can start it again."""
+
+
+class LoginLost(SourceRefused):
+    """The source does not let us in (credentials ran out, a wrong clock): until somebody mends that, nothing can be
+    done there, and no way back begun."""
 
 
 class TargetRefused(PermanentError):

@@ -25,6 +25,7 @@ class MoverJob(PlainDocument):
     `makes_target`: a `file:` target that is not there is made by the mover, mode 0660, and then reads as zeros.
     `exact_file`: that file and the folder it lies in are made, and it has the very size of the target; without, sizes
     are rounded up as KubeVirt aligns disks.
+    `private_folders`: so many folders above an exact file are made, too, and they and it are their owner's alone.
     `expect_root`: verify the first `target.size_bytes` against this root, and not against a fingerprint in the state
     folder (the bytes came another way). A copy to a `cdi-upload+https:` target is sent in one go, and never resumed.
     `copy_id` names what is copied, the plan, the round and the view: only a checkpoint of the same is gone on from.
@@ -52,6 +53,7 @@ class MoverJob(PlainDocument):
     target_reads_zero: bool = False
     makes_target: bool = False
     exact_file: bool | None = None
+    private_folders: Annotated[int, Between(0, 8)] | None = None
     expect_root: str | None = None
     copy_id: str = ""
     since_copy_id: str | None = None

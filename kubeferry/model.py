@@ -36,8 +36,8 @@ class FirmwareKind(StrEnum):
 
 
 class Firmware(Value):
-    """How the machine boots. `nvram` is the path of its UEFI variables at the source, `nvram_format` that of this file
-    (raw where nothing is told)."""
+    """How the machine boots. `nvram` is the path of its UEFI variables at the source, or the call that asks for them,
+    `nvram_format` the form of that (raw where nothing is told)."""
 
     kind: FirmwareKind = FirmwareKind.UNKNOWN
     secure_boot: bool | None = None
@@ -203,10 +203,15 @@ class Nic(Value):
 
 
 class Tpm(Value):
+    """`state` is the path of the file at the source that holds what it keeps over a stop, `encrypted` says that only a
+    key of the source's reads that."""
+
     model: str | None = None
     version: str | None = None
     backend: str | None = None
     persistent: bool | None = None
+    state: str | None = None
+    encrypted: bool | None = None
 
 
 class Watchdog(Value):

@@ -45,6 +45,12 @@ def inline_content(uri: str, most: int) -> bytes | None:
     return content if unpacking.eof and len(content) <= most else None
 
 
+HELD = "held:"
+"""What a mover is handed beside its work, and nobody else may read: a file of its own."""
+HELD_FILE = "KUBEFERRY_HELD_FILE"
+"""The variable that names the file."""
+
+
 _PIN = re.compile(
     r"sha256=(?P<pin>[0-9a-f]{64})(&login=(?P<login>[A-Za-z_][A-Za-z0-9_]*))?(&view=(?P<view>[A-Za-z0-9%._~-]+))?",
     re.ASCII,

@@ -72,6 +72,8 @@ def first_files_page() -> str:
 
 
 OTHERS = {
+    "disk.shared-cold": "a machine that was to be moved warm and shares a disk",
+    "disk.shared-set": "a disk that is moved once, for a set of machines",
     "kubevirt.left-out": "a part that this version of KubeVirt, or its feature gates, would refuse",
     "kubevirt.too-old": "a KubeVirt that is older than any that plans are made for",
     "mac.duplicate": "two cards with one MAC address",
@@ -84,9 +86,12 @@ OTHERS = {
     "name.duplicate": "two machines that would have one name",
     "nic.network-ambiguous": "networks of one name on several switches, which the policy takes for one",
     "plan.empty": "a plan that moves no machine",
+    "set.not-whole": "a machine that shares a disk with one that cannot be moved",
     "source.no-way": "no way for movers to the source's disks",
     "source.not-asked": "a source that did not answer; it is asked again before the stop",
     "source.refused": "disks that are not those of the plan, or a machine that may not be stopped",
+    "source.tpm": "what a TPM holds and cannot be read before the stop",
+    "source.unanswered": "a question that EC2 did not answer, while it answered others",
     "source.unknown": "a plan whose source the configuration does not have",
     "source.variables": "UEFI variables that cannot be read before the stop",
     "source.way-back": "what may keep the source from being started again",

@@ -42,6 +42,7 @@ class Machine:
     cores: int = 1
     nic: Literal["virtio", "e1000"] = "virtio"
     layers: tuple[tuple[str, str], ...] = ()
+    tpm: bool = False
 
     def top(self, disk: DiskFile) -> str:
         """The file that the guest writes to: the snapshot's layer where there is one."""
@@ -194,6 +195,9 @@ def _devices(domain: ET.Element, machine: Machine, place: Place) -> None:
     ET.SubElement(devices, "graphics", type="vnc", port="-1", autoport="yes", listen="127.0.0.1")
     video = ET.SubElement(devices, "video")
     ET.SubElement(video, "model", type="cirrus" if machine is LEGACY else "vga")
+    if machine.tpm:
+        tpm = ET.SubElement(devices, "tpm", model="tpm-crb")
+        ET.SubElement(tpm, "backend", type="emulator", version="2.0")
     if machine.chipset == "q35":
         rng = ET.SubElement(devices, "rng", model="virtio")
         ET.SubElement(rng, "backend", model="random").text = "/dev/urandom"

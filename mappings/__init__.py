@@ -6,10 +6,12 @@ In the order in which a machine passes:
     choices               what the policy says about it, defaults filled in
     names, marks          what it is called, how its objects are known
     storage, sizing, claims                     where its disks go, how large
+    sharing                                     disks that several machines have: one for all of a set
     instancetypes         what decides about its processors and memory in its place
     systems, virtio       what is known of the system inside, and which virtio it gets
     cpu, firmware, ec2, disks, nics, devices    the parts of its manifest;  quantities: Kubernetes' numbers
-    variables             the claim that its UEFI variables lie on
+    tpm                   whether what its TPM holds goes with it
+    variables             the claim that its UEFI variables and what its TPM holds lie on
     machine               all of them put together; versions: without what this KubeVirt refuses; the user's patches
     rules/                what speaks against it, or should be known before
     fates/                what became of each of its facts: carried, changed or lost

@@ -10,23 +10,24 @@ import html
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic.alias_generators import to_camel
 
-from kubeferry.documents import Inventory, Offer, PlannedDisk, Platform, Policy
+from kubeferry.documents import AttachedDisk, Inventory, Offer, PlannedDisk, Platform, Policy
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
 from kubeferry.words import RUN_STRATEGIES
 from mappings.admission.check import check_all
 from mappings.choices import choices_for
 from mappings.disk_wishes import disk_wishes, told
 from mappings.estimate import CopyEstimate, Rates, estimate
-from mappings.machine import NOBODY, Mapped, to_manifests
+from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, dns_label, machine_names
 from mappings.quantities import human_bytes
-from mappings.rules.between import inventory_concerns, sharers
+from mappings.rules.between import inventory_concerns
 from mappings.rules.rule import CRITICAL, is_blocked
+from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
 from mappings.wishes import Settled, settled
 
@@ -49,6 +50,7 @@ class Assessment(Value):
     run_strategy: str
     manifests: tuple[dict[str, Any], ...]
     disks: tuple[PlannedDisk, ...]
+    attached: tuple[AttachedDisk, ...] = ()
     carried: tuple[Carried, ...]
     concerns: tuple[Concern, ...]
     estimate: CopyEstimate
@@ -63,19 +65,46 @@ def assess(
     """One assessment per machine, in the order of the inventory. Problems of single machines are their concerns."""
     wishes = settled(policy, inventory.machines)
     names = machine_names(wishes.machines, wishes.policy)
-    shared = inventory_concerns(wishes.machines, wishes.policy, names)
-    same = sharers(wishes.machines)
+    same = sharings(wishes.machines, wishes.policy, names, offer)
+    shared = inventory_concerns(wishes.machines, wishes.policy, names, same)
+    mapped = {
+        one.name: to_manifests(one, wishes.policy, names[one.name], offer, same.get(one.name, ALONE))
+        for one in wishes.machines
+    }
     return tuple(
         _assess(
             machine,
             wishes,
             names[machine.name],
-            to_manifests(machine, wishes.policy, names[machine.name], offer, same.get(machine.name, NOBODY)),
-            shared.get(machine.name, ()),
+            mapped[machine.name],
+            _concerns(mapped, machine.name, shared.get(machine.name, ())),
             offer,
             rates or Rates(),
         )
         for machine in wishes.machines
+    )
+
+
+def _concerns(mapped: Mapping[str, Mapped], name: str, shared: tuple[Concern, ...]) -> tuple[Concern, ...]:
+    """All that speaks against a machine; what a cluster would say to its manifests only where nothing else does."""
+    concerns = mapped[name].concerns + shared
+    if is_blocked(concerns):
+        return concerns
+    manifests = (*mapped[name].manifests, *_carried_by_others(mapped[name], mapped))
+    return concerns + tuple(
+        Concern(id="manifest.refused", severity=CRITICAL, what=f"{one.where}: {one.what}.", fix=one.fix)
+        for one in check_all(manifests)
+    )
+
+
+def _carried_by_others(mapped: Mapped, of_all: Mapping[str, Mapped]) -> tuple[dict[str, Any], ...]:
+    """The claims of disks that others of the set carry."""
+    wanted = {(disk.carrier, disk.claim) for disk in mapped.attached}
+    return tuple(
+        manifest
+        for carrier in dict.fromkeys(disk.carrier for disk in mapped.attached)
+        for manifest in of_all[carrier].manifests
+        if manifest["kind"] != "VirtualMachine" and (carrier, manifest["metadata"]["name"]) in wanted
     )
 
 
@@ -84,18 +113,12 @@ def _assess(
     wishes: Settled,
     names: Names,
     mapped: Mapped,
-    shared: tuple[Concern, ...],
+    concerns: tuple[Concern, ...],
     offer: Offer,
     rates: Rates,
 ) -> Assessment:
     policy = wishes.policy
     choices = choices_for(machine, policy, offer)
-    concerns = mapped.concerns + shared
-    if not is_blocked(concerns):
-        concerns += tuple(
-            Concern(id="manifest.refused", severity=CRITICAL, what=f"{one.where}: {one.what}.", fix=one.fix)
-            for one in check_all(mapped.manifests)
-        )
     return Assessment(
         name=machine.name,
         target_name=names.machine,
@@ -104,6 +127,7 @@ def _assess(
         run_strategy=choices.run_strategy,
         manifests=mapped.manifests,
         disks=mapped.disks,
+        attached=mapped.attached,
         carried=mapped.carried,
         concerns=concerns,
         estimate=estimate(machine.data_disks, rates),
@@ -229,7 +253,7 @@ def _story(assessment: Assessment) -> Iterator[str]:
     if assessment.made_for:
         yield ""
         yield f"Made for {_plain(assessment.made_for)}."
-    if assessment.disks:
+    if assessment.disks or assessment.attached:
         yield ""
         yield "| Disk | Size | Claim | Claim size | Modes | Class |"
         yield "|---|---|---|---|---|---|"
@@ -239,6 +263,11 @@ def _story(assessment: Assessment) -> Iterator[str]:
             f"| {_plain(disk.disk)} | {human_bytes(disk.size_bytes)} | `{disk.claim}` "
             f"| {human_bytes(disk.claim_bytes)} | {', '.join([disk.volume_mode, *spec['accessModes']])} "
             f"| {_plain(spec.get('storageClassName', 'the default') or 'none')} |"
+        )
+    for attached in assessment.attached:
+        yield (
+            f"| {_plain(attached.disk)} | {human_bytes(attached.size_bytes)} | `{attached.claim}` "
+            f"| | carried by {_plain(attached.carrier)} | |"
         )
     estimate = assessment.estimate
     yield ""

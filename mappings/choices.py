@@ -23,6 +23,7 @@ from kubeferry.documents import (
 from kubeferry.model import Machine, Power
 from mappings import instancetypes
 from mappings.disk_wishes import disk_wishes
+from mappings.ec2 import boots_from_virtio
 from mappings.instancetypes import Types
 from mappings.storage import UNASKED, Storage, resolve
 
@@ -67,6 +68,7 @@ class Choices:
     acpi_index: bool
     firmware: str | None
     keep_variables: bool
+    keep_tpm: bool
     timezone: str | None
     labels: dict[str, str]
     annotations: dict[str, str]
@@ -108,13 +110,14 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         stop=own.stop or policy.stop,
         mode=own.mode or policy.mode,
         warm=own.warm or policy.warm,
-        legacy_disk_bus=policy.legacy_disk_bus,
+        legacy_disk_bus=_legacy_disk_bus(machine, policy),
         disk_bus=own.disk_bus,
         nic_model=own.nic_model,
         virtio_transitional=own.virtio_transitional,
         acpi_index=policy.acpi_index if own.acpi_index is None else own.acpi_index,
         firmware=own.firmware,
         keep_variables=own.keep_variables is not False,
+        keep_tpm=own.keep_tpm is not False,
         timezone=own.timezone,
         labels=policy.labels | own.labels,
         annotations=own.annotations,
@@ -122,6 +125,14 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         kubevirt=platform_for(policy, offer),
         accept=frozenset(own.accept),
     )
+
+
+def _legacy_disk_bus(machine: Machine, policy: Policy) -> str:
+    """Where disks go whose bus KubeVirt has not: as the policy says, if it says anything; else where the system finds
+    them."""
+    if "legacy_disk_bus" not in policy.model_fields_set and boots_from_virtio(machine):
+        return "virtio"
+    return policy.legacy_disk_bus
 
 
 def _disks(machine: Machine, own: MachinePolicy, storage: StoragePolicy, offer: Offer) -> dict[str, DiskWish]:

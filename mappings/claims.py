@@ -11,14 +11,18 @@ from mappings.disks import is_mapped
 from mappings.marks import labels, origin
 from mappings.names import Names
 from mappings.quantities import format_bytes
+from mappings.sharing import ALONE, SEVERAL_NODES, Sharing
 from mappings.sizing import claim_size
 
 # An existing claim of the same name is taken over as it is; without it the DataVolume is refused.
 _ADOPTION = {"cdi.kubevirt.io/allowClaimAdoption": "true"}
 
 
-def planned_disks(machine: Machine, choices: Choices, names: Names) -> tuple[PlannedDisk, ...]:
-    """One per data disk whose size is known; the others are refused by the concern `disk.size-unknown`."""
+def planned_disks(
+    machine: Machine, choices: Choices, names: Names, sharing: Sharing = ALONE
+) -> tuple[PlannedDisk, ...]:
+    """One per data disk whose size is known, but for those that another machine carries; the others are refused by the
+    concern `disk.size-unknown`."""
     return tuple(
         PlannedDisk(
             disk=disk.id,
@@ -27,9 +31,10 @@ def planned_disks(machine: Machine, choices: Choices, names: Names) -> tuple[Pla
             size_bytes=disk.capacity_bytes,
             claim_bytes=claim_size(disk.capacity_bytes, storage.volume_mode, storage.overhead, storage.minimum_bytes),
             volume_mode=storage.volume_mode,
+            shared_with=sharing.disks[disk.id].others if sharing.is_one(disk) else None,
         )
         for disk in machine.data_disks
-        if is_mapped(disk) and disk.capacity_bytes
+        if is_mapped(disk) and disk.capacity_bytes and not sharing.attaches(disk)
         for storage in [choices.storage_of(disk.id)]
     )
 
@@ -70,7 +75,7 @@ def _metadata(machine: Machine, choices: Choices, names: Names, disk: Disk) -> d
 def _spec(planned: PlannedDisk, choices: Choices) -> dict[str, Any]:
     storage = choices.storage_of(planned.disk)
     spec: dict[str, Any] = {
-        "accessModes": [storage.access_mode],
+        "accessModes": [SEVERAL_NODES if planned.shared_with else storage.access_mode],
         "volumeMode": planned.volume_mode,
         "resources": {"requests": {"storage": format_bytes(planned.claim_bytes)}},
     }

@@ -10,6 +10,7 @@ from kubeferry.model import Disk, DiskBus, DiskDevice, Machine
 from mappings.choices import Choices
 from mappings.names import Names
 from mappings.nics import plugged
+from mappings.sharing import ALONE, Sharing
 
 SERIAL = re.compile(r"[A-Za-z0-9_.+-]{1,256}")
 CACHES = ("none", "writethrough", "writeback")
@@ -45,16 +46,18 @@ def target_bus(disk: Disk, choices: Choices) -> str:
     return _SAME_BUS.get(disk.bus, choices.legacy_disk_bus)
 
 
-def target_cache(disk: Disk) -> str | None:
-    """The cache mode at the target; None leaves it to KubeVirt."""
+def target_cache(disk: Disk, sharing: Sharing = ALONE) -> str | None:
+    """The cache mode at the target; None leaves it to KubeVirt. What one machine caches, another one does not see."""
+    if sharing.is_one(disk):
+        return "none"
     if disk.cache in CACHES:
         return disk.cache
     return _NEAREST_CACHE.get(disk.cache or "")
 
 
-def target_io(disk: Disk) -> str | None:
+def target_io(disk: Disk, sharing: Sharing = ALONE) -> str | None:
     """The I/O mode at the target. `native` without cache mode `none` is a machine that does not start."""
-    if disk.io == "native" and target_cache(disk) != "none":
+    if disk.io == "native" and target_cache(disk, sharing) != "none":
         return None
     return disk.io if disk.io in IO_MODES else None
 
@@ -129,17 +132,17 @@ def _by_class(machine: Machine, present: list[str]) -> list[str]:
     return [key for key in dict.fromkeys(wanted) if key in present]
 
 
-def disk_devices(machine: Machine, choices: Choices, names: Names) -> list[dict[str, Any]]:
+def disk_devices(machine: Machine, choices: Choices, names: Names, sharing: Sharing = ALONE) -> list[dict[str, Any]]:
     """`domain.devices.disks`: data disks with a volume each, CD-ROM drives empty."""
     orders = boot_orders(machine, choices)
     return [
-        _device(disk, choices, names.volumes[disk.id], orders.get(f"disk:{disk.id}"))
+        _device(disk, choices, names.volumes[disk.id], orders.get(f"disk:{disk.id}"), sharing)
         for disk in machine.kept_disks
         if is_mapped(disk)
     ]
 
 
-def _device(disk: Disk, choices: Choices, name: str, order: int | None) -> dict[str, Any]:
+def _device(disk: Disk, choices: Choices, name: str, order: int | None, sharing: Sharing) -> dict[str, Any]:
     bus = target_bus(disk, choices)
     if disk.device == DiskDevice.CDROM:
         device: dict[str, Any] = {"name": name, "cdrom": {"bus": bus}}
@@ -148,8 +151,9 @@ def _device(disk: Disk, choices: Choices, name: str, order: int | None) -> dict[
         if disk.readonly and bus != "sata":  # a read-only SATA disk is refused
             target["readonly"] = True
         device = {"name": name, "disk": target}
-        device |= {"serial": target_serial(disk), "cache": target_cache(disk)}
-        device |= {"io": target_io(disk)}  # never `shareable`: what is copied for this machine is its own
+        device |= {"serial": target_serial(disk), "cache": target_cache(disk, sharing)}
+        # `shareable` only where it is one disk for all: what is copied for one machine is its own.
+        device |= {"io": target_io(disk, sharing), "shareable": sharing.is_one(disk) or None}
         device |= {"errorPolicy": disk.error_policy if disk.error_policy in ERROR_POLICIES else None}
         device |= {"dedicatedIOThread": has_io_thread(disk, choices) or None}
         if (sectors := target_sectors(disk, choices)) is not None:

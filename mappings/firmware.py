@@ -6,6 +6,7 @@ import re
 from typing import Any
 from uuid import UUID
 
+from kubeferry.images.uefi_data import FORM
 from kubeferry.model import Clock, FirmwareKind, Machine, Timer
 from mappings.choices import Choices
 from mappings.disks import SERIAL
@@ -71,7 +72,7 @@ WINDOWS_TIMERS: dict[str, dict[str, Any]] = {
     "rtc": {"present": True, "tickPolicy": "catchup"},
     "hyperv": {"present": True},
 }
-_FLASH_FORMATS = ("raw", "qcow2")
+_FLASH_FORMATS = ("raw", "qcow2", FORM)
 _OFF = {"off", "no", "false", "0", "disabled"}
 
 

@@ -6,12 +6,20 @@ without one, secure boot for every UEFI. So each of these is written, also where
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
-from kubeferry.documents import KeptVariables, Offer, Placement, PlannedDisk, Policy, SizedBy
+from kubeferry.documents import (
+    AttachedDisk,
+    Companion,
+    KeptTpm,
+    KeptVariables,
+    Offer,
+    Placement,
+    PlannedDisk,
+    Policy,
+    SizedBy,
+)
 from kubeferry.model import Carried, Concern, Machine
 from mappings.choices import Choices, choices_for
 from mappings.claims import claim_manifests, planned_disks
@@ -28,11 +36,10 @@ from mappings.nics import interfaces, networks
 from mappings.patches import patched
 from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
+from mappings.sharing import ALONE, Sharing, attached_disks
 from mappings.storage import UNASKED
-from mappings.variables import kept_variables, variables_claim
+from mappings.variables import kept_tpm, kept_variables, state_claim
 from mappings.versions import fitted
-
-NOBODY: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +51,9 @@ class Mapped:
     carried: tuple[Carried, ...]
     concerns: tuple[Concern, ...]
     variables: KeptVariables | None = None
+    tpm: KeptTpm | None = None
+    attached: tuple[AttachedDisk, ...] = ()
+    moves_with: tuple[Companion, ...] = ()
     sized_by: SizedBy | None = None
 
 
@@ -52,28 +62,32 @@ def to_manifests(
     policy: Policy,
     names: Names,
     offer: Offer = UNASKED,
-    sharers: Mapping[str, tuple[str, ...]] = NOBODY,
+    sharing: Sharing = ALONE,
 ) -> Mapped:
     """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved.
-    `sharers` names the other machines that have a disk of this one, by disk."""
-    choices = choices_for(machine, policy, offer)
-    disks = planned_disks(machine, choices, names)
-    vm, told = fitted(virtual_machine(machine, choices, names), choices.kubevirt)
+    `sharing` tells of disks that it has in common with others: the claim of one that another carries is not made."""
+    choices, names = choices_for(machine, policy, offer), sharing.named(names)
+    disks = planned_disks(machine, choices, names, sharing)
+    vm, told = fitted(virtual_machine(machine, choices, names, sharing), choices.kubevirt)
     vm, said = patched(vm, choices.patch)
     kept = kept_variables(machine, choices, names)
     claims = claim_manifests(machine, choices, names, disks)
-    claims += [variables_claim(machine, choices, names, kept)] if kept else []
+    tpm = kept_tpm(machine, choices, names.machine, vm)
+    claims += [state_claim(machine, choices, names)] if kept or tpm else []
     return Mapped(
         manifests=(*claims, vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharers))),
+        concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharing))),
         variables=kept,
+        tpm=tpm,
+        attached=attached_disks(machine, sharing, names),
+        moves_with=tuple(Companion(name=one, target_name=target) for one, target in sharing.moves_with.items()),
         sized_by=sized_by(choices.types),
     )
 
 
-def virtual_machine(machine: Machine, choices: Choices, names: Names) -> dict[str, Any]:
+def virtual_machine(machine: Machine, choices: Choices, names: Names, sharing: Sharing = ALONE) -> dict[str, Any]:
     """The VirtualMachine manifest."""
     marks = labels(machine, choices, names)
     return {
@@ -90,19 +104,19 @@ def virtual_machine(machine: Machine, choices: Choices, names: Names) -> dict[st
             **matchers(choices.types),
             "template": {
                 "metadata": {"labels": dict(marks)},
-                "spec": left_to(_template(machine, choices, names), choices.types),
+                "spec": left_to(_template(machine, choices, names, sharing), choices.types),
             },
         },
     }
 
 
-def _template(machine: Machine, choices: Choices, names: Names) -> dict[str, Any]:
+def _template(machine: Machine, choices: Choices, names: Names, sharing: Sharing) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "architecture": ARCHITECTURES.get(machine.arch or "", "amd64"),
         "evictionStrategy": choices.eviction_strategy,
         "terminationGracePeriodSeconds": choices.grace_seconds,
         **_placed(choices.placement),
-        "domain": _domain(machine, choices, names),
+        "domain": _domain(machine, choices, names, sharing),
         "networks": networks(machine, choices, names),
         "volumes": volumes(machine, choices, names),
     }
@@ -127,7 +141,7 @@ def target_hostname(machine: Machine) -> str | None:
     return first if is_dns_label(first) else None
 
 
-def _domain(machine: Machine, choices: Choices, names: Names) -> dict[str, Any]:
+def _domain(machine: Machine, choices: Choices, names: Names, sharing: Sharing) -> dict[str, Any]:
     orders = boot_orders(machine, choices)
     place = choices.placement
     resources = {"requests": place.requests, "limits": place.limits}
@@ -142,7 +156,7 @@ def _domain(machine: Machine, choices: Choices, names: Names) -> dict[str, Any]:
         "features": features_domain(machine, choices),
         "devices": {
             **device_parts(machine, choices),
-            "disks": disk_devices(machine, choices, names),
+            "disks": disk_devices(machine, choices, names, sharing),
             "interfaces": interfaces(machine, choices, names, orders),
         },
     }

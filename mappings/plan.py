@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from kubeferry.documents import Entry, Inventory, Offer, Plan, Policy, digest_of, freeze
 from kubeferry.errors import InputInvalid, Problem
@@ -10,11 +10,12 @@ from kubeferry.model import Concern, Machine
 from kubeferry.schedule.waves import order
 from mappings.admission.check import check_all
 from mappings.choices import choices_for, platform_for
-from mappings.machine import NOBODY, Mapped, to_manifests
+from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, machine_names
 from mappings.policy_problems import policy_problems
-from mappings.rules.between import included, inventory_concerns, sharers
+from mappings.rules.between import included, inventory_concerns
 from mappings.rules.rule import CRITICAL, is_blocked
+from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
 from mappings.wishes import settled
 
@@ -22,7 +23,8 @@ from mappings.wishes import settled
 def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: str, offer: Offer = UNASKED) -> Plan:
     """The frozen plan, for a target that has this to offer. The same input gives the same plan, byte for byte.
 
-    A machine with a critical concern that is not settled is excluded, and so is one that comes after it. Raises
+    A machine with a critical concern that is not settled is excluded, and so is one that comes after it, or shares a
+    disk with it that is one for both. Raises
     InputInvalid, with every problem at once, when the policy names what is not there, when two machines share a name or
     a MAC address, when the order contradicts itself, or when a manifest is one that the cluster would refuse.
     """
@@ -30,18 +32,18 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     wished = settled(policy, inventory.machines)
     policy, machines = wished.policy, wished.machines
     names = machine_names(machines, policy)
-    shared = inventory_concerns(machines, policy, names)
+    same = sharings(machines, policy, names, offer)
+    shared = inventory_concerns(machines, policy, names, same)
     problems = [*said, *_clashes(shared)]
     if problems:
         raise InputInvalid("the policy does not fit the inventory", problems)
     moving = included(machines, policy)
-    same = sharers(machines)
     entries = [
         _entry(
             machine,
             policy,
             names[machine.name],
-            to_manifests(machine, policy, names[machine.name], offer, same.get(machine.name, NOBODY)),
+            to_manifests(machine, policy, names[machine.name], offer, same.get(machine.name, ALONE)),
             shared.get(machine.name, ()),
             offer,
         )
@@ -61,7 +63,7 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
             source=inventory.source,
             source_version=inventory.source_version,
             inventory_digest=digest_of(inventory),
-            waves=order(wishes),
+            waves=order(wishes, sets={entry.name: _companions(entry) for entry in kept if entry.moves_with}),
             entries=kept,
             excluded=excluded,
         )
@@ -87,15 +89,22 @@ def _entry(
         disks=mapped.disks,
         manifests=mapped.manifests,
         variables=mapped.variables,
+        tpm=mapped.tpm,
         sized_by=mapped.sized_by,
         probes=choices.probes,
         stop=choices.stop,
-        mode=choices.mode,
+        mode="cold" if mapped.moves_with else choices.mode,  # what others write to a disk of all, no round sees
         warm=choices.warm,
         verify=policy.verify,
         concerns=mapped.concerns + shared,
         carried=mapped.carried,
+        moves_with=mapped.moves_with or None,
+        attached=mapped.attached or None,
     )
+
+
+def _companions(entry: Entry) -> tuple[str, ...]:
+    return tuple(other.name for other in entry.moves_with or ())
 
 
 def _excluded(inventory: Inventory, policy: Policy, entries: list[Entry]) -> dict[str, str]:
@@ -107,11 +116,23 @@ def _excluded(inventory: Inventory, policy: Policy, entries: list[Entry]) -> dic
     }
     blocked = {entry.name: _why(entry.concerns) for entry in entries if is_blocked(entry.concerns)}
     waiting = [entry.name for entry in entries if entry.name not in blocked]
-    while held := {name: other for name in waiting for other in policy.of(name).after if other in blocked}:
-        blocked |= {name: f"It comes after {other}, which is excluded." for name, other in held.items()}
+    sets = {entry.name: _companions(entry) for entry in entries}
+    while held := {name: why for name in waiting if (why := _held(name, policy, sets[name], blocked))}:
+        blocked |= held
         waiting = [name for name in waiting if name not in blocked]
     reasons |= blocked
     return {machine.name: reasons[machine.name] for machine in inventory.machines if machine.name in reasons}
+
+
+def _held(name: str, policy: Policy, companions: tuple[str, ...], blocked: Mapping[str, str]) -> str:
+    """Why a machine stays because another one does; empty where none holds it."""
+    for other in policy.of(name).after:
+        if other in blocked:
+            return f"It comes after {other}, which is excluded."
+    for other in companions:
+        if other in blocked:
+            return f"It shares a disk with {other}, which is excluded, and they move together or not at all."
+    return ""
 
 
 def _why(concerns: tuple[Concern, ...]) -> str:

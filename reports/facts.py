@@ -18,6 +18,7 @@ from kubeferry.life.events import (
     SourceStopped,
     Started,
     TargetStopped,
+    TpmCarried,
     VariablesCarried,
 )
 from kubeferry.life.states import Phase, Recorded
@@ -26,6 +27,7 @@ from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
 from reports.picture import DATA_URI, LIMIT_CHARACTERS
 from reports.rounds import copied_ahead
+from reports.sets import with_their_sets
 from reports.shapes import (
     Boot,
     Excluded,
@@ -71,8 +73,8 @@ def build_report(
     proven.
     """
     waves = {name: wave.name for wave in plan.waves for name in wave.machines}
-    machines = tuple(
-        _machine(plan, entry, events.get(entry.name, ()), waves.get(entry.name, "")) for entry in plan.entries
+    machines = with_their_sets(
+        plan, [_machine(plan, entry, events.get(entry.name, ()), waves.get(entry.name, "")) for entry in plan.entries]
     )
     totals = _totals(machines)
     proven = bool(machines) and all(machine.verdict is Verdict.PROVEN for machine in machines)
@@ -116,7 +118,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
     verdict, why = judge(plan, entry, records, disks, seen)
     timeline, downtime = chronicle(records, seen)
     state, _ = state_of(records)
-    moved = {disk.disk for disk in entry.disks}
+    moved = {disk.disk for disk in entry.disks} | {disk.disk for disk in entry.attached or ()}
     attempts, resumes = runs(records)
     return MachineReport(
         name=plain(entry.name, NAME_LIMIT),
@@ -160,6 +162,8 @@ def _course(records: Sequence[Recorded]) -> dict[str, Any]:
             facts["applied"] = (*facts.get("applied", ()), *(plain(change) for change in event.changes))
         elif isinstance(event, VariablesCarried):
             facts["applied"] = (*facts.get("applied", ()), plain(variables_told(event)))
+        elif isinstance(event, TpmCarried):
+            facts["applied"] = (*facts.get("applied", ()), plain(tpm_told(event)))
         elif isinstance(event, (Started, TargetStopped)):
             facts["target_running"] = isinstance(event, Started)
         elif isinstance(event, SourceRestarted):
@@ -174,6 +178,13 @@ def variables_told(event: VariablesCarried) -> str:
     same = "the same bytes" if event.digest == event.source_digest else f"SHA-256 {event.source_digest} at the source"
     what = f"{count(len(event.names), 'UEFI variable')} carried to {event.where} and read back"
     return f"{what}: SHA-256 {event.digest}, {same}"
+
+
+def tpm_told(event: TpmCarried) -> str:
+    """What became of what the TPM holds, in a line."""
+    if not event.digest:
+        return "TPM: the source's holds nothing, since it never ran"
+    return f"what the TPM holds carried to {event.where} and read back: SHA-256 {event.digest}"
 
 
 def _ends_as(entry: Entry, records: Sequence[Recorded], phase: Phase | None) -> str:

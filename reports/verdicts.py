@@ -1,18 +1,20 @@
 """What may be claimed of a machine: proven only where each claim has its event; pure.
 
 1. The journal's events fit together, are of this plan, and end in a commit.
-2. Every disk of the plan is proven (`reports.disks`), and UEFI variables that the plan carries are carried.
+2. Every disk of the plan is proven (`reports.disks`), and what the plan carries beside them is carried: UEFI variables,
+   and what a TPM holds.
 3. The started copy was observed after its newest start, was asked every probe of the plan, and passed them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from kubeferry.documents import Entry, Observation, Plan
-from kubeferry.life.events import CutoverBegun, Observed, Planned, Started, VariablesCarried
+from kubeferry.life.events import CutoverBegun, Observed, Planned, Started, TpmCarried, VariablesCarried
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import IllegalTransition, Recorded, fold
 from reports.shapes import DiskReport, Verdict
@@ -78,12 +80,12 @@ def judge(
     doubts = [
         *_plan_doubts(plan, entry, records),
         *_disk_doubts(disks),
-        *_variables_doubts(entry, records),
+        *_beside_doubts(entry, carried_beside(records)),
         *_probe_doubts(entry, seen),
     ]
     if doubts:
         return Verdict.NOT_PROVEN, tuple(doubts)
-    return Verdict.PROVEN, tuple(_grounds(disks, seen, carried_names(records)))
+    return Verdict.PROVEN, tuple(_grounds(disks, seen, carried_beside(records)))
 
 
 def _unfinished(state: MachineState) -> tuple[str, ...]:
@@ -122,19 +124,18 @@ def _plan_doubts(plan: Plan, entry: Entry, records: Sequence[Recorded]) -> list[
         return ["its events belong to another plan"]
     if set(planned[-1].disks) != {disk.disk for disk in entry.disks}:
         return ["its events speak of other disks than the plan"]
-    return [] if entry.disks else ["no disk of it was moved"]
+    return [] if entry.disks or entry.attached else ["no disk of it was moved"]
 
 
 def _disk_doubts(disks: tuple[DiskReport, ...]) -> list[str]:
     return [f"disk {disk.disk}: {disk.result}" for disk in disks if not disk.verified]
 
 
-def _variables_doubts(entry: Entry, records: Sequence[Recorded]) -> list[str]:
-    """What the newest cutover has not carried, and the plan says that it goes."""
-    carried = False
-    for record in records:
-        carried = isinstance(record.event, VariablesCarried) or (carried and not isinstance(record.event, CutoverBegun))
-    return [] if carried or entry.variables is None else ["its UEFI variables were not carried"]
+def _beside_doubts(entry: Entry, carried: Beside) -> list[str]:
+    """What the plan says that goes beside the disks, and the newest cutover has not carried."""
+    variables = entry.variables is not None and carried.variables is None
+    doubts = ["its UEFI variables were not carried"] if variables else []
+    return [*doubts, *(["what its TPM holds was not carried"] if entry.tpm is not None and carried.tpm is None else [])]
 
 
 def _probe_doubts(entry: Entry, seen: Observation | None) -> list[str]:
@@ -147,24 +148,36 @@ def _probe_doubts(entry: Entry, seen: Observation | None) -> list[str]:
     return [*failing, *(["the probes that were asked are not those of the plan"] if asked != planned else [])]
 
 
-def carried_names(records: Sequence[Recorded]) -> tuple[str, ...]:
-    """The names of the UEFI variables that the newest cutover carried."""
-    names: tuple[str, ...] = ()
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the newest cutover has carried beside the disks, as it was recorded; None where it was not."""
+
+    variables: VariablesCarried | None = None
+    tpm: TpmCarried | None = None
+
+
+def carried_beside(records: Sequence[Recorded]) -> Beside:
+    """Of the newest cutover: what an earlier one has carried counts for nothing."""
+    found = Beside()
     for record in records:
         if isinstance(record.event, CutoverBegun):
-            names = ()
+            found = Beside()
         elif isinstance(record.event, VariablesCarried):
-            names = record.event.names
-    return names
+            found = replace(found, variables=record.event)
+        elif isinstance(record.event, TpmCarried):
+            found = replace(found, tpm=record.event)
+    return found
 
 
-def _grounds(disks: tuple[DiskReport, ...], seen: Observation | None, variables: tuple[str, ...]) -> list[str]:
+def _grounds(disks: tuple[DiskReport, ...], seen: Observation | None, carried: Beside) -> list[str]:
     names = listed([disk.disk for disk in disks])
     passed = len(seen.probes) if seen else 0
     probes = "its only probe" if passed == 1 else f"all {passed} probes"
-    grounds = [f"{names}: every block was read back at the target and equals what was copied"]
+    grounds = [f"{names}: every block was read back at the target and equals what was copied"] if disks else []
     grounds.append(f"the copy passed {probes}")
-    if variables:
+    if carried.variables is not None and (variables := carried.variables.names):
         were = "variable of the source was" if len(variables) == 1 else "variables of the source were"
         grounds.append(f"{len(variables)} UEFI {were} put beside the copy and read back")
+    if carried.tpm is not None and carried.tpm.digest:
+        grounds.append("what the TPM of the source holds was put beside the copy and read back")
     return grounds

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from soak.data import bits, damaged, devices, engine, kills, servers, thin
 from soak.data import rounds as left
-from soak.run import journals, lives, ova, plans, sleepers
+from soak.run import journals, lives, ova, plans, sets, sleepers
 from soak.trial import Run
 
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -39,6 +39,7 @@ ALL = (
     Kind("servers", "NBD servers that lie, fail, or fall silent", servers.run, typical=3),
     Kind("kills", "kill -9 at every point of a copy, the target churned between", kills.run, typical=8, limit=180),
     Kind("lives", "one machine's life under one plan, with faults at every call", lives.run, typical=1),
+    Kind("sets", "lives of two machines that share a disk", sets.run, typical=2),
     Kind("plans", "one machine's life under several plans", plans.run, typical=2),
     Kind("journals", "journals from a backup, and of two operators", journals.run, typical=2),
     Kind("sleepers", "runners that sleep through their lease at any call", sleepers.run, typical=2),

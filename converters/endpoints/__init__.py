@@ -5,7 +5,7 @@ as it is, a socket speaks NBD, what is packed is unpacked by us, a plain qcow2 i
 everything else goes through a read-only qemu-nbd; of both the headers are checked first.
 
     file, nbd/, ebs/, web/, packed/     the schemes; none knows another one
-    inline                              bytes that stand in their URI
+    inline                              bytes that come with the work
     memory                              for tests and small tools
     upload                              a stream to CDI's upload proxy
     qcow2                               a format, no scheme: an image as a file has it

@@ -134,7 +134,7 @@ def _do(job: MoverJob, state: StateFolder) -> tuple[Outcome, KubeferryError | No
         return send_disk(job.source, url, state.fingerprint, options=options, watch=state), None
     if job.action == "repair":
         return repair_disk(job.source, job.target, state.fingerprint, options=options, watch=state), None
-    made = job.makes_target and make_disk_file(job.target, exact=bool(job.exact_file))
+    made = job.makes_target and make_disk_file(job.target, exact=bool(job.exact_file), private=job.private_folders)
     copied = copy_disk(
         job.source,
         job.target,

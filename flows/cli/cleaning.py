@@ -44,17 +44,17 @@ def release(
     with contextlib.ExitStack() as held:
         journal = held.enter_context(contextlib.closing(Journal.open(settings.journal)))
         target = held.enter_context(contextlib.closing(open_target(settings.target)))
-        if everything and (lost := losses(frozen, journal, target)):
+
+        @functools.cache
+        def source() -> Source:
+            opened = open_source(*pick_source(settings, frozen.source), journal=journal.identity)
+            return held.enter_context(contextlib.closing(opened))
+
+        if everything and (lost := losses(frozen, journal, target, source)):
             announce(lost)
             confirm("Remove all that", yes=yes or dry_run)
-
-        def source() -> Source:
-            return held.enter_context(contextlib.closing(open_source(*pick_source(settings, frozen.source))))
-
         journal.keep_plan(frozen)
-        for line in release_plan(
-            frozen, journal, target, functools.cache(source), everything=everything, dry_run=dry_run
-        ):
+        for line in release_plan(frozen, journal, target, source, everything=everything, dry_run=dry_run):
             done.append(line)
             if as_json:
                 print_event("step", text=line)

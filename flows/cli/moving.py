@@ -21,6 +21,7 @@ from flows.cli.options import (
     machine_option,
     opened,
     plan_named,
+    whole_sets,
 )
 from flows.cli.output import beside, event_line, print_event, print_json, print_log, print_table, session
 from flows.cli.stopped import at_a_safe_point, at_once
@@ -64,7 +65,7 @@ def migrate(
 ) -> None:
     """Do what a plan says, and prove it; the same command goes on after any failure."""
     frozen, settings, path = opened(plan, named, config)
-    names = chosen(frozen, machines)
+    names = whole_sets(frozen, chosen(frozen, machines))
     _refuse_empty(frozen, names)
     goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     if dry_run:
@@ -118,7 +119,7 @@ def rollback(
     if not machines:
         raise click.UsageError("name the machines to roll back with --machine")
     frozen, settings, path = opened(plan, named, config)
-    names = chosen(frozen, machines)
+    names = whole_sets(frozen, chosen(frozen, machines))
     who = person() if target_is_down else ""
     if who:
         announce(
@@ -257,11 +258,11 @@ def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:
 
 def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     if as_json:
-        print_json([{"machine": o.machine, "phase": o.phase, "error": str(o.error or "")} for o in outcomes])
+        print_json([_as_told(one) for one in outcomes])
         return
     print_table(
         ("machine", "phase", ""),
-        [(one.machine, one.phase, one.error.what if one.error else "") for one in outcomes],
+        [(one.machine, one.phase, one.error.what if one.error else plain(one.left)) for one in outcomes],
     )
     phases = [one.phase for one in outcomes]
     parts = ", ".join(f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases))
@@ -269,6 +270,11 @@ def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     for outcome in outcomes:
         if outcome.error and not isinstance(outcome.error, Interrupted):  # a stop is told once, for all of them
             click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
+
+
+def _as_told(outcome: Outcome) -> dict[str, str]:
+    told = {"machine": outcome.machine, "phase": outcome.phase, "error": str(outcome.error or "")}
+    return told | ({"left": outcome.left} if outcome.left else {})
 
 
 def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, as_json: bool) -> None:
@@ -285,6 +291,11 @@ def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, .
         return
     for name, found in actions.items():
         click.secho(plain(name), bold=True)
+        if others := [other for other in plan.set_of(name) if other != name]:
+            together = (
+                f"together with {', '.join(others)}: none of them takes a step before all have taken the one before it"
+            )
+            click.echo(plain(f"  {together}"))
         for action in found:
             click.echo(plain(f"  {action.kind:<16} {action.reason}"))
 

@@ -151,6 +151,21 @@ def chosen(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
     return machines or tuple(known)
 
 
+def whole_sets(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
+    """The machines, where each set of them that shares disks is named whole. Raises InputInvalid: what is done to one
+    of a set is done to all of it, and whoever asks for that says so."""
+    problems = []
+    for name in machines:
+        missing = [other for other in plan.set_of(name) if other not in machines]
+        if missing:
+            what = f"it shares a disk with {', '.join(missing)}: they move, and go back, together or not at all"
+            named = " ".join(f"--machine {one}" for one in missing)
+            problems.append(Problem(f"--machine {name}", what, f"Name them, too ({named}), or no machine of the set."))
+    if problems:
+        raise InputInvalid("a part of a set of machines is named", problems)
+    return machines
+
+
 def refuse_unknown(
     what: str, names: tuple[str, ...], known: list[str], excluded: dict[str, str] | None = None, why: str = ""
 ) -> None:

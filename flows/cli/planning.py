@@ -127,6 +127,8 @@ def _print_plan(made: Plan) -> None:
         f"total: {counted(len(made.waves), 'wave')}, {counted(len(rows), 'machine')}, "
         f"{counted(len(disks), 'disk')} with {size(sum(disks))}, {counted(concerns, 'concern')}"
     )
+    for together in dict.fromkeys(made.set_of(entry.name) for entry in made.entries if entry.moves_with):
+        click.echo(plain(f"together or not at all, since they share disks: {', '.join(together)}"))
     if not made.entries:
         click.secho("The plan moves no machine: `migrate` will refuse it.", fg="yellow", err=True)
     for name, reason in made.excluded.items():

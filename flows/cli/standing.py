@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
-from kubeferry.life.actions import EntryFacts, next_action
+from kubeferry.life.actions import Action, EntryFacts, next_action
 from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked
 from kubeferry.life.evidence import Phase
+from kubeferry.life.sets import Member, turn_of
 from kubeferry.life.states import ENDS, MachineState, Recorded, fold
 from kubeferry.model import Power
 from kubeferry.words import counted, size
@@ -83,8 +84,9 @@ def _share(told: MoverProgress) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One machine. `waits_for` are those that an earlier wave has to bring to their end first; `owed`: it ran before,
-    and we have stopped it, or may have."""
+    """One machine. `waits_for` are those that an earlier wave has to bring to their end first, else those of its set
+    that have to come as far as it has; `owed`: it ran before, and we have stopped it, or may have; `moves_with` are all
+    others of its set."""
 
     machine: str
     phase: Phase
@@ -96,6 +98,7 @@ class Standing:
     transfer: Transfer | None
     waits_for: tuple[str, ...]
     owed: bool
+    moves_with: tuple[str, ...] = ()
 
     @property
     def held_by(self) -> str:
@@ -134,6 +137,7 @@ class Standing:
             },
             "progress": self.transfer and self.transfer.facts(),
             "waitsFor": list(self.waits_for),
+            **({"movesWith": list(self.moves_with)} if self.moves_with else {}),
         }
 
 
@@ -146,10 +150,12 @@ def standings(
     """All machines, in the plan's order. `histories` are the journal's events by machine."""
     states = {name: fold(records) for name, records in histories.items()}
     waits = _waits(plan, states)
+    members = {
+        entry.name: Member(EntryFacts.of(plan, entry, keeps_running=True), states.get(entry.name, MachineState()))
+        for entry in plan.entries
+    }
     return [
-        _standing(
-            plan, entry, histories.get(entry.name, ()), states.get(entry.name, MachineState()), holders, live, waits
-        )
+        _standing(plan, entry, histories.get(entry.name, ()), members, holders, live.get(entry.name, {}), waits)
         for entry in plan.entries
     ]
 
@@ -158,12 +164,13 @@ def _standing(
     plan: Plan | Outline,
     entry: Entry | OutlinedEntry,
     records: Sequence[Recorded],
-    state: MachineState,
+    members: Mapping[str, Member],
     holders: Mapping[str, Holder],
-    live: Mapping[str, Live],
+    live: Live,
     waits: Mapping[str, tuple[str, ...]],
 ) -> Standing:
-    action = next_action(EntryFacts.of(plan, entry, keeps_running=True), state)
+    others, state = tuple(other.name for other in entry.moves_with or ()), members[entry.name].state
+    action, behind = _turn(members, entry.name, others)
     return Standing(
         entry.name,
         state.phase,
@@ -172,10 +179,18 @@ def _standing(
         action.reason,
         source_seen(plan, entry, records),
         holders.get(entry.name),
-        _transfer(entry, state, live.get(entry.name, {})),
-        waits.get(entry.name, ()),
+        _transfer(entry, state, live),
+        waits.get(entry.name) or behind,
         state.owes_restart,
+        others,
     )
+
+
+def _turn(members: Mapping[str, Member], name: str, others: tuple[str, ...]) -> tuple[Action, tuple[str, ...]]:
+    """What is next for a machine, and for which others of its set that waits."""
+    if not others:
+        return next_action(members[name].facts, members[name].state), ()
+    return turn_of({one: member for one, member in members.items() if one == name or one in others}, name)
 
 
 def source_seen(plan: Plan | Outline, entry: Entry | OutlinedEntry, records: Sequence[Recorded]) -> SourceSeen:

@@ -39,7 +39,18 @@ from kubeferry.documents.offer import (
     StorageClass,
 )
 from kubeferry.documents.outline import Outline, OutlinedEntry
-from kubeferry.documents.plan import Entry, KeptVariables, Plan, PlannedDisk, SizedBy, Wave, freeze
+from kubeferry.documents.plan import (
+    AttachedDisk,
+    Companion,
+    Entry,
+    KeptTpm,
+    KeptVariables,
+    Plan,
+    PlannedDisk,
+    SizedBy,
+    Wave,
+    freeze,
+)
 from kubeferry.documents.policy import (
     MachinePolicy,
     Match,
@@ -72,7 +83,9 @@ from kubeferry.values import API_VERSION
 __all__ = [
     "API_VERSION",
     "KINDS",
+    "AttachedDisk",
     "ClaimSet",
+    "Companion",
     "Config",
     "DiskChoice",
     "DiskMatch",
@@ -81,6 +94,7 @@ __all__ = [
     "EnvName",
     "Inventory",
     "JournalConfig",
+    "KeptTpm",
     "KeptVariables",
     "Limits",
     "MachinePolicy",

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from kubeferry.documents.plan import PlannedDisk, Wave
+from kubeferry.documents.plan import Companion, PlannedDisk, Wave
 from kubeferry.documents.policy import WarmPolicy
 from kubeferry.model import Power
 
@@ -47,6 +47,7 @@ class OutlinedEntry(_Part):
     disks: tuple[PlannedDisk, ...]
     mode: Literal["cold", "warm"] = "cold"
     warm: WarmPolicy = WarmPolicy()
+    moves_with: tuple[Companion, ...] | None = None
     manifests: tuple[_Manifest, ...]
 
     @property

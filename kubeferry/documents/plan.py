@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +23,8 @@ FORMS: tuple[Form, ...] = (content_of, as_written, as_counted)
 
 
 class PlannedDisk(Value):
-    """One disk and its claim. `size_bytes` is the guest's disk, `claim_bytes` what the claim asks for."""
+    """One disk and its claim. `size_bytes` is the guest's disk, `claim_bytes` what the claim asks for. `shared_with`
+    are machines of the set that attach the claim, too."""
 
     disk: str
     claim: ShortName
@@ -31,6 +32,26 @@ class PlannedDisk(Value):
     size_bytes: Bytes
     claim_bytes: Bytes
     volume_mode: Literal["Block", "Filesystem"] = "Filesystem"
+    shared_with: tuple[str, ...] | None = None
+
+
+class AttachedDisk(Value):
+    """A disk that another machine of the set carries: it is copied and proven there, once, and its claim is attached
+    here. `carrier` is that machine, and `carrier_target` what it is called at the target."""
+
+    disk: str
+    claim: ShortName
+    volume: ShortName
+    size_bytes: Bytes
+    carrier: str
+    carrier_target: ShortName
+
+
+class Companion(Value):
+    """Another machine of the set, and what it is called at the target."""
+
+    name: str
+    target_name: ShortName
 
 
 class KeptVariables(Value):
@@ -40,6 +61,14 @@ class KeptVariables(Value):
     claim: ShortName
     file: str
     layout: Literal["2m", "4m"] = "4m"
+
+
+class KeptTpm(Value):
+    """What the source's TPM holds goes with the machine: to `file` on the claim from which the target's TPM reads it.
+    It is a secret; here stands only where it goes."""
+
+    claim: ShortName
+    file: str
 
 
 class SizedBy(Value):
@@ -52,7 +81,11 @@ class SizedBy(Value):
 
 
 class Entry(Value):
-    """Everything that is decided about one machine. `manifests` are applied as they stand here; steps never map."""
+    """Everything that is decided about one machine. `manifests` are applied as they stand here; steps never map.
+
+    `moves_with` are the other machines of its set: they share disks, so all of them stop, start and go back together.
+    `attached` are the disks of the set that others of them carry.
+    """
 
     name: str
     target_name: ShortName
@@ -61,6 +94,7 @@ class Entry(Value):
     disks: tuple[PlannedDisk, ...]
     manifests: tuple[dict[str, Any], ...]
     variables: KeptVariables | None = None
+    tpm: KeptTpm | None = None
     sized_by: SizedBy | None = None
     probes: tuple[Probe, ...] = ()
     stop: StopPolicy = StopPolicy()
@@ -69,6 +103,8 @@ class Entry(Value):
     verify: Literal["always", "written"] = "written"
     concerns: tuple[Concern, ...] = ()
     carried: tuple[Carried, ...] = ()
+    moves_with: tuple[Companion, ...] | None = None
+    attached: tuple[AttachedDisk, ...] | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives
@@ -131,6 +167,10 @@ class Plan(Document):
             raise ValueError("a machine stands in the plan twice")
         if sorted(waved) != sorted(names):
             raise ValueError("the waves do not hold each machine exactly once")
+        by_name = {entry.name: entry for entry in self.entries}
+        for entry in self.entries:
+            if entry.moves_with or entry.attached:
+                _check_set(entry, by_name, self.waves)
         return self
 
     def entry(self, name: str) -> Entry:
@@ -140,10 +180,33 @@ class Plan(Document):
             return _Places(entries).by_name[name]
         return places.by_name[name]
 
+    def set_of(self, name: str) -> tuple[str, ...]:
+        """The machines that move as one with this one, itself among them, in the plan's order: those of its wave."""
+        together = {name, *(other.name for other in self.entry(name).moves_with or ())}
+        if len(together) == 1:
+            return (name,)
+        return tuple(one for wave in self.waves for one in wave.machines if one in together)
+
     @cached_property
     def places(self) -> _Places:
         """Where each entry stands: a run asks for one after the other, of thousands."""
         return _Places(self.entries)
+
+
+def _check_set(entry: Entry, entries: Mapping[str, Entry], waves: tuple[Wave, ...]) -> None:
+    """All of a set stand in the plan, in one wave, and say the same of each other. Raises ValueError."""
+    whole = {entry.name, *(other.name for other in entry.moves_with or ())}
+    for name in whole:
+        other = entries.get(name)
+        if other is None or {name, *(one.name for one in other.moves_with or ())} != whole:
+            raise ValueError(f"{entry.name} moves together with {name}, which says otherwise, or is not in the plan")
+    if not any(whole <= set(wave.machines) for wave in waves):
+        raise ValueError(f"{', '.join(sorted(whole))} move together, and do not stand in one wave")
+    for disk in entry.attached or ():
+        carrier = entries[disk.carrier] if disk.carrier in whole else entry
+        carried = [one for one in carrier.disks if one.claim == disk.claim and entry.name in (one.shared_with or ())]
+        if not carried or carrier.namespace != entry.namespace:
+            raise ValueError(f"{entry.name} attaches {disk.claim}, and {disk.carrier} does not carry it for it")
 
 
 class _Places:

@@ -154,6 +154,7 @@ class MachinePolicy(Value):
     `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
     the system. `acpi_index`: the firmware numbers the network cards, so that guests call them `eno1`, `eno2`, ….
     `keep_variables`: UEFI variables go with the machine, where source and target can; false leaves them behind.
+    `keep_tpm`: so does what its TPM holds.
     """
 
     include: bool = True
@@ -173,6 +174,7 @@ class MachinePolicy(Value):
     acpi_index: bool | None = None
     firmware: Literal["bios", "uefi"] | None = None
     keep_variables: bool | None = None
+    keep_tpm: bool | None = None
     timezone: str | None = None
     storage: StoragePolicy | None = None
     disks: tuple[DiskChoice, ...] = ()
@@ -236,6 +238,9 @@ class Policy(Document):
     `mode`: `cold` copies a machine after it was stopped; `warm` copies it while it runs, and only what changed since
     after it was stopped. `verify`: after the stop, read back `always` every block, or only those that were `written`
     since the last round that read back every block, which was while the machine ran.
+
+    `legacy_disk_bus` is where disks go whose bus KubeVirt has not. Said by nobody, it is virtio for what was made for a
+    cloud and is no Windows, whose kernel may have no other driver.
 
     `kubevirt` is the version that manifests are made for where no cluster is asked; one that is asked tells its own.
     None: the newest.

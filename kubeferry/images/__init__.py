@@ -4,6 +4,8 @@
     clusters                    where the bytes are, of an image so plain that no QEMU is needed
     whole                       whether files hold all that the images of a chain name, before QEMU opens them
     contents, variables         a small image whole, and UEFI variables in it
+    uefi_data                   UEFI variables as EC2 hands them over
+    tpm                         what a TPM of swtpm keeps over a stop
     writers                     who writes to an image, or wrote to it
 
 Images are hostile: formats are given, never probed; what an image names is opened only if its owner names it too.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections.abc import Iterator
 from typing import Self
 
@@ -49,6 +50,12 @@ class Registry:
         if row is None:
             raise damaged(self._name, "its schema version is missing")
         return Versions(self._name, *row)
+
+    @property
+    def identity(self) -> str:
+        """What tells this journal from others, also after its database was moved or restored; nothing secret."""
+        told = self.versions()
+        return hashlib.sha256(f"{told.created_at} {told.created_by}".encode()).hexdigest()[:12]
 
     # --- plans ---------------------------------------------------------------------------------------------------
 

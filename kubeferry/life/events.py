@@ -36,6 +36,7 @@ class EventKind(StrEnum):
     LAST_WORDS = "last-words"
     SOURCE_STOPPED = "source-stopped"
     VARIABLES_CARRIED = "variables-carried"
+    TPM_CARRIED = "tpm-carried"
     APPLIED = "applied"
     STARTED = "started"
     OBSERVED = "observed"
@@ -181,14 +182,24 @@ class SourceStopped(Value):
 
 class VariablesCarried(Value):
     """The source's UEFI variables are on the target, and were read back there. `source_digest` (SHA-256) is of the
-    store as the source had it, `digest` of the one that was written, `names` are those of its variables. Without a
-    digest the source had none, since it never ran."""
+    store as the source handed it over, `digest` of the one that was written, `names` are those of its variables.
+    Without a digest the source had none, since it never ran."""
 
     kind: Literal[EventKind.VARIABLES_CARRIED] = EventKind.VARIABLES_CARRIED
     source_digest: str = ""
     digest: str = ""
     size_bytes: Bytes = 0
     names: tuple[str, ...] = ()
+    where: str = ""
+
+
+class TpmCarried(Value):
+    """What the source's TPM holds is on the target, and was read back there. `digest` (SHA-256) tells nobody what that
+    is: it is made of seeds that nobody guesses. Without a digest the source had nothing, since it never ran."""
+
+    kind: Literal[EventKind.TPM_CARRIED] = EventKind.TPM_CARRIED
+    digest: str = ""
+    size_bytes: Bytes = 0
     where: str = ""
 
 
@@ -306,6 +317,7 @@ Event = (
     | LastWords
     | SourceStopped
     | VariablesCarried
+    | TpmCarried
     | Applied
     | Started
     | Observed

@@ -45,6 +45,7 @@ from kubeferry.life.events import (
     StopAsked,
     Synced,
     TargetStopped,
+    TpmCarried,
     Validated,
     VariablesCarried,
 )
@@ -311,9 +312,9 @@ def _(event: SourceStopped, state: MachineState) -> MachineState:
 
 
 @take.register
-def _(_event: VariablesCarried, state: MachineState) -> MachineState:
+def _(_event: VariablesCarried | TpmCarried, state: MachineState) -> MachineState:
     _need_proof(state)
-    _need(not state.target_may_run, "the target may be running with these variables")
+    _need(not state.target_may_run, "the target may be running with what this replaces")
     return state
 
 

@@ -1,18 +1,24 @@
 """The way to AWS: clients of boto3, who logs in, and its errors in our words. The one module that knows boto3.
 
-Credentials come from boto3's own chain; a role is entered from there and renewed by botocore before it runs out.
+Credentials come from boto3's own chain; a role is entered from there and renewed by botocore before it runs out. Those
+that have run out are looked for once more, in the same chain, before anybody is told.
 """
 
 from __future__ import annotations
 
 import functools
+import re
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-from kubeferry.errors import KubeferryError
+from kubeferry.errors import KubeferryError, LoginLost
 from kubeferry.faults import Side, refused, unavailable
 from kubeferry.outside import libraries
+from kubeferry.outside.logins import LOGIN as WHICH
+from kubeferry.outside.logins import Login, renewing
 from kubeferry.outside.patience import TimedResponse
 
 CONNECT_SECONDS = 10
@@ -59,7 +65,13 @@ STRANGER = frozenset(
     }
 )
 RUN_OUT = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired"})
-AGAIN = "Run the same command again: nothing is lost."
+CLOCK = frozenset({"RequestTimeTooSkewed", "RequestInTheFuture"})
+CLOCK_OR_LOGIN = CLOCK | STRANGER | RUN_OUT
+"""What AWS says of a request whose time is wrong; some of it of wrong credentials, too."""
+SKEWED = timedelta(minutes=4)
+"""AWS takes a time that is five minutes off, some services one that is fifteen off."""
+_SIGNED_AT = re.compile(r"(\d{8}T\d{6}Z) is (?:now earlier|still later) than \d{8}T\d{6}Z \((\d{8}T\d{6}Z)")
+AGAIN = "Run the same command again: it goes on where it was."
 LOGIN = "Look with `aws sts get-caller-identity`; give credentials as boto3 finds them (environment, profile, role)."
 
 _making = threading.Lock()  # botocore's sessions are not made for several threads
@@ -95,10 +107,11 @@ def client(service: str, access: Access, *, connections: int = 10, attempts: int
     try:
         with _making:
             _be_patient()
-            entered = _entered(access)
-            return entered.create_client(
+            entered, login = _entered(access)
+            made = entered.create_client(
                 service, region_name=access.region, endpoint_url=access.endpoint_url, config=config
             )
+            return renewing(made, login, RUN_OUT.__contains__)
     except BotoCoreError as error:
         raise told(error, "AWS cannot be entered") from error
 
@@ -142,35 +155,47 @@ def _descriptions(path: str | None) -> Any:
     return create_loader(path)
 
 
-def _entered(access: Access) -> Any:
-    """The profile's session, or one that enters the role from there."""
-    from botocore.credentials import AssumeRoleCredentialFetcher, CredentialResolver, DeferredRefreshableCredentials
+def _entered(access: Access) -> tuple[Any, Login]:
+    """The profile's session, or one that enters the role from there; and its credentials."""
+    from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
+    from botocore.exceptions import NoCredentialsError
 
-    plain = session(access.profile)
-    if access.role_arn is None:
-        return plain
-    extra = {"RoleSessionName": SESSION} | ({"ExternalId": access.external_id} if access.external_id else {})
-    source = plain.get_credentials()
-    if source is None:
-        from botocore.exceptions import NoCredentialsError
-
+    of = f"profile {access.profile}" if access.profile else ""
+    source = Login(lambda: session(access.profile).get_credentials(), of)
+    if not source.known:
         raise NoCredentialsError
-    where = {"region_name": access.region, "endpoint_url": access.endpoint_url}
-    fetcher = AssumeRoleCredentialFetcher(
-        functools.partial(plain.create_client, **where), source, access.role_arn, extra_args=extra
-    )
+    if access.role_arn is None:
+        return _session_of(access.profile, source), source
+    extra = {"RoleSessionName": SESSION} | ({"ExternalId": access.external_id} if access.external_id else {})
 
-    class Role:
+    def sts(name: str, **more: Any) -> Any:
+        where = {"region_name": access.region, "endpoint_url": access.endpoint_url}
+        made = _session_of(access.profile, source).create_client(name, **where, **more)
+        return renewing(made, source, RUN_OUT.__contains__)
+
+    fetcher = AssumeRoleCredentialFetcher(sts, source, access.role_arn, extra_args=extra)
+    role = Login(
+        lambda: DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role"),
+        access.role_arn,
+    )
+    return _session_of(access.profile, role), role
+
+
+def _session_of(profile: str | None, login: Login) -> Any:
+    """A session that logs in with these credentials and no others."""
+    from botocore.credentials import CredentialResolver
+
+    class Given:
         """A provider of credentials as botocore has them."""
 
-        METHOD = CANONICAL_NAME = "assume-role"
+        METHOD = CANONICAL_NAME = "given"
 
         def load(self) -> Any:
-            return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method=self.METHOD)
+            return login
 
-    entered = session(access.profile)
-    entered.register_component("credential_provider", CredentialResolver([Role()]))
-    return entered
+    made = session(profile)
+    made.register_component("credential_provider", CredentialResolver([Given()]))
+    return made
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
@@ -210,6 +235,11 @@ def is_throttled(error: Exception) -> bool:
     return code_of(error) in THROTTLED
 
 
+def is_forbidden(error: BaseException | None) -> bool:
+    """Whether the caller was let in, and may not do this one thing."""
+    return code_of(error) in FORBIDDEN
+
+
 def is_passing(error: Exception) -> bool:
     """Whether the same call may succeed a moment later: throttled, a fault of the service, a lost connection."""
     from botocore import exceptions
@@ -226,20 +256,50 @@ def is_passing(error: Exception) -> bool:
 
 
 def told(error: Exception, what: str, *, machine: str = "", side: Side = Side.SOURCE) -> KubeferryError:
-    """An error of boto3 in our words: transient where `is_passing`, with what to do where that is known."""
+    """An error of boto3 in our words: transient where `is_passing`, with what to do where that is known. One that shows
+    that AWS does not let us in is a LoginLost, and says since when that is seen."""
     code, why, fix = code_of(error), _words(error), "Look at what AWS says; then run the same command again."
     make = refused
     if is_passing(error):
         make, fix = unavailable, AGAIN
+    elif times := _two_times(error):
+        here, there = (time.strftime("%Y-%m-%d %H:%M:%S UTC") for time in times)
+        what, why = f"{what}: our clock is wrong", f"it is {here} here, and {there} at AWS ({why})"
+        return LoginLost(what, why=why, fix=f"Set the clock of the machine that asked. {AGAIN}", machine=machine)
     elif code in STRANGER or _is_login(error):
-        what, fix = f"{what}: AWS does not accept our credentials", LOGIN
+        return LoginLost(f"{what}: AWS does not accept our credentials", why=why, fix=LOGIN, machine=machine)
     elif code in RUN_OUT:
-        what, fix = f"{what}: our credentials have run out", f"Renew them. {AGAIN}"
+        which = (getattr(error, "response", None) or {}).get("Error", {}).get(WHICH, "those that boto3 finds")
+        why = f"AWS does not take {which}, since {_said_at(error):%Y-%m-%d %H:%M:%S} UTC ({why})"
+        clock = f"if they are valid, set this host's clock, which says {datetime.now(UTC):%H:%M:%S} UTC"
+        fix = f"Renew them; {clock}. {AGAIN}"
+        return LoginLost(f"{what}: our credentials have run out", why=why, fix=fix, machine=machine)
     elif code in FORBIDDEN:
         what, fix = f"{what}: our role may not do that", "Give it the permissions that docs/operations.md names."
     found = make(side, what, why=why, fix=fix)
     found.machine = machine
     return found
+
+
+def _said_at(error: BaseException) -> datetime:
+    """When AWS said so, by its own clock; by ours where the answer has no date."""
+    headers = (getattr(error, "response", None) or {}).get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    try:
+        return parsedate_to_datetime(headers["date"]).astimezone(UTC)
+    except (KeyError, TypeError, ValueError):
+        return datetime.now(UTC)
+
+
+def _two_times(error: BaseException) -> tuple[datetime, datetime] | None:
+    """The time here and at AWS, where they are too far apart for it to believe us."""
+    if code_of(error) not in CLOCK_OR_LOGIN:
+        return None
+    signed = _SIGNED_AT.search(str((getattr(error, "response", None) or {}).get("Error", {}).get("Message", "")))
+    if signed:
+        here, there = (datetime.strptime(one, "%Y%m%dT%H%M%S%z") for one in signed.groups())
+    else:
+        here, there = datetime.now(UTC), _said_at(error)
+    return (here, there) if abs(here - there) > SKEWED or code_of(error) in CLOCK else None
 
 
 def _is_login(error: Exception) -> bool:

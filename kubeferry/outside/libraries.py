@@ -26,6 +26,7 @@ class Library:
 _LIBVIRT = Library("libvirt-python", "libvirt", "libvirt0", "libvirt-dev pkg-config gcc python3-dev")
 _VMWARE = Library("pyvmomi", "vmware")
 _AWS = Library("boto3", "aws")
+_UEFI = Library("uefivars", "aws")
 BY_MODULE = {
     "libvirt": _LIBVIRT,
     "libvirt_qemu": _LIBVIRT,
@@ -35,6 +36,8 @@ BY_MODULE = {
     "pyVim": _VMWARE,
     "boto3": _AWS,
     "botocore": _AWS,
+    "pyuefivars": _UEFI,
+    "google_crc32c": _UEFI,
 }
 
 

@@ -64,7 +64,11 @@ class ProgramFailed(KubeferryError):
 
 
 def _said(completed: Completed) -> str:
-    return (completed.err or completed.out).strip()[-OUTPUT_TAIL_BYTES:]
+    return _tail(completed.err or completed.out)
+
+
+def _tail(text: str) -> str:
+    return text.strip()[-OUTPUT_TAIL_BYTES:]
 
 
 def _ending(code: int) -> str:
@@ -116,8 +120,8 @@ def run(
             Completed(tuple(argv), -signal.SIGKILL, "", f"{said}\nit did not end within {timeout} s")
         ) from late
     completed = Completed(tuple(argv), done.returncode, done.stdout, done.stderr)
-    if completed.code:
-        logger.debug("%s ended with %s: %s", argv[0], _ending(completed.code), _said(completed))
+    if completed.code:  # what it has printed may be what was asked for, and a secret
+        logger.debug("%s ended with %s: %s", argv[0], _ending(completed.code), _tail(completed.err))
     if check and completed.code:
         raise ProgramFailed(completed)
     return completed

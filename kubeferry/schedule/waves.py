@@ -1,9 +1,9 @@
 """Which machines move together, and in which order: a pure function of named waves and of what must come after what.
 
-A machine comes in a later wave than everything it names in `after`. Waves with a name stay whole and come in the
-natural order of their names (wave-2 before wave-10) as far as `after` allows. Machines without a wave are gathered in
-waves called wave-1, wave-2, … (names that are taken are left out), before the first wave that waits for them, else at
-the end. Equal input gives equal waves.
+A machine comes in a later wave than everything it names in `after`; machines that share a disk stand in one wave. Waves
+with a name stay whole and come in the natural order of their names (wave-2 before wave-10) as far as `after` allows.
+Machines without a wave are gathered in waves called wave-1, wave-2, … (names that are taken are left out), before the
+first wave that waits for them, else at the end. Equal input gives equal waves.
 """
 
 from __future__ import annotations
@@ -22,6 +22,9 @@ from kubeferry.errors import InputInvalid, Problem
 Wishes = Mapping[str, tuple[str | None, tuple[str, ...]]]
 """Machine -> the wave it was given (None: any), and the machines that it must come after."""
 
+Sets = Mapping[str, tuple[str, ...]]
+"""Machine -> the others that it cannot be parted from."""
+
 _Graph = dict[str, set[str]]
 """Node -> the nodes before it."""
 
@@ -30,18 +33,21 @@ _Natural = tuple[tuple[int, str], ...]
 _SHORT_NAME: TypeAdapter[str] = TypeAdapter(ShortName)
 
 
-def order(machines: Wishes) -> tuple[Wave, ...]:
-    """The waves, first to last, with each machine in exactly one.
+def order(machines: Wishes, sets: Sets | None = None) -> tuple[Wave, ...]:
+    """The waves, first to last, with each machine in exactly one. `sets` names, by machine, those that it cannot be
+    parted from: they stand in one wave, that of whichever of them was given one.
 
     Raises InputInvalid with every problem: unknown machines, wave names that are no names, machines that wait for each
-    other, waves that contradict `after`.
+    other, waves that contradict `after`, sets that are told to part.
     """
-    problems = [*_wrong_names(machines), *_cycles(machines)]
+    sets = sets or {}
+    problems = [*_wrong_names(machines), *_cycles(machines), *_parted(machines, sets)]
+    machines = _together(machines, sets)
     if not problems:
-        problems = _contradictions(machines)
+        problems = _contradictions(machines, sets)
     if problems:
         raise InputInvalid("the machines cannot be put in order", problems)
-    members, before = _gathered(*_groups(machines))
+    members, before = _gathered(*_groups(machines, sets))
     names = _names(members, _sorted_groups(before))
     return tuple(Wave(name=name, machines=tuple(sorted(members[group], key=_natural))) for group, name in names.items())
 
@@ -70,14 +76,38 @@ def _cycles(machines: Wishes) -> Iterator[Problem]:
         yield Problem(f"machines.{cycle[0]}.after", what, "Remove one of these dependencies.")
 
 
-def _contradictions(machines: Wishes) -> list[Problem]:
+def _parted(machines: Wishes, sets: Sets) -> Iterator[Problem]:
+    """Machines that cannot be parted, and are told to be: by two waves, or one after the other."""
+    for name, others in sets.items():
+        wave, after = machines[name]
+        fix = "Give all of them one wave, or none."
+        for other in others:
+            told = machines[other][0]
+            if None not in (wave, told) and wave != told and name < other:
+                what = f"{name} is to move in {wave!r} and {other} in {told!r}, and they share a disk"
+                yield Problem(f"machines.{name}.wave", what, fix)
+            if other in after:
+                what = f"it comes after {other}, and they share a disk: they move together"
+                yield Problem(f"machines.{name}.after", what, "Remove this dependency.")
+
+
+def _together(machines: Wishes, sets: Sets) -> Wishes:
+    """The wishes with the wave of each set given to all of it."""
+    found = dict(machines)
+    for name, others in sets.items():
+        waves = [wave for one in (name, *others) if (wave := machines[one][0]) is not None]
+        found[name] = (min(waves, default=None), machines[name][1])
+    return found
+
+
+def _contradictions(machines: Wishes, sets: Sets) -> list[Problem]:
     found = []
     for name, (wave, after) in machines.items():
         for other in after:
             if wave is not None and machines[other][0] == wave:
                 what = f"it comes after {other}, which is in the same wave {wave!r}: a wave moves together"
                 found.append(Problem(f"machines.{name}.wave", what, "Give one of them another wave, or none."))
-    _members, before = _groups(machines)
+    _members, before = _groups(machines, sets)
     loops = _all_cycles({group: others - {group} for group, others in before.items()})
     for cycle in loops:
         path = " after ".join(group.partition(":")[2] for group in cycle)
@@ -104,12 +134,13 @@ def _all_cycles(before: _Graph) -> list[list[str]]:
 # --- order -------------------------------------------------------------------------------------------------------
 
 
-def _groups(machines: Wishes) -> tuple[dict[str, list[str]], _Graph]:
+def _groups(machines: Wishes, sets: Sets) -> tuple[dict[str, list[str]], _Graph]:
     """What moves together: group -> its machines, and group -> the groups before it.
 
-    A named wave is the group `wave:NAME`, a machine without one `free:NAME`.
+    A named wave is the group `wave:NAME`, a machine without one `free:NAME`, by the first name of its set.
     """
-    group_of = {name: f"wave:{wave}" if wave else f"free:{name}" for name, (wave, _after) in machines.items()}
+    first = {name: min((name, *sets.get(name, ())), key=_natural) for name in machines}
+    group_of = {name: f"wave:{wave}" if wave else f"free:{first[name]}" for name, (wave, _after) in machines.items()}
     members: dict[str, list[str]] = {group: [] for group in group_of.values()}
     before: _Graph = {group: set() for group in group_of.values()}
     for name, (_wave, after) in machines.items():

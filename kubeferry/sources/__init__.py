@@ -72,14 +72,16 @@ class Round:
     """A frozen view of a machine's disks, by disk id, readable until `close_round`. `marker` names this very view, for
     the next round to start from; None where the source cannot tell later what changed since. `served`: something was
     started for it that `close_round` ends. `consistency` says how the disks stand to each other and to the guest's
-    caches: off, frozen (its file systems were, by the agent), or crash (as after a loss of power). `seen`, by disk id,
-    is filled by who reads: the digest of a disk's whole stream as it came, for `close_round` to compare."""
+    caches: off, frozen (its file systems were, by the agent), or crash (as after a loss of power). `only_copy`: the
+    machine is gone at its source, and what this view shows exists nowhere else. `seen`, by disk id, is filled by who
+    reads: the digest of a disk's whole stream as it came, for `close_round` to compare."""
 
     machine: Machine
     refs: dict[str, DiskRef]
     marker: Marker | None = None
     served: bool = False
     consistency: str = "off"
+    only_copy: bool = False
     seen: dict[str, str] = field(default_factory=dict)
 
 
@@ -87,6 +89,9 @@ class Source(Protocol):
     """What every source does. All methods raise KubeferryError only, and are safe to call again."""
 
     capabilities: SourceCapabilities
+    journal: str
+    """The identity of the journal that this source's work is recorded in, empty where it is in none. What is made where
+    other journals make such things, too, carries it: theirs is neither used nor dropped."""
 
     def discover(self) -> Inventory:
         """All machines of the source, in bulk; one that cannot be read is told in `unreadable`."""
@@ -113,7 +118,8 @@ class Source(Protocol):
 
         `remote`: the references are opened on another machine than this one; what has to be served for that is in the
         ledger before it is made, outlives this process, and is found again by the next call.
-        Raises SourceRefused with all that `concerns` has against its disks, and when it is not off.
+        Raises SourceRefused with all that `concerns` has against its disks, and when it is not off; SourceGone where
+        the machine is not there any more, and no view of its either that would do.
         """
 
     def close_round(self, opened: Round) -> None:
@@ -128,8 +134,15 @@ class Source(Protocol):
 
         Raises SourceRefused where they are there and cannot be read."""
 
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        """What the machine's TPM keeps over a stop, as swtpm has it (`kubeferry.images.tpm`): a secret, for a mover's
+        eyes only. None where there is none yet, or the source does not give it. Works on a running machine; of one that
+        is off it is the last word.
+
+        Raises SourceRefused where it is there and cannot be read, or is encrypted."""
+
     def power(self, machine: Machine) -> Power:
-        """The power state at this moment."""
+        """The power state at this moment. Raises SourceGone where it is known that it will never be there again."""
 
     def last_start(self, machine: Machine) -> str:
         """What changes with each start of the machine, whether it is on or off; empty where the source cannot tell. So
@@ -166,10 +179,12 @@ class Source(Protocol):
         """End the connection."""
 
 
-def open_source(name: str, config: SourceConfig) -> Source:
-    """The source that a configuration names, connected. Imports its library only now; raises ToolMissing without it."""
+def open_source(name: str, config: SourceConfig, *, journal: str = "") -> Source:
+    """The source that a configuration names, connected. Imports its library only now; raises ToolMissing without it.
+    `journal` is the identity of the journal that records what is done there."""
     logger.debug("opens source %s, %s", name, config.kind)
     with libraries.needed():
         module = importlib.import_module(SOURCES[config.kind])
     source: Source = module.connect(name, config)
+    source.journal = journal
     return source

@@ -4,8 +4,11 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
        └─ cutover       stop the source, put the target in place, look at it, commit; and the way back
           marks         what is left at a source that we stop, and what another journal's says
           moved         what is left at the target of a machine that has moved, and never written over unasked
-          variables     UEFI variables on their way, before the target is put in place
+          variables, tpm    UEFI variables, and what a TPM holds, before the target is put in place
+          small         what lies beside the disks, written and read back by movers
           power         what changes a power state: a look before, a look after, and what was too late undone
+          recording     errors, recorded before they go on
+together                the machines of a set, driven as one
 beforehand              what is asked of source and target before anything stops
 questions               one question to a source about each of many machines, several at a time
 precedence              which of several plans has a machine in hand

@@ -27,7 +27,7 @@ from kubeferry.errors import (
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources import Source, open_source
-from kubeferry.steps import variables
+from kubeferry.steps import tpm, variables
 from kubeferry.steps.questions import Told, ask_each, nobody
 from kubeferry.targets import Reach, Target, open_target
 from kubeferry.targets.alike import PASSING
@@ -103,6 +103,7 @@ def ask(
         for entry, (concerns, runs) in zip(entries, ask_each(entries, connect, _of_source, told), strict=True):
             found.add(entry.name, concerns)
             running += [entry.name] if runs else []
+        found.refused = _with_their_sets(plan, found.refused)
         if barred:
             return Asked(found.told(), found.refused, barred)
         new = tuple(entry for entry in entries if entry.name not in found.refused and entry.name not in shown)
@@ -110,8 +111,21 @@ def ask(
             for name, tried in target.trial(new, _reach(source, target)).items():
                 found.add(name, tried)
         found.concerns += _only_the_stop(running)
+        found.refused = _with_their_sets(plan, found.refused)
     passed = tuple(entry.name for entry in new if entry.name not in found.refused)
     return Asked(found.told(), found.refused, barred, passed)
+
+
+def _with_their_sets(plan: Plan, refused: Mapping[str, tuple[Concern, ...]]) -> dict[str, tuple[Concern, ...]]:
+    """Who is refused, and who moves together with one of those."""
+    found = dict(refused)
+    for name in refused:
+        for other in plan.set_of(name):
+            what = f"{other}: it shares a disk with {name}, which cannot be moved as planned"
+            fix = f"Settle what speaks against {name}: they move together or not at all."
+            concern = Concern(id="set.not-whole", severity=Severity.CRITICAL, what=what, fix=fix)
+            found.setdefault(other, (concern,))
+    return found
 
 
 class _Found:
@@ -199,12 +213,14 @@ def _of_source(source: Source, entry: Entry) -> tuple[list[Concern], bool]:
 
 
 def _not_carried(source: Source, entry: Entry) -> Iterator[Concern]:
-    """UEFI variables that the plan carries, and that cannot be: its cutover would not begin, after all its rounds."""
-    try:
-        variables.refuse_unreadable(source, entry)
-    except SourceRefused as refused:
-        what = f"{entry.name}: {refused.reason}"
-        yield Concern(id="source.variables", severity=Severity.CRITICAL, what=what, fix=refused.fix)
+    """What the plan carries beside the disks, and that cannot be: its cutover would not begin, after all its rounds."""
+    carried = {"source.variables": variables.refuse_unreadable, "source.tpm": tpm.refuse_unreadable}
+    for identity, refuse in carried.items():
+        try:
+            refuse(source, entry)
+        except SourceRefused as refused:
+            what = f"{entry.name}: {refused.reason}"
+            yield Concern(id=identity, severity=Severity.CRITICAL, what=what, fix=refused.fix)
 
 
 def _reach(source: Source, target: Target) -> Reach:

@@ -21,9 +21,9 @@ from kubeferry.life.events import (
     TargetStopped,
     Validated,
 )
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
-from kubeferry.steps import marks, moved, power, precedence, variables
+from kubeferry.steps import marks, moved, power, precedence, tpm, variables
 from kubeferry.steps.work import Work
 
 
@@ -44,6 +44,7 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
             machine=work.entry.name,
         )
     variables.refuse_unreadable(work.source, work.entry)
+    tpm.refuse_unreadable(work.source, work.entry)
     _look_at_power(work)
 
 
@@ -96,8 +97,9 @@ def stop_source(work: Work, _action: Action, state: MachineState) -> None:
 
 
 def apply(work: Work, _action: Action, _state: MachineState) -> None:
-    """Put the plan's manifests in place, after the UEFI variables that they are started with."""
+    """Put the plan's manifests in place, after the UEFI variables and the TPM's state that they are started with."""
     variables.carry(work)
+    tpm.carry(work)
     work.record(Applied(changes=tuple(work.target.apply(work.entry, work.ledger, dry_run=False))))
 
 
@@ -140,7 +142,10 @@ def commit(work: Work, _action: Action, state: MachineState) -> None:
 
 def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
     """From here on the way leads back, whoever goes it. A copy of which the journal knows nothing is found now, if the
-    target answers; if not, the way back begins all the same, and asks again before the source is started."""
+    target answers; if not, the way back begins all the same, and asks again before the source is started. A machine
+    that has moved is not taken down for a source that is not there."""
+    if state.resumes is Phase.COMMITTED and state.owes_restart:
+        power.refuse_lost_source(work)
     with contextlib.suppress(TransientError):
         power.look_for_unknown_copy(work, state)
     if work.target_is_down:
@@ -157,10 +162,11 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
 
 
 def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
-    """The source is as it was before the cutover; said only where no copy is seen that somebody else has started
-    since."""
+    """The source is as it was before the cutover, and what its TPM holds is nowhere else; said only where no copy is
+    seen that somebody else has started since."""
     with contextlib.suppress(TransientError):
         power.look_for_unknown_copy(work, state)
+    tpm.take_back(work)
     if state.ran_before and not state.stop_asked:
         marks.withdraw(work, state)
     moved.take_away(work)

@@ -7,20 +7,27 @@ the source was stopped and before the move was committed, leads back: the target
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from kubeferry.errors import AlreadyMoved, Fenced, Interrupted, KubeferryError, PermanentError, TransientError
+from kubeferry.errors import (
+    AlreadyMoved,
+    Fenced,
+    Interrupted,
+    KubeferryError,
+    LoginLost,
+    PermanentError,
+    TransientError,
+)
 from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
-from kubeferry.life.events import EventKind, Failed, Planned
+from kubeferry.life.events import Planned
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.life.states import TRANSITIONS
 from kubeferry.outside import stopping
-from kubeferry.passwords import struck
 from kubeferry.steps import cutover, marks, moved, transfer
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.power import look_for_unknown_copy, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
+from kubeferry.steps.recording import recorded, without_defects
 from kubeferry.steps.work import Work
 
 Step = Callable[[Work, Action, MachineState], None]
@@ -67,16 +74,19 @@ GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     """Take the machine to the goal. Returns its last state; raises what stopped it, already recorded.
 
-    Raises ProbeFailed when the move had to be rolled back, PermanentError where a newer plan has the machine in hand.
+    Raises ProbeFailed when the move had to be rolled back, PermanentError where a newer plan has the machine in hand,
+    and where it is one of a set, which moves as one (`kubeferry.steps.together`).
     """
+    _refuse_alone(work, goal)
     refuse_overtaken(work, in_hand(work))
     try:
         state = _walk(work, goal, do)
     except (Fenced, Interrupted):
         raise
+    except LoginLost as error:  # the way back would need what the source does not take
+        raise until_let_in(error, work.state()) from error.__cause__
     except PermanentError as error:
-        # The source of a machine that has moved is not started because a journal has forgotten that.
-        if goal is Goal.ROLLBACK or isinstance(error, AlreadyMoved) or work.state().resumes not in GOES_BACK:
+        if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK or has_moved(work, error):
             raise
         _walk(work, Goal.ROLLBACK, do)
         raise error from error.__cause__
@@ -85,40 +95,68 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     return state
 
 
+def has_moved(work: Work, error: PermanentError) -> bool:
+    """Whether the machine has moved without this journal's having seen it, as far as the target answers: the source is
+    not started because a journal has forgotten that."""
+    with contextlib.suppress(Exception):  # whatever is wrong with that answer is no reason to leave a source off
+        return isinstance(error, AlreadyMoved) or moved.unknown(work.journal, work.entry, work.target) is not None
+    return False
+
+
+def _refuse_alone(work: Work, goal: Goal) -> None:
+    others = [other.name for other in work.entry.moves_with or ()]
+    if others and goal not in {Goal.PRECOPY, Goal.END_ROUND}:
+        raise PermanentError(
+            f"it moves together with {', '.join(others)}, and not alone",
+            why="they share a disk, which is moved once for all of them",
+            fix="Name all of them, or none.",
+            machine=work.entry.name,
+        )
+
+
 def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
     ahead = len(work.state().rounds)
-    owes = _owed(work) if goal is Goal.ROLLBACK else ""
+    owes = left_owing(work) if goal is Goal.ROLLBACK else ""
     begun = False
     while True:
         if goal is not Goal.ROLLBACK:
             stopping.check()
         choose = partial(_choose, work, goal=goal, ahead=ahead, owed=owes)
-        with _recorded(work, "look"):
+        with recorded(work, "look"):
             action = choose(work.state())
         if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and not begun:
-            _nothing_to_roll_back(work)
+            nothing_to_roll_back(work)
         if action.kind in STOPS:
-            return _stopped(work, action, work.state())
+            return at_rest(work, action, work.state())
         if action.kind in UNASKED and goal is not Goal.ROLLBACK:
-            with _recorded(work, action.kind):
+            with recorded(work, action.kind):
                 moved.refuse_unseen(work)
-        with _recorded(work, action.kind):
+        with recorded(work, action.kind):
             do(action, partial(_carry_out, work, action, choose))
         goal, begun = goal.after(action.kind), begun or action.kind is not ActionKind.RECORD_PLAN
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
 
 
-def _nothing_to_roll_back(work: Work) -> None:
+def until_let_in(error: LoginLost, state: MachineState) -> LoginLost:
+    """The error with what it means for a source that is off: nobody can start it, and nothing has been taken back."""
+    if not state.source_off or state.resumes is Phase.COMMITTED:
+        return error
+    since = f" since {state.stopped.at}" if state.stopped else ""
+    why = f"{error.why}; its source is off{since}, and stays so until then: kubeferry cannot start it either"
+    return LoginLost(error.what, why=why, fix=error.fix, machine=error.machine, disk=error.disk)
+
+
+def nothing_to_roll_back(work: Work) -> None:
     """By this journal. A view that nobody recorded is given back; and a copy that runs all the same is told, as where
     the journal was restored from before its move: else nobody would know that the source stays off."""
     if work.state().resumes is Phase.PLANNED:
-        with _recorded(work, "give-back"):
+        with recorded(work, "give-back"):
             give_back(work)
-    with _recorded(work, "look"), contextlib.suppress(TransientError):
+    with recorded(work, "look"), contextlib.suppress(TransientError):
         look_for_unknown_copy(work, work.state())
 
 
-def _owed(work: Work) -> str:
+def left_owing(work: Work) -> str:
     """What an older plan has left to be rolled back by this one, or the mark of a move that the journal does not know.
     The source is asked only where nothing that this plan did says more."""
     held = in_hand(work)
@@ -126,7 +164,7 @@ def _owed(work: Work) -> str:
         return owed(work, held)
     if work.state().resumes not in LOOKS_AT_POWER:
         return ""
-    with _recorded(work, "look"):
+    with recorded(work, "look"):
         return marks.owed(work)
 
 
@@ -135,14 +173,14 @@ def refuse(work: Work, error: KubeferryError) -> None:
     refuse_overtaken(work, in_hand(work))
     if not work.state().plan_digest:
         work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
-    with _recorded(work, BEFOREHAND):
+    with recorded(work, BEFOREHAND):
         raise error
 
 
 def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:
     """What to do now, by the journal and a look at the source in this moment."""
     power = source_power(work, state) if _power_matters(work, state, goal) else None
-    return next_action(_facts(work), state, goal, power, ahead=ahead, owed=owed)
+    return next_action(facts_of(work), state, goal, power, ahead=ahead, owed=owed)
 
 
 def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:
@@ -151,7 +189,7 @@ def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Acti
     was lost, and somebody may have started the source since the first try. Raises Fenced.
     """
     work.journal.heartbeat(work.lease)
-    with _without_defects(work, f"was to {action.kind}"):
+    with without_defects(work, f"was to {action.kind}"):
         state = work.state()
         chosen = choose(state).kind
         if chosen is not action.kind and (action.kind not in BY_DISK or chosen in TURNS):
@@ -160,36 +198,6 @@ def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Acti
             look_for_unknown_copy(work, state)
             moved.refuse(work)
         STEPS[action.kind](work, action, state)
-
-
-@contextlib.contextmanager
-def _recorded(work: Work, at: str) -> Iterator[None]:
-    """An error of the block is recorded before it goes on."""
-    try:
-        with _without_defects(work, "looked at it"):
-            yield
-    except Fenced:
-        raise
-    except KubeferryError as error:
-        if _can_fail(work.state()):
-            work.record(_failure(at, error))
-        raise
-
-
-@contextlib.contextmanager
-def _without_defects(work: Work, doing: str) -> Iterator[None]:
-    """What nothing should raise is a defect of ours, and no reason to leave a machine between its source and target."""
-    try:
-        yield
-    except KubeferryError:
-        raise
-    except Exception as error:
-        raise PermanentError(
-            f"a defect: {type(error).__name__}: {error}",
-            why=f"it came up while kubeferry {doing}",
-            fix="Report it with the log of this run.",
-            machine=work.entry.name,
-        ) from error
 
 
 def _power_matters(work: Work, state: MachineState, goal: Goal) -> bool:
@@ -201,31 +209,16 @@ def _power_matters(work: Work, state: MachineState, goal: Goal) -> bool:
     return stopped or (work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER)
 
 
-def _can_fail(state: MachineState) -> bool:
-    """Before its plan is recorded a machine has no place where a failure could stand."""
-    return bool(state.plan_digest) and (state.resumes, EventKind.FAILED) in TRANSITIONS
-
-
-def _facts(work: Work) -> EntryFacts:
+def facts_of(work: Work) -> EntryFacts:
+    """What the choice of the next action depends on, of the machine's entry and the two ends."""
     keeps_running, deltas = work.target.capabilities.keeps_running, work.source.capabilities.live_deltas
     return EntryFacts.of(work.plan, work.entry, keeps_running=keeps_running, deltas=deltas)
 
 
-def _stopped(work: Work, action: Action, state: MachineState) -> MachineState:
+def at_rest(work: Work, action: Action, state: MachineState) -> MachineState:
+    """The state of a machine for which there is nothing to do. Raises PermanentError where a person is waited for."""
     if action.kind is ActionKind.DONE:
         return state
     raise PermanentError(
         "it waits for a person", why=action.reason, fix="Settle it, then run the same command.", machine=work.entry.name
-    )
-
-
-def _failure(at: str, error: KubeferryError) -> Failed:
-    """The error as it is kept for good, and shown in reports: what a library quotes may hold a password."""
-    return Failed(
-        at=at,
-        what=struck(error.what),
-        why=struck(error.why),
-        fix=struck(error.fix),
-        transient=error.transient,
-        error_type=type(error).__name__,
     )

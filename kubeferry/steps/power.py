@@ -12,7 +12,15 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from kubeferry.documents import Entry
-from kubeferry.errors import Fenced, KubeferryError, PermanentError, TargetRefused, TransientError
+from kubeferry.errors import (
+    Fenced,
+    KubeferryError,
+    PermanentError,
+    SourceGone,
+    SourceRefused,
+    TargetRefused,
+    TransientError,
+)
 from kubeferry.life.events import LastWords, StopAsked
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
@@ -54,23 +62,52 @@ def look_for_unknown_copy(work: Work, state: MachineState) -> None:
         refuse_unknown_copy(work.target, work.entry, state)
 
 
+def refuse_lost_source(work: Work) -> None:
+    """Raise SourceRefused where the source to go back to is not there, or lets nobody in: the copy at the target runs
+    on. One that does not answer now may do so when it is started."""
+    try:
+        work.source.power(work.entry.machine)
+    except TransientError:
+        return
+    except SourceRefused as error:
+        raise SourceRefused(
+            "there is no source to go back to: its copy at the target runs on",
+            why=error.reason,
+            fix=error.fix,
+            machine=work.entry.name,
+        ) from error
+
+
 def source_power(work: Work, state: MachineState) -> Power:
     """How the source is seen now. One that was stopped, started by somebody and shut down again counts as running: what
-    was copied of it is stale all the same."""
-    seen = work.source.power(work.entry.machine)
-    if seen is not Power.OFF or state.stopped is None or not state.stopped.last_start:
-        return seen
-    last_start = work.source.last_start(work.entry.machine)
+    was copied of it is stale all the same. One that somebody has ended since it was stopped is off for good."""
+    try:
+        seen = work.source.power(work.entry.machine)
+        if seen is not Power.OFF or state.stopped is None or not state.stopped.last_start:
+            return seen
+        last_start = work.source.last_start(work.entry.machine)
+    except SourceGone:
+        if state.stopped is None:
+            raise
+        return Power.OFF
     return Power.RUNNING if last_start and last_start != state.stopped.last_start else seen
+
+
+def _is_up(work: Work) -> bool:
+    """Whether a source that was stopped runs now. Nobody starts one that is not there any more."""
+    try:
+        return work.source.power(work.entry.machine) in UP
+    except SourceGone:
+        return False
 
 
 def start_target(work: Work) -> bool:
     """Start the copy where the source is off, before and after. Returns whether it was; the copy is down where not."""
-    if work.source.power(work.entry.machine) in UP:
+    if _is_up(work):
         return False
     with _deed(work, lambda newest: _stop_again(work, newest)):
         work.target.start(work.entry, work.ledger, work.lease.fence)
-    if work.source.power(work.entry.machine) in UP:
+    if _is_up(work):
         work.target.stop(work.entry, work.lease.fence)
         return False
     return True
@@ -79,11 +116,11 @@ def start_target(work: Work) -> bool:
 def hand_over(work: Work) -> str | None:
     """From now on the target runs the copy as its plan says. Returns the run strategy; None, with the copy down, where
     the source is not off before and after."""
-    if work.source.power(work.entry.machine) in UP:
+    if _is_up(work):
         return None
     with _deed(work, lambda newest: _stop_again(work, newest)):
         strategy = work.target.hand_over(work.entry, work.lease.fence)
-    if work.source.power(work.entry.machine) in UP:
+    if _is_up(work):
         work.target.stop(work.entry, work.lease.fence)
         return None
     return strategy

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from kubeferry.documents import Entry, Limits, Plan
-from kubeferry.errors import Interrupted, KubeferryError, PermanentError, TargetRefused
+from kubeferry.errors import Interrupted, KubeferryError, PermanentError, SourceGone, TargetRefused
 from kubeferry.journal import Journal, Lease
 from kubeferry.ledger import KEPT, PROCESS
 from kubeferry.life.actions import Goal
@@ -14,16 +15,18 @@ from kubeferry.life.events import EventKind, Released
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.steps import moved
-from kubeferry.steps.accounts import Opener, account, left_at_source, settle
+from kubeferry.steps.accounts import Opener, account, is_last_copy, is_missing, left_at_source, settle
 from kubeferry.steps.drive import drive
 from kubeferry.steps.other_plans import OtherPlans
 from kubeferry.steps.power import refuse_unknown_copy
+from kubeferry.steps.together import drive_set
 from kubeferry.steps.work import Work
 from kubeferry.targets import Target
 from kubeferry.words import counted
 
 __all__ = ["account", "release_plan", "settle"]
 
+LAST_COPY = "its source is gone, and what is left there is the last copy of it"
 MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
 
 
@@ -34,18 +37,20 @@ def release_plan(
 
     A machine under way is left alone unless `everything` is asked for: then it goes the way back first, so that its
     source is as it was before. One that another plan is moving is left alone, too. What another plan has moved stays,
-    and runs on. What machines share goes with the last of them, so that all are dropped
-    before any is accounted for. One that fails does not stop the others. Raises TargetRefused, at the end, when
-    something that had to go is still there; else the first error.
+    and runs on. What machines share goes with the last of them, so that all are dropped before any is accounted for;
+    and a disk of a set goes when none that attaches it is left. One that fails does not stop the others. Raises
+    TargetRefused, at the end, when something that had to go is still there; else the first error.
     """
     dropped: list[Entry] = []
     failed: list[KubeferryError] = []
     others = OtherPlans(plan, journal, target)
     release = _Release(plan, journal, target, source, others, everything=everything)
-    for entry in plan.entries:
+    for entry in _who_attaches_first(plan):
         state = journal.state(plan.digest, entry.name)
         if not everything and state.resumes not in MAY_STOP:
             yield f"{entry.name}: is {state.phase}: left alone"
+        elif everything and (users := _still_attach(entry, plan, dropped)) and not dry_run:
+            yield f"{entry.name}: {', '.join(users)} still {'has' if len(users) == 1 else 'have'} its disk: left alone"
         elif (held := others.holding(entry)) and (everything or held.phase is not Phase.COMMITTED):
             yield f"{entry.name}: is {held}: left alone"
         elif dry_run:
@@ -63,9 +68,37 @@ def release_plan(
         raise failed[0]
 
 
-def losses(plan: Plan, journal: Journal, target: Target) -> list[str]:
-    """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done."""
-    return [line for entry in plan.entries if (line := _loss(plan, entry, journal, target))]
+def _who_attaches_first(plan: Plan) -> list[Entry]:
+    """All machines in the plan's order, but those of a set the other way round: the first of them carries the disk."""
+    found: dict[str, Entry] = {}
+    for entry in plan.entries:
+        whole = {entry.name, *(other.name for other in entry.moves_with or ())}
+        found |= {one.name: one for one in reversed(plan.entries) if one.name in whole} if len(whole) > 1 else {}
+        found.setdefault(entry.name, entry)
+    return list(found.values())
+
+
+def _still_attach(entry: Entry, plan: Plan, dropped: list[Entry]) -> list[str]:
+    """The machines that attach a disk of this one, and were not dropped."""
+    users = {name for disk in entry.disks for name in disk.shared_with or ()} - {one.name for one in dropped}
+    return [one.name for one in plan.entries if one.name in users]
+
+
+def losses(plan: Plan, journal: Journal, target: Target, source: Opener) -> list[str]:
+    """What `everything` would take from whom, a line a machine that has moved or is under way; before it is done. The
+    source is asked where it may say that this is the last of a machine."""
+    found = []
+    for entry in plan.entries:
+        state = journal.state(plan.digest, entry.name)
+        found += [line] if (line := _loss(plan, entry, journal, target)) else []
+        arrived = state.resumes is Phase.COMMITTED
+        with contextlib.suppress(KubeferryError):  # what cannot be asked cannot be dropped, either
+            if arrived and not state.removed and is_missing(source(), entry.machine):
+                found.append(f"{entry.name}: its source is not seen any more: this copy may be the only one")
+            held = not arrived and left_at_source(journal, plan.digest, entry.name)
+            if held and is_last_copy(source(), entry.machine):
+                found.append(f"{entry.name}: {LAST_COPY}: it is deleted for good")
+    return found
 
 
 def _loss(plan: Plan, entry: Entry, journal: Journal, target: Target) -> str:
@@ -116,13 +149,13 @@ class _Release:
 
     def drop(self, entry: Entry) -> Iterator[str]:
         """What only the move needed goes, at both ends; with `everything` the machine at the target, too."""
+        if self.everything:
+            yield from self._set_first(entry)
         with self.journal.lease(self.plan.digest, entry.name) as lease:
             if self.everything:
                 yield from self._first(entry, lease)
             refuse_unknown_copy(self.target, entry, self._newest(entry))
-            if left_at_source(self.journal, self.plan.digest, entry.name):
-                dropped = self.source().forget(entry.machine)
-                yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
+            yield from self._at_source(entry)
             if self.everything:
                 self.journal.heartbeat(lease)  # who slept since the look removes nothing
                 yield from (f"{entry.name}: removed {line}" for line in self.target.remove(entry, lease.fence))
@@ -130,6 +163,20 @@ class _Release:
             if not self.others.runs_on(entry):
                 self.target.stop(entry, lease.fence)
             yield from (f"{entry.name}: removed {line}" for line in self.target.tidy(entry))
+
+    def _at_source(self, entry: Entry) -> Iterator[str]:
+        """What is left at the source goes, but for the last copy of a machine that has not arrived: only `everything`
+        takes that."""
+        if not left_at_source(self.journal, self.plan.digest, entry.name):
+            return
+        arrived = self._newest(entry).resumes is Phase.COMMITTED
+        if not arrived and is_last_copy(self.source(), entry.machine):
+            if not self.everything:
+                yield f"{entry.name}: kept at the source: {LAST_COPY}; `release --everything` deletes it for good"
+                return
+            yield f"{entry.name}: {LAST_COPY}, and it goes now"
+        dropped = self.source().forget(entry.machine)
+        yield from (f"{entry.name}: dropped at the source: {line}" for line in dropped)
 
     def _newest(self, entry: Entry) -> MachineState:
         """Where the machine stands, by the plan that has moved it and whose copy runs on, if there is one."""
@@ -142,12 +189,33 @@ class _Release:
         if state.resumes is Phase.COMMITTED and not state.removed:
             yield f"{entry.name}: has moved: its copy goes, disks and all; its source stays as it is until `rollback`"
         elif state.resumes not in MAY_STOP:
-            source = self.source()
-            work = Work(
-                self.plan, entry, source, self.target, self.journal, lease, Limits(), progress=lambda *_told: None
-            )
-            drive(work, Goal.ROLLBACK, lambda _action, step: step())
-            yield f"{entry.name}: was {state.resumes}: rolled back first, its source is as it was before"
+            try:
+                drive(self._work(entry, lease), Goal.ROLLBACK, lambda _action, step: step())
+            except SourceGone:
+                yield f"{entry.name}: was {state.resumes}: there is no way back, its source is gone"
+            else:
+                yield f"{entry.name}: was {state.resumes}: rolled back first, its source is as it was before"
+
+    def _set_first(self, entry: Entry) -> Iterator[str]:
+        """The way back of a set of which one is under way, all of them as one."""
+        names = self.plan.set_of(entry.name)
+        phases = {name: self.journal.state(self.plan.digest, name).resumes for name in names}
+        if len(names) == 1 or all(phase in MAY_STOP for phase in phases.values()):
+            return
+        with contextlib.ExitStack() as held:
+            leases = {name: held.enter_context(self.journal.lease(self.plan.digest, name)) for name in names}
+            works = [self._work(self.plan.entry(name), lease) for name, lease in leases.items()]
+            try:
+                drive_set(works, Goal.ROLLBACK, lambda _work, _action, step: step())
+                became = "rolled back first, its source is as it was before"
+            except SourceGone:
+                became = "there is no way back, a source of the set is gone"
+        for name, phase in phases.items():
+            yield f"{name}: was {phase}: {became}"
+
+    def _work(self, entry: Entry, lease: Lease) -> Work:
+        source = self.source()
+        return Work(self.plan, entry, source, self.target, self.journal, lease, Limits(), progress=lambda *_told: None)
 
     def account_for(self, entry: Entry, left: list[str]) -> Iterator[str]:
         """What is gone is recorded as gone; what had to go and is still there is added to `left`."""

@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 from collections.abc import Iterator
 from typing import Literal
 
 from kubeferry.documents import MoverJob, MoverResult
-from kubeferry.errors import Fenced, Interrupted, KubeferryError, SourceRefused, TransientError
+from kubeferry.errors import Fenced, Interrupted, KubeferryError, SourceGone, SourceRefused, TransientError
 from kubeferry.life.actions import Action
-from kubeferry.life.events import CopyBegun, DiskCopied, DiskVerified, RoundLeft, Synced
+from kubeferry.life.events import CopyBegun, DiskCopied, DiskVerified, Note, RoundLeft, Synced
 from kubeferry.life.evidence import MachineState
+from kubeferry.life.states import Recorded
 from kubeferry.model import DiskRef, Marker
 from kubeferry.sources import Round
 from kubeferry.steps.work import Work
 from kubeferry.targets import Room, error_of
 
+logger = logging.getLogger(__name__)
+
 WORKERS = 8
+ONLY_COPY = (
+    "somebody has ended the source: the view that is copied is the only copy of it, and the copy goes on from there"
+)
 
 
 def begin_copy(work: Work, action: Action, state: MachineState) -> None:
@@ -32,6 +39,8 @@ def begin_copy(work: Work, action: Action, state: MachineState) -> None:
     if state.differing or since is None or written:
         since, since_round = None, 0
     opened = _open(work, since, final=state.source_off)
+    if opened.only_copy:
+        raise _ended_before(work, opened)
     try:
         _record_round(work, opened, action.round, since, since_round, final=state.source_off)
     except Fenced:
@@ -141,7 +150,27 @@ def _copied(disk: str, number: int, result: MoverResult) -> DiskCopied:
 
 def _open(work: Work, since: Marker | None, *, final: bool) -> Round:
     remote = not work.target.capabilities.movers_here
-    return work.source.open_round(work.entry.machine, since=since, final=final, remote=remote, ledger=work.ledger)
+    opened = work.source.open_round(work.entry.machine, since=since, final=final, remote=remote, ledger=work.ledger)
+    if opened.only_copy:
+        logger.warning("%s: %s", work.entry.name, ONLY_COPY)
+        if not any(isinstance(one.event, Note) and one.event.text == ONLY_COPY for one in _events(work)):
+            work.record(Note(text=ONLY_COPY))
+    return opened
+
+
+def _ended_before(work: Work, opened: Round) -> SourceGone:
+    """The error for a machine that is gone, and of which no view was recorded as this round's: any other one is older
+    than its end, and what was written in between would be missing without a word."""
+    return SourceGone(
+        "somebody has ended the machine at its source before its last state was frozen",
+        why=f"the newest view of it is of {opened.marker.taken_at if opened.marker else 'an earlier time'}",
+        fix="Make disks of that view by hand, if it will do. kubeferry deletes it with `release --everything` only.",
+        machine=work.entry.name,
+    )
+
+
+def _events(work: Work) -> list[Recorded]:
+    return work.journal.events(work.plan.digest, work.entry.name)
 
 
 @contextlib.contextmanager
@@ -149,6 +178,8 @@ def _round(work: Work, state: MachineState) -> Iterator[Round]:
     """The round's view, open; the one that it began with, where that is still there. Closed, what was seen of its
     streams is what the source sent."""
     opened = _open(work, state.since, final=state.final)
+    if opened.only_copy and opened.marker != state.view:
+        raise _ended_before(work, opened)
     try:
         yield opened
         work.source.close_round(opened)
@@ -244,9 +275,10 @@ def _since_root(work: Work, state: MachineState, disk: str) -> str | None:
     return newest.root if newest.round == state.since_round or newer else None
 
 
-def move(work: Work, job: MoverJob) -> MoverResult:
-    """Have a mover do the job; raises what it could not do. Blocks that differ are in the result."""
-    work.target.submit(job, work.ledger)
+def move(work: Work, job: MoverJob, held: bytes | None = None) -> MoverResult:
+    """Have a mover do the job; raises what it could not do. Blocks that differ are in the result. `held` as in
+    `Target.submit`."""
+    work.target.submit(job, work.ledger, held)
     result = work.target.watch(job, lambda progress: work.progress(job.machine, job.disk, progress))
     if not result.ok and not result.differing:  # blocks that differ are a finding, which the next action repairs
         raise error_of(job, result)

@@ -7,17 +7,15 @@ come with the work itself and need no way to the source.
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
 
-from kubeferry.documents import Entry, MoverJob
-from kubeferry.errors import InputInvalid, IntegrityFailed, SourceRefused
+from kubeferry.documents import Entry
+from kubeferry.errors import InputInvalid, SourceRefused
 from kubeferry.images import variables
 from kubeferry.life.events import VariablesCarried
 from kubeferry.model import DiskRef
 from kubeferry.sources import Source
-from kubeferry.steps.transfer import move
+from kubeferry.steps.small import Piece, put
 from kubeferry.steps.work import Work
-from kubeferry.targets import Room
 from kubeferry.uris import inline_uri
 
 MOST_URI_BYTES = 192 * 1024
@@ -41,43 +39,17 @@ def carry(work: Work) -> None:
         work.record(VariablesCarried())
         return
     source, store = found
-    room = work.target.variables_room(work.entry, len(store), work.lease.fence, work.ledger)
-    for action in ("copy", "verify"):
-        if move(work, _job(work, room, store, action)).differing:
-            raise IntegrityFailed(
-                "the UEFI variables read back otherwise than they were written",
-                why=f"they are on {kept.claim}",
-                fix="Look at the storage below it; then run the same command again.",
-                machine=work.entry.name,
-            )
+    inline = DiskRef(uri=inline_uri(store), size_bytes=len(store))
+    piece = Piece("variables", "the UEFI variables", kept.claim, store, inline)
+    put(work, piece, work.target.variables_room(work.entry, len(store), work.lease.fence, work.ledger))
     work.record(
         VariablesCarried(
             source_digest=hashlib.sha256(source).hexdigest(),
-            digest=hashlib.sha256(store).hexdigest(),
+            digest=piece.digest,
             size_bytes=len(store),
             names=tuple(dict.fromkeys(one.name for one in variables.variables_of(store))),
             where=f"{kept.claim}/{kept.file}",
         )
-    )
-
-
-def _job(work: Work, room: Room, store: bytes, action: Literal["copy", "verify"]) -> MoverJob:
-    """The mover's work; its name says of which plan, runner and variables."""
-    digest = hashlib.sha256(store).hexdigest()
-    return MoverJob(
-        name=f"{work.plan.digest[:8]}-{work.entry.target_name}-variables-{digest[:8]}-{action}-{work.lease.fence}",
-        action=action,
-        machine=work.entry.name,
-        disk="variables",
-        source=DiskRef(uri=inline_uri(store), size_bytes=len(store)) if action == "copy" else None,
-        target=room.ref,
-        state_dir=room.state_dir,
-        fence=work.lease.fence,
-        copy_id=digest,
-        makes_target=room.makes_target,
-        exact_file=True if room.makes_target else None,
-        plan=work.plan.digest,
-        workers=1,
     )
 
 

@@ -16,14 +16,14 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from kubeferry import errors
-from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
-from kubeferry.errors import Fenced, KubeferryError, TargetUnavailable
+from kubeferry.documents import Companion, Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
+from kubeferry.errors import Fenced, KubeferryError, TargetRefused, TargetUnavailable
 from kubeferry.kinds import TARGETS
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import MoveMark
@@ -38,11 +38,40 @@ __all__ = [
     "TargetCapabilities",
     "error_of",
     "open_target",
+    "runs_from_it",
+    "still_attached",
     "superseded",
+    "users_of",
 ]
 
 
 logger = logging.getLogger(__name__)
+
+
+def still_attached(entry: Entry, users: Iterable[str]) -> TargetRefused:
+    """The error where a machine is to be removed whose disks others attach that are still there."""
+    return TargetRefused(
+        "a disk of it is attached to other machines, and goes when they are gone",
+        why=f"{', '.join(users)} still there",
+        fix="Remove those first, or all of them with `kubeferry release --everything`.",
+        machine=entry.name,
+    )
+
+
+def runs_from_it(entry: Entry, user: str) -> TargetRefused:
+    """The error where disks are to be written that another machine of the set runs from."""
+    return TargetRefused(
+        f"{user} runs at the target, and nothing is written to the disks of a running machine",
+        why="it attaches a disk of this one",
+        fix="Stop it there, or roll the set back with the plan that started it.",
+        machine=entry.name,
+    )
+
+
+def users_of(entry: Entry) -> list[Companion]:
+    """The machines that attach a disk of this one."""
+    users = {name for disk in entry.disks for name in disk.shared_with or ()}
+    return [other for other in entry.moves_with or () if other.name in users]
 
 
 def superseded(entry: Entry, holder: str, newest: int, fence: int) -> Fenced:
@@ -117,10 +146,11 @@ class Target(Protocol):
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         """Make room for the machine's disks, by disk id. Raises TargetRefused if there is none, it is not ours, or the
-        machine runs from it."""
+        machine, or another one that attaches a disk of it, runs from it."""
 
-    def submit(self, job: MoverJob, ledger: Ledger) -> None:
-        """Start a mover. The same name is the same job: one that runs is attached to, one that ended well is left."""
+    def submit(self, job: MoverJob, ledger: Ledger, held: bytes | None = None) -> None:
+        """Start a mover. The same name is the same job: one that runs is attached to, one that ended well is left.
+        `held` is what a job reads whose source is `held:`: nobody but its mover may, and it goes with the mover."""
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         """Wait for a submitted mover to end. Its failure is in the result, not an exception."""
@@ -130,6 +160,13 @@ class Target(Protocol):
         (`entry.variables`), for a mover to fill; what is there is overwritten. A runner with another `fence` is given
         another state folder: the firmware may have changed what an older one has written. Raises TargetRefused where
         the place is not ours, or the machine runs."""
+
+    def tpm_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        """The same for what the machine's TPM keeps (`entry.tpm`): a file for nobody but who runs the machine."""
+
+    def drop_tpm(self, entry: Entry) -> list[str]:
+        """Remove what `tpm_room` made room for, with all that lies on the same claim; nothing where there is nothing.
+        The machine does not run. Returns what was removed, in words."""
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         """Put the plan's manifests in place; returns what was created, changed or found as it should be."""
@@ -169,8 +206,9 @@ class Target(Protocol):
         Returns what was removed, in words."""
 
     def remove(self, entry: Entry, fence: int = 0) -> list[str]:
-        """Remove everything of ours for this machine, the disks included; returns what was removed, in words. Raises
-        Fenced as `start` does, before anything is removed."""
+        """Remove everything of ours for this machine, the disks included; returns what was removed, in words. Raises,
+        before anything is removed, Fenced as `start` does, and TargetRefused where another machine is still there that
+        attaches one of them."""
 
     def exists(self, thing: External) -> bool:
         """Whether a thing of the ledger is still there."""

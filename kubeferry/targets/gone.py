@@ -33,13 +33,19 @@ class GoneTarget:
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         self._refuse()
 
-    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+    def submit(self, job: MoverJob, ledger: Ledger, held: bytes | None = None) -> None:
         self._refuse()
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         self._refuse()
 
     def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        self._refuse()
+
+    def tpm_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        self._refuse()
+
+    def drop_tpm(self, entry: Entry) -> list[str]:
         self._refuse()
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:

@@ -7,9 +7,9 @@ import copy
 import os
 import re
 import threading
-from collections import Counter, deque
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Self
@@ -17,58 +17,18 @@ from xml.sax.saxutils import escape
 
 from kubeferry.outside import aws
 from lab.ec2.direct import Direct
+from lab.ec2.faults import KEY, SECRET, Faults, failure, out_of_time, xml
 from lab.ec2.relay import Answer, Asked, serving
 from lab.ec2.store import GIB, Store
 
 ACCOUNT = "123456789012"
 REGION = "eu-west-1"
-KEY, SECRET = "AKIALABLABLABLABLABL", "not-a-secret-at-all"
 PENDING_OF_A_VOLUME = 5
 LOADED = 8 << 20
+UEFI_ANSWER = "GetInstanceUefiDataResponse"
 
 _NEW_KEY = re.compile(r"<AccessKeyId>([^<]+)</AccessKeyId>")
 _INSTANCE = re.compile(r"<instanceId>(i-[0-9a-f]+)</instanceId>")
-
-
-@dataclass(slots=True)
-class Faults:
-    """What goes wrong. `next` are answers to the next calls of an operation, one a call: throttle, error, unavailable,
-    html, cut (the line ends), forbidden. `keys` are accepted, `expired` were; `roles` ask for an external id.
-
-    `deaf` instances do not stop unless forced. `pending`: so often a new snapshot is described until it is completed,
-    None: it never is; `failing`: it ends as an error.
-    """
-
-    next: dict[str, deque[str]] = field(default_factory=dict)
-    keys: set[str] = field(default_factory=lambda: {KEY})
-    expired: set[str] = field(default_factory=set)
-    roles: dict[str, str] = field(default_factory=dict)
-    deaf: set[str] = field(default_factory=set)
-    pending: int | None = 1
-    failing: bool = False
-
-    def coming(self, operation: str, *kinds: str) -> None:
-        """Let the next calls of an operation fail so."""
-        self.next.setdefault(operation, deque()).extend(kinds)
-
-    def of(self, asked: Asked) -> str | None:
-        if asked.key in self.expired:
-            return "expired"
-        if asked.key not in self.keys:
-            return "stranger"
-        if (waiting := self.next.get(asked.operation)) and len(waiting):
-            return waiting.popleft()
-        return None
-
-
-FAILURES = {  # kind: status and code for EC2 and STS, status and code for the direct APIs
-    "throttle": ((503, "RequestLimitExceeded"), (400, "RequestThrottledException")),
-    "error": ((500, "InternalError"), (500, "InternalServerException")),
-    "unavailable": ((503, "Unavailable"), (503, "ServiceUnavailable")),
-    "stranger": ((401, "AuthFailure"), (403, "UnrecognizedClientException")),
-    "expired": ((400, "RequestExpired"), (403, "ExpiredTokenException")),
-    "forbidden": ((403, "UnauthorizedOperation"), (403, "AccessDeniedException")),
-}
 
 
 class Cloud:
@@ -87,6 +47,8 @@ class Cloud:
         self.calls: Counter[str] = Counter()
         self.extras: dict[str, dict[str, str]] = {}
         """What DescribeInstances says of an instance and moto does not, as XML elements and their content."""
+        self.uefi: dict[str, str] = {}
+        """What GetInstanceUefiData answers for an instance; without, that it has none."""
         self._lock = threading.RLock()
         self._open = contextlib.ExitStack()
         self._clients: dict[tuple[str, str], Any] = {}
@@ -99,7 +61,7 @@ class Cloud:
         for service in ("ec2", "kms", "sts"):
             get_backend(service).reset()
         self._moto = BotocoreStubber()
-        self.url = self._open.enter_context(serving(self._respond, self._address))
+        self.url = self._open.enter_context(serving(self._respond, self._address, self._now))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -215,11 +177,16 @@ class Cloud:
             self.calls[asked.operation] += 1
             kind = self.faults.of(asked)
         if kind is not None:
-            return _failure(kind, asked)
+            return failure(kind, asked)
+        if (refused := out_of_time(asked, self._now())) is not None:
+            return refused
         if asked.service == "ebs":
             return self.direct.answer(asked.path, asked.query)
         with self._lock:
             return SPECIAL.get(asked.operation, Cloud._pass)(self, asked)
+
+    def _now(self) -> float:
+        return time.time() + self.faults.clock_ahead
 
     def _pass(self, asked: Asked) -> Answer:
         from botocore.awsrequest import AWSPreparedRequest
@@ -236,7 +203,7 @@ class Cloud:
     def _assume_role(self, asked: Asked) -> Answer:
         wanted = self.faults.roles.get(asked.form.get("RoleArn", ""))
         if wanted is not None and asked.form.get("ExternalId") != wanted:
-            return _xml(403, "AccessDenied", "not authorized to perform: sts:AssumeRole")
+            return xml(403, "AccessDenied", "not authorized to perform: sts:AssumeRole")
         status, headers, body = self._pass(asked)
         self.faults.keys |= set(_NEW_KEY.findall(body.decode()))
         return status, headers, body
@@ -270,7 +237,7 @@ class Cloud:
             >= PENDING_OF_A_VOLUME
         ]
         if busy:
-            return _xml(400, "ConcurrentSnapshotLimitExceeded", f"Maximum allowed in-progress snapshots of {busy[0]}")
+            return xml(400, "ConcurrentSnapshotLimitExceeded", f"Maximum allowed in-progress snapshots of {busy[0]}")
         for device, mapping in kept.items():
             if mapping.volume_id in left_out:
                 del machine.block_device_mapping[device]
@@ -322,15 +289,30 @@ class Cloud:
     def _start_instances(self, asked: Asked) -> Answer:
         backend = self._backend(asked.region, asked.key)
         for name in (value for key, value in asked.form.items() if key.startswith("InstanceId")):
+            if name in self.faults.falls_back and asked.form.get("DryRun") != "true":
+                code, message = self.faults.falls_back[name]
+                said = f"<code>{escape(code)}</code><message>{escape(message)}</message>"
+                self.extras.setdefault(name, {})["stateReason"] = said
+                return self._nothing("StartInstances")  # it was pending, and is stopped again
             machine = backend.instances_by_id(name)
             if machine is not None and machine._state.name == "stopping":
-                return _xml(400, "IncorrectInstanceState", f"The instance '{name}' is not in a state to be started.")
+                return xml(400, "IncorrectInstanceState", f"The instance '{name}' is not in a state to be started.")
             if machine is not None and machine._state.name == "stopped":
                 from moto.core.utils import utcnow
 
                 # Told in whole seconds, and no real machine stops and starts within one.
                 machine.launch_time = max(utcnow(), machine.launch_time + timedelta(seconds=1))
         return self._pass(asked)
+
+    def _uefi_data(self, asked: Asked) -> Answer:
+        name = asked.form.get("InstanceId", "")
+        if self._backend(asked.region, asked.key).instances_by_id(name) is None:
+            return xml(400, "InvalidInstanceID.NotFound", f"The instance ID '{name}' does not exist")
+        if name not in self.uefi:
+            return xml(400, "UnsupportedOperation", f"The instance '{name}' has no UEFI data")
+        told = f"<instanceId>{name}</instanceId><uefiData>{self.uefi[name]}</uefiData>"
+        body = f'<{UEFI_ANSWER} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">{told}</{UEFI_ANSWER}>'
+        return 200, {"Content-Type": "text/xml"}, body.encode()
 
     def _nothing(self, operation: str) -> Answer:
         name = f"{operation}Response"
@@ -351,8 +333,9 @@ SPECIAL: dict[str, Callable[[Cloud, Asked], Answer]] = {
     "DeleteSnapshot": Cloud._delete_snapshot,
     "StopInstances": Cloud._stop_instances,
     "StartInstances": Cloud._start_instances,
+    "GetInstanceUefiData": Cloud._uefi_data,
 }
-"""Operations at which moto alone would be too kind."""
+"""Operations at which moto alone would be too kind, or that it does not know."""
 
 
 class _Backend:
@@ -373,20 +356,3 @@ class _Backend:
     def _instances(self) -> Iterator[Any]:
         for reservation in self._backend.reservations.values():
             yield from reservation.instances
-
-
-def _failure(kind: str, asked: Asked) -> Answer:
-    if kind == "cut":
-        raise ConnectionAbortedError
-    if kind == "html":
-        return 502, {"Content-Type": "text/html"}, b"<html><body>Bad Gateway</body></html>"
-    query, direct = FAILURES[kind]
-    if asked.service == "ebs":
-        return direct[0], {"x-amzn-ErrorType": direct[1]}, b'{"Message": "as a test asked for"}'
-    return _xml(*query, "as a test asked for")
-
-
-def _xml(status: int, code: str, message: str) -> Answer:
-    error = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
-    body = f"<Response><Errors>{error}</Errors><RequestID>lab</RequestID></Response>"
-    return status, {"Content-Type": "text/xml"}, body.encode()

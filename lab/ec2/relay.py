@@ -41,8 +41,8 @@ class Asked:
 
 
 @contextlib.contextmanager
-def serving(respond: Respond, address: str) -> Iterator[str]:
-    """A server on an address of this machine for as long as the context lasts; its URL."""
+def serving(respond: Respond, address: str, clock: Callable[[], float]) -> Iterator[str]:
+    """A server on an address of this machine for as long as the context lasts; its URL. `clock` tells its time."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -70,6 +70,9 @@ def serving(respond: Respond, address: str) -> Iterator[str]:
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
+
+        def date_time_string(self, timestamp: float | None = None) -> str:
+            return super().date_time_string(clock() if timestamp is None else timestamp)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the name is http.server's)
             """Say nothing."""

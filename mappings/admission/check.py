@@ -155,15 +155,17 @@ def _views(manifests: list[dict[str, Any]]) -> list[View]:
 def _claims_used(manifests: list[dict[str, Any]]) -> Iterator[Problem]:
     made = {_place(one) for one in manifests if one["kind"] in {"PersistentVolumeClaim", "DataVolume"}}
     users: defaultdict[str, list[str]] = defaultdict(list)
+    alone: set[str] = set()
     for view in _views(manifests):
         for claim in view.claims:
             users[f"{view.namespace}/{claim}"].append(f"{view.namespace}/{view.name}")
+        alone |= {f"{view.namespace}/{claim}" for claim in view.claims_alone}
     for claim, names in users.items():
         if claim not in made:
             fix = "Add its manifest, or correct the volume's claim name."
             yield Problem(f"VirtualMachine {names[0]}", f"uses the claim {claim}, which nothing here makes", fix)
-        if len(names) > 1:
-            fix = "Give each machine a claim of its own."
+        if len(names) > 1 and claim in alone:
+            fix = "Give each machine a claim of its own, or make the disk shareable in all of them."
             yield Problem(f"VirtualMachine {names[1]}", f"uses the claim {claim}, as {names[0]} does", fix)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from kubeferry.errors import Problem
@@ -36,9 +37,17 @@ class View:
     @property
     def claims(self) -> list[str]:
         """The claims that the volumes refer to."""
-        found = []
+        return [claim for _volume, claim in self._claims()]
+
+    @property
+    def claims_alone(self) -> list[str]:
+        """Those of them that the machine wants for itself: their disks are not shareable."""
+        shareable = {disk["name"] for disk in self.disks if disk.get("shareable")}
+        return [claim for volume, claim in self._claims() if volume not in shareable]
+
+    def _claims(self) -> Iterator[tuple[str, str]]:
+        """Volume and claim, of each volume that refers to one."""
         for volume in self.volumes:
             claim = volume.get("persistentVolumeClaim", {}).get("claimName") or volume.get("dataVolume", {}).get("name")
             if claim:
-                found.append(str(claim))
-        return found
+                yield str(volume["name"]), str(claim)

@@ -8,6 +8,7 @@ from kubeferry.model import Device, Fate
 from mappings.devices import CHIPSET_WATCHDOG, HOST_BOUND, PANICS, RECREATED, SOUNDS, of_kind
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
 from mappings.fates.kinds import kept
+from mappings.tpm import why_not_carried
 from mappings.virtio import TRANSITIONAL
 
 
@@ -143,7 +144,15 @@ def tpm_kept(mapping: Mapping, leaf: Leaf) -> Verdict:
     place = f"{TPM}.persistent"
     if mapping.find(place) is False:
         return Fate.CHANGED, place, "this KubeVirt keeps no state of a TPM"
+    if not why_not_carried(mapping.machine, mapping.choices):
+        return Fate.CARRIED, place, ""
     return kept(place, changed="kept from now on; what it held is not carried")(mapping, leaf)
+
+
+def tpm_state(mapping: Mapping, _leaf: Leaf) -> Verdict:
+    kept_there = mapping.find(f"{TPM}.persistent") is True
+    why = why_not_carried(mapping.machine, mapping.choices) if kept_there else "the target keeps no state of a TPM"
+    return (Fate.LOST, "", why) if why else (Fate.CARRIED, f"{TPM}.persistent", "")
 
 
 def watchdog(mapping: Mapping, leaf: Leaf) -> Verdict:

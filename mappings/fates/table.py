@@ -108,6 +108,8 @@ FATES: dict[str, Rule] = {
     "tpm.version": devices.tpm("2.0"),
     "tpm.backend": devices.tpm("emulator"),
     "tpm.persistent": devices.tpm_kept,
+    "tpm.state": devices.tpm_state,
+    "tpm.encrypted": devices.tpm_state,
     "watchdog.model": devices.watchdog,
     "watchdog.action": devices.watchdog_action,
     "headless": devices.headless,

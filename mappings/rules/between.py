@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from kubeferry.documents import NetworkMap, Policy
-from kubeferry.model import Concern, Disk, Machine
+from kubeferry.model import Concern, Machine
 from mappings.choices import choices_for
 from mappings.names import Names
 from mappings.nics import is_standby, network_rule, target_mac
-from mappings.rules.rule import CRITICAL, WARNING
+from mappings.rules.rule import CRITICAL, INFO, WARNING
+from mappings.sharing import ALONE, Sharing
 
 _MAC_FIX = "Change the address at the source, or leave one of the machines out (`include: false` in the policy)."
 _NAME_FIX = "Set another `name` or `namespace` for one of them in the policy."
 _NETWORK_FIX = (
     "Tell them apart in the policy's `networks`: `sourceSwitch`, `sourceVlan` or `sourceKey` beside `sourceName`."
 )
+_SET_FIX = "Rehearse the set; cluster software that fences by SCSI reservations needs another way."
+_COLD_FIX = "Nothing: the downtime is that of a cold move of the whole set."
 _UUID_FIX = "Licences and management tools may take them for one machine; change it at the source if so."
+_NOTHING: Mapping[str, Sharing] = MappingProxyType({})
 
 
 def included(machines: Iterable[Machine], policy: Policy) -> list[Machine]:
@@ -26,9 +31,10 @@ def included(machines: Iterable[Machine], policy: Policy) -> list[Machine]:
 
 
 def inventory_concerns(
-    machines: Iterable[Machine], policy: Policy, names: dict[str, Names]
+    machines: Iterable[Machine], policy: Policy, names: dict[str, Names], same: Mapping[str, Sharing] = _NOTHING
 ) -> dict[str, tuple[Concern, ...]]:
-    """Concerns by machine name, among the machines that are to move. None of the critical ones can be accepted."""
+    """Concerns by machine name, among the machines that are to move; `same` is what they have in common. None of the
+    critical ones can be accepted."""
     moving = included(machines, policy)
     found: defaultdict[str, list[Concern]] = defaultdict(list)
     for name, concern in (
@@ -36,34 +42,10 @@ def inventory_concerns(
         *_targets(moving, policy, names),
         *_uuids(moving),
         *_networks(moving, policy),
+        *_sets(moving, policy, same),
     ):
         found[name].append(concern)
     return {name: tuple(concerns) for name, concerns in found.items()}
-
-
-def sharers(machines: Iterable[Machine]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """By machine and disk: the other machines that have the very same disk, those that the policy leaves out among
-    them, where any of them says that it is shared. A disk is known by its place at the source; a LUN by its own number,
-    too, since each machine has a file of its own that leads there."""
-    owners: defaultdict[tuple[str, str], list[tuple[str, Disk]]] = defaultdict(list)
-    for machine in machines:
-        for disk in machine.data_disks:
-            for identity in _identities(disk):
-                owners[machine.source, identity].append((machine.name, disk))
-    found: defaultdict[str, dict[str, tuple[str, ...]]] = defaultdict(dict)
-    for have in owners.values():
-        for name, disk in have if any(disk.shareable for _, disk in have) else ():
-            others = {other for other, _ in have} - {name}
-            if others:
-                found[name][disk.id] = tuple(sorted({*found[name].get(disk.id, ()), *others}))
-    return dict(found)
-
-
-def _identities(disk: Disk) -> Iterator[str]:
-    if disk.uri:
-        yield disk.uri
-    if disk.serial and disk.source_kind == "rdm":
-        yield f"serial {disk.serial}"
 
 
 def _macs(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:
@@ -98,6 +80,24 @@ def _uuids(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:
         for name, others in _among(sharers):
             what = f"The SMBIOS UUID {uuid} is also that of {others}."
             yield name, Concern(id="uuid.duplicate", severity=WARNING, what=what, fix=_UUID_FIX)
+
+
+def _sets(machines: list[Machine], policy: Policy, same: Mapping[str, Sharing]) -> Iterator[tuple[str, Concern]]:
+    """What it means for a machine that it shares disks, which move once for the whole set."""
+    for machine in machines:
+        sharing = same.get(machine.name, ALONE)
+        for disk in (disk for disk in machine.data_disks if sharing.is_one(disk)):
+            shared = sharing.disks[disk.id]
+            who = f"{shared.carrier} carries it" if sharing.attaches(disk) else "this one carries it"
+            what = (
+                f"Disk {disk.id} is one with that of {', '.join(shared.others)}: {who}, all attach claim "
+                f"{shared.claim}, and they stop, start and go back together. It takes no SCSI reservations there."
+            )
+            yield machine.name, Concern(id="disk.shared-set", severity=WARNING, what=what, fix=_SET_FIX)
+        if sharing.moves_with and (policy.of(machine.name).mode or policy.mode) == "warm":
+            others = ", ".join(sharing.moves_with)
+            what = f"It is moved cold: what {others} write to a disk of all of them, no round of this machine sees."
+            yield machine.name, Concern(id="disk.shared-cold", severity=INFO, what=what, fix=_COLD_FIX)
 
 
 def _networks(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:

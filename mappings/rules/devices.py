@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from kubeferry.model import Nic
 from mappings.devices import CHIPSET_WATCHDOG, HOST_BOUND, of_kind, target_sound, target_video, target_watchdog_action
 from mappings.nics import is_standby, network_rule, plugged, target_binding, target_mac, target_model
-from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule
+from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
+from mappings.tpm import why_not_carried
 from mappings.virtio import GENERATIONS
 
 _HOST_DEVICES = {"hostdev"}
@@ -173,8 +174,19 @@ def _tpm(case: Case) -> Iterable[str]:
     tpm = case.machine.tpm
     if tpm is None:
         return ()
+    why = why_not_carried(case.machine, case.choices)
     passed = " of the host" if tpm.backend == "passthrough" else ""
-    return (f"What the TPM{passed} holds is not carried: it starts empty, and keys sealed to it are gone.",)
+    lost = f"What the TPM{passed} holds is not carried, since {why}: it starts empty, and keys sealed to it are gone."
+    return when(bool(why), lost)
+
+
+def _measured(case: Case) -> Iterable[str]:
+    carried = case.machine.tpm is not None and not why_not_carried(case.machine, case.choices)
+    return when(
+        carried,
+        "What the TPM holds goes with the machine, and its firmware is another one: what is sealed to secure boot "
+        "(PCR 7) opens where its keys are the same, what is sealed to the firmware itself (PCR 0 to 4) does not.",
+    )
 
 
 RULES = (
@@ -222,6 +234,13 @@ RULES = (
         "a TPM, whose content is not carried",
         "Have recovery keys (BitLocker, LUKS) at hand, or unseal before the move.",
         _tpm,
+    ),
+    Rule(
+        "tpm.measured-anew",
+        WARNING,
+        "a TPM whose content is carried, and that measures another firmware",
+        "Have recovery keys at hand; where the system asks for one, seal it anew there.",
+        _measured,
     ),
     Rule(
         "nic.dropped",

@@ -63,10 +63,14 @@ def _chain(disk: Disk, _case: Case) -> str | None:
 
 
 def _shared(disk: Disk, case: Case) -> str | None:
-    others = ", ".join(case.sharers.get(disk.id, ()))
-    if others:
-        return f"is also that of {others}: each would get a copy of its own, and what one writes no other would see."
-    return "may be shared with other machines; the target gets a copy of its own." if disk.shareable else None
+    if case.sharing.is_one(disk):
+        return None
+    shared = case.sharing.disks.get(disk.id)
+    if shared is None:
+        return "may be shared with other machines; the target gets a copy of its own." if disk.shareable else None
+    others, needs = ", ".join(shared.others), "; ".join(shared.needs)
+    apart = f"is also that of {others}: each would get a copy of its own, and what one writes no other would see."
+    return f"{apart} One disk for all of them needs {needs}." if needs else apart
 
 
 def _encrypted(disk: Disk, _case: Case) -> str | None:
@@ -123,8 +127,8 @@ def _sectors(disk: Disk, case: Case) -> str | None:
     return f"has sectors of {logical} bytes, which {bus} disks have not there: the guest finds no partition on it."
 
 
-def _cache(disk: Disk, _case: Case) -> str | None:
-    cache, io = target_cache(disk), target_io(disk)
+def _cache(disk: Disk, case: Case) -> str | None:
+    cache, io = target_cache(disk, case.sharing), target_io(disk, case.sharing)
     changed = [
         f"{name} {had} becomes {now or 'the default'}"
         for name, had, now in (("cache", disk.cache, cache), ("io", disk.io, io))
@@ -250,8 +254,8 @@ RULES = (
         "disk.shared",
         CRITICAL,
         "a disk that several machines use",
-        "Give each machine a disk of its own at the source, or leave all of them out (`include: false`), or, of all "
-        "but one, the disk (the same, for it in their `disks`).",
+        "Give it what it needs to be one disk for all, or each machine a disk of its own at the source, or leave all "
+        "of them out (`include: false`), or, of all but one, the disk (the same, for it in their `disks`).",
         per_disk(_shared),
     ),
     Rule(

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from kubeferry.sources.ec2.cost import dollars, most_calls
-from mappings.ec2 import fact, facts, is_ec2, new_uuid
+from kubeferry.model import Machine
+from kubeferry.sources.ec2.cost import dollars, dollars_out, most_calls
+from mappings.disks import target_bus
+from mappings.ec2 import boots_from_virtio, fact, facts, is_ec2, new_uuid, runs_windows, system
 from mappings.quantities import human_bytes
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
@@ -17,15 +19,60 @@ def ec2(find: Callable[[Case], Iterable[str]]) -> Callable[[Case], Iterable[str]
     return lambda case: find(case) if is_ec2(case.machine) else ()
 
 
-def _is_windows(case: Case) -> bool:
-    return "windows" in (fact(case.machine, "PlatformDetails") or "").lower()
-
-
 def _paravirtual(case: Case) -> Iterable[str]:
     return when(
         fact(case.machine, "VirtualizationType") == "paravirtual",
         "The machine is paravirtual: its kernel may know Xen only, and then starts nowhere else.",
     )
+
+
+def _bare_metal(case: Case) -> Iterable[str]:
+    kind = fact(case.machine, "bareMetal")
+    what = f"The instance ({kind}) is a machine of its own, without a hypervisor: its kernel sees the host's hardware."
+    return when(kind is not None, what)
+
+
+def _managed(case: Case) -> Iterable[str]:
+    who = fact(case.machine, "Operator/Principal") or "a service of AWS's"
+    managed = fact(case.machine, "Operator/Managed") == "yes"
+    return when(managed, f"{who} manages the instance: users may neither stop nor change it, and it is replaced.")
+
+
+def _edge(case: Case) -> Iterable[str]:
+    place = fact(case.machine, "edge")
+    return when(place is not None, f"The machine runs in {place}: what is near to it there is far from the target.")
+
+
+def _hibernation(case: Case) -> Iterable[str]:
+    able = fact(case.machine, "HibernationOptions/Configured") == "yes"
+    return when(able, "The machine may hibernate; at the target nothing wakes it up with its memory.")
+
+
+def _elsewhere(case: Case) -> Iterable[str]:
+    for disk, where in facts(case.machine, r"volume\[(.*)\]/elsewhere"):
+        yield f"The volume of disk {disk} is described as {where}: what was told of the two is not of one moment."
+
+
+def _fabric(case: Case) -> Iterable[str]:
+    for device in case.machine.devices:
+        if device.kind == "fabric":
+            name = device.detail.get("id", "it")
+            yield f"The interface {name} is {device.model}: no network card, and at the target none."
+
+
+def _interface_kind(case: Case) -> Iterable[str]:
+    for card, kind in facts(case.machine, r"interface\[(.*)\]/InterfaceType"):
+        if card in {nic.id for nic in case.machine.nics}:
+            yield f"Network card {card} is of the kind {kind}; at the target it is a plain card: {_missing(kind)}."
+
+
+def _missing(kind: str) -> str:
+    known = {
+        "efa": "applications that use libfabric or RDMA find no such device",
+        "trunk": "the branch interfaces that it carried, and the addresses of pods on them, are gone",
+        "branch": "the trunk that carried it is not there",
+    }
+    return known.get(kind, "what AWS did with it is not done there")
 
 
 def _instance_store(case: Case) -> Iterable[str]:
@@ -45,15 +92,35 @@ def _spot(case: Case) -> Iterable[str]:
 
 def _cloud_init(case: Case) -> Iterable[str]:
     return when(
-        not _is_windows(case),
+        not runs_windows(case.machine),
         "If cloud-init looks for EC2 in the guest, it waits up to four minutes at each boot for a metadata service.",
     )
 
 
-def _device_names(case: Case) -> Iterable[str]:
+def _metadata(case: Case) -> Iterable[str]:
+    service = fact(case.machine, "metadataService")
+    used = service not in {None, "off"}
+    what = f"The metadata service ({service}) is not there at the target: what asks 169.254.169.254 fails or waits."
+    return when(used, what)
+
+
+def _disk_bus(case: Case) -> Iterable[str]:
+    buses = {target_bus(disk, case.choices) for disk in case.machine.data_disks}
+    had = ", ".join(sorted({disk.bus.value for disk in case.machine.data_disks}))
+    taken = "" if case.machine.guest.os_name else " (taken for one: EC2 names Windows only)"
     return when(
-        not _is_windows(case) and bool(case.machine.data_disks),
-        "Disks change their names in the guest (/dev/nvme0n1 or /dev/xvda is /dev/sda or /dev/vda at the target).",
+        boots_from_virtio(case.machine) and buses == {"virtio"},
+        f"Disks move from {had} to virtio: kernels of clouds often have no AHCI, without which a Linux{taken} finds no "
+        "SATA disk.",
+    )
+
+
+def _device_names(case: Case) -> Iterable[str]:
+    buses = {target_bus(disk, case.choices) for disk in case.machine.data_disks}
+    name = "/dev/vda" if buses == {"virtio"} else "/dev/sda or /dev/vda"
+    return when(
+        not runs_windows(case.machine) and bool(case.machine.data_disks),
+        f"Disks change their names in the guest (/dev/nvme0n1 or /dev/xvda is {name} at the target).",
     )
 
 
@@ -82,8 +149,13 @@ def _agents(_case: Case) -> Iterable[str]:
 
 
 def _licence(case: Case) -> Iterable[str]:
-    told = fact(case.machine, "PlatformDetails")
+    told = system(case.machine) or _by_platform(case.machine)
     return when(told not in {None, _LINUX}, f"Its system ({told}) is licensed and updated through AWS.")
+
+
+def _by_platform(machine: Machine) -> str | None:
+    """Inventories of earlier versions hold the platform as AWS wrote it."""
+    return "Windows" if runs_windows(machine) else None
 
 
 def _marketplace(case: Case) -> Iterable[str]:
@@ -112,7 +184,8 @@ def _cost(case: Case) -> Iterable[str]:
     return when(
         bool(sizes),
         f"One full pass over its {human_bytes(sum(sizes))} costs at most {dollars(calls):.2f} US dollars "
-        f"({calls['GetSnapshotBlock']:,} block reads), were all of it written; each delta what it reads.",
+        f"({calls['GetSnapshotBlock']:,} block reads), were all of it written, and {dollars_out(sum(sizes)):.2f} more "
+        "where the target lies outside of AWS; each delta what it reads.",
     )
 
 
@@ -141,6 +214,48 @@ RULES = tuple(
             "Detach it from the group, or suspend the group's processes.",
             _autoscaling,
         ),
+        Rule(
+            "ec2.managed",
+            CRITICAL,
+            "an instance that a service of AWS's manages",
+            "Leave it out (`include: false`), and let the service drain it; move its workload, not the machine.",
+            _managed,
+        ),
+        Rule(
+            "ec2.bare-metal",
+            WARNING,
+            "a bare metal instance",
+            "Rehearse it; what drives the host's hardware, or runs virtual machines of its own, needs another way.",
+            _bare_metal,
+        ),
+        Rule(
+            "ec2.edge",
+            WARNING,
+            "a Wavelength Zone, a Local Zone or an Outpost",
+            "Look who talks to it from there; its snapshots are kept in the region, where they are read.",
+            _edge,
+        ),
+        Rule(
+            "ec2.elsewhere",
+            WARNING,
+            "a volume whose own description says that it is attached elsewhere",
+            "Describe instances and volumes again, at one time and of one account.",
+            _elsewhere,
+        ),
+        Rule(
+            "ec2.fabric",
+            WARNING,
+            "an interface that is no network card (efa-only)",
+            "Applications that talk over it need another way; KubeVirt's SR-IOV networks may be one.",
+            _fabric,
+        ),
+        Rule(
+            "ec2.interface-kind",
+            WARNING,
+            "a network card of a special kind (EFA, trunk, branch)",
+            "See that nothing in the guest depends on it.",
+            _interface_kind,
+        ),
         Rule("ec2.spot", WARNING, "a spot instance", "Start it anew on demand from an image of it.", _spot),
         Rule(
             "ec2.cloud-init",
@@ -148,6 +263,22 @@ RULES = tuple(
             "a guest that may look for EC2's metadata",
             "Before the move put `datasource_list: [NoCloud, None]` into /etc/cloud/cloud.cfg.d; keep its instance id.",
             _cloud_init,
+        ),
+        Rule(
+            "ec2.metadata",
+            WARNING,
+            "a guest that has EC2's metadata service",
+            "Before the move look for what asks it: credentials of a role, the region, user data, tags, agents, "
+            "cloud-init; give all of that another way, and see that nothing waits for it at boot.",
+            _metadata,
+        ),
+        Rule(
+            "ec2.disk-bus",
+            WARNING,
+            "a Linux whose disks go to virtio rather than to SATA",
+            "See that its initramfs has virtio_blk (`lsinitramfs`, `lsinitrd`; else `dracut --force --add-drivers "
+            "virtio_blk`). Set `legacyDiskBus` or `diskBus` in the policy for another bus.",
+            _disk_bus,
         ),
         Rule(
             "ec2.device-names",
@@ -201,6 +332,13 @@ RULES = tuple(
             "Our role needs kms:Decrypt on the key; choose an encrypted storage class if it is to stay so.",
             _encrypted,
         ),
+        Rule(
+            "ec2.hibernation",
+            INFO,
+            "an instance that may hibernate",
+            "Switch its agent off, and give the room of its swap file back, after the move.",
+            _hibernation,
+        ),
         Rule("ec2.enclave", WARNING, "Nitro enclaves", "Applications that use them need another way.", _enclave),
         Rule(
             "ec2.uuid-new",
@@ -213,7 +351,7 @@ RULES = tuple(
             "ec2.cost",
             INFO,
             "what reading the disks costs",
-            "Prices are AWS's examples for us-east-1; snapshots and traffic out of the region come on top.",
+            "Prices are AWS's examples for us-east-1; traffic to another region costs less, and snapshots come on top.",
             _cost,
         ),
     )

@@ -7,24 +7,25 @@ is accepted becomes information too. Ids are stable: policies and scripts name t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from kubeferry.model import Concern, Machine, Severity
 from mappings.choices import Choices
 from mappings.names import Names
+from mappings.sharing import ALONE, Sharing
 
 CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a rule looks at. `sharers` names, by disk, the other machines of the inventory that have the same disk."""
+    """What a rule looks at. `sharing` tells of disks that other machines of the inventory have, too."""
 
     machine: Machine
     choices: Choices
     names: Names
-    sharers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sharing: Sharing = ALONE
 
 
 @dataclass(frozen=True, slots=True)

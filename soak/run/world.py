@@ -205,7 +205,7 @@ class World:
         def carried_out() -> str:
             lease = self.parts()[2].acquire(plan.digest, "web")
             work = self.work(lease, plan)
-            state = drive(work, goal, lambda _action, step: _again(step, tries))
+            state = drive(work, goal, lambda _action, step: again(step, tries))
             settle(work)
             return str(state.phase)
 
@@ -247,7 +247,8 @@ class World:
             db.execute(update(MACHINE).values(owner=None, expires_at=""))
 
 
-def _again(step: Callable[[], None], tries: int) -> None:
+def again(step: Callable[[], None], tries: int) -> None:
+    """Do a step; what may pass is tried again at once, so many times."""
     for left in range(tries, -1, -1):
         try:
             step()

@@ -5,6 +5,7 @@ The directory target runs real movers and real QEMU; the kubevirt target runs on
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,7 +17,10 @@ from uuid import UUID
 import pytest
 
 from kubeferry.documents import (
+    AttachedDisk,
+    Companion,
     Entry,
+    KeptTpm,
     KeptVariables,
     MoverJob,
     MoverProgress,
@@ -32,8 +36,9 @@ from kubeferry.model import Cpu, Disk, DiskRef, Guest, Machine, Memory, Severity
 from kubeferry.sources.disks import exports
 from kubeferry.targets import External, Target, open_target
 from kubeferry.targets.memory.target import MemoryTarget
-from kubeferry.uris import NbdSsh, inline_uri
+from kubeferry.uris import HELD, NbdSsh, inline_uri
 from lab import ground as grounds
+from lab.cluster import services
 from lab.ground import Ground, until
 from lab.tenant import Tenant
 from tests.needs import here
@@ -103,6 +108,10 @@ class Place:
         """What holds the disk's bytes, to be written to."""
         yield self._image(entry)
 
+    def handed(self) -> list[str]:
+        """What was handed to movers and is still there."""
+        return [str(path) for path in self.source.parent.rglob("held")]
+
     def _image(self, entry: Entry) -> Path:
         return Path(self.target.prepare(entry, self.ledger)["vda"].ref.uri.removeprefix("file://"))
 
@@ -130,6 +139,16 @@ class ClusterPlace(Place):
     def content(self, entry: Entry) -> bytes:
         with self._disk(entry) as raw:
             return raw.read_bytes()[: 3 * MIB]
+
+    def handed(self) -> list[str]:
+        """Secrets of movers; Kubernetes collects them some moments after their Jobs."""
+        until(lambda: not self._secrets(), seconds=60, what="a mover's Secret to go")
+        return self._secrets()
+
+    def _secrets(self) -> list[str]:
+        ours = "--selector=app.kubernetes.io/managed-by=kubeferry"
+        found = self._ground.read("get", "secret", f"--namespace={NAMESPACE}", ours)
+        return [one["metadata"]["name"] for one in found["items"]]
 
     @contextmanager
     def _disk(self, entry: Entry) -> Iterator[Path]:
@@ -478,12 +497,116 @@ def test_variables_are_written_by_a_mover_each_runner_has_its_own_state_and_all_
     assert [thing for thing in place.written if place.target.exists(thing)] == []
 
 
+def test_what_a_tpm_holds_is_handed_to_a_mover_and_taken_back_alone(place: Place) -> None:
+    state = b"three seeds, and what was sealed to them"
+    entry = keeping(an_entry())
+    place.move(entry, "copy")
+    rooms = [place.target.tpm_room(entry, len(state), fence, place.ledger) for fence in (1, 2)]
+    assert [room.created for room in rooms] == [True, False]
+    for action in ("copy", "verify"):
+        job = MoverJob(
+            name=f"web-tpm-{action}",
+            action=action,
+            disk="tpm",
+            source=DiskRef(uri=HELD, size_bytes=len(state)) if action == "copy" else None,
+            target=rooms[1].ref,
+            state_dir=rooms[1].state_dir,
+            fence=2,
+            copy_id="tpm",
+            makes_target=rooms[1].makes_target,
+            exact_file=True if rooms[1].makes_target else None,
+            private_folders=3 if rooms[1].makes_target else None,
+            workers=1,
+        )
+        place.target.submit(job, place.ledger, state if action == "copy" else None)
+        result = place.target.watch(job, lambda _: None)
+        assert result.ok, result.error
+    assert place.handed() == []
+    assert place.target.drop_tpm(entry)
+    assert place.target.drop_tpm(entry) == []
+    assert place.content(entry) == place.source.read_bytes(), "the disk is where it was"
+    place.target.remove(entry)
+    assert [thing for thing in place.written if place.target.exists(thing)] == []
+
+
 def keeping(entry: Entry) -> Entry:
-    """The same machine, with a claim for its UEFI variables."""
+    """The same machine, with a claim for its UEFI variables, and for what its TPM holds."""
     kept = KeptVariables(claim=f"persistent-state-for-{entry.target_name}", file=f"nvram/{entry.target_name}_VARS.fd")
     room = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "10Mi"}}}
     metadata = {"name": kept.claim, "labels": {"persistent-state-for": entry.target_name}}
     claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": room}
+    tpm = KeptTpm(claim=kept.claim, file="swtpm/5f0c3a1e-7a51-4a53-9a5d-0e5b6a3f8e01/tpm2/tpm2-00.permall")
     return entry.model_copy(
-        update={"variables": kept, "manifests": (*entry.manifests[:-1], claim, entry.manifests[-1])}
+        update={"variables": kept, "tpm": tpm, "manifests": (*entry.manifests[:-1], claim, entry.manifests[-1])}
     )
+
+
+# --- machines that share a disk ------------------------------------------------------------------------------------
+
+
+def a_set() -> tuple[Entry, Entry]:
+    """Two machines: `web` carries a disk that `db` attaches, beside one of its own."""
+    web, db = an_entry("web"), an_entry("db", identity="id-db")
+    shared = web.disks[0].model_copy(update={"shared_with": ("db",)})
+    attached = AttachedDisk(
+        disk="vdb", claim="web-vda", volume="vdb", size_bytes=3 * MIB, carrier="web", carrier_target="web"
+    )
+    claim, vm = copy.deepcopy(web.manifests)
+    claim["spec"] |= {"accessModes": ["ReadWriteMany"], "storageClassName": services.BLOCK_CLASS}
+    _template(vm)["domain"]["devices"]["disks"][0] |= {"shareable": True, "cache": "none"}
+    other = copy.deepcopy(db.manifests[1])
+    spec = _template(other)
+    spec["domain"]["devices"]["disks"].append(
+        {"name": "vdb", "disk": {"bus": "virtio"}, "shareable": True, "cache": "none"}
+    )
+    spec["volumes"].append({"name": "vdb", "persistentVolumeClaim": {"claimName": "web-vda"}})
+    return (
+        web.model_copy(
+            update={
+                "disks": (shared,),
+                "manifests": (claim, vm),
+                "moves_with": (Companion(name="db", target_name="db"),),
+            }
+        ),
+        db.model_copy(
+            update={
+                "attached": (attached,),
+                "manifests": (db.manifests[0], other),
+                "moves_with": (Companion(name="web", target_name="web"),),
+            }
+        ),
+    )
+
+
+def _template(vm: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = vm["spec"]["template"]["spec"]
+    return found
+
+
+def test_machines_that_share_a_disk_run_from_one_copy_and_it_goes_last(place: Place) -> None:
+    web, db = a_set()
+    try:
+        assert place.move(web, "copy")[0].ok
+        place.target.prepare(db, place.ledger)
+        assert [thing.name for thing in place.written if thing.kind == "disk"].count("web-vda") <= 1
+        for entry in (web, db):
+            place.target.apply(entry, place.ledger, dry_run=False)
+        place.target.start(web, place.ledger, 7)
+        place.target.start(db, place.ledger, 8)
+        assert place.target.runs(web)
+        assert place.target.runs(db)
+        place.target.stop(web, 9)
+        with pytest.raises(TargetRefused, match="db runs at the target"):
+            place.target.prepare(web, place.ledger)
+        place.target.stop(db, 10)
+        assert place.content(web) == place.source.read_bytes(), "nothing that runs for its proof has written to it"
+        with pytest.raises(TargetRefused, match="attached to other machines"):
+            place.target.remove(web)
+        assert place.content(web) == place.source.read_bytes(), "nothing was removed"
+        assert place.target.remove(db)
+        assert place.target.remove(web)
+        assert [thing for thing in place.written if place.target.exists(thing)] == []
+    finally:
+        for entry in (db, web):
+            place.target.stop(entry)
+            place.target.remove(entry)

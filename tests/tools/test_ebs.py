@@ -114,6 +114,19 @@ def test_changes_that_cannot_be_told_lead_to_a_full_pass(cloud: Cloud) -> None:
         assert whole(opened(cloud, 1, older)) == content(cloud)
 
 
+def test_changes_that_nobody_may_ask_for_lead_to_a_full_pass(cloud: Cloud) -> None:
+    cloud.store.freeze("snap-00000002", VOLUME, SIZE, 0)
+    cloud.faults.coming("ListChangedBlocks", "forbidden")
+    with opened(cloud, 2, 1) as endpoint:
+        assert not any(one.same for one in endpoint.extents())
+        view = memoryview(bytearray(SIZE))
+        endpoint.read_into(0, view)
+        assert view == content(cloud)
+    cloud.faults.coming("ListSnapshotBlocks", "forbidden")
+    with opened(cloud, 1) as endpoint, pytest.raises(SourceRefused, match="may not"):
+        list(endpoint.extents())
+
+
 def test_pages_are_followed_to_the_end_empty_ones_too(cloud: Cloud) -> None:
     cloud.direct.page_most, cloud.direct.empty_pages = 2, 3
     with opened(cloud) as endpoint:

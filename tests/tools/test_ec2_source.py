@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -15,17 +19,27 @@ from converters.engine.disks import Outcome, copy_disk
 from converters.engine.transfer import Options
 from kubeferry import marks
 from kubeferry.documents import SourceConfig, StopPolicy
-from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
+from kubeferry.errors import (
+    InputInvalid,
+    Interrupted,
+    KubeferryError,
+    LoginLost,
+    SourceGone,
+    SourceRefused,
+    SourceUnavailable,
+)
+from kubeferry.images.variables import Variable, variables_of
 from kubeferry.ledger import External
 from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power, Severity
 from kubeferry.outside import aws, stopping
 from kubeferry.sources import Round, Source, open_source
-from kubeferry.sources.ec2 import snapshot_sets
-from kubeferry.sources.ec2 import source as aws_source
+from kubeferry.sources.ec2 import power, snapshot_sets
 from kubeferry.uris import ebs_snapshot
 from lab.ec2 import Cloud
 from lab.ec2.cloud import REGION
+from lab.ec2.faults import KEY, SECRET
 from lab.ec2.store import BLOCK_BYTES
+from lab.ec2.uefi import answer
 
 MIB, GIB = 1 << 20, 1 << 30
 STOP = StopPolicy(agent_seconds=0, acpi_seconds=5)
@@ -36,7 +50,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cloud]:
     with Cloud() as made:
         for name, value in made.environment.items():
             monkeypatch.setenv(name, value)
-        for module in (snapshot_sets, aws_source):
+        for module in (snapshot_sets, power):
             monkeypatch.setattr(module, "FIRST_POLL", 0.02)
         yield made
 
@@ -53,9 +67,9 @@ class Lab:
         self.source = self.another()
         self.machine = self.source.discover().machines[0]
 
-    def another(self, **access: Any) -> Source:
+    def another(self, name: str = "lab", journal: str = "", **access: Any) -> Source:
         config = {"kind": "aws", "aws": {"endpointUrl": self.cloud.url, **access}}
-        return open_source("lab", SourceConfig.model_validate(config))
+        return open_source(name, SourceConfig.model_validate(config), journal=journal)
 
     def open(self, since: Marker | None = None, *, final: bool = False, remote: bool = False) -> Round:
         return self.source.open_round(self.machine, since=since, final=final, remote=remote, ledger=self.told.append)
@@ -188,6 +202,111 @@ def test_credentials_that_do_not_do_are_told_as_that(lab: Lab, kind: str, says: 
     with pytest.raises(SourceRefused, match=says) as refused:
         lab.source.discover()
     assert refused.value.fix
+    assert isinstance(refused.value, LoginLost) is (kind != "forbidden")
+
+
+def test_credentials_that_have_run_out_are_named_with_the_time_since_when(lab: Lab) -> None:
+    lab.cloud.faults.expired.add(KEY)
+    with pytest.raises(LoginLost, match="run out") as refused:
+        lab.source.discover()
+    assert re.search(rf"ends in {KEY[-4:]}, from the environment, since \d{{4}}-\d\d-\d\d \d\d:", refused.value.why)
+    assert "nothing is lost" not in str(refused.value)
+
+
+def test_credentials_that_somebody_renewed_are_found_in_the_midst_of_a_run(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file, other = tmp_path / "credentials", KEY.replace("LAB", "NEW")
+
+    def written(key: str) -> None:
+        file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {SECRET}\n")
+
+    written(KEY)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    source = lab.another()
+    machine = source.discover().machines[0]
+    lab.cloud.faults.expired.add(KEY)
+    with pytest.raises(LoginLost, match="run out") as refused:
+        source.power(machine)
+    assert "from the credentials file" in refused.value.why
+    written(other)
+    lab.cloud.faults.keys.add(other)
+    assert source.power(machine) is Power.RUNNING
+
+
+@pytest.mark.parametrize("ahead", [1200, -1200])
+def test_a_wrong_clock_is_called_one_with_both_times(lab: Lab, ahead: float) -> None:
+    opened = lab.open()
+    lab.cloud.faults.clock_ahead = ahead
+    with pytest.raises(LoginLost, match="our clock is wrong") as refused:
+        lab.source.discover()
+    here, there = map(datetime.fromisoformat, re.findall(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", refused.value.why))
+    assert (there - here).total_seconds() == pytest.approx(ahead, abs=3)
+    with pytest.raises(LoginLost, match="our clock is wrong"):
+        lab.copy(opened, 1)
+
+
+@pytest.mark.parametrize(
+    ("operation", "kind", "costs"),
+    [
+        ("DescribeInstanceTypes", "forbidden", "memory and processors"),
+        ("DescribeVolumes", "forbidden", "sizes of disks"),
+        ("DescribeImages", "forbidden", "what image"),
+        ("DescribeSubnets", "stranger", "subnets"),
+        ("DescribeSecurityGroups", "forbidden", "security groups"),
+        ("DescribeAddresses", "forbidden", "elastic addresses"),
+        ("GetConsoleOutput", "throttle", "the kernel"),
+        ("DescribeInstanceAttribute", "forbidden", "user data"),
+    ],
+)
+def test_a_question_that_is_not_answered_costs_what_it_would_have_told_and_is_told(
+    lab: Lab, operation: str, kind: str, costs: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0.0)
+    lab.cloud.launch("db", {"/dev/xvda": 1}, CpuOptions={"CoreCount": 1, "ThreadsPerCore": 2})
+    lab.cloud.extras[lab.instance]["cpuOptions"] = "<coreCount>1</coreCount><threadsPerCore>2</threadsPerCore>"
+    lab.cloud.faults.coming(operation, *[kind] * 6)
+    inventory = lab.source.discover()
+    assert lab.instance in {machine.id for machine in inventory.machines}
+    (told,) = [one for one in inventory.unreadable if one.id == "source.unanswered"]
+    assert operation in told.what
+    assert costs in told.what
+    lab.cloud.faults.next.clear()
+    assert lab.source.discover().unreadable == ()
+
+
+def test_a_question_that_fails_again_and_again_is_not_put_to_all(lab: Lab) -> None:
+    names = [lab.cloud.launch(f"w{number}", {"/dev/xvda": 1}) for number in range(9)]
+    lab.cloud.faults.coming("GetConsoleOutput", *["forbidden"] * 50)
+    before = lab.cloud.calls["GetConsoleOutput"]
+    inventory = lab.source.discover()
+    assert {machine.id for machine in inventory.machines} == {lab.instance, *names}
+    assert lab.cloud.calls["GetConsoleOutput"] - before == 3
+    assert "10 instances" in inventory.unreadable[0].what
+
+
+def test_a_region_that_does_not_answer_is_told_beside_those_that_do(lab: Lab) -> None:
+    lab.cloud.faults.off.add("me-south-1")
+    inventory = lab.another(regions=["me-south-1", "eu-west-1"]).discover()
+    assert [machine.id for machine in inventory.machines] == [lab.instance]
+    (told,) = inventory.unreadable
+    assert "me-south-1" in told.what
+    assert "Switch me-south-1 on" in told.fix
+    with pytest.raises(LoginLost):
+        lab.another(regions=["me-south-1"]).discover()
+
+
+def test_a_region_that_is_named_twice_is_asked_once(lab: Lab) -> None:
+    assert len(lab.another(regions=["eu-west-1", "eu-west-1"]).discover().machines) == 1
+
+
+def test_a_type_that_nobody_knows_any_more_is_that_machine_s_alone(lab: Lab) -> None:
+    lab.cloud.launch("old", {"/dev/xvda": 1}, kind="m0.retired")
+    inventory = lab.source.discover()
+    assert [machine.id for machine in inventory.machines] == [lab.instance]
+    assert "m0.retired" in inventory.unreadable[0].what
 
 
 @pytest.mark.parametrize("kind", ["throttle", "error", "unavailable", "html", "cut"])
@@ -403,6 +522,35 @@ def test_references_for_movers_elsewhere_name_a_secret_and_no_profile(lab: Lab) 
     assert all(place is not None and place.profile is None for place in places)
 
 
+@pytest.mark.parametrize("theirs", [{"name": "prod"}, {"journal": "0123456789ab"}], ids=["source", "journal"])
+def test_what_another_installation_has_made_is_neither_used_nor_dropped(lab: Lab, theirs: dict[str, str]) -> None:
+    def opened(source: Source, since: Marker | None = None) -> Round:
+        return source.open_round(lab.machine, since=since, final=True, remote=False, ledger=lab.told.append)
+
+    lab.source.stop(lab.machine, STOP, no_words)
+    lab.source.journal = "ba9876543210"
+    other = lab.another(**theirs)
+    foreign = opened(other)
+    mine = opened(lab.source)
+    assert mine.marker != foreign.marker
+    lab.source.close_round(mine)
+    opened(lab.source, mine.marker)
+    assert opened(other).marker == foreign.marker, "it is still there, and found again"
+    assert lab.source.forget(lab.machine)
+    assert opened(other).marker == foreign.marker
+    assert len(other.forget(lab.machine)) == 2
+    assert not any(lab.source.exists(thing) for thing in lab.told)
+
+
+def test_a_snapshot_that_may_not_be_deleted_keeps_none_of_the_others(lab: Lab) -> None:
+    lab.open()
+    lab.cloud.faults.coming("DeleteSnapshot", "forbidden")
+    with pytest.raises(SourceRefused, match="may not"):
+        lab.source.forget(lab.machine)
+    assert len(lab.cloud.snapshots()) == 1
+    assert len(lab.source.forget(lab.machine)) == 1
+
+
 def test_other_peoples_snapshots_are_left_alone(lab: Lab) -> None:
     theirs = lab.cloud.client().create_snapshot(VolumeId=lab.volumes["sdf"])["SnapshotId"]
     lab.open()
@@ -422,12 +570,48 @@ def test_a_machine_that_vanished_is_refused_by_name_and_what_is_ours_still_goes(
         lambda: lab.source.stop(lab.machine, STOP, no_words),
         lambda: lab.source.start(lab.machine),
     ]
+    calls.remove(lab.open)  # of which a view is there
     for call in calls:
+        with pytest.raises(SourceGone, match="ended the machine") as ended:
+            call()
+        assert ended.value.machine == "web"
+        assert all(name in ended.value.why for name in lab.cloud.snapshots())
+    with pytest.raises(SourceGone):  # who asks beforehand has no journal
+        lab.another(journal="0123456789ab").concerns(lab.machine)
+    assert lab.source.forget(lab.machine)
+    assert lab.cloud.snapshots() == []
+    for call in [*calls, lab.open]:
         with pytest.raises(SourceRefused, match="no such machine") as refused:
             call()
         assert refused.value.machine == "web"
-    assert lab.source.forget(lab.machine)
-    assert lab.cloud.snapshots() == []
+        assert not isinstance(refused.value, SourceGone), "other credentials see none of it, either"
+
+
+def test_a_machine_that_was_ended_is_read_to_the_end_from_the_view_of_its_stopped_self(lab: Lab) -> None:
+    lab.cloud.write(lab.volumes["xvda"], 0, b"live")
+    live = lab.open()
+    lab.copy(live, 1)
+    lab.source.close_round(live)
+    lab.cloud.write(lab.volumes["xvda"], MIB, b"last")
+    lab.source.stop(lab.machine, STOP, no_words)
+    final = lab.open(live.marker, final=True)
+    lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
+    again = lab.open(live.marker, final=True)
+    assert (again.marker, again.only_copy, again.consistency) == (final.marker, True, "off")
+    lab.copy(again, 2)
+    assert lab.equal("xvda")
+    lab.source.close_round(again)
+    assert lab.open(live.marker, final=True).marker == final.marker, "given back, it is there"
+
+
+def test_a_view_of_a_running_machine_is_no_final_one_of_an_ended_one(lab: Lab) -> None:
+    live = lab.open()
+    lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
+    again = lab.open()
+    assert (again.marker, again.only_copy, again.consistency) == (live.marker, True, "crash")
+    with pytest.raises(SourceGone):
+        lab.open(final=True)
+    assert len(lab.cloud.snapshots()) == 2, "nothing is dropped"
 
 
 def test_a_machine_that_hibernates_is_not_read(lab: Lab) -> None:
@@ -477,6 +661,30 @@ def test_a_role_that_may_not_tag_it_leaves_no_mark_and_says_so(lab: Lab) -> None
     assert lab.source.forget(lab.machine) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "kind", "fix"),
+    [
+        ("Client.InternalError", SourceRefused, "kms:CreateGrant"),
+        ("Server.InsufficientInstanceCapacity", SourceUnavailable, "another type"),
+        ("Client.Odd", SourceRefused, "console"),
+    ],
+)
+def test_a_start_that_falls_back_is_told_within_seconds_with_the_reason(
+    lab: Lab, code: str, kind: type[KubeferryError], fix: str
+) -> None:
+    lab.source.stop(lab.machine, STOP, no_words)
+    lab.cloud.faults.falls_back[lab.instance] = (code, f"{code}: as EC2 puts it")
+    begun = time.monotonic()
+    with pytest.raises(kind, match="fell back to stopped") as refused:
+        lab.source.start(lab.machine)
+    assert time.monotonic() - begun < 5
+    assert refused.value.why == f"EC2 says {code}: as EC2 puts it"
+    assert fix in refused.value.fix
+    lab.cloud.faults.falls_back.clear()
+    lab.source.start(lab.machine)
+    assert lab.source.power(lab.machine) is Power.RUNNING
+
+
 def test_a_role_that_may_not_start_it_again_is_a_concern(lab: Lab) -> None:
     lab.cloud.faults.coming("StartInstances", "forbidden")
     found = lab.source.concerns(lab.machine)
@@ -501,6 +709,15 @@ def test_a_group_that_ends_what_is_stopped_is_a_concern(lab: Lab) -> None:
     with pytest.raises(SourceRefused, match="stopped safely"):
         lab.source.stop(lab.machine, STOP, no_words)
     assert lab.source.power(lab.machine) is Power.RUNNING
+
+
+def test_an_instance_that_a_service_manages_is_a_concern(lab: Lab) -> None:
+    lab.cloud.extras[lab.instance]["operator"] = "<managed>true</managed><principal>eks.amazonaws.com</principal>"
+    (found,) = lab.source.concerns(lab.machine)
+    assert found.severity is Severity.CRITICAL
+    assert "eks.amazonaws.com manages it" in found.what
+    with pytest.raises(SourceRefused, match="stopped safely"):
+        lab.source.stop(lab.machine, STOP, no_words)
 
 
 def test_a_spot_instance_of_one_time_is_a_concern_and_any_other_a_warning(lab: Lab) -> None:
@@ -578,3 +795,59 @@ def test_no_secret_stands_in_an_error(lab: Lab) -> None:
         lab.source.discover()
     assert aws.LOGIN in str(refused.value)
     assert lab.cloud.environment["AWS_SECRET_ACCESS_KEY"] not in str(refused.value)
+
+
+# --- UEFI variables --------------------------------------------------------------------------------------------------
+
+MARK = Variable("LabMark", UUID("0b5f4a3e-6d2c-4f8e-9a71-c0ffee000001"), 7, b"set at the source")
+
+
+def by_uefi(lab: Lab, told: str | None) -> Machine:
+    """The lab's machine as one that boots by UEFI, of which EC2 tells this."""
+    lab.cloud.extras[lab.instance]["currentInstanceBootMode"] = "uefi"
+    if told is not None:
+        lab.cloud.uefi[lab.instance] = told
+    (machine,) = lab.source.discover().machines
+    assert (machine.firmware.kind, machine.firmware.nvram_format) == (FirmwareKind.UEFI, "uefi-data")
+    return machine
+
+
+def test_uefi_variables_are_those_that_ec2_hands_over(lab: Lab) -> None:
+    machine = by_uefi(lab, answer(MARK))
+    store = lab.source.variables(machine)
+    assert store is not None
+    assert variables_of(store) == (MARK,)
+    assert [one.id for one in lab.source.concerns(machine) if one.id == "source.variables"] == []
+
+
+def test_a_machine_with_a_bios_is_not_asked_for_any(lab: Lab) -> None:
+    assert lab.source.variables(lab.machine) is None
+    assert lab.cloud.calls["GetInstanceUefiData"] == 0
+
+
+@pytest.mark.parametrize(
+    ("told", "fault", "why"),
+    [
+        (answer(MARK), "forbidden", "as a test asked for"),
+        (None, None, "no UEFI data"),
+        ("QU1aTlVFRkk=", None, "fewer than a header"),
+    ],
+    ids=["forbidden", "none", "damaged"],
+)
+def test_variables_that_cannot_be_had_are_told_while_it_runs(
+    lab: Lab, told: str | None, fault: str | None, why: str
+) -> None:
+    machine = by_uefi(lab, told)
+    lab.cloud.faults.coming("GetInstanceUefiData", *([fault, fault] if fault else []))
+    with pytest.raises(SourceRefused, match=why) as refused:
+        lab.source.variables(machine)
+    assert "keepVariables" in refused.value.fix
+    (concern,) = [one for one in lab.source.concerns(machine) if one.id == "source.variables"]
+    assert why in concern.what
+
+
+def test_a_cloud_that_does_not_answer_is_asked_again(lab: Lab) -> None:
+    machine = by_uefi(lab, answer(MARK))
+    lab.cloud.faults.coming("GetInstanceUefiData", *["unavailable"] * 20)
+    with pytest.raises(SourceUnavailable):
+        lab.source.variables(machine)

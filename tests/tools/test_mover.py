@@ -18,7 +18,7 @@ import pytest
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult, load, save
 from kubeferry.model import DiskRef
 from kubeferry.outside import process
-from kubeferry.uris import inline_uri
+from kubeferry.uris import HELD, HELD_FILE, inline_uri
 from tests.needs import here
 
 MIB = 1 << 20
@@ -413,6 +413,32 @@ def test_a_little_file_that_came_with_the_job_is_made_in_its_very_size(lab: Lab)
     lab.state = lab.folder / "later"
     assert lab.run(lab.job(**more))[0] == 0
     assert place.read_bytes() == content
+
+
+def test_what_only_a_mover_may_read_lands_where_only_its_owner_does(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    held, place = lab.folder / "held", lab.folder / "volume" / "swtpm" / "uuid" / "tpm2" / "tpm2-00.permall"
+    held.write_bytes(b"three seeds")
+    place.parents[3].mkdir()
+    more = {
+        "source": DiskRef(uri=HELD, size_bytes=11),
+        "target": DiskRef(uri=place.as_uri(), size_bytes=11),
+        "makes_target": True,
+        "exact_file": True,
+        "private_folders": 3,
+        "target_reads_zero": False,
+    }
+    code, told = lab.run(lab.job(**more))
+    assert (code, told.error and told.error.type) == (2, "InputInvalid"), "it was handed nothing"
+    monkeypatch.setenv(HELD_FILE, str(held))
+    assert lab.run(lab.job(**more))[1].ok
+    assert place.read_bytes() == b"three seeds"
+    assert [path.stat().st_mode & 0o777 for path in (place, *place.parents[:3])] == [0o600, 0o700, 0o700, 0o700]
+    monkeypatch.delenv(HELD_FILE)
+    assert lab.run(lab.job("verify", **more | {"source": None}))[1].ok
+    nowhere = lab.folder / "gone" / "swtpm" / "uuid" / "tpm2" / "tpm2-00.permall"
+    monkeypatch.setenv(HELD_FILE, str(held))
+    code, told = lab.run(lab.job(**more | {"target": DiskRef(uri=nowhere.as_uri(), size_bytes=11)}))
+    assert (code, told.error and told.error.type) == (2, "TargetRefused"), "no volume is there"
 
 
 @pytest.mark.parametrize("size", [1 << 47, (1 << 63) - 1, 10**20])

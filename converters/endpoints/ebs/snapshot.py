@@ -10,6 +10,7 @@ whole: the other half's token comes from the snapshot's own list. Nothing is wri
 from __future__ import annotations
 
 import functools
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,6 +26,8 @@ from kubeferry.faults import Side, refused
 from kubeferry.outside import aws
 from kubeferry.uris import ebs_snapshot, is_snapshot
 from kubeferry.values import DiskRef
+
+logger = logging.getLogger(__name__)
 
 # Reasons for which changes cannot be told, and all of the disk is read: the older snapshot is gone or another volume's.
 UNTOLD = frozenset({"UNRELATED_SNAPSHOTS", "SNAPSHOT_NOT_FOUND", "INVALID_SNAPSHOT_ID", "INVALID_VOLUME_SIZE"})
@@ -82,8 +85,9 @@ class Snapshot:
             try:
                 return states_of(self._changes.pages(), self.size)
             except SourceRefused as error:
-                if aws.reason_of(error.__cause__) not in UNTOLD:
+                if aws.reason_of(error.__cause__) not in UNTOLD and not aws.is_forbidden(error.__cause__):
                     raise
+                logger.info("what changed since %s is not told, all is read: %s", self._older, error.reason)
                 self._changes = None
         return states_of(self._whole.pages(), self.size)
 

@@ -1,4 +1,7 @@
-"""Asking EC2 about the instances of a region: in bulk, page by page, and only about what they use."""
+"""Asking EC2 about the instances of a region: in bulk, page by page, and only about what they use.
+
+What instances there are must be answered; of all else what is not answered stays unknown, and is told.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,13 @@ import binascii
 import itertools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from kubeferry.documents.settings import AwsAccess
-from kubeferry.outside import aws
 from kubeferry.sources.ec2.instance import GONE
 from kubeferry.sources.ec2.told import Told
+from kubeferry.sources.ec2.unanswered import Unanswered
 
 CHUNK = 100  # values of one filter, or names of one call
 CONSOLE_LIMIT = 1 << 18
@@ -28,21 +32,53 @@ def instances(ec2: Any, access: AwsAccess) -> Iterator[tuple[str, dict[str, Any]
                 yield reservation.get("OwnerId", ""), instance
 
 
-def told(ec2: Any, region: str, found: list[tuple[str, dict[str, Any]]], access: AwsAccess) -> list[Told]:
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Things of one kind that instances use: how they are asked for, and what is not known without an answer."""
+
+    operation: str
+    method: str
+    key: str
+    name: str
+    filtered: str
+    costs: str
+
+
+_TYPES = _Kind(
+    "DescribeInstanceTypes",
+    "describe_instance_types",
+    "InstanceTypes",
+    "InstanceType",
+    "instance-type",
+    "memory and processors",
+)
+_IMAGES = _Kind("DescribeImages", "describe_images", "Images", "ImageId", "image-id", "what image they were made from")
+_SUBNETS = _Kind("DescribeSubnets", "describe_subnets", "Subnets", "SubnetId", "subnet-id", "ranges of their subnets")
+_GROUPS = _Kind(
+    "DescribeSecurityGroups",
+    "describe_security_groups",
+    "SecurityGroups",
+    "GroupId",
+    "group-id",
+    "rules of their security groups",
+)
+
+
+def told(
+    ec2: Any, region: str, found: list[tuple[str, dict[str, Any]]], access: AwsAccess, untold: Unanswered
+) -> list[Told]:
     """All that is asked about instances, each question once for all of them."""
     listed = [instance for _, instance in found]
-    kinds = _types(ec2, {one.get("InstanceType", "") for one in listed})
-    images = _by(ec2, "describe_images", "Images", "ImageId", "image-id", {one.get("ImageId") for one in listed})
-    volumes = volumes_of(ec2, [one["InstanceId"] for one in listed])
+    kinds = _by(ec2, _TYPES, {one.get("InstanceType") for one in listed}, untold)
+    images = _by(ec2, _IMAGES, {one.get("ImageId") for one in listed}, untold)
+    volumes: dict[str, dict[str, dict[str, Any]]] = {}
+    with untold.telling("DescribeVolumes", "sizes of disks"):
+        volumes = volumes_of(ec2, [one["InstanceId"] for one in listed])
     cards = [card for one in listed for card in one.get("NetworkInterfaces", [])]
-    subnets = _by(ec2, "describe_subnets", "Subnets", "SubnetId", "subnet-id", {card.get("SubnetId") for card in cards})
+    subnets = _by(ec2, _SUBNETS, {card.get("SubnetId") for card in cards}, untold)
     used = {group.get("GroupId") for card in cards for group in card.get("Groups", [])}
-    groups = _by(ec2, "describe_security_groups", "SecurityGroups", "GroupId", "group-id", used)
-    addresses: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
-    for chunk in _chunks({one["InstanceId"] for one in listed}):
-        filters = [{"Name": "instance-id", "Values": chunk}]
-        for address in ec2.describe_addresses(Filters=filters).get("Addresses", []):
-            addresses[address.get("InstanceId", "")].append(address)
+    groups = _by(ec2, _GROUPS, used, untold)
+    addresses = _addresses(ec2, {one["InstanceId"] for one in listed}, untold)
     return [
         Told(
             instance=one,
@@ -54,8 +90,8 @@ def told(ec2: Any, region: str, found: list[tuple[str, dict[str, Any]]], access:
             subnets=subnets,
             groups=groups,
             addresses=tuple(addresses[one["InstanceId"]]),
-            user_data=_user_data(ec2, one["InstanceId"]) if access.details else None,
-            console=_console(ec2, one["InstanceId"]) if access.details else None,
+            user_data=_user_data(ec2, one["InstanceId"], untold) if access.details else None,
+            console=_console(ec2, one["InstanceId"], untold) if access.details else None,
         )
         for owner, one in found
     ]
@@ -72,20 +108,24 @@ def volumes_of(ec2: Any, names: Iterable[str]) -> dict[str, dict[str, dict[str, 
     return found
 
 
-def _types(ec2: Any, names: set[str]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for chunk in _chunks(names - {""}):
-        for kind in _all(ec2, "describe_instance_types", "InstanceTypes", InstanceTypes=chunk):
-            found[kind["InstanceType"]] = kind
+def _by(ec2: Any, kind: _Kind, wanted: set[Any], untold: Unanswered) -> dict[str, dict[str, Any]]:
+    """Things by their id. By a filter, not by name: one that is gone (an image often is, a type may be) is no error."""
+    found = {}
+    for chunk in _chunks({one for one in wanted if one}):
+        with untold.telling(kind.operation, kind.costs):
+            for thing in _all(ec2, kind.method, kind.key, Filters=[{"Name": kind.filtered, "Values": chunk}]):
+                found[thing[kind.name]] = thing
     return found
 
 
-def _by(ec2: Any, operation: str, key: str, name: str, filtered: str, wanted: set[Any]) -> dict[str, dict[str, Any]]:
-    """Things by their id. By a filter, not by name: one that is gone (an image often is) is no error then."""
-    found = {}
-    for chunk in _chunks({one for one in wanted if one}):
-        for thing in _all(ec2, operation, key, Filters=[{"Name": filtered, "Values": chunk}]):
-            found[thing[name]] = thing
+def _addresses(ec2: Any, names: set[str], untold: Unanswered) -> dict[str, list[dict[str, Any]]]:
+    """Elastic addresses by instance."""
+    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for chunk in _chunks(names):
+        with untold.telling("DescribeAddresses", "their elastic addresses"):
+            filters = [{"Name": "instance-id", "Values": chunk}]
+            for address in ec2.describe_addresses(Filters=filters).get("Addresses", []):
+                found[address.get("InstanceId", "")].append(address)
     return found
 
 
@@ -101,23 +141,23 @@ def _chunks(names: set[str]) -> Iterator[list[str]]:
         yield chunk
 
 
-def _user_data(ec2: Any, name: str) -> bool | None:
+def _user_data(ec2: Any, name: str, untold: Unanswered) -> bool | None:
     """Whether there is user data. What it says is nobody's business: it often holds secrets."""
-    try:
-        answer = ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")
-    except aws.failures() as error:
-        _raise_passing(error)
-        return None
-    return bool(answer.get("UserData", {}).get("Value"))
+    question = ("DescribeInstanceAttribute", "whether there is user data")
+    if untold.asks(*question, name):
+        with untold.telling(*question, about=name):
+            answer = ec2.describe_instance_attribute(InstanceId=name, Attribute="userData")
+            return bool(answer.get("UserData", {}).get("Value"))
+    return None
 
 
-def _console(ec2: Any, name: str) -> str | None:
-    try:
-        output = ec2.get_console_output(InstanceId=name).get("Output") or ""
-    except aws.failures() as error:
-        _raise_passing(error)
-        return None
-    return _plain(output[:CONSOLE_LIMIT])
+def _console(ec2: Any, name: str, untold: Unanswered) -> str | None:
+    question = ("GetConsoleOutput", "the kernel and the system as the console tells them")
+    if untold.asks(*question, name):
+        with untold.telling(*question, about=name):
+            output = ec2.get_console_output(InstanceId=name).get("Output") or ""
+            return _plain(output[:CONSOLE_LIMIT])
+    return None
 
 
 def _plain(output: str) -> str:
@@ -126,9 +166,3 @@ def _plain(output: str) -> str:
         return base64.b64decode(output, validate=True).decode("utf-8", "replace")
     except (binascii.Error, ValueError):
         return output
-
-
-def _raise_passing(error: Exception) -> None:
-    """What may not be asked stays unknown; what may pass is no answer."""
-    if aws.is_passing(error):
-        raise error

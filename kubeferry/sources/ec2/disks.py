@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kubeferry.model import Disk, DiskBus, SourceFact
 from kubeferry.sources.ec2.facts import Facts, flattened
+from kubeferry.sources.ec2.placement import is_bare_metal
 from kubeferry.sources.ec2.told import Told
 
 GIB = 1 << 30
@@ -16,6 +17,7 @@ def read_disks(instance: Facts, kind: Facts, told: Told) -> tuple[Disk, ...]:
     """The disks. What a volume's own description does not bring, its size above all, stays unknown."""
     root = instance.text("RootDeviceName")
     bus = {"nitro": DiskBus.NVME, "xen": DiskBus.XEN}.get(kind.text("Hypervisor") or "", DiskBus.UNKNOWN)
+    bus = DiskBus.NVME if is_bare_metal(instance, kind) else bus
     found = []
     for device, volume in _attached(instance):
         described = Facts(told.volumes.get(volume))
@@ -69,3 +71,17 @@ def unmodelled(told: Told, instance: Facts) -> Iterator[SourceFact]:
         described = told.volumes.get(volume, {})
         said = {key: described.get(key) for key in _SAID if described.get(key) not in (None, False)}
         yield from flattened(f"ec2/volume[{disk_id(device)}]", said)
+        if told_otherwise := _elsewhere(described, device, instance.text("InstanceId")):
+            yield SourceFact(path=f"ec2/volume[{disk_id(device)}]/elsewhere", value=told_otherwise)
+
+
+def _elsewhere(described: dict[str, object], device: str, name: str | None) -> str | None:
+    """Where a volume's own description says that it is attached, if that is not here: one of the two is of another
+    moment, or of another account."""
+    volume = Facts(described)
+    attached = [(one.text("InstanceId") or name, one.text("Device") or device) for one in volume.all("Attachments")]
+    if any(whose == name and disk_id(where) == disk_id(device) for whose, where in attached):
+        return None
+    if attached:
+        return f"attached {', '.join(f'to {whose} as {where}' for whose, where in attached)}"
+    return "attached to nothing" if volume.text("State") == "available" else None

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.images.uefi_data import FORM
 from kubeferry.model import (
     Cpu,
     Device,
@@ -21,7 +22,7 @@ from kubeferry.model import (
     SourceFact,
     Tpm,
 )
-from kubeferry.sources.ec2 import console, disks, marks, nics
+from kubeferry.sources.ec2 import console, disks, marks, nics, placement
 from kubeferry.sources.ec2.facts import Facts, flattened
 from kubeferry.sources.ec2.told import Told
 from kubeferry.sources.facts.lists import bounded
@@ -63,7 +64,7 @@ _PASSING = (
     "Groups",
     "PublicIpAddress",
 )
-_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-[0-9]")
+_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]+")  # eu-west-1, us-isob-east-1, eusc-de-east-1
 _ACCELERATORS = {
     "GpuInfo": "Gpus",
     "FpgaInfo": "Fpgas",
@@ -91,8 +92,6 @@ def parse_instance(told: Told, *, source: str) -> Machine:
     for one in instance.all("Tags"):
         one.skip("Key", "Value")
     instance.skip(*_PASSING)
-    instance.child("MetadataOptions").skip("State", "HttpEndpoint", "HttpProtocolIpv6", "HttpPutResponseHopLimit")
-    instance.child("MetadataOptions").skip("InstanceMetadataTags")
     text = console.read(told.console)
     return Machine(
         id=name,
@@ -107,9 +106,9 @@ def parse_instance(told: Told, *, source: str) -> Machine:
         disks=disks.read_disks(instance, kind, told),
         nics=nics.read_nics(instance),
         tpm=_tpm(instance),
-        devices=tuple(_accelerators(kind)),
+        devices=(*_accelerators(kind), *nics.fabric_devices(instance)),
         guest=Guest(
-            os_name=text.system or instance.text("PlatformDetails"),
+            os_name=text.system or placement.system_of(instance, image),
             kernel=text.kernel,
             agent_channel=False,  # EC2 has no such channel
         ),
@@ -144,7 +143,8 @@ def _firmware(instance: Facts, kind: Facts, image: Facts) -> Firmware:
     if mode is None and asked is None and image:  # an image without a word on it
         mode = "legacy-bios"
     known = {"legacy-bios": FirmwareKind.BIOS, "uefi": FirmwareKind.UEFI}
-    return Firmware(kind=known.get(mode or "", FirmwareKind.UNKNOWN))
+    kept = {"nvram": "GetInstanceUefiData", "nvram_format": FORM} if mode == "uefi" else {}
+    return Firmware(kind=known.get(mode or "", FirmwareKind.UNKNOWN), **kept)
 
 
 def _cpu(name: str, instance: Facts, kind: Facts) -> Cpu:
@@ -183,11 +183,7 @@ def _unmodelled(told: Told, instance: Facts, kind: Facts, image: Facts) -> Itera
     for key in ("Name", "Description"):
         if text := image.text(key):
             yield SourceFact(path=f"ec2/image/{key}", value=text)
-    if hypervisor := kind.text("Hypervisor"):
-        instance.skip("Hypervisor")
-        yield SourceFact(path="ec2/Hypervisor", value=hypervisor)
-    if platform := instance.text("PlatformDetails"):
-        yield SourceFact(path="ec2/PlatformDetails", value=platform)
+    yield from placement.unmodelled(instance, kind, image)
     if instance.flag("SourceDestCheck") is False:  # it passes on what is not meant for it: a router, a NAT, a VPN
         yield SourceFact(path="ec2/SourceDestCheck", value="no")
     yield from nics.unmodelled(instance, told)

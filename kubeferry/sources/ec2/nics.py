@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kubeferry.model import Nic, SourceFact
+from kubeferry.model import Device, Nic, SourceFact
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.told import Told
 
@@ -15,16 +15,31 @@ _PASSING = (
     "PrivateDnsName",
     "Description",
     "VpcId",
-    "Association",
     "ConnectionTrackingConfiguration",
     "Operator",
 )
+_USUAL = "interface"
+_FABRIC = "efa-only"
+"""A card that passes messages between instances, past the kernel: it has no address, and the guest no network on it."""
+# What a permission of a security group lists: each entry is a rule, as the console and the quotas count them.
+_LISTED = ("IpRanges", "Ipv6Ranges", "PrefixListIds", "UserIdGroupPairs")
 
 
 def read_nics(instance: Facts) -> tuple[Nic, ...]:
     """The cards, called like their interfaces. The model is the driver that the guest has for it."""
     model = _model(instance)
-    return tuple(_nic(card, model) for card in _cards(instance))
+    return tuple(_nic(card, model) for card in _cards(instance) if card.text("InterfaceType") != _FABRIC)
+
+
+def fabric_devices(instance: Facts) -> tuple[Device, ...]:
+    """What is called a card and is none."""
+    return tuple(_fabric(card) for card in _cards(instance) if card.text("InterfaceType") == _FABRIC)
+
+
+def _fabric(card: Facts) -> Device:
+    _skip_passing(card)
+    said = {"id": card.text("NetworkInterfaceId"), "mac": card.text("MacAddress"), "subnet": card.text("SubnetId")}
+    return Device(kind="fabric", model=_FABRIC, detail={key: value for key, value in said.items() if value})
 
 
 def _cards(instance: Facts) -> list[Facts]:
@@ -42,10 +57,7 @@ def _model(instance: Facts) -> str | None:
 
 
 def _nic(card: Facts, model: str | None) -> Nic:
-    card.skip(*_PASSING, "Attachment", "Groups", "PrivateIpAddress", "PrivateIpAddresses", "Ipv6Addresses")
-    card.child("Attachment").skip(
-        "AttachTime", "AttachmentId", "DeleteOnTermination", "DeviceIndex", "NetworkCardIndex", "Status"
-    )
+    _skip_passing(card)
     kind = card.text("InterfaceType")
     return Nic(
         id=card.text("NetworkInterfaceId") or "unknown",
@@ -57,6 +69,13 @@ def _nic(card: Facts, model: str | None) -> Nic:
     )
 
 
+def _skip_passing(card: Facts) -> None:
+    card.skip(*_PASSING, "Attachment", "Groups", "PrivateIpAddress", "PrivateIpAddresses", "Ipv6Addresses")
+    card.child("Attachment").skip(
+        "AttachTime", "AttachmentId", "DeleteOnTermination", "DeviceIndex", "NetworkCardIndex", "Status"
+    )
+
+
 def unmodelled(instance: Facts, told: Told) -> Iterator[SourceFact]:
     """Addresses, subnets and security groups: what the guest's network was."""
     groups: dict[str, str] = {}
@@ -64,6 +83,8 @@ def unmodelled(instance: Facts, told: Told) -> Iterator[SourceFact]:
         place = f"ec2/interface[{card.text('NetworkInterfaceId')}]"
         for one in card.all("Groups"):
             groups[one.text("GroupId") or ""] = one.text("GroupName") or ""
+        if (kind := card.text("InterfaceType")) not in {None, _USUAL}:
+            yield SourceFact(path=f"{place}/InterfaceType", value=kind or "")
         if card.flag("SourceDestCheck") is False:
             yield SourceFact(path=f"{place}/SourceDestCheck", value="no")
         if addresses := list(_addresses(card)):
@@ -72,7 +93,7 @@ def unmodelled(instance: Facts, told: Told) -> Iterator[SourceFact]:
             yield SourceFact(path=f"{place}/subnet", value=subnet)
     for group, name in sorted(groups.items()):
         rules = Facts(told.groups.get(group))
-        counted = f": {len(rules.all('IpPermissions'))} rules in, {len(rules.all('IpPermissionsEgress'))} out"
+        counted = f": {_count(rules, 'IpPermissions')} rules in, {_count(rules, 'IpPermissionsEgress')} out"
         yield SourceFact(path=f"ec2/securityGroup[{group}]", value=f"{name}{counted if rules else ''}")
 
 
@@ -80,8 +101,19 @@ def _addresses(card: Facts) -> Iterator[str]:
     own = [one.text("PrivateIpAddress") for one in card.all("PrivateIpAddresses")] or [card.text("PrivateIpAddress")]
     yield from (address for address in own if address)
     yield from (address for one in card.all("Ipv6Addresses") if (address := one.text("Ipv6Address")))
+    found = []
     for one in card.all("PrivateIpAddresses"):
         one.skip("Primary", "PrivateDnsName")
-        one.child("Association").skip("IpOwnerId", "PublicDnsName", "CarrierIp")
-        if public := one.child("Association").text("PublicIp"):
-            yield f"{public} (public)"
+        found += _associated(one.child("Association"))
+    yield from dict.fromkeys([*found, *_associated(card.child("Association"))])
+
+
+def _associated(association: Facts) -> list[str]:
+    """Addresses that others know the card by: of the Internet, of a Wavelength Zone, of an Outpost."""
+    association.skip("IpOwnerId", "PublicDnsName")
+    kinds = {"PublicIp": "public", "CarrierIp": "carrier", "CustomerOwnedIp": "customer-owned"}
+    return [f"{address} ({word})" for key, word in kinds.items() if (address := association.text(key))]
+
+
+def _count(group: Facts, direction: str) -> int:
+    return sum(sum(len(one.all(key)) for key in _LISTED) for one in group.all(direction))

@@ -12,21 +12,32 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.ledger import VIEW, External, Ledger
 from kubeferry.model import Machine
 from kubeferry.outside import aws, stopping
+from kubeferry.sources.ec2.instance import REGION
 
-SOURCE, MACHINE, SET, STAMP, CLOSED = (
-    f"kubeferry.io/{name}" for name in ("source", "machine", "set", "stamp", "closed")
+SOURCE, JOURNAL, MACHINE, SET, STAMP, OFF, CLOSED = (
+    f"kubeferry.io/{name}" for name in ("source", "journal", "machine", "set", "stamp", "off", "closed")
 )
 FIRST_POLL, LONGEST_POLL = 0.2, 15.0
 SETTLE_SECONDS = 60.0  # a new snapshot may be unknown to the next call for a while
 NOT_THERE = "InvalidSnapshot.NotFound"
 ENDED = ("error", "recoverable", "recovering")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who makes sets: a source, by its name, and the journal that records them. Other installations may move machines
+    of the same account, and call their source alike. Sets of earlier versions name no journal: they are the source's.
+    """
+
+    source: str
+    journal: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +52,13 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class SnapshotSet:
-    """`snapshots` are as EC2 last described them."""
+    """`snapshots` are as EC2 last described them. `off`: the machine was, when they were made."""
 
     token: str
     stamp: str
     closed: bool
     snapshots: tuple[Snapshot, ...]
+    off: bool = False
 
     @property
     def taken_at(self) -> str:
@@ -70,16 +82,35 @@ def stamp_of(instance: dict[str, Any], volumes: dict[str, dict[str, Any]], *, of
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
-def sets_of(ec2: Any, machine: str, token: str | None = None) -> dict[str, SnapshotSet]:
-    """Our sets of an instance by their token, or the one with a token."""
-    filters = [{"Name": f"tag:{MACHINE}", "Values": [machine]}]
-    if token is not None:
-        filters.append({"Name": f"tag:{SET}", "Values": [token]})
+def sets_of(ec2: Any, machine: str, owner: Owner) -> dict[str, SnapshotSet]:
+    """An owner's sets of an instance, by their token."""
+    found = _sets(ec2, {MACHINE: machine, SOURCE: owner.source})
+    return {
+        name: _set(name, snapshots)
+        for name, snapshots in found.items()
+        if all(_tags(one).get(JOURNAL) in {None, owner.journal} for one in snapshots)
+    }
+
+
+def newest(ec2: Any, machine: str, source: str) -> SnapshotSet | None:
+    """The newest set of an instance that any journal has made of it for a source of this name; None for none."""
+    found = _sets(ec2, {MACHINE: machine, SOURCE: source})
+    sets = [_set(name, snapshots) for name, snapshots in found.items()]
+    return max(sets, key=lambda one: one.taken_at, default=None)
+
+
+def is_there(ec2: Any, machine: str, token: str) -> bool:
+    """Whether anything of a set is there, whoever has made it."""
+    return bool(_sets(ec2, {MACHINE: machine, SET: token}))
+
+
+def _sets(ec2: Any, tags: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    filters = [{"Name": f"tag:{key}", "Values": [value]} for key, value in tags.items()]
     held: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for page in ec2.get_paginator("describe_snapshots").paginate(OwnerIds=["self"], Filters=filters):
         for snapshot in page.get("Snapshots", []):
             held[_tags(snapshot).get(SET, "")].append(snapshot)
-    return {name: _set(name, snapshots) for name, snapshots in held.items()}
+    return held
 
 
 def standing(ec2: Any, volumes: list[str]) -> Snapshot | None:
@@ -98,6 +129,7 @@ def _set(token: str, snapshots: list[dict[str, Any]]) -> SnapshotSet:
         stamp=tags[0].get(STAMP, "") if len({one.get(STAMP) for one in tags}) == 1 else "",
         closed=any(CLOSED in one for one in tags),
         snapshots=tuple(_snapshot(one) for one in snapshots),
+        off=all(OFF in one for one in tags),
     )
 
 
@@ -134,19 +166,28 @@ def without(instance: dict[str, Any], volumes: dict[str, dict[str, Any]], wanted
 
 
 def make(
-    ec2: Any, machine: Machine, stamp: str, excluded: dict[str, Any], *, region: str, ledger: Ledger
+    ec2: Any,
+    machine: Machine,
+    stamp: str,
+    excluded: dict[str, Any],
+    *,
+    off: bool,
+    owner: Owner,
+    ledger: Ledger,
 ) -> SnapshotSet:
     """Freeze all volumes of an instance at one instant, but for those that are `excluded`. `ec2` must not repeat a call
     by itself: there would be two."""
     token = secrets.token_hex(8)
-    ledger(External(VIEW, token, f"{region}/{machine.id}"))
+    ledger(External(VIEW, token, f"{machine.metadata[REGION]}/{machine.id}"))
     tags = {
         "Name": f"kubeferry {machine.name}"[:200],
-        SOURCE: machine.source,
+        SOURCE: owner.source,
         MACHINE: machine.id,
         SET: token,
         STAMP: stamp,
     }
+    tags |= {JOURNAL: owner.journal} if owner.journal else {}
+    tags |= {OFF: "yes"} if off else {}
     made = ec2.create_snapshots(
         InstanceSpecification={"InstanceId": machine.id} | excluded,
         Description=f"kubeferry: a round of {machine.id}",
@@ -155,7 +196,7 @@ def make(
         ],
     )
     snapshots = [one | {"State": one.get("State", "pending")} for one in made.get("Snapshots", [])]
-    return SnapshotSet(token, stamp, closed=False, snapshots=tuple(_snapshot(one) for one in snapshots))
+    return SnapshotSet(token, stamp, closed=False, snapshots=tuple(_snapshot(one) for one in snapshots), off=off)
 
 
 def completed(ec2: Any, found: SnapshotSet, machine: Machine, seconds: float) -> SnapshotSet:
@@ -197,7 +238,7 @@ def _described(ec2: Any, found: SnapshotSet, *, patient: bool) -> SnapshotSet:
         if patient and aws.code_of(error) == NOT_THERE:
             return found
         raise
-    return SnapshotSet(found.token, found.stamp, found.closed, tuple(_snapshot(one) for one in told))
+    return replace(found, snapshots=tuple(_snapshot(one) for one in told))
 
 
 def close(ec2: Any, snapshots: list[str]) -> None:
@@ -210,14 +251,17 @@ def close(ec2: Any, snapshots: list[str]) -> None:
 
 
 def drop(ec2: Any, found: SnapshotSet) -> list[str]:
-    """Delete the snapshots of a set; returns what was dropped, in words."""
-    dropped = []
+    """Delete the snapshots of a set; returns what was dropped, in words. One that cannot be deleted keeps none of the
+    others: its error is raised at the end."""
+    dropped, failed = [], list[Exception]()
     for one in found.snapshots:
         try:
             ec2.delete_snapshot(SnapshotId=one.id)
         except aws.failures() as error:
             if aws.code_of(error) != NOT_THERE:
-                raise
+                failed.append(error)
         else:
             dropped.append(f"snapshot {one.id} of {one.volume}")
+    if failed:
+        raise failed[0]
     return dropped

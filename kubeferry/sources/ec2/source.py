@@ -7,34 +7,38 @@ snapshots, tagged as ours. The bytes are read from them by movers, through the E
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.documents.settings import AwsAccess
-from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavailable
+from kubeferry.errors import (
+    InputInvalid,
+    Interrupted,
+    KubeferryError,
+    Problem,
+    SourceGone,
+    SourceRefused,
+    SourceUnavailable,
+)
 from kubeferry.ledger import STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark, read, written
-from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
-from kubeferry.outside import aws, clock, stopping
+from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
+from kubeferry.outside import aws, clock
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
-from kubeferry.sources.ec2 import discovery, markers, marks, snapshot_sets, stops
+from kubeferry.sources.ec2 import discovery, markers, marks, power, snapshot_sets, stops, uefi
 from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
 from kubeferry.sources.ec2.facts import Facts
-from kubeferry.sources.ec2.instance import GONE, REGION, parse_instance, power_of
+from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
 from kubeferry.sources.ec2.markers import token_of
-from kubeferry.sources.ec2.snapshot_sets import SnapshotSet
+from kubeferry.sources.ec2.power import NO_MACHINE, described, gone, instance_of
+from kubeferry.sources.ec2.snapshot_sets import Owner, SnapshotSet
 from kubeferry.sources.ec2.told import Told
+from kubeferry.sources.ec2.unanswered import Unanswered, unasked, unreadable
 from kubeferry.sources.facts.single_names import named
 from kubeferry.uris import EbsSnapshot, ebs_snapshot
-
-FORCED_STOP_SECONDS = 600.0
-START_SECONDS = 600.0
-FIRST_POLL, LONGEST_POLL = 0.2, 5.0
-NO_MACHINE = frozenset({"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"})
 
 
 def connect(name: str, config: SourceConfig) -> Ec2Source:
@@ -46,6 +50,7 @@ class Ec2Source:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(tells_starts=True, warm=True, live_deltas=True, force_stop=True, last_words=False)
+    journal = ""
 
     def __init__(self, name: str, access: AwsAccess) -> None:
         self._name = name
@@ -55,28 +60,45 @@ class Ec2Source:
     # --- facts ---------------------------------------------------------------------------------------------------
 
     def discover(self) -> Inventory:
-        machines, unreadable = [], []
+        machines: list[Machine] = []
+        unread: list[Concern] = []
+        failed: dict[str, KubeferryError] = {}
         for region in self._regions():
-            with self._talking(f"EC2 in {region} cannot be asked"):
-                ec2 = self._client(region)
-                found = list(discovery.instances(ec2, self._access))
-                for told in discovery.told(ec2, region, found, self._access):
-                    try:
-                        machines.append(parse_instance(told, source=self._name))
-                    except InputInvalid as error:
-                        unreadable.append(_unreadable(str(told.instance.get("InstanceId")), error.why))
+            try:
+                self._read_region(region, machines, unread)
+            except Interrupted:
+                raise
+            except KubeferryError as error:
+                failed[region] = error
+        if failed and len(failed) == len(self._regions()):
+            raise next(iter(failed.values()))
         return Inventory(
             source=self._name,
             source_kind="aws",
             source_version="EC2 API 2016-11-15",
             observed_at=clock.now("seconds"),
             machines=tuple(sorted(named(machines), key=lambda machine: machine.name)),
-            unreadable=tuple(unreadable),
+            unreadable=(*unread, *(unasked(region, error) for region, error in failed.items())),
         )
 
+    def _read_region(self, region: str, machines: list[Machine], unread: list[Concern]) -> None:
+        """Add a region's instances, and what could not be read of them."""
+        untold = Unanswered(region)
+        with self._talking(f"EC2 in {region} cannot be asked"):
+            ec2 = self._client(region)
+            found = list(discovery.instances(ec2, self._access))
+            for told in discovery.told(ec2, region, found, self._access, untold):
+                try:
+                    machines.append(parse_instance(told, source=self._name))
+                except InputInvalid as error:
+                    name = str(told.instance.get("InstanceId"))
+                    unread.append(unreadable(name, error.why.removeprefix(f"{name}: ")))
+        unread.extend(untold.concerns())
+
     def _regions(self) -> tuple[str, ...]:
+        """Each region once, as it is named first."""
         if self._access.regions:
-            return self._access.regions
+            return tuple(dict.fromkeys(self._access.regions))
         region = aws.default_region(self._access.profile)
         if region is None:
             fix = "Name regions in the source's aws.regions, or set AWS_DEFAULT_REGION."
@@ -91,7 +113,8 @@ class Ec2Source:
             if power_of(instance) is Power.RUNNING:
                 found += stops.forbidden(ec2, instance)
                 ways_back = [*stops.doubts(ec2, instance), *stops.keys(self._keys(region), volumes)]
-        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back)]
+            kept = uefi.concerns(ec2, machine)
+        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back), *kept]
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
@@ -107,6 +130,8 @@ class Ec2Source:
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         with self._about(machine) as (ec2, region):
+            if described(ec2, machine.id) is None:
+                return self._last_copy(ec2, region, machine, since, final=final, remote=remote)
             instance, disks, volumes = self._now(ec2, region, machine)
             off = power_of(instance) is Power.OFF
             if final and not off:
@@ -117,7 +142,7 @@ class Ec2Source:
                 "its disks cannot be read as they were planned",
                 [*_differences(machine, disks), *stops.hibernated(instance)],
             )
-            sets = snapshot_sets.sets_of(ec2, machine.id)
+            sets = snapshot_sets.sets_of(ec2, machine.id, self._owner)
             copied = markers.copied_in(since, self._name)
             older = sets.pop(copied.view, None)
             stamp = snapshot_sets.stamp_of(instance, volumes, off=off)
@@ -133,18 +158,39 @@ class Ec2Source:
                     snapshot_sets.drop(ec2, other)
             if current is None:
                 left = snapshot_sets.without(instance, volumes, wanted)
-                current = self._make(region, machine, stamp, left, ledger)
+                once = self._client(region, attempts=1)
+                current = snapshot_sets.make(once, machine, stamp, left, off=off, owner=self._owner, ledger=ledger)
             current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
             now = {disk.id: volume_of(disk) for disk in disks}
             refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
-        shown = {disk.id: now[disk.id] for disk in machine.data_disks}
-        marker = Marker(source=self._name, token=token_of(current.token, shown), taken_at=current.taken_at)
+        marker = self._marker(machine, now, current)
         # Given back after a failure that may pass, it would be lost, and with it all that was copied from it.
         return Round(machine, refs, marker, served=True, consistency="off" if off else "crash")
 
-    def _make(self, region: str, machine: Machine, stamp: str, left: dict[str, Any], ledger: Ledger) -> SnapshotSet:
-        once = self._client(region, attempts=1)
-        return snapshot_sets.make(once, machine, stamp, left, region=region, ledger=ledger)
+    def _last_copy(
+        self, ec2: Any, region: str, machine: Machine, since: Marker | None, *, final: bool, remote: bool
+    ) -> Round:
+        """The view of a machine that somebody has ended: a set that was made of these very volumes, and that no round
+        was given back of; a final one, when it was off. Nothing is dropped. Raises SourceGone where there is none."""
+        sets = snapshot_sets.sets_of(ec2, machine.id, self._owner)
+        copied = markers.copied_in(since, self._name)
+        older = sets.pop(copied.view, None)
+        now = {disk.id: volume_of(disk) for disk in machine.disks}
+        wanted = [volume_of(disk) for disk in drift.wanted(machine, machine.disks).values()]
+        usable = [
+            one for one in sets.values() if one.covers(wanted, now.values()) and (one.off if final else not one.closed)
+        ]
+        current = max(usable, key=lambda one: one.taken_at, default=None)
+        if current is None:
+            raise gone(machine.name)
+        current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
+        refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
+        consistency = "off" if current.off else "crash"
+        return Round(machine, refs, self._marker(machine, now, current), True, consistency, only_copy=True)
+
+    def _marker(self, machine: Machine, now: Mapping[str, str], current: SnapshotSet) -> Marker:
+        shown = {disk.id: now[disk.id] for disk in machine.data_disks}
+        return Marker(source=self._name, token=token_of(current.token, shown), taken_at=current.taken_at)
 
     def _refs(
         self,
@@ -195,85 +241,75 @@ class Ec2Source:
     # --- power ---------------------------------------------------------------------------------------------------
 
     def variables(self, machine: Machine) -> bytes | None:
-        """AWS has a form of its own for them, which is not read."""
+        with self._about(machine) as (ec2, _region):
+            return uefi.variables(ec2, machine)
+
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        """AWS hands over nothing of what its TPM holds."""
         del machine
         return None
 
     def power(self, machine: Machine) -> Power:
         with self._about(machine) as (ec2, _region):
-            return power_of(_instance(ec2, machine))
+            return power_of(instance_of(ec2, machine))
 
     def last_start(self, machine: Machine) -> str:
         with self._about(machine) as (ec2, _region):
-            return str(_instance(ec2, machine).get("LaunchTime", ""))
+            return str(instance_of(ec2, machine).get("LaunchTime", ""))
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._about(machine) as (ec2, _region):
-            instance = _instance(ec2, machine)
-            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(instance))
-            if power_of(instance) is Power.OFF:
-                return Stopped("already-off", clock.now())
-            ec2.stop_instances(InstanceIds=[machine.id])
-            seconds = policy.agent_seconds + policy.acpi_seconds
-            if _becomes(ec2, machine, "stopped", seconds):
-                return Stopped("acpi", clock.now())
-            if policy.force:
-                ec2.stop_instances(InstanceIds=[machine.id], Force=True)
-                if _becomes(ec2, machine, "stopped", FORCED_STOP_SECONDS):
-                    return Stopped("forced", clock.now())
-            raise SourceRefused(
-                "the machine does not stop",
-                why=f"EC2 was asked to stop it, and it was not off after {seconds:.0f} s",
-                fix="EC2 may still stop it: look at it, then run this again; or raise stop.acpiSeconds, or set "
-                "stop.force in the policy, and plan again.",
-                machine=machine.name,
-            )
+            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(instance_of(ec2, machine)))
+            return power.stop(ec2, machine, policy)
 
     def start(self, machine: Machine) -> None:
         with self._about(machine) as (ec2, _region):
-            state = _state(_instance(ec2, machine))
-            if state == "stopping" and not _becomes(ec2, machine, "stopped", START_SECONDS):
-                fix = "Run the same command again."
-                raise SourceUnavailable("the machine is still stopping", fix=fix, machine=machine.name)
-            if state not in {"running", "pending"}:
-                ec2.start_instances(InstanceIds=[machine.id])
-            if not _becomes(ec2, machine, "running", START_SECONDS):
-                fix = "Look at it in the console; then run the same command again."
-                raise SourceUnavailable("the machine does not start", fix=fix, machine=machine.name)
+            power.start(ec2, machine)
 
     def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
         with self._about(machine) as (ec2, region):
-            _instance(ec2, machine)
+            instance_of(ec2, machine)
             ledger(External(STOP_MARK, machine.name, f"{region}/{machine.id}"))
             ec2.create_tags(Resources=[machine.id], Tags=[{"Key": marks.TAG, "Value": written(mark)}])
 
     def marked(self, machine: Machine) -> StopMark | None:
         with self._about(machine) as (ec2, _region):
-            return read(marks.text_of(_instance(ec2, machine)))
+            return read(marks.text_of(instance_of(ec2, machine)))
 
     def unmark(self, machine: Machine) -> None:
         with self._about(machine) as (ec2, _region):
-            marks.take_away(ec2, _instance(ec2, machine))
+            marks.take_away(ec2, instance_of(ec2, machine))
 
     def forget(self, machine: Machine) -> list[str]:
         with self._about(machine) as (ec2, _region):
-            sets = snapshot_sets.sets_of(ec2, machine.id).values()
-            dropped = [line for one in sets for line in snapshot_sets.drop(ec2, one)]
-            instance = _described(ec2, machine.id)
-            return dropped if instance is None else [*dropped, *marks.take_away(ec2, instance)]
+            dropped, failed = [], list[Exception]()
+            for one in snapshot_sets.sets_of(ec2, machine.id, self._owner).values():
+                try:
+                    dropped += snapshot_sets.drop(ec2, one)
+                except aws.failures() as error:  # what can go goes
+                    failed.append(error)
+            instance = described(ec2, machine.id)
+            dropped += marks.take_away(ec2, instance) if instance is not None else []
+            if failed:
+                raise failed[0]
+            return dropped
 
     def exists(self, thing: External) -> bool:
         region, _, machine = thing.where.partition("/")
         with self._talking("snapshots cannot be looked for"):
             if thing.kind == STOP_MARK:
-                instance = _described(self._client(region), machine)
+                instance = described(self._client(region), machine)
                 return instance is not None and marks.text_of(instance) is not None
-            return bool(snapshot_sets.sets_of(self._client(region), machine, thing.name))
+            return snapshot_sets.is_there(self._client(region), machine, thing.name)
 
     def close(self) -> None:
         for client in self._clients.values():
             client.close()
         self._clients.clear()
+
+    @property
+    def _owner(self) -> Owner:
+        return Owner(self._name, self.journal)
 
     # --- inside --------------------------------------------------------------------------------------------------
 
@@ -295,7 +331,7 @@ class Ec2Source:
             yield
         except aws.failures() as error:
             if aws.code_of(error) in NO_MACHINE:
-                raise _gone(machine) from error
+                raise gone(machine) from error
             raise aws.told(error, what, machine=machine) from error
 
     @contextlib.contextmanager
@@ -305,64 +341,40 @@ class Ec2Source:
         if region is None:
             fix = "Discover it with this source."
             raise SourceRefused("the machine's region is not known", fix=fix, machine=machine.name)
-        with self._talking("EC2 cannot do what was asked", machine.name):
-            yield self._client(region), region
+        try:
+            with self._talking("EC2 cannot do what was asked", machine.name):
+                yield self._client(region), region
+        except SourceGone as error:
+            raise self._ended(region, machine) from error.__cause__
+
+    def _ended(self, region: str, machine: Machine) -> SourceRefused:
+        """The error for a machine that is not there. That it is gone for good is known where snapshots of ours say that
+        this is its account: other credentials see none of it, either."""
+        with self._talking("snapshots cannot be looked for", machine.name):
+            last = snapshot_sets.newest(self._client(region), machine.id, self._name)
+        if last is None:
+            told = gone(machine.name)
+            return SourceRefused(told.what, fix=told.fix, machine=machine.name)
+        names = ", ".join(f"{one.id} of {one.volume}" for one in last.snapshots)
+        return SourceGone(
+            "somebody has ended the machine at its source",
+            why=f"what it was at {last.taken_at} is in snapshots of ours, and those are the last of it: {names}",
+            fix="A copy that was begun after its stop goes on from there: run the same command again. Else make "
+            "volumes of them. `kubeferry release --everything` deletes them for good.",
+            machine=machine.name,
+        )
 
     def _now(
         self, ec2: Any, region: str, machine: Machine
     ) -> tuple[dict[str, Any], tuple[Disk, ...], dict[str, dict[str, Any]]]:
         """The instance, its disks and its volumes as they are at this moment."""
-        instance = _instance(ec2, machine)
+        instance = instance_of(ec2, machine)
         volumes = discovery.volumes_of(ec2, [machine.id]).get(machine.id, {})
         told = Told(instance=instance, region=region, volumes=volumes)
         return instance, read_disks(Facts(instance), Facts(None), told), volumes
 
 
 # --- one thing each ----------------------------------------------------------------------------------------------
-
-
-def _unreadable(name: str, why: str) -> Concern:
-    fix = "Look at it with `aws ec2 describe-instances`; it is left out of the inventory."
-    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{name}: {why}", fix=fix)
-
-
-def _gone(machine: str) -> SourceRefused:
-    fix = "Discover and plan again."
-    return SourceRefused("the source has no such machine any more", fix=fix, machine=machine)
-
-
-def _instance(ec2: Any, machine: Machine) -> dict[str, Any]:
-    """The instance as EC2 describes it now. One that was ended is listed for a while; it is gone all the same."""
-    found = _described(ec2, machine.id)
-    if found is None:
-        raise _gone(machine.name)
-    return found
-
-
-def _described(ec2: Any, name: str) -> dict[str, Any] | None:
-    """None for an instance that is gone."""
-    try:
-        answer = ec2.describe_instances(InstanceIds=[name])
-    except aws.failures() as error:
-        if aws.code_of(error) in NO_MACHINE:
-            return None
-        raise
-    listed: list[dict[str, Any]] = [one for held in answer.get("Reservations", []) for one in held.get("Instances", [])]
-    return next((one for one in listed if _state(one) not in GONE), None)
-
-
-def _state(instance: dict[str, Any]) -> str:
-    return str(instance.get("State", {}).get("Name", "unknown"))
-
-
-def _becomes(ec2: Any, machine: Machine, wanted: str, seconds: float) -> bool:
-    limit, pause = time.monotonic() + seconds, FIRST_POLL
-    while _state(_instance(ec2, machine)) != wanted:
-        if time.monotonic() > limit:
-            return False
-        stopping.pause(pause)
-        pause = min(LONGEST_POLL, pause * 1.5)
-    return True
 
 
 def _differences(machine: Machine, disks: tuple[Disk, ...]) -> Iterator[Problem]:

@@ -38,6 +38,9 @@ def unstoppable(instance: dict[str, Any]) -> Iterator[Problem]:
     yield from hibernated(instance)
     if power_of(instance) is not Power.RUNNING:
         return
+    if (operator := instance.get("Operator") or {}).get("Managed"):
+        who = operator.get("Principal") or "a service of AWS's"
+        yield Problem("power", f"{who} manages it, and lets no user stop it", "Leave it out, and move its workload.")
     group = next((one.get("Value") for one in instance.get("Tags", []) if one.get("Key") == GROUP_TAG), None)
     if group:
         fix = f"Detach it: `aws autoscaling detach-instances --auto-scaling-group-name {group} --instance-ids …`."

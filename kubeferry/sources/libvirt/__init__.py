@@ -8,6 +8,7 @@ source ─┬─ domain/machine      XML -> Machine                             
         ├─ off                 what views leave in images: read for the last round, taken out again
         ├─ shutdown            the ways to stop a domain; marks: what is left at it then
         ├─ flash               UEFI variables, from the file that stands for a machine's flash
+        ├─ tpm                 what a machine's TPM keeps, from the file of its swtpm
         ├─ stops               what a stop meets, and the way back from it: asked without doing it
         ├─ starts              when a machine was last started, from libvirt's log of it
         ├─ hosts               the hypervisor's files and servers: this host, or far_host with far_exports

@@ -8,7 +8,7 @@ from kubeferry.errors import PermanentError, SourceRefused
 from kubeferry.images.contents import contents
 from kubeferry.images.variables import MOST_BYTES, variables_of
 from kubeferry.model import Concern, Firmware, Severity
-from kubeferry.sources.libvirt.hosts import Host
+from kubeferry.sources.libvirt.hosts import Host, is_missing
 
 LEAVE_FIX = "Look at the file; or leave them behind with keepVariables: false in the policy, and plan again."
 READ_BYTES = 4 * MOST_BYTES
@@ -21,7 +21,7 @@ def variables(firmware: Firmware, machine: str, host: Host) -> bytes | None:
     if firmware.nvram is None:
         return None
     path = Path(firmware.nvram)
-    if _is_missing(path, host):
+    if is_missing(path, host):
         return None
     found = host.read(path, 0, READ_BYTES)
     if firmware.nvram_format != "qcow2":
@@ -48,8 +48,3 @@ def concerns(firmware: Firmware, machine: str, host: Host) -> list[Concern]:
         what = f"{machine}: its UEFI variables cannot be carried: {error.why or error.what}"
         return [Concern(id="source.variables", severity=Severity.WARNING, what=what, fix=LEAVE_FIX)]
     return []
-
-
-def _is_missing(path: Path, host: Host) -> bool:
-    """Whether there is no such file. Of one in a folder that may not be entered nobody knows."""
-    return host.run(["test", "-e", str(path)]).code == 1 and host.run(["test", "-x", str(path.parent)]).code == 0

@@ -66,6 +66,14 @@ def host_of(source: str, uri: str, ssh: SshAccess | None) -> Host:
     return There(ssh) if ssh is not None and urlsplit(uri).hostname else Here(source, ssh)
 
 
+def is_missing(path: Path, host: Host) -> bool:
+    """Whether there is no such file, or not even its folder. Of one in a folder that may not be entered nobody
+    knows."""
+    if path == path.parent or host.run(["test", "-e", str(path)]).code != 1:
+        return False
+    return host.run(["test", "-x", str(path.parent)]).code == 0 or is_missing(path.parent, host)
+
+
 class Here:
     """This host."""
 

@@ -22,7 +22,7 @@ from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Seve
 from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
-from kubeferry.sources.libvirt import flash, headers, marks, off, pools, shutdown, starts, stops
+from kubeferry.sources.libvirt import flash, headers, marks, off, pools, shutdown, starts, stops, tpm
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from kubeferry.sources.libvirt.guest import facts, is_lost, power_of, translated
 from kubeferry.sources.libvirt.hosts import host_of
@@ -42,6 +42,7 @@ class LibvirtSource:
     capabilities = SourceCapabilities(
         warm=True, live_deltas=True, records_writes=True, force_stop=True, last_words=True, tells_starts=True
     )
+    journal = ""
 
     def __init__(self, name: str, uri: str, ssh: SshAccess | None = None) -> None:
         self._name = name
@@ -78,7 +79,8 @@ class LibvirtSource:
     def _read(self, domain: libvirt.virDomain, flags: int = 0, **known: Any) -> Machine:
         """What the domain's XML says, with volumes of pools as the files and devices that they are."""
         xml, where = domain.XMLDesc(flags), f"domain {domain.name()}"
-        return pools.resolved(domain.connect(), parse_domain(xml, source=self._name, where=where, **known))
+        machine = tpm.placed(parse_domain(xml, source=self._name, where=where, **known), self._uri)
+        return pools.resolved(domain.connect(), machine)
 
     def _machine(self, domain: libvirt.virDomain) -> Machine:
         power = power_of(domain)
@@ -120,6 +122,7 @@ class LibvirtSource:
                 problems += headers.problems(refs, self._host.read)
             found = [*problems, *stops.unstoppable(domain)]
         told = [] if away else flash.concerns(current.firmware, machine.name, self._host)
+        told += [] if away else tpm.concerns(current.tpm, machine.name, self._host)
         return [*drift.as_concerns(machine, found), *told]
 
     def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
@@ -174,6 +177,11 @@ class LibvirtSource:
         with self._talking(machine.name) as connection:
             firmware = self._machine(self._domain(connection, machine)).firmware
         return flash.variables(firmware, machine.name, self._host)
+
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        with self._talking(machine.name) as connection:
+            found = self._machine(self._domain(connection, machine)).tpm
+        return tpm.state(found, machine.name, self._host)
 
     # --- power ---------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ only), disks that are really there and are those of the inventory, everything wr
     deaf.json       names of machines that do not stop unless they are forced
     marks/          name -> the mark of a machine that kubeferry has stopped
     NAME.variables  the UEFI variables of a machine
+    NAME.tpm        what its TPM keeps
     views/          what rounds of running machines hold: views.py
     faults.json     method -> names of errors.py, raised one a call; each is taken off the list when it is raised
 """
@@ -58,6 +59,7 @@ class MemorySource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True, tells_starts=True)
+    journal = ""
 
     def __init__(self, name: str, folder: Path, ssh: SshAccess | None = None) -> None:
         self._name = name
@@ -143,6 +145,11 @@ class MemorySource:
     def variables(self, machine: Machine) -> bytes | None:
         self._fail("variables")
         path = self.folder / f"{machine.name}.variables"
+        return path.read_bytes() if path.exists() else None
+
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        self._fail("tpm_state")
+        path = self.folder / f"{machine.name}.tpm"
         return path.read_bytes() if path.exists() else None
 
     def power(self, machine: Machine) -> Power:

@@ -45,6 +45,7 @@ class OvfSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(runs=False)
+    journal = ""
 
     def __init__(self, name: str, path: Path) -> None:
         self._name = name
@@ -106,6 +107,11 @@ class OvfSource:
 
     def variables(self, machine: Machine) -> bytes | None:
         """An export has them in the form of its hypervisor, which is not read."""
+        del machine
+        return None
+
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        """An export holds nothing of what a TPM keeps."""
         del machine
         return None
 

@@ -60,6 +60,7 @@ class VsphereSource:
     capabilities = SourceCapabilities(
         warm=True, live_deltas=False, records_writes=True, force_stop=True, last_words=False, tells_starts=True
     )
+    journal = ""
 
     def __init__(self, name: str, access: Access, settings: VmwareAccess) -> None:
         self._name = name
@@ -171,6 +172,11 @@ class VsphereSource:
 
     def variables(self, machine: Machine) -> bytes | None:
         """They lie in VMware's own form, which nothing here reads."""
+        del machine
+        return None
+
+    def tpm_state(self, machine: Machine) -> bytes | None:
+        """VMware keeps it encrypted, and hands over nothing of it."""
         del machine
         return None
 

@@ -2,10 +2,12 @@
 
 target ─┬─ layout, gitops, capacity    its folder; manifests as files; whether the plan fits
         └─ hypervisor ─┬─ qemu ── devices, shown     a manifest as a command line           pure
-                       ├─ firmware                   its code, and variables of the source
+                       ├─ firmware, tpm              its code, and variables of the source; its TPM
                        ├─ qmp, local_access          the ways into the running machine
                        └─ accelerator                whether hardware virtualization works here
+handing                                what only a mover may read
 trial                                  a mover beside the machines, tried before a source is stopped
+sets                                   disks that several machines share lie once
 fences                                 only the newest runner starts and stops
 evidence                               what is seen of a running machine, and kept
 """

@@ -217,6 +217,15 @@ def others(spec: Mapping[str, Any], slots: Slots, serial_log: Path, not_shown: l
     yield from _inputs(spec, slots, not_shown)
 
 
+def tpm(spec: Mapping[str, Any], socket: Path | None) -> Iterator[str]:
+    """A TPM 2.0 behind swtpm's socket, of the model that KubeVirt gives: one that keeps its state is a CRB."""
+    if socket is None:
+        return
+    model = "tpm-crb" if (_devices(spec).get("tpm") or {}).get("persistent") else "tpm-tis"
+    yield from ("-chardev", joined("socket,id=tpm", f"path={socket}"))
+    yield from ("-tpmdev", "emulator,id=tpm0,chardev=tpm", "-device", f"{model},tpmdev=tpm0")
+
+
 def has_screen(spec: Mapping[str, Any]) -> bool:
     """Whether the machine has a screen to take a picture of."""
     return _devices(spec).get("autoattachGraphicsDevice") is not False

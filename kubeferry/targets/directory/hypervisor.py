@@ -25,7 +25,7 @@ from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.model import Value
 from kubeferry.outside import process, stopping
 from kubeferry.targets import External, Ledger
-from kubeferry.targets.directory import accelerator, local_access, qemu, qmp
+from kubeferry.targets.directory import accelerator, local_access, qemu, qmp, tpm
 from kubeferry.targets.directory import firmware as local_firmware
 from kubeferry.targets.directory.devices import Layer
 from kubeferry.targets.directory.layout import PRIVATE_FOLDER, MachineFolder, write
@@ -110,7 +110,8 @@ class LocalMachine:
         accel = accelerator.usable()
         variables = (firmware[0], self.folder.run / "variables.fd") if firmware else None
         now = datetime.now(UTC)
-        options = qemu.Options(accel, self.monitor, self.agent, self.serial, now, variables, ports)
+        socket = self.sockets / tpm.SOCKET if tpm.wanted(qemu.devices_of(vm)) else None
+        options = qemu.Options(accel, self.monitor, self.agent, self.serial, now, variables, ports, socket)
         command = qemu.command(vm, layers, options)
         self._make_room(layers, ledger)
         if firmware:
@@ -120,8 +121,14 @@ class LocalMachine:
             started_at=now.isoformat(timespec="milliseconds"),
             boottime_seconds=_boottime(),
             accelerator=accel,
-            not_shown=(*command.not_shown, *local_firmware.unshown(self.folder, firmware)),
+            not_shown=(
+                *command.not_shown,
+                *local_firmware.unshown(self.folder, firmware),
+                *tpm.unshown(self.folder, started=socket is not None),
+            ),
         )
+        if socket is not None:
+            tpm.start(self.folder, self.sockets)
         process.detached(command.argv, pidfile=self.pidfile, log=self.log)
         self._await_monitor()
         write(self.folder.run / "start.json", start.model_dump_json(by_alias=True))
@@ -146,6 +153,8 @@ class LocalMachine:
             stopping.pause(0.02)
         why = self.last_words()
         self.stop()
+        if tpm.REFUSED in why:
+            raise TargetRefused(tpm.REFUSAL, why=why, fix=tpm.REFUSAL_FIX, machine=self.name)
         raise TargetUnavailable(
             "QEMU did not start the machine",
             why=why,
@@ -200,6 +209,7 @@ class LocalMachine:
         deadline = time.monotonic() + QUIT_SECONDS
         while self.alive() and time.monotonic() < deadline:
             time.sleep(0.02)
+        tpm.stop(self.folder, self.sockets)
         for left in (self.folder.run, self.sockets):
             shutil.rmtree(left, ignore_errors=True)
 

@@ -9,6 +9,7 @@ machines/NAME/
     kustomization.yaml, manifests/*.yaml
     disks/CLAIM.img            raw, sparse, exactly as long as the guest's disk
     firmware/variables.fd      UEFI variables of the source; a started machine writes to a copy
+    tpm/tpm2-00.permall        what the source's TPM held, a secret; a started machine has a copy
     state/DISK/                the mover's fingerprints, checkpoints and results
     evidence/                  screenshot.png, serial.log, observation.json
     run/                       only while the machine is started: throw-away layers, firmware variables, logs
@@ -28,6 +29,7 @@ import yaml
 
 from kubeferry.documents import API_VERSION, Entry, to_yaml
 from kubeferry.errors import TargetRefused, TargetUnavailable
+from kubeferry.images.tpm import FILE
 from kubeferry.outside import atomic
 
 FOLDER_MARKER = "kubeferry-target.yaml"
@@ -72,6 +74,14 @@ class MachineFolder:
     @property
     def variables(self) -> Path:
         return self.firmware / "variables.fd"
+
+    @property
+    def tpm(self) -> Path:
+        return self.path / "tpm"
+
+    @property
+    def tpm_state(self) -> Path:
+        return self.tpm / FILE
 
     @property
     def states(self) -> Path:
@@ -141,6 +151,11 @@ class TargetFolder:
             name = owner.get("name") if isinstance(owner, dict) else owner
             return f"{folder.path} belongs to another machine, {name!r}"
         return None
+
+    def owner(self, folder: MachineFolder) -> dict[str, Any] | None:
+        """Whose a machine's folder is, as its marker says; None where it has none."""
+        owner = _read(folder.marker).get("machine") if folder.marker.exists() else None
+        return owner if isinstance(owner, dict) else None
 
     def claim(self, entry: Entry) -> MachineFolder:
         """Make the target's and the machine's folder and mark them as ours. Raises TargetRefused where they are not."""

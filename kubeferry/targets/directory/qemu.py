@@ -56,7 +56,8 @@ UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "P": 10**15} | 
 @dataclass(frozen=True, slots=True)
 class Options:
     """What the place decides and the manifest does not. `firmware` is UEFI code and this run's variables;
-    `forward_ports` are guest ports that get a port on 127.0.0.1; `now` is when the clock of the machine starts."""
+    `forward_ports` are guest ports that get a port on 127.0.0.1; `now` is when the clock of the machine starts; at
+    `tpm_socket` swtpm answers, None where the machine gets no TPM."""
 
     accelerator: Literal["kvm", "tcg"]
     qmp_socket: Path
@@ -65,6 +66,7 @@ class Options:
     now: datetime
     firmware: tuple[Path, Path] | None = None
     forward_ports: tuple[int, ...] = ()
+    tpm_socket: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,9 @@ def _translated(vm: Mapping[str, Any], layers: Mapping[str, Layer], options: Opt
         *devices.networks(draft.spec, draft.slots, options.forward_ports, draft.not_shown),
         *devices.disks(draft.spec, layers, draft.slots, draft.not_shown),
         *devices.others(draft.spec, draft.slots, options.serial_log, draft.not_shown),
+        *devices.tpm(draft.spec, options.tpm_socket),
     ]
-    draft.not_shown += [*_named(vm), *unshown(draft.spec, kvm=draft.kvm)]
+    draft.not_shown += [*_named(vm), *unshown(draft.spec, kvm=draft.kvm, tpm=options.tpm_socket is not None)]
     return Command(tuple(argv), tuple(dict.fromkeys(draft.not_shown)))
 
 
@@ -162,6 +165,11 @@ def machine_name(vm: Mapping[str, Any]) -> str:
 def template(vm: Mapping[str, Any]) -> dict[str, Any]:
     """`spec.template.spec` of the manifest, empty where it has none."""
     return mapping(mapping(mapping(vm.get("spec")).get("template")).get("spec"))
+
+
+def devices_of(vm: Mapping[str, Any]) -> dict[str, Any]:
+    """`domain.devices` of the manifest, empty where it has none."""
+    return mapping(_at(template(vm), "domain.devices"))
 
 
 def firmware_need(vm: Mapping[str, Any]) -> FirmwareNeed:

@@ -39,11 +39,14 @@ SHOWN = frozenset(_SHOWN.split())
 # Enlightenments and a hidden hypervisor exist with hardware virtualization only.
 SHOWN_BY_KVM = ("domain.features.hyperv.", "domain.features.kvm.hidden", "domain.clock.timer.hyperv.present")
 
+SHOWN_BY_SWTPM = ("domain.devices.tpm", "domain.devices.tpm.enabled", "domain.devices.tpm.persistent")
 
-def unshown(spec: Mapping[str, Any], *, kvm: bool) -> list[str]:
+
+def unshown(spec: Mapping[str, Any], *, kvm: bool, tpm: bool = False) -> list[str]:
     """The paths that end in a value and are not shown. Values are left out: one may be a secret."""
+    shown = SHOWN.union(SHOWN_BY_SWTPM if tpm else ())
     paths = dict.fromkeys(_leaves(spec))
-    return [path for path in paths if path and path not in SHOWN and not (kvm and path.startswith(SHOWN_BY_KVM))]
+    return [path for path in paths if path and path not in shown and not (kvm and path.startswith(SHOWN_BY_KVM))]
 
 
 def _leaves(tree: object, path: str = "") -> Iterator[str]:

@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from kubeferry.documents import (
     Entry,
@@ -29,7 +30,7 @@ from kubeferry.marks import MoveMark, read_move, written_move
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
-from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, qemu, trial
+from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, handing, qemu, sets, trial
 from kubeferry.targets.directory.hypervisor import LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder, write
 from kubeferry.targets.local_movers import LocalMovers, is_locked
@@ -83,6 +84,7 @@ class DirectoryTarget:
         self._target.check(entry)
         with _answering(entry):
             folder = self._target.machine(entry.target_name)
+            sets.refuse_in_use(self._target, entry)
             capacity.check_space(self._target, entry)
             if not folder.path.exists():
                 ledger(External("machine-folder", entry.target_name, str(folder.path)))
@@ -110,35 +112,63 @@ class DirectoryTarget:
         ref = DiskRef(uri=image.as_uri(), format="raw", size_bytes=planned.size_bytes)
         return Room(ref, str(state), reads_zero=_has_no_data(image), created=created)
 
-    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+    def submit(self, job: MoverJob, ledger: Ledger, held: bytes | None = None) -> None:
         with _answering_job(job):
             ledger(External("mover", job.name, job.state_dir))
-            self._movers.submit(job)
+            self._movers.submit(job, env={} if held is None else handing.put(Path(job.state_dir), held))
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         with _answering_job(job):
-            return self._movers.watch(job, on_progress)
+            try:
+                return self._movers.watch(job, on_progress)
+            finally:
+                handing.take_away(Path(job.state_dir))
 
     # --- the machine ---------------------------------------------------------------------------------------------
 
     def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        path = self._target.machine(entry.target_name).variables
+        return self._small_room(entry, "variables", path, size, fence, ledger)
+
+    def tpm_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        path = self._target.machine(entry.target_name).tpm_state
+        handing.sweep(self._target.machine(entry.target_name).states, "tpm")
+        return self._small_room(entry, "tpm", path, size, fence, ledger)
+
+    def _small_room(self, entry: Entry, what: str, path: Path, size: int, fence: int, ledger: Ledger) -> Room:
+        """Room for what a machine keeps beside its disks, for its owner alone."""
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
         if self.runs(entry):
             fix = "Stop it first."
-            raise TargetRefused("the machine runs from its variables", fix=fix, machine=entry.name)
+            raise TargetRefused("the machine runs, and keeps its state there", fix=fix, machine=entry.name)
         with _answering(entry):
-            created = not folder.variables.exists()
+            created = not path.exists()
             if created:
-                ledger(External("disk", f"{entry.target_name}-variables", str(folder.variables)))
+                ledger(External("disk", f"{entry.target_name}-{what}", str(path)))
             self._target.claim(entry)
-            folder.firmware.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-            if created or folder.variables.stat().st_size != size:
-                _make_image(folder.variables, size)
-            state = folder.state(f"variables/{fence}")
+            path.parent.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+            if created or path.stat().st_size != size:
+                _make_image(path, size)
+            state = folder.state(f"{what}/{fence}")
             state.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
-        ref = DiskRef(uri=folder.variables.as_uri(), format="raw", size_bytes=size)
+        ref = DiskRef(uri=path.as_uri(), format="raw", size_bytes=size)
         return Room(ref, str(state), reads_zero=False, created=created)
+
+    def drop_tpm(self, entry: Entry) -> list[str]:
+        folder = self._target.machine(entry.target_name)
+        if not folder.path.exists():
+            return []
+        self._target.check(entry)
+        with _answering(entry):
+            found = [path for path in (folder.tpm_state, *atomic.leftovers(folder.tpm)) if path.exists()]
+            for path in found:
+                path.unlink()
+            for state in folder.states.glob(f"{quote('tpm/', safe='')}*"):
+                shutil.rmtree(state, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                folder.tpm.rmdir()
+        return [str(path) for path in found]
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._target.check(entry)
@@ -155,12 +185,7 @@ class DirectoryTarget:
         process.require(qemu.PROGRAM, "qemu-img")
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
-        bases = {planned.claim: folder.image(planned.claim) for planned in entry.disks}
-        missing = [str(image) for image in bases.values() if not image.exists()]
-        if missing:
-            raise TargetRefused(
-                "the machine's disks are not here", why=", ".join(missing), fix="Copy them first.", machine=entry.name
-            )
+        bases = sets.images(self._target, entry)
         with _answering(entry):
             _check_applied(entry, folder)
             fences.raise_fence(folder, entry, fence)
@@ -235,6 +260,7 @@ class DirectoryTarget:
             return []
         self._target.check(entry)
         with _answering(entry):
+            sets.refuse_attached(self._target, entry)
             fences.raise_fence(folder, entry, fence)
             LocalMachine(entry.target_name, folder).stop()
             removed = _remove_files(entry, folder)
@@ -314,15 +340,15 @@ def _remove_files(entry: Entry, folder: MachineFolder) -> list[str]:
         folder.kustomization,
         *(folder.manifests / name for name in gitops.files(entry)),
     ]
-    ours += [folder.variables, *(folder.image(planned.claim) for planned in entry.disks)]
+    ours += [folder.variables, folder.tpm_state, *(folder.image(planned.claim) for planned in entry.disks)]
     removed = [path for path in ours if path.exists()]
-    places = (folder.path, folder.manifests, folder.firmware, folder.disks)
+    places = (folder.path, folder.manifests, folder.firmware, folder.tpm, folder.disks)
     unfinished = [path for place in places for path in atomic.leftovers(place)]
     for path in [*removed, *unfinished]:
         path.unlink()
     for tree in (folder.states, folder.evidence):
         shutil.rmtree(tree, ignore_errors=True)
-    for path in (folder.manifests, folder.firmware, folder.disks):
+    for path in (folder.manifests, folder.firmware, folder.tpm, folder.disks):
         with contextlib.suppress(OSError):
             path.rmdir()
     left = sorted(path.name for path in folder.path.iterdir() if path != folder.marker)

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from kubeferry.documents import Entry, MoverSettings, PlannedDisk
+from kubeferry.documents import Entry, KeptTpm, KeptVariables, MoverSettings, PlannedDisk
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.ledger import External, Ledger
 from kubeferry.targets import Room
@@ -71,19 +71,19 @@ def prepare(cluster: Cluster, entry: Entry, ledger: Ledger, settings: MoverSetti
     return rooms
 
 
-def variables_room(cluster: Cluster, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
-    """The claim that KubeVirt will mount for the machine's UEFI variables is there, as the plan has it, and a mover
-    makes the file. See `kubeferry.targets.Target`."""
-    kept = entry.variables
-    if kept is None:
-        raise TargetRefused("the plan keeps no UEFI variables", fix="Plan again.", machine=entry.name)
+def kept_room(
+    cluster: Cluster, entry: Entry, kept: KeptVariables | KeptTpm, size: int, fence: int, ledger: Ledger
+) -> Room:
+    """The claim that KubeVirt will mount for the machine's state is there, as the plan has it, and a mover makes the
+    file. See `kubeferry.targets.Target`."""
     there = cluster.get(CLAIM, kept.claim, entry.namespace)
     if there is not None and (why := names.objection(entry, there)):
         raise TargetRefused(why, fix="Remove it, or give the machine another name.", machine=entry.name)
     _refuse_leaving(entry, there, kept.claim, "")
     created = there is None and _make(cluster, entry, ledger, _named(entry, kept.claim, ""), kept.claim, "")
-    state = names.state_dir(entry, f"{kept.claim}/{fence}")
-    return Room(names.variables_ref(entry, kept, size), state, False, created, makes_target=True)
+    what = kept.claim if isinstance(kept, KeptVariables) else f"{kept.claim}/tpm"
+    state = names.state_dir(entry, f"{what}/{fence}")
+    return Room(names.kept_ref(entry, kept, size), state, False, created, makes_target=True)
 
 
 # --- pure ------------------------------------------------------------------------------------------------------------

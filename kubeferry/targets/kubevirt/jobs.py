@@ -17,10 +17,11 @@ from kubeferry.documents import Entry, MoverError, MoverJob, MoverProgress, Move
 from kubeferry.errors import Interrupted, KubeferryError, SourceRefused, TargetRefused, TargetUnavailable
 from kubeferry.ledger import External, Ledger
 from kubeferry.outside import stopping
-from kubeferry.targets.kubevirt import claims, job_spec, names, pods
+from kubeferry.targets.kubevirt import claims, job_secrets, job_spec, names, pods
 from kubeferry.targets.kubevirt.answers import Forbidden
 from kubeferry.targets.kubevirt.api import AlreadyThere, Cluster
-from kubeferry.targets.kubevirt.kinds import CLAIM, EVENT, JOB, NETWORK_POLICY, POD
+from kubeferry.targets.kubevirt.kinds import CLAIM, EVENT, JOB, NETWORK_POLICY, POD, SECRET
+from kubeferry.uris import HELD
 
 POLL_SECONDS = 1.0
 GONE_SECONDS = 120.0
@@ -43,8 +44,9 @@ class Jobs:
         self._cluster = cluster
         self._settings = config.movers
 
-    def submit(self, job: MoverJob, ledger: Ledger) -> None:
-        """The Job is there: made now, found running, or found ended well."""
+    def submit(self, job: MoverJob, ledger: Ledger, held: bytes | None = None) -> None:
+        """The Job is there: made now, found running, or found ended well. What it is handed is there after it, and its
+        own: its pod waits for that, and it goes with the Job."""
         manifest = self._manifest(job)
         namespace, name = manifest["metadata"]["namespace"], manifest["metadata"]["name"]
         self._admit(job, namespace, ledger)
@@ -54,13 +56,15 @@ class Jobs:
         for other in there:
             if other not in standing:
                 end(self._cluster, other)
-        if standing:
-            return  # attached
-        ledger(External(names.JOB, name, f"{namespace}/{name}"))
-        try:
-            self._cluster.create(manifest, JOB)
-        except AlreadyThere:
-            return  # attached, to one whose making was not answered
+        attached = bool(standing)
+        if not attached:
+            ledger(External(names.JOB, name, f"{namespace}/{name}"))
+            try:
+                self._cluster.create(manifest, JOB)
+            except AlreadyThere:
+                attached = True  # to one whose making was not answered
+        if held is not None:
+            self._hand(job, namespace, held, attached=attached)
 
     def submit_dry(self, job: MoverJob, placement: Object) -> None:
         """The server says whether it would take the Job. Raises TargetRefused."""
@@ -68,19 +72,41 @@ class Jobs:
         self._cluster.create(job_spec.job_manifest(job, self._settings, placement, addresses), JOB, dry_run=True)
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
-        """Wait for the Job's end. Interrupted ends the Job too: what it reads is closed after us."""
+        """Wait for the Job's end. Interrupted ends the Job too: what it reads is closed after us. One that was handed
+        something goes when it has ended, and with it what it was handed."""
         site = names.site_of(job)
         watched = _Watched(self._cluster, job, site.namespace, names.job_name(job), self._settings.start_seconds)
         try:
-            return watched.follow(on_progress)
+            result = watched.follow(on_progress)
         except Interrupted:
             there = self._cluster.get(JOB, watched.name, site.namespace)
-            if there is not None and not _ended(there):
+            if there is not None and (is_held(job) or not _ended(there)):
                 end(self._cluster, there, patiently=False)
             raise
+        if is_held(job) and (there := self._cluster.get(JOB, watched.name, site.namespace)) is not None:
+            end(self._cluster, there, patiently=False)
+        return result
 
     def close(self) -> None:
         """Jobs go on without us."""
+
+    def _hand(self, job: MoverJob, namespace: str, held: bytes, *, attached: bool) -> None:
+        """The Secret of a Job that is there. One that is there already is the Job's where we are `attached` to that:
+        its name says of what. Else it is of an earlier Job of this name, and goes as that has gone."""
+        there = self._cluster.get(JOB, names.job_name(job), namespace)
+        limit = time.monotonic() + GONE_SECONDS
+        while there is not None and time.monotonic() < limit:
+            try:
+                self._cluster.create(job_secrets.held_secret(there, held), SECRET)
+            except AlreadyThere:
+                if attached:
+                    return
+                stopping.pause(POLL_SECONDS / 2)
+                stopping.check()
+            else:
+                return
+        what = GONE if there is None else "the Secret of an earlier mover does not go"
+        raise TargetUnavailable(what, fix="Run the same command again.", machine=job.machine, disk=job.disk)
 
     def _manifest(self, job: MoverJob) -> Object:
         site = names.site_of(job)
@@ -245,6 +271,11 @@ class _Watched:
         error = MoverError(type=kind.__name__, what=what, why=why, fix=fix)
         where = f"Job {self._namespace}/{self.name}"
         return MoverResult(name=self._job.name, action=self._job.action, ok=False, where=where, error=error)
+
+
+def is_held(job: MoverJob) -> bool:
+    """Whether a job reads what it is handed, and nobody else may."""
+    return job.source is not None and job.source.uri == HELD
 
 
 def end(cluster: Cluster, job: Object, *, patiently: bool = True) -> None:

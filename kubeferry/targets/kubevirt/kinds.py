@@ -29,6 +29,7 @@ class Kind:
 
 CLAIM = Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims")
 POD = Kind("v1", "Pod", "pods")
+SECRET = Kind("v1", "Secret", "secrets")
 EVENT = Kind("v1", "Event", "events")
 QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
 LIMIT_RANGE = Kind("v1", "LimitRange", "limitranges")

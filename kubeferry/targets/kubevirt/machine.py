@@ -8,6 +8,7 @@ from typing import Any
 from kubeferry.documents import Entry, TargetConfig
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.ledger import External, Ledger
+from kubeferry.targets import runs_from_it, users_of
 from kubeferry.targets.kubevirt import fences, names, objects
 from kubeferry.targets.kubevirt.api import Cluster, Conflict, NotThere
 from kubeferry.targets.kubevirt.kinds import INSTANCE, POD, VIRTUAL_MACHINE
@@ -118,7 +119,12 @@ def _is_to_start(there: Object, ended: Object | None) -> bool:
 
 
 def refuse_running(cluster: Cluster, entry: Entry) -> None:
-    """Raise TargetRefused where the machine runs: its disks are then its own, whichever plan or person started it."""
+    """Raise TargetRefused where the machine runs, or another one that attaches a disk of it: its disks are then their
+    own, whichever plan or person started them."""
+    for user in users_of(entry):
+        there = cluster.get(INSTANCE, user.target_name, entry.namespace)
+        if there is not None and there.get("status", {}).get("phase") not in OVER:
+            raise runs_from_it(entry, user.name)
     there = cluster.get(INSTANCE, entry.target_name, entry.namespace)
     phase = (there or {}).get("status", {}).get("phase")
     if there is not None and phase not in OVER:

@@ -5,6 +5,7 @@ A mover sees the disks and the state of its machine below one folder:
     /kubeferry/NAMESPACE/MACHINE/disks/CLAIM             a Block claim, as a device
     /kubeferry/NAMESPACE/MACHINE/disks/CLAIM/disk.img    the file on a Filesystem claim that KubeVirt boots
     /kubeferry/NAMESPACE/MACHINE/disks/CLAIM/nvram/…     UEFI variables on the claim that KubeVirt keeps them on
+    /kubeferry/NAMESPACE/MACHINE/disks/CLAIM/swtpm/…     and what its TPM holds
     /kubeferry/NAMESPACE/MACHINE/state/DISK              what the mover remembers of the disk
 
 so that a job's references alone say which claims its pod must mount.
@@ -19,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
-from kubeferry.documents import Entry, KeptVariables, MoverJob, PlannedDisk
+from kubeferry.documents import Entry, KeptTpm, KeptVariables, MoverJob, PlannedDisk
 from kubeferry.model import DiskRef
 from kubeferry.uris import local_path
 
@@ -79,8 +80,8 @@ def disk_ref(entry: Entry, planned: PlannedDisk) -> DiskRef:
     return DiskRef(uri=uri, format="raw", size_bytes=planned.size_bytes)
 
 
-def variables_ref(entry: Entry, kept: KeptVariables, size: int) -> DiskRef:
-    """The reference that a mover opens to write UEFI variables."""
+def kept_ref(entry: Entry, kept: KeptVariables | KeptTpm, size: int) -> DiskRef:
+    """The reference that a mover opens to write UEFI variables, or what a TPM holds."""
     place = machine_root(entry.namespace, entry.target_name) / "disks" / kept.claim / kept.file
     return DiskRef(uri=f"file://{place}", format="raw", size_bytes=size)
 

@@ -110,8 +110,8 @@ def _seen(cluster: Cluster, entry: Entry, access: GuestAccess) -> dict[str, str]
         for one in status.get("interfaces") or []
     ]
     claims = {
-        f"claim {planned.claim}": _claim_words(cluster.get(CLAIM, planned.claim, entry.namespace))
-        for planned in entry.disks
+        f"claim {claim}": _claim_words(cluster.get(CLAIM, claim, entry.namespace))
+        for claim in [*(one.claim for one in entry.disks), *(one.claim for one in entry.attached or ())]
     }
     seen = {
         "node": str(status.get("nodeName") or ""),

@@ -8,6 +8,7 @@ from typing import Any
 from kubeferry.documents import Entry, TargetConfig
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.ledger import External
+from kubeferry.targets import still_attached, users_of
 from kubeferry.targets.kubevirt import jobs, machine, names
 from kubeferry.targets.kubevirt.api import Cluster, Owned
 from kubeferry.targets.kubevirt.kinds import CLAIM, DATA_VOLUME, INSTANCE, JOB, NETWORK_POLICY, VIRTUAL_MACHINE, Kind
@@ -44,8 +45,8 @@ def tidy(cluster: Cluster, entry: Entry) -> list[str]:
 def remove(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0) -> list[str]:
     """Everything of this machine goes, its disks included: first what could write, then what is written.
 
-    Raises TargetRefused, before anything is removed, where a name is another machine's; Fenced where a newer runner has
-    started or stopped it.
+    Raises TargetRefused, before anything is removed, where a name is another machine's, or another machine is there
+    that attaches a claim of this one; Fenced where a newer runner has started or stopped it.
     """
     volumes = [m["metadata"]["name"] for m in entry.manifests if m.get("kind") == DATA_VOLUME.name]
     if config.transfer == "upload":  # of one that did not end
@@ -54,13 +55,27 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0)
     things = [(VIRTUAL_MACHINE, name) for name in machines]
     things += [(DATA_VOLUME, name) for name in volumes]
     things += [(CLAIM, planned.claim) for planned in entry.disks]
-    things += [(CLAIM, entry.variables.claim)] if entry.variables is not None else []
+    things += [(CLAIM, claim) for claim in dict.fromkeys(kept.claim for kept in (entry.variables, entry.tpm) if kept)]
     _refuse_foreign(cluster, entry, things)
+    _refuse_attached(cluster, entry)
     machine.stop(cluster, config, entry, fence)
     removed = tidy(cluster, entry)
     for kind in (VIRTUAL_MACHINE, DATA_VOLUME, CLAIM):
         removed += drop(cluster, entry, [thing for thing in things if thing[0] is kind])
     return removed
+
+
+def drop_tpm(cluster: Cluster, entry: Entry) -> list[str]:
+    """What the machine's TPM holds goes, with its claim and the movers that wrote it: a claim does not go while a pod
+    names it. Raises TargetRefused where it is another machine's."""
+    if entry.tpm is None:
+        return []
+    things = [(CLAIM, entry.tpm.claim)]
+    if cluster.get(CLAIM, entry.tpm.claim, entry.namespace) is None:
+        return []
+    _refuse_foreign(cluster, entry, things)
+    jobs.end_all(cluster, entry)
+    return drop(cluster, entry, things)
 
 
 def exists(cluster: Cluster, thing: External) -> bool:
@@ -82,6 +97,26 @@ def _refuse_foreign(cluster: Cluster, entry: Entry, things: list[tuple[Kind, str
     if foreign:
         fix = "Remove it by hand if it is not needed."
         raise TargetRefused("it is not ours to remove", why="; ".join(foreign), fix=fix, machine=entry.name)
+
+
+def _refuse_attached(cluster: Cluster, entry: Entry) -> None:
+    """A claim that a machine still names, or runs from, would wait for it, deleted already."""
+    shared = {planned.claim for planned in entry.disks if planned.shared_with}
+    users = []
+    for user in users_of(entry):
+        there = [cluster.get(kind, user.target_name, entry.namespace) for kind in (VIRTUAL_MACHINE, INSTANCE)]
+        if any(shared & _claims_of(one) for one in there if one is not None):
+            users.append(user.name)
+    if users:
+        raise still_attached(entry, users)
+
+
+def _claims_of(found: Object) -> set[str]:
+    """The claims that a VirtualMachine, or an instance of one, names."""
+    spec = found.get("spec", {})
+    volumes = spec.get("template", {}).get("spec", spec).get("volumes") or []
+    claims = {one.get("persistentVolumeClaim", {}).get("claimName") for one in volumes}
+    return {str(name) for name in claims | {one.get("dataVolume", {}).get("name") for one in volumes} if name}
 
 
 def drop(cluster: Cluster, entry: Entry, things: list[tuple[Kind, str]]) -> list[str]:

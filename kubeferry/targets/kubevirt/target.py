@@ -9,7 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
+from kubeferry.documents import (
+    Entry,
+    KeptTpm,
+    KeptVariables,
+    MoverJob,
+    MoverProgress,
+    MoverResult,
+    Observation,
+    Offer,
+    TargetConfig,
+)
 from kubeferry.errors import TargetRefused
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import MoveMark
@@ -69,8 +79,11 @@ class KubevirtTarget:
             return self._uploads.prepare(entry, ledger)
         return claims.prepare(self._cluster, entry, ledger, self._config.movers)
 
-    def submit(self, job: MoverJob, ledger: Ledger) -> None:
-        (self._uploads or self._movers).submit(job, ledger)
+    def submit(self, job: MoverJob, ledger: Ledger, held: bytes | None = None) -> None:
+        if self._uploads is not None:
+            self._uploads.submit(job, ledger)
+        else:
+            self._movers.submit(job, ledger, held)
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
         return (self._uploads or self._movers).watch(job, on_progress)
@@ -78,11 +91,23 @@ class KubevirtTarget:
     # --- the machine -----------------------------------------------------------------------------------------------
 
     def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        return self._kept_room(entry, entry.variables, size, fence, ledger)
+
+    def tpm_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        return self._kept_room(entry, entry.tpm, size, fence, ledger)
+
+    def _kept_room(
+        self, entry: Entry, kept: KeptVariables | KeptTpm | None, size: int, fence: int, ledger: Ledger
+    ) -> Room:
         machine.refuse_running(self._cluster, entry)
-        if self._uploads is not None:
+        if kept is None or self._uploads is not None:
+            what = "the plan keeps no such thing" if kept is None else "no upload takes what lies beside the disks"
             fix = "Plan again with this target, or let movers run in the cluster."
-            raise TargetRefused("no upload takes UEFI variables", fix=fix, machine=entry.name)
-        return claims.variables_room(self._cluster, entry, size, fence, ledger)
+            raise TargetRefused(what, fix=fix, machine=entry.name)
+        return claims.kept_room(self._cluster, entry, kept, size, fence, ledger)
+
+    def drop_tpm(self, entry: Entry) -> list[str]:
+        return removal.drop_tpm(self._cluster, entry)
 
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         return objects.apply(self._cluster, entry, ledger, dry_run=dry_run)

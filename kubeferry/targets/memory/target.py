@@ -1,9 +1,9 @@
 """A target in this process's memory: a double for tests of what stands around targets.
 
-It does not start programs, boot machines or look at manifests; it reads raw files only, in one thread, keeps no
-checkpoint, and knows no full disk. Of a round that names what changed it takes no more than that. `observe` answers
-what the test put into `answers`, and passes what it was not told about. It does keep the promises of the seam:
-idempotent, ours or refused, nothing made before the ledger has it.
+It does not start programs, boot machines, attach what others carry or look at manifests; it reads raw files only, in
+one thread, keeps no checkpoint, and knows no full disk. Of a round that names what changed it takes no more than that.
+`observe` answers what the test put into `answers`, and passes what it was not told about. It does keep the promises of
+the seam: idempotent, ours or refused, nothing made before the ledger has it.
 """
 
 from __future__ import annotations
@@ -37,8 +37,18 @@ from kubeferry.marks import MoveMark
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
 from kubeferry.ranges import ranges_of
-from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities, superseded
-from kubeferry.uris import inline_content, local_path
+from kubeferry.targets import (
+    External,
+    Ledger,
+    Reach,
+    Room,
+    TargetCapabilities,
+    runs_from_it,
+    still_attached,
+    superseded,
+    users_of,
+)
+from kubeferry.uris import HELD, inline_content, local_path
 from kubeferry.words import counted
 
 BLOCK_BYTES = 1024 * 1024
@@ -113,6 +123,9 @@ class MemoryTarget:
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         self._fail("prepare")
         self._check(entry)
+        for user in users_of(entry):
+            if user.target_name in self.running:
+                raise runs_from_it(entry, user.name)
         rooms = {}
         for planned in entry.disks:
             place = f"{entry.target_name}/{planned.disk}"
@@ -129,14 +142,14 @@ class MemoryTarget:
         self._owners[entry.target_name] = _owner(entry)
         return rooms
 
-    def submit(self, job: MoverJob, ledger: Ledger) -> None:
+    def submit(self, job: MoverJob, ledger: Ledger, held: bytes | None = None) -> None:
         self._fail("submit")
         newest = self._results.get(job.state_dir)
         if newest is not None and newest.ok and newest.name == job.name:
             return
         ledger(External("mover", job.name, "memory"))
         try:
-            self._results[job.state_dir] = self._moved(job)
+            self._results[job.state_dir] = self._moved(job, held)
         except (KubeferryError, OSError) as error:
             told = error if isinstance(error, KubeferryError) else TargetUnavailable(str(error), fix="Try it again.")
             failure = MoverError(type=type(told).__name__, what=told.what, why=told.why, fix=told.fix)
@@ -154,8 +167,20 @@ class MemoryTarget:
 
     def variables_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
         self._fail("variables_room")
+        return self._small_room(entry, f"{entry.target_name}/variables", size, ledger)
+
+    def tpm_room(self, entry: Entry, size: int, fence: int, ledger: Ledger) -> Room:
+        self._fail("tpm_room")
+        return self._small_room(entry, f"{entry.target_name}/tpm", size, ledger)
+
+    def drop_tpm(self, entry: Entry) -> list[str]:
+        self._fail("drop_tpm")
         self._check(entry)
-        place = f"{entry.target_name}/variables"
+        place = f"{entry.target_name}/tpm"
+        return [place] if self.disks.pop(place, None) is not None else []
+
+    def _small_room(self, entry: Entry, place: str, size: int, ledger: Ledger) -> Room:
+        self._check(entry)
         created = place not in self.disks
         if created:
             ledger(External("disk", place, "memory"))
@@ -246,6 +271,8 @@ class MemoryTarget:
     def remove(self, entry: Entry, fence: int = 0) -> list[str]:
         self._fail("remove")
         self._check(entry)
+        if users := [user.name for user in users_of(entry) if user.target_name in self.applied]:
+            raise still_attached(entry, users)
         self._raise_fence(entry, fence)
         self.moves.pop(entry.target_name, None)
         self.strategies.pop(entry.target_name, None)
@@ -279,9 +306,9 @@ class MemoryTarget:
             raise superseded(entry, entry.target_name, newest, fence)
         self._newest[entry.target_name] = max(newest, fence)
 
-    def _copy(self, job: MoverJob, disk: bytearray) -> None:
+    def _copy(self, job: MoverJob, disk: bytearray, held: bytes | None) -> None:
         """All of the source; or only what it calls changed, where the disk is the copy that it says that of."""
-        content = _read(job.source)
+        content = _read(job.source, held)
         known = self._fingerprints.get(job.state_dir)
         changed = job.source.changed if job.source else None
         if changed is None or known is None or job.since_root != _root(known):
@@ -290,7 +317,7 @@ class MemoryTarget:
         for start, stop in ranges_of(changed):
             disk[start:stop] = content[start:stop]
 
-    def _moved(self, job: MoverJob) -> MoverResult:
+    def _moved(self, job: MoverJob, held: bytes | None) -> MoverResult:
         """Do the job's work; raises what goes wrong."""
         if job.fence < self._fences.get(job.state_dir, 0):
             raise Fenced("a newer runner has worked on this disk", fix="Leave the disk to it.")
@@ -298,7 +325,7 @@ class MemoryTarget:
         disk = self.disks[job.state_dir]
         before = _digests(disk)
         if job.action != "verify":
-            self._copy(job, disk)
+            self._copy(job, disk, held)
             self._fingerprints[job.state_dir] = _digests(disk)
         wanted = self._fingerprints.get(job.state_dir)
         if wanted is None:
@@ -336,7 +363,9 @@ def _root(digests: list[str]) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _read(source: DiskRef | None) -> bytes:
+def _read(source: DiskRef | None, held: bytes | None) -> bytes:
+    if source is not None and source.uri == HELD and held is not None:
+        return held
     if source is not None and (content := inline_content(source.uri, MOST_INLINE_BYTES)) is not None:
         return content
     path = local_path(source.uri) if source and source.format == "raw" else None

@@ -14,12 +14,14 @@ import pytest
 
 from kubeferry.documents import SourceConfig, StopPolicy
 from kubeferry.errors import Interrupted, SourceRefused, SourceUnavailable
+from kubeferry.images.tpm import FILE
 from kubeferry.images.variables import Variable, store_of
 from kubeferry.ledger import External
 from kubeferry.model import ChainLink, Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
 from lab import daemons
+from lab import tpm as lab_tpm
 from lab.bare import Bare
 from lab.daemons import virsh
 from tests.needs import needs
@@ -364,3 +366,31 @@ def test_uefi_variables_are_those_in_the_file_that_the_definition_names(bare: Ba
     path.mkdir()
     with pytest.raises(SourceRefused, match="neither a file"):
         source.variables(machine)
+
+
+@needs(*lab_tpm.PROGRAMS, "swtpm_setup")
+def test_what_a_tpm_holds_is_what_libvirts_own_swtpm_has_kept(bare: Bare, source: Source, tmp_path: Path) -> None:
+    """libvirt starts the machine, and with it a swtpm that it has set up; what is read opens in another one."""
+    definition = bare.folder / "tpm.xml"
+    device = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm></devices>"
+    definition.write_text(bare.xml("tpm", (bare.image("a.raw"), "raw")).replace("</devices>", device))
+    name = f"{bare.prefix}tpm"
+    bare.names.append(name)
+    virsh("define", str(definition))
+    machine = found(source, name)
+    assert machine.tpm is not None
+    assert machine.tpm.state == f"/var/lib/libvirt/swtpm/{machine.uuid}/tpm2/tpm2-00.permall"
+    assert source.tpm_state(machine) is None, "it never ran"
+    virsh("start", name)
+    assert source.tpm_state(machine) is not None, "it can be read while it runs"
+    virsh("destroy", name)
+    state = source.tpm_state(machine)
+    assert state is not None
+    assert state == Path(machine.tpm.state).read_bytes()
+    folder = tmp_path / "again"
+    folder.mkdir()
+    (folder / FILE).write_bytes(state)
+    with lab_tpm.running(folder) as tpm:
+        tpm.write(b"and it works")
+        assert tpm.read() == b"and it works"
+    assert Path(machine.tpm.state).read_bytes() == state

@@ -72,14 +72,14 @@ def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(m
     def lease(_plan: str, _machine: str) -> Iterator[None]:
         yield
 
-    monkeypatch.setattr(migrate, "open_source", lambda *_given: refusing("source"))
+    monkeypatch.setattr(migrate, "open_source", lambda *_given, journal: refusing(f"source of {journal}"))
     monkeypatch.setattr(migrate, "open_target", lambda *_given: refusing("target"))
     monkeypatch.setattr(migrate, "drive", lambda *_given: SimpleNamespace(phase="committed"))
-    monkeypatch.setattr(migrate, "settle", lambda _work: None)
-    plan, journal = SimpleNamespace(digest="d", source="lab"), SimpleNamespace(lease=lease)
+    monkeypatch.setattr(migrate, "settle", lambda _work: "a view")
+    plan, journal = SimpleNamespace(digest="d", source="lab"), SimpleNamespace(lease=lease, identity="j")
     config = SimpleNamespace(sources={"lab": None}, target=None, limits=None)
     more = {"goal": Goal.MIGRATE, "refused": {}, "standing": {}}
     run: Any = SimpleNamespace(target_is_down="", plan=plan, journal=journal, config=config, **more)
     entry: Any = SimpleNamespace(name="web")
-    assert migrate._drive_machine(run, entry) == migrate.Outcome("web", "committed")
-    assert closed == ["source", "target"]
+    assert migrate._drive_machine(run, entry) == migrate.Outcome("web", "committed", left="a view")
+    assert closed == ["source of j", "target"]

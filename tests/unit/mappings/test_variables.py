@@ -56,6 +56,13 @@ def test_what_the_source_kept_goes_to_the_claim_that_kubevirt_takes(machine: Bui
     assert fate(made) is Fate.CARRIED
 
 
+def test_those_that_ec2_hands_over_go_as_well(machine: Build) -> None:
+    ec2 = UEFI.model_copy(update={"nvram": "GetInstanceUefiData", "nvram_format": "uefi-data"})
+    made = mapped(machine(firmware=ec2))
+    assert made.variables is not None
+    assert fate(made) is Fate.CARRIED
+
+
 @pytest.mark.parametrize(
     ("state", "policy", "why"),
     [

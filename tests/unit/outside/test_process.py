@@ -106,3 +106,12 @@ def test_another_programs_pid_is_left_alone(tmp_path: Path) -> None:
     pidfile = tmp_path / "pid"
     pidfile.write_text(f"{os.getpid()}\n")
     assert not end_detached(pidfile, program="no-such-program")
+
+
+def test_what_a_failing_program_has_printed_so_far_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """It may be a secret that was asked for, and broke off."""
+    caplog.set_level("DEBUG")
+    done = run(["sh", "-c", 'echo "$SAID"; exit 3'], check=False, env={"SAID": "three seeds"})
+    assert done.out == "three seeds\n"
+    assert "exit code 3" in caplog.text
+    assert "three seeds" not in caplog.text

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeferry.documents import KeptVariables, ProbeResult
+from kubeferry.documents import KeptTpm, KeptVariables, ProbeResult
 from kubeferry.life import events as ev
 from kubeferry.model import Disk, Power
 from reports.facts import build_report
@@ -355,3 +355,22 @@ def test_uefi_variables_of_an_earlier_attempt_count_for_nothing(estate):
     life.then(0.1, ev.CutoverBegun(power_before=Power.RUNNING)).stopped().then(0.1, ev.CopyBegun(round=2, final=True))
     life.copied("vda", round=2).verified("vda").observed().committed()
     assert "its UEFI variables were not carried" in machine_of(life).why
+
+
+def test_what_a_tpm_holds_is_needed_where_the_plan_carries_it_and_told(estate):
+    kept = KeptTpm(claim="persistent-state-for-web", file="swtpm/u/tpm2/tpm2-00.permall")
+
+    def moved(*carried: ev.TpmCarried) -> MachineReport:
+        life = estate.life(tpm=kept).begun().stopped().moved_bytes()
+        for event in carried:
+            life.then(0.1, event)
+        return machine_of(life.observed().committed())
+
+    assert moved().verdict is Verdict.NOT_PROVEN
+    assert moved().why == ("what its TPM holds was not carried",)
+    arrived = ev.TpmCarried(digest="ab", size_bytes=1386, where=kept.claim)
+    assert moved(arrived).verdict is Verdict.PROVEN
+    assert moved(arrived).why[-1] == "what the TPM of the source holds was put beside the copy and read back"
+    assert moved(arrived).applied[0] == f"what the TPM holds carried to {kept.claim} and read back: SHA-256 ab"
+    assert moved(ev.TpmCarried()).verdict is Verdict.PROVEN
+    assert moved(ev.TpmCarried()).applied[0] == "TPM: the source's holds nothing, since it never ran"

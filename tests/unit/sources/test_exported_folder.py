@@ -148,7 +148,6 @@ def test_one_name_of_two_hosts_is_told_apart(tmp_path: Path) -> None:
         (tmp_path / host / "web.xml").write_text(text)
     names = [one.name for one in read_exported(tmp_path, "lab").machines]
     assert names == [f"web-{host * 8}-{host * 4}-{host * 4}-{host * 4}-{host * 12}" for host in ("a", "b")]
-    (tmp_path / "ovf").mkdir()
 
 
 def test_ids_that_are_no_help_give_way_to_the_files_names(tmp_path: Path) -> None:
@@ -157,7 +156,20 @@ def test_ids_that_are_no_help_give_way_to_the_files_names(tmp_path: Path) -> Non
     assert {one.name for one in read_exported(tmp_path, "lab").machines} == {"web-a", "web-b"}
 
 
-@pytest.mark.parametrize(("memory", "said"), [("1024", "where it is the same"), ("2048", "was written later")])
+def test_no_name_is_given_twice_whatever_the_files_are_called(tmp_path: Path) -> None:
+    """Rows of tabs without UUIDs, in two folders and twice in one tab, and one that is called like what is made."""
+    rows = "VM,CPUs,Memory\nweb,2,1024\nweb,2,2048\n"
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "vInfo.csv").write_text(rows)
+    (tmp_path / "web-1.xml").write_text(domain("web-1"))
+    names = [one.name for one in read_exported(tmp_path, "lab").machines]
+    assert len(names) == len(set(names)) == 5
+
+
+@pytest.mark.parametrize(
+    ("memory", "said"), [("1024", "where it is the same"), ("2048", "what was written later is taken")]
+)
 def test_a_machine_that_was_exported_twice_is_there_once_as_it_was_written_last(
     tmp_path: Path, memory: str, said: str
 ) -> None:

@@ -214,7 +214,7 @@ def test_a_defect_of_ours_leads_back_and_is_told_as_one(scene: Any) -> None:
 def test_a_view_that_cannot_be_given_back_does_not_hide_why_it_is(scene: Any) -> None:
     """Taken for the source's silence, a full target would leave the machine off until somebody looks."""
 
-    def full(_job: Any, _ledger: Any) -> None:
+    def full(_job: Any, _ledger: Any, _held: Any) -> None:
         scene.source.write_faults("close_round", SourceUnavailable)
         raise TargetRefused("the target is full")
 

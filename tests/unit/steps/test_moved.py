@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import JournalConfig, Policy, TargetConfig, dump
-from kubeferry.errors import AlreadyMoved, Fenced, Interrupted, TargetRefused, TargetUnavailable
+from kubeferry.errors import AlreadyMoved, Fenced, Interrupted, SourceRefused, TargetRefused, TargetUnavailable
 from kubeferry.journal import Journal
 from kubeferry.life.actions import ActionKind as A
 from kubeferry.life.actions import Goal
@@ -90,6 +90,17 @@ def test_a_journal_from_before_the_commit_copies_over_nothing(scene: Any, backup
     refused(scene)
 
 
+def test_an_error_of_another_kind_leads_nothing_back_that_has_moved(scene: Any, backups: Any) -> None:
+    left_at(scene, A.BEGIN_COPY)
+    restored = backups("restored")
+    used_and_off(scene)
+    scene.journal = restored()
+    scene.source.write_faults("power", SourceRefused)
+    with pytest.raises(SourceRefused):
+        scene.drive()
+    assert (scene.power, scene.state.resumes) == (Power.OFF, Phase.CUTTING_OVER)
+
+
 def test_what_has_moved_and_runs_is_not_stopped_because_somebody_starts_the_source(scene: Any, backups: Any) -> None:
     left_at(scene, A.OBSERVE)
     restored = backups("restored")
@@ -150,7 +161,7 @@ def test_what_is_not_wanted_is_removed_by_a_person_who_is_told(scene: Any, tmp_p
     with Journal.open(JournalConfig(url=f"sqlite:///{tmp_path / 'theirs.db'}")) as theirs:
         theirs.register_plan(scene.plan.digest, scene.plan.name, dump(scene.plan))
         scene.journal = theirs
-        (line,) = losses(scene.plan, theirs, scene.target)
+        (line,) = losses(scene.plan, theirs, scene.target, lambda: scene.source)
         assert line.startswith("web: was moved by kubeferry at ")
         assert "removed for good" in line
         released(scene, everything=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from kubeferry.life.actions import Goal
 from kubeferry.life.events import CutoverBegun, StopAsked
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
+from kubeferry.steps.drive import drive
+from kubeferry.targets.gone import GoneTarget
 from tests.unit.steps.test_marks import another_plan, left_at, marked
 
 
@@ -47,6 +50,15 @@ def test_a_source_that_its_owner_shut_down_before_our_stop_is_left_off_by_a_roll
     assert scene.drive(Goal.ROLLBACK).phase is Phase.ROLLED_BACK
     assert scene.power is Power.OFF
     assert "source-restarted" not in scene.kinds
+
+
+def test_the_same_where_the_target_is_down_for_good(scene: Any) -> None:
+    left_at(scene, A.STOP_SOURCE)
+    shut_down(scene)
+    with scene.journal.lease(scene.plan.digest, "web") as lease:
+        work = replace(scene.work(lease), target=GoneTarget("ann"), target_is_down="ann")
+        assert drive(work, Goal.ROLLBACK, lambda _action, step: step()).phase is Phase.ROLLED_BACK
+    assert scene.power is Power.OFF
 
 
 def test_the_same_where_the_move_went_on_in_between(scene: Any) -> None:

@@ -17,11 +17,11 @@ def test_a_snapshot_is_read_by_more_threads_than_a_file(scene: Any, monkeypatch:
     made: list[MoverJob] = []
     submit, open_round = scene.target.submit, scene.source.open_round
 
-    def submitted(job: MoverJob, ledger: Ledger) -> None:
+    def submitted(job: MoverJob, ledger: Ledger, held: bytes | None) -> None:
         made.append(job)
         if job.source is not None and job.source.uri.startswith("ebs:"):
             raise SourceRefused("far enough")
-        submit(job, ledger)
+        submit(job, ledger, held)
 
     def opened(*arguments: Any, **options: Any) -> Round:
         found: Round = open_round(*arguments, **options)

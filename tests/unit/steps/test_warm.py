@@ -12,7 +12,7 @@ from kubeferry.documents import Policy, Probe, WarmPolicy
 from kubeferry.errors import IntegrityFailed, Interrupted, ProbeFailed, SourceUnavailable
 from kubeferry.ledger import VIEW
 from kubeferry.life.actions import Action, ActionKind, Goal
-from kubeferry.life.events import CopyBegun, DiskCopied, RoundLeft, Synced
+from kubeferry.life.events import CopyBegun, DiskCopied, Note, RoundLeft, Synced
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
 from kubeferry.outside import stopping
@@ -91,8 +91,13 @@ def test_what_cannot_be_dropped_is_left_to_release(warm: Any) -> None:
     with warm.journal.lease(warm.plan.digest, warm.entry.name) as lease:
         work = warm.work(lease)
         assert drive(work, Goal.MIGRATE, lambda _action, step: step()).phase is Phase.COMMITTED
-        settle(work)
-    assert VIEW in {thing.kind for thing in warm.journal.ledger_open(warm.plan.digest)}
+        said = settle(work)
+        assert said.startswith("left at the source: view ")
+        assert "release" in said
+        assert warm.events[-1].event == Note(text=said)
+        assert VIEW in {thing.kind for thing in warm.journal.ledger_open(warm.plan.digest)}
+        assert settle(work) == ""
+    assert VIEW not in {thing.kind for thing in warm.journal.ledger_open(warm.plan.digest)}
 
 
 def test_rounds_end_when_they_do_not_shrink(warm: Any) -> None:

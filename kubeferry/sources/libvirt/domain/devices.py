@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import PurePosixPath
 
+from kubeferry.images.tpm import FILE
 from kubeferry.model import Device, Guest, Tpm, Watchdog
 from kubeferry.sources.facts.leftovers import MAX_CHARACTERS, cut, shown
 from kubeferry.sources.facts.xml_tree import Node
@@ -12,6 +14,8 @@ from kubeferry.sources.libvirt.domain.addresses import in_words
 CHIPSET_WATCHDOG = "itco"
 AGENT_CHANNEL = "org.qemu.guest_agent.0"
 MAX_METADATA = 64
+TPM_FOLDER = PurePosixPath("/var/lib/libvirt/swtpm")
+"""Where libvirt of the system keeps the state of TPMs, in a folder for each machine's UUID (`qemu_conf.c`)."""
 
 _ELSEWHERE = {"disk", "interface", "tpm", "watchdog"}
 
@@ -119,17 +123,29 @@ def read_headless(root: Node) -> bool | None:
     return None if root.has("devices/graphics") else True
 
 
-def read_tpm(root: Node) -> Tpm | None:
+def read_tpm(root: Node, uuid: str | None) -> Tpm | None:
     node = root.child("devices/tpm")
     if not node.present:
         return None
     node.skip("alias")
+    backend = node.value("backend@type")
     return Tpm(
         model=node.value(".@model"),
         version=node.value("backend@version"),
-        backend=node.value("backend@type"),
+        backend=backend,
         persistent=node.flag("backend@persistent_state"),
+        state=_tpm_state(node, uuid) if backend == "emulator" else None,
+        encrypted=True if node.value("backend/encryption@secret") else None,
     )
+
+
+def _tpm_state(node: Node, uuid: str | None) -> str | None:
+    """The file of an emulated TPM's state: in the folder, or the file, that the domain names, else where libvirt has
+    it."""
+    kind, path = node.word("backend/source@type", {"file", "dir"}), node.value("backend/source@path")
+    if path is not None:
+        return path if kind == "file" else str(PurePosixPath(path) / FILE)
+    return str(TPM_FOLDER / uuid / "tpm2" / FILE) if uuid else None
 
 
 def read_watchdog(root: Node) -> Watchdog | None:

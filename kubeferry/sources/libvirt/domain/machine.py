@@ -75,7 +75,7 @@ def _machine(root: Node, source: str) -> Machine:
         features=firmware.read_features(root),
         disks=disks.read_disks(root),
         nics=nics.read_nics(root),
-        tpm=devices.read_tpm(root),
+        tpm=devices.read_tpm(root, uuid),
         watchdog=devices.read_watchdog(root),
         headless=devices.read_headless(root),
         devices=devices.read_devices(root),

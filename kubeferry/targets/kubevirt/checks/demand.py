@@ -67,7 +67,7 @@ def rooms(facts: Facts, place: Place, request: Request, entries: Iterable[Entry]
                 size = amount(claim["spec"]["resources"]["requests"]["storage"])
                 yield Room(claim["metadata"]["name"], size, class_name(facts, claim["spec"].get("storageClassName")))
         kept = f"persistent-state-for-{entry.target_name}"
-        if entry.variables is None and keeps_state(entry) and not _has_prefix(place, kept):
+        if entry.variables is None and entry.tpm is None and keeps_state(entry) and not _has_prefix(place, kept):
             named = facts.kubevirt.get("vmStateStorageClass")
             yield Room(kept, STATE_BYTES, class_name(facts, str(named) if named else None))
 

@@ -9,12 +9,16 @@ from kubeferry.targets.kubevirt.checks.facts import Facts, Request
 from kubeferry.targets.kubevirt.checks.told import concern
 from kubeferry.targets.kubevirt.quantities import amount, shown
 
+LAUNCHER = 107
+"""The user that KubeVirt's machines run as."""
+
 
 def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
     """What speaks against the way in which bytes are to get into the cluster. Uploads are read back by a mover."""
     if not request.entries:
         return
     yield from _image(facts, request)
+    yield from _owner_of_tpms(request)
     secret = request.config.movers.pull_secret
     for namespace in request.namespaces if secret else ():
         what = f"whether Secret {namespace}/{secret}, which pulls the movers' image, is there is not looked at"
@@ -35,6 +39,17 @@ def _image(facts: Facts, request: Request) -> Iterator[Concern]:
     elif "/" not in settings.image:
         what = f"the movers' image {settings.image} names no registry, so nodes look at their default one"
         yield concern("mover.image-unqualified", what, "Name it with its registry as target.movers.image.")
+
+
+def _owner_of_tpms(request: Request) -> Iterator[Concern]:
+    """libvirt in the machine's pod gives the folder of a TPM's state its own rights, which only the owner may."""
+    user = request.config.movers.user
+    for entry in request.entries if user != LAUNCHER else ():
+        if entry.tpm is not None:
+            who = f"user {user}" if user else "a user of the cluster's choice"
+            what = f"{entry.name}: movers run as {who}, and KubeVirt as {LAUNCHER}: it could not use its TPM's state"
+            fix = f"Leave target.movers.user at {LAUNCHER}; or plan with keepTpm: false, and recovery keys at hand."
+            yield concern("mover.tpm-owner", what, fix)
 
 
 def _images(facts: Facts) -> set[str]:

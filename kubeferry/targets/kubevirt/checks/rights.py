@@ -32,6 +32,7 @@ from kubeferry.targets.kubevirt.kinds import (
     PREFERENCES,
     QUOTA,
     RUNTIME_CLASS,
+    SECRET,
     STORAGE_CLASS,
     STORAGE_PROFILE,
     UPLOAD_TOKEN_REQUEST,
@@ -52,6 +53,10 @@ def _volumes(request: Request) -> bool:
 
 def _uploads(request: Request) -> bool:
     return request.uploads
+
+
+def _tpms(request: Request) -> bool:
+    return any(entry.tpm is not None for entry in request.entries)
 
 
 def _networks(request: Request) -> bool:
@@ -111,6 +116,7 @@ IN_NAMESPACE = (
     _sub("virtualmachineinstances/vnc/screenshot", "get", "take a picture of the screen", looks=True),
     _sub("virtualmachineinstances/portforward", "get", "probe ports and web pages"),
     Right(DATA_VOLUME.group, DATA_VOLUME.plural, tuple(_WHOLE.split()), "make DataVolumes", _volumes),
+    Right(SECRET.group, SECRET.plural, ("create",), "hand a mover what a TPM holds", _tpms),
     Right(UPLOAD_TOKEN_REQUEST.group, UPLOAD_TOKEN_REQUEST.plural, ("create",), "upload disks", _uploads),
     _on(QUOTA, "list", "see whether the plan fits the quota", looks=True),
     _on(LIMIT_RANGE, "list", "see whether the plan fits the limits", looks=True),

@@ -67,6 +67,7 @@ KNOWN = {
         Known("limit-range.throttles", WARNING, "A namespace's default limit gives a guest less than its processors"),
         Known("node.none-fits", CRITICAL, "No node can run the machine or its movers"),
         Known("node.little-room", WARNING, "All machines together ask for more than all nodes have"),
+        Known("mover.tpm-owner", CRITICAL, "KubeVirt could not use the state of a TPM that movers of this user write"),
         Known("mover.image-nowhere", WARNING, "The movers' image is never pulled, and no node says that it has it"),
         Known("mover.image-unqualified", WARNING, "The movers' image names no registry"),
         Known("mover.secret-not-checked", INFO, "Whether a Secret is there is not looked at"),

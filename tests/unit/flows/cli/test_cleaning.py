@@ -10,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from flows.cli import moving
+from kubeferry.config import read_config
 from kubeferry.documents import JournalConfig, Plan, load
 from kubeferry.journal import Journal
 from kubeferry.life.events import CutoverBegun, Planned, SourceStopped
 from kubeferry.life.states import Phase
+from kubeferry.marks import MoveMark
 from kubeferry.model import Power
+from kubeferry.targets.memory import target as memory
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -88,6 +91,23 @@ def test_release_of_everything_can_be_refused_at_a_terminal(
         assert journal.state(plan.digest, "web").phase is Phase.CUTTING_OVER
     monkeypatch.setattr("sys.stdin", AtTerminal("y\n"))
     assert kubeferry("release", "plan.yaml", "--everything")[0] == 0
+
+
+def test_release_of_everything_names_first_what_another_journal_has_moved(
+    kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    target = memory.connect(read_config(estate / "kubeferry.yaml").target)
+    target.moves["web"] = MoveMark("2026-11-29T01:02:03Z", "d1", "2026-11-29T01:02:03Z", "wave 1")
+    monkeypatch.setattr("sys.stdin", AtTerminal("n\n"))
+    code, out, err = kubeferry("release", "plan.yaml", "--everything")
+    assert (code, out) == (1, "")
+    assert "web: was moved by kubeferry at 2026-11-29T01:02:03Z, by plan wave 1 (d1)" in err
+    assert target.moves
+    monkeypatch.setattr("sys.stdin", AtTerminal("y\n"))
+    assert kubeferry("release", "plan.yaml", "--everything")[0] == 0
+    assert target.moves == {}
 
 
 class AtTerminal(io.StringIO):

@@ -140,7 +140,14 @@ FULL = Machine(
         ),
         Nic(id="net1", network_kind="user", model="e1000", mac="52:54:00:00:00:02", link_up=True),
     ),
-    tpm=Tpm(model="tpm-tis", version="1.2", backend="passthrough", persistent=False),
+    tpm=Tpm(
+        model="tpm-tis",
+        version="1.2",
+        backend="passthrough",
+        persistent=False,
+        state="/tpm2-00.permall",
+        encrypted=True,
+    ),
     watchdog=Watchdog(model="itco", action="reset"),
     devices=tuple(
         Device(kind=kind, model=model, detail=detail)

@@ -21,6 +21,7 @@ from kubeferry.documents import (
     Platform,
     Policy,
     Probe,
+    StateOffer,
     StorageClass,
     StoragePolicy,
     TypeRef,
@@ -91,8 +92,10 @@ def policy(**own: Any) -> Policy:
 
 
 def instance(path: str = "", value: str = "", **changes: Any) -> dict[str, Any]:
+    """An instance of EC2, of which something is told."""
     told = (SourceFact(path=f"ec2/{path}", value=value),) if path else ()
-    return {"id": "i-0123456789abcdef0", "unmodelled": told} | changes
+    usual = SourceFact(path="ec2/RootDeviceType", value="ebs")
+    return {"id": "i-0123456789abcdef0", "unmodelled": (usual, *told)} | changes
 
 
 # For each rule the least that raises it: what is different from the machine that is all known.
@@ -100,6 +103,15 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "ec2.paravirtual": (instance("VirtualizationType", "paravirtual"), Policy()),
     "ec2.instance-store": (instance("instanceStore", "75 GB on 1 disks"), Policy()),
     "ec2.autoscaling": (instance(metadata={"aws:autoscaling:groupName": "web"}), Policy()),
+    "ec2.managed": (instance("Operator/Managed", "yes"), Policy()),
+    "ec2.bare-metal": (instance("bareMetal", "m5.metal"), Policy()),
+    "ec2.edge": (instance("edge", "the Local Zone us-west-2-lax-1a"), Policy()),
+    "ec2.elsewhere": (instance("volume[vda]/elsewhere", "attached to nothing"), Policy()),
+    "ec2.fabric": (instance(devices=(Device(kind="fabric", model="efa-only"),)), Policy()),
+    "ec2.interface-kind": (instance("interface[net0]/InterfaceType", "trunk"), Policy()),
+    "ec2.metadata": (instance("metadataService", "IMDSv2 only"), Policy()),
+    "ec2.disk-bus": (instance(**disks({"bus": "nvme"})), Policy()),
+    "ec2.hibernation": (instance("HibernationOptions/Configured", "yes"), Policy()),
     "ec2.spot": (instance("InstanceLifecycle", "spot"), Policy()),
     "ec2.cloud-init": (instance(), Policy()),
     "ec2.device-names": (instance(), Policy()),
@@ -251,6 +263,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "host-device": ({"devices": (Device(kind="hostdev", model="pci"),)}, Policy()),
     "host-share": ({"devices": (Device(kind="filesystem", model="virtiofs"),)}, Policy()),
     "tpm.state-lost": ({"tpm": Tpm(model="tpm-crb")}, Policy()),
+    "tpm.measured-anew": ({"tpm": Tpm(backend="emulator", version="2.0", state="/tpm2-00.permall")}, Policy()),
     "nic.dropped": ({}, Policy(networks=(NetworkMap(target="drop"),))),
     "nic.address-changed": ({}, Policy()),
     "nic.model-changed": (nics({"model": "vmxnet3"}), Policy()),
@@ -323,6 +336,8 @@ TYPED = Offer(
 
 
 def offered(rule: str) -> Offer:
+    if rule == "tpm.measured-anew":
+        return Offer(state=StateOffer())
     if rule.startswith(("instancetype.", "preference.")) and rule != "instancetype.unknown":
         return TYPED
     return ASKED if rule.startswith("storage.") and rule != "storage.class-default" else Offer()

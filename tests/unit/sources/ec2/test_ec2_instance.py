@@ -30,6 +30,14 @@ def parsed(instance: dict[str, Any] | None = None, kind: dict[str, Any] | None =
     return parse_instance(Told(INSTANCE | (instance or {}), kind=KIND | (kind or {}), **more), source="cloud")
 
 
+def zone(name: str) -> dict[str, Any]:
+    return {"Placement": {"AvailabilityZone": name}}
+
+
+def metadata(**options: str) -> dict[str, Any]:
+    return {"MetadataOptions": options}
+
+
 def told(machine: Machine) -> dict[str, str]:
     return {one.path: one.value for one in machine.unmodelled}
 
@@ -133,9 +141,121 @@ def test_cards_are_in_the_order_of_their_index_with_the_driver_that_the_guest_ha
         ("eni-2", "efa", None, False),
     ]
     facts = told(machine)
+    assert facts["ec2/interface[eni-2]/InterfaceType"] == "efa"
+    assert "ec2/interface[eni-1]/InterfaceType" not in facts
     assert facts["ec2/interface[eni-1]/addresses"] == "10.0.0.1, 2001:db8::1, 203.0.113.1 (public)"
     assert facts["ec2/interface[eni-1]/subnet"] == "10.0.0.0/24"
     assert facts["ec2/securityGroup[sg-1]"] == "web"
+
+
+def test_an_interface_that_is_no_card_becomes_none() -> None:
+    cards = [
+        {"NetworkInterfaceId": "eni-1", "Attachment": {"DeviceIndex": 0}, "InterfaceType": "interface"},
+        {"NetworkInterfaceId": "eni-2", "Attachment": {"NetworkCardIndex": 1}, "InterfaceType": "efa-only"},
+        {"NetworkInterfaceId": "eni-3", "Attachment": {"NetworkCardIndex": 2}, "InterfaceType": "trunk"},
+    ]
+    machine = parsed({"EnaSupport": True, "NetworkInterfaces": cards})
+    assert [nic.id for nic in machine.nics] == ["eni-1", "eni-3"]
+    assert [(one.kind, one.model, one.detail) for one in machine.devices] == [("fabric", "efa-only", {"id": "eni-2"})]
+    assert told(machine)["ec2/interface[eni-2]/InterfaceType"] == "efa-only"
+
+
+def test_every_address_that_others_know_a_card_by_is_told_once() -> None:
+    given = {"PublicIp": "203.0.113.1", "CarrierIp": "198.51.100.7", "CustomerOwnedIp": "192.0.2.9", "IpOwnerId": "1"}
+    own = {"PrivateIpAddress": "10.0.0.5", "Primary": True, "Association": given}
+    for card in (
+        {"PrivateIpAddresses": [own], "Association": given},
+        {"PrivateIpAddress": "10.0.0.5", "Association": given},
+    ):
+        facts = told(parsed({"NetworkInterfaces": [{"NetworkInterfaceId": "eni-1"} | card]}))
+        assert facts["ec2/interface[eni-1]/addresses"] == (
+            "10.0.0.5, 203.0.113.1 (public), 198.51.100.7 (carrier), 192.0.2.9 (customer-owned)"
+        )
+
+
+def test_rules_of_a_security_group_are_counted_as_its_quota_counts_them() -> None:
+    permission = {
+        "IpProtocol": "tcp",
+        "IpRanges": [{"CidrIp": f"10.{number}.0.0/16"} for number in range(50)],
+        "UserIdGroupPairs": [{"GroupId": "sg-2"}],
+    }
+    card = {"NetworkInterfaceId": "eni-1", "Groups": [{"GroupId": "sg-1", "GroupName": "web"}]}
+    group = {"IpPermissions": [permission, {"PrefixListIds": [{"PrefixListId": "pl-1"}]}], "IpPermissionsEgress": []}
+    facts = told(parsed({"NetworkInterfaces": [card]}, groups={"sg-1": group}))
+    assert facts["ec2/securityGroup[sg-1]"] == "web: 52 rules in, 0 out"
+
+
+@pytest.mark.parametrize(
+    ("instance", "image", "system"),
+    [
+        ({"Platform": "windows"}, None, "Windows"),
+        ({"Platform": "Windows"}, None, "Windows"),
+        ({}, {"Platform": "windows"}, "Windows"),
+        ({"UsageOperation": "RunInstances:0002"}, None, "Windows"),
+        ({"UsageOperation": "RunInstances"}, None, None),
+        ({"Platform": "windows", "PlatformDetails": "Windows BYOL"}, None, "Windows BYOL"),
+        ({}, {"PlatformDetails": "Red Hat Enterprise Linux"}, "Red Hat Enterprise Linux"),
+        ({}, None, None),
+    ],
+)
+def test_the_system_is_what_aws_bills_or_at_least_whether_it_is_windows(
+    instance: dict[str, Any], image: dict[str, Any] | None, system: str | None
+) -> None:
+    machine = parsed(instance, image=image)
+    assert machine.guest.os_name == system
+    assert told(machine).get("ec2/PlatformDetails") == system
+
+
+@pytest.mark.parametrize(
+    ("instance", "kind", "path", "value"),
+    [
+        ({"CpuOptions": {"AmdSevSnp": "enabled"}}, {}, "launchSecurity", "AMD SEV-SNP"),
+        ({"CpuOptions": {"AmdSevSnp": "disabled"}}, {}, "launchSecurity", None),
+        ({}, {"BareMetal": True, "Hypervisor": None}, "bareMetal", "m5.large"),
+        ({"InstanceType": "c7i.metal-24xl"}, {}, "bareMetal", "c7i.metal-24xl"),
+        ({"InstanceType": "m5.metal"}, {"BareMetal": False}, "bareMetal", None),
+        ({"OutpostArn": "arn:1"}, {}, "edge", "the Outpost arn:1"),
+        (zone("us-east-1-wl1-bos-wlz-1"), {}, "edge", "the Wavelength Zone us-east-1-wl1-bos-wlz-1"),
+        (zone("us-west-2-lax-1a"), {}, "edge", "the Local Zone us-west-2-lax-1a"),
+        (zone("us-gov-west-1a"), {}, "edge", None),
+        (metadata(HttpTokens="required", HttpEndpoint="enabled"), {}, "metadataService", "IMDSv2 only"),
+        (metadata(HttpTokens="optional"), {}, "metadataService", "IMDSv1 and IMDSv2"),
+        (metadata(HttpTokens="required", HttpEndpoint="disabled"), {}, "metadataService", "off"),
+        ({"Operator": {"Managed": True, "Principal": "eks.amazonaws.com"}}, {}, "Operator/Managed", "yes"),
+        ({"Operator": {"Managed": False}}, {}, "Operator/Managed", None),
+        ({"HibernationOptions": {"Configured": False}}, {}, "HibernationOptions/Configured", None),
+    ],
+)
+def test_what_runs_an_instance_and_where_is_told_and_what_is_off_is_not(
+    instance: dict[str, Any], kind: dict[str, Any], path: str, value: str | None
+) -> None:
+    machine = parsed(instance, kind)
+    assert told(machine).get(f"ec2/{path}") == value
+    assert not any(one in path for path in told(machine) for one in ("HttpTokens", "AmdSevSnp"))
+
+
+def test_a_bare_metal_instance_has_its_volumes_on_nvme() -> None:
+    mapping = [{"DeviceName": "/dev/xvda", "Ebs": {"VolumeId": "vol-1"}}]
+    assert (
+        parsed({"BlockDeviceMappings": mapping}, {"BareMetal": True, "Hypervisor": None}).disks[0].bus is DiskBus.NVME
+    )
+
+
+@pytest.mark.parametrize(
+    ("volume", "says"),
+    [
+        ({"Attachments": [{"InstanceId": INSTANCE["InstanceId"], "Device": "/dev/sdf"}], "State": "in-use"}, None),
+        ({"Attachments": [{"InstanceId": "i-2", "Device": "/dev/sdf"}, {"Device": "sdf"}]}, None),
+        ({"Attachments": [{"InstanceId": "i-2", "Device": "/dev/sdf"}]}, "attached to i-2 as /dev/sdf"),
+        ({"Attachments": [{"Device": "/dev/sdg"}]}, f"attached to {INSTANCE['InstanceId']} as /dev/sdg"),
+        ({"Attachments": [], "State": "available"}, "attached to nothing"),
+        ({}, None),
+    ],
+)
+def test_a_volume_that_says_otherwise_than_its_instance_is_told(volume: dict[str, Any], says: str | None) -> None:
+    mapping = [{"DeviceName": "/dev/sdf", "Ebs": {"VolumeId": "vol-1"}}]
+    machine = parsed({"BlockDeviceMappings": mapping}, volumes={"vol-1": {"VolumeId": "vol-1", "Size": 8} | volume})
+    assert told(machine).get("ec2/volume[sdf]/elsewhere") == says
 
 
 def test_what_the_model_has_no_word_for_is_told_and_what_is_of_this_moment_is_not() -> None:
@@ -202,7 +322,18 @@ def test_tags_and_place_are_metadata_and_names_are_made_single() -> None:
 
 
 @pytest.mark.parametrize(
-    ("zone", "region"), [("eu-west-1a", "eu-west-1"), ("us-gov-east-1b", "us-gov-east-1"), ("", None), (None, None)]
+    ("zone", "region"),
+    [
+        ("eu-west-1a", "eu-west-1"),
+        ("us-gov-east-1b", "us-gov-east-1"),
+        ("cn-northwest-1c", "cn-northwest-1"),
+        ("us-isob-east-1a", "us-isob-east-1"),
+        ("eusc-de-east-1a", "eusc-de-east-1"),
+        ("us-east-1-wl1-bos-wlz-1", "us-east-1"),
+        ("us-west-2-lax-1a", "us-west-2"),
+        ("", None),
+        (None, None),
+    ],
 )
 def test_a_zone_lies_in_a_region(zone: str | None, region: str | None) -> None:
     assert region_of(zone) == region

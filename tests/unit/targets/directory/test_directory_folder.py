@@ -20,7 +20,7 @@ from kubeferry.model import ChainLink, Cpu, Disk, DiskRef, Machine, Memory, Seve
 from kubeferry.outside import stopping
 from kubeferry.targets import External
 from kubeferry.targets import local_movers as movers
-from kubeferry.targets.directory import capacity, firmware, hypervisor
+from kubeferry.targets.directory import capacity, firmware, handing, hypervisor
 from kubeferry.targets.directory import target as directory
 from kubeferry.targets.directory.layout import MachineFolder
 
@@ -429,6 +429,21 @@ def test_what_an_earlier_version_left_to_everybody_is_private_when_the_target_is
     directory.connect(TargetConfig(kind="directory", path=str(tmp_path / "target")))
     assert {(folder / name).stat().st_mode & 0o777 for name in ("disks", "state", "evidence")} == {0o700}
     assert theirs.stat().st_mode & 0o777 == 0o755, "not ours"
+
+
+def test_what_a_killed_run_handed_to_a_mover_goes_with_the_next_one(tmp_path: Path) -> None:
+    target, entry = opened(tmp_path), an_entry()
+    first = Path(target.tpm_room(entry, 11, 1, unwritten).state_dir)
+    told = handing.put(first, b"three seeds")
+    (path,) = [Path(value) for value in told.values()]
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"three seeds", 0o600)
+    second = Path(target.tpm_room(entry, 11, 2, unwritten).state_dir)
+    assert first != second
+    assert not path.exists()
+    assert target.drop_tpm(entry) != []
+    assert not first.exists()
+    assert not second.exists()
+    assert target.drop_tpm(entry) == []
 
 
 def test_a_machine_that_an_instance_type_sizes_is_reckoned_with_what_that_gives(tmp_path: Path) -> None:

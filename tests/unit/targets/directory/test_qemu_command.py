@@ -248,6 +248,19 @@ def test_what_is_not_shown_is_listed_by_path_and_without_values() -> None:
     assert "domain.memory.guest" not in found
 
 
+@pytest.mark.parametrize(("kept", "model"), [(True, "tpm-crb"), (False, "tpm-tis"), (None, "tpm-tis")])
+def test_a_tpm_is_the_one_behind_the_socket_and_of_kubevirts_model(kept: bool | None, model: str) -> None:
+    asked = {} if kept is None else {"persistent": kept}
+    vm = manifest({"devices": {"tpm": asked}})
+    found = qemu.command(vm, LAYERS, options(tpm_socket=Path("/run/tpm")))
+    assert f"{model},tpmdev=tpm0" in after(list(found.argv), "-device")
+    assert "socket,id=tpm,path=/run/tpm" in after(list(found.argv), "-chardev")
+    assert not any("tpm" in path for path in found.not_shown)
+    without = qemu.command(vm, LAYERS, options())
+    assert not any("tpm" in word for word in without.argv)
+    assert any("tpm" in path for path in without.not_shown)
+
+
 @pytest.mark.parametrize(
     "vm",
     [

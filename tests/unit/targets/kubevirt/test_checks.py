@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import SizedBy
+from kubeferry.documents import KeptTpm, SizedBy
 from kubeferry.model import Severity
 from kubeferry.targets.kubevirt import preflight
 from kubeferry.targets.kubevirt.checks import rights
@@ -548,6 +548,9 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (by_config(movers={"image": "kubeferry-mover"}), ["mover.image-unqualified"], ""),
     (by_config(movers={"image": "r.example/m:2", "pullPolicy": "Never"}), ["mover.image-nowhere"], "m:2"),
     (by_config(movers={"pullPolicy": "Never"}), [], ""),
+    (lambda m: (m.facts(), m.request(sealed(m), movers={"user": 1000})), ["mover.tpm-owner"], "as user 1000, and"),
+    (lambda m: (m.facts(), m.request(sealed(m), movers={"user": 0})), ["mover.tpm-owner"], "of the cluster's choice"),
+    (lambda m: (m.facts(), m.request(sealed(m))), [], ""),
     (by_config(movers={"pullSecret": "pull"}), ["mover.secret-not-checked"], "apps/pull"),
     (by_config(transfer="upload"), ["upload.limits"], ""),
     (
@@ -582,6 +585,11 @@ def older(make: Make, version: str) -> dict[str, Any]:
 
 def stateful(make: Make) -> Any:
     return make.entry(template={"domain": {"devices": {"tpm": {"persistent": True}}}})
+
+
+def sealed(make: Make) -> Any:
+    """A machine of which what its TPM holds is carried."""
+    return make.entry().model_copy(update={"tpm": KeptTpm(claim="persistent-state-for-web", file="swtpm/u/tpm2/f")})
 
 
 def two_kinds(make: Make) -> Any:

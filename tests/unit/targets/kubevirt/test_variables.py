@@ -76,7 +76,7 @@ def test_the_movers_pod_mounts_the_claim_and_needs_no_way_out(make: Any) -> None
         name="a-web-variables-copy-1",
         action="copy",
         source=DiskRef(uri=inline_uri(b"\xff" * 540672), size_bytes=540672),
-        target=names.variables_ref(entry, KEPT, 540672),
+        target=names.kept_ref(entry, KEPT, 540672),
         state_dir=names.state_dir(entry, f"{KEPT.claim}/1"),
         plan="abc",
     )

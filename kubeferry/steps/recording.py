@@ -1,0 +1,60 @@
+"""Errors of a step: recorded before they go on, and defects of ours in words."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from kubeferry.errors import Fenced, KubeferryError, PermanentError
+from kubeferry.life.events import EventKind, Failed
+from kubeferry.life.evidence import MachineState
+from kubeferry.life.states import TRANSITIONS
+from kubeferry.passwords import struck
+from kubeferry.steps.work import Work
+
+
+@contextlib.contextmanager
+def recorded(work: Work, at: str) -> Iterator[None]:
+    """An error of the block is recorded before it goes on."""
+    try:
+        with without_defects(work, "looked at it"):
+            yield
+    except Fenced:
+        raise
+    except KubeferryError as error:
+        if _can_fail(work.state()):
+            work.record(_failure(at, error))
+        raise
+
+
+@contextlib.contextmanager
+def without_defects(work: Work, doing: str) -> Iterator[None]:
+    """What nothing should raise is a defect of ours, and no reason to leave a machine between its source and target."""
+    try:
+        yield
+    except KubeferryError:
+        raise
+    except Exception as error:
+        raise PermanentError(
+            f"a defect: {type(error).__name__}: {error}",
+            why=f"it came up while kubeferry {doing}",
+            fix="Report it with the log of this run.",
+            machine=work.entry.name,
+        ) from error
+
+
+def _can_fail(state: MachineState) -> bool:
+    """Before its plan is recorded a machine has no place where a failure could stand."""
+    return bool(state.plan_digest) and (state.resumes, EventKind.FAILED) in TRANSITIONS
+
+
+def _failure(at: str, error: KubeferryError) -> Failed:
+    """The error as it is kept for good, and shown in reports: what a library quotes may hold a password."""
+    return Failed(
+        at=at,
+        what=struck(error.what),
+        why=struck(error.why),
+        fix=struck(error.fix),
+        transient=error.transient,
+        error_type=type(error).__name__,
+    )
