@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
+import mmap
 import os
 import stat
 import time
 
 BLKFLSBUF = 0x1261  # drop what the host has of a device, also where others hold it open
 TRIES, PAUSE_SECONDS = 20, 0.005
+_mincore = ctypes.CDLL(None, use_errno=True).mincore
+_mincore.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.POINTER(ctypes.c_ubyte))
 
 
 def drop(fd: int) -> None:
@@ -31,8 +35,14 @@ def drop_page(fd: int, offset: int) -> None:
 
 
 def has(fd: int, offset: int) -> bool:
-    """Whether the byte at an offset is remembered, as far as the file system tells."""
+    """Whether the page at an offset is remembered. Only looks: a read that is not to wait has the page fetched."""
+    start = offset - offset % mmap.ALLOCATIONGRANULARITY
     try:
-        return os.preadv(fd, [bytearray(1)], offset, os.RWF_NOWAIT) > 0
-    except OSError:  # it is not, or nobody tells
+        with mmap.mmap(fd, offset + 1 - start, access=mmap.ACCESS_COPY, offset=start) as seen:
+            first = ctypes.c_char.from_buffer(seen)
+            pages = (ctypes.c_ubyte * (len(seen) // mmap.PAGESIZE + 1))()
+            failed = _mincore(ctypes.addressof(first), len(seen), pages)
+            del first  # else the mapping cannot be given back
+    except (OSError, ValueError):  # it has no pages
         return False
+    return not failed and bool(pages[(offset - start) // mmap.PAGESIZE] & 1)
