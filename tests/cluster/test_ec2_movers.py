@@ -109,7 +109,7 @@ def test_keys_that_aws_does_not_know_are_told_and_not_shown(
         frozen(moved, cloud)
         result = moved.run(job(moved, cloud, "copy"))
         assert result.error is not None
-        assert result.error.type == "SourceRefused"
+        assert result.error.type == "LoginLost"
         assert "AWS does not accept our credentials" in result.error.what
         seen = result.model_dump_json() + own.kubectl("get", "jobs,pods", "-o=yaml", f"--namespace={tenant.namespace}")
         assert secret not in seen

@@ -66,7 +66,8 @@ class Listing:
             page = next((one for one in self._pages.values() if one.first <= index <= one.last), None)
             if page is not None and instead_of is not None and page.tokens.get(index) == instead_of:
                 del self._pages[page.first]
-                page = None
+                page = self._fetch(page.first, None)  # from its first block: those before this one ran out, too
+                page = page if page.first <= index <= page.last else None
             if page is None:
                 page = self._fetch(index, None)
             self._keep(page)
