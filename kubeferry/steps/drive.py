@@ -25,7 +25,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.outside import stopping
 from kubeferry.steps import cutover, marks, moved, transfer
 from kubeferry.steps.accounts import give_back
-from kubeferry.steps.power import look_for_unknown_copy, source_power
+from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
 from kubeferry.steps.recording import recorded, without_defects
 from kubeferry.steps.work import Work
@@ -95,7 +95,7 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     return state
 
 
-def has_moved(work: Work, error: PermanentError) -> bool:
+def has_moved(work: Work, error: KubeferryError) -> bool:
     """Whether the machine has moved without this journal's having seen it, as far as the target answers: the source is
     not started because a journal has forgotten that."""
     with contextlib.suppress(Exception):  # whatever is wrong with that answer is no reason to leave a source off
@@ -197,6 +197,8 @@ def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Acti
         if action.kind in NO_UNKNOWN_COPY:
             look_for_unknown_copy(work, state)
             moved.refuse(work)
+        if action.kind is ActionKind.BEGIN_ROLLBACK:
+            refuse_lost_sources([work])
         STEPS[action.kind](work, action, state)
 
 
