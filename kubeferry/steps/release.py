@@ -29,6 +29,7 @@ __all__ = ["account", "release_plan", "settle"]
 LAST_COPY = "its source is gone, and what is left there is the last copy of it"
 WENT_BACK = "rolled back first, its source is as it was before"
 NO_WAY_BACK = "there is no way back, its source is gone"
+BACK_FIRST = "it is rolled back first, then what was copied of it is removed"
 UNTOUCHED = frozenset({Phase.ROLLED_BACK, Phase.PLANNED})
 MAY_STOP = UNTOUCHED | {Phase.COMMITTED}
 
@@ -111,13 +112,16 @@ def _loss(plan: Plan, entry: Entry, journal: Journal, target: Target) -> str:
             "for good, disks and all, with what was written there since"
         )
     state = journal.state(plan.digest, entry.name)
+    behind = [one for one in plan.set_of(entry.name) if journal.state(plan.digest, one).resumes not in MAY_STOP]
+    if state.resumes is Phase.COMMITTED and behind:
+        return f"{entry.name}: moves together with {behind[0]}, which has not arrived: {BACK_FIRST}"
     if state.resumes is Phase.COMMITTED and not state.removed:
         return (
             f"{entry.name}: has moved: its copy at the target is removed for good, disks and all, with what was "
             "written there since; its source stays as it is"
         )
     if state.resumes not in MAY_STOP:
-        return f"{entry.name}: is {state.phase}: it is rolled back first, then what was copied of it is removed"
+        return f"{entry.name}: is {state.phase}: {BACK_FIRST}"
     return ""
 
 

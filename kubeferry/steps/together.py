@@ -71,7 +71,7 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
         raise
     except LoginLost as error:  # as for a lone machine, here and below
         states = {work.entry.name: work.state() for work in works}
-        raise until_let_in(error, states[error.machine or works[0].entry.name]) from error.__cause__
+        raise until_let_in(error, states) from error.__cause__
     except PermanentError as error:
         if goal is Goal.ROLLBACK or not walk.has_begun() or any(has_moved(work, error) for work in works):
             raise

@@ -23,7 +23,7 @@ from kubeferry.life.actions import Goal
 from kubeferry.life.evidence import Phase
 from kubeferry.marks import MoveMark
 from kubeferry.model import Machine, Power
-from kubeferry.steps.release import release_plan
+from kubeferry.steps.release import losses, release_plan
 from kubeferry.steps.together import refuse_set
 from soak.run.pair import AT, NAMES, Pair, pair_in
 from soak.run.world import Killed, no_fault
@@ -148,6 +148,41 @@ def test_nothing_is_removed_while_a_source_may_be_started_still(pair: Pair, monk
     with pytest.raises(SourceUnavailable):
         released(pair)
     assert set(pair.target.disks) == {"a/vda", "a/vdb", "b/vda"}
+
+
+def test_who_is_asked_before_a_release_is_told_that_a_set_that_has_not_moved_whole_goes_back(pair: Pair) -> None:
+    killed_at(pair, "target.hand_over", of=2)
+    assert pair.phases() == {"a": Phase.COMMITTED, "b": Phase.VALIDATED}
+    back = "it is rolled back first, then what was copied of it is removed"
+    assert losses(pair.plan, pair.journal, pair.target, lambda: pair.source) == [
+        f"a: moves together with b, which has not arrived: {back}",
+        f"b: is validated: {back}",
+    ]
+    released(pair)
+    assert pair.running() == set(NAMES)
+
+
+def test_a_login_that_is_lost_is_told_with_each_source_that_is_off_meanwhile(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lost at the second stop: it is the first one that is off, and it stays so."""
+    with monkeypatch.context() as without:
+        stop = pair.source.stop
+
+        def lost(machine: Machine, *given: Any) -> Any:
+            if machine.name == "b":
+                raise LoginLost("no way in", why="run out", fix="Look.", machine="b")
+            return stop(machine, *given)
+
+        without.setattr(pair.source, "stop", lost)
+        told = pair.command()
+    assert isinstance(told, LoginLost)
+    off = pair.state("a").stopped
+    assert off is not None
+    assert f"that of a since {off.at} is off, and stays so until then" in told.why
+    assert (pair.running(), "begin-rollback" in {kind for _, kind in pair.told}) == ({"b"}, False)
+    assert pair.command() is None
+    assert pair.phases() == COMMITTED
 
 
 # --- found out beforehand --------------------------------------------------------------------------------------------
