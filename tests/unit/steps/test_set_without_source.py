@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from kubeferry.documents import JournalConfig
 from kubeferry.documents.plan import freeze
 from kubeferry.errors import (
     AlreadyMoved,
@@ -19,12 +21,17 @@ from kubeferry.errors import (
     SourceUnavailable,
     TargetRefused,
 )
+from kubeferry.journal import Journal
+from kubeferry.journal.schema import MACHINE
 from kubeferry.life.actions import Goal
+from kubeferry.life.events import EventKind, Note
 from kubeferry.life.evidence import Phase
 from kubeferry.marks import MoveMark
 from kubeferry.model import Machine, Power
+from kubeferry.steps.marks import LEFT_OFF
 from kubeferry.steps.release import losses, release_plan
 from kubeferry.steps.together import refuse_set
+from soak.run.journals import copied
 from soak.run.pair import AT, NAMES, Pair, pair_in
 from soak.run.world import Killed, no_fault
 
@@ -183,6 +190,29 @@ def test_a_login_that_is_lost_is_told_with_each_source_that_is_off_meanwhile(
     assert (pair.running(), "begin-rollback" in {kind for _, kind in pair.told}) == ({"b"}, False)
     assert pair.command() is None
     assert pair.phases() == COMMITTED
+
+
+def test_a_journal_from_between_two_stops_says_of_the_second_source_that_it_is_left_off(pair: Pair) -> None:
+    """A backup from while the first of them shut down, which may take minutes: it knows no stop of the second one."""
+    append, backup = pair.journal.append, pair.folder / "backup.db"
+
+    def noting(lease: Any, event: Any) -> Any:
+        done = append(lease, event)
+        if (lease.machine, event.kind) == ("a", EventKind.SOURCE_STOPPED):
+            copied(pair.folder / "journal.db", backup)
+        return done
+
+    pair.journal.append = noting  # type: ignore[method-assign]
+    killed_at(pair, "target.prepare")
+    assert pair.running() == set()
+    with Journal.open(JournalConfig(url=f"sqlite:///{backup}")) as restored:
+        older = Pair(pair.folder, pair.source, restored, pair.plan, pair.target)
+        with restored._writing() as db:  # who held the leases has ended
+            db.execute(update(MACHINE).values(owner=None, expires_at=""))
+        assert older.command(Goal.ROLLBACK) is None
+        told = {name: [one.event for one in restored.events(pair.plan.digest, name)] for name in NAMES}
+        assert older.running() == {"a"}
+    assert [name for name in NAMES if Note(text=LEFT_OFF) in told[name]] == ["b"]
 
 
 # --- found out beforehand --------------------------------------------------------------------------------------------
