@@ -217,8 +217,12 @@ class _Release:
         with contextlib.ExitStack() as held:
             leases = {name: held.enter_context(self.journal.lease(self.plan.digest, name)) for name in names}
             works = [self._work(self.plan.entry(name), lease) for name, lease in leases.items()]
-            with contextlib.suppress(SourceGone):  # the others are back all the same
+            try:
                 drive_set(works, Goal.ROLLBACK, lambda _work, _action, step: step())
+            except SourceGone:  # the others are back all the same
+                under_way = [work.entry.machine for work in works if self._phase(work.entry.name) not in MAY_STOP]
+                if not all(is_last_copy(self.source(), machine) for machine in under_way):
+                    raise
         self.went_back.update(names)
         for name, phase in ((name, phase) for name, phase in phases.items() if phase not in UNTOUCHED):
             yield f"{name}: was {phase}: {WENT_BACK if self._phase(name) in MAY_STOP else NO_WAY_BACK}"

@@ -97,8 +97,8 @@ def refuse_set(works: Sequence[Work], errors: Mapping[str, KubeferryError], do: 
             except KubeferryError as error:
                 raised.append(error)
     walk = _Walk({work.entry.name: work for work in works}, do)
-    passes = any(error.transient or has_moved(work, error) for error in raised for work in works)
-    if walk.has_begun() and not passes:
+    stays = any(error.transient or has_moved(work, error) for error in raised for work in works)
+    if walk.has_begun() and not stays:
         walk.to(Goal.ROLLBACK, f"{raised[0].machine}: {raised[0].reason}")
     raise raised[0]
 
