@@ -18,7 +18,7 @@ from flows.serving.server import local_server
 from kubeferry.documents import Config, Plan, load
 from kubeferry.journal import Journal
 from kubeferry.life.evidence import MachineState
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Nic, Power
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Nic, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 
@@ -105,6 +105,7 @@ class Small:
             "arch": "x86_64",
             "machine_type": "pc-q35-7.2",
             "firmware": Firmware(kind=FirmwareKind.BIOS),
+            "guest": Guest(agent_channel=True),
             "cpu": Cpu(vcpus=1),
             "memory": Memory(size_bytes=256 * MIB),
             "disks": (a_disk(path, **drive),),
