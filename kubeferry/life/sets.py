@@ -7,12 +7,13 @@
 
 Nobody takes a step before all have taken the ones before it: the least is next, in the plan's order. What turns one of
 them back turns all, also those that were committed already: before the last commit the set has not moved. A source that
-somebody started is no reason to stop it once more: what all of them share was copied while it was off.
+somebody started is no reason to stop it once more: what all of them share was copied while it was off. One that cannot
+be started again stands aside: the sources of the others come back all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal, next_action
@@ -81,11 +82,13 @@ Members = Mapping[str, Member]
 """By name, in the plan's order."""
 
 
-def next_of_set(members: Members, goal: Goal = Goal.MIGRATE, why: str = "") -> tuple[str, Action]:
+def next_of_set(
+    members: Members, goal: Goal = Goal.MIGRATE, why: str = "", aside: Collection[str] = ()
+) -> tuple[str, Action]:
     """Whose turn it is, and what to do now. `DONE` where there is nothing for any of them. `why` all of them are to go
-    back, where that is the goal."""
+    back, where that is the goal. Nobody waits for those who stand `aside`, which are never all of them."""
     actions, stages = _actions(members, goal, why)
-    return min(actions.items(), key=lambda one: stages[one[1].kind])
+    return min(((name, actions[name]) for name in actions if name not in aside), key=lambda one: stages[one[1].kind])
 
 
 def turn_of(members: Members, name: str) -> tuple[Action, tuple[str, ...]]:

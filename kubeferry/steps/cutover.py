@@ -21,7 +21,7 @@ from kubeferry.life.events import (
     TargetStopped,
     Validated,
 )
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
 from kubeferry.steps import marks, moved, power, precedence, tpm, variables
 from kubeferry.steps.work import Work
@@ -142,10 +142,7 @@ def commit(work: Work, _action: Action, state: MachineState) -> None:
 
 def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
     """From here on the way leads back, whoever goes it. A copy of which the journal knows nothing is found now, if the
-    target answers; if not, the way back begins all the same, and asks again before the source is started. A machine
-    that has moved is not taken down for a source that is not there."""
-    if state.resumes is Phase.COMMITTED and state.owes_restart:
-        power.refuse_lost_source(work)
+    target answers; if not, the way back begins all the same, and asks again before the source is started."""
     with contextlib.suppress(TransientError):
         power.look_for_unknown_copy(work, state)
     if work.target_is_down:

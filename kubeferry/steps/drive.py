@@ -25,7 +25,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.outside import stopping
 from kubeferry.steps import cutover, marks, moved, transfer
 from kubeferry.steps.accounts import give_back
-from kubeferry.steps.power import look_for_unknown_copy, source_power
+from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
 from kubeferry.steps.recording import recorded, without_defects
 from kubeferry.steps.work import Work
@@ -84,7 +84,7 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     except (Fenced, Interrupted):
         raise
     except LoginLost as error:  # the way back would need what the source does not take
-        raise until_let_in(error, work.state()) from error.__cause__
+        raise until_let_in(error, {work.entry.name: work.state()}) from error.__cause__
     except PermanentError as error:
         if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK or has_moved(work, error):
             raise
@@ -95,7 +95,7 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     return state
 
 
-def has_moved(work: Work, error: PermanentError) -> bool:
+def has_moved(work: Work, error: KubeferryError) -> bool:
     """Whether the machine has moved without this journal's having seen it, as far as the target answers: the source is
     not started because a journal has forgotten that."""
     with contextlib.suppress(Exception):  # whatever is wrong with that answer is no reason to leave a source off
@@ -137,13 +137,19 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
 
 
-def until_let_in(error: LoginLost, state: MachineState) -> LoginLost:
-    """The error with what it means for a source that is off: nobody can start it, and nothing has been taken back."""
-    if not state.source_off or state.resumes is Phase.COMMITTED:
+def until_let_in(error: LoginLost, states: Mapping[str, MachineState]) -> LoginLost:
+    """The error with what it means for sources that are off, of one machine or a set: nobody can start them, and
+    nothing has been taken back."""
+    off = {name: one for name, one in states.items() if one.source_off and one.resumes is not Phase.COMMITTED}
+    if not off:
         return error
-    since = f" since {state.stopped.at}" if state.stopped else ""
-    why = f"{error.why}; its source is off{since}, and stays so until then: kubeferry cannot start it either"
-    return LoginLost(error.what, why=why, fix=error.fix, machine=error.machine, disk=error.disk)
+    since = {name: f" since {one.stopped.at}" if one.stopped else "" for name, one in off.items()}
+    if len(states) == 1:
+        told = f"its source is off{''.join(since.values())}, and stays so until then: kubeferry cannot start it either"
+    else:
+        named = ", ".join(f"that of {name}{at}" for name, at in since.items())
+        told = f"of the sources, {named} is off, and stays so until then: kubeferry cannot start it either"
+    return LoginLost(error.what, why=f"{error.why}; {told}", fix=error.fix, machine=error.machine, disk=error.disk)
 
 
 def nothing_to_roll_back(work: Work) -> None:
@@ -197,6 +203,8 @@ def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Acti
         if action.kind in NO_UNKNOWN_COPY:
             look_for_unknown_copy(work, state)
             moved.refuse(work)
+        if action.kind is ActionKind.BEGIN_ROLLBACK:
+            refuse_lost_sources([work])
         STEPS[action.kind](work, action, state)
 
 

@@ -57,13 +57,23 @@ def take_away(work: Work) -> None:
         tell(work, "the mark at the source could not be taken away", error)
 
 
+LEFT_OFF = (
+    "it is off, and a mark at it says that kubeferry was about to stop it; this journal knows of no stop, so it counts "
+    "as shut down by its owner, and is left off. Where this journal was restored from a backup, start it by hand"
+)
+
+
 def withdraw(work: Work, state: MachineState) -> None:
-    """Take the mark of this very move away: it was left, and then no stop was asked for."""
+    """Take the mark of this very move away: it was left, and then no stop was asked for. That a source is off all the
+    same is said: a journal from a backup may not know the stop."""
     if not work.source.capabilities.runs:
         return
     try:
         mark = work.source.marked(work.entry.machine)
         if mark is not None and mark.plan == work.plan.digest and (Phase.CUTTING_OVER, mark.move) in state.timeline:
+            if work.source.power(work.entry.machine) is Power.OFF:
+                logger.warning("%s: %s", work.entry.name, LEFT_OFF)
+                work.record(Note(text=LEFT_OFF))
             work.source.unmark(work.entry.machine)
     except (Fenced, Interrupted):
         raise

@@ -9,7 +9,7 @@ where whoever owns the machine now wants it otherwise.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from kubeferry.documents import Entry
 from kubeferry.errors import (
@@ -62,9 +62,18 @@ def look_for_unknown_copy(work: Work, state: MachineState) -> None:
         refuse_unknown_copy(work.target, work.entry, state)
 
 
-def refuse_lost_source(work: Work) -> None:
-    """Raise SourceRefused where the source to go back to is not there, or lets nobody in: the copy at the target runs
-    on. One that does not answer now may do so when it is started."""
+def refuse_lost_sources(works: Sequence[Work]) -> None:
+    """Raise SourceRefused where these machines, one or a whole set, have moved and a source to go back to is not there,
+    or lets nobody in: their copies run on, and none of them begins the way back. What has not moved goes back all the
+    same: its source may run."""
+    states = [(work, work.state()) for work in works]
+    if all(state.resumes is Phase.COMMITTED for _, state in states):
+        for work in (work for work, state in states if state.owes_restart):
+            _refuse_lost_source(work)
+
+
+def _refuse_lost_source(work: Work) -> None:
+    """A source that does not answer now may do so when it is started."""
     try:
         work.source.power(work.entry.machine)
     except TransientError:

@@ -27,7 +27,11 @@ from kubeferry.words import counted
 __all__ = ["account", "release_plan", "settle"]
 
 LAST_COPY = "its source is gone, and what is left there is the last copy of it"
-MAY_STOP = frozenset({Phase.COMMITTED, Phase.ROLLED_BACK, Phase.PLANNED})
+WENT_BACK = "rolled back first, its source is as it was before"
+NO_WAY_BACK = "there is no way back, its source is gone"
+BACK_FIRST = "it is rolled back first, then what was copied of it is removed"
+UNTOUCHED = frozenset({Phase.ROLLED_BACK, Phase.PLANNED})
+MAY_STOP = UNTOUCHED | {Phase.COMMITTED}
 
 
 def release_plan(
@@ -108,13 +112,16 @@ def _loss(plan: Plan, entry: Entry, journal: Journal, target: Target) -> str:
             "for good, disks and all, with what was written there since"
         )
     state = journal.state(plan.digest, entry.name)
+    behind = [one for one in plan.set_of(entry.name) if journal.state(plan.digest, one).resumes not in MAY_STOP]
+    if state.resumes is Phase.COMMITTED and behind:
+        return f"{entry.name}: moves together with {behind[0]}, which has not arrived: {BACK_FIRST}"
     if state.resumes is Phase.COMMITTED and not state.removed:
         return (
             f"{entry.name}: has moved: its copy at the target is removed for good, disks and all, with what was "
             "written there since; its source stays as it is"
         )
     if state.resumes not in MAY_STOP:
-        return f"{entry.name}: is {state.phase}: it is rolled back first, then what was copied of it is removed"
+        return f"{entry.name}: is {state.phase}: {BACK_FIRST}"
     return ""
 
 
@@ -148,6 +155,8 @@ class _Release:
     everything: bool
     last_copies: set[str] = field(default_factory=set)
     """Machines whose last copy is at their source, and stays there: nobody is asked to remove it."""
+    went_back: set[str] = field(default_factory=set)
+    """Machines that went back with their sets, but for those whose source is gone: there is no way back for them."""
 
     def drop(self, entry: Entry) -> Iterator[str]:
         """What only the move needed goes, at both ends; with `everything` the machine at the target, too."""
@@ -191,30 +200,35 @@ class _Release:
         state = self.journal.state(self.plan.digest, entry.name)
         if state.resumes is Phase.COMMITTED and not state.removed:
             yield f"{entry.name}: has moved: its copy goes, disks and all; its source stays as it is until `rollback`"
-        elif state.resumes not in MAY_STOP:
+        elif state.resumes not in MAY_STOP and entry.name not in self.went_back:
             try:
                 drive(self._work(entry, lease), Goal.ROLLBACK, lambda _action, step: step())
             except SourceGone:
-                yield f"{entry.name}: was {state.resumes}: there is no way back, its source is gone"
+                yield f"{entry.name}: was {state.resumes}: {NO_WAY_BACK}"
             else:
-                yield f"{entry.name}: was {state.resumes}: rolled back first, its source is as it was before"
+                yield f"{entry.name}: was {state.resumes}: {WENT_BACK}"
 
     def _set_first(self, entry: Entry) -> Iterator[str]:
-        """The way back of a set of which one is under way, all of them as one."""
+        """The way back of a set of which one is under way, all of them as one, and once."""
         names = self.plan.set_of(entry.name)
-        phases = {name: self.journal.state(self.plan.digest, name).resumes for name in names}
-        if len(names) == 1 or all(phase in MAY_STOP for phase in phases.values()):
+        phases = {name: self._phase(name) for name in names}
+        if len(names) == 1 or entry.name in self.went_back or all(phase in MAY_STOP for phase in phases.values()):
             return
         with contextlib.ExitStack() as held:
             leases = {name: held.enter_context(self.journal.lease(self.plan.digest, name)) for name in names}
             works = [self._work(self.plan.entry(name), lease) for name, lease in leases.items()]
             try:
                 drive_set(works, Goal.ROLLBACK, lambda _work, _action, step: step())
-                became = "rolled back first, its source is as it was before"
-            except SourceGone:
-                became = "there is no way back, a source of the set is gone"
-        for name, phase in phases.items():
-            yield f"{name}: was {phase}: {became}"
+            except SourceGone:  # the others are back all the same
+                under_way = [work.entry.machine for work in works if self._phase(work.entry.name) not in MAY_STOP]
+                if not all(is_last_copy(self.source(), machine) for machine in under_way):
+                    raise
+        self.went_back.update(names)
+        for name, phase in ((name, phase) for name, phase in phases.items() if phase not in UNTOUCHED):
+            yield f"{name}: was {phase}: {WENT_BACK if self._phase(name) in MAY_STOP else NO_WAY_BACK}"
+
+    def _phase(self, name: str) -> Phase:
+        return self.journal.state(self.plan.digest, name).resumes
 
     def _work(self, entry: Entry, lease: Lease) -> Work:
         source = self.source()

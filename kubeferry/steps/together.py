@@ -7,11 +7,21 @@ all the leases or none. What stops one of them for good after a stop turns all o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-from kubeferry.errors import Fenced, Interrupted, KubeferryError, LoginLost, PermanentError
+from kubeferry.errors import (
+    Fenced,
+    Interrupted,
+    KubeferryError,
+    LoginLost,
+    PermanentError,
+    SourceGone,
+    TargetRefused,
+    TargetUnavailable,
+)
 from kubeferry.life.actions import STOPS, Action, ActionKind, Goal
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.sets import Member, next_of_set
@@ -33,7 +43,7 @@ from kubeferry.steps.drive import (
     refuse,
     until_let_in,
 )
-from kubeferry.steps.power import look_for_unknown_copy, source_power
+from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
 from kubeferry.steps.precedence import in_hand, refuse_overtaken
 from kubeferry.steps.recording import recorded, without_defects
 from kubeferry.steps.work import Work
@@ -61,7 +71,7 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
         raise
     except LoginLost as error:  # as for a lone machine, here and below
         states = {work.entry.name: work.state() for work in works}
-        raise until_let_in(error, states[error.machine or works[0].entry.name]) from error.__cause__
+        raise until_let_in(error, states) from error.__cause__
     except PermanentError as error:
         if goal is Goal.ROLLBACK or not walk.has_begun() or any(has_moved(work, error) for work in works):
             raise
@@ -77,6 +87,8 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
 def refuse_set(works: Sequence[Work], errors: Mapping[str, KubeferryError], do: DoOne) -> None:
     """Record which of them were found out before anything was done to them, and raise the first reason: none moves
     without the others, and what was begun of any goes back."""
+    for work in works:
+        refuse_overtaken(work, in_hand(work))
     raised: list[KubeferryError] = []
     for work in works:
         if work.entry.name in errors:
@@ -85,7 +97,8 @@ def refuse_set(works: Sequence[Work], errors: Mapping[str, KubeferryError], do: 
             except KubeferryError as error:
                 raised.append(error)
     walk = _Walk({work.entry.name: work for work in works}, do)
-    if walk.has_begun() and not any(error.transient for error in raised):
+    stays = any(error.transient or has_moved(work, error) for error in raised for work in works)
+    if walk.has_begun() and not stays:
         walk.to(Goal.ROLLBACK, f"{raised[0].machine}: {raised[0].reason}")
     raise raised[0]
 
@@ -99,6 +112,8 @@ class _Walk:
     goal: Goal = Goal.MIGRATE
     why: str = ""
     owes: dict[str, str] = field(default_factory=dict)
+    aside: dict[str, KubeferryError] = field(default_factory=dict)
+    """Those whose source could not be started again, and why. Nobody waits for them, and they are told in the end."""
 
     def to(self, goal: Goal, why: str = "") -> dict[str, MachineState]:
         """Take them there; returns their states when there is nothing to do any more. `why` they go back, where nobody
@@ -109,18 +124,19 @@ class _Walk:
         while True:
             if self.goal is not Goal.ROLLBACK:
                 stopping.check()
-            name, action = next_of_set(self._members(record=True), self.goal, self.why)
+            name, action = self._next(record=True)
             if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and not begun:
                 for work in self.works.values():
                     nothing_to_roll_back(work)
             work = self.works[name]
             if action.kind in STOPS:
+                self._tell_aside()
                 at_rest(work, action, work.state())
                 return {one: work.state() for one, work in self.works.items()}
             for one in self.works.values() if action.kind in UNASKED and self.goal is not Goal.ROLLBACK else ():
                 with recorded(one, action.kind):
                     moved.refuse_unseen(one)
-            with recorded(work, action.kind):
+            with self._set_aside(work, action), recorded(work, action.kind):
                 self.do(work, action, partial(self._carry_out, work, action))
             begun = begun or action.kind is not ActionKind.RECORD_PLAN
             self.goal = self.goal.after(action.kind)
@@ -130,6 +146,28 @@ class _Walk:
     def has_begun(self) -> bool:
         """Whether one of them has something to go back from, and not all have moved."""
         return any(work.state().resumes in GOES_BACK for work in self.works.values())
+
+    @contextlib.contextmanager
+    def _set_aside(self, work: Work, action: Action) -> Iterator[None]:
+        """Whose source cannot be started keeps no other one off. What is said of the target is said of all of them."""
+        try:
+            yield
+        except (Fenced, Interrupted, TargetRefused, TargetUnavailable):
+            raise
+        except KubeferryError as error:
+            if action.kind is not ActionKind.RESTART_SOURCE:
+                raise
+            self.aside[work.entry.name] = error
+            if len(self.aside) == len(self.works):
+                self._tell_aside()
+
+    def _tell_aside(self) -> None:
+        """Raise what keeps a source off; that one is gone for good comes last, since somebody may mend the others."""
+        if self.aside:
+            raise min(self.aside.values(), key=lambda error: isinstance(error, SourceGone))
+
+    def _next(self, *, record: bool) -> tuple[str, Action]:
+        return next_of_set(self._members(record=record), self.goal, self.why, self.aside)
 
     def _members(self, *, record: bool) -> dict[str, Member]:
         """Where each of them stands, and how the sources of those are seen that are to stay off."""
@@ -157,7 +195,7 @@ class _Walk:
         for one in self.works.values():
             one.journal.heartbeat(one.lease)
         with without_defects(work, f"was to {action.kind}"):
-            name, chosen = next_of_set(self._members(record=False), self.goal, self.why)
+            name, chosen = self._next(record=False)
             goes_on = action.kind in BY_DISK and chosen.kind not in TURNS
             if name != work.entry.name or (chosen.kind is not action.kind and not goes_on):
                 return
@@ -165,4 +203,6 @@ class _Walk:
                 look_for_unknown_copy(one, one.state())
                 if action.kind in NO_UNKNOWN_COPY:
                     moved.refuse(one)
+            if action.kind is ActionKind.BEGIN_ROLLBACK:
+                refuse_lost_sources(list(self.works.values()))
             STEPS[action.kind](work, action, work.state())

@@ -11,6 +11,7 @@ from kubeferry.documents import Entry
 from kubeferry.life.events import Note, TpmCarried
 from kubeferry.model import DiskRef
 from kubeferry.sources import Source
+from kubeferry.steps import moved
 from kubeferry.steps.small import Piece, put
 from kubeferry.steps.work import Work
 from kubeferry.uris import HELD
@@ -44,12 +45,17 @@ def carry(work: Work) -> None:
 
 def take_back(work: Work) -> None:
     """The copy at the target goes; that of the source was only read. Where a person has said that the target is down
-    for good, nobody can, and that is recorded."""
+    for good, nobody can, and that is recorded. So is that it stays where the machine has moved by a move of which this
+    journal knows nothing: without what its TPM holds, nobody opens what was written there since."""
     if work.entry.tpm is None:
         return
     if work.target_is_down:
         fix = "where it comes back, `kubeferry release --everything` removes that"
         work.record(Note(text=f"what the TPM holds may lie at the target still: {fix}"))
+        return
+    if mark := moved.unknown(work.journal, work.entry, work.target):
+        fix = "`kubeferry release --everything` removes that"
+        work.record(Note(text=f"what the TPM holds stays at the target, where it was {mark}: {fix}"))
         return
     work.journal.heartbeat(work.lease)  # whoever runs now may have put it there anew
     removed = work.target.drop_tpm(work.entry)

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import KeptTpm, freeze
+from kubeferry.documents import JournalConfig, KeptTpm, freeze
 from kubeferry.errors import IntegrityFailed, ProbeFailed, SourceRefused, TargetRefused, TargetUnavailable
-from kubeferry.life.actions import Goal
+from kubeferry.journal import Journal
+from kubeferry.life.actions import ActionKind, Goal
 from kubeferry.life.events import Note, TpmCarried
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
+from soak.run.journals import copied
+from tests.unit.steps.test_marks import left_at
 
 STATE = b"three seeds, and what was sealed to them"
 LATER = b"three seeds, and what was sealed last"
@@ -129,3 +132,19 @@ def test_a_rollback_is_not_over_while_it_lies_at_the_target(sealed: Any) -> None
     sealed.drive(Goal.ROLLBACK)
     assert sealed.state.phase is Phase.ROLLED_BACK
     assert "web/tpm" not in sealed.target.disks
+
+
+def test_a_rollback_leaves_what_has_moved_by_a_move_that_its_journal_does_not_know(sealed: Any) -> None:
+    """The journal is a backup from after the stop; the copy has moved since, sealed more, and is off."""
+    left_at(sealed, ActionKind.BEGIN_COPY)
+    backup = sealed.folder / "backup.db"
+    copied(sealed.folder / "journal.db", backup)
+    assert sealed.drive().phase is Phase.COMMITTED
+    sealed.target.running.clear()
+    sealed.target.disks["web/tpm"][:] = LATER
+    with Journal.open(JournalConfig(url=f"sqlite:///{backup}")) as restored:
+        sealed.journal = restored
+        assert sealed.drive(Goal.ROLLBACK).phase is Phase.ROLLED_BACK
+        assert sealed.power is Power.RUNNING
+        assert bytes(sealed.target.disks["web/tpm"]) == LATER
+        assert any("stays at the target" in note.text for note in told(sealed, Note))
