@@ -120,6 +120,8 @@ def _assess(
 ) -> Assessment:
     policy = wishes.policy
     choices = choices_for(machine, policy, offer)
+    elsewhere = {disk.disk for disk in mapped.attached}
+    copied = tuple(disk for disk in machine.data_disks if disk.id not in elsewhere)
     return Assessment(
         name=machine.name,
         target_name=names.machine,
@@ -131,7 +133,7 @@ def _assess(
         attached=mapped.attached,
         carried=mapped.carried,
         concerns=concerns,
-        estimate=estimate(machine.data_disks, rates),
+        estimate=estimate(copied, rates),
         decided=_by_whom(wishes, machine),
         chosen=_chosen(wishes, machine),
         made_for=_made_for(choices.kubevirt, asked=offer.kubevirt is not None),
