@@ -18,7 +18,7 @@ from flows.serving.server import local_server
 from kubeferry.documents import Config, Plan, load
 from kubeferry.journal import Journal
 from kubeferry.life.evidence import MachineState
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Nic, Power
+from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Nic, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 
@@ -107,6 +107,7 @@ class Small:
             "firmware": Firmware(kind=FirmwareKind.BIOS),
             "cpu": Cpu(vcpus=1),
             "memory": Memory(size_bytes=256 * MIB),
+            "guest": Guest(agent_channel=True),
             "disks": (a_disk(path, **drive),),
             "nics": (Nic(id="nic0", network_kind="network", network="default", model="virtio", mac=self._mac()),),
         }
