@@ -13,7 +13,7 @@ chain, from where this process has checked it before.
     engine   which database, opened so that a commit is durable;  schema: its tables;  records: rows as values
     chain    each event's digest covers the one before            leases: who may write, with a fence that only rises
     known    which machine a plan means by a name                 standing: what was read once is not read again
-    registry the plans, and the database that holds them
+    registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 SQLite: WAL, synchronous=FULL, foreign keys, writers queue. A new file is built beside its place and linked in whole, so
 that a file that is there and empty is a damaged one, and two first runs do not meet in a half-made schema.
 PostgreSQL: by psycopg, password from the environment, commits synchronous whatever the server's default is.
-A statement, a lock, a connection that breaks without a word: each has a deadline, then the journal "does not answer".
+A statement, a lock, a connection that breaks without a word, a server that is frozen: each has a deadline, then the
+journal "does not answer".
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, KubeferryError, PermanentError, Problem, TransientError
+from kubeferry.journal import silence
 from kubeferry.journal.schema import INDEXES, KNOWN, META, METADATA, VERSION
 from kubeferry.passwords import carried
 
@@ -248,6 +250,7 @@ def _postgresql(url: URL, name: str) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
     )
+    event.listen(engine, "do_connect", silence.connect)
     try:
         with translated(name), writing(engine) as db:
             _one_at_a_time(db)

@@ -105,9 +105,9 @@ class Small:
             "arch": "x86_64",
             "machine_type": "pc-q35-7.2",
             "firmware": Firmware(kind=FirmwareKind.BIOS),
+            "guest": Guest(agent_channel=True),
             "cpu": Cpu(vcpus=1),
             "memory": Memory(size_bytes=256 * MIB),
-            "guest": Guest(agent_channel=True),
             "disks": (a_disk(path, **drive),),
             "nics": (Nic(id="nic0", network_kind="network", network="default", model="virtio", mac=self._mac()),),
         }

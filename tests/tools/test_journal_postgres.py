@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sqlalchemy import create_engine, make_url, text
 from bench.commands import a_machine
 from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, dump
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, TransientError
-from kubeferry.journal import Journal, LedgerState, Owner
+from kubeferry.journal import Journal, LedgerState, Owner, engine, silence
 from kubeferry.life import events as ev
 from kubeferry.life.states import IllegalTransition, Phase
 from kubeferry.model import Power
@@ -412,6 +412,41 @@ def test_a_connection_that_the_server_ended_is_made_again(server: Any, database:
         ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'kubeferry'"
         server.execute("postgres", ended)
         assert journal.acquire(PLAN, "web").machine == "web"
+
+
+def stopped(folder: Path) -> Iterator[None]:
+    """All processes of a server stand still, as on a machine that is paused; the kernel takes connections and data."""
+    first = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+    family = [first, *(int(one) for one in Path(f"/proc/{first}/task/{first}/children").read_text().split())]
+    try:
+        for pid in family:
+            os.kill(pid, signal.SIGSTOP)
+        yield
+    finally:
+        for pid in family:
+            os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.timeout(120)
+def test_a_server_that_is_frozen_is_not_waited_for(
+    new_server: Any, password: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(silence, "SILENCE_SECONDS", 2.0)
+    monkeypatch.setattr(engine, "CONNECT_SECONDS", 2)
+    with new_server() as second, second.running():
+        second.execute("postgres", "CREATE DATABASE kubeferry")
+        with ExitStack() as held:
+            journal = held.enter_context(Journal.open(second.config("kubeferry")))
+            journal.register_plan(PLAN, "plan", "text")
+            lease = held.enter_context(journal.lease(PLAN, "web"))
+            journal.append(lease, PLANNED)
+            with contextmanager(stopped)(second.folder):
+                begun = time.monotonic()
+                with pytest.raises(TransientError, match="does not answer"):
+                    journal.append(lease, ev.Note(text="lost"))
+                assert time.monotonic() - begun < 60
+            journal.append(lease, ev.Note(text="kept"))
+            assert [record.event for record in journal.events(PLAN, "web")][-1] == ev.Note(text="kept")
 
 
 def test_truncate_is_refused_too(server: Any, database: str, password: str) -> None:
