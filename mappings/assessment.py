@@ -34,7 +34,8 @@ from mappings.wishes import Settled, settled
 Verdict = Literal["ready", "ready-with-warnings", "incomplete", "blocked", "excluded"]
 
 # Facts that only access to the source's storage brings; exported domain files do not hold them.
-_BROUGHT_BY_ACCESS = {"disk.size-unknown"}
+_UNSIZED = "disk.size-unknown"
+_BROUGHT_BY_ACCESS = {_UNSIZED}
 
 
 class Assessment(Value):
@@ -119,6 +120,8 @@ def _assess(
 ) -> Assessment:
     policy = wishes.policy
     choices = choices_for(machine, policy, offer)
+    elsewhere = {disk.disk for disk in mapped.attached}
+    copied = tuple(disk for disk in machine.data_disks if disk.id not in elsewhere)
     return Assessment(
         name=machine.name,
         target_name=names.machine,
@@ -130,7 +133,7 @@ def _assess(
         attached=mapped.attached,
         carried=mapped.carried,
         concerns=concerns,
-        estimate=estimate(machine.data_disks, rates),
+        estimate=estimate(copied, rates),
         decided=_by_whom(wishes, machine),
         chosen=_chosen(wishes, machine),
         made_for=_made_for(choices.kubevirt, asked=offer.kubevirt is not None),
@@ -214,8 +217,8 @@ def render_summary_markdown(assessments: Iterable[Assessment]) -> str:
         for place, verdict in enumerate(("blocked", "incomplete", "ready-with-warnings", "ready", "excluded"))
     }
     rows = [
-        f"| [{_plain(one.name)}]({folders[one.name]}/README.md) | {one.verdict} | {len(one.disks)} "
-        f"| {human_bytes(_size(one))} | {_duration(one.estimate)} "
+        f"| [{_plain(one.name)}]({folders[one.name]}/README.md) | {one.verdict} | {len(one.disks) + _unsized(one)} "
+        f"| {_sizes(one)} | {'unknown' if _unsized(one) else _duration(one.estimate)} "
         f"| {_count(one, Severity.CRITICAL)} | {_count(one, Severity.WARNING)} |"
         for one in sorted(assessments, key=lambda one: (rank[one.verdict], one.name))
     ]
@@ -235,8 +238,16 @@ def page_folders(assessments: Iterable[Assessment]) -> dict[str, str]:
     return folders
 
 
-def _size(assessment: Assessment) -> int:
-    return sum(disk.size_bytes for disk in assessment.disks)
+def _unsized(assessment: Assessment) -> int:
+    """How many disks are of unknown size: they are in no manifest yet."""
+    return sum(concern.id == _UNSIZED for concern in assessment.concerns)
+
+
+def _sizes(assessment: Assessment) -> str:
+    known = human_bytes(sum(disk.size_bytes for disk in assessment.disks))
+    if not (unknown := _unsized(assessment)):
+        return known
+    return f"{known}, {unknown} unknown" if assessment.disks else f"{unknown} unknown"
 
 
 def _count(assessment: Assessment, severity: Severity) -> int:
@@ -269,9 +280,8 @@ def _story(assessment: Assessment) -> Iterator[str]:
             f"| {_plain(attached.disk)} | {human_bytes(attached.size_bytes)} | `{attached.claim}` "
             f"| | carried by {_plain(attached.carrier)} | |"
         )
-    estimate = assessment.estimate
     yield ""
-    yield f"Copy: {_amount(estimate)} in {_duration(estimate)}. Assumed: {'; '.join(estimate.assumptions)}."
+    yield f"Copy: {_copied(assessment)}. Assumed: {'; '.join(assessment.estimate.assumptions)}."
 
 
 def _claim(assessment: Assessment, disk: PlannedDisk) -> dict[str, Any]:
@@ -280,6 +290,15 @@ def _claim(assessment: Assessment, disk: PlannedDisk) -> dict[str, Any]:
     claims = {one["metadata"]["name"]: one["spec"] for one in assessment.manifests if one["kind"] == kind}
     found: dict[str, Any] = claims[disk.claim]
     return found
+
+
+def _copied(assessment: Assessment) -> str:
+    """How much, and how long it takes; zero bytes are told only where they are known to be zero."""
+    estimate = assessment.estimate
+    told = f"{_amount(estimate)} in {_duration(estimate)}"
+    if not _unsized(assessment):
+        return told
+    return f"{told}, and what is not known" if estimate.high_bytes else "not known"
 
 
 def _amount(estimate: CopyEstimate) -> str:

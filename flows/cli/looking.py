@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
 
 import click
@@ -155,8 +156,8 @@ def _print_machines(machines: tuple[Machine, ...]) -> None:
             _power(machine),
             machine.firmware.kind,
             str(machine.cpu.vcpus),
-            size(machine.memory.size_bytes),
-            ", ".join(size(disk.capacity_bytes) for disk in machine.data_disks) or "none",
+            size(machine.memory.size_bytes or None),
+            _disks([disk.capacity_bytes for disk in machine.data_disks]),
             str(len(machine.nics)),
             agents[machine.guest.agent_answers],
         )
@@ -164,10 +165,29 @@ def _print_machines(machines: tuple[Machine, ...]) -> None:
     ]
     print_table(("machine", "power", "firmware", "vCPU", "memory", "disks", "NICs", "agent"), rows)
     disks = [disk.capacity_bytes for machine in machines for disk in machine.data_disks]
+    with_bytes = f" with {size(sum(filter(None, disks)))}" if any(disks) or None not in disks else ""
     of_unknown = f", {disks.count(None)} of them of unknown size" if None in disks else ""
-    memory = size(sum(machine.memory.size_bytes for machine in machines))
+    memory = _memory([machine.memory.size_bytes for machine in machines])
     click.echo(
-        f"total: {counted(sum(machine.cpu.vcpus for machine in machines), 'vCPU')}, {memory} of memory, "
-        f"{counted(len(disks), 'disk')} with {size(sum(filter(None, disks)))}{of_unknown}, "
+        f"total: {counted(sum(machine.cpu.vcpus for machine in machines), 'vCPU')}, {memory}, "
+        f"{counted(len(disks), 'disk')}{with_bytes}{of_unknown}, "
         f"{counted(sum(len(machine.nics) for machine in machines), 'NIC')}"
     )
+
+
+def _disks(sizes: list[int | None]) -> str:
+    """The sizes in their order; those of one size that follow each other are counted."""
+    runs = [(one, len(list(alike))) for one, alike in groupby(sizes)]
+    told = (
+        size(one) if number == 1 else f"{number} of unknown size" if one is None else f"{number} x {size(one)}"
+        for one, number in runs
+    )
+    return ", ".join(told) or "none"
+
+
+def _memory(sizes: list[int]) -> str:
+    """What they come to; 0 is what nobody told."""
+    unknown = sizes.count(0)
+    if unknown and not any(sizes):
+        return "unknown memory"
+    return f"{size(sum(sizes))} of memory" + (f" (that of {counted(unknown, 'machine')} is unknown)" if unknown else "")

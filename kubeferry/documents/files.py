@@ -37,6 +37,7 @@ from kubeferry.values import API_VERSION, PlainDocument
 # likely to be no document at all; an estate of that size is planned in parts.
 DOCUMENT_LIMIT_BYTES = 256 * 1024 * 1024
 UNKNOWN_FIELD = ("extra_forbidden", "unexpected_keyword_argument")  # of a model, of a plain value
+NO_OBJECT = ("model_type", "dict_type", "model_attributes_type", "dataclass_type")
 LARGE_PLAN = 64 * 1024  # bytes; a smaller one is read in a twentieth of a second
 LARGE_TEXT = 64 * 1024  # signs; the same of any other document
 
@@ -186,7 +187,7 @@ def parse(text: str, expected: type[D], *, name: str = "document") -> D:
         document = cast("D", expected.model_validate_json(_as_json(content, name)))
     except ValidationError as error:
         problems += [_problem(dict(item), name, root) for item in error.errors()]
-        raise _has(problems, name) from error
+        raise _has(sorted(problems, key=_place), name) from error
     if problems:
         raise _has(problems, name)
     if isinstance(document, Plan):
@@ -293,12 +294,19 @@ def _problem(item: dict[str, Any], name: str, root: yaml.Node | None) -> Problem
     return Problem(f"{name}:{_line(root, place)}", f"{path}: {_what(item)}", _fix(item))
 
 
+def _place(problem: Problem) -> int:
+    return int(problem.where.rpartition(":")[2])
+
+
 def _what(item: dict[str, Any]) -> str:
     if item["type"] in UNKNOWN_FIELD:
         return "is not a field of this document"
     if item["type"] == "missing":
         return "is missing"
-    return f"{item['msg'].removeprefix('Value error, ')} (got {struck(str(item['input']))[:80]!r})"
+    said = str(item["msg"]).removeprefix("Value error, ")
+    if isinstance(item["input"], dict):  # it is what the line holds, and long
+        return said
+    return f"{said} (got {struck(str(item['input']))[:80]!r})"
 
 
 def _fix(item: dict[str, Any]) -> str:
@@ -307,6 +315,7 @@ def _fix(item: dict[str, Any]) -> str:
     fixes = {
         **dict.fromkeys(UNKNOWN_FIELD, "Remove it or correct its spelling; `kubeferry schema` lists the fields."),
         "missing": "Add it; `kubeferry schema` shows its type.",
+        **dict.fromkeys(NO_OBJECT, "Write fields, as in `{name: value}`; `kubeferry schema` lists them."),
     }
     return fixes.get(str(item["type"]), "Correct the value.")
 

@@ -18,6 +18,7 @@ START_BYTES = 4096
 _PARTS = {
     ".vmdk", ".mf", ".cert", ".iso", ".nvram", ".img", ".qcow2", ".raw", ".vhd", ".vhdx", ".vmsd", ".vmxf", ".flp",
 }  # fmt: skip
+_OURS = ".kubeferry"  # logs and readings; the list of pages that `assess` wrote begins with it, too
 _PACKED = {".gz", ".zip", ".xz", ".bz2", ".7z", ".tar", ".tgz", ".zst", ".rar"}
 
 
@@ -30,8 +31,8 @@ def files_below(directory: Path, reading: Reading) -> list[Path]:
         reading.left_out(Path(error.filename), f"{error.strerror}", "Check its permissions.")
 
     for folder, folders, names in os.walk(directory, onerror=refused):
-        folders.sort()
         here = Path(folder)
+        folders[:] = [name for name in sorted(folders) if not _is_ours(here / name, reading)]
         for name in folders:
             if (here / name).is_symlink():
                 reading.passed_over(here / name, "it is a link to a folder, which is not followed")
@@ -40,6 +41,14 @@ def files_below(directory: Path, reading: Reading) -> list[Path]:
             what, fix = f"it holds more than {MOST_FILES} files", "Give a folder that holds exported files alone."
             raise InputInvalid(f"{directory} is too large", [Problem(str(directory), what, fix)])
     return found
+
+
+def _is_ours(folder: Path, reading: Reading) -> bool:
+    """What we keep or wrote beside the exports, and no export."""
+    ours = folder.name == _OURS or (folder / f"{_OURS}-pages.json").is_file()
+    if ours:
+        reading.passed_over(folder, "it is kubeferry's own")
+    return ours
 
 
 def _is_file(path: Path, reading: Reading) -> bool:
@@ -69,9 +78,10 @@ def tell_strangers(paths: Iterable[Path], reading: Reading, *, is_domain: Callab
 def _tell(reading: Reading, paths: list[Path], what: str) -> None:
     """One line for all of them, however many."""
     if paths:
-        names = ", ".join(path.name.encode(errors="backslashreplace").decode() for path in paths[:SHOWN])
+        folder = Path(os.path.commonpath([path.parent for path in paths]))
+        names = ", ".join(shown(path.relative_to(folder)) for path in paths[:SHOWN])
         more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-        reading.passed_over(shown(paths[0].parent), f"{counted(len(paths), 'file')} {what}: {names}{more}")
+        reading.passed_over(shown(folder), f"{counted(len(paths), 'file')} {what}: {names}{more}")
 
 
 def _meant(path: Path, is_domain: Callable[[bytes], bool]) -> tuple[str, str] | None:

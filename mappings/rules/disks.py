@@ -254,8 +254,8 @@ RULES = (
         "disk.shared",
         CRITICAL,
         "a disk that several machines use",
-        "Give it what it needs to be one disk for all, or each machine a disk of its own at the source, or leave all "
-        "of them out (`include: false`), or, of all but one, the disk (the same, for it in their `disks`).",
+        "Give it what it needs to be one disk for all; or give each machine a disk of its own at the source; or leave "
+        "all of them out (`include: false`), or the disk out of all but one (`include: false` in their `disks`).",
         per_disk(_shared),
     ),
     Rule(

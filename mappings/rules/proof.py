@@ -27,7 +27,7 @@ def _agent_unsure(case: Case) -> Iterable[str]:
         return
     why = "does not answer" if guest.agent_channel else "is not known to be there"
     why = "is not there" if guest.agent_channel is False else why
-    yield f"The policy asks the guest's agent ({', '.join(kinds)}), which {why}: such a copy is taken back."
+    yield f"A probe asks the guest's agent ({', '.join(kinds)}), which {why}: such a copy is taken back."
 
 
 THROUGH_AGENT = {"agent", "file", "counter"}
@@ -36,8 +36,8 @@ RULES = (
         "probe.agent-unsure",
         CRITICAL,
         "a probe that needs an agent which is not known to be there",
-        "Choose probes that need none (`tcp`, `http`, `serial`), or install qemu-guest-agent in the guest; accept this "
-        "if you know that it is there.",
+        "Choose probes that need none (`tcp`, `http`, `serial`) in the policy; or install qemu-guest-agent in the "
+        "guest (under libvirt with its channel) and discover again; accept this where the source cannot tell of it.",
         _agent_unsure,
     ),
     Rule(

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from kubeferry.errors import InputInvalid, SourceUnavailable
+from kubeferry.outside.process import ProgramFailed
 from lab import daemons, domains, estate, guests
 from lab.daemons import virsh
 from tests.needs import needs

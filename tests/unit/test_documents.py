@@ -134,6 +134,35 @@ def test_a_number_where_text_is_meant_is_told_to_want_quotes() -> None:
     assert refused.value.fix == "Correct the value."
 
 
+def test_all_problems_are_told_in_the_order_of_their_lines_with_what_to_write() -> None:
+    text = f"""apiVersion: {API_VERSION}
+kind: Policy
+bogus: 1
+networks: [{{target: multus, sourceName: a-very-long-name-of-a-network-that-nobody-wants-to-read-again}}]
+probes:
+  - {{kind: tcp, expect: SSH}}
+rules:
+  - match: {{name: web}}
+    instancetype: u1.medium
+"""
+    with pytest.raises(InputInvalid) as refused:
+        parse(text, Policy, name="p.yaml")
+    assert [(one.where, one.what, one.fix) for one in refused.value.problems] == [
+        (
+            "p.yaml:3",
+            "bogus: is not a field of this document",
+            "Remove it or correct its spelling; `kubeferry schema` lists the fields.",
+        ),
+        ("p.yaml:4", "networks[0]: target multus needs multusName", "Correct the value."),
+        ("p.yaml:6", "probes[0]: a probe of kind tcp needs port", "Correct the value."),
+        (
+            "p.yaml:9",
+            "rules[0].instancetype: Input should be an object (got 'u1.medium')",
+            "Write fields, as in `{name: value}`; `kubeferry schema` lists them.",
+        ),
+    ]
+
+
 def test_a_document_of_another_kind_is_told_in_english() -> None:
     with pytest.raises(InputInvalid, match=r"policy\.yaml is not an Inventory that") as refused:
         parse(f"apiVersion: {API_VERSION}\nkind: Policy\n", Inventory, name="policy.yaml")

@@ -68,12 +68,12 @@ def items_of(value: Any, place: str = "", depth: int = 0) -> Iterator[Item]:
 
 
 def _of_object(value: dict[str, Any], place: str, depth: int) -> Iterator[Item]:
-    if INSTANCES in value or value.keys() & BESIDE.keys():
+    if (kind := _shape(value)) is not None:  # first: an instance has a list of its SecurityGroups
+        yield Item(kind, value, place)
+    elif INSTANCES in value or (value.keys() & BESIDE.keys() and "InstanceId" not in value):
         yield from _of_answer(value, place)
     elif "ReservationId" in value:
         yield from _of_reservation(value, place)
-    elif (kind := _shape(value)) is not None:
-        yield Item(kind, value, place)
     elif depth < _DEPTH:
         for name, one in value.items():  # by profile, by region
             yield from items_of(one, f"{place}.{name}" if place else name, depth + 1)

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from kubeferry.documents import API_VERSION
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.sources.ec2.described import BESIDE, GOES_ON, INSTANCE, INSTANCES, Item, items_of, values_of
 from kubeferry.sources.ec2.instance import GONE, parse_instance
@@ -124,6 +125,8 @@ def _items(path: Path, reading: Reading) -> list[Item]:
             reading.left_out(path, what, "Let the AWS CLI read all pages: without --max-items and --no-paginate.")
     if not found and any(_names_instances(one) for one in values):
         reading.beside.append(path)
+    elif not found and (ours := [one["kind"] for one in values if _is_ours(one)]):
+        reading.passed_over(path, f"it is kubeferry's own: {', '.join(ours)}")
     elif not found:
         what = f"neither {INSTANCES} nor one of {', '.join(BESIDE)} is in it"
         reading.passed_over(path, what, _FIX)
@@ -133,6 +136,11 @@ def _items(path: Path, reading: Reading) -> list[Item]:
 def _names_instances(value: Any) -> bool:
     """An answer without any item."""
     return isinstance(value, dict) and bool(value.keys() & {INSTANCES, *BESIDE})
+
+
+def _is_ours(value: Any) -> bool:
+    """A document that kubeferry wrote, or reads elsewhere."""
+    return isinstance(value, dict) and value.get("apiVersion") == API_VERSION and isinstance(value.get("kind"), str)
 
 
 def _values(path: Path) -> list[Any]:

@@ -8,7 +8,7 @@ which nothing is known.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -21,8 +21,10 @@ from kubeferry.sources.vsphere.plain import Plain
 
 Row = Mapping[str, str]
 Tabs = dict[str, Sequence[Row]]
+Joined = tuple[str, dict[tuple[str, str], list[Row]]]  # by what says whose a row is, and the column that does
 TABS = ("vInfo", "vDisk", "vNetwork", "vCPU", "vMemory", "vSnapshot")
 KEYS = ("VM UUID", "VM ID", "VM")
+SHOWN = 12
 AGAIN = "Export the inventory again, as CSV, without changing it in a spreadsheet."
 # A whole number, thousands set apart or not, with decimals that are none.
 _NUMBER = re.compile(r"(?P<whole>\d+|\d{1,3}(?:[.,'’\s]\d{3})+)(?:[.,]0{1,2})?")  # noqa: RUF001
@@ -56,6 +58,7 @@ def machines_of(tabs: Tabs, *, source: str, where: Path, reading: Reading) -> No
     """The machines of an export. Rows that are no machine are told, and how many templates and placeholders there are:
     they are left out."""
     joined = {tab: _by_machine(tabs["vInfo"], tabs.get(tab, ())) for tab in TABS[1:]}
+    _tell_of_no_machine(tabs["vInfo"], joined, where, reading)
     templates = 0
     for number, row in enumerate(tabs["vInfo"], start=2):
         if not any(row.values()):
@@ -74,23 +77,47 @@ def machines_of(tabs: Tabs, *, source: str, where: Path, reading: Reading) -> No
         reading.told.append(Concern(id=_TEMPLATE, severity=Severity.INFO, what=what, fix=""))
 
 
-def _by_machine(machines: Sequence[Row], rows: Sequence[Row]) -> tuple[str, dict[str, list[Row]]]:
+def _by_machine(machines: Sequence[Row], rows: Sequence[Row]) -> Joined:
     """The rows of a tab by their machine, and the column that says which one: the surest that both tabs have."""
-    column = next((key for key in KEYS if machines and rows and machines[0].get(key) and rows[0].get(key)), "VM")
-    found: defaultdict[str, list[Row]] = defaultdict(list)
+    column = next((key for key in KEYS if all(any(row.get(key) for row in tab) for tab in (machines, rows))), "VM")
+    times = Counter(row.get("VM", "") for row in machines)
+    found: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        found[row.get(column, "")].append(row)
+        kind, told = _keys(row, column)[0]
+        found[(kind if kind == column or times[told] < 2 else "", told)].append(row)  # else whose it is, nobody knows
     return column, found
+
+
+def _keys(row: Row, column: str) -> list[tuple[str, str]]:
+    """What a row's machine is known by, the surest first: a cell that is empty is nobody's, and the name is then."""
+    return [(key, told) for key in (column, "VM") if (told := row.get(key))] or [("VM", "")]
+
+
+def _own(row: Row, joined: Joined) -> list[Row]:
+    column, rows = joined
+    return [one for key in dict.fromkeys(_keys(row, column)) for one in rows.get(key, ())]
+
+
+def _tell_of_no_machine(machines: Sequence[Row], joined: Mapping[str, Joined], where: Path, reading: Reading) -> None:
+    for tab, (column, rows) in joined.items():
+        known = {key for row in machines for key in _keys(row, column)}
+        names = sorted(
+            {row.get("VM", "")[:80] for key in rows.keys() - known for row in rows[key] if any(row.values())}
+        )
+        if names:
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            what = f"rows of {tab} are of no machine that can be told from vInfo: {', '.join(names[:SHOWN])}{more}"
+            reading.doubtful(where, what, "Export all tabs at one time, of the same machines.")
 
 
 def _machine(
     row: Row,
     number: int,
-    joined: Mapping[str, tuple[str, dict[str, list[Row]]]],
+    joined: Mapping[str, Joined],
     tabs: Mapping[str, Sequence[Row]],
     source: str,
 ) -> Machine:
-    own = {tab: rows.get(row.get(column, ""), []) for tab, (column, rows) in joined.items()}
+    own = {tab: _own(row, rows) for tab, rows in joined.items()}
     stores = sorted({name for one in own["vDisk"] if (name := _store(one))})
     devices = [
         *(_unknown_disks(row) if "vDisk" not in tabs else (*_controllers(own["vDisk"]), *_disks(own["vDisk"]))),

@@ -99,6 +99,17 @@ def test_the_summary_shows_the_blocked_first(machine: Build) -> None:
     ]
 
 
+def test_what_nobody_knows_the_size_of_is_no_disk_of_zero_bytes(machine: Build, disk: BuildDisk) -> None:
+    unsized = disk("vdb", capacity_bytes=None), disk("vdc", capacity_bytes=None)
+    found = assess(inventory(machine(disks=(disk("vda"), *unsized)), machine(name="odd", disks=unsized)), QUIET)
+    told = {row.split(" | ")[0][3:6]: row.split(" | ")[2:5] for row in render_summary_markdown(found).splitlines()[4:]}
+    assert told == {"web": ["3", "10 GiB, 2 unknown", "unknown"], "odd": ["2", "2 unknown", "unknown"]}
+    some, none = (render_assessment_markdown(one) for one in found)
+    assert "Copy: 3 GiB in 10 s to 2 min, and what is not known. Assumed: " in some
+    assert "Copy: not known. Assumed: " in none
+    assert all("without vdb, vdc, whose size is not known" in page for page in (some, none))
+
+
 @given(st.text(min_size=1, max_size=60))
 def test_text_of_the_source_brings_no_markup(text: str) -> None:
     subject = Machine(

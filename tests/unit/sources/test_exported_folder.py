@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Inventory
+from kubeferry.documents import Inventory, save
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources.exported import read_exported
@@ -63,6 +63,30 @@ def test_the_folders_below_are_read_and_no_file_is_passed_over_in_silence(tmp_pa
     assert "read through their descriptors: disk.vmdk" in told(found, "disk.vmdk").what
     assert "a pipe" in told(found, "pipe.xml").what
     assert "a link to a folder" in told(found, "deeper/up").what
+
+
+def test_strangers_of_several_folders_are_named_with_theirs(tmp_path: Path) -> None:
+    for name in ("b/web.xml", "a/README.txt", "b/c/README.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(domain("web") if name.endswith(".xml") else "")
+    (one,) = read_exported(tmp_path, "lab").unreadable
+    assert one.what == f"{tmp_path}: 2 files of no kind that holds machines: a/README.txt, b/c/README.txt"
+
+
+def test_what_kubeferry_wrote_beside_the_exports_is_called_its_own(tmp_path: Path) -> None:
+    (tmp_path / "web.xml").write_text(domain("web"))
+    first = read_exported(tmp_path, "lab")
+    save(first, tmp_path / "inventory.yaml")
+    for name in (".kubeferry/logs/discover.log", "pages/.kubeferry-pages.json", "pages/web/assessment.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    found = read_exported(tmp_path, "lab")
+    assert found.machines == first.machines
+    assert [(one.what.removeprefix(f"{tmp_path}/"), one.fix) for one in found.unreadable] == [
+        (".kubeferry: it is kubeferry's own", ""),
+        ("pages: it is kubeferry's own", ""),
+        ("inventory.yaml: it is kubeferry's own: Inventory", ""),
+    ]
 
 
 def test_many_strangers_are_counted(tmp_path: Path) -> None:

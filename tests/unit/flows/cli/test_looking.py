@@ -211,6 +211,22 @@ def test_discover_tells_a_program_how_it_goes_on(kubeferry: Command) -> None:
     assert ("event" in inventory, inventory["kind"]) == (False, "Inventory")
 
 
+def test_discover_says_unknown_for_what_nobody_told_and_counts_disks_that_are_alike(
+    kubeferry: Command, estate: Path
+) -> None:
+    (estate / "answers").mkdir()
+    mappings = [{"DeviceName": f"/dev/sd{letter}", "Ebs": {"VolumeId": f"vol-{letter}"}} for letter in "abcde"]
+    cpu = {"CoreCount": 1, "ThreadsPerCore": 1}
+    one = {"InstanceId": "i-1", "InstanceType": "m5.large", "CpuOptions": cpu, "BlockDeviceMappings": mappings}
+    (estate / "answers" / "a.json").write_text(json.dumps({"Reservations": [{"Instances": [one]}]}))
+    code, out, _ = kubeferry("discover", "--from", "answers")
+    assert code == 0
+    assert "unknown  5 of unknown size" in out
+    assert " 0 B" not in out
+    total = "total: 1 vCPU, unknown memory, 5 disks, 5 of them of unknown size, 0 NICs"
+    assert total in out
+
+
 def test_discover_says_what_all_machines_come_to(kubeferry: Command) -> None:
     *_, total, written = kubeferry("discover")[1].splitlines()
     assert total == "total: 1 vCPU, 64 MiB of memory, 1 disk with 1 MiB, 0 NICs"

@@ -217,6 +217,11 @@ def test_disks_that_are_not_alike_are_no_one_disk(
     assert said in plan.excluded["a"]
 
 
+def test_a_disk_that_another_one_carries_is_copied_once_in_what_the_pages_count(pair: Callable[..., Inventory]) -> None:
+    a, b, c = assess(pair(), Policy(storage=MANY))
+    assert (a.estimate.high_bytes, b.estimate.high_bytes) == (2 * c.estimate.high_bytes, c.estimate.high_bytes)
+
+
 @pytest.mark.parametrize(("access", "moves"), [("ReadWriteMany", True), ("ReadWriteOnce", False)])
 def test_the_class_says_whether_several_nodes_may_write(
     pair: Callable[..., Inventory], access: str, moves: bool

@@ -105,6 +105,28 @@ def test_every_form_in_which_people_keep_answers_is_read(tmp_path: Path, name: s
     assert found.unreadable == ()
 
 
+@pytest.mark.parametrize("depth", [0, 1, 2])
+def test_an_instance_alone_is_no_answer_about_what_it_names(tmp_path: Path, depth: int) -> None:
+    named = KNOWN | {"SecurityGroups": [{"GroupId": "sg-1", "GroupName": "web"}], "Tags": []}
+    listed: Any = named
+    for _ in range(depth):
+        listed = [listed]
+    write(tmp_path, "query.json", listed)
+    group = {"GroupId": "sg-1", "GroupName": "web", "IpPermissions": [{"IpProtocol": "-1", "UserIdGroupPairs": []}]}
+    write(tmp_path, "groups.json", {"SecurityGroups": [group]})
+    found = read_exported(tmp_path, "cloud")
+    assert [one.id for one in found.machines] == ["i-2"]
+    assert found.unreadable == (), "what an instance says of its groups is no other word about them"
+
+
+def test_a_projection_of_instances_is_told_and_says_nothing_about_what_it_names(tmp_path: Path) -> None:
+    write(tmp_path, "a.json", PAGES[0])
+    write(tmp_path, "b.json", [{"InstanceId": "i-9", "SecurityGroups": [{"GroupId": "sg-1"}]}])
+    found = read_exported(tmp_path, "cloud")
+    assert [one.id for one in found.machines] == ["i-2"]
+    assert ["b.json" in one.what for one in found.unreadable] == [True]
+
+
 def test_an_answer_that_goes_on_is_told(tmp_path: Path) -> None:
     write(tmp_path, "a.json", PAGES[0] | {"NextToken": "abc"})
     found = read_exported(tmp_path, "cloud")

@@ -46,6 +46,31 @@ def export(folder: Path, prefix: str = "RVTools_tab", **tabs: str) -> Path:
     return folder
 
 
+def test_rows_without_an_id_go_to_nobody_else_and_rows_of_no_machine_are_told(tmp_path: Path) -> None:
+    info = "VM,Powerstate,CPUs,Memory,VM UUID\n" + "".join(
+        f"{name},poweredOff,1,512,{uuid}\n"
+        for name, uuid in (("b", ""), ("a", "503a"), ("c", ""), ("twin", "503t"), ("twin", "503u"))
+    )
+    rows = (
+        ("a", 1, "503a"),
+        ("a", 2, ""),
+        ("b", 3, ""),
+        ("c", 4, ""),
+        ("gone", 5, ""),
+        ("gone", 6, "503z"),
+        ("twin", 7, ""),
+    )
+    disk = "VM,Disk,Disk Key,Capacity MiB,VM UUID\n" + "".join(
+        f"{name},Hard disk {size},{2000 + size},{size},{uuid}\n" for name, size, uuid in rows
+    )
+    found = read_exported(export(tmp_path, vInfo=info, vDisk=disk), "vc")
+    sizes = {one.name: [(disk.capacity_bytes or 0) >> 20 for disk in one.disks] for one in found.machines}
+    assert sizes == {"a": [1, 2], "b": [3], "c": [4], "twin-503t": [], "twin-503u": []}
+    (told,) = found.unreadable
+    assert (told.id, told.severity) == ("file.doubtful", Severity.WARNING)
+    assert told.what.endswith("rows of vDisk are of no machine that can be told from vInfo: gone, twin")
+
+
 def test_machines_come_with_their_disks_cards_and_what_is_around_them(tmp_path: Path) -> None:
     found = read_exported(export(tmp_path, vInfo=INFO, vDisk=DISK, vNetwork=NETWORK, vSnapshot=SNAPSHOT), "vc")
     assert found.source_kind == "vmware-export"
