@@ -25,7 +25,6 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, KubeferryError, PermanentError, Problem, TransientError
-from kubeferry.journal import silence
 from kubeferry.journal.schema import INDEXES, KNOWN, META, METADATA, VERSION
 from kubeferry.passwords import carried
 
@@ -250,6 +249,8 @@ def _postgresql(url: URL, name: str) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
     )
+    from kubeferry.journal import silence  # psycopg takes its time, and a file needs none
+
     event.listen(engine, "do_connect", silence.connect)
     try:
         with translated(name), writing(engine) as db:

@@ -84,7 +84,7 @@ def _read(
 
 def _is_gone(instance: Any) -> bool:
     state = instance.get("State") if isinstance(instance, dict) else None
-    return isinstance(state, dict) and state.get("Name") in GONE
+    return isinstance(state, dict) and str(state.get("Name")) in GONE
 
 
 def _index(found: dict[Path, list[Item]], reading: Reading) -> Index:
