@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kubeferry.documents import Observation, ProbeResult, SourceConfig
+from kubeferry.documents import Match, Observation, PolicyRule, ProbeResult, SourceConfig
 from kubeferry.life.actions import Goal
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
@@ -56,7 +56,9 @@ class OvaWorld(World):
     def __init__(self, given: Trial) -> None:
         NotBooted.running.clear()
         NotBooted.answers.clear()
-        super().__init__(given, COLD.model_copy(update={"probes": AGENT}), target=NotBooted(given.folder / "target"))
+        rules = (PolicyRule(match=Match(name="*"), accept=("probe.agent-unsure",)),)  # nothing boots, so nobody asks it
+        policy = COLD.model_copy(update={"probes": AGENT, "rules": rules})
+        super().__init__(given, policy, target=NotBooted(given.folder / "target"))
 
     def make_source(self, power: Power) -> None:
         del power  # an export is off
