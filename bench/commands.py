@@ -18,12 +18,15 @@ from pathlib import Path
 from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, save
 from kubeferry.journal import Journal
 from kubeferry.life.events import CutoverBegun, Planned, RollbackBegun, RolledBack
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Nic, Power
+from kubeferry.model import Cpu, Machine, Nic, Power
+from lab.machines import a_disk
+from lab.machines import a_machine as plain_machine
 from mappings.plan import make_plan
 
 KUBEFERRY = [sys.executable, "-m", "flows"]
 RECORDED = 500  # machines with events; each is four commits that wait for the disk
 LARGE = 5000
+DISKS = {"vda": 20, "vdb": 200}  # GiB
 TIMED = Path(__file__).resolve().parent / "timed.py"
 CONFIG = """\
 apiVersion: kubeferry.io/v1alpha1
@@ -36,29 +39,15 @@ target: {kind: memory, path: target}
 def a_machine(number: int) -> Machine:
     """Two disks, one NIC; no two have the same name or address."""
     name = f"machine-{number:04}"
-    disks = (_disk(name, "vda", 20), _disk(name, "vdb", 200))
+    disks = (a_disk(Path(f"/srv/{name}-{one}.img"), one, capacity_bytes=gib << 30) for one, gib in DISKS.items())
     mac = f"52:54:00:00:{number >> 8:02x}:{number & 255:02x}"
-    return Machine(
-        id=f"id-{name}",
-        name=name,
-        source="lab",
-        power=Power.RUNNING,
-        arch="x86_64",
-        machine_type="pc-q35-7.2",
-        firmware=Firmware(kind=FirmwareKind.BIOS),
-        guest=Guest(agent_channel=True),
-        cpu=Cpu(vcpus=2),
-        memory=Memory(size_bytes=4 << 30),
-        disks=disks,
-        nics=(Nic(id="nic0", network_kind="network", network="default", model="virtio", mac=mac),),
-    )
-
-
-def _disk(machine: str, name: str, gib: int) -> Disk:
-    uri = f"file:///srv/{machine}-{name}.img"
-    return Disk(
-        id=name, bus=DiskBus.VIRTIO, uri=uri, source_kind="file", format="raw", chain=(), capacity_bytes=gib << 30
-    )
+    facts = {
+        "power": Power.RUNNING,
+        "machine_type": "pc-q35-7.2",
+        "cpu": Cpu(vcpus=2),
+        "nics": (Nic(id="nic0", network_kind="network", network="default", model="virtio", mac=mac),),
+    }
+    return plain_machine(name, *disks, memory_bytes=4 << 30, **facts)
 
 
 def estate(folder: Path, machines: int) -> Plan:

@@ -1,9 +1,9 @@
-"""Words for people: numbers with their nouns, sizes, text that cannot command a terminal, and the known word that an
-unknown one was meant for. Pure."""
+"""Words for people: numbers with their nouns, sizes, the first of many names, text that cannot command a terminal, and
+the known word that an unknown one was meant for. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _UNITS = (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20))
 
@@ -21,6 +21,12 @@ def size(number: int | None) -> str:
         if number >= scale:
             return f"{number / scale:.4g} {unit}"
     return f"{number} B"
+
+
+def first_of(names: Sequence[str], most: int) -> str:
+    """`a, b`; of more than `most` the first ones, and how many there are besides: `a, b and 3 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def meant(word: str, known: Iterable[str]) -> str:

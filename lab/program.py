@@ -20,10 +20,10 @@ import yaml
 
 from kubeferry.documents import JournalConfig, Plan, load
 from kubeferry.journal import Journal
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Nic, Power
+from kubeferry.model import Machine, Nic, Power
 from kubeferry.outside.process import run
 from kubeferry.sources.memory.source import MemorySource
-from lab import guests
+from lab import guests, machines
 from lab.ground import Ground
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -118,27 +118,6 @@ class Program:
 
 def a_machine(name: str, disk: Path, number: int = 1) -> Machine:
     """A running machine with one disk and one card."""
-    drive = Disk(
-        id="vda",
-        bus=DiskBus.VIRTIO,
-        uri=disk.as_uri(),
-        source_kind="file",
-        format="raw",
-        chain=(),
-        capacity_bytes=disk.stat().st_size,
-    )
     card = Nic(id="nic0", network_kind="network", network="default", model="virtio", mac=f"52:54:00:00:00:{number:02x}")
-    return Machine(
-        id=f"id-{name}",
-        name=name,
-        source="lab",
-        power=Power.RUNNING,
-        arch="x86_64",
-        machine_type="pc-q35-7.2",
-        firmware=Firmware(kind=FirmwareKind.BIOS),
-        guest=Guest(agent_channel=True),
-        cpu=Cpu(vcpus=1),
-        memory=Memory(size_bytes=256 * MIB),
-        disks=(drive,),
-        nics=(card,),
-    )
+    facts = {"power": Power.RUNNING, "machine_type": "pc-q35-7.2", "nics": (card,)}
+    return machines.a_machine(name, machines.a_disk(disk), memory_bytes=256 * MIB, **facts)

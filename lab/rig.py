@@ -18,10 +18,11 @@ from kubeferry.documents import Entry, Inventory, MoverJob, MoverProgress, Mover
 from kubeferry.documents.policy import StoragePolicy
 from kubeferry.errors import TargetUnavailable
 from kubeferry.ledger import AT_SOURCE, External
-from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Guest, Machine, Memory, Power
+from kubeferry.model import DiskRef, Power
 from kubeferry.sources.disks import exports
 from kubeferry.targets.kubevirt.target import KubevirtTarget, connect
 from lab.ground import Ground, until
+from lab.machines import a_disk, a_machine
 from lab.tenant import Tenant
 from mappings.plan import make_plan
 
@@ -140,29 +141,8 @@ NOWHERE = SshAccess(host="192.0.2.1", host_key="ssh-ed25519 AAAA", folder="/run/
 
 def an_entry(name: str, namespace: str, disk: Path, storage: dict[str, Any]) -> Entry:
     """The machine as the product plans it."""
-    machine = Machine(
-        id=f"id-{name}",
-        name=name,
-        source="lab",
-        power=Power.OFF,
-        arch="x86_64",
-        machine_type="pc-q35-7.2",
-        firmware=Firmware(kind=FirmwareKind.BIOS),
-        guest=Guest(agent_channel=True),
-        cpu=Cpu(vcpus=1),
-        memory=Memory(size_bytes=256 * MIB),
-        disks=(
-            Disk(
-                id="vda",
-                bus=DiskBus.VIRTIO,
-                uri=disk.as_uri(),
-                source_kind="file",
-                format="raw",
-                chain=(),
-                capacity_bytes=SIZE,
-            ),
-        ),
-    )
+    facts = {"power": Power.OFF, "machine_type": "pc-q35-7.2"}
+    machine = a_machine(name, a_disk(disk, capacity_bytes=SIZE), memory_bytes=256 * MIB, **facts)
     modes = {"volume_mode": "Block", "access_mode": "ReadWriteOnce"}
     asked = StoragePolicy.model_validate(modes | storage)
     policy = Policy(namespace=namespace, storage=asked, run_strategy="Manual")

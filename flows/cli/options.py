@@ -13,7 +13,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
-from kubeferry.words import meant
+from kubeferry.words import first_of, meant
 
 if TYPE_CHECKING:  # single disks have options, too, and no documents
     from kubeferry.documents import Config, Outline, Plan, Policy
@@ -174,12 +174,7 @@ def refuse_unknown(
     problems = []
     for name in names:
         if name not in there:
-            fix = " ".join(filter(None, (meant(name, known), f"Name one of: {_listed(known)}.")))
+            fix = " ".join(filter(None, (meant(name, known), f"Name one of: {first_of(known, LISTED) or 'none'}.")))
             problems.append(Problem(f"--machine {name}", (excluded or {}).get(name, why), fix))
     if problems:
         raise InputInvalid(what, problems)
-
-
-def _listed(known: list[str]) -> str:
-    more = len(known) - LISTED
-    return (", ".join(known[:LISTED]) or "none") + (f" and {more} more" if more > 0 else "")

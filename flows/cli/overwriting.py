@@ -14,6 +14,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal, exists
 from kubeferry.life.evidence import Phase
 from kubeferry.life.states import ENDS
+from kubeferry.words import first_of
 
 NAMED = 5  # machines in an error; a plan may have hundreds
 HEAD_CHARACTERS = 4096
@@ -31,11 +32,9 @@ def refuse_under_way(out: Path, made: Plan, config: Path | None) -> None:
     under_way = _under_way(digest, config)
     if not under_way:
         return
-    more = len(under_way) - NAMED
-    named = ", ".join(under_way[:NAMED]) + (f" and {more} more" if more > 0 else "")
     fix = "Write the new plan elsewhere with --out; or bring this one to its end first, by `migrate` or `rollback`."
-    problem = Problem(str(out), f"by plan {digest[:12]} the journal knows under way: {named}", fix)
-    raise InputInvalid("the plan in the file is under way, and is not overwritten", [problem])
+    what = f"by plan {digest[:12]} the journal knows under way: {first_of(under_way, NAMED)}"
+    raise InputInvalid("the plan in the file is under way, and is not overwritten", [Problem(str(out), what, fix)])
 
 
 def _digest_in(out: Path) -> str:

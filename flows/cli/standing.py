@@ -18,7 +18,7 @@ from kubeferry.life.evidence import Phase
 from kubeferry.life.sets import Member, turn_of
 from kubeferry.life.states import ENDS, MachineState, Recorded, fold
 from kubeferry.model import Power
-from kubeferry.words import counted, size
+from kubeferry.words import counted, first_of, size
 
 NAMED = 3  # machines that are named as what is waited for
 
@@ -112,8 +112,7 @@ class Standing:
         """What is waited for, and why what is next is next."""
         if not self.waits_for:
             return self.why
-        names, more = self.waits_for[:NAMED], len(self.waits_for) - NAMED
-        return f"waits for {', '.join(names)}{f' and {more} more' if more > 0 else ''}: {self.why}"
+        return f"waits for {first_of(self.waits_for, NAMED)}: {self.why}"
 
     def facts(self) -> dict[str, object]:
         """For a program."""

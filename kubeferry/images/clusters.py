@@ -27,6 +27,7 @@ TABLES_KEPT = 4
 LEAST_CLUSTER_BITS = 12  # smaller ones have so many entries that QEMU is faster
 PLACE = 0x00FFFFFFFFFFFE00  # the bits of an entry that say where
 OURS_ALONE = 1 << 63  # says that no snapshot shares it; nothing to a reader
+COMPRESSED = 1 << 62  # in a table of level 2
 ZEROS = 1  # in a table of level 2, from version 3 on
 TOGETHER = 512  # entries that are looked at as one where they follow each other: most do, and one by one takes seconds
 
@@ -75,6 +76,14 @@ class Stretches:
                 return
             offset = max(begun, start)
             yield offset, place + offset - begun if place else None
+
+
+def entries_in(table: bytes) -> array[int]:
+    """The entries of a table as it lies in the file."""
+    entries = array("Q", table)
+    if sys.byteorder == "little":
+        entries.byteswap()
+    return entries
 
 
 class Clusters:
@@ -141,10 +150,7 @@ class Clusters:
     def _entries(self, place: int, length: int) -> array[int]:
         if place + length > self._file_size:
             raise CutOff(f"a table of it lies at {place}, and its file ends at {self._file_size}")
-        entries = array("Q", self._read(place, length))
-        if sys.byteorder == "little":
-            entries.byteswap()
-        return entries
+        return entries_in(self._read(place, length))
 
     def runs(self, start: int, stop: int, look: Callable[[], None] = lambda: None) -> Iterator[Run]:
         """The runs of [start, stop), in order, neighbours joined where their bytes are, too."""

@@ -9,9 +9,7 @@ from __future__ import annotations
 import struct
 
 from kubeferry.images import qcow2
-from kubeferry.images.clusters import ENTRY_BYTES, PLACE, ZEROS
-
-_COMPRESSED = 1 << 62
+from kubeferry.images.clusters import COMPRESSED, ENTRY_BYTES, PLACE, ZEROS
 
 
 def contents(image: bytes, most: int) -> bytes:
@@ -34,7 +32,7 @@ def _cluster(image: bytes, level_1: int, at: int, cluster: int) -> bytes:
     upper, lower = divmod(at // cluster, cluster // ENTRY_BYTES)
     table = _entry(image, level_1 + ENTRY_BYTES * upper) & PLACE
     entry = _entry(image, table + ENTRY_BYTES * lower) if table else 0
-    if entry & _COMPRESSED:
+    if entry & COMPRESSED:
         raise ValueError("it is compressed")
     where = entry & PLACE
     if not where or entry & ZEROS:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -23,12 +22,11 @@ from typing import Protocol
 from kubeferry.errors import SourceRefused
 from kubeferry.faults import Side, of_os
 from kubeferry.images import qcow2
-from kubeferry.images.clusters import ENTRY_BYTES, PLACE, SECTOR_BYTES, ZEROS, CutOff
+from kubeferry.images.clusters import COMPRESSED, ENTRY_BYTES, PLACE, SECTOR_BYTES, ZEROS, CutOff, entries_in
 from kubeferry.images.nodes import chain_of, part_of, path_of
 from kubeferry.uris import Part
 from kubeferry.values import DiskRef
 
-COMPRESSED = 1 << 62
 ENTRIES_AT_ONCE = 1 << 16  # of the first table, which has up to 32 MiB
 ALLOCATED_PARTS = (1 << 32) - 1  # of an entry with parts, the half that says which of them have bytes
 TABLES_BYTES = 2 << 20  # held at a time
@@ -139,11 +137,7 @@ def _entries(places: Sequence[int], length: int, file_size: int, read: Read) -> 
     found = read(places, length) if last + length <= file_size else [b""]
     if any(len(one) != length for one in found):
         raise CutOff(f"a table of it lies at {last}, and its file ends at {file_size}")
-    for one in found:
-        entries = array("Q", one)
-        if sys.byteorder == "little":
-            entries.byteswap()
-        yield entries
+    yield from map(entries_in, found)
 
 
 def _with_bytes(entries: array[int]) -> array[int]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.sources.facts.readings import Reading, shown
-from kubeferry.words import counted
+from kubeferry.words import counted, first_of
 
 MOST_FILES = 100_000
 SHOWN = 12
@@ -79,9 +79,8 @@ def _tell(reading: Reading, paths: list[Path], what: str) -> None:
     """One line for all of them, however many."""
     if paths:
         folder = Path(os.path.commonpath([path.parent for path in paths]))
-        names = ", ".join(shown(path.relative_to(folder)) for path in paths[:SHOWN])
-        more = f" and {len(paths) - SHOWN} more" if len(paths) > SHOWN else ""
-        reading.passed_over(shown(folder), f"{counted(len(paths), 'file')} {what}: {names}{more}")
+        names = first_of([shown(path.relative_to(folder)) for path in paths], SHOWN)
+        reading.passed_over(shown(folder), f"{counted(len(paths), 'file')} {what}: {names}")
 
 
 def _meant(path: Path, is_domain: Callable[[bytes], bool]) -> tuple[str, str] | None:

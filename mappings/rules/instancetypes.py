@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from kubeferry.documents import TypeRef
 from kubeferry.words import counted
 from mappings.instancetypes import contradictions
 from mappings.quantities import human_bytes
@@ -15,16 +16,17 @@ _SET = "Correct `instancetype` in the policy, or leave it out: then the machine 
 
 def _missing(case: Case) -> Iterable[str]:
     types = case.choices.types
-    missing = types.instancetype is not None and types.asked and types.given is None
-    name, kind = (types.instancetype.name, types.instancetype.kind) if types.instancetype else ("", "")
-    return when(missing, f"There is no {kind} instance type {name}: the machine would be made, and never start.")
+    return _none_such("instance type", types.instancetype, missing=types.asked and types.given is None)
 
 
 def _preference_missing(case: Case) -> Iterable[str]:
     types = case.choices.types
-    missing = types.preference is not None and types.asked_preferences and types.filling is None
-    name, kind = (types.preference.name, types.preference.kind) if types.preference else ("", "")
-    return when(missing, f"There is no {kind} preference {name}: the machine would be made, and never start.")
+    return _none_such("preference", types.preference, missing=types.asked_preferences and types.filling is None)
+
+
+def _none_such(what: str, named: TypeRef | None, *, missing: bool) -> Iterator[str]:
+    if named is not None and missing:
+        yield f"There is no {named.kind} {what} {named.name}: the machine would be made, and never start."
 
 
 def _expanded(case: Case) -> Iterable[str]:

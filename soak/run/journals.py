@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from kubeferry.journal import Journal
 from kubeferry.life.actions import Goal
 from kubeferry.model import Power
 from soak.run.faults import at_random
@@ -21,7 +22,7 @@ def run(given: Trial) -> None:
     r = given.random
     world = World(given, a_policy(given))
     try:
-        backups = _noted(world)
+        backups = backed_up(world.journal, world.folder)
         _commands(given, world, r.randint(1, 3))
         if r.random() < 0.5 and backups:
             given.point("the journal is restored from a backup")
@@ -55,18 +56,18 @@ def _one_lives(given: Trial, world: World) -> None:
     given.hold("a source is not lost", refused or world.power is Power.RUNNING or world.runs, f"nothing runs: {told}")
 
 
-def _noted(world: World) -> list[Path]:
-    """A backup after each event, from now on."""
-    append: Callable[..., Any] = world.journal.append
+def backed_up(journal: Journal, folder: Path) -> list[Path]:
+    """A backup of the folder's journal after each event, from now on; the list grows with them."""
+    append: Callable[..., Any] = journal.append
     made: list[Path] = []
 
     def noting(lease: Any, event: Any) -> Any:
         done = append(lease, event)
-        made.append(world.folder / f"backup-{len(made)}.db")
-        copied(world.folder / "journal.db", made[-1])
+        made.append(folder / f"backup-{len(made)}.db")
+        copied(folder / "journal.db", made[-1])
         return done
 
-    world.journal.append = noting  # type: ignore[method-assign]
+    journal.append = noting  # type: ignore[method-assign]
     return made
 
 

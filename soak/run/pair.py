@@ -17,7 +17,7 @@ from kubeferry.journal import Journal, Lease
 from kubeferry.journal.schema import MACHINE
 from kubeferry.life.actions import Action, Goal
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Power
+from kubeferry.model import Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.accounts import settle
@@ -25,6 +25,8 @@ from kubeferry.steps.together import drive_set
 from kubeferry.steps.work import Work
 from kubeferry.targets import TargetCapabilities
 from kubeferry.targets.memory.target import MemoryTarget
+from lab import machines
+from lab.machines import a_disk
 from mappings.plan import make_plan
 from soak.run.world import AFTER, BEFORE, JOURNAL, SOURCE, TARGET, Killed, Proxy, again, no_fault
 from soak.trial import Wrong
@@ -175,8 +177,8 @@ def pair_in(folder: Path, power: Power = Power.RUNNING, policy: Policy = POLICY)
     for name in NAMES:
         source.write_words(name, {"/data/boots": "7\n"})
     journal = Journal.open(JournalConfig(url=f"sqlite:///{folder / 'journal.db'}"))
-    machines = source.discover().machines
-    facts = Inventory(source="lab", source_kind="memory", observed_at=AT, machines=machines)
+    found = source.discover().machines
+    facts = Inventory(source="lab", source_kind="memory", observed_at=AT, machines=found)
     plan = make_plan(facts, policy, name="pair", created_at=AT)
     journal.keep_plan(plan)
     pair = Pair(folder, source, journal, plan)
@@ -185,29 +187,5 @@ def pair_in(folder: Path, power: Power = Power.RUNNING, policy: Policy = POLICY)
 
 
 def a_machine(folder: Path, name: str, power: Power) -> Machine:
-    return Machine(
-        id=f"id-{name}",
-        name=name,
-        source="lab",
-        power=power,
-        arch="x86_64",
-        firmware=Firmware(kind=FirmwareKind.BIOS),
-        cpu=Cpu(vcpus=1),
-        memory=Memory(size_bytes=64 << 20),
-        guest=Guest(agent_channel=True),
-        disks=(a_disk(folder / f"{name}.img", "vda"), a_disk(folder / "shared.img", "vdb", shareable=True)),
-    )
-
-
-def a_disk(path: Path, name: str, **facts: Any) -> Disk:
-    size = path.stat().st_size
-    return Disk(
-        id=name,
-        bus=DiskBus.VIRTIO,
-        uri=path.as_uri(),
-        source_kind="file",
-        format="raw",
-        chain=(),
-        capacity_bytes=size,
-        **facts,
-    )
+    own, shared = a_disk(folder / f"{name}.img"), a_disk(folder / "shared.img", "vdb", shareable=True)
+    return machines.a_machine(name, own, shared, power=power)

@@ -17,7 +17,7 @@ from kubeferry.journal.schema import MACHINE
 from kubeferry.ledger import KEPT, PROCESS
 from kubeferry.life.actions import Goal
 from kubeferry.life.evidence import MachineState
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Power
+from kubeferry.model import Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.drive import drive
@@ -25,6 +25,8 @@ from kubeferry.steps.release import release_plan, settle
 from kubeferry.steps.work import Work
 from kubeferry.targets import TargetCapabilities
 from kubeferry.targets.memory.target import MemoryTarget
+from lab import machines
+from lab.machines import a_disk
 from mappings.plan import make_plan
 from soak.trial import Trial, Wrong
 
@@ -260,27 +262,5 @@ def again(step: Callable[[], None], tries: int) -> None:
 
 
 def a_machine(folder: Path, power: Power) -> Machine:
-    disks = tuple(
-        Disk(
-            id=name,
-            bus=DiskBus.VIRTIO,
-            uri=(folder / f"{name}.img").as_uri(),
-            source_kind="file",
-            format="raw",
-            chain=(),
-            capacity_bytes=2 * SECTION,
-        )
-        for name in ("vda", "vdb")
-    )
-    return Machine(
-        id="id-web",
-        name="web",
-        source="lab",
-        power=power,
-        arch="x86_64",
-        firmware=Firmware(kind=FirmwareKind.BIOS),
-        guest=Guest(agent_channel=True),
-        cpu=Cpu(vcpus=1),
-        memory=Memory(size_bytes=64 << 20),
-        disks=disks,
-    )
+    disks = (a_disk(folder / f"{name}.img", name, capacity_bytes=2 * SECTION) for name in ("vda", "vdb"))
+    return machines.a_machine("web", *disks, power=power)

@@ -19,7 +19,7 @@ from kubeferry.documents import (
     StoragePolicy,
     TargetConfig,
 )
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Tpm
+from kubeferry.model import Cpu, Memory, Tpm
 from kubeferry.targets import open_target
 from kubeferry.targets.kubevirt import api, preflight
 from kubeferry.targets.kubevirt.checks.demand import demand
@@ -29,6 +29,7 @@ from kubeferry.targets.kubevirt.quantities import amount
 from lab import tenant
 from lab.cluster import services
 from lab.ground import Ground
+from lab.machines import a_disk, a_machine
 from lab.tenant import Tenant
 from mappings.plan import make_plan
 
@@ -44,30 +45,9 @@ def config(own: Ground, make_tenant: Callable[[str], Tenant]) -> TargetConfig:
 
 
 def an_entry(name: str = "web", namespace: str = NAMESPACE, probe: Any = None, **machine: Any) -> Entry:
-    disk = Disk(
-        id="vda",
-        bus=DiskBus.VIRTIO,
-        uri="file:///images/web.img",
-        source_kind="file",
-        format="raw",
-        chain=(),
-        capacity_bytes=64 * MIB,
-    )
-    facts: dict[str, Any] = {
-        "id": f"id-{name}",
-        "name": name,
-        "source": "lab",
-        "arch": "x86_64",
-        "power": "off",
-        "firmware": Firmware(kind=FirmwareKind.BIOS),
-        "cpu": Cpu(vcpus=2),
-        "memory": Memory(size_bytes=512 * MIB),
-        "disks": (disk,),
-        "guest": Guest(agent_channel=True),
-    }
-    inventory = Inventory(
-        source="lab", source_kind="memory", observed_at="2026-01-01", machines=(Machine(**(facts | machine)),)
-    )
+    disk = a_disk(Path("/images/web.img"), capacity_bytes=64 * MIB)
+    made = a_machine(name, disk, memory_bytes=512 * MIB, **{"power": "off", "cpu": Cpu(vcpus=2)} | machine)
+    inventory = Inventory(source="lab", source_kind="memory", observed_at="2026-01-01", machines=(made,))
     storage = StoragePolicy(storage_class=services.CLASS, volume_mode="Block")
     accepted = MachinePolicy(
         accept=("tpm.state-lost",) if "tpm" in machine else (), probes=(probe or Probe(kind="agent"),)

@@ -25,13 +25,14 @@ from kubeferry.documents import (
 )
 from kubeferry.errors import Interrupted, TargetRefused
 from kubeferry.ledger import External
-from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Guest, Machine, Memory
+from kubeferry.model import DiskRef, Guest
 from kubeferry.outside import stopping
 from kubeferry.targets import open_target
 from kubeferry.targets.kubevirt import api, kinds, upload_spec
 from kubeferry.targets.kubevirt.target import KubevirtTarget
 from lab import guests
 from lab.ground import Ground
+from lab.machines import a_disk, a_machine
 from lab.tenant import Tenant
 from mappings.plan import make_plan
 
@@ -137,31 +138,9 @@ def connect(config: TargetConfig) -> KubevirtTarget:
 
 
 def an_entry(name: str, source: Path, mode: Any, storage_class: str, **machine: Any) -> Entry:
-    facts: dict[str, Any] = {
-        "id": f"id-{name}",
-        "name": name,
-        "source": "lab",
-        "arch": "x86_64",
-        "power": "off",
-        "firmware": Firmware(kind=FirmwareKind.BIOS),
-        "cpu": Cpu(vcpus=1),
-        "memory": Memory(size_bytes=256 * MIB),
-        "disks": (
-            Disk(
-                id="vda",
-                bus=DiskBus.VIRTIO,
-                uri=source.as_uri(),
-                source_kind="file",
-                format="raw",
-                chain=(),
-                capacity_bytes=source.stat().st_size,
-            ),
-        ),
-        "guest": Guest(os_id="debian12", agent_channel=True),
-    }
-    inventory = Inventory(
-        source="lab", source_kind="memory", observed_at="2026-01-01", machines=(Machine(**(facts | machine)),)
-    )
+    facts = {"power": "off", "guest": Guest(os_id="debian12", agent_channel=True)} | machine
+    made = a_machine(name, a_disk(source), memory_bytes=256 * MIB, **facts)
+    inventory = Inventory(source="lab", source_kind="memory", observed_at="2026-01-01", machines=(made,))
     policy = Policy(
         namespace=NAMESPACE,
         storage=StoragePolicy(storage_class=storage_class, volume_mode=mode),

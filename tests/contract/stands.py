@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +27,9 @@ from lab.vcenter.place import Place
 MIB = 1 << 20
 GIB = 1 << 30
 SIZES = {"vda": 2 * MIB, "vdb": MIB}
+
+# One libvirtd a machine: its tests take turns. And one simulator for all that need it.
+TURNS = {"libvirt": "libvirt", "vmware": "vcenter"}
 
 OURS = f"kft-contract{os.getpid()}-"  # the machines of a libvirtd that others use, too
 
@@ -46,6 +50,15 @@ class Stand:
     exchange: Exchange | None = None
     sizes: dict[str, int] = field(default_factory=lambda: dict(SIZES))
     cold_leaves: bool = False
+
+
+def a_stand(kind: str) -> Any:
+    """The kind as a parameter, in the group of tests that take turns where it has one."""
+    return pytest.param(kind, marks=[pytest.mark.xdist_group(TURNS[kind])] if kind in TURNS else [])
+
+
+def named(source: Source, name: str) -> Machine:
+    return next(one for one in source.discover().machines if one.name in (name, OURS + name))
 
 
 def on_libvirt(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:

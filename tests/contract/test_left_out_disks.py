@@ -2,46 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from converters.endpoints import open_source as open_disk
-from kubeferry.kinds import SOURCES
 from kubeferry.ledger import External
 from kubeferry.model import Disk, Machine, Power
-from kubeferry.sources import Source
-from lab import daemons
-from lab.vcenter.place import Place, vcenter
-from tests.contract.stands import MIB, OURS, STANDS, Stand
-from tests.needs import here
-
-TURNS = {"libvirt": "libvirt", "vmware": "vcenter"}  # as in test_sources
-
-
-@pytest.fixture(scope="module")
-def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with daemons.running(tmp_path_factory.mktemp("daemons")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with vcenter(tmp_path_factory.mktemp("vcenter")) as lab:
-        yield lab
-
-
-@pytest.fixture(
-    params=[
-        pytest.param(kind, marks=[pytest.mark.xdist_group(TURNS[kind])] if kind in TURNS else [])
-        for kind in sorted(SOURCES)
-    ]
-)
-def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
-    make, programs = STANDS[request.param]
-    here(*programs)
-    yield from make(request, tmp_path)
+from tests.contract.stands import MIB, Stand, named
 
 
 def lacking(machine: Machine) -> Machine:
@@ -51,10 +17,6 @@ def lacking(machine: Machine) -> Machine:
     other = changed.model_copy(update={"capacity_bytes": 7 * MIB, "format": "vhdx", "encrypted": True})
     gone = Disk(id="gone", uri="file:///not/there", format="raw", capacity_bytes=MIB)
     return machine.model_copy(update={"disks": (kept, other, gone), "left_out": (changed.id, "gone")})
-
-
-def named(source: Source, name: str) -> Machine:
-    return next(one for one in source.discover().machines if one.name in (name, OURS + name))
 
 
 @pytest.mark.parametrize("name", ["off", "on"])

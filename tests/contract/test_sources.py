@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +11,10 @@ from converters.endpoints import open_source as open_disk
 from kubeferry import marks
 from kubeferry.documents import StopPolicy
 from kubeferry.errors import SourceRefused
-from kubeferry.kinds import SOURCES
 from kubeferry.ledger import AT_SOURCE, STOP_MARK, VIEW, External
 from kubeferry.model import DiskRef, Machine, Marker, Power, Severity
 from kubeferry.sources import Round, Source, open_source
-from lab import daemons
-from lab.vcenter.place import Place, vcenter
-from tests.contract.stands import MIB, OURS, SIZES, STANDS, Stand
-from tests.needs import here
+from tests.contract.stands import MIB, SIZES, Stand, named
 
 PIECE = 64 << 10
 LOOKED_AT = 4 * MIB
@@ -28,38 +22,12 @@ WHEN = "2026-01-01T00:00:00Z"
 MARK = marks.StopMark("0" * 12, Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave <1> & more")
 GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
 FORCE = GENTLE.model_copy(update={"force": True})
-# One libvirtd a machine: its tests take turns. And one simulator for all that need it.
-TURNS = {"libvirt": "libvirt", "vmware": "vcenter"}
-
-
-def a_stand(kind: str) -> Any:
-    """The kind as a parameter, in the group of tests that take turns where it has one."""
-    return pytest.param(kind, marks=[pytest.mark.xdist_group(TURNS[kind])] if kind in TURNS else [])
 
 
 def unwritten(thing: External) -> None:
     # A cloud's disks can only be read from snapshots; elsewhere a cold round on this machine makes nothing.
     assert thing.kind == VIEW, f"it wanted to make {thing}"
     assert "/i-" in thing.where, f"it wanted to make {thing}"
-
-
-@pytest.fixture(scope="module")
-def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with daemons.running(tmp_path_factory.mktemp("daemons")):
-        yield
-
-
-@pytest.fixture(scope="module")
-def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    with vcenter(tmp_path_factory.mktemp("vcenter")) as lab:
-        yield lab
-
-
-@pytest.fixture(params=[a_stand(kind) for kind in sorted(SOURCES)])
-def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
-    make, programs = STANDS[request.param]
-    here(*programs)
-    yield from make(request, tmp_path)
 
 
 @pytest.fixture
@@ -70,10 +38,6 @@ def source(stand: Stand) -> Source:
 def ids(machine: Machine) -> dict[str, str]:
     """Our names of the disks -> the source's, in the order in which the machine has them."""
     return dict(zip(SIZES, (disk.id for disk in machine.data_disks), strict=True))
-
-
-def named(source: Source, name: str) -> Machine:
-    return next(one for one in source.discover().machines if one.name in (name, OURS + name))
 
 
 @pytest.fixture

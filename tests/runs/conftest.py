@@ -18,9 +18,10 @@ from flows.serving.server import local_server
 from kubeferry.documents import Config, Plan, load
 from kubeferry.journal import Journal
 from kubeferry.life.evidence import MachineState
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Nic, Power
+from kubeferry.model import Machine, Nic, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
+from lab.machines import a_disk, a_machine
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -96,22 +97,11 @@ class Small:
         path = disk or self.disk(name)
         if disk is None:
             path.write_bytes(os.urandom(MIB) + bytes(MIB))
-        drive = changes.pop("drive", {})
-        fields: dict[str, Any] = {
-            "id": f"id-{name}",
-            "name": name,
-            "source": "lab",
-            "power": Power.RUNNING,
-            "arch": "x86_64",
-            "machine_type": "pc-q35-7.2",
-            "firmware": Firmware(kind=FirmwareKind.BIOS),
-            "guest": Guest(agent_channel=True),
-            "cpu": Cpu(vcpus=1),
-            "memory": Memory(size_bytes=256 * MIB),
-            "disks": (a_disk(path, **drive),),
-            "nics": (Nic(id="nic0", network_kind="network", network="default", model="virtio", mac=self._mac()),),
-        }
-        self.machines.append(Machine(**fields | changes))
+        size = {} if path.exists() else {"capacity_bytes": MIB}
+        drive = a_disk(path, **size | changes.pop("drive", {}))
+        card = Nic(id="nic0", network_kind="network", network="default", model="virtio", mac=self._mac())
+        facts = {"power": Power.RUNNING, "machine_type": "pc-q35-7.2", "nics": (card,)} | changes
+        self.machines.append(a_machine(name, drive, memory_bytes=256 * MIB, **facts))
         self.source.write_machines(*self.machines)
         return self.machines[-1]
 
@@ -161,19 +151,6 @@ class Small:
 
     def _mac(self) -> str:
         return f"52:54:00:00:00:{len(self.machines) + 1:02x}"
-
-
-def a_disk(path: Path, **changes: Any) -> Disk:
-    fields: dict[str, Any] = {
-        "id": "vda",
-        "bus": DiskBus.VIRTIO,
-        "uri": path.as_uri(),
-        "source_kind": "file",
-        "format": "raw",
-        "chain": (),
-        "capacity_bytes": path.stat().st_size if path.exists() else MIB,
-    }
-    return Disk(**fields | changes)
 
 
 @pytest.fixture

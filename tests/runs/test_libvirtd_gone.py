@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 from kubeferry.documents import JournalConfig, Plan, load
 from kubeferry.journal import Journal
 from lab import daemons, estate
+from tests.needs import here
 
 PREFIX = "kft-gone-"
 MACHINE = f"{PREFIX}web"
@@ -39,10 +39,7 @@ probes:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    missing = [tool for tool in ("libvirtd", "qemu-system-x86_64") if not shutil.which(tool)]
-    if missing or os.geteuid() != 0:
-        assert os.environ.get("CI") != "true", f"missing: {missing}, or not root"
-        pytest.skip(f"needs root and {', '.join(missing) or 'libvirtd'}")
+    here("libvirtd", "qemu-system-x86_64", "root")
     source = tmp_path / "source"
     estate.up(source, prefix=PREFIX)
     (tmp_path / "kubeferry.yaml").write_text(CONFIG)

@@ -23,6 +23,7 @@ from kubeferry.outside.process import ProgramFailed
 from lab import daemons, guests
 from lab.bare import Bare
 from lab.daemons import virsh
+from tests.needs import here
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(560), pytest.mark.xdist_group("libvirt")]
 
@@ -132,10 +133,7 @@ class Set:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Set]:
-    missing = [tool for tool in ("libvirtd", "qemu-system-x86_64") if not shutil.which(tool)]
-    if missing or os.geteuid() != 0:
-        assert os.environ.get("CI") != "true", f"missing: {missing}, or not root"
-        pytest.skip(f"needs root and {', '.join(missing) or 'libvirtd'}")
+    here("libvirtd", "qemu-system-x86_64", "root")
     bare = Bare(tmp_path, PREFIX)
     made = Set(tmp_path, bare)
     head, noise = f"{WORDS}\n".encode().ljust(128 * 1024, b"\n"), os.urandom(MIB)

@@ -154,6 +154,15 @@ def test_a_page_token_that_ran_out_is_no_end(cloud: Cloud) -> None:
     assert found == sorted(offset // BLOCK_BYTES for offset in WRITTEN)
 
 
+def freeze_many_pages(cloud: Cloud) -> None:
+    """A snapshot with more pages than are kept."""
+    chance = random.Random(1)
+    for at in range(60):
+        cloud.write(VOLUME, at * MIB, chance.randbytes(MIB))
+    cloud.store.freeze("snap-00000002", VOLUME, SIZE, 0)
+    cloud.direct.page_most = 10
+
+
 @pytest.mark.parametrize("mode", ["hiccup", "exclusive"])
 def test_the_block_that_a_page_is_asked_for_is_not_lost(
     cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str
@@ -168,11 +177,7 @@ def test_the_block_that_a_page_is_asked_for_is_not_lost(
         return plain(self, name, key, entries, size, query)
 
     monkeypatch.setattr(Direct, "_page", page)
-    chance = random.Random(1)
-    for at in range(60):
-        cloud.write(VOLUME, at * MIB, chance.randbytes(MIB))
-    cloud.store.freeze("snap-00000002", VOLUME, SIZE, 0)
-    cloud.direct.page_most = 10  # more pages than are kept
+    freeze_many_pages(cloud)
     copy_disk(ref(cloud, 2), target_of(tmp_path), tmp_path / "prints", target_reads_zero=True)
     assert (tmp_path / "disk.img").read_bytes() == content(cloud)
 
@@ -188,11 +193,7 @@ def test_a_block_that_was_listed_and_is_not_any_more_is_no_hole(
         return plain(self, name, key, entries, size, query)
 
     monkeypatch.setattr(Direct, "_page", page)
-    chance = random.Random(1)
-    for at in range(60):
-        cloud.write(VOLUME, at * MIB, chance.randbytes(MIB))
-    cloud.store.freeze("snap-00000002", VOLUME, SIZE, 0)
-    cloud.direct.page_most = 10
+    freeze_many_pages(cloud)
     with pytest.raises(SourceUnavailable, match="cannot be read") as refused:
         copy_disk(ref(cloud, 2), target_of(tmp_path), tmp_path / "prints", target_reads_zero=True)
     assert "has listed it" in refused.value.why

@@ -11,10 +11,11 @@ import pytest
 from converters.endpoints import open_source
 from kubeferry.documents import Entry, Inventory, Policy, SshAccess, TargetConfig
 from kubeferry.errors import SourceRefused
-from kubeferry.model import Cpu, Disk, DiskBus, DiskRef, Firmware, FirmwareKind, Guest, Machine, Memory
+from kubeferry.model import DiskRef, Machine
 from kubeferry.outside import process
 from kubeferry.sources.disks import exports
 from kubeferry.targets import open_target
+from lab.machines import a_disk, a_machine
 from mappings.plan import make_plan
 from tests.needs import here, needs
 
@@ -26,26 +27,7 @@ pytestmark = needs("qemu-nbd", "setpriv", "unshare", "root")
 def machine(folder: Path) -> Machine:
     image = folder / "web.img"
     image.write_bytes(b"\x55" * MIB)
-    disk = Disk(
-        id="vda",
-        bus=DiskBus.VIRTIO,
-        uri=image.as_uri(),
-        source_kind="file",
-        format="raw",
-        chain=(),
-        capacity_bytes=MIB,
-    )
-    return Machine(
-        id="id-web",
-        name="web",
-        source="lab",
-        arch="x86_64",
-        firmware=Firmware(kind=FirmwareKind.BIOS),
-        cpu=Cpu(vcpus=1),
-        memory=Memory(size_bytes=64 * MIB),
-        disks=(disk,),
-        guest=Guest(agent_channel=True),
-    )
+    return a_machine("web", a_disk(image))
 
 
 def entry(folder: Path) -> Entry:

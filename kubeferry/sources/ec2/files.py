@@ -6,7 +6,6 @@ machines of which nobody says how many processors they have are told as unreadab
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.sources.ec2.described import BESIDE, GOES_ON, INSTANCE, INSTANCES, Item, items_of, values_of
 from kubeferry.sources.ec2.instance import GONE, parse_instance
 from kubeferry.sources.ec2.told import Told
+from kubeferry.sources.facts.byte_marks import marked
 from kubeferry.sources.facts.readings import Reading, readable, shown
 
 LIMIT_BYTES = 128 << 20
@@ -29,7 +29,6 @@ HOW = (
 _FIX = f"Give {HOW}, each in a file named *.json."
 _HALVES = re.compile(r"\\u[dD][89a-fA-F]")  # each of two escapes for one character
 _HALF = re.compile("[\ud800-\udfff]")  # without the other one it can stand in no document
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 Index = dict[str, dict[str, dict[str, Any]]]
 
@@ -165,8 +164,7 @@ def _text(path: Path) -> str:
             what, fix = "it is larger than 128 MiB", "Write fewer instances into a file: --filters, --instance-ids."
             raise InputInvalid(f"{path} is too large", [Problem(str(path), what, fix)])
         raw = path.read_bytes()
-        encoding = next((name for mark, name in _MARKS.items() if raw.startswith(mark)), "utf-8")
-        return raw.decode(encoding)
+        return raw.decode(marked(raw) or "utf-8")
     except OSError as error:
         fix = "Check its permissions."
         raise InputInvalid(f"{path} cannot be read", [Problem(str(path), str(error.strerror), fix)]) from error

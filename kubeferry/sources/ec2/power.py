@@ -78,10 +78,11 @@ def start(ec2: Any, machine: Machine) -> None:
     """Start it, and see it run. Raises SourceRefused, or SourceUnavailable where that may pass, with EC2's own reason
     as soon as it falls back to stopped."""
     found = instance_of(ec2, machine)
-    if _state(found) == "stopping" and not _becomes_off(ec2, machine, START_SECONDS):
-        fix = "Run the same command again."
-        raise SourceUnavailable("the machine is still stopping", fix=fix, machine=machine.name)
-    found = instance_of(ec2, machine)
+    if _state(found) == "stopping":
+        if not _becomes_off(ec2, machine, START_SECONDS):
+            fix = "Run the same command again."
+            raise SourceUnavailable("the machine is still stopping", fix=fix, machine=machine.name)
+        found = instance_of(ec2, machine)
     before = _reason(found)
     begun, pause, was_up = time.monotonic(), FIRST_POLL, _state(found) in {"running", "pending"}
     if not was_up:

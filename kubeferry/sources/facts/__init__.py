@@ -4,5 +4,5 @@ xml_tree      XML as a tree that remembers what was read of it; hostile text is 
 leftovers     what of it nobody read, as facts without secrets;  lists: how many of them a machine may have
 single_names  names of machines that are theirs alone;  clashes: names and MACs that two of them have
 readings      what became of files: machines, and what is left out;  same_machines: one that stands in several of them
-file_names    names of files that can stand in a document
+file_names    names of files that can stand in a document;  byte_marks: encodings that their first bytes name
 """

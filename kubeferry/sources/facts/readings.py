@@ -52,10 +52,10 @@ class Reading:
         """What was read is perhaps not what is so."""
         self.told.append(Concern(id=DOUBTFUL, severity=Severity.WARNING, what=f"{shown(where)}: {what}", fix=fix))
 
-    def failed(self, error: InputInvalid, fix: str = "") -> None:
+    def failed(self, error: InputInvalid) -> None:
         """Each problem of a file that cannot be read."""
         for one in error.problems:
-            self.left_out(one.where, one.what, one.fix or error.fix or fix)
+            self.left_out(one.where, one.what, one.fix or error.fix)
 
 
 def one_by_one(read: Callable[[Path, str], Sequence[Machine | Concern]]) -> Callable[[Sequence[Path], str], Reading]:

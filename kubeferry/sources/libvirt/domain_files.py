@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine, Severity
+from kubeferry.sources.facts.byte_marks import marked
 from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE
 from kubeferry.sources.facts.xml_tree import MAX_CHARACTERS, read_tree
 from kubeferry.sources.libvirt.domain.dialect import DOMAIN
@@ -15,8 +15,6 @@ from kubeferry.sources.libvirt.domain.machine import read_domain
 
 HOW = "what `virsh dumpxml` prints, one file per domain, named *.xml"
 _DECLARED = re.compile(rb"<\?xml[^>]{0,200}?encoding=[\"'](iso-8859-1|windows-1252|us-ascii)[\"']", re.IGNORECASE)
-# What a shell of Windows writes into a file is UTF-16, and says so in its first bytes.
-_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _DOMAIN = re.compile(r"<domain[\s>]")
 _HOST_KINDS = {
     "domainsnapshot": "a snapshot of a domain",
@@ -49,8 +47,7 @@ def is_domain(start: bytes) -> bool:
 def _encoding(content: bytes) -> str:
     """By its first bytes, else as it declares."""
     declared = _DECLARED.match(content)
-    by_mark = (name for mark, name in _MARKS.items() if content.startswith(mark))
-    return next(by_mark, declared[1].decode() if declared else "utf-8")
+    return marked(content) or (declared[1].decode() if declared else "utf-8")
 
 
 def _text(path: Path) -> str:

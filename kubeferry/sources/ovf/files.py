@@ -6,7 +6,6 @@ digest goes into its URI and is compared when the disk has been read.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import os
 import re
@@ -19,6 +18,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.images.vmdk import descriptor
 from kubeferry.images.vmdk.header import SECTOR_BYTES
 from kubeferry.model import Machine, SourceFact
+from kubeferry.sources.facts.byte_marks import marked
 from kubeferry.sources.facts.file_names import name_problem
 from kubeferry.sources.facts.leftovers import cut
 from kubeferry.sources.ovf import manifest as manifests
@@ -267,8 +267,7 @@ def _export(
     told = None
     if manifest is not None:
         content = _read(manifest, manifests.LIMIT_BYTES)
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = content.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+        text = content.decode(marked(content) or "utf-8", errors="replace")
         told, problems = parse_manifest(text, f"{where}/{manifest.name}" if members is not None else str(manifest.path))
         if problems:
             raise InputInvalid(f"the manifest of {where} cannot be read", problems)
@@ -306,12 +305,8 @@ def digest_of(member: Member, like: str) -> str:
 def _text(member: Member) -> str:
     """The descriptor's text in the encoding that it names. Raises InputInvalid."""
     content = _read(member, LIMIT_DESCRIPTOR_BYTES)
-    found = _ENCODING.match(content.removeprefix(codecs.BOM_UTF8))
-    encoding = found[1].decode().lower() if found else "utf-8"
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif content.startswith(codecs.BOM_UTF8):
-        encoding = "utf-8-sig"
+    found = _ENCODING.match(content)
+    encoding = marked(content) or (found[1].decode().lower() if found else "utf-8")
     where, fix = f"{member.path}: {member.name}", "Save it as UTF-8."
     if encoding not in {*_ENCODINGS, "utf-8-sig"}:
         raise _wrong(member.path, [Problem(where, f"the encoding {encoding} is not read", fix)])

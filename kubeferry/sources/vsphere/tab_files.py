@@ -17,6 +17,7 @@ from typing import Any
 from python_calamine import CalamineError, CalamineWorkbook
 
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.sources.facts.byte_marks import marked
 from kubeferry.sources.facts.readings import Reading, readable, shown
 from kubeferry.sources.vsphere.tabs import AGAIN, TABS, Row, Tabs, machines_of
 
@@ -111,7 +112,7 @@ def _take(tabs: Tabs, path: Path, source: str, reading: Reading) -> None:
 def _text(path: Path, reading: Reading) -> str:
     """What a tab's file holds. A spreadsheet of Windows writes its own code page, and does not say which."""
     raw = _bytes(path)
-    encoding = "utf-16" if raw[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+    encoding = marked(raw) or "utf-8"
     try:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:

@@ -18,6 +18,7 @@ from kubeferry.sources.facts.readings import Reading, shown
 from kubeferry.sources.vsphere.disks import place_of
 from kubeferry.sources.vsphere.machine import parse_machine
 from kubeferry.sources.vsphere.plain import Plain
+from kubeferry.words import first_of
 
 Row = Mapping[str, str]
 Tabs = dict[str, Sequence[Row]]
@@ -105,8 +106,7 @@ def _tell_of_no_machine(machines: Sequence[Row], joined: Mapping[str, Joined], w
             {row.get("VM", "")[:80] for key in rows.keys() - known for row in rows[key] if any(row.values())}
         )
         if names:
-            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-            what = f"rows of {tab} are of no machine that can be told from vInfo: {', '.join(names[:SHOWN])}{more}"
+            what = f"rows of {tab} are of no machine that can be told from vInfo: {first_of(names, SHOWN)}"
             reading.doubtful(where, what, "Export all tabs at one time, of the same machines.")
 
 

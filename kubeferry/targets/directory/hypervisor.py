@@ -181,19 +181,18 @@ class LocalMachine:
 
     def forwards(self) -> dict[int, tuple[int, ...]]:
         """The port forwards of a running machine, none for one that ended."""
-        try:
-            with qmp.connect(self.monitor) as monitor:
-                return monitor.forwards()
-        except TargetUnavailable:
-            return {}
+        return qmp.forwards_in(self._usernet())
 
     def established(self) -> frozenset[int]:
         """The forwarded ports behind which the guest has taken a connection; none of a machine that ended."""
+        return qmp.established_in(self._usernet())
+
+    def _usernet(self) -> str:
         try:
             with qmp.connect(self.monitor) as monitor:
-                return monitor.established()
+                return monitor.usernet()
         except TargetUnavailable:
-            return frozenset()
+            return ""
 
     def elapsed(self) -> float:
         """Seconds since it was started."""

@@ -82,17 +82,15 @@ class LocalAccess:
         try:
             with socket.create_connection(("127.0.0.1", forwarded), timeout=seconds) as link:
                 link.settimeout(ASK_SECONDS)
-                while time.monotonic() < limit:
+                while True:
                     taken = forwarded in self.established()
-                    if taken and expect.encode() in said:
+                    if time.monotonic() >= limit or (taken and expect.encode() in said):
                         break
                     with contextlib.suppress(TimeoutError):
                         more = link.recv(GREETING_LIMIT_BYTES)
                         said += more
                         if not more or len(said) > GREETING_LIMIT_BYTES:
                             break
-                else:
-                    taken = forwarded in self.established()
         except OSError:
             return None
         return said.decode(errors="replace") if taken or said else None

@@ -48,22 +48,19 @@ class Qmp:
         """Have QEMU write the first screen to `path` as PNG."""
         self.command("screendump", filename=str(path), format="png")
 
-    def forwards(self) -> dict[int, tuple[int, ...]]:
-        """For each forwarded guest port the ports on 127.0.0.1 that lead to it, one for each network card."""
-        return forwards_in(str(self.command("human-monitor-command", **{"command-line": "info usernet"})))
-
-    def established(self) -> frozenset[int]:
-        """The forwarded ports on 127.0.0.1 with a connection that the guest has taken."""
-        return established_in(str(self.command("human-monitor-command", **{"command-line": "info usernet"})))
+    def usernet(self) -> str:
+        """The text of `info usernet`: what leads to the guest, and what is connected."""
+        return str(self.command("human-monitor-command", **{"command-line": "info usernet"}))
 
 
 def established_in(table: str) -> frozenset[int]:
-    """Of the text of `info usernet`, the host's ports of connections that both sides have."""
+    """Of the text of `info usernet`, the forwarded ports on 127.0.0.1 with a connection that the guest has taken."""
     return frozenset(int(found[1]) for line in table.splitlines() if (found := _ESTABLISHED.match(line)))
 
 
 def forwards_in(table: str) -> dict[int, tuple[int, ...]]:
-    """The port forwards in the text of `info usernet`: guest port to host ports."""
+    """Of the text of `info usernet`, for each forwarded guest port the ports on 127.0.0.1 that lead to it, one for each
+    network card."""
     found: dict[int, tuple[int, ...]] = {}
     for line in table.splitlines():
         match = re.match(r"\s*TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+(\d+)\s", line)

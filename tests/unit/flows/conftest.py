@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from flows.cli import run
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory
+from kubeferry.model import Machine
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
+from lab import machines
 
 CONFIG = """\
 apiVersion: kubeferry.io/v1alpha1
@@ -65,23 +66,4 @@ def printed_json(kubeferry: Callable[..., tuple[int, str, str]]) -> Callable[...
 
 
 def a_machine(name: str, disk: Path) -> Machine:
-    drive = Disk(
-        id="vda",
-        bus=DiskBus.VIRTIO,
-        uri=disk.as_uri(),
-        source_kind="file",
-        format="raw",
-        chain=(),
-        capacity_bytes=disk.stat().st_size,
-    )
-    return Machine(
-        id=f"id-{name}",
-        name=name,
-        source="lab",
-        arch="x86_64",
-        firmware=Firmware(kind=FirmwareKind.BIOS),
-        guest=Guest(agent_channel=True),
-        cpu=Cpu(vcpus=1),
-        memory=Memory(size_bytes=64 * 2**20),
-        disks=(drive,),
-    )
+    return machines.a_machine(name, machines.a_disk(disk))

@@ -8,20 +8,23 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kubeferry.documents import Entry, Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy
+from kubeferry.documents import Entry, Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy, freeze
 from kubeferry.errors import Fenced, Interrupted
 from kubeferry.journal import Journal, Lease, Recorded
 from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.evidence import MachineState
-from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Power
+from kubeferry.model import Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.drive import drive
 from kubeferry.steps.work import Work
 from kubeferry.targets.memory.target import MemoryTarget
+from lab import machines
+from lab.machines import a_disk
 from mappings.plan import make_plan
 
 MIB = 2**20
@@ -102,6 +105,24 @@ class Scene:
 
         self.before = stop
 
+    def keeps(self, **state: Any) -> None:
+        """What the plan says of state of the machine that goes with it."""
+        entry = self.entry.model_copy(update=state)
+        self.plan = freeze(self.plan.model_copy(update={"entries": (entry,)}))
+        self.journal.register_plan(self.plan.digest, self.plan.name, "")
+
+    def damage(self, disk: str) -> None:
+        """From now on a disk reads back otherwise than it was copied."""
+        whole = self.target.watch
+
+        def damaged(job: Any, on_progress: Any) -> Any:
+            result = whole(job, on_progress)
+            if job.disk == disk and job.action == "verify":
+                return result.model_copy(update={"ok": False, "differing": 1})
+            return result
+
+        self.target.watch = damaged  # type: ignore[method-assign]
+
     def overtaken_at(self, kind: ActionKind) -> Lease:
         """A run whose lease runs out, and is taken by another one, when it comes to this action: it is fenced. Returns
         the other one's lease."""
@@ -163,28 +184,4 @@ def nobody_asked_to_stop() -> Iterator[None]:
 
 
 def a_machine(folder: Path, power: Power) -> Machine:
-    return Machine(
-        id="id-web",
-        name="web",
-        source="lab",
-        power=power,
-        arch="x86_64",
-        firmware=Firmware(kind=FirmwareKind.BIOS),
-        guest=Guest(agent_channel=True),
-        cpu=Cpu(vcpus=1),
-        memory=Memory(size_bytes=64 * MIB),
-        disks=tuple(a_disk(folder, name) for name in ("vda", "vdb")),
-    )
-
-
-def a_disk(folder: Path, name: str) -> Disk:
-    path = folder / f"{name}.img"
-    return Disk(
-        id=name,
-        bus=DiskBus.VIRTIO,
-        uri=path.as_uri(),
-        source_kind="file",
-        format="raw",
-        chain=(),
-        capacity_bytes=path.stat().st_size,
-    )
+    return machines.a_machine("web", *(a_disk(folder / f"{name}.img", name) for name in ("vda", "vdb")), power=power)

@@ -12,13 +12,14 @@ from kubeferry.documents import Config, Inventory, KeptVariables, Plan, Policy, 
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.life.events import Synced
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.model import Concern, Cpu, Disk, DiskBus, Firmware, FirmwareKind, Guest, Machine, Memory, Power, Severity
+from kubeferry.model import Concern, Machine, Power, Severity
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps import beforehand
 from kubeferry.steps.beforehand import ask, untouched
 from kubeferry.targets import Reach
 from kubeferry.targets.memory import target as memory
 from kubeferry.targets.memory.target import MemoryTarget
+from lab.machines import a_disk, a_machine
 from mappings.plan import make_plan
 
 NAMES = ("app", "db", "web")
@@ -47,27 +48,7 @@ class World:
     def _machine(folder: Path, name: str) -> Machine:
         image = folder / f"{name}.img"
         image.write_bytes(b"\x55" * 2**20)
-        disk = Disk(
-            id="vda",
-            bus=DiskBus.VIRTIO,
-            uri=image.as_uri(),
-            source_kind="file",
-            format="raw",
-            chain=(),
-            capacity_bytes=2**20,
-        )
-        return Machine(
-            id=f"id-{name}",
-            name=name,
-            source="lab",
-            arch="x86_64",
-            power=Power.RUNNING,
-            firmware=Firmware(kind=FirmwareKind.BIOS),
-            guest=Guest(agent_channel=True),
-            cpu=Cpu(vcpus=1),
-            memory=Memory(size_bytes=64 * 2**20),
-            disks=(disk,),
-        )
+        return a_machine(name, a_disk(image), power=Power.RUNNING)
 
     def ask(self, *names: str) -> beforehand.Asked:
         return ask(self.config, self.plan, names or NAMES)

@@ -31,10 +31,13 @@ def shut_down(scene: Any) -> None:
     scene.source.write_power("web", Power.OFF)
 
 
-def killed_at(scene: Any, method: str) -> None:
-    """A run that was killed when it called this method of the source."""
+def killed_at(scene: Any, method: str, *, done: bool = False) -> None:
+    """A run that was killed when it called this method of the source, or when that was done."""
+    whole = getattr(scene.source, method)
 
-    def kill(*_args: Any, **_named: Any) -> None:
+    def kill(*args: Any, **named: Any) -> None:
+        if done:
+            whole(*args, **named)
         raise Killed
 
     setattr(scene.source, method, kill)
@@ -71,16 +74,7 @@ def test_the_same_where_the_move_went_on_in_between(scene: Any) -> None:
 
 
 def test_one_that_was_stopped_by_a_run_that_was_killed_is_started(scene: Any) -> None:
-    stop = scene.source.stop
-
-    def stopped(*args: Any) -> None:
-        stop(*args)
-        raise Killed
-
-    scene.source.stop = stopped
-    with pytest.raises(Killed):
-        scene.drive()
-    del scene.source.stop
+    killed_at(scene, "stop", done=True)
     assert (scene.kinds[-2:], scene.power) == (["stop-asked", "last-words"], Power.OFF)
     assert scene.drive(Goal.ROLLBACK).phase is Phase.ROLLED_BACK
     assert scene.power is Power.RUNNING
@@ -89,16 +83,7 @@ def test_one_that_was_stopped_by_a_run_that_was_killed_is_started(scene: Any) ->
 def test_a_mark_that_was_left_by_a_run_that_was_killed_before_its_stop_is_taken_away(build: Any) -> None:
     for goal in (Goal.ROLLBACK, Goal.MIGRATE):
         scene = build()
-        mark = scene.source.mark
-
-        def marking(*args: Any, mark: Any = mark) -> None:
-            mark(*args)
-            raise Killed
-
-        scene.source.mark = marking
-        with pytest.raises(Killed):
-            scene.drive()
-        del scene.source.mark
+        killed_at(scene, "mark", done=True)
         assert marked(scene) is not None
         shut_down(scene)
         scene.drive(goal)

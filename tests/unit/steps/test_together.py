@@ -29,7 +29,7 @@ from kubeferry.targets import TargetCapabilities
 from reports.disks import EQUAL
 from reports.facts import build_report
 from reports.shapes import MachineReport, Verdict
-from soak.run.journals import copied
+from soak.run.journals import backed_up
 from soak.run.pair import NAMES, Pair, pair_in
 from soak.run.world import Killed, no_fault
 
@@ -317,15 +317,7 @@ def test_killed_anywhere_the_same_command_goes_on(build: Callable[..., Pair], go
 @pytest.mark.parametrize("goal", [Goal.MIGRATE, Goal.ROLLBACK])
 def test_a_journal_of_a_set_that_is_older_than_the_world_starts_no_second_copy_of_any(pair: Pair, goal: Goal) -> None:
     """Both have moved, and run there; the journal is a backup from somewhere on their way."""
-    append, backups = pair.journal.append, []
-
-    def noting(lease: Any, event: Any) -> Any:
-        done = append(lease, event)
-        backups.append(pair.folder / f"backup-{len(backups)}.db")
-        copied(pair.folder / "journal.db", backups[-1])
-        return done
-
-    pair.journal.append = noting  # type: ignore[method-assign]
+    backups = backed_up(pair.journal, pair.folder)
     pair.command()
     for backup in sorted(random.Random(goal).sample(backups, min(len(backups), LIVES))):
         with Journal.open(JournalConfig(url=f"sqlite:///{backup}")) as restored:

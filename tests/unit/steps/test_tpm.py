@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import JournalConfig, KeptTpm, freeze
+from kubeferry.documents import JournalConfig, KeptTpm
 from kubeferry.errors import IntegrityFailed, ProbeFailed, SourceRefused, TargetRefused, TargetUnavailable
 from kubeferry.journal import Journal
 from kubeferry.life.actions import ActionKind, Goal
@@ -27,9 +27,7 @@ KEPT = KeptTpm(claim="persistent-state-for-web", file="swtpm/uuid/tpm2/tpm2-00.p
 def sealed(build: Callable[..., Any]) -> Any:
     """A scene whose machine has a TPM that goes with it."""
     scene = build()
-    entry = scene.entry.model_copy(update={"tpm": KEPT})
-    scene.plan = freeze(scene.plan.model_copy(update={"entries": (entry,)}))
-    scene.journal.register_plan(scene.plan.digest, scene.plan.name, "")
+    scene.keeps(tpm=KEPT)
     (scene.folder / "web.tpm").write_bytes(STATE)
     return scene
 
@@ -94,15 +92,7 @@ def test_where_it_has_no_room_the_source_runs_again(sealed: Any) -> None:
 
 
 def test_what_reads_back_otherwise_is_not_started(sealed: Any) -> None:
-    whole = sealed.target.watch
-
-    def damaged(job: Any, on_progress: Any) -> Any:
-        result = whole(job, on_progress)
-        if job.disk == "tpm" and job.action == "verify":
-            return result.model_copy(update={"ok": False, "differing": 1})
-        return result
-
-    sealed.target.watch = damaged
+    sealed.damage("tpm")
     with pytest.raises(IntegrityFailed, match="what its TPM holds read back otherwise"):
         sealed.drive()
     assert not sealed.target.applied

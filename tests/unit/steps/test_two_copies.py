@@ -7,7 +7,7 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from kubeferry.steps.drive import drive
 from kubeferry.steps.release import settle
 from kubeferry.targets import TargetCapabilities
 from kubeferry.targets.gone import GoneTarget
+from soak.run.journals import backed_up
 
 A = ActionKind
 TTL = 0.05
@@ -41,30 +42,21 @@ def two_run(scene: Any) -> bool:
     return bool(scene.target.running) and scene.power is not Power.OFF
 
 
-def copied_database(path: Path, to: Path) -> None:
-    """A backup. Who held a lease then has ended since."""
-    with contextlib.closing(sqlite3.connect(path)) as one, contextlib.closing(sqlite3.connect(to)) as other:
-        one.backup(other)
-        with other:
-            other.execute("UPDATE kubeferry_machine SET owner = NULL, expires_at = ''")
+def end_leases(database: Path) -> None:
+    with contextlib.closing(sqlite3.connect(database)) as opened, opened:
+        opened.execute("UPDATE kubeferry_machine SET owner = NULL, expires_at = ''")
 
 
 # --- a journal that is older than the world --------------------------------------------------------------------------
 
 
-def backups_of_a_move(scene: Any) -> Iterator[Path]:
-    """The journal as it was after each event of a whole move."""
-    append, made = scene.journal.append, []
-
-    def noting(lease: Any, event: Any) -> Any:
-        done = append(lease, event)
-        made.append(scene.folder / f"backup-{len(made)}.db")
-        copied_database(scene.folder / "journal.db", made[-1])
-        return done
-
-    scene.journal.append = noting
+def backups_of_a_move(scene: Any) -> list[Path]:
+    """The journal as it was after each event of a whole move. Who held a lease then has ended since."""
+    made = backed_up(scene.journal, scene.folder)
     scene.drive()
-    return iter(made)
+    for backup in made:
+        end_leases(backup)
+    return made
 
 
 @pytest.mark.parametrize("goal", [Goal.ROLLBACK, Goal.MIGRATE])

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from kubeferry.documents import KeptVariables, freeze
+from kubeferry.documents import KeptVariables
 from kubeferry.errors import IntegrityFailed, SourceRefused, TargetRefused
 from kubeferry.images.variables import Variable, store_of, variables_of
 from kubeferry.life.events import VariablesCarried
@@ -24,9 +24,7 @@ KEPT = KeptVariables(claim="persistent-state-for-web", file="nvram/web_VARS.fd")
 def uefi(build: Callable[..., Any]) -> Any:
     """A scene whose machine keeps variables, in flash of the small size."""
     scene = build()
-    entry = scene.entry.model_copy(update={"variables": KEPT})
-    scene.plan = freeze(scene.plan.model_copy(update={"entries": (entry,)}))
-    scene.journal.register_plan(scene.plan.digest, scene.plan.name, "")
+    scene.keeps(variables=KEPT)
     (scene.folder / "web.variables").write_bytes(store_of((MARK,), "2m"))
     return scene
 
@@ -89,15 +87,7 @@ def test_where_they_have_no_room_the_source_runs_again(uefi: Any) -> None:
 
 
 def test_what_reads_back_otherwise_is_not_started(uefi: Any) -> None:
-    whole = uefi.target.watch
-
-    def damaged(job: Any, on_progress: Any) -> Any:
-        result = whole(job, on_progress)
-        if job.disk == "variables" and job.action == "verify":
-            return result.model_copy(update={"ok": False, "differing": 1})
-        return result
-
-    uefi.target.watch = damaged
+    uefi.damage("variables")
     with pytest.raises(IntegrityFailed, match="read back otherwise"):
         uefi.drive()
     assert not uefi.target.applied
