@@ -10,7 +10,7 @@ everything else goes through a read-only qemu-nbd; of both the headers are check
     upload                              a stream to CDI's upload proxy
     qcow2                               a format, no scheme: an image as a file has it
     forward, read_only, vmdk/           what schemes are made from: given once and in order; never written; a format
-    page_cache                          ... what the host remembers of a file or device, and having it forgotten
+    page_cache, write_behind            ... what the host remembers of a file or device; what is on its way to the disk
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Endpoint on a regular file or a block device.
 
-Writes go past the page cache where that can be: the host's memory stays with its guests, an error is that of the very
-write, and the flush at the end has little left to do. Short pieces, and all of them where there is no such way, are
-gathered in the page cache, started towards the disk in groups, and dropped once they are there.
+Writes go through the page cache, which lets go of them soon (`write_behind`); `direct` reads go past it.
 """
 
 from __future__ import annotations
@@ -12,12 +10,12 @@ import errno
 import functools
 import os
 import stat
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Self
 
 from converters.endpoints import page_cache
+from converters.endpoints.write_behind import WriteBehind
 from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
 from converters.uris import invalid, path_of
 from kubeferry.faults import Side, of_os, refused, unavailable
@@ -26,12 +24,7 @@ from kubeferry.outside.locks import locked
 from kubeferry.ranges import Range, ranges_of
 from kubeferry.values import DiskRef
 
-GROUP_BYTES = 8 << 20  # started towards the disk at once: block by block takes the disk twice as long
-BEHIND = 16  # groups of each worker that may be on their way to the disk
 DIRECT_ALIGN = 4096
-DIRECT_LEAST_BYTES = 64 << 10  # a shorter piece is not worth a wait of its own
-SYNC_START = 2  # SYNC_FILE_RANGE_WRITE
-SYNC_WAIT = 7  # ...WAIT_BEFORE | WRITE | WAIT_AFTER
 ZERO_RANGE_KEEP_SIZE = 0x11  # FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
 PUNCH_HOLE_KEEP_SIZE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 LIARS = frozenset({0x2FC12FC1, 0x65735546})
@@ -42,8 +35,6 @@ CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
 LOST = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})  # what a flush says of earlier writes that failed
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_sync_file_range = _libc.sync_file_range
-_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _fstatfs = _libc.fstatfs
 _fstatfs.argtypes = (ctypes.c_int, ctypes.c_void_p)
 _fallocate = _libc.fallocate64 if hasattr(_libc, "fallocate64") else _libc.fallocate
@@ -72,9 +63,7 @@ class File:
         self.side = side
         self._changed = changed
         self._direct = direct
-        self._direct_fd = self._flush_fd = self._write_fd = -1
-        self._group = (0, 0)
-        self._behind: deque[tuple[int, int]] = deque()
+        self._direct_fd = self._flush_fd = -1
         writes = side is Side.TARGET and not direct
         try:
             self._fd, self.readable = _open(path, writes=writes)
@@ -86,13 +75,13 @@ class File:
             raise of_os(side, f"{path} cannot be opened", error) from error
         try:
             self.size, self.knows_holes = self._measure()
+            self._behind = WriteBehind(self._fd)
             self._ask_qemu(writes=writes)
             if direct:
                 self._read_storage()
             elif side is Side.TARGET:
                 self._lock()
                 self._flush_fd = self._open_flush()
-                self._write_fd = self._open_direct(os.O_RDWR)
         except BaseException:
             self.close()
             raise
@@ -131,7 +120,7 @@ class File:
         try:
             self._sync()
             page_cache.drop(self._fd)
-            self._direct_fd = self._open_direct(os.O_RDONLY)
+            self._direct_fd = self._open_direct()
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be opened", error) from error
 
@@ -142,10 +131,10 @@ class File:
             if error.errno not in LOST | CANNOT | {errno.EROFS}:
                 raise
 
-    def _open_direct(self, access: int) -> int:
-        """A descriptor past the page cache; -1 where there is none."""
+    def _open_direct(self) -> int:
+        """A descriptor that reads past the page cache; -1 where there is none."""
         try:
-            return os.open(f"/proc/self/fd/{self._fd}", access | os.O_CLOEXEC | os.O_DIRECT)
+            return os.open(f"/proc/self/fd/{self._fd}", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
         except OSError as error:
             if error.errno in CANNOT or not self.readable:
                 return -1
@@ -169,8 +158,8 @@ class File:
             )
 
     def _open_flush(self) -> int:
-        """A descriptor that only flushes. The kernel tells of a failed write once per open file: what `_write_behind`
-        saw of it would be missing in the flush of the same one."""
+        """A descriptor that only flushes. The kernel tells of a failed write once per open file: what `write_behind`
+        heard of would be missing in the flush of the same one."""
         try:
             mode = os.O_RDONLY if self.readable else os.O_WRONLY
             return os.open(f"/proc/self/fd/{self._fd}", mode | os.O_CLOEXEC)
@@ -190,9 +179,7 @@ class File:
         copy._fd = os.dup(self._fd)
         copy._direct_fd = os.dup(self._direct_fd) if self._direct_fd >= 0 else -1
         copy._flush_fd = os.dup(self._flush_fd) if self._flush_fd >= 0 else -1
-        copy._write_fd = os.dup(self._write_fd) if self._write_fd >= 0 else -1
-        copy._group = (0, 0)
-        copy._behind = deque()
+        copy._behind = WriteBehind(copy._fd)
         return copy
 
     def stored(self) -> Self:
@@ -206,10 +193,10 @@ class File:
         return made
 
     def close(self) -> None:
-        for fd in (self._fd, self._direct_fd, self._flush_fd, self._write_fd):
+        for fd in (self._fd, self._direct_fd, self._flush_fd):
             if fd >= 0:
                 os.close(fd)
-        self._fd = self._direct_fd = self._flush_fd = self._write_fd = -1
+        self._fd = self._direct_fd = self._flush_fd = -1
 
     # --- reading ---
 
@@ -285,48 +272,12 @@ class File:
 
     def write(self, offset: int, view: memoryview) -> None:
         try:
-            done = self._write_direct(offset, view)
+            done = 0
             while done < len(view):
-                count = os.pwrite(self._fd, view[done:], offset + done)
-                self._write_behind(offset + done, count)
-                done += count
+                done += os.pwrite(self._fd, view[done:], offset + done)
+            self._behind.wrote(offset, done)
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be written at {offset}", error) from error
-
-    def _write_direct(self, offset: int, view: memoryview) -> int:
-        """Write what alignment allows past the page cache. Returns the bytes written."""
-        whole = len(view) - len(view) % DIRECT_ALIGN
-        if self._write_fd < 0 or offset % DIRECT_ALIGN or whole < DIRECT_LEAST_BYTES:
-            return 0
-        done = 0
-        try:
-            while done < whole:
-                count = os.pwrite(self._write_fd, view[done:whole], offset + done)
-                done += count
-                if count % DIRECT_ALIGN:
-                    break
-        except OSError as error:
-            if error.errno not in CANNOT:
-                raise
-        return done
-
-    def _write_behind(self, offset: int, length: int) -> None:
-        """Start the group that was written before this one, and let go of those that have arrived."""
-        start, end = self._group
-        if offset // GROUP_BYTES == start // GROUP_BYTES:
-            self._group = min(start, offset), max(end, offset + length)
-            return
-        self._group = offset, offset + length
-        if start == end:
-            return
-        _sync_file_range(self._fd, start, end - start, SYNC_START)
-        self._behind.append((start, end - start))
-        if len(self._behind) > BEHIND:
-            offset, length = self._behind.popleft()
-            # Told now, an error ends the copy now; the flush would have it too.
-            if _sync_file_range(self._fd, offset, length, SYNC_WAIT) and ctypes.get_errno() not in CANNOT:
-                raise OSError(ctypes.get_errno(), "sync_file_range")
-            os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_DONTNEED)
 
     def zero(self, offset: int, length: int) -> None:
         try:
@@ -348,6 +299,7 @@ class File:
     def flush(self) -> None:
         try:
             os.fdatasync(self._flush_fd if self._flush_fd >= 0 else self._fd)
+            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be flushed", error) from error
 

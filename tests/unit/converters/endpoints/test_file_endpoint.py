@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from converters.endpoints import Endpoint, file, open_source
+from converters.endpoints import Endpoint, file, open_source, write_behind
 from converters.endpoints.file import File, write_zeros
 from converters.engine.buffers import Buffer
 from converters.engine.disks import copy_disk, parse_ref
@@ -253,33 +253,23 @@ def fill(device: Endpoint) -> None:
 
 def test_a_write_that_was_found_lost_fails_the_flush_too(overbooked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel tells each open file once; a flush that said nothing would make a checkpoint of what is lost."""
-    monkeypatch.setattr(file, "BEHIND", 0)
-    monkeypatch.setattr(file, "DIRECT_LEAST_BYTES", 64 * MIB)  # all through the page cache
+    monkeypatch.setattr(write_behind, "ON_THEIR_WAY", 0)
     with File(overbooked, Side.TARGET) as disk, disk.clone() as worker:
         fill(worker)
         with pytest.raises(FULL, match="cannot be flushed"):
             disk.flush()
 
 
-def test_past_the_page_cache_storage_without_room_fails_the_write_itself(
-    overbooked: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Nothing is lost later then, and the flush may be well: the one who wrote knows what is not there."""
-    monkeypatch.setattr(file, "BEHIND", 0)
-    with File(overbooked, Side.TARGET) as disk, disk.clone() as worker:
-        fill(worker)
-
-
 @pytest.fixture
 def on_storage(tmp_path: Path) -> Path:
-    """A file of 32 MiB on a file system that can be written past the page cache."""
+    """A file of 32 MiB on a file system that is more than its page cache."""
     made = tmp_path / "target.img"
     with made.open("wb") as raw:
         raw.truncate(32 * MIB)
     try:
         os.close(os.open(made, os.O_RDWR | os.O_DIRECT))
     except OSError:
-        pytest.skip("nothing is written past the page cache here")
+        pytest.skip("nothing lies elsewhere than in the page cache here")
     return made
 
 
@@ -293,18 +283,20 @@ def cached(path: Path) -> int:
     return sum(page & 1 for page in pages) * mmap.PAGESIZE
 
 
-def test_what_is_written_past_the_page_cache_leaves_nothing_in_it(on_storage: Path) -> None:
+def test_what_is_written_leaves_nothing_in_the_page_cache(on_storage: Path) -> None:
+    """Nor does much of it stand there before the flush: the host's memory is that of its guests."""
     buffer = Buffer(MIB)
     buffer.view[:] = content = os.urandom(MIB)
     with File(on_storage, Side.TARGET) as disk:
         for at in range(32):
             disk.write(at * MIB, buffer.view)
+        assert cached(on_storage) <= (write_behind.ON_THEIR_WAY + 4) * MIB
         disk.flush()
-    assert cached(on_storage) == 0
+    assert cached(on_storage) <= MIB  # what the kernel moves about in that moment stays
     assert on_storage.read_bytes() == content * 32
 
 
-def test_pieces_that_cannot_go_past_the_page_cache_are_written_all_the_same(on_storage: Path) -> None:
+def test_pieces_of_any_offset_and_length_arrive(on_storage: Path) -> None:
     """Odd offsets, odd lengths, odd memory, short ones; beside each other and over each other."""
     expected = bytearray(32 * MIB)
     memory = Buffer(2 * MIB)
@@ -326,15 +318,28 @@ def test_pieces_that_cannot_go_past_the_page_cache_are_written_all_the_same(on_s
     assert view == expected
 
 
-def test_through_the_page_cache_writes_are_started_in_groups(on_storage: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started: list[tuple[int, int, int]] = []
-    monkeypatch.setattr(file, "DIRECT_LEAST_BYTES", 64 * MIB)
-    monkeypatch.setattr(file, "_sync_file_range", lambda _fd, *asked: started.append(asked) or 0)
+def test_writes_are_started_group_by_group_and_waited_for_in_turn(
+    on_storage: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int, int]] = []
+    monkeypatch.setattr(write_behind, "_sync_file_range", lambda _fd, *call: asked.append(call) or 0)
+    monkeypatch.setattr(write_behind, "ON_THEIR_WAY", 2)
     buffer = Buffer(MIB)
     with File(on_storage, Side.TARGET) as disk:
-        for at in range(32):
+        for at in range(3):
             disk.write(at * MIB, buffer.view)
-    assert started == [(at * 8 * MIB, 8 * MIB, file.SYNC_START) for at in range(3)]
+        for at in (5, 3, 4):  # pieces of one group, in any order, and then another group
+            disk.write(8 * MIB + at * 4096, buffer.view[:4096])
+        disk.write(16 * MIB, buffer.view[: MIB // 2])
+    start, wait = write_behind._START, write_behind._WAIT
+    assert asked == [
+        (0, MIB, start),
+        (MIB, MIB, start),
+        (2 * MIB, MIB, start),
+        (0, MIB, wait),
+        (8 * MIB + 3 * 4096, 3 * 4096, start),
+        (MIB, MIB, wait),
+    ]
 
 
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
