@@ -53,8 +53,12 @@ def programs(folder: Path, raw: Path, qcow2: Path) -> list[Program]:
 
 
 def run(program: Program, folder: Path, size: int, ready: Callable[[Path], None]) -> Run:
-    """One run, from the start of the program to durable bytes; all that comes before is outside the clock."""
+    """One run, from the start of the program to durable bytes; all that comes before is outside the clock. What others
+    read is dropped from the page cache: a large source would not stay in it beside that."""
     target = folder / "target"
+    for other in folder.glob(f"{program.source.stem}.*"):
+        if other != program.source:
+            disk.evict(other)
     target.unlink(missing_ok=True)
     shutil.rmtree(folder / "state", ignore_errors=True)
     with target.open("wb") as file:

@@ -20,7 +20,7 @@ from converters.endpoints import Cached, Endpoint
 from converters.engine import checkpoint, digest, earlier, verify
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
-from converters.engine.fingerprint import Fingerprint, Header
+from converters.engine.fingerprint import UNKNOWN, Fingerprint, Header
 from converters.engine.landing import Landing
 from converters.engine.transfer import Feed, Options, Pace, Watch, count_data, drive, extents_of, lanes, own, secondary
 from converters.extents import Chunk, Extent, block_count, chunks, settled
@@ -343,16 +343,16 @@ class _Copy:
             self._zeros(target, chunk, tally, feed)
         else:
             known = digest.digest(self.algorithm, buffer.view[: chunk.length])
-            written = self._write(target, chunk, buffer)
+            written = self._write(target, chunk, buffer, known)
             tally.written += written
             tally.held += 0 if written or self.fresh else chunk.length
             self._done.append((chunk.offset // self.block, 1, known))
         self._progress += size  # shown only: a lost update between threads is caught up by the next block
 
-    def _write(self, target: Landing, chunk: Chunk, buffer: Buffer) -> int:
+    def _write(self, target: Landing, chunk: Chunk, buffer: Buffer, known: bytes) -> int:
         """Write what the target lacks of a block; returns the bytes written."""
         if not self.fresh:
-            if target.holds(chunk, buffer):
+            if not self._another(chunk, known) and target.holds(chunk, buffer):
                 return 0
             self.proven.forget(*self._blocks(chunk))
             target.disk.write(chunk.offset, buffer.view[: chunk.length])
@@ -363,6 +363,11 @@ class _Copy:
                 target.disk.write(chunk.offset + begin, buffer.view[begin:end])
                 written += end - begin
         return written
+
+    def _another(self, chunk: Chunk, known: bytes) -> bool:
+        """Whether a block was another one in the round before: what a target holds of that round needs no look then."""
+        was = UNKNOWN if self.before is None else self.before.at(chunk.offset // self.block)
+        return was not in (UNKNOWN, known)
 
     def _zeros(self, target: Landing, run: Chunk, tally: Tally, feed: Feed) -> None:
         """A run of zeros: nothing to do where the target reads as zeros, elsewhere done piece by piece."""

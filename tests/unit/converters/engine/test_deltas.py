@@ -120,6 +120,23 @@ def test_without_the_round_before_all_is_read(tmp_path: Path, since: str | None)
     assert sum(length for _, length in delta.read) == len(old)
 
 
+def test_what_is_another_block_than_before_is_written_without_a_look_at_the_target(tmp_path: Path) -> None:
+    """It would be read for nothing. One that was written to at the source and is as it was is looked at, and left."""
+    before, target = first(5, 12 * BLOCK), Changed(bytes(12 * BLOCK), ())
+    where = tmp_path / "disk.kff"
+    root, _ = copy(Memory(before), target, where, label=b"a")
+    now = bytearray(before)
+    now[5 * BLOCK : 6 * BLOCK] = random.Random(6).randbytes(BLOCK)
+    target.read.clear()
+    source = Changed(now, [(5 * BLOCK, 6 * BLOCK), (8 * BLOCK, 9 * BLOCK)])
+    _, tally = copy(source, target, where, label=b"b", since=root)
+    looked = {offset // BLOCK for offset, _ in target.read}
+    assert 8 in looked
+    assert 5 not in looked
+    assert (tally.written, tally.held) == (BLOCK, BLOCK)
+    assert bytes(target.content) == bytes(now)
+
+
 def test_a_target_that_was_replaced_is_copied_anew(tmp_path: Path) -> None:
     where, old = tmp_path / "t.kff", first(1, 8 * BLOCK)
     target = Memory(bytes(8 * BLOCK))
