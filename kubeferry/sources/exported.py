@@ -2,6 +2,8 @@
 
     *.xml               `virsh dumpxml NAME > NAME.xml`
     *.ovf, *.ova        descriptors of any product; disks need not be beside an OVF
+    *.vmx, *.vmtx       machines of VMware's as a datastore holds them, with their disks or without
+    *.conf              what Proxmox keeps of a machine, or `qm config VMID > NAME.conf`
     *.json, *.yaml      `aws ec2 describe-instances > instances.json`, and what else describes them beside it
     *.csv, *.xlsx       the tabs of a vSphere inventory (vInfo, vDisk, vNetwork, …), as RVTools writes them
 
@@ -24,7 +26,9 @@ from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE, Reading, o
 from kubeferry.sources.facts.same_machines import told_apart
 from kubeferry.sources.libvirt import domain_files
 from kubeferry.sources.ovf import files as ovf_files
-from kubeferry.sources.strangers import files_below, tell_strangers
+from kubeferry.sources.ovf.vmx import files as vmx_files
+from kubeferry.sources.proxmox import config_files
+from kubeferry.sources.strangers import Sign, files_below, is_part, tell_strangers
 from kubeferry.sources.vsphere import tab_files
 
 
@@ -63,13 +67,14 @@ def read_files(directory: Path, source: str) -> tuple[Reading, set[str]]:
     reading = Reading()
     files = files_below(directory, reading)
     kinds = set()
+    ends = {end for reader in READERS for end in reader.ends}
+    strangers = {path for path in files if path.suffix.lower() not in ends or is_part(path)}
     for reader in READERS:
-        found = reader.read([path for path in files if path.suffix.lower() in reader.ends], source)
+        own = [path for path in files if path.suffix.lower() in reader.ends and path not in strangers]
+        found = reader.read(own, source)
         kinds |= {reader.kind} if found.machines else set()
         reading += found
-    ends = {end for reader in READERS for end in reader.ends}
-    strangers = [path for path in files if path.suffix.lower() not in ends]
-    tell_strangers(strangers, reading, is_domain=domain_files.is_domain)
+    tell_strangers([path for path in files if path in strangers], reading, SIGNS)
     return reading, kinds
 
 
@@ -91,10 +96,21 @@ READERS = (
     Reader("libvirt-export", (".xml",), one_by_one(domain_files.read_machines), domain_files.HOW),
     Reader(
         "ovf-export",
-        (".ovf", ".ova"),
+        ovf_files.SUFFIXES,
         one_by_one(lambda path, source: ovf_files.read_machines(path, source, complete=False)),
         "what your product exports as OVF, named *.ovf or *.ova",
     ),
+    Reader(
+        "vmx-export",
+        vmx_files.SUFFIXES,
+        one_by_one(lambda path, source: vmx_files.read_machines(path, source, complete=False)),
+        vmx_files.HOW,
+    ),
+    Reader("proxmox-export", (".conf",), one_by_one(config_files.read_machines), config_files.HOW),
     Reader("aws-export", (".json", ".yaml", ".yml"), ec2_files.read_all, f"{ec2_files.HOW}, named *.json or *.yaml"),
     Reader("vmware-export", (".csv", ".xlsx"), tab_files.read_all, tab_files.HOW),
+)
+SIGNS = (
+    Sign("a domain", "*.xml", domain_files.is_domain),
+    Sign("a configuration of Proxmox", "*.conf", config_files.is_config),
 )

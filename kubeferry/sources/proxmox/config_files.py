@@ -1,0 +1,66 @@
+"""Configurations of Proxmox in files: one machine each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from kubeferry.errors import InputInvalid, Problem
+from kubeferry.model import Concern, Machine, Severity
+from kubeferry.sources.facts.byte_marks import marked
+from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE
+from kubeferry.sources.proxmox.machine import parse_config
+from kubeferry.sources.proxmox.sections import AGAIN, read_sections
+
+HOW = "what `qm config VMID` prints, or /etc/pve/qemu-server/*.conf, one file per machine, named *.conf"
+LIMIT_BYTES = 1 << 20
+# Keys that a machine's configuration has, and hardly another file with a colon behind them.
+_SIGNS = re.compile(
+    r"^(scsihw|ostype|vmgenid|smbios1|bootdisk|efidisk0|boot|bios|sockets|(?:scsi|virtio|sata|ide|net)[0-9]{1,2}): \S",
+    re.MULTILINE,
+)
+_MEMORY = re.compile(r"^(memory|cores|name): \S", re.MULTILINE)
+_CONTAINER = re.compile(r"^(rootfs: |lxc\.|unprivileged: )", re.MULTILINE)
+
+
+def read_machines(path: Path, source: str) -> list[Machine | Concern]:
+    """The machine of a file; a concern for a file that is no configuration of one. Raises InputInvalid with all
+    problems, each with its line."""
+    text = _text(path)
+    if not text.strip():
+        what = f"{path}: it is empty, as after a failed `qm config`"
+        return [Concern(id=UNREADABLE, severity=Severity.WARNING, what=what, fix="Write it again.")]
+    if _CONTAINER.search(text):
+        return [_no_machine(path, "it is a container of Proxmox, no machine")]
+    if not _is_config(text):
+        return [_no_machine(path, "it is no configuration of a machine of Proxmox")]
+    return [parse_config(read_sections(text, str(path)), source=source, called=path.stem)]
+
+
+def is_config(start: bytes) -> bool:
+    """Whether a file that begins so, whatever its name, is what `qm config` prints."""
+    text = start.decode(marked(start) or "utf-8", errors="ignore")
+    return _is_config(text) and not _CONTAINER.search(text)
+
+
+def _is_config(text: str) -> bool:
+    return _SIGNS.search(text) is not None and _MEMORY.search(text) is not None
+
+
+def _no_machine(path: Path, what: str) -> Concern:
+    return Concern(id=PASSED_OVER, severity=Severity.INFO, what=f"{path}: {what}", fix="")
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LIMIT_BYTES:
+            problem = Problem(str(path), "it is larger than 1 MiB, which no configuration is", AGAIN)
+            raise InputInvalid(f"{path} is too large", [problem])
+        content = path.read_bytes()
+        return content.decode(marked(content) or "utf-8")
+    except OSError as error:
+        problem = Problem(str(path), error.strerror or str(error), "Check its permissions.")
+        raise InputInvalid(f"{path} cannot be read", [problem]) from error
+    except UnicodeDecodeError as error:
+        what = f"it is not text in {error.encoding}: {error.reason} at byte {error.start}"
+        raise InputInvalid(f"{path} cannot be read", [Problem(str(path), what, "Save it as UTF-8.")]) from error
