@@ -75,7 +75,7 @@ def _read(vmx: Settings, name: str, place: re.Match[str], locate: Locate, orders
     file = vmx.value(f"{name}.fileName")
     controller = f"{place['bus']}{place['number']}"
     bus, model = _BUSES[place["bus"]], _model(vmx, controller) if place["bus"] == "scsi" else None
-    if kind in _DRIVES or (not kind and (file or "").lower().endswith(".iso")):
+    if kind in _DRIVES or (not kind and _is_medium((file or "").lower())):
         to.disks.append(_drive(name, kind, file, bus, model))
         return
     found = locate(file) if file else None
@@ -108,6 +108,10 @@ def _read(vmx: Settings, name: str, place: re.Match[str], locate: Locate, orders
 def _model(vmx: Settings, controller: str) -> str:
     """What VMware's products take where nothing is said is LSI Logic's."""
     return (vmx.value(f"{controller}.virtualDev") or "lsilogic").lower()
+
+
+def _is_medium(file: str) -> bool:
+    return file.endswith(".iso") or file in _NO_MEDIUM
 
 
 def _drive(name: str, kind: str, file: str | None, bus: DiskBus, model: str | None) -> Disk:

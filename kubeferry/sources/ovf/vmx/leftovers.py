@@ -13,11 +13,14 @@ from kubeferry.sources.facts.readings import shown
 from kubeferry.sources.ovf.vmx.dictionary import LIMIT_BYTES, read_dictionary
 
 IN_USE = "inUse"
+"""What the facts are called that name them."""
 _MOST = 8
 _VMX = (".vmx", ".vmtx")
 # Locks, memory and its swap file; the memory of a snapshot stays when the machine is off.
 _SIGNS = re.compile(r".*\.(lck|vmem|vmss|vswp)|\.lck-.*", re.IGNORECASE)
 _OF_SNAPSHOT = re.compile(r".*snapshot\d+\.vmem", re.IGNORECASE)
+_OF_ANY = ".lck-"  # of NFS: it does not say whose it is
+_BEHIND = ".-_"
 
 
 def in_use(path: Path, disks: Iterable[str]) -> list[SourceFact]:
@@ -28,12 +31,10 @@ def in_use(path: Path, disks: Iterable[str]) -> list[SourceFact]:
     except OSError:  # what cannot be read says so when it is
         return []
     alone = sum(name.lower().endswith(_VMX) for name in names) < 2
-    own = tuple(PurePosixPath(one).stem.lower() for one in (path.name, *disks))
-    found = [
-        name
-        for name in names
-        if _SIGNS.fullmatch(name) and not _OF_SNAPSHOT.fullmatch(name) and (alone or name.lower().startswith(own))
-    ]
+    stems = {PurePosixPath(one).stem.lower() for one in (path.name, *disks)}
+    own = (_OF_ANY, *(f"{start}{stem}{mark}" for stem in stems for mark in _BEHIND for start in ("", "vmx-")))
+    signs = (name for name in names if _SIGNS.fullmatch(name) and not _OF_SNAPSHOT.fullmatch(name))
+    found = [name for name in signs if alone or name.lower().startswith(own)]
     return [
         SourceFact(path=f"{IN_USE}[{at}]", value=cut(shown(Path(name)))) for at, name in enumerate(found[:_MOST], 1)
     ]

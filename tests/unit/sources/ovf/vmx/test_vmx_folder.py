@@ -263,11 +263,11 @@ def test_what_lies_beside_a_running_machine_is_told(name: str, tmp_path: Path) -
 
 def test_the_memory_of_a_snapshot_and_the_locks_of_another_machine_are_none_of_its_own(tmp_path: Path) -> None:
     path = vmx.machine(tmp_path, "app", {"app": CONTENT})
-    vmx.machine(tmp_path, "other", {"other": CONTENT})
-    for name in ("app-Snapshot1.vmem", "other.vmx.lck", "other-77.vswp"):
+    vmx.machine(tmp_path, "app2", {"app2": CONTENT})
+    for name in ("app-Snapshot1.vmem", "app2.vmx.lck", "vmx-app2-77.vswp"):
         (tmp_path / name).write_bytes(b"x")
     assert "vmx.in-use" not in assessed(machine_of(path))
-    assert "vmx.in-use" in assessed(machine_of(tmp_path / "other.vmx"))
+    assert "vmx.in-use" in assessed(machine_of(tmp_path / "app2.vmx"))
 
 
 # --- for an assessment -----------------------------------------------------------------------------------------------
