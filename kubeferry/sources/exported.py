@@ -3,7 +3,7 @@
     *.xml               `virsh dumpxml NAME > NAME.xml`
     *.ovf, *.ova        descriptors of any product; disks need not be beside an OVF
     *.vmx, *.vmtx       machines of VMware's as a datastore holds them, with their disks or without
-    *.conf              what Proxmox keeps of a machine, or `qm config VMID > NAME.conf`
+    *.conf              what Proxmox keeps of a machine, or `qm config VMID` prints; also under any other name
     *.json, *.yaml      `aws ec2 describe-instances > instances.json`, and what else describes them beside it
     *.csv, *.xlsx       the tabs of a vSphere inventory (vInfo, vDisk, vNetwork, …), as RVTools writes them
 
@@ -28,7 +28,7 @@ from kubeferry.sources.libvirt import domain_files
 from kubeferry.sources.ovf import files as ovf_files
 from kubeferry.sources.ovf.vmx import files as vmx_files
 from kubeferry.sources.proxmox import config_files
-from kubeferry.sources.strangers import Sign, files_below, is_part, tell_strangers
+from kubeferry.sources.strangers import files_below, is_part, start_of, tell_strangers
 from kubeferry.sources.vsphere import tab_files
 
 
@@ -36,12 +36,14 @@ from kubeferry.sources.vsphere import tab_files
 class Reader:
     """How files of one kind are read: `kind` is the inventory's word for their source, `ends` the ends of their names
     in small letters. `read` gets all of them at once, for some say something about each other, and the source's name.
-    `how` says to a person how to make such files."""
+    `how` says to a person how to make such files. What no reader takes by its name is read by the one for which it
+    `begins` rightly: files that a shell wrote are called anything."""
 
     kind: str
     ends: tuple[str, ...]
     read: Callable[[Sequence[Path], str], Reading]
     how: str
+    begins: Callable[[bytes], bool] | None = None
 
 
 def read_exported(directory: Path, source: str) -> Inventory:
@@ -67,15 +69,25 @@ def read_files(directory: Path, source: str) -> tuple[Reading, set[str]]:
     reading = Reading()
     files = files_below(directory, reading)
     kinds = set()
-    ends = {end for reader in READERS for end in reader.ends}
-    strangers = {path for path in files if path.suffix.lower() not in ends or is_part(path)}
+    readers = {path: _reader_of(path) for path in files}
     for reader in READERS:
-        own = [path for path in files if path.suffix.lower() in reader.ends and path not in strangers]
-        found = reader.read(own, source)
+        found = reader.read([path for path, own in readers.items() if own is reader], source)
         kinds |= {reader.kind} if found.machines else set()
         reading += found
-    tell_strangers([path for path in files if path in strangers], reading, SIGNS)
+    strangers = [path for path, own in readers.items() if own is None]
+    tell_strangers(strangers, reading, is_domain=domain_files.is_domain)
     return reading, kinds
+
+
+def _reader_of(path: Path) -> Reader | None:
+    """By the end of its name, else by its beginning."""
+    if is_part(path):
+        return None
+    end = path.suffix.lower()
+    if (named := next((one for one in READERS if end in one.ends), None)) is not None:
+        return named
+    start = start_of(path)
+    return next((one for one in READERS if one.begins is not None and one.begins(start)), None)
 
 
 def _written(path: Path) -> float:
@@ -106,11 +118,9 @@ READERS = (
         one_by_one(lambda path, source: vmx_files.read_machines(path, source, complete=False)),
         vmx_files.HOW,
     ),
-    Reader("proxmox-export", (".conf",), one_by_one(config_files.read_machines), config_files.HOW),
+    Reader(
+        "proxmox-export", (".conf",), one_by_one(config_files.read_machines), config_files.HOW, config_files.is_config
+    ),
     Reader("aws-export", (".json", ".yaml", ".yml"), ec2_files.read_all, f"{ec2_files.HOW}, named *.json or *.yaml"),
     Reader("vmware-export", (".csv", ".xlsx"), tab_files.read_all, tab_files.HOW),
-)
-SIGNS = (
-    Sign("a domain", "*.xml", domain_files.is_domain),
-    Sign("a configuration of Proxmox", "*.conf", config_files.is_config),
 )

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
@@ -69,23 +68,14 @@ def _is_file(path: Path, reading: Reading) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """How a kind of export is known whatever it is called: by its first bytes. `ends` is how it should be called."""
-
-    what: str
-    ends: str
-    begins: Callable[[bytes], bool]
-
-
-def tell_strangers(paths: Iterable[Path], reading: Reading, signs: Sequence[Sign]) -> None:
+def tell_strangers(paths: Iterable[Path], reading: Reading, *, is_domain: Callable[[bytes], bool]) -> None:
     """What each file is that no reader takes by its name."""
     parts: list[Path] = []
     others: list[Path] = []
     for path in paths:
         if is_part(path):
             parts.append(path)
-        elif (told := _meant(path, signs)) is not None:
+        elif (told := _meant(path, is_domain)) is not None:
             reading.left_out(path, *told)
         else:
             others.append(path)
@@ -99,7 +89,7 @@ def is_part(path: Path) -> bool:
     if path.suffix.lower() in _PARTS or path.parent.suffix.lower() == _LOCK:
         return True
     if path.name.lower().endswith(_AUX):
-        return _DOMAIN not in _start(path)
+        return _DOMAIN not in start_of(path)
     return _OWN_NAMES.fullmatch(path.name) is not None
 
 
@@ -111,18 +101,17 @@ def _tell(reading: Reading, paths: list[Path], what: str) -> None:
         reading.passed_over(shown(folder), f"{counted(len(paths), 'file')} {what}: {names}")
 
 
-def _meant(path: Path, signs: Sequence[Sign]) -> tuple[str, str] | None:
+def _meant(path: Path, is_domain: Callable[[bytes], bool]) -> tuple[str, str] | None:
     """What may well be an export, and what to do to have it read."""
     if (packing := of_name(path.name)) is not None:
         return f"it is packed with {packing.name}", f"Unpack it here: `{unpacking(path.name)}`."
-    start = _start(path)
-    found = next((one for one in signs if one.begins(start)), None)
-    if found is None:
-        return None
-    return f"it holds {found.what}, and is not read by its name", f"Rename it to {found.ends}, and discover again."
+    if is_domain(start_of(path)):
+        return "it holds a domain, and is not read by its name", "Rename it to *.xml, and discover again."
+    return None
 
 
-def _start(path: Path) -> bytes:
+def start_of(path: Path) -> bytes:
+    """The first bytes of a file; none of one that cannot be read."""
     if not path.is_file() or not os.access(path, os.R_OK):
         return b""
     with path.open("rb") as stream:

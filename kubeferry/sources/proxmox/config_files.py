@@ -12,7 +12,7 @@ from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE
 from kubeferry.sources.proxmox.machine import parse_config
 from kubeferry.sources.proxmox.sections import AGAIN, read_sections
 
-HOW = "what `qm config VMID` prints, or /etc/pve/qemu-server/*.conf, one file per machine, named *.conf"
+HOW = "what `qm config VMID` prints, or /etc/pve/qemu-server/*.conf, one file per machine, called NAME.conf or anything"
 LIMIT_BYTES = 1 << 20
 # Keys that a machine's configuration has, and hardly another file with a colon behind them.
 _SIGNS = re.compile(

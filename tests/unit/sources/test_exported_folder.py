@@ -107,7 +107,6 @@ def test_many_strangers_are_counted(tmp_path: Path) -> None:
         ("app.TGZ", b"", "it is packed with gzip", "`tar -xf`"),
         ("app.zip", b"", "it is packed with zip", "`unzip`"),
         ("app.rar", b"", "it is packed with rar", "`unrar x`"),
-        ("100.txt", b"boot: order=scsi0\ncores: 2\nmemory: 2048\n", "a configuration of Proxmox", "*.conf"),
         ("db.txt", b"<domain type='kvm'>", "it holds a domain", "*.xml"),
     ],
 )

@@ -228,7 +228,6 @@ def test_a_folder_of_configurations_is_an_inventory() -> None:
             "container",
         ),
         ("nginx.conf", "server {\n  listen 80;\n}\n", "no configuration of a machine"),
-        ("100.conf.txt", "boot: order=scsi0\ncores: 2\n", "Rename it to *.conf"),
         ("empty.conf", "\n", "it is empty"),
         ("latin.conf", b"name: B\xfcro\nboot: order=scsi0\n", "not text in utf-8"),
     ],
@@ -243,6 +242,15 @@ def test_what_is_no_configuration_is_called_by_what_it_is(
     (told,) = found.unreadable
     assert said in f"{told.what} {told.fix}"
     assert name in told.what
+
+
+@pytest.mark.parametrize("name", ["100", "100.txt", "qm-config-100.out"])
+def test_what_a_shell_wrote_is_read_under_any_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("boot: order=scsi0\ncores: 2\nname: web\nscsi0: lvm:vm-100-disk-0,size=4G\n")
+    (tmp_path / "notes.txt").write_text("net0: the first card\nof the machine: web\n")
+    found = read_exported(tmp_path, "pve")
+    assert [one.name for one in found.machines] == ["web"]
+    assert ["notes.txt" in one.what for one in found.unreadable] == [True]
 
 
 def test_a_windows_shell_may_have_written_it(tmp_path: Path) -> None:
