@@ -25,6 +25,7 @@ from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.clashes import same_macs
 from kubeferry.sources.facts.single_names import named
 from kubeferry.sources.ovf import folder
+from kubeferry.sources.ovf.vmx.leftovers import IN_USE
 from kubeferry.sources.ovf.vmx.machine import SUSPENDED
 from kubeferry.uris import local_path, packed, zero_size
 
@@ -205,6 +206,9 @@ def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
     if any(fact.path == SUSPENDED for fact in current.unmodelled):
         fix = "Resume it where it ran, shut it down, and copy its folder again."
         yield Problem("memory", "it is suspended: what its memory holds is not on its disks", fix)
+    if (now := _signs(current)) and not _signs(planned):
+        what = f"files that were not there at the inventory say that it runs: {', '.join(now)}"
+        yield Problem("folder", what, "Shut the machine down where it runs, and discover and plan again.")
     wanted = drift.wanted(planned, current.data_disks)
     for fact in current.unmodelled:
         name = fact.path[len("header[") : -1]
@@ -212,6 +216,11 @@ def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
             yield Problem(name, fact.value, "Get its file again from where it was exported.")
     for disk in wanted.values():
         yield from _unread(disk)
+
+
+def _signs(machine: Machine) -> list[str]:
+    """Files of a running machine that lay beside it; those of its inventory were for the policy to accept."""
+    return [fact.value for fact in machine.unmodelled if fact.path.startswith(f"{IN_USE}[")]
 
 
 def _unread(disk: Disk) -> Iterator[Problem]:

@@ -261,6 +261,20 @@ def test_what_lies_beside_a_running_machine_is_told(name: str, tmp_path: Path) -
     assert "accept" in told.fix
 
 
+def test_a_machine_that_was_started_after_its_plan_is_refused(tmp_path: Path) -> None:
+    """A datastore that is mounted here is no copy: somebody may start the machine there."""
+    path = vmx.machine(tmp_path, "app", {"app": CONTENT})
+    planned = machine_of(path).model_copy(update={"source": "exports"})
+    source = source_at(path)
+    assert source.concerns(planned) == []
+    (tmp_path / ".lck-5a0000000000").write_bytes(b"")
+    (concern,) = source.concerns(planned)
+    assert ".lck-5a0000000000" in concern.what
+    with pytest.raises(SourceRefused, match="say that it runs"):
+        source.open_round(planned, since=None, final=True, remote=False, ledger=lambda _thing: None)
+    assert source.concerns(machine_of(path)) == [], "what was there at the inventory is for the policy"
+
+
 def test_the_memory_of_a_snapshot_and_the_locks_of_another_machine_are_none_of_its_own(tmp_path: Path) -> None:
     path = vmx.machine(tmp_path, "app", {"app": CONTENT})
     vmx.machine(tmp_path, "app2", {"app2": CONTENT})
