@@ -3,7 +3,7 @@
     *.xml               `virsh dumpxml NAME > NAME.xml`
     *.ovf, *.ova        descriptors of any product; disks need not be beside an OVF
     *.vmx, *.vmtx       machines of VMware's as a datastore holds them, with their disks or without
-    *.conf              what Proxmox keeps of a machine, or `qm config VMID` prints; also under any other name
+    any name            what Proxmox keeps of a machine (*.conf), and `qm config VMID` prints
     *.json, *.yaml      `aws ec2 describe-instances > instances.json`, and what else describes them beside it
     *.csv, *.xlsx       the tabs of a vSphere inventory (vInfo, vDisk, vNetwork, …), as RVTools writes them
 
@@ -36,14 +36,14 @@ from kubeferry.sources.vsphere import tab_files
 class Reader:
     """How files of one kind are read: `kind` is the inventory's word for their source, `ends` the ends of their names
     in small letters. `read` gets all of them at once, for some say something about each other, and the source's name.
-    `how` says to a person how to make such files. What no reader takes by its name is read by the one for which it
-    `begins` rightly: files that a shell wrote are called anything."""
+    `how` says to a person how to make such files. What no reader has by its name is read by the first that `takes` it,
+    by the end of its name and its first bytes: what a shell wrote is called anything."""
 
     kind: str
     ends: tuple[str, ...]
     read: Callable[[Sequence[Path], str], Reading]
     how: str
-    begins: Callable[[bytes], bool] | None = None
+    takes: Callable[[str, bytes], bool] | None = None
 
 
 def read_exported(directory: Path, source: str) -> Inventory:
@@ -87,7 +87,7 @@ def _reader_of(path: Path) -> Reader | None:
     if (named := next((one for one in READERS if end in one.ends), None)) is not None:
         return named
     start = start_of(path)
-    return next((one for one in READERS if one.begins is not None and one.begins(start)), None)
+    return next((one for one in READERS if one.takes is not None and one.takes(end, start)), None)
 
 
 def _written(path: Path) -> float:
@@ -118,9 +118,7 @@ READERS = (
         one_by_one(lambda path, source: vmx_files.read_machines(path, source, complete=False)),
         vmx_files.HOW,
     ),
-    Reader(
-        "proxmox-export", (".conf",), one_by_one(config_files.read_machines), config_files.HOW, config_files.is_config
-    ),
+    Reader("proxmox-export", (), one_by_one(config_files.read_machines), config_files.HOW, config_files.takes),
     Reader("aws-export", (".json", ".yaml", ".yml"), ec2_files.read_all, f"{ec2_files.HOW}, named *.json or *.yaml"),
     Reader("vmware-export", (".csv", ".xlsx"), tab_files.read_all, tab_files.HOW),
 )

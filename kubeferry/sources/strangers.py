@@ -14,8 +14,9 @@ from kubeferry.words import counted, first_of
 
 MOST_FILES = 100_000
 SHOWN = 12
-# A domain begins with its element, or with a short comment of libvirt's before it.
-START_BYTES = 4096
+# A domain begins with its element, or with a short comment of libvirt's before it; a description of Proxmox's has up to
+# 8 KiB, with three characters for one.
+START_BYTES = 32 << 10
 # What lies beside descriptors and is read through them, or is not needed to read them.
 _PARTS = {
     ".vmdk", ".mf", ".cert", ".iso", ".nvram", ".img", ".qcow2", ".raw", ".vhd", ".vhdx", ".vmsd", ".vmxf", ".flp",

@@ -23,6 +23,14 @@ _MEMORY = re.compile(r"^(memory|cores|name): \S", re.MULTILINE)
 _CONTAINER = re.compile(r"^(rootfs: |lxc\.|unprivileged: )", re.MULTILINE)
 
 
+def takes(end: str, start: bytes) -> bool:
+    """Whether a file that begins so is a machine's configuration, whatever its name. One called *.conf may be that of a
+    container, or what a failed `qm config` left."""
+    text = start.decode(marked(start) or "utf-8", errors="ignore")
+    named = end == ".conf" and (not text.strip() or _CONTAINER.search(text) is not None)
+    return named or (_SIGNS.search(text) is not None and _MEMORY.search(text) is not None)
+
+
 def read_machines(path: Path, source: str) -> list[Machine | Concern]:
     """The machine of a file; a concern for a file that is no configuration of one. Raises InputInvalid with all
     problems, each with its line."""
@@ -31,24 +39,9 @@ def read_machines(path: Path, source: str) -> list[Machine | Concern]:
         what = f"{path}: it is empty, as after a failed `qm config`"
         return [Concern(id=UNREADABLE, severity=Severity.WARNING, what=what, fix="Write it again.")]
     if _CONTAINER.search(text):
-        return [_no_machine(path, "it is a container of Proxmox, no machine")]
-    if not _is_config(text):
-        return [_no_machine(path, "it is no configuration of a machine of Proxmox")]
+        what = f"{path}: it is a container of Proxmox, no machine"
+        return [Concern(id=PASSED_OVER, severity=Severity.INFO, what=what, fix="")]
     return [parse_config(read_sections(text, str(path)), source=source, called=path.stem)]
-
-
-def is_config(start: bytes) -> bool:
-    """Whether a file that begins so, whatever its name, is what `qm config` prints."""
-    text = start.decode(marked(start) or "utf-8", errors="ignore")
-    return _is_config(text) and not _CONTAINER.search(text)
-
-
-def _is_config(text: str) -> bool:
-    return _SIGNS.search(text) is not None and _MEMORY.search(text) is not None
-
-
-def _no_machine(path: Path, what: str) -> Concern:
-    return Concern(id=PASSED_OVER, severity=Severity.INFO, what=f"{path}: {what}", fix="")
 
 
 def _text(path: Path) -> str:

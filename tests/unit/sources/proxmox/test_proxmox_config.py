@@ -8,13 +8,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kubeferry.documents import Policy
 from kubeferry.errors import InputInvalid
 from kubeferry.model import DiskBus, DiskDevice, FirmwareKind, Machine, Power, Severity
 from kubeferry.sources.exported import read_exported
-from kubeferry.sources.proxmox.config_files import is_config, read_machines
+from kubeferry.sources.proxmox.config_files import read_machines
 from kubeferry.sources.proxmox.disks import size_of
 from kubeferry.sources.proxmox.machine import parse_config
 from kubeferry.sources.proxmox.sections import read_sections
+from mappings.assessment import assess
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "proxmox"
 
@@ -227,7 +229,8 @@ def test_a_folder_of_configurations_is_an_inventory() -> None:
             "arch: amd64\ncores: 2\nhostname: ct\nmemory: 512\nrootfs: lvm:vm-101-disk-0,size=8G\n",
             "container",
         ),
-        ("nginx.conf", "server {\n  listen 80;\n}\n", "no configuration of a machine"),
+        ("nginx.conf", "server {\n  listen 80;\n}\n", "no kind that holds machines"),
+        ("domain.conf", "<domain type='kvm'>", "it holds a domain"),
         ("empty.conf", "\n", "it is empty"),
         ("latin.conf", b"name: B\xfcro\nboot: order=scsi0\n", "not text in utf-8"),
     ],
@@ -246,7 +249,8 @@ def test_what_is_no_configuration_is_called_by_what_it_is(
 
 @pytest.mark.parametrize("name", ["100", "100.txt", "qm-config-100.out"])
 def test_what_a_shell_wrote_is_read_under_any_name(name: str, tmp_path: Path) -> None:
-    (tmp_path / name).write_text("boot: order=scsi0\ncores: 2\nname: web\nscsi0: lvm:vm-100-disk-0,size=4G\n")
+    notes = "#" + "%3Ch1%3E a long description" * 700 + "\n"
+    (tmp_path / name).write_text(f"{notes}boot: order=scsi0\ncores: 2\nname: web\nscsi0: lvm:vm-100-disk-0,size=4G\n")
     (tmp_path / "notes.txt").write_text("net0: the first card\nof the machine: web\n")
     found = read_exported(tmp_path, "pve")
     assert [one.name for one in found.machines] == ["web"]
@@ -258,7 +262,7 @@ def test_a_windows_shell_may_have_written_it(tmp_path: Path) -> None:
     (found,) = read_machines(tmp_path / "web.conf", "pve")
     assert isinstance(found, Machine)
     assert (found.name, found.memory.size_bytes) == ("Büro", 1 << 30)
-    assert is_config((tmp_path / "web.conf").read_bytes())
+    assert [one.name for one in read_exported(tmp_path, "pve").machines] == ["Büro"]
 
 
 def test_machines_of_one_number_in_two_clusters_are_told_apart(tmp_path: Path) -> None:
@@ -275,7 +279,9 @@ def test_whatever_its_bytes_it_ends_in_words(data: st.DataObject, path: Path, tm
     at = data.draw(st.integers(0, len(whole)))
     (tmp_path / "x.conf").write_bytes(whole[:at] + data.draw(st.binary(max_size=20)) + whole[at + 7 :])
     try:
-        for one in read_machines(tmp_path / "x.conf", "pve"):
-            one.model_dump_json()
+        found = read_exported(tmp_path, "pve")
     except InputInvalid as error:
         str(error).encode()
+        return
+    found.model_dump_json()
+    assert len(assess(found, Policy(namespace="migrated"))) == 1

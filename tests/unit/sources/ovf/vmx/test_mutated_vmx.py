@@ -7,9 +7,10 @@ from pathlib import Path
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kubeferry.documents import SourceConfig
+from kubeferry.documents import Policy, SourceConfig
 from kubeferry.sources import open_source
 from lab import vmx
+from mappings.assessment import assess
 
 GOLDEN = sorted((Path(__file__).parents[4] / "golden" / "vmx").glob("*.vmx"))
 WHOLE = [path.read_bytes() for path in GOLDEN]
@@ -34,6 +35,7 @@ def told(folder: Path, content: bytes, disk: bytes) -> None:
     assert found.machines or found.unreadable
     for machine in found.machines:
         source.concerns(machine)
+    assert len(assess(found, Policy(namespace="migrated"))) == len(found.machines)
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
