@@ -54,7 +54,9 @@ def is_archive(name: str) -> bool:
 def unpacking(name: str) -> str | None:
     """The command that unpacks a file of this name; None where it is not packed."""
     packing = of_name(name)
-    return packing and ("tar -xf" if _is_tar(name) else packing.unpack)
+    if packing is None:
+        return None
+    return "tar -xf" if _is_tar(name) else packing.unpack
 
 
 def _is_tar(name: str) -> bool:

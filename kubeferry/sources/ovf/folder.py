@@ -76,8 +76,9 @@ def _is_known(folder: Path, seen: set[str]) -> bool:
 
 def read(path: Path, source: str, called: str) -> list[Machine]:
     """The machines of an export; `called` is what their ids begin with. Raises InputInvalid with all problems."""
-    reader = vmx_files if path.suffix.lower() in vmx_files.SUFFIXES else files
-    return reader.read_machines(path, source, called=called)
+    if path.suffix.lower() in vmx_files.SUFFIXES:
+        return vmx_files.read_machines(path, source, called=called)
+    return files.read_machines(path, source, called=called)
 
 
 def unread(path: Path) -> Problem | None:

@@ -98,6 +98,5 @@ def size_of(told: str | None) -> int | None:
     found = _SIZE.fullmatch(told or "")
     if found is None:
         return None
-    scale = _SCALE[found[3]]
-    parts = int(found[2] or 0) * scale // 10 ** len(found[2] or "")
-    return int(found[1]) * scale + parts
+    scale, decimals = _SCALE[found[3]], found[2] or ""
+    return int(found[1] + decimals) * scale // int("1" + "0" * len(decimals))

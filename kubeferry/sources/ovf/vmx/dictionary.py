@@ -27,14 +27,7 @@ def read_dictionary(content: bytes, where: str) -> tuple[Settings, list[SourceFa
     """The settings of a file, and a fact for each line that is none. Raises InputInvalid where its letters cannot be
     told, or it has too many lines."""
     codec = _codec(content, where)
-    try:
-        text = content.decode(codec)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        fix = 'Write its encoding into its first line: `.encoding = "windows-1252"`, or which it is.'
-        what = f"it is not text in {error.encoding}: {error.reason} at byte {error.start}"
-        raise InputInvalid(f"{where} cannot be read", [Problem(f"{where}:{line}", what, fix)]) from error
-    lines = text.split("\n")
+    lines = _text(content, codec, where).split("\n")
     if len(lines) > LIMIT_LINES:
         problem = Problem(where, f"it has {len(lines)} lines, at most {LIMIT_LINES} are read", AGAIN)
         raise InputInvalid(f"{where} cannot be read", [problem])
@@ -50,6 +43,16 @@ def read_dictionary(content: bytes, where: str) -> tuple[Settings, list[SourceFa
             settings.add(found[0], _unescaped(found[1], "utf-8" if codec.startswith("utf") else codec), number)
     more = [SourceFact(path="line[…]", value=f"{len(odd) - NOTED_LINES} more")] if len(odd) > NOTED_LINES else []
     return settings, [*odd[:NOTED_LINES], *more]
+
+
+def _text(content: bytes, codec: str, where: str) -> str:
+    try:
+        return content.decode(codec)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        what = f"it is not text in {error.encoding}: {error.reason} at byte {error.start}"
+        fix = 'Write its encoding into its first line: `.encoding = "windows-1252"`, or which it is.'
+        raise InputInvalid(f"{where} cannot be read", [Problem(f"{where}:{line}", what, fix)]) from error
 
 
 def _codec(content: bytes, where: str) -> str:
