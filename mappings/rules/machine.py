@@ -170,12 +170,13 @@ _encrypted_memory = _told("launchSecurity", "The processor encrypts the guest's 
 
 
 # What a reader of exports notes of their files: told by rules of its own.
-_NOTES = ("certificate", "manifest[", "header[", "capacity[", "line[", "inUse[", "template", "checkpoint.vmState",
-          "pending")  # fmt: skip
+_NOTES = ("manifest[", "header[", "capacity[", "line[", "inUse[")
+_NOTED = {"certificate", "template", "checkpoint.vmState", "pending"}
 
 
 def _unmodelled(case: Case) -> Iterable[str]:
-    facts = [one for one in case.machine.unmodelled if not is_address(one) and not one.path.startswith(_NOTES)]
+    own = (one for one in case.machine.unmodelled if one.path not in _NOTED and not one.path.startswith(_NOTES))
+    facts = [one for one in own if not is_address(one)]
     shown = ", ".join(fact.path for fact in facts[:8]) + (", …" if len(facts) > 8 else "")
     return when(bool(facts), f"Settings of the source that are not carried ({len(facts)}): {shown}.")
 

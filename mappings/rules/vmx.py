@@ -75,7 +75,7 @@ RULES = (
         _in_use,
     ),
     Rule(
-        "vmx.line",
+        "file.line",
         WARNING,
         "a line of a VMX, or of a configuration of Proxmox, that is no setting",
         "Look at that line: what was meant by it is not carried.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -12,6 +13,7 @@ from kubeferry.model import ChainLink
 from kubeferry.sources.ovf.vmx.disks import Found
 
 MOST_LINKS = 255  # a chain has at most 32; one that leads in a circle has no end
+_UUID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 _MAPPED = ("vmfsrawdevicemap", "vmfspassthroughrawdevicemap", "fulldevice", "partitioneddevice")
 
 
@@ -26,9 +28,15 @@ def looked_at(path: Path, uri: str) -> Found:
         uri,
         chain=chain,
         size=told.sectors * SECTOR_BYTES if chain else None,
-        uuid="".join(told.fields.get("ddb.uuid", "").split()).replace("-", "").lower() or None,
+        uuid=_uuid(told.fields.get("ddb.uuid", "")),
         is_lun=told.create_type.lower().startswith(_MAPPED),
     )
+
+
+def _uuid(told: str) -> str | None:
+    """`60 00 C2 9f …-…` as a guest sees it; None for anything else."""
+    digits = "".join(told.replace("-", "").split()).lower()
+    return digits if _UUID.fullmatch(digits) else None
 
 
 def _below(path: Path, told: Descriptor | None) -> list[ChainLink]:

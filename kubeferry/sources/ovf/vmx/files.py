@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.model import Machine, SourceFact
+from kubeferry.model import Machine
 from kubeferry.sources.facts.file_names import name_problem
 from kubeferry.sources.facts.leftovers import cut
 from kubeferry.sources.facts.lists import bounded
@@ -38,10 +38,9 @@ def read_machines(path: Path, source: str, *, complete: bool = True, called: str
         names.append(name.replace("\\", "/"))
         return _located(path, name, complete=complete)
 
-    machine = parse_vmx(vmx, source=source, name=path.stem, called=called or path.name, locate=locate)
+    template, called = path.suffix.lower() == TEMPLATE, called or path.name
+    machine = parse_vmx(vmx, source=source, name=path.stem, called=called, locate=locate, template=template)
     noted = [*lines, *leftovers.in_use(path, names)]
-    if path.suffix.lower() == TEMPLATE:
-        noted.append(SourceFact(path="template", value="yes"))
     known = {"unmodelled": bounded((*noted, *machine.unmodelled)), "snapshots": leftovers.snapshots(path)}
     return [held_against(machine.model_copy(update=known))]
 

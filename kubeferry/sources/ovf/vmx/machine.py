@@ -29,9 +29,9 @@ _PINNED = re.compile(r"[0-9,]{1,200}", re.ASCII)
 _PRETTY, _KERNEL = re.compile(r"prettyName='([^']{1,200})'"), re.compile(r"kernelVersion='([^']{1,200})'")
 
 
-def parse_vmx(vmx: Settings, *, source: str, name: str, called: str, locate: Locate) -> Machine:
-    """The machine. `name` is what it is called where the VMX has no name for it, `called` the first part of its id.
-    Raises InputInvalid with all problems."""
+def parse_vmx(vmx: Settings, *, source: str, name: str, called: str, locate: Locate, template: bool = False) -> Machine:
+    """The machine. `name` is what it is called where the VMX has no name for it, `called` the first part of its id;
+    `template` says that it is one, as a VMX may do itself. Raises InputInvalid with all problems."""
     own = vmx.value("displayName") or name
     if vmx.peek(ENCRYPTED):
         fix = "Decrypt the machine where it ran, and copy it again."
@@ -57,12 +57,13 @@ def parse_vmx(vmx: Settings, *, source: str, name: str, called: str, locate: Loc
         devices=read_devices(vmx, found.passed),
         guest=_guest(vmx),
     )
-    hot = [SourceFact(path=path, value="on") for path, key in _HOT if vmx.flag(key)]
+    noted = [SourceFact(path=path, value="on") for path, key in _HOT if vmx.flag(key)]
+    noted += [SourceFact(path="template", value="yes")] if vmx.flag("templateVM") or template else []
     pass_over(vmx)
     left = vmx.left(SECRET)
     if vmx.problems:
         raise _invalid(vmx)
-    return machine.model_copy(update={"unmodelled": bounded([*found.facts, *hot, *left])})
+    return machine.model_copy(update={"unmodelled": bounded([*found.facts, *noted, *left])})
 
 
 _HOT = (("hotPlug/cpu", "vcpu.hotadd"), ("hotPlug/memory", "mem.hotadd"))

@@ -278,7 +278,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
         ),
         Policy(),
     ),
-    "vmx.line": ({"unmodelled": (SourceFact(path="line[7]", value="x"),)}, Policy()),
+    "file.line": ({"unmodelled": (SourceFact(path="line[7]", value="x"),)}, Policy()),
     "machine.template": ({"unmodelled": (SourceFact(path="template", value="yes"),)}, Policy()),
     "proxmox.unread": (disks({"uri": "proxmox:lvm:vm-100-disk-0", "source_kind": "proxmox"}), Policy()),
     "proxmox.pending": (of_proxmox("pending", "memory"), Policy()),

@@ -110,6 +110,18 @@ def test_machines_of_one_name_in_two_folders_are_told_apart(tmp_path: Path) -> N
     assert all(source.power(one) is Power.OFF for one in found.machines)
 
 
+@pytest.mark.parametrize(
+    ("told", "serial"),
+    [("60 00 C2 9f 1a 2b 3c 4d-5e 6f 70 81 92 a3 b4 c5", "6000c29f1a2b3c4d5e6f708192a3b4c5"), ("not one", None)],
+)
+def test_a_guest_keeps_the_serial_of_its_disk_where_it_saw_one(told: str, serial: str | None, tmp_path: Path) -> None:
+    path = vmx.machine(tmp_path, "app", {"app": CONTENT}, disk__EnableUUID="TRUE")
+    (tmp_path / "app.vmdk").write_text(vmx.descriptor(len(CONTENT), "app-flat.vmdk", **{"ddb.uuid": told}))
+    assert machine_of(path).disks[0].serial == serial
+    path.write_text(path.read_text().replace("disk.EnableUUID", "disk.other"))
+    assert machine_of(path).disks[0].serial is None
+
+
 def test_a_template_is_read_and_called_one(tmp_path: Path) -> None:
     path = vmx.machine(tmp_path, "gold", {"gold": CONTENT}).rename(tmp_path / "gold.vmtx")
     assert copied(path, tmp_path) == CONTENT

@@ -199,6 +199,7 @@ def test_all_other_devices_have_their_kind() -> None:
         ({"isolation.tools.copy.disable": "TRUE", "nvram": "app.nvram", "checkpoint.vmState": ""}, {}),
         ({"checkpoint.vmState": "app.vmss"}, {"checkpoint.vmState": "app.vmss"}),
         ({"never.heard.of": "it"}, {"never.heard.of": "it"}),
+        ({"templateVM": "TRUE"}, {"template": "yes"}),
     ],
 )
 def test_what_is_usual_is_no_loss_and_what_is_not_is_told(told: dict[str, str], left: dict[str, Any]) -> None:
