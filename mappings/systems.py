@@ -22,7 +22,8 @@ _LAST_LEGACY = (
 _LEGACY_WINDOWS = re.compile(
     r"winxp|winnet|win2000|winnt|microsoft\.com/win/(xp|2k3|2k\b)|windows (xp|2000|nt|server 2003)"
 )
-_WINDOWS = re.compile(r"microsoft|windows|\bwin(xp|net|2000|nt|vista|longhorn)")
+# A VMX calls Windows Server 2008 `longhorn`.
+_WINDOWS = re.compile(r"microsoft|windows|\bwin(xp|net|2000|nt|vista|longhorn)|\blonghorn")
 _KERNEL = re.compile(r"([0-9]+)\.([0-9]+)")
 # vSphere writes the word size behind a name that has no version: `ubuntu64Guest`, and `centos64Guest` for 4 to 6.
 _WORD_SIZE = 64

@@ -77,7 +77,7 @@ def _print_by_subject(concerns: Iterable[Concern]) -> None:
     "--from",
     "exported",
     type=FOLDER,
-    help="Read a folder of exported files (virsh dumpxml, OVF, aws ec2, RVTools) instead.",
+    help="Read a folder of exported files (virsh dumpxml, OVF, VMX, Proxmox, aws ec2, RVTools) instead.",
 )
 @machine_option
 @click.option("--out", type=FILE, default=Path("inventory.yaml"), show_default=True, help="The inventory to write.")

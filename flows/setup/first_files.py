@@ -45,7 +45,7 @@ _SOURCES = {
     # The login is boto3's: the environment, a profile, SSO, the role of an instance.
     # aws: {{regions: [eu-west-1], {login}}}  # which regions; {login_is}""",
     "ova": """\
-    uri: {uri}  # an .ova, an .ovf, or a folder of them""",
+    uri: {uri}  # an .ova, an .ovf, a .vmx, or a folder of them""",
 }
 _LOGINS = {
     ("vmware", "directory"): ("caFile: vcenter-ca.pem", "whom to trust"),

@@ -1,8 +1,8 @@
 """The seam to the places that machines leave, and a folder for each of them.
 
 A source hands over facts (`discover`) and references to bytes (`open_round`); it never opens an image and never writes
-to one. No source knows another: libvirt, vsphere, ec2, ovf (OVA and OVF files), memory (a double). What they share
-stands beside them:
+to one. No source knows another: libvirt, vsphere, ec2, ovf (files: OVA, OVF, VMX), memory (a double). proxmox reads
+configurations, for an assessment alone. What they share stands beside them:
 
     facts      reading what others wrote: XML that remembers what was read, names, what is left over
     disks      whether disks are those of the inventory, and serving those of this host to readers elsewhere

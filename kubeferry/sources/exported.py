@@ -2,6 +2,8 @@
 
     *.xml               `virsh dumpxml NAME > NAME.xml`
     *.ovf, *.ova        descriptors of any product; disks need not be beside an OVF
+    *.vmx, *.vmtx       machines of VMware's as a datastore holds them, with their disks or without
+    any name            what Proxmox keeps of a machine (*.conf), and `qm config VMID` prints
     *.json, *.yaml      `aws ec2 describe-instances > instances.json`, and what else describes them beside it
     *.csv, *.xlsx       the tabs of a vSphere inventory (vInfo, vDisk, vNetwork, …), as RVTools writes them
 
@@ -24,7 +26,9 @@ from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE, Reading, o
 from kubeferry.sources.facts.same_machines import told_apart
 from kubeferry.sources.libvirt import domain_files
 from kubeferry.sources.ovf import files as ovf_files
-from kubeferry.sources.strangers import files_below, tell_strangers
+from kubeferry.sources.ovf.vmx import files as vmx_files
+from kubeferry.sources.proxmox import config_files
+from kubeferry.sources.strangers import files_below, is_part, start_of, tell_strangers
 from kubeferry.sources.vsphere import tab_files
 
 
@@ -32,12 +36,14 @@ from kubeferry.sources.vsphere import tab_files
 class Reader:
     """How files of one kind are read: `kind` is the inventory's word for their source, `ends` the ends of their names
     in small letters. `read` gets all of them at once, for some say something about each other, and the source's name.
-    `how` says to a person how to make such files."""
+    `how` says to a person how to make such files. What no reader has by its name is read by the first that `takes` it,
+    by the end of its name and its first bytes: what a shell wrote is called anything."""
 
     kind: str
     ends: tuple[str, ...]
     read: Callable[[Sequence[Path], str], Reading]
     how: str
+    takes: Callable[[str, bytes], bool] | None = None
 
 
 def read_exported(directory: Path, source: str) -> Inventory:
@@ -63,14 +69,25 @@ def read_files(directory: Path, source: str) -> tuple[Reading, set[str]]:
     reading = Reading()
     files = files_below(directory, reading)
     kinds = set()
+    readers = {path: _reader_of(path) for path in files}
     for reader in READERS:
-        found = reader.read([path for path in files if path.suffix.lower() in reader.ends], source)
+        found = reader.read([path for path, own in readers.items() if own is reader], source)
         kinds |= {reader.kind} if found.machines else set()
         reading += found
-    ends = {end for reader in READERS for end in reader.ends}
-    strangers = [path for path in files if path.suffix.lower() not in ends]
+    strangers = [path for path, own in readers.items() if own is None]
     tell_strangers(strangers, reading, is_domain=domain_files.is_domain)
     return reading, kinds
+
+
+def _reader_of(path: Path) -> Reader | None:
+    """By the end of its name, else by its beginning."""
+    if is_part(path):
+        return None
+    end = path.suffix.lower()
+    if (named := next((one for one in READERS if end in one.ends), None)) is not None:
+        return named
+    start = start_of(path)
+    return next((one for one in READERS if one.takes is not None and one.takes(end, start)), None)
 
 
 def _written(path: Path) -> float:
@@ -91,10 +108,17 @@ READERS = (
     Reader("libvirt-export", (".xml",), one_by_one(domain_files.read_machines), domain_files.HOW),
     Reader(
         "ovf-export",
-        (".ovf", ".ova"),
+        ovf_files.SUFFIXES,
         one_by_one(lambda path, source: ovf_files.read_machines(path, source, complete=False)),
         "what your product exports as OVF, named *.ovf or *.ova",
     ),
+    Reader(
+        "vmx-export",
+        vmx_files.SUFFIXES,
+        one_by_one(lambda path, source: vmx_files.read_machines(path, source, complete=False)),
+        vmx_files.HOW,
+    ),
+    Reader("proxmox-export", (), one_by_one(config_files.read_machines), config_files.HOW, config_files.takes),
     Reader("aws-export", (".json", ".yaml", ".yml"), ec2_files.read_all, f"{ec2_files.HOW}, named *.json or *.yaml"),
     Reader("vmware-export", (".csv", ".xlsx"), tab_files.read_all, tab_files.HOW),
 )

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.sources.facts.packing import of_name, unpacking
 from kubeferry.sources.facts.readings import Reading, shown
 from kubeferry.words import counted, first_of
 
 MOST_FILES = 100_000
 SHOWN = 12
-# A domain begins with its element, or with a short comment of libvirt's before it.
-START_BYTES = 4096
+# A domain begins with its element, or with a short comment of libvirt's before it; a description of Proxmox's has up to
+# 8 KiB, with three characters for one.
+START_BYTES = 32 << 10
 # What lies beside descriptors and is read through them, or is not needed to read them.
 _PARTS = {
     ".vmdk", ".mf", ".cert", ".iso", ".nvram", ".img", ".qcow2", ".raw", ".vhd", ".vhdx", ".vmsd", ".vmxf", ".flp",
+    ".vmsn", ".vmss", ".vmem", ".vswp", ".lck", ".vmx~", ".hlog", ".scoreboard", ".vmfd", ".vmpl", ".rdm", ".psf",
 }  # fmt: skip
+# What ESXi and Workstation write there by names of their own.
+_OWN_NAMES = re.compile(r"vmware(-\d+)?\.log|\.lck-.*", re.IGNORECASE)
+_LOCK = ".lck"  # of Workstation, a folder
+_AUX, _DOMAIN = "-aux.xml", b"<domain"
 _OURS = ".kubeferry"  # logs and readings; the list of pages that `assess` wrote begins with it, too
-_PACKED = {".gz", ".zip", ".xz", ".bz2", ".7z", ".tar", ".tgz", ".zst", ".rar"}
 
 
 def files_below(directory: Path, reading: Reading) -> list[Path]:
@@ -67,12 +74,24 @@ def tell_strangers(paths: Iterable[Path], reading: Reading, *, is_domain: Callab
     parts: list[Path] = []
     others: list[Path] = []
     for path in paths:
-        if (told := _meant(path, is_domain)) is not None:
+        if is_part(path):
+            parts.append(path)
+        elif (told := _meant(path, is_domain)) is not None:
             reading.left_out(path, *told)
         else:
-            (parts if path.suffix.lower() in _PARTS else others).append(path)
+            others.append(path)
     _tell(reading, parts, "of exported machines, which are read through their descriptors")
     _tell(reading, others, "of no kind that holds machines")
+
+
+def is_part(path: Path) -> bool:
+    """Whether a file is part of a machine that another one describes, by its name; ESXi calls its list of snapshots
+    `NAME-aux.xml`, and a domain may be called so, too."""
+    if path.suffix.lower() in _PARTS or path.parent.suffix.lower() == _LOCK:
+        return True
+    if path.name.lower().endswith(_AUX):
+        return _DOMAIN not in start_of(path)
+    return _OWN_NAMES.fullmatch(path.name) is not None
 
 
 def _tell(reading: Reading, paths: list[Path], what: str) -> None:
@@ -85,20 +104,15 @@ def _tell(reading: Reading, paths: list[Path], what: str) -> None:
 
 def _meant(path: Path, is_domain: Callable[[bytes], bool]) -> tuple[str, str] | None:
     """What may well be an export, and what to do to have it read."""
-    end = path.suffix.lower()
-    if end == ".vmx":
-        return "a VMX is not read", "Export the machine as OVF or OVA, or discover the vSphere that it is of."
-    if end in _PACKED:
-        return "it is packed", "Unpack it here."
-    start = _start(path)
-    if is_domain(start):
+    if (packing := of_name(path.name)) is not None:
+        return f"it is packed with {packing.name}", f"Unpack it here: `{unpacking(path.name)}`."
+    if is_domain(start_of(path)):
         return "it holds a domain, and is not read by its name", "Rename it to *.xml, and discover again."
-    if b"\nscsihw:" in start or (b"\ncores:" in start and b"\nmemory:" in start):
-        return "it is a configuration of Proxmox, which is not read", "Export the machine as OVF, if that is possible."
     return None
 
 
-def _start(path: Path) -> bytes:
+def start_of(path: Path) -> bytes:
+    """The first bytes of a file; none of one that cannot be read."""
     if not path.is_file() or not os.access(path, os.R_OK):
         return b""
     with path.open("rb") as stream:

@@ -146,6 +146,11 @@ def _os_unknown(case: Case) -> Iterable[str]:
     return when(guest.os_id is None and guest.os_name is None, "Which system the guest runs is not known.")
 
 
+def _template(case: Case) -> Iterable[str]:
+    told = any(fact.path == "template" for fact in case.machine.unmodelled)
+    return when(told, "It is a template: at the target it becomes a machine like any other.")
+
+
 def _no_disks(case: Case) -> Iterable[str]:
     return when(not case.machine.data_disks, "The machine has no disks: nothing is copied.")
 
@@ -165,11 +170,13 @@ _encrypted_memory = _told("launchSecurity", "The processor encrypts the guest's 
 
 
 # What a reader of exports notes of their files: told by rules of its own.
-_NOTES = ("certificate", "manifest[", "header[", "capacity[")
+_NOTES = ("manifest[", "header[", "capacity[", "line[", "inUse[")
+_NOTED = {"certificate", "template", "checkpoint.vmState", "pending"}
 
 
 def _unmodelled(case: Case) -> Iterable[str]:
-    facts = [one for one in case.machine.unmodelled if not is_address(one) and not one.path.startswith(_NOTES)]
+    own = (one for one in case.machine.unmodelled if one.path not in _NOTED and not one.path.startswith(_NOTES))
+    facts = [one for one in own if not is_address(one)]
     shown = ", ".join(fact.path for fact in facts[:8]) + (", …" if len(facts) > 8 else "")
     return when(bool(facts), f"Settings of the source that are not carried ({len(facts)}): {shown}.")
 
@@ -315,6 +322,13 @@ RULES = (
     Rule("guest.agent-unknown", INFO, "whether there is a guest agent is not told", _AGENT_FIX, _agent_unknown),
     Rule("guest.agent-silent", WARNING, "a guest agent that does not answer", _AGENT_FIX, _agent_silent),
     Rule("guest.os-unknown", INFO, "no operating system is told", "Check that KubeVirt supports it.", _os_unknown),
+    Rule(
+        "machine.template",
+        INFO,
+        "a template",
+        "Leave it out (`include: false`) if you need no machine of it.",
+        _template,
+    ),
     Rule("disk.none", WARNING, "a machine without disks", "Check that the machine boots from the network.", _no_disks),
     Rule(
         "device.addresses",

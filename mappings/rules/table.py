@@ -12,9 +12,11 @@ from mappings.rules.libvirt import RULES as LIBVIRT_RULES
 from mappings.rules.machine import RULES as MACHINE_RULES
 from mappings.rules.ovf import RULES as OVA_RULES
 from mappings.rules.proof import RULES as PROOF_RULES
+from mappings.rules.proxmox import RULES as PROXMOX_RULES
 from mappings.rules.rule import Case, apply_rules
 from mappings.rules.storage import RULES as STORAGE_RULES
 from mappings.rules.system import RULES as SYSTEM_RULES
+from mappings.rules.vmx import RULES as VMX_RULES
 from mappings.rules.vsphere import RULES as VMWARE_RULES
 
 RULES = (
@@ -28,6 +30,8 @@ RULES = (
     *LIBVIRT_RULES,
     *EC2_RULES,
     *OVA_RULES,
+    *VMX_RULES,
+    *PROXMOX_RULES,
     *VMWARE_RULES,
     *PROOF_RULES,
 )

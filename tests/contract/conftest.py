@@ -26,7 +26,7 @@ def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         yield lab
 
 
-@pytest.fixture(params=[a_stand(kind) for kind in sorted(SOURCES)])
+@pytest.fixture(params=[a_stand(kind) for kind in sorted({*SOURCES, *STANDS})])
 def stand(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stand]:
     make, programs = STANDS[request.param]
     here(*programs)

@@ -19,7 +19,7 @@ from kubeferry.model import Cpu, Disk, Machine, Memory, Power
 from kubeferry.sources import Source, open_source
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.uris import local_path
-from lab import daemons, ova
+from lab import daemons, ova, vmx
 from lab.bare import Bare, write_inside
 from lab.ec2 import Cloud
 from lab.vcenter.place import Place
@@ -138,6 +138,14 @@ def on_exports(_request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]
     yield from _opened(SourceConfig(kind="ova", uri=folder.as_uri()))
 
 
+def on_a_datastore(_request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
+    """VMware's own files of machines, as they are copied out of a datastore."""
+    for number, name in enumerate(("off", "on")):
+        card = {"ethernet0__generatedAddress": f"00:0c:29:00:00:0{number}"}
+        vmx.machine(folder / name, name, {disk: bytes(size) for disk, size in SIZES.items()}, **card)
+    yield from _opened(SourceConfig(kind="ova", uri=folder.as_uri()))
+
+
 def _opened(
     config: SourceConfig, *, write: Write | None = None, sizes: dict[str, int] = SIZES, cold_leaves: bool = False
 ) -> Iterator[Stand]:
@@ -172,7 +180,9 @@ STANDS: dict[str, tuple[Callable[[pytest.FixtureRequest, Path], Iterator[Stand]]
     "libvirt": (on_libvirt, ("libvirtd", "virtlogd", "virsh", "tini", "qemu-system-x86_64", "qemu-img")),
     "memory": (on_files, ()),
     "ova": (on_exports, ()),
+    "vmx": (on_a_datastore, ()),
     "aws": (on_a_cloud, ()),
     "vmware": (on_vcenter, ("vcenter", "openssl")),
 }
-"""Each kind of source, and what its stand needs of this machine: `tests.needs` knows the words."""
+"""Each kind of source, and what else one of them reads; what its stand needs of this machine: `tests.needs` knows the
+words."""

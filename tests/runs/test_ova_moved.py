@@ -1,4 +1,5 @@
-"""A bootable guest, packed into an OVA, moved by the command line as a user does it: proven, equal, nothing left."""
+"""A bootable guest, packed into an OVA or beside a VMX, moved by the command line as a user does it: proven, equal,
+nothing left."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ import pytest
 from kubeferry.documents import Plan, load
 from kubeferry.errors import KubeferryError
 from kubeferry.outside.process import run
-from lab import guests, ova
+from lab import guests, ova, vmx
 
 ROOT = Path(__file__).resolve().parents[2]
 MIB = 2**20
@@ -41,7 +43,7 @@ rules:
 
 @pytest.fixture
 def guest(tmp_path: Path) -> Path:
-    """The disk of a guest with drivers for the hardware that the OVA tells of: SATA and E1000."""
+    """The disk of a guest with drivers for the hardware that both tell of: SATA and E1000."""
     if os.environ.get("CI") != "true" and shutil.which("qemu-system-x86_64") is None:
         pytest.skip("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86 qemu-utils)")
     try:
@@ -63,37 +65,74 @@ def kubeferry(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
-def test_a_bootable_guest_in_an_ova_is_moved_and_proven(guest: Path, server: str, tmp_path: Path) -> None:
-    folder, exports = tmp_path / "move", tmp_path / "exports"
-    folder.mkdir()
-    exports.mkdir()
-    data = bytes(2 * MIB) + os.urandom(MIB + 512)
-    disks = [
-        ova.PackedDisk("vmdisk1", "my guest-disk1.vmdk", SIZE, guest),
-        ova.PackedDisk("vmdisk2", "my guest-disk2.vmdk", len(data), data),
-    ]
-    packed = ova.export(exports / "my guest.ova", "My Guest 7", disks, manifest_last=True)
-    digest = run(["sha256sum", str(packed)]).out.split()[0]
+def move(folder: Path, exports: Path, name: str) -> None:
+    """Everything that a user does to move the machine of a folder of exports; it is proven, and nothing is left."""
     (folder / "kubeferry.yaml").write_text(CONFIG.format(uri=exports.as_uri()))
     (folder / "policy.yaml").write_text(POLICY)
-
-    assert "My Guest 7" in kubeferry(folder, "discover")
+    assert name in kubeferry(folder, "discover")
     kubeferry(folder, "assess", "inventory.yaml", "--policy", "policy.yaml")
     kubeferry(folder, "plan", "inventory.yaml", "--policy", "policy.yaml")
     kubeferry(folder, "migrate", "plan.yaml")
     assert kubeferry(folder, "status", "plan.yaml").endswith("is left besides what moved (3 things)\n")
     kubeferry(folder, "report", "plan.yaml", "--out", "report")
-
     assert json.loads((folder / "report" / "report.json").read_text())["verdict"] == "proven"
+
+
+def assert_moved(folder: Path, disks: Iterable[Path]) -> None:
+    """The disks at the target are these, in the order of the plan."""
     (entry,) = load(folder / "plan.yaml", Plan).entries
-    (tmp_path / "data.img").write_bytes(data)
-    for raw, planned in zip((guest, tmp_path / "data.img"), entry.disks, strict=True):
+    for raw, planned in zip(disks, entry.disks, strict=True):
         (image,) = (folder / "target").rglob(f"*{planned.claim}*.img")
         run(["qemu-img", "compare", "-f", "raw", "-F", "raw", str(raw), str(image)])
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """A second disk, with a hole, data, and an odd end."""
+    path = tmp_path / "data.img"
+    path.write_bytes(bytes(2 * MIB) + os.urandom(MIB + 512))
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_bootable_guest_in_an_ova_is_moved_and_proven(guest: Path, data: Path, server: str, tmp_path: Path) -> None:
+    folder, exports = tmp_path / "move", tmp_path / "exports"
+    folder.mkdir()
+    exports.mkdir()
+    disks = [
+        ova.PackedDisk("vmdisk1", "my guest-disk1.vmdk", SIZE, guest),
+        ova.PackedDisk("vmdisk2", "my guest-disk2.vmdk", data.stat().st_size, data),
+    ]
+    packed = ova.export(exports / "my guest.ova", "My Guest 7", disks, manifest_last=True)
+    digest = run(["sha256sum", str(packed)]).out.split()[0]
+
+    move(folder, exports, "My Guest 7")
+
+    assert_moved(folder, [guest, data])
     assert run(["sha256sum", str(packed)]).out.split()[0] == digest
     assert list(exports.iterdir()) == [packed]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_bootable_guest_of_a_vmx_is_moved_and_proven(guest: Path, data: Path, server: str, tmp_path: Path) -> None:
+    """As it is copied out of a datastore: a flat disk as ESXi keeps it, a split one of Workstation's."""
+    folder, exports = tmp_path / "move", tmp_path / "datastore" / "Gäste 7"
+    folder.mkdir()
+    path = vmx.machine(exports, "Gast 7", {"Gast 7": guest, "data": b""}, bios__hddOrder="sata0:0")
+    (exports / "data-flat.vmdk").unlink()
+    split = ["-o", "subformat=twoGbMaxExtentSparse"]
+    run(["qemu-img", "convert", "-f", "raw", "-O", "vmdk", *split, str(data), str(exports / "data.vmdk")])
+    (exports / "Gast 7.nvram").write_bytes(b"MRVN")
+    (exports / "vmware.log").write_text("")
+    before = run(["sha256sum", *map(str, sorted(exports.iterdir()))]).out
+
+    move(folder, exports.parent, "Gast 7")
+
+    assert_moved(folder, [guest, data])
+    assert run(["sha256sum", *map(str, sorted(exports.iterdir()))]).out == before
+    assert path.exists()
 
 
 # A boot sector that prints READY on the first serial port for ever.

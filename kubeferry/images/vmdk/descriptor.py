@@ -11,6 +11,16 @@ NO_PARENT = "ffffffff"
 READ_PARTS = ("FLAT", "VMFS", "SPARSE", "ZERO")
 """The kinds of extents that are read."""
 _FIELD = re.compile(r"([A-Za-z0-9_.]++)\s*+=\s*+\"?+([^\"]*+)\"?+\s*+")  # nothing is tried twice: lines are hostile
+# As VMware's products spell them (`encoding` here, `.encoding` in a VMX), and as Python does.
+_CODECS = {"windows-31j": "cp932", "gb2312": "gbk", "us-ascii": "ascii", "shift-jis": "shift_jis"} | {
+    name: name
+    for name in (
+        *(f"windows-{number}" for number in range(1250, 1259)),
+        *(f"iso-8859-{number}" for number in (1, 2, 3, 4, 5, 6, 7, 8, 9, 13, 15)),
+        *("utf-8", "koi8-r", "gbk", "gb18030", "big5", "euc-jp", "euc-kr"),
+    )
+}
+_NAMED = re.compile(rb"^\s*encoding\s*=\s*\"?([A-Za-z0-9_-]{1,40})", re.IGNORECASE | re.MULTILINE)
 _EXTENT = re.compile(r"(RW|RDONLY|NOACCESS)\s+(\d{1,18})\s+([A-Z0-9]+)(?:\s+\"([^\"]*)\"(?:\s+(\d{1,18}))?)?.*")
 
 
@@ -50,8 +60,10 @@ def parse(text: bytes) -> Descriptor:
         raise ValueError(f"its descriptor has {len(text)} bytes")
     fields: dict[str, str] = {}
     parts: list[Part] = []
-    # Latin-1 takes every byte: names may be in any encoding, and only those in it are looked at.
-    for line in text.decode("latin-1").splitlines():
+    named = _NAMED.search(text)
+    codec = codec_of(named[1].decode()) if named else None
+    # A byte that is no letter there stays one, as in names of files.
+    for line in text.decode(codec or "utf-8", errors="surrogateescape").splitlines():
         line = line.strip()  # noqa: PLW2901
         if extent := _EXTENT.fullmatch(line):
             sectors, kind, name, offset = extent.group(2, 3, 4, 5)
@@ -61,5 +73,10 @@ def parse(text: bytes) -> Descriptor:
     if len(parts) > LIMIT_EXTENTS:
         raise ValueError(f"its descriptor names {len(parts)} extents")
     parent = fields.get("parentCID", NO_PARENT).lower()
-    named = bool(fields.get("parentFileNameHint"))
-    return Descriptor(fields.get("createType", ""), parent != NO_PARENT or named, tuple(parts), fields)
+    hinted = bool(fields.get("parentFileNameHint"))
+    return Descriptor(fields.get("createType", ""), parent != NO_PARENT or hinted, tuple(parts), fields)
+
+
+def codec_of(encoding: str) -> str | None:
+    """Python's name of an encoding that a VMDK or VMX names; None for one that is not known."""
+    return _CODECS.get(encoding.strip().lower().replace("_", "-"))

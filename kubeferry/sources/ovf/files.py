@@ -21,16 +21,18 @@ from kubeferry.model import Machine, SourceFact
 from kubeferry.sources.facts.byte_marks import marked
 from kubeferry.sources.facts.file_names import name_problem
 from kubeferry.sources.facts.leftovers import cut
+from kubeferry.sources.facts.packing import GZIP, HEAD_BYTES, of_bytes, of_name
 from kubeferry.sources.ovf import manifest as manifests
-from kubeferry.sources.ovf.folder import FOREIGN
 from kubeferry.sources.ovf.headers import held_against
 from kubeferry.sources.ovf.machines import parse_ovf
 from kubeferry.sources.ovf.manifest import Manifest, parse_manifest
-from kubeferry.sources.ovf.packing import GZIP, HEAD_BYTES, of_bytes, of_name
 from kubeferry.sources.ovf.references import File
 from kubeferry.sources.ovf.tar_members import Member, read_members
 from kubeferry.uris import Packed, Part
 
+SUFFIXES = (".ova", ".ovf")
+FOREIGN = "._"
+"""How macOS begins the name of a file that holds what it knows of another: no export, whatever its end."""
 LIMIT_DESCRIPTOR_BYTES = 4 << 20
 _FLAT = ("FLAT", "VMFS")
 NOTED_LINES = 20  # of a manifest, that say nothing
@@ -55,7 +57,7 @@ class Export:
     def find(self, href: str) -> Member | None:
         """A file by its reference, which may or may not be spelled with %XX; None where it is not there."""
         for name in dict.fromkeys((href.removeprefix("./"), unquote(href).removeprefix("./"))):
-            found = self.members.get(name) if self.members is not None else _beside(self.where, name)
+            found = self.members.get(name) if self.members is not None else beside(self.where, name)
             if found is not None:
                 return found
         return None
@@ -184,7 +186,7 @@ def _chunks(file: File) -> list[str]:
     return [f"{file.href}.{number:09}" for number in range(-(-file.size // file.chunk_bytes))]
 
 
-def _beside(descriptor: Path, name: str) -> Member | None:
+def beside(descriptor: Path, name: str) -> Member | None:
     """A regular file in the descriptor's folder or below it, links followed only as far as they stay there."""
     path = descriptor.parent / name
     try:
@@ -201,10 +203,10 @@ def _beside(descriptor: Path, name: str) -> Member | None:
 def _open(path: Path, *, complete: bool) -> Export:
     path = Path(os.path.abspath(path))  # noqa: PTH100 (links stay as they are named)
     if path.suffix.lower() != ".ova":
-        descriptor = _beside(path, path.name)
+        descriptor = beside(path, path.name)
         if descriptor is None:
             raise _wrong(path, [Problem(str(path), "it is not a file that can be read here", "Check its path.")])
-        manifest, certificate = _beside(path, f"{path.stem}.mf"), _beside(path, f"{path.stem}.cert")
+        manifest, certificate = beside(path, f"{path.stem}.mf"), beside(path, f"{path.stem}.cert")
         return _export(path, None, descriptor, manifest, certificate, complete=complete)
     _not_packed(Member(path.name, path, 0, _size_of(path)))
     members = _members(path)

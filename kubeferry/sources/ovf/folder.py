@@ -1,4 +1,4 @@
-"""A folder of exports, with all below it: which files are read, and which look like exports and are not."""
+"""A folder of exports, with all below it: which files are read, by whom, and which look like exports and are not."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.model import Machine
 from kubeferry.sources.facts.file_names import name_problem
-from kubeferry.sources.ovf.packing import of_name
+from kubeferry.sources.facts.packing import is_archive, of_name, unpacking
+from kubeferry.sources.ovf import files
+from kubeferry.sources.ovf.files import FOREIGN
+from kubeferry.sources.ovf.vmx import files as vmx_files
 
 LIMIT_FILES = 10_000
-SUFFIXES = (".ova", ".ovf")
-FOREIGN = "._"
-"""How macOS begins the name of a file that holds what it knows of another: no export, whatever its end."""
-VMX = "it is VMware's own file of a machine (VMX), which is not read: only exports are"
-VMX_FIX = "Export the machine as OVF: `ovftool NAME.vmx NAME.ova`, or the export of vSphere, Workstation or Fusion."
+SUFFIXES = (*files.SUFFIXES, *vmx_files.SUFFIXES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,17 @@ def _is_known(folder: Path, seen: set[str]) -> bool:
     return known
 
 
+def read(path: Path, source: str, called: str) -> list[Machine]:
+    """The machines of an export; `called` is what their ids begin with. Raises InputInvalid with all problems."""
+    if path.suffix.lower() in vmx_files.SUFFIXES:
+        return vmx_files.read_machines(path, source, called=called)
+    return files.read_machines(path, source, called=called)
+
+
 def unread(path: Path) -> Problem | None:
-    """Why a file is not read that holds a machine, or an export in another packing; None for any other."""
-    if path.suffix.lower() == ".vmx":
-        return Problem(str(path), VMX, VMX_FIX)
+    """Why a file is not read that is an export in a packing, or an archive that may hold one; None for any other."""
     packing, inner = of_name(path.name), Path(path.stem).suffix.lower()
-    if packing is not None and inner in SUFFIXES:
-        return Problem(str(path), f"it is packed with {packing.name}, and not read", f"Unpack it: `{packing.unpack}`.")
+    if packing is not None and (inner in SUFFIXES or is_archive(path.name)):
+        fix = f"Unpack it: `{unpacking(path.name)}`."
+        return Problem(str(path), f"it is packed with {packing.name}, and not read", fix)
     return None

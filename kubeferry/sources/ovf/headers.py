@@ -45,7 +45,7 @@ def held_against(machine: Machine) -> Machine:
     fact, `header[DISK]`; `capacity[DISK]` is what the descriptor says where that is another size."""
     disks, facts = [], []
     for disk in machine.disks:
-        seen = look(disk) if disk in machine.data_disks else Look()
+        seen = look(disk) if disk in machine.data_disks and not disk.chain else Look()
         if seen.wrong is not None:
             facts.append(SourceFact(path=f"header[{disk.id}]", value=cut(seen.wrong)))
         elif seen.size is not None and disk.capacity_bytes not in {None, seen.size}:
@@ -150,7 +150,7 @@ def _vmdk(place: Packed, head: bytes) -> Look:
         return _raw(place, head)
     if descriptor.is_descriptor(head):
         told = descriptor.parse(head)
-        wrong = _unusable(told) or _elsewhere(place, told)
+        wrong = _unusable(told) or _elsewhere(place, told) or _cut_off(place, told)
         return Look(wrong=wrong, size=told.sectors * header.SECTOR_BYTES, stream=False)
     found = header.parse(head)
     start = found.descriptor * header.SECTOR_BYTES
@@ -181,6 +181,23 @@ def _elsewhere(place: Packed, told: descriptor.Descriptor) -> str | None:
         )
     missing = [name for name in named if not place.parts[0].path.with_name(PurePath(name).name).is_file()]
     return f"its data is in {missing[0][:80]!r}, which is not beside it" if missing else None
+
+
+def _cut_off(place: Packed, told: descriptor.Descriptor) -> str | None:
+    """Which of the files that a descriptor names lacks some of its bytes, or is none of its kind."""
+    for one in told.parts:
+        if one.kind == "ZERO":
+            continue
+        path = place.parts[0].path.with_name(PurePath(one.name).name)
+        size, wanted = path.stat().st_size, (one.offset + one.sectors) * header.SECTOR_BYTES
+        if one.kind != "SPARSE":
+            if size < wanted:
+                return f"it is cut off: {path.name!r} has {size} bytes, and {wanted} of it are the disk's"
+            continue
+        extent = Packed("vmdk+file", (Part(path, 0, size),))
+        found = header.parse(_read(extent, 0, header.SECTOR_BYTES))
+        check_whole(found, size, functools.partial(_read, extent))
+    return None
 
 
 def _qcow2(place: Packed, head: bytes) -> Look:

@@ -1,8 +1,7 @@
-"""Machines that were exported to files: an OVA, an OVF with its disks, or a folder of them. `file:///path` names it.
+"""Machines that are files: an OVA, an OVF or a VMX with its disks, or a folder of them. `file:///path` names it.
 
-    source (this) ─> folder
-                  ─> files: tar_members, manifest ─> machines
-                                                  ─> where each disk lies: vmdk-stream+file:, vmdk+file:, raw+file:
+    source (this) ─> folder ─> files: tar_members, manifest ─> machines
+                            ─> vmx.files                    ─> where each disk lies: vmdk-stream+file:, vmdk+file:, …
 
 An exported machine is off, and stays off: there is nothing to stop, and nothing that a rollback could start.
 """
@@ -12,7 +11,8 @@ from __future__ import annotations
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
@@ -24,23 +24,28 @@ from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.clashes import same_macs
 from kubeferry.sources.facts.single_names import named
-from kubeferry.sources.ovf.files import read_machines
-from kubeferry.sources.ovf.folder import SUFFIXES, exports_in, unread
+from kubeferry.sources.ovf import folder
+from kubeferry.sources.ovf.vmx.leftovers import IN_USE
+from kubeferry.sources.ovf.vmx.machine import SUSPENDED
 from kubeferry.uris import local_path, packed, zero_size
 
 PACKED_FORMATS = ("vmdk", "raw")
 IMAGE_FORMATS = ("qcow2", "vhd")
+WHOLE = (
+    "Write the whole disk into one file, which only reads the chain: `qemu-img convert -f vmdk -O vmdk TOP.vmdk "
+    "WHOLE.vmdk`, or `vmkfstools -i` on ESXi; then name that file in the VMX."
+)
 
 
 def connect(name: str, config: SourceConfig) -> OvfSource:
     """The source at `config.uri`. Raises InputInvalid where that is no OVA, no OVF and no folder."""
     path = local_path(config.uri)
-    fix = "Write `file:///` and the absolute path of an .ova, of an .ovf, or of a folder of them."
+    fix = "Write `file:///` and the absolute path of an .ova, of an .ovf, of a .vmx, or of a folder of them."
     if path is None or not config.uri.startswith("file:"):
         raise InputInvalid(f"{config.uri} is no path", [Problem(f"sources.{name}.uri", config.uri, fix)])
-    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in SUFFIXES):
-        what = "it is neither an OVA, an OVF nor a folder" if path.exists() else "it is not there"
-        problem = (unread(path) if path.exists() else None) or Problem(f"sources.{name}.uri", what, fix)
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in folder.SUFFIXES):
+        what = "it is neither an OVA, an OVF, a VMX nor a folder" if path.exists() else "it is not there"
+        problem = (folder.unread(path) if path.exists() else None) or Problem(f"sources.{name}.uri", what, fix)
         raise InputInvalid(f"{path} holds no exported machines", [problem])
     return OvfSource(name, path)
 
@@ -58,10 +63,10 @@ class OvfSource:
     def discover(self) -> Inventory:
         read: list[tuple[str, Machine]] = []
         unreadable: list[Concern] = []
-        there = exports_in(self._path)
+        there = folder.exports_in(self._path)
         for called, path in there.files.items():
             try:
-                for machine in read_machines(path, self._name, called=called):
+                for machine in folder.read(path, self._name, called):
                     problems = list(same_macs([*read, (str(path), machine)]))
                     unreadable += _unreadable(problems)
                     read += [] if problems else [(str(path), machine)]
@@ -169,11 +174,11 @@ class OvfSource:
 
     def _current(self, machine: Machine) -> Machine:
         """The machine as its file has it now. Raises SourceRefused where that is gone or cannot be read any more."""
-        files = exports_in(self._path).files
+        files = folder.exports_in(self._path).files
         called = next((called for called in files if machine.id.startswith(f"{called}#")), None)
         path = files.get(called or "")
         try:
-            known = read_machines(path, self._name, called=called) if path is not None else []
+            known = folder.read(path, self._name, called or "") if path is not None else []
         except InputInvalid as error:
             raise SourceRefused(
                 f"{path} cannot be read any more",
@@ -198,6 +203,12 @@ def _unreadable(problems: list[Problem]) -> list[Concern]:
 def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
     """All that speaks against reading these disks."""
     yield from drift.differences(planned, current)
+    if any(fact.path == SUSPENDED for fact in current.unmodelled):
+        fix = "Resume it where it ran, shut it down, and copy its folder again."
+        yield Problem("memory", "it is suspended: what its memory holds is not on its disks", fix)
+    if (now := _signs(current)) and not _signs(planned):
+        what = f"files that were not there at the inventory say that it runs: {', '.join(now)}"
+        yield Problem("folder", what, "Shut the machine down where it runs, and discover and plan again.")
     wanted = drift.wanted(planned, current.data_disks)
     for fact in current.unmodelled:
         name = fact.path[len("header[") : -1]
@@ -207,10 +218,18 @@ def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:
         yield from _unread(disk)
 
 
+def _signs(machine: Machine) -> list[str]:
+    """Files of a running machine that lay beside it; those of its inventory were for the policy to accept."""
+    return [fact.value for fact in machine.unmodelled if fact.path.startswith(f"{IN_USE}[")]
+
+
 def _unread(disk: Disk) -> Iterator[Problem]:
     if zero_size(disk.uri or "") is not None:
         return
-    if disk.chain is None:
+    if disk.chain:
+        below = ", ".join(PurePosixPath(unquote(link.uri)).name.removeprefix("file:") for link in disk.chain)
+        yield Problem(disk.id, f"it holds only what differs from other images ({below})", WHOLE)
+    elif disk.chain is None:
         fix = "Export the machine without snapshots, so that each disk is one whole file."
         yield Problem(disk.id, "it holds only what differs from another image", fix)
     elif disk.uri is None:

@@ -101,9 +101,13 @@ def test_many_strangers_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said", "fix"),
     [
-        ("app.vmx", b"displayName", "a VMX is not read", "OVF"),
-        ("web.xml.gz", b"\x1f\x8b", "it is packed", "Unpack"),
-        ("100.conf", b"boot: order=scsi0\ncores: 2\nmemory: 2048\n", "of Proxmox", "OVF"),
+        ("web.xml.gz", b"\x1f\x8b", "it is packed with gzip", "`gzip -dk`"),
+        ("app.ova.xz", b"", "it is packed with xz", "`xz -dk`"),
+        ("app.tar.gz", b"", "it is packed with gzip", "`tar -xf`"),
+        ("app.TGZ", b"", "it is packed with gzip", "`tar -xf`"),
+        ("app.zip", b"", "it is packed with zip", "`unzip`"),
+        ("app.rar", b"", "it is packed with rar", "`unrar x`"),
+        ("db.txt", b"<domain type='kvm'>", "it holds a domain", "*.xml"),
     ],
 )
 def test_what_may_be_an_export_and_is_not_read_is_named(

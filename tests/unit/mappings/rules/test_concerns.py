@@ -27,6 +27,7 @@ from kubeferry.documents import (
     TypeRef,
 )
 from kubeferry.model import (
+    ChainLink,
     Clock,
     Concern,
     Cpu,
@@ -81,6 +82,11 @@ def disks(*changes: dict[str, Any]) -> dict[str, Any]:
 
 def nics(*changes: dict[str, Any]) -> dict[str, Any]:
     return {"nics": tuple(Nic(**(NIC | {"id": f"n{n}"} | change)) for n, change in enumerate(changes))}
+
+
+def of_proxmox(path: str, value: str) -> dict[str, Any]:
+    """A machine of Proxmox, of which something is told."""
+    return disks({"source_kind": "proxmox"}) | {"unmodelled": (SourceFact(path=path, value=value),)}
 
 
 def stored(**storage: Any) -> Policy:
@@ -260,6 +266,24 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
         Policy(),
     ),
     "ova.signature": ({"unmodelled": (SourceFact(path="certificate", value="web.cert: not checked"),)}, Policy()),
+    "vmx.suspended": ({"unmodelled": (SourceFact(path="checkpoint.vmState", value="web.vmss"),)}, Policy()),
+    "vmx.in-use": ({"unmodelled": (SourceFact(path="inUse[1]", value="web.vmx.lck"),)}, Policy()),
+    "vmx.delta": (
+        disks(
+            {
+                "uri": "vmdk+file:///web-000001.vmdk?part=0,1,,",
+                "format": "vmdk",
+                "chain": (ChainLink(uri="file:web.vmdk", format="vmdk"),),
+            }
+        ),
+        Policy(),
+    ),
+    "file.line": ({"unmodelled": (SourceFact(path="line[7]", value="x"),)}, Policy()),
+    "machine.template": ({"unmodelled": (SourceFact(path="template", value="yes"),)}, Policy()),
+    "proxmox.unread": (disks({"uri": "proxmox:lvm:vm-100-disk-0", "source_kind": "proxmox"}), Policy()),
+    "proxmox.pending": (of_proxmox("pending", "memory"), Policy()),
+    "proxmox.locked": (of_proxmox("lock", "backup"), Policy()),
+    "proxmox.unused": (of_proxmox("unused0", "lvm:vm-100-disk-9"), Policy()),
     "storage.class-default": ({}, Policy()),
     "disk.may-grow": ({}, Policy()),
     "eviction.blocked": ({}, Policy(eviction_strategy="LiveMigrate")),

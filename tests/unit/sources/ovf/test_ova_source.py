@@ -209,7 +209,15 @@ def test_folders_below_a_folder_are_read_and_known_by_their_path(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("name", "what"),
-    [("app.vmx", "VMX"), ("app.ova.gz", "packed with gzip"), ("app.OVA.XZ", "packed with xz"), ("a/b.ovf.zip", "zip")],
+    [
+        ("app.vmx.zst", "packed with zstd"),
+        ("app.ova.gz", "packed with gzip"),
+        ("app.OVA.XZ", "packed with xz"),
+        ("a/b.ovf.zip", "zip"),
+        ("app.tar.gz", "packed with gzip"),
+        ("app.zip", "packed with zip"),
+        ("exports.tar", "packed with tar"),
+    ],
 )
 def test_what_holds_a_machine_and_is_not_read_is_told(name: str, what: str, tmp_path: Path) -> None:
     ova.export(tmp_path / "b.ova", "b", [DISK])
