@@ -21,6 +21,7 @@ PROGRAMS = ("tgtd", "tgtadm")
 DRIVERS = tuple(Path("/usr/lib").glob("*/qemu/block-iscsi.so"))
 """QEMU's own driver, from Debian's qemu-block-extra."""
 START_SECONDS = 10.0
+CONTROL = Path("/run/tgtd/socket")
 CONTROL_LIMIT = 32768
 
 
@@ -32,9 +33,14 @@ class Target:
     port: int
 
     @property
+    def number(self) -> int:
+        """That of its own control socket."""
+        return self.port % CONTROL_LIMIT
+
+    @property
     def control(self) -> tuple[str, str]:
-        """The words for its own control socket, which has a number."""
-        return "-C", str(self.port % CONTROL_LIMIT)
+        """The words for it."""
+        return "-C", str(self.number)
 
     def lun(self, number: int, image: Path) -> None:
         """What the target has under a number, from now on, is this file."""
@@ -59,12 +65,16 @@ def serving(folder: Path) -> Iterator[Target]:
     """A target without LUNs, for as long as the block lasts. Raises SourceUnavailable where it does not come up."""
     target = Target(f"iqn.2026-01.io.kubeferry.lab:{os.getpid()}", free_port())
     portal = f"portal=127.0.0.1:{target.port}"
-    with process.child(["tgtd", "-f", *target.control, "--iscsi", portal], log=folder / "tgtd.log") as server:
-        limit = time.monotonic() + START_SECONDS
-        while process.run(["tgtadm", *target.control, "--mode", "sys", "--op", "show"], check=False).code:
-            if server.poll() is not None or time.monotonic() > limit:
-                raise SourceUnavailable("tgtd does not come up", why=server.tail().strip())
-            time.sleep(0.05)
-        target.tell("target", "new", "--tid", "1", "-T", target.name)
-        target.tell("target", "bind", "--tid", "1", "-I", "ALL")
-        yield target
+    try:
+        with process.child(["tgtd", "-f", *target.control, "--iscsi", portal], log=folder / "tgtd.log") as server:
+            limit = time.monotonic() + START_SECONDS
+            while process.run(["tgtadm", *target.control, "--mode", "sys", "--op", "show"], check=False).code:
+                if server.poll() is not None or time.monotonic() > limit:
+                    raise SourceUnavailable("tgtd does not come up", why=server.tail().strip())
+                time.sleep(0.05)
+            target.tell("target", "new", "--tid", "1", "-T", target.name)
+            target.tell("target", "bind", "--tid", "1", "-I", "ALL")
+            yield target
+    finally:
+        for ending in ("", ".lock"):  # it leaves them
+            Path(f"{CONTROL}.{target.number}{ending}").unlink(missing_ok=True)
