@@ -93,6 +93,7 @@ def test_a_name_need_not_be_text(tmp_path: Path) -> None:
         (over("top", b"qcow2"), "goes round in a circle"),
         (header(extension(DATA_FILE, b"data"), features=4), "keeps its data in another file"),
     ],
+    ids=lambda one: one if isinstance(one, str) else "",
 )
 def test_a_chain_that_ends_where_nothing_says_so_is_a_fact(tmp_path: Path, head: bytes, said: str) -> None:
     (tmp_path / "base").write_bytes(header())
