@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import pytest
 
+from lab import iscsi
 from lab.cluster.programs import has_go
 from lab.vcenter import binary
 
@@ -32,7 +33,8 @@ def here(*things: str) -> None:
 
 
 def missing(*things: str) -> list[str]:
-    """Those that are not here: programs by their names, `root`, `vcenter` (the simulator, or Go to build it)."""
+    """Those that are not here: programs by their names, `root`, `vcenter` (the simulator, or Go to build it),
+    `qemu-block-extra` (QEMU's drivers for disks on servers)."""
     gone = [thing for thing in things if not _is_here(thing)]
     if gone and CI:
         raise RuntimeError(f"missing, and CI must not skip: {', '.join(gone)}")
@@ -49,6 +51,8 @@ def or_skip(error: Exception) -> NoReturn:
 def _is_here(thing: str) -> bool:
     if thing == "root":
         return os.geteuid() == 0
+    if thing == "qemu-block-extra":
+        return bool(iscsi.DRIVERS)
     if thing == "vcenter":
         return binary.path().exists() or has_go()
     return shutil.which(thing, path=PATH) is not None

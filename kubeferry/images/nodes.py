@@ -92,11 +92,11 @@ def block_options(ref: DiskRef) -> dict[str, object]:
     return node
 
 
-def confinement(*, writes: bool = False) -> list[str]:
-    """What to put before a program that reads hostile input: no network, no new privileges, root only to read, or to
-    write files of others too."""
+def confinement(*, writes: bool = False, network: bool = False) -> list[str]:
+    """What to put before a program that reads hostile input: no new privileges, root only to read, or to write files of
+    others too; and no network, but for a disk that a server has."""
     held = _capabilities()
-    prefix = ["unshare", "--net", "--"] if held & 1 << CAP_SYS_ADMIN else []
+    prefix = ["unshare", "--net", "--"] if held & 1 << CAP_SYS_ADMIN and not network else []
     prefix += ["setpriv", "--no-new-privs"]
     if held & 1 << CAP_SETPCAP:
         prefix += [f"--bounding-set=-all,+dac_{'override' if writes else 'read_search'}", "--inh-caps=-all"]

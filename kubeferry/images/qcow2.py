@@ -136,13 +136,22 @@ def check(path: Path, backing: Path | None, backing_format: str = "", *, read: R
     Raises HostileImage for a name or number that must not be there, SourceRefused for what cannot be read: missing,
     encrypted, marked as corrupt, made by a newer program.
     """
-    head = (read or read_piece)(path, 0, READ_BYTES)
+    header = accepted(path, (read or read_piece)(path, 0, READ_BYTES))
+    problem = _backing(path, header, backing, backing_format)
+    if problem is not None:
+        raise problem
+    return header
+
+
+def accepted(path: Path, head: bytes) -> Qcow2:
+    """The header in the first bytes of an image; what it names below it is left to the caller. Raises HostileImage for
+    a name or number that must not be there, SourceRefused for what cannot be read."""
     try:
         header = parse(head)
     except ValueError as error:
         fix = "Do not open it with other tools either; ask its owner for a sound image."
         raise HostileImage(f"{path} is not an acceptable qcow2 image", why=str(error), fix=fix) from error
-    problem = _features(path, header) or _backing(path, header, backing, backing_format)
+    problem = _features(path, header)
     if problem is not None:
         raise problem
     return header

@@ -3,7 +3,7 @@
 `run` waits for a short program, `show` for one that speaks to the terminal. `child` owns a long one for as long as a
 `with` block lasts. `detached` starts one that must outlive the caller, and leaves its pid in a file. All of them close
 standard input, name the whole command when it fails, and never put a secret on a command line (a secret goes through
-`env` or a file).
+`env`, a file, or standard input).
 """
 
 from __future__ import annotations
@@ -208,20 +208,26 @@ class Child:
 _started: dict[int, subprocess.Popen[bytes]] = {}
 
 
-def detached(argv: Sequence[str], *, pidfile: Path, log: Path, env: Mapping[str, str] | None = None) -> int:
-    """Start a program that outlives us; its pid is in `pidfile` before this returns. Returns the pid."""
+def detached(
+    argv: Sequence[str], *, pidfile: Path, log: Path, env: Mapping[str, str] | None = None, stdin: str | None = None
+) -> int:
+    """Start a program that outlives us; its pid is in `pidfile` before this returns. Returns the pid. `stdin` is a
+    secret, of no more than a pipe holds."""
     require(argv[0])
     logger.debug("starts %s to outlive us, its output goes to %s", shlex.join(argv), log)
     with log.open("ab") as output:
         process = subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
             env=_environment(env),
             start_new_session=True,
         )
     pidfile.write_text(f"{process.pid}\n")
+    if process.stdin is not None and stdin is not None:
+        with contextlib.suppress(BrokenPipeError), process.stdin:  # it has ended, and its log says why
+            process.stdin.write(stdin.encode())
     _collect()
     _started[process.pid] = process
     return process.pid

@@ -262,7 +262,7 @@ RULES = (
         "disk.chain-unknown",
         WARNING,
         "an image of which the lower layers are not told",
-        "The source tells it when the copy starts; a file that is missing stops it there.",
+        "Discover again where its images can be read; else they tell it before the machine stops.",
         per_disk(_chain),
     ),
     Rule(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from kubeferry.images.network import is_read
 from kubeferry.model import Disk
+from kubeferry.uris import local_path
 from mappings.rules.ovf import is_exported
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
@@ -20,6 +22,7 @@ _UNREAD = {
 _READ = ("raw", "qcow2")
 _IMAGES = {"file", "block"}
 _PARTS = re.compile(r"devices/disk\[(?P<disk>[^]]+)\]/(backingStore/)*source/(slices|dataStore)")
+_CHAIN = "chain[{}]"
 _ARGUMENT = re.compile(r"^qemu:commandline/qemu:arg(\[\d+\])?$")
 # Arguments that give the guest something: a disk, a card, a folder, a device.
 _DEVICES = re.compile(
@@ -55,6 +58,9 @@ def _unread(case: Case) -> Iterator[str]:
 
 
 def _why_unread(disk: Disk, in_part: bool) -> str | None:
+    if is_read(disk.uri) and not in_part:
+        told = disk.format in {None, "raw"}
+        return None if told else f"({disk.uri}) is {disk.format} on a server, where raw disks are read"
     if disk.source_kind in _UNREAD:
         return f"({disk.uri or 'without an address'}) {_UNREAD[disk.source_kind]}"
     if disk.source_kind not in _IMAGES or is_exported(disk):
@@ -63,8 +69,16 @@ def _why_unread(disk: Disk, in_part: bool) -> str | None:
         return "is a slice of its image, or its image keeps the data in another file"
     if disk.format is not None and disk.format not in _READ:
         return f"is {disk.format}"
-    below = [link.format for link in disk.chain or () if link.format not in _READ]
-    return f"lies on an image that is {below[0]}" if below else None
+    below = [f"is {link.format}" for link in disk.chain or () if link.format not in _READ]
+    below += [f"is no file or device ({link.uri})" for link in disk.chain or () if local_path(link.uri) is None]
+    return f"lies on an image that {below[0]}" if below else None
+
+
+def _broken(case: Case) -> Iterator[str]:
+    told = {fact.path: fact.value for fact in case.machine.unmodelled}
+    for disk in case.machine.data_disks:
+        if why := told.get(_CHAIN.format(disk.id)):
+            yield f"The chain of images of disk {disk.id} cannot be followed: {why}."
 
 
 def _volume(case: Case) -> Iterator[str]:
@@ -98,6 +112,15 @@ RULES = (
         "a disk of a kind that is not read",
         "Copy it to a raw or qcow2 image of its own with `qemu-img convert`, and let the domain use that.",
         _unread,
+        False,
+    ),
+    Rule(
+        "disk.chain-broken",
+        CRITICAL,
+        "an image whose lower layers cannot be followed",
+        "Bring back what is missing; where an image does not say what lies below it, and in which format, say it in "
+        "the domain's <backingStore>, image by image, down to the empty one that ends it. Then discover again.",
+        _broken,
         False,
     ),
     Rule(

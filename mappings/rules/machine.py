@@ -169,8 +169,8 @@ _direct_kernel = _told("kernel", "The hypervisor hands over the kernel; at the t
 _encrypted_memory = _told("launchSecurity", "The processor encrypts the guest's memory; at the target it does not.")
 
 
-# What a reader of exports notes of their files: told by rules of its own.
-_NOTES = ("manifest[", "header[", "capacity[", "line[", "inUse[")
+# What a source notes of files: told by rules of its own.
+_NOTES = ("manifest[", "header[", "capacity[", "line[", "inUse[", "chain[", "unseen-chain[")
 _NOTED = {"certificate", "template", "checkpoint.vmState", "pending"}
 
 

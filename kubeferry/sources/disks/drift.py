@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Collection, Iterable, Iterator
 
 from kubeferry.errors import Problem
-from kubeferry.model import Concern, Disk, Machine, Severity
+from kubeferry.model import ChainLink, Concern, Disk, Machine, Severity
 
 DISCOVER = "Discover and plan again."
 
@@ -51,7 +52,12 @@ def _changes(was: Disk, now: Disk) -> Iterator[Problem]:
         yield Problem(was.id, f"its image is now {now.uri}, and was {was.uri}", DISCOVER)
     elif was.format != now.format:
         yield Problem(was.id, f"its format is now {now.format}, and was {was.format}", DISCOVER)
-    elif was.chain is not None and now.chain is not None and was.chain != now.chain:
+    elif was.chain is not None and now.chain is not None and _places(was.chain) != _places(now.chain):
         yield Problem(was.id, "its chain of images has changed: a snapshot was made or removed", DISCOVER)
     if None not in {was.capacity_bytes, now.capacity_bytes} and was.capacity_bytes != now.capacity_bytes:
         yield Problem(was.id, f"its size is now {now.capacity_bytes} bytes, and was {was.capacity_bytes}", DISCOVER)
+
+
+def _places(chain: tuple[ChainLink, ...]) -> list[tuple[str, str]]:
+    """The images of a chain, however their names were put together."""
+    return [(posixpath.normpath(link.uri), link.format) for link in chain]

@@ -1,4 +1,5 @@
-"""Disks of this hypervisor, served read-only for readers elsewhere: one qemu-nbd a disk, on a unix socket.
+"""Disks of this hypervisor, served read-only for readers elsewhere: one qemu-nbd a disk, on a unix socket. So are, for
+readers here as well, disks that only QEMU can read.
 
 An export outlives the process that made it, so that a mover in a cluster reads on while nobody here runs; the next run
 finds it again by its place, which follows from the machine and the disk alone:
@@ -18,13 +19,15 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import parse_qs, unquote, urlsplit
+from types import MappingProxyType
+from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from kubeferry.documents import SshAccess
 from kubeferry.errors import SourceRefused, SourceUnavailable
-from kubeferry.images import whole
+from kubeferry.images import network, whole
+from kubeferry.images.network import Login, Logins
 from kubeferry.images.nodes import SERVER_ENV, bitmap_of, block_options, check, confinement
 from kubeferry.ledger import EXPORT, External, Ledger
 from kubeferry.model import DiskRef, Machine
@@ -36,10 +39,28 @@ GREETING = b"NBDMAGIC"
 START_SECONDS = 30.0
 POLL_SECONDS = 0.02
 TAIL_BYTES = 2000
+NOBODY: Logins = MappingProxyType({})
 TRIAL = "trial"
 TRIAL_BYTES = 1 << 20
 ZEROS = "json:" + json.dumps({"driver": "null-co", "size": TRIAL_BYTES, "read-zeroes": True})
 """What QEMU serves for a trial: nothing of anybody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """Readers on this host, with our own rights: in the place of who comes by SSH."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What a qemu-nbd is told of one disk: its own words, what it reads from standard input, and whether a server has
+    the disk."""
+
+    words: list[str]
+    stdin: str | None = field(default=None, repr=False)
+    network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,30 +91,48 @@ class Export:
         return process.alive(self.pidfile, program=PROGRAM) is not None
 
 
-def export_of(access: SshAccess, machine: Machine, disk: str) -> Export:
+def export_of(access: SshAccess | Near, machine: Machine, disk: str) -> Export:
     """Where the export of one disk is."""
     return Export(_folder(access, machine), digest(disk))
 
 
-def open_all(access: SshAccess, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger) -> dict[str, DiskRef]:
-    """Every disk is served; the references that lead to it from elsewhere.
+def open_all(
+    access: SshAccess | Near, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger, logins: Logins = NOBODY
+) -> dict[str, DiskRef]:
+    """Every disk is served; the references that lead to it from where it is read. `logins` are those of disks that a
+    server has.
 
     All headers and tables are checked before a first server is started. Raises HostileImage, SourceRefused,
     SourceUnavailable; what was started for this call is ended then.
     """
     process.require(PROGRAM, "setpriv", "unshare")
-    for ref in refs.values():
-        check(ref)
-        whole.check(ref, stopping.check)
+    for disk, ref in refs.items():
+        if disk not in logins:
+            check(ref)
+            whole.check(ref, stopping.check)
     gid = group(access)
     try:
-        return {disk: _open(access, machine, disk, ref, gid, ledger) for disk, ref in refs.items()}
+        return {
+            disk: _open(access, machine, disk, ref, serving_of(ref, logins.get(disk)), gid, ledger)
+            for disk, ref in refs.items()
+        }
     except Exception:
         close_all(access, machine)
         raise
 
 
-def close_all(access: SshAccess, machine: Machine) -> list[str]:
+def serving_of(ref: DiskRef, login: Login | None) -> Serving:
+    """What a qemu-nbd is told of a disk; `login` is that of one on a server. Raises InputInvalid."""
+    if login is not None:
+        image, words = network.node(ref.uri, login), list(login.words)
+    else:
+        bitmap = bitmap_of(ref)
+        image, words = block_options(ref), [f"--bitmap={bitmap}"] if bitmap else []
+    stdin = None if login is None else login.stdin
+    return Serving([*words, f"json:{json.dumps(image, sort_keys=True)}"], stdin, network=login is not None)
+
+
+def close_all(access: SshAccess | Near, machine: Machine) -> list[str]:
     """Every export of the machine has ended, whoever made it; returns their sockets."""
     folder = _folder(access, machine)
     names = sorted({path.stem for path in folder.glob("*") if path.suffix in {".pid", ".sock", ".json", ".log"}})
@@ -136,7 +175,7 @@ def trial(access: SshAccess, machine: Machine) -> Iterator[DiskRef]:
     _make_folder(access, export.folder, gid)
     try:
         _end(export)
-        _start(machine, TRIAL, export, [ZEROS], gid)
+        _start(machine, TRIAL, export, Serving([ZEROS]), gid)
         yield DiskRef(uri=access.place(str(export.socket)).uri(), size_bytes=TRIAL_BYTES, credential=access.secret)
     finally:
         _end(export)
@@ -152,31 +191,29 @@ def trial_of(access: SshAccess, machine: Machine) -> Export:
 # --- one export ------------------------------------------------------------------------------------------------------
 
 
-def _open(access: SshAccess, machine: Machine, disk: str, ref: DiskRef, group: int, ledger: Ledger) -> DiskRef:
+def _open(
+    access: SshAccess | Near, machine: Machine, disk: str, ref: DiskRef, what: Serving, group: int, ledger: Ledger
+) -> DiskRef:
     export = export_of(access, machine, disk)
-    bitmap = bitmap_of(ref)
-    serving = json.dumps({"image": block_options(ref), "bitmap": bitmap}, sort_keys=True)
+    serving = json.dumps(what.words)
     if not (_serves(export, serving) and answers(export.socket)):
         _make_folder(access, export.folder, group)
         _end(export)
         ledger(External(EXPORT, f"{machine.name}/{disk}", str(export.socket)))
         atomic.replace_text(export.served, serving)
-        _start(machine, disk, export, [*([f"--bitmap={bitmap}"] if bitmap else []), _image(ref)], group)
-    place = access.place(str(export.socket))
-    return DiskRef(
-        uri=place.uri(), format="raw", size_bytes=ref.size_bytes, credential=access.secret, changed=ref.changed
-    )
+        _start(machine, disk, export, what, group)
+    if isinstance(access, Near):
+        uri, credential = f"nbd+unix:///?socket={quote(str(export.socket))}", None
+    else:
+        uri, credential = access.place(str(export.socket)).uri(), access.secret
+    return DiskRef(uri=uri, format="raw", size_bytes=ref.size_bytes, credential=credential, changed=ref.changed)
 
 
-def _image(ref: DiskRef) -> str:
-    return "json:" + json.dumps(block_options(ref), sort_keys=True)
-
-
-def _start(machine: Machine, disk: str, export: Export, what: list[str], group: int) -> None:
+def _start(machine: Machine, disk: str, export: Export, what: Serving, group: int) -> None:
     """Start the server, wait until it answers, and let the group in."""
     place = [f"--socket={export.socket}", "--read-only", "--persistent", "--shared=0"]
-    command = [*confinement(), PROGRAM, *place, *what]
-    process.detached(command, pidfile=export.pidfile, log=export.log, env=SERVER_ENV)
+    command = [*confinement(network=what.network), PROGRAM, *place, *what.words]
+    process.detached(command, pidfile=export.pidfile, log=export.log, env=SERVER_ENV, stdin=what.stdin)
     limit = time.monotonic() + START_SECONDS
     while not answers(export.socket):
         ended = not export.alive()
@@ -224,11 +261,11 @@ def answers(path: Path) -> bool:
     return False
 
 
-def _folder(access: SshAccess, machine: Machine) -> Path:
+def _folder(access: SshAccess | Near, machine: Machine) -> Path:
     return Path(access.folder) / digest(f"{machine.source}/{machine.id}")
 
 
-def _make_folder(access: SshAccess, folder: Path, group: int) -> None:
+def _make_folder(access: SshAccess | Near, folder: Path, group: int) -> None:
     """The machine's folder: ours to write, the group's to enter, nobody else's."""
     try:
         Path(access.folder).mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -243,8 +280,10 @@ def _make_folder(access: SshAccess, folder: Path, group: int) -> None:
         ) from error
 
 
-def group(access: SshAccess) -> int:
-    """The number of the group that opens sockets from elsewhere. Raises SourceRefused."""
+def group(access: SshAccess | Near) -> int:
+    """The number of the group that opens the sockets. Raises SourceRefused."""
+    if isinstance(access, Near):
+        return os.getegid()
     try:
         return grp.getgrnam(access.socket_group).gr_gid
     except KeyError as error:

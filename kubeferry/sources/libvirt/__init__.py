@@ -4,7 +4,10 @@ source ─┬─ domain/machine      XML -> Machine                             
         ├─ guest, freeze       the guest's agent; its file systems held still
         ├─ live ── backup      views of running machines; libvirt's words for them (pure)
         │    └──── place       where a view is served, and keeps what is overwritten meanwhile
-        ├─ pools, headers      where volumes of pools lie; whether images say of their chains what libvirt says
+        ├─ attached            the disks as they are now, and where the running machine has others
+        ├─ pools, chains       where volumes of pools lie; what lies below the images of a machine that is off
+        ├─ headers             whether images say of their chains what libvirt says
+        ├─ served_disks        disks that a server has (iSCSI, RBD), asked through the hypervisor's QEMU
         ├─ off                 what views leave in images: read for the last round, taken out again
         ├─ shutdown            the ways to stop a domain; marks: what is left at it then
         ├─ flash               UEFI variables, from the file that stands for a machine's flash

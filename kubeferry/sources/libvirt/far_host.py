@@ -56,8 +56,8 @@ class FarHost:
         self.access = access
         self._folder: tempfile.TemporaryDirectory[str] | None = None
 
-    def run(self, argv: Sequence[str]) -> Completed:
-        """Run a program there, whatever its end."""
+    def run(self, argv: Sequence[str], *, stdin: str | None = None) -> Completed:
+        """Run a program there, whatever its end; `stdin` may be secret."""
         process.require("ssh")
         key = ssh_client.private_key()
         if key is None:
@@ -67,7 +67,7 @@ class FarHost:
             made = tempfile.TemporaryDirectory(prefix="kubeferry-host-")
             ssh_client.furnish(Path(made.name), key, self.access.host_key)
             self._folder = made
-        done = self._ssh([], [shlex.join(argv)])
+        done = self._ssh([], [shlex.join(argv)], stdin)
         if done.code == SSH_FAILED:
             refused = any(sign in done.err for sign in REFUSED)
             raise (SourceRefused if refused else SourceUnavailable)(
@@ -85,15 +85,15 @@ class FarHost:
             self._folder.cleanup()
             self._folder = None
 
-    def _ssh(self, options: list[str], words: list[str]) -> Completed:
+    def _ssh(self, options: list[str], words: list[str], stdin: str | None = None) -> Completed:
         access, folder = self.access, Path(self._folder.name if self._folder else ".")
         place = (access.host, access.port, access.user, access.host_key)
         argv = [*ssh_client.command(*place, *options, keep_seconds=KEEP_SECONDS), *words]
-        return process.run(argv, check=False, timeout=RUN_SECONDS, cwd=folder)
+        return process.run(argv, check=False, timeout=RUN_SECONDS, cwd=folder, stdin=stdin)
 
-    def script(self, text: str, *arguments: str) -> Completed:
+    def script(self, text: str, *arguments: str, stdin: str | None = None) -> Completed:
         """Run a shell script there; its arguments are `$1` and so on."""
-        return self.run(["sh", "-c", text, "kubeferry", *arguments])
+        return self.run(["sh", "-c", text, "kubeferry", *arguments], stdin=stdin)
 
     def must(self, text: str, *arguments: str) -> str:
         """What a script prints there. Raises SourceRefused with what it said where it fails."""

@@ -1,6 +1,6 @@
 """Whether images say of their chains what libvirt says: asked before a machine stops, since a copy reads no other.
 
-libvirt tells the chain of a machine that is off only where its definition names it; at its start it follows the images.
+libvirt tells the chain of a machine that is off only where its definition names it; else `chains` has followed it.
 """
 
 from __future__ import annotations

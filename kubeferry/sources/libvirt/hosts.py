@@ -11,8 +11,9 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from kubeferry.documents import SshAccess
-from kubeferry.errors import SourceRefused
+from kubeferry.errors import KubeferryError, SourceRefused
 from kubeferry.images import qcow2
+from kubeferry.images.network import Logins
 from kubeferry.images.nodes import confinement
 from kubeferry.ledger import External, Ledger
 from kubeferry.model import DiskRef, Machine
@@ -26,6 +27,8 @@ from kubeferry.sources.libvirt.far_host import FarHost
 from kubeferry.sources.libvirt.place import FarPlace, Place
 
 RUN_SECONDS = 60
+ASK_SECONDS = 20
+ASKED = ("timeout", str(ASK_SECONDS))
 
 
 class Host(Protocol):
@@ -39,11 +42,20 @@ class Host(Protocol):
     def run(self, argv: Sequence[str]) -> Completed:
         """Run a program that may write to images, whatever its end."""
 
+    def is_reached(self) -> bool:
+        """Whether there is a way to it at all."""
+
+    def ask(self, argv: Sequence[str], stdin: str | None) -> Completed:
+        """Run a program that asks a server, from where the hypervisor asks, whatever its end; it ends within
+        `ASK_SECONDS`. `stdin` may be secret."""
+
     def place(self, machine: Machine, *, remote: bool = False) -> Place:
         """Where views of the running machine are; `remote`: readers elsewhere are let in."""
 
-    def stopped(self, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger, *, remote: bool) -> Round:
-        """A round of a machine that is off, served where that is needed."""
+    def stopped(
+        self, machine: Machine, refs: dict[str, DiskRef], logins: Logins, ledger: Ledger, *, remote: bool
+    ) -> Round:
+        """A round of a machine that is off, served where that is needed; `logins` are those of disks on servers."""
 
     def way(self, machine: Machine, own: DiskRef | None, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
         """As `Source.way`; `own` is a disk of the machine that nobody uses."""
@@ -82,6 +94,7 @@ class Here:
     def __init__(self, source: str, ssh: SshAccess | None) -> None:
         self._source = source
         self._ssh = ssh
+        self._near = exports.Near(ssh.folder if ssh is not None else str(_base()))
 
     def read(self, path: Path, offset: int, length: int) -> bytes:
         return qcow2.read_piece(path, offset, length)
@@ -89,14 +102,24 @@ class Here:
     def run(self, argv: Sequence[str]) -> Completed:
         return process.run([*confinement(writes=True), *argv], check=False, timeout=RUN_SECONDS)
 
-    def place(self, machine: Machine, *, remote: bool = False) -> Place:
-        base = Path(self._ssh.folder) if self._ssh is not None else _base()
-        return Place(base, machine, exports.group(self._access(machine)) if remote else None)
+    def is_reached(self) -> bool:
+        return True
 
-    def stopped(self, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger, *, remote: bool) -> Round:
-        if not remote:
+    def ask(self, argv: Sequence[str], stdin: str | None) -> Completed:
+        command = [*confinement(network=True), *ASKED, *argv]
+        return process.run(command, check=False, timeout=RUN_SECONDS, stdin=stdin)
+
+    def place(self, machine: Machine, *, remote: bool = False) -> Place:
+        return Place(Path(self._near.folder), machine, exports.group(self._access(machine)) if remote else None)
+
+    def stopped(
+        self, machine: Machine, refs: dict[str, DiskRef], logins: Logins, ledger: Ledger, *, remote: bool
+    ) -> Round:
+        access = self._access(machine) if remote else self._near
+        wanted = {disk: ref for disk, ref in refs.items() if remote or disk in logins}
+        if not wanted:
             return Round(machine, refs)
-        return Round(machine, exports.open_all(self._access(machine), machine, refs, ledger), served=True)
+        return Round(machine, refs | exports.open_all(access, machine, wanted, ledger, logins), served=True)
 
     def way(self, machine: Machine, own: DiskRef | None, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
         return exports.trial(self._access(machine), machine) if remote else contextlib.nullcontext(own)
@@ -105,7 +128,7 @@ class Here:
         return exports.reached(self._access(opened.machine), opened) if remote else opened
 
     def end(self, machine: Machine) -> list[str]:
-        return exports.close_all(self._ssh, machine) if self._ssh is not None else []
+        return exports.close_all(self._near, machine)
 
     def exists(self, thing: External) -> bool:
         return exports.exists(thing)
@@ -133,13 +156,23 @@ class There:
         self.read = self._host.read
         self.run = self._host.run
 
+    def is_reached(self) -> bool:
+        with contextlib.suppress(KubeferryError):
+            return self._host.run(["true"]).code == 0
+        return False
+
+    def ask(self, argv: Sequence[str], stdin: str | None) -> Completed:
+        return self._host.run([*ASKED, *argv], stdin=stdin)
+
     def place(self, machine: Machine, *, remote: bool = False) -> Place:
         del remote
         return FarPlace(Path(self._host.access.folder), machine, host=self._host)
 
-    def stopped(self, machine: Machine, refs: dict[str, DiskRef], ledger: Ledger, *, remote: bool) -> Round:
+    def stopped(
+        self, machine: Machine, refs: dict[str, DiskRef], logins: Logins, ledger: Ledger, *, remote: bool
+    ) -> Round:
         del remote
-        return Round(machine, far_exports.open_all(self._host, machine, refs, ledger), served=True)
+        return Round(machine, far_exports.open_all(self._host, machine, refs, ledger, logins), served=True)
 
     def way(self, machine: Machine, own: DiskRef | None, *, remote: bool) -> AbstractContextManager[DiskRef | None]:
         del own, remote

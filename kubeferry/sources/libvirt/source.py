@@ -15,18 +15,32 @@ from urllib.parse import urlsplit
 import libvirt
 
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
-from kubeferry.errors import InputInvalid, Problem, SourceRefused
+from kubeferry.errors import KubeferryError, Problem, SourceRefused
 from kubeferry.ledger import CHECKPOINT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
-from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity, SourceFact
+from kubeferry.model import Concern, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
 from kubeferry.sources.disks import drift, local_disks
-from kubeferry.sources.libvirt import flash, headers, marks, off, pools, shutdown, starts, stops, tpm
+from kubeferry.sources.libvirt import (
+    attached,
+    chains,
+    flash,
+    headers,
+    marks,
+    off,
+    pools,
+    served_disks,
+    shutdown,
+    starts,
+    stops,
+    tpm,
+)
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from kubeferry.sources.libvirt.guest import facts, is_lost, power_of, translated
 from kubeferry.sources.libvirt.hosts import host_of
 from kubeferry.sources.libvirt.live import View, checkpoints, drop_checkpoint, end_view, open_view
+from kubeferry.uris import local_path
 
 libvirt.registerErrorHandler(lambda _context, _error: None, None)  # errors are told once, by us
 
@@ -59,7 +73,7 @@ class LibvirtSource:
             for domain in connection.listAllDomains():
                 try:
                     machines.append(self._machine(domain))
-                except InputInvalid as error:
+                except KubeferryError as error:
                     unreadable.append(_unreadable(domain.name(), str(error)))
                 except libvirt.libvirtError as error:
                     if is_lost(error):
@@ -97,14 +111,16 @@ class LibvirtSource:
             extra.append(SourceFact(path="domain", value="transient: it vanishes when it stops"))
         if domain.isPersistent() and domain.hasManagedSaveImage():
             extra.append(SourceFact(path="domain/managedSave", value="its memory is saved, to be resumed at start"))
-        disks = machine.disks
         if domain.isActive():
-            live = self._read(domain)
-            disks, differing = _with_live_chains(machine, live)
-            extra += differing
+            machine = attached.as_it_runs(machine, self._read(domain))
+        elif not any(self._away()):
+            machine = chains.followed(machine, self._host)
+        sized = [attached.with_size(domain, disk) for disk in machine.disks]
+        if not any(self._away()):
+            sized = [served_disks.with_size(domain, disk, self._host) for disk in sized]
         return machine.model_copy(
             update={
-                "disks": tuple(_with_sizes(domain, disk) for disk in disks),
+                "disks": tuple(sized),
                 "guest": facts(domain, machine.guest) if power is Power.RUNNING else machine.guest,
                 "unmodelled": (*machine.unmodelled, *extra),
             }
@@ -116,10 +132,11 @@ class LibvirtSource:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
             current, away = self._machine(domain), list(self._away())
-            problems = [*away, *local_disks.problems(machine, current, self._host.trouble)]
+            problems = [*away, *local_disks.problems(machine, current, self._host.trouble, network=True)]
             if not problems:
-                refs = local_disks.refs(machine, current, self._host.trouble)
+                refs = self._refs(machine, current)
                 problems += headers.problems(refs, self._host.read)
+                problems += served_disks.problems(domain, refs, self._host)
             found = [*problems, *stops.unstoppable(domain)]
         told = [] if away else flash.concerns(current.firmware, machine.name, self._host)
         told += [] if away else tpm.concerns(current.tpm, machine.name, self._host)
@@ -130,8 +147,8 @@ class LibvirtSource:
         if not remote:
             with self._talking(machine.name) as connection:
                 domain = self._domain(connection, machine)
-                refs = {} if domain.isActive() else local_disks.refs(machine, self._machine(domain), self._host.trouble)
-                own = next(iter(refs.values()), None)
+                refs = {} if domain.isActive() else self._refs(machine, self._machine(domain))
+                own = next((ref for ref in refs.values() if local_path(ref.uri) is not None), None)
         return self._host.way(machine, own, remote=remote)
 
     def _away(self) -> Iterator[Problem]:
@@ -151,16 +168,16 @@ class LibvirtSource:
                     raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
                 return self._live_round(domain, machine, since, remote, ledger)
             _refuse(machine, "the machine is not off for good", stops.saved(domain))
-            refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
-            refs = off.told(domain, refs, since, self._host)
-        return self._host.stopped(machine, refs, ledger, remote=remote)
+            refs = off.told(domain, self._refs(machine, self._machine(domain)), since, self._host)
+            logins = served_disks.of_refs(domain, refs)
+        return self._host.stopped(machine, refs, logins, ledger, remote=remote)
 
     def _live_round(
         self, domain: libvirt.virDomain, machine: Machine, since: Marker | None, remote: bool, ledger: Ledger
     ) -> Round:
         live = self._read(domain)
-        _refuse(machine, "the running machine has other disks than it starts with", _other_disks(machine, live))
-        refs = local_disks.refs(machine, self._machine(domain), self._host.trouble)
+        _refuse(machine, "the running machine has other disks than it starts with", attached.others(machine, live))
+        refs = self._refs(machine, self._machine(domain))
         view = View(machine, refs, tuple(disk.id for disk in live.disks if disk.id not in refs), self._host.read)
         place = self._host.place(machine, remote=remote)
         return self._host.running(open_view(domain, self._uri, view, since, place, ledger), remote=remote)
@@ -296,6 +313,9 @@ class LibvirtSource:
                 self._let_go()
             raise told from error
 
+    def _refs(self, machine: Machine, current: Machine) -> dict[str, DiskRef]:
+        return local_disks.refs(machine, current, self._host.trouble, network=True)
+
     def _domain(self, connection: libvirt.virConnect, machine: Machine) -> libvirt.virDomain:
         """The domain by its UUID: a name may have been given to another machine meanwhile."""
         if machine.uuid:
@@ -317,48 +337,6 @@ class LibvirtSource:
 def _unreadable(name: str, why: str) -> Concern:
     fix = "Look at it with `virsh dumpxml`; it is left out of the inventory."
     return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{name}: {why}", fix=fix)
-
-
-def _with_live_chains(machine: Machine, live: Machine) -> tuple[tuple[Disk, ...], list[SourceFact]]:
-    """The persistent disks with the chains that the running machine uses, and where both differ."""
-    running = {disk.id: disk for disk in live.data_disks}
-    disks, differing = [], []
-    for disk in machine.disks:
-        now = running.pop(disk.id, None)
-        if now is not None and now.uri == disk.uri:
-            disks.append(disk.model_copy(update={"chain": now.chain}))
-            continue
-        disks.append(disk)
-        if now is not None:
-            differing.append(SourceFact(path=f"running/disk/{disk.id}", value=f"is {now.uri} until the next start"))
-    differing += [
-        SourceFact(path=f"running/disk/{name}", value="attached until the next stop only") for name in running
-    ]
-    return tuple(disks), differing
-
-
-def _with_sizes(domain: libvirt.virDomain, disk: Disk) -> Disk:
-    """Capacity and allocation as libvirt tells them; unknown where it cannot."""
-    if disk.uri is None:
-        return disk
-    try:
-        capacity, allocation, _physical = domain.blockInfo(disk.id)
-    except libvirt.libvirtError as error:
-        if is_lost(error):
-            raise
-        return disk
-    return disk.model_copy(update={"capacity_bytes": capacity or None, "allocated_bytes": allocation})
-
-
-def _other_disks(machine: Machine, live: Machine) -> Iterator[Problem]:
-    """Disks of the running machine that are not those of its definition: a round of it would be of others."""
-    running = {name: disk.uri for name, disk in drift.wanted(machine, live.data_disks).items()}
-    fix = "Make the definition and the running machine agree (`virsh attach-disk --persistent`), or copy it cold."
-    for disk in machine.data_disks:
-        if running.get(disk.id) != disk.uri:
-            yield Problem(disk.id, f"{disk.id} is {running.get(disk.id) or 'not attached'}, not {disk.uri}", fix)
-    for name in sorted(running.keys() - {disk.id for disk in machine.data_disks}):
-        yield Problem(name, f"{name} is attached until the next stop only", fix)
 
 
 def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:

@@ -15,6 +15,7 @@ from kubeferry.sources import Source, open_source
 from lab import daemons
 from lab.bare import Bare
 from lab.daemons import URI, virsh
+from tests.tools.hypervisor import luns
 from tests.tools.hypervisor.rounds import MIB, Copy
 
 
@@ -47,6 +48,13 @@ def copy(bare: Bare, source: Source, tmp_path: Path) -> Copy:
     name = bare.define("bare", (system, "qcow2"), (bare.image("vdb.raw", size=4 * MIB), "raw"))
     virsh("start", name)
     return Copy(source, name, folder)
+
+
+@pytest.fixture
+def storage(tmp_path: Path) -> Iterator[luns.Storage]:
+    """An iSCSI target with one LUN that asks for a password."""
+    with luns.storage(tmp_path) as found:
+        yield found
 
 
 @pytest.fixture

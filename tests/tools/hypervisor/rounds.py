@@ -90,9 +90,9 @@ class Copy:
             run(["qemu-img", "compare", "-f", form, "-F", "raw", str(image), str(self.folder / f"{disk}.img")])
 
     def images(self) -> list[tuple[str, Path, str]]:
-        """The disks of the machine: name, image and format."""
-        disks = self.machine.data_disks
-        return [(disk.id, local_path(disk.uri or "") or Path(), disk.format or "") for disk in disks]
+        """The disks of the machine that lie in files: name, image and format."""
+        found = [(disk, local_path(disk.uri or "")) for disk in self.machine.data_disks]
+        return [(disk.id, path, disk.format or "") for disk, path in found if path is not None]
 
     def leaves_nothing(self) -> None:
         """The machine is off, and nothing at the source tells of us."""

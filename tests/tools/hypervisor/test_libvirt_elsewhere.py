@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import dataclasses
 import os
 import tempfile
@@ -22,10 +24,11 @@ from kubeferry.outside.process import run
 from kubeferry.sources import open_source
 from kubeferry.sources.libvirt.far_host import FarHost
 from kubeferry.uris import nbd_ssh
-from lab import daemons
+from lab import daemons, iscsi
 from lab.bare import Bare
 from lab.daemons import URI, virsh
 from tests.needs import needs
+from tests.tools.hypervisor.luns import PASSWORD, SIZE, Storage
 from tests.tools.hypervisor.rounds import MIB, Copy, kill_qemu, stop, write
 from tests.tools.sshd import Hypervisor, make_key
 
@@ -182,6 +185,40 @@ def test_a_hypervisor_elsewhere_is_copied_through_ssh_running_and_off(away: Away
     stop(copy)
     copy.round(second.marker, final=True)
     copy.equals_the_stopped_source()
+    copy.leaves_nothing()
+    assert away.left == []
+
+
+@needs(*iscsi.PROGRAMS, "qemu-block-extra")
+def test_a_lun_and_an_overlay_of_a_hypervisor_elsewhere_are_read_there(away: Away, storage: Storage) -> None:
+    """The password goes through SSH to the program that asks for it, and lies nowhere."""
+    copy, folder = away.copy, away.folder
+    virsh("destroy", copy.name)
+    bare = Bare(folder, "")
+    top = bare.image("o ver.qcow2", form="qcow2", backing=(folder / "v d'a.qcow2", "qcow2"))
+    virsh("detach-disk", copy.name, "vda", "--config")
+    virsh("attach-disk", copy.name, str(top), "vda", "--subdriver", "qcow2", "--config")
+    (folder / "lun.xml").write_text(storage.disk("vdc", by_usage=True))
+    virsh("attach-device", copy.name, str(folder / "lun.xml"), "--config")
+    machine = copy.machine
+    disks = {disk.id: disk for disk in machine.disks}
+    assert [link.format for link in disks["vda"].chain or ()] == ["qcow2"]
+    assert (disks["vdc"].uri, disks["vdc"].capacity_bytes) == (storage.uri, SIZE)
+    assert copy.source.concerns(machine) == []
+    last = copy.open(final=True)
+    files = [path for path in (folder / "run").rglob("*") if path.is_file()]
+    assert files
+    for path in [*files, *Path("/proc").glob("[0-9]*/cmdline")]:
+        with contextlib.suppress(OSError):
+            assert not any(
+                word in path.read_bytes() for word in (PASSWORD.encode(), base64.b64encode(PASSWORD.encode()))
+            )
+    for disk, ref in last.refs.items():
+        assert ref.uri.startswith("nbd+ssh:")
+        copy.fetch(disk, ref)
+    copy.source.close_round(last)
+    copy.equals_the_stopped_source()
+    assert (copy.folder / "vdc.img").read_bytes() == storage.image.read_bytes()
     copy.leaves_nothing()
     assert away.left == []
 

@@ -62,7 +62,7 @@ def test_a_running_chain_is_known_and_is_still_read_when_the_machine_is_off(bare
     base = bare.image("base.raw", size=3 * MIB)
     top = bare.image("top.qcow2", form="qcow2", backing=(base, "raw"))
     name = bare.define("chain", (top, "qcow2"), (bare.image("data.raw", size=2 * MIB), "raw"))
-    assert found(source, name).disks[0].chain is None  # nobody looked into the image yet
+    assert found(source, name).disks[0].chain == (ChainLink(uri=base.as_uri(), format="raw"),)
     virsh("start", name)
     layer = snapshot(bare, name, "vdb")
 

@@ -102,6 +102,17 @@ def test_a_detached_program_that_ended_by_itself_is_collected(tmp_path: Path) ->
     assert not Path(f"/proc/{pid}").exists(), "it is dead, and nobody has asked how it ended"
 
 
+def test_a_detached_program_is_told_a_secret_that_its_command_does_not_show(tmp_path: Path) -> None:
+    pid = detached(["sh", "-c", "cat; sleep 61"], pidfile=tmp_path / "pid", log=tmp_path / "log", stdin="open sesame")
+    limit = time.monotonic() + 10
+    while (tmp_path / "log").read_text() != "open sesame" and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert (tmp_path / "log").read_text() == "open sesame"
+    assert b"sesame" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    assert end_detached(tmp_path / "pid", program="sh")
+    detached(["true"], pidfile=tmp_path / "pid", log=tmp_path / "log", stdin="nobody reads this")
+
+
 def test_another_programs_pid_is_left_alone(tmp_path: Path) -> None:
     pidfile = tmp_path / "pid"
     pidfile.write_text(f"{os.getpid()}\n")

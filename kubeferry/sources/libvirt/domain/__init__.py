@@ -1,6 +1,7 @@
 """Reading libvirt's domain XML: one module a part of the machine, all of it pure.
 
 dialect ─> (facts.xml_tree) ─> processor, disks, nics, firmware, devices ─> machine.parse_domain
+network              disks on servers: where they are, and how the hypervisor is let in
 units, addresses     libvirt's words for amounts and places
 leftovers            what nobody read becomes the machine's `unmodelled` facts
 """

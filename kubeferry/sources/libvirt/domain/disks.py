@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from kubeferry.model import ChainLink, Disk, DiskBus, DiskDevice
 from kubeferry.sources.facts.xml_tree import Node
+from kubeferry.sources.libvirt.domain import network
 from kubeferry.sources.libvirt.domain.addresses import in_words
 
 _BUSES = {bus.value for bus in DiskBus} - {"unknown"}
@@ -33,6 +34,7 @@ def _disk(node: Node, index: int, controllers: dict[str, str | None]) -> Disk:
     name = node.value("target@dev") or f"disk{index}"
     node.label = name
     node.skip(*_FOR_ONE_RUN, *_OF_THE_HOST)
+    network.read_access(node)  # of the host, too
     node.word("driver@name", {"qemu"})
     kind = node.value(".@type") or "unknown"
     bus = DiskBus(node.word("target@bus", _BUSES) or "unknown")
@@ -140,7 +142,7 @@ def read_uri(node: Node, kind: str) -> str | None:
     if not source.present:
         return None
     if kind == "network":
-        return _of_network(source)
+        return network.uri_of(source)
     if kind == "volume":
         pool, volume = source.value(".@pool"), source.value(".@volume")
         return f"volume://{quote(pool, safe='')}/{quote(volume)}" if pool and volume else None
@@ -156,21 +158,3 @@ def uri_of_path(scheme: str, path: str | None) -> str | None:
     if path is None:
         return None
     return f"{scheme}://{quote(path)}" if path.startswith("/") else f"{scheme}:{quote(path)}"
-
-
-def _of_network(source: Node) -> str | None:
-    """`rbd://mon1:6789,mon2:6789/pool/image`; a server behind a socket is `nbd+unix:///name?socket=/run/nbd`."""
-    protocol, name = source.value(".@protocol"), source.value(".@name")
-    if protocol is None:
-        return None
-    hosts, socket, transport = [], None, None
-    for host in source.all("host"):
-        transport = host.value(".@transport") or transport
-        socket = host.value(".@socket") or socket
-        if (address := host.value(".@name")) is not None:
-            bracketed = f"[{address}]" if ":" in address else quote(address, safe="")
-            port = host.value(".@port")
-            hosts.append(f"{bracketed}:{port}" if port else bracketed)
-    scheme = protocol if transport in {None, "tcp"} else f"{protocol}+{transport}"
-    path = quote((name or "").lstrip("/"))
-    return f"{scheme}://{','.join(hosts)}/{path}" + (f"?socket={quote(socket)}" if socket else "")

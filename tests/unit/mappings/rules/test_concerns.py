@@ -342,7 +342,11 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "watchdog.changed": ({"watchdog": Watchdog(model="ib700", action="reset")}, Policy()),
     "nic.failover": (nics({}, {"id": "net1", "teaming": "transient"}), Policy()),
     "machine.container": ({"unmodelled": (SourceFact(path="os/type", value="exe"),)}, Policy()),
-    "disk.unreadable": (disks({"source_kind": "network", "uri": "rbd://mon/pool/image"}), Policy()),
+    "disk.unreadable": (disks({"source_kind": "network", "uri": "sheepdog://host/image"}), Policy()),
+    "disk.chain-broken": (
+        disks({"format": "qcow2"}) | {"unmodelled": (SourceFact(path="chain[d0]", value="/a is not there"),)},
+        Policy(),
+    ),
     "disk.pool-unasked": (disks({"source_kind": "volume", "uri": "volume://default/root"}), Policy()),
     "device.by-arguments": (
         {"unmodelled": (SourceFact(path="qemu:commandline/qemu:arg[1]", value="value=-drive"),)},

@@ -232,3 +232,36 @@ def test_a_disk_that_is_not_what_its_image_holds_is_refused(folder: Folder, part
     fact = SourceFact(path=f"devices/disk[vdb]/source/{part}", value="type=storage offset=0 size=512")
     assert told(planned, planned) == []
     assert [where for where, _ in told(planned, planned.model_copy(update={"unmodelled": (fact,)}))] == ["vdb"]
+
+
+def test_a_chain_that_is_put_together_otherwise_is_the_same_chain(folder: Folder) -> None:
+    base = folder.image("base.raw")
+    planned = folder.disk("vda", format="qcow2", chain=(ChainLink(uri=base, format="raw"),))
+    dotted = (ChainLink(uri=base.replace("/base", "/./x/../base"), format="raw"),)
+    (folder.path / "x").mkdir()
+    assert told(planned, planned.model_copy(update={"chain": dotted})) == []
+
+
+@pytest.mark.parametrize("path", [local_disks.BROKEN_CHAIN, local_disks.UNSEEN_CHAIN])
+def test_a_chain_that_cannot_be_followed_is_refused_unless_it_was_told_before(folder: Folder, path: str) -> None:
+    """libvirt tells more while a machine runs: the header of each image is held against that."""
+    fact = SourceFact(path=path.format("vda"), value="it ends nowhere")
+    untold = folder.disk("vda", format="qcow2", chain=None)
+    now = machine(untold).model_copy(update={"unmodelled": (fact,)})
+    assert told(machine(untold), now) == [("vda", "its chain of images cannot be followed: it ends nowhere")]
+    link = ChainLink(uri=folder.image("base.raw"), format="raw")
+    planned = machine(untold.model_copy(update={"chain": (link,)}))
+    assert told(planned, now) == []
+    assert refs(planned, now)["vda"].backing == DiskRef(uri=link.uri, format="raw")
+
+
+def test_a_disk_on_a_server_is_left_to_a_source_that_reads_such() -> None:
+    lun = Disk(id="vda", uri="iscsi://h/iqn.a%3Ab/1", source_kind="network", format="raw", capacity_bytes=MIB)
+    assert problems(machine(lun), machine(lun), network=True) == []
+    assert refs(machine(lun), machine(lun), network=True) == {"vda": DiskRef(uri=lun.uri or "", size_bytes=MIB)}
+    assert told(lun, lun) == [("vda", f"{lun.uri} is not a file or device of this host")]
+    packed = lun.model_copy(update={"format": "qcow2"})
+    (problem,) = problems(machine(packed), machine(packed), network=True)
+    assert problem.what == "it is qcow2 on a server, where raw disks are read"
+    far = lun.model_copy(update={"uri": "nbd://h/x"})
+    assert [one.where for one in problems(machine(far), machine(far), network=True)] == ["vda"]

@@ -8,6 +8,7 @@ import pytest
 
 from kubeferry.model import ChainLink, DiskBus, DiskDevice, Machine
 from kubeferry.sources.disks import local_disks
+from kubeferry.sources.libvirt.domain import network
 
 Build = Callable[..., Machine]
 Facts = Callable[[Machine], dict[str, str]]
@@ -41,6 +42,11 @@ def link(path: str, form: str, below: str) -> str:
             "network",
             "<source protocol='rbd' name='pool/image'><host name='m1' port='6789'/><host name='fd00::1'/></source>",
             "rbd://m1:6789,[fd00::1]/pool/image",
+        ),
+        (
+            "network",
+            "<source protocol='rbd' name='pool/image'><host name='m'/><snapshot name='a b/c'/></source>",
+            "rbd://m/pool/image?snapshot=a%20b%2Fc",
         ),
         (
             "network",
@@ -169,3 +175,37 @@ def test_the_scsi_controller_is_the_one_of_the_address(machine: Build, facts: Fa
     assert machine(devices=controllers + nowhere).disks[0].controller_model is None
     assert machine(devices=nowhere + one).disks[0].controller_model == "virtio-scsi"
     assert facts(machine(devices=controllers + at)) == {"devices/disk[sda]/address": "drive 1:0:0:3"}
+
+
+AUTH = "<auth username='%s'><secret type='%s' %s/></auth>"
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_how_the_hypervisor_is_let_in_is_told_apart_from_the_machine(
+    machine: Build, facts: Facts, inside: bool
+) -> None:
+    """In the disk, as older definitions have it, and in its source; neither is a fact of the machine."""
+    auth = AUTH % ("chap", "iscsi", "usage='for the lun'")
+    source = (
+        "<source protocol='iscsi' name='iqn.a:b/2'><host name='h'/>"
+        f"<initiator><iqn name='iqn.c:d'/></initiator>{auth if inside else ''}</source>"
+    )
+    ceph = (
+        "<disk type='network'><source protocol='rbd' name='p/i'><config file='/etc/ceph/x.conf'/>"
+        "<auth username='admin'><secret type='ceph' uuid='U-1'/></auth></source>"
+        "<target dev='vdb' bus='virtio'/></disk>"
+    )
+    devices = disk(source + ("" if inside else auth), "type='network' device='disk'") + ceph
+    found = machine(devices=devices)
+    assert facts(found) == {}
+    assert not any(word in found.model_dump_json() for word in ("chap", "lun", "iqn.c:d", "admin", "U-1", "x.conf"))
+    assert network.accesses(f"<domain><devices>{devices}</devices></domain>") == {
+        "vda": network.Access(initiator="iqn.c:d", user="chap", kind="iscsi", usage="for the lun"),
+        "vdb": network.Access(config="/etc/ceph/x.conf", user="admin", kind="ceph", uuid="U-1"),
+    }
+
+
+def test_a_login_to_a_server_that_is_not_read_stays_a_fact(machine: Build, facts: Facts) -> None:
+    source = "<source protocol='nbd' name='x'><host name='h'/></source>"
+    found = machine(devices=disk(source + AUTH % ("u", "tls", "uuid='U'"), "type='network' device='disk'"))
+    assert any(path.endswith("/auth") for path in facts(found))

@@ -24,6 +24,13 @@ DISK = (
     "<disk type='file'><driver name='qemu' type='raw'/><source file='/i/root.img'/><target dev='vda' bus='virtio'/>"
     "</disk>"
 )
+_TARGET = "protocol='iscsi' name='iqn.x:t/1'"
+ISCSI = f"<source {_TARGET}><host name='h'/></source>"
+ISER = f"<source {_TARGET}><host name='h' transport='rdma'/></source>"
+OVER_LUN = (
+    f"<source file='/i/a'/><backingStore type='network'><format type='raw'/>{ISCSI}<backingStore/></backingStore>"
+)
+ISCSI_SLICE = f"<source {_TARGET}><host name='h'/><slices><slice type='storage' offset='1' size='2'/></slices></source>"
 SLICE = "<source file='/i/a'><slices><slice type='storage' offset='1' size='2'/></slices></source>"
 BELOW = (
     "<source file='/i/a'/><backingStore type='file'><format type='vmdk'/><source file='/i/b'/><backingStore/>"
@@ -190,8 +197,12 @@ def test_variables_without_keys_check_nothing(template: str, expected: bool | No
 @pytest.mark.parametrize(
     ("disk", "said"),
     [
-        ("<disk type='network'><source protocol='rbd' name='vms/root'/>{}</disk>", "lies on a server of its own"),
+        ("<disk type='network'><source protocol='rbd' name='root'/>{}</disk>", "lies on a server of its own"),
         ("<disk type='network'><source protocol='iscsi' name='iqn.x:t/1'/>{}</disk>", "lies on a server of its own"),
+        ("<disk type='network'><source protocol='sheepdog' name='root'/>{}</disk>", "lies on a server of its own"),
+        (f"<disk type='network'><driver type='qcow2'/>{ISCSI}{{}}</disk>", "is qcow2 on a server"),
+        (f"<disk type='network'><driver type='raw'/>{ISCSI_SLICE}{{}}</disk>", "lies on a server of its own"),
+        (f"<disk type='network'><driver type='raw'/>{ISER}{{}}</disk>", "lies on a server of its own"),
         ("<disk type='nvme'><source namespace='1'><address bus='0x01'/></source>{}</disk>", "is an NVMe device"),
         ("<disk type='vhostuser'><source type='unix' path='/run/b.sock'/>{}</disk>", "is served by a program"),
         ("<disk type='vhostvdpa'><source dev='/dev/vhost-vdpa-0'/>{}</disk>", "is a device of the host's"),
@@ -200,6 +211,10 @@ def test_variables_without_keys_check_nothing(template: str, expected: bool | No
         ("<disk type='file'><driver name='qemu' type='vmdk'/><source file='/i/a'/>{}</disk>", "is vmdk"),
         (f"<disk type='file'><driver type='raw'/>{SLICE}{{}}</disk>", "is a slice of its image"),
         (f"<disk type='file'><driver type='qcow2'/>{BELOW}{{}}</disk>", "lies on an image that is vmdk"),
+        (
+            f"<disk type='file'><driver type='qcow2'/>{OVER_LUN}{{}}</disk>",
+            "is no file or device (iscsi://h/iqn.x%3At/1)",
+        ),
     ],
 )
 def test_a_disk_of_a_kind_that_is_not_read_keeps_its_machine_out(disk: str, said: str) -> None:
@@ -209,6 +224,17 @@ def test_a_disk_of_a_kind_that_is_not_read_keeps_its_machine_out(disk: str, said
     assert said in told.what
     assert "Disk vdb" in told.what
     assert planned(machine).entries == ()
+
+
+@pytest.mark.parametrize(
+    "disk",
+    [
+        f"<disk type='network'><driver type='raw'/>{ISCSI}<target dev='vdb' bus='virtio'/></disk>",
+        "<disk type='network'><driver type='raw'/><source protocol='rbd' name='vms/root'/><target dev='vdb'/></disk>",
+    ],
+)
+def test_disks_on_servers_that_qemu_reads_are_read(disk: str) -> None:
+    assert "disk.unreadable" not in ids(read(domain(disk)))
 
 
 def test_files_and_devices_are_read() -> None:
