@@ -131,7 +131,7 @@ class Place:
 
     def rename(self, name: str, other: str) -> None:
         """Give a machine another name."""
-        self.configure(name, name=other)
+        waited(self.vm(name).ReconfigVM_Task(spec=vim.vm.ConfigSpec(name=other)))
         self._made[other] = self._made.pop(name)
 
     def remove(self, *names: str) -> None:

@@ -37,12 +37,14 @@ LARGER = 3 * MIB
 @dataclass(frozen=True)
 class Change:
     """One way to make a change; for one that goes back, `keep` remembers to what. In the round after it all is read of
-    the disks in `whole`, and less than all of those in `told`, where the source knows what changed."""
+    the disks in `whole`, and less than all of those in `told`, where the source knows what changed. `misleads`: nothing
+    at the source tells of it, and what is called the same is not; the copy has to find that out."""
 
     make: Do
     keep: Do | None = None
     whole: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    misleads: bool = False
 
 
 def images(machine: Machine) -> dict[str, Path]:
@@ -183,7 +185,7 @@ LIBVIRT = {
     "swap": {
         "of the files": Change(_files_swapped, whole=BOTH),
         "in the definition": Change(_definition_swapped, whole=BOTH),
-        "of what is in the files": Change(_file_contents_swapped),
+        "of what is in the files": Change(_file_contents_swapped, misleads=True),
     },
     "replace": {
         "under its name": Change(_file_replaced, whole=("vdb",), told=("vda",)),

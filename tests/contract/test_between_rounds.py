@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from converters.engine.disks import copy_disk, verify_disk
+from converters.engine.disks import copy_disk
 from converters.engine.transfer import Options
 from kubeferry.errors import SourceRefused
 from kubeferry.kinds import SOURCES
@@ -60,6 +60,7 @@ class Move:
     written: dict[str, dict[int, bytes]] = field(default_factory=lambda: {"vda": {}, "vdb": {}})
     roots: dict[Path, tuple[str, str]] = field(default_factory=dict)
     views: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    misled: bool = False
     refused: list[SourceRefused] = field(default_factory=list)
 
     @property
@@ -74,8 +75,7 @@ class Move:
         return (known or [one for one in found if one.name.endswith((NEW_NAME, "on"))])[0]
 
     def write(self, disk: str, offset: int, letter: bytes) -> None:
-        machine = self.now
-        self.stand.write(machine, ids(machine)[disk], offset, letter * PIECE)
+        self.stand.write(self.now, disk, offset, letter * PIECE)
         self.written[disk][offset] = letter
 
     def stop(self) -> None:
@@ -94,11 +94,12 @@ class Move:
         for disk, told in ids(opened.machine).items():
             content, same = held[disk]
             before = self.views.get(since.token if since else "", {}).get(told)
-            for start, end in same:
+            for start, end in same if not self.misled else ():
                 assert before is not None, f"{disk}: the same as what?"
                 assert content[start:end] == before[start:end], f"{disk} is not the same from {start} to {end}"
             self._copy(opened, told, since)
-            assert self._target(opened, told).read_bytes()[: len(content)] == content, f"{disk} is another one"
+            with self._target(opened, told).open("rb") as copied:
+                assert copied.read(len(content)) == content, f"{disk} is another one"
             for offset, letter in self.written[disk].items():
                 assert content[offset : offset + PIECE] == letter * PIECE, f"{disk} at {offset}"
         if opened.marker is not None:
@@ -134,7 +135,6 @@ class Move:
             target_reads_zero=fresh,
             options=Options(since=root if since is not None and token == since.token else None),
         )
-        assert not verify_disk(target, fingerprint).differing
         assert path.stat().st_blocks * 512 <= LOOKED_AT, "there is more on it than is looked at"
         if done.stream_digest:
             opened.seen[disk] = done.stream_digest
@@ -142,6 +142,7 @@ class Move:
 
     def happens(self, what: str, change: Change, kept: dict[str, dict[int, bytes]] | None = None) -> None:
         change.make(self.stand, self.now)
+        self.misled = change.misleads
         match what:
             case "swap":
                 self.written = {"vda": self.written["vdb"], "vdb": self.written["vda"]}
