@@ -21,9 +21,9 @@ WHILE_IT_RAN = {
 
 
 def taken(consistency: str, at: str) -> str:
-    """What a view of a running machine shows, and lacks."""
+    """What a view of a running machine shows."""
     how = WHILE_IT_RAN.get(consistency, WHILE_IT_RAN["crash"])
-    return f"as they were at {at}, {how}; what was written since then is lost"
+    return f"as they were at {at}, {how}"
 
 
 def at_target(journal: Journal, plan: str, machine: str) -> str:
@@ -36,7 +36,8 @@ def at_target(journal: Journal, plan: str, machine: str) -> str:
     begun, at = [(one.event, one.at) for one in journal.events(plan, machine) if isinstance(one.event, CopyBegun)][-1]
     if state.final:
         return f"the target has its disks as they were at {at}, when it was off"
-    return f"the target has its disks {taken(begun.consistency, state.view.taken_at if state.view else at)}"
+    seen = taken(begun.consistency, state.view.taken_at if state.view else at)
+    return f"the target has its disks {seen}; what was written since then is in no copy of ours"
 
 
 def with_loss(work: Work, error: SourceRefused) -> SourceRefused:

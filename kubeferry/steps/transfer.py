@@ -163,7 +163,8 @@ def _open(work: Work, since: Marker | None, *, final: bool) -> Round:
 def _only_copy(opened: Round) -> str:
     if opened.consistency == ended.OFF or opened.marker is None:
         return ONLY_COPY
-    return f"{ONLY_COPY}: its disks {ended.taken(opened.consistency, opened.marker.taken_at)}"
+    seen = ended.taken(opened.consistency, opened.marker.taken_at)
+    return f"{ONLY_COPY}: its disks {seen}; what was written since then is lost"
 
 
 def _ended_before(work: Work, opened: Round) -> SourceGone:

@@ -98,7 +98,7 @@ def test_what_the_target_has_of_a_machine_that_ran_when_it_was_ended_is_called_w
     with pytest.raises(SourceRefused) as told:
         warm.drive()
     lost = f"the target has its disks as they were at {marker.taken_at}, while it ran, its file systems held still"
-    assert f"{lost}; what was written since then is lost" in told.value.why
+    assert f"{lost}; what was written since then is in no copy of ours" in told.value.why
     assert "it is no proven copy" in told.value.fix
     assert warm.state.phase is Phase.FAILED
     assert lost in warm.state.failed.why
@@ -136,7 +136,7 @@ def test_disks_of_two_moments_are_called_no_state_of_the_machine(warm: Any) -> N
 
 def test_a_live_view_that_is_the_only_copy_is_no_last_state(warm: Any) -> None:
     end_after(warm, ActionKind.BEGIN_COPY)
-    with pytest.raises(SourceGone, match="what was written since then is lost"):
+    with pytest.raises(SourceGone, match="what was written since then is in no copy of ours"):
         warm.drive(Goal.PRECOPY)
     assert len(warm.state.rounds) == 1, "the round goes on to its end"
     (note,) = [one.event.text for one in warm.events if isinstance(one.event, Note)]
