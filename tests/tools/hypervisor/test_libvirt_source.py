@@ -366,6 +366,7 @@ def test_uefi_variables_are_those_in_the_file_that_the_definition_names(bare: Ba
     path.mkdir()
     with pytest.raises(SourceRefused, match="neither a file"):
         source.variables(machine)
+    path.rmdir()  # else libvirt would not undefine the machine with it
 
 
 @needs(*lab_tpm.PROGRAMS, "swtpm_setup")
