@@ -90,6 +90,7 @@ OTHERS = {
     "source.no-way": "no way for movers to the source's disks",
     "source.not-asked": "a source that did not answer; it is asked again before the stop",
     "source.refused": "disks that are not those of the plan, or a machine that may not be stopped",
+    "source.shared-writer": "a disk that a running machine has, too: no copy is the last one before that is off",
     "source.tpm": "what a TPM holds and cannot be read before the stop",
     "source.unanswered": "a question that EC2 did not answer, while it answered others",
     "source.unknown": "a plan whose source the configuration does not have",

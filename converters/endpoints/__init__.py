@@ -108,6 +108,14 @@ class Cached(Protocol):
     def stored(self) -> Endpoint: ...
 
 
+@runtime_checkable
+class Noted(Protocol):
+    """An endpoint that may be told by notes what changed which lie in the disk's own image, and go where that goes.
+    `noted`: it is. Reads come in any order."""
+
+    noted: bool
+
+
 class Stream(Protocol):
     """Where a disk goes once, in order. All methods raise KubeferryError only."""
 

@@ -29,22 +29,23 @@ from kubeferry.outside import libraries
 
 logger = logging.getLogger(__name__)
 
+SHARED_WRITER = "source.shared-writer"
+"""The concern of a disk that another machine has, too, and may write to now."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceCapabilities:
     """What a source can do beyond the cold copy of a stopped machine.
 
     `warm`: a round of a running machine, and after its stop a final one of what changed since. `live_deltas`: rounds of
-    what changed while it runs on, too; without it there is one warm round, and then the final one. `records_writes`:
-    what changed is what was written since a view; without it two views are compared, and what changed and changed back
-    is not told. `runs`: its machines can run there; without it they are always off, there is nothing to stop, and
-    `start` is refused. `tells_starts`: `last_start` says something.
+    what changed while it runs on, too; without it there is one warm round, and then the final one. `runs`: its machines
+    can run there; without it they are always off, there is nothing to stop, and `start` is refused. `tells_starts`:
+    `last_start` says something.
     """
 
     runs: bool = True
     warm: bool = False
     live_deltas: bool = False
-    records_writes: bool = False
     force_stop: bool = False
     last_words: bool = False
     tells_starts: bool = False

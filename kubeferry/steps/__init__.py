@@ -8,6 +8,7 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
           small         what lies beside the disks, written and read back by movers
           power         what changes a power state: a look before, a look after, and what was too late undone
           recording     errors, recorded before they go on
+          ended         what is left of a machine that is not at its source any more, and what is lost
 together                the machines of a set, driven as one
 beforehand              what is asked of source and target before anything stops
 questions               one question to a source about each of many machines, several at a time

@@ -24,6 +24,7 @@ from kubeferry.life.events import (
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
 from kubeferry.steps import marks, moved, power, precedence, tpm, variables
+from kubeferry.steps.questions import concerns_of
 from kubeferry.steps.work import Work
 
 
@@ -35,7 +36,7 @@ def record_plan(work: Work, _action: Action, _state: MachineState) -> None:
 def begin(work: Work, _action: Action, _state: MachineState) -> None:
     """Look whether the source can be moved at all, then record the power state before anything changes it: the one
     that an older plan has found, or that a mark tells, where a move has stopped it."""
-    critical = [concern for concern in work.source.concerns(work.entry.machine) if concern.severity == "critical"]
+    critical = [concern for concern in concerns_of(work.source, work.entry) if concern.severity == "critical"]
     if critical:
         raise SourceRefused(
             "it cannot be moved as planned",

@@ -1,4 +1,4 @@
-"""One question to a source about each of many machines, several at a time.
+"""What a source has against a machine; and one question to it about each of many machines, several at a time.
 
 Each thread has a connection of its own, as machines under way have: no library is asked whether its connections may be
 shared. Answers come in the order of the machines, whoever was quicker.
@@ -13,8 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from kubeferry.documents import Entry
+from kubeferry.model import Concern, Severity
 from kubeferry.outside import stopping
-from kubeferry.sources import Source
+from kubeferry.sources import SHARED_WRITER, Source
 
 AT_ONCE = 8
 SHARE = 4  # machines for which another connection is worth its login
@@ -27,6 +28,15 @@ Told = Callable[[int, int], None]
 
 def nobody(_done: int, _machines: int) -> None:
     """Nobody is told how far it is."""
+
+
+def concerns_of(source: Source, entry: Entry) -> list[Concern]:
+    """What the source has against moving a machine now. A disk that others write to hinders who moves alone: nobody
+    else stops them before the last copy."""
+    found = source.concerns(entry.machine)
+    hinders = set() if entry.moves_with else {SHARED_WRITER}
+    critical = {"severity": Severity.CRITICAL}
+    return [one.model_copy(update=critical) if one.id in hinders else one for one in found]
 
 
 def ask_each(

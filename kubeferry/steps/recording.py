@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from kubeferry.errors import Fenced, KubeferryError, PermanentError
+from kubeferry.errors import Fenced, KubeferryError, PermanentError, SourceRefused
 from kubeferry.life.events import EventKind, Failed
 from kubeferry.life.evidence import MachineState
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.passwords import struck
+from kubeferry.steps.ended import with_loss
 from kubeferry.steps.work import Work
 
 
@@ -22,9 +23,12 @@ def recorded(work: Work, at: str) -> Iterator[None]:
     except Fenced:
         raise
     except KubeferryError as error:
+        told = with_loss(work, error) if isinstance(error, SourceRefused) else error
         if _can_fail(work.state()):
-            work.record(_failure(at, error))
-        raise
+            work.record(_failure(at, told))
+        if told is error:
+            raise
+        raise told from error
 
 
 @contextlib.contextmanager

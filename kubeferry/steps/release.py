@@ -17,6 +17,7 @@ from kubeferry.life.states import TRANSITIONS
 from kubeferry.steps import moved
 from kubeferry.steps.accounts import Opener, account, is_last_copy, is_missing, left_at_source, settle
 from kubeferry.steps.drive import drive
+from kubeferry.steps.ended import at_target
 from kubeferry.steps.other_plans import OtherPlans
 from kubeferry.steps.power import refuse_unknown_copy
 from kubeferry.steps.together import drive_set
@@ -97,8 +98,10 @@ def losses(plan: Plan, journal: Journal, target: Target, source: Opener) -> list
         found += [line] if (line := _loss(plan, entry, journal, target)) else []
         arrived = state.resumes is Phase.COMMITTED
         with contextlib.suppress(KubeferryError):  # what cannot be asked cannot be dropped, either
-            if arrived and not state.removed and is_missing(source(), entry.machine):
-                found.append(f"{entry.name}: its source is not seen any more: this copy may be the only one")
+            copied = "" if arrived else at_target(journal, plan.digest, entry.name)
+            if (arrived or copied) and not state.removed and is_missing(source(), entry.machine):
+                left = f", and {copied}: that is deleted for good" if copied else ": this copy may be the only one"
+                found.append(f"{entry.name}: its source is not seen any more{left}")
             held = not arrived and left_at_source(journal, plan.digest, entry.name)
             if held and is_last_copy(source(), entry.machine):
                 found.append(f"{entry.name}: {LAST_COPY}: it is deleted for good")
@@ -206,7 +209,8 @@ class _Release:
             except SourceGone:
                 yield f"{entry.name}: was {state.resumes}: {NO_WAY_BACK}"
             else:
-                yield f"{entry.name}: was {state.resumes}: {WENT_BACK}"
+                went = NO_WAY_BACK if is_missing(self.source(), entry.machine) else WENT_BACK
+                yield f"{entry.name}: was {state.resumes}: {went}"
 
     def _set_first(self, entry: Entry) -> Iterator[str]:
         """The way back of a set of which one is under way, all of them as one, and once."""

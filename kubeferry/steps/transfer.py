@@ -16,6 +16,7 @@ from kubeferry.life.evidence import MachineState
 from kubeferry.life.states import Recorded
 from kubeferry.model import DiskRef, Marker
 from kubeferry.sources import Round
+from kubeferry.steps import ended
 from kubeferry.steps.work import Work
 from kubeferry.targets import Room, error_of
 
@@ -152,10 +153,18 @@ def _open(work: Work, since: Marker | None, *, final: bool) -> Round:
     remote = not work.target.capabilities.movers_here
     opened = work.source.open_round(work.entry.machine, since=since, final=final, remote=remote, ledger=work.ledger)
     if opened.only_copy:
-        logger.warning("%s: %s", work.entry.name, ONLY_COPY)
-        if not any(isinstance(one.event, Note) and one.event.text == ONLY_COPY for one in _events(work)):
-            work.record(Note(text=ONLY_COPY))
+        said = _only_copy(opened)
+        logger.warning("%s: %s", work.entry.name, said)
+        if not any(isinstance(one.event, Note) and one.event.text == said for one in _events(work)):
+            work.record(Note(text=said))
     return opened
+
+
+def _only_copy(opened: Round) -> str:
+    if opened.consistency == ended.OFF or opened.marker is None:
+        return ONLY_COPY
+    seen = ended.taken(opened.consistency, opened.marker.taken_at)
+    return f"{ONLY_COPY}: its disks {seen}; what was written since then is lost"
 
 
 def _ended_before(work: Work, opened: Round) -> SourceGone:
@@ -241,7 +250,7 @@ def _job(
         round=state.round,
         copy_id=_copy_id(work, state, state.round, state.view),
         since_copy_id=_copy_id(work, state, state.since_round, state.since) if state.since else None,
-        since_root=_since_root(work, state, disk),
+        since_root=_since_root(state, disk),
         # While the machine runs, reading everything back costs no downtime; after its stop it does.
         verify_all=work.entry.verify == "always" or not state.final,
         target_reads_zero=room.reads_zero,
@@ -265,14 +274,14 @@ def _counted_by(work: Work, state: MachineState) -> str:
     return f"{work.plan.digest}/{state.timeline[0][1]}"
 
 
-def _since_root(work: Work, state: MachineState, disk: str) -> str | None:
-    """The root of the newest copy of the disk, if it is of the view from which changes are told. A newer one will do
-    where writes are recorded: what was written before it is told once more."""
+def _since_root(state: MachineState, disk: str) -> str | None:
+    """The root of the newest copy of the disk, if it is of the very view from which changes are told. A newer one will
+    not do, though it has all that was written before it: a disk that went back to an older state since then tells what
+    was written to that, and nothing of what it lost."""
     newest = state.copied.get(disk)
-    if newest is None or state.since is None:
+    if newest is None or state.since is None or newest.round != state.since_round:
         return None
-    newer = work.source.capabilities.records_writes and newest.round > state.since_round
-    return newest.root if newest.round == state.since_round or newer else None
+    return newest.root
 
 
 def move(work: Work, job: MoverJob, held: bytes | None = None) -> MoverResult:

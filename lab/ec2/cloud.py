@@ -49,6 +49,8 @@ class Cloud:
         """What DescribeInstances says of an instance and moto does not, as XML elements and their content."""
         self.uefi: dict[str, str] = {}
         """What GetInstanceUefiData answers for an instance; without, that it has none."""
+        self.shared: dict[str, list[str]] = {}
+        """Instances that a volume is attached to beside the one that moto knows of (multi-attach)."""
         self._lock = threading.RLock()
         self._open = contextlib.ExitStack()
         self._clients: dict[tuple[str, str], Any] = {}
@@ -156,19 +158,33 @@ class Cloud:
     def swap(self, instance: str, device: str, region: str = REGION) -> str:
         """Replace the volume at a device by an empty one of the same size; the new one's id."""
         backend = self._backend(region)
-        old = backend.volumes[self.volumes(instance, region)[device]]
-        backend.detach_volume(old.id, instance, device)
+        old = backend.volumes[self.detach(instance, device, region)]
         new = backend.create_volume(size=old.size, zone_name=old.zone.name)
-        backend.attach_volume(new.id, instance, device)
+        self.attach(instance, device, new.id, region)
         return str(new.id)
 
     def exchange(self, instance: str, *devices: str, region: str = REGION) -> None:
         """The volumes at two devices change places."""
-        backend, volumes = self._backend(region), self.volumes(instance, region)
-        for device in devices:
-            backend.detach_volume(volumes[device], instance, device)
+        volumes = {device: self.detach(instance, device, region) for device in devices}
         for device, other in zip(devices, reversed(devices), strict=True):
-            backend.attach_volume(volumes[other], instance, device)
+            self.attach(instance, device, volumes[other], region)
+
+    def revert(self, instance: str, device: str, blocks: dict[int, bytes], region: str = REGION) -> str:
+        """Go back to what a volume held once, as EC2 does: a volume that is made of a snapshot takes its place. The new
+        one's id."""
+        new = self.swap(instance, device, region)
+        self.store.volumes[new] = dict(blocks)
+        return new
+
+    def detach(self, instance: str, device: str, region: str = REGION) -> str:
+        """Take the volume at a device away; its id."""
+        volume = self.volumes(instance, region)[device]
+        self._backend(region).detach_volume(volume, instance, device)
+        return volume
+
+    def attach(self, instance: str, device: str, volume: str, region: str = REGION) -> None:
+        """Put a volume at a device."""
+        self._backend(region).attach_volume(volume, instance, device)
 
     # --- answers -----------------------------------------------------------------------------------------------------
 
@@ -221,6 +237,18 @@ class Cloud:
         for name in {name for extra in self.extras.values() for name in extra}:
             text = re.sub(rf"<{name}>.*?</{name}>", "", text, flags=re.DOTALL)  # moto's own word, where it has one
         return status, headers, _INSTANCE.sub(more, text).encode()
+
+    def _describe_volumes(self, asked: Asked) -> Answer:
+        status, headers, body = self._pass(asked)
+        text = body.decode()
+        for volume, instances in self.shared.items():
+            items = "".join(
+                f"<item><volumeId>{volume}</volumeId><instanceId>{one}</instanceId><status>attached</status></item>"
+                for one in instances
+            )
+            until = rf"<volumeId>{volume}</volumeId>.*?<attachmentSet>"
+            text = re.sub(until, lambda found, items=items: found[0] + items, text, count=1, flags=re.DOTALL)  # type: ignore[misc]
+        return status, headers, text.encode()
 
     def _create_snapshots(self, asked: Asked) -> Answer:
         backend = self._backend(asked.region, asked.key)
@@ -328,6 +356,7 @@ class Cloud:
 SPECIAL: dict[str, Callable[[Cloud, Asked], Answer]] = {
     "AssumeRole": Cloud._assume_role,
     "DescribeInstances": Cloud._describe_instances,
+    "DescribeVolumes": Cloud._describe_volumes,
     "CreateSnapshots": Cloud._create_snapshots,
     "DescribeSnapshots": Cloud._describe_snapshots,
     "DeleteSnapshot": Cloud._delete_snapshot,

@@ -124,6 +124,16 @@ class Place:
             waited(vm.PowerOnVM_Task())
         return str(vm._moId)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The machines that were made here or asked for, and are there."""
+        return tuple(self._made)
+
+    def rename(self, name: str, other: str) -> None:
+        """Give a machine another name."""
+        waited(self.vm(name).ReconfigVM_Task(spec=vim.vm.ConfigSpec(name=other)))
+        self._made[other] = self._made.pop(name)
+
     def remove(self, *names: str) -> None:
         """Machines are gone, with their files."""
         for name in names:
@@ -136,6 +146,16 @@ class Place:
     def switch_on(self, name: str) -> None:
         """A machine runs."""
         waited(self.vm(name).PowerOnVM_Task())
+
+    @contextlib.contextmanager
+    def off(self, name: str) -> Iterator[None]:
+        """A machine is off for as long as the block lasts, if it ran."""
+        ran = self.vm(name).runtime.powerState == "poweredOn"
+        if ran:
+            waited(self.vm(name).PowerOffVM_Task())
+        yield
+        if ran:
+            self.switch_on(name)
 
     def vm(self, name: str) -> Any:
         """The simulator's own handle on a machine."""
@@ -177,6 +197,38 @@ class Place:
         self._edit(name, lambda device: _resized(device, size) if device.key == file.key else None)
         os.truncate(self.disks(name)[disk].path, size)
 
+    def detach(self, name: str, disk: int) -> Any:
+        """Take a disk away and keep its files; the device."""
+        device = next(one for one in _disks(self.vm(name)) if one.key == self.disks(name)[disk].key)
+        self.configure(name, deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="remove", device=device)])
+        return device
+
+    def attach(self, name: str, device: Any) -> None:
+        """Add a disk whose files are there, at the key and unit of this device: vSphere makes the one of the other."""
+        self.configure(name, deviceChange=[_added(device)])
+
+    def exchange(self, name: str, one: int, other: int) -> None:
+        """Two disks change places: each is what the other was, and its files stay its own."""
+        found = [self.detach(name, at) for at in sorted((one, other), reverse=True)]
+        units = [(device.key, device.unitNumber) for device in reversed(found)]
+        for device, (key, unit) in zip(found, units, strict=True):
+            device.key, device.unitNumber = key, unit
+            self.attach(name, device)
+
+    def replace(self, name: str, disk: int, content: Path) -> None:
+        """Another disk, with this content, takes the place of one, whose files stay."""
+        old = self.detach(name, disk)
+        change = _disk(old.unitNumber, content)
+        change.device.key, change.device.controllerKey = old.key, old.controllerKey
+        self.configure(name, deviceChange=[change])
+        disks.filled(self.disks(name)[disk].path, content)
+
+    def revert(self, name: str, contents: Sequence[bytes]) -> None:
+        """Go back to what the disks held once. With it the tracker of changes begins anew."""
+        for file, content in zip(self.disks(name), contents, strict=True):
+            file.path.write_bytes(content)
+        self.track_anew(name)
+
     def track_anew(self, name: str) -> None:
         """The tracker of changes begins anew, as after a crash of the host."""
         self._edit(name, lambda device: setattr(device.backing, "changeId", f"{uuid.uuid4()}/1"))
@@ -188,15 +240,18 @@ class Place:
 
     def _edit(self, name: str, change: Callable[[Any], None]) -> None:
         edits = []
-        for device in self.vm(name).config.hardware.device:
-            if isinstance(device, vim.vm.device.VirtualDisk):
-                change(device)
-                edits.append(vim.vm.device.VirtualDeviceSpec(operation="edit", device=device))
+        for device in _disks(self.vm(name)):
+            change(device)
+            edits.append(vim.vm.device.VirtualDeviceSpec(operation="edit", device=device))
         self.configure(name, deviceChange=edits)
 
     def configure(self, name: str, **changes: Any) -> None:
         """Change a machine's settings."""
         waited(self.vm(name).ReconfigVM_Task(spec=vim.vm.ConfigSpec(**changes)))
+
+
+def _disks(vm: Any) -> list[Any]:
+    return [one for one in vm.config.hardware.device if isinstance(one, vim.vm.device.VirtualDisk)]
 
 
 def _devices(datacenter: Any) -> list[Any]:

@@ -23,6 +23,10 @@ from mappings.systems import is_windows
 
 # What the field's tools warn of: beyond it, controllers and copies are no longer usual.
 _MANY_DISKS = 165
+_WRITTEN = (
+    "While another of them writes, a copy is as after a loss of power at best: shut all of them down before the last "
+    "one."
+)
 
 
 def per_disk(find: Callable[[Disk, Case], str | None]) -> Callable[[Case], Iterator[str]]:
@@ -66,11 +70,13 @@ def _shared(disk: Disk, case: Case) -> str | None:
     if case.sharing.is_one(disk):
         return None
     shared = case.sharing.disks.get(disk.id)
+    if shared is None and disk.shareable:
+        return f"may be shared with other machines; the target gets a copy of its own. {_WRITTEN}"
     if shared is None:
-        return "may be shared with other machines; the target gets a copy of its own." if disk.shareable else None
+        return None
     others, needs = ", ".join(shared.others), "; ".join(shared.needs)
     apart = f"is also that of {others}: each would get a copy of its own, and what one writes no other would see."
-    return f"{apart} One disk for all of them needs {needs}." if needs else apart
+    return " ".join([apart, _WRITTEN, *([f"One disk for all of them needs {needs}."] if needs else [])])
 
 
 def _encrypted(disk: Disk, _case: Case) -> str | None:

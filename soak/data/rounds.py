@@ -56,12 +56,11 @@ class Rounds:
     whole: tuple[int, str] | None = None
     left: int | None = None
 
-    def since(self, *, recorded: bool) -> tuple[int | None, str | None]:
+    def since(self) -> tuple[int | None, str | None]:
         """The view to ask for what changed since, and the root that the target has of it."""
         if self.left is None:
             return self.whole or (None, None)
-        known = self.whole is not None and (self.whole[0] == self.left or (recorded and self.whole[0] > self.left))
-        return self.left, self.whole[1] if known and self.whole else None
+        return self.left, self.whole[1] if self.whole is not None and self.whole[0] == self.left else None
 
 
 def run(given: Trial) -> None:
@@ -76,7 +75,7 @@ def run(given: Trial) -> None:
 
 def _one(given: Trial, disk: Disk, rounds: Rounds, target: Path) -> None:
     r, view = given.random, disk.goes_on()
-    since, root = rounds.since(recorded=disk.recorded)
+    since, root = rounds.since()
     options = Options(
         workers=r.choice((1, 2)),
         checkpoint_seconds=0,

@@ -10,7 +10,7 @@ import pytest
 from kubeferry.kinds import SOURCES
 from lab import daemons
 from lab.vcenter.place import Place, vcenter
-from tests.contract.stands import STANDS, Stand, a_stand
+from tests.contract.stands import SIZES, STANDS, Stand, a_stand
 from tests.needs import here
 
 
@@ -24,6 +24,12 @@ def libvirtd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with vcenter(tmp_path_factory.mktemp("vcenter")) as lab:
         yield lab
+
+
+@pytest.fixture
+def sizes() -> dict[str, int]:
+    """Of the disks of each machine on a stand."""
+    return SIZES
 
 
 @pytest.fixture(params=[a_stand(kind) for kind in sorted({*SOURCES, *STANDS})])

@@ -1,7 +1,7 @@
 """What the sources of the contract suite stand on: a real libvirtd, the lab's cloud, the vCenter simulator, files.
 
 Each opens a source with two machines of two disks each: `on` is running and deaf, `off` is off. Where machines cannot
-run, `on` is off, too.
+run, `on` is off, too. What can become of their disks there stands in `changes.py`.
 """
 
 from __future__ import annotations
@@ -27,29 +27,48 @@ from lab.vcenter.place import Place
 MIB = 1 << 20
 GIB = 1 << 30
 SIZES = {"vda": 2 * MIB, "vdb": MIB}
+EVEN = dict.fromkeys(SIZES, 2 * MIB)
 
 # One libvirtd a machine: its tests take turns. And one simulator for all that need it.
 TURNS = {"libvirt": "libvirt", "vmware": "vcenter"}
 
 OURS = f"kft-contract{os.getpid()}-"  # the machines of a libvirtd that others use, too
 
-Exchange = Callable[[Machine], None]
-"""What is behind the disks vda and vdb of a machine changes places."""
 Write = Callable[[Machine, str, int, bytes], None]
 """Writes to a running machine's disk as its guest would: machine, disk, offset, bytes."""
 
 
 @dataclass
 class Stand:
-    """An opened source, the configuration that opens it again, and how a test reaches what is behind it. `sizes` are
-    those of its machines' disks; `cold_leaves` says that even a cold round leaves something at the source to forget."""
+    """An opened source, the configuration that opens it again, and how a test reaches what is behind it: `place` is the
+    hypervisor, cloud or folder. `sizes` are those of its machines' disks; `cold_leaves` says that even a cold round
+    leaves something at the source to forget. `kept` is what a change will go back to."""
 
     source: Source
     config: SourceConfig
-    write: Write | None = None
-    exchange: Exchange | None = None
+    place: Any
+    write: Write
     sizes: dict[str, int] = field(default_factory=lambda: dict(SIZES))
     cold_leaves: bool = False
+    kept: Any = None
+
+
+@dataclass
+class Exports:
+    """A folder of OVAs, each made anew when its machine is said to be another one. `disks` are the raw bytes by
+    machine, and by the place of the disk."""
+
+    folder: Path
+    disks: dict[str, list[bytearray]] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+
+    def export(self, file: str) -> None:
+        """Write the OVA of this file, whose machine is called like it unless `names` says otherwise."""
+        parts = [
+            ova.PackedDisk(f"vd{'abc'[at]}", f"vd{'abc'[at]}.vmdk", len(raw), bytes(raw))
+            for at, raw in enumerate(self.disks[file])
+        ]
+        ova.export(self.folder / f"{file}.ova", self.names.get(file, file), parts, manifest_last=file == "on")
 
 
 def a_stand(kind: str) -> Any:
@@ -63,53 +82,54 @@ def named(source: Source, name: str) -> Machine:
 
 def on_libvirt(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
     request.getfixturevalue("libvirtd")
-    bare = Bare(folder, OURS)
+    bare, sizes = Bare(folder, OURS), sizes_of(request)
+    form = "qcow2" if sizes is EVEN else "raw"
     try:
         for name in ("off", "on"):
-            system = bare.image(f"{name}-vda.qcow2", form="qcow2", size=SIZES["vda"])
-            bare.define(name, (system, "qcow2"), (bare.image(f"{name}-vdb.raw", size=SIZES["vdb"]), "raw"))
+            system = bare.image(f"{name}-vda.qcow2", form="qcow2", size=sizes["vda"])
+            data = bare.image(f"{name}-vdb.{form}", form=form, size=sizes["vdb"])
+            bare.define(name, (system, "qcow2"), (data, form))
         daemons.virsh("start", f"{bare.prefix}on")
-        yield from _opened(SourceConfig(kind="libvirt", uri=daemons.URI), write=_write_libvirt)
+        config = SourceConfig(kind="libvirt", uri=daemons.URI)
+        yield from _opened(config, bare, write=_write_libvirt, sizes=sizes)
     finally:
         bare.remove()
 
 
-def on_files(_request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
-    machines = []
+def on_files(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
+    machines, sizes = [], sizes_of(request)
     for name in ("off", "on"):
         disks = []
-        for disk, size in SIZES.items():
+        for disk, size in sizes.items():
             path = folder / f"{name}-{disk}.raw"
             path.write_bytes(bytes(size))
             disks.append(Disk(id=disk, uri=path.as_uri(), source_kind="file", format="raw", capacity_bytes=size))
         room = {"cpu": Cpu(vcpus=1), "memory": Memory(size_bytes=MIB)}
         machines.append(Machine(id=f"id-of-{name}", name=name, source="lab", disks=tuple(disks), **room))
-    for stand in _opened(SourceConfig(kind="memory", uri=f"memory://{folder}"), write=_write_file):
-        assert isinstance(stand.source, MemorySource)
-        stand.source.write_machines(*machines)
-        stand.source.write_power("on", Power.RUNNING)
-        stand.source.write_deaf("on")
-        stand.exchange = _exchange_files
-        yield stand
+    made = MemorySource("lab", folder)
+    made.write_machines(*machines)
+    made.write_power("on", Power.RUNNING)
+    made.write_deaf("on")
+    yield from _opened(SourceConfig(kind="memory", uri=f"memory://{folder}"), made, write=_write_file, sizes=sizes)
 
 
 def on_vcenter(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
     lab: Place = request.getfixturevalue("simulated")
-    contents = []
-    for disk, size in SIZES.items():
+    contents, sizes = [], sizes_of(request)
+    for disk, size in sizes.items():
         contents.append(folder / disk)
         contents[-1].write_bytes(bytes(size))
 
     def write(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
-        lab.write(machine.name, list(SIZES).index(disk), offset, piece)
+        lab.write(machine.name, list(sizes).index(disk), offset, piece)
 
     with pytest.MonkeyPatch.context() as patch:
         for name, value in lab.environment().items():
             patch.setenv(name, value)
         lab.machine("off", contents)
         lab.relay.rules.deaf.add(lab.machine("on", contents, on=True))
-        yield from _opened(lab.config(), write=write)
-        lab.remove("off", "on")
+        yield from _opened(lab.config(), lab, write=write, sizes=sizes)
+        lab.remove(*lab.names)
 
 
 def on_a_cloud(_request: pytest.FixtureRequest, _folder: Path) -> Iterator[Stand]:
@@ -126,31 +146,48 @@ def on_a_cloud(_request: pytest.FixtureRequest, _folder: Path) -> Iterator[Stand
         cloud.faults.deaf.add(on)
         config = SourceConfig.model_validate({"kind": "aws", "aws": {"endpointUrl": cloud.url}})
         # EC2 has no smaller volumes.
-        for stand in _opened(config, write=write, sizes={"vda": GIB, "vdb": GIB}, cold_leaves=True):
-            stand.exchange = lambda machine: cloud.exchange(machine.id, "/dev/vda", "/dev/vdb")
-            yield stand
+        sizes = {"vda": GIB, "vdb": GIB}
+        yield from _opened(config, cloud, write=write, sizes=sizes, cold_leaves=True)
 
 
-def on_exports(_request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
+def on_exports(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
+    sizes, exports = sizes_of(request), Exports(folder)
     for name in ("off", "on"):
-        disks = [ova.PackedDisk(disk, f"{disk}.vmdk", size, bytes(size)) for disk, size in SIZES.items()]
-        ova.export(folder / f"{name}.ova", name, disks, manifest_last=name == "on")
-    yield from _opened(SourceConfig(kind="ova", uri=folder.as_uri()))
+        exports.disks[name] = [bytearray(size) for size in sizes.values()]
+        exports.export(name)
+
+    def write(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
+        file = machine.id.partition(".ova#")[0]
+        exports.disks[file][list(sizes).index(disk)][offset : offset + len(piece)] = piece
+        exports.export(file)
+
+    yield from _opened(SourceConfig(kind="ova", uri=folder.as_uri()), exports, write=write, sizes=sizes)
 
 
-def on_a_datastore(_request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
+def sizes_of(request: pytest.FixtureRequest) -> dict[str, int]:
+    """The sizes that a test asks for, by the fixture `sizes`."""
+    found: dict[str, int] = request.getfixturevalue("sizes")
+    return found
+
+
+def on_a_datastore(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
     """VMware's own files of machines, as they are copied out of a datastore."""
+    sizes = sizes_of(request)
     for number, name in enumerate(("off", "on")):
         card = {"ethernet0__generatedAddress": f"00:0c:29:00:00:0{number}"}
-        vmx.machine(folder / name, name, {disk: bytes(size) for disk, size in SIZES.items()}, **card)
-    yield from _opened(SourceConfig(kind="ova", uri=folder.as_uri()))
+        vmx.machine(folder / name, name, {disk: bytes(size) for disk, size in sizes.items()}, **card)
+
+    def write(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
+        _write_at(folder / machine.name / f"{disk}-flat.vmdk", offset, piece)
+
+    yield from _opened(SourceConfig(kind="ova", uri=folder.as_uri()), folder, write=write, sizes=sizes)
 
 
 def _opened(
-    config: SourceConfig, *, write: Write | None = None, sizes: dict[str, int] = SIZES, cold_leaves: bool = False
+    config: SourceConfig, place: object, *, write: Write, sizes: dict[str, int], cold_leaves: bool = False
 ) -> Iterator[Stand]:
     source = open_source("lab", config)
-    yield Stand(source, config, write, sizes=dict(sizes), cold_leaves=cold_leaves)
+    yield Stand(source, config, place, write, sizes=dict(sizes), cold_leaves=cold_leaves)
     source.close()
 
 
@@ -158,19 +195,13 @@ def _write_libvirt(machine: Machine, disk: str, offset: int, piece: bytes) -> No
     write_inside(machine.name, f"virtio-disk{'ab'.index(disk[-1])}", offset, piece)
 
 
-def _exchange_files(machine: Machine) -> None:
-    """As far as both go: the sizes stay, since a file of another size is refused."""
-    paths = [local_path(disk.uri or "") or Path() for disk in machine.disks]
-    least = min(path.stat().st_size for path in paths)
-    heads = [path.read_bytes()[:least] for path in paths]
-    for path, head in zip(paths, reversed(heads), strict=True):
-        with path.open("r+b") as image:
-            image.write(head)
-
-
 def _write_file(machine: Machine, disk: str, offset: int, piece: bytes) -> None:
     path = local_path(next(one.uri or "" for one in machine.disks if one.id == disk))
     assert path is not None
+    _write_at(path, offset, piece)
+
+
+def _write_at(path: Path, offset: int, piece: bytes) -> None:
     with path.open("r+b") as image:
         image.seek(offset)
         image.write(piece)

@@ -9,19 +9,15 @@ import pytest
 
 from converters.endpoints import open_source as open_disk
 from kubeferry import marks
-from kubeferry.documents import StopPolicy
 from kubeferry.errors import SourceRefused
 from kubeferry.ledger import AT_SOURCE, STOP_MARK, VIEW, External
 from kubeferry.model import DiskRef, Machine, Marker, Power, Severity
 from kubeferry.sources import Round, Source, open_source
-from tests.contract.stands import MIB, SIZES, Stand, named
+from tests.contract.rounds import FORCE, GENTLE, LOOKED_AT, PIECE, contents, ids, no_words
+from tests.contract.stands import MIB, Stand, named
 
-PIECE = 64 << 10
-LOOKED_AT = 4 * MIB
 WHEN = "2026-01-01T00:00:00Z"
 MARK = marks.StopMark("0" * 12, Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave <1> & more")
-GENTLE = StopPolicy(agent_seconds=0.2, acpi_seconds=0.2)
-FORCE = GENTLE.model_copy(update={"force": True})
 
 
 def unwritten(thing: External) -> None:
@@ -33,11 +29,6 @@ def unwritten(thing: External) -> None:
 @pytest.fixture
 def source(stand: Stand) -> Source:
     return stand.source
-
-
-def ids(machine: Machine) -> dict[str, str]:
-    """Our names of the disks -> the source's, in the order in which the machine has them."""
-    return dict(zip(SIZES, (disk.id for disk in machine.data_disks), strict=True))
 
 
 @pytest.fixture
@@ -70,7 +61,6 @@ class Warm:
         return asked.open_round(self.machine, since=since, final=final, remote=False, ledger=self.told.append)
 
     def write(self, disk: str, offset: int, letter: bytes) -> None:
-        assert self.stand.write is not None
         self.stand.write(self.machine, disk, offset, letter * PIECE)
 
     def another(self) -> Source:
@@ -85,29 +75,12 @@ def warm(stand: Stand, on: Machine) -> Warm:
     return Warm(stand, on)
 
 
-def contents(opened: Round) -> dict[str, tuple[bytes, list[tuple[int, int]]]]:
-    """By disk: its bytes, as far as they are written to, and the ranges that are promised to be the same as in the
-    round before."""
-    found = {}
-    for disk, told in ids(opened.machine).items():
-        with open_disk(opened.refs[told]) as endpoint:
-            view = memoryview(bytearray(min(endpoint.size, LOOKED_AT)))
-            endpoint.read_into(0, view)
-            same = [(extent.offset, extent.end) for extent in endpoint.extents() if extent.same]
-        found[disk] = (bytes(view), same)
-    return found
-
-
 def assert_told_rightly(earlier: Round, before: dict[str, Any], later: Round, after: dict[str, Any]) -> None:
     """What is named `same` is the same; not everything has to be read again."""
     assert later.marker is None or later.marker != earlier.marker
     for disk, (content, same) in after.items():
         assert all(content[start:end] == before[disk][0][start:end] for start, end in same)
     assert any(same for _, same in after.values())
-
-
-def no_words(_words: dict[str, str], _at: str, _said: object = None) -> None:
-    raise AssertionError("nobody is there to be heard")
 
 
 def test_discovery_tells_every_machine_with_its_power_and_the_sizes_of_its_disks(stand: Stand, source: Source) -> None:
@@ -307,25 +280,6 @@ def test_a_round_from_a_view_that_was_never_closed_is_a_new_one(warm: Warm) -> N
     second = warm.open(first.marker, final=not warm.source.capabilities.live_deltas)
     assert_told_rightly(first, before, second, contents(second))
     warm.source.close_round(second)
-    warm.source.forget(warm.machine)
-
-
-def test_of_disks_that_change_places_between_two_rounds_nothing_is_mixed_up(warm: Warm) -> None:
-    """Refused, or told by what each disk of the round before had; there and back again it is as it was."""
-    if warm.stand.exchange is None:
-        pytest.skip("its disks cannot change places here")
-    warm.write("vda", 0, b"a")
-    warm.write("vdb", 0, b"b")
-    earlier = warm.open()
-    before = contents(earlier)
-    warm.source.close_round(earlier)
-    for exchanged in (True, False):
-        warm.stand.exchange(warm.machine)
-        warm.write("vda", 5 * PIECE, b"x")
-        later = warm.open(earlier.marker)
-        for disk, (content, same) in contents(later).items():
-            assert all(content[start:end] == before[disk][0][start:end] for start, end in same), (disk, exchanged)
-        warm.source.close_round(later)
     warm.source.forget(warm.machine)
 
 

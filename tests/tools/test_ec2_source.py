@@ -614,6 +614,78 @@ def test_a_view_of_a_running_machine_is_no_final_one_of_an_ended_one(lab: Lab) -
     assert len(lab.cloud.snapshots()) == 2, "nothing is dropped"
 
 
+@pytest.mark.parametrize("change", ["places", "another"])
+def test_the_last_view_of_an_ended_machine_shows_the_volumes_that_its_disks_were_then(lab: Lab, change: str) -> None:
+    """Not those of the plan: what changes between the two is read whole, and no reason to lose the last copy."""
+    if change == "places":
+        lab.cloud.exchange(lab.instance, "/dev/xvda", "/dev/sdf")
+        lab.volumes = {"xvda": lab.volumes["sdf"], "sdf": lab.volumes["xvda"]}
+    else:
+        lab.volumes["sdf"] = lab.cloud.swap(lab.instance, "/dev/sdf")
+    lab.cloud.write(lab.volumes["sdf"], MIB, b"last")
+    lab.source.stop(lab.machine, STOP, no_words)
+    final = lab.open(final=True)
+    lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
+    again = lab.open(final=True)
+    assert (again.marker, again.only_copy) == (final.marker, True)
+    lab.copy(again, 1)
+    assert lab.equal("sdf")
+    assert lab.equal("xvda")
+
+
+def test_the_last_view_of_an_ended_machine_is_called_what_it_is(lab: Lab) -> None:
+    """One of a machine that ran is as after a loss of power, and no copy goes on from it to an end."""
+    live = lab.open()
+    lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
+    with pytest.raises(SourceGone) as ended:
+        lab.source.power(lab.machine)
+    assert "it ran then, so they are as after a loss of power, and what was written since is lost" in ended.value.why
+    assert ended.value.fix.startswith("Make volumes of them.")
+    lab.source.close_round(live)
+    with pytest.raises(SourceGone, match="loss of power"):
+        lab.open(live.marker)
+
+
+def test_of_a_machine_that_was_off_when_it_was_ended_the_last_view_has_all(lab: Lab) -> None:
+    lab.source.stop(lab.machine, STOP, no_words)
+    lab.open(final=True)
+    lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
+    with pytest.raises(SourceGone) as ended:
+        lab.source.power(lab.machine)
+    assert "lost" not in ended.value.why
+    assert "goes on from there" in ended.value.fix
+
+
+def test_a_volume_that_others_write_to_is_copied_for_the_last_time_once_they_are_off(lab: Lab) -> None:
+    other = lab.cloud.launch("other", {"/dev/xvda": 1})
+    lab.cloud.shared[lab.volumes["sdf"]] = [other]
+    (told,) = lab.source.concerns(lab.machine)
+    assert (told.id, told.severity) == ("source.shared-writer", Severity.WARNING)
+    assert f"{lab.volumes['sdf']} is {other}'s as well, which is running, and may write to it" in told.what
+    assert lab.open().consistency == "crash"
+    lab.source.stop(lab.machine, STOP, no_words)
+    with pytest.raises(SourceRefused, match="last copy cannot be made yet") as refused:
+        lab.open(final=True)
+    assert other in refused.value.fix
+    meanwhile = lab.open()
+    assert meanwhile.consistency == "crash", "this machine is off, and the other one is not"
+    lab.cloud.client().stop_instances(InstanceIds=[other])
+    last = lab.open(final=True)
+    assert (last.consistency, last.marker == meanwhile.marker) == ("off", False)
+    lab.cloud.client().start_instances(InstanceIds=[other])
+    lab.cloud.client().stop_instances(InstanceIds=[other])
+    assert lab.open(final=True).marker != last.marker, "it has run since"
+
+
+def test_a_volume_that_is_left_out_may_be_written_by_anybody(lab: Lab) -> None:
+    lab.cloud.shared[lab.volumes["sdf"]] = [lab.cloud.launch("other", {"/dev/xvda": 1})]
+    lab.source.stop(lab.machine, STOP, no_words)
+    kept, _left = lab.machine.disks
+    lab.machine = lab.machine.model_copy(update={"disks": (kept,), "left_out": ("sdf",)})
+    assert lab.source.concerns(lab.machine) == []
+    assert lab.open(final=True).consistency == "off"
+
+
 def test_a_machine_that_hibernates_is_not_read(lab: Lab) -> None:
     lab.cloud.client().stop_instances(InstanceIds=[lab.instance])
     lab.cloud.extras[lab.instance]["stateReason"] = "<code>Client.UserInitiatedHibernate</code><message>x</message>"

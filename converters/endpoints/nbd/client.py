@@ -60,6 +60,7 @@ class Nbd:
         self.side = side
         self._name = export
         self._changed = changed
+        self.noted = changed is not None
         self._socket, self._export = self._connect()
         self._in_flight = InFlight(self._socket, self._export)
         self.size = self._export.size

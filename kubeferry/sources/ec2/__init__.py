@@ -10,6 +10,7 @@ source ─┬─ snapshot_sets     views: all volumes of an instance frozen at o
         └─ marks             the tag that says that we have stopped it
 unanswered                  questions of discovery that EC2 did not answer, as concerns
 uefi                        UEFI variables, as AWS hands them over
+sharing                     other instances that have a volume of this one
 stops                       what a stop meets, and the way back from it: asked without doing it
 cost                        what reading snapshots costs                                              pure
 """

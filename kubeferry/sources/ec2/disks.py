@@ -1,10 +1,13 @@
-"""Volumes of an instance: called like the devices that they are attached as, the root first."""
+"""Volumes of an instance: called like the devices that they are attached as, the root first; whether they are those of
+the plan. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from kubeferry.model import Disk, DiskBus, SourceFact
+from kubeferry.errors import Problem
+from kubeferry.model import Disk, DiskBus, Machine, SourceFact
+from kubeferry.sources.disks import drift
 from kubeferry.sources.ec2.facts import Facts, flattened
 from kubeferry.sources.ec2.placement import is_bare_metal
 from kubeferry.sources.ec2.told import Told
@@ -53,6 +56,23 @@ def disk_id(device: str) -> str:
 def volume_of(disk: Disk) -> str:
     """The volume of a disk that was read here."""
     return (disk.uri or "").rpartition("/")[2]
+
+
+def wanted_volumes(machine: Machine, disks: Iterable[Disk]) -> dict[str, str]:
+    """The volumes of the disks that are taken along, by the disks' ids."""
+    return {name: volume_of(disk) for name, disk in drift.wanted(machine, disks).items()}
+
+
+def differences(machine: Machine, disks: Iterable[Disk]) -> Iterator[Problem]:
+    """Where the volumes are not those of the plan. Another volume of the same size is read whole, and is no problem."""
+    now, was = drift.wanted(machine, disks), {disk.id: disk for disk in machine.data_disks}
+    yield from drift.attachments(was, now)
+    for name in sorted(was.keys() & now.keys()):
+        planned, size = was[name].capacity_bytes, now[name].capacity_bytes
+        if planned is not None and planned != size:
+            yield Problem(name, f"its size is now {size} bytes, and was {planned}", drift.DISCOVER)
+        if was[name].format != "raw":
+            yield Problem(name, f"its format is now raw, and was {was[name].format}", drift.DISCOVER)
 
 
 def _attached(instance: Facts) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,8 @@
 
 A set is written down before it is made, and its tags are part of its making: whatever dies in between, it is found and
 dropped. `stamp` is a digest of what the instance was at that moment (off or not, since when, which volumes of which
-size): while it is the same, a set of a machine that is off still shows what its volumes hold.
+size, and when others were started that have them, too): while it is the same, a set of a machine that is off still
+shows what its volumes hold.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ import hashlib
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kubeferry.errors import SourceRefused, SourceUnavailable
+from kubeferry.errors import SourceGone, SourceRefused, SourceUnavailable
 from kubeferry.ledger import VIEW, External, Ledger
 from kubeferry.model import Machine
 from kubeferry.outside import aws, stopping
 from kubeferry.sources.ec2.instance import REGION
 
-SOURCE, JOURNAL, MACHINE, SET, STAMP, OFF, CLOSED = (
-    f"kubeferry.io/{name}" for name in ("source", "journal", "machine", "set", "stamp", "off", "closed")
+SOURCE, JOURNAL, MACHINE, SET, STAMP, OFF, CLOSED, VOLUMES = (
+    f"kubeferry.io/{name}" for name in ("source", "journal", "machine", "set", "stamp", "off", "closed", "volumes")
 )
+TAG_LIMIT = 256
 FIRST_POLL, LONGEST_POLL = 0.2, 15.0
 SETTLE_SECONDS = 60.0  # a new snapshot may be unknown to the next call for a while
 NOT_THERE = "InvalidSnapshot.NotFound"
@@ -51,14 +53,25 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """What an instance is when a set is made of it: its stamp, whether it is off, and the volumes of its disks."""
+
+    stamp: str
+    off: bool
+    volumes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class SnapshotSet:
-    """`snapshots` are as EC2 last described them. `off`: the machine was, when they were made."""
+    """`snapshots` are as EC2 last described them. `off`: the machine was, when they were made. `volumes` are those of
+    its disks then, by the disks' ids; empty where there were more than a tag can tell."""
 
     token: str
     stamp: str
     closed: bool
     snapshots: tuple[Snapshot, ...]
     off: bool = False
+    volumes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def taken_at(self) -> str:
@@ -73,9 +86,23 @@ class SnapshotSet:
         return next((one for one in self.snapshots if one.volume == volume), None)
 
 
-def stamp_of(instance: dict[str, Any], volumes: dict[str, dict[str, Any]], *, off: bool) -> str:
-    """What the instance is at this moment, as a digest."""
-    parts = ["off" if off else "on", str(instance.get("LaunchTime", ""))]
+def ended(machine: str, last: SnapshotSet) -> SourceGone:
+    """The error for a machine that is gone for good, of which this set is the newest that there is. One of a machine
+    that ran is no last state of it."""
+    names = ", ".join(f"{one.id} of {one.volume}" for one in last.snapshots)
+    lost = "" if last.off else "; it ran then, so they are as after a loss of power, and what was written since is lost"
+    again = "A copy that was begun after its stop goes on from there: run the same command again. Else make"
+    return SourceGone(
+        "somebody has ended the machine at its source",
+        why=f"what it was at {last.taken_at} is in snapshots of ours, and those are the last of it: {names}{lost}",
+        fix=f"{again if last.off else 'Make'} volumes of them. `kubeferry release --everything` deletes them for good.",
+        machine=machine,
+    )
+
+
+def stamp_of(instances: list[dict[str, Any]], volumes: dict[str, dict[str, Any]], *, off: bool) -> str:
+    """What the instance is at this moment, as a digest; behind it, those that have volumes in common with it."""
+    parts = ["off" if off else "on", *(str(one.get("LaunchTime", "")) for one in instances)]
     for name, volume in sorted(volumes.items()):
         attached = [str(one.get("AttachTime", "")) for one in volume.get("Attachments", [])]
         parts.append(f"{name} {volume.get('Size')} {' '.join(sorted(attached))}")
@@ -130,7 +157,13 @@ def _set(token: str, snapshots: list[dict[str, Any]]) -> SnapshotSet:
         closed=any(CLOSED in one for one in tags),
         snapshots=tuple(_snapshot(one) for one in snapshots),
         off=all(OFF in one for one in tags),
+        volumes=_shown(tags[0].get(VOLUMES, "")),
     )
+
+
+def _shown(told: str) -> dict[str, str]:
+    pairs = (one.rpartition("=") for one in told.split() if "=" in one)
+    return {disk: volume for disk, _, volume in pairs}
 
 
 def _tags(snapshot: dict[str, Any]) -> dict[str, str]:
@@ -168,10 +201,9 @@ def without(instance: dict[str, Any], volumes: dict[str, dict[str, Any]], wanted
 def make(
     ec2: Any,
     machine: Machine,
-    stamp: str,
+    moment: Moment,
     excluded: dict[str, Any],
     *,
-    off: bool,
     owner: Owner,
     ledger: Ledger,
 ) -> SnapshotSet:
@@ -184,10 +216,12 @@ def make(
         SOURCE: owner.source,
         MACHINE: machine.id,
         SET: token,
-        STAMP: stamp,
+        STAMP: moment.stamp,
     }
     tags |= {JOURNAL: owner.journal} if owner.journal else {}
-    tags |= {OFF: "yes"} if off else {}
+    tags |= {OFF: "yes"} if moment.off else {}
+    told = " ".join(f"{disk}={volume}" for disk, volume in sorted(moment.volumes.items()))
+    tags |= {VOLUMES: told} if len(told) <= TAG_LIMIT else {}
     made = ec2.create_snapshots(
         InstanceSpecification={"InstanceId": machine.id} | excluded,
         Description=f"kubeferry: a round of {machine.id}",
@@ -196,7 +230,8 @@ def make(
         ],
     )
     snapshots = [one | {"State": one.get("State", "pending")} for one in made.get("Snapshots", [])]
-    return SnapshotSet(token, stamp, closed=False, snapshots=tuple(_snapshot(one) for one in snapshots), off=off)
+    frozen = tuple(_snapshot(one) for one in snapshots)
+    return SnapshotSet(token, moment.stamp, closed=False, snapshots=frozen, off=moment.off, volumes=moment.volumes)
 
 
 def completed(ec2: Any, found: SnapshotSet, machine: Machine, seconds: float) -> SnapshotSet:

@@ -27,14 +27,14 @@ from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
 from kubeferry.outside import aws, clock
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
-from kubeferry.sources.disks import drift
-from kubeferry.sources.ec2 import discovery, markers, marks, power, snapshot_sets, stops, uefi
-from kubeferry.sources.ec2.disks import GIB, read_disks, volume_of
+from kubeferry.sources.disks import drift, writers
+from kubeferry.sources.ec2 import discovery, markers, marks, power, sharing, snapshot_sets, stops, uefi
+from kubeferry.sources.ec2.disks import GIB, differences, read_disks, volume_of, wanted_volumes
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
 from kubeferry.sources.ec2.markers import token_of
 from kubeferry.sources.ec2.power import NO_MACHINE, described, gone, instance_of
-from kubeferry.sources.ec2.snapshot_sets import Owner, SnapshotSet
+from kubeferry.sources.ec2.snapshot_sets import Moment, Owner, SnapshotSet, ended
 from kubeferry.sources.ec2.told import Told
 from kubeferry.sources.ec2.unanswered import Unanswered, unasked, unreadable
 from kubeferry.sources.facts.single_names import named
@@ -108,13 +108,16 @@ class Ec2Source:
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._about(machine) as (ec2, region):
             instance, disks, volumes = self._now(ec2, region, machine)
-            found = [*_differences(machine, disks), *stops.unstoppable(instance)]
+            found = [*differences(machine, disks), *stops.unstoppable(instance)]
             ways_back = []
             if power_of(instance) is Power.RUNNING:
                 found += stops.forbidden(ec2, instance)
                 ways_back = [*stops.doubts(ec2, instance), *stops.keys(self._keys(region), volumes)]
             kept = uefi.concerns(ec2, machine)
-        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back), *kept]
+            wanted = wanted_volumes(machine, disks)
+            others = sharing.around(ec2, machine.id, wanted.values(), volumes)
+            shared = writers.as_concerns(machine, sharing.problems(others, wanted, volumes))
+        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back), *kept, *shared]
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
@@ -140,49 +143,58 @@ class Ec2Source:
             _refuse(
                 machine,
                 "its disks cannot be read as they were planned",
-                [*_differences(machine, disks), *stops.hibernated(instance)],
+                [*differences(machine, disks), *stops.hibernated(instance)],
             )
+            wanted = wanted_volumes(machine, disks)
+            others = sharing.around(ec2, machine.id, wanted.values(), volumes)
+            if final:
+                writers.refuse(machine, sharing.problems(others, wanted, volumes))
+            still = off and not sharing.up(others)
             sets = snapshot_sets.sets_of(ec2, machine.id, self._owner)
             copied = markers.copied_in(since, self._name)
             older = sets.pop(copied.view, None)
-            stamp = snapshot_sets.stamp_of(instance, volumes, off=off)
-            wanted = [volume_of(disk) for disk in drift.wanted(machine, disks).values()]
+            stamp = snapshot_sets.stamp_of([instance, *others], volumes, off=still)
             usable = [
                 one
                 for one in sets.values()
-                if one.stamp == stamp and one.covers(wanted, volumes) and (off or not one.closed)
+                if one.stamp == stamp and one.covers(wanted.values(), volumes) and (still or not one.closed)
             ]
             current = max(usable, key=lambda one: one.taken_at, default=None)
             for other in sets.values():
                 if other is not current:
                     snapshot_sets.drop(ec2, other)
             if current is None:
-                left = snapshot_sets.without(instance, volumes, wanted)
+                left = snapshot_sets.without(instance, volumes, wanted.values())
                 once = self._client(region, attempts=1)
-                current = snapshot_sets.make(once, machine, stamp, left, off=off, owner=self._owner, ledger=ledger)
+                moment = Moment(stamp, still, wanted)
+                current = snapshot_sets.make(once, machine, moment, left, owner=self._owner, ledger=ledger)
             current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
             now = {disk.id: volume_of(disk) for disk in disks}
             refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
         marker = self._marker(machine, now, current)
         # Given back after a failure that may pass, it would be lost, and with it all that was copied from it.
-        return Round(machine, refs, marker, served=True, consistency="off" if off else "crash")
+        return Round(machine, refs, marker, served=True, consistency="off" if still else "crash")
 
     def _last_copy(
         self, ec2: Any, region: str, machine: Machine, since: Marker | None, *, final: bool, remote: bool
     ) -> Round:
-        """The view of a machine that somebody has ended: a set that was made of these very volumes, and that no round
-        was given back of; a final one, when it was off. Nothing is dropped. Raises SourceGone where there is none."""
+        """The view of a machine that somebody has ended: a set of all its disks, each with the volume that it was then,
+        and that no round was given back of; a final one, when it was off. Nothing is dropped. Raises SourceGone where
+        there is none."""
         sets = snapshot_sets.sets_of(ec2, machine.id, self._owner)
         copied = markers.copied_in(since, self._name)
         older = sets.pop(copied.view, None)
-        now = {disk.id: volume_of(disk) for disk in machine.disks}
-        wanted = [volume_of(disk) for disk in drift.wanted(machine, machine.disks).values()]
+        planned = wanted_volumes(machine, machine.disks)
+        shown = {name: one.volumes if one.volumes.keys() == planned.keys() else planned for name, one in sets.items()}
         usable = [
-            one for one in sets.values() if one.covers(wanted, now.values()) and (one.off if final else not one.closed)
+            one
+            for name, one in sets.items()
+            if one.covers(shown[name].values(), shown[name].values()) and (one.off if final else not one.closed)
         ]
         current = max(usable, key=lambda one: one.taken_at, default=None)
         if current is None:
             raise gone(machine.name)
+        now = shown[current.token]
         current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
         refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
         consistency = "off" if current.off else "crash"
@@ -355,14 +367,7 @@ class Ec2Source:
         if last is None:
             told = gone(machine.name)
             return SourceRefused(told.what, fix=told.fix, machine=machine.name)
-        names = ", ".join(f"{one.id} of {one.volume}" for one in last.snapshots)
-        return SourceGone(
-            "somebody has ended the machine at its source",
-            why=f"what it was at {last.taken_at} is in snapshots of ours, and those are the last of it: {names}",
-            fix="A copy that was begun after its stop goes on from there: run the same command again. Else make "
-            "volumes of them. `kubeferry release --everything` deletes them for good.",
-            machine=machine.name,
-        )
+        return ended(machine.name, last)
 
     def _now(
         self, ec2: Any, region: str, machine: Machine
@@ -375,18 +380,6 @@ class Ec2Source:
 
 
 # --- one thing each ----------------------------------------------------------------------------------------------
-
-
-def _differences(machine: Machine, disks: tuple[Disk, ...]) -> Iterator[Problem]:
-    """Where the volumes are not those of the plan. Another volume of the same size is read whole, and is no problem."""
-    now, was = drift.wanted(machine, disks), {disk.id: disk for disk in machine.data_disks}
-    yield from drift.attachments(was, now)
-    for name in sorted(was.keys() & now.keys()):
-        planned, size = was[name].capacity_bytes, now[name].capacity_bytes
-        if planned is not None and planned != size:
-            yield Problem(name, f"its size is now {size} bytes, and was {planned}", drift.DISCOVER)
-        if was[name].format != "raw":
-            yield Problem(name, f"its format is now raw, and was {was[name].format}", drift.DISCOVER)
 
 
 def _refuse(machine: Machine, what: str, found: list[Problem] | Iterator[Problem]) -> None:

@@ -9,9 +9,11 @@ source ─┬─ domain/machine      XML -> Machine                             
         ├─ headers             whether images say of their chains what libvirt says
         ├─ served_disks        disks that a server has (iSCSI, RBD), asked through the hypervisor's QEMU
         ├─ off                 what views leave in images: read for the last round, taken out again
+        ├─ image_files         which file an image is, whatever it is called
         ├─ shutdown            the ways to stop a domain; marks: what is left at it then
         ├─ flash               UEFI variables, from the file that stands for a machine's flash
         ├─ tpm                 what a machine's TPM keeps, from the file of its swtpm
+        ├─ sharing             other machines that run with a disk of this one
         ├─ stops               what a stop meets, and the way back from it: asked without doing it
         ├─ starts              when a machine was last started, from libvirt's log of it
         ├─ hosts               the hypervisor's files and servers: this host, or far_host with far_exports

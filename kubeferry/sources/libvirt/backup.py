@@ -10,8 +10,9 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 from kubeferry.errors import InputInvalid
@@ -25,10 +26,17 @@ SOCKET = re.compile(rf"({NAME.pattern})\.(frozen|crash)", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class DiskState:
-    """What a disk was when a checkpoint was made: its size in bytes, and format and URI of its images from the top."""
+    """What a disk was when a checkpoint was made: its size in bytes, format and URI of its images from the top, and
+    which files those were (`image_files`)."""
 
     size: int
     images: tuple[tuple[str, str], ...]
+    files: tuple[str, ...] = ()
+
+    def is_still(self, earlier: DiskState | None) -> bool:
+        """Whether this is the disk that it was, file by file: another file may have got its name since, with notes
+        under the name of ours. One of which it is not known which it is, is not."""
+        return self == earlier and len(self.files) == len(self.images) and all(self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +90,7 @@ def checkpoint_xml(name: str, disks: Mapping[str, DiskState], others: Iterable[s
     """A checkpoint of `disks`; `others` have none."""
     checkpoint = ET.Element("domaincheckpoint")
     ET.SubElement(checkpoint, "name").text = name
-    states = {disk: {"size": state.size, "images": state.images} for disk, state in disks.items()}
+    states = {disk: asdict(state) for disk, state in disks.items()}
     ET.SubElement(checkpoint, "description").text = json.dumps({"kubeferry": states}, sort_keys=True)
     listed = ET.SubElement(checkpoint, "disks")
     for disk in disks:
@@ -111,19 +119,19 @@ def states_of(xml: str) -> dict[str, DiskState]:
     try:
         root = read_tree(xml, "checkpoint", DOMAIN)
         told = json.loads(root.value("description") or "{}")["kubeferry"]
-        return {disk: DiskState(int(state["size"]), _images(state["images"])) for disk, state in told.items()}
+        return {disk: _state(state) for disk, state in told.items()}
     except (InputInvalid, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def state_of(ref: DiskRef) -> DiskState:
+def state_of(ref: DiskRef, files: tuple[str, ...] = ()) -> DiskState:
     """What a disk is now."""
     images: list[tuple[str, str]] = []
     link: DiskRef | None = ref
     while link is not None:
         images.append((link.format, link.uri))
         link = link.backing
-    return DiskState(ref.size_bytes or 0, tuple(images))
+    return DiskState(ref.size_bytes or 0, tuple(images), files)
 
 
 def owner_of_qemu(domain_xml: str) -> tuple[int, int] | None:
@@ -136,6 +144,13 @@ def owner_of_qemu(domain_xml: str) -> tuple[int, int] | None:
 
 def _label(node: Node) -> str:
     return node.value("label") or ""
+
+
+def _state(told: Mapping[str, Any]) -> DiskState:
+    files = told.get("files", [])  # checkpoints of earlier versions do not tell them
+    if not isinstance(files, list) or not all(isinstance(one, str) for one in files):
+        raise TypeError("no list of files")
+    return DiskState(int(told["size"]), _images(told["images"]), tuple(files))
 
 
 def _images(told: object) -> tuple[tuple[str, str], ...]:

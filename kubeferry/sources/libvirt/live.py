@@ -31,7 +31,6 @@ from kubeferry.sources.libvirt.backup import (
     job_of,
     new_name,
     owner_of_qemu,
-    state_of,
     states_of,
     taken_at,
 )
@@ -47,10 +46,12 @@ BROKEN = frozenset({libvirt.VIR_ERR_CHECKPOINT_INCONSISTENT, libvirt.VIR_ERR_NO_
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What is asked for: the disks as they are now, what else the machine has, and how its images' headers are read."""
+    """What is asked for: the disks as they are now, what else the machine has, and how its images' headers are read.
+    `states` are the disks' own."""
 
     machine: Machine
     refs: dict[str, DiskRef]
+    states: dict[str, DiskState]
     others: tuple[str, ...]
     read: qcow2.Read = qcow2.read_piece
 
@@ -131,8 +132,8 @@ def drop_checkpoint(checkpoint: libvirt.virDomainCheckpoint) -> None:
 def _asked(domain: libvirt.virDomain, view: View, since: Marker | None, place: Place) -> dict[str, Asked]:
     known = states_since(domain, since)
     return {
-        disk: Asked(place.scratch(disk), since.token if since and known.get(disk) == state_of(ref) else None)
-        for disk, ref in view.refs.items()
+        disk: Asked(place.scratch(disk), since.token if since and state.is_still(known.get(disk)) else None)
+        for disk, state in view.states.items()
     }
 
 
@@ -175,7 +176,7 @@ def _begin(
 ) -> Job:
     end_view(domain, place)
     name = new_name(clock.now("seconds"))
-    noted = {disk: state_of(ref) for disk, ref in view.refs.items() if _takes_notes(ref, view.read)}
+    noted = {disk: view.states[disk] for disk, ref in view.refs.items() if _takes_notes(ref, view.read)}
     _tell(ledger, domain, name, asked, place, checkpoint=bool(noted))
     place.make(owner_of_qemu(domain.XMLDesc(0)))
     rest = [disk for disk in (*view.refs, *view.others) if disk not in noted]

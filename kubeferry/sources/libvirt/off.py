@@ -14,6 +14,7 @@ import libvirt
 from kubeferry.errors import KubeferryError, SourceUnavailable
 from kubeferry.images import bitmaps, qcow2
 from kubeferry.model import DiskRef, Machine, Marker
+from kubeferry.sources.libvirt import image_files
 from kubeferry.sources.libvirt.backup import NAME, state_of, states_of
 from kubeferry.sources.libvirt.hosts import Host
 from kubeferry.sources.libvirt.live import checkpoints, states_since
@@ -24,10 +25,11 @@ def told(domain: libvirt.virDomain, refs: dict[str, DiskRef], since: Marker | No
     """The references to the disks of a machine that is off, with the bitmap of what changed where there is a sound one
     and the disk is still the one that it was made for."""
     known = states_since(domain, since)
-    if since is None:
+    if since is None or not known:
         return refs
+    now = image_files.states(refs, host)
     return {
-        disk: _with_bitmap(ref, since.token, host) if known.get(disk) == state_of(ref) else ref
+        disk: _with_bitmap(ref, since.token, host) if now[disk].is_still(known.get(disk)) else ref
         for disk, ref in refs.items()
     }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,16 +22,18 @@ from kubeferry.marks import StopMark
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
-from kubeferry.sources.disks import drift, local_disks
+from kubeferry.sources.disks import drift, local_disks, writers
 from kubeferry.sources.libvirt import (
     attached,
     chains,
     flash,
     headers,
+    image_files,
     marks,
     off,
     pools,
     served_disks,
+    sharing,
     shutdown,
     starts,
     stops,
@@ -53,9 +56,7 @@ def connect(name: str, config: SourceConfig) -> LibvirtSource:
 class LibvirtSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(
-        warm=True, live_deltas=True, records_writes=True, force_stop=True, last_words=True, tells_starts=True
-    )
+    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True, tells_starts=True)
     journal = ""
 
     def __init__(self, name: str, uri: str, ssh: SshAccess | None = None) -> None:
@@ -138,9 +139,10 @@ class LibvirtSource:
                 problems += headers.problems(refs, self._host.read)
                 problems += served_disks.problems(domain, refs, self._host)
             found = [*problems, *stops.unstoppable(domain)]
+            shared = writers.as_concerns(machine, sharing.running(machine, current, domain, self._read))
         told = [] if away else flash.concerns(current.firmware, machine.name, self._host)
         told += [] if away else tpm.concerns(current.tpm, machine.name, self._host)
-        return [*drift.as_concerns(machine, found), *told]
+        return [*drift.as_concerns(machine, found), *told, *shared]
 
     def way(self, machine: Machine, *, remote: bool) -> contextlib.AbstractContextManager[DiskRef | None]:
         own = None
@@ -168,9 +170,14 @@ class LibvirtSource:
                     raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
                 return self._live_round(domain, machine, since, remote, ledger)
             _refuse(machine, "the machine is not off for good", stops.saved(domain))
-            refs = off.told(domain, self._refs(machine, self._machine(domain)), since, self._host)
+            current = self._machine(domain)
+            shared = list(sharing.running(machine, current, domain, self._read))
+            if final:
+                writers.refuse(machine, shared)
+            refs = off.told(domain, self._refs(machine, current), since, self._host)
             logins = served_disks.of_refs(domain, refs)
-        return self._host.stopped(machine, refs, logins, ledger, remote=remote)
+        opened = self._host.stopped(machine, refs, logins, ledger, remote=remote)
+        return replace(opened, consistency="crash") if shared else opened
 
     def _live_round(
         self, domain: libvirt.virDomain, machine: Machine, since: Marker | None, remote: bool, ledger: Ledger
@@ -178,7 +185,8 @@ class LibvirtSource:
         live = self._read(domain)
         _refuse(machine, "the running machine has other disks than it starts with", attached.others(machine, live))
         refs = self._refs(machine, self._machine(domain))
-        view = View(machine, refs, tuple(disk.id for disk in live.disks if disk.id not in refs), self._host.read)
+        others = tuple(disk.id for disk in live.disks if disk.id not in refs)
+        view = View(machine, refs, image_files.states(refs, self._host), others, self._host.read)
         place = self._host.place(machine, remote=remote)
         return self._host.running(open_view(domain, self._uri, view, since, place, ledger), remote=remote)
 

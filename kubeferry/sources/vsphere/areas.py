@@ -78,8 +78,11 @@ def still_told(earlier: Point | None, now: Point | None) -> str | None:
         return "its changes are not tracked now"
     if (earlier.size, earlier.uuid) != (now.size, now.uuid):
         return "it is another disk, or was resized"
-    if earlier.change.rpartition("/")[0] != now.change.rpartition("/")[0]:
+    (tracker, _, number), (tracker_now, _, number_now) = earlier.change.rpartition("/"), now.change.rpartition("/")
+    if tracker != tracker_now:
         return "its changes have been tracked anew since (storage vMotion, a revert, a crash of its host)"
+    if number.isdecimal() and number_now.isdecimal() and int(number_now) < int(number):
+        return "it went back to an older state, with its tracker's file"
     return None
 
 

@@ -58,7 +58,7 @@ class VsphereSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(
-        warm=True, live_deltas=False, records_writes=True, force_stop=True, last_words=False, tells_starts=True
+        warm=True, live_deltas=False, force_stop=True, last_words=False, tells_starts=True
     )
     journal = ""
 

@@ -17,7 +17,7 @@ from kubeferry.errors import Interrupted, SourceRefused, SourceUnavailable
 from kubeferry.images.tpm import FILE
 from kubeferry.images.variables import Variable, store_of
 from kubeferry.ledger import External
-from kubeferry.model import ChainLink, Machine, Power
+from kubeferry.model import ChainLink, Machine, Power, Severity
 from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
 from lab import daemons
@@ -366,6 +366,7 @@ def test_uefi_variables_are_those_in_the_file_that_the_definition_names(bare: Ba
     path.mkdir()
     with pytest.raises(SourceRefused, match="neither a file"):
         source.variables(machine)
+    path.rmdir()  # else libvirt would not undefine the machine with it
 
 
 @needs(*lab_tpm.PROGRAMS, "swtpm_setup")
@@ -394,3 +395,29 @@ def test_what_a_tpm_holds_is_what_libvirts_own_swtpm_has_kept(bare: Bare, source
         tpm.write(b"and it works")
         assert tpm.read() == b"and it works"
     assert Path(machine.tpm.state).read_bytes() == state
+
+
+def test_a_disk_that_another_machine_writes_is_copied_for_the_last_time_once_that_is_off(
+    bare: Bare, source: Source
+) -> None:
+    shared = bare.image("shared.raw")
+    for name in ("one", "other"):
+        xml = bare.xml(name, (bare.image(f"{name}.raw"), "raw"), (shared, "raw"))
+        definition = bare.folder / f"{name}.xml"
+        definition.write_text(xml.replace("<target dev='vdb' bus='virtio'/>", "<target dev='vdb'/><shareable/>"))
+        bare.names.append(bare.prefix + name)
+        virsh("define", str(definition))
+    virsh("start", f"{bare.prefix}other")
+    machine = found(source, f"{bare.prefix}one")
+    (told,) = source.concerns(machine)
+    assert (told.id, told.severity) == ("source.shared-writer", Severity.WARNING)
+    assert f"vdb: {shared.as_uri()} is {bare.prefix}other's as well, which is running" in told.what
+    with pytest.raises(SourceRefused, match="last copy cannot be made yet"):
+        source.open_round(machine, since=None, final=True, remote=False, ledger=unwritten)
+    assert source.open_round(machine, since=None, final=False, remote=False, ledger=unwritten).consistency == "crash"
+    kept = machine.model_copy(update={"disks": machine.disks[:1], "left_out": ("vdb",)})
+    assert source.concerns(kept) == []
+    virsh("destroy", f"{bare.prefix}other")
+    assert source.concerns(machine) == []
+    last = source.open_round(machine, since=None, final=True, remote=False, ledger=unwritten)
+    assert last.consistency == "off"

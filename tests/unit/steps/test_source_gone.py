@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from kubeferry.documents import Policy, Probe
 from kubeferry.errors import SourceGone, SourceRefused, SourceUnavailable
 from kubeferry.ledger import VIEW, External
 from kubeferry.life.actions import Action, ActionKind, Goal
@@ -69,6 +71,80 @@ def test_a_copy_that_has_moved_is_not_taken_down_for_a_source_that_is_gone(scene
     with pytest.raises(SourceRefused, match="its copy at the target runs on"):
         scene.drive(Goal.ROLLBACK)
     assert "rollback-begun" not in scene.kinds
+
+
+def lose(scene: Any) -> None:
+    """From now on nobody finds the machine, and whoever is asked cannot say that it is gone for good."""
+
+    def missing(*_given: Any, **_more: Any) -> Any:
+        raise SourceRefused("the source has no such machine any more", fix="Discover and plan again.")
+
+    source = scene.source
+    source.power = source.start = source.last_start = source.stop = source.concerns = source.open_round = missing
+
+
+@pytest.fixture
+def warm(build: Callable[..., Any]) -> Any:
+    return build(policy=Policy(mode="warm", probes=(Probe(kind="agent"),)))
+
+
+@pytest.mark.parametrize("goes", [end, lose])
+def test_what_the_target_has_of_a_machine_that_ran_when_it_was_ended_is_called_what_it_is(
+    warm: Any, goes: Callable[[Any], None]
+) -> None:
+    warm.drive(Goal.PRECOPY)
+    marker = warm.state.marker
+    goes(warm)
+    with pytest.raises(SourceRefused) as told:
+        warm.drive()
+    lost = f"the target has its disks as they were at {marker.taken_at}, while it ran, its file systems held still"
+    assert f"{lost}; what was written since then is in no copy of ours" in told.value.why
+    assert "it is no proven copy" in told.value.fix
+    assert warm.state.phase is Phase.FAILED
+    assert lost in warm.state.failed.why
+    said = losses(warm.plan, warm.journal, warm.target, lambda: warm.source)
+    assert any(f"not seen any more, and {lost}" in line and "deleted for good" in line for line in said)
+    lines = release_plan(warm.plan, warm.journal, warm.target, lambda: warm.source, everything=True, dry_run=False)
+    assert "web: was synced: there is no way back, its source is gone" in list(lines)
+
+
+def test_a_copy_that_was_made_when_it_was_off_is_told_with_its_time(scene: Any) -> None:
+    scene.target.answers["agent"] = False
+    end_after(scene, ActionKind.BEGIN_COPY)
+    with pytest.raises(SourceGone, match=r"the target has its disks as they were at 20\S+, when it was off"):
+        scene.drive()
+
+
+def test_disks_of_two_moments_are_called_no_state_of_the_machine(warm: Any) -> None:
+    """The second round had copied one of them when the machine was ended, and its view went with it."""
+    warm.drive(Goal.PRECOPY)
+    whole, calls = warm.target.watch, list[str]()
+
+    def watch(job: Any, on_progress: Any) -> Any:
+        calls.append(job.disk)
+        if len(calls) == 2:
+            raise SourceUnavailable("the mover is gone")
+        return whole(job, on_progress)
+
+    warm.target.watch = watch
+    with pytest.raises(SourceUnavailable):
+        warm.drive(Goal.PRECOPY)
+    lose(warm)
+    with pytest.raises(SourceRefused, match="may be as they never were: round 2 was under way"):
+        warm.drive(Goal.PRECOPY)
+
+
+def test_a_live_view_that_is_the_only_copy_is_no_last_state(warm: Any) -> None:
+    end_after(warm, ActionKind.BEGIN_COPY)
+    with pytest.raises(SourceGone, match="what was written since then is in no copy of ours"):
+        warm.drive(Goal.PRECOPY)
+    assert len(warm.state.rounds) == 1, "the round goes on to its end"
+    (note,) = [one.event.text for one in warm.events if isinstance(one.event, Note)]
+    assert f"its disks as they were at {warm.state.marker.taken_at}, while it ran" in note
+    assert "what was written since then is lost" in note
+    with pytest.raises(SourceGone):
+        warm.drive()
+    assert not warm.state.final
 
 
 def left(scene: Any) -> None:

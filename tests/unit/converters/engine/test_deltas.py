@@ -107,6 +107,33 @@ def test_a_delta_leaves_the_bytes_and_the_root_of_a_full_copy(
     assert check(target, where).differing.tolist() == []
 
 
+class Noting(Changed):
+    """Its notes of what changed lie in its own image."""
+
+    noted = True
+
+
+def test_notes_that_came_with_another_image_are_not_believed(tmp_path: Path) -> None:
+    """It has the notes of the round before under their name, and tells by them what changed of itself."""
+    where, old, other = tmp_path / "disk.kff", first(3, 12 * BLOCK), first(4, 12 * BLOCK)
+    target = Memory(bytes(12 * BLOCK))
+    root, _ = copy(Memory(old), target, where, label=b"1")
+    _, tally = copy(Noting(other, [(0, BLOCK)]), target, where, label=b"2", since=root)
+    assert (target.content, tally.same) == (other, 0)
+    assert not check(target, where).differing
+
+
+def test_notes_of_the_same_image_are_believed_after_a_few_looks(tmp_path: Path) -> None:
+    where, old = tmp_path / "disk.kff", first(3, 40 * BLOCK)
+    target = Memory(bytes(40 * BLOCK))
+    root, _ = copy(Memory(old), target, where, label=b"1")
+    new, named = after(old, [(5 * BLOCK, 7, False)], 1)
+    delta = Noting(new, named)
+    _, tally = copy(delta, target, where, label=b"2", since=root)
+    assert (target.content, tally.same) == (new, 39 * BLOCK)
+    assert 1 < len(delta.read) <= 1 + checkpoint.SAMPLES
+
+
 @pytest.mark.parametrize("since", [None, "ab" * 32], ids=["no round before", "another round"])
 def test_without_the_round_before_all_is_read(tmp_path: Path, since: str | None) -> None:
     where, old = tmp_path / "t.kff", first(1, 8 * BLOCK)

@@ -76,6 +76,7 @@ def test_who_accepts_it_gets_a_copy_of_its_own_and_reads_what_that_means(pair: C
     assert [entry.name for entry in plan.entries] == ["a", "c"]
     (told,) = [one for one in plan.entries[0].concerns if one.id == "disk.shared"]
     assert "what one writes no other would see" in told.what
+    assert "as after a loss of power at best: shut all of them down before the last one" in told.what
     assert "(accepted by the policy)" in told.what
     vm = plan.entries[0].manifests[-1]
     assert "shareable" not in str(vm)

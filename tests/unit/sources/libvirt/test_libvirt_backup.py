@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -12,7 +13,8 @@ from kubeferry.sources.libvirt import backup
 from kubeferry.sources.libvirt.backup import Asked, DiskState
 
 NOW = "2026-11-25T13:42:07+00:00"
-STATES = {"vda": DiskState(8 << 20, (("qcow2", "file:///a%20b.qcow2"), ("raw", "file:///base.raw")))}
+IMAGES = (("qcow2", "file:///a%20b.qcow2"), ("raw", "file:///base.raw"))
+STATES = {"vda": DiskState(8 << 20, IMAGES, ("11 1795977176.49", "12 1795977100.00 1795977101.00 4096"))}
 
 
 def test_a_name_says_when_and_is_never_the_same() -> None:
@@ -57,7 +59,9 @@ def test_a_checkpoint_says_what_its_disks_were() -> None:
 @pytest.mark.parametrize(
     "description",
     ["", "nightly", "[]", '{"kubeferry": 1}', '{"kubeferry": {"vda": {"size": "x", "images": []}}}',
-     '{"kubeferry": {"vda": {"size": 1, "images": "file:///a"}}}', '{"kubeferry": {"vda": {"size": 1}}}'],
+     '{"kubeferry": {"vda": {"size": 1, "images": "file:///a"}}}', '{"kubeferry": {"vda": {"size": 1}}}',
+     '{"kubeferry": {"vda": {"size": 1, "images": [], "files": "11 1"}}}',
+     '{"kubeferry": {"vda": {"size": 1, "images": [], "files": [1]}}}'],
 )  # fmt: skip
 def test_a_description_that_is_not_ours_says_nothing(description: str) -> None:
     xml = f"<domaincheckpoint><name>x</name><description>{description}</description></domaincheckpoint>"
@@ -68,7 +72,24 @@ def test_what_a_disk_is_now() -> None:
     ref = DiskRef(
         uri="file:///a%20b.qcow2", format="qcow2", size_bytes=8 << 20, backing=DiskRef(uri="file:///base.raw")
     )
-    assert backup.state_of(ref) == STATES["vda"]
+    assert backup.state_of(ref, STATES["vda"].files) == STATES["vda"]
+
+
+def test_a_disk_is_still_the_same_only_where_each_of_its_files_is_known() -> None:
+    state = STATES["vda"]
+    assert state.is_still(state)
+    assert not state.is_still(None)
+    assert not state.is_still(replace(state, files=("13 1795977176.49", state.files[1]))), "another file has its name"
+    unknown = replace(state, files=("", state.files[1]))
+    assert not unknown.is_still(unknown)
+
+
+def test_a_checkpoint_of_an_earlier_version_does_not_say_which_files_they_were() -> None:
+    told = '{"kubeferry": {"vda": {"size": 8388608, "images": [["qcow2", "file:///a"]]}}}'
+    xml = f"<domaincheckpoint><name>x</name><description>{told}</description></domaincheckpoint>"
+    (earlier,) = backup.states_of(xml).values()
+    assert earlier.files == ()
+    assert not earlier.is_still(earlier)
 
 
 @pytest.mark.parametrize(

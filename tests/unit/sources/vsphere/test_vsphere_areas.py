@@ -47,6 +47,7 @@ def test_a_damaged_marker_holds_nothing(token: str) -> None:
         (POINT, Point("52 de/9", 2 * SIZE, "6000"), "resized"),
         (POINT, Point("52 de/9", SIZE, "6001"), "another disk"),
         (POINT, Point("66 ff/1", SIZE, "6000"), "tracked anew"),
+        (POINT, Point("52 de/6", SIZE, "6000"), "older state"),
     ],
 )
 def test_a_disk_that_cannot_tell_says_why(earlier: Point | None, now: Point | None, why: str) -> None:
@@ -55,6 +56,7 @@ def test_a_disk_that_cannot_tell_says_why(earlier: Point | None, now: Point | No
 
 def test_a_disk_that_is_still_the_same_can_tell() -> None:
     assert still_told(POINT, Point("52 de/9", SIZE, "6000")) is None
+    assert still_told(POINT, Point("52 de/10", SIZE, "6000")) is None
 
 
 @given(st.sets(st.integers(0, 15)), st.integers(1, 5))
