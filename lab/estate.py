@@ -83,6 +83,17 @@ def write_variable(domain: str, name: str, text: str) -> None:
         raise SourceUnavailable(f"{domain} does not set {name}", why=said)
 
 
+def read_inside(domain: str, path: str) -> str | None:
+    """The head of a text file as the running guest's agent reads it; None while there is no answer, or no such file."""
+    try:
+        handle = _agent(domain, "guest-file-open", path=path, mode="r")
+        content = _agent(domain, "guest-file-read", handle=handle)
+        _agent(domain, "guest-file-close", handle=handle)
+    except ProgramFailed:
+        return None
+    return base64.b64decode(content["buf-b64"]).decode(errors="replace")
+
+
 def down(folder: Path) -> list[str]:
     """The machines of this folder's estate are gone, and so are the daemons that were started for it; their disks stay.
 
@@ -223,13 +234,8 @@ def _late(place: Place, waiting: list[str]) -> SourceUnavailable:
 
 def _boots_inside(domain: str) -> int | None:
     """The counter as the running guest's agent reads it, None while there is no answer."""
-    try:
-        handle = _agent(domain, "guest-file-open", path="/data/boots", mode="r")
-        content = _agent(domain, "guest-file-read", handle=handle)
-        _agent(domain, "guest-file-close", handle=handle)
-    except ProgramFailed:
-        return None
-    return int(base64.b64decode(content["buf-b64"]))
+    content = read_inside(domain, "/data/boots")
+    return None if content is None else int(content)
 
 
 def _agent(domain: str, execute: str, **arguments: object) -> Any:

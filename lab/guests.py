@@ -25,7 +25,7 @@ from typing import Literal
 
 from kubeferry.errors import SourceUnavailable
 from kubeferry.outside.process import ProgramFailed, require, run
-from lab import initramfs, packages
+from lab import debian, initramfs, packages
 
 Kernel = Literal["cloud", "generic"]
 Make = Callable[[Path], None]
@@ -53,7 +53,8 @@ class Spec:
     """What a system disk is made of. The generic kernel knows old hardware (e1000, AHCI), the cloud one starts faster.
 
     `size` is the virtual size and `payload` what is filled with data, in bytes. With `second_disk` the guest waits for
-    a disk from `build_data_disk` before it is ready; a `writer` writes to its disks all the time.
+    a disk from `build_data_disk` before it is ready; a `writer` writes to its disks all the time. With `units` it is a
+    whole Debian (`lab/debian.py`) with these services beside its own; only root can build that.
     """
 
     name: str
@@ -62,13 +63,15 @@ class Spec:
     payload: int = 24 * MIB
     second_disk: bool = False
     writer: bool = False
+    units: tuple[tuple[str, str], ...] = ()
 
 
 def build_guest(spec: Spec, dest: Path) -> Path:
     """A bootable raw disk at `dest` (replaced if it is there). Returns `dest`."""
-    require(*PROGRAMS)
+    require(*PROGRAMS, *(debian.PROGRAMS if spec.units else ()))
     boot = boot_files(spec.kernel)
-    key = _key("system", *map(str, astuple(spec)), boot.name, inspect.getsource(sys.modules[__name__]))
+    system = (debian.root().name, inspect.getsource(debian)) if spec.units else ()
+    key = _key("system", *map(str, astuple(spec)), boot.name, inspect.getsource(sys.modules[__name__]), *system)
     return _from_cache(key, dest, lambda image: _system_disk(spec, boot, image))
 
 
@@ -79,7 +82,7 @@ def build_data_disk(name: str, dest: Path, *, size: int = 512 * MIB, payload: in
 
     def make(image: Path) -> None:
         _sparse(image, size)
-        _file_system(image, "lab-srv", name, start=0, size=size, payload=payload)
+        _file_system(image, "lab-srv", Spec(name, size=size, payload=payload), start=0)
 
     return _from_cache(key, dest, make)
 
@@ -142,7 +145,8 @@ def partition_table(size: int) -> bytes:
 def kernel_arguments(spec: Spec) -> str:
     """The last console named is the one that the guest's scripts speak to: the serial line."""
     arguments = ["console=tty0", "console=ttyS0,115200", "quiet", "rdinit=/init", "panic=5", f"lab.name={spec.name}"]
-    return " ".join([*arguments, *(["lab.srv"] if spec.second_disk else []), *(["lab.writer"] if spec.writer else [])])
+    asked = {"lab.srv": spec.second_disk, "lab.writer": spec.writer, "lab.system": bool(spec.units)}
+    return " ".join([*arguments, *(word for word, wanted in asked.items() if wanted)])
 
 
 def _system_disk(spec: Spec, boot: Path, image: Path) -> None:
@@ -157,7 +161,7 @@ def _system_disk(spec: Spec, boot: Path, image: Path) -> None:
                 disk.seek(BOOT_START + content.tell() - len(block))
                 disk.write(block)
     partition.unlink()
-    _file_system(image, "lab-data", spec.name, start=DATA_START, size=spec.size - DATA_START, payload=spec.payload)
+    _file_system(image, "lab-data", spec, start=DATA_START)
 
 
 def _boot_partition(spec: Spec, boot: Path, partition: Path) -> None:
@@ -188,22 +192,26 @@ def _boot_partition(spec: Spec, boot: Path, partition: Path) -> None:
     run(["syslinux", "--install", str(partition)], env=FIXED_TIME)
 
 
-def _file_system(image: Path, label: str, name: str, *, start: int, size: int, payload: int) -> None:
-    """An ext4 file system with a counter at zero and `payload` bytes of data, the same for the same name."""
+def _file_system(image: Path, label: str, spec: Spec, *, start: int) -> None:
+    """An ext4 file system to the end of the image, with a counter at zero and the payload, the same for the same
+    name."""
     with tempfile.TemporaryDirectory(dir=image.parent) as folder:
         root = Path(folder) / "root"
         root.mkdir()
         root.chmod(0o755)
         (root / "boots").write_text("0\n")
-        _payload(root, f"{label} {name}", payload)
-        identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{label}.{name}")
+        _payload(root, f"{label} {spec.name}", spec.payload)
+        identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{label}.{spec.name}")
         extended = f"offset={start},root_owner=0:0,hash_seed={identity},lazy_itable_init=1,lazy_journal_init=1"
         options = ["-L", label, "-U", str(identity), "-d", str(root), "-E", extended, "-J", "size=4"]
         for path in (root, *root.rglob("*")):
             os.utime(path, (BUILT, BUILT))
-        run(["mkfs.ext4", "-q", "-F", "-b", "4096", *options, str(image), f"{size // 1024}k"], env=FIXED_TIME)
-        # The time of a file's last change cannot be set from outside, and mkfs copies it: set it in the image.
         names = [f"/{path.relative_to(root)}" for path in sorted(root.rglob("*"))]
+        if spec.units:
+            debian.unpack(root, spec.name, spec.units)
+        size = (spec.size - start) // 1024
+        run(["mkfs.ext4", "-q", "-F", "-b", "4096", *options, str(image), f"{size}k"], env=FIXED_TIME)
+        # The time of a file's last change cannot be set from outside, and mkfs copies it: set it in the image.
         changes = Path(folder) / "changes"
         changes.write_text("".join(f"set_inode_field {name} ctime @{BUILT}\n" for name in ["/", *names]))
         run(["debugfs", "-w", "-f", str(changes), f"{image}?offset={start}"], env=FIXED_TIME)

@@ -1,4 +1,5 @@
-"""A mesh's injector: an admission webhook that puts a container beside those of each pod, which never ends.
+"""A mesh's injector: an admission webhook that puts a container beside those of each pod, which never ends. Or, in its
+place, what gives a pod a user as OpenShift does: `lab/usual.py` says which.
 
 It serves in the process that asks for it. What it puts there is the pause program: no proxy, nothing that touches the
 network. The pods that meshes leave alone by their labels are left alone, unless it is rude.
@@ -17,14 +18,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kubeferry.outside.process import run
+from lab import usual
 from lab.cluster.images import PAUSE
 from lab.cluster.network import OUTSIDE_ADDRESS
 from lab.ground import Ground
 from lab.serving import Server, running
 
 Object = dict[str, Any]
-Mode = Literal["polite", "rude", "watching"]
-"""Heeds what pods say to meshes; puts its container everywhere; only notes what pods there are."""
+Mode = Literal["polite", "rude", "giving", "watching"]
+"""Heeds what pods say to meshes; puts its container everywhere; gives users, but not to KubeVirt's own pods; only notes
+what pods there are."""
 
 NAME = "kubeferry-lab-injector"
 SIDECAR = "mesh"
@@ -46,7 +49,7 @@ CONTAINER: Object = {
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """A pod as it was asked for, and whether it got the container."""
+    """A pod as it was asked for, and whether it got something."""
 
     namespace: str
     pod: Object
@@ -65,8 +68,12 @@ def answer(review: Object, mode: Mode) -> tuple[Object, Admitted]:
     request = review["request"]
     response: Object = {"uid": request["uid"], "allowed": True}
     pod = request["object"]
+    patch: list[Object] = []
     if mode == "rude" or (mode == "polite" and not spared(pod)):
         patch = [{"op": "add", "path": "/spec/containers/-", "value": CONTAINER}]
+    elif mode == "giving" and not request["userInfo"]["username"].startswith(usual.KUBEVIRT):
+        patch = usual.given(pod)
+    if patch:
         response |= {"patchType": "JSONPatch", "patch": base64.b64encode(json.dumps(patch).encode()).decode()}
     told = {"apiVersion": review["apiVersion"], "kind": review["kind"], "response": response}
     return told, Admitted(request["namespace"], pod, "patch" in response)

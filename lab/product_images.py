@@ -18,8 +18,8 @@ from lab.cluster.rootfs import debian
 
 SUITE = "bookworm"
 BASE = "localhost/kubeferry-lab/debian:12"
-MOVER_PACKAGES = ("ca-certificates", "openssh-client", "python3", "qemu-utils", "util-linux")
-PACKAGES = {"mover": MOVER_PACKAGES, "control-plane": (*MOVER_PACKAGES, "python3-libvirt")}
+BOTH = ("ca-certificates", "openssh-client", "python3", "qemu-utils", "util-linux")
+PACKAGES = {"mover": (*BOTH, "libnss-wrapper"), "control-plane": (*BOTH, "python3-libvirt")}
 """What the base has of what each Containerfile would install."""
 NAME = "localhost/kubeferry:lab"
 BUILD_SECONDS = 600

@@ -1,8 +1,9 @@
 """What usual clusters have and a fresh one has not: a constraint on users, default limits, injected containers, gates.
 
-Each is an object of the administrator's, or a context in which the cluster has it. Of OpenShift's constraints this is
-one rule only: the user of a pod lies in its namespace's range, unless its account may use the constraint of
-`deploy/constraint.yaml`. Nothing is filled in as OpenShift does it (user, group, SELinux label).
+Each is an object of the administrator's, or a context in which the cluster has it. Of OpenShift's constraints these
+are two rules only: the user of a pod lies in its namespace's range, unless its account may use the constraint of
+`deploy/constraint.yaml`; and who names none gets the first of it, and a group alike (`lab/injector.py` asks for that).
+SELinux labels are not filled in, and nobody gives the user a name, as OpenShift's runtime does.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from lab.ground import Ground
 Object = dict[str, Any]
 
 CONSTRAINT = "kubeferry-lab-constraint"
+KUBEVIRT = "system:serviceaccount:kubevirt:"
 FIRST_USER, USERS = 1000650000, 10000
 LAST_USER = FIRST_USER + USERS - 1
 GATES = ("DeclarativeHotplugVolumes", "VideoConfig", "PanicDevices")
@@ -47,9 +49,7 @@ def constraint(namespace: str) -> list[Object]:
     spec = {
         "failurePolicy": "Fail",
         "matchConstraints": {"resourceRules": [rule]},
-        "matchConditions": [
-            {"name": "ours", "expression": "!request.userInfo.username.startsWith('system:serviceaccount:kubevirt:')"}
-        ],
+        "matchConditions": [{"name": "ours", "expression": f"!request.userInfo.username.startsWith('{KUBEVIRT}')"}],
         "variables": [{"name": "user", "expression": user}, {"name": "granted", "expression": _GRANTED}],
         "validations": [{"expression": f"variables.granted || {allowed}", "messageExpression": _MESSAGE}],
     }
@@ -72,6 +72,20 @@ def constraint(namespace: str) -> list[Object]:
             "spec": binding,
         },
     ]
+
+
+def given(pod: Object) -> list[Object]:
+    """A patch of what OpenShift fills in for a pod that names no user: each container's, and the group of the
+    volumes."""
+    spec = pod["spec"]
+    whole = spec.get("securityContext") or {}
+    if "runAsUser" in whole:
+        return []
+    patch = [{"op": "add", "path": "/spec/securityContext", "value": {"fsGroup": FIRST_USER} | whole}]
+    for number, container in enumerate(spec["containers"]):
+        own = {"runAsUser": FIRST_USER} | (container.get("securityContext") or {})
+        patch.append({"op": "add", "path": f"/spec/containers/{number}/securityContext", "value": own})
+    return patch
 
 
 def remove_constraint(ground: Ground, namespace: str) -> None:

@@ -19,6 +19,8 @@ from kubeferry.words import plain
 
 WORD_LIMIT = 120
 SERVICES_SECONDS = 10.0
+STARTED_SECONDS = 90.0
+STARTED_POLL_SECONDS = 1.0
 SLOW_SECONDS = 2 * CLOCK_SECONDS
 POLL_SECONDS = 0.1
 NANOSECONDS = 1_000_000_000
@@ -101,7 +103,22 @@ def clock_ahead(ask: Ask, *, now: Callable[[], float] = time.time) -> float | No
 
 
 def states(ask: Ask, names: tuple[str, ...]) -> dict[str, str]:
-    """systemd's word for each of these units; empty where the agent runs no programs, or there is no systemd."""
+    """systemd's word for each of these units; empty where the agent runs no programs, or there is no systemd.
+
+    An agent answers before most services are there: while one of these is not, and systemd still starts what belongs
+    to its start, they are asked again, for `STARTED_SECONDS` at most."""
+    limit = time.monotonic() + STARTED_SECONDS
+    found = _states(ask, names)
+    while set(found.values()) - {"active"} and _is_starting(ask) and time.monotonic() < limit:
+        stopping.pause(STARTED_POLL_SECONDS)
+        found = _states(ask, names)
+    return found
+
+
+# --- inside ----------------------------------------------------------------------------------------------------------
+
+
+def _states(ask: Ask, names: tuple[str, ...]) -> dict[str, str]:
     if not names:
         return {}
     words = _printed(ask, "systemctl", "is-active", "--", *names).split()
@@ -110,7 +127,8 @@ def states(ask: Ask, names: tuple[str, ...]) -> dict[str, str]:
     return dict(zip(names, words, strict=True))
 
 
-# --- inside ----------------------------------------------------------------------------------------------------------
+def _is_starting(ask: Ask) -> bool:
+    return _printed(ask, "systemctl", "is-system-running").strip() in {"initializing", "starting"}
 
 
 def _card(one: dict[str, Any]) -> CardSaid | None:

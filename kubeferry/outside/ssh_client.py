@@ -1,13 +1,14 @@
 """OpenSSH's client as we start it: one pinned host key, one private key, and nothing of a user's own SSH.
 
 No configuration, no agent, no known hosts of anybody. It is started in a private folder that has `key` and
-`known_hosts`. Pure, but for a look at the environment and at the processor.
+`known_hosts`. Pure, but for a look at the environment, at the processor, and at who we are.
 """
 
 from __future__ import annotations
 
 import functools
 import os
+import pwd
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,10 @@ CONNECT_SECONDS = 15
 ALIVE_SECONDS, ALIVE_COUNT = 10, 3  # a host that went silent is given up after half a minute
 # RSA keys sign with SHA-2; the key's own name stands for a signature that nobody takes any more.
 SIGNATURES = {"ssh-rsa": "rsa-sha2-512,rsa-sha2-256"}
-
+# OpenSSH ends where its user has no name, as a pod's where the cluster has chosen it. Nobody may write /etc/passwd
+# there; this library, of Debian's libnss-wrapper, has it read ours. The loader leaves out a library that is not there.
+NAMES = "libnss_wrapper.so"
+WITH_A_NAME = ("NSS_WRAPPER_PASSWD=./passwd", "NSS_WRAPPER_GROUP=/etc/group")
 
 # At the head of what the client knows, so that any server is still spoken with: with AES in the processor they cost
 # less than OpenSSH's first choice (`python -m bench.network`), without it more.
@@ -84,7 +88,8 @@ def command(
         **speed.options(),
     }
     words = [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-    return ["ssh", "-F", "none", "-T", *words, *more, "-i", "./key", "-p", str(port), "-l", user, "--", host]
+    named = [] if has_name() else ["env", f"LD_PRELOAD={NAMES}", *WITH_A_NAME]
+    return [*named, "ssh", "-F", "none", "-T", *words, *more, "-i", "./key", "-p", str(port), "-l", user, "--", host]
 
 
 def private_key() -> Path | None:
@@ -98,3 +103,14 @@ def furnish(folder: Path, key: Path, host_key: str) -> None:
     """Put into a private folder what the client looks for there."""
     (folder / "known_hosts").write_text(f"{ALIAS} {host_key}\n", encoding="ascii")
     (folder / "key").symlink_to(key)
+    if not has_name():
+        (folder / "passwd").write_text(f"kubeferry:x:{os.getuid()}:{os.getgid()}::/tmp:/usr/sbin/nologin\n")
+
+
+def has_name() -> bool:
+    """Whether the system knows a name for our user."""
+    try:
+        pwd.getpwuid(os.getuid())
+    except KeyError:
+        return False
+    return True

@@ -36,7 +36,9 @@ BACKING_FILE = "lab.kubeferry/file"
 VOLUMES = "/api/v1/persistentvolumes"
 SECTOR_BYTES = 512
 # A common ext4 takes 7 % of half a GiB, more than the 6 % that CDI reckons with. Without a journal, room to grow and
-# inodes for small files it takes 1 %: volumes of a lab are small, and none outlives a crash.
+# inodes for small files it takes 1 %: volumes of a lab are small, and none outlives a crash. Of one inode a MiB, the
+# 10 MiB that KubeVirt keeps a machine's state on would have five for use: too few for the folders of a TPM.
+INODES = 256
 MAKE_FILE_SYSTEM = ("mkfs.ext4", "-q", "-F", "-m", "0", "-T", "largefile", "-O", "^has_journal,^resize_inode")
 
 
@@ -113,6 +115,11 @@ def size(claim: dict[str, Any]) -> int:
     return -(-int(-(-asked // 1)) // SECTOR_BYTES) * SECTOR_BYTES
 
 
+def inodes(size_bytes: int) -> int:
+    """How many files and folders a file system of this size can have."""
+    return max(INODES, size_bytes >> 20)
+
+
 def spent(volume: dict[str, Any]) -> bool:
     """Whether the volume is one of ours whose claim has gone. CDI keeps one that changes hands by `Retain`."""
     return bool(
@@ -150,7 +157,7 @@ def _format(claim: dict[str, Any], file: Path) -> None:
     with fresh.open("wb") as stream:
         stream.truncate(size(claim))
     if claim["spec"].get("volumeMode") != "Block":
-        run([*MAKE_FILE_SYSTEM, str(fresh)])
+        run([*MAKE_FILE_SYSTEM, "-N", str(inodes(size(claim))), str(fresh)])
     fresh.rename(file)
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeferry.errors import InputInvalid
-from lab import injector
+from lab import injector, usual
 from lab.cluster import archive, binaries, bundle, crds, dns, host, kubevirt, node, place, provisioner, status
 from mappings.admission.schema import Field
 
@@ -214,6 +214,13 @@ def test_block_storage_makes_no_file_system_for_several_nodes(mode: str, volume:
     assert "only supported on raw block volumes" in told["message"]
 
 
+@pytest.mark.parametrize(("size", "files"), [(10 << 20, 256), (512 << 20, 512)])
+def test_a_small_volume_has_room_for_the_folders_of_a_tpm(size: int, files: int) -> None:
+    """KubeVirt keeps a machine's state on 10 MiB; at one inode a MiB, five of that are for use, and the machine's pod
+    does not start."""
+    assert provisioner.inodes(size) == files
+
+
 POD = {"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{"name": "a"}]}}
 
 
@@ -242,3 +249,29 @@ def test_an_injector_heeds_what_pods_say_unless_it_is_rude(mode: Any, marks: dic
     if injected:
         (operation,) = json.loads(base64.b64decode(told["response"]["patch"]))
         assert (operation["path"], operation["value"]["name"]) == ("/spec/containers/-", injector.SIDECAR)
+
+
+@pytest.mark.parametrize(
+    ("who", "pod", "user"),
+    [
+        ("system:serviceaccount:kube-system:job-controller", {}, usual.FIRST_USER),
+        ("system:serviceaccount:kube-system:job-controller", {"runAsUser": 107}, None),
+        ("system:serviceaccount:kubevirt:kubevirt-controller", {}, None),
+    ],
+    ids=["no user", "one of its own", "KubeVirt's"],
+)
+def test_a_pod_without_a_user_is_given_one_and_a_group_as_openshift_does(
+    who: str, pod: dict[str, Any], user: int | None
+) -> None:
+    own = {"readOnlyRootFilesystem": True}
+    asked_for = {
+        "metadata": {},
+        "spec": {"securityContext": pod, "containers": [{"name": "a", "securityContext": own}]},
+    }
+    request = {"uid": "1", "namespace": "apps", "object": asked_for, "userInfo": {"username": who}}
+    review = {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}
+    told, _ = injector.answer(review, "giving")
+    patch = json.loads(base64.b64decode(told["response"].get("patch", "W10=")))
+    values = {one["path"]: one["value"] for one in patch}
+    group = {"/spec/securityContext": {"fsGroup": user}}
+    assert values == ({} if user is None else group | {"/spec/containers/0/securityContext": own | {"runAsUser": user}})

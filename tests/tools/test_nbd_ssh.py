@@ -25,7 +25,7 @@ from kubeferry.documents import MoverJob, MoverProgress, MoverResult, save
 from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.model import DiskRef
 from kubeferry.outside import process, ssh_client, stopping
-from tests.needs import here
+from tests.needs import CI, here
 from tests.tools.sshd import MIB, SIZE, Hypervisor, await_true, clients, make_key
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -477,35 +477,50 @@ def test_nothing_outlives_a_mover_that_is_killed(far: Hypervisor, near: Path) ->
     assert (near / "disk.img").read_bytes() == far.disk.read_bytes()
 
 
+NAMELESS = 54321
+with_the_library = pytest.mark.skipif(
+    not CI and not [*Path("/usr/lib").glob(f"*/{ssh_client.NAMES}")], reason="missing: libnss-wrapper"
+)
 UNPRIVILEGED = """
 import encodings.ascii, encodings.idna, os, sys
 import converters.endpoints.file, converters.endpoints.nbd.ssh, converters.mover.job, kubeferry.documents
 from converters.mover.__main__ import main
+from kubeferry.outside import ssh_client
+ssh_client.NAMES = {names!r}
 os.setgroups([]); os.setgid({group}); os.setuid({user})
 sys.exit(main(sys.argv[1:]))
 """
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-@pytest.mark.parametrize("user", ["nobody", "a uid without a name"])
-def test_a_user_without_a_home_reads_with_the_groups_right_to_the_key(far: Hypervisor, near: Path, user: str) -> None:
-    """As in a pod: the key is root's, readable by the group; a uid without a name is told to be the image's fault."""
-    one = pwd.getpwnam("nobody")
-    uid = one.pw_uid if user == "nobody" else 54321
-    os.chown(far.key, 0, one.pw_gid)
+@pytest.mark.parametrize(
+    ("uid", "names", "reads"),
+    [
+        pytest.param(pwd.getpwnam("nobody").pw_uid, "", True, id="nobody"),
+        pytest.param(NAMELESS, ssh_client.NAMES, True, id="a uid without a name", marks=with_the_library),
+        pytest.param(NAMELESS, "no-such.so", False, id="a uid without a name, in an image that gives none"),
+    ],
+)
+def test_a_user_without_a_home_reads_with_the_groups_right_to_the_key(
+    far: Hypervisor, near: Path, uid: int, names: str, reads: bool
+) -> None:
+    """As in a pod: the key is root's, readable by the group; a uid without a name, as a cluster chooses one, gets one
+    for OpenSSH, or is told to be the image's fault."""
+    group = pwd.getpwnam("nobody").pw_gid
+    os.chown(far.key, 0, group)
     far.key.chmod(0o440)
     for folder in (near, *list(near.parents)[:4], far.folder):
         if folder.stat().st_uid == os.geteuid() and str(folder).startswith("/tmp/"):
             folder.chmod(folder.stat().st_mode | 0o755)
-    os.chown(near, uid, one.pw_gid)
+    os.chown(near, uid, group)
     with far.serving():
         arguments = mover_job(far, near)[3:]
         (near / "job.json").chmod(0o644)
-        script = UNPRIVILEGED.format(user=uid, group=one.pw_gid)
+        script = UNPRIVILEGED.format(user=uid, group=group, names=names)
         done = process.run([sys.executable, "-c", script, *arguments], cwd=ROOT, check=False)
     assert (near / "report").exists(), done.err
     result = MoverResult.model_validate_json((near / "report").read_text())
-    if user == "nobody":
+    if reads:
         assert (done.code, result.ok) == (0, True), done.err
         assert (near / "disk.img").stat().st_uid == uid
         assert (near / "disk.img").read_bytes() == far.disk.read_bytes()

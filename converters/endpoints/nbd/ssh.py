@@ -79,7 +79,7 @@ FINDINGS = (
     Finding(
         ("No user exists for uid",),
         "OpenSSH does not start for a user without a name",
-        "Use an image of the mover that has the user 107 in /etc/passwd.",
+        "Use an image of the mover that has the user in /etc/passwd, or libnss-wrapper, which gives it a name.",
     ),
     Finding(
         ("open failed: administratively prohibited",),

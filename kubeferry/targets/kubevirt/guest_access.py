@@ -66,10 +66,11 @@ class GuestAccess:
         return f"its instance has {str(phase).lower()}: {self.said()}" if phase in {"Failed", "Succeeded"} else None
 
     def said(self) -> str:
-        """What KubeVirt says is wrong, in its words; empty where it says nothing."""
+        """What KubeVirt says is wrong, and what keeps a container of the machine's pod from starting, in their words;
+        empty where they say nothing."""
         conditions = self._instance.get("status", {}).get("conditions") or []
         told = [one for one in conditions if one.get("message") and (one["type"], one["status"]) not in _NORMAL]
-        return "; ".join(f"{one['type']}: {one['message']}" for one in told)
+        return "; ".join([*(f"{one['type']}: {one['message']}" for one in told), *_waits(self.pod() or {})])
 
     def running(self) -> bool:
         """Whether the guest's processor runs."""
@@ -214,6 +215,15 @@ class GuestAccess:
 
 
 _NORMAL = {("Ready", "True"), ("LiveMigratable", "False"), ("StorageLiveMigratable", "False")}
+
+
+def _waits(pod: Object) -> list[str]:
+    """Containers that wait and are told why: a step of every start, as an image's pull, has no message."""
+    statuses = pod.get("status", {}).get("containerStatuses") or []
+    found = [(one["name"], one.get("state", {}).get("waiting") or {}) for one in statuses]
+    return [
+        f"container {name}: {waits.get('reason')}: {waits['message']}" for name, waits in found if "message" in waits
+    ]
 
 
 def _odd(error: Exception) -> TargetUnavailable:

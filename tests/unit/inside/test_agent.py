@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import pytest
@@ -94,7 +95,7 @@ def test_services_are_asked_of_systemd() -> None:
     printed = base64.b64encode(b"active\nfailed\n").decode()
     told = Told(
         guest_exec={"pid": 7},
-        guest_exec_status=iter([{"exited": False}, {"exited": True, "exitcode": 3, "out-data": printed}]),
+        guest_exec_status=chain([{"exited": False}], repeat({"exited": True, "exitcode": 3, "out-data": printed})),
     )
     assert agent.states(told, ("nginx.service", "cron")) == {"nginx.service": "active", "cron": "failed"}
     command, arguments = told.asked[0]
@@ -103,6 +104,50 @@ def test_services_are_asked_of_systemd() -> None:
         "systemctl",
         ["is-active", "--", "nginx.service", "cron"],
     )
+
+
+class Starting:
+    """The agent of a system whose services come one after the other: what it says at each look at them."""
+
+    def __init__(self, *looks: str, up_after: int) -> None:
+        self.looks, self.up_after = list(looks), up_after
+        self.seen, self.told = 0, ""
+
+    def __call__(self, command: str, **arguments: Any) -> Any:
+        if command == "guest-exec" and "is-active" in arguments["arg"]:
+            self.told = self.looks[min(self.seen, len(self.looks) - 1)]
+            self.seen += 1
+        elif command == "guest-exec":
+            self.told = "starting" if self.seen < self.up_after else "degraded"
+        return {"pid": 7, "exited": True, "out-data": base64.b64encode(self.told.encode()).decode()}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses; time passes in them only."""
+    pauses: list[float] = []
+    monkeypatch.setattr(agent.stopping, "pause", pauses.append)
+    monkeypatch.setattr(agent.time, "monotonic", lambda: sum(pauses))
+    return pauses
+
+
+def test_services_of_a_system_that_still_starts_are_waited_for(clock: list[float]) -> None:
+    """Its agent answers before most of them are there."""
+    system = Starting("inactive active", "activating active", "active active", "failed active", up_after=9)
+    assert agent.states(system, ("nginx", "cron")) == {"nginx": "active", "cron": "active"}
+    assert system.seen == 3
+
+
+def test_a_service_that_is_not_there_once_the_system_is_up_is_not_waited_for(clock: list[float]) -> None:
+    system = Starting("inactive", up_after=2)
+    assert agent.states(system, ("nginx",)) == {"nginx": "inactive"}
+    assert system.seen == 2
+
+
+def test_a_system_that_never_gets_up_is_not_waited_for_forever(clock: list[float]) -> None:
+    system = Starting("activating", up_after=10**6)
+    assert agent.states(system, ("nginx",)) == {"nginx": "activating"}
+    assert sum(clock) == agent.STARTED_SECONDS
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def _users(request: Request, name: str, metadata: Object) -> Iterator[Concern]:
     what = f"{where}, and movers run as {movers.user}, without an account that may use another constraint"
     fix = (
         f"Apply what `kubeferry manifests --openshift --namespace {name}` prints, and set "
-        "target.movers.serviceAccount: kubeferry-mover."
+        "target.movers.serviceAccount: kubeferry-mover; or leave their user to the cluster, by target.movers.user: 0."
     )
     yield concern("namespace.user-range", what, fix)
 

@@ -59,3 +59,21 @@ def test_an_agent_that_does_not_answer_a_question_has_not_answered(
     make: Any, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert access(make, said.encode(), monkeypatch).ask("guest-get-time") is None
+
+
+def test_a_machine_that_does_not_start_is_told_with_what_its_pod_waits_for(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KubeVirt itself says nothing but Scheduling."""
+    why = 'failed to create subPath directory for volumeMount "vm-state" of container "compute"'
+    waiting = [
+        {"name": "compute", "state": {"waiting": {"reason": "CreateContainerConfigError", "message": why}}},
+        {"name": "guest-console-log", "state": {"waiting": {"reason": "ContainerCreating"}}},
+        {"name": "volumes", "state": {"running": {}}},
+    ]
+    found = access(make, b"", monkeypatch)
+    monkeypatch.setattr(found, "_instance", {"status": {"phase": "Scheduling"}})
+    monkeypatch.setattr(found, "pod", lambda: POD | {"status": {"phase": "Pending", "containerStatuses": waiting}})
+    with pytest.raises(TargetUnavailable, match="it is Scheduling") as told:
+        found.ping(1.0)
+    assert told.value.why == f"container compute: CreateContainerConfigError: {why}"
