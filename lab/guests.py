@@ -53,7 +53,8 @@ class Spec:
     """What a system disk is made of. The generic kernel knows old hardware (e1000, AHCI), the cloud one starts faster.
 
     `size` is the virtual size and `payload` what is filled with data, in bytes. With `second_disk` the guest waits for
-    a disk from `build_data_disk` before it is ready; a `writer` writes to its disks all the time.
+    a disk from `build_data_disk` before it is ready; a `writer` writes to its disks all the time. A `plain` one has no
+    guest agent, and asks for a login on its screen; one that `panics` finds no init, and stays so.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Spec:
     payload: int = 24 * MIB
     second_disk: bool = False
     writer: bool = False
+    plain: bool = False
+    panics: bool = False
 
 
 def build_guest(spec: Spec, dest: Path) -> Path:
@@ -141,8 +144,10 @@ def partition_table(size: int) -> bytes:
 
 def kernel_arguments(spec: Spec) -> str:
     """The last console named is the one that the guest's scripts speak to: the serial line."""
-    arguments = ["console=tty0", "console=ttyS0,115200", "quiet", "rdinit=/init", "panic=5", f"lab.name={spec.name}"]
-    return " ".join([*arguments, *(["lab.srv"] if spec.second_disk else []), *(["lab.writer"] if spec.writer else [])])
+    start = ["rdinit=/nowhere", "panic=0"] if spec.panics else ["rdinit=/init", "panic=5"]
+    words = {"lab.srv": spec.second_disk, "lab.writer": spec.writer, "lab.plain": spec.plain}
+    wanted = [word for word, on in words.items() if on]
+    return " ".join(["console=tty0", "console=ttyS0,115200", "quiet", *start, f"lab.name={spec.name}", *wanted])
 
 
 def _system_disk(spec: Spec, boot: Path, image: Path) -> None:
