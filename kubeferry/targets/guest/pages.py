@@ -21,6 +21,7 @@ from kubeferry.targets.guest.agent import printable
 
 BODY_LIMIT_BYTES = 1024 * 1024
 PIECE_BYTES = 16 * 1024
+LEAST_SECONDS = 0.001  # none at all would be no wait, but no end of one either
 OK = 200
 
 Done = TypeVar("Done")
@@ -67,7 +68,7 @@ def get(link: Link, probe: Probe, seconds: float) -> Page:
         return remaining
 
     try:
-        way = link if probe.tls is None else _Secured(link, probe, left)
+        way: Link = link if probe.tls is None else _Secured(link, probe, left)
         way.send(_request(probe))
         response = http.client.HTTPResponse(_Socket(_Stream(way, left)))  # type: ignore[arg-type]
         response.begin()
@@ -111,7 +112,9 @@ class _Secured:
     def receive(self, seconds: float) -> bytes:
         limit = time.monotonic() + seconds
         try:
-            return self._until_done(lambda: self._tls.read(PIECE_BYTES), lambda: limit - time.monotonic())
+            return self._until_done(
+                lambda: self._tls.read(PIECE_BYTES), lambda: max(limit - time.monotonic(), LEAST_SECONDS)
+            )
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):  # many servers end without saying so
             return b""
 
@@ -137,7 +140,7 @@ class _Secured:
 class _Stream(io.RawIOBase):
     """What comes over a link as a stream of bytes, for the standard library's HTTP client."""
 
-    def __init__(self, link: Link | _Secured, left: Callable[[], float]) -> None:
+    def __init__(self, link: Link, left: Callable[[], float]) -> None:
         self._link = link
         self._left = left
         self._held = b""
