@@ -53,7 +53,8 @@ class Spec:
     """What a system disk is made of. The generic kernel knows old hardware (e1000, AHCI), the cloud one starts faster.
 
     `size` is the virtual size and `payload` what is filled with data, in bytes. With `second_disk` the guest waits for
-    a disk from `build_data_disk` before it is ready; a `writer` writes to its disks all the time. With `units` it is a
+    a disk from `build_data_disk` before it is ready; a `writer` writes to its disks all the time. A `plain` one has no
+    guest agent, and asks for a login on its screen; one that `panics` finds no init, and stays so. With `units` it is a
     whole Debian (`lab/debian.py`) with these services beside its own; only root can build that.
     """
 
@@ -64,6 +65,8 @@ class Spec:
     second_disk: bool = False
     writer: bool = False
     units: tuple[tuple[str, str], ...] = ()
+    plain: bool = False
+    panics: bool = False
 
 
 def build_guest(spec: Spec, dest: Path) -> Path:
@@ -144,9 +147,15 @@ def partition_table(size: int) -> bytes:
 
 def kernel_arguments(spec: Spec) -> str:
     """The last console named is the one that the guest's scripts speak to: the serial line."""
-    arguments = ["console=tty0", "console=ttyS0,115200", "quiet", "rdinit=/init", "panic=5", f"lab.name={spec.name}"]
-    asked = {"lab.srv": spec.second_disk, "lab.writer": spec.writer, "lab.system": bool(spec.units)}
-    return " ".join([*arguments, *(word for word, wanted in asked.items() if wanted)])
+    start = ["rdinit=/nowhere", "panic=0"] if spec.panics else ["rdinit=/init", "panic=5"]
+    words = {
+        "lab.srv": spec.second_disk,
+        "lab.writer": spec.writer,
+        "lab.plain": spec.plain,
+        "lab.system": bool(spec.units),
+    }
+    wanted = [word for word, on in words.items() if on]
+    return " ".join(["console=tty0", "console=ttyS0,115200", "quiet", *start, f"lab.name={spec.name}", *wanted])
 
 
 def _system_disk(spec: Spec, boot: Path, image: Path) -> None:

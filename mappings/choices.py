@@ -45,7 +45,8 @@ class DiskWish:
 @dataclass(frozen=True, slots=True)
 class Choices:
     """One machine's choices. None means that the policy leaves it to the machine itself; for `state`, that the target
-    keeps no UEFI variables, or was not asked. `storage` is for all disks that are not in `disks`."""
+    keeps no UEFI variables, or was not asked; for `packets`, whether it sees what network cards send, that nobody was
+    asked. `storage` is for all disks that are not in `disks`."""
 
     namespace: str
     run_strategy: str
@@ -58,6 +59,7 @@ class Choices:
     state: StateOffer | None
     networks: tuple[NetworkMap, ...]
     probes: tuple[Probe, ...]
+    packets: bool | None
     stop: StopPolicy
     mode: Literal["cold", "warm"]
     warm: WarmPolicy
@@ -107,6 +109,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         state=offer.state,
         networks=policy.networks if own.networks is None else own.networks,
         probes=policy.probes if own.probes is None else own.probes,
+        packets=offer.packets,
         stop=own.stop or policy.stop,
         mode=own.mode or policy.mode,
         warm=own.warm or policy.warm,

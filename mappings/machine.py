@@ -78,7 +78,7 @@ def to_manifests(
         manifests=(*claims, vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharing))),
+        concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharing, vm))),
         variables=kept,
         tpm=tpm,
         attached=attached_disks(machine, sharing, names),

@@ -100,10 +100,10 @@ verify: written  # read back what was written since it was read back; or always:
 #   big01: {{disks: [{{match: {{sizeFrom: 1Ti}}, storageClass: slow}}]}}  # its large disks go elsewhere
 """
 _AGENT = """\
-  - {kind: agent}  # qemu-guest-agent answers; or tcp, http, file, counter, serial
+  - {kind: agent}  # qemu-guest-agent answers; or screen, tcp, http, file, counter, serial
 """
 _NO_AGENT = """\
-  - {kind: tcp, port: 22}  # the guest takes a connection (Windows: 3389); or http, serial
+  - {kind: tcp, port: 22}  # the guest takes a connection (Windows: 3389); or http, screen, serial
   # - {kind: agent}  # where the guest has qemu-guest-agent already; so have file and counter
 """
 _STORAGE = """\

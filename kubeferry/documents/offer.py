@@ -105,11 +105,12 @@ class Platform(Value):
 
 class Offer(Value):
     """The storage classes of a target, none where it has no such thing; its KubeVirt, None where nobody could ask;
-    where it keeps UEFI variables, None where it keeps none; and its instance types and preferences, None where nobody
-    could ask."""
+    where it keeps UEFI variables, None where it keeps none; its instance types and preferences, None where nobody could
+    ask; and whether it sees what network cards of its machines send, None where nobody was asked."""
 
     classes: tuple[StorageClass, ...] = ()
     kubevirt: Platform | None = None
     state: StateOffer | None = None
     types: tuple[OfferedType, ...] | None = None
     preferences: tuple[OfferedPreference, ...] | None = None
+    packets: bool | None = None

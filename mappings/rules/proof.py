@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from mappings.rules.rule import CRITICAL, Case, Rule, when
 
@@ -21,7 +22,7 @@ def _unheard_counter(case: Case) -> Iterable[str]:
 
 def _agent_unsure(case: Case) -> Iterable[str]:
     """A copy whose agent never answers is taken back after minutes: better said before its source is stopped."""
-    kinds = sorted({probe.kind for probe in case.choices.probes} & THROUGH_AGENT)
+    kinds = _kinds(case, THROUGH_AGENT)
     guest = case.machine.guest
     if not kinds or guest.agent_answers or (guest.agent_channel and guest.agent_answers is None):
         return
@@ -30,14 +31,44 @@ def _agent_unsure(case: Case) -> Iterable[str]:
     yield f"A probe asks the guest's agent ({', '.join(kinds)}), which {why}: such a copy is taken back."
 
 
+def _no_screen(case: Case) -> Iterable[str]:
+    blind = _devices(case).get("autoattachGraphicsDevice") is False
+    return when(bool(blind and _kinds(case, {"screen"})), "A probe looks at the screen, and the machine has none.")
+
+
+def _no_card(case: Case) -> Iterable[str]:
+    kinds = _kinds(case, THROUGH_CARDS)
+    what = f"A probe goes through the network ({', '.join(kinds)}), and the machine has no card at the target."
+    return when(bool(kinds and not _devices(case).get("interfaces")), what)
+
+
+def _unseen_packets(case: Case) -> Iterable[str]:
+    what = "A probe listens to what network cards send, and a cluster tells an ordinary account nothing of that."
+    return when(bool(case.choices.packets is False and _kinds(case, {"packets"})), what)
+
+
+def _kinds(case: Case, among: set[str]) -> list[str]:
+    return sorted({probe.kind for probe in case.choices.probes} & among)
+
+
+def _devices(case: Case) -> dict[str, Any]:
+    """The devices of the finished machine; none where the policy's patch has put something else in their place."""
+    found: Any = case.manifest
+    for key in ("spec", "template", "spec", "domain", "devices"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
 THROUGH_AGENT = {"agent", "file", "counter"}
+THROUGH_CARDS = {"http", "tcp", "packets"}
 RULES = (
     Rule(
         "probe.agent-unsure",
         CRITICAL,
         "a probe that needs an agent which is not known to be there",
-        "Choose probes that need none (`tcp`, `http`, `serial`) in the policy; or install qemu-guest-agent in the "
-        "guest (under libvirt with its channel) and discover again; accept this where the source cannot tell of it.",
+        "Choose probes that need none in the policy (`screen`, `tcp`, `http`, `serial`; `packets` for a folder as the "
+        "target); or install qemu-guest-agent in the guest (under libvirt with its channel) and discover again; accept "
+        "this where the source cannot tell of it.",
         _agent_unsure,
     ),
     Rule(
@@ -54,6 +85,30 @@ RULES = (
         "a counter probe whose file is not among the last words",
         "Add the file to `stop.lastWords` in the policy.",
         _unheard_counter,
+        acceptable=False,
+    ),
+    Rule(
+        "probe.no-screen",
+        CRITICAL,
+        "a probe of the screen of a machine without one",
+        "Choose another probe (`serial`, `tcp`, `http`), or give the machine a display in the policy's `patch`.",
+        _no_screen,
+        acceptable=False,
+    ),
+    Rule(
+        "probe.no-card",
+        CRITICAL,
+        "a probe through the network of a machine without a card",
+        "Choose another probe (`screen`, `serial`), or give one of its cards a network in the policy.",
+        _no_card,
+        acceptable=False,
+    ),
+    Rule(
+        "probe.packets-unseen",
+        CRITICAL,
+        "a probe of what network cards send, where the target cannot see it",
+        "Choose `screen`, `tcp` or `http` in its place.",
+        _unseen_packets,
         acceptable=False,
     ),
 )

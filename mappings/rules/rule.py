@@ -9,23 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from kubeferry.model import Concern, Machine, Severity
 from mappings.choices import Choices
 from mappings.names import Names
-from mappings.sharing import ALONE, Sharing
+from mappings.sharing import Sharing
 
 CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """What a rule looks at. `sharing` tells of disks that other machines of the inventory have, too."""
+    """What a rule looks at. `sharing` tells of disks that other machines of the inventory have, too; `manifest` is the
+    finished VirtualMachine."""
 
     machine: Machine
     choices: Choices
     names: Names
-    sharing: Sharing = ALONE
+    sharing: Sharing
+    manifest: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

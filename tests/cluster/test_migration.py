@@ -43,6 +43,8 @@ STORAGE = {
 PROBES = [
     {"kind": "agent", "timeoutSeconds": 240},
     {"kind": "http", "port": 80, "path": "/boots", "timeoutSeconds": 240},
+    {"kind": "http", "port": 80, "path": "/nowhere", "status": 404, "host": "shop.example", "timeoutSeconds": 240},
+    {"kind": "screen", "stillSeconds": 5, "expect": "is up", "timeoutSeconds": 240},
     {"kind": "tcp", "port": 80, "timeoutSeconds": 240},
     {"kind": "counter", "path": "/data/boots", "timeoutSeconds": 240},
 ]
@@ -147,7 +149,10 @@ def test_the_copy_booted_once_more_than_its_source_and_its_agent_is_connected(mo
     boots = estate.boots(move.estate, name)
     probes = {probe["kind"]: probe["evidence"] for probe in move.report[PREFIX + name]["probes"]}
     assert probes["counter"] == f"{boots} at the source, {boots + 1} here"
-    assert str(boots + 1) in probes["http"]
+    assert f"the screen says '{name} is up'" in probes["screen"]
+    pages = [one["evidence"] for one in move.report[PREFIX + name]["probes"] if one["kind"] == "http"]
+    assert [page[:3] for page in pages] == ["200", "404"]
+    assert str(boots + 1) in pages[0]
     assert probes["tcp"] == "port 80 took a connection"
     compared = {one["what"]: one for one in move.report[PREFIX + name]["boot"]["compared"]}
     assert {compared[what]["outcome"] for what in ("host name", "mount /data", "clock")} == {"same"}, compared

@@ -1,4 +1,4 @@
-"""A real PostgreSQL of Debian's package, for the tests that need one."""
+"""A real PostgreSQL of Debian's package, and a folder as the target, for the tests that need one."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from flows.serving.ports import free_port
 from kubeferry.documents import JournalConfig
 from kubeferry.outside.process import child, run
 from tests.needs import or_skip
+from tests.tools.folder_target import Place
 
 PASSWORD_ENV = "JOURNAL_TEST_PASSWORD"  # noqa: S105 (a name)
 PASSWORD = "swordfish-4711"  # noqa: S105 (of a server that lives as long as the test)
@@ -112,3 +113,11 @@ def database(server: Server) -> Iterator[str]:
     server.execute("postgres", f"CREATE DATABASE {name}")
     yield name
     server.execute("postgres", f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    """A folder as the target; what runs in it at the end is stopped."""
+    made = Place(tmp_path / "target")
+    yield made
+    made.stop()

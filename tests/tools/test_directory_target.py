@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -16,56 +15,20 @@ from uuid import UUID
 
 import pytest
 
-from kubeferry.documents import Entry, KeptVariables, MoverJob, Observation, PlannedDisk, Probe, TargetConfig, load
+from kubeferry.documents import KeptVariables, MoverJob, Observation, Probe, TargetConfig, load
 from kubeferry.errors import KubeferryError, TargetRefused, TargetUnavailable
 from kubeferry.images.variables import Variable, store_of
 from kubeferry.inside.said import CLOCK_SECONDS
-from kubeferry.model import Cpu, Disk, DiskRef, Machine, Memory
-from kubeferry.targets import External
+from kubeferry.model import DiskRef
 from kubeferry.targets.directory import accelerator, qmp
 from kubeferry.targets.directory import target as directory
-from kubeferry.targets.directory.hypervisor import LocalMachine
-from kubeferry.targets.directory.layout import TargetFolder
 from kubeferry.targets.guest import agent
 from kubeferry.uris import inline_uri
 from lab import guests
 from tests.needs import needs, or_skip
-
-MIB = 1024 * 1024
-SIZE = 192 * MIB
-MAC = "52:54:00:12:34:56"
+from tests.tools.folder_target import MAC, MIB, SIZE, UEFI, Place, an_entry
 
 pytestmark = needs("qemu-system-x86_64", "qemu-img")
-
-
-class Place:
-    """A target folder, what its ledger was told, and the machine that is under test."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.target = directory.connect(TargetConfig(kind="directory", path=str(root)))
-        self.written: list[External] = []
-
-    def ready(self, entry: Entry, disk: Path | None = None) -> Path:
-        """Prepared, filled from `disk`, applied; returns the image."""
-        room = self.target.prepare(entry, self.written.append)["vda"]
-        image = Path(room.ref.uri.removeprefix("file://"))
-        if disk is not None:
-            shutil.copyfile(disk, image)
-        self.target.apply(entry, self.written.append, dry_run=False)
-        return image
-
-    def machine(self, entry: Entry) -> LocalMachine:
-        return LocalMachine(entry.target_name, TargetFolder(self.root).machine(entry.target_name))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    made = Place(tmp_path / "target")
-    yield made
-    for folder in (tmp_path / "target" / "machines").glob("*"):
-        LocalMachine(folder.name, TargetFolder(made.root).machine(folder.name)).stop()
-    made.target.close()
 
 
 @pytest.fixture(scope="session")
@@ -84,50 +47,6 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return build
 
 
-def an_entry(
-    name: str,
-    *,
-    devices: dict[str, Any] | None = None,
-    domain: dict[str, Any] | None = None,
-    probes: tuple[Probe, ...] = (),
-) -> Entry:
-    wanted = {
-        "disks": [{"name": "vda", "bootOrder": 1, "disk": {"bus": "virtio"}}],
-        "interfaces": [{"name": "default", "masquerade": {}, "model": "virtio", "macAddress": MAC}],
-        "rng": {},
-        **(devices or {}),
-    }
-    spec = {
-        "domain": {
-            "cpu": {"sockets": 1, "cores": 1, "threads": 1},
-            "memory": {"guest": "256Mi"},
-            "machine": {"type": "q35"},
-            "firmware": {"bootloader": {"bios": {}}},
-            "devices": wanted,
-            **(domain or {}),
-        },
-        "networks": [{"name": "default", "pod": {}}],
-        "volumes": [{"name": "vda", "persistentVolumeClaim": {"claimName": f"{name}-vda"}}],
-    }
-    vm = {"apiVersion": "kubevirt.io/v1", "kind": "VirtualMachine", "metadata": {"name": name}}
-    return Entry(
-        name=name,
-        target_name=name,
-        namespace="default",
-        machine=Machine(
-            id=name,
-            name=name,
-            source="lab",
-            cpu=Cpu(vcpus=1),
-            memory=Memory(size_bytes=256 * MIB),
-            disks=(Disk(id="vda"),),
-        ),
-        disks=(PlannedDisk(disk="vda", claim=f"{name}-vda", volume="vda", size_bytes=SIZE, claim_bytes=SIZE),),
-        manifests=({**vm, "spec": {"runStrategy": "Manual", "template": {"spec": spec}}},),
-        probes=probes,
-    )
-
-
 PROOF = (
     Probe(kind="agent", timeout_seconds=100),
     Probe(kind="http", port=80, path="/boots", expect="1", timeout_seconds=100),
@@ -136,7 +55,6 @@ PROOF = (
     Probe(kind="file", path="/etc/os-release", expect="NAME=", timeout_seconds=100),
     Probe(kind="serial", expect="READY name=", timeout_seconds=100),
 )
-UEFI = {"firmware": {"bootloader": {"efi": {"secureBoot": False}}}}
 LEGACY = {
     "disks": [{"name": "vda", "bootOrder": 1, "disk": {"bus": "sata"}}],
     "interfaces": [{"name": "default", "masquerade": {}, "model": "e1000", "macAddress": MAC}],

@@ -4,6 +4,7 @@ target ─┬─ layout, gitops, capacity    its folder; manifests as files; whe
         └─ hypervisor ─┬─ qemu ── devices, shown     a manifest as a command line           pure
                        ├─ firmware, tpm              its code, and variables of the source; its TPM
                        ├─ qmp, local_access          the ways into the running machine
+                       ├─ frames                     what its network cards have sent    pure
                        └─ accelerator                whether hardware virtualization works here
 handing                                what only a mover may read
 trial                                  a mover beside the machines, tried before a source is stopped

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeferry.errors import TargetRefused
+from kubeferry.targets.directory.frames import KEPT_BYTES
 
 AHCI_PORTS = 6
 FIRST_PORT_SLOT = 2
@@ -86,10 +87,15 @@ def flash(node: str, path: Path, *, read_only: bool) -> str:
 
 
 def networks(
-    spec: Mapping[str, Any], slots: Slots, forward_ports: tuple[int, ...], not_shown: list[str]
+    spec: Mapping[str, Any],
+    slots: Slots,
+    forward_ports: tuple[int, ...],
+    captures: Path | None,
+    not_shown: list[str],
 ) -> Iterator[str]:
     """Each card on a user-mode network of its own, which lets nothing out: QEMU answers DHCP and forwards the probed
-    ports from 127.0.0.1, on host ports that the kernel chooses."""
+    ports from 127.0.0.1, on host ports that the kernel chooses. What each card sends is captured in the folder
+    `captures`, where one is given."""
     cards = [card for card in _devices(spec).get("interfaces") or () if card.get("state") != "absent"]
     if cards:
         not_shown.append("networks: each card is on an isolated network of its own that answers DHCP with 10.0.N.15")
@@ -98,6 +104,11 @@ def networks(
         net = f"net=10.0.{2 + number}.0/24"
         yield from ("-netdev", joined("user", f"id=net{number}", "restrict=on", net, *forwards))
         yield from _card(spec, number, card, slots)
+        if captures is not None:
+            name = capture_name(number)
+            # From QEMU's side of the card: what its network receives is what the guest sends.
+            kept = (f"id={name}", f"netdev=net{number}", "queue=rx", f"maxlen={KEPT_BYTES}", f"file={captures / name}")
+            yield from ("-object", joined("filter-dump", *kept))
 
 
 def _card(spec: Mapping[str, Any], number: int, card: Mapping[str, Any], slots: Slots) -> Iterator[str]:
@@ -115,6 +126,11 @@ def _card(spec: Mapping[str, Any], number: int, card: Mapping[str, Any], slots: 
     # Without a boot order there is nothing to boot from a network, and no boot ROM to wait for.
     parts += [f"bootindex={int(card['bootOrder'])}"] if card.get("bootOrder") else ["romfile="]
     yield from ("-device", f"{joined(*parts)},bus={bus}")
+
+
+def capture_name(number: int | str) -> str:
+    """Of the capture of a card, as QEMU's object and as a file; of all of them for `*`."""
+    return f"card{number}.pcap"
 
 
 def disks(spec: Mapping[str, Any], layers: Mapping[str, Layer], slots: Slots, not_shown: list[str]) -> Iterator[str]:

@@ -16,11 +16,11 @@ from kubeferry.targets.directory.devices import has_console, has_screen
 from kubeferry.targets.directory.hypervisor import CONSOLE_TAIL_BYTES, LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FILE, MachineFolder
 from kubeferry.targets.guest import agent, probes
+from kubeferry.targets.guest.screen.pictures import MAGIC
 
 SERIAL_LIMIT_BYTES = 4 * 1024 * 1024
 CONSOLE_TAIL_LINES = 40
 PICTURE_LIMIT_BYTES = 1024 * 1024
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
 
 def observe(entry: Entry, machine: LocalMachine, last_words: Mapping[str, str]) -> Observation:
@@ -34,7 +34,15 @@ def observe(entry: Entry, machine: LocalMachine, last_words: Mapping[str, str]) 
     spec = qemu.template(qemu.virtual_machine(entry.manifests))
     serial = machine.serial if has_console(spec) else None
     access = local_access.LocalAccess(
-        machine.agent, serial, machine.forwards(), machine.elapsed, machine.death, machine.established
+        agent_socket=machine.agent,
+        serial_log=serial,
+        forwards=machine.forwards(),
+        clock=machine.elapsed,
+        death=machine.death,
+        established=machine.established,
+        picture=machine.picture if has_screen(spec) else None,
+        captures=machine.captures(),
+        end_captures=machine.end_captures,
     )
     answers = probes.run(entry.probes, access, last_words)
     first = min((answer.seconds for answer in answers if answer.ok), default=None)
@@ -77,13 +85,12 @@ def keep_console(machine: LocalMachine) -> None:
 
 def _screenshot(machine: LocalMachine) -> str | None:
     """A picture of the screen as a data URI; None where there was nothing to take, or it is too large to be kept."""
-    taken, kept = machine.folder.run / "screenshot.png", machine.folder.evidence / "screenshot.png"
-    with contextlib.suppress(TargetUnavailable, FileNotFoundError), qmp.connect(machine.monitor) as monitor:
-        monitor.screenshot(taken)
-        picture = taken.read_bytes()
-        if picture.startswith(PNG_MAGIC):
-            taken.chmod(PRIVATE_FILE)
-            taken.replace(kept)
+    kept = machine.folder.evidence / "screenshot.png"
+    with contextlib.suppress(TargetUnavailable):
+        picture = machine.picture()
+        if picture.startswith(MAGIC):
+            kept.write_bytes(picture)
+            kept.chmod(PRIVATE_FILE)
             if len(picture) <= PICTURE_LIMIT_BYTES:
                 return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
     return None

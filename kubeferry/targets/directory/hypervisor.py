@@ -27,7 +27,7 @@ from kubeferry.outside import process, stopping
 from kubeferry.targets import External, Ledger
 from kubeferry.targets.directory import accelerator, local_access, qemu, qmp, tpm
 from kubeferry.targets.directory import firmware as local_firmware
-from kubeferry.targets.directory.devices import Layer
+from kubeferry.targets.directory.devices import Layer, capture_name
 from kubeferry.targets.directory.layout import PRIVATE_FOLDER, MachineFolder, write
 from kubeferry.targets.guest.agent import printable
 
@@ -44,6 +44,14 @@ class Start(Value):
     boottime_seconds: float
     accelerator: str
     not_shown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the probes of a machine need of its QEMU: ports that lead to it, and whether its packets are kept."""
+
+    ports: tuple[int, ...] = ()
+    packets: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ class LocalMachine:
         """Whether it was started to the end and still runs as a machine: one that stopped itself does not."""
         return self.alive() and self.started() is not None and self.death() is None
 
-    def start(self, vm: dict[str, Any], bases: Mapping[str, Path], ports: tuple[int, ...], ledger: Ledger) -> None:
+    def start(self, vm: dict[str, Any], bases: Mapping[str, Path], asked: Asked, ledger: Ledger) -> None:
         """Start the machine, or leave one that runs. `bases` holds the disk image of each claim; each is only read.
 
         Raises TargetRefused for a manifest that cannot be shown here, TargetUnavailable when QEMU does not come up.
@@ -111,7 +119,10 @@ class LocalMachine:
         variables = (firmware[0], self.folder.run / "variables.fd") if firmware else None
         now = datetime.now(UTC)
         socket = self.sockets / tpm.SOCKET if tpm.wanted(qemu.devices_of(vm)) else None
-        options = qemu.Options(accel, self.monitor, self.agent, self.serial, now, variables, ports, socket)
+        captures = self.folder.run if asked.packets else None
+        options = qemu.Options(
+            accel, self.monitor, self.agent, self.serial, now, variables, asked.ports, socket, captures
+        )
         command = qemu.command(vm, layers, options)
         self._make_room(layers, ledger)
         if firmware:
@@ -193,6 +204,27 @@ class LocalMachine:
                 return monitor.usernet()
         except TargetUnavailable:
             return ""
+
+    def picture(self) -> bytes:
+        """A picture of the screen, PNG. Raises TargetUnavailable where QEMU gives none."""
+        taken = self.folder.run / "screenshot.png"
+        try:
+            with qmp.connect(self.monitor) as monitor:
+                monitor.screenshot(taken)
+                return taken.read_bytes()
+        except OSError as error:
+            raise TargetUnavailable("QEMU gave no picture of the screen", why=str(error)) from error
+
+    def captures(self) -> tuple[Path, ...]:
+        """What each network card has sent, where it was started to be listened to."""
+        return tuple(sorted(self.folder.run.glob(capture_name("*"))))
+
+    def end_captures(self) -> None:
+        """Write no more of what network cards send."""
+        with contextlib.suppress(TargetUnavailable), qmp.connect(self.monitor) as monitor:
+            for capture in self.captures():
+                with contextlib.suppress(qmp.QmpRefused):  # it has ended before
+                    monitor.command("object-del", id=capture.name)
 
     def elapsed(self) -> float:
         """Seconds since it was started."""

@@ -1,24 +1,26 @@
-"""The ways into a machine in local QEMU: its agent's socket, ports that are forwarded to it, its console's log."""
+"""The ways into a machine in local QEMU: its agent's socket, ports that are forwarded to it, its console's log, its
+screen, and what its network cards send."""
 
 from __future__ import annotations
 
 import contextlib
-import http.client
 import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from kubeferry.documents import Probe
 from kubeferry.errors import TargetRefused, TargetUnavailable
-from kubeferry.targets.guest import agent
+from kubeferry.targets.directory import frames
+from kubeferry.targets.guest import agent, pages
 from kubeferry.targets.guest.agent import printable
-from kubeferry.targets.guest.probes import Page
+from kubeferry.targets.guest.pages import Page
 
-BODY_LIMIT_BYTES = 1024 * 1024
 GREETING_LIMIT_BYTES = 4096
 ASK_SECONDS = 0.1
 CONSOLE_LIMIT_BYTES = 8 * 1024 * 1024
+CAPTURE_LIMIT_BYTES = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,9 @@ class LocalAccess:
 
     `forwards` leads from a guest port to ports on 127.0.0.1; `clock` gives seconds since the machine was started;
     `death` says how it ended, None while it runs; `serial_log` is None for a machine without a console. `established`
-    tells those ports on 127.0.0.1 behind which the guest itself has taken a connection: QEMU takes any.
+    tells those ports on 127.0.0.1 behind which the guest itself has taken a connection: QEMU takes any. `picture` takes
+    one of the screen, None for a machine without one; `captures` holds what each network card has sent (pcap), until
+    `end_captures`.
     """
 
     agent_socket: Path
@@ -36,6 +40,9 @@ class LocalAccess:
     clock: Callable[[], float]
     death: Callable[[], str | None]
     established: Callable[[], frozenset[int]] = frozenset
+    picture: Callable[[], bytes] | None = None
+    captures: tuple[Path, ...] = ()
+    end_captures: Callable[[], None] = lambda: None
 
     def elapsed(self) -> float:
         return self.clock()
@@ -52,25 +59,28 @@ class LocalAccess:
         with agent.connect(self.agent_socket, seconds) as talk:
             return talk.read_file(path)
 
-    def page(self, port: int, path: str, expect: str, seconds: float) -> Page:
-        ports = self.forwards.get(port, ())
-        if not ports:
-            raise TargetRefused("the machine has no network card to ask")
+    def page(self, probe: Probe, seconds: float) -> Page:
+        ports = self._ports(probe.port or 0)
         found: list[Page] = []
         silent: TargetUnavailable | None = None
         for forwarded in ports:
             try:
-                found.append(_get(forwarded, port, path, seconds))
+                found.append(_page(forwarded, probe, seconds / len(ports)))
             except TargetUnavailable as error:
                 silent = silent or error
         if not found and silent is not None:
             raise silent
-        return next((page for page in found if page.status == 200 and expect in page.body), found[0])
+        return next((page for page in found if pages.wanted(probe, page)), found[0])
 
-    def greeting(self, port: int, expect: str, seconds: float) -> str:
+    def _ports(self, port: int) -> tuple[int, ...]:
+        """The ports on 127.0.0.1 that lead to one of the guest. Raises TargetRefused where there is none."""
         ports = self.forwards.get(port, ())
         if not ports:
             raise TargetRefused("the machine has no network card to ask")
+        return ports
+
+    def greeting(self, port: int, expect: str, seconds: float) -> str:
+        ports = self._ports(port)
         found = [said for one in ports if (said := self._greeting(one, expect, seconds / len(ports))) is not None]
         if not found:
             raise TargetUnavailable(f"port {port} takes no connection")
@@ -98,17 +108,44 @@ class LocalAccess:
     def console(self) -> str | None:
         return None if self.serial_log is None else end_of(self.serial_log, CONSOLE_LIMIT_BYTES)
 
+    def screen(self) -> bytes:
+        if self.picture is None:
+            raise TargetRefused("the manifest gives the machine no screen")
+        return self.picture()
 
-def _get(forwarded: int, port: int, path: str, seconds: float) -> Page:
-    connection = http.client.HTTPConnection("127.0.0.1", forwarded, timeout=seconds)
+    def sent(self) -> str:
+        if not self.captures:
+            raise TargetRefused("the machine has no network card to listen to")
+        captured = [_beginning(capture) for capture in self.captures]
+        found = [frames.sign_of(one) for one in captured]
+        signs = [f"card {number}: {words}" for number, (seen, words) in enumerate(found) if seen]
+        if signs or any(len(one) == CAPTURE_LIMIT_BYTES for one in captured):
+            self.end_captures()
+        if not signs:
+            raise TargetUnavailable("; ".join(dict.fromkeys(words for _, words in found)))
+        return "; ".join(signs)
+
+
+class _Link:
+    """A forwarded port as a `pages.Link`."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._opened = opened
+
+    def send(self, data: bytes) -> None:
+        self._opened.sendall(data)
+
+    def receive(self, seconds: float) -> bytes:
+        self._opened.settimeout(seconds)
+        return self._opened.recv(pages.PIECE_BYTES)
+
+
+def _page(forwarded: int, probe: Probe, seconds: float) -> Page:
     try:
-        connection.request("GET", path, headers={"Host": "localhost", "Connection": "close"})
-        response = connection.getresponse()
-        return Page(response.status, response.read(BODY_LIMIT_BYTES).decode(errors="replace"))
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise TargetUnavailable(f"no answer on port {port}: {printable(str(error) or type(error).__name__)}") from error
-    finally:
-        connection.close()
+        with socket.create_connection(("127.0.0.1", forwarded), timeout=seconds) as opened:
+            return pages.get(_Link(opened), probe, seconds)
+    except OSError as error:
+        raise TargetUnavailable(f"no answer on port {probe.port}: {printable(error)}") from error
 
 
 def end_of(log: Path, limit: int) -> str:
@@ -119,3 +156,12 @@ def end_of(log: Path, limit: int) -> str:
             return stream.read(limit).decode(errors="replace")
     except FileNotFoundError:
         return ""
+
+
+def _beginning(capture: Path) -> bytes:
+    """What a card sent first; nothing where it sent nothing yet."""
+    try:
+        with capture.open("rb") as stream:
+            return stream.read(CAPTURE_LIMIT_BYTES)
+    except FileNotFoundError:
+        return b""

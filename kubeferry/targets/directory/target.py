@@ -31,7 +31,7 @@ from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
 from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, handing, qemu, sets, trial
-from kubeferry.targets.directory.hypervisor import LocalMachine
+from kubeferry.targets.directory.hypervisor import Asked, LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder, write
 from kubeferry.targets.local_movers import LocalMovers, is_locked
 
@@ -63,7 +63,7 @@ class DirectoryTarget:
     # --- before anything is written ----------------------------------------------------------------------------
 
     def offer(self) -> Offer:
-        return Offer(state=StateOffer())
+        return Offer(state=StateOffer(), packets=True)
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         found = [*_tool_concerns(entries), *capacity.name_concerns(entries)]
@@ -190,11 +190,10 @@ class DirectoryTarget:
             _check_applied(entry, folder)
             fences.raise_fence(folder, entry, fence)
         machine = LocalMachine(entry.target_name, folder)
-        ports = tuple(sorted({probe.port for probe in entry.probes if probe.kind in {"http", "tcp"} and probe.port}))
         with _answering(entry):
             if not machine.running():
                 evidence.drop(folder)
-            machine.start(entry.sized(qemu.virtual_machine(entry.manifests)), bases, ports, ledger)
+            machine.start(entry.sized(qemu.virtual_machine(entry.manifests)), bases, _asked(entry), ledger)
             fences.check(folder, entry, fence)
 
     def runs(self, entry: Entry) -> bool:
@@ -296,6 +295,11 @@ def _tool_concerns(entries: tuple[Entry, ...]) -> Iterator[Concern]:
             check()
         except ToolMissing as error:
             yield _critical("target-tool-missing", error.what, error.fix)
+
+
+def _asked(entry: Entry) -> Asked:
+    ports = {probe.port for probe in entry.probes if probe.kind in {"http", "tcp"} and probe.port}
+    return Asked(tuple(sorted(ports)), any(probe.kind == "packets" for probe in entry.probes))
 
 
 def _make_image(image: Path, size: int) -> None:

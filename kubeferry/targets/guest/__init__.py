@@ -2,4 +2,6 @@
 
 probes   the questions of a plan, each asked again until it passes or its time is over
 agent    the QEMU guest agent;  channel: one JSON value a line over a unix socket
+pages    one page of a web server
+screen   what a screen shows, over time, and the text on it
 """

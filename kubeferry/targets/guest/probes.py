@@ -13,19 +13,16 @@ from typing import Protocol
 from kubeferry.documents import Probe, ProbeResult
 from kubeferry.errors import TargetRefused, TargetUnavailable
 from kubeferry.outside import stopping
+from kubeferry.targets.guest import pages
 from kubeferry.targets.guest.agent import printable
+from kubeferry.targets.guest.pages import Page
+from kubeferry.targets.guest.screen.watching import Watch
 
 PAUSE_SECONDS = 0.25
 FIRST_TRY_SECONDS = 0.5
 LONGEST_TRY_SECONDS = 3.0
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """What a web server in the guest answered."""
-
-    status: int
-    body: str
+LONGEST_PAGE_SECONDS = 10.0
+PICTURE_SECONDS = 1.0
 
 
 class Access(Protocol):
@@ -46,8 +43,9 @@ class Access(Protocol):
     def read_file(self, path: str, seconds: float) -> bytes:
         """A file of the guest, through its agent."""
 
-    def page(self, port: int, path: str, expect: str, seconds: float) -> Page:
-        """GET a page from a port of the guest; of several ways in, the one whose page holds `expect`."""
+    def page(self, probe: Probe, seconds: float) -> Page:
+        """The page that a probe asks a port of the guest for; of several ways in, the one whose page is the wanted
+        one."""
 
     def greeting(self, port: int, expect: str, seconds: float) -> str:
         """What a port of the guest says first, empty where it waits for the other side; of several ways in, the one
@@ -55,6 +53,13 @@ class Access(Protocol):
 
     def console(self) -> str | None:
         """What it wrote to its serial console, the end of it; None for a machine that has none."""
+
+    def screen(self) -> bytes:
+        """A picture of its screen as PNG. Raises TargetRefused for a machine that has none."""
+
+    def sent(self) -> str:
+        """What a network card of the guest has sent that a system sends, in words. Raises TargetUnavailable while
+        there is no such thing, TargetRefused where nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,13 +71,24 @@ class Answer:
     final: bool = False
 
 
+Ask = Callable[[float], Answer]
+"""Asks once, with a time in seconds. Raises TargetUnavailable and TargetRefused as `Access` does."""
+
+
 @dataclass(slots=True)
 class _Pending:
     """A probe that has not been decided."""
 
     probe: Probe
+    ask: Ask
     try_seconds: float = FIRST_TRY_SECONDS
     last: Answer = field(default_factory=lambda: Answer(ok=False, evidence="not tried"))
+
+    def attempt(self) -> None:
+        """Ask once more, and more patiently each time; the first page of a server may take its time."""
+        self.last = attempt(self.ask, self.try_seconds)
+        longest = LONGEST_PAGE_SECONDS if self.probe.kind == "http" else LONGEST_TRY_SECONDS
+        self.try_seconds = min(self.try_seconds * 1.5, longest)
 
 
 def run(probes: tuple[Probe, ...], access: Access, last_words: Mapping[str, str]) -> tuple[ProbeResult, ...]:
@@ -82,14 +98,13 @@ def run(probes: tuple[Probe, ...], access: Access, last_words: Mapping[str, str]
     """
     begun = access.elapsed()
     decided: dict[int, ProbeResult] = {}
-    pending = {number: _Pending(probe) for number, probe in enumerate(probes)}
+    pending = {number: _Pending(probe, question(probe, access, last_words)) for number, probe in enumerate(probes)}
     while pending:
         stopping.check()
         death = access.died()
         for number, state in list(pending.items()):
             if death is None:
-                state.last = attempt(state.probe, access, last_words, state.try_seconds)
-                state.try_seconds = min(state.try_seconds * 1.5, LONGEST_TRY_SECONDS)
+                state.attempt()
             elif not state.last.ok:
                 state.last = Answer(False, f"the machine ended: {death}", final=True)
             late = access.elapsed() - begun >= state.probe.timeout_seconds
@@ -120,41 +135,77 @@ def describe(probe: Probe) -> str:
     expected = f" holds {shown!r}" if shown else ""
     return {
         "agent": "the guest agent answers",
-        "http": f"GET {probe.path or '/'} on port {probe.port} answers 200{' and' if expected else ''}{expected}",
+        "http": f"GET {probe.path or '/'} on port {probe.port}{_secured(probe)} answers {probe.status or pages.OK}"
+        f"{' and' if expected else ''}{expected}",
         "tcp": f"port {probe.port} takes a connection{f', and its first words hold {shown!r}' if shown else ''}",
         "file": f"the file {probe.path}{expected or ' can be read'}",
         "counter": f"the number in {probe.path} went up by exactly one",
         "serial": f"the serial console{expected}",
+        "screen": f"the screen stays as it is for {probe.still:g} s, and "
+        + (f"says {shown!r}" if shown else "shows a login or a picture"),
+        "packets": "a network card has sent what a system sends",
     }[probe.kind]
 
 
-def attempt(probe: Probe, access: Access, last_words: Mapping[str, str], seconds: float) -> Answer:
+def _secured(probe: Probe) -> str:
+    by_name = f" for {probe.host}" if probe.host else ""
+    return by_name + {None: "", "unchecked": " by TLS of any certificate", "checked": " by TLS"}[probe.tls]
+
+
+def attempt(ask: Ask, seconds: float) -> Answer:
     """Ask once, waiting at most about `seconds` for each answer."""
     try:
-        return _once(probe, access, last_words, seconds)
+        return ask(seconds)
     except (TargetUnavailable, TargetRefused) as error:
         final = isinstance(error, TargetRefused)
         return Answer(False, f"{error.reason}; {error.fix}" if final and error.fix else error.reason, final)
 
 
-def _once(probe: Probe, access: Access, last_words: Mapping[str, str], seconds: float) -> Answer:
-    answers: dict[str, Callable[[], Answer]] = {
-        "agent": lambda: Answer(True, access.ping(seconds)),
-        "http": lambda: _http(probe, access, seconds),
-        "tcp": lambda: _tcp(probe, access, seconds),
-        "serial": lambda: _serial(probe, access),
-        "counter": lambda: _counter(probe, access, last_words, seconds),
-        "file": lambda: _file(probe, access, seconds),
+def question(probe: Probe, access: Access, last_words: Mapping[str, str]) -> Ask:
+    """How to ask once, for one machine: what is to be seen over time is remembered from one time to the next."""
+    ways: dict[str, Ask] = {
+        "agent": lambda seconds: Answer(True, access.ping(seconds)),
+        "http": lambda seconds: _http(probe, access, seconds),
+        "tcp": lambda seconds: _tcp(probe, access, seconds),
+        "serial": lambda _: _serial(probe, access),
+        "counter": lambda seconds: _counter(probe, access, last_words, seconds),
+        "file": lambda seconds: _file(probe, access, seconds),
+        "screen": _Screen(probe, access),
+        "packets": lambda _: Answer(True, access.sent()),
     }
-    return answers[probe.kind]()
+    return ways[probe.kind]
+
+
+class _Screen:
+    """A screen, looked at once a second. Where a picture is missing, nobody knows what it has shown: from then on it
+    must stay as it is anew."""
+
+    def __init__(self, probe: Probe, access: Access) -> None:
+        self._probe = probe
+        self._access = access
+        self._watch: Watch | None = None
+        self._looked = -PICTURE_SECONDS
+        self._last = Answer(False, "not looked at")
+
+    def __call__(self, seconds: float) -> Answer:
+        if self._access.elapsed() - self._looked >= PICTURE_SECONDS:
+            self._looked = self._access.elapsed()
+            self._last = attempt(self._look, seconds)
+        return self._last
+
+    def _look(self, _seconds: float) -> Answer:
+        watch, self._watch = self._watch or Watch(self._probe.still, self._probe.expect or ""), None
+        try:
+            sight = watch.look(self._access.screen(), self._access.elapsed())
+        except ValueError as error:
+            raise TargetUnavailable("the picture of the screen cannot be read", why=str(error)) from error
+        self._watch = watch
+        return Answer(sight.ok, sight.words)
 
 
 def _http(probe: Probe, access: Access, seconds: float) -> Answer:
-    expect = probe.expect or ""
-    page = access.page(probe.port or 0, probe.path or "/", expect, seconds)
-    return Answer(
-        page.status == 200 and expect in page.body, f"{page.status}: {printable(page.body) or 'an empty page'}"
-    )
+    page = access.page(probe, seconds)
+    return Answer(pages.wanted(probe, page), pages.shown(page))
 
 
 def _tcp(probe: Probe, access: Access, seconds: float) -> Answer:

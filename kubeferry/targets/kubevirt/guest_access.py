@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import http.client
-import io
 import json
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import websocket
 
-from kubeferry.documents import Entry
+from kubeferry.documents import Entry, Probe
 from kubeferry.errors import TargetRefused, TargetUnavailable
+from kubeferry.targets.guest import pages
 from kubeferry.targets.guest.agent import printable
-from kubeferry.targets.guest.probes import Page
+from kubeferry.targets.guest.pages import Page
 from kubeferry.targets.kubevirt.api import Cluster, NotThere
+from kubeferry.targets.kubevirt.checks.probes import NO_PACKETS, OTHERS
 from kubeferry.targets.kubevirt.kinds import INSTANCE, POD
 from kubeferry.targets.kubevirt.machine import pods_of, subresource
 
@@ -29,7 +30,6 @@ CONSOLE = "guest-console-log"
 FORWARD_PROTOCOL = "plain.kubevirt.io"
 EXEC_PROTOCOL = "v4.channel.k8s.io"
 STDOUT, STDERR, STATUS = 1, 2, 3
-BODY_LIMIT_BYTES = 1024 * 1024
 FILE_LIMIT_BYTES = 64 * 1024
 GREETING_LIMIT_BYTES = 4096
 CONSOLE_LIMIT_BYTES = 1024 * 1024
@@ -127,13 +127,10 @@ class GuestAccess:
             return None if pod is None else self._agent(pod, command, arguments)
         return None
 
-    def page(self, port: int, path: str, expect: str, seconds: float) -> Page:
-        forwarded = self._forwarded(port, seconds)
+    def page(self, probe: Probe, seconds: float) -> Page:
+        forwarded = self._forwarded(probe.port or 0, seconds)
         try:
-            return _get(forwarded, path)
-        except (OSError, websocket.WebSocketException, http.client.HTTPException, ValueError) as error:
-            why = printable(str(error) or type(error).__name__)
-            raise TargetUnavailable(f"no answer on port {port}: {why}") from error
+            return pages.get(_Link(forwarded), probe, seconds)
         finally:
             forwarded.close(timeout=1)
 
@@ -173,10 +170,13 @@ class GuestAccess:
             return None
         return self._cluster.logs(self._namespace, pod["metadata"]["name"], CONSOLE, limit_bytes=CONSOLE_LIMIT_BYTES)
 
-    def screenshot(self) -> bytes:
-        """A picture of the screen, PNG."""
+    def screen(self) -> bytes:
+        self._need_running()
         path = subresource(self._namespace, INSTANCE.plural, self._name, "vnc/screenshot")
         return self._cluster.call("GET", path, query={"moveCursor": "true"})
+
+    def sent(self) -> str:
+        raise TargetRefused(NO_PACKETS, fix=OTHERS)
 
     # --- inside ----------------------------------------------------------------------------------------------------
 
@@ -253,41 +253,32 @@ def _output(opened: websocket.WebSocket) -> str:
     return told[STDOUT].decode(errors="replace")
 
 
-class _Stream(io.RawIOBase):
-    """A websocket's frames as a stream of bytes, for the standard library's HTTP client."""
+class _Link:
+    """A forwarded port as a `pages.Link`."""
 
     def __init__(self, opened: websocket.WebSocket) -> None:
         self._opened = opened
-        self._held = b""
 
-    def readable(self) -> bool:
-        return True
+    def send(self, data: bytes) -> None:
+        with _as_os_error():
+            self._opened.send_binary(data)
 
-    def readinto(self, buffer: Any) -> int:
-        if not self._held:
+    def receive(self, seconds: float) -> bytes:
+        with _as_os_error():
+            self._opened.settimeout(seconds)
             try:
                 frame = self._opened.recv()
             except websocket.WebSocketConnectionClosedException:
-                return 0
-            self._held = frame.encode() if isinstance(frame, str) else frame
-        count = min(len(buffer), len(self._held))
-        buffer[:count], self._held = self._held[:count], self._held[count:]
-        return count
+                return b""
+            return frame.encode() if isinstance(frame, str) else frame
 
 
-class _Socket:
-    """What `http.client.HTTPResponse` asks of a socket."""
-
-    def __init__(self, stream: io.RawIOBase) -> None:
-        self._stream = stream
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self._stream)
-
-
-def _get(opened: websocket.WebSocket, path: str) -> Page:
-    request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-    opened.send_binary(request.encode())
-    response = http.client.HTTPResponse(_Socket(_Stream(opened)))  # type: ignore[arg-type]
-    response.begin()
-    return Page(response.status, response.read(BODY_LIMIT_BYTES).decode(errors="replace"))
+@contextlib.contextmanager
+def _as_os_error() -> Iterator[None]:
+    """A websocket's own errors are none of the system's."""
+    try:
+        yield
+    except websocket.WebSocketTimeoutException as error:
+        raise TimeoutError(str(error)) from error
+    except websocket.WebSocketException as error:
+        raise OSError(str(error)) from error

@@ -13,13 +13,13 @@ from kubeferry.errors import KubeferryError, TargetRefused
 from kubeferry.outside import stopping
 from kubeferry.targets.guest import probes
 from kubeferry.targets.guest.agent import printable
+from kubeferry.targets.guest.screen.pictures import MAGIC
 from kubeferry.targets.kubevirt.api import Cluster
 from kubeferry.targets.kubevirt.guest_access import GuestAccess
 from kubeferry.targets.kubevirt.kinds import CLAIM, INSTANCE, KUBEVIRT, NODE, VIRTUAL_MACHINE
 from kubeferry.targets.kubevirt.said import said
 
 PICTURE_LIMIT_BYTES = 1024 * 1024
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 CONSOLE_LINES = 40
 APPEAR_SECONDS = 30.0
 POLL_SECONDS = 0.5
@@ -144,8 +144,8 @@ def _claim_words(claim: Object | None) -> str:
 def _screenshot(access: GuestAccess) -> str | None:
     """The screen as a data URI; None where there is none to take."""
     with contextlib.suppress(KubeferryError):
-        picture = access.screenshot()
-        if picture.startswith(PNG_MAGIC) and len(picture) <= PICTURE_LIMIT_BYTES:
+        picture = access.screen()
+        if picture.startswith(MAGIC) and len(picture) <= PICTURE_LIMIT_BYTES:
             return "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
     return None
 

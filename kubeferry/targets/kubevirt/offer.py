@@ -80,10 +80,11 @@ def offer_of(classes: list[Object], profiles: list[Object], configs: list[Object
     by_name = {profile["metadata"]["name"]: profile for profile in profiles}
     overheads = configs[0].get("status", {}).get("filesystemOverhead", {}) if configs else {}
     return Offer(
+        packets=False,
         classes=tuple(
             _class(one, by_name.get(one["metadata"]["name"], {}), overheads)
             for one in sorted(classes, key=lambda one: str(one["metadata"]["name"]))
-        )
+        ),
     )
 
 

@@ -8,7 +8,17 @@ from kubeferry.documents import Entry, TargetConfig
 from kubeferry.errors import TargetRefused
 from kubeferry.model import Concern, Severity
 from kubeferry.targets.kubevirt.api import Cluster, NotThere
-from kubeferry.targets.kubevirt.checks import apis, instancetypes, movers, namespaces, nodes, quotas, rights, storage
+from kubeferry.targets.kubevirt.checks import (
+    apis,
+    instancetypes,
+    movers,
+    namespaces,
+    nodes,
+    probes,
+    quotas,
+    rights,
+    storage,
+)
 from kubeferry.targets.kubevirt.checks.facts import Facts, Place, Request, Seen, networks_of
 from kubeferry.targets.kubevirt.checks.told import not_checked
 from kubeferry.targets.kubevirt.kinds import (
@@ -39,6 +49,7 @@ CHECKS = (
     quotas.concerns,
     nodes.concerns,
     movers.concerns,
+    probes.concerns,
 )
 ORDER = (Severity.CRITICAL, Severity.WARNING, Severity.INFO)
 

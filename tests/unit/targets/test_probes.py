@@ -93,6 +93,10 @@ def one(probe: Probe, way: Access, words: dict[str, str] = NO_WORDS) -> Any:
     return result
 
 
+def tried(probe: Probe, way: Access, seconds: float) -> probes.Answer:
+    return probes.attempt(probes.question(probe, way, NO_WORDS), seconds)
+
+
 def test_a_page_that_answers_passes_with_its_words(tmp_path: Path, web: tuple[int, list[str]]) -> None:
     result = one(Probe(kind="http", port=80, path="/boots", expect="7"), access(tmp_path, forwards={80: (1, web[0])}))
     assert (result.ok, result.evidence) == (True, "200: boots: 7")
@@ -233,7 +237,7 @@ def test_a_port_is_open_where_the_guest_itself_has_taken_the_connection(
     with Port(words) as port:
         established = frozenset({port.number}) if taken else frozenset()
         ways = access(tmp_path, forwards={22: (port.number,)}, established=lambda: established)
-        answer = probes.attempt(Probe(kind="tcp", port=22, expect=expect), ways, NO_WORDS, 0.4)
+        answer = tried(Probe(kind="tcp", port=22, expect=expect), ways, 0.4)
     assert answer.ok is ok
     assert seen in answer.evidence
 
@@ -242,7 +246,7 @@ def test_a_connection_that_is_closed_at_once_is_none(tmp_path: Path) -> None:
     """So QEMU does where the guest refuses it."""
     with Port(closes=True) as port:
         ways = access(tmp_path, forwards={22: (port.number,)})
-        answer = probes.attempt(Probe(kind="tcp", port=22), ways, NO_WORDS, 5.0)
+        answer = tried(Probe(kind="tcp", port=22), ways, 5.0)
     assert (answer.ok, answer.final) == (False, False)
 
 
@@ -250,9 +254,9 @@ def test_of_several_cards_the_one_counts_that_says_what_is_expected(tmp_path: Pa
     with Port(b"220 mail") as mail, Port(b"SSH-2.0") as ssh:
         both = (mail.number, ssh.number)
         ways = access(tmp_path, forwards={22: both}, established=lambda: frozenset(both))
-        assert probes.attempt(Probe(kind="tcp", port=22, expect="SSH"), ways, NO_WORDS, 1.0).ok
+        assert tried(Probe(kind="tcp", port=22, expect="SSH"), ways, 1.0).ok
 
 
 def test_a_machine_without_a_card_has_no_port(tmp_path: Path) -> None:
-    answer = probes.attempt(Probe(kind="tcp", port=22), access(tmp_path), NO_WORDS, 1.0)
+    answer = tried(Probe(kind="tcp", port=22), access(tmp_path), 1.0)
     assert (answer.ok, answer.final) == (False, True)

@@ -9,7 +9,7 @@
     storage     classes and profiles of the plan's claims
     launcher    what a machine's pod asks for                     demand   what a whole plan adds to a namespace
     quotas      demand against quotas and limit ranges            nodes    machines and movers against nodes
-    movers      image, Secrets
+    movers      image, Secrets                               probes   what a cluster cannot answer
 
 `kubeferry.targets.kubevirt.preflight` asks the cluster and runs them.
 """

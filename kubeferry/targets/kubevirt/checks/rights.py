@@ -6,7 +6,7 @@ A right that code uses and this table lacks fails a test, and so does one that t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from kubeferry.documents import Entry
 from kubeferry.model import Concern
@@ -47,6 +47,10 @@ def _always(_request: Request) -> bool:
     return True
 
 
+def _never(_request: Request) -> bool:
+    return False
+
+
 def _volumes(request: Request) -> bool:
     return request.uploads or request.has(DATA_VOLUME)
 
@@ -72,6 +76,10 @@ def runs_commands(entry: Entry) -> bool:
     return bool(entry.stop.services) or any(probe.kind in {"file", "counter"} for probe in entry.probes)
 
 
+def _watches_screens(request: Request) -> bool:
+    return any(probe.kind == "screen" for entry in request.entries for probe in entry.probes)
+
+
 def _looks_inside(request: Request) -> bool:
     return any(map(runs_commands, request.entries))
 
@@ -79,7 +87,8 @@ def _looks_inside(request: Request) -> bool:
 @dataclass(frozen=True, slots=True)
 class Right:
     """Verbs on one resource (`RESOURCE` or `RESOURCE/SUBRESOURCE`) of a group, what they are for, and which plans need
-    them. `looks`: without it something stays unchecked, and the migration works."""
+    them. `looks`: without it something stays unchecked, and the migration works, unless it is one that `must` have
+    it."""
 
     group: str
     resource: str
@@ -87,14 +96,19 @@ class Right:
     purpose: str
     needed: Callable[[Request], bool] = _always
     looks: bool = False
+    must: Callable[[Request], bool] = _never
 
 
 def _on(kind: Kind, verbs: str, purpose: str, *, looks: bool = False, part: str = "") -> Right:
     return Right(kind.group, kind.plural + part, tuple(verbs.split()), purpose, looks=looks)
 
 
-def _sub(resource: str, verb: str, purpose: str, *, looks: bool = False) -> Right:
-    return Right(SUBRESOURCES, resource, (verb,), purpose, looks=looks)
+def _sub(resource: str, verb: str, purpose: str) -> Right:
+    return Right(SUBRESOURCES, resource, (verb,), purpose)
+
+
+def _screen(resource: str) -> Right:
+    return Right(SUBRESOURCES, resource, ("get",), "take a picture of the screen", looks=True, must=_watches_screens)
 
 
 _WHOLE = "get list create patch delete"
@@ -112,8 +126,8 @@ IN_NAMESPACE = (
     _sub("virtualmachines/stop", "update", "stop machines"),
     _sub("virtualmachineinstances/guestosinfo", "get", "ask guest agents"),
     # KubeVirt asks for the second one, and Kubernetes itself for the first, which is all that it reads of the path.
-    _sub("virtualmachineinstances/vnc", "get", "take a picture of the screen", looks=True),
-    _sub("virtualmachineinstances/vnc/screenshot", "get", "take a picture of the screen", looks=True),
+    _screen("virtualmachineinstances/vnc"),
+    _screen("virtualmachineinstances/vnc/screenshot"),
     _sub("virtualmachineinstances/portforward", "get", "probe ports and web pages"),
     Right(DATA_VOLUME.group, DATA_VOLUME.plural, tuple(_WHOLE.split()), "make DataVolumes", _volumes),
     Right(SECRET.group, SECRET.plural, ("create",), "hand a mover what a TPM holds", _tpms),
@@ -159,7 +173,9 @@ def needed(request: Request) -> Iterator[tuple[str, Right]]:
     """Namespace and right of all that this plan needs; an empty namespace for the cluster's own."""
     yield from (("", right) for right in IN_CLUSTER if right.needed(request))
     for namespace in request.namespaces:
-        yield from ((namespace, right) for right in (*IN_NAMESPACE, *FOR_FILE_PROBES) if right.needed(request))
+        for right in (*IN_NAMESPACE, *FOR_FILE_PROBES):
+            if right.needed(request):
+                yield namespace, replace(right, looks=right.looks and not right.must(request))
 
 
 def concerns(missing: tuple[Missing, ...]) -> Iterator[Concern]:

@@ -71,6 +71,7 @@ KNOWN = {
         Known("mover.image-nowhere", WARNING, "The movers' image is never pulled, and no node says that it has it"),
         Known("mover.image-unqualified", WARNING, "The movers' image names no registry"),
         Known("mover.secret-not-checked", INFO, "Whether a Secret is there is not looked at"),
+        Known("probe.packets-untold", CRITICAL, "A probe listens to network cards, of which a cluster does not tell"),
         Known("upload.too-large", CRITICAL, "A disk is larger than what may be uploaded"),
         Known("upload.not-warm", CRITICAL, "A machine is to move warm, which uploads cannot"),
         Known("upload.no-proxy", CRITICAL, "Nobody tells the address of CDI's upload proxy"),

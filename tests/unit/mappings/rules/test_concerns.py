@@ -149,6 +149,9 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "preference.fills": ({}, policy(preference=TypeRef(name="fedora"))),
     "probe.none": ({}, policy(probes=())),
     "probe.counter-unheard": ({}, policy(probes=(Probe(kind="counter", path="/data/boots"),))),
+    "probe.no-screen": ({"headless": True}, policy(probes=(Probe(kind="screen"),))),
+    "probe.no-card": ({"nics": ()}, policy(probes=(Probe(kind="packets"),))),
+    "probe.packets-unseen": ({}, policy(probes=(Probe(kind="packets"),))),
     "arch.unsupported": ({"arch": "aarch64"}, Policy()),
     "boot.direct-kernel": ({"unmodelled": (SourceFact(path="os/kernel", value="/boot/vmlinuz"),)}, Policy()),
     "memory.encryption-lost": ({"unmodelled": (SourceFact(path="launchSecurity", value="type=sev"),)}, Policy()),
@@ -378,6 +381,8 @@ TYPED = Offer(
 def offered(rule: str) -> Offer:
     if rule == "tpm.measured-anew":
         return Offer(state=StateOffer())
+    if rule == "probe.packets-unseen":
+        return Offer(packets=False)
     if rule.startswith(("instancetype.", "preference.")) and rule != "instancetype.unknown":
         return TYPED
     return ASKED if rule.startswith("storage.") and rule != "storage.class-default" else Offer()

@@ -190,8 +190,18 @@ def test_every_network_lets_nothing_out_and_forwards_the_probed_ports() -> None:
     assert len(networks) == 2
     assert all("restrict=on" in network.split(",") for network in networks)
     assert all("hostfwd=tcp:127.0.0.1:0-:80,hostfwd=tcp:127.0.0.1:0-:443" in network for network in networks)
+    assert "-object" not in argv, "nobody asks what they send"
     assert "mac=52:54:00:00:00:01" in device(argv, "virtio-net-pci")
     assert "bus=conventional,addr=0x1" in device(argv, "e1000")
+
+
+def test_what_each_card_sends_is_captured_where_somebody_asks() -> None:
+    cards = [{"name": "a", "masquerade": {}}, {"name": "b", "model": "e1000"}]
+    argv = said(manifest({"devices": {"interfaces": cards}}), captures=Path("/run/a,b"))
+    assert after(argv, "-object") == [
+        f"filter-dump,id=card{number}.pcap,netdev=net{number},queue=rx,maxlen=1024,file=/run/a,,b/card{number}.pcap"
+        for number in range(2)
+    ]
 
 
 def test_a_machine_without_cards_has_no_network() -> None:

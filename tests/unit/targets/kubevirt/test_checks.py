@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import KeptTpm, SizedBy
+from kubeferry.documents import KeptTpm, Probe, SizedBy
 from kubeferry.model import Severity
 from kubeferry.targets.kubevirt import preflight
 from kubeferry.targets.kubevirt.checks import rights
@@ -544,6 +544,13 @@ ROWS: list[tuple[Change, list[str], str]] = [
         [],
         "",
     ),
+    # --- probes
+    (
+        lambda m: (m.facts(), m.request(m.entry(probes=(Probe(kind="packets"),)))),
+        ["probe.packets-untold"],
+        "web: KubeVirt tells an ordinary account nothing",
+    ),
+    (lambda m: (m.facts(), m.request(m.entry(probes=(Probe(kind="screen"),)))), [], ""),
     # --- movers
     (by_config(movers={"image": "kubeferry-mover"}), ["mover.image-unqualified"], ""),
     (by_config(movers={"image": "r.example/m:2", "pullPolicy": "Never"}), ["mover.image-nowhere"], "m:2"),
