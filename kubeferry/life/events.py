@@ -253,6 +253,10 @@ class Committed(Value):
     run_strategy: str = ""
 
 
+BEFOREHAND = "ask-beforehand"
+"""Where a machine failed that was refused before its first step."""
+
+
 class Failed(Value):
     """An action ended with an error. `at` is the action; `error_type` a class name of `kubeferry.errors`.
 
@@ -270,6 +274,11 @@ class Failed(Value):
     @property
     def stopped(self) -> bool:
         return self.error_type == Interrupted.__name__
+
+    @property
+    def beforehand(self) -> bool:
+        """Nothing was done to it: it was refused by what was asked first."""
+        return self.at == BEFOREHAND
 
 
 class RollbackBegun(Value):

@@ -26,11 +26,13 @@ from kubeferry.errors import PermanentError
 from kubeferry.life.events import Event, EventKind, Failed
 from kubeferry.life.evidence import MachineState, Phase, RuleBroken, take
 
-__all__ = ["ENDS", "TRANSITIONS", "IllegalTransition", "MachineState", "Phase", "Recorded", "fold", "step"]
+__all__ = ["ENDS", "TRANSITIONS", "UNTOUCHED", "IllegalTransition", "MachineState", "Phase", "Recorded", "fold", "step"]
 
 P, K = Phase, EventKind
 
 ENDS = frozenset({P.COMMITTED, P.ROLLED_BACK})
+UNTOUCHED = frozenset({P.PLANNED, P.COPYING, P.SYNCED, P.REHEARSED, P.APPROVED, P.ROLLED_BACK})
+"""Phases in which a source is as its owner left it: nobody has begun to stop it, or it was given back."""
 
 _MOVES: dict[tuple[Phase, EventKind], Phase] = {
     (P.PLANNED, K.COPY_BEGUN): P.COPYING,

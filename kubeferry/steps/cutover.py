@@ -29,7 +29,13 @@ from kubeferry.steps.work import Work
 
 def record_plan(work: Work, _action: Action, _state: MachineState) -> None:
     """The machine stands in this plan, with these disks."""
-    work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
+    stand_in_plan(work)
+
+
+def stand_in_plan(work: Work) -> None:
+    """The same where nothing is recorded of it yet: before that nothing can be said of it."""
+    if not work.state().plan_digest:
+        work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
 
 
 def begin(work: Work, _action: Action, _state: MachineState) -> None:

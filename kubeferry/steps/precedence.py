@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kubeferry.documents import Entry, OutlinedEntry
 from kubeferry.errors import PermanentError
 from kubeferry.journal import Journal, PlanRecord
 from kubeferry.life.events import EventKind
@@ -56,7 +57,7 @@ class InHand:
 
 def in_hand(work: Work) -> InHand | None:
     """The other plan that has the machine in hand, under way or moved; None where there is none."""
-    mine, newest = _deeds(work)
+    mine, newest = _deeds(work.journal, work.plan.digest, work.entry)
     if newest is None or newest.phase is Phase.ROLLED_BACK:
         return None
     registered = work.journal.plan(work.plan.digest).registered_at
@@ -66,24 +67,30 @@ def in_hand(work: Work) -> InHand | None:
 
 def newest_state(work: Work) -> MachineState:
     """Where the machine stands by the plan that did something to it last."""
-    _, newest = _deeds(work)
+    _, newest = _deeds(work.journal, work.plan.digest, work.entry)
     return work.state() if newest is None else newest.state
 
 
-def _deeds(work: Work) -> tuple[int, InHand | None]:
-    """The fence of this plan's newest deed, and the other plan that has a newer one."""
-    name, machine = work.entry.name, work.entry.machine
-    others = [other for other in work.journal.plans_of(name) if other.digest != work.plan.digest]
+def by_another(journal: Journal, plan: str, entry: Entry | OutlinedEntry) -> MachineState | None:
+    """Where the machine stands by another plan than the one with this digest, where that did something to it last."""
+    _, newest = _deeds(journal, plan, entry)
+    return newest.state if newest else None
+
+
+def _deeds(journal: Journal, plan: str, entry: Entry | OutlinedEntry) -> tuple[int, InHand | None]:
+    """The fence of the newest deed of a plan, by its digest, and the other plan that has a newer one."""
+    name, machine = entry.name, entry.machine
+    others = [other for other in journal.plans_of(name) if other.digest != plan]
     if not others:
         return 0, None
-    mine = newest = newest_deed(work.journal, work.plan.digest, name)
+    mine = newest = newest_deed(journal, plan, name)
     found: InHand | None = None
     for other in others:
-        known = work.journal.known(other.digest, name)
+        known = journal.known(other.digest, name)
         meant = known is None or (known.source, known.id) == (machine.source, machine.id)
-        if meant and (fence := newest_deed(work.journal, other.digest, name)) > newest:
+        if meant and (fence := newest_deed(journal, other.digest, name)) > newest:
             newest = fence
-            state = work.journal.state(other.digest, name)
+            state = journal.state(other.digest, name)
             found = InHand(other, state, True, (known.namespace, known.target_name) if known else None)
     return mine, found
 
