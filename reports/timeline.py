@@ -55,7 +55,7 @@ LABELS = {
     P.INTERRUPTED: "Interrupted",
 }
 _PART_OF_EVENT = {
-    **dict.fromkeys((K.CUTOVER_BEGUN, K.STOP_ASKED, K.LAST_WORDS), P.BEFORE),
+    **dict.fromkeys((K.CUTOVER_BEGUN, K.STOP_ASKED, K.STOP_NOT_DONE, K.LAST_WORDS), P.BEFORE),
     K.SOURCE_STOPPED: P.STOP,
     **dict.fromkeys((K.COPY_BEGUN, K.DISK_COPIED), P.COPY),
     K.DISK_VERIFIED: P.VERIFY,

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
 from kubeferry.life.actions import Action, EntryFacts, next_action
-from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked
+from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked, StopNotDone
 from kubeferry.life.evidence import Phase
 from kubeferry.life.held import Order
 from kubeferry.life.sets import Member, turn_of
@@ -210,6 +210,8 @@ def source_seen(plan: Plan | Outline, entry: Entry | OutlinedEntry, records: Seq
             seen = SourceSeen(Power.OFF, record.at, event.at or record.at)
         elif isinstance(event, StopAsked):
             seen = SourceSeen(Power.UNKNOWN, record.at, asked=True)
+        elif isinstance(event, StopNotDone):
+            seen = SourceSeen(Power.OFF, record.at)
         elif isinstance(event, SourceRestarted) or (isinstance(event, CopyBegun) and not event.final):
             seen = SourceSeen(Power.RUNNING, record.at)
         elif isinstance(event, CutoverBegun):

@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     APPROVED = "approved"
     CUTOVER_BEGUN = "cutover-begun"
     STOP_ASKED = "stop-asked"
+    STOP_NOT_DONE = "stop-not-done"
     LAST_WORDS = "last-words"
     SOURCE_STOPPED = "source-stopped"
     VARIABLES_CARRIED = "variables-carried"
@@ -156,6 +157,14 @@ class StopAsked(Value):
     """An intent: from here on the source may be off by our doing. Without it, whoever it is off by, it is not us."""
 
     kind: Literal[EventKind.STOP_ASKED] = EventKind.STOP_ASKED
+
+
+class StopNotDone(Value):
+    """The stop that was asked for last was not what the source is off by: `why`, as the source tells it. So it is off
+    by somebody else."""
+
+    kind: Literal[EventKind.STOP_NOT_DONE] = EventKind.STOP_NOT_DONE
+    why: str
 
 
 class LastWords(Value):
@@ -323,6 +332,7 @@ Event = (
     | Approved
     | CutoverBegun
     | StopAsked
+    | StopNotDone
     | LastWords
     | SourceStopped
     | VariablesCarried

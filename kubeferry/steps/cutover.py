@@ -18,12 +18,13 @@ from kubeferry.life.events import (
     SourceRestarted,
     SourceStopped,
     Started,
+    StopNotDone,
     TargetStopped,
     Validated,
 )
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
-from kubeferry.steps import marks, moved, power, precedence, tpm, variables
+from kubeferry.steps import marks, moved, power, precedence, tpm, unconfirmed, variables
 from kubeferry.steps.work import Work
 
 
@@ -88,18 +89,27 @@ def stop_source(work: Work, _action: Action, state: MachineState) -> None:
     """Stop the source. What its guest said last is recorded before, how it went after, and when it was started last:
     seen before the stop, so that nothing which comes after it is missed.
 
-    One that is off though nobody asked for it was shut down by its owner since the cutover began: off is what a
-    rollback goes back to."""
-    if state.ran_before and not state.stop_asked and work.source.power(work.entry.machine) is Power.OFF:
-        marks.withdraw(work, state)
-        _look_at_power(work)
-        state = work.state()
+    One that is off though nobody asked for it, or by another stop than the one that was asked for, was shut down by its
+    owner since the cutover began: off is what a rollback goes back to."""
+    if state.ran_before and work.source.power(work.entry.machine) is Power.OFF:
+        state = _off_already(work, state)
     last_start = work.source.last_start(work.entry.machine)
-    marks.leave(work, state, last_start)
+    marked = marks.leave(work, state, last_start)
     stopped = power.stop_source(work)
+    if marked:
+        marks.leave(work, state, last_start, off=True)
     work.record(
         SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at, last_start=last_start)
     )
+
+
+def _off_already(work: Work, state: MachineState) -> MachineState:
+    if state.stop_asked and (why := unconfirmed.not_done(work, state)):
+        work.record(StopNotDone(why=why))
+        state = work.state()
+    if not state.stop_asked and not marks.settle(work, state):
+        _look_at_power(work)
+    return work.state()
 
 
 def apply(work: Work, _action: Action, _state: MachineState) -> None:
@@ -157,8 +167,12 @@ def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
 
 
 def restart_source(work: Work, _action: Action, state: MachineState) -> None:
-    """Run the source again. Comes after a look that the target is down, whatever the journal says of it."""
+    """Run the source again. Comes after a look that the target is down, whatever the journal says of it. Nothing is
+    done where the stop that was asked for is not what it is off by."""
     power.look_for_unknown_copy(work, state)
+    if why := unconfirmed.not_done(work, state):
+        work.record(StopNotDone(why=why))
+        return
     power.start_source(work)
     marks.take_away(work)
     work.record(SourceRestarted())
@@ -166,12 +180,12 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
 
 def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
     """The source is as it was before the cutover, and what its TPM holds is nowhere else; said only where no copy is
-    seen that somebody else has started since."""
+    seen that somebody else has started since. Not over where a mark tells of a stop that the journal does not know."""
     with contextlib.suppress(TransientError):
         power.look_for_unknown_copy(work, state)
+    if state.ran_before and not state.stop_asked and marks.settle(work, state):
+        return
     tpm.take_back(work)
-    if state.ran_before and not state.stop_asked:
-        marks.withdraw(work, state)
     moved.take_away(work)
     work.record(RolledBack())
 

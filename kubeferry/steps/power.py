@@ -144,8 +144,8 @@ def stop_target(work: Work) -> None:
 
 
 def stop_source(work: Work) -> Stopped:
-    """Stop the source. That it is asked for is recorded just before, unless it is seen off already; what its guest said
-    last, before anything is touched."""
+    """Stop the source. That it is asked for is recorded just before, each time, unless it is seen off already; what its
+    guest said last, before anything is touched."""
     seen = _seen(work)
     with _deed(work, lambda newest: _start_source_again(work, newest) if seen in UP else ""):
         if seen is not Power.OFF:
@@ -155,15 +155,14 @@ def stop_source(work: Work) -> Stopped:
             work.entry.stop,
             lambda words, at, said=None: work.record(LastWords(at=at, words=words, said=said)),
         )
-        if stopped.how != ALREADY_OFF:  # somebody has started it since the look
+        if stopped.how != ALREADY_OFF and seen is Power.OFF:  # somebody has started it since the look
             _tell_stop(work)
         return stopped
 
 
 def _tell_stop(work: Work) -> None:
-    if not work.state().stop_asked:
-        work.record(StopAsked())
-        work.state()  # who is stopped at once tells from memory what is off, or may be
+    work.record(StopAsked())
+    work.state()  # who is stopped at once tells from memory what is off, or may be
 
 
 def start_source(work: Work) -> None:

@@ -20,7 +20,7 @@ from kubeferry.ledger import CHECKPOINT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, local_disks
 from kubeferry.sources.libvirt import flash, headers, marks, off, pools, shutdown, starts, stops, tpm
 from kubeferry.sources.libvirt.domain.machine import parse_domain
@@ -192,11 +192,19 @@ class LibvirtSource:
     def last_start(self, machine: Machine) -> str:
         """By the log on its hypervisor; empty for a session, whose log is its user's, and where we have no way there:
         a log of that name on this host would be another machine's."""
+        name = self._named_in_log(machine)
+        return starts.last_start(self._host, name) if name else ""
+
+    def went_off(self, machine: Machine) -> WentOff:
+        """When, by the same log. By whom libvirt does not tell."""
+        name = self._named_in_log(machine)
+        return WentOff(at=starts.went_off(self._host, name)) if name else WentOff()
+
+    def _named_in_log(self, machine: Machine) -> str:
+        """What the machine is called in the log of its hypervisor; empty where that is not to be read."""
         with self._talking(machine.name) as connection:
             name = self._domain(connection, machine).name()
-        if urlsplit(self._uri).path != "/system" or any(self._away()):
-            return ""
-        return starts.last_start(self._host, name)
+        return "" if urlsplit(self._uri).path != "/system" or any(self._away()) else str(name)
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._talking(machine.name) as connection:
@@ -223,11 +231,12 @@ class LibvirtSource:
                 self._end_all(machine)  # a disk that is still served is locked
                 domain.create()
 
-    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
             ledger(External(STOP_MARK, machine.name, domain.UUIDString()))
             marks.leave(domain, mark)
+            return ""
 
     def marked(self, machine: Machine) -> StopMark | None:
         with self._talking(machine.name) as connection:
