@@ -142,7 +142,7 @@ def _hold(run: Run, unit: tuple[str, ...], held: Held) -> None:
         run.outcomes[name] = Outcome(name, NOT_BEGUN, error)
         logger.warning("%s: %s", name, error.what)
         run.board.action(name, error.what)
-        run.shown.held(name, error.what)
+        run.shown.held(name, held.why)
 
 
 def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:

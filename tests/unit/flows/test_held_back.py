@@ -261,4 +261,4 @@ def test_whoever_shows_the_run_is_told_who_is_held_back(waves: Estate) -> None:
     waves.source.write_deaf("alpha")
     waves.run(shown=Told())
     assert set(told) == {"beta", "gamma"}
-    assert told["beta"].startswith("it is held back: it comes after alpha")
+    assert told["beta"].startswith("it comes after alpha, which was rolled back")
