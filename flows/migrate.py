@@ -131,12 +131,15 @@ def _drive_wave(run: Run, wave: Wave, machines: tuple[str, ...]) -> None:
 
 
 def _held(run: Run, unit: tuple[str, ...]) -> Held | None:
-    return run.turns.held(unit) if run.turns else None
+    """Why it has to wait now. What was refused does not: nothing is done to it, which is told with its own reason."""
+    if run.turns is None or not run.refused.keys().isdisjoint(unit):
+        return None
+    return run.turns.held(unit)
 
 
 def _hold(run: Run, unit: tuple[str, ...], held: Held) -> None:
     """Nothing was done to these machines, and that is told with its reason."""
-    turn = not held.by or any(name in run.outcomes for name in held.by)
+    turn = any(one.error is not None and (name in held.by or not held.by) for name, one in run.outcomes.items())
     for name in unit:
         error = HeldBack(held.why, machine=name, by=held.by, turn=turn)
         run.outcomes[name] = Outcome(name, NOT_BEGUN, error)

@@ -45,7 +45,7 @@ def _as_told(outcome: Outcome) -> dict[str, Any]:
 def nothing_begun(outcomes: list[Outcome]) -> InputInvalid:
     """The error where each machine of a run waits for others, that are none of it."""
     held = [one.error for one in outcomes if isinstance(one.error, HeldBack)]
-    fix = "Move what it waits for first. To move it all the same, name it with --machine and say --out-of-order."
+    fix = "Move what it waits for first, or mend it. To move it all the same, name it and say --out-of-order."
     return InputInvalid(
         "nothing was begun: what these machines wait for has not moved",
         [Problem(f"--machine {error.machine}", error.why_held, fix) for error in held],

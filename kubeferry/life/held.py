@@ -84,12 +84,14 @@ class Order:
 
     def out_of_reach(self, machines: Collection[str], refused: Collection[str] = ()) -> dict[str, Held]:
         """Those of a run's machines whose turn does not come in it: what they wait for is not among its machines, is
-        refused, or out of reach as well."""
+        refused, or out of reach as well; or a wave has stopped, and nothing that failed is tried again."""
         run, found, barred = frozenset(machines), dict[str, Held](), False
+        tried = any(has_failed(self._states[name]) and not self._is_back(name) for name in run - frozenset(refused))
         for wave in self._waves:
             for name in (name for name in wave.machines if name in run and name not in refused):
                 gone = barred or any(self._stays(one, run, refused, found) for one in self._behind(name))
-                if gone and (held := self.held(name)):
+                held = self.held(name)
+                if held and (gone if held.by else not tried):
                     found[name] = held
             if self._rule.in_order and not barred:
                 left = (name for name in wave.machines if not has_moved(self._states[name]))
@@ -98,8 +100,11 @@ class Order:
 
     def _stays(self, name: str, run: Collection[str], refused: Collection[str], found: Collection[str]) -> bool:
         """Whether a machine that has not moved will not do so in this run."""
-        back = self._states[name].resumes is Phase.ROLLED_BACK and not self._again
-        return back or name not in run or name in refused or name in found
+        return self._is_back(name) or name not in run or name in refused or name in found
+
+    def _is_back(self, name: str) -> bool:
+        """Whether it went back, and nobody takes it up again."""
+        return self._states[name].resumes is Phase.ROLLED_BACK and not self._again
 
     def _may_begin(self, state: MachineState) -> bool:
         if state.resumes is Phase.ROLLED_BACK:

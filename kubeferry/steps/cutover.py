@@ -103,9 +103,17 @@ def stop_source(work: Work, _action: Action, state: MachineState) -> None:
     )
 
 
-def _off_already(work: Work, state: MachineState) -> MachineState:
-    if state.stop_asked and (why := unconfirmed.not_done(work, state)):
+def _was_not_done(work: Work, state: MachineState) -> bool:
+    """Whether the stop that was asked for is not what the source is off by; that is recorded then."""
+    why = unconfirmed.not_done(work, state)
+    if why:
+        marks.take_away(work)
         work.record(StopNotDone(why=why))
+    return bool(why)
+
+
+def _off_already(work: Work, state: MachineState) -> MachineState:
+    if state.stop_asked and _was_not_done(work, state):
         state = work.state()
     if not state.stop_asked and not marks.settle(work, state):
         _look_at_power(work)
@@ -170,8 +178,7 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
     """Run the source again. Comes after a look that the target is down, whatever the journal says of it. Nothing is
     done where the stop that was asked for is not what it is off by."""
     power.look_for_unknown_copy(work, state)
-    if why := unconfirmed.not_done(work, state):
-        work.record(StopNotDone(why=why))
+    if _was_not_done(work, state):
         return
     power.start_source(work)
     marks.take_away(work)

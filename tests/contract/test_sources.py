@@ -13,7 +13,9 @@ from kubeferry.documents import StopPolicy
 from kubeferry.errors import SourceRefused
 from kubeferry.ledger import AT_SOURCE, STOP_MARK, VIEW, External
 from kubeferry.model import DiskRef, Machine, Marker, Power, Severity
+from kubeferry.outside import clock
 from kubeferry.sources import Round, Source, open_source
+from kubeferry.steps.unconfirmed import by_another
 from tests.contract.stands import MIB, SIZES, Stand, named
 
 PIECE = 64 << 10
@@ -224,6 +226,15 @@ def test_a_start_is_told_from_the_one_before_it_where_the_source_can_tell(source
     source.start(on)
     source.stop(on, FORCE, no_words)
     assert (source.last_start(on) != first) == bool(first) == source.capabilities.tells_starts
+
+
+def test_what_we_have_stopped_is_never_told_as_stopped_by_somebody_else(source: Source, on: Machine) -> None:
+    asked_at = clock.now()
+    source.stop(on, FORCE, no_words)
+    told = source.went_off(on)
+    assert told.by == ""
+    assert by_another(told, asked_at) == ""
+    source.start(on)
 
 
 def test_stopping_what_is_off_changes_nothing(source: Source, off: Machine) -> None:

@@ -227,6 +227,25 @@ def test_a_wave_that_has_stopped_goes_on_once_what_failed_has_moved(waves: Estat
     assert set(phases(waves.run()).values()) == {"committed"}
 
 
+def test_what_is_refused_tells_its_own_reason_though_it_waits_for_another_one(waves: Estate) -> None:
+    refused: dict[str, KubeferryError] = {
+        name: TargetRefused(f"the name of {name} is taken", machine=name) for name in ("alpha", "beta")
+    }
+    outcomes = waves.run(refused=refused)
+    assert "the name of beta is taken" in str(outcomes["beta"].error)
+    assert phases(outcomes)["gamma"] == "not begun"
+
+
+def test_a_wave_that_has_stopped_refuses_one_that_is_named_alone(waves: Estate) -> None:
+    waves.planned("waves: {stopAfter: {failures: 1}}")
+    waves.source.write_deaf("alpha")
+    waves.run("alpha")
+    code, _out, err = waves.kubeferry("migrate", "plan.yaml", "-m", "delta")
+    assert code == 2
+    assert "wave wave-1 has stopped: 1 of 1 machines that came to an end there have failed or went back (alpha)" in err
+    assert waves.kubeferry("migrate", "plan.yaml", "-m", "delta", "--out-of-order")[0] == 0
+
+
 def test_in_a_plan_of_an_earlier_version_waves_are_in_order(waves: Estate) -> None:
     entries = tuple(one.model_copy(update={"after": None}) for one in waves.plan.entries)
     save(freeze(waves.plan.model_copy(update={"entries": entries, "order": None})), waves.folder / "plan.yaml")

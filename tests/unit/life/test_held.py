@@ -207,6 +207,15 @@ def test_where_waves_are_in_order_the_turn_of_later_ones_does_not_come(run: str,
     assert "".join(order.out_of_reach(tuple(run), tuple(refused))) == found
 
 
+def test_where_a_wave_has_stopped_turns_come_only_if_what_failed_is_tried_again() -> None:
+    plan = a_plan({"1": "ab", "2": "c"}, order=WavesPolicy(stop_after=StopAfter(failures=1)))
+    assert list(Order(plan, {"a": FAILED}).out_of_reach("bc")) == ["b", "c"]
+    assert Order(plan, {"a": FAILED}).out_of_reach("abc") == {}
+    assert list(Order(plan, {"a": FAILED}).out_of_reach("abc", "a")) == ["b", "c"]
+    assert list(Order(plan, {"a": BACK}).out_of_reach("abc")) == ["b", "c"]
+    assert Order(plan, {"a": BACK}, again=True).out_of_reach("abc") == {}
+
+
 def test_who_went_back_is_waited_for_in_vain_unless_it_is_taken_up_again() -> None:
     plan = a_plan({"1": "a", "2": "b"}, {"b": "a"})
     assert list(Order(plan, {"a": BACK}).out_of_reach(("a", "b"))) == ["b"]
