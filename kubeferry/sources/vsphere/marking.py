@@ -65,9 +65,14 @@ class Marks:
         """In the place of an older line. Refused by vSphere, as passing, where somebody has changed the machine since
         its notes were read: they may have been what was changed."""
         notes = without(str(self.client.raw(self.vm, NOTES, content=self.content) or "")) or ""
-        version = self.client.raw(self.vm, "config.changeVersion", content=self.content)
         marked = f"{NAME}: {text}" if text else ""
-        self._configured(annotation="\n".join(filter(None, (marked, notes))), changeVersion=version)
+        self._write_notes("\n".join(filter(None, (marked, notes))))
+        if not (marked or notes) and line(self._props()):  # to some servers, no text means no change
+            self._write_notes(" ")
+
+    def _write_notes(self, notes: str) -> None:
+        version = self.client.raw(self.vm, "config.changeVersion", content=self.content)
+        self._configured(annotation=notes, changeVersion=version)
 
     def _configured(self, **changes: Any) -> None:
         task = self.vm.ReconfigVM_Task(spec=vim.vm.ConfigSpec(**changes))

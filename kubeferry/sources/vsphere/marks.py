@@ -23,8 +23,9 @@ def text_of(props: Plain) -> str | None:
 
 
 def without(notes: str | None) -> str | None:
-    """A machine's notes as people wrote them; None for none."""
-    return _LINE.sub("", notes or "") or None
+    """A machine's notes as people wrote them; None for none, or for blanks alone."""
+    left = _LINE.sub("", notes or "")
+    return left if left.strip() else None
 
 
 def setting(props: Plain) -> str:

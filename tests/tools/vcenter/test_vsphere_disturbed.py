@@ -257,7 +257,7 @@ def test_a_setting_that_is_somebody_else_s_stays_theirs(moving: Moving) -> None:
     assert not any(moving.source.exists(thing) for thing in moving.told)
     settings = {one.key: one.value for one in moving.lab.vm("web").config.extraConfig}
     assert settings["kubeferry.stopped"] == "theirs"
-    assert not moving.lab.vm("web").config.annotation
+    assert not (moving.lab.vm("web").config.annotation or "").strip()
 
 
 def test_what_our_login_has_stopped_is_told_with_its_time_and_as_nobody_else_s(moving: Moving) -> None:
