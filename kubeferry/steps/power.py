@@ -26,6 +26,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
 from kubeferry.sources import Stopped
 from kubeferry.steps.precedence import newest_state
+from kubeferry.steps.unconfirmed import asked_before
 from kubeferry.steps.work import Work
 from kubeferry.targets import Target
 
@@ -144,8 +145,8 @@ def stop_target(work: Work) -> None:
 
 
 def stop_source(work: Work) -> Stopped:
-    """Stop the source. That it is asked for is recorded just before, each time, unless it is seen off already; what its
-    guest said last, before anything is touched."""
+    """Stop the source. That it is asked for is recorded just before, unless it is seen off already; what its guest said
+    last, before anything is touched."""
     seen = _seen(work)
     with _deed(work, lambda newest: _start_source_again(work, newest) if seen in UP else ""):
         if seen is not Power.OFF:
@@ -161,8 +162,9 @@ def stop_source(work: Work) -> Stopped:
 
 
 def _tell_stop(work: Work) -> None:
-    work.record(StopAsked())
-    work.state()  # who is stopped at once tells from memory what is off, or may be
+    if not asked_before(work):
+        work.record(StopAsked())
+        work.state()  # who is stopped at once tells from memory what is off, or may be
 
 
 def start_source(work: Work) -> None:

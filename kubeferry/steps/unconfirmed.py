@@ -8,7 +8,7 @@ source that is started once too often is there, one that is left off is not.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from kubeferry.errors import Fenced, Interrupted, KubeferryError
 from kubeferry.life.events import CutoverBegun, StopAsked
@@ -24,6 +24,18 @@ LATE_TO_ASK = timedelta(minutes=10)
 """A runner asks for the stop right after it was recorded: the guest's last words, and clocks that differ, take less."""
 LATE_TO_END = timedelta(hours=4)
 """A guest that is asked to shut down may take its time: updates of Windows took an hour."""
+
+
+TOLD_ANEW = timedelta(minutes=1)
+"""After so long a stop that is asked for again is recorded again: what the source tells is measured from there."""
+
+
+def asked_before(work: Work) -> bool:
+    """Whether this move has asked for the stop already, or owes it to another one, so that it need not be told anew."""
+    if not work.state().stop_asked:
+        return False
+    at = _asked_at(work)
+    return not at or datetime.now(UTC) - datetime.fromisoformat(at) < TOLD_ANEW
 
 
 def not_done(work: Work, state: MachineState) -> str:

@@ -13,6 +13,7 @@ from kubeferry.life.actions import Goal
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
 from kubeferry.sources import WentOff
+from kubeferry.steps import unconfirmed
 from kubeferry.steps.unconfirmed import by_another
 from tests.unit.steps.test_marks import left_at, marked
 from tests.unit.steps.test_stop_asked import Killed, killed_at, shut_down
@@ -99,8 +100,13 @@ def test_a_stop_that_was_seen_done_is_ours_whatever_the_source_tells(
     assert scene.power is Power.RUNNING
 
 
-def test_a_stop_that_is_asked_for_again_counts_from_then(scene: Any) -> None:
+def test_a_stop_that_is_asked_for_again_after_a_while_counts_from_then(
+    scene: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     killed_before_its_stop(scene)
+    killed_before_its_stop(scene)
+    assert scene.kinds.count("stop-asked") == 1
+    monkeypatch.setattr(unconfirmed, "TOLD_ANEW", timedelta(0))
     killed_before_its_stop(scene)
     assert scene.kinds.count("stop-asked") == 2
 
