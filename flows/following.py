@@ -73,6 +73,8 @@ class Following(Audience):
     limits: Limits
     board: Board
     given_up: threading.Event = field(default_factory=threading.Event)
+    held_back: dict[str, str] = field(default_factory=dict)
+    """Machines whose run does not begin, and why: they have no track, and stand in their wave's table."""
     _tracks: dict[str, Track] = field(default_factory=dict)
     _order: list[Track] = field(default_factory=list)
     _news: threading.Condition = field(default_factory=threading.Condition)
@@ -88,6 +90,10 @@ class Following(Audience):
                 self._order.append(track)
                 self._news.notify_all()
         track.add(told)
+
+    def held(self, machine: str, why: str) -> None:
+        with self._news:
+            self.held_back[machine] = why
 
     # --- for who shows it --------------------------------------------------------------------------------------------
 

@@ -18,20 +18,24 @@ from dataclasses import dataclass, field
 
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
-from kubeferry.errors import Interrupted, KubeferryError, ProbeFailed
+from kubeferry.errors import HeldBack, Interrupted, KubeferryError, ProbeFailed
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, Goal
+from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.steps.drive import drive, refuse
 from kubeferry.steps.release import settle
 from kubeferry.steps.together import drive_set, refuse_set
+from kubeferry.steps.turns import Turns
 from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
 from kubeferry.targets.gone import GoneTarget
 
 RETRY_DELAYS_SECONDS = [2.0, 10.0, 30.0]
+NOT_BEGUN = "not begun"
+"""The phase of a machine to which nothing was done."""
 
 logger = logging.getLogger(__name__)
 
@@ -73,12 +77,16 @@ class Audience:
     def tell(self, machine: str, told: Told) -> None:
         """Take it in. Never waits, and raises nothing: it is called between source and target."""
 
+    def held(self, machine: str, why: str) -> None:
+        """The machine's run does not begin. Like `tell`."""
+
 
 @dataclass(slots=True)
 class Run:
     """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
     the target is gone for good. `refused` are machines that were found out beforehand, with the reason: nothing is done
-    to them. `standing` is where each machine was seen to stand last, for whoever may not wait for the journal."""
+    to them. `turns` says who has to wait for whom, None where nobody does. `standing` is where each machine was seen to
+    stand last, for whoever may not wait for the journal."""
 
     plan: Plan
     config: Config
@@ -88,29 +96,56 @@ class Run:
     shown: Audience = field(default_factory=Audience)
     target_is_down: str = ""
     refused: Mapping[str, KubeferryError] = field(default_factory=dict)
+    turns: Turns | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     standing: dict[str, MachineState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 def run_plan(run: Run, machines: tuple[str, ...]) -> list[Outcome]:
-    """Drive these machines of the plan, wave by wave. One that fails does not stop the others of its wave, and later
-    waves only where they build on it. Who asks to stop gets no further machine."""
+    """Drive these machines of the plan, wave by wave. One that fails holds back those that wait for it, and no others.
+    Who asks to stop gets no further machine."""
     wanted = frozenset(machines)
+    if run.goal.in_order and run.turns is None:
+        run.turns = Turns(run.plan, run.journal, again=run.goal is Goal.MIGRATE_AGAIN)
     for wave in run.plan.waves:
-        chosen = tuple(name for name in wave.machines if name in wanted)
-        arrived = not chosen or _drive_wave(run, wave, chosen)
-        if stopping.requested() or (run.goal.in_order and not arrived):
+        if chosen := tuple(name for name in wave.machines if name in wanted):
+            _drive_wave(run, wave, chosen)
+        if stopping.requested():
             break
-    return [run.outcomes.get(name, Outcome(name, "not begun")) for name in machines]
+    return [run.outcomes.get(name, Outcome(name, NOT_BEGUN)) for name in machines]
 
 
-def _drive_wave(run: Run, wave: Wave, machines: tuple[str, ...]) -> bool:
-    """One wave; returns whether the next one may begin, which builds on this one. What moves as one takes one turn:
-    its machines wait for each other, and none of them for a turn."""
+def _drive_wave(run: Run, wave: Wave, machines: tuple[str, ...]) -> None:
+    """One wave. What moves as one takes one turn: its machines wait for each other, and none of them for a turn. Who
+    was held back has another one where that is settled: the wave had stopped for what has failed before, say."""
+    ready = left = _units(run, machines)
     with ThreadPoolExecutor(run.config.limits.concurrent_machines, thread_name_prefix=wave.name) as pool:
-        wait([pool.submit(_drive_shown, run, unit) for unit in _units(run, machines)])
-    return all(name in run.outcomes and run.outcomes[name].error is None for name in machines)
+        while ready:
+            wait([pool.submit(_drive_shown, run, unit) for unit in ready])
+            left = [unit for unit in left if unit[0] not in run.outcomes]
+            ready = [] if stopping.requested() else [unit for unit in left if not _held(run, unit)]
+    for unit in left:
+        if held := _held(run, unit):
+            _hold(run, unit, held)
+
+
+def _held(run: Run, unit: tuple[str, ...]) -> Held | None:
+    """Why it has to wait now. What was refused does not: nothing is done to it, which is told with its own reason."""
+    if run.turns is None or not run.refused.keys().isdisjoint(unit):
+        return None
+    return run.turns.held(unit)
+
+
+def _hold(run: Run, unit: tuple[str, ...], held: Held) -> None:
+    """Nothing was done to these machines, and that is told with its reason."""
+    turn = any(one.error is not None and (name in held.by or not held.by) for name, one in run.outcomes.items())
+    for name in unit:
+        error = HeldBack(held.why, machine=name, by=held.by, turn=turn)
+        run.outcomes[name] = Outcome(name, NOT_BEGUN, error)
+        logger.warning("%s: %s", name, error.what)
+        run.board.action(name, error.what)
+        run.shown.held(name, held.why)
 
 
 def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -123,9 +158,12 @@ def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
 
 def _drive_shown(run: Run, unit: tuple[str, ...]) -> None:
     """The unit's run, however it ends, as an outcome of each machine."""
-    if stopping.requested():
+    if stopping.requested() or _held(run, unit):
         return
-    for outcome in _drive_set(run, unit) if len(unit) > 1 else [_drive_machine(run, run.plan.entry(unit[0]))]:
+    outcomes = _drive_set(run, unit) if len(unit) > 1 else [_drive_machine(run, run.plan.entry(unit[0]))]
+    if run.turns:
+        run.turns.ended(unit)
+    for outcome in outcomes:
         machine, error = outcome.machine, outcome.error
         with run.lock:
             run.outcomes[machine] = outcome
@@ -143,6 +181,8 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
         with _work(run, entry) as work:
             if entry.name in run.refused:
                 refuse(work, run.refused[entry.name])
+            if run.turns:
+                run.turns.insist(work)
             state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
             return [Outcome(entry.name, state.phase, left=settle(work))]
 
@@ -160,6 +200,9 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
             works = [opened.enter_context(_work(run, run.plan.entry(name))) for name in names]
             if refused := {name: run.refused[name] for name in names if name in run.refused}:
                 refuse_set(works, refused, attempt)
+            if run.turns:
+                for work in works:
+                    run.turns.insist(work)
             states = drive_set(works, run.goal, attempt)
             return [Outcome(work.entry.name, states[work.entry.name].phase, left=settle(work)) for work in works]
 

@@ -22,9 +22,10 @@ from flows.struck import rows_without, shown, strike_logs, without_secrets
 from kubeferry.documents import Wave
 from kubeferry.errors import Interrupted
 from kubeferry.outside import stopping
-from kubeferry.words import counted
+from kubeferry.words import counted, first_of
 
 TABLE_EVERY_SECONDS = 8.0
+HELD_TOLD = 10
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +42,14 @@ def show(run: Following) -> None:
         done.set()
         outcomes = run.outcomes()
         failed = [one for one in outcomes if one.error and not isinstance(one.error, Interrupted)]
+        held = _held_back(run)
         if failed:
+            named = ", ".join(one.machine for one in failed)
             raise RuntimeError(
-                f"{len(failed)} of {len(outcomes)}: " + without_secrets(", ".join(one.machine for one in failed))
+                without_secrets("; ".join(filter(None, (f"{len(failed)} of {len(outcomes)}: {named}", held))))
             )
+        if held:
+            return Cancelled(name="Held", message=without_secrets(held))
         if stopping.requested() or any(one.error for one in outcomes):
             return Cancelled(message="stopped on request; the same command goes on")
         return None
@@ -54,6 +59,14 @@ def show(run: Following) -> None:
     except Exception:
         if not done.is_set():
             raise
+
+
+def _held_back(run: Following) -> str:
+    """The machines whose run did not begin, the reason of the first ones beside them; empty for none."""
+    if not run.held_back:
+        return ""
+    told = [f"{name}: {why}" for name, why in run.held_back.items()]
+    return f"{counted(len(told), 'machine')} held back: {first_of(told, HELD_TOLD)}"
 
 
 def _follow_machines(run: Following) -> None:

@@ -1,6 +1,7 @@
 """The exceptions of kubeferry: each says what happened, why, and what to do.
 
 KubeferryError
+├── HeldBack                  what it waits for has not moved; it is untouched 1, or 2
 ├── TransientError            worth retrying as it is                          exit code 1
 │   ├── SourceUnavailable     the hypervisor or cloud did not answer
 │   ├── TargetUnavailable     the cluster or target folder did not answer
@@ -112,6 +113,24 @@ class Interrupted(TransientError):
     ) -> None:
         super().__init__(what, why=why, fix=fix, machine=machine, disk=disk)
         self.exit_code = 128 + by
+
+
+class HeldBack(KubeferryError):
+    """What the machine waits for has not moved, so nothing was done to it. `by` are those machines.
+
+    Its exit code is 1 where they had their turn in the same run, and tell more by their own, and 2 where they had none:
+    the same command gives the same answer then.
+    """
+
+    def __init__(self, why: str, *, machine: str, by: tuple[str, ...] = (), turn: bool = True) -> None:
+        super().__init__(
+            f"it is held back: {why}",
+            fix="Run the same command again once that is settled; or name it with --machine and say --out-of-order, "
+            "which is recorded.",
+            machine=machine,
+        )
+        self.by, self.why_held = by, plain_lines(why)
+        self.exit_code = 1 if turn else 2
 
 
 class PermanentError(KubeferryError):

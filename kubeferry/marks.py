@@ -4,7 +4,8 @@ At a machine that it stops, for whoever finds it off:
 
     v1 of=0123456789ab before=running at=2026-11-29T10:44:39Z plan=DIGEST move=2026-11-29T10:40:01Z start=… name=wave 1
 
-One line of at most 256 characters, as a tag of EC2 may have. Anybody at the source may write there, so it is read
+with `off=2026-11-29T10:45:02Z` before the name once it was seen off. One line of at most 256 characters, as a tag of
+EC2 may have. Anybody at the source may write there, so it is read
 strictly: what is not of this form is no mark.
 
 At the target, once the machine has moved there, so that nobody copies over what was written since:
@@ -30,7 +31,8 @@ LIMIT = 256
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|\+00:00)"
 _FORM = re.compile(
     rf"v1 of=(?P<of>[0-9a-f]{{12}}) before=(?P<before>running|paused) at=(?P<at>{_TIME}) "
-    rf"plan=(?P<plan>[0-9A-Za-z]{{1,64}}) move=(?P<move>{_TIME}) start=(?P<start>[0-9a-f]{{12}}|) name=(?P<name>.*)"
+    rf"plan=(?P<plan>[0-9A-Za-z]{{1,64}}) move=(?P<move>{_TIME}) start=(?P<start>[0-9a-f]{{12}}|)"
+    rf"(?: off=(?P<off>{_TIME}))? name=(?P<name>.*)"
 )
 
 
@@ -41,7 +43,8 @@ class StopMark:
 
     `plan` and `name` are the plan's digest and name; `move` is when this move began, as its journal has recorded it:
     the two name one move. `start` stands for the machine's last start before the stop, empty where the source cannot
-    tell: a mark of an earlier start says nothing.
+    tell: a mark of an earlier start says nothing. `off` is when it was seen off after that stop: empty until then, and
+    where nobody lived to see it.
     """
 
     of: str
@@ -51,6 +54,7 @@ class StopMark:
     move: str
     start: str
     name: str
+    off: str = ""
 
     def __str__(self) -> str:
         return f"stopped by kubeferry at {self.at}, by plan {self.name} ({self.plan[:12]}); it was {self.before} before"
@@ -105,8 +109,10 @@ def short(text: str) -> str:
 
 def written(mark: StopMark) -> str:
     """The mark as one line; a long name of a plan is cut."""
+    seen_off = f" off={mark.off}" if mark.off else ""
     line = (
-        f"v1 of={mark.of} before={mark.before} at={mark.at} plan={mark.plan} move={mark.move} start={mark.start} name="
+        f"v1 of={mark.of} before={mark.before} at={mark.at} plan={mark.plan} move={mark.move} start={mark.start}"
+        f"{seen_off} name="
     )
     return line + plain(mark.name)[: LIMIT - len(line)]
 
@@ -116,8 +122,8 @@ def read(text: str | None) -> StopMark | None:
     found = _FORM.fullmatch(text or "")
     if found is None:
         return None
-    of, before, at, plan, move, start, name = found.groups()
-    return StopMark(of, Power(before), at, plan, move, start, plain(name[:LIMIT]))
+    of, before, at, plan, move, start, off, name = found.groups()
+    return StopMark(of, Power(before), at, plan, move, start, plain(name[:LIMIT]), off or "")
 
 
 def of(machine: Machine) -> StopMark | None:

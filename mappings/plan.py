@@ -55,7 +55,8 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     problems = check_all((manifest for entry in kept for manifest in entry.manifests), platform)
     if problems:
         raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
-    wishes = {entry.name: (policy.of(entry.name).wave, _after(entry.name, policy, excluded)) for entry in kept}
+    kept = tuple(entry.model_copy(update={"after": _after(entry.name, policy, excluded) or None}) for entry in kept)
+    wishes = {entry.name: (policy.of(entry.name).wave, entry.after or ()) for entry in kept}
     return freeze(
         Plan(
             name=name,
@@ -64,6 +65,7 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
             source_version=inventory.source_version,
             inventory_digest=digest_of(inventory),
             waves=order(wishes, sets={entry.name: _companions(entry) for entry in kept if entry.moves_with}),
+            order=policy.waves,
             entries=kept,
             excluded=excluded,
         )

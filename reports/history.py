@@ -20,6 +20,7 @@ from kubeferry.life.events import (
     RollbackBegun,
     RolledBack,
     SourceRestarted,
+    StopNotDone,
     Synced,
     TargetStopped,
     Validated,
@@ -136,6 +137,8 @@ def _plainly(record: Recorded) -> Iterator[Happening]:
         yield Happening(kind=H.FAILED, at=at, what=what, why=plain(event.why), fix=plain(event.fix))
     elif isinstance(event, RollbackBegun):
         yield Happening(kind=H.ROLLBACK, at=at, what="the way back began", why=plain(event.reason))
+    elif isinstance(event, StopNotDone):
+        yield Happening(kind=H.NOTE, at=at, what="the source is off by another stop than ours", why=plain(event.why))
     elif isinstance(event, SourceRestarted):
         yield Happening(kind=H.ROLLBACK, at=at, what="the source was started again")
     elif isinstance(event, RolledBack):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from soak.data import bits, damaged, devices, engine, kills, servers, thin
 from soak.data import rounds as left
-from soak.run import journals, lives, ova, plans, sets, sleepers
+from soak.run import journals, lives, ova, plans, sets, sleepers, waves
 from soak.trial import Run
 
 PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -41,6 +41,7 @@ ALL = (
     Kind("lives", "one machine's life under one plan, with faults at every call", lives.run, typical=1),
     Kind("sets", "lives of two machines that share a disk", sets.run, typical=2),
     Kind("plans", "one machine's life under several plans", plans.run, typical=2),
+    Kind("waves", "runs of several waves, in which machines fail and are refused", waves.run, typical=2),
     Kind("journals", "journals from a backup, and of two operators", journals.run, typical=2),
     Kind("sleepers", "runners that sleep through their lease at any call", sleepers.run, typical=2),
     Kind("ova", "lives of a machine from an OVA, with real movers", ova.run, typical=15, limit=240),

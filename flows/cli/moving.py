@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli.asking import announce, confirm, person, yes_option
+from flows.cli.dry_run import say_what_would_be_done
 from flows.cli.logs import logged
 from flows.cli.options import (
     chosen,
@@ -23,21 +24,20 @@ from flows.cli.options import (
     plan_named,
     whole_sets,
 )
-from flows.cli.output import beside, event_line, print_event, print_json, print_log, print_table, session
+from flows.cli.outcomes import nothing_begun, tell_outcomes
+from flows.cli.output import beside, event_line, print_event, print_log, session
 from flows.cli.stopped import at_a_safe_point, at_once
 from kubeferry.documents import Config, Plan
-from kubeferry.errors import InputInvalid, Interrupted, KubeferryError, Problem
+from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
+from kubeferry.life.actions import Goal
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
-from kubeferry.sources import open_source
 from kubeferry.steps.beforehand import Asked, ask, copied_ahead, left_out, untouched
-from kubeferry.targets import open_target
-from kubeferry.words import counted, plain, plain_lines
+from kubeferry.words import plain
 
 if TYPE_CHECKING:
-    from flows.migrate import Outcome
+    from flows.migrate import Outcome, Run
     from flows.serving.server import Api
     from kubeferry.outside.streams import Aside
 
@@ -51,6 +51,11 @@ HURRIED_SECONDS = 0.5
 @config_option
 @machine_option
 @click.option("--again", is_flag=True, help="Take up machines that were rolled back.")
+@click.option(
+    "--out-of-order",
+    is_flag=True,
+    help="You say that the machines named move now, whatever they wait for. Recorded with your name.",
+)
 @dry_run_option
 @json_option
 @logged
@@ -60,18 +65,25 @@ def migrate(
     config: Path | None,
     machines: tuple[str, ...],
     again: bool,
+    out_of_order: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Do what a plan says, and prove it; the same command goes on after any failure."""
+    """Do what a plan says, and prove it; the same command goes on after any failure.
+
+    A machine waits for those that it comes `after`, and one that fails holds back those that wait for it, and no others
+    but what the policy's `waves` says.
+    """
+    if out_of_order and not machines:
+        raise click.UsageError("name the machines to move out of order with --machine")
     frozen, settings, path = opened(plan, named, config)
     names = whole_sets(frozen, chosen(frozen, machines))
     _refuse_empty(frozen, names)
     goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     if dry_run:
-        _say_what_would_be_done(frozen, settings, names, goal, as_json)
+        say_what_would_be_done(frozen, settings, names, goal, insisted=out_of_order, as_json=as_json)
         return
-    _run(frozen, settings, path, names, goal, as_json)
+    _run(frozen, settings, path, names, goal, as_json, insisted=person() if out_of_order else "")
 
 
 @click.command()
@@ -137,57 +149,59 @@ def _run(
     goal: Goal,
     as_json: bool,
     target_is_down: str = "",
+    insisted: str = "",
 ) -> None:
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
+    from flows.migrate import NOT_BEGUN, Run, run_plan
+    from flows.progress import Board
+    from kubeferry.steps.turns import Turns
+
     _refuse_unknown_source(plan, settings, path)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
-        asked = _asked(plan, settings, journal, machines, goal, as_json=as_json)
+        again = goal is Goal.MIGRATE_AGAIN
+        turns = Turns(plan, journal, again=again, insisted=insisted) if goal.in_order else None
+        waiting = turns.out_of_reach(machines) if turns else {}
+        coming = tuple(name for name in machines if name not in waiting)
+        asked = _asked(plan, settings, journal, coming, goal, as_json=as_json)
         refused = asked.errors()
+        waiting = turns.out_of_reach(machines, refused) if turns else {}
         journal.keep_plan(plan)
-        outcomes = _driven(plan, settings, path, journal, machines, goal, as_json, target_is_down, refused)
+        run = Run(plan, settings, journal, Board(quiet=True), goal, target_is_down=target_is_down, refused=refused)
+        run.turns = turns
+        idle = len(refused) + len(waiting) == len(machines)  # nothing to watch: what there is to say is only recorded
+        outcomes = run_plan(run, machines) if idle else _watched(run, path, machines, as_json)
         stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
-    _tell_outcomes(outcomes, as_json)
+    tell_outcomes(outcomes, as_json)
     if stopped:
         raise stopped
-    if len(refused) == len(machines):
-        raise asked.nothing_left(plan.name)
+    if idle:
+        raise asked.nothing_left(plan.name) if refused else nothing_begun(outcomes)
     code = max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
-    if code or any(outcome.phase == "not begun" for outcome in outcomes):
+    if code or any(outcome.phase == NOT_BEGUN for outcome in outcomes):
         print_log(session())
         raise click.exceptions.Exit(code or 1)
 
 
-def _driven(  # what a run has, and nothing else
-    plan: Plan,
-    settings: Config,
-    path: Path,
-    journal: Journal,
-    machines: tuple[str, ...],
-    goal: Goal,
-    as_json: bool,
-    target_is_down: str,
-    refused: dict[str, KubeferryError],
-) -> list[Outcome]:
+def _watched(run: Run, path: Path, machines: tuple[str, ...], as_json: bool) -> list[Outcome]:
+    """The run, told to whoever watches: at this terminal, and in Prefect."""
     from flows.following import Following
-    from flows.migrate import Run, run_plan
+    from flows.migrate import run_plan
     from flows.progress import Board
     from flows.serving.server import prefect_api
 
-    if len(refused) == len(machines):  # nothing to watch: it is only recorded
-        return run_plan(Run(plan, settings, journal, Board(quiet=True), goal, refused=refused), machines)
     with beside() as said, prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as api:
         if api.server and not as_json:
             said("starting a Prefect server of our own")
-        states = journal.states(plan.digest)
-        standing = {name: states[name] for name in machines if name in states}
-        _tell_address(api, api.wait(_head_start(standing, goal)), said, as_json)
-        board = Board(
+        states = run.journal.states(run.plan.digest)
+        run.standing.update({name: states[name] for name in machines if name in states})
+        _tell_address(api, api.wait(_head_start(run.standing, run.goal)), said, as_json)
+        run.board = Board(
             quiet=as_json,
             tell=(lambda event, **facts: said(event_line(event, **facts))) if as_json else None,
             say=said,
         )
-        with Following(api, plan, goal, machines, settings.limits, board) as shown:
-            run = Run(plan, settings, journal, board, goal, shown, target_is_down, refused, standing=standing)
+        with Following(api, run.plan, run.goal, machines, run.config.limits, run.board) as shown:
+            run.shown = shown
             with stopping.leaving(functools.partial(at_once, run.standing, _plan_s_words(), as_json)):
                 return run_plan(run, machines)
 
@@ -254,73 +268,3 @@ def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:
         said(click.style(text, fg="yellow"))
     elif api.server and not as_json:
         said(f"Prefect UI: {page}   (for as long as this runs; later `kubeferry ui`)")
-
-
-def _tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
-    if as_json:
-        print_json([_as_told(one) for one in outcomes])
-        return
-    print_table(
-        ("machine", "phase", ""),
-        [(one.machine, one.phase, one.error.what if one.error else plain(one.left)) for one in outcomes],
-    )
-    phases = [one.phase for one in outcomes]
-    parts = ", ".join(f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases))
-    click.echo(f"total: {counted(len(outcomes), 'machine')} ({parts})")
-    for outcome in outcomes:
-        if outcome.error and not isinstance(outcome.error, Interrupted):  # a stop is told once, for all of them
-            click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
-
-
-def _as_told(outcome: Outcome) -> dict[str, str]:
-    told = {"machine": outcome.machine, "phase": outcome.phase, "error": str(outcome.error or "")}
-    return told | ({"left": outcome.left} if outcome.left else {})
-
-
-def _say_what_would_be_done(plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, as_json: bool) -> None:
-    actions = _actions(plan, settings, machines, goal)
-    if as_json:
-        told = [
-            {
-                "machine": name,
-                "actions": [{"action": one.kind, "disks": list(one.disks), "why": one.reason} for one in found],
-            }
-            for name, found in actions.items()
-        ]
-        print_json(told)
-        return
-    for name, found in actions.items():
-        click.secho(plain(name), bold=True)
-        if others := [other for other in plan.set_of(name) if other != name]:
-            together = (
-                f"together with {', '.join(others)}: none of them takes a step before all have taken the one before it"
-            )
-            click.echo(plain(f"  {together}"))
-        for action in found:
-            click.echo(plain(f"  {action.kind:<16} {action.reason}"))
-
-
-def _actions(plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal) -> dict[str, list[Action]]:
-    """What would be done with each machine, in order, from where it stands."""
-    found = {}
-    deltas = _tells_changes(plan, settings)
-    with (
-        contextlib.closing(Journal.open(settings.journal)) as journal,
-        contextlib.closing(open_target(settings.target)) as target,
-    ):
-        states = journal.states(plan.digest)
-        for name in machines:
-            entry = plan.entry(name)
-            facts = EntryFacts.of(plan, entry, keeps_running=target.capabilities.keeps_running, deltas=deltas)
-            state = states.get(name, MachineState())
-            found[name] = list(plan_actions(facts, state, goal, power_now=entry.machine.power))
-    return found
-
-
-def _tells_changes(plan: Plan, settings: Config) -> bool:
-    """Whether the plan's source can tell while a machine runs what changed. Asks nobody."""
-    known = settings.sources.get(plan.source)
-    if known is None:
-        return False
-    with contextlib.closing(open_source(plan.source, known)) as source:
-        return source.capabilities.live_deltas

@@ -14,8 +14,9 @@ import click
 from flows.cli.options import FILE, FOLDER, json_option, policy_of, policy_option, target_option
 from flows.cli.output import print_json, print_table
 from flows.serving import given_answers
-from kubeferry.documents import KINDS, Inventory, Plan, dump, json_schema, load, save
+from kubeferry.documents import KINDS, Inventory, Plan, WavesPolicy, dump, json_schema, load, save
 from kubeferry.errors import Problem
+from kubeferry.life.held import FEWEST
 from kubeferry.model import Severity
 from kubeferry.outside.clock import now
 from kubeferry.words import counted, plain, size
@@ -127,6 +128,11 @@ def _print_plan(made: Plan) -> None:
         f"total: {counted(len(made.waves), 'wave')}, {counted(len(rows), 'machine')}, "
         f"{counted(len(disks), 'disk')} with {size(sum(disks))}, {counted(concerns, 'concern')}"
     )
+    for entry in made.entries:
+        if entry.after:
+            click.echo(plain(f"{entry.name} waits until {', '.join(entry.after)} has moved"))
+    if made.order and len(made.waves) > 1:
+        click.echo(_what_fails(made.order))
     for together in dict.fromkeys(made.set_of(entry.name) for entry in made.entries if entry.moves_with):
         click.echo(plain(f"together or not at all, since they share disks: {', '.join(together)}"))
     if not made.entries:
@@ -134,6 +140,16 @@ def _print_plan(made: Plan) -> None:
     for name, reason in made.excluded.items():
         click.secho(f"not moved: {plain(name)}: ", fg="red", nl=False)
         click.echo(plain(reason))
+
+
+def _what_fails(order: WavesPolicy) -> str:
+    """What a machine that does not move holds back."""
+    rule = order.stop_after
+    several = f"{counted(rule.failures or 0, 'machine')} of it failed" if rule.failures else ""
+    share = f"{FEWEST} or more failed, and {rule.share:.0%} of those that came to an end" if rule.share else ""
+    stops = " or ".join(filter(None, (several, share)))
+    others = "all later waves" if order.in_order else "those that come after it, and no others"
+    return f"a machine that does not move holds back {others}" + (f"; a wave stops once {stops}" if stops else "")
 
 
 @click.command()

@@ -31,6 +31,7 @@ from kubeferry.ledger import KEPT
 from kubeferry.life.evidence import Phase
 from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
+from kubeferry.steps.turns import moved_elsewhere
 from kubeferry.words import counted, plain
 
 
@@ -51,7 +52,8 @@ def status(plan: Path | None, named: str | None, config: Path | None, as_json: b
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         open_things = journal.ledger_open(frozen.digest)
         histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
-        rows = standings(frozen, histories, holders, transfers(frozen, open_things))
+        live, elsewhere = transfers(frozen, open_things), moved_elsewhere(frozen, journal)
+        rows = standings(frozen, histories, holders, live, elsewhere)
         versions = of_journal(journal)
     moved = {row.machine for row in rows if row.phase is Phase.COMMITTED}
     if as_json:
@@ -94,7 +96,13 @@ def _standing_facts(plan: Outline, rows: list[Standing]) -> dict[str, object]:
         },
         "machines": [row.facts() for row in rows],
         "excluded": plan.excluded,
-        "summary": {"machines": len(rows), "phases": phases, "sourcesOff": left_off(rows), "text": summary(plan, rows)},
+        "summary": {
+            "machines": len(rows),
+            "phases": phases,
+            "sourcesOff": left_off(rows),
+            "heldBack": [row.machine for row in rows if row.held],
+            "text": summary(plan, rows),
+        },
     }
 
 

@@ -7,14 +7,15 @@ Nobody is asked but the journal: how a source is, is how the journal last saw it
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
 from kubeferry.life.actions import Action, EntryFacts, next_action
-from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked
+from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked, StopNotDone
 from kubeferry.life.evidence import Phase
+from kubeferry.life.held import Order
 from kubeferry.life.sets import Member, turn_of
 from kubeferry.life.states import ENDS, MachineState, Recorded, fold
 from kubeferry.model import Power
@@ -84,9 +85,9 @@ def _share(told: MoverProgress) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One machine. `waits_for` are those that an earlier wave has to bring to their end first, else those of its set
-    that have to come as far as it has; `owed`: it ran before, and we have stopped it, or may have; `moves_with` are all
-    others of its set."""
+    """One machine. `waits_for` are those that have to move first, else those of its set that have to come as far as it
+    has; `held` says why nothing is done to it now; `owed`: it ran before, and we have stopped it, or may have;
+    `moves_with` are all others of its set."""
 
     machine: str
     phase: Phase
@@ -99,6 +100,7 @@ class Standing:
     waits_for: tuple[str, ...]
     owed: bool
     moves_with: tuple[str, ...] = ()
+    held: str = ""
 
     @property
     def held_by(self) -> str:
@@ -110,6 +112,8 @@ class Standing:
     @property
     def reason(self) -> str:
         """What is waited for, and why what is next is next."""
+        if self.held:
+            return f"held back: {self.held}"
         if not self.waits_for:
             return self.why
         return f"waits for {first_of(self.waits_for, NAMED)}: {self.why}"
@@ -136,6 +140,7 @@ class Standing:
             },
             "progress": self.transfer and self.transfer.facts(),
             "waitsFor": list(self.waits_for),
+            **({"heldBack": self.held} if self.held else {}),
             **({"movesWith": list(self.moves_with)} if self.moves_with else {}),
         }
 
@@ -145,16 +150,18 @@ def standings(
     histories: Mapping[str, Sequence[Recorded]],
     holders: Mapping[str, Holder],
     live: Mapping[str, Live],
+    elsewhere: Collection[str] = (),
 ) -> list[Standing]:
-    """All machines, in the plan's order. `histories` are the journal's events by machine."""
+    """All machines, in the plan's order. `histories` are the journal's events by machine; `elsewhere` are those that
+    another plan has moved."""
     states = {name: fold(records) for name, records in histories.items()}
-    waits = _waits(plan, states)
+    order = Order(plan, states, elsewhere)
     members = {
         entry.name: Member(EntryFacts.of(plan, entry, keeps_running=True), states.get(entry.name, MachineState()))
         for entry in plan.entries
     }
     return [
-        _standing(plan, entry, histories.get(entry.name, ()), members, holders, live.get(entry.name, {}), waits)
+        _standing(plan, entry, histories.get(entry.name, ()), members, holders, live.get(entry.name, {}), order)
         for entry in plan.entries
     ]
 
@@ -166,10 +173,11 @@ def _standing(
     members: Mapping[str, Member],
     holders: Mapping[str, Holder],
     live: Live,
-    waits: Mapping[str, tuple[str, ...]],
+    order: Order,
 ) -> Standing:
     others, state = tuple(other.name for other in entry.moves_with or ()), members[entry.name].state
     action, behind = _turn(members, entry.name, others)
+    held = order.held(entry.name)
     return Standing(
         entry.name,
         state.phase,
@@ -179,9 +187,10 @@ def _standing(
         source_seen(plan, entry, records),
         holders.get(entry.name),
         _transfer(entry, state, live),
-        waits.get(entry.name) or behind,
+        held.by if held else behind,
         state.owes_restart,
         others,
+        held.why if held else "",
     )
 
 
@@ -201,6 +210,8 @@ def source_seen(plan: Plan | Outline, entry: Entry | OutlinedEntry, records: Seq
             seen = SourceSeen(Power.OFF, record.at, event.at or record.at)
         elif isinstance(event, StopAsked):
             seen = SourceSeen(Power.UNKNOWN, record.at, asked=True)
+        elif isinstance(event, StopNotDone):
+            seen = SourceSeen(Power.OFF, record.at)
         elif isinstance(event, SourceRestarted) or (isinstance(event, CopyBegun) and not event.final):
             seen = SourceSeen(Power.RUNNING, record.at)
         elif isinstance(event, CutoverBegun):
@@ -219,22 +230,6 @@ def _transfer(entry: Entry | OutlinedEntry, state: MachineState, live: Live) -> 
     return Transfer(state.round, len(done), len(state.disks), done_bytes, sum(sizes.values()), live)
 
 
-def _waits(plan: Plan | Outline, states: Mapping[str, MachineState]) -> dict[str, tuple[str, ...]]:
-    """For each machine that has not moved, those of the first wave before its own that has not come to its end."""
-    found: dict[str, tuple[str, ...]] = {}
-    ahead: tuple[str, ...] = ()
-    for wave in plan.waves:
-        unmoved = tuple(name for name in wave.machines if _phase(states, name) not in ENDS)
-        if ahead:
-            found |= dict.fromkeys(unmoved, ahead)
-        ahead = ahead or unmoved
-    return found
-
-
-def _phase(states: Mapping[str, MachineState], name: str) -> Phase:
-    return states[name].phase if name in states else Phase.PLANNED
-
-
 # --- all of them -----------------------------------------------------------------------------------------------------
 
 
@@ -248,6 +243,8 @@ def summary(plan: Plan | Outline, rows: Sequence[Standing]) -> str:
         told.append(f"{counted(len(off), 'source is', 'sources are')} off on the way ({named})")
     if held := sum(row.holder is not None and not row.holder.expired for row in rows):
         told.append(f"{counted(held, 'machine is', 'machines are')} held by a runner")
+    if waiting := sum(bool(row.held) for row in rows):
+        told.append(f"{counted(waiting, 'machine is', 'machines are')} held back")
     if plan.excluded:
         told.append(f"{counted(len(plan.excluded), 'machine is', 'machines are')} not moved")
     return "; ".join(told)

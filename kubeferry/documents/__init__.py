@@ -59,10 +59,12 @@ from kubeferry.documents.policy import (
     Policy,
     PolicyRule,
     Probe,
+    StopAfter,
     StopPolicy,
     StoragePolicy,
     TypeRef,
     WarmPolicy,
+    WavesPolicy,
 )
 from kubeferry.documents.settings import (
     Config,
@@ -124,6 +126,7 @@ __all__ = [
     "SourceConfig",
     "SshAccess",
     "StateOffer",
+    "StopAfter",
     "StopPolicy",
     "StorageClass",
     "StoragePolicy",
@@ -133,6 +136,7 @@ __all__ = [
     "VmwareAccess",
     "WarmPolicy",
     "Wave",
+    "WavesPolicy",
     "digest_of",
     "dump",
     "freeze",

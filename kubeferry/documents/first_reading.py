@@ -19,6 +19,8 @@ from kubeferry.documents.yaml_lines import Irregular, Line, item, look, mapping
 
 OPENING = "entries:"
 FIELDS = frozenset(field.alias or name for name, field in Plan.model_fields.items()) - {"entries"}
+LATER = frozenset({"order"})
+"""Fields that plans of earlier versions have not."""
 
 
 def lines_of(text: Iterable[bytes], digest: str, claims: tuple[str, ...]) -> Iterator[str]:
@@ -71,7 +73,7 @@ def _lines_of(text: Iterator[Line], claim: str) -> Iterator[str]:
     shell = before | after
     tail = {key: value for key, value in shell.items() if key > "entries"}
     yield covered(f"],{canonical_json(tail)[1:]}")
-    if shell.keys() != FIELDS or before.keys() & after.keys() or _head(shell) != _head(before):
+    if shell.keys() | LATER != FIELDS or before.keys() & after.keys() or _head(shell) != _head(before):
         raise Irregular("its own fields are not those of a plan that this version writes")
     _check(shell, names)
     if not shell["digest"] == claim == seen.hexdigest():

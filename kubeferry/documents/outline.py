@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
-from kubeferry.documents.policy import WarmPolicy
+from kubeferry.documents.policy import WarmPolicy, WavesPolicy
 from kubeferry.model import Power
 
 
@@ -48,6 +48,7 @@ class OutlinedEntry(_Part):
     mode: Literal["cold", "warm"] = "cold"
     warm: WarmPolicy = WarmPolicy()
     moves_with: tuple[Companion, ...] | None = None
+    after: tuple[str, ...] | None = None
     manifests: tuple[_Manifest, ...]
 
     @property
@@ -64,6 +65,7 @@ class Outline(_Part):
     created_at: str
     source: str
     waves: tuple[Wave, ...]
+    order: WavesPolicy | None = None
     entries: tuple[OutlinedEntry, ...]
     excluded: dict[str, str] = {}
     digest: str

@@ -13,7 +13,7 @@ from pydantic import model_validator
 from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
-from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy
+from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy, WavesPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 from kubeferry.shapes import Document
 
@@ -84,7 +84,8 @@ class Entry(Value):
     """Everything that is decided about one machine. `manifests` are applied as they stand here; steps never map.
 
     `moves_with` are the other machines of its set: they share disks, so all of them stop, start and go back together.
-    `attached` are the disks of the set that others of them carry.
+    `attached` are the disks of the set that others of them carry. `after` are machines that have to have moved before
+    it may; None in plans of earlier versions, which kept no more of it than the order of their waves.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Entry(Value):
     carried: tuple[Carried, ...] = ()
     moves_with: tuple[Companion, ...] | None = None
     attached: tuple[AttachedDisk, ...] | None = None
+    after: tuple[str, ...] | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives
@@ -144,7 +146,11 @@ class Wave(Value):
 
 
 class Plan(Document):
-    """What will be done, frozen by `digest` (SHA-256 of the plan without it): what was reviewed is what is applied."""
+    """What will be done, frozen by `digest` (SHA-256 of the plan without it): what was reviewed is what is applied.
+
+    `order` is what a machine that did not move holds back beside those that come after it; None in plans of earlier
+    versions: their waves are in order, since nothing else says what waits for what.
+    """
 
     KIND: ClassVar[str] = "Plan"
 
@@ -155,6 +161,7 @@ class Plan(Document):
     source_version: str = ""
     inventory_digest: str
     waves: tuple[Wave, ...]
+    order: WavesPolicy | None = None
     entries: tuple[Entry, ...]
     excluded: dict[str, str] = {}
     digest: str = ""
@@ -167,6 +174,10 @@ class Plan(Document):
             raise ValueError("a machine stands in the plan twice")
         if sorted(waved) != sorted(names):
             raise ValueError("the waves do not hold each machine exactly once")
+        known = frozenset(names)
+        for entry in self.entries:
+            if strangers := [other for other in entry.after or () if other not in known]:
+                raise ValueError(f"{entry.name} comes after {strangers[0]}, which is not in the plan")
         by_name = {entry.name: entry for entry in self.entries}
         for entry in self.entries:
             if entry.moves_with or entry.attached:

@@ -89,6 +89,26 @@ class WarmPolicy(Value):
     gain: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.8
 
 
+class StopAfter(Value):
+    """When a wave stops: once so many of its machines have failed or went back, or such a share of those that came to
+    an end, counted from the third one that failed: one of two says nothing of the others. None: never."""
+
+    failures: Annotated[int, Field(ge=1)] | None = None
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+
+
+class WavesPolicy(Value):
+    """What a machine that did not move holds back. Always those that come `after` it, and those that come after them.
+
+    `in_order`: each wave waits until all machines of the waves before it have moved; else one that is later by its
+    number alone goes on. `stop_after`: when a wave stops, and with it all later ones; what is under way comes to its
+    end, and what has failed is tried again by the next run.
+    """
+
+    in_order: bool = False
+    stop_after: StopAfter = StopAfter(share=0.5)
+
+
 class Probe(Value):
     """One question to the started target.
 
@@ -276,6 +296,7 @@ class Policy(Document):
     mode: Literal["cold", "warm"] = "cold"
     warm: WarmPolicy = WarmPolicy()
     verify: Literal["always", "written"] = "written"
+    waves: WavesPolicy = WavesPolicy()
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     acpi_index: bool = False

@@ -5,4 +5,5 @@ events ── what was seen, one frozen value a kind
        └─ states ── (phase, kind of event) -> phase, and the fold over all events of a machine
             └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
                  └─ sets ── the same for machines that move as one
+            └─ held ── what a machine waits for before anything is done to it, and which waves have stopped
 """

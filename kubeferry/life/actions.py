@@ -41,8 +41,8 @@ class Goal(StrEnum):
 
     @property
     def in_order(self) -> bool:
-        """Whether a wave builds on the one before it, and waits for all of that to have arrived. The way back does not,
-        nor does what is copied ahead."""
+        """Whether a machine waits for those that it comes after. The way back does not, nor does what is copied
+        ahead."""
         return self in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}
 
     def after(self, action: ActionKind) -> Goal:

@@ -33,6 +33,7 @@ class EventKind(StrEnum):
     APPROVED = "approved"
     CUTOVER_BEGUN = "cutover-begun"
     STOP_ASKED = "stop-asked"
+    STOP_NOT_DONE = "stop-not-done"
     LAST_WORDS = "last-words"
     SOURCE_STOPPED = "source-stopped"
     VARIABLES_CARRIED = "variables-carried"
@@ -158,6 +159,14 @@ class StopAsked(Value):
     kind: Literal[EventKind.STOP_ASKED] = EventKind.STOP_ASKED
 
 
+class StopNotDone(Value):
+    """The stop that was asked for last was not what the source is off by: `why`, as the source tells it. So it is off
+    by somebody else."""
+
+    kind: Literal[EventKind.STOP_NOT_DONE] = EventKind.STOP_NOT_DONE
+    why: str
+
+
 class LastWords(Value):
     """Heard from the running guest before the stop, and written down before it: afterwards nobody can ask again.
     `words`: file in the guest -> content. `said`: what it said of itself, where it was asked."""
@@ -253,6 +262,10 @@ class Committed(Value):
     run_strategy: str = ""
 
 
+BEFOREHAND = "ask-beforehand"
+"""Where a machine failed that was refused before its first step."""
+
+
 class Failed(Value):
     """An action ended with an error. `at` is the action; `error_type` a class name of `kubeferry.errors`.
 
@@ -270,6 +283,11 @@ class Failed(Value):
     @property
     def stopped(self) -> bool:
         return self.error_type == Interrupted.__name__
+
+    @property
+    def beforehand(self) -> bool:
+        """Nothing was done to it: it was refused by what was asked first."""
+        return self.at == BEFOREHAND
 
 
 class RollbackBegun(Value):
@@ -314,6 +332,7 @@ Event = (
     | Approved
     | CutoverBegun
     | StopAsked
+    | StopNotDone
     | LastWords
     | SourceStopped
     | VariablesCarried

@@ -43,6 +43,7 @@ from kubeferry.life.events import (
     SourceStopped,
     Started,
     StopAsked,
+    StopNotDone,
     Synced,
     TargetStopped,
     TpmCarried,
@@ -297,6 +298,12 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
 def _(_event: StopAsked, state: MachineState) -> MachineState:
     _need(not state.source_off, "the source is off already")
     return replace(state, stop_asked=True)
+
+
+@take.register
+def _(_event: StopNotDone, state: MachineState) -> MachineState:
+    _need(not state.source_off, "the source was seen off after its stop")
+    return replace(state, stop_asked=False)
 
 
 @take.register

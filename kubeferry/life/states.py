@@ -12,7 +12,7 @@
 1. An event that is not in the table for the machine's phase is refused, and so is one whose evidence is missing
    (`kubeferry.life.evidence`).
 2. A machine that failed takes the events of the phase in which it failed, and goes on from there.
-3. A rollback once begun takes nothing but its own end.
+3. A rollback once begun takes nothing but its own end, and what is learned of the stop that it takes back.
 4. A note may come at any time and changes nothing; nor does a stop that was asked for, which is no failure.
 """
 
@@ -26,11 +26,13 @@ from kubeferry.errors import PermanentError
 from kubeferry.life.events import Event, EventKind, Failed
 from kubeferry.life.evidence import MachineState, Phase, RuleBroken, take
 
-__all__ = ["ENDS", "TRANSITIONS", "IllegalTransition", "MachineState", "Phase", "Recorded", "fold", "step"]
+__all__ = ["ENDS", "TRANSITIONS", "UNTOUCHED", "IllegalTransition", "MachineState", "Phase", "Recorded", "fold", "step"]
 
 P, K = Phase, EventKind
 
 ENDS = frozenset({P.COMMITTED, P.ROLLED_BACK})
+UNTOUCHED = frozenset({P.PLANNED, P.COPYING, P.SYNCED, P.REHEARSED, P.APPROVED, P.ROLLED_BACK})
+"""Phases in which a source is as its owner left it: nobody has begun to stop it, or it was given back."""
 
 _MOVES: dict[tuple[Phase, EventKind], Phase] = {
     (P.PLANNED, K.COPY_BEGUN): P.COPYING,
@@ -57,13 +59,13 @@ _STAYS: dict[Phase, tuple[EventKind, ...]] = {
     P.COPYING: (K.COPY_BEGUN, K.ROUND_LEFT, K.DISK_COPIED, K.DISK_VERIFIED),
     P.SYNCED: (K.DISK_COPIED, K.DISK_VERIFIED),
     P.CUTTING_OVER: (
-        *(K.CUTOVER_BEGUN, K.STOP_ASKED, K.LAST_WORDS, K.SOURCE_STOPPED),
+        *(K.CUTOVER_BEGUN, K.STOP_ASKED, K.STOP_NOT_DONE, K.LAST_WORDS, K.SOURCE_STOPPED),
         *(K.COPY_BEGUN, K.DISK_COPIED, K.DISK_VERIFIED, K.VARIABLES_CARRIED, K.TPM_CARRIED, K.APPLIED),
     ),
     P.STARTED: (K.STARTED, K.OBSERVED),
     P.VALIDATED: (K.TARGET_STOPPED,),
     P.COMMITTED: (K.RELEASED,),
-    P.ROLLING_BACK: (K.TARGET_STOPPED, K.SOURCE_RESTARTED),
+    P.ROLLING_BACK: (K.TARGET_STOPPED, K.STOP_ASKED, K.STOP_NOT_DONE, K.SOURCE_RESTARTED),
     P.ROLLED_BACK: (K.RELEASED,),
 }
 _CAN_FAIL = frozenset(P) - ENDS - {P.FAILED}

@@ -61,6 +61,19 @@ class Stopped:
     last_answer_at: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class WentOff:
+    """What a source tells of how a machine that is off came to be so; empty where it tells nothing.
+
+    `by`: who or what it was, in words, where it is certain that it was nobody with the login that is used here. `at`:
+    when (UTC, ISO 8601), by the source's clock: when its stop was `asked` for, else when it was off.
+    """
+
+    by: str = ""
+    at: str = ""
+    asked: bool = False
+
+
 class Hear(Protocol):
     """Called with a running guest's last words (file in the guest -> content), the time, and what it said of itself,
     before it is stopped: nobody can ask afterwards. Returns only when all is written down durably."""
@@ -149,6 +162,9 @@ class Source(Protocol):
         """What changes with each start of the machine, whether it is on or off; empty where the source cannot tell. So
         one that was started and is off again is seen."""
 
+    def went_off(self, machine: Machine) -> WentOff:
+        """How the machine, which is off, came to be so the last time."""
+
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         """Stop the machine and return only when it is confirmed off. Raises SourceRefused if it will not stop.
 
@@ -159,9 +175,10 @@ class Source(Protocol):
     def start(self, machine: Machine) -> None:
         """Start the machine again (rollback)."""
 
-    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         """Leave this mark at the machine, in the place of an older one, whether it is on or off; in the ledger first.
-        Its guest does not see it. Raises SourceRefused where that is not allowed, or its machines are never stopped."""
+        Its guest does not see it. Returns where it is and why, in words, where that is not the usual place: empty where
+        it is. Raises SourceRefused where that is not allowed, or its machines are never stopped."""
 
     def marked(self, machine: Machine) -> StopMark | None:
         """The mark that is at the machine now, whoever left it. `discover` tells it in the machine's metadata, under

@@ -6,12 +6,14 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
           moved         what is left at the target of a machine that has moved, and never written over unasked
           variables, tpm    UEFI variables, and what a TPM holds, before the target is put in place
           small         what lies beside the disks, written and read back by movers
+          unconfirmed   a stop that was asked for, and nobody saw done
           power         what changes a power state: a look before, a look after, and what was too late undone
           recording     errors, recorded before they go on
           ended         what is left of a machine that is not at its source any more, and what is lost
 together                the machines of a set, driven as one
 beforehand              what is asked of source and target before anything stops
 questions               one question to a source about each of many machines, several at a time
+turns                   whose turn it is in a run, and who waits for whom
 precedence              which of several plans has a machine in hand
 discover                asks a source               work          what every step is given
 accounts                what of ours exists outside: looked for, given back, recorded as gone

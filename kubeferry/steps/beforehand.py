@@ -25,6 +25,7 @@ from kubeferry.errors import (
     as_told,
 )
 from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.states import UNTOUCHED
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources import Source, open_source
 from kubeferry.steps import tpm, variables
@@ -34,8 +35,6 @@ from kubeferry.targets.alike import PASSING
 from kubeferry.words import counted
 
 SECRET_NOT_CHECKED = "mover.secret-not-checked"  # noqa: S105 (a concern's name)
-
-_UNTOUCHED = frozenset({Phase.PLANNED, Phase.COPYING, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ class Asked:
 def untouched(machines: tuple[str, ...], states: Mapping[str, MachineState], *, again: bool = False) -> tuple[str, ...]:
     """The machines whose sources nobody has stopped yet. Those that are under way, or have moved, go on as they are;
     who was rolled back is asked about only when it is taken up again."""
-    phases = _UNTOUCHED if again else _UNTOUCHED - {Phase.ROLLED_BACK}
+    phases = UNTOUCHED if again else UNTOUCHED - {Phase.ROLLED_BACK}
     known = {name: states[name] for name in machines if name in states}
     begun = {name for name, state in known.items() if state.source_off or state.resumes not in phases}
     return tuple(name for name in machines if name not in begun)

@@ -18,19 +18,26 @@ from kubeferry.life.events import (
     SourceRestarted,
     SourceStopped,
     Started,
+    StopNotDone,
     TargetStopped,
     Validated,
 )
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
-from kubeferry.steps import marks, moved, power, precedence, tpm, variables
+from kubeferry.steps import marks, moved, power, precedence, tpm, unconfirmed, variables
 from kubeferry.steps.questions import concerns_of
 from kubeferry.steps.work import Work
 
 
 def record_plan(work: Work, _action: Action, _state: MachineState) -> None:
     """The machine stands in this plan, with these disks."""
-    work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
+    stand_in_plan(work)
+
+
+def stand_in_plan(work: Work) -> None:
+    """The same where nothing is recorded of it yet: before that nothing can be said of it."""
+    if not work.state().plan_digest:
+        work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
 
 
 def begin(work: Work, _action: Action, _state: MachineState) -> None:
@@ -83,18 +90,35 @@ def stop_source(work: Work, _action: Action, state: MachineState) -> None:
     """Stop the source. What its guest said last is recorded before, how it went after, and when it was started last:
     seen before the stop, so that nothing which comes after it is missed.
 
-    One that is off though nobody asked for it was shut down by its owner since the cutover began: off is what a
-    rollback goes back to."""
-    if state.ran_before and not state.stop_asked and work.source.power(work.entry.machine) is Power.OFF:
-        marks.withdraw(work, state)
-        _look_at_power(work)
-        state = work.state()
+    One that is off though nobody asked for it, or by another stop than the one that was asked for, was shut down by its
+    owner since the cutover began: off is what a rollback goes back to."""
+    if state.ran_before and work.source.power(work.entry.machine) is Power.OFF:
+        state = _off_already(work, state)
     last_start = work.source.last_start(work.entry.machine)
-    marks.leave(work, state, last_start)
+    marked = marks.leave(work, state, last_start)
     stopped = power.stop_source(work)
+    if marked:
+        marks.leave(work, state, last_start, off=True)
     work.record(
         SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at, last_start=last_start)
     )
+
+
+def _was_not_done(work: Work, state: MachineState) -> bool:
+    """Whether the stop that was asked for is not what the source is off by; that is recorded then."""
+    why = unconfirmed.not_done(work, state)
+    if why:
+        marks.take_away(work)
+        work.record(StopNotDone(why=why))
+    return bool(why)
+
+
+def _off_already(work: Work, state: MachineState) -> MachineState:
+    if state.stop_asked and _was_not_done(work, state):
+        state = work.state()
+    if not state.stop_asked and not marks.settle(work, state):
+        _look_at_power(work)
+    return work.state()
 
 
 def apply(work: Work, _action: Action, _state: MachineState) -> None:
@@ -152,8 +176,11 @@ def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
 
 
 def restart_source(work: Work, _action: Action, state: MachineState) -> None:
-    """Run the source again. Comes after a look that the target is down, whatever the journal says of it."""
+    """Run the source again. Comes after a look that the target is down, whatever the journal says of it. Nothing is
+    done where the stop that was asked for is not what it is off by."""
     power.look_for_unknown_copy(work, state)
+    if _was_not_done(work, state):
+        return
     power.start_source(work)
     marks.take_away(work)
     work.record(SourceRestarted())
@@ -161,12 +188,12 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
 
 def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
     """The source is as it was before the cutover, and what its TPM holds is nowhere else; said only where no copy is
-    seen that somebody else has started since."""
+    seen that somebody else has started since. Not over where a mark tells of a stop that the journal does not know."""
     with contextlib.suppress(TransientError):
         power.look_for_unknown_copy(work, state)
+    if state.ran_before and not state.stop_asked and marks.settle(work, state):
+        return
     tpm.take_back(work)
-    if state.ran_before and not state.stop_asked:
-        marks.withdraw(work, state)
     moved.take_away(work)
     work.record(RolledBack())
 

@@ -20,7 +20,7 @@ from kubeferry.errors import (
     TransientError,
 )
 from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
-from kubeferry.life.events import Planned
+from kubeferry.life.events import BEFOREHAND
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.outside import stopping
 from kubeferry.steps import cutover, marks, moved, transfer
@@ -55,9 +55,6 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.RESTART_SOURCE: cutover.restart_source,
     ActionKind.END_ROLLBACK: cutover.end_rollback,
 }
-
-BEFOREHAND = "ask-beforehand"
-"""Where a machine failed that was refused before its first step."""
 
 BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.VERIFY_DISKS})
 """Steps that are recorded disk by disk, and know by themselves what is left of them."""
@@ -175,10 +172,15 @@ def left_owing(work: Work) -> str:
 
 
 def refuse(work: Work, error: KubeferryError) -> None:
-    """Record that the machine was found out before anything was done to it, and raise why."""
+    """Record that the machine was found out before anything was done to it, and raise why. Raises PermanentError where
+    a newer plan has it in hand."""
     refuse_overtaken(work, in_hand(work))
-    if not work.state().plan_digest:
-        work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
+    refuse_for(work, error)
+
+
+def refuse_for(work: Work, error: KubeferryError) -> None:
+    """The same for one of which it was seen that no newer plan has it in hand."""
+    cutover.stand_in_plan(work)
     with recorded(work, BEFOREHAND):
         raise error
 

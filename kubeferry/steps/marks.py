@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
-from kubeferry.life.events import Note
+from kubeferry.life.events import Note, StopAsked
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.marks import StopMark, short
 from kubeferry.model import Power
@@ -23,11 +23,12 @@ logger = logging.getLogger(__name__)
 _STOPPED = frozenset({Power.RUNNING, Power.PAUSED})
 
 
-def leave(work: Work, state: MachineState, last_start: str) -> None:
-    """Say at a source that ran that we are about to stop it. Where that cannot be said, a note in the journal is all:
-    the journal knows the power before."""
+def leave(work: Work, state: MachineState, last_start: str, *, off: bool = False) -> bool:
+    """Say at a source that ran that we are about to stop it, or that it is `off` by our stop: a journal from between
+    the two knows no stop, and finds it there. Returns whether it was said; where it cannot be, a note in the journal is
+    all: the journal knows the power before."""
     if state.power_before not in _STOPPED or not work.source.capabilities.runs:
-        return
+        return False
     mark = StopMark(
         of=short(work.entry.machine.id),
         before=state.power_before or Power.RUNNING,
@@ -36,13 +37,18 @@ def leave(work: Work, state: MachineState, last_start: str) -> None:
         move=began(state),
         start=short(last_start),
         name=work.plan.name,
+        off=clock.now("seconds") if off else "",
     )
     try:
-        work.source.mark(work.entry.machine, mark, work.ledger)
+        where = work.source.mark(work.entry.machine, mark, work.ledger)
+        if where and not off:
+            work.record(Note(text=struck(f"the mark that kubeferry stops it is left {where}")))
     except (Fenced, Interrupted):
         raise
     except KubeferryError as error:
         tell(work, "no mark could be left at the source that kubeferry stops it", error)
+        return False
+    return True
 
 
 def take_away(work: Work) -> None:
@@ -63,15 +69,28 @@ LEFT_OFF = (
 )
 
 
-def withdraw(work: Work, state: MachineState) -> None:
-    """Take the mark of this very move away: it was left, and then no stop was asked for. That a source is off all the
-    same is said: a journal from a backup may not know the stop."""
+def settle(work: Work, state: MachineState) -> bool:
+    """What the mark says of a source of which this journal knows no stop. Returns whether this plan has stopped it all
+    the same, so that a journal from a backup has forgotten it: that is recorded then.
+
+    Else the mark of this very move is taken away: it was left, and then no stop was asked for, as far as anybody knows.
+    That the source is off all the same is said.
+    """
     if not work.source.capabilities.runs:
-        return
+        return False
     try:
         mark = work.source.marked(work.entry.machine)
-        if mark is not None and mark.plan == work.plan.digest and (Phase.CUTTING_OVER, mark.move) in state.timeline:
-            if work.source.power(work.entry.machine) is Power.OFF:
+        if mark is None or mark.plan != work.plan.digest:
+            return False
+        off = work.source.power(work.entry.machine) is Power.OFF
+        if off and is_of_a_stop(work, state, mark):
+            text = f"this journal does not know that the source was {mark}; it counts as stopped by this plan"
+            logger.warning("%s: %s", work.entry.name, text)
+            work.record(Note(text=text))
+            work.record(StopAsked())
+            return True
+        if (Phase.CUTTING_OVER, mark.move) in state.timeline:
+            if off:
                 logger.warning("%s: %s", work.entry.name, LEFT_OFF)
                 work.record(Note(text=LEFT_OFF))
             work.source.unmark(work.entry.machine)
@@ -79,6 +98,16 @@ def withdraw(work: Work, state: MachineState) -> None:
         raise
     except KubeferryError as error:
         tell(work, "whether a mark is at the source that nobody has stopped could not be settled", error)
+    return False
+
+
+def is_of_a_stop(work: Work, state: MachineState, mark: StopMark) -> bool:
+    """Whether a source that is off is off by what the mark tells: by a stop of this very move that was seen to its end,
+    or by a move that the journal does not know."""
+    if mark.of != short(work.entry.machine.id) or not mark.holds(work.source.last_start(work.entry.machine)):
+        return False
+    known = (Phase.CUTTING_OVER, mark.move) in state.timeline
+    return bool(mark.off) and mark.move == began(state) if known else True
 
 
 def unknown_move(work: Work) -> StopMark | None:

@@ -26,6 +26,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
 from kubeferry.sources import Stopped
 from kubeferry.steps.precedence import newest_state
+from kubeferry.steps.unconfirmed import asked_before
 from kubeferry.steps.work import Work
 from kubeferry.targets import Target
 
@@ -155,13 +156,13 @@ def stop_source(work: Work) -> Stopped:
             work.entry.stop,
             lambda words, at, said=None: work.record(LastWords(at=at, words=words, said=said)),
         )
-        if stopped.how != ALREADY_OFF:  # somebody has started it since the look
+        if stopped.how != ALREADY_OFF and seen is Power.OFF:  # somebody has started it since the look
             _tell_stop(work)
         return stopped
 
 
 def _tell_stop(work: Work) -> None:
-    if not work.state().stop_asked:
+    if not asked_before(work):
         work.record(StopAsked())
         work.state()  # who is stopped at once tells from memory what is off, or may be
 

@@ -7,9 +7,12 @@ at the target. An older one leaves the machine alone once a newer one has it.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from kubeferry.errors import PermanentError
+from kubeferry.documents import Entry, OutlinedEntry, outline_in
+from kubeferry.errors import KubeferryError, PermanentError
 from kubeferry.journal import Journal, PlanRecord
 from kubeferry.life.events import EventKind
 from kubeferry.life.evidence import MachineState, Phase
@@ -20,8 +23,8 @@ K = EventKind
 
 DEEDS = frozenset(
     {
-        *(K.CUTOVER_BEGUN, K.STOP_ASKED, K.LAST_WORDS, K.SOURCE_STOPPED, K.APPLIED, K.STARTED, K.TARGET_STOPPED),
-        *(K.COMMITTED, K.ROLLBACK_BEGUN, K.SOURCE_RESTARTED, K.ROLLED_BACK),
+        *(K.CUTOVER_BEGUN, K.STOP_ASKED, K.STOP_NOT_DONE, K.LAST_WORDS, K.SOURCE_STOPPED, K.APPLIED, K.STARTED),
+        *(K.TARGET_STOPPED, K.COMMITTED, K.ROLLBACK_BEGUN, K.SOURCE_RESTARTED, K.ROLLED_BACK),
     }
 )
 """What is done to a machine or meant to be, on the way on or back. Copying ahead leaves it as it is."""
@@ -56,7 +59,7 @@ class InHand:
 
 def in_hand(work: Work) -> InHand | None:
     """The other plan that has the machine in hand, under way or moved; None where there is none."""
-    mine, newest = _deeds(work)
+    mine, newest = _deeds(work.journal, work.plan.digest, work.entry)
     if newest is None or newest.phase is Phase.ROLLED_BACK:
         return None
     registered = work.journal.plan(work.plan.digest).registered_at
@@ -66,24 +69,30 @@ def in_hand(work: Work) -> InHand | None:
 
 def newest_state(work: Work) -> MachineState:
     """Where the machine stands by the plan that did something to it last."""
-    _, newest = _deeds(work)
+    _, newest = _deeds(work.journal, work.plan.digest, work.entry)
     return work.state() if newest is None else newest.state
 
 
-def _deeds(work: Work) -> tuple[int, InHand | None]:
-    """The fence of this plan's newest deed, and the other plan that has a newer one."""
-    name, machine = work.entry.name, work.entry.machine
-    others = [other for other in work.journal.plans_of(name) if other.digest != work.plan.digest]
+def by_another(journal: Journal, plan: str, entry: Entry | OutlinedEntry) -> MachineState | None:
+    """Where the machine stands by another plan than the one with this digest, where that did something to it last."""
+    _, newest = _deeds(journal, plan, entry)
+    return newest.state if newest else None
+
+
+def _deeds(journal: Journal, plan: str, entry: Entry | OutlinedEntry) -> tuple[int, InHand | None]:
+    """The fence of the newest deed of a plan, by its digest, and the other plan that has a newer one."""
+    name, machine = entry.name, entry.machine
+    others = [other for other in journal.plans_of(name) if other.digest != plan]
     if not others:
         return 0, None
-    mine = newest = newest_deed(work.journal, work.plan.digest, name)
+    mine = newest = newest_deed(journal, plan, name)
     found: InHand | None = None
     for other in others:
-        known = work.journal.known(other.digest, name)
+        known = journal.known(other.digest, name)
         meant = known is None or (known.source, known.id) == (machine.source, machine.id)
-        if meant and (fence := newest_deed(work.journal, other.digest, name)) > newest:
+        if meant and (fence := newest_deed(journal, other.digest, name)) > newest:
             newest = fence
-            state = work.journal.state(other.digest, name)
+            state = journal.state(other.digest, name)
             found = InHand(other, state, True, (known.namespace, known.target_name) if known else None)
     return mine, found
 
@@ -97,15 +106,36 @@ def newest_deed(journal: Journal, plan: str, machine: str) -> int:
 
 
 def refuse_overtaken(work: Work, held: InHand | None) -> None:
-    """Raise PermanentError where a newer plan has the machine in hand."""
+    """Raise PermanentError where a newer plan has the machine in hand. Whose sources wait here for it are named."""
     if held is not None and held.newer:
+        others = [other.name for other in work.entry.moves_with or ()]
+        alone = f"the machine, and {', '.join(others)} with it," if others else "the machine"
         raise PermanentError(
             "another plan has taken it in hand since",
-            why=f"it is {held.phase} by {held}, which came after this one",
-            fix="Use that plan: go on with it, or roll it back; the journal holds it. This one leaves the machine "
+            why=f"it is {held.phase} by {held}, which came after this one{_there(work, held)}{_here(work, others)}",
+            fix=f"Use that plan: go on with it, or roll it back; the journal holds it. This one leaves {alone} "
             "alone until then.",
             machine=work.entry.name,
         )
+
+
+def _there(work: Work, held: InHand) -> str:
+    """With whom it moves together in that plan; empty for one that moves alone, and where nobody can read that."""
+    with contextlib.suppress(KubeferryError):
+        entries = outline_in(work.journal.plan(held.by.digest).document).entries
+        others = next((entry.moves_with or () for entry in entries if entry.name == work.entry.name), ())
+        return f"; there it moves together with {', '.join(other.name for other in others)}" if others else ""
+    return ""
+
+
+def _here(work: Work, others: Sequence[str]) -> str:
+    """With whom it moves together in this plan, and whose sources of those this plan has stopped."""
+    if not others:
+        return ""
+    states = {name: work.journal.state(work.plan.digest, name) for name in others}
+    off = [name for name, state in states.items() if state.owes_restart and state.resumes is not Phase.COMMITTED]
+    told = f", and the source of {', '.join(off)} is off by this one" if off else ""
+    return f"; in this one it moves together with {', '.join(others)}{told}"
 
 
 def refuse_out_of_reach(work: Work, held: InHand | None) -> None:
@@ -114,7 +144,7 @@ def refuse_out_of_reach(work: Work, held: InHand | None) -> None:
         place = "/".join(held.place) if held.place else "a place that cannot be read from its document"
         raise PermanentError(
             "an older plan's copy of it may be running elsewhere at the target",
-            why=f"it is {held.phase} by {held}, at {place}",
+            why=f"it is {held.phase} by {held}, at {place}{_there(work, held)}",
             fix="Roll that plan back first, or release it; the journal holds it.",
             machine=work.entry.name,
         )
@@ -128,8 +158,9 @@ def owed(work: Work, held: InHand | None) -> str:
     if held.phase is Phase.COMMITTED:
         raise PermanentError(
             "it was moved by another plan, and by this one nothing was done to it",
-            why=f"it is {held.phase} by {held}",
+            why=f"it is {held.phase} by {held}{_there(work, held)}",
             fix="Roll it back with that plan; the journal holds it.",
             machine=work.entry.name,
         )
-    return f"{held} has left it {held.phase}: what it owes the source is owed by this one from now on"
+    left = f"{held} has left it {held.phase}{_there(work, held)}"
+    return f"{left}: what it owes the source is owed by this one from now on"

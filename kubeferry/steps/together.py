@@ -40,7 +40,7 @@ from kubeferry.steps.drive import (
     has_moved,
     left_owing,
     nothing_to_roll_back,
-    refuse,
+    refuse_for,
     until_let_in,
 )
 from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
@@ -93,7 +93,7 @@ def refuse_set(works: Sequence[Work], errors: Mapping[str, KubeferryError], do: 
     for work in works:
         if work.entry.name in errors:
             try:
-                refuse(work, errors[work.entry.name])
+                refuse_for(work, errors[work.entry.name])
             except KubeferryError as error:
                 raised.append(error)
     walk = _Walk({work.entry.name: work for work in works}, do)

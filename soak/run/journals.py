@@ -1,5 +1,6 @@
 """A journal that is older than the world (from a backup, from a standby that lagged), and two operators with a journal
-each: whatever it says, never two copies, and no source is lost while its copy runs nowhere."""
+each: whatever it says, never two copies, and no source is lost while its copy runs nowhere. What a mark says was
+stopped by this plan, and seen off, a rollback by any of them starts."""
 
 from __future__ import annotations
 
@@ -49,7 +50,13 @@ def _commands(given: Trial, world: World, many: int) -> None:
 def _one_lives(given: Trial, world: World) -> None:
     """Each journal knows a part; the first one what there was before. With both rolled back, or refused in words, the
     source runs, or its copy does."""
+    mark = world.source().marked(world.plan.entries[0].machine)
+    marked_off = world.power is Power.OFF and mark is not None and bool(mark.off)
     told = [world.command(Goal.ROLLBACK)]
+    if marked_off:
+        given.point("a rollback by a journal beside a mark of a source that is off")
+        back = isinstance(told[0], BaseException) or world.power is Power.RUNNING or world.runs
+        given.hold("what a mark says was stopped is started", back, f"{told}, {mark}")
     _with(world, "journal")
     told.append(world.command(Goal.ROLLBACK))
     refused = isinstance(told[1], Exception)

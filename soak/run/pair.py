@@ -126,11 +126,15 @@ class Pair:
         finally:
             self.dead = False
             stopping.reset()
-            with self.journal._writing() as db:  # who held the leases has ended
-                db.execute(update(MACHINE).values(owner=None, expires_at=""))
+            self.end_leases()
             if self.broken:
                 raise Wrong("never two copies, of a set either", self.broken[0])
         return None
+
+    def end_leases(self) -> None:
+        """Who held the leases has ended."""
+        with self.journal._writing() as db:
+            db.execute(update(MACHINE).values(owner=None, expires_at=""))
 
     def step(self, work: Work, action: Action, step: Callable[[], None]) -> None:
         """One step; what may pass is tried again at once."""

@@ -2,20 +2,26 @@
 meanwhile, and some runner sleeps through all its leases while others give commands. Then the faults end, and the same
 command is given until it says done.
 
+Or the journal is restored from a backup of somewhere on the way, and a rollback starts what the marks at the sources
+say was stopped.
+
 Never two copies, nothing copied while one of them may write it; never one that is committed and another that is not;
 what was committed is equal; a source that ran runs after a rollback."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
-from kubeferry.documents import Policy
+from kubeferry.documents import JournalConfig, Policy
+from kubeferry.journal import Journal
 from kubeferry.life.actions import Goal
 from kubeferry.life.evidence import Phase
 from kubeferry.model import Power
 from kubeferry.steps.release import release_plan
 from kubeferry.targets import TargetCapabilities
 from soak.run.faults import at_random
+from soak.run.journals import backed_up
 from soak.run.pair import NAMES, POLICY, Pair, pair_in
 from soak.run.sleepers import TTL_SECONDS
 from soak.run.world import AFTER, no_fault
@@ -35,7 +41,11 @@ def run(given: Trial) -> None:
     try:
         if r.random() < 0.4:
             _slept(given, pair)
+        backups = backed_up(pair.journal, given.folder)
         _disturbed(given, pair)
+        if backups and r.random() < 0.3:
+            _restored(given, pair, r.choice(backups))
+            return
         _calm(given, pair)
         _back(given, pair, power)
     finally:
@@ -59,6 +69,21 @@ def _disturbed(given: Trial, pair: Pair) -> None:
         if isinstance(told, Exception):
             given.in_words(told)
         pair.write(r.choice(NAMES))
+
+
+def _restored(given: Trial, pair: Pair, backup: Path) -> None:
+    """What is at the sources says more than the journal; a copy that runs is not joined."""
+    given.point("the journal of a set is restored from a backup")
+    pair.journal.close()
+    pair.journal = Journal.open(JournalConfig(url=f"sqlite:///{backup}"))
+    pair.end_leases()
+    marks = {name: pair.source.marked(pair.plan.entry(name).machine) for name in NAMES}
+    stopped = {name for name, mark in marks.items() if mark is not None and mark.off and name not in pair.running()}
+    told = pair.command(Goal.ROLLBACK)
+    seen = f"sources on {pair.running()}, copies {set(pair.target.running)}, {pair.phases()}, stopped {stopped}: {told}"
+    given.say(seen)
+    back = told is not None or stopped <= pair.running() | set(pair.target.running)
+    given.hold("what a mark says was stopped is started", back, seen)
 
 
 def _slept(given: Trial, pair: Pair) -> None:

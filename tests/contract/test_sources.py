@@ -12,7 +12,9 @@ from kubeferry import marks
 from kubeferry.errors import SourceRefused
 from kubeferry.ledger import AT_SOURCE, STOP_MARK, VIEW, External
 from kubeferry.model import DiskRef, Machine, Marker, Power, Severity
+from kubeferry.outside import clock
 from kubeferry.sources import Round, Source, open_source
+from kubeferry.steps.unconfirmed import by_another
 from tests.contract.rounds import FORCE, GENTLE, LOOKED_AT, PIECE, contents, ids, no_words
 from tests.contract.stands import MIB, Stand, named
 
@@ -197,6 +199,15 @@ def test_a_start_is_told_from_the_one_before_it_where_the_source_can_tell(source
     source.start(on)
     source.stop(on, FORCE, no_words)
     assert (source.last_start(on) != first) == bool(first) == source.capabilities.tells_starts
+
+
+def test_what_we_have_stopped_is_never_told_as_stopped_by_somebody_else(source: Source, on: Machine) -> None:
+    asked_at = clock.now()
+    source.stop(on, FORCE, no_words)
+    told = source.went_off(on)
+    assert told.by == ""
+    assert by_another(told, asked_at) == ""
+    source.start(on)
 
 
 def test_stopping_what_is_off_changes_nothing(source: Source, off: Machine) -> None:

@@ -40,7 +40,7 @@ class Flow:
     def config(self) -> Config:
         return load(self.small.folder / "kubeferry.yaml", Config)
 
-    def go(self) -> dict[str, tuple[str, KubeferryError | None]]:
+    def go(self, *machines: str) -> dict[str, tuple[str, KubeferryError | None]]:
         from flows.following import Following
         from flows.migrate import Run, run_plan
         from flows.progress import Board
@@ -50,7 +50,7 @@ class Flow:
         self.plan = self.plan or self.small.plan()
         with self.small.journal() as journal:
             journal.register_plan(self.plan.digest, self.plan.name, "")
-            board, names = Board(quiet=True), tuple(entry.name for entry in self.plan.entries)
+            board, names = Board(quiet=True), machines or tuple(entry.name for entry in self.plan.entries)
             api = Api(os.environ["PREFECT_API_URL"])
             with Following(api, self.plan, Goal.MIGRATE, names, self.config.limits, board) as shown:
                 outcomes = run_plan(Run(self.plan, self.config, journal, board, Goal.MIGRATE, shown), names)
@@ -61,6 +61,10 @@ class Flow:
         runs, _ = self._ask()
         return {one["name"]: one["state_name"] for one in reversed(runs)}
 
+    def is_of_this_plan(self, one: Any) -> bool:
+        """Whether a flow run is of the waves of this plan."""
+        return bool(self.plan and one["parameters"].get("digest") == self.plan.digest)
+
     def task_runs(self) -> list[tuple[str, str, int]]:
         """Each task of this plan: what it does, its state, how often it was run."""
         _, tasks = self._ask()
@@ -70,7 +74,7 @@ class Flow:
         """This plan's flow runs and their subflows, and the tasks of all of them."""
         assert self.plan is not None
         recent = ask("flow_runs", sort="START_TIME_DESC")
-        mine = [one for one in recent if one["parameters"].get("digest") == self.plan.digest]
+        mine = [one for one in recent if self.is_of_this_plan(one)]
         names = {entry.name for entry in self.plan.entries}
         began = min(one["start_time"] for one in mine)
         found = [*mine, *(one for one in recent if one["name"] in names and one["start_time"] >= began)]
@@ -169,6 +173,26 @@ def test_a_wave_waits_for_the_one_before(flow: Any) -> None:
     assert flow.small.kinds("second") == []
     assert flow.small.power("second") is Power.RUNNING
     assert "second" not in flow.flow_runs()
+
+
+def test_who_is_held_back_stands_in_prefect_with_its_reason(flow: Any) -> None:
+    for name in ("first", "beside", "second"):
+        flow.small.add(name)
+    flow.small.policy(machines={"second": {"after": ["first"]}})
+    flow.plan = flow.small.plan()
+    assert flow.go("beside", "second")["second"][0] == "not begun"
+    reason = "second: it comes after first, which has not moved yet"
+    (state,) = (one["state"] for one in ask("flow_runs", sort="START_TIME_DESC") if flow.is_of_this_plan(one))
+    assert (state["name"], state["message"]) == ("Held", f"1 machine held back: {reason}")
+    key = f"wave-{flow.plan.name}-{flow.plan.waves[1].name}"
+    newest = ask("artifacts", sort="CREATED_DESC", artifacts={"key": {"any_": [key]}})[0]
+    (row,) = json.loads(newest["data"])
+    assert (row["machine"], row["now"]) == ("second", "it is held back: it comes after first, which has not moved yet")
+    flow.small.source.write_deaf("first")
+    flow.go()
+    assert flow.flow_runs()["migrate lab"] == "Failed"
+    states = [one["state"] for one in ask("flow_runs", sort="START_TIME_DESC") if flow.is_of_this_plan(one)]
+    assert "1 of 2: first; 1 machine held back: second: it comes after first, which was" in states[0]["message"]
 
 
 def test_a_defect_of_ours_is_told_and_stops_nobody_else(flow: Any, monkeypatch: pytest.MonkeyPatch) -> None:

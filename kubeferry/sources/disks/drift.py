@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Collection, Iterable, Iterator
 
-from kubeferry.errors import Problem
+from kubeferry.errors import Problem, SourceRefused
 from kubeferry.model import ChainLink, Concern, Disk, Machine, Severity
 
 DISCOVER = "Discover and plan again."
@@ -22,6 +22,18 @@ def as_concerns(machine: Machine, found: list[Problem]) -> list[Concern]:
         )
         for problem in found
     ]
+
+
+def refuse(machine: Machine, what: str, found: Iterable[Problem]) -> None:
+    """Raise SourceRefused with all of the problems, where there are any."""
+    problems = list(found)
+    if problems:
+        raise SourceRefused(
+            what,
+            why="; ".join(f"{problem.where}: {problem.what}" for problem in problems),
+            fix=" ".join(dict.fromkeys(problem.fix for problem in problems)),
+            machine=machine.name,
+        )
 
 
 def differences(planned: Machine, current: Machine) -> Iterator[Problem]:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from kubeferry.errors import Problem, SourceRefused
+from kubeferry.errors import Problem
 from kubeferry.model import Concern, Machine, Severity
 from kubeferry.sources import SHARED_WRITER
+from kubeferry.sources.disks import drift
 
 
 def problem(disk: str, what: str, other: str, state: str) -> Problem:
@@ -34,11 +35,4 @@ def as_concerns(machine: Machine, found: Iterable[Problem]) -> list[Concern]:
 
 def refuse(machine: Machine, found: Iterable[Problem]) -> None:
     """Raise SourceRefused for a last copy where there are any."""
-    told = list(found)
-    if told:
-        raise SourceRefused(
-            "its last copy cannot be made yet",
-            why="; ".join(f"{one.where}: {one.what}" for one in told),
-            fix=" ".join(dict.fromkeys(one.fix for one in told)),
-            machine=machine.name,
-        )
+    drift.refuse(machine, "its last copy cannot be made yet", found)

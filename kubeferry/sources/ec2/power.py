@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ from kubeferry.documents import StopPolicy
 from kubeferry.errors import SourceGone, SourceRefused, SourceUnavailable
 from kubeferry.model import Machine, Power
 from kubeferry.outside import aws, clock, stopping
-from kubeferry.sources import Stopped
+from kubeferry.sources import Stopped, WentOff
 from kubeferry.sources.ec2.instance import GONE, power_of
 
 FORCED_STOP_SECONDS = 600.0
@@ -18,12 +19,15 @@ SETTLE_SECONDS = 15.0  # a start may not be seen at once
 FIRST_POLL, LONGEST_POLL = 0.2, 5.0
 NO_MACHINE = frozenset({"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed"})
 CAPACITY = "Server.InsufficientInstanceCapacity"
+FROM_INSIDE = "Client.InstanceInitiatedShutdown"
+# `User initiated (2026-11-29 10:44:39 GMT)`: when a stop was asked for, by whatever user of the account.
+_ASKED = re.compile(r"\((\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 _FIXES = {
     CAPACITY: "AWS has no room for its type in this zone: run the same command again later, or give it another type.",
     "Client.InternalError": "Its volumes' key most often: let our role use kms:CreateGrant on it, and see that it is "
     "enabled. Then run the same command again.",
     "Client.VolumeLimitExceeded": "Raise the account's quota of volumes, then run the same command again.",
-    "Client.InstanceInitiatedShutdown": "It started, and its system shut it down: look at its console.",
+    FROM_INSIDE: "It started, and its system shut it down: look at its console.",
 }
 
 
@@ -72,6 +76,15 @@ def stop(ec2: Any, machine: Machine, policy: StopPolicy) -> Stopped:
         "stop.force in the policy, and plan again.",
         machine=machine.name,
     )
+
+
+def went_off(instance: dict[str, Any]) -> WentOff:
+    """By EC2's own words: whether its system has shut itself down, or somebody asked EC2 for that, and when."""
+    code, _ = _reason(instance)
+    if code == FROM_INSIDE:
+        return WentOff(by="its own system, which EC2 was not asked to stop")
+    found = _ASKED.search(str(instance.get("StateTransitionReason", "")))
+    return WentOff(at=f"{found[1]}T{found[2]}+00:00", asked=True) if found else WentOff()
 
 
 def start(ec2: Any, machine: Machine) -> None:

@@ -26,7 +26,7 @@ from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
 from kubeferry.outside import aws, clock
 from kubeferry.outside.aws import Access
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, writers
 from kubeferry.sources.ec2 import discovery, markers, marks, power, sharing, snapshot_sets, stops, uefi
 from kubeferry.sources.ec2.disks import GIB, differences, read_disks, volume_of, wanted_volumes
@@ -140,7 +140,7 @@ class Ec2Source:
             if final and not off:
                 fix = "Stop it first; a final round reads a machine that is off."
                 raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
-            _refuse(
+            drift.refuse(
                 machine,
                 "its disks cannot be read as they were planned",
                 [*differences(machine, disks), *stops.hibernated(instance)],
@@ -269,20 +269,25 @@ class Ec2Source:
         with self._about(machine) as (ec2, _region):
             return str(instance_of(ec2, machine).get("LaunchTime", ""))
 
+    def went_off(self, machine: Machine) -> WentOff:
+        with self._about(machine) as (ec2, _region):
+            return power.went_off(instance_of(ec2, machine))
+
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._about(machine) as (ec2, _region):
-            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(instance_of(ec2, machine)))
+            drift.refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(instance_of(ec2, machine)))
             return power.stop(ec2, machine, policy)
 
     def start(self, machine: Machine) -> None:
         with self._about(machine) as (ec2, _region):
             power.start(ec2, machine)
 
-    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         with self._about(machine) as (ec2, region):
             instance_of(ec2, machine)
             ledger(External(STOP_MARK, machine.name, f"{region}/{machine.id}"))
             ec2.create_tags(Resources=[machine.id], Tags=[{"Key": marks.TAG, "Value": written(mark)}])
+            return ""
 
     def marked(self, machine: Machine) -> StopMark | None:
         with self._about(machine) as (ec2, _region):
@@ -377,17 +382,3 @@ class Ec2Source:
         volumes = discovery.volumes_of(ec2, [machine.id]).get(machine.id, {})
         told = Told(instance=instance, region=region, volumes=volumes)
         return instance, read_disks(Facts(instance), Facts(None), told), volumes
-
-
-# --- one thing each ----------------------------------------------------------------------------------------------
-
-
-def _refuse(machine: Machine, what: str, found: list[Problem] | Iterator[Problem]) -> None:
-    problems = list(found)
-    if problems:
-        raise SourceRefused(
-            what,
-            why="; ".join(f"{problem.where}: {problem.what}" for problem in problems),
-            fix=" ".join(dict.fromkeys(problem.fix for problem in problems)),
-            machine=machine.name,
-        )

@@ -21,7 +21,7 @@ from kubeferry.ledger import CHECKPOINT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, local_disks, writers
 from kubeferry.sources.libvirt import (
     attached,
@@ -169,7 +169,7 @@ class LibvirtSource:
                     fix = "Stop it first; the last copy reads a machine that is off."
                     raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
                 return self._live_round(domain, machine, since, remote, ledger)
-            _refuse(machine, "the machine is not off for good", stops.saved(domain))
+            drift.refuse(machine, "the machine is not off for good", stops.saved(domain))
             current = self._machine(domain)
             shared = list(sharing.running(machine, current, domain, self._read))
             if final:
@@ -183,7 +183,7 @@ class LibvirtSource:
         self, domain: libvirt.virDomain, machine: Machine, since: Marker | None, remote: bool, ledger: Ledger
     ) -> Round:
         live = self._read(domain)
-        _refuse(machine, "the running machine has other disks than it starts with", attached.others(machine, live))
+        drift.refuse(machine, "the running machine has other disks than it starts with", attached.others(machine, live))
         refs = self._refs(machine, self._machine(domain))
         others = tuple(disk.id for disk in live.disks if disk.id not in refs)
         view = View(machine, refs, image_files.states(refs, self._host), others, self._host.read)
@@ -217,16 +217,24 @@ class LibvirtSource:
     def last_start(self, machine: Machine) -> str:
         """By the log on its hypervisor; empty for a session, whose log is its user's, and where we have no way there:
         a log of that name on this host would be another machine's."""
+        name = self._named_in_log(machine)
+        return starts.last_start(self._host, name) if name else ""
+
+    def went_off(self, machine: Machine) -> WentOff:
+        """When, by the same log. By whom libvirt does not tell."""
+        name = self._named_in_log(machine)
+        return WentOff(at=starts.went_off(self._host, name)) if name else WentOff()
+
+    def _named_in_log(self, machine: Machine) -> str:
+        """What the machine is called in the log of its hypervisor; empty where that is not to be read."""
         with self._talking(machine.name) as connection:
             name = self._domain(connection, machine).name()
-        if urlsplit(self._uri).path != "/system" or any(self._away()):
-            return ""
-        return starts.last_start(self._host, name)
+        return "" if urlsplit(self._uri).path != "/system" or any(self._away()) else str(name)
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
-            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(domain))
+            drift.refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(domain))
             if not domain.isActive():
                 return Stopped("already-off", clock.now())
             heard_at = shutdown.listen(domain, policy, hear)
@@ -248,11 +256,12 @@ class LibvirtSource:
                 self._end_all(machine)  # a disk that is still served is locked
                 domain.create()
 
-    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         with self._talking(machine.name) as connection:
             domain = self._domain(connection, machine)
             ledger(External(STOP_MARK, machine.name, domain.UUIDString()))
             marks.leave(domain, mark)
+            return ""
 
     def marked(self, machine: Machine) -> StopMark | None:
         with self._talking(machine.name) as connection:
@@ -345,14 +354,3 @@ class LibvirtSource:
 def _unreadable(name: str, why: str) -> Concern:
     fix = "Look at it with `virsh dumpxml`; it is left out of the inventory."
     return Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{name}: {why}", fix=fix)
-
-
-def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
-    problems = list(found)
-    if problems:
-        raise SourceRefused(
-            what,
-            why="; ".join(problem.what for problem in problems),
-            fix=" ".join(problem.fix for problem in problems),
-            machine=machine.name,
-        )

@@ -14,6 +14,7 @@ only), disks that are really there and are those of the inventory, everything wr
     words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
     said.json       name -> what such a machine says of itself
     deaf.json       names of machines that do not stop unless they are forced
+    went-off.json   name -> what is told of how a machine went off: `WentOff`; nothing of one that is not in it
     marks/          name -> the mark of a machine that kubeferry has stopped
     NAME.variables  the UEFI variables of a machine
     NAME.tpm        what its TPM keeps
@@ -25,6 +26,7 @@ from __future__ import annotations
 
 import json
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -39,7 +41,7 @@ from kubeferry.ledger import EXPORT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import atomic, clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, exports, local_disks
 from kubeferry.sources.memory.views import Views
 
@@ -90,6 +92,10 @@ class MemorySource:
     def write_deaf(self, *names: str) -> None:
         """Let these machines not stop unless they are forced."""
         self._write("deaf", names)
+
+    def write_went_off(self, name: str, told: WentOff) -> None:
+        """Let the source tell this of how a machine went off, whatever it was."""
+        self._write("went-off", self._read("went-off", {}) | {name: asdict(told)})
 
     def write_faults(self, method: str, *faults: type[errors.KubeferryError]) -> None:
         """Let the next calls of a method raise these, one a call."""
@@ -160,6 +166,10 @@ class MemorySource:
         self._fail("last_start")
         return str(self._read("starts", {}).get(self._current(machine).name, 0))
 
+    def went_off(self, machine: Machine) -> WentOff:
+        self._fail("went_off")
+        return WentOff(**self._read("went-off", {}).get(self._current(machine).name, {}))
+
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         self._fail("stop")
         current = self._current(machine)
@@ -183,12 +193,13 @@ class MemorySource:
         self._fail("start")
         self.write_power(self._current(machine).name, Power.RUNNING)
 
-    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         self._fail("mark")
         path = self._mark_of(self._current(machine))
         ledger(External(STOP_MARK, machine.name, str(path)))
         path.parent.mkdir(exist_ok=True)
         atomic.replace_text(path, marks.written(mark))
+        return ""
 
     def marked(self, machine: Machine) -> StopMark | None:
         self._fail("marked")

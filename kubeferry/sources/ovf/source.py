@@ -20,7 +20,7 @@ from kubeferry.ledger import External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.clashes import same_macs
 from kubeferry.sources.facts.single_names import named
@@ -134,6 +134,10 @@ class OvfSource:
         self._current(machine)
         return ""
 
+    def went_off(self, machine: Machine) -> WentOff:
+        self._current(machine)
+        return WentOff()
+
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         self._current(machine)
         return Stopped("already-off", clock.now())
@@ -147,7 +151,7 @@ class OvfSource:
             machine=machine.name,
         )
 
-    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         raise SourceRefused(
             "an exported machine is not marked",
             why="it is a set of files, which are only read; it was off when the move began",

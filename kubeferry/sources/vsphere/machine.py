@@ -12,7 +12,7 @@ from kubeferry.model import Cpu, Firmware, FirmwareKind, Guest, Machine, Memory,
 from kubeferry.sources.vsphere import devices as other
 from kubeferry.sources.vsphere.disks import disk_leftovers, read_disks
 from kubeferry.sources.vsphere.leftovers import describes, machine_leftovers
-from kubeferry.sources.vsphere.marks import text_of
+from kubeferry.sources.vsphere.marks import text_of, without
 from kubeferry.sources.vsphere.nics import Around, nic_leftovers, read_nics
 from kubeferry.sources.vsphere.plain import Plain, name_of
 
@@ -41,7 +41,7 @@ def parse_machine(props: Plain, around: Around, *, source: str, tags: tuple[tupl
         name=name,
         source=source,
         power=power,
-        description=props.get("config.annotation") or None,
+        description=without(props.get("config.annotation")),
         arch=_arch(props.get("config.guestId")),
         uuid=props.get("config.uuid"),
         firmware=Firmware(

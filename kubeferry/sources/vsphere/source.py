@@ -22,7 +22,7 @@ from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, STOP_MARK, External, Led
 from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Concern, DiskDevice, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock, stopping
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped
+from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.single_names import named
 from kubeferry.sources.vsphere import marks, starts, stops
@@ -30,6 +30,7 @@ from kubeferry.sources.vsphere.access import Access, known_files, read_access
 from kubeferry.sources.vsphere.client import Client
 from kubeferry.sources.vsphere.inventory import Collector
 from kubeferry.sources.vsphere.machine import parse_machine
+from kubeferry.sources.vsphere.marking import Marks
 from kubeferry.sources.vsphere.nics import Around
 from kubeferry.sources.vsphere.plain import Plain
 from kubeferry.sources.vsphere.said import PROPERTIES, said
@@ -146,7 +147,7 @@ class VsphereSource:
             if final and not off:
                 fix = "Stop it first; the last copy reads a machine that is off."
                 raise SourceRefused("the machine is not off", fix=fix, machine=machine.name)
-            _refuse(machine, "its disks cannot be read as they were planned", self._problems(views))
+            drift.refuse(machine, "its disks cannot be read as they were planned", self._problems(views))
             if not off:
                 return self._live(views, since, ledger, remote=remote)
             if views.snapshots.ours():  # of a round that was never closed: what lies above it is what counts now
@@ -193,13 +194,19 @@ class VsphereSource:
         with self._client.talking(machine.name) as content:
             return starts.last_start(self._vm(machine, content), content)
 
+    def went_off(self, machine: Machine) -> WentOff:
+        """By the events that vSphere keeps since it was started last, and who has caused them."""
+        with self._client.talking(machine.name) as content:
+            user = self._client.raw(content.sessionManager, "currentSession", content=content).userName
+            return starts.went_off(self._vm(machine, content), content, user)
+
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         """Tools shut the guest down; nothing else can. What they tell of it is heard. Files of the guest are not read:
         that needs a login inside."""
         with self._client.talking(machine.name) as content:
             vm = self._vm(machine, content)
             props = self._client.properties(vm, stops.STATES, content=content)
-            _refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(props))
+            drift.refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(props))
             if stops.power(props) is Power.OFF:
                 return Stopped("already-off", clock.now())
             heard_at = self._listen(vm, content, hear) if props.get("guest.toolsRunningStatus") == TOOLS else None
@@ -257,33 +264,22 @@ class VsphereSource:
 
     # --- what is left ----------------------------------------------------------------------------------------------
 
-    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> None:
+    def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         with self._client.talking(machine.name) as content:
             vm = self._vm(machine, content)
             ledger(External(STOP_MARK, machine.name, machine.id))
-            self._note(machine, vm, written(mark), content)
+            return self._marks(machine, vm, content).leave(written(mark))
 
     def marked(self, machine: Machine) -> StopMark | None:
         with self._client.talking(machine.name) as content:
-            return read(self._mark_text(self._vm(machine, content), content))
+            return read(self._marks(machine, self._vm(machine, content), content).found())
 
     def unmark(self, machine: Machine) -> None:
         with self._client.talking(machine.name) as content:
-            self._cleared(machine, self._vm(machine, content), content)
+            self._marks(machine, self._vm(machine, content), content).take_away()
 
-    def _mark_text(self, vm: Any, content: Any) -> str | None:
-        return marks.text_of(self._client.properties(vm, ("config.extraConfig",), content=content))
-
-    def _cleared(self, machine: Machine, vm: Any, content: Any) -> list[str]:
-        if self._mark_text(vm, content) is None:
-            return []
-        self._note(machine, vm, "", content)
-        return ["mark"]
-
-    def _note(self, machine: Machine, vm: Any, text: str, content: Any) -> None:
-        spec = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key=marks.NAME, value=text)])
-        task, seconds = vm.ReconfigVM_Task(spec=spec), self._settings.task_seconds
-        self._client.finished(task, seconds, "marking the machine", content=content, machine=machine.name)
+    def _marks(self, machine: Machine, vm: Any, content: Any) -> Marks:
+        return Marks(self._client, vm, content, machine.name, self._settings.task_seconds)
 
     def forget(self, machine: Machine) -> list[str]:
         with self._client.talking(machine.name) as content:
@@ -294,7 +290,7 @@ class VsphereSource:
             return [
                 *views.closed(),
                 *views.snapshots.untracked(views.props),
-                *self._cleared(machine, views.vm, content),
+                *self._marks(machine, views.vm, content).take_away(),
             ]
 
     def exists(self, thing: External) -> bool:
@@ -385,14 +381,3 @@ def _differences(planned: Machine, current: Machine) -> Iterator[Problem]:
         had, has = was[name].capacity_bytes, now[name].capacity_bytes
         if had != has:
             yield Problem(name, f"it has {has} bytes now, and had {had}", drift.DISCOVER)
-
-
-def _refuse(machine: Machine, what: str, found: Iterator[Problem]) -> None:
-    problems = list(found)
-    if problems:
-        raise SourceRefused(
-            what,
-            why="; ".join(f"{problem.where}: {problem.what}" for problem in problems),
-            fix=" ".join(dict.fromkeys(problem.fix for problem in problems)),
-            machine=machine.name,
-        )

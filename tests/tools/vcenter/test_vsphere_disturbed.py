@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pyVmomi import vim
 
 from converters.endpoints import open_source as open_disk
 from kubeferry import marks
 from kubeferry.errors import KubeferryError, SourceRefused, SourceUnavailable
 from kubeferry.ledger import SNAPSHOT, External
 from kubeferry.model import Machine, Power
-from kubeferry.sources import open_source
+from kubeferry.sources import Source, WentOff, open_source
 from lab.vcenter.faults import Fault, Rules
 from lab.vcenter.place import Place, vcenter
 from tests.tools.vcenter.moving import CHANCE, MIB, PIECE, Moving
@@ -203,15 +206,69 @@ def test_a_privilege_that_is_missing_is_named(moving: Moving) -> None:
         moving.open()
 
 
-def test_without_the_privilege_for_settings_no_mark_is_left_and_that_is_told(moving: Moving) -> None:
-    when = "2026-01-01T00:00:00Z"
-    mark = marks.StopMark("0" * 12, Power.RUNNING, when, "0" * 64, when, "", "wave 1")
-    moving.lab.relay.rules.faults.append(Fault("ReconfigVM_Task", "fault:NoPermission"))
+WHEN = "2026-01-01T00:00:00Z"
+MARK = marks.StopMark("0" * 12, Power.RUNNING, WHEN, "0" * 64, WHEN, "", "wave 1")
+NOTES = "Ask Ann\nbefore you stop it.\n"
+
+
+def named(source: Source) -> Machine:
+    return next(one for one in source.discover().machines if one.name == "web")
+
+
+def test_without_the_privilege_for_settings_and_notes_no_mark_is_left_and_that_is_told(moving: Moving) -> None:
+    moving.lab.relay.rules.faults.append(Fault("ReconfigVM_Task", "fault:NoPermission", times=2))
     with pytest.raises(SourceRefused, match="does not allow") as told:
-        moving.source.mark(moving.machine, mark, moving.told.append)
+        moving.source.mark(moving.machine, MARK, moving.told.append)
     assert "docs/vmware.md" in told.value.fix
     assert moving.source.marked(moving.machine) is None
     assert not any(moving.source.exists(thing) for thing in moving.told)
+
+
+def test_where_settings_are_not_ours_to_write_the_mark_is_in_the_notes_which_stay_what_they_were(
+    moving: Moving,
+) -> None:
+    moving.lab.configure("web", annotation=NOTES)
+    before = named(moving.source)
+    moving.lab.relay.rules.faults.append(Fault("ReconfigVM_Task", "fault:NoPermission"))
+    where = moving.source.mark(moving.machine, MARK, moving.told.append)
+    assert where.startswith("in its notes, since its settings are not ours to write (")
+    assert moving.source.marked(moving.machine) == MARK
+    assert moving.lab.vm("web").config.annotation == f"kubeferry.stopped: {marks.written(MARK)}\n{NOTES}"
+    found = named(moving.source)
+    assert found.metadata[marks.KEY] == marks.written(MARK)
+    assert found.description == before.description
+    assert all(moving.source.exists(thing) for thing in moving.told)
+    moving.source.mark(moving.machine, replace(MARK, off=WHEN), moving.told.append)  # now that may be written
+    assert moving.source.marked(moving.machine) == replace(MARK, off=WHEN)
+    assert moving.source.forget(moving.machine) == ["mark"]
+    assert moving.lab.vm("web").config.annotation == NOTES
+    assert moving.source.marked(moving.machine) is None
+    assert not any(moving.source.exists(thing) for thing in moving.told)
+
+
+def test_a_setting_that_is_somebody_else_s_stays_theirs(moving: Moving) -> None:
+    moving.lab.configure("web", extraConfig=[vim.option.OptionValue(key="kubeferry.stopped", value="theirs")])
+    assert moving.source.marked(moving.machine) is None
+    where = moving.source.mark(moving.machine, MARK, moving.told.append)
+    assert where == "in its notes, since its setting kubeferry.stopped holds what is not ours"
+    assert moving.source.marked(moving.machine) == MARK
+    moving.source.unmark(moving.machine)
+    assert moving.source.marked(moving.machine) is None
+    assert not any(moving.source.exists(thing) for thing in moving.told)
+    settings = {one.key: one.value for one in moving.lab.vm("web").config.extraConfig}
+    assert settings["kubeferry.stopped"] == "theirs"
+    assert not (moving.lab.vm("web").config.annotation or "").strip()
+
+
+def test_what_our_login_has_stopped_is_told_with_its_time_and_as_nobody_else_s(moving: Moving) -> None:
+    assert moving.source.went_off(moving.machine) == WentOff()
+    begun = datetime.now(UTC)
+    moving.stop()
+    told = moving.source.went_off(moving.machine)
+    assert (told.by, told.asked) == ("", False)
+    assert abs(datetime.fromisoformat(told.at) - begun) < timedelta(seconds=30)
+    moving.lab.switch_on("web")
+    assert moving.source.went_off(moving.machine) == WentOff()
 
 
 def test_a_machine_that_vanishes_between_two_rounds_is_refused_by_name(moving: Moving, tmp_path: Path) -> None:

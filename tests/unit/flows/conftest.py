@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,7 +10,10 @@ from typing import Any
 
 import pytest
 
+from flows import following
 from flows.cli import run
+from flows.migrate import Audience
+from flows.serving import server
 from kubeferry.model import Machine
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
@@ -63,6 +67,33 @@ def printed_json(kubeferry: Callable[..., tuple[int, str, str]]) -> Callable[...
         return json.loads(out.splitlines()[-1])
 
     return command
+
+
+@pytest.fixture
+def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that nobody watches."""
+
+    class Nobody:
+        server, url = None, ""
+
+        def wait(self, _seconds: float) -> str:
+            return ""
+
+        def ended(self) -> bool:
+            return True
+
+    class Unwatched(Audience):
+        def __init__(self, *_arguments: object) -> None:
+            """Nothing is shown."""
+
+        def __enter__(self) -> Unwatched:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            """Nothing is ended."""
+
+    monkeypatch.setattr(server, "prefect_api", lambda *_: contextlib.nullcontext(Nobody()))
+    monkeypatch.setattr(following, "Following", Unwatched)
 
 
 def a_machine(name: str, disk: Path) -> Machine:

@@ -188,6 +188,15 @@ def test_a_stop_that_was_asked_for_is_told_as_one(estate):
     assert history[1].what == "taken up again after the stop, 1\u00a0min 02\u00a0s later"
 
 
+def test_a_source_that_is_off_by_another_stop_is_told(estate):
+    life = estate.life().begun().then(1, ev.StopAsked()).then(90, ev.RollbackBegun(reason="asked for"))
+    life.then(1, ev.StopNotDone(why="it was stopped by user bob")).then(1, ev.RolledBack())
+    machine = machine_of(life)
+    (told,) = (one for one in machine.history if one.kind is HappeningKind.NOTE)
+    assert (told.what, told.why) == ("the source is off by another stop than ours", "it was stopped by user bob")
+    assert not machine.source_restarted
+
+
 def test_only_the_newest_cutover_counts(estate):
     life = estate.life().begun().stopped().moved_bytes().observed()
     life.then(1, ev.RollbackBegun(reason="asked for")).then(1, ev.TargetStopped())

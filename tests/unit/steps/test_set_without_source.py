@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from kubeferry.documents import JournalConfig
-from kubeferry.documents.plan import freeze
+from kubeferry.documents import Inventory, JournalConfig, MachinePolicy, Policy, freeze
 from kubeferry.errors import (
     AlreadyMoved,
     KubeferryError,
@@ -28,9 +27,13 @@ from kubeferry.life.events import EventKind, Note
 from kubeferry.life.evidence import Phase
 from kubeferry.marks import MoveMark
 from kubeferry.model import Machine, Power
+from kubeferry.steps import drive, together
+from kubeferry.steps.drive import left_owing
 from kubeferry.steps.marks import LEFT_OFF
 from kubeferry.steps.release import losses, release_plan
 from kubeferry.steps.together import refuse_set
+from kubeferry.steps.work import Work
+from mappings.plan import make_plan
 from soak.run.journals import copied
 from soak.run.pair import AT, NAMES, Pair, pair_in
 from soak.run.world import Killed, no_fault
@@ -66,12 +69,12 @@ def lose(pair: Pair, name: str, error: type[KubeferryError], monkeypatch: pytest
     monkeypatch.setattr(pair, "power", lambda one: Power(pair.source._power(pair.plan.entry(one).machine)))
 
 
-def killed_at(pair: Pair, call: str, *, of: int = 1) -> None:
+def killed_at(pair: Pair, call: str, *, of: int = 1, when: str = "before") -> None:
     left = [of]
 
     def fault(name: str, moment: str) -> BaseException | None:
-        left[0] -= (name, moment) == (call, "before")
-        return Killed() if (name, moment, left[0]) == (call, "before", 0) else None
+        left[0] -= (name, moment) == (call, when)
+        return Killed() if (name, moment, left[0]) == (call, when, 0) else None
 
     pair.fault = fault
     assert isinstance(pair.command(), Killed)
@@ -192,7 +195,7 @@ def test_a_login_that_is_lost_is_told_with_each_source_that_is_off_meanwhile(
     assert pair.phases() == COMMITTED
 
 
-def test_a_journal_from_between_two_stops_says_of_the_second_source_that_it_is_left_off(pair: Pair) -> None:
+def test_a_journal_from_between_two_stops_finds_the_second_one_by_its_mark_and_starts_both(pair: Pair) -> None:
     """A backup from while the first of them shut down, which may take minutes: it knows no stop of the second one."""
     append, backup = pair.journal.append, pair.folder / "backup.db"
 
@@ -211,8 +214,45 @@ def test_a_journal_from_between_two_stops_says_of_the_second_source_that_it_is_l
             db.execute(update(MACHINE).values(owner=None, expires_at=""))
         assert older.command(Goal.ROLLBACK) is None
         told = {name: [one.event for one in restored.events(pair.plan.digest, name)] for name in NAMES}
-        assert older.running() == {"a"}
-    assert [name for name in NAMES if Note(text=LEFT_OFF) in told[name]] == ["b"]
+        assert older.running() == {"a", "b"}
+        assert older.phases() == dict.fromkeys(NAMES, Phase.ROLLED_BACK)
+    assert not any(Note(text=LEFT_OFF) in told[name] for name in NAMES)
+    notes = {name: [one.text for one in told[name] if isinstance(one, Note)] for name in NAMES}
+    assert notes["a"] == []
+    assert notes["b"][0].startswith("this journal does not know that the source was stopped by kubeferry at ")
+
+
+def test_what_its_owner_shut_down_before_the_set_came_to_its_stop_is_left_off_and_said(pair: Pair) -> None:
+    """A mark that was left, and no stop behind it: killed just then."""
+    killed_at(pair, "source.mark", of=3, when="after")  # about to stop a, a is off, about to stop b
+    assert pair.source.marked(pair.plan.entry("b").machine) is not None
+    pair.source.write_power("b", Power.OFF)
+    assert pair.command(Goal.ROLLBACK) is None
+    assert pair.running() == {"a"}
+    told = [one.event for one in pair.journal.events(pair.plan.digest, "b")]
+    assert Note(text=LEFT_OFF) in told
+
+
+# --- another plan takes one of them alone ----------------------------------------------------------------------------
+
+
+def test_who_is_taken_by_another_plan_alone_is_told_with_the_others_and_whose_source_is_off(pair: Pair) -> None:
+    killed_at(pair, "target.prepare")
+    assert pair.running() == set()
+    policy = Policy(machines={name: MachinePolicy(accept=("disk.shared",)) for name in NAMES})
+    facts = Inventory(source="lab", source_kind="memory", observed_at=AT, machines=pair.source.discover().machines)
+    plan = make_plan(facts, policy, name="alone", created_at=AT)
+    pair.journal.keep_plan(plan)
+    alone = Pair(pair.folder, pair.source, pair.journal, plan, pair.target)
+    with pair.journal.lease(plan.digest, "a") as lease:
+        assert "cutting-over; there it moves together with b: what it owes" in left_owing(alone.works([lease])[0])
+    killed_at(alone, "target.prepare")
+    told = pair.command(Goal.MIGRATE)
+    assert isinstance(told, PermanentError)
+    assert told.what == "another plan has taken it in hand since"
+    assert "; in this one it moves together with b, and the source of b is off by this one" in told.why
+    assert "leaves the machine, and b with it, alone" in told.fix
+    assert pair.running() == set()
 
 
 # --- found out beforehand --------------------------------------------------------------------------------------------
@@ -223,6 +263,20 @@ def refused_beforehand(pair: Pair) -> BaseException:
     with pytest.raises(PermanentError) as refused:
         refuse_set(works, {"b": TargetRefused("no room", machine="b")}, pair.step)
     return refused.value
+
+
+def test_whether_a_newer_plan_has_a_refused_machine_in_hand_is_asked_once(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def in_hand(work: Work) -> None:
+        asked.append(work.entry.name)
+
+    for module in (together, drive):
+        monkeypatch.setattr(module, "in_hand", in_hand)
+    refused_beforehand(pair)
+    assert asked == list(NAMES)
 
 
 def test_what_has_moved_by_another_journal_does_not_go_back_for_one_that_is_refused(pair: Pair) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,9 +9,7 @@ from typing import Any
 
 import pytest
 
-from flows import following
 from flows.cli import moving, options
-from flows.migrate import Audience
 from flows.serving import server
 from kubeferry.documents import (
     JournalConfig,
@@ -129,33 +126,6 @@ def two_machines(estate: Path) -> MemorySource:
     for name in ("web", "db"):
         source.write_power(name, Power.RUNNING)
     return source
-
-
-@pytest.fixture
-def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that nobody watches."""
-
-    class Nobody:
-        server, url = None, ""
-
-        def wait(self, _seconds: float) -> str:
-            return ""
-
-        def ended(self) -> bool:
-            return True
-
-    class Unwatched(Audience):
-        def __init__(self, *_arguments: object) -> None:
-            """Nothing is shown."""
-
-        def __enter__(self) -> Unwatched:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            """Nothing is ended."""
-
-    monkeypatch.setattr(server, "prefect_api", lambda *_: contextlib.nullcontext(Nobody()))
-    monkeypatch.setattr(following, "Following", Unwatched)
 
 
 @pytest.mark.usefixtures("no_server")
