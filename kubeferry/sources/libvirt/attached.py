@@ -49,6 +49,6 @@ def others(machine: Machine, live: Machine) -> Iterator[Problem]:
     fix = "Make the definition and the running machine agree (`virsh attach-disk --persistent`), or copy it cold."
     for disk in machine.data_disks:
         if running.get(disk.id) != disk.uri:
-            yield Problem(disk.id, f"{disk.id} is {running.get(disk.id) or 'not attached'}, not {disk.uri}", fix)
+            yield Problem(disk.id, f"it is {running.get(disk.id) or 'not attached'}, not {disk.uri}", fix)
     for name in sorted(running.keys() - {disk.id for disk in machine.data_disks}):
-        yield Problem(name, f"{name} is attached until the next stop only", fix)
+        yield Problem(name, "it is attached until the next stop only", fix)
