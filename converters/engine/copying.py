@@ -9,7 +9,6 @@ not read: their digests are those of that round's fingerprint.
 from __future__ import annotations
 
 import contextlib
-import logging
 import threading
 import time
 from collections import deque
@@ -17,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from converters.endpoints import Cached, Endpoint, Noted
+from converters.endpoints import Cached, Endpoint
 from converters.engine import checkpoint, digest, earlier, verify
 from converters.engine.buffers import Buffer
 from converters.engine.earlier import Proven
@@ -26,8 +25,6 @@ from converters.engine.landing import Landing
 from converters.engine.transfer import Feed, Options, Pace, Watch, count_data, drive, extents_of, lanes, own, secondary
 from converters.extents import Chunk, Extent, block_count, chunks, settled
 from kubeferry.errors import Fenced, SourceRefused, TargetRefused
-
-logger = logging.getLogger(__name__)
 
 READS_AHEAD = 2  # blocks of each worker that are being read while one is processed
 
@@ -122,22 +119,10 @@ def _stored(target: Endpoint, opened: contextlib.ExitStack) -> Endpoint:
 
 
 def _holds_the_same(before: Fingerprint, source: Endpoint, target: Endpoint) -> bool:
-    """Whether the target still has what the source calls the same. Of other blocks an attempt that broke off may have
-    written some. And whether the source has it: notes that lie in an image go with it to the place of another disk."""
     try:
-        noted = isinstance(source, Noted) and source.noted
-        if noted and not checkpoint.still_holds(before, source, _same(source, before.header.block)):
-            logger.warning("the source has other data than it had where it calls itself unchanged: all of it is read")
-            return False
-        return checkpoint.still_holds(before, target, _same(source, before.header.block))
+        return earlier.holds_the_same(before, source, target)
     except ValueError as error:
         raise _nonsense(error) from error
-
-
-def _same(source: Endpoint, block: int) -> Iterator[tuple[int, int]]:
-    """First block and number of each run that the source calls the same."""
-    found = chunks(source.extents(), source.size, block)
-    return ((chunk.offset // block, block_count(chunk.length, block)) for chunk in found if chunk.same)
 
 
 def _empty(target: Endpoint) -> bool:

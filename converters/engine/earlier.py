@@ -12,13 +12,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from converters.endpoints import Endpoint, Noted
 from converters.engine import checkpoint
 from converters.engine.fingerprint import BATCH, UNKNOWN, Fingerprint, Header, sync_folder
 from converters.engine.transfer import Options
+from converters.extents import block_count, chunks
 from kubeferry import faults
 from kubeferry.errors import InputInvalid, IntegrityFailed, TargetRefused
 from kubeferry.words import plain
@@ -37,6 +40,24 @@ def base(fingerprint: Path, header: Header, options: Options) -> Fingerprint | N
     if found is not None:
         found.close()
     return _left(fingerprint, header, options.since_copy) if options.since_copy else None
+
+
+def holds_the_same(before: Fingerprint, source: Endpoint, target: Endpoint) -> bool:
+    """Whether the target still has what the source calls the same. Of other blocks an attempt that broke off may have
+    written some. And whether the source has it: notes that lie in an image go with it to the place of another disk.
+    Raises ValueError for extents that make no sense."""
+    block = before.header.block
+    noted = isinstance(source, Noted) and source.noted
+    if noted and not checkpoint.still_holds(before, source, _same(source, block)):
+        logger.warning("the source has other data than it had where it calls itself unchanged: all of it is read")
+        return False
+    return checkpoint.still_holds(before, target, _same(source, block))
+
+
+def _same(source: Endpoint, block: int) -> Iterator[tuple[int, int]]:
+    """First block and number of each run that the source calls the same."""
+    found = chunks(source.extents(), source.size, block)
+    return ((chunk.offset // block, block_count(chunk.length, block)) for chunk in found if chunk.same)
 
 
 def beside(fingerprint: Path) -> tuple[Path, ...]:
