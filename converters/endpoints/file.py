@@ -26,6 +26,7 @@ from kubeferry.values import DiskRef
 
 DIRECT_ALIGN = 4096
 ZERO_RANGE_KEEP_SIZE = 0x11  # FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE
+ALLOCATE_KEEP_SIZE = 0x01  # FALLOC_FL_KEEP_SIZE
 PUNCH_HOLE_KEEP_SIZE = 0x03  # FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
 LIARS = frozenset({0x2FC12FC1, 0x65735546})
 """File systems (`statfs`) whose word on holes is not believed: ZFS, which called data that was just written a hole for
@@ -76,6 +77,7 @@ class File:
         try:
             self.size, self.knows_holes = self._measure()
             self._behind = WriteBehind(self._fd)
+            self._takes_room = writes and stat.S_ISREG(os.fstat(self._fd).st_mode)
             self._ask_qemu(writes=writes)
             if direct:
                 self._read_storage()
@@ -179,7 +181,7 @@ class File:
         copy._fd = os.dup(self._fd)
         copy._direct_fd = os.dup(self._direct_fd) if self._direct_fd >= 0 else -1
         copy._flush_fd = os.dup(self._flush_fd) if self._flush_fd >= 0 else -1
-        copy._behind = WriteBehind(copy._fd)
+        copy._behind, copy._takes_room = WriteBehind(copy._fd), self._takes_room
         return copy
 
     def stored(self) -> Self:
@@ -272,12 +274,20 @@ class File:
 
     def write(self, offset: int, view: memoryview) -> None:
         try:
+            self._make_room(offset, len(view))
             done = 0
             while done < len(view):
                 done += os.pwrite(self._fd, view[done:], offset + done)
             self._behind.wrote(offset, done)
         except OSError as error:
             raise of_os(self.side, f"{self.path} cannot be written at {offset}", error) from error
+
+    def _make_room(self, offset: int, length: int) -> None:
+        """Room on the disk for what is about to be written, so that a lack of it is an error of this write. A file
+        system that looks for room when it writes back may find none, lose what it took, and say nothing to any flush:
+        ext4 did (Linux 6.18), damaged, or with its last blocks."""
+        if self._takes_room:
+            self._takes_room = self._allocate(ALLOCATE_KEEP_SIZE, offset, length)
 
     def zero(self, offset: int, length: int) -> None:
         try:

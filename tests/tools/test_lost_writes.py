@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from converters.engine import checkpoint
 from converters.engine.disks import copy_disk, parse_ref, repair_disk, verify_disk
+from converters.engine.fingerprint import Fingerprint
 from kubeferry.errors import KubeferryError
 from kubeferry.outside import process
 from tests.needs import needs, or_skip
 
-pytestmark = needs("root", "losetup", "mkfs.ext4", "mount")
+pytestmark = needs("root", "losetup", "mkfs.ext4", "dumpe2fs", "mount")
 
 MIB = 1 << 20
 ROOM = 24  # MiB that the thin storage has at first
@@ -139,3 +142,37 @@ def test_a_repair_mends_what_the_page_cache_shows_and_the_storage_lost(
         assert target.read_bytes() == source.read_bytes()
         assert repair_disk(parse_ref(str(source)), parse_ref(str(target)), kff).differing
         assert on_disk(target) == source.read_bytes()
+
+
+@pytest.mark.parametrize("blocks", [1, 8])
+def test_what_a_file_system_has_no_room_for_is_told_by_the_write_and_never_counted(tmp_path: Path, blocks: int) -> None:
+    """Its map of free blocks is damaged, which it meets when it looks for room. Asked to, it looks in the write; else
+    when it writes back, where ext4 loses what it took, and tells no flush of it."""
+    image, where, kff = tmp_path / "image", tmp_path / "mnt", tmp_path / "t.kff"
+    with image.open("wb") as file:
+        file.truncate(64 * MIB)
+    process.run(["mkfs.ext4", "-q", "-b", "4096", str(image)])
+    bitmap = re.search(r"Block bitmap at (\d+)", process.run(["dumpe2fs", str(image)]).out)
+    assert bitmap is not None
+    source, target = tmp_path / "source.img", where / "target.img"
+    source.write_bytes(os.urandom(blocks * MIB - 4096))
+    where.mkdir()
+    try:
+        device = process.run(["losetup", "--find", "--show", str(image)]).out.strip()
+    except KubeferryError as error:
+        or_skip(error)
+    try:
+        process.run(["mount", "-o", "no_prefetch_block_bitmaps", device, str(where)])
+        with target.open("wb") as file:
+            file.truncate(source.stat().st_size)
+        with Path(device).open("r+b", buffering=0) as raw:
+            raw.seek(int(bitmap[1]) * 4096)
+            raw.write(os.urandom(4096))
+            os.fsync(raw.fileno())
+        with pytest.raises(KubeferryError, match="cannot be written"):
+            copy_disk(parse_ref(str(source)), parse_ref(str(target)), kff)
+        with Fingerprint.open(checkpoint.beside(kff), unchecked=True) as found:
+            assert list(found.unknown(0, found.count)) == [(0, blocks)]
+    finally:
+        process.run(["umount", str(where)], check=False)
+        process.run(["losetup", "--detach", device], check=False)
