@@ -81,6 +81,8 @@ class Following(Audience):
     _closed: bool = False
     _signs: int = 0
     _refused: bool = False
+    _imported: threading.Event = field(default_factory=threading.Event)
+    """Prefect is there whole: until then the thread that shows the run may be in the midst of importing it."""
 
     def tell(self, machine: str, told: Told) -> None:
         with self._news:
@@ -137,7 +139,7 @@ class Following(Audience):
         with self._news:
             self._closed = True
             self._news.notify_all()
-        if self._wait():
+        if self._wait() and self._imported.is_set():
             self.api.hand_in()
         self.given_up.set()
 
@@ -147,6 +149,7 @@ class Following(Audience):
                 try:
                     from flows.shown import show  # it brings Prefect, which takes seconds
 
+                    self._imported.set()
                     show(self)
                 except Exception as error:  # noqa: BLE001 (whatever Prefect's client makes of a server that went away)
                     self._refused = True

@@ -8,9 +8,11 @@ from urllib.parse import parse_qsl, urlsplit
 STRUCK = "***"
 
 _WORDS = "password|passwd|passphrase|secret|token|signature|credential|api[-_]?key"
-_IN_URL = re.compile(r"(\w://[^/\s:@]*:)[^/\s]+(?=@)")
-_PARAMETER = re.compile(rf"([?&;][\w-]*(?:{_WORDS})[\w-]*=)[^&;\s'\"]+", re.IGNORECASE)
-_NAME = re.compile(_WORDS, re.IGNORECASE)
+_WHOLE = "pass|pwd|auth"  # as a part of a longer name these are no secrets: passfile, sshauth
+# A colon that no port follows is a login's, whatever its password holds.
+_IN_URL = re.compile(r"(\w://[^/\s:@\[]*:)(?!\d{1,5}[,/?#])[^\s'\"]+(?=@)")
+_PARAMETER = re.compile(rf"([?&;](?:[\w-]*(?:{_WORDS})[\w-]*|{_WHOLE})=)[^&;\s'\"]+", re.IGNORECASE)
+_NAME = re.compile(rf"{_WORDS}|^(?:{_WHOLE})$", re.IGNORECASE)
 
 
 def struck(text: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from kubeferry import marks
 from kubeferry.documents import (
     DiskChoice,
     MachinePolicy,
@@ -99,7 +100,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
     namespace = own.namespace or policy.namespace
     return Choices(
         namespace=namespace,
-        run_strategy=own.run_strategy or policy.run_strategy or _FOLLOWED.get(machine.power, "Manual"),
+        run_strategy=own.run_strategy or policy.run_strategy or _FOLLOWED.get(own_power(machine), "Manual"),
         eviction_strategy=own.eviction_strategy or policy.eviction_strategy,
         grace_seconds=_GRACE_SECONDS if own.grace_seconds is None else own.grace_seconds,
         placement=own.placement or Placement(),
@@ -128,6 +129,12 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         kubevirt=platform_for(policy, offer),
         accept=frozenset(own.accept),
     )
+
+
+def own_power(machine: Machine) -> Power:
+    """The power that the machine is to have: that before a stop of ours, where it is off by one."""
+    mark = marks.of(machine)
+    return machine.power if mark is None else mark.before
 
 
 def _legacy_disk_bus(machine: Machine, policy: Policy) -> str:

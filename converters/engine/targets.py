@@ -62,8 +62,9 @@ def _cut(path: Path, size: int) -> None:
 
 
 def _make(path: Path, size: int) -> None:
+    """A file for its owner alone: it will hold a guest's bytes."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if os.fstat(fd).st_size < size:
                 os.ftruncate(fd, size)
@@ -76,7 +77,7 @@ def _make(path: Path, size: int) -> None:
 
 
 def _no_device(path: Path) -> None:
-    folder = Path(os.path.realpath(path.parent))
+    folder = Path(os.path.realpath(path)).parent  # a link that leads nowhere makes its file there
     if folder.is_relative_to(DEVICES) and not folder.is_relative_to(MEMORY):
         raise TargetRefused(
             f"{path} is not there",

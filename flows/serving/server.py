@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import logging
 import os
 import ssl
 import sys
@@ -23,6 +24,8 @@ from flows.serving.ports import free_port, holder, is_free
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetUnavailable
 from kubeferry.outside import stopping
 from kubeferry.outside.process import Child, child
+
+logger = logging.getLogger(__name__)
 
 START_SECONDS = 180.0
 HAND_IN_SECONDS = 20.0
@@ -80,15 +83,19 @@ class Api:
     def hand_in(self) -> None:
         """Send what Prefect's client still holds, logs and events, while the server is there to take it.
 
-        Left to the end of the process, it would wait for a server that is gone, through all its retries.
+        Left to the end of the process, it would wait for a server that is gone, through all its retries. What the
+        client makes of it ends no run.
         """
         if "prefect" not in sys.modules or not self.url:
             return
-        from prefect.events.worker import EventsWorker
-        from prefect.logging.handlers import APILogWorker
+        try:
+            from prefect.events.worker import EventsWorker
+            from prefect.logging.handlers import APILogWorker
 
-        for worker in (APILogWorker, EventsWorker):
-            worker.drain_all(timeout=HAND_IN_SECONDS, at_exit=False)
+            for worker in (APILogWorker, EventsWorker):
+                worker.drain_all(timeout=HAND_IN_SECONDS, at_exit=False)
+        except Exception as error:  # noqa: BLE001 (it is a display)
+            logger.info("Prefect was not handed what was left: %s: %s", type(error).__name__, error)
 
 
 @contextlib.contextmanager

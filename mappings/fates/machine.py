@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kubeferry.model import Fate, Power
+from mappings.choices import own_power
 from mappings.devices import is_address
 from mappings.disks import boot_orders_told
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict, equal
@@ -28,6 +29,8 @@ def power(mapping: Mapping, leaf: Leaf) -> Verdict:
     strategy = mapping.choices.run_strategy
     if (leaf.value in {Power.RUNNING, Power.PAUSED}) == (strategy in STARTING):
         return Fate.CARRIED, "spec.runStrategy", ""
+    if (own_power(mapping.machine) in {Power.RUNNING, Power.PAUSED}) == (strategy in STARTING):
+        return Fate.CHANGED, "spec.runStrategy", f"{strategy}, as before kubeferry stopped it"
     return Fate.CHANGED, "spec.runStrategy", f"{strategy} from its commit on, as the policy says"
 
 

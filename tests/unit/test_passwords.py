@@ -31,6 +31,11 @@ def config_of(source: str = "{kind: libvirt}", journal: str = "sqlite:///j.db", 
         config_of("{kind: memory, uri: 'memory://ann:hunter2@/folder'}"),
         config_of("{kind: vmware, uri: 'https://ann:hunter2@vc/sdk'}"),
         config_of("{kind: libvirt, uri: 'qemu:///system?token=hunter2'}"),
+        config_of("{kind: libvirt, uri: 'qemu+ssh://ann:hunter2/x@host/system'}"),
+        *(
+            config_of(f"{{kind: libvirt, uri: 'qemu+tcp://host/system?{name}=hunter2'}}")
+            for name in ("pass", "pwd", "auth")
+        ),
         config_of("{kind: vmware, vmware: {reader: 'nbd+ssh://ann:hunter2@host/?socket=/run/x'}}"),
         config_of("{kind: aws, aws: {endpointUrl: 'https://ann:hunter2@host'}}"),
         config_of("{kind: aws, aws: {endpointUrl: 'https://host/?secretKey=hunter2'}}"),
@@ -117,3 +122,18 @@ def test_a_number_without_end_is_refused_in_a_configuration(tmp_path: Path, numb
     path.write_text(config_of(target=f", {field}: {number}"))
     with pytest.raises(InputInvalid, match="finite"):
         load(path, Config)
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://host:8080/path@2",
+        "rbd://mon1:6789,mon2:6789/pool/image@snapshot",
+        "nbd://[::1]:10809/name@1",
+        "iscsi://san/iqn.2026-11.example:disk/1",
+        "qemu+ssh://ann@host:2222/system?passfile=/p&sshauth=privkey",
+    ],
+)
+def test_an_address_with_a_port_or_a_name_with_an_at_sign_carries_none(uri: str) -> None:
+    assert not carried(uri)
+    assert struck(uri) == uri

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kubeferry import marks
 from kubeferry.documents import MachinePolicy, NetworkMap, Policy, StoragePolicy
 from kubeferry.model import (
     Clock,
@@ -14,6 +15,7 @@ from kubeferry.model import (
     CpuFeature,
     Device,
     Disk,
+    Fate,
     Firmware,
     Machine,
     Memory,
@@ -66,6 +68,17 @@ def test_a_machine_is_run_as_its_source_was_unless_the_policy_says_otherwise(
 ) -> None:
     found = mapped(machine(power=power), Policy(run_strategy=said)).manifests[-1]
     assert found["spec"]["runStrategy"] == strategy
+
+
+def test_a_machine_that_is_off_by_a_stop_of_ours_is_run_as_before_it(machine: Build) -> None:
+    """It was discovered anew after a move that broke off; off at its source, it would be off at the target as well."""
+    when = "2026-01-01T00:00:00Z"
+    mark = marks.StopMark(marks.short(machine().id), Power.RUNNING, when, "0" * 64, when, "", "wave 1")
+    stopped = machine(power=Power.OFF, metadata={marks.KEY: marks.written(mark)})
+    assert mapped(stopped).manifests[-1]["spec"]["runStrategy"] == "Always"
+    assert mapped(stopped, Policy(run_strategy="Halted")).manifests[-1]["spec"]["runStrategy"] == "Halted"
+    (power,) = (one for one in mapped(stopped).carried if one.field == "power")
+    assert (power.fate, power.reason) == (Fate.CHANGED, "Always, as before kubeferry stopped it")
 
 
 def test_everything_that_kubevirt_would_guess_is_written(machine: Build) -> None:

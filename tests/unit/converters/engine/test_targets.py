@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import stat
 from pathlib import Path
 
 import pytest
@@ -178,7 +179,25 @@ def test_no_file_is_made_where_devices_are(tmp_path: Path) -> None:
     for name in ("/dev/no-such-device-sdz", "/dev/mapper/../no-such-device-sdz"):
         with pytest.raises(TargetRefused, match="not there"):
             prepare_target(parse_ref(name), SIZE, tmp_path / "t.kff")
+    link = tmp_path / "link"
+    link.symlink_to("/dev/no-such-device-sdz")
+    with pytest.raises(TargetRefused, match="not there"):
+        prepare_target(parse_ref(str(link)), SIZE, tmp_path / "t.kff")
     assert not Path("/dev/no-such-device-sdz").exists()
+
+
+def test_a_target_and_its_digests_are_for_their_owner_alone(source: Path, tmp_path: Path) -> None:
+    """They hold a guest's bytes, or tell of them, whatever the umask."""
+    target, kff = tmp_path / "t.img", tmp_path / "t.kff"
+    before = os.umask(0)
+    try:
+        prepare_target(parse_ref(str(target)), SIZE, kff)
+        copy_disk(parse_ref(str(source)), parse_ref(str(target)), kff)
+    finally:
+        os.umask(before)
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in (target, kff)} == dict.fromkeys(
+        ("t.img", "t.kff"), 0o600
+    )
 
 
 # --- where the digests go ---
