@@ -52,6 +52,7 @@ KNOWN = {
         Known("claim.unfit", CRITICAL, "A claim that is there cannot take the disk"),
         Known("network.missing", CRITICAL, "A network attachment definition is not there"),
         Known("runtime-class.missing", CRITICAL, "A runtime class that the configuration names is not there"),
+        Known("priority-class.missing", CRITICAL, "A priority class that a machine or the movers name is not there"),
         Known("storage.class-missing", CRITICAL, "A storage class that the plan names is not there"),
         Known("storage.no-default-class", CRITICAL, "A claim names no class, and there is no default one"),
         Known("storage.modes-unusual", WARNING, "The class's profile does not tell of such volumes"),

@@ -133,6 +133,12 @@ def preferring(kind: str, *there: dict[str, Any]) -> Change:
     return made
 
 
+def prioritised(*there: str) -> Change:
+    """A machine of priority class `nope`, in a cluster that has these."""
+    classes = tuple({"metadata": {"name": name}} for name in there)
+    return lambda m: (m.facts(priorities=m.seen(*classes)), m.request(m.entry(template={"priorityClassName": "nope"})))
+
+
 # What is changed, the ids that it brings, and words that must stand in the first of them.
 ROWS: list[tuple[Change, list[str], str]] = [
     (lambda m: (m.facts(), m.request()), [], ""),
@@ -543,6 +549,21 @@ ROWS: list[tuple[Change, list[str], str]] = [
         ),
         [],
         "",
+    ),
+    # --- priority classes
+    (lambda m: (m.facts(priorities=UNSEEN), m.request()), [], ""),
+    (
+        by_template({"priorityClassName": "nope"}),
+        ["priority-class.missing"],
+        "web is to have priority class nope, and the cluster has none",
+    ),
+    (prioritised("system-cluster-critical", "high"), ["priority-class.missing"], "has high, system-cluster-critical"),
+    (prioritised("nope"), [], ""),
+    (by_config(movers={"priorityClass": "low"}), ["priority-class.missing"], "movers are to have priority class low"),
+    (
+        lambda m: (m.facts(priorities=UNSEEN), m.request(movers={"priorityClass": "low"})),
+        ["cluster.not-checked"],
+        "priority classes",
     ),
     # --- probes
     (
