@@ -32,6 +32,7 @@ KNOWN = {
         Known("kubevirt.version-old", CRITICAL, "KubeVirt is older than any that machines are made for"),
         Known("kubevirt.version-new", INFO, "KubeVirt is newer than any that was tried"),
         Known("kubevirt.bridge-forbidden", CRITICAL, "Bridging on the pod's network is not permitted"),
+        Known("kubevirt.binding-missing", CRITICAL, "A binding plugin that the plan names is not registered"),
         Known("kubevirt.machine-type", CRITICAL, "KubeVirt does not take the machine type"),
         Known("instancetype.missing", CRITICAL, "An instance type that the plan names is not there"),
         Known("instancetype.expanded", CRITICAL, "KubeVirt writes instance types and preferences into machines"),

@@ -139,6 +139,18 @@ def prioritised(*there: str) -> Change:
     return lambda m: (m.facts(priorities=m.seen(*classes)), m.request(m.entry(template={"priorityClassName": "nope"})))
 
 
+def bound(*registered: str, **change: Any) -> Change:
+    """A card bound by the plugin l2bridge, in a cluster whose KubeVirt has these."""
+    card = {"name": "net0", "binding": {"name": "l2bridge"}}
+
+    def made(m: Make) -> Case:
+        kubevirt = m.kubevirt(network={"binding": {name: {} for name in registered}})
+        facts = m.facts(**({"kubevirts": m.seen(kubevirt)} | change))
+        return facts, m.request(m.entry(template={"domain": {"devices": {"interfaces": [card]}}}))
+
+    return made
+
+
 # What is changed, the ids that it brings, and words that must stand in the first of them.
 ROWS: list[tuple[Change, list[str], str]] = [
     (lambda m: (m.facts(), m.request()), [], ""),
@@ -162,6 +174,10 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (lambda m: (m.facts(kubevirts=m.seen(degraded(m))), m.request()), ["kubevirt.degraded"], "no virt-api"),
     (lambda m: (m.facts(cdis=Seen()), volumes(m)[1]), ["cdi.not-deployed"], "not there"),
     (lambda m: (m.facts(cdis=Seen()), m.request()), [], ""),
+    (bound(), ["kubevirt.binding-missing"], "web has a card bound by the plugin l2bridge, and this KubeVirt has none"),
+    (bound("passt", "macvtap"), ["kubevirt.binding-missing"], "has macvtap, passt"),
+    (bound("l2bridge"), [], ""),
+    (bound(kubevirts=UNSEEN), ["cluster.not-checked"], "KubeVirt's settings"),
     (
         by_template({"domain": {"devices": {"hostDevices": [{}]}}}),
         ["kubevirt.gate-off"],
