@@ -70,6 +70,13 @@ def by_limits(kind: str, **bounds: Any) -> Change:
     return lambda m: (m.facts(place={"limits": m.seen(a_limit(kind, **bounds))}), m.request())
 
 
+def silent_by_limits(default: dict[str, Any] | None = None, **bounds: Any) -> Change:
+    """Limits of whole pods, and defaults of containers, for a machine of which no console's log is kept."""
+    quiet = {"domain": {"devices": {"logSerialConsole": False}}}
+    ranges = [a_limit("Pod", **bounds), *([a_limit("Container", default=default)] if default else [])]
+    return lambda m: (m.facts(place={"limits": m.seen(*ranges)}), m.request(m.entry(template=quiet)))
+
+
 def by_claim(metadata: dict[str, Any]) -> Change:
     found = {"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": SMALL}
     return lambda m: (m.facts(place={"claims": m.seen(found)}), m.request())
@@ -440,6 +447,18 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (by_limits("Container", max={"memory": "1Gi"}), ["limit-range.exceeded"], "the pod of web"),
     (by_limits("Pod", max={"cpu": "1"}), ["limit-range.exceeded"], "a mover asks for 2 of cpu"),
     (by_limits("Container", min={"memory": "1Gi"}), ["limit-range.exceeded"], "a mover"),
+    # Kubernetes adds up the limits that containers of a pod have: that of the console's log is one.
+    (by_limits("Pod", max={"cpu": "2", "memory": "8Gi"}), [], ""),
+    (by_limits("Pod", max={"ephemeral-storage": "10Gi"}), ["limit-range.exceeded"], "has no limit of ephemeral"),
+    (silent_by_limits(max={"cpu": "4"}), ["limit-range.exceeded"], "the pod of web has no limit of cpu"),
+    (silent_by_limits({"cpu": "2"}, max={"cpu": "4"}), [], ""),
+    (silent_by_limits({"cpu": "4"}, max={"cpu": "4"}), [], ""),
+    (by_limits("Pod", min={"memory": "100Mi"}), ["limit-range.exceeded"], "the pod of web has a limit of "),
+    (by_limits("Pod", maxLimitRequestRatio={"cpu": "10"}), ["limit-range.exceeded"], "a mover has a limit of cpu more"),
+    (by_limits("Pod", maxLimitRequestRatio={"cpu": "20"}), [], ""),
+    (silent_by_limits(maxLimitRequestRatio={"cpu": "20"}), ["limit-range.exceeded"], "web has no limit or request"),
+    (silent_by_limits({"cpu": "2"}, maxLimitRequestRatio={"cpu": "20"}), [], ""),
+    (silent_by_limits({"cpu": "6"}, maxLimitRequestRatio={"cpu": "20"}), ["limit-range.exceeded"], "the pod of web"),
     (
         by_limits("Container", default={"memory": "512Mi"}),
         ["limit-range.exceeded"],
