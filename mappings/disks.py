@@ -77,10 +77,10 @@ def target_sectors(disk: Disk, choices: Choices) -> tuple[int, int] | None:
 
 
 def target_discard_granularity(disk: Disk, choices: Choices) -> int | None:
-    """The least that the guest may discard, in bytes; None leaves it to QEMU. It is a multiple of the sector, and QEMU
-    starts no SATA disk with another one than 512 or 0."""
-    told = disk.discard_granularity_bytes
-    if told is None or disk.device == DiskDevice.CDROM or told % (disk.logical_block_bytes or USUAL_SECTOR):
+    """The least that the guest may discard, in bytes; None leaves it to QEMU. It is a multiple of the target's sector,
+    and QEMU starts no SATA disk with another one than 512 or 0."""
+    told, sectors = disk.discard_granularity_bytes, target_sectors(disk, choices) or (USUAL_SECTOR, USUAL_SECTOR)
+    if told is None or disk.device == DiskDevice.CDROM or told % sectors[0]:
         return None
     return told if target_bus(disk, choices) != "sata" or told in {0, USUAL_SECTOR} else None
 

@@ -74,7 +74,8 @@ FATES: dict[str, Rule] = {
     "disks[].logical_block_bytes": disks.sector("logical"),
     "disks[].physical_block_bytes": disks.sector("physical"),
     "disks[].discard_granularity_bytes": disks.field(
-        "blockSize.custom.discardGranularity", lost="KubeVirt knows it from 1.7 on, QEMU not for a drive or SATA disk"
+        "blockSize.custom.discardGranularity",
+        lost="KubeVirt has it from 1.7 on, in whole sectors, and not for SATA disks",
     ),
     "disks[].error_policy": disks.field("errorPolicy", lost="KubeVirt has no such policy"),
     "disks[].queues": devices.queues("blockMultiQueue"),

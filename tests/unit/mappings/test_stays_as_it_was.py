@@ -89,6 +89,7 @@ def test_a_disk_keeps_its_sectors(machine: Build) -> None:
         ({"discard_granularity_bytes": 512}, "sata", (512, 512, 512)),
         ({"discard_granularity_bytes": 65536}, "sata", None),  # QEMU: must be 512 for ide
         ({"discard_granularity_bytes": 1000}, "virtio", None),
+        ({"discard_granularity_bytes": 1000, "logical_block_bytes": 1000}, "virtio", None),
     ],
 )
 def test_a_disk_keeps_what_its_guest_may_discard(
