@@ -139,7 +139,8 @@ class Disk(Value):
 
     `uri` is where the top image lies (`file:///…`, `block:///dev/…`, `nbd://…`), None for an empty drive. `chain` is
     what lies below, nearest first; None when the hypervisor did not say, empty when it said that there is nothing.
-    `logical_block_bytes` is the sector that the guest addresses: its partition tables count in it. `virtio` is the
+    `logical_block_bytes` is the sector that the guest addresses: its partition tables count in it.
+    `discard_granularity_bytes` is the least that the guest may discard, 0 where it may not at all. `virtio` is the
     generation of a virtio disk (virtio-transitional, virtio-non-transitional) where the source names one.
     """
 
@@ -162,6 +163,7 @@ class Disk(Value):
     discard: str | None = None
     logical_block_bytes: Bytes | None = None
     physical_block_bytes: Bytes | None = None
+    discard_granularity_bytes: Bytes | None = None
     error_policy: str | None = None
     queues: int | None = None
     io_thread: bool = False

@@ -76,6 +76,15 @@ def target_sectors(disk: Disk, choices: Choices) -> tuple[int, int] | None:
     return logical, physical
 
 
+def target_discard_granularity(disk: Disk, choices: Choices) -> int | None:
+    """The least that the guest may discard, in bytes; None leaves it to QEMU. It is a multiple of the target's sector,
+    and QEMU starts no SATA disk with another one than 512 or 0."""
+    told, sectors = disk.discard_granularity_bytes, target_sectors(disk, choices) or (USUAL_SECTOR, USUAL_SECTOR)
+    if told is None or disk.device == DiskDevice.CDROM or told % sectors[0]:
+        return None
+    return told if target_bus(disk, choices) != "sata" or told in {0, USUAL_SECTOR} else None
+
+
 def has_io_thread(disk: Disk, choices: Choices) -> bool:
     """Whether the disk keeps a thread of its own; KubeVirt gives one to virtio disks only."""
     return disk.io_thread and is_mapped(disk) and target_bus(disk, choices) == "virtio"
@@ -156,10 +165,19 @@ def _device(disk: Disk, choices: Choices, name: str, order: int | None, sharing:
         device |= {"io": target_io(disk, sharing), "shareable": sharing.is_one(disk) or None}
         device |= {"errorPolicy": disk.error_policy if disk.error_policy in ERROR_POLICIES else None}
         device |= {"dedicatedIOThread": has_io_thread(disk, choices) or None}
-        if (sectors := target_sectors(disk, choices)) is not None:
-            device["blockSize"] = {"custom": {"logical": sectors[0], "physical": sectors[1]}}
+        device["blockSize"] = _block_size(disk, choices)
     device["bootOrder"] = order
     return {key: value for key, value in device.items() if value is not None}
+
+
+def _block_size(disk: Disk, choices: Choices) -> dict[str, Any] | None:
+    """Sectors, and what may be discarded; KubeVirt takes the one only with the other."""
+    sectors, granularity = target_sectors(disk, choices), target_discard_granularity(disk, choices)
+    if sectors is None and granularity is None:
+        return None
+    logical, physical = sectors or (USUAL_SECTOR, USUAL_SECTOR)
+    told = {} if granularity is None else {"discardGranularity": granularity}
+    return {"custom": {"logical": logical, "physical": physical} | told}
 
 
 def volumes(machine: Machine, choices: Choices, names: Names) -> list[dict[str, Any]]:

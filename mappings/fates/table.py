@@ -73,6 +73,10 @@ FATES: dict[str, Rule] = {
     "disks[].discard": lost("KubeVirt decides; discards of the guest reach the claim where storage allows"),
     "disks[].logical_block_bytes": disks.sector("logical"),
     "disks[].physical_block_bytes": disks.sector("physical"),
+    "disks[].discard_granularity_bytes": disks.field(
+        "blockSize.custom.discardGranularity",
+        lost="KubeVirt has it from 1.7 on, in whole sectors, and not for SATA disks",
+    ),
     "disks[].error_policy": disks.field("errorPolicy", lost="KubeVirt has no such policy"),
     "disks[].queues": devices.queues("blockMultiQueue"),
     "disks[].io_thread": disks.field("dedicatedIOThread", lost="KubeVirt gives threads to virtio disks only"),

@@ -23,6 +23,11 @@ NIC_MODELS = {
     "pcnet": "pcnet",
     "ne2k_pci": "ne2k_pci",
 }
+SIZES = {
+    "logical": "logical_block_size",
+    "physical": "physical_block_size",
+    "discardGranularity": "discard_granularity",
+}
 CONVENTIONAL_NICS = {"e1000", "rtl8139", "pcnet", "ne2k_pci"}
 SCREENS = {"vga": "VGA", "bochs": "bochs-display", "virtio": "virtio-vga", "cirrus": "cirrus-vga", "ramfb": "ramfb"}
 
@@ -175,7 +180,7 @@ def _disk(
     parts += [f"bootindex={int(boot)}"] if boot else []
     parts += [f"serial={disk['serial']}"] if disk.get("serial") and kind == "disk" else []
     sizes = (disk.get("blockSize") or {}).get("custom") or {}
-    parts += [f"{name}_block_size={int(sizes[name])}" for name in ("logical", "physical") if name in sizes]
+    parts += [f"{option}={int(sizes[name])}" for name, option in SIZES.items() if name in sizes]
     yield from _on_bus(spec, str(shape.get("bus") or "sata"), kind == "cdrom", parts, slots)
 
 

@@ -24,6 +24,7 @@ _SHOWN = """
     domain.devices.disks[].disk domain.devices.disks[].disk.bus domain.devices.disks[].disk.readonly
     domain.devices.disks[].cdrom domain.devices.disks[].cdrom.bus domain.devices.disks[].cdrom.readonly
     domain.devices.disks[].blockSize.custom.logical domain.devices.disks[].blockSize.custom.physical
+    domain.devices.disks[].blockSize.custom.discardGranularity
     domain.devices.interfaces[].name domain.devices.interfaces[].model domain.devices.interfaces[].macAddress
     domain.devices.interfaces[].bootOrder domain.devices.interfaces[].masquerade domain.devices.interfaces[].bridge
     domain.devices.autoattachGraphicsDevice domain.devices.autoattachSerialConsole

@@ -6,7 +6,9 @@ stands for as long as its Job is the newest of its disk, and two movers never wr
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -33,6 +35,8 @@ ROLES_SECONDS = 30.0
 SETTLE_SECONDS = 15.0
 LOG_LINES = 15
 GONE = "the mover's Job is gone"
+# What a mover says of a device that it may not open.
+NO_ACCESS = frozenset(map(os.strerror, (errno.EACCES, errno.EPERM)))
 
 Object = dict[str, Any]
 
@@ -232,7 +236,8 @@ class _Watched:
             except ValueError:
                 continue
             if result.name == self._job.name:
-                return result.model_copy(update={"where": self._where(pod), "error": _passed_on(result.error)})
+                error = _passed_on(result.error, self._job)
+                return result.model_copy(update={"where": self._where(pod), "error": error})
         return None
 
     def _lost(self, job: Object, pod: Object | None) -> MoverResult:
@@ -331,10 +336,18 @@ def _condition(job: Object, kind: str) -> Object | None:
     return None
 
 
-def _passed_on(error: MoverError | None) -> MoverError | None:
-    """A mover that was interrupted there is a target that failed here: nobody asked us to stop."""
-    stopped = error is not None and error.type == Interrupted.__name__
-    return error.model_copy(update={"type": TargetUnavailable.__name__}) if error and stopped else error
+def _passed_on(error: MoverError | None, job: MoverJob) -> MoverError | None:
+    """What a mover says, as it is here. One that was interrupted there is a target that failed: nobody asked us to
+    stop. A device of its own claim that it may not open is not for it to check: its node decides whose that is."""
+    if error is None:
+        return None
+    if error.type == Interrupted.__name__:
+        return error.model_copy(update={"type": TargetUnavailable.__name__})
+    site = names.site_of(job)
+    if site.block and error.why in NO_ACCESS and error.what.startswith(f"{site.disk_path} "):
+        why = f"{error.why}: container runtimes leave block devices to root where nobody says otherwise"
+        return error.model_copy(update={"why": why, "fix": pods.DEVICE_FIX})
+    return error
 
 
 def _is_about(event: Object, things: list[Object], volumes: set[str], since: str) -> bool:

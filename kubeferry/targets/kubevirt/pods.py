@@ -24,6 +24,10 @@ POLICY_FIX = "Let the namespace take `restricted` pods, which is all that a move
 CONSTRAINT_FIX = "Let its service account use a constraint with that user, or set target.movers.user to 0."
 ACCOUNT_FIX = "Apply what `kubeferry manifests --namespace NAMESPACE` prints, or correct target.movers.serviceAccount."
 ADMISSION_FIX = "Give movers what the rule asks for: target.movers.labels, annotations, priorityClass, requests."
+DEVICE_FIX = (
+    "Set device_ownership_from_security_context = true for the container runtime of each node (containerd: in its CRI "
+    "plugin; CRI-O: in [crio.runtime]) and restart it; or choose volumes of mode Filesystem in the policy."
+)
 RUNTIME_FIX = "Install the RuntimeClass, or take it out of target.movers.runtimeClasses."
 
 # What a container waits for: the fix, and whether waiting is of no use.

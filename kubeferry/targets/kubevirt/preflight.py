@@ -14,6 +14,7 @@ from kubeferry.targets.kubevirt.checks import (
     movers,
     namespaces,
     nodes,
+    priorities,
     probes,
     quotas,
     rights,
@@ -33,6 +34,7 @@ from kubeferry.targets.kubevirt.kinds import (
     NAMESPACE,
     NETWORK_ATTACHMENT,
     NODE,
+    PRIORITY_CLASS,
     QUOTA,
     RUNTIME_CLASS,
     STORAGE_CLASS,
@@ -48,6 +50,7 @@ CHECKS = (
     storage.concerns,
     quotas.concerns,
     nodes.concerns,
+    priorities.concerns,
     movers.concerns,
     probes.concerns,
 )
@@ -83,6 +86,7 @@ def gather(cluster: Cluster, request: Request) -> Facts:
         profiles=_list(cluster, STORAGE_PROFILE),
         nodes=_list(cluster, NODE) if request.entries else Seen(),
         runtimes=_list(cluster, RUNTIME_CLASS) if request.config.movers.runtime_classes else Seen(),
+        priorities=_list(cluster, PRIORITY_CLASS) if priorities.are_named(request) else Seen(),
         types={kind.name: _list(cluster, kind) for kind in _types(request)},
         places={name: _place(cluster, request, name) for name in request.namespaces},
     )

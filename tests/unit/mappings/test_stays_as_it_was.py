@@ -80,6 +80,27 @@ def test_a_disk_keeps_its_sectors(machine: Build) -> None:
     assert "blockSize" not in domain(usual)["devices"]["disks"][0]
 
 
+@pytest.mark.parametrize(
+    ("told", "bus", "custom"),
+    [
+        ({"discard_granularity_bytes": 65536}, "virtio", (512, 512, 65536)),
+        ({"discard_granularity_bytes": 0}, "virtio", (512, 512, 0)),
+        ({"discard_granularity_bytes": 65536, "logical_block_bytes": 4096}, "scsi", (4096, 4096, 65536)),
+        ({"discard_granularity_bytes": 512}, "sata", (512, 512, 512)),
+        ({"discard_granularity_bytes": 65536}, "sata", None),  # QEMU: must be 512 for ide
+        ({"discard_granularity_bytes": 1000}, "virtio", None),
+        ({"discard_granularity_bytes": 1000, "logical_block_bytes": 1000}, "virtio", None),
+    ],
+)
+def test_a_disk_keeps_what_its_guest_may_discard(
+    told: dict[str, int], bus: str, custom: tuple[int, ...] | None, machine: Build
+) -> None:
+    one = machine(disks=(Disk(**DISK, **told),))
+    found = domain(one, chosen(one, disk_bus=bus))["devices"]["disks"][0].get("blockSize")
+    names = ("logical", "physical", "discardGranularity")
+    assert found == (None if custom is None else {"custom": dict(zip(names, custom, strict=True))})
+
+
 def test_sectors_that_the_bus_has_not_refuse_the_machine(machine: Build) -> None:
     native = machine(disks=(Disk(**DISK, logical_block_bytes=4096),))
     found = concern(native, "disk.sectors-lost", chosen(native, disk_bus="sata"))

@@ -107,6 +107,18 @@ def test_what_is_left_out_is_in_the_list_of_fates(rich: Machine) -> None:
     )
 
 
+def test_what_may_be_discarded_is_for_versions_that_know_it(machine: Any) -> None:
+    made = machine()
+    one = made.model_copy(
+        update={"disks": (made.disks[0].model_copy(update={"discard_granularity_bytes": 65536}), *made.disks[1:])}
+    )
+    field = f"disks[{one.disks[0].id}].discard_granularity_bytes"
+    for version, fate, told in (("1.6", Fate.LOST, 1), ("1.7", Fate.CARRIED, 0)):
+        found = mapped(one, Platform(version=version))
+        assert {line.field: line.fate for line in found.carried}[field] is fate
+        assert sum("discardGranularity" in concern.what for concern in found.concerns) == told
+
+
 def test_a_version_that_is_too_old_is_refused(rich: Machine) -> None:
     (told,) = [one for one in mapped(rich, Platform(version="1.4")).concerns if one.id == "kubevirt.too-old"]
     assert told.severity is Severity.CRITICAL

@@ -56,6 +56,7 @@ def _disk(node: Node, index: int, controllers: dict[str, str | None]) -> Disk:
         discard=node.value("driver@discard"),
         logical_block_bytes=node.number("blockio@logical_block_size"),
         physical_block_bytes=node.number("blockio@physical_block_size"),
+        discard_granularity_bytes=node.number("blockio@discard_granularity"),
         error_policy=node.value("driver@error_policy"),
         queues=node.number("driver@queues"),
         io_thread=node.value("driver@iothread") is not None,

@@ -214,11 +214,24 @@ def _settings(facts: Facts, entry: Entry) -> Iterator[Concern]:
     if network.get("permitBridgeInterfaceOnPodNetwork") is False and _bridges_pod_network(entry):
         what = f"{entry.name} is bridged to the pod network, which this KubeVirt does not permit"
         yield concern("kubevirt.bridge-forbidden", what, "Use the binding masquerade in the policy.")
+    if facts.kubevirts.objects:
+        yield from _plugins(network.get("binding") or {}, entry)
     own = (domain_of(entry).get("machine") or {}).get("type") or "q35"
     allowed = facts.kubevirt.get("emulatedMachines") or _machine_types(facts, template_of(entry)) or MACHINE_TYPES
     if not any(fnmatch(own, pattern) for pattern in allowed):
         what = f"{entry.name} is a {own}, and this KubeVirt takes {', '.join(allowed)}"
         yield concern("kubevirt.machine-type", what, "Add it to emulatedMachines in the KubeVirt object.")
+
+
+def _plugins(registered: Object, entry: Entry) -> Iterator[Concern]:
+    """KubeVirt takes a machine whose card is bound by a plugin that it does not know, and then makes it no pod."""
+    interfaces = (domain_of(entry).get("devices") or {}).get("interfaces") or []
+    wanted = {one["binding"]["name"] for one in interfaces if (one.get("binding") or {}).get("name")}
+    for name in sorted(wanted - registered.keys()):
+        has = ", ".join(sorted(registered)) or "none"
+        what = f"{entry.name} has a card bound by the plugin {name}, and this KubeVirt has {has}"
+        fix = "Register it in the KubeVirt object (configuration.network.binding), or choose another one in the policy."
+        yield concern("kubevirt.binding-missing", what, fix)
 
 
 def _machine_types(facts: Facts, template: Object) -> list[str]:

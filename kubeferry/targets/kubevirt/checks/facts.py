@@ -65,6 +65,7 @@ class Facts:
     profiles: Seen = field(default_factory=Seen)
     nodes: Seen = field(default_factory=Seen)
     runtimes: Seen = field(default_factory=Seen)
+    priorities: Seen = field(default_factory=Seen)
     types: Mapping[str, Seen] = field(default_factory=dict)
     places: Mapping[str, Place] = field(default_factory=dict)
 

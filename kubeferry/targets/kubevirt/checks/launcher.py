@@ -32,12 +32,13 @@ LOG_LIMITS = {"cpu": Fraction(15, 1000), "memory": Fraction(60 * 10**6)}
 @dataclass(frozen=True, slots=True)
 class Footprint:
     """What a pod asks for, by the name that the scheduler and quotas have for it: `cpu`, `memory`, `hugepages-2Mi`,
-    `ephemeral-storage`. Processors and bytes. `limits` holds only what is limited, `guest_cpus` are the
-    processors that a guest in it sees."""
+    `ephemeral-storage`. Processors and bytes. `limits` holds only what is limited, `beside` the limits of containers
+    beside the main one, which `limits` has in it already; `guest_cpus` are the processors that a guest in it sees."""
 
     requests: dict[str, Fraction] = field(default_factory=dict)
     limits: dict[str, Fraction] = field(default_factory=dict)
     guest_cpus: int = 0
+    beside: dict[str, Fraction] = field(default_factory=dict)
 
     def of(self, resource: str) -> Fraction:
         return self.requests.get(resource, Fraction())
@@ -61,7 +62,7 @@ def footprint(entry: Entry, settings: Object) -> Footprint:
     limited = {name: amount(value) + bounds.get(name, 0) for name, value in limits.items()}
     if "memory" in limited:
         limited["memory"] += overhead
-    return Footprint(requests, limited, vcpus(domain))
+    return Footprint(requests, limited, vcpus(domain), dict(bounds))
 
 
 def _logs(domain: Object, settings: Object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 
 from kubeferry.documents import Entry
@@ -112,9 +113,11 @@ def _limits(facts: Facts, request: Request, place: Place, namespace: str, limits
             told = [*_claims_beyond(limit, list(rooms(facts, place, request, entries)))]
         else:
             pods = _pods(facts, request, place, entries)
-            told = [*_pods_beyond(limit, pods)]
-            if limit.get("type") == "Container":
-                told += [*_refused_defaults(limit, pods), *_beyond_ratio(limit, pods)]
+            whole = limit.get("type") == "Pod"
+            given = {who: _given(pod, place, whole=whole) for who, pod in pods.items()}
+            told = [*_pods_beyond(limit, given), *_beyond_ratio(limit, given)]
+            if not whole:
+                told += _refused_defaults(limit, pods)
                 yield from _throttled(limit, pods, where)
         for what in told:
             yield concern("limit-range.exceeded", f"{what} ({where})", LIMIT_FIX)
@@ -138,16 +141,40 @@ def _pods(facts: Facts, request: Request, place: Place, entries: tuple[Entry, ..
     return found
 
 
+def _given(pod: Footprint, place: Place, *, whole: bool) -> Footprint:
+    """A pod as limits see it: with the namespace's defaults; as a `whole`, with the limits of what stands beside its
+    main container. Kubernetes sums the limits that there are, and takes a pod for limited where one container is."""
+    limits = _defaults(place, "default")
+    requests = limits | _defaults(place, "defaultRequest") | pod.limits | pod.requests
+    limits |= pod.limits
+    if whole:
+        more = {name: value for name, value in pod.beside.items() if name not in pod.limits}
+        limits |= {name: value + limits.get(name, 0) for name, value in more.items()}
+    return replace(pod, requests=requests, limits=limits)
+
+
+def _defaults(place: Place, word: str) -> dict[str, Fraction]:
+    """What a namespace gives containers that say nothing; of several limit ranges the first one does."""
+    found = [limit.get(word) or {} for limits in place.limits.objects for limit in _containers(limits)]
+    return {resource: amount(value) for one in reversed(found) for resource, value in one.items()}
+
+
 def _pods_beyond(limit: Object, pods: dict[str, Footprint]) -> Iterator[str]:
-    """What is beyond the bounds of a container or a pod: ours have one container that matters."""
+    """What is beyond the bounds of a container or a pod: ours have one container that matters. With a most, or a least,
+    both what is asked for and its limit are held to it, and there must be a limit to the most."""
     for who, pod in pods.items():
         for resource, most in (limit.get("max") or {}).items():
             asked = max(pod.of(resource), pod.limits.get(resource, Fraction()))
             if asked > amount(most):
                 yield f"{who} asks for {shown(asked, resource)} of {resource}, and {most} is the most"
+            elif resource not in pod.limits:
+                yield f"{who} has no limit of {resource}, and needs one of {most} at most"
         for resource, least in (limit.get("min") or {}).items():
             if resource in pod.requests and pod.of(resource) < amount(least):
                 yield f"{who} asks for {shown(pod.of(resource), resource)} of {resource}, and {least} is the least"
+            elif pod.limits.get(resource, amount(least)) < amount(least):
+                told = shown(pod.limits[resource], resource)
+                yield f"{who} has a limit of {told} of {resource}, and {least} is the least"
 
 
 def _containers(limits: Object) -> list[Object]:
@@ -178,17 +205,10 @@ def _throttled(limit: Object, pods: dict[str, Footprint], where: str) -> Iterato
 
 def _beyond_ratio(limit: Object, pods: dict[str, Footprint]) -> Iterator[str]:
     """A pod whose limit is too many times what it asks for; one without a limit is refused, too."""
-    limits = _amounts(limit.get("default"))
-    requests = limits | _amounts(limit.get("defaultRequest"))
     for who, pod in pods.items():
         for resource, most in (limit.get("maxLimitRequestRatio") or {}).items():
-            told = (limits | pod.limits).get(resource)
-            asked = (requests | pod.limits | pod.requests).get(resource)
+            told, asked = pod.limits.get(resource), pod.requests.get(resource)
             if not told or not asked:
                 yield f"{who} has no limit or request of {resource}, and its ratio may be {most} at most"
             elif told > amount(most) * asked:
                 yield f"{who} has a limit of {resource} more than {most} times what it asks for"
-
-
-def _amounts(told: Object | None) -> dict[str, Fraction]:
-    return {resource: amount(value) for resource, value in (told or {}).items()}

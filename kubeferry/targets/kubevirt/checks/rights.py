@@ -12,6 +12,7 @@ from kubeferry.documents import Entry
 from kubeferry.model import Concern
 from kubeferry.targets.kubevirt.checks.facts import Request, networks_of
 from kubeferry.targets.kubevirt.checks.instancetypes import named
+from kubeferry.targets.kubevirt.checks.priorities import are_named
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
 from kubeferry.targets.kubevirt.kinds import (
     CDI,
@@ -30,6 +31,7 @@ from kubeferry.targets.kubevirt.kinds import (
     NODE,
     POD,
     PREFERENCES,
+    PRIORITY_CLASS,
     QUOTA,
     RUNTIME_CLASS,
     SECRET,
@@ -152,6 +154,7 @@ IN_CLUSTER = (
     _on(NODE, "get list", "know processors, memory and taints", looks=True),
     _on(NAMESPACE, "get", "know the namespace's pod security", looks=True),
     _on(RUNTIME_CLASS, "list", "know kata and gvisor", looks=True),
+    Right(PRIORITY_CLASS.group, PRIORITY_CLASS.plural, ("list",), "know priority classes", are_named, looks=True),
     *(
         Right(kind.group, kind.plural, ("list",), "know what instance types and preferences give", _typed, True)
         for kind in (*INSTANCE_TYPES, *PREFERENCES)

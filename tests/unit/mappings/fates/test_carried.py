@@ -103,6 +103,7 @@ FULL = Machine(
             discard="unmap",
             logical_block_bytes=4096,
             physical_block_bytes=4096,
+            discard_granularity_bytes=4096,
             error_policy="report",
             queues=4,
             io_thread=True,

@@ -75,7 +75,8 @@ def test_what_a_disk_says_of_itself(machine: Build, facts: Facts) -> None:
     found = machine(
         devices=disk(
             "<driver name='qemu' type='qcow2' cache='none' io='native' discard='unmap' queues='4' iothread='2'"
-            " error_policy='report'/><blockio logical_block_size='4096' physical_block_size='8192'/><serial>S1</serial>"
+            " error_policy='report'/><blockio logical_block_size='4096' physical_block_size='8192'"
+            " discard_granularity='65536'/><serial>S1</serial>"
             "<wwn>5000c50015ea71aa</wwn><shareable/><readonly/><transient/><boot order='2'/><iotune><read_iops_sec>9"
             "</read_iops_sec></iotune><vendor>ACME</vendor>"
         )
@@ -84,6 +85,7 @@ def test_what_a_disk_says_of_itself(machine: Build, facts: Facts) -> None:
     assert (one.format, one.cache, one.io, one.discard) == ("qcow2", "none", "native", "unmap")
     assert (one.queues, one.io_thread, one.error_policy) == (4, True, "report")
     assert (one.logical_block_bytes, one.physical_block_bytes) == (4096, 8192)
+    assert one.discard_granularity_bytes == 65536
     assert (one.serial, one.wwn, one.boot_order, one.chain) == ("S1", "5000c50015ea71aa", 2, None)
     assert one.shareable
     assert one.readonly

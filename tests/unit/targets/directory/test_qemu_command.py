@@ -148,9 +148,12 @@ def test_what_kubevirt_attaches_by_itself_can_be_switched_off(switch: str, drive
         ({"disk": {"bus": "usb"}}, "usb-storage", ["bus=usb.0"]),
         ({"cdrom": {"bus": "sata"}}, "ide-cd", ["drive=layer0"]),
         (
-            {"disk": {"bus": "virtio"}, "blockSize": {"custom": {"logical": 512, "physical": 4096}}},
+            {
+                "disk": {"bus": "virtio"},
+                "blockSize": {"custom": {"logical": 512, "physical": 4096, "discardGranularity": 65536}},
+            },
             "virtio-blk-pci",
-            ["logical_block_size=512", "physical_block_size=4096"],
+            ["logical_block_size=512", "physical_block_size=4096", "discard_granularity=65536"],
         ),
     ],
 )

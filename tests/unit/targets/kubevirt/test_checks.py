@@ -70,6 +70,13 @@ def by_limits(kind: str, **bounds: Any) -> Change:
     return lambda m: (m.facts(place={"limits": m.seen(a_limit(kind, **bounds))}), m.request())
 
 
+def silent_by_limits(default: dict[str, Any] | None = None, **bounds: Any) -> Change:
+    """Limits of whole pods, and defaults of containers, for a machine of which no console's log is kept."""
+    quiet = {"domain": {"devices": {"logSerialConsole": False}}}
+    ranges = [a_limit("Pod", **bounds), *([a_limit("Container", default=default)] if default else [])]
+    return lambda m: (m.facts(place={"limits": m.seen(*ranges)}), m.request(m.entry(template=quiet)))
+
+
 def by_claim(metadata: dict[str, Any]) -> Change:
     found = {"kind": "PersistentVolumeClaim", "metadata": metadata, "spec": SMALL}
     return lambda m: (m.facts(place={"claims": m.seen(found)}), m.request())
@@ -133,6 +140,24 @@ def preferring(kind: str, *there: dict[str, Any]) -> Change:
     return made
 
 
+def prioritised(*there: str) -> Change:
+    """A machine of priority class `nope`, in a cluster that has these."""
+    classes = tuple({"metadata": {"name": name}} for name in there)
+    return lambda m: (m.facts(priorities=m.seen(*classes)), m.request(m.entry(template={"priorityClassName": "nope"})))
+
+
+def bound(*registered: str, **change: Any) -> Change:
+    """A card bound by the plugin l2bridge, in a cluster whose KubeVirt has these."""
+    card = {"name": "net0", "binding": {"name": "l2bridge"}}
+
+    def made(m: Make) -> Case:
+        kubevirt = m.kubevirt(network={"binding": {name: {} for name in registered}})
+        facts = m.facts(**({"kubevirts": m.seen(kubevirt)} | change))
+        return facts, m.request(m.entry(template={"domain": {"devices": {"interfaces": [card]}}}))
+
+    return made
+
+
 # What is changed, the ids that it brings, and words that must stand in the first of them.
 ROWS: list[tuple[Change, list[str], str]] = [
     (lambda m: (m.facts(), m.request()), [], ""),
@@ -156,6 +181,10 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (lambda m: (m.facts(kubevirts=m.seen(degraded(m))), m.request()), ["kubevirt.degraded"], "no virt-api"),
     (lambda m: (m.facts(cdis=Seen()), volumes(m)[1]), ["cdi.not-deployed"], "not there"),
     (lambda m: (m.facts(cdis=Seen()), m.request()), [], ""),
+    (bound(), ["kubevirt.binding-missing"], "web has a card bound by the plugin l2bridge, and this KubeVirt has none"),
+    (bound("passt", "macvtap"), ["kubevirt.binding-missing"], "has macvtap, passt"),
+    (bound("l2bridge"), [], ""),
+    (bound(kubevirts=UNSEEN), ["cluster.not-checked"], "KubeVirt's settings"),
     (
         by_template({"domain": {"devices": {"hostDevices": [{}]}}}),
         ["kubevirt.gate-off"],
@@ -418,6 +447,18 @@ ROWS: list[tuple[Change, list[str], str]] = [
     (by_limits("Container", max={"memory": "1Gi"}), ["limit-range.exceeded"], "the pod of web"),
     (by_limits("Pod", max={"cpu": "1"}), ["limit-range.exceeded"], "a mover asks for 2 of cpu"),
     (by_limits("Container", min={"memory": "1Gi"}), ["limit-range.exceeded"], "a mover"),
+    # Kubernetes adds up the limits that containers of a pod have: that of the console's log is one.
+    (by_limits("Pod", max={"cpu": "2", "memory": "8Gi"}), [], ""),
+    (by_limits("Pod", max={"ephemeral-storage": "10Gi"}), ["limit-range.exceeded"], "has no limit of ephemeral"),
+    (silent_by_limits(max={"cpu": "4"}), ["limit-range.exceeded"], "the pod of web has no limit of cpu"),
+    (silent_by_limits({"cpu": "2"}, max={"cpu": "4"}), [], ""),
+    (silent_by_limits({"cpu": "4"}, max={"cpu": "4"}), [], ""),
+    (by_limits("Pod", min={"memory": "100Mi"}), ["limit-range.exceeded"], "the pod of web has a limit of "),
+    (by_limits("Pod", maxLimitRequestRatio={"cpu": "10"}), ["limit-range.exceeded"], "a mover has a limit of cpu more"),
+    (by_limits("Pod", maxLimitRequestRatio={"cpu": "20"}), [], ""),
+    (silent_by_limits(maxLimitRequestRatio={"cpu": "20"}), ["limit-range.exceeded"], "web has no limit or request"),
+    (silent_by_limits({"cpu": "2"}, maxLimitRequestRatio={"cpu": "20"}), [], ""),
+    (silent_by_limits({"cpu": "6"}, maxLimitRequestRatio={"cpu": "20"}), ["limit-range.exceeded"], "the pod of web"),
     (
         by_limits("Container", default={"memory": "512Mi"}),
         ["limit-range.exceeded"],
@@ -543,6 +584,21 @@ ROWS: list[tuple[Change, list[str], str]] = [
         ),
         [],
         "",
+    ),
+    # --- priority classes
+    (lambda m: (m.facts(priorities=UNSEEN), m.request()), [], ""),
+    (
+        by_template({"priorityClassName": "nope"}),
+        ["priority-class.missing"],
+        "web is to have priority class nope, and the cluster has none",
+    ),
+    (prioritised("system-cluster-critical", "high"), ["priority-class.missing"], "has high, system-cluster-critical"),
+    (prioritised("nope"), [], ""),
+    (by_config(movers={"priorityClass": "low"}), ["priority-class.missing"], "movers are to have priority class low"),
+    (
+        lambda m: (m.facts(priorities=UNSEEN), m.request(movers={"priorityClass": "low"})),
+        ["cluster.not-checked"],
+        "priority classes",
     ),
     # --- probes
     (
