@@ -50,7 +50,7 @@ class Forwarded:
 
 
 class Cluster:
-    """A double of a cluster that forwards one port, and has one picture. It asks for no rights."""
+    """A double of a cluster that forwards one port, and has one picture. It asks for no rights, and lists nothing."""
 
     def __init__(self, link: socket.socket | None = None, picture: bytes = b"") -> None:
         self.forwarded = Forwarded(link) if link else None
@@ -65,6 +65,9 @@ class Cluster:
     def call(self, _method: str, path: str, **_options: Any) -> bytes:
         self.asked.append(path)
         return self.picture
+
+    def list(self, *_asked: Any, **_options: Any) -> list[Any]:
+        return []
 
 
 def access(make: Any, cluster: Any, monkeypatch: pytest.MonkeyPatch, instance: Any = RUNNING) -> GuestAccess:
