@@ -24,7 +24,7 @@ _STATIC = (
 def _legacy_unknown(case: Case) -> Iterable[str]:
     return when(
         may_be_legacy(case.machine, case.choices),
-        "Whether the guest's drivers know virtio 1 is not known: its machine type offers 0.9 as well, Q35 does not.",
+        "Whether the guest's drivers know virtio 1 is not known: nothing at the source needs it, and Q35 has no other.",
     )
 
 

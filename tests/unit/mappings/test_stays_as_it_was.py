@@ -179,3 +179,37 @@ def test_no_video_beside_a_server_for_one_stays_none(machine: Build) -> None:
     assert domain(blind)["devices"]["autoattachGraphicsDevice"] is False
     fates = {line.field: str(line.fate) for line in mapped(blind).carried}
     assert fates["devices[0:video]"] == "carried"
+
+
+@pytest.mark.parametrize(
+    ("facts", "wishes"),
+    [
+        ({"nics": (Nic(id="net0", model="VmxNet3"),)}, {}),
+        ({"nics": (Nic(id="net0"),), "machine_type": "pc-i440fx-2.9"}, {}),
+        ({"disks": (Disk(**{**DISK, "bus": "ide"}),)}, {"disk_bus": "virtio"}),
+        ({"disks": (Disk(**{**DISK, "bus": "scsi"}),)}, {}),
+        ({"guest": EL6.model_copy(update={"agent_channel": True})}, {}),
+    ],
+    ids=["vmxnet3", "card without a model", "the policy's bus", "virtio-scsi", "agent"],
+)
+def test_an_old_system_gets_transitional_devices_where_only_the_target_is_virtio(
+    machine: Build, facts: dict[str, Any], wishes: dict[str, Any]
+) -> None:
+    plain = {"guest": EL6, "machine_type": None, "nics": (), "disks": (Disk(**{**DISK, "bus": "ide"}),)}
+    old = machine(**(plain | facts))
+    assert domain(old, chosen(old, **wishes))["devices"]["useVirtioTransitional"] is True
+    assert "guest.virtio-transitional" in raised(old, chosen(old, **wishes))
+
+
+def test_an_old_system_that_gets_no_virtio_device_is_left_alone(machine: Build) -> None:
+    old = machine(guest=EL6, nics=(Nic(id="net0", model="e1000"),), disks=(Disk(**{**DISK, "bus": "ide"}),))
+    assert "useVirtioTransitional" not in domain(old)["devices"]
+    given = machine(guest=EL6, disks=(Disk(**DISK),))
+    assert "useVirtioTransitional" not in domain(given, chosen(given, disk_bus="sata", nic_model="e1000"))["devices"]
+
+
+def test_a_system_that_nobody_knows_and_that_gets_its_first_virtio_here_is_told(machine: Build) -> None:
+    cards, disks = (Nic(id="net0", model="e1000"),), (Disk(**{**DISK, "bus": "sata"}),)
+    unknown = machine(guest=Guest(), machine_type="pc-q35-7.2", nics=cards, disks=disks)
+    assert "guest.virtio-unknown" not in raised(unknown)
+    assert "guest.virtio-unknown" in raised(unknown, chosen(unknown, disk_bus="virtio"))
