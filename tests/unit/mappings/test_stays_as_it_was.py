@@ -166,6 +166,31 @@ def test_windows_from_a_hypervisor_that_says_nothing_of_its_platform(machine: Bu
     assert "windows.clock" not in raised(moved, chosen(moved, timezone="Europe/Berlin"))
 
 
+@pytest.mark.parametrize(
+    "listed",
+    [Device(kind="controller", model="VirtualSCSI"), Device(kind="video", model="vmvga"), Device(kind="serial")],
+    ids=lambda one: str(one.kind),
+)
+def test_windows_gets_its_tablet_beside_whatever_else_its_source_lists(machine: Build, listed: Device) -> None:
+    moved = machine(guest=Guest(os_id="windows2019srv_64Guest"), features={}, hyperv={}, devices=(listed,))
+    assert domain(moved)["devices"]["inputs"] == [{"name": "tablet0", "type": "tablet", "bus": "usb"}]
+    own = Device(kind="input", detail={"type": "tablet", "bus": "virtio"})
+    had = moved.model_copy(update={"devices": (listed, own)})
+    assert domain(had)["devices"]["inputs"] == [{"name": "tablet0", "type": "tablet", "bus": "virtio"}]
+
+
+def test_windows_of_a_proxmox_that_says_no_tablet_gets_none(machine: Build) -> None:
+    none = (SourceFact(path="tablet", value="0"),)
+    moved = machine(guest=Guest(os_name="Windows 10"), features={}, hyperv={}, unmodelled=none)
+    assert "inputs" not in domain(moved)["devices"]
+
+
+def test_a_list_of_devices_that_is_whole_and_without_a_tablet_stays_so(machine: Build) -> None:
+    mouse = Device(kind="input", detail={"type": "mouse", "bus": "ps2"})
+    own = machine(guest=Guest(os_id="http://microsoft.com/win/2k19"), features={"acpi": "on"}, devices=(mouse,))
+    assert "inputs" not in domain(own)["devices"]
+
+
 def test_windows_whose_source_names_its_platform_keeps_that(machine: Build) -> None:
     own = machine(guest=Guest(os_id="http://microsoft.com/win/2k19"), hyperv={"relaxed": "on"}, features={"acpi": "on"})
     assert set(domain(own)["features"]["hyperv"]) == {"relaxed"}
