@@ -72,6 +72,8 @@ def first_files_page() -> str:
 
 
 OTHERS = {
+    "disk.same-file": "a disk that several machines have and none calls shared",
+    "disk.same-file-runs": "a disk that several machines run with and none calls shared",
     "disk.shared-cold": "a machine that was to be moved warm and shares a disk",
     "disk.shared-set": "a disk that is moved once, for a set of machines",
     "kubevirt.left-out": "a part that this version of KubeVirt, or its feature gates, would refuse",

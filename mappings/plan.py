@@ -13,7 +13,7 @@ from mappings.choices import choices_for, platform_for
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, machine_names
 from mappings.policy_problems import policy_problems
-from mappings.rules.between import included, inventory_concerns
+from mappings.rules.between import CLASHES, included, inventory_concerns
 from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
@@ -75,7 +75,7 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
 def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:
     for name, concerns in shared.items():
         for concern in concerns:
-            if concern.severity == CRITICAL:
+            if concern.id in CLASHES:
                 yield Problem(f"machine {name}", concern.what.removesuffix("."), concern.fix)
 
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from kubeferry.documents import NetworkMap, Policy
-from kubeferry.model import Concern, Machine
+from kubeferry.model import Concern, Machine, Power
 from mappings.choices import choices_for
 from mappings.names import Names
 from mappings.nics import is_standby, network_rule, target_mac
 from mappings.rules.rule import CRITICAL, INFO, WARNING
-from mappings.sharing import ALONE, Sharing
+from mappings.sharing import ALONE, Sharing, unsaid
 
 _MAC_FIX = "Change the address at the source, or leave one of the machines out (`include: false` in the policy)."
 _NAME_FIX = "Set another `name` or `namespace` for one of them in the policy."
@@ -21,7 +21,21 @@ _NETWORK_FIX = (
 )
 _SET_FIX = "Rehearse the set; cluster software that fences by SCSI reservations needs another way."
 _COLD_FIX = "Nothing: the downtime is that of a cold move of the whole set."
+_SAME_FIX = (
+    "Leave out all but the one that uses it (`include: false` for a machine, or for the disk in its `disks`); or call "
+    "it shared in all of them at the source and discover again: then it moves once, for all. Nothing, if each is to "
+    "have a copy."
+)
+_BOTH_RUN_FIX = (
+    "Correct the machine that has it by mistake, or shut down all but one, and discover again; or call it shared in "
+    "all of them at the source: then it moves once, for all."
+)
+_AWAKE = (Power.RUNNING, Power.PAUSED)
 _UUID_FIX = "Licences and management tools may take them for one machine; change it at the source if so."
+
+CLASHES = frozenset({"mac.duplicate", "name.duplicate"})
+"""What no plan can be made with; other critical concerns leave out the machines that have them."""
+
 _NOTHING: Mapping[str, Sharing] = MappingProxyType({})
 
 
@@ -35,6 +49,7 @@ def inventory_concerns(
 ) -> dict[str, tuple[Concern, ...]]:
     """Concerns by machine name, among the machines that are to move; `same` is what they have in common. None of the
     critical ones can be accepted."""
+    machines = list(machines)
     moving = included(machines, policy)
     found: defaultdict[str, list[Concern]] = defaultdict(list)
     for name, concern in (
@@ -43,6 +58,7 @@ def inventory_concerns(
         *_uuids(moving),
         *_networks(moving, policy),
         *_sets(moving, policy, same),
+        *_same_files(machines, {machine.name for machine in moving}),
     ):
         found[name].append(concern)
     return {name: tuple(concerns) for name, concerns in found.items()}
@@ -98,6 +114,23 @@ def _sets(machines: list[Machine], policy: Policy, same: Mapping[str, Sharing]) 
             others = ", ".join(sharing.moves_with)
             what = f"It is moved cold: what {others} write to a disk of all of them, no round of this machine sees."
             yield machine.name, Concern(id="disk.shared-cold", severity=INFO, what=what, fix=_COLD_FIX)
+
+
+def _same_files(machines: list[Machine], moving: set[str]) -> Iterator[tuple[str, Concern]]:
+    """Disks that others have, too, and nobody calls shared: clones and templates do while one of them runs. Two cannot
+    run with it. Those that are left out are named, too."""
+    for machine, disk, others in unsaid(machines):
+        awake = [one.name for one in (machine, *others) if one.power in _AWAKE]
+        named = ", ".join(one.name for one in others)
+        what = f"Disk {disk.id} is also that of {named}, and none of them calls it shared: "
+        if len(awake) > 1:
+            what += f"{', '.join(awake)} run with it, each as if it were its own, and no copy of it is whole."
+            concern = Concern(id="disk.same-file-runs", severity=CRITICAL, what=what, fix=_BOTH_RUN_FIX)
+        else:
+            what += "each gets a copy of its own, and what one writes no other sees."
+            concern = Concern(id="disk.same-file", severity=WARNING, what=what, fix=_SAME_FIX)
+        if machine.name in moving:
+            yield machine.name, concern
 
 
 def _networks(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:
