@@ -7,9 +7,8 @@ from typing import Any
 from kubeferry.model import Device, Machine, SourceFact
 from mappings.choices import Choices
 from mappings.disks import has_queues
-from mappings.firmware import wants_windows
 from mappings.nics import has_card_queues
-from mappings.systems import is_windows
+from mappings.systems import is_windows, wants_windows
 from mappings.virtio import is_transitional
 
 VIDEOS = ("vga", "cirrus", "virtio", "ramfb", "bochs")

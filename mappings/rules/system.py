@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kubeferry.model import Machine, Nic
-from mappings.firmware import target_timezone, wants_windows
+from mappings.firmware import target_timezone
 from mappings.nics import plugged, target_indexes
 from mappings.rules.rule import INFO, WARNING, Case, Rule, when
-from mappings.systems import is_windows
+from mappings.systems import is_windows, wants_windows
 from mappings.virtio import is_transitional, may_be_legacy, names_transitional
 
 # How a guest of another hypervisor calls its first card: by the slot that the hypervisor gives it.
