@@ -9,13 +9,14 @@ from types import MappingProxyType
 from kubeferry.documents import NetworkMap, Policy
 from kubeferry.model import Concern, Machine, Power
 from mappings.choices import choices_for
-from mappings.names import Names
+from mappings.names import Names, empty_words
 from mappings.nics import is_standby, network_rule, target_mac
 from mappings.rules.rule import CRITICAL, INFO, WARNING
 from mappings.sharing import ALONE, Sharing, unsaid
 
 _MAC_FIX = "Change the address at the source, or leave one of the machines out (`include: false` in the policy)."
 _NAME_FIX = "Set another `name` or `namespace` for one of them in the policy."
+_NAMESPACE_FIX = "Set `namespace` for it in the policy, or leave it out (`include: false`)."
 _NETWORK_FIX = (
     "Tell them apart in the policy's `networks`: `sourceSwitch`, `sourceVlan` or `sourceKey` beside `sourceName`."
 )
@@ -55,6 +56,7 @@ def inventory_concerns(
     for name, concern in (
         *_macs(moving),
         *_targets(moving, policy, names),
+        *_namespaces(moving, policy),
         *_uuids(moving),
         *_networks(moving, policy),
         *_sets(moving, policy, same),
@@ -85,6 +87,15 @@ def _targets(machines: list[Machine], policy: Policy, names: dict[str, Names]) -
         for name, others in _among(sharers):
             what = f"The name {target!r} in namespace {namespace!r} is also that of {others}."
             yield name, Concern(id="name.duplicate", severity=CRITICAL, what=what, fix=_NAME_FIX)
+
+
+def _namespaces(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:
+    """Machines whose namespace a template should tell, and that have nothing for one of its words."""
+    for machine in machines:
+        own = policy.of(machine.name)
+        if own.namespace_template and not own.namespace and (words := empty_words(own.namespace_template, machine)):
+            what = f"Its namespace is to be {own.namespace_template!r}, and it has no {', '.join(words)} to make it of."
+            yield machine.name, Concern(id="namespace.unsettled", severity=CRITICAL, what=what, fix=_NAMESPACE_FIX)
 
 
 def _uuids(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:
