@@ -238,3 +238,20 @@ def test_a_system_that_nobody_knows_and_that_gets_its_first_virtio_here_is_told(
     unknown = machine(guest=Guest(), machine_type="pc-q35-7.2", nics=cards, disks=disks)
     assert "guest.virtio-unknown" not in raised(unknown)
     assert "guest.virtio-unknown" in raised(unknown, chosen(unknown, disk_bus="virtio"))
+
+
+def test_the_cards_of_a_q35_are_told_where_their_buses_change(machine: Build) -> None:
+    def cards(*buses: str) -> Machine:
+        places = [
+            SourceFact(path=f"devices/interface[net{at}]/address", value=f"pci 0000:{bus}:00.0")
+            for at, bus in enumerate(buses)
+        ]
+        nics = tuple(Nic(id=f"net{at}", model="virtio") for at in range(len(buses)))
+        return machine(machine_type="pc-q35-7.2", nics=nics, unmodelled=tuple(places))
+
+    policy = Policy(networks=(LAN,))
+    told = [one.what for one in mapped(cards("05", "03"), policy).concerns if one.id == "nic.name-changed"]
+    assert "net0, enp5s0 in most guests, is called enp1s0" in " ".join(told)
+    assert "net1, enp3s0 in most guests, is called enp2s0" in " ".join(told)
+    assert "nic.name-changed" not in raised(cards("01", "02"), policy)
+    assert "nic.name-changed" not in raised(cards(), policy)
