@@ -72,6 +72,8 @@ def first_files_page() -> str:
 
 
 OTHERS = {
+    "disk.same-file": "a disk that several machines have and none calls shared",
+    "disk.same-file-runs": "a disk that several machines run with and none calls shared",
     "disk.shared-cold": "a machine that was to be moved warm and shares a disk",
     "disk.shared-set": "a disk that is moved once, for a set of machines",
     "kubevirt.left-out": "a part that this version of KubeVirt, or its feature gates, would refuse",
@@ -84,6 +86,7 @@ OTHERS = {
     "manifest.refused": "a manifest that a cluster would refuse",
     "move.only-the-stop-shows": "what nobody can know before the stop",
     "name.duplicate": "two machines that would have one name",
+    "namespace.unsettled": "a machine that has nothing for a word of its namespace's template",
     "nic.network-ambiguous": "networks of one name on several switches, which the policy takes for one",
     "plan.empty": "a plan that moves no machine",
     "set.not-whole": "a machine that shares a disk with one that cannot be moved",

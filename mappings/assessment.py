@@ -10,7 +10,7 @@ import html
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from pydantic.alias_generators import to_camel
@@ -18,15 +18,15 @@ from pydantic.alias_generators import to_camel
 from kubeferry.documents import AttachedDisk, Inventory, Offer, PlannedDisk, Platform, Policy
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
 from kubeferry.words import RUN_STRATEGIES
-from mappings.admission.check import check_all
-from mappings.choices import choices_for
+from mappings.choices import choices_for, platform_for
 from mappings.disk_wishes import disk_wishes, told
 from mappings.estimate import CopyEstimate, Rates, estimate
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, dns_label, machine_names
 from mappings.quantities import human_bytes
+from mappings.refusals import all_concerns
 from mappings.rules.between import inventory_concerns
-from mappings.rules.rule import CRITICAL, is_blocked
+from mappings.rules.rule import CRITICAL
 from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
 from mappings.wishes import Settled, settled
@@ -68,6 +68,7 @@ def assess(
     names = machine_names(wishes.machines, wishes.policy)
     same = sharings(wishes.machines, wishes.policy, names, offer)
     shared = inventory_concerns(wishes.machines, wishes.policy, names, same)
+    platform = platform_for(wishes.policy, offer)
     mapped = {
         one.name: to_manifests(one, wishes.policy, names[one.name], offer, same.get(one.name, ALONE))
         for one in wishes.machines
@@ -78,34 +79,11 @@ def assess(
             wishes,
             names[machine.name],
             mapped[machine.name],
-            _concerns(mapped, machine.name, shared.get(machine.name, ())),
+            all_concerns(mapped, machine.name, shared.get(machine.name, ()), platform),
             offer,
             rates or Rates(),
         )
         for machine in wishes.machines
-    )
-
-
-def _concerns(mapped: Mapping[str, Mapped], name: str, shared: tuple[Concern, ...]) -> tuple[Concern, ...]:
-    """All that speaks against a machine; what a cluster would say to its manifests only where nothing else does."""
-    concerns = mapped[name].concerns + shared
-    if is_blocked(concerns):
-        return concerns
-    manifests = (*mapped[name].manifests, *_carried_by_others(mapped[name], mapped))
-    return concerns + tuple(
-        Concern(id="manifest.refused", severity=CRITICAL, what=f"{one.where}: {one.what}.", fix=one.fix)
-        for one in check_all(manifests)
-    )
-
-
-def _carried_by_others(mapped: Mapped, of_all: Mapping[str, Mapped]) -> tuple[dict[str, Any], ...]:
-    """The claims of disks that others of the set carry."""
-    wanted = {(disk.carrier, disk.claim) for disk in mapped.attached}
-    return tuple(
-        manifest
-        for carrier in dict.fromkeys(disk.carrier for disk in mapped.attached)
-        for manifest in of_all[carrier].manifests
-        if manifest["kind"] != "VirtualMachine" and (carrier, manifest["metadata"]["name"]) in wanted
     )
 
 

@@ -8,7 +8,7 @@ from kubeferry.model import Device, Machine, SourceFact
 from mappings.choices import Choices
 from mappings.disks import has_queues
 from mappings.nics import has_card_queues
-from mappings.systems import is_windows
+from mappings.systems import is_windows, wants_windows
 from mappings.virtio import is_transitional
 
 VIDEOS = ("vga", "cirrus", "virtio", "ramfb", "bochs")
@@ -84,14 +84,21 @@ def target_watchdog_action(machine: Machine) -> str | None:
 
 
 def tablets(machine: Machine) -> list[dict[str, str]]:
-    """Pointers that show an absolute place: the only input devices that KubeVirt is told of."""
+    """Pointers that show an absolute place: the only input devices that KubeVirt is told of. Where the source's words
+    are another hypervisor's, none among its devices is silence: they come with its tools, and are not listed."""
     found = [one for one in of_kind(machine, "input") if (one.detail.get("type") or one.model) == "tablet"]
-    if not machine.devices and is_windows(machine.guest):  # its mouse drifts on a screen without one
+    silent = wants_windows(machine) or (is_windows(machine.guest) and not machine.devices)
+    if not found and silent and not _has_none(machine):  # its mouse drifts on a screen without one
         return [{"name": "tablet0", "type": "tablet", "bus": "usb"}]
     return [
         {"name": f"tablet{index}", "type": "tablet", "bus": bus if bus in INPUT_BUSES else "usb"}
         for index, bus in enumerate(one.detail.get("bus", "usb") for one in found)
     ]
+
+
+def _has_none(machine: Machine) -> bool:
+    """Whether Proxmox says that there is no tablet; there is one where it says nothing."""
+    return any((fact.path, fact.value) == ("tablet", "0") for fact in machine.unmodelled)
 
 
 def has_display(machine: Machine) -> bool:

@@ -11,7 +11,7 @@ from kubeferry.model import Clock, FirmwareKind, Machine, Timer
 from mappings.choices import Choices
 from mappings.disks import SERIAL
 from mappings.ec2 import is_ec2, new_uuid
-from mappings.systems import is_windows
+from mappings.systems import wants_windows
 
 # libvirt's and KubeVirt's names of the same timers; the others have no counterpart.
 TIMERS = {"hpet": "hpet", "pit": "pit", "rtc": "rtc", "kvmclock": "kvm", "hypervclock": "hyperv"}
@@ -195,11 +195,6 @@ def features_domain(machine: Machine, choices: Choices) -> dict[str, Any]:
         return features | {"hypervPassthrough": {"enabled": True}}
     enlightened = hyperv_domain(WINDOWS_HYPERV if wants_windows(machine) else machine.hyperv)
     return features | ({"hyperv": enlightened} if enlightened else {})
-
-
-def wants_windows(machine: Machine) -> bool:
-    """Whether the machine runs Windows and its source has no words for the platform, as other hypervisors have none."""
-    return is_windows(machine.guest) and not machine.hyperv and not machine.features
 
 
 def passes_hyperv(hyperv: dict[str, str]) -> bool:

@@ -111,6 +111,11 @@ def rendered(template: str, machine: Machine) -> str:
     return _WORD.sub(lambda found: _WORDS[found[1]](machine) if found[1] in _WORDS else found[0], template)
 
 
+def empty_words(template: str, machine: Machine) -> list[str]:
+    """The words of a template for which this machine has nothing to put in."""
+    return sorted(word for word in set(_WORD.findall(template)) & _WORDS.keys() if not _WORDS[word](machine).strip())
+
+
 def unknown_words(template: str) -> list[str]:
     """The words of a template that nothing can be put in for."""
     return sorted(set(_WORD.findall(template)) - _WORDS.keys())

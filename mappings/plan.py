@@ -13,7 +13,8 @@ from mappings.choices import choices_for, platform_for
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, machine_names
 from mappings.policy_problems import policy_problems
-from mappings.rules.between import included, inventory_concerns
+from mappings.refusals import REFUSED, all_concerns
+from mappings.rules.between import CLASHES, included, inventory_concerns
 from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
@@ -23,10 +24,10 @@ from mappings.wishes import settled
 def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: str, offer: Offer = UNASKED) -> Plan:
     """The frozen plan, for a target that has this to offer. The same input gives the same plan, byte for byte.
 
-    A machine with a critical concern that is not settled is excluded, and so is one that comes after it, or shares a
-    disk with it that is one for both. Raises
-    InputInvalid, with every problem at once, when the policy names what is not there, when two machines share a name or
-    a MAC address, when the order contradicts itself, or when a manifest is one that the cluster would refuse.
+    A machine with a critical concern that is not settled is excluded, what the cluster would refuse of its manifests
+    among them, and so is one that comes after it, or shares a disk with it that is one for both. Raises InputInvalid,
+    with every problem at once, when the policy names what is not there, when two machines share a name or a MAC
+    address, when the order contradicts itself, or when a cluster would refuse what all have, or several together.
     """
     said = policy_problems(inventory, policy)
     wished = settled(policy, inventory.machines)
@@ -37,22 +38,24 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     problems = [*said, *_clashes(shared)]
     if problems:
         raise InputInvalid("the policy does not fit the inventory", problems)
-    moving = included(machines, policy)
+    moving, platform = included(machines, policy), platform_for(policy, offer)
+    mapped = {one.name: to_manifests(one, policy, names[one.name], offer, same.get(one.name, ALONE)) for one in moving}
     entries = [
         _entry(
             machine,
             policy,
             names[machine.name],
-            to_manifests(machine, policy, names[machine.name], offer, same.get(machine.name, ALONE)),
-            shared.get(machine.name, ()),
+            mapped[machine.name],
+            all_concerns(mapped, machine.name, shared.get(machine.name, ()), platform),
             offer,
         )
         for machine in moving
     ]
     excluded = _excluded(inventory, policy, entries)
     kept = tuple(entry for entry in entries if entry.name not in excluded)
-    platform = platform_for(policy, offer)
-    problems = check_all((manifest for entry in kept for manifest in entry.manifests), platform)
+    # Where nothing is left for what a cluster would refuse, it is the policy's own word for all, and no plan at all.
+    judged = kept or [entry for entry in entries if any(one.id == REFUSED for one in entry.concerns)]
+    problems = check_all((manifest for entry in judged for manifest in entry.manifests), platform)
     if problems:
         raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
     kept = tuple(entry.model_copy(update={"after": _after(entry.name, policy, excluded) or None}) for entry in kept)
@@ -75,12 +78,12 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
 def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:
     for name, concerns in shared.items():
         for concern in concerns:
-            if concern.severity == CRITICAL:
+            if concern.id in CLASHES:
                 yield Problem(f"machine {name}", concern.what.removesuffix("."), concern.fix)
 
 
 def _entry(
-    machine: Machine, policy: Policy, names: Names, mapped: Mapped, shared: tuple[Concern, ...], offer: Offer
+    machine: Machine, policy: Policy, names: Names, mapped: Mapped, concerns: tuple[Concern, ...], offer: Offer
 ) -> Entry:
     choices = choices_for(machine, policy, offer)
     return Entry(
@@ -98,7 +101,7 @@ def _entry(
         mode="cold" if mapped.moves_with else choices.mode,  # what others write to a disk of all, no round sees
         warm=choices.warm,
         verify=policy.verify,
-        concerns=mapped.concerns + shared,
+        concerns=concerns,
         carried=mapped.carried,
         moves_with=mapped.moves_with or None,
         attached=mapped.attached or None,

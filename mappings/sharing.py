@@ -166,6 +166,17 @@ def _said_to_be_shared(group: list[_Owner]) -> bool:
     return any(disk.shareable for _, disk in group)
 
 
+def unsaid(machines: Iterable[Machine]) -> Iterator[tuple[Machine, Disk, tuple[Machine, ...]]]:
+    """Disks that several machines have, one of them to write it, and that none of them calls shared: each machine that
+    has it, with the others."""
+    for group in _same_disks(list(machines)):
+        if _said_to_be_shared(group) or all(disk.readonly for _, disk in group):
+            continue
+        for machine, disk in group:
+            others = {other.name: other for other, _ in group if other.name != machine.name}
+            yield machine, disk, tuple(others.values())
+
+
 # --- whether it can be one -------------------------------------------------------------------------------------------
 
 

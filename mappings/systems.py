@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from kubeferry.model import Guest
+from kubeferry.model import Guest, Machine
 
 # The last version of each system whose own drivers know virtio 0.9 only. Linux learned virtio 1 with 4.0 (in 2015);
 # RHEL 7 has it in its 3.10. Windows before 6.0 has only the old driver packages.
@@ -32,6 +32,11 @@ _VIRTIO_1_KERNEL = (4, 0)
 
 def is_windows(guest: Guest) -> bool:
     return _WINDOWS.search(_said(guest)) is not None
+
+
+def wants_windows(machine: Machine) -> bool:
+    """Whether the machine runs Windows and its source has no words for the platform, as other hypervisors have none."""
+    return is_windows(machine.guest) and not machine.hyperv and not machine.features
 
 
 def knows_virtio_1(guest: Guest) -> bool | None:

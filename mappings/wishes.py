@@ -15,7 +15,7 @@ from pydantic.alias_generators import to_camel
 from kubeferry.documents import MachinePolicy, Match, Policy
 from kubeferry.model import Machine
 from mappings.disk_wishes import any_fits, as_planned, disk_wishes, disks_decided
-from mappings.names import dns_labels, rendered, unknown_words
+from mappings.names import dns_labels, empty_words, rendered, unknown_words
 
 # Choices that add up; of all others the last one counts.
 _ADD_UP = {"labels", "annotations", "accept", "after", "patch", "disks"}
@@ -56,7 +56,9 @@ def _settle(speaking: Iterable[tuple[str, MachinePolicy]], machine: Machine) -> 
             value = getattr(choice, field)
             said[field] = _together(field, said.get(field), value) if field in _ADD_UP else value
             decided[field] = f"{decided[field]}, {label}" if field in _ADD_UP and field in decided else label
-    if (template := said.get("namespace_template")) and not said.get("namespace"):
+    template = said.get("namespace_template")
+    # What cannot be filled in is left open, for `namespace.unsettled` to tell: a namespace of nobody's choice is wrong.
+    if template and not said.get("namespace") and not empty_words(template, machine):
         text = rendered(template, machine)
         said["namespace"] = dns_labels([text])[text]
     return MachinePolicy.model_construct(_fields_set=set(said), **said), decided

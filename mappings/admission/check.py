@@ -14,17 +14,18 @@ from typing import Any
 from kubeferry.documents import Platform
 from kubeferry.errors import Problem
 from mappings.admission.devices import DEVICE_CHECKS
+from mappings.admission.keys import annotation_problems, label_problems
 from mappings.admission.machine import MACHINE_CHECKS, reserved_labels
+from mappings.admission.placement import PLACEMENT_CHECKS
 from mappings.admission.schema import check_manifest
 from mappings.admission.view import View, problem
-from mappings.marks import LABEL_VALUE
 from mappings.names import is_dns_label
 from mappings.quantities import MIB, parse_quantity
 from mappings.versions import refused
 
 _Objects = Iterable[dict[str, Any]]
 _ANNOTATIONS_LIMIT_BYTES = 256 << 10
-_CHECKS = (*MACHINE_CHECKS, *DEVICE_CHECKS)
+_CHECKS = (*MACHINE_CHECKS, *PLACEMENT_CHECKS, *DEVICE_CHECKS)
 
 
 def check_all(manifests: _Objects, platform: Platform | None = None) -> list[Problem]:
@@ -65,27 +66,19 @@ def _metadata(manifest: dict[str, Any]) -> Iterator[Problem]:
         if value is not None and not is_dns_label(value):
             fix = "Use at most 63 small letters, digits and hyphens."
             yield problem(f"metadata.{field}", f"{value!r} is not a DNS label", fix)
-    yield from _labels(metadata.get("labels", {}), "metadata.labels")
+    yield from label_problems(metadata.get("labels", {}), "metadata.labels")
+    yield from annotation_problems(metadata.get("annotations", {}), "metadata.annotations")
     size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.get("annotations", {}).items())
     if size > _ANNOTATIONS_LIMIT_BYTES:
         fix = "Shorten the machine's name, title or description at the source."
         yield problem("metadata.annotations", f"have {size} bytes, at most {_ANNOTATIONS_LIMIT_BYTES} are taken", fix)
 
 
-def _labels(labels: dict[str, str], where: str) -> Iterator[Problem]:
-    for key, value in labels.items():
-        prefix, _, name = key.rpartition("/")
-        legal = LABEL_VALUE.fullmatch(name) and name and all(is_dns_label(part) for part in prefix.split(".") if prefix)
-        if not legal:
-            yield problem(f"{where}[{key}]", "is not a legal label key", "Use `name` or `domain/name`.")
-        if LABEL_VALUE.fullmatch(value) is None:
-            fix = "Use at most 63 letters, digits, dots, hyphens and underscores."
-            yield problem(f"{where}[{key}]", f"{value!r} is not a legal label value", fix)
-
-
 def _virtual_machine(manifest: dict[str, Any]) -> Iterator[Problem]:
-    labels = manifest["spec"]["template"].get("metadata", {}).get("labels", {})
-    yield from _labels(labels, "spec.template.metadata.labels")
+    metadata = manifest["spec"]["template"].get("metadata", {})
+    labels = metadata.get("labels", {})
+    yield from label_problems(labels, "spec.template.metadata.labels")
+    yield from annotation_problems(metadata.get("annotations", {}), "spec.template.metadata.annotations")
     yield from reserved_labels(labels)
     view = View(manifest)
     for check in _CHECKS:

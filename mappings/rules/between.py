@@ -7,21 +7,36 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from kubeferry.documents import NetworkMap, Policy
-from kubeferry.model import Concern, Machine
+from kubeferry.model import Concern, Machine, Power
 from mappings.choices import choices_for
-from mappings.names import Names
+from mappings.names import Names, empty_words
 from mappings.nics import is_standby, network_rule, target_mac
 from mappings.rules.rule import CRITICAL, INFO, WARNING
-from mappings.sharing import ALONE, Sharing
+from mappings.sharing import ALONE, Sharing, unsaid
 
 _MAC_FIX = "Change the address at the source, or leave one of the machines out (`include: false` in the policy)."
 _NAME_FIX = "Set another `name` or `namespace` for one of them in the policy."
+_NAMESPACE_FIX = "Set `namespace` for it in the policy, or leave it out (`include: false`)."
 _NETWORK_FIX = (
     "Tell them apart in the policy's `networks`: `sourceSwitch`, `sourceVlan` or `sourceKey` beside `sourceName`."
 )
 _SET_FIX = "Rehearse the set; cluster software that fences by SCSI reservations needs another way."
 _COLD_FIX = "Nothing: the downtime is that of a cold move of the whole set."
+_SAME_FIX = (
+    "Leave out all but the one that uses it (`include: false` for a machine, or for the disk in its `disks`); or call "
+    "it shared in all of them at the source and discover again: then it moves once, for all. Nothing, if each is to "
+    "have a copy."
+)
+_BOTH_RUN_FIX = (
+    "Correct the machine that has it by mistake, or shut down all but one, and discover again; or call it shared in "
+    "all of them at the source: then it moves once, for all."
+)
+_AWAKE = (Power.RUNNING, Power.PAUSED)
 _UUID_FIX = "Licences and management tools may take them for one machine; change it at the source if so."
+
+CLASHES = frozenset({"mac.duplicate", "name.duplicate"})
+"""What no plan can be made with; other critical concerns leave out the machines that have them."""
+
 _NOTHING: Mapping[str, Sharing] = MappingProxyType({})
 
 
@@ -35,14 +50,17 @@ def inventory_concerns(
 ) -> dict[str, tuple[Concern, ...]]:
     """Concerns by machine name, among the machines that are to move; `same` is what they have in common. None of the
     critical ones can be accepted."""
+    machines = list(machines)
     moving = included(machines, policy)
     found: defaultdict[str, list[Concern]] = defaultdict(list)
     for name, concern in (
         *_macs(moving),
         *_targets(moving, policy, names),
+        *_namespaces(moving, policy),
         *_uuids(moving),
         *_networks(moving, policy),
         *_sets(moving, policy, same),
+        *_same_files(machines, {machine.name for machine in moving}),
     ):
         found[name].append(concern)
     return {name: tuple(concerns) for name, concerns in found.items()}
@@ -69,6 +87,15 @@ def _targets(machines: list[Machine], policy: Policy, names: dict[str, Names]) -
         for name, others in _among(sharers):
             what = f"The name {target!r} in namespace {namespace!r} is also that of {others}."
             yield name, Concern(id="name.duplicate", severity=CRITICAL, what=what, fix=_NAME_FIX)
+
+
+def _namespaces(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:
+    """Machines whose namespace a template should tell, and that have nothing for one of its words."""
+    for machine in machines:
+        own = policy.of(machine.name)
+        if own.namespace_template and not own.namespace and (words := empty_words(own.namespace_template, machine)):
+            what = f"Its namespace is to be {own.namespace_template!r}, and it has no {', '.join(words)} to make it of."
+            yield machine.name, Concern(id="namespace.unsettled", severity=CRITICAL, what=what, fix=_NAMESPACE_FIX)
 
 
 def _uuids(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:
@@ -98,6 +125,23 @@ def _sets(machines: list[Machine], policy: Policy, same: Mapping[str, Sharing]) 
             others = ", ".join(sharing.moves_with)
             what = f"It is moved cold: what {others} write to a disk of all of them, no round of this machine sees."
             yield machine.name, Concern(id="disk.shared-cold", severity=INFO, what=what, fix=_COLD_FIX)
+
+
+def _same_files(machines: list[Machine], moving: set[str]) -> Iterator[tuple[str, Concern]]:
+    """Disks that others have, too, and nobody calls shared: clones and templates do while one of them runs. Two cannot
+    run with it. Those that are left out are named, too."""
+    for machine, disk, others in unsaid(machines):
+        awake = [one.name for one in (machine, *others) if one.power in _AWAKE]
+        named = ", ".join(one.name for one in others)
+        what = f"Disk {disk.id} is also that of {named}, and none of them calls it shared: "
+        if len(awake) > 1:
+            what += f"{', '.join(awake)} run with it, each as if it were its own, and no copy of it is whole."
+            concern = Concern(id="disk.same-file-runs", severity=CRITICAL, what=what, fix=_BOTH_RUN_FIX)
+        else:
+            what += "each gets a copy of its own, and what one writes no other sees."
+            concern = Concern(id="disk.same-file", severity=WARNING, what=what, fix=_SAME_FIX)
+        if machine.name in moving:
+            yield machine.name, concern
 
 
 def _networks(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:

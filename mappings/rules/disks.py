@@ -79,6 +79,13 @@ def _shared(disk: Disk, case: Case) -> str | None:
     return " ".join([apart, _WRITTEN, *([f"One disk for all of them needs {needs}."] if needs else [])])
 
 
+def _twice(disk: Disk, case: Case) -> str | None:
+    """Told of each but the first."""
+    same = [one for one in case.machine.data_disks if one.uri is not None and one.uri == disk.uri]
+    again = len(same) > 1 and same[0].id != disk.id and not all(one.readonly for one in same)
+    return f"is the same as {same[0].id}: the machine would have two that drift apart." if again else None
+
+
 def _encrypted(disk: Disk, _case: Case) -> str | None:
     return "is encrypted by the hypervisor." if disk.encrypted else None
 
@@ -253,6 +260,14 @@ RULES = (
         "a disk that the hypervisor encrypts",
         "Decrypt it at the source, or leave it out (`include: false` for it in the policy's `disks`).",
         per_disk(_encrypted),
+        False,
+    ),
+    Rule(
+        "disk.twice",
+        CRITICAL,
+        "one disk that a machine has twice",
+        "Leave one out (`include: false` for it in the policy's `disks`), or correct the machine at the source.",
+        per_disk(_twice),
         False,
     ),
     Rule("disk.too-many", CRITICAL, "more disks than KubeVirt takes", "Remove disks at the source.", _too_many, False),

@@ -6,15 +6,16 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kubeferry.model import Machine, Nic
-from mappings.firmware import target_timezone, wants_windows
+from mappings.firmware import target_timezone
 from mappings.nics import plugged, target_indexes
 from mappings.rules.rule import INFO, WARNING, Case, Rule, when
-from mappings.systems import is_windows
+from mappings.systems import is_windows, wants_windows
 from mappings.virtio import is_transitional, may_be_legacy, names_transitional
 
 # How a guest of another hypervisor calls its first card: by the slot that the hypervisor gives it.
 _VMXNET = "ens192"
 _SLOT = re.compile(r"pci 0000:00:([0-9a-f]{2})\.0")
+_PORT = re.compile(r"pci 0000:([0-9a-f]{2}):([0-9a-f]{2})\.0")
 _STATIC = (
     "Look for the old name where static addresses are set (/etc/network/interfaces, netplan, "
     "sysconfig/network-scripts, NetworkManager), and write the MAC address in its place; or"
@@ -24,7 +25,7 @@ _STATIC = (
 def _legacy_unknown(case: Case) -> Iterable[str]:
     return when(
         may_be_legacy(case.machine, case.choices),
-        "Whether the guest's drivers know virtio 1 is not known: its machine type offers 0.9 as well, Q35 does not.",
+        "Whether the guest's drivers know virtio 1 is not known: nothing at the source needs it, and Q35 has no other.",
     )
 
 
@@ -36,17 +37,18 @@ def _transitional(case: Case) -> Iterable[str]:
 
 
 def _card_names(case: Case) -> Iterator[str]:
-    """Cards that the guest will call otherwise. A Q35 of libvirt's has its cards on buses that differ as well, but a
-    source that is KubeVirt's own kind of machine is not told apart by its type alone: it is left to `device.addresses`.
-    """
+    """Cards that the guest will call otherwise. A Q35 has one card on each bus, KubeVirt's from the first on; where a
+    source's Q35 does not tell the bus, it is left to `device.addresses`."""
     machine = case.machine
-    if is_windows(machine.guest) or "q35" in (machine.machine_type or "") or machine.machine_type == "virt":
+    if is_windows(machine.guest) or machine.machine_type == "virt":
         return
+    q35 = "q35" in (machine.machine_type or "")
     indexes = target_indexes(machine, case.choices)
-    for nic, _rule in plugged(machine, case.choices):
+    for bus, (nic, _rule) in enumerate(plugged(machine, case.choices), 1):
         had = _name_now(machine, nic)
-        now = f"eno{indexes[nic.id]}" if nic.id in indexes else "enp1s0 or the like"
-        if had != now:
+        there = f"enp{bus}s0" if q35 else "enp1s0 or the like"
+        now = f"eno{indexes[nic.id]}" if nic.id in indexes else there
+        if had != now and (had or not q35):
             yield f"Network card {nic.id}{f', {had} in most guests,' if had else ''} is called {now} at the target."
 
 
@@ -57,7 +59,11 @@ def _name_now(machine: Machine, nic: Nic) -> str | None:
     if nic.model and "vmxnet" in nic.model.lower():
         return _VMXNET if nic is machine.nics[0] else None
     places = (fact.value for fact in machine.unmodelled if re.search(rf"interface\[{nic.id}\]/address$", fact.path))
-    slot = _SLOT.match(next(places, ""))
+    place = next(places, "")
+    if "q35" in (machine.machine_type or ""):
+        port = _PORT.fullmatch(place)
+        return f"enp{int(port[1], 16)}s{int(port[2], 16)}" if port else None
+    slot = _SLOT.match(place)
     return f"ens{int(slot[1], 16)}" if slot else None
 
 

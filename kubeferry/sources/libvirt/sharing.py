@@ -1,5 +1,5 @@
-"""Other machines of the hypervisor that run with a disk of this one, where it is called shared. Those of another
-hypervisor are not seen."""
+"""Other machines of the hypervisor that run with a disk of this one, whether or not it is called shared: not every
+image is locked. Those of another hypervisor are not seen."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Read = Callable[[libvirt.virDomain], Machine]
 def running(planned: Machine, current: Machine, domain: libvirt.virDomain, read: Read) -> Iterator[Problem]:
     """The disks that are taken along and that another machine may write to at this moment."""
     disks = drift.wanted(planned, current.data_disks).values()
-    shared = {disk.uri: disk.id for disk in disks if disk.shareable and disk.uri is not None}
+    shared = {disk.uri: disk.id for disk in disks if disk.uri is not None}
     if not shared:
         return
     own = domain.UUIDString()

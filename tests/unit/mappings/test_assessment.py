@@ -90,8 +90,9 @@ def test_the_page_tells_the_owner_what_to_do(machine: Build, disk: BuildDisk) ->
     assert "Copy: 3 GiB in 10 s to 2 min" in page
 
 
-def test_the_summary_shows_the_blocked_first(machine: Build) -> None:
-    estate = assess(inventory(machine(), machine(name="odd", nics=(), arch="arm", uuid=None)), QUIET)
+def test_the_summary_shows_the_blocked_first(machine: Build, disk: BuildDisk) -> None:
+    odd = machine(name="odd", nics=(), arch="arm", uuid=None, disks=(disk("vdb"),))
+    estate = assess(inventory(machine(), odd), QUIET)
     rows = render_summary_markdown(estate).splitlines()
     assert [row.split(" | ")[:2] for row in rows[4:]] == [
         ["| [odd](odd/README.md)", "blocked"],

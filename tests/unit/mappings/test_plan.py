@@ -23,6 +23,7 @@ from kubeferry.documents import (
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Machine, Nic, Power
 from mappings.admission.check import check_all
+from mappings.assessment import assess
 from mappings.plan import make_plan
 
 Build = Callable[..., Machine]
@@ -149,3 +150,35 @@ def test_a_network_that_is_not_mapped_excludes_its_machine(trio: tuple[Machine, 
 def test_an_empty_inventory_gives_an_empty_plan(tmp_path: Path) -> None:
     plan = planned((), Policy())
     assert (plan.entries, plan.waves, plan.excluded) == ((), (), {})
+
+
+@pytest.mark.parametrize(
+    ("wish", "told"),
+    [
+        ({"labels": {"bad!": "v"}}, "is not a legal label key"),
+        ({"patch": {"spec": {"template": {"spec": {"colour": "red"}}}}}, "colour"),
+    ],
+    ids=["label", "patch"],
+)
+def test_what_the_cluster_would_refuse_of_one_machine_leaves_out_that_one(
+    trio: tuple[Machine, ...], wish: dict[str, Any], told: str
+) -> None:
+    wishes = policy(db=wish)
+    plan = planned(trio, wishes)
+    assert "db" not in [entry.name for entry in plan.entries]
+    assert len(plan.entries) == len(trio) - 1
+    assert plan.excluded["db"].startswith("[manifest.refused] ")
+    assert told in plan.excluded["db"]
+    verdicts = {one.name: one.verdict for one in assess(inventory(*trio), wishes)}
+    assert [name for name, verdict in verdicts.items() if verdict == "blocked"] == ["db"]
+
+
+def test_a_plan_and_an_assessment_are_of_one_mind_on_the_version_that_the_policy_names(
+    trio: tuple[Machine, ...],
+) -> None:
+    panic = {"spec": {"template": {"spec": {"domain": {"devices": {"panicDevices": [{"model": "isa"}]}}}}}}
+    wishes = policy(db={"patch": panic}).model_copy(update={"kubevirt": "1.5"})
+    assert "1.5" in planned(trio, wishes).excluded["db"]
+    (found,) = [one for one in assess(inventory(*trio), wishes) if one.name == "db"]
+    assert found.verdict == "blocked"
+    assert "manifest.refused" in {one.id for one in found.concerns}

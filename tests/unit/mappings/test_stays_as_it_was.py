@@ -187,6 +187,31 @@ def test_windows_from_a_hypervisor_that_says_nothing_of_its_platform(machine: Bu
     assert "windows.clock" not in raised(moved, chosen(moved, timezone="Europe/Berlin"))
 
 
+@pytest.mark.parametrize(
+    "listed",
+    [Device(kind="controller", model="VirtualSCSI"), Device(kind="video", model="vmvga"), Device(kind="serial")],
+    ids=lambda one: str(one.kind),
+)
+def test_windows_gets_its_tablet_beside_whatever_else_its_source_lists(machine: Build, listed: Device) -> None:
+    moved = machine(guest=Guest(os_id="windows2019srv_64Guest"), features={}, hyperv={}, devices=(listed,))
+    assert domain(moved)["devices"]["inputs"] == [{"name": "tablet0", "type": "tablet", "bus": "usb"}]
+    own = Device(kind="input", detail={"type": "tablet", "bus": "virtio"})
+    had = moved.model_copy(update={"devices": (listed, own)})
+    assert domain(had)["devices"]["inputs"] == [{"name": "tablet0", "type": "tablet", "bus": "virtio"}]
+
+
+def test_windows_of_a_proxmox_that_says_no_tablet_gets_none(machine: Build) -> None:
+    none = (SourceFact(path="tablet", value="0"),)
+    moved = machine(guest=Guest(os_name="Windows 10"), features={}, hyperv={}, unmodelled=none)
+    assert "inputs" not in domain(moved)["devices"]
+
+
+def test_a_list_of_devices_that_is_whole_and_without_a_tablet_stays_so(machine: Build) -> None:
+    mouse = Device(kind="input", detail={"type": "mouse", "bus": "ps2"})
+    own = machine(guest=Guest(os_id="http://microsoft.com/win/2k19"), features={"acpi": "on"}, devices=(mouse,))
+    assert "inputs" not in domain(own)["devices"]
+
+
 def test_windows_whose_source_names_its_platform_keeps_that(machine: Build) -> None:
     own = machine(guest=Guest(os_id="http://microsoft.com/win/2k19"), hyperv={"relaxed": "on"}, features={"acpi": "on"})
     assert set(domain(own)["features"]["hyperv"]) == {"relaxed"}
@@ -200,3 +225,54 @@ def test_no_video_beside_a_server_for_one_stays_none(machine: Build) -> None:
     assert domain(blind)["devices"]["autoattachGraphicsDevice"] is False
     fates = {line.field: str(line.fate) for line in mapped(blind).carried}
     assert fates["devices[0:video]"] == "carried"
+
+
+@pytest.mark.parametrize(
+    ("facts", "wishes"),
+    [
+        ({"nics": (Nic(id="net0", model="VmxNet3"),)}, {}),
+        ({"nics": (Nic(id="net0"),), "machine_type": "pc-i440fx-2.9"}, {}),
+        ({"disks": (Disk(**{**DISK, "bus": "ide"}),)}, {"disk_bus": "virtio"}),
+        ({"disks": (Disk(**{**DISK, "bus": "scsi"}),)}, {}),
+        ({"guest": EL6.model_copy(update={"agent_channel": True})}, {}),
+    ],
+    ids=["vmxnet3", "card without a model", "the policy's bus", "virtio-scsi", "agent"],
+)
+def test_an_old_system_gets_transitional_devices_where_only_the_target_is_virtio(
+    machine: Build, facts: dict[str, Any], wishes: dict[str, Any]
+) -> None:
+    plain = {"guest": EL6, "machine_type": None, "nics": (), "disks": (Disk(**{**DISK, "bus": "ide"}),)}
+    old = machine(**(plain | facts))
+    assert domain(old, chosen(old, **wishes))["devices"]["useVirtioTransitional"] is True
+    assert "guest.virtio-transitional" in raised(old, chosen(old, **wishes))
+
+
+def test_an_old_system_that_gets_no_virtio_device_is_left_alone(machine: Build) -> None:
+    old = machine(guest=EL6, nics=(Nic(id="net0", model="e1000"),), disks=(Disk(**{**DISK, "bus": "ide"}),))
+    assert "useVirtioTransitional" not in domain(old)["devices"]
+    given = machine(guest=EL6, disks=(Disk(**DISK),))
+    assert "useVirtioTransitional" not in domain(given, chosen(given, disk_bus="sata", nic_model="e1000"))["devices"]
+
+
+def test_a_system_that_nobody_knows_and_that_gets_its_first_virtio_here_is_told(machine: Build) -> None:
+    cards, disks = (Nic(id="net0", model="e1000"),), (Disk(**{**DISK, "bus": "sata"}),)
+    unknown = machine(guest=Guest(), machine_type="pc-q35-7.2", nics=cards, disks=disks)
+    assert "guest.virtio-unknown" not in raised(unknown)
+    assert "guest.virtio-unknown" in raised(unknown, chosen(unknown, disk_bus="virtio"))
+
+
+def test_the_cards_of_a_q35_are_told_where_their_buses_change(machine: Build) -> None:
+    def cards(*buses: str) -> Machine:
+        places = [
+            SourceFact(path=f"devices/interface[net{at}]/address", value=f"pci 0000:{bus}:00.0")
+            for at, bus in enumerate(buses)
+        ]
+        nics = tuple(Nic(id=f"net{at}", model="virtio") for at in range(len(buses)))
+        return machine(machine_type="pc-q35-7.2", nics=nics, unmodelled=tuple(places))
+
+    policy = Policy(networks=(LAN,))
+    told = [one.what for one in mapped(cards("05", "03"), policy).concerns if one.id == "nic.name-changed"]
+    assert "net0, enp5s0 in most guests, is called enp1s0" in " ".join(told)
+    assert "net1, enp3s0 in most guests, is called enp2s0" in " ".join(told)
+    assert "nic.name-changed" not in raised(cards("01", "02"), policy)
+    assert "nic.name-changed" not in raised(cards(), policy)

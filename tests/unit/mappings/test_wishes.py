@@ -137,7 +137,7 @@ def test_where_it_may_run_and_what_it_is_guaranteed(machine: Build) -> None:
         tolerations=({"key": "gpu", "operator": "Exists"},),
         priority_class="high",
         dedicated_cpus=True,
-        requests={"memory": "3Gi"},
+        requests={"memory": "4Gi"},
         limits={"memory": "4Gi"},
     )
     rule = PolicyRule(
@@ -151,7 +151,7 @@ def test_where_it_may_run_and_what_it_is_guaranteed(machine: Build) -> None:
     assert (spec["priorityClassName"], spec["evictionStrategy"]) == ("high", "LiveMigrate")
     assert spec["terminationGracePeriodSeconds"] == 30
     assert spec["domain"]["cpu"]["dedicatedCpuPlacement"] is True
-    assert spec["domain"]["resources"] == {"requests": {"memory": "3Gi"}, "limits": {"memory": "4Gi"}}
+    assert spec["domain"]["resources"] == {"requests": {"memory": "4Gi"}, "limits": {"memory": "4Gi"}}
     assert made["metadata"]["annotations"]["owner"] == "Ada"
 
 
@@ -160,6 +160,26 @@ def test_names_and_namespaces_by_template(machine: Build) -> None:
     web = machine(name="web01.corp", metadata={"folder": "/dc/vm/Shop 2"})
     made = planned(Policy(rules=(rule,)), web)["web01.corp"]
     assert (made["metadata"]["name"], made["metadata"]["namespace"]) == ("web01-corp-moved", "app-shop-2")
+
+
+@pytest.mark.parametrize("folder", [{}, {"folder": "/"}], ids=["none", "empty"])
+@pytest.mark.parametrize("template", ["{folder}", "app-{folder}"])
+def test_a_namespace_of_a_word_that_the_machine_has_not_is_refused_and_the_policy_settles_it(
+    machine: Build, folder: dict[str, str], template: str
+) -> None:
+    rule = PolicyRule(match=Match(), namespace_template=template)
+    bare, other = (
+        machine(metadata=folder),
+        machine(name="db", uuid=None, nics=(), disks=(), metadata={"folder": "shop"}),
+    )
+    facts = Inventory(source="lab", source_kind="memory", observed_at="2026-01-01", machines=(bare, other))
+    plan = make_plan(facts, Policy(rules=(rule,)), name="p", created_at="2026-01-01")
+    assert [entry.name for entry in plan.entries] == ["db"]
+    assert plan.excluded["web"].startswith("[namespace.unsettled] Its namespace is to be ")
+    assert "it has no folder" in plan.excluded["web"]
+    own = {"web": MachinePolicy(namespace="own")}
+    plan = make_plan(facts, Policy(rules=(rule,), machines=own), name="p", created_at="2026-01-01")
+    assert plan.entry("web").namespace == "own"
 
 
 def test_a_template_that_makes_two_names_one_keeps_them_apart(machine: Build) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -134,7 +135,10 @@ def test_a_plan_that_never_began_has_nothing_to_release(scene: Any) -> None:
 
 def test_a_machine_that_cannot_be_released_does_not_stop_the_others(scene: Any) -> None:
     web = scene.entry.machine
-    scene.source.write_machines(web, web.model_copy(update={"id": "id-db", "name": "db"}))
+    for disk in web.disks:
+        shutil.copyfile(disk.uri.removeprefix("file://"), scene.folder / f"db-{disk.id}")
+    own = tuple(disk.model_copy(update={"uri": f"file://{scene.folder}/db-{disk.id}"}) for disk in web.disks)
+    scene.source.write_machines(web, web.model_copy(update={"id": "id-db", "name": "db", "disks": own}))
     machines = scene.source.discover().machines
     facts = Inventory(source="lab", source_kind="memory", observed_at="2026-01-01T00:00:00Z", machines=machines)
     scene.plan = make_plan(facts, Policy(probes=(Probe(kind="agent"),)), name="two", created_at="2026-01-01T00:00:00Z")

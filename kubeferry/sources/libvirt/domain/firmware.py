@@ -10,8 +10,9 @@ from kubeferry.sources.facts.xml_tree import Node
 
 CHASSIS = frozenset({"manufacturer", "version", "serial", "asset", "sku"})
 _X86 = {"x86_64", "i686"}
-# What distributions call variables with the usual keys enrolled.
-_WITH_KEYS = re.compile(r"\.ms\.|secboot|secure|snakeoil", re.IGNORECASE)
+# What distributions call variables with keys enrolled: Debian's `OVMF_VARS_4M.ms.fd`, SUSE's
+# `ovmf-x86_64-smm-ms-vars.bin`, and `-suse-` and `-opensuse-` with keys of its own.
+_WITH_KEYS = re.compile(r"[.-](ms|suse|opensuse)[.-]|secboot|secure|snakeoil", re.IGNORECASE)
 
 
 def read_firmware(root: Node) -> Firmware:

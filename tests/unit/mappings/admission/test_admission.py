@@ -57,6 +57,12 @@ def metadata(vm: Manifest) -> Any:
     return vm["metadata"]
 
 
+def dedicated(**resources: Any) -> Callable[[Manifest], None]:
+    """The machine's two processors its own, and these resources."""
+    own = {"dedicatedCpuPlacement": True}
+    return lambda vm: domain(vm).update(resources=resources, cpu=domain(vm)["cpu"] | own)
+
+
 EDITS: list[tuple[Callable[[Manifest], None], str, str]] = [
     # refused by the webhook
     (put(lambda vm: vm["spec"], running=True), "runStrategy", "not the one word"),
@@ -122,6 +128,24 @@ EDITS: list[tuple[Callable[[Manifest], None], str, str]] = [
         "nodeName",
         "KubeVirt's own",
     ),
+    (put(lambda vm: metadata(vm)["annotations"], **{"bad!": "v"}), "annotations[bad!]", "annotation key"),
+    (put(lambda vm: metadata(vm)["annotations"], **{"/x": "v"}), "annotations[/x]", "annotation key"),
+    (put(lambda vm: vm["spec"]["template"]["metadata"], annotations={"a b": ""}), "annotations[a b]", "annotation key"),
+    (dedicated(requests={"cpu": "1"}, limits={"cpu": "2"}), "requests[cpu]", "is not its limit"),
+    (dedicated(requests={"memory": "2Gi"}, limits={"memory": "3Gi"}), "requests[memory]", "is not its limit"),
+    (dedicated(limits={"cpu": "3"}), "limits[cpu]", "not the number of processors, 2"),
+    (dedicated(requests={"cpu": "1500m"}), "requests[cpu]", "whole ones"),
+    # refused of the pod, at the first start
+    (put(template, nodeSelector={"a b": "c"}), "nodeSelector[a b]", "label key"),
+    (put(template, nodeSelector={"zone": "a b"}), "nodeSelector[zone]", "label value"),
+    (put(template, priorityClassName="Very High"), "priorityClassName", "not a legal name"),
+    (put(template, tolerations=[{"key": "a", "operator": "In"}]), "tolerations[0].operator", "'In'"),
+    (put(template, tolerations=[{"key": "a b", "operator": "Exists"}]), "tolerations[0].key", "label key"),
+    (put(template, tolerations=[{"operator": "Equal", "value": "v"}]), "tolerations[0].operator", "no key"),
+    (put(template, tolerations=[{"key": "a", "operator": "Exists", "value": "v"}]), "tolerations[0].value", "none"),
+    (put(template, tolerations=[{"key": "a", "value": "v w"}]), "tolerations[0].value", "label value"),
+    (put(template, tolerations=[{"key": "a", "effect": "Never"}]), "tolerations[0].effect", "'Never'"),
+    (put(template, tolerations=[{"key": "a", "tolerationSeconds": 5}]), "tolerationSeconds", "NoExecute only"),
     # accepted although wrong
     (put(lambda vm: domain(vm)["firmware"], uuid="web"), "firmware.uuid", "not a UUID"),
     (put(nic, macAddress="01:00:5e:00:00:01"), "macAddress", "multicast"),
@@ -151,6 +175,22 @@ def test_each_wrong_manifest_is_told(vm: Manifest, edit: Callable[[Manifest], No
     problems = admit(vm)
     assert any(where in problem.where and what in problem.what for problem in problems), problems
     assert all(problem.fix for problem in problems)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        dedicated(requests={"cpu": "2", "memory": "2Gi"}, limits={"cpu": 2, "memory": "2048Mi"}),
+        dedicated(limits={"cpu": "2000m"}),
+        put(template, tolerations=[{"operator": "Exists"}, {"key": "a.b/c", "effect": "NoExecute"}]),
+        put(template, tolerations=[{"key": "a", "effect": "NoExecute", "tolerationSeconds": 5}]),
+        put(template, priorityClassName="system-node.critical", nodeSelector={"topology.kubernetes.io/zone": "a"}),
+        put(lambda vm: metadata(vm)["annotations"], **{"Example.com/Name": "any thing"}),
+    ],
+)
+def test_what_is_right_of_placement_is_admitted(vm: Manifest, edit: Callable[[Manifest], None]) -> None:
+    edit(vm)
+    assert admit(vm) == []
 
 
 def test_cloud_init_is_bounded(vm: Manifest) -> None:

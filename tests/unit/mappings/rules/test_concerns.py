@@ -227,6 +227,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "disk.encrypted": (disks({"encrypted": True}), Policy()),
     "disk.too-many": (disks(*[{}] * 257), Policy()),
     "disk.shared": (disks({"shareable": True}), Policy()),
+    "disk.twice": (disks({"uri": "file:///a.img"}, {"uri": "file:///a.img"}), Policy()),
     "disk.chain-unknown": (disks({"format": "qcow2", "chain": None}), Policy()),
     "disk.bus-changed": (disks({"bus": "ide"}), Policy()),
     "disk.readonly-sata": (disks({"bus": "sata", "readonly": True}), Policy()),

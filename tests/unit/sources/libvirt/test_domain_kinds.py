@@ -180,6 +180,10 @@ def test_what_a_bridge_has_beyond_its_number_is_told() -> None:
         ("/usr/share/OVMF/OVMF_VARS_4M.fd", None),
         ("/usr/share/OVMF/OVMF_VARS_4M.ms.fd", True),
         ("/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd", True),
+        ("/usr/share/qemu/ovmf-x86_64-smm-ms-vars.bin", True),
+        ("/usr/share/qemu/ovmf-x86_64-ms-4m-vars.bin", True),
+        ("/usr/share/qemu/ovmf-x86_64-smm-opensuse-vars.bin", True),
+        ("/usr/share/qemu/ovmf-x86_64-smm-vars.bin", None),
     ],
 )
 def test_variables_without_keys_check_nothing(template: str, expected: bool | None) -> None:
