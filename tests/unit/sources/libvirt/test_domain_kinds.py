@@ -269,6 +269,21 @@ def test_a_disk_that_only_qemu_knows_is_not_copied(arguments: tuple[str, ...], t
     assert all(told in one.what and one.severity is Severity.CRITICAL for one in found)
 
 
+def test_what_persistent_memory_holds_is_not_copied_and_a_module_is_memory() -> None:
+    size = "<target><size unit='MiB'>512</size></target>"
+    for model in ("nvdimm", "virtio-pmem"):
+        machine = read(domain(f"<memory model='{model}'><source><path>/i/nv.img</path></source>{size}</memory>"))
+        (told,) = [one for one in mapped(machine).concerns if one.id == "memory.persistent"]
+        assert told.severity is Severity.CRITICAL
+        assert "/i/nv.img" in told.what
+        assert "device.host-bound" not in ids(machine)
+    for model in ("dimm", "virtio-mem"):
+        machine = read(domain(f"<memory model='{model}'>{size}</memory>"))
+        assert not {"memory.persistent", "device.host-bound"} & ids(machine)
+        assert fate(machine, "devices[0:memory]").target == "domain.memory.guest"
+    assert "device.host-bound" in ids(read(domain(f"<memory model='sgx-epc'>{size}</memory>")))
+
+
 def test_drives_are_told_with_reasons_that_fit() -> None:
     devices = (
         "<controller type='scsi' index='0' model='virtio-scsi'/>"
