@@ -23,10 +23,11 @@ _READ = ("raw", "qcow2")
 _IMAGES = {"file", "block"}
 _PARTS = re.compile(r"devices/disk\[(?P<disk>[^]]+)\]/(backingStore/)*source/(slices|dataStore)")
 _CHAIN = "chain[{}]"
-_ARGUMENT = re.compile(r"^qemu:commandline/qemu:arg(\[\d+\])?$")
+_ARGUMENT = re.compile(r"^(qemu:commandline/qemu:arg(\[\d+\])?|args)$")  # libvirt has one in each, Proxmox all in one
 # Arguments that give the guest something: a disk, a card, a folder, a device.
 _DEVICES = re.compile(
-    r"value=--?(drive|blockdev|device|hd[a-d]|sd|mtdblock|pflash|cdrom|fd[ab]|virtfs|fsdev|netdev|nic|net)"
+    r"--?(drive|blockdev|device|hd[a-d]|sd|mtdblock|pflash|cdrom|fd[ab]|virtfs|fsdev|netdev|nic|net|usbdevice|"
+    r"readconfig)"
 )
 
 
@@ -88,11 +89,8 @@ def _volume(case: Case) -> Iterator[str]:
 
 
 def _arguments(case: Case) -> Iterable[str]:
-    found = [
-        fact.value.removeprefix("value=")
-        for fact in case.machine.unmodelled
-        if _ARGUMENT.match(fact.path) and _DEVICES.fullmatch(fact.value)
-    ]
+    told = [one for fact in case.machine.unmodelled if _ARGUMENT.match(fact.path) for one in fact.value.split()]
+    found = [one for word in told if _DEVICES.fullmatch(one := word.removeprefix("value=").strip("'\""))]
     what = f"QEMU itself is told of devices ({', '.join(dict.fromkeys(found))}): a disk among them is not copied."
     return when(bool(found), what)
 

@@ -257,6 +257,8 @@ def test_a_volume_of_a_pool_that_nobody_asked() -> None:
         (("-drive", "file=/i/b.qcow2,if=none,id=d2", "-device", "virtio-blk-pci,drive=d2"), "-drive, -device"),
         (("-netdev", "user,id=n"), "-netdev"),
         (("--blockdev", "driver=file"), "--blockdev"),
+        (("-readconfig", "/etc/q.cfg"), "-readconfig"),
+        (("-usbdevice", "disk:/i/u.img"), "-usbdevice"),
         (("-cpu", "host,-kvm"), ""),
     ],
 )
