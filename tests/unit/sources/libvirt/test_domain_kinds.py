@@ -92,6 +92,10 @@ def planned(*machines: Machine) -> Plan:
     [
         ("<domain type='lxc'>", "<type arch='x86_64'>exe</type><init>/sbin/init</init>", "a container"),
         ("<domain type='xen'>", "<type arch='x86_64'>linux</type><kernel>/k</kernel>", "a paravirtual guest (linux)"),
+        ("<domain type='xen'>", "<type arch='x86_64' machine='xenfv'>hvm</type>", "another hypervisor (xen)"),
+        ("<domain type='xen' id='7'>", "<type arch='x86_64' machine='xenfv'>hvm</type>", "another hypervisor (xen)"),
+        ("<domain type='bhyve'>", "<type arch='x86_64'>hvm</type>", "another hypervisor (bhyve)"),
+        ("<domain type='vz'>", "<type arch='x86_64'>hvm</type>", "another hypervisor (vz)"),
     ],
 )
 def test_a_container_is_no_machine(start: str, os: str, said: str) -> None:
@@ -102,6 +106,11 @@ def test_a_container_is_no_machine(start: str, os: str, said: str) -> None:
     assert "accept" not in told.fix, "no word of the user's makes it one"
     assert "firmware.unknown" not in ids(machine), "there is none to name"
     assert "machine.container" in planned(machine).excluded["trait"]
+
+
+@pytest.mark.parametrize("kind", ["kvm", "qemu", "hvf"])
+def test_a_machine_of_qemu_is_one_whatever_runs_its_code(kind: str) -> None:
+    assert "machine.container" not in ids(read(domain(start=f"<domain type='{kind}'>")))
 
 
 def test_a_32_bit_pc_is_an_amd64_machine() -> None:
