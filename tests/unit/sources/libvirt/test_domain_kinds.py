@@ -113,6 +113,15 @@ def test_a_machine_of_qemu_is_one_whatever_runs_its_code(kind: str) -> None:
     assert "machine.container" not in ids(read(domain(start=f"<domain type='{kind}'>")))
 
 
+@pytest.mark.parametrize(("match", "told"), [("exact", {}), ("minimum", "match=minimum"), ("strict", "match=strict")])
+def test_how_the_host_s_processor_has_to_match_is_told(match: str, told: str | dict[str, str]) -> None:
+    text = domain().replace(
+        "<cpu mode='host-model'/>", f"<cpu mode='custom' match='{match}'><model>Skylake-Server</model></cpu>"
+    )
+    facts = {fact.path: fact.value for fact in read(text).unmodelled}
+    assert facts == ({"cpu": told} if told else {})
+
+
 def test_a_32_bit_pc_is_an_amd64_machine() -> None:
     machine = read(domain(os="<type arch='i686' machine='pc-i440fx-6.2'>hvm</type>"))
     assert "arch.unsupported" not in ids(machine)
