@@ -8,9 +8,11 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from kubeferry.documents import Policy
 from kubeferry.errors import InputInvalid
 from kubeferry.model import DiskBus, DiskDevice, FirmwareKind, Power, Severity
 from kubeferry.sources.exported import read_exported
+from mappings.assessment import assess
 
 GIB = 1 << 30
 INFO = (
@@ -248,6 +250,15 @@ def test_hot_add_and_fault_tolerance_are_told(tmp_path: Path) -> None:
     )
     facts = {one.path: one.value for one in read_exported(tmp_path, "vc").machines[0].unmodelled}
     assert facts.items() >= {"hotPlug/cpu": "on", "hotPlug/memory": "on", "faultTolerance": "running"}.items()
+
+
+def test_what_vsphere_says_counts_without_a_column_about_its_tools(tmp_path: Path) -> None:
+    """Which columns an export has is its maker's choice: none of them is what makes its machines vSphere's."""
+    head = "VM,CPUs,Memory,Powerstate,FT State,Connection state,Consolidation Needed"
+    export(tmp_path, vInfo=f"{head}\nweb,2,1024,poweredOn,running,disconnected,True\n")
+    (row,) = assess(read_exported(tmp_path, "vc"), Policy(namespace="migrated"))
+    found = {one.id for one in row.concerns if one.id.startswith("vmware.")}
+    assert found == {"vmware.fault-tolerance", "vmware.host-lost", "vmware.consolidation"}, "and no word of its tools"
 
 
 def test_a_workbook_is_an_export(tmp_path: Path) -> None:
