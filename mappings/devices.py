@@ -47,6 +47,9 @@ HOST_BOUND = {
     "iommu",
     "crypto",
 }
+# Memory that is a device of its own: a part of the guest's memory, and what keeps the guest's data when it is off.
+DIMMS = {"dimm", "virtio-mem"}
+PERSISTENT = {"nvdimm", "virtio-pmem"}
 
 
 def is_address(fact: SourceFact) -> bool:

@@ -131,11 +131,11 @@ def boot_orders_told(machine: Machine) -> bool:
 
 
 def _by_class(machine: Machine, present: list[str]) -> list[str]:
-    """Devices in the order of the firmware's classes, as the hypervisor tries them: the first disk of a class."""
+    """Devices in the order of the firmware's classes, as the hypervisor tries them: the first device of a class."""
     classes = {
         "hd": [f"disk:{disk.id}" for disk in machine.data_disks][:1],
         "cdrom": [f"disk:{disk.id}" for disk in machine.kept_disks if disk.device == DiskDevice.CDROM][:1],
-        "network": [f"nic:{nic.id}" for nic in machine.nics],
+        "network": [f"nic:{nic.id}" for nic in machine.nics][:1],
     }
     wanted = [key for name in machine.firmware.boot_order or ("hd",) for key in classes.get(name, [])]
     return [key for key in dict.fromkeys(wanted) if key in present]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kubeferry.model import Device, Fate
-from mappings.devices import CHIPSET_WATCHDOG, HOST_BOUND, PANICS, RECREATED, SOUNDS, of_kind
+from mappings.devices import CHIPSET_WATCHDOG, DIMMS, HOST_BOUND, PANICS, PERSISTENT, RECREATED, SOUNDS, of_kind
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
 from mappings.fates.kinds import kept
 from mappings.tpm import why_not_carried
@@ -86,6 +86,14 @@ def _input(mapping: Mapping, leaf: Leaf) -> Verdict:
     return Fate.CHANGED, "", "KubeVirt brings keyboard and mouse itself"
 
 
+def _memory(_mapping: Mapping, leaf: Leaf) -> Verdict:
+    if leaf.value.model in DIMMS:
+        return Fate.CHANGED, "domain.memory.guest", "a part of the machine's memory, and no module of its own"
+    if leaf.value.model in PERSISTENT:
+        return Fate.LOST, "", "KubeVirt has no persistent memory, and what is in it is not copied"
+    return Fate.LOST, "", "it belongs to the old host"
+
+
 def _balloon(_mapping: Mapping, leaf: Leaf) -> Verdict:
     return _with_settings("domain.devices.autoattachMemBalloon", leaf.value)
 
@@ -113,6 +121,7 @@ _DEVICES: dict[str, Rule] = {
     "rng": _modelled("domain.devices.rng", "", None),
     "input": _input,
     "memballoon": _balloon,
+    "memory": _memory,
     "panic": _panic,
     "graphics": _graphics,
 }

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from kubeferry.model import Nic
-from mappings.devices import CHIPSET_WATCHDOG, HOST_BOUND, of_kind, target_sound, target_video, target_watchdog_action
+from mappings.devices import (
+    CHIPSET_WATCHDOG,
+    DIMMS,
+    HOST_BOUND,
+    PERSISTENT,
+    of_kind,
+    target_sound,
+    target_video,
+    target_watchdog_action,
+)
 from mappings.nics import is_standby, network_rule, plugged, target_binding, target_mac, target_model
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 from mappings.tpm import why_not_carried
@@ -137,8 +146,16 @@ def _detail(detail: dict[str, str]) -> str:
 
 
 def _host_bound(case: Case) -> Iterable[str]:
-    kinds = sorted({one.kind for one in case.machine.devices if one.kind in HOST_BOUND - _HOST_DEVICES - _SHARES})
+    found = [one for one in case.machine.devices if one.kind in HOST_BOUND - _HOST_DEVICES - _SHARES]
+    kinds = sorted({one.kind for one in found if one.kind != "memory" or one.model not in DIMMS | PERSISTENT})
     return (f"Devices of the host that are not carried: {', '.join(kinds)}.",) if kinds else ()
+
+
+def _persistent(case: Case) -> Iterator[str]:
+    for device in of_kind(case.machine, "memory"):
+        if device.model in PERSISTENT:
+            where = device.detail.get("source.path", "without a file")
+            yield f"What the guest keeps in persistent memory ({device.model}, {where}) is no disk, and is not copied."
 
 
 def _video(case: Case) -> Iterable[str]:
@@ -308,6 +325,13 @@ RULES = (
         per_nic(_limits),
     ),
     Rule("nic.filtered", WARNING, "a network filter", "Write a NetworkPolicy in its place.", per_nic(_filter)),
+    Rule(
+        "memory.persistent",
+        CRITICAL,
+        "persistent memory of the guest's",
+        "Move what is in it to a disk inside the guest, and remove the device.",
+        _persistent,
+    ),
     Rule(
         "device.host-bound",
         WARNING,

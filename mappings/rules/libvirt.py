@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kubeferry.images.network import is_read
-from kubeferry.model import Disk
+from kubeferry.model import Disk, Machine
 from kubeferry.uris import local_path
 from mappings.rules.ovf import is_exported
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
@@ -23,22 +23,33 @@ _READ = ("raw", "qcow2")
 _IMAGES = {"file", "block"}
 _PARTS = re.compile(r"devices/disk\[(?P<disk>[^]]+)\]/(backingStore/)*source/(slices|dataStore)")
 _CHAIN = "chain[{}]"
-_ARGUMENT = re.compile(r"^qemu:commandline/qemu:arg(\[\d+\])?$")
+# Whose the domain is, where it is not QEMU's; QEMU runs with the accelerator hvf on macOS.
+_HYPERVISOR = re.compile(r"\btype=(?!hvf\b)(\w+)")
+_ARGUMENT = re.compile(r"^(qemu:commandline/qemu:arg(\[\d+\])?|args)$")  # libvirt has one in each, Proxmox all in one
 # Arguments that give the guest something: a disk, a card, a folder, a device.
 _DEVICES = re.compile(
-    r"value=--?(drive|blockdev|device|hd[a-d]|sd|mtdblock|pflash|cdrom|fd[ab]|virtfs|fsdev|netdev|nic|net)"
+    r"--?(drive|blockdev|device|hd[a-d]|sd|mtdblock|pflash|cdrom|fd[ab]|virtfs|fsdev|netdev|nic|net|usbdevice|"
+    r"readconfig)"
 )
 
 
-def is_container(case: Case) -> bool:
-    """Whether the domain boots no firmware at all: a container, or a guest of Xen that is handed its kernel."""
-    return any(fact.path == "os/type" for fact in case.machine.unmodelled)
+def is_foreign(machine: Machine) -> bool:
+    """Whether the domain is no machine of QEMU's: a container, a guest that is handed its kernel and boots no firmware,
+    or one of another hypervisor."""
+    return _foreign_kind(machine) is not None
 
 
-def _container(case: Case) -> Iterable[str]:
-    told = next((fact.value for fact in case.machine.unmodelled if fact.path == "os/type"), "")
-    kind = "a container" if told == "exe" else f"a paravirtual guest ({told})"
-    return when(bool(told), f"The domain is {kind}, no machine with firmware and disks of its own.")
+def _foreign_kind(machine: Machine) -> str | None:
+    told = {fact.path: fact.value for fact in machine.unmodelled}
+    if kind := told.get("os/type"):
+        return "a container" if kind == "exe" else f"a paravirtual guest ({kind})"
+    other = _HYPERVISOR.search(told.get("domain", ""))
+    return f"a guest of another hypervisor ({other[1]})" if other else None
+
+
+def _foreign(case: Case) -> Iterable[str]:
+    kind = _foreign_kind(case.machine)
+    return when(kind is not None, f"The domain is {kind}, no machine with QEMU's firmware and disks of its own.")
 
 
 def _narrow(case: Case) -> Iterable[str]:
@@ -88,11 +99,8 @@ def _volume(case: Case) -> Iterator[str]:
 
 
 def _arguments(case: Case) -> Iterable[str]:
-    found = [
-        fact.value.removeprefix("value=")
-        for fact in case.machine.unmodelled
-        if _ARGUMENT.match(fact.path) and _DEVICES.fullmatch(fact.value)
-    ]
+    told = [one for fact in case.machine.unmodelled if _ARGUMENT.match(fact.path) for one in fact.value.split()]
+    found = [one for word in told if _DEVICES.fullmatch(one := word.removeprefix("value=").strip("'\""))]
     what = f"QEMU itself is told of devices ({', '.join(dict.fromkeys(found))}): a disk among them is not copied."
     return when(bool(found), what)
 
@@ -102,8 +110,9 @@ RULES = (
         "machine.container",
         CRITICAL,
         "a domain that is no machine",
-        "Leave it out (`include: false`): move what is in it as a container image.",
-        _container,
+        "Leave it out (`include: false`): move what is in a container as a container image, and another hypervisor's "
+        "guest as what that one exports (OVF with its disks).",
+        _foreign,
         False,
     ),
     Rule(

@@ -17,7 +17,7 @@ from mappings.firmware import (
     target_uuid,
     why_not_carried,
 )
-from mappings.rules.libvirt import is_container
+from mappings.rules.libvirt import is_foreign
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
 
@@ -90,7 +90,7 @@ def _snapshots_unknown(case: Case) -> Iterable[str]:
 
 def _firmware_unknown(case: Case) -> Iterable[str]:
     unknown = case.machine.firmware.kind == FirmwareKind.UNKNOWN and case.choices.firmware is None
-    unknown = unknown and not is_container(case)  # which boots by neither
+    unknown = unknown and not is_foreign(case.machine)  # which boots by neither of ours
     return when(unknown, "Whether the machine boots by BIOS or UEFI is not known.")
 
 

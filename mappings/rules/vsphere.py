@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from kubeferry.model import Machine, Power
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
+_ONLY_HERE = {"tools/status", "changeTracking", "faultTolerance", "connection", "consolidationNeeded", "managedBy"}
+_DATASTORE = ("datastore:", "datastore-device:")
 _FREE_BYTES = 100 << 20
 # Guests that no KubeVirt release supports, by the API's names without their suffix.
 _UNSUPPORTED = re.compile(
@@ -34,8 +36,10 @@ def of_disks(machine: Machine, name: str) -> list[tuple[str, str]]:
 
 
 def is_vsphere(machine: Machine) -> bool:
-    """Whether the machine was read from vSphere, live or from an export: only that tells of its Tools."""
-    return bool(told(machine, "tools/status"))
+    """Whether the machine was read from vSphere, live or from an export: by any of what only vSphere tells, for an
+    export may lack each."""
+    facts = {*machine.metadata, *(fact.path for fact in machine.unmodelled)}
+    return bool(facts & _ONLY_HERE) or any((disk.uri or "").startswith(_DATASTORE) for disk in machine.disks)
 
 
 def _said(path: str, what: Callable[[str], str]) -> Callable[[Case], Iterator[str]]:
@@ -81,7 +85,7 @@ def _no_store(case: Case) -> Iterator[str]:
 
 def _tools(case: Case) -> Iterable[str]:
     machine = case.machine
-    silent = is_vsphere(machine) and machine.power == Power.RUNNING and not _runs_tools(machine)
+    silent = bool(told(machine, "tools/status")) and machine.power == Power.RUNNING and not _runs_tools(machine)
     return when(silent, "VMware Tools do not run: the machine can be switched off, not shut down.")
 
 

@@ -10,8 +10,9 @@ HEAD_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """Its name for a person, how its files begin and are called, and what unpacks them. What looks like any other file
-    at its start is known by its name alone. `archive`: it holds files, and not the bytes of one."""
+    """Its name for a person, how its files begin and are called, and what unpacks them, whatever they are called. What
+    looks like any other file at its start is known by its name alone. `archive`: it holds files, and not the bytes of
+    one."""
 
     name: str
     signs: tuple[bytes, ...]
@@ -20,13 +21,13 @@ class Packing:
     archive: bool = False
 
 
-GZIP = Packing("gzip", (b"\x1f\x8b\x08",), (".gz", ".tgz"), "gzip -dk")
+GZIP = Packing("gzip", (b"\x1f\x8b\x08",), (".gz", ".tgz"), "gzip -dc FILE > UNPACKED")
 KNOWN = (
     GZIP,
-    Packing("xz", (b"\xfd7zXZ\0",), (".xz", ".txz"), "xz -dk"),
+    Packing("xz", (b"\xfd7zXZ\0",), (".xz", ".txz"), "xz -dc FILE > UNPACKED"),
     Packing("zip", (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"), (".zip",), "unzip", True),
-    Packing("bzip2", (b"BZh",), (".bz2", ".tbz2"), "bzip2 -dk"),
-    Packing("zstd", (b"\x28\xb5\x2f\xfd",), (".zst",), "zstd -d"),
+    Packing("bzip2", (b"BZh",), (".bz2", ".tbz2"), "bzip2 -dc FILE > UNPACKED"),
+    Packing("zstd", (b"\x28\xb5\x2f\xfd",), (".zst",), "zstd -dc FILE > UNPACKED"),
     Packing("7z", (b"7z\xbc\xaf\x27\x1c",), (".7z",), "7z x", True),
     Packing("rar", (b"Rar!\x1a\x07",), (".rar",), "unrar x", True),
     Packing("tar", (), (".tar",), "tar -xf", True),  # an OVA is one

@@ -104,6 +104,9 @@ def _noted(export: Export) -> tuple[SourceFact, ...]:
         unread = [f"{line} is no digest that is known" for line in export.manifest.unread]
         if export.descriptor.name not in export.manifest.digests:
             unread.insert(0, f"{export.descriptor.name!r} has no digest")
+        if export.complete:
+            absent = [name for name in export.manifest.digests if export.find(name) is None]
+            unread = [*(f"{name[:80]!r} is not there" for name in absent), *unread]
         more = [f"{len(unread) - NOTED_LINES} more"] if len(unread) > NOTED_LINES else []
         shown = enumerate([*unread[:NOTED_LINES], *more], 1)
         noted += [SourceFact(path=f"manifest[{number}]", value=cut(what)) for number, what in shown]
@@ -277,16 +280,15 @@ def _export(
 
 
 def _compared(export: Export) -> list[Problem]:
-    """What of the manifest is not so: files that are missing, and small ones with another digest."""
+    """What of the manifest is not so: small files with another digest."""
     if export.manifest is None:
         return []
     problems = []
     for name, digest in (*export.manifest.digests.items(), *export.manifest.weaker):
         member = export.find(name)
-        if member is None:
-            if export.complete:
-                problems.append(Problem(export.manifest.where, f"{name[:80]!r} is not there", AGAIN))
-        elif member.size <= HASHED_BYTES and (found := digest_of(member, digest)) != digest:
+        if member is None:  # it is told; where it is a disk, that is refused when the disk is looked for
+            continue
+        if member.size <= HASHED_BYTES and (found := digest_of(member, digest)) != digest:
             what = f"{name[:80]!r} is not what the manifest says: its digest is {found}, not {digest}"
             problems.append(Problem(f"{member.path}: offset {member.offset}", what, AGAIN))
     return problems

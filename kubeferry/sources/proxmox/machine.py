@@ -5,6 +5,8 @@ What a configuration leaves out has the default that qm.conf(5) names: BIOS, a P
 
 from __future__ import annotations
 
+import re
+
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Clock, Guest, Machine, Power, SourceFact
 from kubeferry.sources.facts.leftovers import cut, shown
@@ -28,6 +30,7 @@ _USUAL = {
     "hotplug": {"1", "network,disk,usb"}, "cpulimit": {"0"}, "cpuunits": {"100", "1000", "1024"}, "shares": {"1000"},
     "keephugepages": {"0"},
 }  # fmt: skip
+_OPTION = re.compile(r"['\"]?--?[a-z][a-z0-9-]*['\"]?")
 # Settings with options of which some are read: what the first word is, and which.
 _OPTIONS = {
     "cpu": ("cputype", {"cputype", "flags"}),
@@ -77,10 +80,23 @@ def parse_config(found: Sections, *, source: str, called: str) -> Machine:
     noted += [SourceFact(path="pending", value=cut(", ".join(found.pending)))] if found.pending else []
     for key, (first, read) in _OPTIONS.items():
         noted += left(key, options(now.peek(key), first), read)
+    noted += _arguments(now)
     _pass_over(now)
     if now.problems:
         raise InputInvalid("this is no configuration of Proxmox that can be read", now.problems)
     return machine.model_copy(update={"unmodelled": bounded([*found.odd, *of_disks, *of_nics, *noted, *now.left()])})
+
+
+def _arguments(now: Settings) -> list[SourceFact]:
+    """What is told to QEMU itself. A long line would be cut, and one with a secret is hidden: its options are told
+    without their values then, for they may give the guest a disk."""
+    told = now.value("args")
+    if told is None:
+        return []
+    value = shown("args", told)
+    if value != told:
+        value = cut(" ".join(dict.fromkeys(word for word in told.split() if _OPTION.fullmatch(word))) or value)
+    return [SourceFact(path="args", value=value)]
 
 
 def _clock(now: Settings) -> Clock:

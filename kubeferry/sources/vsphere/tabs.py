@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid
-from kubeferry.model import Concern, Machine, Severity, SourceFact
+from kubeferry.model import Concern, DiskBus, Machine, Severity, SourceFact
 from kubeferry.sources.facts.readings import Reading, shown
-from kubeferry.sources.vsphere.disks import place_of
+from kubeferry.sources.vsphere.disks import CONTROLLERS, place_of
 from kubeferry.sources.vsphere.machine import parse_machine
 from kubeferry.sources.vsphere.plain import Plain
 from kubeferry.words import first_of
@@ -43,6 +43,9 @@ _CONTROLLERS = {
     "ide": "VirtualIDEController",
     "nvme": "VirtualNVMEController",
 }
+# The key that vCenter gives to the first controller of a bus; the others follow by number.
+_FIRST_KEYS = {DiskBus.IDE: 200, DiskBus.SCSI: 1000, DiskBus.SATA: 15000, DiskBus.NVME: 31000}
+_FIRST_OTHER = 40000
 _TEMPLATE = "machine.template"
 _CARDS = {
     "vmxnet3": "VirtualVmxnet3",
@@ -210,18 +213,33 @@ def _controller(row: Row) -> tuple[str, int]:
     return kind, int(digits[-1]) if digits else 0
 
 
-def _controllers(rows: Iterable[Row]) -> list[Plain]:
+def _keys_of_controllers(rows: Iterable[Row]) -> dict[tuple[str, int], int]:
+    """A key for each controller, as vCenter counts them: IDE, SCSI, SATA, NVMe, and each by its number, whatever its
+    kind is called. The machine boots from the first one's disk. Those of one number follow their disks."""
+    first: dict[tuple[str, int], tuple[int, int]] = {}
+    for place, row in enumerate(rows):
+        kind, bus = _controller(row)
+        start = _FIRST_KEYS.get(CONTROLLERS.get(kind, (DiskBus.UNKNOWN, None))[0], _FIRST_OTHER)
+        at = (start + bus, number_of(row, "Disk Key") or place)
+        first[kind, bus] = min(at, first.get((kind, bus), at))
+    keys: dict[tuple[str, int], int] = {}
+    last = 0
+    for one in sorted(first, key=lambda one: (first[one], one)):
+        keys[one] = last = max(first[one][0], last + 1)
+    return keys
+
+
+def _controllers(rows: Sequence[Row]) -> list[Plain]:
     shared = {_controller(row): row.get("Shared Bus") or "noSharing" for row in rows}
-    places = sorted(shared)
     return [
-        {"_type": kind, "key": 1000 + place, "busNumber": bus, "sharedBus": shared[kind, bus]}
-        for place, (kind, bus) in enumerate(places)
+        {"_type": kind, "key": key, "busNumber": bus, "sharedBus": shared[kind, bus]}
+        for (kind, bus), key in _keys_of_controllers(rows).items()
     ]
 
 
 def _disks(rows: Sequence[Row]) -> list[Plain]:
-    places = sorted({_controller(row) for row in rows})
-    return [_disk(row, 1000 + places.index(_controller(row)), 2000 + place) for place, row in enumerate(rows)]
+    keys = _keys_of_controllers(rows)
+    return [_disk(row, keys[_controller(row)], 2000 + place) for place, row in enumerate(rows)]
 
 
 def _disk(row: Row, controller: int, spare: int) -> Plain:

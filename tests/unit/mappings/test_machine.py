@@ -271,6 +271,14 @@ def orders(made: dict[str, Any]) -> dict[str, int | None]:
     return {one["name"]: one.get("bootOrder") for one in (*devices["disks"], *devices["interfaces"])}
 
 
+TWO_NETWORKS = Policy(
+    networks=(
+        NetworkMap(source_kind="network", target="pod"),
+        NetworkMap(target="multus", multus_name="prod/lan"),
+    )
+)
+
+
 def test_boot_order(machine: Build, disk: BuildDisk) -> None:
     nic = Nic(id="net0", model="virtio", mac="52:54:00:00:00:01", boot_order=1)
     own = machine(disks=(disk("vda", boot_order=7), disk("vdb")), nics=(nic,))
@@ -280,6 +288,10 @@ def test_boot_order(machine: Build, disk: BuildDisk) -> None:
         disks=(disk("vda"), disk("vdb"), disk("sda", device="cdrom", bus="sata")),
     )
     assert orders(domain(classes)) == {"vda": 3, "vdb": None, "sda": 2, "net0": 1}
+    second = Nic(id="net1", model="virtio", mac="52:54:00:00:00:02")
+    first = Nic(id="net0", network_kind="network", network="default", model="virtio", mac="52:54:00:00:00:01")
+    cards = orders(domain(classes.model_copy(update={"nics": (first, second)}), TWO_NETWORKS))
+    assert cards == {"vda": 3, "vdb": None, "sda": 2, "net0": 1, "net1": None}, "the first card only, as of each class"
     unknown = machine(firmware=Firmware(kind="bios"), disks=(disk("vda"), disk("vdb")))
     assert orders(domain(unknown)) == {"vda": 1, "vdb": None, "net0": None}
 

@@ -101,8 +101,8 @@ def test_many_strangers_are_counted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "said", "fix"),
     [
-        ("web.xml.gz", b"\x1f\x8b", "it is packed with gzip", "`gzip -dk`"),
-        ("app.ova.xz", b"", "it is packed with xz", "`xz -dk`"),
+        ("web.xml.gz", b"\x1f\x8b", "it is packed with gzip", "`gzip -dc FILE > UNPACKED`"),
+        ("app.ova.xz", b"", "it is packed with xz", "`xz -dc FILE > UNPACKED`"),
         ("app.tar.gz", b"", "it is packed with gzip", "`tar -xf`"),
         ("app.TGZ", b"", "it is packed with gzip", "`tar -xf`"),
         ("app.zip", b"", "it is packed with zip", "`unzip`"),

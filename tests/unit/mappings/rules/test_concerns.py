@@ -356,6 +356,10 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
         {"unmodelled": (SourceFact(path="qemu:commandline/qemu:arg[1]", value="value=-drive"),)},
         Policy(),
     ),
+    "memory.persistent": (
+        {"devices": (Device(kind="memory", model="nvdimm", detail={"source.path": "/i/nv.img"}),)},
+        Policy(),
+    ),
     "acpi.added": ({"features": {"acpi": "off"}}, Policy()),
     "arch.32-bit": ({"arch": "i686"}, Policy()),
 }

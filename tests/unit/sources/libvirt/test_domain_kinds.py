@@ -92,6 +92,10 @@ def planned(*machines: Machine) -> Plan:
     [
         ("<domain type='lxc'>", "<type arch='x86_64'>exe</type><init>/sbin/init</init>", "a container"),
         ("<domain type='xen'>", "<type arch='x86_64'>linux</type><kernel>/k</kernel>", "a paravirtual guest (linux)"),
+        ("<domain type='xen'>", "<type arch='x86_64' machine='xenfv'>hvm</type>", "another hypervisor (xen)"),
+        ("<domain type='xen' id='7'>", "<type arch='x86_64' machine='xenfv'>hvm</type>", "another hypervisor (xen)"),
+        ("<domain type='bhyve'>", "<type arch='x86_64'>hvm</type>", "another hypervisor (bhyve)"),
+        ("<domain type='vz'>", "<type arch='x86_64'>hvm</type>", "another hypervisor (vz)"),
     ],
 )
 def test_a_container_is_no_machine(start: str, os: str, said: str) -> None:
@@ -102,6 +106,20 @@ def test_a_container_is_no_machine(start: str, os: str, said: str) -> None:
     assert "accept" not in told.fix, "no word of the user's makes it one"
     assert "firmware.unknown" not in ids(machine), "there is none to name"
     assert "machine.container" in planned(machine).excluded["trait"]
+
+
+@pytest.mark.parametrize("kind", ["kvm", "qemu", "hvf"])
+def test_a_machine_of_qemu_is_one_whatever_runs_its_code(kind: str) -> None:
+    assert "machine.container" not in ids(read(domain(start=f"<domain type='{kind}'>")))
+
+
+@pytest.mark.parametrize(("match", "told"), [("exact", {}), ("minimum", "match=minimum"), ("strict", "match=strict")])
+def test_how_the_host_s_processor_has_to_match_is_told(match: str, told: str | dict[str, str]) -> None:
+    text = domain().replace(
+        "<cpu mode='host-model'/>", f"<cpu mode='custom' match='{match}'><model>Skylake-Server</model></cpu>"
+    )
+    facts = {fact.path: fact.value for fact in read(text).unmodelled}
+    assert facts == ({"cpu": told} if told else {})
 
 
 def test_a_32_bit_pc_is_an_amd64_machine() -> None:
@@ -261,6 +279,8 @@ def test_a_volume_of_a_pool_that_nobody_asked() -> None:
         (("-drive", "file=/i/b.qcow2,if=none,id=d2", "-device", "virtio-blk-pci,drive=d2"), "-drive, -device"),
         (("-netdev", "user,id=n"), "-netdev"),
         (("--blockdev", "driver=file"), "--blockdev"),
+        (("-readconfig", "/etc/q.cfg"), "-readconfig"),
+        (("-usbdevice", "disk:/i/u.img"), "-usbdevice"),
         (("-cpu", "host,-kvm"), ""),
     ],
 )
@@ -271,6 +291,21 @@ def test_a_disk_that_only_qemu_knows_is_not_copied(arguments: tuple[str, ...], t
     found = [one for one in mapped(machine).concerns if one.id == "device.by-arguments"]
     assert bool(found) is bool(told)
     assert all(told in one.what and one.severity is Severity.CRITICAL for one in found)
+
+
+def test_what_persistent_memory_holds_is_not_copied_and_a_module_is_memory() -> None:
+    size = "<target><size unit='MiB'>512</size></target>"
+    for model in ("nvdimm", "virtio-pmem"):
+        machine = read(domain(f"<memory model='{model}'><source><path>/i/nv.img</path></source>{size}</memory>"))
+        (told,) = [one for one in mapped(machine).concerns if one.id == "memory.persistent"]
+        assert told.severity is Severity.CRITICAL
+        assert "/i/nv.img" in told.what
+        assert "device.host-bound" not in ids(machine)
+    for model in ("dimm", "virtio-mem"):
+        machine = read(domain(f"<memory model='{model}'>{size}</memory>"))
+        assert not {"memory.persistent", "device.host-bound"} & ids(machine)
+        assert fate(machine, "devices[0:memory]").target == "domain.memory.guest"
+    assert "device.host-bound" in ids(read(domain(f"<memory model='sgx-epc'>{size}</memory>")))
 
 
 def test_drives_are_told_with_reasons_that_fit() -> None:

@@ -211,6 +211,25 @@ def test_identity_is_unpacked_and_secrets_are_hidden() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        ("-drive file=/x.img,if=virtio", "-drive"),
+        (f"-smbios type=1,product={'x' * 300} -drive file=/x.img", "-drive"),
+        ("-object secret,id=s,data=abc -blockdev driver=raw,key-secret=s", "-blockdev"),
+        ("-usbdevice disk:/i/u.img", "-usbdevice"),
+        ("-smbios type=1", ""),
+    ],
+)
+def test_a_disk_that_only_qemu_knows_is_not_copied(tmp_path: Path, args: str, told: str) -> None:
+    (tmp_path / "100.conf").write_text(f"args: {args}\ncores: 1\nmemory: 512\nname: t\nscsi0: a:b,size=1G\n")
+    found = read_exported(tmp_path, "pve")
+    assert "abc" not in facts(found.machines[0])["args"]
+    (row,) = assess(found, Policy(namespace="migrated"))
+    ours = [one for one in row.concerns if one.id == "device.by-arguments"]
+    assert [(one.severity, told in one.what) for one in ours] == ([(Severity.CRITICAL, True)] if told else [])
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 

@@ -8,9 +8,11 @@ from xml.sax.saxutils import escape
 
 import pytest
 
+from kubeferry.documents import Policy
 from kubeferry.errors import InputInvalid
 from kubeferry.model import DiskBus, DiskDevice, FirmwareKind, Power, Severity
 from kubeferry.sources.exported import read_exported
+from mappings.assessment import assess
 
 GIB = 1 << 30
 INFO = (
@@ -212,6 +214,33 @@ def test_controllers_by_their_words(
     assert (disk.bus, disk.controller_model, disk.uri) == (bus, model, "datastore:///ds%201/a.vmdk")
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        (
+            "Hard disk 1,2000,LSI Logic SAS,SCSI controller 0,0",
+            "Hard disk 2,2016,VMware paravirtual SCSI,SCSI controller 1,0",
+        ),
+        ("Hard disk 1,2000,VMware paravirtual SCSI,SCSI controller 0,0", "Hard disk 2,16000,AHCI,SATA controller 0,0"),
+        ("Hard disk 1,2016,LSI Logic,SCSI controller 2,0", "Hard disk 2,2160,BusLogic,SCSI controller 10,0"),
+        ("Hard disk 1,3000,IDE,IDE 0,0", "Hard disk 2,2000,VMware paravirtual SCSI,SCSI controller 0,0"),
+        ("Hard disk 1,2000,VMware paravirtual SCSI,,0", "Hard disk 2,2016,LSI Logic,,0"),
+        ("Hard disk 1,,VMware paravirtual SCSI,,0", "Hard disk 2,,LSI Logic,,0"),
+        ("Hard disk 1,16000,SATA,SATA controller 0,0", "Hard disk 2,32000,NVMe,NVME controller 0,0"),
+    ],
+)
+def test_disks_come_by_the_number_of_their_controller(tmp_path: Path, rows: tuple[str, str]) -> None:
+    """The first one boots: neither the controller's kind nor the order of the rows decides which one it is."""
+    table = "".join(
+        f"db01,{row},{name}\n" for row, name in zip(rows, ("[s] a/one.vmdk", "[s] a/two.vmdk"), strict=True)
+    )
+    text = f"VM,Disk,Disk Key,Controller,Label,Unit #,Path\n{table}"
+    export(tmp_path, vInfo="VM,CPUs,Memory\ndb01,2,1024\n", vDisk=text)
+    disks = read_exported(tmp_path, "vc").machines[0].disks
+    assert [disk.label for disk in disks] == ["Hard disk 1", "Hard disk 2"]
+    assert all(disk.bus.value != "unknown" for disk in disks)
+
+
 def test_hot_add_and_fault_tolerance_are_told(tmp_path: Path) -> None:
     export(
         tmp_path,
@@ -221,6 +250,15 @@ def test_hot_add_and_fault_tolerance_are_told(tmp_path: Path) -> None:
     )
     facts = {one.path: one.value for one in read_exported(tmp_path, "vc").machines[0].unmodelled}
     assert facts.items() >= {"hotPlug/cpu": "on", "hotPlug/memory": "on", "faultTolerance": "running"}.items()
+
+
+def test_what_vsphere_says_counts_without_a_column_about_its_tools(tmp_path: Path) -> None:
+    """Which columns an export has is its maker's choice: none of them is what makes its machines vSphere's."""
+    head = "VM,CPUs,Memory,Powerstate,FT State,Connection state,Consolidation Needed"
+    export(tmp_path, vInfo=f"{head}\nweb,2,1024,poweredOn,running,disconnected,True\n")
+    (row,) = assess(read_exported(tmp_path, "vc"), Policy(namespace="migrated"))
+    found = {one.id for one in row.concerns if one.id.startswith("vmware.")}
+    assert found == {"vmware.fault-tolerance", "vmware.host-lost", "vmware.consolidation"}, "and no word of its tools"
 
 
 def test_a_workbook_is_an_export(tmp_path: Path) -> None:
