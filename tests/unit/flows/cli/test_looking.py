@@ -69,9 +69,10 @@ def test_a_machine_that_an_unfinished_move_has_stopped_is_shown_as_that_and_plan
     source, when = MemorySource("lab", estate / "source"), "2026-01-01T00:00:00Z"
     web = source.discover().machines[0]
     mark = marks.StopMark(marks.short(web.id), Power.RUNNING, when, "0" * 64, when, "", "theirs")
-    source.write_power("web", Power.OFF)
+    source.write_power("web", Power.RUNNING)
     kubeferry("discover")
     kubeferry("plan", "inventory.yaml", "--out", "before.yaml")
+    source.write_power("web", Power.OFF)
     source.mark(web, mark, lambda _thing: None)
     _, out, _ = kubeferry("discover")
     assert "off, by a move" in out
