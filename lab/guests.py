@@ -213,9 +213,10 @@ def _file_system(image: Path, label: str, spec: Spec, *, start: int) -> None:
         identity = uuid.uuid5(uuid.NAMESPACE_DNS, f"{label}.{spec.name}")
         extended = f"offset={start},root_owner=0:0,hash_seed={identity},lazy_itable_init=1,lazy_journal_init=1"
         options = ["-L", label, "-U", str(identity), "-d", str(root), "-E", extended, "-J", "size=4"]
-        for path in (root, *root.rglob("*")):
-            os.utime(path, (BUILT, BUILT))
-        names = [f"/{path.relative_to(root)}" for path in sorted(root.rglob("*"))]
+        paths = sorted(root.rglob("*"))
+        for path in (root, *paths):
+            os.utime(path, (BUILT, BUILT))  # nothing reads the folders from here on: that would be the time of it
+        names = [f"/{path.relative_to(root)}" for path in paths]
         if spec.units:
             debian.unpack(root, spec.name, spec.units)
         size = (spec.size - start) // 1024

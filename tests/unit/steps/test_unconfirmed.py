@@ -31,7 +31,7 @@ def later(**past: float) -> str:
 
 BY_ANOTHER = [
     {"by": "its own system"},
-    {"at": later(minutes=30), "asked": True},
+    {"at": later(hours=2), "asked": True},
     {"at": later(days=1)},
 ]
 
