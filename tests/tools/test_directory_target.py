@@ -79,7 +79,8 @@ def test_a_guest_boots_from_its_migrated_disk_and_answers(
     assert seen.guest["kernel"]
     assert "10.0.2.15" in seen.guest["addresses"]
     assert seen.said is not None
-    assert [(card.mac, card.addresses) for card in seen.said.cards] == [(MAC, ("10.0.2.15",))]
+    # QEMU's network gives one of IPv6, too, to a guest that is slow enough to hear of it.
+    assert [(card.mac, card.addresses[0]) for card in seen.said.cards] == [(MAC, "10.0.2.15")]
     assert [(mount.where, mount.kind) for mount in seen.said.mounts] == [("/data", "ext4")]
     assert seen.said.clock_ahead_seconds is not None
     assert abs(seen.said.clock_ahead_seconds) <= CLOCK_SECONDS
