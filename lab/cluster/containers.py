@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import httpx
+
 from kubeferry.outside.atomic import replace_text
 from kubeferry.outside.process import run
 from lab.cluster import network, programs
@@ -75,11 +77,27 @@ def load(node: Node, archive: Archive) -> None:
 def _run(node: Node) -> None:
     place = node.place
     node.start("containerd", ["containerd", "--config", str(place.state / "containerd.toml")])
-    node.await_daemon("containerd", lambda: _answers(node), seconds=START_SECONDS)
+    node.await_daemon("containerd", lambda: _answers(node) and serves_pods(node.place), seconds=START_SECONDS)
 
 
 def _answers(node: Node) -> bool:
     return run(node.argv(_command(node.place, "version")), check=False, timeout=20).code == 0
+
+
+def serves_pods(place: Place) -> bool:
+    """Whether the part that the kubelet talks to (CRI) has begun, too: it is later than the rest by up to seconds
+    (containerd issue 8468), and a kubelet that comes before it ends.
+
+    It is asked for its version by gRPC: five zero bytes are an empty message; an error comes as a header.
+    """
+    headers = {"content-type": "application/grpc", "te": "trailers"}
+    socket = httpx.HTTPTransport(uds=str(place.containerd), http1=False, http2=True)
+    try:
+        with httpx.Client(transport=socket, timeout=5) as client:
+            said = client.post("http://cri/runtime.v1.RuntimeService/Version", content=bytes(5), headers=headers)
+    except httpx.TransportError:
+        return False
+    return said.status_code == 200 and "grpc-status" not in said.headers
 
 
 def _ctr(node: Node, *arguments: str, timeout: float = 60) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from lab.cluster import control_plane, host, images, kubectl, place, services
-from lab.ground import Ground
+from kubeferry.outside.process import run
+from lab.cluster import containers, control_plane, host, images, kubectl, place, services
+from lab.ground import Ground, until
 
 pytestmark = pytest.mark.cluster
 
@@ -42,6 +45,22 @@ def namespace() -> Iterator[str]:
 
 def apply(*objects: dict[str, Any]) -> None:
     kubectl.apply(LAB, yaml.safe_dump_all(objects))
+
+
+def test_containerd_that_serves_no_pods_is_not_ready(tmp_path: Path) -> None:
+    """It answers `ctr` before its half for the kubelet has begun; here that half never begins."""
+    where = place.Place(tmp_path / "state", tmp_path / "store")
+    (where.state / "cni").mkdir(parents=True)
+    settings = where.state / "containerd.toml"
+    settings.write_text('disabled_plugins = ["io.containerd.grpc.v1.cri"]\n' + containers.config(where))
+    answers = ["ctr", f"--address={where.containerd}", "version"]
+    with subprocess.Popen(["containerd", "--config", str(settings)], stderr=subprocess.DEVNULL) as daemon:
+        try:
+            until(lambda: run(answers, check=False).code == 0, seconds=30, what="containerd answers")
+            assert not containers.serves_pods(where)
+        finally:
+            daemon.terminate()
+    assert containers.serves_pods(LAB)
 
 
 def claim(namespace: str, name: str, mode: str, storage_class: str) -> dict[str, Any]:
