@@ -5,8 +5,7 @@ At a machine that it stops, for whoever finds it off:
     v1 of=0123456789ab before=running at=2026-11-29T10:44:39Z plan=DIGEST move=2026-11-29T10:40:01Z start=… name=wave 1
 
 with `off=2026-11-29T10:45:02Z` before the name once it was seen off. One line of at most 256 characters, as a tag of
-EC2 may have. Anybody at the source may write there, so it is read
-strictly: what is not of this form is no mark.
+EC2 may have. Anybody at the source may write there, so it is read strictly: what is not of this form is no mark.
 
 At the target, once the machine has moved there, so that nobody copies over what was written since:
 

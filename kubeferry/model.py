@@ -29,6 +29,10 @@ class Power(StrEnum):
     UNKNOWN = "unknown"
 
 
+UP = frozenset({Power.RUNNING, Power.PAUSED})
+"""The states of a machine that is not off: it runs, or goes on from its memory."""
+
+
 class FirmwareKind(StrEnum):
     BIOS = "bios"
     UEFI = "uefi"

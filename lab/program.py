@@ -29,6 +29,12 @@ from lab.ground import Ground
 ROOT = Path(__file__).resolve().parents[1]
 MIB = 1 << 20
 
+COUNTED: dict[str, Any] = {
+    "stop": {"lastWords": ["/data/boots"]},
+    "probes": [{"kind": kind, "path": "/data/boots", "timeoutSeconds": 240} for kind in ("agent", "counter")],
+}
+"""What a policy says of machines that count their boots."""
+
 Change = Callable[[Machine], Machine]
 
 
@@ -76,6 +82,13 @@ class Program:
         plain = json.loads(json.dumps(document))  # values of their own: YAML's aliases are not read
         (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(plain))
 
+    def make_plan(self, policy: dict[str, Any], *, asked: bool = True) -> None:
+        """Discovery, and a plan by this policy; `asked`: for what the target has to offer."""
+        self.write("policy", "Policy", policy)
+        self.kubeferry("discover")
+        asking = ("--config", "kubeferry.yaml") if asked else ()
+        self.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml", *asking)
+
     # --- the process ---------------------------------------------------------------------------------------------
 
     def start(self, verb: str, *words: str) -> None:
@@ -104,6 +117,18 @@ class Program:
         if ended != code:
             raise AssertionError(f"{verb} ended with {ended}:\n{said}")
         return said
+
+    def migrate(self, seconds: float) -> None:
+        """To the end, whichever it is: `said` in the folder has the exit code, and all that was said."""
+        self.start("migrate", "plan.yaml")
+        code, said = self.finish(seconds)
+        (self.folder / "said").write_text(f"{code}\n{said}")
+
+    def release(self, *words: str) -> None:
+        """The end of a test, whatever still runs."""
+        self.kill()
+        self.start("release", "plan.yaml", *words)
+        self.finish()
 
     def kill(self) -> None:
         if self.process is not None and self.process.poll() is None:

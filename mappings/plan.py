@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kubeferry.documents import Entry, Inventory, Offer, Plan, Policy, digest_of, freeze
+from kubeferry.documents import Entry, Inventory, Offer, Plan, Platform, Policy, digest_of, freeze
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
 from kubeferry.schedule.waves import order
-from mappings.admission.check import check_all
+from mappings.admission.check import check_all, check_together
 from mappings.choices import choices_for, platform_for
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, machine_names
@@ -53,10 +53,7 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     ]
     excluded = _excluded(inventory, policy, entries)
     kept = tuple(entry for entry in entries if entry.name not in excluded)
-    # Where nothing is left for what a cluster would refuse, it is the policy's own word for all, and no plan at all.
-    judged = kept or [entry for entry in entries if any(one.id == REFUSED for one in entry.concerns)]
-    problems = check_all((manifest for entry in judged for manifest in entry.manifests), platform)
-    if problems:
+    if problems := _refused_together(kept, entries, platform):
         raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
     kept = tuple(entry.model_copy(update={"after": _after(entry.name, policy, excluded) or None}) for entry in kept)
     wishes = {entry.name: (policy.of(entry.name).wave, entry.after or ()) for entry in kept}
@@ -106,6 +103,15 @@ def _entry(
         moves_with=mapped.moves_with or None,
         attached=mapped.attached or None,
     )
+
+
+def _refused_together(kept: tuple[Entry, ...], entries: list[Entry], platform: Platform | None) -> list[Problem]:
+    """What a cluster would refuse of the manifests that are kept, each of which it takes; where it would refuse those
+    of all that are not, it is the policy's own word for all, and no plan at all."""
+    if kept:
+        return check_together(manifest for entry in kept for manifest in entry.manifests)
+    refused = (entry for entry in entries if any(one.id == REFUSED for one in entry.concerns))
+    return check_all((manifest for entry in refused for manifest in entry.manifests), platform)
 
 
 def _companions(entry: Entry) -> tuple[str, ...]:

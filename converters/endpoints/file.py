@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from converters.endpoints import page_cache
-from converters.endpoints.write_behind import WriteBehind
+from converters.endpoints.write_behind import CANNOT, WriteBehind
 from converters.extents import BLOCK_BYTES, Extent, overlaid, unchanged
 from converters.uris import invalid, path_of
 from kubeferry.faults import Side, of_os, refused, unavailable
@@ -32,7 +32,6 @@ LIARS = frozenset({0x2FC12FC1, 0x65735546})
 """File systems (`statfs`) whose word on holes is not believed: ZFS, which called data that was just written a hole for
 years, and FUSE, where any program may stand behind it."""
 LOCK_SECONDS = 3.0  # udev locks a device for a moment, to look at it
-CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
 LOST = frozenset({errno.EIO, errno.ENOSPC, errno.EDQUOT})  # what a flush says of earlier writes that failed
 
 _libc = ctypes.CDLL(None, use_errno=True)

@@ -17,7 +17,8 @@ GROUP_BYTES = 1 << 20  # no group goes beyond a multiple of it
 ON_THEIR_WAY = 8  # groups of one writer
 _START = 2  # SYNC_FILE_RANGE_WRITE
 _WAIT = 7  # ...WAIT_BEFORE | WRITE | WAIT_AFTER
-_CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV, errno.ESPIPE})
+CANNOT = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.ENODEV})
+"""What a file system or device says to a call that it does not have."""
 
 _sync_file_range = ctypes.CDLL(None, use_errno=True).sync_file_range
 _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
@@ -55,6 +56,6 @@ class WriteBehind:
             self._arrived(*self._started.popleft())
 
     def _arrived(self, offset: int, length: int) -> None:
-        if _sync_file_range(self._fd, offset, length, _WAIT) and ctypes.get_errno() not in _CANNOT:
+        if _sync_file_range(self._fd, offset, length, _WAIT) and ctypes.get_errno() not in CANNOT:
             raise OSError(ctypes.get_errno(), "sync_file_range")
         os.posix_fadvise(self._fd, offset, length, os.POSIX_FADV_DONTNEED)

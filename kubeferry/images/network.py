@@ -65,7 +65,7 @@ def node(uri: str, login: Login) -> dict[str, object] | None:
         return None
     if parts.fragment or "@" in parts.netloc:
         return None
-    make = {"iscsi": _iscsi, "rbd": _rbd}.get(parts.scheme)
+    make = _NODES.get(parts.scheme)
     found = make(parts, asked, login) if make else None
     return None if found is None else {"driver": "raw", "read-only": True, "file": found | {"read-only": True}}
 
@@ -112,3 +112,8 @@ def _server(text: str) -> tuple[str, str] | None:
         host, _, port = text.partition(":")
     host = unquote(host)
     return (host, port) if _HOST.fullmatch(host) and (not port or _NUMBER.fullmatch(port)) else None
+
+
+_NODES = {"iscsi": _iscsi, "rbd": _rbd}
+SCHEMES = frozenset(_NODES)
+"""Of the URIs; libvirt calls the protocols so, too."""

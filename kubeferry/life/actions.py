@@ -21,7 +21,7 @@ from kubeferry.life import events as ev
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.rounds import decide
 from kubeferry.life.states import step
-from kubeferry.model import Power
+from kubeferry.model import UP, Power
 from kubeferry.words import counted
 
 REPAIRS_BEFORE_GIVING_UP = 2
@@ -167,10 +167,10 @@ def next_action(
         return _to_rollback(state, owed)
     if goal in {Goal.PRECOPY, Goal.END_ROUND}:
         return _precopy(entry, state, goal, source_power)
-    if state.source_off and source_power in {Power.RUNNING, Power.PAUSED} and state.resumes in _NEEDS_SOURCE_OFF:
+    if state.source_off and source_power in UP and state.resumes in _NEEDS_SOURCE_OFF:
         return _source_woke_up(state)
     again = state.resumes is Phase.ROLLED_BACK and goal is Goal.MIGRATE_AGAIN
-    if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in {Power.RUNNING, Power.PAUSED}:
+    if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in UP:
         ahead = ahead if ahead <= len(state.rounds) else 0  # a rollback since then counts them anew
         round_more = decide(state.rounds, entry.warm, deltas=entry.deltas, ahead=ahead)
         if round_more.another:
@@ -308,7 +308,7 @@ def _precopy(entry: EntryFacts, state: MachineState, goal: Goal, power: Power | 
         return Action(A.DONE, f"it is {state.phase}: nothing is copied ahead any more")
     if goal is Goal.END_ROUND:
         return Action(A.DONE, f"round {state.round} is durable")
-    if power not in {Power.RUNNING, Power.PAUSED}:
+    if power not in UP:
         return Action(A.DONE, f"it is {power or 'not looked at'}: only a running machine is copied ahead")
     return _begin_round(state, f"{counted(len(state.rounds), 'round is', 'rounds are')} durable")
 

@@ -50,7 +50,7 @@ from kubeferry.life.events import (
     Validated,
     VariablesCarried,
 )
-from kubeferry.model import Marker, Power
+from kubeferry.model import UP, Marker, Power
 
 Fact = TypeVar("Fact")
 
@@ -140,7 +140,7 @@ class MachineState:
     @property
     def ran_before(self) -> bool:
         """Whether it ran when the cutover began."""
-        return self.power_before in {Power.RUNNING, Power.PAUSED}
+        return self.power_before in UP
 
     @property
     def uncopied(self) -> tuple[str, ...]:

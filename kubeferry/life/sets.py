@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.model import Power
+from kubeferry.model import UP, Power
 
 A = ActionKind
 
@@ -49,7 +49,6 @@ _STAGES_BACK = (
 _ON = {kind: stage for stage, kinds in enumerate(_STAGES) for kind in kinds}
 _BACK = {kind: stage for stage, kinds in enumerate(_STAGES_BACK) for kind in kinds}
 
-_UP = frozenset({Power.RUNNING, Power.PAUSED})
 _UNDER_WAY = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED})
 
 
@@ -121,7 +120,7 @@ def _turns_back(members: Members) -> str:
     for name, member in members.items():
         if member.state.resumes is Phase.ROLLING_BACK:
             return member.state.rollback_reason
-        if member.under_way and member.state.source_off and member.power in _UP:
+        if member.under_way and member.state.source_off and member.power in UP:
             return f"the source of {name} was started again by somebody: what was copied of the set is stale"
         action = next_action(member.facts, member.state, Goal.MIGRATE, member.power)
         if action.kind is A.BEGIN_ROLLBACK:

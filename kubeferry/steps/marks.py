@@ -13,21 +13,19 @@ from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
 from kubeferry.life.events import Note, StopAsked
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.marks import StopMark, short
-from kubeferry.model import Power
+from kubeferry.model import UP, Power
 from kubeferry.outside import clock
 from kubeferry.passwords import struck
 from kubeferry.steps.work import Work
 
 logger = logging.getLogger(__name__)
 
-_STOPPED = frozenset({Power.RUNNING, Power.PAUSED})
-
 
 def leave(work: Work, state: MachineState, last_start: str, *, off: bool = False) -> bool:
     """Say at a source that ran that we are about to stop it, or that it is `off` by our stop: a journal from between
     the two knows no stop, and finds it there. Returns whether it was said; where it cannot be, a note in the journal is
     all: the journal knows the power before."""
-    if state.power_before not in _STOPPED or not work.source.capabilities.runs:
+    if state.power_before not in UP or not work.source.capabilities.runs:
         return False
     mark = StopMark(
         of=short(work.entry.machine.id),

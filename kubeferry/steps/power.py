@@ -23,14 +23,13 @@ from kubeferry.errors import (
 )
 from kubeferry.life.events import LastWords, StopAsked
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.model import Power
+from kubeferry.model import UP, Power
 from kubeferry.sources import Stopped
 from kubeferry.steps.precedence import newest_state
 from kubeferry.steps.unconfirmed import asked_before
 from kubeferry.steps.work import Work
 from kubeferry.targets import Target
 
-UP = frozenset({Power.RUNNING, Power.PAUSED})
 ALREADY_OFF = "already-off"
 """How a source was stopped that nobody had to stop."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubeferry.model import Fate, Power
+from kubeferry.model import UP, Fate
 from mappings.choices import own_power
 from mappings.devices import is_address
 from mappings.disks import boot_orders_told
@@ -27,9 +27,10 @@ def name(mapping: Mapping, leaf: Leaf) -> Verdict:
 
 def power(mapping: Mapping, leaf: Leaf) -> Verdict:
     strategy = mapping.choices.run_strategy
-    if (leaf.value in {Power.RUNNING, Power.PAUSED}) == (strategy in STARTING):
+    starts = strategy in STARTING
+    if (leaf.value in UP) == starts:
         return Fate.CARRIED, "spec.runStrategy", ""
-    if (own_power(mapping.machine) in {Power.RUNNING, Power.PAUSED}) == (strategy in STARTING):
+    if (own_power(mapping.machine) in UP) == starts:
         return Fate.CHANGED, "spec.runStrategy", f"{strategy}, as before kubeferry stopped it"
     return Fate.CHANGED, "spec.runStrategy", f"{strategy} from its commit on, as the policy says"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 
 from kubeferry.documents import NetworkMap, Policy
-from kubeferry.model import Concern, Machine, Power
+from kubeferry.model import UP, Concern, Machine
 from mappings.choices import choices_for
 from mappings.names import Names, empty_words
 from mappings.nics import is_standby, network_rule, target_mac
@@ -31,7 +31,6 @@ _BOTH_RUN_FIX = (
     "Correct the machine that has it by mistake, or shut down all but one, and discover again; or call it shared in "
     "all of them at the source: then it moves once, for all."
 )
-_AWAKE = (Power.RUNNING, Power.PAUSED)
 _UUID_FIX = "Licences and management tools may take them for one machine; change it at the source if so."
 
 CLASHES = frozenset({"mac.duplicate", "name.duplicate"})
@@ -131,7 +130,7 @@ def _same_files(machines: list[Machine], moving: set[str]) -> Iterator[tuple[str
     """Disks that others have, too, and nobody calls shared: clones and templates do while one of them runs. Two cannot
     run with it. Those that are left out are named, too."""
     for machine, disk, others in unsaid(machines):
-        awake = [one.name for one in (machine, *others) if one.power in _AWAKE]
+        awake = [one.name for one in (machine, *others) if one.power in UP]
         named = ", ".join(one.name for one in others)
         what = f"Disk {disk.id} is also that of {named}, and none of them calls it shared: "
         if len(awake) > 1:

@@ -17,7 +17,7 @@ from kubeferry.images.variables import Variable, store_of
 from kubeferry.model import Firmware, FirmwareKind, Machine, Power, Tpm
 from lab import guests, injector, usual
 from lab.ground import Ground
-from lab.program import Program
+from lab.program import COUNTED, Program
 from lab.tenant import Tenant
 from tests.cluster.test_usual_clusters import GUEST
 
@@ -58,23 +58,15 @@ def moved(
     (program.folder / "source" / "with-tpm.tpm").write_bytes(b"nobody comes to read it")
     program.configure({"user": 0}, concurrentMachines=2)
     machines = {name: {"storage": {"volumeMode": mode, "accessMode": "ReadWriteOnce"}} for name, mode in MODES.items()}
-    probes = [{"kind": kind, "path": "/data/boots", "timeoutSeconds": 240} for kind in ("agent", "counter")]
-    policy = {"namespace": NAMESPACE, "stop": {"lastWords": ["/data/boots"]}, "probes": probes, "machines": machines}
-    program.write("policy", "Policy", policy)
     with ExitStack() as standing:
         own.apply(*usual.constraint(NAMESPACE))
         standing.callback(usual.remove_constraint, own, NAMESPACE)
         modes: dict[str, injector.Mode] = {NAMESPACE: "giving"}
         standing.enter_context(injector.injecting(own, modes, tmp_path_factory.mktemp("injector")))
-        program.kubeferry("discover")
-        program.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
-        program.start("migrate", "plan.yaml")
-        code, said = program.finish(400)
-        (program.folder / "said").write_text(f"{code}\n{said}")
+        program.make_plan(COUNTED | {"namespace": NAMESPACE, "machines": machines})
+        program.migrate(400)
         yield program
-        program.kill()
-        program.start("release", "plan.yaml")  # the machines themselves go with their namespace
-        program.finish()
+        program.release()  # the machines themselves go with their namespace
 
 
 @pytest.mark.parametrize("name", ["files", "device"])

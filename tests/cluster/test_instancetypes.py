@@ -17,7 +17,7 @@ from kubeferry.model import Disk, DiskBus, Machine, Power
 from lab import guests
 from lab.cluster import services
 from lab.ground import Ground
-from lab.program import MIB, Program
+from lab.program import COUNTED, MIB, Program
 from lab.tenant import Tenant
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
@@ -97,26 +97,18 @@ def moved(cluster: tuple[Ground, Tenant], prefect: str, tmp_path_factory: pytest
     program = Program(ground, tenant.kubeconfig, tmp_path_factory.mktemp("typed"), prefect)
     program.add(guests.build_guest(GUEST, tmp_path_factory.mktemp("guest") / "disk.img"), *MACHINES, change=with_disks)
     program.configure(concurrentMachines=3)
-    policy = {
+    policy = COUNTED | {
         "namespace": NAMESPACE,
         "storage": {"volumeMode": "Block", "accessMode": "ReadWriteOnce"},
-        "stop": {"lastWords": ["/data/boots"]},
-        "probes": [{"kind": kind, "path": "/data/boots", "timeoutSeconds": 240} for kind in ("agent", "counter")],
         "machines": MACHINES,
     }
-    program.write("policy", "Policy", policy)
-    program.kubeferry("discover")
-    program.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
+    program.make_plan(policy)
     ground.kubectl("delete", "virtualmachineclusterpreference", PREFERENCE)
     (program.folder / "asked").write_text(program.kubeferry("doctor", "plan.yaml", code=2))
     ground.apply(a_preference())
-    program.start("migrate", "plan.yaml")
-    code, said = program.finish(400)
-    (program.folder / "said").write_text(f"{code}\n{said}")
+    program.migrate(400)
     yield program
-    program.kill()
-    program.start("release", "plan.yaml")  # the machines themselves go with their namespace
-    program.finish()
+    program.release()  # the machines themselves go with their namespace
 
 
 def vm(program: Program, name: str) -> Any:

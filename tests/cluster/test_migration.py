@@ -9,29 +9,24 @@ below the claims.
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from kubeferry.documents import Config, JournalConfig, Plan, load
-from kubeferry.journal import Journal
+from kubeferry.documents import Config, load
 from kubeferry.model import Power
-from kubeferry.outside.process import Completed, run
 from kubeferry.sources import open_source
 from lab import estate, guests
 from lab import ground as grounds
 from lab.domains import MACHINES
 from lab.ground import Ground
 from lab.tenant import Tenant
+from tests.cluster.moves import Move, moving
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("libvirt")]
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "kubeferry-demo"
 PREFIX = "kf-"
 # Both kinds of claims, both kinds of binding; the class of the first is left to the cluster's default.
@@ -48,42 +43,11 @@ PROBES = [
     {"kind": "tcp", "port": 80, "timeoutSeconds": 240},
     {"kind": "counter", "path": "/data/boots", "timeoutSeconds": 240},
 ]
-
-
-@dataclass
-class Move:
-    """The estate, the folder that the commands work in, and what each command said."""
-
-    ground: Ground
-    tenant: Tenant
-    folder: Path
-    estate: Path
-    said: dict[str, Completed] = field(default_factory=dict)
-
-    def kubeferry(self, verb: str, *arguments: str, check: bool = True) -> Completed:
-        """One command as a user types it, in the folder."""
-        environment = {"PYTHONPATH": str(ROOT), "KUBEFERRY_CONFIG": "kubeferry.yaml", "KUBECONFIG": ""}
-        argv = [sys.executable, "-m", "flows", verb, *arguments]
-        done = run(argv, cwd=self.folder, env=environment, check=False, timeout=500)
-        self.said[verb] = done
-        assert not check or done.code == 0, f"{verb}:\n{done.out[-4000:]}\n{done.err[-4000:]}"
-        return done
-
-    @property
-    def plan(self) -> Plan:
-        return load(self.folder / "plan.yaml", Plan)
-
-    @property
-    def report(self) -> dict[str, Any]:
-        return {one["name"]: one for one in json.loads((self.folder / "report.json").read_text())["machines"]}
-
-    def events(self, machine: str) -> list[Any]:
-        with Journal.open(JournalConfig(url=f"sqlite:///{self.folder}/journal.db")) as journal:
-            return [record.event for record in journal.events(self.plan.digest, machine)]
-
-    def vm(self, machine: str) -> Any:
-        name = self.plan.entry(machine).target_name
-        return self.ground.read("get", "vm", name, f"--namespace={NAMESPACE}")
+POLICY: dict[str, Any] = {
+    "stop": {"agentSeconds": 60, "acpiSeconds": 60, "lastWords": ["/data/boots"]},
+    "probes": PROBES,
+    "machines": {f"{PREFIX}{name}": {"storage": storage} for name, storage in STORAGE.items()},
+}
 
 
 def names() -> list[str]:
@@ -95,47 +59,15 @@ def move(
     own: Ground, kubevirt: Ground, make_tenant: Callable[[str], Tenant], prefect: str, tmp_path_factory: Any
 ) -> Iterator[Move]:
     """Everything up to the report, once."""
-    folder, source = tmp_path_factory.mktemp("move"), tmp_path_factory.mktemp("estate")
-    moving = Move(own, make_tenant(NAMESPACE), folder, source)
-    (folder / "kubeferry.yaml").write_text(yaml.safe_dump(config(moving)))
-    (folder / "policy.yaml").write_text(yaml.safe_dump(policy()))
-    try:
-        estate.up(source, prefix=PREFIX)
-        moving.kubeferry("discover", *(word for name in names() for word in ("-m", name)))
-        moving.kubeferry("assess", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
+    with moving(own, make_tenant(NAMESPACE), tmp_path_factory, POLICY) as made:
+        estate.up(made.estate, prefix=PREFIX)
+        made.kubeferry("discover", *(word for name in names() for word in ("-m", name)))
+        made.kubeferry("assess", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
         planning = ("--policy", "policy.yaml", "--config", "kubeferry.yaml", "--name", "demo")
-        moving.kubeferry("plan", "inventory.yaml", *planning)
-        moving.kubeferry("migrate", "plan.yaml")
-        moving.kubeferry("report", "plan.yaml", "--out", ".")
-        yield moving
-        if (folder / "journal.db").exists():
-            moving.kubeferry("release", "plan.yaml", "--everything", check=False)
-    finally:
-        estate.down(source)
-
-
-def config(move: Move) -> dict[str, Any]:
-    access = move.ground.access().model_dump(mode="json", by_alias=True)
-    movers = move.ground.movers().model_dump(mode="json", by_alias=True)
-    return {
-        "apiVersion": "kubeferry.io/v1alpha1",
-        "kind": "Config",
-        "sources": {"lab": {"kind": "libvirt", "uri": "qemu:///system", "ssh": access}},
-        "target": {"kind": "kubevirt", "kubeconfig": str(move.tenant.kubeconfig), "movers": movers},
-        "journal": {"url": "sqlite:///journal.db"},
-        "limits": {"concurrentMachines": 2},
-    }
-
-
-def policy() -> dict[str, Any]:
-    return {
-        "apiVersion": "kubeferry.io/v1alpha1",
-        "kind": "Policy",
-        "namespace": NAMESPACE,
-        "stop": {"agentSeconds": 60, "acpiSeconds": 60, "lastWords": ["/data/boots"]},
-        "probes": PROBES,
-        "machines": {f"{PREFIX}{name}": {"storage": storage} for name, storage in STORAGE.items()},
-    }
+        made.kubeferry("plan", "inventory.yaml", *planning)
+        made.kubeferry("migrate", "plan.yaml")
+        made.kubeferry("report", "plan.yaml", "--out", ".")
+        yield made
 
 
 def test_all_three_are_proven(move: Move) -> None:

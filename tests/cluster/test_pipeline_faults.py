@@ -22,7 +22,7 @@ from kubeferry.model import Machine, Power
 from lab import ground as grounds
 from lab import guests
 from lab.ground import Ground, until
-from lab.program import MIB, Program
+from lab.program import COUNTED, MIB, Program
 from lab.tenant import Tenant
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
@@ -41,16 +41,12 @@ class Web(Program):
 
     def prepare(self, guest: Path) -> None:
         self.add(guest, "web")
-        policy = {
+        policy = COUNTED | {
             "namespace": NAMESPACE,
             "storage": {"volumeMode": "Block", "accessMode": "ReadWriteOnce"},
-            "stop": {"lastWords": ["/data/boots"]},
-            "probes": [{"kind": kind, "path": "/data/boots", "timeoutSeconds": 240} for kind in ("agent", "counter")],
         }
-        self.write("policy", "Policy", policy)
         self.configure()
-        self.kubeferry("discover")
-        self.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
+        self.make_plan(policy, asked=False)
 
     def until_it_moves(self) -> dict[str, Any]:
         """Wait for the Job, for its pod to run and for a durable part of the copy; the Job."""
@@ -99,9 +95,7 @@ def program(own: Ground, tenant: Tenant, guest: Path, prefect: str, tmp_path: Pa
     made = Web(own, tenant.kubeconfig, tmp_path, prefect)
     made.prepare(guest)
     yield made
-    made.kill()
-    made.start("release", "plan.yaml", "--everything")
-    made.finish()
+    made.release("--everything")
 
 
 def test_killed_in_mid_copy_with_its_mover_and_run_again(program: Web, guest: Path) -> None:

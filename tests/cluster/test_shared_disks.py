@@ -54,16 +54,10 @@ def program(own: Ground, tenant: Tenant, prefect: str, tmp_path_factory: pytest.
 
     made.add(guests.build_guest(GUEST, folder / "guest.img"), *NAMES, change=with_it, words=False)
     made.configure(concurrentMachines=1)
-    made.write("policy", "Policy", POLICY)
-    made.kubeferry("discover")
-    made.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
-    made.start("migrate", "plan.yaml")
-    code, said = made.finish(450)
-    (folder / "said").write_text(f"{code}\n{said}")
+    made.make_plan(POLICY)
+    made.migrate(450)
     yield made
-    made.kill()
-    made.start("release", "plan.yaml", "--everything", "--yes")
-    made.finish()
+    made.release("--everything", "--yes")
 
 
 def claims(program: Program) -> dict[str, Any]:

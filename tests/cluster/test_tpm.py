@@ -1,8 +1,8 @@
 """What a guest has sealed to its TPM at libvirt opens in its copy in real KubeVirt, and again after a stop and a start.
 
-With the product's own commands and account, as in `test_migration`. The guest is a Debian with tpm2-tools: at its first
-boot it makes a secret and seals it, at each later one it opens that and says in a file whether it is the same. What
-lies on the claim is read from the volume below it. The firmware is not part of it: nothing is sealed to PCRs.
+With the product's own commands and account (`moves`). The guest is a Debian with tpm2-tools: at its first boot it makes
+a secret and seals it, at each later one it opens that and says in a file whether it is the same. What lies on the claim
+is read from the volume below it. The firmware is not part of it: nothing is sealed to PCRs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from kubeferry.errors import KubeferryError
 from kubeferry.images.tpm import FILE
@@ -28,7 +27,7 @@ from lab.domains import DiskFile, Machine, Place, identity
 from lab.ground import Ground, until
 from lab.guests import MIB, Spec
 from lab.tenant import Tenant
-from tests.cluster.test_migration import Move, config
+from tests.cluster.moves import Move, moving
 from tests.needs import needs
 
 pytestmark = [
@@ -68,42 +67,25 @@ SEALED = Machine(
     memory_mib=512,
     tpm=True,
 )
+POLICY = {
+    "stop": {"agentSeconds": 120, "acpiSeconds": 60},
+    "probes": [
+        {"kind": "agent", "timeoutSeconds": 240},
+        {"kind": "file", "path": SAID, "expect": "boot 2 has opened it", "timeoutSeconds": 240},
+    ],
+    "storage": {"volumeMode": "Filesystem", "accessMode": "ReadWriteOnce"},
+}
 
 
 @pytest.fixture(scope="module")
 def move(
     own: Ground, kubevirt: Ground, make_tenant: Callable[[str], Tenant], prefect: str, tmp_path_factory: Any
 ) -> Iterator[Move]:
-    folder, source = tmp_path_factory.mktemp("move"), tmp_path_factory.mktemp("estate")
-    moving = Move(own, make_tenant(NAMESPACE), folder, source)
-    (folder / "kubeferry.yaml").write_text(yaml.safe_dump(config(moving)))
-    (folder / "policy.yaml").write_text(yaml.safe_dump(policy()))
-    try:
-        domain = estate.add(SEALED, source, prefix=PREFIX)
+    with moving(own, make_tenant(NAMESPACE), tmp_path_factory, POLICY) as made:
+        domain = estate.add(SEALED, made.estate, prefix=PREFIX)
         until(lambda: bool(estate.read_inside(domain, "/root/digest")), seconds=120, what="the guest to seal a secret")
-        moving.kubeferry("discover", "-m", domain)
-        moving.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
-        moving.kubeferry("migrate", "plan.yaml")
-        moving.kubeferry("report", "plan.yaml", "--out", ".")
-        yield moving
-    finally:
-        if (folder / "journal.db").exists():
-            moving.kubeferry("release", "plan.yaml", "--everything", check=False)
-        estate.down(source)
-
-
-def policy() -> dict[str, Any]:
-    return {
-        "apiVersion": "kubeferry.io/v1alpha1",
-        "kind": "Policy",
-        "namespace": NAMESPACE,
-        "stop": {"agentSeconds": 120, "acpiSeconds": 60},
-        "probes": [
-            {"kind": "agent", "timeoutSeconds": 240},
-            {"kind": "file", "path": SAID, "expect": "boot 2 has opened it", "timeoutSeconds": 240},
-        ],
-        "storage": {"volumeMode": "Filesystem", "accessMode": "ReadWriteOnce"},
-    }
+        made.run(domain)
+        yield made
 
 
 def test_the_copy_opens_what_was_sealed_at_the_source(move: Move) -> None:

@@ -21,7 +21,7 @@ from lab import guests, injector, usual
 from lab.cluster import services
 from lab.ground import Ground
 from lab.injector import Admitted
-from lab.program import MIB, Program
+from lab.program import COUNTED, MIB, Program
 from lab.tenant import ACCOUNT, Tenant
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(500)]
@@ -110,22 +110,14 @@ def moved(
     program = Program(cluster, first.kubeconfig, tmp_path_factory.mktemp("usual"), prefect)
     program.add(guest, *MACHINES, change=with_a_drive)
     program.configure({"serviceAccount": MOVERS_ACCOUNT}, concurrentMachines=3)
-    policy = {
+    policy = COUNTED | {
         "namespace": first.namespace,
-        "stop": {"lastWords": ["/data/boots"]},
-        "probes": [{"kind": kind, "path": "/data/boots", "timeoutSeconds": 240} for kind in ("agent", "counter")],
         "machines": {name: said | {"namespace": place(name)} for name, said in MACHINES.items()},
     }
-    program.write("policy", "Policy", policy)
-    program.kubeferry("discover")
-    program.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
-    program.start("migrate", "plan.yaml")
-    code, said = program.finish(400)
-    (program.folder / "said").write_text(f"{code}\n{said}")
+    program.make_plan(policy)
+    program.migrate(400)
     yield program
-    program.kill()
-    program.start("release", "plan.yaml")  # the machines themselves go with their namespaces
-    program.finish()
+    program.release()  # the machines themselves go with their namespaces
 
 
 @pytest.mark.parametrize("name", MACHINES)

@@ -98,9 +98,7 @@ def refused(cluster: tuple[Ground, Tenant], prefect: str, tmp_path_factory: pyte
         "storage": STORAGE,
         "machines": {name: said | {"namespace": place(name)} for name, (said, _) in MACHINES.items()},
     }
-    program.write("policy", "Policy", policy)
-    program.kubeferry("discover")
-    program.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
+    program.make_plan(policy, asked=False)
     (program.folder / "said").write_text(program.kubeferry("migrate", "plan.yaml", code=2))
     return program
 

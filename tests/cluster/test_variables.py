@@ -1,7 +1,7 @@
 """UEFI variables that a guest has set at libvirt are there when real KubeVirt boots its copy, and after each stop.
 
-With the product's own commands and account, as in `test_migration`. What the guest says of its firmware is read through
-its agent; what lies on the claim is read from the volume below it.
+With the product's own commands and account (`moves`). What the guest says of its firmware is read through its agent;
+what lies on the claim is read from the volume below it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from kubeferry.images.variables import variables_of
 from kubeferry.life.events import VariablesCarried
@@ -22,7 +21,7 @@ from lab.domains import DiskFile, Machine, Place, variables
 from lab.ground import Ground
 from lab.guests import Spec
 from lab.tenant import Tenant
-from tests.cluster.test_migration import Move, config
+from tests.cluster.moves import Move, moving
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.xdist_group("libvirt")]
 
@@ -38,42 +37,25 @@ MARKED = Machine(
 )
 MARK = "LabMark-0b5f4a3e-6d2c-4f8e-9a71-c0ffee000001"
 SAID = "set at the source"
+POLICY = {
+    "stop": {"agentSeconds": 60, "acpiSeconds": 60},
+    "probes": [
+        {"kind": "agent", "timeoutSeconds": 240},
+        {"kind": "file", "path": "/www/mark", "expect": SAID, "timeoutSeconds": 240},
+    ],
+    "storage": {"volumeMode": "Filesystem", "accessMode": "ReadWriteOnce"},
+}
 
 
 @pytest.fixture(scope="module")
 def move(
     own: Ground, kubevirt: Ground, make_tenant: Callable[[str], Tenant], prefect: str, tmp_path_factory: Any
 ) -> Iterator[Move]:
-    folder, source = tmp_path_factory.mktemp("move"), tmp_path_factory.mktemp("estate")
-    moving = Move(own, make_tenant(NAMESPACE), folder, source)
-    (folder / "kubeferry.yaml").write_text(yaml.safe_dump(config(moving)))
-    (folder / "policy.yaml").write_text(yaml.safe_dump(policy()))
-    try:
-        domain = estate.add(MARKED, source, prefix=PREFIX)
+    with moving(own, make_tenant(NAMESPACE), tmp_path_factory, POLICY) as made:
+        domain = estate.add(MARKED, made.estate, prefix=PREFIX)
         estate.write_variable(domain, MARK, SAID)
-        moving.kubeferry("discover", "-m", domain)
-        moving.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
-        moving.kubeferry("migrate", "plan.yaml")
-        moving.kubeferry("report", "plan.yaml", "--out", ".")
-        yield moving
-    finally:
-        if (folder / "journal.db").exists():
-            moving.kubeferry("release", "plan.yaml", "--everything", check=False)
-        estate.down(source)
-
-
-def policy() -> dict[str, Any]:
-    return {
-        "apiVersion": "kubeferry.io/v1alpha1",
-        "kind": "Policy",
-        "namespace": NAMESPACE,
-        "stop": {"agentSeconds": 60, "acpiSeconds": 60},
-        "probes": [
-            {"kind": "agent", "timeoutSeconds": 240},
-            {"kind": "file", "path": "/www/mark", "expect": SAID, "timeoutSeconds": 240},
-        ],
-        "storage": {"volumeMode": "Filesystem", "accessMode": "ReadWriteOnce"},
-    }
+        made.run(domain)
+        yield made
 
 
 def test_the_guest_finds_its_variable_in_real_kubevirt(move: Move) -> None:

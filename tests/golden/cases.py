@@ -8,11 +8,25 @@ from typing import Any
 
 import yaml
 
+from kubeferry.documents import NetworkMap, Policy, Probe, StoragePolicy
 from kubeferry.model import Carried, Machine
 from mappings.admission.check import check_all
 from mappings.admission.schema import check_manifest
 from mappings.assessment import Assessment
 from mappings.fates.carried import leaves
+
+LAN = NetworkMap(target="multus", multus_name="lab/lan")
+VM_NETWORK = NetworkMap(source_kind="network", source_name="VM Network", target="pod")
+
+
+def policy_with(*networks: NetworkMap) -> Policy:
+    """What users usually say, with these networks."""
+    return Policy(
+        namespace="migrated",
+        storage=StoragePolicy(storage_class="fast"),
+        probes=(Probe(kind="tcp", port=22),),
+        networks=networks,
+    )
 
 
 def content_of(found: Assessment) -> dict[str, Any]:

@@ -10,20 +10,23 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import NetworkMap, Policy, Probe, StoragePolicy
+from kubeferry.documents import NetworkMap
 from kubeferry.model import Machine
 from kubeferry.sources.exported import read_exported
 from mappings.assessment import Assessment, assess
 from mappings.ec2 import looks_like_ec2
-from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
+from tests.golden.cases import (
+    assert_a_cluster_takes,
+    assert_every_fact_is_told,
+    assert_reviewed,
+    content_of,
+    policy_with,
+)
 
 HERE = Path(__file__).parent / "ec2"
 INPUTS = sorted((HERE / "inputs").iterdir())
-POLICY = Policy(
-    namespace="migrated",
-    storage=StoragePolicy(storage_class="fast"),
-    probes=(Probe(kind="tcp", port=22),),
-    networks=(NetworkMap(source_kind="subnet", source_name="subnet-0aa11bb22cc33dd44"), NetworkMap(target="drop")),
+POLICY = policy_with(
+    NetworkMap(source_kind="subnet", source_name="subnet-0aa11bb22cc33dd44"), NetworkMap(target="drop")
 )
 
 

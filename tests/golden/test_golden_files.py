@@ -12,24 +12,24 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Inventory, NetworkMap, Policy, Probe, StoragePolicy
+from kubeferry.documents import Inventory
 from kubeferry.model import Machine
 from kubeferry.sources.ovf.vmx import files as vmx_files
 from kubeferry.sources.proxmox import config_files
 from mappings.assessment import Assessment, assess
-from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
+from tests.golden.cases import (
+    LAN,
+    VM_NETWORK,
+    assert_a_cluster_takes,
+    assert_every_fact_is_told,
+    assert_reviewed,
+    content_of,
+    policy_with,
+)
 
 HERE = Path(__file__).parent
 INPUTS = [*sorted((HERE / "vmx").glob("*.vmx")), *sorted((HERE / "proxmox").glob("*.conf"))]
-POLICY = Policy(
-    namespace="migrated",
-    storage=StoragePolicy(storage_class="fast"),
-    probes=(Probe(kind="tcp", port=22),),
-    networks=(
-        NetworkMap(source_kind="network", source_name="VM Network", target="pod"),
-        NetworkMap(target="multus", multus_name="lab/lan"),
-    ),
-)
+POLICY = policy_with(VM_NETWORK, LAN)
 
 
 def machine_of(path: Path) -> Machine:

@@ -11,11 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Inventory, NetworkMap, Policy, Probe, StoragePolicy, load
+from kubeferry.documents import Inventory, NetworkMap, Policy, load
 from kubeferry.model import Machine, Power
 from kubeferry.sources.libvirt.domain.machine import parse_domain
 from mappings.assessment import Assessment, assess
-from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
+from tests.golden.cases import (
+    LAN,
+    assert_a_cluster_takes,
+    assert_every_fact_is_told,
+    assert_reviewed,
+    content_of,
+    policy_with,
+)
 
 HERE = Path(__file__).parent
 INPUTS = sorted((HERE / "libvirt").glob("*.xml"))
@@ -23,15 +30,7 @@ GIB = 1 << 30
 
 # What domain XML does not say and a live source would: sizes, and that there are no snapshots.
 DISK_BYTES = 8 * GIB
-POLICY = Policy(
-    namespace="migrated",
-    storage=StoragePolicy(storage_class="fast"),
-    probes=(Probe(kind="tcp", port=22),),
-    networks=(
-        NetworkMap(source_kind="network", source_name="default", target="pod"),
-        NetworkMap(target="multus", multus_name="lab/lan"),
-    ),
-)
+POLICY = policy_with(NetworkMap(source_kind="network", source_name="default", target="pod"), LAN)
 
 
 def machine_from(path: Path) -> Machine:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Inventory, NetworkMap, Policy, Probe, StoragePolicy
+from kubeferry.documents import Inventory
 from kubeferry.model import Machine
 from kubeferry.sources.ovf.files import Export, uri_of
 from kubeferry.sources.ovf.machines import parse_ovf
@@ -21,20 +21,20 @@ from kubeferry.sources.ovf.manifest import Manifest
 from kubeferry.sources.ovf.references import File
 from kubeferry.sources.ovf.tar_members import Member
 from mappings.assessment import Assessment, assess
-from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
+from tests.golden.cases import (
+    LAN,
+    VM_NETWORK,
+    assert_a_cluster_takes,
+    assert_every_fact_is_told,
+    assert_reviewed,
+    content_of,
+    policy_with,
+)
 
 HERE = Path(__file__).parent
 INPUTS = sorted((HERE / "ovf").glob("*.ovf"))
 OVF = "{http://schemas.dmtf.org/ovf/envelope/1}"
-POLICY = Policy(
-    namespace="migrated",
-    storage=StoragePolicy(storage_class="fast"),
-    probes=(Probe(kind="tcp", port=22),),
-    networks=(
-        NetworkMap(source_kind="network", source_name="VM Network", target="pod"),
-        NetworkMap(target="multus", multus_name="lab/lan"),
-    ),
-)
+POLICY = policy_with(VM_NETWORK, LAN)
 
 
 def export_of(path: Path) -> Export:

@@ -11,22 +11,23 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Inventory, NetworkMap, Policy, Probe, StoragePolicy
+from kubeferry.documents import Inventory, NetworkMap
 from kubeferry.model import Machine
 from kubeferry.sources.vsphere.machine import parse_machine
 from mappings.assessment import Assessment, assess
-from tests.golden.cases import assert_a_cluster_takes, assert_every_fact_is_told, assert_reviewed, content_of
+from tests.golden.cases import (
+    LAN,
+    assert_a_cluster_takes,
+    assert_every_fact_is_told,
+    assert_reviewed,
+    content_of,
+    policy_with,
+)
 
 HERE = Path(__file__).parent
 INPUTS = sorted((HERE / "vsphere").glob("*.json"))
-POLICY = Policy(
-    namespace="migrated",
-    storage=StoragePolicy(storage_class="fast"),
-    probes=(Probe(kind="tcp", port=22),),
-    networks=(
-        NetworkMap(source_kind="network", source_name="prod-web", target="multus", multus_name="lab/prod-web"),
-        NetworkMap(target="multus", multus_name="lab/lan"),
-    ),
+POLICY = policy_with(
+    NetworkMap(source_kind="network", source_name="prod-web", target="multus", multus_name="lab/prod-web"), LAN
 )
 
 

@@ -10,7 +10,7 @@ import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from kubeferry.errors import Problem, SourceRefused
+from kubeferry.errors import Problem
 from kubeferry.images.network import is_read
 from kubeferry.model import ChainLink, Disk, DiskRef, Machine
 from kubeferry.sources.disks import drift
@@ -41,13 +41,7 @@ def refs(
     Raises SourceRefused with all that speaks against reading them.
     """
     found = problems(planned, current, trouble, network=network)
-    if found:
-        raise SourceRefused(
-            "its disks cannot be read as they were planned",
-            why="; ".join(f"{problem.where}: {problem.what}" for problem in found),
-            fix=" ".join(dict.fromkeys(problem.fix for problem in found)),
-            machine=planned.name,
-        )
+    drift.refuse(planned, "its disks cannot be read as they were planned", found)
     known = {disk.id: disk for disk in current.data_disks}
     return {disk.id: _ref(known[disk.id], _chain(disk, known[disk.id])) for disk in planned.data_disks}
 

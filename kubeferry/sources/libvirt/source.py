@@ -98,7 +98,7 @@ class LibvirtSource:
         return pools.resolved(domain.connect(), machine)
 
     def _machine(self, domain: libvirt.virDomain) -> Machine:
-        power = power_of(domain)
+        power, here = power_of(domain), not any(self._away())
         persistent = libvirt.VIR_DOMAIN_XML_INACTIVE if domain.isPersistent() else 0
         machine = self._read(
             domain,
@@ -114,10 +114,10 @@ class LibvirtSource:
             extra.append(SourceFact(path="domain/managedSave", value="its memory is saved, to be resumed at start"))
         if domain.isActive():
             machine = attached.as_it_runs(machine, self._read(domain))
-        elif not any(self._away()):
+        elif here:
             machine = chains.followed(machine, self._host)
         sized = [attached.with_size(domain, disk) for disk in machine.disks]
-        if not any(self._away()):
+        if here:
             sized = [served_disks.with_size(domain, disk, self._host) for disk in sized]
         return machine.model_copy(
             update={

@@ -39,7 +39,7 @@ from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavail
 from kubeferry.inside.said import Said
 from kubeferry.ledger import EXPORT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
-from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
+from kubeferry.model import UP, Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import atomic, clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, exports, local_disks
@@ -76,7 +76,7 @@ class MemorySource:
 
     def write_power(self, name: str, power: Power) -> None:
         """Let a machine be in this power state; one that runs and did not is started."""
-        if power is Power.RUNNING and self._read("power", {}).get(name) not in {Power.RUNNING, Power.PAUSED}:
+        if power is Power.RUNNING and self._read("power", {}).get(name) not in UP:
             starts = self._read("starts", {})
             self._write("starts", starts | {name: starts.get(name, 0) + 1})
         self._write("power", self._read("power", {}) | {name: power})

@@ -123,7 +123,7 @@ def _machine(
     own = {tab: _own(row, rows) for tab, rows in joined.items()}
     stores = sorted({name for one in own["vDisk"] if (name := _store(one))})
     devices = [
-        *(_unknown_disks(row) if "vDisk" not in tabs else (*_controllers(own["vDisk"]), *_disks(own["vDisk"]))),
+        *(_unknown_disks(row) if "vDisk" not in tabs else _known_disks(own["vDisk"])),
         *(_unknown_cards(row) if "vNetwork" not in tabs else _cards(own["vNetwork"])),
     ]
     props: Plain = {
@@ -229,17 +229,17 @@ def _keys_of_controllers(rows: Iterable[Row]) -> dict[tuple[str, int], int]:
     return keys
 
 
-def _controllers(rows: Sequence[Row]) -> list[Plain]:
+def _known_disks(rows: Sequence[Row]) -> list[Plain]:
+    """The controllers that the disks are at, and the disks."""
+    keys = _keys_of_controllers(rows)
     shared = {_controller(row): row.get("Shared Bus") or "noSharing" for row in rows}
     return [
-        {"_type": kind, "key": key, "busNumber": bus, "sharedBus": shared[kind, bus]}
-        for (kind, bus), key in _keys_of_controllers(rows).items()
+        *(
+            {"_type": kind, "key": key, "busNumber": bus, "sharedBus": shared[kind, bus]}
+            for (kind, bus), key in keys.items()
+        ),
+        *(_disk(row, keys[_controller(row)], 2000 + place) for place, row in enumerate(rows)),
     ]
-
-
-def _disks(rows: Sequence[Row]) -> list[Plain]:
-    keys = _keys_of_controllers(rows)
-    return [_disk(row, keys[_controller(row)], 2000 + place) for place, row in enumerate(rows)]
 
 
 def _disk(row: Row, controller: int, spare: int) -> Plain:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import Entry, Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy, freeze
-from kubeferry.errors import Fenced, Interrupted
+from kubeferry.errors import Fenced, Interrupted, SourceUnavailable
 from kubeferry.journal import Journal, Lease, Recorded
 from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.evidence import MachineState
@@ -122,6 +123,20 @@ class Scene:
             return result
 
         self.target.watch = damaged  # type: ignore[method-assign]
+
+    @contextlib.contextmanager
+    def losing_mover(self, number: int) -> Iterator[None]:
+        """Meanwhile the mover of this job, counted from 1, is gone before it ends."""
+        whole, seen = self.target.watch, itertools.count(1)
+
+        def watch(job: Any, on_progress: Any) -> Any:
+            if next(seen) == number:
+                raise SourceUnavailable("the mover is gone")
+            return whole(job, on_progress)
+
+        self.target.watch = watch  # type: ignore[method-assign]
+        yield
+        self.target.watch = whole  # type: ignore[method-assign]
 
     def overtaken_at(self, kind: ActionKind) -> Lease:
         """A run whose lease runs out, and is taken by another one, when it comes to this action: it is fenced. Returns

@@ -118,16 +118,7 @@ def test_a_copy_that_was_made_when_it_was_off_is_told_with_its_time(scene: Any) 
 def test_disks_of_two_moments_are_called_no_state_of_the_machine(warm: Any) -> None:
     """The second round had copied one of them when the machine was ended, and its view went with it."""
     warm.drive(Goal.PRECOPY)
-    whole, calls = warm.target.watch, list[str]()
-
-    def watch(job: Any, on_progress: Any) -> Any:
-        calls.append(job.disk)
-        if len(calls) == 2:
-            raise SourceUnavailable("the mover is gone")
-        return whole(job, on_progress)
-
-    warm.target.watch = watch
-    with pytest.raises(SourceUnavailable):
+    with warm.losing_mover(2), pytest.raises(SourceUnavailable):
         warm.drive(Goal.PRECOPY)
     lose(warm)
     with pytest.raises(SourceRefused, match="may be as they never were: round 2 was under way"):

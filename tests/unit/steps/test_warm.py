@@ -150,19 +150,8 @@ def test_a_lost_view_begins_a_new_round_for_every_disk(warm: Any) -> None:
     """A disk that was copied of the lost view has no part in the round of the new one."""
     warm.drive(Goal.PRECOPY)
     write(warm, "vda", 5, b"first")
-    monkey = warm.target.watch
-    calls: list[str] = []
-
-    def watch(job: Any, on_progress: Any) -> Any:
-        calls.append(job.disk)
-        if len(calls) == 2:
-            raise SourceUnavailable("the mover is gone")
-        return monkey(job, on_progress)
-
-    warm.target.watch = watch
-    with pytest.raises(SourceUnavailable):
+    with warm.losing_mover(2), pytest.raises(SourceUnavailable):
         warm.drive(Goal.PRECOPY)
-    warm.target.watch = monkey
     assert [e.event.disk for e in warm.events if isinstance(e.event, DiskCopied)][-1] == "vda"
     warm.source.close_round(
         warm.source.open_round(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from kubeferry.images.network import SCHEMES
 from kubeferry.sources.facts.xml_tree import Node, read_tree
 from kubeferry.sources.libvirt.domain.dialect import DOMAIN
 
-READ = ("iscsi", "rbd")
 _SECRETS = {"iscsi", "ceph"}
 
 
@@ -50,7 +50,7 @@ def read_access(disk: Node) -> Access:
     """How a disk's hypervisor is let in; nothing for a disk of another kind. It says nothing of the machine, and counts
     as read."""
     source = disk.child("source")
-    if disk.peek(".@type") != "network" or source.peek(".@protocol") not in READ:
+    if disk.peek(".@type") != "network" or source.peek(".@protocol") not in SCHEMES:
         return Access()
     auth = next((one for one in (disk.child("auth"), source.child("auth")) if one.present), disk.child("auth"))
     secret = auth.child("secret")

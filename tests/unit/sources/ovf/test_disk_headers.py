@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from converters.engine.disks import copy_disk
-from kubeferry.documents import Inventory, Policy, SourceConfig
-from kubeferry.model import Concern, Disk, DiskRef, Machine
+from kubeferry.documents import SourceConfig
+from kubeferry.model import Disk, DiskRef, Machine
 from kubeferry.outside import process
 from kubeferry.sources import open_source
 from kubeferry.sources.exported import read_exported
@@ -20,8 +20,8 @@ from kubeferry.sources.ovf.files import read_machines
 from kubeferry.sources.ovf.headers import Look, look
 from kubeferry.uris import Packed, Part
 from lab import ova
-from mappings.assessment import assess
 from tests.needs import here
+from tests.unit.sources.ovf.assessing import concerns_of
 
 MIB = 1 << 20
 CONTENT = bytes(range(256)) * 4096 + bytes(2 * MIB) + b"end".ljust(512, b"!")
@@ -55,19 +55,13 @@ def machine_of(path: Path) -> Machine:
     return machine
 
 
-def assessed(machine: Machine) -> dict[str, Concern]:
-    inventory = Inventory(source="lab", source_kind="ova", observed_at="2026-01-01T00:00:00Z", machines=(machine,))
-    (found,) = assess(inventory, Policy(namespace="migrated"))
-    return {one.id: one for one in found.concerns}
-
-
 def refused(path: Path) -> str:
     """What assessment, its reading without a source, and the source itself say of the disk: the same."""
     machine = machine_of(path)
-    told = assessed(machine)["ova.header"]
+    told = concerns_of(machine)["ova.header"]
     assert told.severity == "critical"
     (exported,) = read_exported(path.parent, "lab").machines
-    assert assessed(exported)["ova.header"] == told
+    assert concerns_of(exported)["ova.header"] == told
     source = open_source("exports", SourceConfig(kind="ova", uri=path.as_uri()))
     (concern,) = source.concerns(source.discover().machines[0])
     assert (concern.id, concern.severity) == ("source.refused", "critical")
@@ -88,7 +82,7 @@ def copied(path: Path, folder: Path) -> bytes:
 
 def test_what_is_sound_is_no_concern(tmp_path: Path) -> None:
     path = export(tmp_path, STREAM)
-    assert not {"ova.header", "ova.capacity"} & assessed(machine_of(path)).keys()
+    assert not {"ova.header", "ova.capacity"} & concerns_of(machine_of(path)).keys()
     assert copied(path, tmp_path) == CONTENT
 
 
@@ -191,13 +185,13 @@ def test_a_disk_has_the_size_that_it_has_and_the_descriptors_is_told(tmp_path: P
     path = export(tmp_path, STREAM, capacity="ovf:capacity='1073741824'")
     machine = machine_of(path)
     assert machine.disks[0].capacity_bytes == len(CONTENT)
-    assert f"1073741824 bytes, and the disk itself {len(CONTENT)}" in assessed(machine)["ova.capacity"].what
+    assert f"1073741824 bytes, and the disk itself {len(CONTENT)}" in concerns_of(machine)["ova.capacity"].what
     assert copied(path, tmp_path) == CONTENT
 
 
 def test_a_disk_that_is_left_out_may_be_as_wrong_as_it_is(tmp_path: Path) -> None:
     machine = machine_of(export(tmp_path, STREAM[:2048])).model_copy(update={"left_out": ("vmdisk1",)})
-    assert "ova.header" not in assessed(machine)
+    assert "ova.header" not in concerns_of(machine)
     source = open_source("exports", SourceConfig(kind="ova", uri=(tmp_path / "web.ovf").as_uri()))
     assert source.concerns(machine) == []
 

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Inventory, Policy
 from kubeferry.errors import InputInvalid
 from kubeferry.model import DiskBus, FirmwareKind, Machine, Tpm
 from kubeferry.sources.ovf.machines import parse_ovf
 from kubeferry.sources.ovf.references import File
 from kubeferry.sources.ovf.units import to_bytes
 from lab import ova
-from mappings.assessment import Assessment, assess
+from tests.unit.sources.ovf.assessing import concerns_of
 
 SLASHED = "http://schemas.dmtf.org/ovf/envelope/1/"
 UUID = "5f6a0c1e-75a2-4f0e-8a6e-5d3d3f1f9a10"
@@ -56,14 +55,8 @@ def item(instance: int, kind: int, **values: object) -> str:
     return f"<Item>{''.join(f'<rasd:{key}>{value}</rasd:{key}>' for key, value in told.items())}</Item>"
 
 
-def assessed(machine: Machine) -> Assessment:
-    inventory = Inventory(source="lab", source_kind="ova", observed_at="2026-01-01T00:00:00Z", machines=(machine,))
-    (found,) = assess(inventory, Policy(namespace="migrated"))
-    return found
-
-
 def concerns(machine: Machine) -> dict[str, str]:
-    return {one.id: one.what for one in assessed(machine).concerns}
+    return {name: one.what for name, one in concerns_of(machine).items()}
 
 
 # --- namespaces and identities ---------------------------------------------------------------------------------------

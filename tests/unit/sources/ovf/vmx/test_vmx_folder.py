@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from converters.engine.disks import copy_disk
-from kubeferry.documents import Inventory, Policy, SourceConfig, save
+from kubeferry.documents import SourceConfig, save
 from kubeferry.errors import SourceRefused
-from kubeferry.model import Concern, DiskDevice, DiskRef, Machine, Power, Severity
+from kubeferry.model import DiskDevice, DiskRef, Machine, Power, Severity
 from kubeferry.outside import process
 from kubeferry.sources import Source, open_source
 from kubeferry.sources.exported import read_exported, read_files
 from kubeferry.sources.ovf.vmx.files import read_machines
 from lab import vmx
-from mappings.assessment import assess
 from tests.needs import here
+from tests.unit.sources.ovf.assessing import concerns_of
 
 MIB = 1 << 20
 CONTENT = os.urandom(MIB) + bytes(MIB) + os.urandom(512)
@@ -27,12 +27,6 @@ DISK = "sata0:0"
 def machine_of(path: Path) -> Machine:
     (machine,) = read_machines(path, "exports")
     return machine
-
-
-def assessed(machine: Machine) -> dict[str, Concern]:
-    inventory = Inventory(source="lab", source_kind="ova", observed_at="2026-01-01T00:00:00Z", machines=(machine,))
-    (found,) = assess(inventory, Policy(namespace="migrated"))
-    return {one.id: one for one in found.concerns}
 
 
 def source_at(path: Path) -> Source:
@@ -78,7 +72,7 @@ def image(folder: Path, name: str, *options: str) -> Path:
 def test_a_flat_disk_is_copied_from_where_its_descriptor_says(name: str, tmp_path: Path) -> None:
     path = vmx.machine(tmp_path / "app", name, {name: CONTENT})
     assert machine_of(path).disks[0].capacity_bytes == len(CONTENT)
-    assert not {"ova.header", "vmx.delta", "disk.size-unknown"} & assessed(machine_of(path)).keys()
+    assert not {"ova.header", "vmx.delta", "disk.size-unknown"} & concerns_of(machine_of(path)).keys()
     assert copied(path, tmp_path) == CONTENT
     save(source_at(tmp_path).discover(), tmp_path / "inventory.yaml")
 
@@ -125,7 +119,7 @@ def test_a_guest_keeps_the_serial_of_its_disk_where_it_saw_one(told: str, serial
 def test_a_template_is_read_and_called_one(tmp_path: Path) -> None:
     path = vmx.machine(tmp_path, "gold", {"gold": CONTENT}).rename(tmp_path / "gold.vmtx")
     assert copied(path, tmp_path) == CONTENT
-    assert "machine.template" in assessed(machine_of(path))
+    assert "machine.template" in concerns_of(machine_of(path))
 
 
 def test_the_number_of_snapshots_is_that_of_the_list_beside_it(tmp_path: Path) -> None:
@@ -159,11 +153,11 @@ def test_a_disk_on_snapshots_is_refused_by_name_and_its_fix_gives_the_whole_disk
     machine = machine_of(path)
     assert [link.uri for link in machine.disks[0].chain or ()] == ["file:app-000001.vmdk", "file:app.vmdk"]
     assert machine.disks[0].capacity_bytes == len(CONTENT)
-    told = assessed(machine)["vmx.delta"]
+    told = concerns_of(machine)["vmx.delta"]
     assert told.severity is Severity.CRITICAL
     assert "app-000002.vmdk" in told.what
     assert "app-000001.vmdk, app.vmdk" in told.what
-    assert "ova.header" not in assessed(machine)
+    assert "ova.header" not in concerns_of(machine)
     assert "app-000001.vmdk, app.vmdk" in refused(path)
     before = {one: one.read_bytes() for one in path.parent.glob("*.vmdk")}
     command = told.fix.partition("`")[2].partition("`")[0].replace("TOP", "app-000002").replace("WHOLE", "whole")
@@ -185,13 +179,13 @@ def test_the_deltas_of_esxi_are_known_by_their_descriptors(kind: str, extent: st
     machine = machine_of(path)
     assert [link.uri for link in machine.disks[0].chain or ()] == ["file:app.vmdk"]
     assert machine.disks[0].capacity_bytes == len(CONTENT)
-    assert "vmx.delta" in assessed(machine)
+    assert "vmx.delta" in concerns_of(machine)
 
 
 def test_a_chain_that_leads_in_a_circle_has_an_end(tmp_path: Path) -> None:
     path = vmx.machine(tmp_path, "app", {"app": CONTENT})
     (tmp_path / "app.vmdk").write_text(vmx.descriptor(512, "x.vmdk", "SPARSE", parentFileNameHint="app.vmdk"))
-    assert "vmx.delta" in assessed(machine_of(path))
+    assert "vmx.delta" in concerns_of(machine_of(path))
 
 
 @pytest.mark.parametrize(
@@ -210,7 +204,7 @@ def test_nothing_is_taken_for_a_disk_that_lies_elsewhere(name: str, said: str, t
     path.write_text(path.read_text().replace('"app.vmdk"', f'"{name}"'))
     machine = machine_of(path)
     assert machine.disks[0].capacity_bytes is None
-    told = assessed(machine)
+    told = concerns_of(machine)
     assert said in told["ova.header"].what
     assert not {"disk.unreadable", "vmx.delta"} & told.keys()
     assert said in refused(path)
@@ -227,7 +221,7 @@ def test_a_link_that_leaves_the_folder_is_not_followed(tmp_path: Path) -> None:
 def test_a_flat_file_that_is_cut_off_is_known_before_it_is_copied(size: int, said: str, tmp_path: Path) -> None:
     path = vmx.machine(tmp_path, "app", {"app": CONTENT})
     os.truncate(tmp_path / "app-flat.vmdk", size)
-    assert said in assessed(machine_of(path))["ova.header"].what
+    assert said in concerns_of(machine_of(path))["ova.header"].what
     assert said in refused(path)
 
 
@@ -238,7 +232,7 @@ def test_a_split_disk_that_lacks_the_end_of_one_part_is_known_before_it_is_copie
     image(tmp_path, "app.vmdk", "-o", "subformat=twoGbMaxExtentSparse")
     part = tmp_path / "app-s001.vmdk"
     os.truncate(part, part.stat().st_size // 2 // 512 * 512)
-    assert "is cut off" in assessed(machine_of(path))["ova.header"].what
+    assert "is cut off" in concerns_of(machine_of(path))["ova.header"].what
 
 
 def test_the_flat_file_that_is_missing_is_named(tmp_path: Path) -> None:
@@ -257,7 +251,7 @@ def test_a_mapped_lun_is_one_and_is_not_read(tmp_path: Path) -> None:
 
 def test_a_suspended_machine_is_refused_whatever_the_policy_accepts(tmp_path: Path) -> None:
     path = vmx.machine(tmp_path, "app", {"app": CONTENT}, checkpoint__vmState="app-1a2b.vmss")
-    assert assessed(machine_of(path))["vmx.suspended"].severity is Severity.CRITICAL
+    assert concerns_of(machine_of(path))["vmx.suspended"].severity is Severity.CRITICAL
     assert "it is suspended" in refused(path)
 
 
@@ -266,9 +260,9 @@ def test_a_suspended_machine_is_refused_whatever_the_policy_accepts(tmp_path: Pa
 )
 def test_what_lies_beside_a_running_machine_is_told(name: str, tmp_path: Path) -> None:
     path = vmx.machine(tmp_path, "app", {"app": CONTENT})
-    assert "vmx.in-use" not in assessed(machine_of(path))
+    assert "vmx.in-use" not in concerns_of(machine_of(path))
     (tmp_path / name).mkdir() if name.endswith("x.lck") else (tmp_path / name).write_bytes(b"x")
-    told = assessed(machine_of(path))["vmx.in-use"]
+    told = concerns_of(machine_of(path))["vmx.in-use"]
     assert name in told.what
     assert "accept" in told.fix
 
@@ -292,8 +286,8 @@ def test_the_memory_of_a_snapshot_and_the_locks_of_another_machine_are_none_of_i
     vmx.machine(tmp_path, "app2", {"app2": CONTENT})
     for name in ("app-Snapshot1.vmem", "app2.vmx.lck", "vmx-app2-77.vswp"):
         (tmp_path / name).write_bytes(b"x")
-    assert "vmx.in-use" not in assessed(machine_of(path))
-    assert "vmx.in-use" in assessed(machine_of(tmp_path / "app2.vmx"))
+    assert "vmx.in-use" not in concerns_of(machine_of(path))
+    assert "vmx.in-use" in concerns_of(machine_of(tmp_path / "app2.vmx"))
 
 
 # --- for an assessment -----------------------------------------------------------------------------------------------
@@ -327,7 +321,7 @@ def test_a_vmx_alone_is_assessed_with_disks_of_unknown_size(tmp_path: Path) -> N
         old.unlink()
     found = read_exported(tmp_path, "lab")
     assert found.source_kind == "vmx-export"
-    told = assessed(found.machines[0])
+    told = concerns_of(found.machines[0])
     assert "disk.size-unknown" in told
     assert not {"ova.header", "disk.unreadable", "vmx.in-use"} & told.keys()
     assert path.exists()
