@@ -115,7 +115,8 @@ class File:
 
         Of a write that failed behind our back the kernel keeps the pages, and calls them clean: compared with them all
         would be well, and written over them nothing would arrive. So they are dropped first, all of them. That a flush
-        tells of such a write is no error here: what the storage holds is about to be read.
+        tells of such a write is no error here: what the storage holds is about to be read. Both descriptors of a target
+        hear of it now, so that its own flush later tells of its own writes alone.
         """
         self._direct = True
         try:
@@ -126,11 +127,13 @@ class File:
             raise of_os(self.side, f"{self.path} cannot be opened", error) from error
 
     def _sync(self) -> None:
-        try:
-            os.fsync(self._fd)
-        except OSError as error:
-            if error.errno not in LOST | CANNOT | {errno.EROFS}:
-                raise
+        for fd in (self._fd, self._flush_fd):
+            try:
+                if fd >= 0:
+                    os.fsync(fd)
+            except OSError as error:
+                if error.errno not in LOST | CANNOT | {errno.EROFS}:
+                    raise
 
     def _open_direct(self) -> int:
         """A descriptor that reads past the page cache; -1 where there is none."""

@@ -20,17 +20,18 @@ from flows.cli.options import (
     plan_option,
 )
 from flows.cli.output import print_event, print_json, print_table
-from flows.cli.standing import Standing, at_a_minute, left_off, standings, summary
+from flows.cli.standing import Since, Standing, at_a_minute, left_off, owing, standings, summary
 from flows.cli.transfers import transfers
 from flows.versions import of_journal
 from kubeferry.config import find_config, read_config
-from kubeferry.documents import Outline
+from kubeferry.documents import Outline, Plan
 from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal, LedgerEntry, PlanRecord
 from kubeferry.ledger import KEPT
 from kubeferry.life.evidence import Phase
 from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
+from kubeferry.steps.precedence import by_another
 from kubeferry.steps.turns import moved_elsewhere
 from kubeferry.words import counted, plain
 
@@ -54,6 +55,8 @@ def status(plan: Path | None, named: str | None, config: Path | None, as_json: b
         histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
         live, elsewhere = transfers(frozen, open_things), moved_elsewhere(frozen, journal)
         rows = standings(frozen, histories, holders, live, elsewhere)
+        if since := done_since(frozen, journal, [row.machine for row in owing(rows)]):
+            rows = standings(frozen, histories, holders, live, elsewhere, since)
         versions = of_journal(journal)
     moved = {row.machine for row in rows if row.phase is Phase.COMMITTED}
     if as_json:
@@ -66,6 +69,16 @@ def status(plan: Path | None, named: str | None, config: Path | None, as_json: b
         click.echo(plain(f"not moved: {name}: {reason}"))
     click.echo(plain(summary(frozen, rows)))
     click.echo(outside(open_things, moved))
+
+
+def done_since(plan: Plan | Outline, journal: Journal, machines: Container[str]) -> dict[str, Since]:
+    """Of these machines, those to which another plan has done something since this one has."""
+    found = {
+        entry.name: last
+        for entry in plan.entries
+        if entry.name in machines and (last := by_another(journal, plan.digest, entry))
+    }
+    return {name: Since(str(last), journal.events(last.by.digest, name)) for name, last in found.items()}
 
 
 def _print_standings(rows: list[Standing]) -> None:

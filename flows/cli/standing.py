@@ -49,6 +49,14 @@ class SourceSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class Since:
+    """Another plan, in words, that did something to a machine after this one, and all that is recorded by it."""
+
+    by: str
+    records: Sequence[Recorded]
+
+
+@dataclass(frozen=True, slots=True)
 class Transfer:
     """How far a round has come: disks that are durable as of it, their bytes as the guest counts, what movers tell."""
 
@@ -87,7 +95,7 @@ def _share(told: MoverProgress) -> str:
 class Standing:
     """One machine. `waits_for` are those that have to move first, else those of its set that have to come as far as it
     has; `held` says why nothing is done to it now; `owed`: it ran before, and we have stopped it, or may have;
-    `moves_with` are all others of its set."""
+    `moves_with` are all others of its set; `since` is what another plan has done to it since."""
 
     machine: str
     phase: Phase
@@ -101,6 +109,7 @@ class Standing:
     owed: bool
     moves_with: tuple[str, ...] = ()
     held: str = ""
+    since: str = ""
 
     @property
     def held_by(self) -> str:
@@ -114,6 +123,8 @@ class Standing:
         """What is waited for, and why what is next is next."""
         if self.held:
             return f"held back: {self.held}"
+        if self.since:
+            return f"{self.since}; by this plan: {self.why}"
         if not self.waits_for:
             return self.why
         return f"waits for {first_of(self.waits_for, NAMED)}: {self.why}"
@@ -141,6 +152,7 @@ class Standing:
             "progress": self.transfer and self.transfer.facts(),
             "waitsFor": list(self.waits_for),
             **({"heldBack": self.held} if self.held else {}),
+            **({"since": self.since} if self.since else {}),
             **({"movesWith": list(self.moves_with)} if self.moves_with else {}),
         }
 
@@ -151,17 +163,23 @@ def standings(
     holders: Mapping[str, Holder],
     live: Mapping[str, Live],
     elsewhere: Collection[str] = (),
+    since: Mapping[str, Since] | None = None,
 ) -> list[Standing]:
     """All machines, in the plan's order. `histories` are the journal's events by machine; `elsewhere` are those that
-    another plan has moved."""
+    another plan has moved; `since`, by machine, the plan that did something to it after this one, where one did: how
+    the source is, is what that plan saw."""
     states = {name: fold(records) for name, records in histories.items()}
     order = Order(plan, states, elsewhere)
     members = {
         entry.name: Member(EntryFacts.of(plan, entry, keeps_running=True), states.get(entry.name, MachineState()))
         for entry in plan.entries
     }
+    others = since or {}
     return [
-        _standing(plan, entry, histories.get(entry.name, ()), members, holders, live.get(entry.name, {}), order)
+        _standing(
+            *(plan, entry, histories.get(entry.name, ()), members, holders),
+            *(live.get(entry.name, {}), order, others.get(entry.name)),
+        )
         for entry in plan.entries
     ]
 
@@ -174,23 +192,26 @@ def _standing(
     holders: Mapping[str, Holder],
     live: Live,
     order: Order,
+    since: Since | None,
 ) -> Standing:
     others, state = tuple(other.name for other in entry.moves_with or ()), members[entry.name].state
     action, behind = _turn(members, entry.name, others)
     held = order.held(entry.name)
+    last = fold(since.records) if since else state
     return Standing(
         entry.name,
         state.phase,
         f"{state.failed.what}" if state.failed else "",
         str(action.kind),
         action.reason,
-        source_seen(plan, entry, records),
+        source_seen(plan, entry, since.records if since else records),
         holders.get(entry.name),
         _transfer(entry, state, live),
         held.by if held else behind,
-        state.owes_restart,
+        last.owes_restart,
         others,
         held.why if held else "",
+        f"{since.by} has it since: {last.phase}" if since else "",
     )
 
 
@@ -252,4 +273,9 @@ def summary(plan: Plan | Outline, rows: Sequence[Standing]) -> str:
 
 def left_off(rows: Sequence[Standing]) -> list[str]:
     """The machines whose source is off, by us, and that have neither moved nor gone back: downtime goes on."""
-    return [row.machine for row in rows if row.source.off_since and row.owed and row.phase not in ENDS]
+    return [row.machine for row in owing(rows) if row.source.off_since]
+
+
+def owing(rows: Sequence[Standing]) -> list[Standing]:
+    """Those that ran before and that we have stopped, or may have, and that have neither moved nor gone back."""
+    return [row for row in rows if row.owed and row.phase not in ENDS]

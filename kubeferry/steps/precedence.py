@@ -73,10 +73,9 @@ def newest_state(work: Work) -> MachineState:
     return work.state() if newest is None else newest.state
 
 
-def by_another(journal: Journal, plan: str, entry: Entry | OutlinedEntry) -> MachineState | None:
-    """Where the machine stands by another plan than the one with this digest, where that did something to it last."""
-    _, newest = _deeds(journal, plan, entry)
-    return newest.state if newest else None
+def by_another(journal: Journal, plan: str, entry: Entry | OutlinedEntry) -> InHand | None:
+    """The other plan than the one with this digest that did something to the machine last, wherever that led."""
+    return _deeds(journal, plan, entry)[1]
 
 
 def _deeds(journal: Journal, plan: str, entry: Entry | OutlinedEntry) -> tuple[int, InHand | None]:

@@ -27,7 +27,7 @@ def moved_elsewhere(plan: Plan | Outline, journal: Journal) -> frozenset[str]:
         return frozenset()
     named = frozenset(one for ones in after(plan).values() for one in ones)
     newest = {entry.name: by_another(journal, plan.digest, entry) for entry in plan.entries if entry.name in named}
-    return frozenset(name for name, state in newest.items() if state is not None and has_moved(state))
+    return frozenset(name for name, last in newest.items() if last is not None and has_moved(last.state))
 
 
 class Turns:

@@ -124,6 +124,16 @@ def test_a_copy_after_writes_were_lost_writes_them_again_to_a_device(thin: Thin,
         assert not verify_disk(parse_ref(target), tmp_path / "t.kff").differing
 
 
+def test_what_somebody_else_has_lost_before_does_not_end_a_copy(thin: Thin, source: Path, tmp_path: Path) -> None:
+    with held_open(thin.device):
+        with thin.device.open("wb") as file:
+            file.write(os.urandom(SIZE * MIB))
+        process.run(["blockdev", "--flushbufs", str(thin.device)], check=False)  # fails, and tells nobody
+        thin.enlarge()
+        copy_disk(parse_ref(str(source)), parse_ref(f"block://{thin.device}"), tmp_path / "t.kff")
+        assert on_disk(thin.device) == source.read_bytes()
+
+
 def test_a_repair_mends_what_the_page_cache_shows_and_the_storage_lost(
     thin: Thin, source: Path, tmp_path: Path
 ) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from flows.cli.showing import done_since
+from flows.cli.standing import left_off, standings
 from kubeferry.documents import Inventory, Plan, Policy, Probe, StopPolicy, dump
 from kubeferry.errors import Fenced, Interrupted, PermanentError, ProbeFailed, TargetRefused
 from kubeferry.life.actions import ActionKind, Goal
@@ -88,6 +90,21 @@ def test_an_older_plan_may_be_taken_up_again_after_the_newer_one_was_rolled_back
     scene.target.answers.clear()
     assert with_older(scene, Goal.MIGRATE).phase is Phase.COMMITTED
     assert (scene.power, scene.equal()) == (Power.OFF, True)
+
+
+def test_status_of_an_older_plan_tells_what_the_newer_one_has_done(two: Any) -> None:
+    scene = left_at(two, A.COPY_DISKS)
+    scene.target.answers["agent"] = False
+    with pytest.raises(ProbeFailed):
+        scene.drive()
+    histories = scene.journal.histories(scene.older.digest)
+    (row,) = standings(scene.older, histories, {}, {})
+    assert left_off([row]) == ["web"]  # all that its own events tell
+    since = done_since(scene.older, scene.journal, ["web"])
+    (row,) = standings(scene.older, histories, {}, {}, since=since)
+    assert (left_off([row]), row.source.power) == ([], Power.RUNNING)
+    assert row.reason.startswith(f"plan newer ({scene.newer.digest[:12]}) has it since: rolled-back; by this plan: ")
+    assert not done_since(scene.newer, scene.journal, ["web"])
 
 
 def test_a_run_of_an_older_plan_that_slept_is_fenced_by_one_of_a_newer(two: Any) -> None:
