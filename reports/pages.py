@@ -113,7 +113,8 @@ def render_json(report: Report) -> str:
 
 def write_report(report: Report, out_dir: Path) -> list[Path]:
     """Write report.html, report.json and report.md, and the parts of a large page; a reader finds an old file or a new
-    one, never a part of it. Returns those that are to be opened.
+    one, never a part of it. They hold screens and consoles of guests, so they are for their owner alone. Returns those
+    that are to be opened.
 
     Raises TargetRefused when the folder cannot be written.
     """
@@ -131,7 +132,7 @@ def write_report(report: Report, out_dir: Path) -> list[Path]:
 def _write(path: Path, text: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.replace_text(path, text)
+        atomic.replace_text(path, text, private=True)
     except OSError as error:
         raise TargetRefused(
             f"{path} cannot be written",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,10 @@ def test_the_same_plan_and_events_make_the_same_files(estate: Any, tmp_path: Pat
 
 def test_an_older_report_is_replaced_whole_and_nothing_is_left_over(estate: Any, tmp_path: Path) -> None:
     (tmp_path / "report.html").write_text("old")
+    (tmp_path / "report.html").chmod(0o644)  # an earlier version left it to everybody
     life = estate.life("web")
-    write_report(build_report(life.plan, {}, generated_at=AT), tmp_path)
+    written = write_report(build_report(life.plan, {}, generated_at=AT), tmp_path)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "report.md"]
 
