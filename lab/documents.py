@@ -81,6 +81,7 @@ OTHERS = {
     "mac.duplicate": "two cards with one MAC address",
     "file.doubtful": "an exported file of which it is not sure that it says what is so",
     "file.passed-over": "a file in a folder of exports that holds no machine",
+    "labels.unset": "a machine that has no tag for a label or annotation that the policy makes of one",
     "machine.template": "templates in an exported inventory, which are left out",
     "machine.unreadable": "a machine that the source tells of and that cannot be read",
     "manifest.refused": "a manifest that a cluster would refuse",

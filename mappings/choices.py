@@ -20,6 +20,7 @@ from kubeferry.documents import (
     StopPolicy,
     StoragePolicy,
     WarmPolicy,
+    over,
 )
 from kubeferry.model import Machine, Power
 from mappings import instancetypes
@@ -98,6 +99,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
     """The machine's own choices where it has some, else the policy's; for storage, what they come to at this target."""
     own = policy.of(machine.name)
     namespace = own.namespace or policy.namespace
+    storage = over(policy.storage, own.storage)
     return Choices(
         namespace=namespace,
         run_strategy=own.run_strategy or policy.run_strategy or _FOLLOWED.get(own_power(machine), "Manual"),
@@ -105,15 +107,15 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         grace_seconds=_GRACE_SECONDS if own.grace_seconds is None else own.grace_seconds,
         placement=own.placement or Placement(),
         types=instancetypes.resolve(own.instancetype, own.preference, namespace, offer),
-        storage=resolve(own.storage or policy.storage, offer),
-        disks=_disks(machine, own, own.storage or policy.storage, offer),
+        storage=resolve(storage, offer),
+        disks=_disks(machine, own, storage, offer),
         state=offer.state,
-        networks=policy.networks if own.networks is None else own.networks,
+        networks=_networks(own, policy),
         probes=policy.probes if own.probes is None else own.probes,
         packets=offer.packets,
-        stop=own.stop or policy.stop,
+        stop=over(policy.stop, own.stop),
         mode=own.mode or policy.mode,
-        warm=own.warm or policy.warm,
+        warm=over(policy.warm, own.warm),
         legacy_disk_bus=_legacy_disk_bus(machine, policy),
         disk_bus=own.disk_bus,
         nic_model=own.nic_model,
@@ -129,6 +131,14 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         kubevirt=platform_for(policy, offer),
         accept=frozenset(own.accept),
     )
+
+
+def _networks(own: MachinePolicy, policy: Policy) -> tuple[NetworkMap, ...]:
+    """In the order in which they are looked at. What holds where nobody says anything does not where somebody does: a
+    card that was forgotten would be on the pod network without a word."""
+    if own.networks is None:
+        return policy.networks
+    return (*own.networks, *(policy.networks if "networks" in policy.model_fields_set else ()))
 
 
 def own_power(machine: Machine) -> Power:

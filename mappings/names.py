@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from kubeferry.documents import Policy
@@ -106,19 +106,43 @@ _WORDS: dict[str, Callable[[Machine], str]] = {
 """What a template of the policy may name, and what is put in for it."""
 
 
+_TAG = "tag:"
+
+
 def rendered(template: str, machine: Machine) -> str:
     """A template with its words filled in; one that is none stays as it stands."""
-    return _WORD.sub(lambda found: _WORDS[found[1]](machine) if found[1] in _WORDS else found[0], template)
+    return _WORD.sub(lambda found: _said(found[1], machine) if _is_word(found[1]) else found[0], template)
 
 
 def empty_words(template: str, machine: Machine) -> list[str]:
     """The words of a template for which this machine has nothing to put in."""
-    return sorted(word for word in set(_WORD.findall(template)) & _WORDS.keys() if not _WORDS[word](machine).strip())
+    return sorted(word for word in set(_WORD.findall(template)) if _is_word(word) and not _said(word, machine).strip())
 
 
 def unknown_words(template: str) -> list[str]:
     """The words of a template that nothing can be put in for."""
-    return sorted(set(_WORD.findall(template)) - _WORDS.keys())
+    return sorted(word for word in set(_WORD.findall(template)) if not _is_word(word))
+
+
+def _is_word(word: str) -> bool:
+    return word in _WORDS or (word.startswith(_TAG) and word != _TAG)
+
+
+def _said(word: str, machine: Machine) -> str:
+    return _WORDS[word](machine) if word in _WORDS else next(tagged(machine, word.removeprefix(_TAG)), "")
+
+
+def tagged(machine: Machine, key: str) -> Iterator[str]:
+    """The values of a tag or attribute. vSphere has several of one category: all of them in one line, then each."""
+    for value in (machine.metadata.get(name) for name in (key, f"tag/{key}", f"attribute/{key}")):
+        if value:
+            yield from dict.fromkeys((value, *value.split(", ")))
+
+
+def label_value(text: str) -> str:
+    """What a label can hold of a text: of what is no letter, digit, dot, hyphen or underscore a hyphen stands there;
+    at most 63 characters. May be empty."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:LIMIT].strip("-._")
 
 
 def machine_names(machines: Iterable[Machine], policy: Policy) -> dict[str, Names]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from kubeferry.documents import Inventory, MachinePolicy, Policy
@@ -9,14 +10,14 @@ from kubeferry.errors import Problem
 from kubeferry.model import Machine
 from mappings import disk_wishes
 from mappings.rules.table import RULES
-from mappings.wishes import Settled, fits, settled, shown, template_problems
+from mappings.wishes import Settled, settled, shown, speaking_rules, template_problems
 
 
 def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
     """Where a policy names machines or disks that the inventory has not, concerns that are none or cannot be accepted,
     or one boot order for several disks of a machine."""
     known = {machine.name: machine for machine in inventory.machines}
-    fix = "Use {name}, {source} and {folder}."
+    fix = "Use {name}, {source}, {folder} and {tag:KEY}."
     found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
     for name, choice in policy.machines.items():
         where = f"policy machines.{name}"
@@ -24,9 +25,13 @@ def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
             fix = "Correct the name, remove it, or discover again."
             found.append(Problem(where, "is no machine of the inventory", fix))
         found += _choice_problems(where, choice, known, [known[name]] if name in known else [])
+    found_for: dict[int, list[Machine]] = defaultdict(list)
+    for machine in inventory.machines:
+        for number, _ in speaking_rules(policy, machine):
+            found_for[number].append(machine)
     for number, rule in enumerate(policy.rules, start=1):
         where = f"policy rule {number}"
-        theirs = [machine for machine in inventory.machines if fits(rule.match, machine)]
+        theirs = found_for[number]
         if not theirs:
             what = f"fits no machine of the inventory ({shown(rule.match)})"
             found.append(Problem(where, what, "Correct its `match`, or remove the rule."))

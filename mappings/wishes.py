@@ -6,22 +6,27 @@ choices come about.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from kubeferry.documents import MachinePolicy, Match, Policy
+from kubeferry.documents import MachinePolicy, Match, Policy, PolicyRule, over
 from kubeferry.model import Machine
 from mappings.disk_wishes import any_fits, as_planned, disk_wishes, disks_decided
-from mappings.names import dns_labels, empty_words, rendered, unknown_words
+from mappings.names import dns_labels, empty_words, label_value, rendered, tagged, unknown_words
 
+# Choices of which the last one counts field by field.
+_GROUPS = {"placement", "storage", "stop", "warm"}
 # Choices that add up; of all others the last one counts.
-_ADD_UP = {"labels", "annotations", "accept", "after", "patch", "disks"}
+_ADD_UP = {"labels", "annotations", "accept", "after", "patch", "disks", "networks"} | _GROUPS
 # Of these the order counts: one that is said again has the last word again.
 _IN_ORDER = {"patch", "disks"}
 _TEMPLATES = ("name_template", "namespace_template")
+_NO_LABELS: Mapping[str, str] = MappingProxyType({})
+_MADE = {"labels_from": "labels", "annotations_from": "annotations"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,7 @@ def settled(policy: Policy, machines: Iterable[Machine]) -> Settled:
     """The policy with its rules applied to these machines."""
     choices, decided, of_disks, noted = {}, {}, {}, []
     for machine in machines:
-        speaking = list(_speaking(policy, machine))
+        speaking = [(label, _made(choice, machine)) for label, choice in _speaking(policy, machine)]
         own, decided[machine.name] = _settle(speaking, machine)
         choices[machine.name] = own
         of_disks[machine.name] = disks_decided(speaking, machine) if own.disks else {}
@@ -48,14 +53,16 @@ def settled(policy: Policy, machines: Iterable[Machine]) -> Settled:
     return Settled(settled_policy, decided, of_disks, tuple(noted))
 
 
-def _settle(speaking: Iterable[tuple[str, MachinePolicy]], machine: Machine) -> tuple[MachinePolicy, dict[str, str]]:
+def _settle(speaking: Sequence[tuple[str, MachinePolicy]], machine: Machine) -> tuple[MachinePolicy, dict[str, str]]:
     said: dict[str, Any] = {}
     decided: dict[str, str] = {}
     for label, choice in speaking:
-        for field in sorted(choice.model_fields_set - {"match"}):
+        for field in sorted(choice.model_fields_set - {"match", *_MADE}):
             value = getattr(choice, field)
             said[field] = _together(field, said.get(field), value) if field in _ADD_UP else value
             decided[field] = f"{decided[field]}, {label}" if field in _ADD_UP and field in decided else label
+    for source in _MADE:  # what nothing could be made of is told of by `labels.unset`
+        said[source] = {key: text for _, choice in speaking for key, text in getattr(choice, source).items()}
     template = said.get("namespace_template")
     # What cannot be filled in is left open, for `namespace.unsettled` to tell: a namespace of nobody's choice is wrong.
     if template and not said.get("namespace") and not empty_words(template, machine):
@@ -65,23 +72,52 @@ def _settle(speaking: Iterable[tuple[str, MachinePolicy]], machine: Machine) -> 
 
 
 def _speaking(policy: Policy, machine: Machine) -> Iterator[tuple[str, MachinePolicy]]:
-    for number, rule in enumerate(policy.rules, start=1):
-        if fits(rule.match, machine):
-            yield f"rule {number}", rule
+    for number, rule in speaking_rules(policy, machine):
+        yield f"rule {number}", rule
     if machine.name in policy.machines:
         yield "its own choice", policy.machines[machine.name]
 
 
+def speaking_rules(policy: Policy, machine: Machine) -> Iterator[tuple[int, PolicyRule]]:
+    """The rules that are for a machine, counted from 1."""
+    own = _made(policy.of(machine.name), machine).labels
+    labels = policy.labels | own
+    for number, rule in enumerate(policy.rules, start=1):
+        if fits(rule.match, machine, labels):
+            labels = labels | _made(rule, machine).labels | own
+            yield number, rule
+
+
+def _made(choice: MachinePolicy, machine: Machine) -> MachinePolicy:
+    """A choice with the labels and annotations that its templates make; what it says in so many words comes first."""
+    made = {}
+    for source, field in _MADE.items():
+        if templates := getattr(choice, source):
+            values = {
+                key: rendered(template, machine)
+                for key, template in templates.items()
+                if not empty_words(template, machine)
+            }
+            if field == "labels":
+                values = {key: legal for key, value in values.items() if (legal := label_value(value))}
+            made[field] = values | getattr(choice, field)
+    return choice.model_copy(update=made) if made else choice
+
+
 def _together(field: str, before: Any, more: Any) -> Any:
-    if before is None:
+    if before is None or more is None:
         return more
+    if field in _GROUPS:
+        return over(before, more)
+    if field == "networks":  # the first one that fits a card is taken
+        return (*more, *(one for one in before if one not in more))
     if isinstance(more, dict):
         return before | more
     return (*before, *(one for one in more if field in _IN_ORDER or one not in before))
 
 
-def fits(match: Match, machine: Machine) -> bool:
-    """Whether all that a match says is so."""
+def fits(match: Match, machine: Machine, labels: Mapping[str, str] = _NO_LABELS) -> bool:
+    """Whether all that a match says is so of a machine that has these labels by the policy."""
     nets = [name for nic in machine.nics for name in (nic.network, nic.portgroup)]
     checked: tuple[tuple[str | None, Iterable[str | None]], ...] = (
         (match.name, [machine.name]),
@@ -89,7 +125,8 @@ def fits(match: Match, machine: Machine) -> bool:
         (match.folder, [machine.metadata.get("folder")]),
         (match.os, [machine.guest.os_id, machine.guest.os_name]),
         (match.network, nets),
-        *((pattern, _tagged(machine, key)) for key, pattern in match.tags.items()),
+        *((pattern, tagged(machine, key)) for key, pattern in match.tags.items()),
+        *((pattern, [labels.get(key)]) for key, pattern in match.labels.items()),
     )
     return all(pattern is None or any_fits(pattern, values) for pattern, values in checked)
 
@@ -99,16 +136,17 @@ def shown(match: Match) -> str:
     return ", ".join(f"{field}: {value}" for field, value in match.model_dump(exclude_defaults=True).items()) or "all"
 
 
-def _tagged(machine: Machine, key: str) -> list[str]:
-    """The values of a tag or attribute: vSphere has several of one category, in one line."""
-    found = [machine.metadata.get(name) for name in (key, f"tag/{key}", f"attribute/{key}")]
-    return [part for value in found if value for part in (value, *value.split(", "))]
-
-
 def template_problems(policy: Policy) -> Iterator[tuple[str, str]]:
     """Where a template of the policy has words that nothing can be put in for: the place, and the words."""
     places = [(f"rule {number}", rule) for number, rule in enumerate(policy.rules, start=1)]
     for where, choice in [*places, *((f"machines.{name}", one) for name, one in policy.machines.items())]:
-        for field in _TEMPLATES:
-            if words := unknown_words(getattr(choice, field) or ""):
-                yield f"policy {where}.{to_camel(field)}", ", ".join(words)
+        for place, template in _templates(choice):
+            if words := unknown_words(template):
+                yield f"policy {where}.{place}", ", ".join(words)
+
+
+def _templates(choice: MachinePolicy) -> Iterator[tuple[str, str]]:
+    for field in _TEMPLATES:
+        yield to_camel(field), getattr(choice, field) or ""
+    for field in _MADE:
+        yield from ((f"{to_camel(field)}.{key}", template) for key, template in getattr(choice, field).items())

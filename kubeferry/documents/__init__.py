@@ -65,6 +65,7 @@ from kubeferry.documents.policy import (
     TypeRef,
     WarmPolicy,
     WavesPolicy,
+    over,
 )
 from kubeferry.documents.settings import (
     Config,
@@ -146,6 +147,7 @@ __all__ = [
     "load_outline",
     "outline",
     "outline_in",
+    "over",
     "parse",
     "plan_in",
     "save",

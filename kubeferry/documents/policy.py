@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
@@ -25,6 +25,18 @@ class StoragePolicy(Value):
     volume_mode: VolumeMode | None = None
     filesystem_overhead: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] | None = None
     data_volumes: bool = False
+
+
+G = TypeVar("G", bound=Value)
+
+
+def over(before: G, said: G | None) -> G:
+    """A group of choices with what was said later: what that does not say is as before."""
+    return (
+        before
+        if said is None
+        else before.model_copy(update={name: getattr(said, name) for name in said.model_fields_set})
+    )
 
 
 class NetworkMap(Value):
@@ -184,10 +196,12 @@ class TypeRef(Value):
 class MachinePolicy(Value):
     """Choices for one machine; None takes the policy's default.
 
-    `name_template` makes its name of `{name}`, `{source}` and `{folder}` (the last part of its folder); the same words
-    stand in `namespace_template`. `instancetype` gives it processors and memory in the place of its own, `preference`
-    fills in what is left open. `patch` changes the finished VirtualMachine: a JSON merge patch (RFC 7396), or a list
-    of operations (RFC 6902), for what no other field here can say.
+    `name_template` makes its name of `{name}`, `{source}`, `{folder}` (the last part of its folder) and `{tag:KEY}`.
+    The same words stand in `namespace_template`, and in `labels_from` and `annotations_from`, which make labels and
+    annotations, by their keys: one whose words say nothing of a machine is left out. `instancetype` gives it processors
+    and memory in the place of its own, `preference` fills in what is left open. `patch` changes the
+    finished VirtualMachine: a JSON merge patch (RFC 7396), or a list of operations (RFC 6902), for what no other field
+    here can say.
 
     `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
     the system. `acpi_index`: the firmware numbers the network cards, so that guests call them `eno1`, `eno2`, ….
@@ -226,6 +240,8 @@ class MachinePolicy(Value):
     accept: tuple[str, ...] = ()
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
+    labels_from: dict[str, str] = {}
+    annotations_from: dict[str, str] = {}
     patch: tuple[dict[str, Any], ...] = ()
 
     @field_validator("patch", mode="before")
@@ -240,7 +256,8 @@ class Match(Value):
 
     `os` fits the system's id or name, `network` the network or port group of any card, `folder` and `tags` what the
     source's own people wrote: folders of vSphere, tags and custom attributes of vSphere, tags of EC2, metadata of a
-    domain.
+    domain. `labels` are those that the policy gives: of all machines, by rules before this one, by the machine's own
+    choice.
     """
 
     name: str | None = None
@@ -249,6 +266,7 @@ class Match(Value):
     os: str | None = None
     network: str | None = None
     tags: dict[str, str] = {}
+    labels: dict[str, str] = {}
 
 
 class PolicyRule(MachinePolicy):
@@ -268,7 +286,9 @@ class Policy(Document):
 
     `rules` are read from top to bottom, and what a later one says takes the place of what an earlier one said;
     `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
-    that come before, and patches add up. So do choices for `disks`: of each disk and field the last word counts.
+    that come before, and patches add up. So do choices for `disks`: of each disk and field the last word counts; and
+    the fields of `placement`, `storage`, `stop` and `warm`. Of `networks` those of a later rule are looked at first,
+    then those of earlier ones, then the policy's own where it says some.
 
     `run_strategy` is what a machine has from its commit on; before that it runs only while it is proven, and is started
     by nobody else. None follows the source: `Always` for one that runs there, `Halted` for one that is off.

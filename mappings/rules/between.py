@@ -17,6 +17,7 @@ from mappings.sharing import ALONE, Sharing, unsaid
 _MAC_FIX = "Change the address at the source, or leave one of the machines out (`include: false` in the policy)."
 _NAME_FIX = "Set another `name` or `namespace` for one of them in the policy."
 _NAMESPACE_FIX = "Set `namespace` for it in the policy, or leave it out (`include: false`)."
+_LABELS_FIX = "Tag it at the source and discover again, or say the value in the policy's `labels` or `annotations`."
 _NETWORK_FIX = (
     "Tell them apart in the policy's `networks`: `sourceSwitch`, `sourceVlan` or `sourceKey` beside `sourceName`."
 )
@@ -56,6 +57,7 @@ def inventory_concerns(
         *_macs(moving),
         *_targets(moving, policy, names),
         *_namespaces(moving, policy),
+        *_labels(moving, policy),
         *_uuids(moving),
         *_networks(moving, policy),
         *_sets(moving, policy, same),
@@ -95,6 +97,19 @@ def _namespaces(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, 
         if own.namespace_template and not own.namespace and (words := empty_words(own.namespace_template, machine)):
             what = f"Its namespace is to be {own.namespace_template!r}, and it has no {', '.join(words)} to make it of."
             yield machine.name, Concern(id="namespace.unsettled", severity=CRITICAL, what=what, fix=_NAMESPACE_FIX)
+
+
+def _labels(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:
+    """Machines that have nothing for a label or annotation that the policy makes of their tags."""
+    for machine in machines:
+        own = policy.of(machine.name)
+        for what, templates, made in (
+            ("label", own.labels_from, policy.labels | own.labels),
+            ("annotation", own.annotations_from, own.annotations),
+        ):
+            if unset := [f"{key} (of {text})" for key, text in sorted(templates.items()) if key not in made]:
+                told = f"It gets no {what} {', '.join(unset)}: the machine has nothing to make it of."
+                yield machine.name, Concern(id="labels.unset", severity=WARNING, what=told, fix=_LABELS_FIX)
 
 
 def _uuids(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from lab.tenant import Tenant
 
 VM = "VirtualMachine"
 WATCHED_SECONDS = 15.0
+GRACE_SECONDS = 10
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
@@ -38,8 +40,12 @@ def moved(ground: Ground, kubevirt: Ground, tenant: Tenant, tmp_path: Path) -> A
 
 
 def always(entry: Entry) -> Entry:
-    changed = [one | {"spec": one["spec"] | {"runStrategy": "Always"}} for one in entry.manifests if one["kind"] == VM]
-    return entry.model_copy(update={"manifests": (*[one for one in entry.manifests if one["kind"] != VM], *changed)})
+    """It has no system that would answer a request to stop: nobody waits long for one."""
+    manifests = copy.deepcopy(entry.manifests)
+    for spec in (one["spec"] for one in manifests if one["kind"] == VM):
+        spec["runStrategy"] = "Always"
+        spec["template"]["spec"]["terminationGracePeriodSeconds"] = GRACE_SECONDS
+    return entry.model_copy(update={"manifests": manifests})
 
 
 def strategy(moved: Rig) -> str:

@@ -17,11 +17,14 @@ from kubeferry.documents import (
     Platform,
     Policy,
     PolicyRule,
+    StopPolicy,
+    StoragePolicy,
 )
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Guest, Machine, Nic
 from mappings.admission.check import check_all
 from mappings.assessment import assess, render_assessment_markdown
+from mappings.choices import choices_for
 from mappings.plan import make_plan
 from mappings.wishes import fits, settled
 
@@ -54,6 +57,9 @@ def planned(policy: Policy, *machines: Machine) -> dict[str, dict[str, Any]]:
         (Match(tags={"owner": "*"}), True),
         (Match(tags={"nobody": "*"}), False),
         (Match(name="web*", tags={"env": "test"}), False),
+        (Match(labels={"tier": "f*"}), True),
+        (Match(labels={"tier": "back"}), False),
+        (Match(labels={"other": "*"}), False),
     ],
 )
 def test_whom_a_match_fits(machine: Build, match: Match, expected: bool) -> None:
@@ -63,7 +69,7 @@ def test_whom_a_match_fits(machine: Build, match: Match, expected: bool) -> None
         nics=(Nic(id="a", network="lan0"), Nic(id="b", network="vs0", portgroup="dmz-7")),
         metadata={"folder": "/dc/vm/shop", "tag/env": "gold, prod", "team": "cash", "attribute/owner": "Ada"},
     )
-    assert fits(match, told) is expected
+    assert fits(match, told, {"tier": "front"}) is expected
 
 
 def test_the_last_rule_wins_the_machines_own_choice_is_last_and_lists_add_up(machine: Build) -> None:
@@ -85,6 +91,86 @@ def test_the_last_rule_wins_the_machines_own_choice_is_last_and_lists_add_up(mac
         "labels": "rule 1, rule 2, its own choice",
         "accept": "rule 1, its own choice",
     }
+
+
+def test_labels_and_annotations_are_made_of_tags(machine: Build) -> None:
+    tags = {"tag/Team": "Blue & Green", "cost": "4711", "folder": "/dc/vm/shop"}
+    rule = PolicyRule(
+        match=Match(),
+        labels={"cost": "said"},
+        labels_from={"team": "{tag:Team}", "cost": "{tag:cost}", "app": "{folder}", "stage": "{tag:stage}"},
+        annotations_from={"team": "Team {tag:Team}", "of": "{name}@{source}", "stage": "{tag:stage}"},
+    )
+    own = MachinePolicy(labels={"app": "own"})
+    web, db = machine(metadata=tags), machine(name="db")
+    found = settled(Policy(rules=(rule,), machines={"web": own}), [web, db])
+    assert found.policy.of("web").labels == {"team": "Blue-Green", "cost": "said", "app": "own"}
+    assert found.policy.of("web").annotations == {"team": "Team Blue & Green", "of": "web@lab"}
+    assert found.policy.of("db").labels == {"cost": "said"}
+    assert found.decided["web"] == {"labels": "rule 1, its own choice", "annotations": "rule 1"}
+    (told,) = (one for one in assess(inventory(web), Policy(rules=(rule,))) if one.name == "web")
+    unset = [one.what for one in told.concerns if one.id == "labels.unset"]
+    assert unset == [
+        "It gets no label stage (of {tag:stage}): the machine has nothing to make it of.",
+        "It gets no annotation stage (of {tag:stage}): the machine has nothing to make it of.",
+    ]
+    made = planned(Policy(rules=(rule,)), web)["web"]["metadata"]
+    assert (made["labels"]["team"], made["annotations"]["of"]) == ("Blue-Green", "web@lab")
+
+
+def test_a_word_of_a_label_that_nothing_can_be_put_in_for_is_refused(machine: Build) -> None:
+    policy = Policy(rules=(PolicyRule(match=Match(), labels_from={"a": "{owner}", "b": "{tag:}"}),))
+    with pytest.raises(InputInvalid) as refused:
+        planned(policy, machine())
+    assert [one.where for one in refused.value.problems] == [
+        "policy rule 1.labelsFrom.a",
+        "policy rule 1.labelsFrom.b",
+    ]
+
+
+def test_a_rule_is_for_those_that_rules_before_it_the_policy_or_the_machine_itself_have_labelled(
+    machine: Build,
+) -> None:
+    policy = Policy(
+        labels={"estate": "old"},
+        rules=(
+            PolicyRule(match=Match(labels={"tier": "*"}), grace_seconds=1),  # too early for what the next one says
+            PolicyRule(match=Match(name="web"), labels={"tier": "front"}),
+            PolicyRule(match=Match(labels={"tier": "front", "estate": "old"}), grace_seconds=2),
+        ),
+        machines={"db": MachinePolicy(labels={"tier": "back"})},
+    )
+    found = settled(policy, [machine(), machine(name="db")])
+    assert [found.policy.of(name).grace_seconds for name in ("web", "db")] == [2, 1]
+
+
+def test_what_a_later_rule_does_not_say_of_a_group_stays_as_it_was_said(machine: Build) -> None:
+    policy = Policy(
+        storage=StoragePolicy(storage_class="fast", filesystem_overhead=0.1),
+        stop=StopPolicy(agent_seconds=5),
+        rules=(
+            PolicyRule(match=Match(), placement=Placement(node_selector={"zone": "a"}, priority_class="low")),
+            PolicyRule(match=Match(), placement=Placement(priority_class="high")),
+            PolicyRule(match=Match(), storage=StoragePolicy(storage_class=None), stop=StopPolicy(force=True)),
+        ),
+    )
+    found = settled(policy, [machine()])
+    chosen = choices_for(machine(), found.policy)
+    assert chosen.placement == Placement(node_selector={"zone": "a"}, priority_class="high")
+    assert (chosen.stop.agent_seconds, chosen.stop.force) == (5, True)
+    assert (chosen.storage.storage_class, chosen.storage.overhead) == (None, 0.1)
+    assert found.decided["web"]["placement"] == "rule 1, rule 2"
+
+
+def test_networks_of_later_rules_are_looked_at_first_and_those_of_earlier_ones_after_them(machine: Build) -> None:
+    lan, dmz, other = (NetworkMap(source_name=name, target="multus", multus_name=f"net/{name}") for name in "abc")
+    again = NetworkMap(source_name="a", target="drop")
+    rules = (PolicyRule(match=Match(), networks=(lan, dmz)), PolicyRule(match=Match(), networks=(again,)))
+    for policy, expected in (
+        (Policy(rules=rules), (again, lan, dmz)),  # nobody speaks of other cards: none is on the pod network unasked
+        (Policy(rules=rules, networks=(other,)), (again, lan, dmz, other)),
+    ):
+        assert choices_for(machine(), settled(policy, [machine()]).policy).networks == expected
 
 
 def test_a_rule_that_turns_a_default_on_again_counts(machine: Build) -> None:
