@@ -113,8 +113,16 @@ def discover(
             click.echo(plain(f"{concern.what} [{concern.id}] {concern.fix}".rstrip()))
         left_out = f", {counted(len(missing), 'machine or file', 'machines or files')} left out" if missing else ""
         click.echo(f"{counted(len(inventory.machines), 'machine')} written to {out}{left_out}")
+        if not inventory.machines:
+            click.secho(_NONE_FOUND, fg="yellow", err=True)
     if exported and missing:  # who gave the files can mend them
         raise click.exceptions.Exit(2)
+
+
+_NONE_FOUND = (
+    "No machine was found: look whether the source's `uri` in the configuration leads where they are, and whether its "
+    "account may see them."
+)
 
 
 def _asked(config: Path | None, source: str | None, exported: Path | None) -> Inventory:

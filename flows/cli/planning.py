@@ -92,7 +92,10 @@ def plan(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Decide everything, and freeze it for review."""
+    """Decide everything, and freeze it for review.
+
+    A plan that moves no machine is written, too, with the reasons; the exit code is 2 then.
+    """
     from flows.assessing import offer_of
     from mappings.plan import make_plan
 
@@ -111,6 +114,8 @@ def plan(
     else:
         _print_plan(made)
         click.echo(f"Plan {made.name} ({made.digest[:12]}) written to {out}")
+    if not made.entries:
+        raise click.exceptions.Exit(2)
 
 
 def _print_plan(made: Plan) -> None:

@@ -30,18 +30,16 @@ def listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | N
 
 
 def stop(domain: libvirt.virDomain, policy: StopPolicy) -> str | None:
-    """The ways to stop, gentlest first; returns the one that worked."""
-    for how, flag, seconds in (
-        ("agent", libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT, policy.agent_seconds),
-        ("acpi", libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN, policy.acpi_seconds),
-    ):
-        with contextlib.suppress(
-            libvirt.libvirtError
-        ):  # no agent, no ACPI: the next way; a lost connection shows there
-            domain.shutdownFlags(flag)
-            _is_off_within(domain, seconds)
-        if not domain.isActive():
-            return how
+    """The ways to stop, gentlest first; returns the one that worked.
+
+    A guest that goes down at once takes its agent along before that has answered, and QEMU its monitor: what was asked
+    and failed may have been heard, so the last of the gentle ways is waited for in any case.
+    """
+    if _asked(domain, libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT) and _is_off_within(domain, policy.agent_seconds):
+        return "agent"
+    button = _asked(domain, libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
+    if _is_off_within(domain, policy.acpi_seconds):
+        return "acpi" if button else "agent"
     if policy.force:
         with contextlib.suppress(libvirt.libvirtError):
             domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
@@ -49,6 +47,15 @@ def stop(domain: libvirt.virDomain, policy: StopPolicy) -> str | None:
             domain.destroy()
         return "forced" if _is_off_within(domain, FORCED_STOP_SECONDS) else None
     return None
+
+
+def _asked(domain: libvirt.virDomain, way: int) -> bool:
+    """Whether it took the request; a lost connection shows in the next look."""
+    try:
+        domain.shutdownFlags(way)
+    except libvirt.libvirtError:
+        return False
+    return True
 
 
 def _is_off_within(domain: libvirt.virDomain, seconds: float) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
@@ -20,11 +20,12 @@ SUFFIXES = (*files.SUFFIXES, *vmx_files.SUFFIXES)
 
 @dataclass(frozen=True, slots=True)
 class Exports:
-    """What is in a folder: `files` to read, in order, by the name that their machines' ids begin with; and `left`, what
-    was not, with the reasons."""
+    """What is in a folder: `files` to read, in order, by the name that their machines' ids begin with; `left`, what was
+    not, with the reasons; and `others`, of which no name says that they are exports."""
 
     files: dict[str, Path]
     left: list[Problem]
+    others: list[Path] = field(default_factory=list)
 
 
 def exports_in(path: Path) -> Exports:
@@ -45,10 +46,12 @@ def exports_in(path: Path) -> Exports:
                 found.files[one.relative_to(path).as_posix()] = one
             elif (problem := unread(one)) is not None:
                 left.problems.append(name_problem(one) or problem)
+            else:
+                found.others.append(one)
     if len(found.files) > LIMIT_FILES:
         problem = Problem(str(path), f"{len(found.files)} exports are in it", "Use several folders.")
         raise InputInvalid(f"{path} holds too many exports", [problem])
-    return Exports(dict(sorted(found.files.items())), left.problems)
+    return Exports(dict(sorted(found.files.items())), left.problems, found.others)
 
 
 class _Left:

@@ -23,10 +23,12 @@ from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.clashes import same_macs
+from kubeferry.sources.facts.readings import Reading
 from kubeferry.sources.facts.single_names import named
 from kubeferry.sources.ovf import folder
 from kubeferry.sources.ovf.vmx.leftovers import IN_USE
 from kubeferry.sources.ovf.vmx.machine import SUSPENDED
+from kubeferry.sources.strangers import is_part, tell_strangers
 from kubeferry.uris import local_path, packed, zero_size
 
 PACKED_FORMATS = ("vmdk", "raw")
@@ -73,13 +75,15 @@ class OvfSource:
             except InputInvalid as error:
                 unreadable += _unreadable(error.problems)
         unreadable += _unreadable(there.left)
+        strange = Reading()
+        tell_strangers([one for one in there.others if not is_part(one)], strange, is_domain=lambda _: False)
         machines = named(machine for _, machine in read)
         return Inventory(
             source=self._name,
             source_kind="ova",
             observed_at=clock.now("seconds"),
             machines=tuple(sorted(machines, key=lambda one: one.name)),
-            unreadable=tuple(unreadable),
+            unreadable=(*unreadable, *strange.told),
         )
 
     def concerns(self, machine: Machine) -> list[Concern]:

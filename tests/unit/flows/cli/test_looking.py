@@ -232,3 +232,10 @@ def test_discover_says_what_all_machines_come_to(kubeferry: Command) -> None:
     *_, total, written = kubeferry("discover")[1].splitlines()
     assert total == "total: 1 vCPU, 64 MiB of memory, 1 disk with 1 MiB, 0 NICs"
     assert written == "1 machine written to inventory.yaml"
+
+
+def test_a_source_without_machines_is_no_silent_success(kubeferry: Command, estate: Path) -> None:
+    MemorySource("lab", estate / "source").write_machines()
+    code, out, err = kubeferry("discover")
+    assert (code, "0 machines written" in out) == (0, True)
+    assert err.startswith("No machine was found: ")

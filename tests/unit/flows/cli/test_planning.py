@@ -67,7 +67,8 @@ def test_a_plan_that_moves_nothing_says_so(kubeferry: Command, estate: Path) -> 
     head = "apiVersion: kubeferry.io/v1alpha1\nkind: Policy\n"
     (estate / "none.yaml").write_text(f"{head}machines: {{web: {{include: false}}}}\n")
     code, _, err = kubeferry("plan", "inventory.yaml", "--policy", "none.yaml", "--out", "none-plan.yaml")
-    assert (code, err) == (0, "The plan moves no machine: `migrate` will refuse it.\n")
+    assert (code, err) == (2, "The plan moves no machine: `migrate` will refuse it.\n")
+    assert (estate / "none-plan.yaml").exists()
 
 
 def test_machines_of_one_name_in_two_namespaces_have_a_page_each(tmp_path: Path) -> None:

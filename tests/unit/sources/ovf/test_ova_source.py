@@ -174,7 +174,12 @@ def test_a_folder_holds_many_and_tells_those_that_cannot_be_read(tmp_path: Path)
     source = source_at(tmp_path)
     found = source.discover()
     assert [one.name for one in found.machines] == ["a", "b", "web"]
-    assert {Path(one.what.partition(":")[0]).name for one in found.unreadable} == {"broken.ova"}
+    assert {one.what.partition(":")[0] for one in found.unreadable if one.id == "machine.unreadable"} == {
+        str(tmp_path / "broken.ova")
+    }
+    assert [one.what for one in found.unreadable if one.id == "file.passed-over"] == [
+        f"{tmp_path}: 1 file of no kind that holds machines: read.me"
+    ]
     assert all(source.power(one) is Power.OFF for one in found.machines)
 
 
