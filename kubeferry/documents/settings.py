@@ -119,7 +119,8 @@ class MoverSettings(Value):
     virt-launcher can open. 0 leaves it to the cluster, where an admission such as OpenShift's restricted-v2 gives one.
     `labels`, `annotations`, `priority_class` and `service_account` are for clusters that ask for them; the account's
     token is never mounted. `state_storage_class` is for the small claim that a machine's movers remember things on, a
-    file system; None takes that of its disks. `environment` is for proxies, which AWS's library heeds (HTTPS_PROXY,
+    file system; None takes that of its disks. That claim asks for no less than `state_bytes`, for classes that make no
+    smaller volumes and do not say so. `environment` is for proxies, which AWS's library heeds (HTTPS_PROXY,
     NO_PROXY). `architecture` is the one that the image is built for, as nodes call theirs; None where it is built for
     all of them.
     """
@@ -144,6 +145,7 @@ class MoverSettings(Value):
     service_account: ShortName | None = None
     environment: dict[EnvName, str] = {}
     state_storage_class: str | None = None
+    state_bytes: Bytes = 0
     architecture: ShortName | None = "amd64"
 
 

@@ -128,7 +128,9 @@ def state_claim(
     spec = {
         "accessModes": [state_mode(first, ways(profile))],
         "volumeMode": "Filesystem",
-        "resources": {"requests": {"storage": str(max(size, least_bytes(profile), least_claim(limits)))}},
+        "resources": {
+            "requests": {"storage": str(max(size, settings.state_bytes, least_bytes(profile), least_claim(limits)))}
+        },
     } | ({} if named is None else {"storageClassName": named})
     return {
         "apiVersion": CLAIM.api_version,

@@ -65,6 +65,11 @@ def footprint(entry: Entry, settings: Object) -> Footprint:
     return Footprint(requests, limited, vcpus(domain), dict(bounds))
 
 
+def console_log(entry: Entry, settings: Object) -> Footprint | None:
+    """What the container asks for that keeps the log of the machine's serial console; None where there is none."""
+    return Footprint(dict(LOGS), dict(LOG_LIMITS)) if _logs(domain_of(entry), settings) else None
+
+
 def _logs(domain: Object, settings: Object) -> bool:
     """Whether a container beside the guest keeps its console's log."""
     devices = domain.get("devices") or {}

@@ -10,7 +10,7 @@ from kubeferry.documents import Entry
 from kubeferry.model import Concern
 from kubeferry.targets.kubevirt.checks.demand import Amounts, Room, arrived, demand, mover_footprint, rooms
 from kubeferry.targets.kubevirt.checks.facts import Facts, Object, Place, Request, machine_of
-from kubeferry.targets.kubevirt.checks.launcher import Footprint, footprint
+from kubeferry.targets.kubevirt.checks.launcher import Footprint, console_log, footprint
 from kubeferry.targets.kubevirt.checks.told import concern, not_checked
 from kubeferry.targets.kubevirt.quantities import amount, shown
 
@@ -25,7 +25,10 @@ SAME = {
 OUR_SCOPES = frozenset({"NotTerminating", "NotBestEffort"})
 EPHEMERAL_LIMITS = "limits.ephemeral-storage"
 QUOTA_FIX = "Raise the quota, or move fewer machines into this namespace at once."
-LIMIT_FIX = "Change the namespace's limit range, or the sizes in the policy and target.movers."
+LIMIT_FIX = (
+    "Change the namespace's limit range, or the sizes in the policy and target.movers. A machine does without its "
+    "console's log where a `patch` sets logSerialConsole of its devices to false."
+)
 
 
 def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
@@ -112,8 +115,8 @@ def _limits(facts: Facts, request: Request, place: Place, namespace: str, limits
         if limit.get("type") == "PersistentVolumeClaim":
             told = [*_claims_beyond(limit, list(rooms(facts, place, request, entries)))]
         else:
-            pods = _pods(facts, request, place, entries)
             whole = limit.get("type") == "Pod"
+            pods = _pods(facts, request, place, entries) | ({} if whole else _consoles(facts, place, entries))
             given = {who: _given(pod, place, whole=whole) for who, pod in pods.items()}
             told = [*_pods_beyond(limit, given), *_beyond_ratio(limit, given)]
             if not whole:
@@ -139,6 +142,13 @@ def _pods(facts: Facts, request: Request, place: Place, entries: tuple[Entry, ..
     if entries:
         found["a mover"] = mover_footprint(request.config.movers)
     return found
+
+
+def _consoles(facts: Facts, place: Place, entries: tuple[Entry, ...]) -> dict[str, Footprint]:
+    """The small containers beside guests, which a limit range for containers is for, too."""
+    coming = [one for one in entries if machine_of(one) is not None and not arrived(place, one)]
+    logs = {one.name: console_log(one, facts.kubevirt) for one in coming}
+    return {f"the container that keeps the console's log of {name}": log for name, log in logs.items() if log}
 
 
 def _given(pod: Footprint, place: Place, *, whole: bool) -> Footprint:

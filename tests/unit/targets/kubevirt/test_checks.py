@@ -446,7 +446,13 @@ ROWS: list[tuple[Change, list[str], str]] = [
     ),
     (by_limits("Container", max={"memory": "1Gi"}), ["limit-range.exceeded"], "the pod of web"),
     (by_limits("Pod", max={"cpu": "1"}), ["limit-range.exceeded"], "a mover asks for 2 of cpu"),
-    (by_limits("Container", min={"memory": "1Gi"}), ["limit-range.exceeded"], "a mover"),
+    (by_limits("Container", min={"memory": "1Gi"}), ["limit-range.exceeded"] * 2, "a mover"),
+    (by_limits("Container", min={"cpu": "10m"}), ["limit-range.exceeded"], "the console's log of web asks for 0.005"),
+    (
+        by_limits("Container", default={"cpu": "2"}, maxLimitRequestRatio={"memory": "1.5"}),
+        ["limit-range.exceeded"] * 3,
+        "the pod of web",
+    ),
     # Kubernetes adds up the limits that containers of a pod have: that of the console's log is one.
     (by_limits("Pod", max={"cpu": "2", "memory": "8Gi"}), [], ""),
     (by_limits("Pod", max={"ephemeral-storage": "10Gi"}), ["limit-range.exceeded"], "has no limit of ephemeral"),

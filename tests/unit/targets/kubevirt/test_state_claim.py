@@ -202,3 +202,9 @@ def test_that_is_said_before_anything_is_touched(make: Any, large: Entry, size: 
     critical = [one for one in found if one.id == "storage.state-cramped"]
     assert bool(critical) is told
     assert all(one.severity == "critical" and "class fast" in one.what for one in critical)
+
+
+def test_the_claim_is_no_smaller_than_the_settings_say(make: Any) -> None:
+    entry = make.entry()
+    spec = claims.state_claim(entry, entry.manifests[0], MoverSettings(state_bytes=1 << 30))["spec"]
+    assert spec["resources"]["requests"]["storage"] == str(1 << 30)
