@@ -10,6 +10,7 @@
     launcher    what a machine's pod asks for                     demand   what a whole plan adds to a namespace
     quotas      demand against quotas and limit ranges            nodes    machines and movers against nodes
     movers      image, Secrets                               probes   what a cluster cannot answer
+    affinity    which nodes a required node affinity admits
     priorities  priority classes that machines and movers name
 
 `kubeferry.targets.kubevirt.preflight` asks the cluster and runs them.

@@ -1,6 +1,6 @@
 """The machines of a plan, and their movers, against the nodes: what no node has, and what no node has together. Pure.
 
-Nodes are counted empty: what already runs on them is nothing that our account may see. Affinity is not looked at.
+Nodes are counted empty: what already runs on them is nothing that our account may see; so is affinity to other pods.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from kubeferry.targets.kubevirt.binding import (
     refused,
     waits,
 )
+from kubeferry.targets.kubevirt.checks import affinity
 from kubeferry.targets.kubevirt.checks.demand import mover_footprint
 from kubeferry.targets.kubevirt.checks.facts import (
     Facts,
@@ -150,6 +151,9 @@ def _placed(template: Object, more: tuple[Object, ...]) -> Iterator[Need]:
         words = ", ".join(f"{key}={value}" for key, value in sorted(selector.items()))
         fix = "Label a node so, or correct the nodeSelector."
         yield Need(f"is labelled {words}", fix, lambda node: selector.items() <= _labels(node).items())
+    if terms := affinity.terms_of(template):
+        fix = "Label a node so, or correct the affinity."
+        yield Need(f"has {affinity.in_words(terms)}", fix, lambda node: affinity.admits(terms, node))
     tolerations = (*(template.get("tolerations") or ()), *more)
     fix = "Tolerate the taint, or take it from a node."
     yield Need("is free of taints that are not tolerated", fix, lambda node: not repelling(node, tolerations))

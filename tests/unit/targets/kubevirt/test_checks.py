@@ -11,6 +11,7 @@ import pytest
 from kubeferry.documents import KeptTpm, Probe, SizedBy
 from kubeferry.model import Severity
 from kubeferry.targets.kubevirt import preflight
+from kubeferry.targets.kubevirt.binding import REQUIRED
 from kubeferry.targets.kubevirt.checks import rights
 from kubeferry.targets.kubevirt.checks.facts import Facts, Request, Seen
 from kubeferry.targets.kubevirt.checks.told import KNOWN
@@ -93,6 +94,11 @@ def by_state_claim(size: str) -> Change:
 
 def by_node(**change: Any) -> Change:
     return lambda m: (m.facts(nodes=m.seen(m.node(**change))), m.request())
+
+
+def by_affinity(expression: dict[str, Any]) -> Change:
+    terms = [{"matchExpressions": [expression]}]
+    return by_template({"affinity": {"nodeAffinity": {REQUIRED: {"nodeSelectorTerms": terms}}}})
 
 
 def by_template(template: dict[str, Any]) -> Change:
@@ -547,6 +553,8 @@ ROWS: list[tuple[Change, list[str], str]] = [
         "of its own",
     ),
     (by_template({"nodeSelector": {"zone": "b"}}), ["node.none-fits"] * 2, "zone=b"),
+    (by_affinity({"key": "zone", "operator": "In", "values": ["b"]}), ["node.none-fits"] * 2, "no node has zone in b"),
+    (by_affinity({"key": "zone", "operator": "DoesNotExist"}), [], ""),
     (by_config(movers={"nodeSelector": {"zone": "b"}}), ["node.none-fits"], "a mover of web"),
     (by_template({"architecture": "arm64"}), ["node.none-fits"], "arm64"),
     (lambda m: (m.facts(nodes=m.seen(tainted(m))), m.request()), ["node.none-fits"] * 2, "taints"),
