@@ -25,12 +25,14 @@ MAX_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_ROWS = 200_000
 MAX_FIELD = 65_536
+OPEN = "~$"
 NEEDED = ("VM", "CPUs", "Memory")
 HOW = (
     "the tabs of an inventory export as RVTools writes them (a workbook *.xlsx, or vInfo, vDisk and vNetwork as *.csv)"
 )
 # Any tab's name: what stands before it is the export's.
 _NAME = re.compile(r"(?P<export>.*?)(?P<tab>v[A-Z][A-Za-z]*)", re.DOTALL)
+_SEPARATOR = re.compile(r'"?sep=([;,\t|])"?', re.IGNORECASE)
 _WORDS = re.compile(r"(?P<export>.*?)(?P<tab>" + "|".join(TABS) + ")", re.DOTALL | re.IGNORECASE)
 
 
@@ -41,7 +43,9 @@ def read_all(paths: Sequence[Path], source: str) -> Reading:
     exports: dict[tuple[Path, str], dict[str, Path]] = {}
     others: list[Path] = []
     for path in readable(paths, reading):
-        if path.suffix.lower() == ".xlsx":
+        if path.name.startswith(OPEN):
+            reading.passed_over(path, "it is Excel's note that the workbook is open, or was when Excel ended")
+        elif path.suffix.lower() == ".xlsx":
             _workbook(path, source, reading)
         elif (told := _tab_of(path)) is None:
             reading.passed_over(path, "its name ends in none of the tabs of an inventory export", f"Give {HOW}.")
@@ -139,8 +143,11 @@ def _bytes(path: Path) -> bytes:
 
 def _rows(text: str, path: Path) -> Iterable[Row]:
     """Raises InputInvalid."""
-    head = text.partition("\n")[0]
-    delimiter = max(";,\t", key=head.count)
+    head, _, rest = text.partition("\n")
+    if told := _SEPARATOR.fullmatch(head.strip()):  # a line for Excel, before the header
+        delimiter, text = told[1], rest
+    else:
+        delimiter = max(";,\t", key=head.count)
     csv.field_size_limit(MAX_FIELD)
     try:
         for count, row in enumerate(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)):
@@ -163,14 +170,19 @@ def _sheets(path: Path) -> dict[str, list[list[Any]]]:
             what = f"it is larger than {MAX_BYTES >> 20} MiB, or than {MAX_UNPACKED_BYTES >> 20} MiB unpacked"
             raise _invalid(path, what, "Export fewer machines at once.")
         with path.open("rb") as stream, CalamineWorkbook.from_filelike(stream) as book:
-            return {_known(name): _cells(book, name) for name in book.sheet_names}
+            named: dict[str, str] = {}
+            for name in sorted(book.sheet_names, key=len):  # of two that mean one tab, the one that is called just so
+                named.setdefault(_known(name), name)
+            return {tab: _cells(book, name) for tab, name in named.items()}
     except (OSError, zipfile.BadZipFile, CalamineError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)[:200]
         raise _invalid(path, f"it is no workbook that can be read: {reason}", AGAIN) from error
 
 
 def _known(name: str) -> str:
-    return next((tab for tab in TABS if tab.lower() == name.lower()), name)
+    """The tab that a sheet is, whatever stands before its name (`RVTools_tabvInfo`); another sheet's own name."""
+    found = _WORDS.fullmatch(name)
+    return next(tab for tab in TABS if tab.lower() == found["tab"].lower()) if found else name
 
 
 def _cells(book: CalamineWorkbook, name: str) -> list[list[Any]]:

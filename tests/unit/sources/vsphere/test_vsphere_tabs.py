@@ -122,6 +122,13 @@ def test_other_delimiters_and_encodings_are_read(tmp_path: Path) -> None:
     assert (machine.name, machine.memory.size_bytes, machine.power) == ("wéb", GIB, Power.UNKNOWN)
 
 
+@pytest.mark.parametrize("first", ["sep=;", '"sep=;"', "SEP=;"])
+def test_the_line_that_tells_excel_the_delimiter_is_no_header(tmp_path: Path, first: str) -> None:
+    (tmp_path / "vInfo.csv").write_text(f'{first}\r\nVM;CPUs;Memory;Folder\r\nweb;2;1024;"a, b, c, d, e"\r\n')
+    (machine,) = read_exported(tmp_path, "vc").machines
+    assert (machine.name, machine.memory.size_bytes) == ("web", GIB)
+
+
 def test_machines_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:
     rows = "VM,CPUs,Memory,Folder,VM UUID\nweb,2,2048,/a,503a\nweb,4,1024,/b,503b\ndb,1,1024,/a,503c\n"
     disks = "VM,Disk Key,Disk Path,Capacity MiB,VM UUID\nweb,2000,[gold] web/w.vmdk,10,503b\n"
@@ -272,6 +279,18 @@ def test_a_workbook_is_an_export(tmp_path: Path) -> None:
     assert (web.cpu.vcpus, web.memory.size_bytes, web.disks[0].capacity_bytes) == (2, 8 * GIB, 10 * GIB)
     assert [one.id for one in found.unreadable] == ["file.passed-over"]
     assert "Sheet1" in found.unreadable[0].what
+
+
+def test_sheets_are_known_by_the_tabs_that_end_their_names_and_a_note_of_excel_is_no_workbook(tmp_path: Path) -> None:
+    info = [["VM", "CPUs", "Memory", "VM UUID"], ["web", 2, 8192, "503a"]]
+    other = [["VM", "CPUs", "Memory", "VM UUID"], ["old", 2, 8192, "503b"]]
+    disk = [["VM", "Capacity MiB", "Path", "VM UUID"], ["web", 10240, "[ds] web/w.vmdk", "503a"]]
+    workbook(tmp_path / "all.xlsx", {"old_vInfo": other, "vInfo": info, "RVTools_tabvDisk": disk})
+    (tmp_path / "~$all.xlsx").write_bytes(b"\x05alice" + bytes(159))
+    found = read_exported(tmp_path, "vc")
+    assert [(one.name, one.disks[0].capacity_bytes) for one in found.machines] == [("web", 10 * GIB)]
+    assert [one.id for one in found.unreadable] == ["file.passed-over"]
+    assert "Excel's note" in found.unreadable[0].what
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"VM,CPUs\n", b"PK\x05\x06" + bytes(18)])
