@@ -103,7 +103,7 @@ def discover(
         print_event("answered", source=inventory.source, machines=len(inventory.machines))
     inventory = _only(inventory, machines)
     save(inventory, out)
-    missing = [one for one in inventory.unreadable if one.id == UNREADABLE]
+    missing = {one.what.partition(": ")[0] for one in inventory.unreadable if one.id == UNREADABLE}  # each once
     if as_json:
         print_json(inventory.model_dump(mode="json", by_alias=True))
     else:

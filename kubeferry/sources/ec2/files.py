@@ -19,7 +19,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.sources.ec2.described import BESIDE, GOES_ON, INSTANCE, INSTANCES, Item, items_of, values_of
 from kubeferry.sources.ec2.instance import GONE, parse_instance
 from kubeferry.sources.ec2.told import Told
-from kubeferry.sources.facts.byte_marks import marked
+from kubeferry.sources.facts.byte_marks import marked, no_text
 from kubeferry.sources.facts.readings import Reading, readable, shown
 
 LIMIT_BYTES = 128 << 20
@@ -169,5 +169,5 @@ def _text(path: Path) -> str:
         fix = "Check its permissions."
         raise InputInvalid(f"{path} cannot be read", [Problem(str(path), str(error.strerror), fix)]) from error
     except UnicodeDecodeError as error:
-        what = f"it is not text in {error.encoding}: {error.reason} at byte {error.start}"
+        what = no_text(error)
         raise InputInvalid(f"{path} cannot be read", [Problem(str(path), what, _FIX)]) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine, Severity
-from kubeferry.sources.facts.byte_marks import marked
+from kubeferry.sources.facts.byte_marks import marked, no_text
 from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE
 from kubeferry.sources.facts.xml_tree import MAX_CHARACTERS, read_tree
 from kubeferry.sources.libvirt.domain.dialect import DOMAIN
@@ -59,6 +59,6 @@ def _text(path: Path) -> str:
         content = path.read_bytes()
         return content.decode(_encoding(content))
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        reason = no_text(error) if isinstance(error, UnicodeDecodeError) else error.strerror or str(error)
         fix = "Check its permissions, and that it is what `virsh dumpxml` prints."
         raise InputInvalid(f"{path} cannot be read", [Problem(str(path), reason, fix)]) from error

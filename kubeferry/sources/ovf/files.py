@@ -18,7 +18,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.images.vmdk import descriptor
 from kubeferry.images.vmdk.header import SECTOR_BYTES
 from kubeferry.model import Machine, SourceFact
-from kubeferry.sources.facts.byte_marks import marked
+from kubeferry.sources.facts.byte_marks import marked, no_text
 from kubeferry.sources.facts.file_names import name_problem
 from kubeferry.sources.facts.leftovers import cut
 from kubeferry.sources.facts.packing import GZIP, HEAD_BYTES, of_bytes, of_name
@@ -317,7 +317,7 @@ def _text(member: Member) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise _wrong(member.path, [Problem(where, str(error), fix)]) from error
+        raise _wrong(member.path, [Problem(where, no_text(error), fix)]) from error
 
 
 def _read(member: Member, limit: int) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine, Severity
-from kubeferry.sources.facts.byte_marks import marked
+from kubeferry.sources.facts.byte_marks import marked, no_text
 from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE
 from kubeferry.sources.proxmox.machine import parse_config
 from kubeferry.sources.proxmox.sections import AGAIN, read_sections
@@ -55,5 +55,5 @@ def _text(path: Path) -> str:
         problem = Problem(str(path), error.strerror or str(error), "Check its permissions.")
         raise InputInvalid(f"{path} cannot be read", [problem]) from error
     except UnicodeDecodeError as error:
-        what = f"it is not text in {error.encoding}: {error.reason} at byte {error.start}"
+        what = no_text(error)
         raise InputInvalid(f"{path} cannot be read", [Problem(str(path), what, "Save it as UTF-8.")]) from error

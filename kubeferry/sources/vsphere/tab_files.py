@@ -17,7 +17,7 @@ from typing import Any
 from python_calamine import CalamineError, CalamineWorkbook
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.sources.facts.byte_marks import marked
+from kubeferry.sources.facts.byte_marks import marked, no_text
 from kubeferry.sources.facts.readings import Reading, readable, shown
 from kubeferry.sources.vsphere.tabs import AGAIN, TABS, Row, Tabs, machines_of
 
@@ -121,7 +121,7 @@ def _text(path: Path, reading: Reading) -> str:
         return raw.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding == "utf-16":
-            raise _invalid(path, f"it is not text in {error.encoding}: {error.reason}", AGAIN) from error
+            raise _invalid(path, no_text(error), AGAIN) from error
     try:
         text = raw.decode("windows-1252")
     except UnicodeDecodeError as error:

@@ -11,7 +11,7 @@ import re
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.images.vmdk.descriptor import codec_of
 from kubeferry.model import SourceFact
-from kubeferry.sources.facts.byte_marks import marked
+from kubeferry.sources.facts.byte_marks import marked, no_text
 from kubeferry.sources.facts.leftovers import shown
 from kubeferry.sources.facts.settings import Settings
 
@@ -50,7 +50,7 @@ def _text(content: bytes, codec: str, where: str) -> str:
         return content.decode(codec)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        what = f"it is not text in {error.encoding}: {error.reason} at byte {error.start}"
+        what = no_text(error)
         fix = 'Write its encoding into its first line: `.encoding = "windows-1252"`, or which it is.'
         raise InputInvalid(f"{where} cannot be read", [Problem(f"{where}:{line}", what, fix)]) from error
 

@@ -63,6 +63,18 @@ def test_discover_from_exported_files_needs_no_configuration(kubeferry: Command,
     assert (estate / "pages" / "db" / "manifests").is_dir()
 
 
+def test_what_is_left_out_is_counted_by_files_whatever_is_wrong_in_each(kubeferry: Command, estate: Path) -> None:
+    (estate / "exported").mkdir()
+    (estate / "exported" / "web.xml").write_text(DOMAIN.format(name="web", number=1))
+    (estate / "exported" / "odd.xml").write_text(
+        "<domain type='kvm'><name>odd</name><memory>x</memory><vcpu>y</vcpu></domain>"
+    )
+    (estate / "exported" / "none.xml").write_text("<domain")
+    code, out, _ = kubeferry("discover", "--from", "exported")
+    assert out.count("[machine.unreadable]") > 2
+    assert (code, "1 machine written to inventory.yaml, 2 machines or files left out" in out) == (2, True)
+
+
 def test_a_machine_that_an_unfinished_move_has_stopped_is_shown_as_that_and_planned_as_if_it_were_not(
     kubeferry: Command, estate: Path
 ) -> None:

@@ -251,7 +251,7 @@ def test_a_folder_of_configurations_is_an_inventory() -> None:
         ("nginx.conf", "server {\n  listen 80;\n}\n", "no kind that holds machines"),
         ("domain.conf", "<domain type='kvm'>", "it holds a domain"),
         ("empty.conf", "\n", "it is empty"),
-        ("latin.conf", b"name: B\xfcro\nboot: order=scsi0\n", "not text in utf-8"),
+        ("latin.conf", b"name: B\xfcro\nboot: order=scsi0\n", "no text in UTF-8: its byte 7 (0xfc) is part of none"),
     ],
 )
 def test_what_is_no_configuration_is_called_by_what_it_is(
