@@ -9,9 +9,11 @@ from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.ovf.words import is_true, setting
 
 _KINDS = {"efi": FirmwareKind.UEFI, "uefi": FirmwareKind.UEFI, "bios": FirmwareKind.BIOS}
-# oVirt's numbers: what boots, and whether securely. 0 is what its cluster has, which the OVF does not say.
+# oVirt's numbers: what boots, and whether securely; and the board. 0 is what its cluster has: the OVF does not say.
 _OVIRT = {"1": (FirmwareKind.BIOS, None), "2": (FirmwareKind.BIOS, None), "3": (FirmwareKind.UEFI, False),
           "4": (FirmwareKind.UEFI, True)}  # fmt: skip
+_OVIRT_BOARDS = {"1": "pc-i440fx", "2": "q35", "3": "q35", "4": "q35"}
+_ENGINE = "ENGINE"
 _VBOX = "vbox:Machine/Hardware"
 _EARLY = "out"
 _UTC = {"Etc/GMT", "Etc/UTC"}
@@ -23,6 +25,14 @@ _OVIRT_ARCHES = {"x64": "x86_64", "ppc64": "ppc64le", "s390x": "s390x"}
 def family(hardware: Node) -> str:
     """`vmx-19`, `virtualbox-2.2`, …: the product and version whose hardware it is."""
     return hardware.peek("System/vssd:VirtualSystemType") or ""
+
+
+def read_machine_type(system: Node, hardware: Node) -> str | None:
+    """The product's own word. oVirt says the version of its engine there, and the board beside: named, or by number."""
+    if not family(hardware).startswith(_ENGINE):
+        return hardware.value("System/vssd:VirtualSystemType")
+    hardware.skip("System/vssd:VirtualSystemType")
+    return system.value("CustomEmulatedMachine") or _OVIRT_BOARDS.get(system.peek("BiosType") or "")
 
 
 def read_firmware(system: Node, hardware: Node) -> Firmware:
@@ -79,7 +89,7 @@ def read_guest(system: Node) -> Guest:
 def read_arch(hardware: Node, guest: Guest) -> str | None:
     """These products make PCs, and machines with ARM processors where the guest's name says so."""
     told = f"{guest.os_id or ''} {guest.os_name or ''}".lower()
-    if family(hardware).startswith("ENGINE"):  # its names of systems end in it
+    if family(hardware).startswith(_ENGINE):  # its names of systems end in it
         return next((arch for sign, arch in _OVIRT_ARCHES.items() if told.strip().endswith(sign)), None)
     if not family(hardware).startswith(("vmx-", "virtualbox-")):
         return None
@@ -92,7 +102,7 @@ def read_uuid(system: Node, hardware: Node) -> str | None:
     oVirt's is the id of its system; in its early form, where every system is called `out`, that of the operating
     system, which is a number of the standard's list elsewhere."""
     early = system.peek(".@id") == _EARLY
-    if early or family(hardware).startswith("ENGINE"):
+    if early or family(hardware).startswith(_ENGINE):
         places = (path for path in (".@id", "OperatingSystemSection@id") if _UUID.fullmatch(system.peek(path) or ""))
         uuid = system.value(place) if (place := next(places, None)) else None
         system.word("OperatingSystemSection@id", {uuid or ""})

@@ -80,7 +80,7 @@ def _machine(
         power=Power.OFF,
         description=system.value("AnnotationSection/Annotation") or system.value("Description"),
         arch=identity.read_arch(hardware, guest),
-        machine_type=hardware.value("System/vssd:VirtualSystemType"),
+        machine_type=identity.read_machine_type(system, hardware),
         uuid=identity.read_uuid(system, hardware),
         firmware=identity.read_firmware(system, hardware),
         cpu=processor.read_cpu(hardware, items),
