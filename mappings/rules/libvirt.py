@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kubeferry.images.network import is_read
-from kubeferry.model import Disk, Machine
+from kubeferry.model import Disk, FirmwareKind, Machine
 from kubeferry.uris import local_path
 from mappings.rules.ovf import is_exported
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
@@ -54,6 +54,11 @@ def _foreign(case: Case) -> Iterable[str]:
 
 def _narrow(case: Case) -> Iterable[str]:
     return when(case.machine.arch == "i686", "The machine is a 32-bit PC; at the target it is an amd64 one.")
+
+
+def _narrow_uefi(case: Case) -> Iterable[str]:
+    odd = case.machine.arch == "i686" and case.machine.firmware.kind == FirmwareKind.UEFI
+    return when(odd, "Its UEFI is a 32-bit one, and that of the target starts 64-bit boot loaders only.")
 
 
 def _acpi(case: Case) -> Iterable[str]:
@@ -153,6 +158,13 @@ RULES = (
         "a machine without ACPI",
         "Rehearse it: a Windows of before 2003 has another kernel for ACPI, and some old systems do not start with it.",
         _acpi,
+    ),
+    Rule(
+        "firmware.32-bit",
+        CRITICAL,
+        "a 32-bit UEFI",
+        "Leave it out, unless a 64-bit boot loader lies on its EFI partition, too: accept it then, and rehearse it.",
+        _narrow_uefi,
     ),
     Rule("arch.32-bit", INFO, "a 32-bit PC", "Nothing: an amd64 processor runs 32-bit systems.", _narrow),
 )

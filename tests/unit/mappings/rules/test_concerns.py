@@ -362,6 +362,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     ),
     "acpi.added": ({"features": {"acpi": "off"}}, Policy()),
     "arch.32-bit": ({"arch": "i686"}, Policy()),
+    "firmware.32-bit": ({"arch": "i686", "firmware": Firmware(kind="uefi")}, Policy()),
 }
 
 # What the target has, where a rule needs to know: a class of which everything is known, and one of which nothing is.
