@@ -1,0 +1,56 @@
+"""What our own rules take, real KubeVirt takes: every golden machine, and what the policy may wish for it.
+
+Nothing is made: in a dry run the server is asked whether it would.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kubeferry.documents import Inventory, PolicyRule
+from lab.ground import Ground
+from lab.tenant import Tenant
+from mappings.admission.check import check_all
+from mappings.assessment import assess
+from tests.golden.test_golden_versions import WISHES, Golden, ec2, libvirt, ovf, vsphere
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+
+# Instance types would have to be there: `test_instancetypes.py` has them.
+PLAIN: list[dict[str, Any]] = [{}, *(said for said, _ in WISHES.values() if "instancetype" not in said)]
+
+
+@pytest.fixture(scope="module")
+def tenant(kubevirt: Ground, make_tenant: Callable[[str], Tenant]) -> Tenant:
+    return make_tenant("kubeferry-admission")
+
+
+def taken(goldens: Callable[[], Iterator[Golden]], namespace: str) -> Iterator[dict[str, Any]]:
+    """The manifests that our rules have nothing against, those of machines that must not be moved as well."""
+    for said in PLAIN:
+        rule = PolicyRule.model_validate({"match": {}, **said})
+        for machine, given in goldens():
+            policy = given.model_copy(update={"rules": (*given.rules, rule)})
+            facts = Inventory(source="lab", source_kind="golden", observed_at="2026-01-01", machines=(machine,))
+            (found,) = assess(facts, policy)
+            if not check_all(found.manifests):
+                for manifest in copy.deepcopy(found.manifests):
+                    manifest["metadata"]["namespace"] = namespace
+                    yield manifest
+
+
+@pytest.mark.parametrize("goldens", [libvirt, vsphere, ovf, ec2])
+def test_what_our_rules_take_kubevirt_takes(
+    goldens: Callable[[], Iterator[Golden]], kubevirt: Ground, tenant: Tenant
+) -> None:
+    manifests = list(taken(goldens, tenant.namespace))
+    machines = sum(one["kind"] == "VirtualMachine" for one in manifests)
+    assert machines >= len(PLAIN) * 5
+    asked = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+    words = ("create", "--dry-run=server", "--output=name", "--filename=-")
+    assert len(kubevirt.kubectl(*words, stdin=asked, timeout=500).splitlines()) == len(manifests)
