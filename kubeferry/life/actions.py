@@ -260,7 +260,8 @@ def _rolling_back(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Actio
         return Action(A.STOP_TARGET, "the target must be down before the source comes back")
     if state.owes_restart:
         return Action(A.RESTART_SOURCE, f"the source was {state.power_before} before the cutover")
-    return Action(A.END_ROLLBACK, "the target is down, and the source is as it was before the cutover")
+    source = "the source is as it was before the cutover" if state.stop_asked else "its source was left alone"
+    return Action(A.END_ROLLBACK, f"the target is down, and {source}")
 
 
 def _rolled_back(_entry: EntryFacts, state: MachineState, goal: Goal) -> Action:

@@ -54,6 +54,7 @@ PASSING = frozenset(
     }
 )
 FORBIDDEN = frozenset({"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "OptInRequired", "Blocked"})
+FULL = frozenset({"SnapshotLimitExceeded", "ResourceLimitExceeded", "TagLimitExceeded"})
 STRANGER = frozenset(
     {
         "AuthFailure",
@@ -276,6 +277,8 @@ def told(error: Exception, what: str, *, machine: str = "", side: Side = Side.SO
         return LoginLost(f"{what}: our credentials have run out", why=why, fix=fix, machine=machine)
     elif code in FORBIDDEN:
         what, fix = f"{what}: our role may not do that", "Give it the permissions that docs/operations.md names."
+    elif code in FULL:
+        fix = f"Delete what nobody needs, or ask for a higher quota. {AGAIN}"
     found = make(side, what, why=why, fix=fix)
     found.machine = machine
     return found

@@ -234,7 +234,7 @@ def _only_the_stop(running: list[str]) -> list[Concern]:
         return []
     what = (
         f"only the stop shows of {counted(len(running), 'running machine')} whether the guest heeds it in time, "
-        "whether its disks open once it is off, and whether its copy starts"
+        "whether its disks can be frozen and read once it is off, and whether its copy starts"
     )
     fix = "Nothing: whatever of it fails, the source is started again. Try it with a machine that matters less."
     return [Concern(id="move.only-the-stop-shows", severity=Severity.INFO, what=what, fix=fix)]

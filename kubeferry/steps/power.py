@@ -82,7 +82,7 @@ def _refuse_lost_source(work: Work) -> None:
         raise SourceRefused(
             "there is no source to go back to: its copy at the target runs on",
             why=error.reason,
-            fix=error.fix,
+            fix="Keep the copy where its source is gone for good; else bring that back, and run the command again.",
             machine=work.entry.name,
         ) from error
 

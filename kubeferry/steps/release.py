@@ -121,7 +121,7 @@ def _loss(plan: Plan, entry: Entry, journal: Journal, target: Target) -> str:
     if state.resumes is Phase.COMMITTED and not state.removed:
         return (
             f"{entry.name}: has moved: its copy at the target is removed for good, disks and all, with what was "
-            "written there since; its source stays as it is"
+            "written there since; nothing is done to its source"
         )
     if state.resumes not in MAY_STOP:
         return f"{entry.name}: is {state.phase}: {BACK_FIRST}"
@@ -202,7 +202,7 @@ class _Release:
         """Before a machine is removed from the target: what that means for it, and the way back of one under way."""
         state = self.journal.state(self.plan.digest, entry.name)
         if state.resumes is Phase.COMMITTED and not state.removed:
-            yield f"{entry.name}: has moved: its copy goes, disks and all; its source stays as it is until `rollback`"
+            yield f"{entry.name}: has moved: its copy goes, disks and all; nothing is done to its source"
         elif state.resumes not in MAY_STOP and entry.name not in self.went_back:
             try:
                 drive(self._work(entry, lease), Goal.ROLLBACK, lambda _action, step: step())

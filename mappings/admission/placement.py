@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kubeferry.errors import Problem
+from mappings.admission.affinity import affinity
 from mappings.admission.keys import is_key, is_subdomain, label_problems
 from mappings.admission.view import View, problem
 from mappings.marks import LABEL_VALUE
@@ -68,4 +69,4 @@ def _dedicated(view: View) -> Iterator[Problem]:
         yield problem(f"domain.resources.{next(iter(told))}[cpu]", what, fix)
 
 
-PLACEMENT_CHECKS = (_node_selector, _priority_class, _tolerations, _dedicated)
+PLACEMENT_CHECKS = (_node_selector, affinity, _priority_class, _tolerations, _dedicated)

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import Inventory, PolicyRule
+from kubeferry.outside.process import ProgramFailed
 from lab.ground import Ground
 from lab.tenant import Tenant
 from mappings.admission.check import check_all
 from mappings.assessment import assess
 from tests.golden.test_golden_versions import WISHES, Golden, ec2, libvirt, ovf, vsphere
+from tests.unit.mappings.admission.affinities import REFUSED, TAKEN, Affinity
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
@@ -54,3 +56,30 @@ def test_what_our_rules_take_kubevirt_takes(
     asked = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
     words = ("create", "--dry-run=server", "--output=name", "--filename=-")
     assert len(kubevirt.kubectl(*words, stdin=asked, timeout=500).splitlines()) == len(manifests)
+
+
+@pytest.fixture(scope="module")
+def small(kubevirt: Ground, tenant: Tenant) -> dict[str, Any]:
+    """A machine that KubeVirt takes."""
+    return next(one for one in taken(libvirt, tenant.namespace) if one["kind"] == "VirtualMachine")
+
+
+def answer(kubevirt: Ground, machine: dict[str, Any], affinity: Affinity) -> str:
+    """What KubeVirt has against the machine with this affinity; empty where nothing."""
+    asked = copy.deepcopy(machine)
+    asked["spec"]["template"]["spec"]["affinity"] = affinity
+    try:
+        kubevirt.kubectl("create", "--dry-run=server", "--filename=-", stdin=json.dumps(asked))
+    except ProgramFailed as refused:
+        return str(refused)
+    return ""
+
+
+@pytest.mark.parametrize("name", TAKEN)
+def test_an_affinity_that_our_rules_take_kubevirt_takes(kubevirt: Ground, small: dict[str, Any], name: str) -> None:
+    assert answer(kubevirt, small, TAKEN[name]) == ""
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_an_affinity_that_our_rules_refuse_kubevirt_refuses(kubevirt: Ground, small: dict[str, Any], name: str) -> None:
+    assert "affinity" in answer(kubevirt, small, REFUSED[name][0]).lower()

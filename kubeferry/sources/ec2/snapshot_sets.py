@@ -276,12 +276,14 @@ def _described(ec2: Any, found: SnapshotSet, *, patient: bool) -> SnapshotSet:
     return replace(found, snapshots=tuple(_snapshot(one) for one in told))
 
 
-def close(ec2: Any, snapshots: list[str]) -> None:
-    """Mark these as given back: they are kept for their marker alone. Those that are gone are no error."""
+def close(ec2: Any, snapshots: list[str], *, needed: bool) -> None:
+    """Mark these as given back: they are kept for their marker alone. Those that are gone are no error; nor is, where
+    the mark is not `needed`, that we may not write it: a set of a machine that was off shows what it was as long as
+    that stays off, given back or not."""
     try:
         ec2.create_tags(Resources=snapshots, Tags=[{"Key": CLOSED, "Value": "yes"}])
     except aws.failures() as error:
-        if aws.code_of(error) != NOT_THERE:
+        if aws.code_of(error) != NOT_THERE and (needed or aws.code_of(error) not in aws.FORBIDDEN):
             raise
 
 

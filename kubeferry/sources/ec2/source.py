@@ -108,7 +108,7 @@ class Ec2Source:
     def concerns(self, machine: Machine) -> list[Concern]:
         with self._about(machine) as (ec2, region):
             instance, disks, volumes = self._now(ec2, region, machine)
-            found = [*differences(machine, disks), *stops.unstoppable(instance)]
+            found = [*differences(machine, disks), *stops.unstoppable(instance), *stops.unseen(ec2, instance)]
             ways_back = []
             if power_of(instance) is Power.RUNNING:
                 found += stops.forbidden(ec2, instance)
@@ -247,8 +247,9 @@ class Ec2Source:
     def close_round(self, opened: Round) -> None:
         places = [place for ref in opened.refs.values() if (place := ebs_snapshot(ref.uri)) is not None]
         if places:
+            names = sorted(place.snapshot for place in places)
             with self._talking("a round cannot be closed", opened.machine.name):
-                snapshot_sets.close(self._client(places[0].region), sorted(place.snapshot for place in places))
+                snapshot_sets.close(self._client(places[0].region), names, needed=opened.consistency != "off")
 
     # --- power ---------------------------------------------------------------------------------------------------
 

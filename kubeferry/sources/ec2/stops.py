@@ -6,7 +6,7 @@ and a policy may allow that and not allow us to ask.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,19 +56,35 @@ def hibernated(instance: dict[str, Any]) -> Iterator[Problem]:
 
 def forbidden(ec2: Any, instance: dict[str, Any]) -> Iterator[Problem]:
     """What keeps us from stopping a running instance and from starting it again, asked without doing it."""
-    for call, what in ((ec2.stop_instances, "stopped"), (ec2.start_instances, "started again")):
-        try:
-            call(InstanceIds=[instance["InstanceId"]], DryRun=True)
-        except aws.failures() as error:
-            if aws.is_passing(error) and aws.code_of(error) != "IncorrectInstanceState":
-                raise
-            if aws.code_of(error) not in {ALLOWED, "IncorrectInstanceState"}:
-                told = aws.told(error, f"it may not be {what}")
-                yield Problem("power", f"it may not be {what}: {told.why}", told.fix)
+    name = instance["InstanceId"]
+    yield from _refused("it may not be stopped", lambda: ec2.stop_instances(InstanceIds=[name], DryRun=True))
+    yield from _refused("it may not be started again", lambda: ec2.start_instances(InstanceIds=[name], DryRun=True))
     if _attribute(ec2, instance, "disableApiStop", "DisableApiStop"):
         fix = "Switch stop protection off: `aws ec2 modify-instance-attribute --no-disable-api-stop`."
         yield Problem("power", "it is protected against being stopped", fix)
     yield from _one_time(ec2, instance)
+
+
+def unseen(ec2: Any, instance: dict[str, Any]) -> Iterator[Problem]:
+    """What keeps us from making snapshots of an instance, asked without doing it. Whether there is room for more, and
+    whether their bytes may be read, only real ones show."""
+    asked = {"InstanceSpecification": {"InstanceId": instance["InstanceId"]}, "TagSpecifications": [_TAGGED]}
+    yield from _refused("no snapshots may be made of it", lambda: ec2.create_snapshots(**asked, DryRun=True))
+
+
+_TAGGED = {"ResourceType": "snapshot", "Tags": [{"Key": "Name", "Value": "kubeferry"}]}
+
+
+def _refused(what: str, dry_run: Callable[[], Any]) -> Iterator[Problem]:
+    """Why AWS would refuse a call, in words behind `what`."""
+    try:
+        dry_run()
+    except aws.failures() as error:
+        if aws.is_passing(error) and aws.code_of(error) != "IncorrectInstanceState":
+            raise
+        if aws.code_of(error) not in {ALLOWED, "IncorrectInstanceState"}:
+            told = aws.told(error, what)
+            yield Problem("power", f"{what}: {told.why}", told.fix)
 
 
 def _one_time(ec2: Any, instance: dict[str, Any]) -> Iterator[Problem]:
@@ -100,7 +116,8 @@ def doubts(ec2: Any, instance: dict[str, Any]) -> Iterator[Doubt]:
 
 
 def _unmarkable(ec2: Any, instance: dict[str, Any]) -> Iterator[Doubt]:
-    """An instance that may not carry the mark of whom it was stopped by: the move needs none, another journal would."""
+    """An instance that may not carry the mark of whom it was stopped by: a cold move needs none, another journal would.
+    Who may not tag may hardly tag snapshots that are there, which a warm move does after each round."""
     try:
         tags = [{"Key": TAG, "Value": ""}]
         ec2.create_tags(Resources=[instance["InstanceId"]], Tags=tags, DryRun=True)
@@ -108,7 +125,10 @@ def _unmarkable(ec2: Any, instance: dict[str, Any]) -> Iterator[Doubt]:
         if aws.is_passing(error):
             raise
         if aws.code_of(error) != ALLOWED:
-            fix = "Allow ec2:CreateTags and ec2:DeleteTags on instances; else only this journal knows its power before."
+            fix = (
+                "Allow ec2:CreateTags and ec2:DeleteTags on instances and snapshots; else only this journal knows its "
+                "power before, and it cannot be moved warm."
+            )
             yield Doubt(f"our role may not mark it as stopped by us: {aws.code_of(error)}", fix)
 
 

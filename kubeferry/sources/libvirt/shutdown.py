@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from enum import Enum
 
 import libvirt
 
@@ -16,6 +17,14 @@ from kubeferry.sources.libvirt.guest import ask, read_file
 
 FORCED_STOP_SECONDS = 30.0
 POLL_SECONDS = 0.2
+_NO_WAY = frozenset(
+    {
+        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,
+        libvirt.VIR_ERR_OPERATION_UNSUPPORTED,
+        libvirt.VIR_ERR_CONFIG_UNSUPPORTED,
+        libvirt.VIR_ERR_NO_SUPPORT,
+    }
+)
 
 
 def listen(domain: libvirt.virDomain, policy: StopPolicy, hear: Hear) -> str | None:
@@ -33,13 +42,16 @@ def stop(domain: libvirt.virDomain, policy: StopPolicy) -> str | None:
     """The ways to stop, gentlest first; returns the one that worked.
 
     A guest that goes down at once takes its agent along before that has answered, and QEMU its monitor: what was asked
-    and failed may have been heard, so the last of the gentle ways is waited for in any case.
+    and failed may have been heard. So the last of the gentle ways is waited for in any case, and for as long as an
+    agent that is there is to have.
     """
-    if _asked(domain, libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT) and _is_off_within(domain, policy.agent_seconds):
+    agent = _asked(domain, libvirt.VIR_DOMAIN_SHUTDOWN_GUEST_AGENT)
+    if agent is Asked.TAKEN and _is_off_within(domain, policy.agent_seconds):
         return "agent"
     button = _asked(domain, libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
-    if _is_off_within(domain, policy.acpi_seconds):
-        return "acpi" if button else "agent"
+    lost = policy.agent_seconds if agent is Asked.PERHAPS else 0.0
+    if _is_off_within(domain, max(policy.acpi_seconds, lost)):
+        return "acpi" if button is Asked.TAKEN else "agent"
     if policy.force:
         with contextlib.suppress(libvirt.libvirtError):
             domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)
@@ -49,13 +61,20 @@ def stop(domain: libvirt.virDomain, policy: StopPolicy) -> str | None:
     return None
 
 
-def _asked(domain: libvirt.virDomain, way: int) -> bool:
-    """Whether it took the request; a lost connection shows in the next look."""
+class Asked(Enum):
+    """What became of a request to stop."""
+
+    TAKEN, PERHAPS, NOT = range(3)
+
+
+def _asked(domain: libvirt.virDomain, way: int) -> Asked:
+    """A machine that has no such way says so; any other failure may have come after the guest heard it. A lost
+    connection shows in the next look."""
     try:
         domain.shutdownFlags(way)
-    except libvirt.libvirtError:
-        return False
-    return True
+    except libvirt.libvirtError as error:
+        return Asked.NOT if error.get_error_code() in _NO_WAY else Asked.PERHAPS
+    return Asked.TAKEN
 
 
 def _is_off_within(domain: libvirt.virDomain, seconds: float) -> bool:

@@ -25,12 +25,15 @@ class Domain:
     refuses: frozenset[int] = frozenset()
     down_by: int = -1
     looks: int = 1
+    code: int = libvirt.VIR_ERR_AGENT_UNRESPONSIVE
     asked: list[int] = field(default_factory=list)
 
     def shutdownFlags(self, way: int) -> int:
         self.asked.append(way)
         if way in self.refuses:
-            raise libvirt.libvirtError("End of file from agent socket")
+            error = libvirt.libvirtError("End of file from agent socket")
+            error.err = (self.code, 0, "", 0, "", None, None, 0, 0)
+            raise error
         return 0
 
     def isActive(self) -> int:
@@ -59,3 +62,14 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_a_machine_that_goes_down_is_seen_to_whatever_failed_in_asking_it(domain: Any, how: str | None) -> None:
     assert shutdown.stop(domain, SHORT) == how
+
+
+@pytest.mark.parametrize(
+    ("code", "how"),
+    [(libvirt.VIR_ERR_AGENT_UNRESPONSIVE, "acpi"), (libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, "forced")],
+)
+def test_the_plug_is_not_pulled_on_a_guest_that_may_have_heard_its_agent(code: int, how: str) -> None:
+    """It has the agent's time; one without an agent has not."""
+    domain: Any = Domain(refuses=frozenset({AGENT}), down_by=AGENT, looks=10, code=code)
+    domain.destroyFlags = domain.destroy = lambda *_: setattr(domain, "looks", -1)
+    assert shutdown.stop(domain, StopPolicy(agent_seconds=5, acpi_seconds=0, force=True)) == how
