@@ -87,6 +87,7 @@ OTHERS = {
     "manifest.refused": "a manifest that a cluster would refuse",
     "move.only-the-stop-shows": "what nobody can know before the stop",
     "name.duplicate": "two machines that would have one name",
+    "name.unsettled": "a machine of which the template of its name makes none",
     "namespace.unsettled": "a machine that has nothing for a word of its namespace's template",
     "nic.network-ambiguous": "networks of one name on several switches, which the policy takes for one",
     "plan.empty": "a plan that moves no machine",

@@ -29,7 +29,7 @@ from mappings.rules.between import inventory_concerns
 from mappings.rules.rule import CRITICAL
 from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
-from mappings.wishes import Settled, settled
+from mappings.wishes import Settled, parts, settled
 
 Verdict = Literal["ready", "ready-with-warnings", "incomplete", "blocked", "excluded"]
 
@@ -120,14 +120,15 @@ def _assess(
 
 def _by_whom(wishes: Settled, machine: Machine) -> dict[str, str]:
     """Which rule made which choice; of disks, for each of them."""
-    decided = {to_camel(field): by for field, by in wishes.decided[machine.name].items() if field != "disks"}
+    decided = {place: by for place, by in wishes.decided[machine.name].items() if place != "disks"}
     return decided | wishes.of_disks[machine.name]
 
 
 def _chosen(wishes: Settled, machine: Machine) -> dict[str, Any]:
     own = wishes.policy.of(machine.name)
-    said = set(wishes.decided[machine.name]) - {"disks"}
-    chosen = own.model_dump(mode="json", by_alias=True, exclude_unset=True, include=said)
+    dumped = own.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    said = [parts(field, dumped.get(to_camel(field))) for field in own.model_fields_set - {"disks"}]
+    chosen = {place: value for one in said for place, value in one.items() if place in wishes.decided[machine.name]}
     return chosen | told(disk_wishes(own.disks, machine))
 
 

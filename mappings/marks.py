@@ -8,6 +8,8 @@ from kubeferry.model import Machine
 from mappings.choices import Choices
 from mappings.names import Names
 
+OURS = "kubeferry.io/"
+MANAGED_BY = "app.kubernetes.io/managed-by"
 LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 # The API server refuses an object whose annotations are larger than 256 KiB together.
 _TEXT_LIMIT = 16 * 1024
@@ -15,7 +17,7 @@ _TEXT_LIMIT = 16 * 1024
 
 def labels(machine: Machine, choices: Choices, names: Names) -> dict[str, str]:
     """Labels to select by; the policy's own come on top, but never in place of ours."""
-    ours = {"app.kubernetes.io/managed-by": "kubeferry", "kubeferry.io/machine": names.machine}
+    ours = {MANAGED_BY: "kubeferry", "kubeferry.io/machine": names.machine}
     if machine.source and LABEL_VALUE.fullmatch(machine.source):
         ours["kubeferry.io/source"] = machine.source
     return choices.labels | ours

@@ -13,12 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from kubeferry.documents import Policy
+from kubeferry.documents import MachinePolicy, Policy
 from kubeferry.model import Machine
 
 LIMIT = 63
 DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _HASH_DIGITS = 6
+_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _WORD = re.compile(r"\{([^{}]*)\}")
 
 # Letters that Unicode does not take apart into a Latin letter and an accent, and those that have a usual spelling.
@@ -38,6 +39,13 @@ _SPELLINGS = str.maketrans(
     }
     | {"þ": "th", "&": "-and-", "+": "-plus-", "@": "-at-"}
 )
+
+
+_CAPITALS = {
+    ord(chr(letter).upper()): text.capitalize()
+    for letter, text in _SPELLINGS.items()
+    if chr(letter).isalpha() and len(chr(letter).upper()) == 1
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +101,13 @@ def dns_labels(texts: Iterable[str], taken: Iterable[str] = ()) -> dict[str, str
 
 def _latin(text: str) -> str:
     """The letters, digits and hyphens that are left of a text; may be empty."""
-    spelled = unicodedata.normalize("NFC", text).lower().translate(_SPELLINGS)
-    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+    return re.sub(r"[^a-z0-9]+", "-", _ascii(text.lower()).lower()).strip("-")
+
+
+def _ascii(text: str) -> str:
+    """Letters in their usual Latin spelling; what has none goes."""
+    spelled = unicodedata.normalize("NFC", text).translate(_SPELLINGS).translate(_CAPITALS)
+    return unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
 
 
 _WORDS: dict[str, Callable[[Machine], str]] = {
@@ -119,6 +131,12 @@ def empty_words(template: str, machine: Machine) -> list[str]:
     return sorted(word for word in set(_WORD.findall(template)) if _is_word(word) and not _said(word, machine).strip())
 
 
+def settles(template: str, machine: Machine) -> bool:
+    """Whether a template makes a name of this machine: it has something for each word, and letters or digits are left
+    of it all."""
+    return not empty_words(template, machine) and bool(_latin(rendered(template, machine)))
+
+
 def unknown_words(template: str) -> list[str]:
     """The words of a template that nothing can be put in for."""
     return sorted(word for word in set(_WORD.findall(template)) if not _is_word(word))
@@ -140,9 +158,14 @@ def tagged(machine: Machine, key: str) -> Iterator[str]:
 
 
 def label_value(text: str) -> str:
-    """What a label can hold of a text: of what is no letter, digit, dot, hyphen or underscore a hyphen stands there;
-    at most 63 characters. May be empty."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:LIMIT].strip("-._")
+    """What a label can hold of a text: a legal value as it is; of others, letters in their Latin spelling, and hyphens
+    for what is no letter, digit, dot or underscore; at most 63 characters. Empty where a letter has no such spelling:
+    what is left would say something else."""
+    if _LABEL.fullmatch(text):
+        return text
+    if any(letter.isalnum() and not _ascii(letter).strip() for letter in text):
+        return ""
+    return re.sub(r"[^A-Za-z0-9._]+", "-", _ascii(text))[:LIMIT].strip("-._")
 
 
 def machine_names(machines: Iterable[Machine], policy: Policy) -> dict[str, Names]:
@@ -163,15 +186,17 @@ def machine_names(machines: Iterable[Machine], policy: Policy) -> dict[str, Name
 def _targets(machines: list[Machine], policy: Policy) -> dict[str, str]:
     wishes = {machine.name: policy.of(machine.name) for machine in machines}
     given = {source: wish.name for source, wish in wishes.items() if wish.name}
-    texts = {
-        machine.name: rendered(wishes[machine.name].name_template or "{name}", machine)
-        for machine in machines
-        if machine.name not in given
-    }
+    texts = {machine.name: _text(wishes[machine.name], machine) for machine in machines if machine.name not in given}
     times = Counter(texts.values())  # a template may make two names one: the machines' own tell them apart
     texts = {name: text if times[text] == 1 else f"{text} {name}" for name, text in texts.items()}
     labels = dns_labels(texts.values(), given.values())
     return given | {name: labels[text] for name, text in texts.items()}
+
+
+def _text(wish: MachinePolicy, machine: Machine) -> str:
+    """What its name is made of; its own, where the template makes none (`name.unsettled` tells so)."""
+    template = wish.name_template
+    return rendered(template, machine) if template and settles(template, machine) else machine.name
 
 
 def _names(machine: Machine, target: str, claims: set[str]) -> Names:

@@ -14,9 +14,9 @@ import jsonpatch
 import jsonpointer
 
 from kubeferry.model import Concern, Severity
+from mappings.marks import OURS
 
 CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
-_OURS = "kubeferry.io/"
 _SHOWN = 8
 
 
@@ -72,9 +72,20 @@ def _metadata(manifest: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _known_by(manifest: Any) -> dict[str, Any]:
-    marks = {**(_metadata(manifest).get("labels") or {}), **(_metadata(manifest).get("annotations") or {})}
-    return {key: value for key, value in marks.items() if key.startswith(_OURS)}
+def _known_by(manifest: Any) -> dict[tuple[str, str], Any]:
+    """Our marks on the machine, and on the template of its pods."""
+    return {
+        (place, key): value
+        for place, metadata in (("", _metadata(manifest)), ("template", _metadata(_template(manifest))))
+        for kind in ("labels", "annotations")
+        for key, value in (metadata.get(kind) or {}).items()
+        if key.startswith(OURS)
+    }
+
+
+def _template(manifest: Any) -> Any:
+    spec = manifest.get("spec") if isinstance(manifest, dict) else None
+    return spec.get("template") if isinstance(spec, dict) else None
 
 
 def _claims(manifest: Any) -> Any:

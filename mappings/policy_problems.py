@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
+from pydantic.alias_generators import to_camel
+
 from kubeferry.documents import Inventory, MachinePolicy, Policy
 from kubeferry.errors import Problem
 from kubeferry.model import Machine
 from mappings import disk_wishes
+from mappings.marks import MANAGED_BY, OURS
 from mappings.rules.table import RULES
 from mappings.wishes import Settled, settled, shown, speaking_rules, template_problems
 
@@ -19,6 +22,7 @@ def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
     known = {machine.name: machine for machine in inventory.machines}
     fix = "Use {name}, {source}, {folder} and {tag:KEY}."
     found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
+    found += _key_problems("policy ", policy)
     for name, choice in policy.machines.items():
         where = f"policy machines.{name}"
         if name not in known:
@@ -39,9 +43,18 @@ def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
     return [*found, *_one_order(settled(policy, inventory.machines))]
 
 
+def _key_problems(where: str, choice: MachinePolicy | Policy) -> Iterator[Problem]:
+    """Labels and annotations under keys that say what kubeferry says itself: they would stand nowhere."""
+    for field in ("labels", "labels_from", "annotations", "annotations_from"):
+        for key in getattr(choice, field, {}):
+            if key.startswith(OURS) or (key == MANAGED_BY and field.startswith("labels")):
+                yield Problem(f"{where}{to_camel(field)}[{key}]", "is kubeferry's own", "Choose another key.")
+
+
 def _choice_problems(
     where: str, choice: MachinePolicy, known: Iterable[str], machines: list[Machine]
 ) -> Iterator[Problem]:
+    yield from _key_problems(f"{where}.", choice)
     for other in choice.after:
         if other not in known:
             yield Problem(f"{where}.after", f"{other!r} is no machine of the inventory", "Correct or remove the name.")

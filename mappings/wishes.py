@@ -16,12 +16,16 @@ from pydantic.alias_generators import to_camel
 from kubeferry.documents import MachinePolicy, Match, Policy, PolicyRule, over
 from kubeferry.model import Machine
 from mappings.disk_wishes import any_fits, as_planned, disk_wishes, disks_decided
-from mappings.names import dns_labels, empty_words, label_value, rendered, tagged, unknown_words
+from mappings.names import dns_labels, empty_words, label_value, rendered, settles, tagged, unknown_words
 
 # Choices of which the last one counts field by field.
 _GROUPS = {"placement", "storage", "stop", "warm"}
+# Those of which each part has somebody who said it.
+_BY_PART = {"labels", "annotations"} | _GROUPS
+# Those to which several may have added.
+_LISTS = {"accept", "after", "patch", "disks", "networks"}
 # Choices that add up; of all others the last one counts.
-_ADD_UP = {"labels", "annotations", "accept", "after", "patch", "disks", "networks"} | _GROUPS
+_ADD_UP = _BY_PART | _LISTS
 # Of these the order counts: one that is said again has the last word again.
 _IN_ORDER = {"patch", "disks"}
 _TEMPLATES = ("name_template", "namespace_template")
@@ -31,8 +35,9 @@ _MADE = {"labels_from": "labels", "annotations_from": "annotations"}
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The policy without rules; for each machine, by its name, what decided which of its choices, and of its disks; and
-    the machines, with a note of the disks that they leave behind."""
+    """The policy without rules; for each machine, by its name, what decided which of its choices, by their places on a
+    page (`placement.nodeSelector`, `labels[team]`), and of its disks; and the machines, with a note of the disks that
+    they leave behind."""
 
     policy: Policy
     decided: dict[str, dict[str, str]]
@@ -60,15 +65,31 @@ def _settle(speaking: Sequence[tuple[str, MachinePolicy]], machine: Machine) -> 
         for field in sorted(choice.model_fields_set - {"match", *_MADE}):
             value = getattr(choice, field)
             said[field] = _together(field, said.get(field), value) if field in _ADD_UP else value
-            decided[field] = f"{decided[field]}, {label}" if field in _ADD_UP and field in decided else label
+            if field in _GROUPS and value is None:  # all that was said of it before is taken back
+                decided = {place: by for place, by in decided.items() if not place.startswith(f"{to_camel(field)}.")}
+            for place in parts(field, value):
+                before = decided.get(place) if field in _LISTS and value else None
+                decided[place] = f"{before}, {label}" if before else label
     for source in _MADE:  # what nothing could be made of is told of by `labels.unset`
         said[source] = {key: text for _, choice in speaking for key, text in getattr(choice, source).items()}
     template = said.get("namespace_template")
     # What cannot be filled in is left open, for `namespace.unsettled` to tell: a namespace of nobody's choice is wrong.
-    if template and not said.get("namespace") and not empty_words(template, machine):
+    if template and not said.get("namespace") and settles(template, machine):
         text = rendered(template, machine)
         said["namespace"] = dns_labels([text])[text]
     return MachinePolicy.model_construct(_fields_set=set(said), **said), decided
+
+
+def parts(field: str, value: Any) -> dict[str, Any]:
+    """A choice, as it is or as JSON has it, by the places that a page has for it: one for each field of a group, and
+    for each label."""
+    name = to_camel(field)
+    if isinstance(value, dict):
+        place = f"{name}.{{}}" if field in _GROUPS else f"{name}[{{}}]"
+        return {place.format(key): one for key, one in value.items()} if field in _BY_PART else {name: value}
+    if field in _GROUPS and value is not None:
+        return {f"{name}.{to_camel(one)}": getattr(value, one) for one in sorted(value.model_fields_set)}
+    return {name: value}
 
 
 def _speaking(policy: Policy, machine: Machine) -> Iterator[tuple[str, MachinePolicy]]:
@@ -133,7 +154,13 @@ def fits(match: Match, machine: Machine, labels: Mapping[str, str] = _NO_LABELS)
 
 def shown(match: Match) -> str:
     """What a match asks for, as it is written: `name: web*, os: *windows*`."""
-    return ", ".join(f"{field}: {value}" for field, value in match.model_dump(exclude_defaults=True).items()) or "all"
+    said = match.model_dump(exclude_defaults=True).items()
+    told = ((field, _pairs(value) if isinstance(value, dict) else value) for field, value in said)
+    return ", ".join(f"{field}: {value}" for field, value in told) or "all"
+
+
+def _pairs(told: dict[str, str]) -> str:
+    return f"{{{', '.join(f'{key}: {value}' for key, value in told.items())}}}"
 
 
 def template_problems(policy: Policy) -> Iterator[tuple[str, str]]:

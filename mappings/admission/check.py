@@ -70,7 +70,7 @@ def _metadata(manifest: dict[str, Any]) -> Iterator[Problem]:
     yield from annotation_problems(metadata.get("annotations", {}), "metadata.annotations")
     size = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.get("annotations", {}).items())
     if size > _ANNOTATIONS_LIMIT_BYTES:
-        fix = "Shorten the machine's name, title or description at the source."
+        fix = "Shorten the policy's annotations for it, or its title or description at the source."
         yield problem("metadata.annotations", f"have {size} bytes, at most {_ANNOTATIONS_LIMIT_BYTES} are taken", fix)
 
 

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from kubeferry.documents import NetworkMap, Policy
 from kubeferry.model import UP, Concern, Machine
 from mappings.choices import choices_for
-from mappings.names import Names, empty_words
+from mappings.names import Names, empty_words, rendered, settles
 from mappings.nics import is_standby, network_rule, target_mac
 from mappings.rules.rule import CRITICAL, INFO, WARNING
 from mappings.sharing import ALONE, Sharing, unsaid
@@ -17,6 +17,7 @@ from mappings.sharing import ALONE, Sharing, unsaid
 _MAC_FIX = "Change the address at the source, or leave one of the machines out (`include: false` in the policy)."
 _NAME_FIX = "Set another `name` or `namespace` for one of them in the policy."
 _NAMESPACE_FIX = "Set `namespace` for it in the policy, or leave it out (`include: false`)."
+_UNSETTLED_FIX = "Tag it at the source and discover again, or set `name` for it in the policy."
 _LABELS_FIX = "Tag it at the source and discover again, or say the value in the policy's `labels` or `annotations`."
 _NETWORK_FIX = (
     "Tell them apart in the policy's `networks`: `sourceSwitch`, `sourceVlan` or `sourceKey` beside `sourceName`."
@@ -91,12 +92,22 @@ def _targets(machines: list[Machine], policy: Policy, names: dict[str, Names]) -
 
 
 def _namespaces(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:
-    """Machines whose namespace a template should tell, and that have nothing for one of its words."""
+    """Machines whose namespace or name a template should tell, and of which it makes none."""
     for machine in machines:
         own = policy.of(machine.name)
-        if own.namespace_template and not own.namespace and (words := empty_words(own.namespace_template, machine)):
-            what = f"Its namespace is to be {own.namespace_template!r}, and it has no {', '.join(words)} to make it of."
+        if (template := own.namespace_template) and not own.namespace and not settles(template, machine):
+            what = f"Its namespace is to be {template!r}, and {_missing(template, machine)}."
             yield machine.name, Concern(id="namespace.unsettled", severity=CRITICAL, what=what, fix=_NAMESPACE_FIX)
+        if (template := own.name_template) and not own.name and not settles(template, machine):
+            what = f"Its name is to be {template!r}, and {_missing(template, machine)}: it is made of its own."
+            yield machine.name, Concern(id="name.unsettled", severity=WARNING, what=what, fix=_UNSETTLED_FIX)
+
+
+def _missing(template: str, machine: Machine) -> str:
+    """Why nothing can be made of a template."""
+    if words := empty_words(template, machine):
+        return f"it has no {', '.join(words)} to make it of"
+    return f"no letter of {rendered(template, machine)!r} can stand there"
 
 
 def _labels(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:
@@ -107,9 +118,10 @@ def _labels(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Conc
             ("label", own.labels_from, policy.labels | own.labels),
             ("annotation", own.annotations_from, own.annotations),
         ):
-            if unset := [f"{key} (of {text})" for key, text in sorted(templates.items()) if key not in made]:
-                told = f"It gets no {what} {', '.join(unset)}: the machine has nothing to make it of."
-                yield machine.name, Concern(id="labels.unset", severity=WARNING, what=told, fix=_LABELS_FIX)
+            for key, text in sorted(templates.items()):
+                if key not in made:
+                    told = f"It gets no {what} {key}, which is to be {text!r}, and {_missing(text, machine)}."
+                    yield machine.name, Concern(id="labels.unset", severity=WARNING, what=told, fix=_LABELS_FIX)
 
 
 def _uuids(machines: list[Machine]) -> Iterator[tuple[str, Concern]]:

@@ -38,7 +38,7 @@ def _transitional(case: Case) -> Iterable[str]:
 
 def _card_names(case: Case) -> Iterator[str]:
     """Cards that the guest will call otherwise. A Q35 has one card on each bus, KubeVirt's from the first on; where a
-    source's Q35 does not tell the bus, it is left to `device.addresses`."""
+    source's Q35 does not tell the bus, it is left to `device.addresses`, unless they get numbers of the firmware's."""
     machine = case.machine
     if is_windows(machine.guest) or machine.machine_type == "virt":
         return
@@ -48,7 +48,7 @@ def _card_names(case: Case) -> Iterator[str]:
         had = _name_now(machine, nic)
         there = f"enp{bus}s0" if q35 else "enp1s0 or the like"
         now = f"eno{indexes[nic.id]}" if nic.id in indexes else there
-        if had != now and (had or not q35):
+        if had != now and (had or not q35 or nic.id in indexes):
             yield f"Network card {nic.id}{f', {had} in most guests,' if had else ''} is called {now} at the target."
 
 
@@ -106,7 +106,7 @@ RULES = (
         "nic.name-changed",
         WARNING,
         "a card that the guest calls otherwise at the target",
-        f"{_STATIC} set `acpiIndex: true` in the policy for names (eno1, eno2, …) that stay from then on.",
+        f"{_STATIC}, unless that is so already, set `acpiIndex: true` in the policy: its names (eno1, eno2, …) stay.",
         _card_names,
     ),
     Rule(

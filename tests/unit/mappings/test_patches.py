@@ -82,6 +82,10 @@ def test_a_single_merge_patch_needs_no_list(machine: Build) -> None:
         ({"metadata": None}, "its name or namespace"),
         ({"metadata": {"labels": {"kubeferry.io/machine": "x"}}}, "the marks of kubeferry.io"),
         ({"metadata": {"annotations": {"kubeferry.io/machine-id": None}}}, "the marks of kubeferry.io"),
+        (
+            {"spec": {"template": {"metadata": {"labels": {"kubeferry.io/machine": "x"}}}}},
+            "the marks of kubeferry.io",
+        ),
         ({"spec": {"template": {"spec": {"volumes": []}}}}, "the claims of its disks"),
         ({"spec": None}, "the claims of its disks"),
     ],

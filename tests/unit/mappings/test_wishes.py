@@ -86,9 +86,10 @@ def test_the_last_rule_wins_the_machines_own_choice_is_last_and_lists_add_up(mac
     assert (own.disk_bus, own.namespace, own.labels) == ("scsi", "shop", {"a": "3", "b": "2"})
     assert own.accept == ("disk.shared", "guest.no-agent")
     assert found.decided["web"] == {
-        "disk_bus": "rule 2",
+        "diskBus": "rule 2",
         "namespace": "rule 2",
-        "labels": "rule 1, rule 2, its own choice",
+        "labels[a]": "its own choice",
+        "labels[b]": "rule 2",
         "accept": "rule 1, its own choice",
     }
 
@@ -104,18 +105,79 @@ def test_labels_and_annotations_are_made_of_tags(machine: Build) -> None:
     own = MachinePolicy(labels={"app": "own"})
     web, db = machine(metadata=tags), machine(name="db")
     found = settled(Policy(rules=(rule,), machines={"web": own}), [web, db])
-    assert found.policy.of("web").labels == {"team": "Blue-Green", "cost": "said", "app": "own"}
+    assert found.policy.of("web").labels == {"team": "Blue-and-Green", "cost": "said", "app": "own"}
     assert found.policy.of("web").annotations == {"team": "Team Blue & Green", "of": "web@lab"}
     assert found.policy.of("db").labels == {"cost": "said"}
-    assert found.decided["web"] == {"labels": "rule 1, its own choice", "annotations": "rule 1"}
+    assert found.decided["web"] == {
+        "labels[team]": "rule 1",
+        "labels[cost]": "rule 1",
+        "labels[app]": "its own choice",
+        "annotations[team]": "rule 1",
+        "annotations[of]": "rule 1",
+    }
     (told,) = (one for one in assess(inventory(web), Policy(rules=(rule,))) if one.name == "web")
     unset = [one.what for one in told.concerns if one.id == "labels.unset"]
     assert unset == [
-        "It gets no label stage (of {tag:stage}): the machine has nothing to make it of.",
-        "It gets no annotation stage (of {tag:stage}): the machine has nothing to make it of.",
+        "It gets no label stage, which is to be '{tag:stage}', and it has no tag:stage to make it of.",
+        "It gets no annotation stage, which is to be '{tag:stage}', and it has no tag:stage to make it of.",
     ]
     made = planned(Policy(rules=(rule,)), web)["web"]["metadata"]
-    assert (made["labels"]["team"], made["annotations"]["of"]) == ("Blue-Green", "web@lab")
+    assert (made["labels"]["team"], made["annotations"]["of"]) == ("Blue-and-Green", "web@lab")
+
+
+@pytest.mark.parametrize(
+    ("tag", "label"),
+    [
+        ("a--b_c.d", "a--b_c.d"),
+        ("Köln", "Koeln"),
+        ("Österreich (Süd)", "Oesterreich-Sued"),
+        ("Café", "Cafe"),
+        ("日本", None),
+        ("x 日本", None),  # x alone would be another one
+        ("-._-", None),
+        ("t" * 70, "t" * 63),
+    ],
+)
+def test_what_a_label_holds_of_a_tag(machine: Build, tag: str, label: str | None) -> None:
+    told = machine(metadata={"tag/Team": tag})
+    policy = Policy(rules=(PolicyRule(match=Match(), labels_from={"team": "{tag:Team}"}),))
+    assert settled(policy, [told]).policy.of("web").labels.get("team") == label
+    (found,) = assess(inventory(told), policy)
+    assert [one.what for one in found.concerns if one.id == "labels.unset"] == (
+        [f"It gets no label team, which is to be '{{tag:Team}}', and no letter of {tag!r} can stand there."]
+        if label is None
+        else []
+    )
+
+
+@pytest.mark.parametrize("template", ["{tag:Nope}", "{folder}-{tag:Nope}", "{tag:Owner}"])
+def test_a_template_that_makes_no_name_of_a_machine_leaves_its_own_and_is_told(machine: Build, template: str) -> None:
+    told = machine(name="db01", metadata={"folder": "/dc/shop", "tag/Owner": "日本"})
+    named = Policy(rules=(PolicyRule(match=Match(), name_template=template),))
+    (found,) = assess(inventory(told), named)
+    assert found.target_name == "db01"
+    assert "name.unsettled" in {one.id for one in found.concerns}
+    placed = Policy(rules=(PolicyRule(match=Match(), namespace_template=template),))
+    (found,) = assess(inventory(told), placed)
+    assert "namespace.unsettled" in {one.id for one in found.concerns}
+    assert found.namespace == "default"
+
+
+def test_keys_that_are_ours_are_refused_once(machine: Build) -> None:
+    rule = PolicyRule(
+        match=Match(tags={"no": "*"}),
+        labels={"kubeferry.io/machine": "x", "tier": "y"},
+        annotations_from={"kubeferry.io/machine-id": "{name}", "Good.io/Name": "{name}"},
+    )
+    policy = Policy(rules=(rule,), labels={"app.kubernetes.io/managed-by": "me"})
+    with pytest.raises(InputInvalid) as refused:
+        planned(policy, machine())
+    assert {one.where: one.what for one in refused.value.problems} == {
+        "policy labels[app.kubernetes.io/managed-by]": "is kubeferry's own",
+        "policy rule 1": "fits no machine of the inventory (tags: {no: *})",
+        "policy rule 1.labels[kubeferry.io/machine]": "is kubeferry's own",
+        "policy rule 1.annotationsFrom[kubeferry.io/machine-id]": "is kubeferry's own",
+    }
 
 
 def test_a_word_of_a_label_that_nothing_can_be_put_in_for_is_refused(machine: Build) -> None:
@@ -159,7 +221,24 @@ def test_what_a_later_rule_does_not_say_of_a_group_stays_as_it_was_said(machine:
     assert chosen.placement == Placement(node_selector={"zone": "a"}, priority_class="high")
     assert (chosen.stop.agent_seconds, chosen.stop.force) == (5, True)
     assert (chosen.storage.storage_class, chosen.storage.overhead) == (None, 0.1)
-    assert found.decided["web"]["placement"] == "rule 1, rule 2"
+    assert found.decided["web"] == {
+        "placement.nodeSelector": "rule 1",
+        "placement.priorityClass": "rule 2",
+        "storage.storageClass": "rule 3",
+        "stop.force": "rule 3",
+    }
+    (page,) = (render_assessment_markdown(one) for one in assess(inventory(machine()), policy))
+    assert '- `placement.nodeSelector`: {"zone": "a"} (rule 1)' in page
+    assert "- `storage.storageClass`: null (rule 3)" in page
+
+
+def test_what_is_taken_back_was_decided_by_who_took_it_back(machine: Build) -> None:
+    rules = (
+        PolicyRule(match=Match(), placement=Placement(priority_class="low"), networks=(NetworkMap(),)),
+        PolicyRule(match=Match(), placement=None, networks=()),
+    )
+    found = settled(Policy(rules=rules), [machine()])
+    assert found.decided["web"] == {"placement": "rule 2", "networks": "rule 2"}
 
 
 def test_networks_of_later_rules_are_looked_at_first_and_those_of_earlier_ones_after_them(machine: Build) -> None:
@@ -194,7 +273,7 @@ def test_the_page_says_what_was_decided_and_cuts_what_is_long(machine: Build) ->
     (found,) = assess(inventory(machine()), Policy(machines={"web": choice}))
     page = render_assessment_markdown(found)
     assert "- `runStrategy`: Halted (its own choice)" in page
-    assert '- `placement`: {"priorityClass": "high"} (its own choice)' in page
+    assert "- `placement.priorityClass`: high (its own choice)" in page
     assert "x…" in page
     assert "x" * 200 not in page
 
