@@ -18,7 +18,8 @@ _TIME = "%Y%m%dT%H%M%SZ"
 @dataclass(slots=True)
 class Faults:
     """What goes wrong. `next` are answers to the next calls of an operation, one a call: throttle, error, unavailable,
-    html, cut (the line ends), forbidden. `keys` are accepted, `expired` were; `roles` ask for an external id.
+    html, cut (the line ends), forbidden, full (a quota), capacity. `keys` are accepted, `expired` were; `roles` ask for
+    an external id.
 
     `deaf` instances do not stop unless forced; `falls_back`, by instance, are those that are taken for a start and stop
     again, with what EC2 says of it (code and message). `off` are regions that are not switched on for the
@@ -58,6 +59,8 @@ FAILURES = {  # kind: status and code for EC2 and STS, status and code for the d
     "unavailable": ((503, "Unavailable"), (503, "ServiceUnavailable")),
     "stranger": ((401, "AuthFailure"), (403, "UnrecognizedClientException")),
     "expired": ((400, "RequestExpired"), (403, "ExpiredTokenException")),
+    "full": ((400, "SnapshotLimitExceeded"), (400, "ServiceQuotaExceededException")),
+    "capacity": ((500, "InsufficientInstanceCapacity"), (500, "InternalServerException")),
     "forbidden": ((403, "UnauthorizedOperation"), (403, "AccessDeniedException")),
 }
 

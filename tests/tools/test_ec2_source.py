@@ -766,6 +766,49 @@ def test_a_role_that_may_not_start_it_again_is_a_concern(lab: Lab) -> None:
     assert lab.source.power(lab.machine) is Power.RUNNING
 
 
+def test_a_role_that_may_make_no_snapshots_is_a_concern_before_the_stop(lab: Lab) -> None:
+    lab.cloud.faults.coming("CreateSnapshots", "forbidden")
+    (found,) = lab.source.concerns(lab.machine)
+    assert (found.severity, "no snapshots may be made of it" in found.what) == (Severity.CRITICAL, True)
+    assert lab.source.concerns(lab.machine) == []
+    assert lab.cloud.snapshots() == [], "asked without doing it"
+
+
+def test_a_role_that_may_tag_only_what_it_makes_moves_a_machine_that_is_off(lab: Lab) -> None:
+    """Its last round is given back unmarked, and found again; one of a machine that runs must be marked."""
+    lab.cloud.faults.coming("CreateTags", "forbidden")
+    with pytest.raises(SourceRefused, match="a round cannot be closed"):
+        lab.source.close_round(lab.open())
+    lab.source.stop(lab.machine, STOP, no_words)
+    final = lab.open(final=True)
+    lab.cloud.faults.coming("CreateTags", "forbidden")
+    lab.source.close_round(final)
+    assert lab.open(final=True).marker == final.marker
+
+
+def test_a_throttle_while_snapshots_are_made_is_worth_another_try_and_leaves_none_twice(lab: Lab) -> None:
+    lab.source.stop(lab.machine, STOP, no_words)
+    lab.cloud.faults.coming("CreateSnapshots", "throttle")
+    with pytest.raises(SourceUnavailable):
+        lab.open(final=True)
+    lab.open(final=True)
+    assert len(lab.cloud.snapshots()) == len(lab.volumes)
+
+
+def test_a_start_that_is_refused_for_capacity_is_tried_on_and_told(lab: Lab) -> None:
+    lab.source.stop(lab.machine, STOP, no_words)
+    lab.cloud.faults.coming("StartInstances", "capacity")
+    lab.source.start(lab.machine)
+    assert lab.source.power(lab.machine) is Power.RUNNING
+
+
+def test_no_room_for_snapshots_is_told_with_what_to_do(lab: Lab) -> None:
+    lab.cloud.faults.coming("CreateSnapshots", "full")
+    with pytest.raises(SourceRefused, match="SnapshotLimitExceeded") as refused:
+        lab.open()
+    assert "higher quota" in refused.value.fix
+
+
 def test_an_instance_that_is_protected_against_a_stop_is_a_concern(lab: Lab) -> None:
     lab.cloud.client().modify_instance_attribute(InstanceId=lab.instance, DisableApiStop={"Value": True})
     found = lab.source.concerns(lab.machine)
