@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 
 from kubeferry.documents import AttachedDisk, Inventory, Offer, PlannedDisk, Platform, Policy
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
-from kubeferry.words import RUN_STRATEGIES
+from kubeferry.words import RUN_STRATEGIES, plain
 from mappings.choices import choices_for, platform_for
 from mappings.disk_wishes import disk_wishes, told
 from mappings.estimate import CopyEstimate, Rates, estimate
@@ -326,5 +326,5 @@ def _fates(carried: tuple[Carried, ...], fate: Fate) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """Text on one line whose characters mean nothing to Markdown or HTML."""
-    return _MARKUP.sub(r"\\\1", html.escape(" ".join(text.split()), quote=False))
+    """Text on one line whose characters mean nothing to Markdown or HTML, nor turn a line round."""
+    return _MARKUP.sub(r"\\\1", html.escape(plain(" ".join(text.split())), quote=False))

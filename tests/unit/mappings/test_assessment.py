@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kubeferry.documents import Inventory, MachinePolicy, NetworkMap, Policy, StoragePolicy
@@ -111,6 +111,7 @@ def test_what_nobody_knows_the_size_of_is_no_disk_of_zero_bytes(machine: Build, 
     assert all("without vdb, vdc, whose size is not known" in page for page in (some, none))
 
 
+@example("web\u202egpj.exe")
 @given(st.text(min_size=1, max_size=60))
 def test_text_of_the_source_brings_no_markup(text: str) -> None:
     subject = Machine(
@@ -118,5 +119,6 @@ def test_text_of_the_source_brings_no_markup(text: str) -> None:
     )
     page = render_assessment_markdown(assess(inventory(subject), Policy())[0])
     assert "<script" not in page
+    assert not set(page) & set("\u202e\u2066\x1b")
     rows = [line for line in page.splitlines() if line.startswith("| ") and "title" in line]
     assert all(row.replace("\\|", "").count("|") == 5 for row in rows)
