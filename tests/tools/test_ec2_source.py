@@ -614,6 +614,20 @@ def test_a_view_of_a_running_machine_is_no_final_one_of_an_ended_one(lab: Lab) -
     assert len(lab.cloud.snapshots()) == 2, "nothing is dropped"
 
 
+def test_whose_the_last_snapshots_of_an_ended_machine_are_is_told(lab: Lab) -> None:
+    lab.source.journal = "ba9876543210"
+    lab.open()
+    lab.cloud.client().terminate_instances(InstanceIds=[lab.instance])
+    with pytest.raises(SourceGone) as ours:
+        lab.source.power(lab.machine)
+    lab.source.journal = "0123456789ab"
+    with pytest.raises(SourceGone) as theirs:
+        lab.source.power(lab.machine)
+    assert "in snapshots of ours" in ours.value.why
+    assert "made with another journal" in theirs.value.why
+    assert "`kubeferry release --everything` with that journal" in theirs.value.fix
+
+
 @pytest.mark.parametrize("change", ["places", "another"])
 def test_the_last_view_of_an_ended_machine_shows_the_volumes_that_its_disks_were_then(lab: Lab, change: str) -> None:
     """Not those of the plan: what changes between the two is read whole, and no reason to lose the last copy."""

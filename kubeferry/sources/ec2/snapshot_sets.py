@@ -86,16 +86,19 @@ class SnapshotSet:
         return next((one for one in self.snapshots if one.volume == volume), None)
 
 
-def ended(machine: str, last: SnapshotSet) -> SourceGone:
-    """The error for a machine that is gone for good, of which this set is the newest that there is. One of a machine
-    that ran is no last state of it."""
+def ended(machine: str, last: SnapshotSet, *, ours: bool) -> SourceGone:
+    """The error for a machine that is gone for good, of which this set is the newest that there is: `ours`, or made for
+    a source of this name with another journal. One of a machine that ran is no last state of it."""
     names = ", ".join(f"{one.id} of {one.volume}" for one in last.snapshots)
     lost = "" if last.off else "; it ran then, so they are as after a loss of power, and what was written since is lost"
+    whose = "snapshots of ours" if ours else "snapshots that were made with another journal"
     again = "A copy that was begun after its stop goes on from there: run the same command again. Else make"
+    make = again if last.off and ours else "Make"
+    there = "" if ours else " with that journal"
     return SourceGone(
         "somebody has ended the machine at its source",
-        why=f"what it was at {last.taken_at} is in snapshots of ours, and those are the last of it: {names}{lost}",
-        fix=f"{again if last.off else 'Make'} volumes of them. `kubeferry release --everything` deletes them for good.",
+        why=f"what it was at {last.taken_at} is in {whose}, and those are the last of it: {names}{lost}",
+        fix=f"{make} volumes of them. `kubeferry release --everything`{there} deletes them for good.",
         machine=machine,
     )
 

@@ -369,11 +369,14 @@ class Ec2Source:
         """The error for a machine that is not there. That it is gone for good is known where snapshots of ours say that
         this is its account: other credentials see none of it, either."""
         with self._talking("snapshots cannot be looked for", machine.name):
-            last = snapshot_sets.newest(self._client(region), machine.id, self._name)
+            ec2 = self._client(region)
+            own = snapshot_sets.sets_of(ec2, machine.id, self._owner)
+            ours = max(own.values(), key=lambda one: one.taken_at, default=None)
+            last = ours or snapshot_sets.newest(ec2, machine.id, self._name)
         if last is None:
             told = gone(machine.name)
             return SourceRefused(told.what, fix=told.fix, machine=machine.name)
-        return ended(machine.name, last)
+        return ended(machine.name, last, ours=ours is not None)
 
     def _now(
         self, ec2: Any, region: str, machine: Machine
