@@ -1,5 +1,5 @@
 """What KubeVirt's and CDI's webhooks would refuse, and what they accept although it is wrong, told offline.
 
-check ─┬─ machine, placement, devices     rules, over a view of the manifest;  keys: of labels and annotations
+check ─┬─ machine, placement, affinity, devices     rules, over a view of the manifest;  keys: of labels, annotations
        └─ schema ── fields/    unknown fields, wrong types, closed lists, from field tables
 """
