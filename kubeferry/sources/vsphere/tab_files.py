@@ -9,8 +9,10 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from datetime import date, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from python_calamine import CalamineError, CalamineWorkbook
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.sources.facts.byte_marks import marked, no_text
 from kubeferry.sources.facts.readings import Reading, readable, shown
-from kubeferry.sources.vsphere.tabs import AGAIN, TABS, Row, Tabs, machines_of
+from kubeferry.sources.vsphere.tabs import AGAIN, SHOWN, TABS, Row, Tabs, machines_of
+from kubeferry.words import first_of
 
 MAX_BYTES = 64 << 20
 MAX_UNPACKED_BYTES = 1 << 30
@@ -78,7 +81,7 @@ def _csv(files: dict[str, Path], source: str, reading: Reading) -> None:
     tabs: Tabs = {}
     for tab, path in files.items():
         try:
-            tabs[tab] = list(_rows(_text(path, reading), path))
+            tabs[tab] = _by_name(_cells_of(_text(path, reading), path), tab, path, reading)
             reading.beside.append(path)
         except InputInvalid as error:
             reading.failed(error)
@@ -97,17 +100,79 @@ def _workbook(path: Path, source: str, reading: Reading) -> None:
         reading.passed_over(path, f"it has no sheet vInfo, but {names}", f"Give {HOW}.")
         return
     reading.beside.append(path)
-    _take({tab: list(_of_sheet(sheets[tab])) for tab in TABS if tab in sheets}, path, source, reading)
+    tabs: Tabs = {tab: _by_name(sheets[tab], tab, path, reading) for tab in TABS if tab in sheets}
+    _take(tabs, path, source, reading)
 
 
 def _take(tabs: Tabs, path: Path, source: str, reading: Reading) -> None:
     if "vInfo" not in tabs:  # it could not be read, which is told
         return
-    missing = [column for column in NEEDED if tabs["vInfo"] and column not in tabs["vInfo"][0]]
+    columns = {column for row in tabs["vInfo"] for column in row}
+    if not any(any(row.values()) for row in tabs["vInfo"]):
+        if {} not in tabs["vInfo"]:  # else its rows are told
+            reading.left_out(path, "its vInfo has no row of a machine", "Export the tab vInfo again.")
+        return
+    missing = [column for column in NEEDED if column not in columns]
     if missing:
         reading.left_out(path, f"the columns {', '.join(missing)} are missing", AGAIN)
         return
     machines_of(tabs, source=source, where=path, reading=reading)
+
+
+# --- the rows of a tab ------------------------------------------------------------------------------------------------
+
+
+def _refuse_many(cells: Sequence[object], path: Path) -> None:
+    if len(cells) > MAX_ROWS + 1:
+        raise _invalid(path, f"it has more than {MAX_ROWS} rows", "Export fewer machines at once.")
+
+
+def _by_name(cells: Sequence[Sequence[Any]], tab: str, where: Path, reading: Reading) -> list[Row]:
+    """The rows under the first one, by the names of the columns that stand in that. A row with more cells than there
+    are columns is left out, for nobody knows which one is too much; it is there and empty, because rows are counted."""
+    names = [_cell(one) for one in cells[0]] if cells else []
+    _tell_of_twins(names, tab, where, reading)
+    rows: list[Row] = []
+    odd = []
+    for number, values in enumerate(cells[1:], start=2):
+        told = [_cell(one) for one in values]
+        row: dict[str, str] = {}
+        for name, value in zip(names, told, strict=False):
+            row.setdefault(name, value)
+        row.pop("", None)
+        if any(told[len(names) :]):
+            what = f"it has {len(told)} cells, and {tab} {len(names)} columns: a delimiter in a cell is not quoted"
+            reading.left_out(_place(where, number, row), what, AGAIN)
+            row = {}
+        elif len(told) != len(names):
+            odd.append(str(number))
+        rows.append(row)
+    if odd:
+        what = f"rows of {tab} have not as many cells as it has columns, and may be read wrong"
+        reading.doubtful(where, f"{what}: {first_of(odd, SHOWN)}", AGAIN)
+    return rows
+
+
+def _place(where: Path, number: int, row: Row) -> str:
+    return f"{shown(where)}:{number}" + (f": {row['VM'][:80]}" if row.get("VM") else "")
+
+
+def _tell_of_twins(names: Sequence[str], tab: str, where: Path, reading: Reading) -> None:
+    """Custom attributes stand among RVTools' own columns, and people call them as they like."""
+    twins = [name for name, times in Counter(names).items() if name and times > 1]
+    if twins:
+        what = f"several columns of {tab} have one name, and the first of each was read: {first_of(twins, SHOWN)}"
+        fix = "Look whether that is the right one; a custom attribute with such a name is to be renamed in vSphere."
+        reading.doubtful(where, what, fix)
+
+
+def _cell(value: Any) -> str:
+    """What stands in a cell, as RVTools writes it into a CSV."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return str(value).strip()
 
 
 # --- a tab as text ----------------------------------------------------------------------------------------------------
@@ -141,21 +206,21 @@ def _bytes(path: Path) -> bytes:
         raise _invalid(path, error.strerror or str(error), "Check its permissions.") from error
 
 
-def _rows(text: str, path: Path) -> Iterable[Row]:
-    """Raises InputInvalid."""
-    head, _, rest = text.partition("\n")
+def _cells_of(text: str, path: Path) -> list[list[str]]:
+    """The cells of each line that has any. Raises InputInvalid."""
+    head, _, rest = text.lstrip("\r\n").partition("\n")
     if told := _SEPARATOR.fullmatch(head.strip()):  # a line for Excel, before the header
         delimiter, text = told[1], rest
     else:
         delimiter = max(";,\t", key=head.count)
     csv.field_size_limit(MAX_FIELD)
     try:
-        for count, row in enumerate(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)):
-            if count >= MAX_ROWS:
-                raise _invalid(path, f"it has more than {MAX_ROWS} rows", "Export fewer machines at once.")
-            yield {key.strip(): (value or "").strip() for key, value in row.items() if isinstance(key, str)}
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        cells = list(islice(filter(None, lines), MAX_ROWS + 2))
     except csv.Error as error:
         raise _invalid(path, str(error), AGAIN) from error
+    _refuse_many(cells, path)
+    return cells
 
 
 # --- a tab as a sheet -------------------------------------------------------------------------------------------------
@@ -173,7 +238,7 @@ def _sheets(path: Path) -> dict[str, list[list[Any]]]:
             named: dict[str, str] = {}
             for name in sorted(book.sheet_names, key=len):  # of two that mean one tab, the one that is called just so
                 named.setdefault(_known(name), name)
-            return {tab: _cells(book, name) for tab, name in named.items()}
+            return {tab: _cells(book, name, path) for tab, name in named.items()}
     except (OSError, zipfile.BadZipFile, CalamineError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)[:200]
         raise _invalid(path, f"it is no workbook that can be read: {reason}", AGAIN) from error
@@ -185,24 +250,11 @@ def _known(name: str) -> str:
     return next(tab for tab in TABS if tab.lower() == found["tab"].lower()) if found else name
 
 
-def _cells(book: CalamineWorkbook, name: str) -> list[list[Any]]:
+def _cells(book: CalamineWorkbook, name: str, path: Path) -> list[list[Any]]:
     """The cells of a tab that is read; of any other sheet none."""
-    return book.get_sheet_by_name(name).to_python(nrows=MAX_ROWS) if _known(name) in TABS else []
-
-
-def _of_sheet(cells: list[list[Any]]) -> Iterable[Row]:
-    names = [_cell(one) for one in cells[0]] if cells else []
-    for row in cells[1:]:
-        yield {name: _cell(value) for name, value in zip(names, row, strict=False) if name}
-
-
-def _cell(value: Any) -> str:
-    """What stands in a cell, as RVTools writes it into a CSV."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return str(value).strip()
+    cells = book.get_sheet_by_name(name).to_python(nrows=MAX_ROWS + 2) if _known(name) in TABS else []
+    _refuse_many(cells, path)
+    return cells
 
 
 def _invalid(path: Path, what: str, fix: str) -> InputInvalid:

@@ -12,6 +12,7 @@ from kubeferry.documents import Policy
 from kubeferry.errors import InputInvalid
 from kubeferry.model import DiskBus, DiskDevice, FirmwareKind, Power, Severity
 from kubeferry.sources.exported import read_exported
+from kubeferry.sources.vsphere import tab_files
 from mappings.assessment import assess
 
 GIB = 1 << 30
@@ -298,6 +299,83 @@ def test_a_workbook_that_is_none_is_told(tmp_path: Path, content: bytes) -> None
     (tmp_path / "all.xlsx").write_bytes(content)
     with pytest.raises(InputInvalid, match="no workbook that can be read"):
         read_exported(tmp_path, "vc")
+
+
+def told(folder: Path) -> list[tuple[str, str]]:
+    """What a folder of exports has left out or doubts, by its kind."""
+    try:
+        found = read_exported(folder, "vc").unreadable
+    except InputInvalid as error:
+        return [(one.where, one.what.rpartition("/")[2]) for one in error.problems[1:]]
+    return [(one.id, one.what.rpartition("/")[2]) for one in found]
+
+
+def test_a_row_with_more_cells_than_columns_is_left_out_and_one_with_fewer_is_doubtful(tmp_path: Path) -> None:
+    """A comma that nobody quoted shifts whatever stands behind it."""
+    info = "VM,CPUs,Memory,Disks,VM ID\nweb,2,4096,00,1,vm-3\ndb,2,4096,1,vm-4\ncut,2,1024\n"
+    disk = "VM,Disk,Capacity MiB,VM ID\ndb,Hard disk 1,40,960,vm-4\ndb,Hard disk 2,10,vm-4\n"
+    export(tmp_path, vInfo=info, vDisk=disk)
+    found = {one.name: one for one in read_exported(tmp_path, "vc").machines}
+    assert sorted(found) == ["cut", "db"]
+    assert [one.label for one in found["db"].disks] == ["Hard disk 2"]
+    words = told(tmp_path)
+    assert ("machine.unreadable", f"RVTools_tabvInfo.csv:2: web: {CELLS.format(6, 'vInfo', 5)}") in words
+    assert ("machine.unreadable", f"RVTools_tabvDisk.csv:2: db: {CELLS.format(5, 'vDisk', 4)}") in words
+    (doubt,) = (what for kind, what in words if kind == "file.doubtful" and "cells" in what)
+    assert doubt.endswith("and may be read wrong: 4")
+
+
+CELLS = "it has {} cells, and {} {} columns: a delimiter in a cell is not quoted"
+
+
+def test_a_row_that_is_shifted_by_an_empty_cell_is_doubtful(tmp_path: Path) -> None:
+    export(tmp_path, vInfo="VM,CPUs,Memory,Firmware\nweb,2,4096,00,\n")
+    assert [kind for kind, _ in told(tmp_path)] == ["file.doubtful"]
+
+
+@pytest.mark.parametrize("book", [False, True])
+def test_of_two_columns_with_one_name_the_first_is_read_and_they_are_told(tmp_path: Path, book: bool) -> None:
+    rows: list[list[object]] = [["VM", "CPUs", "Memory", "Owner", "Memory", "", ""], ["web", 2, 4096, "me", 16, "", ""]]
+    if book:
+        workbook(tmp_path / "all.xlsx", {"vInfo": rows})
+    else:
+        export(tmp_path, vInfo="".join(",".join(map(str, row)) + "\n" for row in rows))
+    found = read_exported(tmp_path, "vc")
+    assert found.machines[0].memory.size_bytes == 4 * GIB
+    ((kind, what),) = told(tmp_path)
+    assert kind == "file.doubtful"
+    assert what.endswith("several columns of vInfo have one name, and the first of each was read: Memory")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "VM,CPUs,Memory\n", "VM,CPUs,Memory\n,,\n", "VM\n"])
+def test_a_vinfo_without_a_machine_is_left_out(tmp_path: Path, text: str) -> None:
+    export(tmp_path, vInfo=text, vDisk=DISK)
+    assert told(tmp_path) == [("machine.unreadable", "RVTools_tabvInfo.csv: its vInfo has no row of a machine")]
+    (tmp_path / "RVTools_tabvInfo.csv").unlink()
+    (tmp_path / "RVTools_tabvDisk.csv").unlink()
+    workbook(tmp_path / "all.xlsx", {"vInfo": [line.split(",") for line in text.splitlines() if line]})
+    assert told(tmp_path) == [("machine.unreadable", "all.xlsx: its vInfo has no row of a machine")]
+
+
+def test_lines_that_are_empty_before_the_header_are_none(tmp_path: Path) -> None:
+    export(tmp_path, vInfo="\r\n\r\nVM;CPUs;Memory\r\nweb;2;1024\r\n")
+    assert [one.name for one in read_exported(tmp_path, "vc").machines] == ["web"]
+
+
+@pytest.mark.parametrize("book", [False, True])
+def test_a_tab_with_too_many_rows_is_left_out_and_never_cut(
+    tmp_path: Path, book: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[list[object]] = [["VM", "CPUs", "Memory"], ["a", 1, 512], ["b", 1, 512], ["c", 1, 512]]
+    if book:
+        workbook(tmp_path / "all.xlsx", {"vInfo": rows})
+    else:
+        export(tmp_path, vInfo="".join(",".join(map(str, row)) + "\n" for row in rows))
+    assert len(read_exported(tmp_path, "vc").machines) == 3
+    monkeypatch.setattr(tab_files, "MAX_ROWS", 2)
+    ((kind, what),) = told(tmp_path)
+    assert kind == "machine.unreadable"
+    assert what.endswith("it has more than 2 rows")
 
 
 def workbook(path: Path, sheets: dict[str, list[list[object]]]) -> None:
