@@ -21,7 +21,7 @@ from python_calamine import CalamineError, CalamineWorkbook
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.sources.facts.byte_marks import marked, no_text
 from kubeferry.sources.facts.readings import Reading, readable, shown
-from kubeferry.sources.vsphere.tabs import AGAIN, SHOWN, TABS, Row, Tabs, machines_of
+from kubeferry.sources.vsphere.tabs import AGAIN, SHOWN, TABS, Row, Tabs, machines_of, place_in
 from kubeferry.words import first_of
 
 MAX_BYTES = 64 << 20
@@ -142,7 +142,7 @@ def _by_name(cells: Sequence[Sequence[Any]], tab: str, where: Path, reading: Rea
         row.pop("", None)
         if any(told[len(names) :]):
             what = f"it has {len(told)} cells, and {tab} {len(names)} columns: a delimiter in a cell is not quoted"
-            reading.left_out(_place(where, number, row), what, AGAIN)
+            reading.left_out(place_in(where, number, row), what, AGAIN)
             row = {}
         elif len(told) != len(names):
             odd.append(str(number))
@@ -151,10 +151,6 @@ def _by_name(cells: Sequence[Sequence[Any]], tab: str, where: Path, reading: Rea
         what = f"rows of {tab} have not as many cells as it has columns, and may be read wrong"
         reading.doubtful(where, f"{what}: {first_of(odd, SHOWN)}", AGAIN)
     return rows
-
-
-def _place(where: Path, number: int, row: Row) -> str:
-    return f"{shown(where)}:{number}" + (f": {row['VM'][:80]}" if row.get("VM") else "")
 
 
 def _tell_of_twins(names: Sequence[str], tab: str, where: Path, reading: Reading) -> None:

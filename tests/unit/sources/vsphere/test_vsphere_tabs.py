@@ -153,7 +153,7 @@ def test_what_is_a_new_line_to_unicode_alone_ends_no_row(tmp_path: Path, mark: s
         ({"vHost": "Host\nesx1\n"}, "nothing of a machine is taken from these tabs"),
         ({"people": "name\nbob\n"}, "its name ends in none of the tabs"),
         ({"vInfo": "VM,CPUs,Memory\nweb,two,1\ndb,2,lots\n"}, "CPUs is 'two'"),
-        ({"vInfo": "VM,CPUs,Memory\nweb,2,\n"}, "it has no configuration"),
+        ({"vInfo": "VM,CPUs,Memory\nweb,2,\n"}, "its cell Memory is empty"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path, tabs: dict[str, str], said: str) -> None:
@@ -376,6 +376,111 @@ def test_a_tab_with_too_many_rows_is_left_out_and_never_cut(
     ((kind, what),) = told(tmp_path)
     assert kind == "machine.unreadable"
     assert what.endswith("it has more than 2 rows")
+
+
+def test_disks_and_cards_that_a_tab_lacks_are_unknown_and_told(tmp_path: Path) -> None:
+    info = (
+        "VM,CPUs,Memory,Disks,NICs,Network #1,Network #2\nweb,2,1024,3,2,prod,dmz\ndb,2,1024,1,0,,\nold,2,1024,0,0,,\n"
+    )
+    disk = "VM,Disk,Disk Key,Capacity MiB,Controller,Label\nweb,Hard disk 2,2001,40960,SATA,SATA controller 0\n"
+    export(tmp_path, vInfo=info, vDisk=disk, vNetwork="VM,Adapter,Network\nweb,Vmxnet3,prod\n")
+    web, db, old = read_exported(tmp_path, "vc").machines
+    assert [one.capacity_bytes for one in web.disks] == [40 * GIB, None, None], "what is known stands first"
+    assert len({one.id for one in web.disks}) == 3
+    assert [(one.network, one.model) for one in web.nics] == [("prod", "vmxnet3"), ("dmz", None)]
+    assert [len(one.disks) for one in (db, old)] == [1, 0]
+    assert told(tmp_path) == [
+        ("file.doubtful", f"RVTools_tabvInfo.csv: {FEWER.format('vDisk')}: web (1 of 3), db (0 of 1)"),
+        ("file.doubtful", f"RVTools_tabvInfo.csv: {FEWER.format('vNetwork')}: web (1 of 2)"),
+    ]
+
+
+FEWER = "{} has fewer rows than vInfo counts, and nothing is known of the others"
+
+
+def test_tabs_of_headers_alone_are_like_none(tmp_path: Path) -> None:
+    info = "VM,CPUs,Memory,Disks,NICs,Network #1\nweb,2,1024,1,1,prod\nnobody counts,2,1024,,,\n"
+    export(tmp_path, vInfo=info, vDisk="VM,Disk,Capacity MiB\n", vNetwork="VM,Adapter,Network\n")
+    found = read_exported(tmp_path, "vc").machines
+    assert [[one.capacity_bytes for one in machine.disks] for machine in found] == [[None], [None]]
+    assert [[one.network for one in machine.nics] for machine in found] == [["prod"], []]
+    assert [what.rpartition(": ")[2] for _, what in told(tmp_path)] == ["web (0 of 1)"] * 2
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("4096.000000", 4096),
+        ("40960.5", 40961),
+        ("40960,5", 40961),
+        ('"40,960.5"', 40961),
+        ("1.234.567", 1234567),
+        ("0.5", 1),
+        ("40960.500.5", None),
+        ("1.234.5", None),
+        ("12x", None),
+        ("-1", None),
+        ("9" * 40, None),
+        ("9" * 5000, None),
+        ("9" * 16, None),
+    ],
+)
+def test_sizes_of_disks_are_read_up_to_the_next_mib_and_a_bad_one_is_unknown(
+    tmp_path: Path, size: str, expected: int | None
+) -> None:
+    text = size if size.startswith('"') else f'"{size}"'
+    disk = f"VM,Disk,Disk Key,Capacity MiB\nweb,Hard disk 1,2000,10\nweb,Hard disk 2,2001,{text}\n"
+    export(tmp_path, vInfo="VM,CPUs,Memory\nweb,2,1024\n", vDisk=disk)
+    (web,) = read_exported(tmp_path, "vc").machines
+    assert [one.capacity_bytes for one in web.disks] == [10 << 20, None if expected is None else expected << 20]
+    doubts = [what for kind, what in told(tmp_path) if kind == "file.doubtful"]
+    assert len(doubts) == (expected is None)
+    assert all("RVTools_tabvInfo.csv:2: web: Capacity MiB is '" in what for what in doubts)
+    assert all(what.endswith("of Hard disk 2, and is taken as unknown") for what in doubts)
+
+
+@pytest.mark.parametrize("column", ["Disk Key", "Unit #", "Cores p/s", "Disks", "NICs", "Total disk capacity MiB"])
+def test_no_number_beside_processors_and_memory_costs_a_machine(tmp_path: Path, column: str) -> None:
+    cells = {one: "x" if one == column else "" for one in ("Disks", "NICs", "Total disk capacity MiB")}
+    export(
+        tmp_path,
+        vInfo=f"VM,CPUs,Memory,{','.join(cells)}\nweb,2,1024,{','.join(cells.values())}\n",
+        vDisk="VM,Disk Key,Unit #,Capacity MiB\n" + f"web,{2000},0,10\nweb,{'x' if column == 'Disk Key' else 2001},"
+        f"{'x' if column == 'Unit #' else 1},20\n",
+        vCPU=f"VM,Cores p/s\nweb,{'x' if column == 'Cores p/s' else 1}\n",
+    )
+    (web,) = read_exported(tmp_path, "vc").machines
+    assert {one.capacity_bytes for one in web.disks} == {10 << 20, 20 << 20}
+    assert len({one.id for one in web.disks}) == 2
+    ((kind, what),) = told(tmp_path)
+    assert kind == "file.doubtful"
+    assert f"{column.rpartition('/')[2]} is 'x', which is no whole number, and is taken as unknown" in what
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [("2.000", 2), ("2,00", 2), ("2", 2), ("2.500", None), ("2.0.0", None)])
+def test_processors_are_never_counted_in_thousands(tmp_path: Path, cpus: str, expected: int | None) -> None:
+    export(tmp_path, vInfo=f"VM;CPUs;Memory\nweb;{cpus};1024\nok;1;1024\n")
+    found = {one.name: one.cpu.vcpus for one in read_exported(tmp_path, "vc").machines}
+    assert found.get("web") == expected
+    assert [kind for kind, _ in told(tmp_path)] == ([] if expected else ["machine.unreadable"])
+
+
+@pytest.mark.parametrize(
+    ("row", "said", "fix"),
+    [
+        (",2,1024,connected", "2: its cell VM is empty, its connection state connected", "export the inventory again"),
+        ("web,0,1024,connected", "2: web: its cell CPUs is 0, its connection state connected", "export the inventory"),
+        ("web,2,0.0,", "2: web: its cell Memory is 0.0", "export the inventory again"),
+        ("web,,,orphaned", "2: web: its cell CPUs is empty, its connection state orphaned", "may be inaccessible"),
+    ],
+)
+def test_a_row_without_what_a_machine_needs_says_which_cell_it_is(
+    tmp_path: Path, row: str, said: str, fix: str
+) -> None:
+    export(tmp_path, vInfo=f"VM,CPUs,Memory,Connection state\n{row}\nok,1,1024,connected\n")
+    (one,) = read_exported(tmp_path, "vc").unreadable
+    assert one.what == f"{tmp_path}/RVTools_tabvInfo.csv:{said}"
+    assert fix in one.fix
 
 
 def workbook(path: Path, sheets: dict[str, list[list[object]]]) -> None:
