@@ -151,7 +151,7 @@ def test_what_is_a_new_line_to_unicode_alone_ends_no_row(tmp_path: Path, mark: s
         ({"vInfo": "VM,CPUs\nweb,2\n"}, "the columns Memory are missing"),
         ({"vDisk": DISK}, "there is no vInfo tab beside it"),
         ({"vHost": "Host\nesx1\n"}, "nothing of a machine is taken from these tabs"),
-        ({"people": "name\nbob\n"}, "its name ends in none of the tabs"),
+        ({"people": "name\nbob\n"}, "its name has none of the tabs"),
         ({"vInfo": "VM,CPUs,Memory\nweb,two,1\ndb,2,lots\n"}, "CPUs is 'two'"),
         ({"vInfo": "VM,CPUs,Memory\nweb,2,\n"}, "its cell Memory is empty"),
     ],
@@ -481,6 +481,62 @@ def test_a_row_without_what_a_machine_needs_says_which_cell_it_is(
     (one,) = read_exported(tmp_path, "vc").unreadable
     assert one.what == f"{tmp_path}/RVTools_tabvInfo.csv:{said}"
     assert fix in one.fix
+
+
+WEB = "VM,CPUs,Memory,VM UUID\nweb,2,2048,503a\n"
+WEB_DISK = "VM,Disk,Capacity MiB,VM UUID\nweb,Hard disk 1,10240,503a\n"
+
+
+@pytest.mark.parametrize(
+    ("info", "disk"),
+    [
+        ("RVTools_tabvInfo.tsv", "RVTools_tabvDisk.tsv"),
+        ("RVTools_tabvInfo_2024-01-01.csv", "RVTools_tabvDisk_2024-01-01.csv"),
+        ("RVTools_tabvInfo (1).csv", "RVTools_tabvDisk (1).csv"),
+        ("vInfo.2024.CSV", "vdisk.2024.csv"),
+    ],
+)
+def test_tabs_are_known_by_their_names_whatever_stands_around_them(tmp_path: Path, info: str, disk: str) -> None:
+    """They are an export of their own beside another one."""
+    export(tmp_path, vInfo=INFO, vDisk=DISK)
+    sign = "\t" if info.endswith("tsv") else ","
+    (tmp_path / info).write_text(WEB.replace("web", "app").replace(",", sign))
+    (tmp_path / disk).write_text(WEB_DISK.replace("web", "app").replace(",", sign))
+    found = read_exported(tmp_path, "vc")
+    sizes = {one.name: [disk.capacity_bytes for disk in one.disks] for one in found.machines}
+    assert sizes == {"app": [10 * GIB], "web": [20 * GIB, GIB], "Größe 1": []}
+    assert {one.id for one in found.unreadable} == {"machine.template"}
+
+
+def test_of_names_that_differ_in_capitals_alone_one_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "vInfo.csv").write_text(WEB)
+    (tmp_path / "vinfo.csv").write_text(WEB.replace("web", "app"))
+    assert told(tmp_path) == [("machine.unreadable", "vinfo.csv: it is called like vInfo.csv, and that is read")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1252"])
+def test_a_file_or_sheet_of_another_name_is_vinfo_by_its_columns(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "Büro machines.csv").write_text(WEB, encoding=encoding)
+    (tmp_path / "CPUs.csv").write_text("VM,CPUs,Sockets\nweb,2,1\n")
+    rows: list[list[object]] = [
+        line.split(",") for line in WEB.replace("web", "app").replace("a\n", "b\n").splitlines()
+    ]
+    workbook(tmp_path / "all.xlsm", {"Notes": [["x"]], "Sheet2": rows, "vDisk": [["VM"], ["app"]]})
+    workbook(tmp_path / "dated.xlsx", {"vInfo_2024": [rows[0], ["db", 1, 512, "503c"]]})
+    found = read_exported(tmp_path, "vc")
+    assert {one.name: len(one.disks) for one in found.machines} == {"web": 1, "app": 1, "db": 1}
+    assert told(tmp_path) == [
+        ("file.passed-over", "CPUs.csv: its name has none of the tabs of an inventory export"),
+    ]
+
+
+@pytest.mark.parametrize("end", ["xls", "XLSB", "ods"])
+def test_workbooks_of_other_kinds_are_left_out_with_what_to_do(tmp_path: Path, end: str) -> None:
+    (tmp_path / "vInfo.csv").write_text(WEB)
+    (tmp_path / f"RVTools_export.{end}").write_bytes(b"\xd0\xcf\x11\xe0")
+    (one,) = read_exported(tmp_path, "vc").unreadable
+    assert (one.id, one.fix) == ("machine.unreadable", "Where it is an inventory export: save it as *.xlsx.")
+    assert one.what.endswith(f"RVTools_export.{end}: a workbook *.{end.lower()} is not read")
 
 
 def workbook(path: Path, sheets: dict[str, list[list[object]]]) -> None:
