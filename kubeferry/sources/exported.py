@@ -5,7 +5,8 @@
     *.vmx, *.vmtx       machines of VMware's as a datastore holds them, with their disks or without
     any name            what Proxmox keeps of a machine (*.conf), and `qm config VMID` prints
     *.json, *.yaml      `aws ec2 describe-instances > instances.json`, and what else describes them beside it
-    *.csv, *.xlsx       the tabs of a vSphere inventory (vInfo, vDisk, vNetwork, …), as RVTools writes them
+    *.csv, *.tsv, *.xlsx, *.xlsm
+                        the tabs of a vSphere inventory (vInfo, vDisk, vNetwork, …), as RVTools writes them
 
 The folder is read with all below it, as far as it can be: what is left out is told, with its reason, beside the
 machines. What only the running source knows (sizes of disks, above all) stays unknown and becomes a concern.
@@ -120,5 +121,5 @@ READERS = (
     ),
     Reader("proxmox-export", (), one_by_one(config_files.read_machines), config_files.HOW, config_files.takes),
     Reader("aws-export", (".json", ".yaml", ".yml"), ec2_files.read_all, f"{ec2_files.HOW}, named *.json or *.yaml"),
-    Reader("vmware-export", (".csv", ".xlsx"), tab_files.read_all, tab_files.HOW),
+    Reader("vmware-export", tab_files.ENDS, tab_files.read_all, tab_files.HOW),
 )

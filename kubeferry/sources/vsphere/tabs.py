@@ -1,18 +1,19 @@
 """Inventory exports in tabs, as RVTools writes them: rows of vInfo and of what lies beside it to machines. Pure.
 
 A row becomes the properties that the API would have told, and one parser reads both. What a tab does not hold is
-unknown: snapshots without their tab; without vDisk and vNetwork there are as many disks and cards as vInfo counts, of
-which nothing is known.
+unknown: snapshots without their tab; where vDisk and vNetwork are missing, or have fewer rows of a machine than vInfo
+counts, the other disks and cards are there and nothing is known of them.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import count, islice
 from pathlib import Path
 
-from kubeferry.errors import InputInvalid
+from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, DiskBus, Machine, Severity, SourceFact
 from kubeferry.sources.facts.readings import Reading, shown
 from kubeferry.sources.vsphere.disks import CONTROLLERS, place_of
@@ -27,8 +28,16 @@ TABS = ("vInfo", "vDisk", "vNetwork", "vCPU", "vMemory", "vSnapshot")
 KEYS = ("VM UUID", "VM ID", "VM")
 SHOWN = 12
 AGAIN = "Export the inventory again, as CSV, without changing it in a spreadsheet."
-# A whole number, thousands set apart or not, with decimals that are none.
-_NUMBER = re.compile(r"(?P<whole>\d+|\d{1,3}(?:[.,'’\s]\d{3})+)(?:[.,]0{1,2})?")  # noqa: RUF001
+# A number, thousands set apart or not, and its decimals, which another sign sets apart than the thousands.
+_NUMBER = re.compile(
+    r"(?P<whole>\d{1,3}(?P<apart>[.,'’\s])\d{3}(?:(?P=apart)\d{3})*|\d+)"  # noqa: RUF001
+    r"(?:(?!(?P=apart))[.,](?P<part>\d+))?"
+)
+# Of these no machine has a thousand: what looks like thousands set apart is decimals (`2.000`).
+_FEW = re.compile(r"(?P<whole>\d+)(?:[.,](?P<part>\d+))?")
+_COUNTS = {"CPUs", "Cores p/s", "Disks", "NICs", "Unit #", "SCSI Unit #"}
+_SIZES = ("Capacity MiB", "Capacity MB")
+_MOST = 1 << 43  # MiB that 63 bits of bytes have
 _TRUE = {"true", "yes", "1", "wahr", "ja"}
 _POWER = {"poweredon": "poweredOn", "poweredoff": "poweredOff", "suspended": "suspended"}
 # Words of the controller's kind, or of its name where no kind is told; the first that is in it counts.
@@ -46,6 +55,8 @@ _CONTROLLERS = {
 # The key that vCenter gives to the first controller of a bus; the others follow by number.
 _FIRST_KEYS = {DiskBus.IDE: 200, DiskBus.SCSI: 1000, DiskBus.SATA: 15000, DiskBus.NVME: 31000}
 _FIRST_OTHER = 40000
+_LAST = 1 << 30  # no controller's: a disk of which nothing is known stands behind the others
+_MOST_DISKS, _MOST_CARDS = 256, 64
 _TEMPLATE = "machine.template"
 _CARDS = {
     "vmxnet3": "VirtualVmxnet3",
@@ -61,24 +72,53 @@ _MAPPED = {"virtualmode": "virtualMode", "physicalmode": "physicalMode"}
 def machines_of(tabs: Tabs, *, source: str, where: Path, reading: Reading) -> None:
     """The machines of an export. Rows that are no machine are told, and how many templates and placeholders there are:
     they are left out."""
+    tabs = {tab: rows if tab == "vInfo" else _with_cells(rows) for tab, rows in tabs.items()}
     joined = {tab: _by_machine(tabs["vInfo"], tabs.get(tab, ())) for tab in TABS[1:]}
     _tell_of_no_machine(tabs["vInfo"], joined, where, reading)
     templates = 0
+    short: dict[str, list[str]] = {"vDisk": [], "vNetwork": []}
     for number, row in enumerate(tabs["vInfo"], start=2):
         if not any(row.values()):
             continue
         if _is_true(row.get("Template")) or _is_true(row.get("SRM Placeholder")):
             templates += 1
             continue
+        place = place_in(where, number, row)
+        doubts: list[str] = []
         try:
-            reading.machines.append((where, _machine(row, number, joined, tabs, source)))
+            reading.machines.append((where, _machine(row, number, joined, tabs, source, doubts)))
         except (ValueError, InputInvalid) as error:
             problem = error.problems[0] if isinstance(error, InputInvalid) else None
-            place = f"{shown(where)}:{number}: {row.get('VM', '')[:80]}"
             reading.left_out(place, problem.what if problem else str(error), problem.fix if problem else AGAIN)
+            continue
+        if doubts:
+            reading.doubtful(place, first_of(list(dict.fromkeys(doubts)), SHOWN), AGAIN)
+        for tab, column in (("vDisk", "Disks"), ("vNetwork", "NICs")):
+            there, counted = len(_own(row, joined[tab])), _doubtful_number(row, [], column) or 0
+            if tab in tabs and there < counted:
+                short[tab].append(f"{row['VM'][:80]} ({there} of {counted})")
+    _tell_of_short(short, where, reading)
     if templates:
         what = f"{shown(where)}: {templates} of its rows are templates or placeholders, which are not moved"
         reading.told.append(Concern(id=_TEMPLATE, severity=Severity.INFO, what=what, fix=""))
+
+
+def _with_cells(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows that say anything. A tab of headers alone has none, and is like one that is missing."""
+    return [row for row in rows if any(row.values())]
+
+
+def place_in(where: Path, number: int, row: Row) -> str:
+    """A row of an export for people: its file, its number and its machine."""
+    return f"{shown(where)}:{number}" + (f": {row['VM'][:80]}" if row.get("VM") else "")
+
+
+def _tell_of_short(short: Mapping[str, Sequence[str]], where: Path, reading: Reading) -> None:
+    for tab, names in short.items():
+        if names:
+            what = f"{tab} has fewer rows than vInfo counts, and nothing is known of the others"
+            fix = f"Export the tab {tab} again, whole, at one time with vInfo."
+            reading.doubtful(where, f"{what}: {first_of(names, SHOWN)}", fix)
 
 
 def _by_machine(machines: Sequence[Row], rows: Sequence[Row]) -> Joined:
@@ -105,9 +145,7 @@ def _own(row: Row, joined: Joined) -> list[Row]:
 def _tell_of_no_machine(machines: Sequence[Row], joined: Mapping[str, Joined], where: Path, reading: Reading) -> None:
     for tab, (column, rows) in joined.items():
         known = {key for row in machines for key in _keys(row, column)}
-        names = sorted(
-            {row.get("VM", "")[:80] for key in rows.keys() - known for row in rows[key] if any(row.values())}
-        )
+        names = sorted({row.get("VM", "")[:80] or "(no name)" for key in rows.keys() - known for row in rows[key]})
         if names:
             what = f"rows of {tab} are of no machine that can be told from vInfo: {first_of(names, SHOWN)}"
             reading.doubtful(where, what, "Export all tabs at one time, of the same machines.")
@@ -119,12 +157,15 @@ def _machine(
     joined: Mapping[str, Joined],
     tabs: Mapping[str, Sequence[Row]],
     source: str,
+    doubts: list[str],
 ) -> Machine:
+    """`doubts` gets what is said of it that cannot be read. Raises ValueError and InputInvalid."""
+    _refuse_nothing(row)
     own = {tab: _own(row, rows) for tab, rows in joined.items()}
     stores = sorted({name for one in own["vDisk"] if (name := _store(one))})
     devices = [
-        *(_unknown_disks(row) if "vDisk" not in tabs else _known_disks(own["vDisk"])),
-        *(_unknown_cards(row) if "vNetwork" not in tabs else _cards(own["vNetwork"])),
+        *_disks(row, own["vDisk"], doubts, there=bool(tabs.get("vDisk"))),
+        *_cards(row, own["vNetwork"], doubts),
     ]
     props: Plain = {
         "_ref": f"VirtualMachine:{row.get('VM ID') or number}",
@@ -137,7 +178,9 @@ def _machine(
         "config.version": f"vmx-{row['HW version']}" if row.get("HW version") else None,
         "config.changeTrackingEnabled": _is_true(row.get("CBT")) if row.get("CBT") else None,
         "config.hardware.numCPU": number_of(row, "CPUs"),
-        "config.hardware.numCoresPerSocket": next((number_of(one, "Cores p/s") for one in own["vCPU"]), None),
+        "config.hardware.numCoresPerSocket": next(
+            (_doubtful_number(one, doubts, "Cores p/s") for one in own["vCPU"]), None
+        ),
         "config.hardware.memoryMB": number_of(row, "Memory"),
         "config.hardware.device": devices,
         "config.cpuHotAddEnabled": any(_is_true(one.get("Hot Add")) for one in own["vCPU"]),
@@ -163,8 +206,9 @@ def _machine(
         places["resourcePool"] = row["Resource pool"]
     snapshots = len(own["vSnapshot"]) if "vSnapshot" in tabs else None
     facts: dict[str, object] = {"metadata": machine.metadata | places, "snapshots": snapshots}
-    if "vDisk" not in tabs and (size := number_of(row, "Total disk capacity MiB", "Total disk capacity MB")):
-        told = SourceFact(path="disks", value=f"{size} MiB together, in a tab that is not here")
+    total = _doubtful_number(row, doubts, "Total disk capacity MiB", "Total disk capacity MB")
+    if total and not tabs.get("vDisk"):
+        told = SourceFact(path="disks", value=f"{total} MiB together, in a tab that is not here")
         facts |= {"unmodelled": (*machine.unmodelled, told)}
     return machine.model_copy(update=facts)
 
@@ -173,15 +217,44 @@ def _is_true(text: str | None) -> bool:
     return (text or "").strip().lower() in _TRUE
 
 
+def _refuse_nothing(row: Row) -> None:
+    """What a machine needs is there, and is not 0. Raises ValueError and InputInvalid."""
+    state = row.get("Connection state", "")
+    fix = "Look at it in vSphere: it may be inaccessible, orphaned, or still being made."
+    if state.lower() in {"", "connected"}:
+        fix = "Look at it in vSphere, and export the inventory again."
+    for column in ("VM", "CPUs", "Memory"):
+        text = row.get(column, "")
+        if not text or (column != "VM" and number_of(row, column) == 0):
+            what = f"its cell {column} is {text or 'empty'}" + (f", its connection state {state}" if state else "")
+            raise InputInvalid("this is no machine that can be read", [Problem(row.get("VM", ""), what, fix)])
+
+
 def number_of(row: Row, *columns: str) -> int | None:
-    """The whole number of the first of these columns that is there; thousands may be set apart. Raises ValueError."""
+    """The whole number of the first of these columns that is there; thousands may be set apart. Of a disk's size, part
+    of a MiB counts as one. Raises ValueError."""
     for column in columns:
         text = row.get(column, "").strip()
         if text:
-            if (found := _NUMBER.fullmatch(text)) is None:
+            found = (_FEW if column in _COUNTS else _NUMBER).fullmatch(text[:40])
+            part = (found["part"] or "").strip("0") if found else ""
+            if found is None or len(text) > 40 or (part and column not in _SIZES):
                 raise ValueError(f"{column} is {text[:40]!r}, which is no whole number")
-            return int(re.sub(r"\D", "", found["whole"]))
+            number = int(re.sub(r"\D", "", found["whole"])) + bool(part)
+            if number >= _MOST:
+                raise ValueError(f"{column} is {text!r}, which is too much for a machine")
+            return number
     return None
+
+
+def _doubtful_number(row: Row, doubts: list[str], *columns: str) -> int | None:
+    """The same; what is no number is unknown, and a doubt."""
+    try:
+        return number_of(row, *columns)
+    except ValueError as error:
+        of = f" of {row['Disk'][:80]}" if row.get("Disk") else ""
+        doubts.append(f"{error}{of}, and is taken as unknown")
+        return None
 
 
 def _boot_options(row: Row) -> Plain | None:
@@ -213,15 +286,14 @@ def _controller(row: Row) -> tuple[str, int]:
     return kind, int(digits[-1]) if digits else 0
 
 
-def _keys_of_controllers(rows: Iterable[Row]) -> dict[tuple[str, int], int]:
+def _keys_of_controllers(places: Sequence[tuple[Row, int]]) -> dict[tuple[str, int], int]:
     """A key for each controller, as vCenter counts them: IDE, SCSI, SATA, NVMe, and each by its number, whatever its
-    kind is called. The machine boots from the first one's disk. Those of one number follow their disks."""
+    kind is called. The machine boots from the first one's disk. Those of one number follow their disks' keys."""
     first: dict[tuple[str, int], tuple[int, int]] = {}
-    for place, row in enumerate(rows):
+    for row, key in places:
         kind, bus = _controller(row)
         start = _FIRST_KEYS.get(CONTROLLERS.get(kind, (DiskBus.UNKNOWN, None))[0], _FIRST_OTHER)
-        at = (start + bus, number_of(row, "Disk Key") or place)
-        first[kind, bus] = min(at, first.get((kind, bus), at))
+        first[kind, bus] = min((start + bus, key), first.get((kind, bus), (start + bus, key)))
     keys: dict[tuple[str, int], int] = {}
     last = 0
     for one in sorted(first, key=lambda one: (first[one], one)):
@@ -229,21 +301,33 @@ def _keys_of_controllers(rows: Iterable[Row]) -> dict[tuple[str, int], int]:
     return keys
 
 
-def _known_disks(rows: Sequence[Row]) -> list[Plain]:
-    """The controllers that the disks are at, and the disks."""
-    keys = _keys_of_controllers(rows)
-    shared = {_controller(row): row.get("Shared Bus") or "noSharing" for row in rows}
+def _disks(row: Row, rows: Sequence[Row], doubts: list[str], *, there: bool) -> list[Plain]:
+    """The controllers, the disks at them, and as many more disks as are counted. `there`: the tab of disks is; without
+    it a machine that nobody counts the disks of has one, for one without any is rare."""
+    told = [_doubtful_number(one, doubts, "Disk Key") or None for one in rows]
+    free = _free(2000, told)
+    places = [(one, next(free) if key is None else key) for one, key in zip(rows, told, strict=True)]
+    controllers = _keys_of_controllers(places)
+    shared = {_controller(one): one.get("Shared Bus") or "noSharing" for one in rows}
+    counted = _doubtful_number(row, doubts, "Disks")
+    missing = min(int(not there) if counted is None else counted, _MOST_DISKS) - len(rows)
     return [
         *(
             {"_type": kind, "key": key, "busNumber": bus, "sharedBus": shared[kind, bus]}
-            for (kind, bus), key in keys.items()
+            for (kind, bus), key in controllers.items()
         ),
-        *(_disk(row, keys[_controller(row)], 2000 + place) for place, row in enumerate(rows)),
+        *(_disk(one, key, controllers[_controller(one)], doubts) for one, key in places),
+        *({"_type": "VirtualDisk", "key": key, "controllerKey": _LAST} for key in islice(free, max(missing, 0))),
     ]
 
 
-def _disk(row: Row, controller: int, spare: int) -> Plain:
-    size = number_of(row, "Capacity MiB", "Capacity MB")
+def _free(first: int, taken: Sequence[int | None]) -> Iterator[int]:
+    """Keys from `first` on that no device has."""
+    return (key for key in count(first) if key not in taken)
+
+
+def _disk(row: Row, key: int, controller: int, doubts: list[str]) -> Plain:
+    size = _doubtful_number(row, doubts, *_SIZES)
     mapped = _is_true(row.get("Raw"))
     backing: Plain = {
         "_type": "VirtualDiskRawDiskMappingVer1BackingInfo" if mapped else "VirtualDiskFlatVer2BackingInfo",
@@ -255,25 +339,21 @@ def _disk(row: Row, controller: int, spare: int) -> Plain:
     if mapped:
         mode = (row.get("Raw Comp. Mode") or "").lower()
         backing |= {"compatibilityMode": _MAPPED.get(mode, "unknown"), "lunUuid": row.get("Raw LUN ID", "")}
-    device: Plain = {"_type": "VirtualDisk", "key": number_of(row, "Disk Key") or spare, "controllerKey": controller}
-    device |= {"unitNumber": number_of(row, "Unit #", "SCSI Unit #") or 0, "backing": backing}
+    device: Plain = {"_type": "VirtualDisk", "key": key, "controllerKey": controller}
+    device |= {"unitNumber": _doubtful_number(row, doubts, "Unit #", "SCSI Unit #") or 0, "backing": backing}
     device |= {"deviceInfo": {"label": row["Disk"]}} if row.get("Disk") else {}
     return device | ({} if size is None else {"capacityInBytes": size << 20})
 
 
-def _unknown_disks(row: Row) -> list[Plain]:
-    """As many as are counted; one where nobody counts, for a machine without any is rare."""
-    count = number_of(row, "Disks")
-    return [{"_type": "VirtualDisk", "key": 2000 + place} for place in range(1 if count is None else min(count, 256))]
-
-
-def _unknown_cards(row: Row) -> list[Plain]:
-    count = number_of(row, "NICs") or 0
-    return [_card(4000 + place, {"Network": row.get(f"Network #{place + 1}", "")}) for place in range(min(count, 64))]
-
-
-def _cards(rows: Sequence[Row]) -> list[Plain]:
-    return [_card(4000 + place, row) for place, row in enumerate(rows)]
+def _cards(row: Row, rows: Sequence[Row], doubts: list[str]) -> list[Plain]:
+    """The cards, and as many more as are counted, at the networks that vInfo names and no card is at."""
+    counted = min(_doubtful_number(row, doubts, "NICs") or 0, _MOST_CARDS)
+    networks = [row.get(f"Network #{place + 1}", "") for place in range(counted)]
+    for one in rows:
+        if (network := one.get("Network", "")) in networks:
+            networks.remove(network)
+    others = [{"Network": network} for network in networks[: max(counted - len(rows), 0)]]
+    return [_card(4000 + place, one) for place, one in enumerate([*rows, *others])]
 
 
 def _card(key: int, row: Row) -> Plain:

@@ -12,6 +12,7 @@ from kubeferry.documents import Policy
 from kubeferry.errors import InputInvalid
 from kubeferry.model import DiskBus, DiskDevice, FirmwareKind, Power, Severity
 from kubeferry.sources.exported import read_exported
+from kubeferry.sources.vsphere import tab_files
 from mappings.assessment import assess
 
 GIB = 1 << 30
@@ -150,9 +151,9 @@ def test_what_is_a_new_line_to_unicode_alone_ends_no_row(tmp_path: Path, mark: s
         ({"vInfo": "VM,CPUs\nweb,2\n"}, "the columns Memory are missing"),
         ({"vDisk": DISK}, "there is no vInfo tab beside it"),
         ({"vHost": "Host\nesx1\n"}, "nothing of a machine is taken from these tabs"),
-        ({"people": "name\nbob\n"}, "its name ends in none of the tabs"),
+        ({"people": "name\nbob\n"}, "its name has none of the tabs"),
         ({"vInfo": "VM,CPUs,Memory\nweb,two,1\ndb,2,lots\n"}, "CPUs is 'two'"),
-        ({"vInfo": "VM,CPUs,Memory\nweb,2,\n"}, "it has no configuration"),
+        ({"vInfo": "VM,CPUs,Memory\nweb,2,\n"}, "its cell Memory is empty"),
     ],
 )
 def test_what_cannot_be_read_is_said_with_its_place(tmp_path: Path, tabs: dict[str, str], said: str) -> None:
@@ -298,6 +299,244 @@ def test_a_workbook_that_is_none_is_told(tmp_path: Path, content: bytes) -> None
     (tmp_path / "all.xlsx").write_bytes(content)
     with pytest.raises(InputInvalid, match="no workbook that can be read"):
         read_exported(tmp_path, "vc")
+
+
+def told(folder: Path) -> list[tuple[str, str]]:
+    """What a folder of exports has left out or doubts, by its kind."""
+    try:
+        found = read_exported(folder, "vc").unreadable
+    except InputInvalid as error:
+        return [(one.where, one.what.rpartition("/")[2]) for one in error.problems[1:]]
+    return [(one.id, one.what.rpartition("/")[2]) for one in found]
+
+
+def test_a_row_with_more_cells_than_columns_is_left_out_and_one_with_fewer_is_doubtful(tmp_path: Path) -> None:
+    """A comma that nobody quoted shifts whatever stands behind it."""
+    info = "VM,CPUs,Memory,Disks,VM ID\nweb,2,4096,00,1,vm-3\ndb,2,4096,1,vm-4\ncut,2,1024\n"
+    disk = "VM,Disk,Capacity MiB,VM ID\ndb,Hard disk 1,40,960,vm-4\ndb,Hard disk 2,10,vm-4\n"
+    export(tmp_path, vInfo=info, vDisk=disk)
+    found = {one.name: one for one in read_exported(tmp_path, "vc").machines}
+    assert sorted(found) == ["cut", "db"]
+    assert [one.label for one in found["db"].disks] == ["Hard disk 2"]
+    words = told(tmp_path)
+    assert ("machine.unreadable", f"RVTools_tabvInfo.csv:2: web: {CELLS.format(6, 'vInfo', 5)}") in words
+    assert ("machine.unreadable", f"RVTools_tabvDisk.csv:2: db: {CELLS.format(5, 'vDisk', 4)}") in words
+    (doubt,) = (what for kind, what in words if kind == "file.doubtful" and "cells" in what)
+    assert doubt.endswith("and may be read wrong: 4")
+
+
+CELLS = "it has {} cells, and {} {} columns: a delimiter in a cell is not quoted"
+
+
+def test_a_row_that_is_shifted_by_an_empty_cell_is_doubtful(tmp_path: Path) -> None:
+    export(tmp_path, vInfo="VM,CPUs,Memory,Firmware\nweb,2,4096,00,\n")
+    assert [kind for kind, _ in told(tmp_path)] == ["file.doubtful"]
+
+
+@pytest.mark.parametrize("book", [False, True])
+def test_of_two_columns_with_one_name_the_first_is_read_and_they_are_told(tmp_path: Path, book: bool) -> None:
+    rows: list[list[object]] = [["VM", "CPUs", "Memory", "Owner", "Memory", "", ""], ["web", 2, 4096, "me", 16, "", ""]]
+    if book:
+        workbook(tmp_path / "all.xlsx", {"vInfo": rows})
+    else:
+        export(tmp_path, vInfo="".join(",".join(map(str, row)) + "\n" for row in rows))
+    found = read_exported(tmp_path, "vc")
+    assert found.machines[0].memory.size_bytes == 4 * GIB
+    ((kind, what),) = told(tmp_path)
+    assert kind == "file.doubtful"
+    assert what.endswith("several columns of vInfo have one name, and the first of each was read: Memory")
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "VM,CPUs,Memory\n", "VM,CPUs,Memory\n,,\n", "VM\n"])
+def test_a_vinfo_without_a_machine_is_left_out(tmp_path: Path, text: str) -> None:
+    export(tmp_path, vInfo=text, vDisk=DISK)
+    assert told(tmp_path) == [("machine.unreadable", "RVTools_tabvInfo.csv: its vInfo has no row of a machine")]
+    (tmp_path / "RVTools_tabvInfo.csv").unlink()
+    (tmp_path / "RVTools_tabvDisk.csv").unlink()
+    workbook(tmp_path / "all.xlsx", {"vInfo": [line.split(",") for line in text.splitlines() if line]})
+    assert told(tmp_path) == [("machine.unreadable", "all.xlsx: its vInfo has no row of a machine")]
+
+
+def test_lines_that_are_empty_before_the_header_are_none(tmp_path: Path) -> None:
+    export(tmp_path, vInfo="\r\n\r\nVM;CPUs;Memory\r\nweb;2;1024\r\n")
+    assert [one.name for one in read_exported(tmp_path, "vc").machines] == ["web"]
+
+
+@pytest.mark.parametrize("book", [False, True])
+def test_a_tab_with_too_many_rows_is_left_out_and_never_cut(
+    tmp_path: Path, book: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[list[object]] = [["VM", "CPUs", "Memory"], ["a", 1, 512], ["b", 1, 512], ["c", 1, 512]]
+    if book:
+        workbook(tmp_path / "all.xlsx", {"vInfo": rows})
+    else:
+        export(tmp_path, vInfo="".join(",".join(map(str, row)) + "\n" for row in rows))
+    assert len(read_exported(tmp_path, "vc").machines) == 3
+    monkeypatch.setattr(tab_files, "MAX_ROWS", 2)
+    ((kind, what),) = told(tmp_path)
+    assert kind == "machine.unreadable"
+    assert what.endswith("it has more than 2 rows")
+
+
+def test_disks_and_cards_that_a_tab_lacks_are_unknown_and_told(tmp_path: Path) -> None:
+    info = (
+        "VM,CPUs,Memory,Disks,NICs,Network #1,Network #2\nweb,2,1024,3,2,prod,dmz\ndb,2,1024,1,0,,\nold,2,1024,0,0,,\n"
+    )
+    disk = "VM,Disk,Disk Key,Capacity MiB,Controller,Label\nweb,Hard disk 2,2001,40960,SATA,SATA controller 0\n"
+    export(tmp_path, vInfo=info, vDisk=disk, vNetwork="VM,Adapter,Network\nweb,Vmxnet3,prod\n")
+    web, db, old = read_exported(tmp_path, "vc").machines
+    assert [one.capacity_bytes for one in web.disks] == [40 * GIB, None, None], "what is known stands first"
+    assert len({one.id for one in web.disks}) == 3
+    assert [(one.network, one.model) for one in web.nics] == [("prod", "vmxnet3"), ("dmz", None)]
+    assert [len(one.disks) for one in (db, old)] == [1, 0]
+    assert told(tmp_path) == [
+        ("file.doubtful", f"RVTools_tabvInfo.csv: {FEWER.format('vDisk')}: web (1 of 3), db (0 of 1)"),
+        ("file.doubtful", f"RVTools_tabvInfo.csv: {FEWER.format('vNetwork')}: web (1 of 2)"),
+    ]
+
+
+FEWER = "{} has fewer rows than vInfo counts, and nothing is known of the others"
+
+
+def test_tabs_of_headers_alone_are_like_none(tmp_path: Path) -> None:
+    info = "VM,CPUs,Memory,Disks,NICs,Network #1\nweb,2,1024,1,1,prod\nnobody counts,2,1024,,,\n"
+    export(tmp_path, vInfo=info, vDisk="VM,Disk,Capacity MiB\n", vNetwork="VM,Adapter,Network\n")
+    found = read_exported(tmp_path, "vc").machines
+    assert [[one.capacity_bytes for one in machine.disks] for machine in found] == [[None], [None]]
+    assert [[one.network for one in machine.nics] for machine in found] == [["prod"], []]
+    assert [what.rpartition(": ")[2] for _, what in told(tmp_path)] == ["web (0 of 1)"] * 2
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ("4096.000000", 4096),
+        ("40960.5", 40961),
+        ("40960,5", 40961),
+        ('"40,960.5"', 40961),
+        ("1.234.567", 1234567),
+        ("0.5", 1),
+        ("40960.500.5", None),
+        ("1.234.5", None),
+        ("12x", None),
+        ("-1", None),
+        ("9" * 40, None),
+        ("9" * 5000, None),
+        ("9" * 16, None),
+    ],
+)
+def test_sizes_of_disks_are_read_up_to_the_next_mib_and_a_bad_one_is_unknown(
+    tmp_path: Path, size: str, expected: int | None
+) -> None:
+    text = size if size.startswith('"') else f'"{size}"'
+    disk = f"VM,Disk,Disk Key,Capacity MiB\nweb,Hard disk 1,2000,10\nweb,Hard disk 2,2001,{text}\n"
+    export(tmp_path, vInfo="VM,CPUs,Memory\nweb,2,1024\n", vDisk=disk)
+    (web,) = read_exported(tmp_path, "vc").machines
+    assert [one.capacity_bytes for one in web.disks] == [10 << 20, None if expected is None else expected << 20]
+    doubts = [what for kind, what in told(tmp_path) if kind == "file.doubtful"]
+    assert len(doubts) == (expected is None)
+    assert all("RVTools_tabvInfo.csv:2: web: Capacity MiB is '" in what for what in doubts)
+    assert all(what.endswith("of Hard disk 2, and is taken as unknown") for what in doubts)
+
+
+@pytest.mark.parametrize("column", ["Disk Key", "Unit #", "Cores p/s", "Disks", "NICs", "Total disk capacity MiB"])
+def test_no_number_beside_processors_and_memory_costs_a_machine(tmp_path: Path, column: str) -> None:
+    cells = {one: "x" if one == column else "" for one in ("Disks", "NICs", "Total disk capacity MiB")}
+    export(
+        tmp_path,
+        vInfo=f"VM,CPUs,Memory,{','.join(cells)}\nweb,2,1024,{','.join(cells.values())}\n",
+        vDisk="VM,Disk Key,Unit #,Capacity MiB\n" + f"web,{2000},0,10\nweb,{'x' if column == 'Disk Key' else 2001},"
+        f"{'x' if column == 'Unit #' else 1},20\n",
+        vCPU=f"VM,Cores p/s\nweb,{'x' if column == 'Cores p/s' else 1}\n",
+    )
+    (web,) = read_exported(tmp_path, "vc").machines
+    assert {one.capacity_bytes for one in web.disks} == {10 << 20, 20 << 20}
+    assert len({one.id for one in web.disks}) == 2
+    ((kind, what),) = told(tmp_path)
+    assert kind == "file.doubtful"
+    assert f"{column.rpartition('/')[2]} is 'x', which is no whole number, and is taken as unknown" in what
+
+
+@pytest.mark.parametrize(("cpus", "expected"), [("2.000", 2), ("2,00", 2), ("2", 2), ("2.500", None), ("2.0.0", None)])
+def test_processors_are_never_counted_in_thousands(tmp_path: Path, cpus: str, expected: int | None) -> None:
+    export(tmp_path, vInfo=f"VM;CPUs;Memory\nweb;{cpus};1024\nok;1;1024\n")
+    found = {one.name: one.cpu.vcpus for one in read_exported(tmp_path, "vc").machines}
+    assert found.get("web") == expected
+    assert [kind for kind, _ in told(tmp_path)] == ([] if expected else ["machine.unreadable"])
+
+
+@pytest.mark.parametrize(
+    ("row", "said", "fix"),
+    [
+        (",2,1024,connected", "2: its cell VM is empty, its connection state connected", "export the inventory again"),
+        ("web,0,1024,connected", "2: web: its cell CPUs is 0, its connection state connected", "export the inventory"),
+        ("web,2,0.0,", "2: web: its cell Memory is 0.0", "export the inventory again"),
+        ("web,,,orphaned", "2: web: its cell CPUs is empty, its connection state orphaned", "may be inaccessible"),
+    ],
+)
+def test_a_row_without_what_a_machine_needs_says_which_cell_it_is(
+    tmp_path: Path, row: str, said: str, fix: str
+) -> None:
+    export(tmp_path, vInfo=f"VM,CPUs,Memory,Connection state\n{row}\nok,1,1024,connected\n")
+    (one,) = read_exported(tmp_path, "vc").unreadable
+    assert one.what == f"{tmp_path}/RVTools_tabvInfo.csv:{said}"
+    assert fix in one.fix
+
+
+WEB = "VM,CPUs,Memory,VM UUID\nweb,2,2048,503a\n"
+WEB_DISK = "VM,Disk,Capacity MiB,VM UUID\nweb,Hard disk 1,10240,503a\n"
+
+
+@pytest.mark.parametrize(
+    ("info", "disk"),
+    [
+        ("RVTools_tabvInfo.tsv", "RVTools_tabvDisk.tsv"),
+        ("RVTools_tabvInfo_2024-01-01.csv", "RVTools_tabvDisk_2024-01-01.csv"),
+        ("RVTools_tabvInfo (1).csv", "RVTools_tabvDisk (1).csv"),
+        ("vInfo.2024.CSV", "vdisk.2024.csv"),
+    ],
+)
+def test_tabs_are_known_by_their_names_whatever_stands_around_them(tmp_path: Path, info: str, disk: str) -> None:
+    """They are an export of their own beside another one."""
+    export(tmp_path, vInfo=INFO, vDisk=DISK)
+    sign = "\t" if info.endswith("tsv") else ","
+    (tmp_path / info).write_text(WEB.replace("web", "app").replace(",", sign))
+    (tmp_path / disk).write_text(WEB_DISK.replace("web", "app").replace(",", sign))
+    found = read_exported(tmp_path, "vc")
+    sizes = {one.name: [disk.capacity_bytes for disk in one.disks] for one in found.machines}
+    assert sizes == {"app": [10 * GIB], "web": [20 * GIB, GIB], "Größe 1": []}
+    assert {one.id for one in found.unreadable} == {"machine.template"}
+
+
+def test_of_names_that_differ_in_capitals_alone_one_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "vInfo.csv").write_text(WEB)
+    (tmp_path / "vinfo.csv").write_text(WEB.replace("web", "app"))
+    assert told(tmp_path) == [("machine.unreadable", "vinfo.csv: it is called like vInfo.csv, and that is read")]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "windows-1252"])
+def test_a_file_or_sheet_of_another_name_is_vinfo_by_its_columns(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "Büro machines.csv").write_text(WEB, encoding=encoding)
+    (tmp_path / "CPUs.csv").write_text("VM,CPUs,Sockets\nweb,2,1\n")
+    rows: list[list[object]] = [
+        line.split(",") for line in WEB.replace("web", "app").replace("a\n", "b\n").splitlines()
+    ]
+    workbook(tmp_path / "all.xlsm", {"Notes": [["x"]], "Sheet2": rows, "vDisk": [["VM"], ["app"]]})
+    workbook(tmp_path / "dated.xlsx", {"vInfo_2024": [rows[0], ["db", 1, 512, "503c"]]})
+    found = read_exported(tmp_path, "vc")
+    assert {one.name: len(one.disks) for one in found.machines} == {"web": 1, "app": 1, "db": 1}
+    assert told(tmp_path) == [
+        ("file.passed-over", "CPUs.csv: its name has none of the tabs of an inventory export"),
+    ]
+
+
+@pytest.mark.parametrize("end", ["xls", "XLSB", "ods"])
+def test_workbooks_of_other_kinds_are_left_out_with_what_to_do(tmp_path: Path, end: str) -> None:
+    (tmp_path / "vInfo.csv").write_text(WEB)
+    (tmp_path / f"RVTools_export.{end}").write_bytes(b"\xd0\xcf\x11\xe0")
+    (one,) = read_exported(tmp_path, "vc").unreadable
+    assert (one.id, one.fix) == ("machine.unreadable", "Where it is an inventory export: save it as *.xlsx.")
+    assert one.what.endswith(f"RVTools_export.{end}: a workbook *.{end.lower()} is not read")
 
 
 def workbook(path: Path, sheets: dict[str, list[list[object]]]) -> None:
