@@ -135,10 +135,13 @@ def _csv(files: dict[str, Path], source: str, reading: Reading) -> None:
 def _workbook(path: Path, source: str, reading: Reading) -> None:
     """The export that a workbook is, a sheet for each tab."""
     try:
-        sheets = _sheets(path)
+        sheets, twins = _sheets(path)
     except InputInvalid as error:
         reading.failed(error)
         return
+    if twins:
+        what = f"of several sheets for one tab one was read, and not {first_of(twins, SHOWN)}"
+        reading.left_out(path, what, "Save each export as a workbook of its own.")
     if "vInfo" not in sheets:
         names = ", ".join(sheets)[:200]
         reading.passed_over(path, f"it has no sheet vInfo, but {names}", f"Give {HOW}.")
@@ -266,8 +269,9 @@ def _cells_of(text: str, path: Path) -> list[list[str]]:
 # --- a tab as a sheet -------------------------------------------------------------------------------------------------
 
 
-def _sheets(path: Path) -> dict[str, list[list[Any]]]:
-    """The sheets of a workbook by the tabs' names; others by their own. Raises InputInvalid."""
+def _sheets(path: Path) -> tuple[dict[str, list[list[Any]]], list[str]]:
+    """The sheets of a workbook by the tabs' names, others by their own; and those that stand for a tab that another
+    one stands for. Raises InputInvalid."""
     try:
         with zipfile.ZipFile(path) as packed:
             unpacked = sum(one.file_size for one in packed.infolist())
@@ -280,7 +284,9 @@ def _sheets(path: Path) -> dict[str, list[list[Any]]]:
                 named.setdefault(_known(name), name)
             if "vInfo" not in named and (machines := _sheet_of_machines(book)):
                 named = {"vInfo": machines} | {tab: one for tab, one in named.items() if one != machines}
-            return {tab: _cells(book, name, path) if tab in TABS else [] for tab, name in named.items()}
+            twins = [name for name in book.sheet_names if _known(name) in TABS and name not in named.values()]
+            sheets = {tab: _cells(book, name, path) if tab in TABS else [] for tab, name in named.items()}
+            return sheets, twins
     except (OSError, zipfile.BadZipFile, CalamineError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)[:200]
         raise _invalid(path, f"it is no workbook that can be read: {reason}", AGAIN) from error

@@ -290,8 +290,10 @@ def test_sheets_are_known_by_the_tabs_that_end_their_names_and_a_note_of_excel_i
     (tmp_path / "~$all.xlsx").write_bytes(b"\x05alice" + bytes(159))
     found = read_exported(tmp_path, "vc")
     assert [(one.name, one.disks[0].capacity_bytes) for one in found.machines] == [("web", 10 * GIB)]
-    assert [one.id for one in found.unreadable] == ["file.passed-over"]
-    assert "Excel's note" in found.unreadable[0].what
+    twin, note = found.unreadable
+    assert (twin.id, note.id) == ("machine.unreadable", "file.passed-over")
+    assert twin.what.endswith("of several sheets for one tab one was read, and not old_vInfo")
+    assert "Excel's note" in note.what
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"VM,CPUs\n", b"PK\x05\x06" + bytes(18)])
