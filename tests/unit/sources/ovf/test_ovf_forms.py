@@ -415,3 +415,20 @@ def test_settings_that_are_off_or_usual_are_no_loss() -> None:
 def test_a_setting_that_is_not_usual_stays_one(key: str) -> None:
     found = one(hardware(config(key, UNUSUAL[key])))
     assert [fact.value for fact in found.unmodelled if f"[{key}]" in fact.path] == [f"vmw:value={UNUSUAL[key]}"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["user-data", "userdata", "user_data", "vendor-data", "meta-data", "guestinfo.userdata", "guestinfo.metadata",
+     "ignition.config.data", "coreos.config.data", "cloud-init", "guestinfo.x"],
+)  # fmt: skip
+@pytest.mark.parametrize("element", ["Property", "vmw:ExtraConfig"])
+def test_what_a_guest_is_set_up_by_is_not_shown(key: str, element: str) -> None:
+    kind = "ovf" if element == "Property" else "vmw"
+    told = f"<{element} {kind}:key='{key}' {kind}:value='I2Nsb3VkLWNvbmZpZwp4'/>"
+    if element == "Property":
+        found = one(replaced(("</VirtualSystem>", f"<ProductSection>{told}</ProductSection></VirtualSystem>")))
+    else:
+        found = one(hardware(told))
+    assert "I2Nsb3Vk" not in found.model_dump_json()
+    assert [fact.value for fact in found.unmodelled if key in fact.path] == ["(not shown: it may be a secret)"]
