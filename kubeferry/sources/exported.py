@@ -49,19 +49,25 @@ class Reader:
 def read_exported(directory: Path, source: str) -> Inventory:
     """The machines of all files in a folder and below it. Raises InputInvalid where there is no machine, with the
     reasons of all files."""
+    return read_and_count(directory, source)[0]
+
+
+def read_and_count(directory: Path, source: str) -> tuple[Inventory, int]:
+    """The same, and how many machines and files are left out: fewer than are told, where one has several problems."""
     reading, kinds = read_files(directory, source)
     machines = told_apart(reading, _written)
     told = sorted(reading.told, key=lambda one: one.severity is not Severity.WARNING)
     missing = [one for one in told if one.id in {UNREADABLE, PASSED_OVER}]
     if not machines and (missing or not reading.beside):
         raise _empty(directory, missing)
-    return Inventory(
+    inventory = Inventory(
         source=source,
         source_kind=kinds.pop() if len(kinds) == 1 else "export",
         observed_at=clock.now("seconds"),
         machines=machines,
         unreadable=tuple(told),
     )
+    return inventory, len(reading.missing)
 
 
 def read_files(directory: Path, source: str) -> tuple[Reading, set[str]]:

@@ -115,7 +115,7 @@ def _items(path: Path, reading: Reading) -> list[Item]:
     try:
         values = _values(path)
     except InputInvalid as error:
-        reading.failed(error)
+        reading.failed(error, path)
         return []
     found = list(items_of(values))
     for item in found:
