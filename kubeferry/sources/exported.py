@@ -111,7 +111,7 @@ def _empty(directory: Path, told: list[Concern]) -> InputInvalid:
 
 
 READERS = (
-    Reader("libvirt-export", (".xml",), one_by_one(domain_files.read_machines), domain_files.HOW),
+    Reader("libvirt-export", (".xml",), domain_files.read_all, domain_files.HOW),
     Reader(
         "ovf-export",
         ovf_files.SUFFIXES,
