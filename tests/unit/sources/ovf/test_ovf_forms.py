@@ -432,3 +432,20 @@ def test_what_a_guest_is_set_up_by_is_not_shown(key: str, element: str) -> None:
         found = one(hardware(told))
     assert "I2Nsb3Vk" not in found.model_dump_json()
     assert [fact.value for fact in found.unmodelled if key in fact.path] == ["(not shown: it may be a secret)"]
+
+
+def test_names_are_told_without_vcenters_escapes_and_the_id_stays() -> None:
+    found = one(replaced((">web<", ">b%2fc %5C 5%25 %20<"), ('id="web"', 'id="b%2fc"')))
+    assert found.name == "b/c \\ 5% %20"
+    assert "/" not in found.id
+    card = item(9, 10, Connection="VM%2fNet", ResourceSubType="Flexible")
+    (*_, nic) = one(hardware(card)).nics
+    assert (nic.network, nic.model) == ("VM/Net", "pcnet")
+
+
+def test_every_place_that_microsoft_names_for_vhd_is_a_vhd() -> None:
+    for place in (
+        "http://technet.microsoft.com/en-us/virtualserver/bb676673.aspx",
+        "http://go.microsoft.com/fwlink/?LinkId=137171",
+    ):
+        assert one(replaced((ova.STREAM, place))).disks[0].uri == "file:a.vmdk?vhd"
