@@ -177,8 +177,8 @@ class Node:
 
 
 def read_tree(xml: str, where: str, dialect: Dialect, *, first_line: int = 1) -> Node:
-    """The tree of a document, which begins on `first_line` of its file. Raises InputInvalid, with file and line, when it
-    is malformed or not to be trusted."""
+    """The tree of a document, which begins on `first_line` of its file. Raises InputInvalid, with file and line, when
+    it is malformed or not to be trusted."""
     if len(xml) > MAX_CHARACTERS:
         raise _invalid(where, f"it is longer than {MAX_CHARACTERS >> 20} Mi characters", dialect.single, dialect)
     builder = _Builder(where, dialect, first_line - 1)
