@@ -113,8 +113,8 @@ def discover(
             click.echo(plain(f"{concern.what} [{concern.id}] {concern.fix}".rstrip()))
         left_out = f", {counted(missing, 'machine or file', 'machines or files')} left out" if missing else ""
         click.echo(f"{counted(len(inventory.machines), 'machine')} written to {out}{left_out}")
-        if not inventory.machines:
-            click.secho(_NONE_FOUND, fg="yellow", err=True)
+        if not inventory.machines and not missing:  # else that is why
+            click.secho(_NONE_IN_FILES if exported else _NONE_FOUND, fg="yellow", err=True)
     if exported and missing:  # who gave the files can mend them
         raise click.exceptions.Exit(2)
 
@@ -122,6 +122,10 @@ def discover(
 _NONE_FOUND = (
     "No machine was found: look whether the source's `uri` in the configuration leads where they are, and whether its "
     "account may see them."
+)
+_NONE_IN_FILES = (
+    "No machine was found: the files were read, and hold none that can be moved. Look whether they are those of the "
+    "right host, account and region, and whether the login they were made with may see the machines."
 )
 
 

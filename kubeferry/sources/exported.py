@@ -22,6 +22,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Severity
 from kubeferry.outside import clock
 from kubeferry.sources.ec2 import files as ec2_files
+from kubeferry.sources.facts import signs
 from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE, Reading, one_by_one
 from kubeferry.sources.facts.same_machines import told_apart
 from kubeferry.sources.libvirt import domain_files
@@ -81,8 +82,15 @@ def read_files(directory: Path, source: str) -> tuple[Reading, set[str]]:
         kinds |= {reader.kind} if found.machines else set()
         reading += found
     strangers = [path for path, own in readers.items() if own is None]
-    tell_strangers(strangers, reading, is_domain=domain_files.is_domain)
+    tell_strangers(strangers, reading, known=_known)
     return reading, kinds
+
+
+def _known(start: bytes) -> tuple[str, str] | None:
+    """What a file that begins so holds, where that is an export that is read by another name."""
+    if domain_files.is_domain(start):
+        return "it holds a domain, and is not read by its name", "Rename it to *.xml, and discover again."
+    return signs.of_export(start)
 
 
 def _reader_of(path: Path) -> Reader | None:

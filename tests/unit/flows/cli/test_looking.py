@@ -273,3 +273,15 @@ def test_a_source_without_machines_is_no_silent_success(kubeferry: Command, esta
     code, out, err = kubeferry("discover")
     assert (code, "0 machines written" in out) == (0, True)
     assert err.startswith("No machine was found: ")
+
+
+def test_files_without_a_machine_are_not_said_to_be_a_matter_of_the_configuration(
+    kubeferry: Command, estate: Path
+) -> None:
+    (estate / "exported").mkdir()
+    ended = {"InstanceId": "i-1", "InstanceType": "t3.micro", "State": {"Name": "terminated"}}
+    (estate / "exported" / "all.json").write_text(json.dumps({"Reservations": [{"Instances": [ended]}]}))
+    code, out, err = kubeferry("discover", "--from", "exported")
+    assert (code, "1 instance that ended" in out) == (0, True)
+    assert err.startswith("No machine was found: the files were read")
+    assert "uri" not in err
