@@ -10,6 +10,7 @@ import pytest
 from kubeferry.documents import Inventory
 from kubeferry.sources.exported import read_and_count, read_exported
 from kubeferry.sources.libvirt.several_domains import MAX_TEXTS, apart
+from lab import ova
 
 
 def domain(name: str, memory: str = "1024") -> str:
@@ -173,3 +174,24 @@ def test_bytes_that_are_no_text_are_no_matter_of_permissions(tmp_path: Path) -> 
     assert "it is no text in UTF-8" in one.what
     assert "permissions" not in one.fix
     assert "UTF-8" in one.fix
+
+
+@pytest.mark.parametrize(
+    ("declared", "encoding"),
+    [("UTF-16", "utf-16-le"), ("UTF-16", "utf-16-be"), ("UTF-16", "utf-8"), ("ISO-8859-15", "iso-8859-15")],
+)
+def test_letters_of_an_ovf_are_read_as_they_are_written(tmp_path: Path, declared: str, encoding: str) -> None:
+    text = ova.descriptor("Ä", [ova.PackedDisk("d1", "a.vmdk", 512, b"")], {"a.vmdk": 1})
+    text = f"<?xml version='1.0' encoding='{declared}'?>{text[text.index('<Envelope') :]}"
+    (tmp_path / "a.ovf").write_bytes(text.encode(encoding))
+    assert names(read_exported(tmp_path, "lab")) == {"Ä"}
+
+
+def test_all_golden_domains_in_one_file_are_what_they_are_alone(tmp_path: Path) -> None:
+    golden = Path(__file__).parents[3] / "golden" / "libvirt"
+    (tmp_path / "all.xml").write_text("\n".join(path.read_text() for path in sorted(golden.glob("*.xml"))))
+    alone, together = (
+        [one.model_copy(update={"name": ""}) for one in read_exported(folder, "lab").machines]
+        for folder in (golden, tmp_path)
+    )
+    assert sorted(alone, key=str) == sorted(together, key=str)
