@@ -82,6 +82,7 @@ OTHERS = {
     "file.doubtful": "an exported file of which it is not sure that it says what is so",
     "file.passed-over": "a file in a folder of exports that holds no machine",
     "labels.unset": "a machine that has no tag for a label or annotation that the policy makes of one",
+    "machine.ended": "instances in an export that ended, of which nothing is left to move",
     "machine.template": "templates in an exported inventory, which are left out",
     "machine.unreadable": "a machine that the source tells of and that cannot be read",
     "manifest.refused": "a manifest that a cluster would refuse",

@@ -98,12 +98,12 @@ def discover(
     """
     if as_json:
         print_event("asking", source=str(exported) if exported else source or "")
-    inventory = _asked(config, source, exported)
+    inventory, missing = _asked(config, source, exported)
     if as_json:
         print_event("answered", source=inventory.source, machines=len(inventory.machines))
-    inventory = _only(inventory, machines)
+    if machines:
+        inventory, missing = _only(inventory, machines), 0
     save(inventory, out)
-    missing = {one.what.partition(": ")[0] for one in inventory.unreadable if one.id == UNREADABLE}  # each once
     if as_json:
         print_json(inventory.model_dump(mode="json", by_alias=True))
     else:
@@ -111,10 +111,10 @@ def discover(
         for concern in inventory.unreadable:
             click.secho(f"{concern.severity}: ", fg=COLOURS[concern.severity], nl=False)
             click.echo(plain(f"{concern.what} [{concern.id}] {concern.fix}".rstrip()))
-        left_out = f", {counted(len(missing), 'machine or file', 'machines or files')} left out" if missing else ""
+        left_out = f", {counted(missing, 'machine or file', 'machines or files')} left out" if missing else ""
         click.echo(f"{counted(len(inventory.machines), 'machine')} written to {out}{left_out}")
-        if not inventory.machines:
-            click.secho(_NONE_FOUND, fg="yellow", err=True)
+        if not inventory.machines and not missing:  # else that is why
+            click.secho(_NONE_IN_FILES if exported else _NONE_FOUND, fg="yellow", err=True)
     if exported and missing:  # who gave the files can mend them
         raise click.exceptions.Exit(2)
 
@@ -123,28 +123,35 @@ _NONE_FOUND = (
     "No machine was found: look whether the source's `uri` in the configuration leads where they are, and whether its "
     "account may see them."
 )
+_NONE_IN_FILES = (
+    "No machine was found: the files were read, and hold none that can be moved. Look whether they are those of the "
+    "right host, account and region, and whether the login they were made with may see the machines."
+)
 
 
-def _asked(config: Path | None, source: str | None, exported: Path | None) -> Inventory:
-    """What the source says; as a flow where there is a Prefect server of the user's, and it answers."""
+def _asked(config: Path | None, source: str | None, exported: Path | None) -> tuple[Inventory, int]:
+    """What the source says, and how many machines or files it leaves out."""
     if exported:
-        from kubeferry.sources.exported import read_exported
+        from kubeferry.sources.exported import read_and_count
 
-        return read_exported(exported, source or "exported")
-    path = find_config(config)
+        return read_and_count(exported, source or "exported")
+    inventory = _asked_source(find_config(config), source)
+    return inventory, sum(one.id == UNREADABLE for one in inventory.unreadable)
+
+
+def _asked_source(config: Path, source: str | None) -> Inventory:
+    """What the source says; as a flow where there is a Prefect server of the user's, and it answers."""
     if given_answers():
         from flows.discover import discover_flow
 
-        return discover_flow(str(path), pick_source(read_config(path), source)[0])
+        return discover_flow(str(config), pick_source(read_config(config), source)[0])
     from kubeferry.steps.discover import discover as ask
 
-    return ask(read_config(path), source)
+    return ask(read_config(config), source)
 
 
 def _only(inventory: Inventory, names: tuple[str, ...]) -> Inventory:
-    """The inventory with these machines alone; with all of them where none is named."""
-    if not names:
-        return inventory
+    """The inventory with these machines alone."""
     known = sorted(machine.name for machine in inventory.machines)
     refuse_unknown("machines are named that are not there", names, known, why="the source has no such machine")
     kept = tuple(machine for machine in inventory.machines if machine.name in names)

@@ -23,6 +23,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Severity
 from kubeferry.outside import clock
 from kubeferry.sources.ec2 import files as ec2_files
+from kubeferry.sources.facts import signs
 from kubeferry.sources.facts.readings import PASSED_OVER, UNREADABLE, Reading, one_by_one
 from kubeferry.sources.facts.same_machines import told_apart
 from kubeferry.sources.libvirt import domain_files
@@ -50,19 +51,25 @@ class Reader:
 def read_exported(directory: Path, source: str) -> Inventory:
     """The machines of all files in a folder and below it. Raises InputInvalid where there is no machine, with the
     reasons of all files."""
+    return read_and_count(directory, source)[0]
+
+
+def read_and_count(directory: Path, source: str) -> tuple[Inventory, int]:
+    """The same, and how many machines and files are left out: fewer than are told, where one has several problems."""
     reading, kinds = read_files(directory, source)
     machines = told_apart(reading, _written)
     told = sorted(reading.told, key=lambda one: one.severity is not Severity.WARNING)
     missing = [one for one in told if one.id in {UNREADABLE, PASSED_OVER}]
     if not machines and (missing or not reading.beside):
         raise _empty(directory, missing)
-    return Inventory(
+    inventory = Inventory(
         source=source,
         source_kind=kinds.pop() if len(kinds) == 1 else "export",
         observed_at=clock.now("seconds"),
         machines=machines,
         unreadable=tuple(told),
     )
+    return inventory, len(reading.missing)
 
 
 def read_files(directory: Path, source: str) -> tuple[Reading, set[str]]:
@@ -76,8 +83,15 @@ def read_files(directory: Path, source: str) -> tuple[Reading, set[str]]:
         kinds |= {reader.kind} if found.machines else set()
         reading += found
     strangers = [path for path, own in readers.items() if own is None]
-    tell_strangers(strangers, reading, is_domain=domain_files.is_domain)
+    tell_strangers(strangers, reading, known=_known)
     return reading, kinds
+
+
+def _known(start: bytes) -> tuple[str, str] | None:
+    """What a file that begins so holds, where that is an export that is read by another name."""
+    if domain_files.is_domain(start):
+        return "it holds a domain, and is not read by its name", "Rename it to *.xml, and discover again."
+    return signs.of_export(start)
 
 
 def _reader_of(path: Path) -> Reader | None:
@@ -106,7 +120,7 @@ def _empty(directory: Path, told: list[Concern]) -> InputInvalid:
 
 
 READERS = (
-    Reader("libvirt-export", (".xml",), one_by_one(domain_files.read_machines), domain_files.HOW),
+    Reader("libvirt-export", (".xml",), domain_files.read_all, domain_files.HOW),
     Reader(
         "ovf-export",
         ovf_files.SUFFIXES,

@@ -69,14 +69,18 @@ def _is_file(path: Path, reading: Reading) -> bool:
     return False
 
 
-def tell_strangers(paths: Iterable[Path], reading: Reading, *, is_domain: Callable[[bytes], bool]) -> None:
+Known = Callable[[bytes], tuple[str, str] | None]
+"""What a file that begins so may well be, and what to do to have it read; None where it is nothing of that kind."""
+
+
+def tell_strangers(paths: Iterable[Path], reading: Reading, *, known: Known) -> None:
     """What each file is that no reader takes by its name."""
     parts: list[Path] = []
     others: list[Path] = []
     for path in paths:
         if is_part(path):
             parts.append(path)
-        elif (told := _meant(path, is_domain)) is not None:
+        elif (told := _meant(path, known)) is not None:
             reading.left_out(path, *told)
         else:
             others.append(path)
@@ -102,13 +106,11 @@ def _tell(reading: Reading, paths: list[Path], what: str) -> None:
         reading.passed_over(shown(folder), f"{counted(len(paths), 'file')} {what}: {names}")
 
 
-def _meant(path: Path, is_domain: Callable[[bytes], bool]) -> tuple[str, str] | None:
+def _meant(path: Path, known: Known) -> tuple[str, str] | None:
     """What may well be an export, and what to do to have it read."""
     if (packing := of_name(path.name)) is not None:
         return f"it is packed with {packing.name}", f"Unpack it here: `{unpacking(path.name)}`."
-    if is_domain(start_of(path)):
-        return "it holds a domain, and is not read by its name", "Rename it to *.xml, and discover again."
-    return None
+    return known(start_of(path))
 
 
 def start_of(path: Path) -> bytes:

@@ -7,6 +7,7 @@ all the same to it: an item is known by what is in it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 INSTANCES = "Reservations"
 INSTANCE = "Instance"
 GOES_ON = "NextToken"
+PAGE, DEEPER = "Page", "Deeper"
 BESIDE = {
     "InstanceTypes": "InstanceType",
     "Volumes": "VolumeId",
@@ -33,12 +35,16 @@ _SHAPES: tuple[tuple[str, set[str], set[str]], ...] = (
     ("SecurityGroups", {"GroupId", "IpPermissions"}, set()),
     ("Addresses", {"AllocationId", "PublicIp"}, {"IpOwnerId"}),
 )
-_DEPTH = 5  # answers in a list, by profile, by region
+MAX_DEPTH = 50  # answers in a list, by profile, by account, by region
+_ID = re.compile(r"i-[0-9a-f]{8}(?:[0-9a-f]{9})?")
+_KEY = re.compile(r"[A-Z][A-Za-z]+")
+_NOT_LISTED = {"ResponseMetadata", GOES_ON}
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing: its kind (a key of BESIDE, INSTANCE or GOES_ON), what is said of it, its place, its owner."""
+    """One thing: its kind (a key of BESIDE, or INSTANCE), what is said of it, its place, its owner. For each answer
+    there is a PAGE (its kind, and whether it goes on), and a DEEPER for what lies too deep to be looked at."""
 
     kind: str
     content: Any
@@ -60,7 +66,9 @@ def values_of(text: str) -> list[Any]:
 
 def items_of(value: Any, place: str = "", depth: int = 0) -> Iterator[Item]:
     """What is described in a value."""
-    if isinstance(value, list) and depth < _DEPTH:
+    if depth > MAX_DEPTH:
+        yield from [Item(DEEPER, None, place)] if isinstance(value, list | dict) else []
+    elif isinstance(value, list):
         for number, one in enumerate(value):
             yield from items_of(one, f"{place}[{number}]", depth + 1)
     elif isinstance(value, dict):
@@ -74,7 +82,7 @@ def _of_object(value: dict[str, Any], place: str, depth: int) -> Iterator[Item]:
         yield from _of_answer(value, place)
     elif "ReservationId" in value:
         yield from _of_reservation(value, place)
-    elif depth < _DEPTH:
+    else:
         for name, one in value.items():  # by profile, by region
             yield from items_of(one, f"{place}.{name}" if place else name, depth + 1)
 
@@ -86,8 +94,32 @@ def _of_answer(value: dict[str, Any], place: str) -> Iterator[Item]:
     for key in BESIDE:
         for number, one in enumerate(_list(value.get(key))):
             yield Item(key, one, f"{start}{key}[{number}]")
-    if value.get(GOES_ON):
-        yield Item(GOES_ON, next(key for key in (INSTANCES, *BESIDE) if key in value), place)
+    kind = next(key for key in (INSTANCES, *BESIDE) if key in value)
+    yield Item(PAGE, (kind, bool(value.get(GOES_ON))), place)
+
+
+def named_instance(value: Any, depth: int = 0) -> str | None:
+    """The id of an instance that is named in a value of which nothing is an item, as a projection has it (`--query`);
+    None where there is none, and where it is another answer, as of Auto Scaling, that names instances beside."""
+    if isinstance(value, str):
+        return value if _ID.fullmatch(value) else None
+    if depth > MAX_DEPTH or not isinstance(value, list | dict) or _is_another_answer(value):
+        return None
+    if isinstance(value, dict) and "LifecycleState" not in value and isinstance(name := value.get("InstanceId"), str):
+        return name
+    inside = value.values() if isinstance(value, dict) else value
+    return next((found for one in inside if (found := named_instance(one, depth + 1)) is not None), None)
+
+
+def _is_another_answer(value: Any) -> bool:
+    """Lists of things under names of AWS's, and nothing else."""
+    lists = {key: one for key, one in value.items() if key not in _NOT_LISTED} if isinstance(value, dict) else {}
+    named = all(_KEY.fullmatch(str(key)) and key != "Instances" for key in lists)
+    return bool(lists) and named and all(_is_of_objects(one) for one in lists.values())
+
+
+def _is_of_objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, dict) for one in value)
 
 
 def _of_reservation(value: dict[str, Any], place: str) -> Iterator[Item]:

@@ -16,17 +16,35 @@ import yaml
 
 from kubeferry.documents import API_VERSION
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.sources.ec2.described import BESIDE, GOES_ON, INSTANCE, INSTANCES, Item, items_of, values_of
+from kubeferry.model import Concern, Severity
+from kubeferry.sources.ec2.described import (
+    BESIDE,
+    DEEPER,
+    GOES_ON,
+    INSTANCE,
+    INSTANCES,
+    MAX_DEPTH,
+    PAGE,
+    Item,
+    items_of,
+    named_instance,
+    values_of,
+)
 from kubeferry.sources.ec2.instance import GONE, parse_instance
 from kubeferry.sources.ec2.told import Told
 from kubeferry.sources.facts.byte_marks import marked, no_text
 from kubeferry.sources.facts.readings import Reading, readable, shown
+from kubeferry.sources.facts.signs import of_proxmox
+from kubeferry.words import counted
 
 LIMIT_BYTES = 128 << 20
 HOW = (
     "what `aws ec2 describe-instances --output json` prints, and describe-instance-types and describe-volumes beside it"
 )
 _FIX = f"Give {HOW}, each in a file named *.json."
+_PAGES = "Let the AWS CLI read all pages: without --max-items and --no-paginate."
+_ENDED = "machine.ended"
+_NUMBER = re.compile(r"\[[0-9]+\]")
 _HALVES = re.compile(r"\\u[dD][89a-fA-F]")  # each of two escapes for one character
 _HALF = re.compile("[\ud800-\udfff]")  # without the other one it can stand in no document
 
@@ -39,15 +57,20 @@ def read_all(paths: Sequence[Path], source: str) -> Reading:
     reading = Reading()
     found = {path: _items(path, reading) for path in readable(paths, reading)}
     index = _index(found, reading)
+    _tell_of_pages(found, reading)
     addresses: dict[str, list[dict[str, Any]]] = {}
     for one in index["Addresses"].values():
         addresses.setdefault(str(one.get("InstanceId")), []).append(one)
     for path, items in found.items():
-        if items and all(item.kind != INSTANCE for item in items):
+        instances = [item for item in items if item.kind == INSTANCE]
+        there = [item for item in instances if not _is_gone(item.content)]
+        if items and not there:
             reading.beside.append(path)
-        for item in items:
-            if item.kind == INSTANCE and not _is_gone(item.content):
-                _read(path, item, index, addresses, source, reading)
+        if ended := len(instances) - len(there):
+            what = f"{shown(path)}: it holds {counted(ended, 'instance')} that ended: nothing is left there to move"
+            reading.told.append(Concern(id=_ENDED, severity=Severity.INFO, what=what, fix=""))
+        for item in there:
+            _read(path, item, index, addresses, source, reading)
     return reading
 
 
@@ -78,7 +101,9 @@ def _read(
     try:
         reading.machines.append((path, parse_instance(told, source=source)))
     except InputInvalid as error:
-        reading.left_out(f"{shown(path)}: {name}", error.why, error.fix or _FIX)
+        reasons = [one.what if one.where == name else f"{one.where}: {one.what}" for one in error.problems]
+        fix = next((one.fix for one in error.problems if one.fix), _FIX)
+        reading.left_out(f"{shown(path)}: {name}", "; ".join(reasons) or error.what, fix)
 
 
 def _is_gone(instance: Any) -> bool:
@@ -115,26 +140,53 @@ def _items(path: Path, reading: Reading) -> list[Item]:
     try:
         values = _values(path)
     except InputInvalid as error:
-        reading.failed(error)
+        reading.failed(error, path)
         return []
     found = list(items_of(values))
-    for item in found:
-        if item.kind == GOES_ON:
-            what = f"the answer goes on: it ends with a {GOES_ON}, so some {item.content} are missing"
-            reading.left_out(path, what, "Let the AWS CLI read all pages: without --max-items and --no-paginate.")
-    if not found and any(_names_instances(one) for one in values):
-        reading.beside.append(path)
+    if any(item.kind == DEEPER for item in found):
+        what = f"it is nested deeper than {MAX_DEPTH} levels, and what lies deeper is not read"
+        reading.left_out(path, what, _FIX)
+        return [item for item in found if item.kind != DEEPER]
+    if (name := _projected(values)) is not None:
+        what = f"it names instances ({name[:40]}) without what describes them: a --query may have left that out"
+        fix = "Write it again without --query, or with `--query 'Reservations[].Instances[]'`."
+        reading.left_out(path, what, fix)
     elif not found and (ours := [one["kind"] for one in values if _is_ours(one)]):
         reading.passed_over(path, f"it is kubeferry's own: {', '.join(ours)}")
+    elif not found and any(told := [of_proxmox(json.dumps(one, default=str)) for one in values]):
+        reading.left_out(path, *next(filter(None, told)))
     elif not found:
         what = f"neither {INSTANCES} nor one of {', '.join(BESIDE)} is in it"
         reading.passed_over(path, what, _FIX)
-    return [one for one in found if one.kind != GOES_ON]
+    return found
 
 
-def _names_instances(value: Any) -> bool:
-    """An answer without any item."""
-    return isinstance(value, dict) and bool(value.keys() & {INSTANCES, *BESIDE})
+def _projected(values: list[Any]) -> str | None:
+    """An instance that is named in one of the values, or of the values in one list, in which nothing is described."""
+    parts = [part for one in values for part in (one if isinstance(one, list) else [one])]
+    return next((name for one in parts if not any(items_of(one)) and (name := named_instance(one)) is not None), None)
+
+
+def _tell_of_pages(found: dict[Path, list[Item]], reading: Reading) -> None:
+    """Answers whose last page says that it goes on; the next one may be in another file, where one ends there."""
+    last: dict[tuple[Path, str, str], bool] = {}
+    for path, items in found.items():
+        for item in items:
+            if item.kind == PAGE:
+                kind, goes_on = item.content
+                last[path, kind, _NUMBER.sub("", item.place)] = goes_on
+    for kind in dict.fromkeys(kind for _, kind, _ in last):
+        going = list(dict.fromkeys(path for (path, own, _), goes_on in last.items() if own == kind and goes_on))
+        ended = {path for (path, own, _), goes_on in last.items() if own == kind and not goes_on}
+        for path in going if not ended - {*going} else []:
+            what = f"the answer goes on: it ends with a {GOES_ON}, so some {kind} are missing"
+            reading.left_out(path, what, _PAGES)
+        if going and ended - {*going}:
+            others = f", and so does that of {counted(len(going) - 1, 'other file')}" if len(going) > 1 else ""
+            what = (
+                f"the answer goes on ({GOES_ON}){others}: some {kind} are missing, unless the rest is in another file"
+            )
+            reading.doubtful(going[0], what, f"Nothing, where all pages are here. Else: {_PAGES}")
 
 
 def _is_ours(value: Any) -> bool:

@@ -6,5 +6,6 @@ leftovers     what of it nobody read, as facts without secrets;  lists: how many
 single_names  names of machines that are theirs alone;  clashes: names and MACs that two of them have
 readings      what became of files: machines, and what is left out;  same_machines: one that stands in several of them
 file_names    names of files that can stand in a document;  byte_marks: encodings that their first bytes name
-packing       what a file is packed with
+packing       what a file is packed with;  signs: what it may be, by its beginning, whatever it is called
+escaped_names names without vCenter's escapes
 """

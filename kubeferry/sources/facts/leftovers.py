@@ -15,6 +15,8 @@ HIDDEN = "(not shown: it may be a secret)"
 
 _SECRET = re.compile(
     r"passw|secret|cookie|token|credential|private|api-?key|\bquery=|qemu:env"
+    # what a guest sets itself up by, with passwords in it
+    r"|guestinfo\.|(user|vendor)[-_]?data|meta[-_]data|ignition|coreos\.config|cloud-?(init|config)|vminit"
     r"|fw_?cfg|\bstring=|sysinfo(\[\d+\])?/entry",  # what a guest's firmware is given may be anything
     re.IGNORECASE,
 )

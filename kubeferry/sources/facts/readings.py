@@ -20,16 +20,19 @@ DOUBTFUL = "file.doubtful"
 @dataclass(slots=True)
 class Reading:
     """Machines, each with the file that it stands in; the files that say something of machines of other files; and
-    what a person has to know: warnings where a machine may be missing, else notes. Each file is in one of them."""
+    what a person has to know: warnings where a machine may be missing, else notes. Each file is in one of them.
+    `missing` has one place for each machine or file that is left out, however much is told of it."""
 
     machines: list[tuple[Path, Machine]] = dataclasses.field(default_factory=list)
     beside: list[Path] = dataclasses.field(default_factory=list)
     told: list[Concern] = dataclasses.field(default_factory=list)
+    missing: set[str] = dataclasses.field(default_factory=set)
 
     def __iadd__(self, other: Reading) -> Reading:
         self.machines += other.machines
         self.beside += other.beside
         self.told += other.told
+        self.missing |= other.missing
         return self
 
     def take(self, path: Path, found: Iterable[Machine | Concern]) -> None:
@@ -39,9 +42,11 @@ class Reading:
                 self.machines.append((path, one))
             else:
                 self.told.append(one)
+                self.missing |= {shown(path)} if one.id == UNREADABLE else set()
 
     def left_out(self, where: Path | str, what: str, fix: str) -> None:
-        """A machine, or a file that may hold some, is left out."""
+        """A machine, or a file that may hold some, is left out; `where` is that of nothing else."""
+        self.missing.add(shown(where))
         self.told.append(Concern(id=UNREADABLE, severity=Severity.WARNING, what=f"{shown(where)}: {what}", fix=fix))
 
     def passed_over(self, where: Path | str, what: str, fix: str = "") -> None:
@@ -52,10 +57,12 @@ class Reading:
         """What was read is perhaps not what is so."""
         self.told.append(Concern(id=DOUBTFUL, severity=Severity.WARNING, what=f"{shown(where)}: {what}", fix=fix))
 
-    def failed(self, error: InputInvalid) -> None:
-        """Each problem of a file that cannot be read."""
+    def failed(self, error: InputInvalid, whole: Path | str = "") -> None:
+        """Each problem of a file that cannot be read, or of a machine: `whole`, where problems name parts of it."""
+        self.missing.add(shown(whole or error.problems[0].where))
         for one in error.problems:
-            self.left_out(one.where, one.what, one.fix or error.fix)
+            what = f"{one.where}: {one.what}"
+            self.told.append(Concern(id=UNREADABLE, severity=Severity.WARNING, what=what, fix=one.fix or error.fix))
 
 
 def one_by_one(read: Callable[[Path, str], Sequence[Machine | Concern]]) -> Callable[[Sequence[Path], str], Reading]:
@@ -67,7 +74,7 @@ def one_by_one(read: Callable[[Path, str], Sequence[Machine | Concern]]) -> Call
             try:
                 reading.take(path, read(path, source))
             except InputInvalid as error:
-                reading.failed(error)
+                reading.failed(error, path)
         return reading
 
     return read_all

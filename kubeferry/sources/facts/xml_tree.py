@@ -176,16 +176,17 @@ class Node:
         return node
 
 
-def read_tree(xml: str, where: str, dialect: Dialect) -> Node:
-    """The tree of a document. Raises InputInvalid, with file and line, when it is malformed or not to be trusted."""
+def read_tree(xml: str, where: str, dialect: Dialect, *, first_line: int = 1) -> Node:
+    """The tree of a document, which begins on `first_line` of its file. Raises InputInvalid, with file and line, when
+    it is malformed or not to be trusted."""
     if len(xml) > MAX_CHARACTERS:
         raise _invalid(where, f"it is longer than {MAX_CHARACTERS >> 20} Mi characters", dialect.single, dialect)
-    builder = _Builder(where, dialect)
+    builder = _Builder(where, dialect, first_line - 1)
     try:
         builder.parser.Parse(xml, True)
     except expat.ExpatError as broken:
         what = f"it is not well-formed XML: {expat.ErrorString(broken.code)} (column {broken.offset + 1})"
-        raise _invalid(f"{where}:{broken.lineno}", what, dialect.again, dialect) from broken
+        raise _invalid(f"{where}:{builder.before + broken.lineno}", what, dialect.again, dialect) from broken
     except UnicodeEncodeError as broken:
         fix = f"{dialect.again.rstrip('.')}, in UTF-8."
         raise _invalid(where, "it has characters that are none", fix, dialect) from broken
@@ -199,8 +200,9 @@ def _invalid(where: str, what: str, fix: str, dialect: Dialect) -> InputInvalid:
 class _Builder:
     """Takes what expat reads and hangs it together."""
 
-    def __init__(self, where: str, dialect: Dialect) -> None:
+    def __init__(self, where: str, dialect: Dialect, before: int) -> None:
         self.where = where
+        self.before = before
         self.dialect = dialect
         self.problems: list[Problem] = []
         self.open: list[Node] = []
@@ -227,7 +229,7 @@ class _Builder:
         if len(tag) > MAX_NAME:
             what = f"an element's name is longer than {MAX_NAME} characters"
             raise _invalid(self._here(), what, self.dialect.again, self.dialect)
-        node = self._node(tag, own, self.parser.CurrentLineNumber)
+        node = self._node(tag, own, self.before + self.parser.CurrentLineNumber)
         if self.open:
             self.open[-1].children.append(node)
         else:
@@ -245,7 +247,7 @@ class _Builder:
         raise _invalid(self._here(), what, self.dialect.doctype, self.dialect)
 
     def _here(self) -> str:
-        return f"{self.where}:{self.parser.CurrentLineNumber}"
+        return f"{self.where}:{self.before + self.parser.CurrentLineNumber}"
 
     def _short(self, name: str) -> str:
         """A name with the usual prefix of its namespace; the dialect's own elements have none."""

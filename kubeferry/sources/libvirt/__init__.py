@@ -17,5 +17,5 @@ source ─┬─ domain/machine      XML -> Machine                             
         ├─ stops               what a stop meets, and the way back from it: asked without doing it
         ├─ starts              when a machine was last started, from libvirt's log of it
         ├─ hosts               the hypervisor's files and servers: this host, or far_host with far_exports
-        └─ (domain_files)      exported domains, for `sources.exported`
+        └─ (domain_files)      exported domains, for `sources.exported`;  several_domains: those of one text
 """

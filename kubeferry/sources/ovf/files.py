@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -18,7 +17,7 @@ from kubeferry.errors import InputInvalid, Problem
 from kubeferry.images.vmdk import descriptor
 from kubeferry.images.vmdk.header import SECTOR_BYTES
 from kubeferry.model import Machine, SourceFact
-from kubeferry.sources.facts.byte_marks import marked, no_text
+from kubeferry.sources.facts.byte_marks import known, marked, no_text, of_xml
 from kubeferry.sources.facts.file_names import name_problem
 from kubeferry.sources.facts.leftovers import cut
 from kubeferry.sources.facts.packing import GZIP, HEAD_BYTES, of_bytes, of_name
@@ -38,8 +37,6 @@ _FLAT = ("FLAT", "VMFS")
 NOTED_LINES = 20  # of a manifest, that say nothing
 HASHED_BYTES = 16 << 20  # files up to this size are compared with the manifest here
 AGAIN = "Get the file again from where the machine was exported."
-_ENCODING = re.compile(rb"<\?xml[^>]{0,200}?encoding=[\"']([A-Za-z0-9._-]{1,40})")
-_ENCODINGS = {"utf-8", "utf8", "us-ascii", "ascii", "iso-8859-1", "windows-1252", "utf-16"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,10 +306,9 @@ def digest_of(member: Member, like: str) -> str:
 def _text(member: Member) -> str:
     """The descriptor's text in the encoding that it names. Raises InputInvalid."""
     content = _read(member, LIMIT_DESCRIPTOR_BYTES)
-    found = _ENCODING.match(content)
-    encoding = marked(content) or (found[1].decode().lower() if found else "utf-8")
+    encoding = of_xml(content)
     where, fix = f"{member.path}: {member.name}", "Save it as UTF-8."
-    if encoding not in {*_ENCODINGS, "utf-8-sig"}:
+    if not known(encoding):
         raise _wrong(member.path, [Problem(where, f"the encoding {encoding} is not read", fix)])
     try:
         return content.decode(encoding)

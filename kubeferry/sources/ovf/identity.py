@@ -31,7 +31,7 @@ def read_machine_type(system: Node, hardware: Node) -> str | None:
     """The product's own word. oVirt says the version of its engine there, and the board beside: named, or by number."""
     if not family(hardware).startswith(_ENGINE):
         return hardware.value("System/vssd:VirtualSystemType")
-    hardware.skip("System/vssd:VirtualSystemType")
+    hardware.value("System/vssd:VirtualSystemType")
     return system.value("CustomEmulatedMachine") or _OVIRT_BOARDS.get(system.peek("BiosType") or "")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Machine, Power, SourceFact
+from kubeferry.sources.facts.escaped_names import unescaped
 from kubeferry.sources.facts.leftovers import told
 from kubeferry.sources.facts.lists import bounded
 from kubeferry.sources.facts.xml_tree import Node, walk
@@ -75,7 +76,7 @@ def _machine(
     guest = identity.read_guest(system)
     machine = Machine(
         id=f"{name}#{own or called}",
-        name=called or "unnamed",
+        name=unescaped(called or "unnamed"),
         source=source,
         power=Power.OFF,
         description=system.value("AnnotationSection/Annotation") or system.value("Description"),

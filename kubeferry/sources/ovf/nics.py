@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from kubeferry.model import Nic
+from kubeferry.sources.facts.escaped_names import unescaped
 from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.ovf.items import ETHERNET, Item, of_kind
 from kubeferry.sources.ovf.words import first_known, is_true
 
 # The same cards under QEMU's names; oVirt has numbers.
-_MODELS = {"pcnet32": "pcnet", "virtio-net": "virtio", "1": "rtl8139", "2": "e1000", "3": "virtio"}
+_MODELS = {"pcnet32": "pcnet", "flexible": "pcnet", "virtio-net": "virtio", "1": "rtl8139", "2": "e1000", "3": "virtio"}
 _PASSED_THROUGH = {"sriovethernetcard", "pcipassthrough"}
 _CARDS = {*_MODELS, *_MODELS.values(), *_PASSED_THROUGH, "e1000e", "vmxnet", "vmxnet2", "vmxnet3"}
 _NONE = "none"  # vCloud's word for a card on no network
@@ -22,7 +23,7 @@ def read_nics(system: Node, items: list[Item]) -> tuple[Nic, ...]:
     macs = _virtualbox_macs(system)
     if len(macs) == len(found):
         found = [nic.model_copy(update={"mac": nic.mac or mac}) for nic, mac in zip(found, macs, strict=True)]
-    return tuple(found)
+    return tuple(one.model_copy(update={"network": one.network and unescaped(one.network)}) for one in found)
 
 
 def _nic(item: Item, name: str) -> Nic:

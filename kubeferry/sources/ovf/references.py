@@ -199,4 +199,12 @@ def _format(node: Node) -> tuple[str | None, bool]:
     return found, False
 
 
-_SIGNS = (("qcow", "qcow2"), ("vhdx", "vhdx"), ("vhd", "vhd"), ("linkid=137171", "vhd"), ("vdi", "vdi"), ("raw", "raw"))
+_SIGNS = (
+    ("qcow", "qcow2"),
+    ("vhdx", "vhdx"),
+    ("vhd", "vhd"),
+    ("linkid=137171", "vhd"),
+    ("bb676673", "vhd"),
+    ("vdi", "vdi"),
+    ("raw", "raw"),
+)

@@ -76,7 +76,7 @@ class OvfSource:
                 unreadable += _unreadable(error.problems)
         unreadable += _unreadable(there.left)
         strange = Reading()
-        tell_strangers([one for one in there.others if not is_part(one)], strange, is_domain=lambda _: False)
+        tell_strangers([one for one in there.others if not is_part(one)], strange, known=lambda _: None)
         machines = named(machine for _, machine in read)
         return Inventory(
             source=self._name,

@@ -20,6 +20,9 @@ _SIGNS = re.compile(
     re.MULTILINE,
 )
 _MEMORY = re.compile(r"^(memory|cores|name): \S", re.MULTILINE)
+# A machine without disks and cards has no more than these; in a *.conf of another kind lines look otherwise.
+_LEAST = re.compile(r"^memory: [0-9]+$", re.MULTILINE)
+_LINE = re.compile(r"\s*|#.*|\[.*\]|[a-z][a-z0-9_-]*: ?.*", re.ASCII)
 _CONTAINER = re.compile(r"^(rootfs: |lxc\.|unprivileged: )", re.MULTILINE)
 
 
@@ -27,8 +30,14 @@ def takes(end: str, start: bytes) -> bool:
     """Whether a file that begins so is a machine's configuration, whatever its name. One called *.conf may be that of a
     container, or what a failed `qm config` left."""
     text = start.decode(marked(start) or "utf-8", errors="ignore")
-    named = end == ".conf" and (not text.strip() or _CONTAINER.search(text) is not None)
+    named = end == ".conf" and (not text.strip() or _CONTAINER.search(text) is not None or _is_least(text))
     return named or (_SIGNS.search(text) is not None and _MEMORY.search(text) is not None)
+
+
+def _is_least(text: str) -> bool:
+    """Whether it says how much memory and another thing of a machine, in lines as a configuration has them."""
+    found = _LEAST.search(text) and any(one[1] != "memory" for one in _MEMORY.finditer(text))
+    return bool(found) and all(_LINE.fullmatch(line) for line in text.splitlines()[:200])
 
 
 def read_machines(path: Path, source: str) -> list[Machine | Concern]:

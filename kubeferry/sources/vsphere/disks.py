@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from urllib.parse import quote, unquote, urlsplit
 
 from kubeferry.model import ChainLink, Disk, DiskBus, DiskDevice, SourceFact
-from kubeferry.sources.vsphere.plain import Plain, unescaped
+from kubeferry.sources.facts.escaped_names import unescaped
+from kubeferry.sources.vsphere.plain import Plain
 
 DISK, CDROM, FLOPPY = "VirtualDisk", "VirtualCdrom", "VirtualFloppy"
 FLAT = "VirtualDiskFlatVer2BackingInfo"

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kubeferry.model import Nic, SourceFact
-from kubeferry.sources.vsphere.plain import Plain, name_of, unescaped
+from kubeferry.sources.facts.escaped_names import unescaped
+from kubeferry.sources.vsphere.plain import Plain, name_of
 
 MODELS = {
     "VirtualVmxnet3": "vmxnet3",

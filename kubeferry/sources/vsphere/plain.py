@@ -7,16 +7,16 @@ date              ISO 8601                 enum and subclasses of str, int, floa
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
+
+from kubeferry.sources.facts.escaped_names import unescaped
 
 Plain = dict[str, Any]
 MAX_TEXT = 4096  # of one string: an annotation may be long, and is for people, who see where it was cut
 MAX_ITEMS = 10_000  # of one list
 # Names of things in the inventory have these escaped (API reference, ManagedEntity.name).
-_ESCAPED = re.compile(r"%(2f|5c|25)", re.IGNORECASE)
 
 
 def plain(value: Any) -> Any:
@@ -62,8 +62,3 @@ def reference(managed: Any) -> str:
 def name_of(thing: Mapping[str, Any]) -> str:
     """The name that people see; empty where it has none."""
     return unescaped(str(thing.get("name") or ""))
-
-
-def unescaped(name: str) -> str:
-    """A name without vCenter's escapes, each of them once."""
-    return _ESCAPED.sub(lambda found: chr(int(found[1], 16)), name)

@@ -11,7 +11,7 @@ import pytest
 from kubeferry.documents import Inventory, save
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Concern, Power, Severity
-from kubeferry.sources.exported import read_exported
+from kubeferry.sources.exported import read_and_count, read_exported
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "libvirt"
 
@@ -119,6 +119,69 @@ def test_what_may_be_an_export_and_is_not_read_is_named(
     assert (one.id, one.severity) == ("machine.unreadable", Severity.WARNING)
     assert said in one.what
     assert fix in one.fix
+
+
+ANSWER = '{"Reservations": [{"Instances": [{"InstanceId": "i-0123456789abcdef0"}]}]}'
+TABLE = "----\n|   DescribeInstances   |\n+----+\n||   Reservations   ||\n"
+ENVELOPE = '<?xml version="1.0"?>\n<!-- made -->\n<ovf:Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"/>'
+VMX = '.encoding = "UTF-8"\nconfig.version = "8"\nvirtualHW.version = "19"\ndisplayName = "h"\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said", "fix"),
+    [
+        ("instances.txt", ANSWER, "aws ec2 describe", "*.json"),
+        ("instances", f"\n {ANSWER}", "aws ec2 describe", "*.json"),
+        ("two.jsonl", f"{ANSWER}\n{ANSWER}\n", "aws ec2 describe", "*.json"),
+        ("volumes.out", '{"Volumes": [{"VolumeId": "vol-1"}]}', "aws ec2 describe", "*.json"),
+        ("query.txt", '[[{"InstanceId": "i-1"}]]', "aws ec2 describe", "*.json"),
+        ("in-yaml.txt", "Reservations:\n- Instances:\n  - InstanceId: i-0123\n", "aws ec2 describe", "*.yaml"),
+        ("out.txt", "RESERVATIONS\t1\tr-1\nINSTANCES\t0\tx86_64\n", "as text or table", "--output json"),
+        ("few.txt", "i-0123456789abcdef0\tm5.large\n", "as text or table", "--output json"),
+        ("table.log", TABLE, "as text or table", "--output json"),
+        ("vm.txt", ENVELOPE, "an OVF", "*.ovf"),
+        ("h.vmx.txt", VMX, "a VMX", "*.vmx"),
+        ("h.vmx.bak", VMX.replace("\n", "\r\n"), "a VMX", "*.vmx"),
+        ("machine.json", '{"name": "a", "memory": "512", "scsi0": "l:1", "net0": "x"}', "Proxmox", "qm config"),
+        ("machines.json", '[{"name": "a", "cores": 1, "virtio0": "l:1"}]', "Proxmox", "qm config"),
+        ("machine.txt", '{"name": "a", "memory": "512", "ostype": "l26"}', "Proxmox", "qm config"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_an_export_by_another_name_is_left_out_with_what_to_call_it(
+    tmp_path: Path, name: str, text: str, said: str, fix: str, encoding: str
+) -> None:
+    (tmp_path / "web.xml").write_text(domain("web"))
+    (tmp_path / name).write_text(text, encoding=encoding)
+    inventory, left_out = read_and_count(tmp_path, "lab")
+    (one,) = inventory.unreadable
+    assert (one.id, left_out) == ("machine.unreadable", 1)
+    assert said in one.what
+    assert fix in one.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("README.md", "Write `aws ec2 describe-instances`: it prints Reservations, each with an InstanceId.\n"),
+        ("notes.txt", "i-think this is it\ndisplayName is what it is called\n"),
+        ("package.lock", '{"dependencies": [{"name": "Volumes"}]}'),
+        ("page.html", "<html><body>Envelope</body></html>"),
+        ("list.json", '[{"name": "net0", "memory": 1}]'),
+        ("nginx.conf", "worker_processes: 1\nname: x\n"),
+        ("app.conf", "name: x\nmemory: 512\n[section]\nkey = value\n"),
+    ],
+)
+def test_what_only_speaks_of_exports_is_none(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / "web.xml").write_text(domain("web"))
+    (tmp_path / name).write_text(text)
+    inventory, left_out = read_and_count(tmp_path, "lab")
+    assert ([one.id for one in inventory.unreadable], left_out) == (["file.passed-over"], 0)
+
+
+def test_a_configuration_that_says_no_more_than_memory_and_a_name_is_a_machine(tmp_path: Path) -> None:
+    (tmp_path / "106.conf").write_text("#a note\nmemory: 512\nname: small\n\n[before]\nmemory: 256\nsnaptime: 1\n")
+    assert [one.name for one in read_exported(tmp_path, "lab").machines] == ["small"]
 
 
 def test_a_folder_that_is_missing_is_a_file_or_empty_is_refused(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Cpu, Firmware, FirmwareKind, Guest, Machine, Memory, Power, SourceFact
+from kubeferry.sources.facts.escaped_names import unescaped
 from kubeferry.sources.facts.lists import bounded
 from kubeferry.sources.facts.settings import Settings
 from kubeferry.sources.ovf.vmx.devices import read_devices, read_tpm
@@ -41,7 +42,7 @@ def parse_vmx(vmx: Settings, *, source: str, name: str, called: str, locate: Loc
     found = read_disks(vmx, locate, orders)
     machine = Machine(
         id=f"{called}#{own}",
-        name=own,
+        name=unescaped(own),
         source=source,
         power=Power.OFF,
         description=vmx.value("annotation"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from kubeferry.model import Nic
+from kubeferry.sources.facts.escaped_names import unescaped
 from kubeferry.sources.facts.settings import Settings
 
 _CARD = re.compile(r"(ethernet[0-9]{1,2})\.present", re.ASCII)
@@ -24,7 +25,7 @@ def read_nics(vmx: Settings, orders: dict[str, int]) -> tuple[Nic, ...]:
 
 def _nic(vmx: Settings, name: str, order: int | None) -> Nic:
     model = (vmx.value(f"{name}.virtualDev") or "").lower() or None
-    network = _network(vmx, name)
+    network = unescaped(_network(vmx, name) or "") or None
     kind = "hostdev" if model in _PASSED_THROUGH else "network" if network else "unknown"
     return Nic(
         id=name,

@@ -75,6 +75,28 @@ def test_what_is_left_out_is_counted_by_files_whatever_is_wrong_in_each(kubeferr
     assert (code, "1 machine written to inventory.yaml, 2 machines or files left out" in out) == (2, True)
 
 
+def test_what_is_left_out_is_counted_by_machines_in_a_file_that_holds_many(kubeferry: Command, estate: Path) -> None:
+    known = {"CpuOptions": {"CoreCount": 1, "ThreadsPerCore": 1}}
+    listed: list[dict[str, Any]] = [{"InstanceId": f"i-{at}", "InstanceType": "m5.large"} for at in range(5)]
+    (estate / "exported").mkdir()
+    (estate / "exported" / "all.json").write_text(
+        json.dumps({"Reservations": [{"Instances": [*listed, {"InstanceId": "i-9", "InstanceType": "t"} | known]}]})
+    )
+    code, out, _ = kubeferry("discover", "--from", "exported")
+    assert out.count("[machine.unreadable]") == 5
+    assert (code, out.splitlines()[-1]) == (2, "1 machine written to inventory.yaml, 5 machines or files left out")
+
+
+def test_what_is_left_out_is_counted_whatever_its_folder_is_called(kubeferry: Command, estate: Path) -> None:
+    (estate / "exported" / "c-colon: x").mkdir(parents=True)
+    (estate / "exported" / "web.xml").write_text(DOMAIN.format(name="web", number=1))
+    for name in ("a", "b"):
+        (estate / "exported" / "c-colon: x" / f"{name}.xml").write_text("<domain")
+    code, out, _ = kubeferry("discover", "--from", "exported")
+    assert (code, out.splitlines()[-1]) == (2, "1 machine written to inventory.yaml, 2 machines or files left out")
+    assert "left out" not in kubeferry("discover", "--from", "exported", "-m", "web")[1]
+
+
 def test_a_machine_that_an_unfinished_move_has_stopped_is_shown_as_that_and_planned_as_if_it_were_not(
     kubeferry: Command, estate: Path
 ) -> None:
@@ -251,3 +273,15 @@ def test_a_source_without_machines_is_no_silent_success(kubeferry: Command, esta
     code, out, err = kubeferry("discover")
     assert (code, "0 machines written" in out) == (0, True)
     assert err.startswith("No machine was found: ")
+
+
+def test_files_without_a_machine_are_not_said_to_be_a_matter_of_the_configuration(
+    kubeferry: Command, estate: Path
+) -> None:
+    (estate / "exported").mkdir()
+    ended = {"InstanceId": "i-1", "InstanceType": "t3.micro", "State": {"Name": "terminated"}}
+    (estate / "exported" / "all.json").write_text(json.dumps({"Reservations": [{"Instances": [ended]}]}))
+    code, out, err = kubeferry("discover", "--from", "exported")
+    assert (code, "1 instance that ended" in out) == (0, True)
+    assert err.startswith("No machine was found: the files were read")
+    assert "uri" not in err

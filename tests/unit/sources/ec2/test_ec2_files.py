@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from kubeferry.errors import InputInvalid
-from kubeferry.sources.exported import read_exported
+from kubeferry.sources.exported import read_and_count, read_exported
 
 TYPE = {"InstanceType": "m5.large", "MemoryInfo": {"SizeInMiB": 8192}, "VCpuInfo": {"DefaultVCpus": 2}}
 
@@ -45,7 +45,7 @@ def test_machines_of_no_known_size_are_told_as_unreadable_and_ended_ones_are_not
     write(tmp_path, "a.json", reservations(instance("i-1"), known, ended))
     inventory = read_exported(tmp_path, "cloud")
     assert [machine.id for machine in inventory.machines] == ["i-2"]
-    assert [one.id for one in inventory.unreadable] == ["machine.unreadable"]
+    assert [one.id for one in inventory.unreadable] == ["machine.unreadable", "machine.ended"]
     assert "i-1" in inventory.unreadable[0].what
 
 
@@ -163,3 +163,118 @@ def test_odd_lists_are_none(tmp_path: Path) -> None:
     write(tmp_path, "a.json", {"Reservations": {"x": 1}})
     write(tmp_path, "b.json", {"Volumes": "many", "InstanceTypes": [7, {"InstanceType": 8}]})
     assert read_exported(tmp_path, "cloud").machines == ()
+
+
+ID = "i-0123456789abcdef0"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [[ID, "m5.large"]],
+        [ID],
+        [{"Id": ID, "Type": "m5.large"}],
+        {"Id": ID, "Type": "m5.large"},
+        {"eu-west-1": [[ID]]},
+        {"Instances": [{"Id": ID}]},
+        [{"InstanceId": "i-9", "Tags": [{"Key": "Name", "Value": "web"}]}],
+        [PAGES[0], [{"Id": ID}]],
+    ],
+)
+def test_a_projection_that_names_instances_is_left_out(tmp_path: Path, content: object) -> None:
+    write(tmp_path, "a.json", PAGES[0])
+    write(tmp_path, "b.json", content)
+    inventory, left_out = read_and_count(tmp_path, "cloud")
+    assert [one.id for one in inventory.machines] == ["i-2"]
+    (one,) = (one for one in inventory.unreadable if one.id == "machine.unreadable")
+    assert ("b.json: it names instances (i-" in one.what, "--query" in one.fix, left_out) == (True, True, 1)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"InstanceStatuses": [{"InstanceId": ID}]},
+        {"NetworkInterfaces": [{"Attachment": {"InstanceId": ID}}], "NextToken": "x"},
+        {"Tags": [{"ResourceId": ID}]},
+    ],
+)
+def test_another_answer_that_names_instances_is_passed_over(tmp_path: Path, content: object) -> None:
+    write(tmp_path, "a.json", PAGES[0])
+    write(tmp_path, "b.json", content)
+    inventory, left_out = read_and_count(tmp_path, "cloud")
+    assert ([one.id for one in inventory.unreadable], left_out) == (["file.passed-over"], 0)
+
+
+@pytest.mark.parametrize(("depth", "machines", "missing"), [(7, 2, 0), (40, 2, 0), (60, 1, 1)])
+def test_answers_are_found_however_they_are_nested_or_that_is_told(
+    tmp_path: Path, depth: int, machines: int, missing: int
+) -> None:
+    write(tmp_path, "a.json", PAGES[0])
+    nested: Any = PAGES[1]
+    for number in range(depth):
+        nested = {"x": nested} if number % 2 else [nested]
+    write(tmp_path, "b.json", nested)
+    inventory, left_out = read_and_count(tmp_path, "cloud")
+    assert (len(inventory.machines), left_out) == (machines, missing)
+    assert all("nested deeper" in one.what for one in inventory.unreadable)
+
+
+ON: dict[str, Any] = {"NextToken": "abc"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("slurped.json", json.dumps([PAGES[0] | ON, PAGES[1]])),
+        ("concatenated.json", json.dumps(PAGES[0] | ON) + json.dumps(PAGES[1])),
+        ("by-region.json", json.dumps({"a": [PAGES[0] | ON, PAGES[1]]})),
+        ("pages.yaml", yaml.safe_dump(PAGES[0] | ON) + "---\n" + yaml.safe_dump(PAGES[1])),
+    ],
+)
+def test_pages_that_are_all_there_are_none_that_is_missing(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    inventory, left_out = read_and_count(tmp_path, "cloud")
+    assert ([one.id for one in inventory.machines], left_out) == (["i-2", "i-4"], 0)
+    assert not any("goes on" in one.what for one in inventory.unreadable)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [PAGES[0] | ON, PAGES[1] | ON],
+        {"eu": PAGES[0] | ON, "us": PAGES[1]},
+        [PAGES[0] | ON, {"Volumes": []}],
+    ],
+)
+def test_a_last_page_that_goes_on_is_told_once(tmp_path: Path, content: object) -> None:
+    write(tmp_path, "a.json", content)
+    inventory, left_out = read_and_count(tmp_path, "cloud")
+    told = [one.id for one in inventory.unreadable if "goes on" in one.what]
+    assert told == ["machine.unreadable"]
+    assert left_out >= 1
+
+
+def test_pages_in_files_of_their_own_may_be_all_there(tmp_path: Path) -> None:
+    for number, page in enumerate((PAGES[0] | ON, PAGES[1] | ON, reservations(KNOWN | {"InstanceId": "i-5"}))):
+        write(tmp_path, f"{number}.json", page)
+    inventory, left_out = read_and_count(tmp_path, "cloud")
+    (one,) = (one for one in inventory.unreadable if "goes on" in one.what)
+    assert (one.id, left_out) == ("file.doubtful", 0)
+    assert "1 other file" in one.what
+    assert "unless the rest is in another file" in one.what
+
+
+def test_instances_that_ended_are_counted_and_told(tmp_path: Path) -> None:
+    ended = [instance(f"i-{at}", State={"Name": "terminated"}) for at in (7, 8)]
+    write(tmp_path, "a.json", reservations(KNOWN, *ended))
+    inventory, left_out = read_and_count(tmp_path, "cloud")
+    assert [one.what.partition(": ")[2] for one in inventory.unreadable] == [
+        "it holds 2 instances that ended: nothing is left there to move"
+    ]
+    assert (inventory.unreadable[0].severity, left_out) == ("info", 0)
+
+
+def test_an_id_is_told_once(tmp_path: Path) -> None:
+    write(tmp_path, "a.json", reservations(KNOWN, instance("i-1")))
+    (one,) = read_exported(tmp_path, "cloud").unreadable
+    assert one.what.startswith(f"{tmp_path}/a.json: i-1: how many processors")

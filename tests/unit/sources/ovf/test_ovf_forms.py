@@ -415,3 +415,37 @@ def test_settings_that_are_off_or_usual_are_no_loss() -> None:
 def test_a_setting_that_is_not_usual_stays_one(key: str) -> None:
     found = one(hardware(config(key, UNUSUAL[key])))
     assert [fact.value for fact in found.unmodelled if f"[{key}]" in fact.path] == [f"vmw:value={UNUSUAL[key]}"]
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["user-data", "userdata", "user_data", "vendor-data", "meta-data", "guestinfo.userdata", "guestinfo.metadata",
+     "ignition.config.data", "coreos.config.data", "cloud-init", "guestinfo.x"],
+)  # fmt: skip
+@pytest.mark.parametrize("element", ["Property", "vmw:ExtraConfig"])
+def test_what_a_guest_is_set_up_by_is_not_shown(key: str, element: str) -> None:
+    kind = "ovf" if element == "Property" else "vmw"
+    told = f"<{element} {kind}:key='{key}' {kind}:value='I2Nsb3VkLWNvbmZpZwp4'/>"
+    if element == "Property":
+        found = one(replaced(("</VirtualSystem>", f"<ProductSection>{told}</ProductSection></VirtualSystem>")))
+    else:
+        found = one(hardware(told))
+    assert "I2Nsb3Vk" not in found.model_dump_json()
+    assert [fact.value for fact in found.unmodelled if key in fact.path] == ["(not shown: it may be a secret)"]
+
+
+def test_names_are_told_without_vcenters_escapes_and_the_id_stays() -> None:
+    found = one(replaced((">web<", ">b%2fc %5C 5%25 %20<"), ('id="web"', 'id="b%2fc"')))
+    assert found.name == "b/c \\ 5% %20"
+    assert "/" not in found.id
+    card = item(9, 10, Connection="VM%2fNet", ResourceSubType="Flexible")
+    (*_, nic) = one(hardware(card)).nics
+    assert (nic.network, nic.model) == ("VM/Net", "pcnet")
+
+
+def test_every_place_that_microsoft_names_for_vhd_is_a_vhd() -> None:
+    for place in (
+        "http://technet.microsoft.com/en-us/virtualserver/bb676673.aspx",
+        "http://go.microsoft.com/fwlink/?LinkId=137171",
+    ):
+        assert one(replaced((ova.STREAM, place))).disks[0].uri == "file:a.vmdk?vhd"

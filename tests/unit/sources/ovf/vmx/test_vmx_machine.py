@@ -222,3 +222,9 @@ def test_pinning_nesting_and_locked_memory_are_read() -> None:
     found = machine(sched__cpu__affinity="0,1", vhv__enable="TRUE", sched__mem__pin="TRUE")
     assert (found.cpu.pinning, found.cpu.nested, found.memory.locked) == (((0, "0,1"),), True, True)
     assert facts(found) == {}
+
+
+def test_names_are_told_without_vcenters_escapes_and_the_id_stays() -> None:
+    card = {"ethernet0.present": "TRUE", "ethernet0.networkName": "VM%2fNet"}
+    found = machine(displayName="b%2fc", **card)
+    assert (found.name, found.id, found.nics[0].network) == ("b/c", "app.vmx#b%2fc", "VM/Net")
