@@ -10,10 +10,13 @@ from pydantic.alias_generators import to_camel
 from kubeferry.documents import Inventory, MachinePolicy, Policy
 from kubeferry.errors import Problem
 from kubeferry.model import Machine
+from kubeferry.words import first_of
 from mappings import disk_wishes
 from mappings.marks import MANAGED_BY, OURS
 from mappings.rules.table import RULES
 from mappings.wishes import Settled, settled, shown, speaking_rules, template_problems
+
+SHOWN = 6
 
 
 def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
@@ -26,7 +29,12 @@ def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
     for name, choice in policy.machines.items():
         where = f"policy machines.{name}"
         if name not in known:
-            fix = "Correct the name, remove it, or discover again."
+            alike = [one for one in known if one.startswith(f"{name}-")]  # machines of one name are told apart so
+            fix = (
+                f"Write one of {first_of(alike, SHOWN)}."
+                if alike
+                else "Correct the name, remove it, or discover again."
+            )
             found.append(Problem(where, "is no machine of the inventory", fix))
         found += _choice_problems(where, choice, known, [known[name]] if name in known else [])
     found_for: dict[int, list[Machine]] = defaultdict(list)

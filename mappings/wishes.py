@@ -17,6 +17,7 @@ from kubeferry.documents import MachinePolicy, Match, Policy, PolicyRule, over
 from kubeferry.model import Machine
 from mappings.disk_wishes import any_fits, as_planned, disk_wishes, disks_decided
 from mappings.names import dns_labels, empty_words, label_value, rendered, settles, tagged, unknown_words
+from mappings.systems import is_windows
 
 # Choices of which the last one counts field by field.
 _GROUPS = {"placement", "storage", "stop", "warm"}
@@ -144,7 +145,7 @@ def fits(match: Match, machine: Machine, labels: Mapping[str, str] = _NO_LABELS)
         (match.name, [machine.name]),
         (match.source, [machine.source]),
         (match.folder, [machine.metadata.get("folder")]),
-        (match.os, [machine.guest.os_id, machine.guest.os_name]),
+        (match.os, [machine.guest.os_id, machine.guest.os_name, "windows" if is_windows(machine.guest) else None]),
         (match.network, nets),
         *((pattern, tagged(machine, key)) for key, pattern in match.tags.items()),
         *((pattern, [labels.get(key)]) for key, pattern in match.labels.items()),

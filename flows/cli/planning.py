@@ -114,8 +114,16 @@ def plan(
     else:
         _print_plan(made)
         click.echo(f"Plan {made.name} ({made.digest[:12]}) written to {out}")
+        if facts.source_kind.endswith("export"):
+            click.secho(_OF_EXPORTS, fg="yellow", err=True)
     if not made.entries:
         raise click.exceptions.Exit(2)
+
+
+_OF_EXPORTS = (
+    "It is made of exported files, whose disks nobody can read: it shows what would happen, and cannot be carried out. "
+    "Discover the source itself and plan again for that."
+)
 
 
 def _print_plan(made: Plan) -> None:

@@ -254,10 +254,10 @@ class MachinePolicy(Value):
 class Match(Value):
     """Which machines a rule is for: all that is said must fit. Patterns are shell's (`*`, `?`, `[ab]`), in any case.
 
-    `os` fits the system's id or name, `network` the network or port group of any card, `folder` and `tags` what the
-    source's own people wrote: folders of vSphere, tags and custom attributes of vSphere, tags of EC2, metadata of a
-    domain. `labels` are those that the policy gives: of all machines, by rules before this one, by the machine's own
-    choice.
+    `os` fits the system's id or name, and `windows` fits whatever is known to be one. `network` fits the network or
+    port group of any card; `folder` and `tags` fit what the source's own people wrote: folders of vSphere, tags and
+    custom attributes of vSphere, tags of EC2, metadata of a domain. `labels` are those that the policy gives: of all
+    machines, by rules before this one, by the machine's own choice.
     """
 
     name: str | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kubeferry.model import Fate
+from kubeferry.model import DiskDevice, Fate
 from kubeferry.uris import zero_size
 from mappings.disks import USUAL_SECTOR
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
@@ -28,7 +28,7 @@ def device(mapping: Mapping, leaf: Leaf) -> Verdict:
     place = place_of(DISK, mapping, leaf)
     found = mapping.find(place)
     if found is None:
-        return Fate.LOST, "", LEFT_OUT if leaf.value == "cdrom" else FLOPPY
+        return no_drive(mapping, leaf)
     if leaf.value == "cdrom":
         return Fate.CARRIED, f"{place}.cdrom", ""
     return Fate.CHANGED, f"{place}.disk", "a copy of a disk cannot pass SCSI commands to the old storage"
@@ -55,7 +55,7 @@ def controller(mapping: Mapping, leaf: Leaf) -> Verdict:
     if bus == "scsi" and leaf.value == "virtio-scsi":
         return Fate.CARRIED, place, "KubeVirt's SCSI controller is virtio-scsi"
     if bus is None:
-        return Fate.LOST, "", FLOPPY
+        return no_drive(mapping, leaf)
     return Fate.CHANGED, place, f"now the controller of bus {bus}"
 
 
@@ -63,6 +63,19 @@ FLOPPY = "KubeVirt has no floppy drives"
 LEFT_BEHIND = "the policy leaves this disk out"
 LEFT_OUT = "this KubeVirt takes no empty drive"
 MEDIUM = "a drive's medium is not moved"
+
+
+def no_drive(mapping: Mapping, leaf: Leaf) -> Verdict:
+    """Why a drive is not there."""
+    drive = next((disk for disk in mapping.machine.disks if disk.id == leaf.key), None)
+    return Fate.LOST, "", LEFT_OUT if drive and drive.device == DiskDevice.CDROM else FLOPPY
+
+
+def identity(mapping: Mapping, leaf: Leaf) -> Verdict:
+    """What it is called."""
+    if mapping.find(place_of(DISK, mapping, leaf)) is None:
+        return no_drive(mapping, leaf)
+    return field("name", changed="not a legal name")(mapping, leaf)
 
 
 def source(mapping: Mapping, leaf: Leaf) -> Verdict:
@@ -104,7 +117,7 @@ def sector(kind: str) -> Rule:
 
 def readonly(mapping: Mapping, leaf: Leaf) -> Verdict:
     if mapping.find(place_of(DISK, mapping, leaf)) is None:
-        return Fate.LOST, "", FLOPPY
+        return no_drive(mapping, leaf)
     if mapping.find(place_of(f"{DISK}.cdrom", mapping, leaf)) is not None:
         return Fate.CARRIED, place_of(f"{DISK}.cdrom", mapping, leaf), "a CD-ROM is read-only"
     return field("disk.readonly", lost="KubeVirt refuses read-only SATA disks")(mapping, leaf)

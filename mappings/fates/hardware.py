@@ -5,6 +5,7 @@ from __future__ import annotations
 from kubeferry.model import CpuFeature, Fate, Timer
 from mappings.cpu import HUGEPAGES
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict, equal
+from mappings.fates.kinds import kept
 from mappings.firmware import HYPERV, TIMERS, hyperv_path, is_on
 from mappings.quantities import human_bytes
 
@@ -34,6 +35,14 @@ def vcpus(sockets: str) -> Rule:
         return (Fate.CARRIED, place, "") if total == leaf.value else (Fate.CHANGED, place, f"now {total}")
 
     return rule
+
+
+def memory(mapping: Mapping, leaf: Leaf) -> Verdict:
+    """Nothing stands for what nobody told, which refuses the machine."""
+    place = "domain.memory.guest"
+    if not leaf.value:
+        return Fate.LOST, "", "its size is not known"
+    return kept(place)(mapping, leaf)
 
 
 def cpu_mode(mapping: Mapping, leaf: Leaf) -> Verdict:

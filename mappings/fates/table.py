@@ -40,7 +40,7 @@ FATES: dict[str, Rule] = {
     "cpu.emulator_pin": lost("the nodes place processors; dedicated ones must be asked for"),
     "cpu.numa[]": hardware.numa,
     "cpu.nested": switch(hardware.nested, same("off here, and the nodes decide there")),
-    "memory.size_bytes": kept("domain.memory.guest"),
+    "memory.size_bytes": hardware.memory,
     "memory.max_bytes": kept(
         "domain.memory.maxGuest",
         changed="hot-plug needs steps of 2 MiB, or of its huge pages",
@@ -55,7 +55,7 @@ FATES: dict[str, Rule] = {
     "hyperv.*": hardware.hyperv,
     "features.*": hardware.feature,
     "disks[].label": disks.label,
-    "disks[].id": disks.field("name", changed="not a legal name", lost="KubeVirt has no floppy drives"),
+    "disks[].id": disks.identity,
     "disks[].device": disks.device,
     "disks[].bus": disks.bus,
     "disks[].virtio": devices.virtio,

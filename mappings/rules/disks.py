@@ -157,7 +157,7 @@ def _throttled(disk: Disk, _case: Case) -> str | None:
 def _medium(case: Case) -> Iterator[str]:
     for disk in case.machine.kept_disks:
         if disk.device == DiskDevice.CDROM and disk.uri is not None:
-            yield f"Drive {disk.id} holds a medium ({disk.uri}), which is not moved: the drive is empty at the target."
+            yield f"Drive {disk.id} holds a medium ({disk.uri}), which is not moved: drives of the target are empty."
 
 
 def _floppy(case: Case) -> Iterator[str]:
@@ -242,7 +242,8 @@ RULES = (
         "disk.size-unknown",
         CRITICAL,
         "a disk without a known size",
-        "Discover again with access to the source's storage.",
+        "Discover again with access to the source's storage; of exported files, with what tells sizes beside them "
+        "(AWS: describe-volumes, RVTools: the tab vDisk).",
         per_disk(_no_size),
         False,
     ),

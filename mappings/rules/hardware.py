@@ -167,7 +167,7 @@ RULES = (
         "memory.unknown",
         CRITICAL,
         "no known size of memory",
-        "Discover the machine again with its memory told.",
+        "Discover the machine again with its memory told (exported files of AWS: describe-instance-types beside them).",
         _memory,
         False,
     ),

@@ -153,8 +153,12 @@ def _cpu(name: str, instance: Facts, kind: Facts) -> Cpu:
     threads = options.number("ThreadsPerCore") or usual.number("DefaultThreadsPerCore")
     count = cores * threads if cores and threads else usual.number("DefaultVCpus")
     if not count:
+        kind_of_it = instance.text("InstanceType")
         fix = "Put what `aws ec2 describe-instance-types` prints beside it, as describe-instance-types.json."
-        what = f"how many processors its type {instance.text('InstanceType')} has is not told, and never guessed"
+        what = f"how many processors its type {kind_of_it} has is not told, and never guessed"
+        if kind_of_it is None:
+            fix = "Export it again: `aws ec2 describe-instances`, without a --query that leaves types out."
+            what = "it has no InstanceType, so how many processors it has is not known"
         raise InputInvalid(f"{name} cannot be read", [Problem(name, what, fix)])
     nested = options.text("NestedVirtualization")
     return Cpu(vcpus=count, cores=cores, threads=threads, nested=nested == "enabled" if nested else None)

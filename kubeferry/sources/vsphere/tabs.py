@@ -175,7 +175,7 @@ def _machine(
         "config.annotation": row.get("Annotation"),
         "config.firmware": (row.get("Firmware") or "").lower() or None,
         "config.guestFullName": row.get("OS according to the configuration file"),
-        "config.version": f"vmx-{row['HW version']}" if row.get("HW version") else None,
+        "config.version": f"vmx-{row['HW version'].removeprefix('vmx-')}" if row.get("HW version") else None,
         "config.changeTrackingEnabled": _is_true(row.get("CBT")) if row.get("CBT") else None,
         "config.hardware.numCPU": number_of(row, "CPUs"),
         "config.hardware.numCoresPerSocket": next(

@@ -47,6 +47,7 @@ def planned(policy: Policy, *machines: Machine) -> dict[str, dict[str, Any]]:
         (Match(name="WEB*"), True),
         (Match(name="db*"), False),
         (Match(source="lab", os="*windows*"), True),
+        (Match(os="windows"), True),
         (Match(os="*debian*"), False),
         (Match(folder="/dc/vm/shop*"), True),
         (Match(network="dmz-*"), True),
@@ -250,6 +251,19 @@ def test_networks_of_later_rules_are_looked_at_first_and_those_of_earlier_ones_a
         (Policy(rules=rules, networks=(other,)), (again, lan, dmz, other)),
     ):
         assert choices_for(machine(), settled(policy, [machine()]).policy).networks == expected
+
+
+def test_a_windows_is_one_whatever_its_source_calls_it(machine: Build) -> None:
+    by_id, other = Guest(os_id="http://microsoft.com/win/2k22"), Guest(os_id="http://debian.org/debian/12")
+    assert fits(Match(os="*windows*"), machine(guest=by_id))
+    assert not fits(Match(os="*windows*"), machine(guest=other))
+
+
+def test_a_machine_whose_name_several_have_is_offered_by_its_whole_names(machine: Build) -> None:
+    policy = Policy(machines={"web": MachinePolicy(include=False)})
+    with pytest.raises(InputInvalid) as refused:
+        planned(policy, machine(name="web-1", nics=()), machine(name="web-2", nics=()))
+    assert refused.value.problems[0].fix == "Write one of web-1, web-2."
 
 
 def test_a_rule_that_turns_a_default_on_again_counts(machine: Build) -> None:

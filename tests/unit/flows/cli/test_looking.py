@@ -61,6 +61,7 @@ def test_discover_from_exported_files_needs_no_configuration(kubeferry: Command,
     assert "nobody" in err
     assert "db, web" in err
     assert (estate / "pages" / "db" / "manifests").is_dir()
+    assert "It is made of exported files" in kubeferry("plan", "inventory.yaml", "--out", "exported.yaml")[2]
 
 
 def test_what_is_left_out_is_counted_by_files_whatever_is_wrong_in_each(kubeferry: Command, estate: Path) -> None:
