@@ -34,8 +34,9 @@ from mappings.wishes import Settled, parts, settled
 Verdict = Literal["ready", "ready-with-warnings", "incomplete", "blocked", "excluded"]
 
 # Facts that only access to the source's storage brings; exported domain files do not hold them.
-_UNSIZED = "disk.size-unknown"
-_BROUGHT_BY_ACCESS = {_UNSIZED}
+_SIZE_UNKNOWN = "disk.size-unknown"
+_UNSIZED = {_SIZE_UNKNOWN, "disk.untold"}
+_BROUGHT_BY_ACCESS = {_SIZE_UNKNOWN}
 
 
 class Assessment(Value):
@@ -219,7 +220,7 @@ def page_folders(assessments: Iterable[Assessment]) -> dict[str, str]:
 
 def _unsized(assessment: Assessment) -> int:
     """How many disks are of unknown size: they are in no manifest yet."""
-    return sum(concern.id == _UNSIZED for concern in assessment.concerns)
+    return sum(concern.id in _UNSIZED for concern in assessment.concerns)
 
 
 def _sizes(assessment: Assessment) -> str:

@@ -105,6 +105,9 @@ def test_what_nobody_knows_the_size_of_is_no_disk_of_zero_bytes(machine: Build, 
     found = assess(inventory(machine(disks=(disk("vda"), *unsized)), machine(name="odd", disks=unsized)), QUIET)
     told = {row.split(" | ")[0][3:6]: row.split(" | ")[2:5] for row in render_summary_markdown(found).splitlines()[4:]}
     assert told == {"web": ["3", "10 GiB, 2 unknown", "unknown"], "odd": ["2", "2 unknown", "unknown"]}
+    untold = Disk(id="vdb", source_kind="unknown")
+    (nothing,) = assess(inventory(machine(disks=(untold,))), QUIET)
+    assert "| 1 | 1 unknown | unknown |" in render_summary_markdown([nothing])
     some, none = (render_assessment_markdown(one) for one in found)
     assert "Copy: 3 GiB in 10 s to 2 min, and what is not known. Assumed: " in some
     assert "Copy: not known. Assumed: " in none
