@@ -204,11 +204,11 @@ def _standing(
         f"{state.failed.what}" if state.failed else "",
         str(action.kind),
         action.reason,
-        source_seen(plan, entry, since.records if since else records),
+        _seen_last(plan, entry, records, since),
         holders.get(entry.name),
         _transfer(entry, state, live),
         held.by if held else behind,
-        last.owes_restart,
+        last.owes_restart and not (since and last.phase in ENDS),
         others,
         held.why if held else "",
         f"{since.by} has it since: {last.phase}" if since else "",
@@ -222,9 +222,25 @@ def _turn(members: Mapping[str, Member], name: str, others: tuple[str, ...]) -> 
     return turn_of({one: member for one, member in members.items() if one == name or one in others}, name)
 
 
-def source_seen(plan: Plan | Outline, entry: Entry | OutlinedEntry, records: Sequence[Recorded]) -> SourceSeen:
-    """How the source was seen last; before anything was done to it, as it was discovered."""
-    seen = SourceSeen(entry.machine.power, plan.created_at)
+def _seen_last(
+    plan: Plan | Outline, entry: Entry | OutlinedEntry, records: Sequence[Recorded], since: Since | None
+) -> SourceSeen:
+    """What another plan saw after this one counts; where it begins by taking over, how this one has left the source."""
+    seen = source_seen(plan, entry, records)
+    if since is None:
+        return seen
+    return source_seen(plan, entry, [record for record in since.records if record.at > seen.at], seen)
+
+
+def source_seen(
+    plan: Plan | Outline,
+    entry: Entry | OutlinedEntry,
+    records: Sequence[Recorded],
+    before: SourceSeen | None = None,
+) -> SourceSeen:
+    """How the source was seen last; before anything was done to it, as it was discovered, or as the plan that it was
+    taken from has seen it `before`."""
+    seen = before or SourceSeen(entry.machine.power, plan.created_at)
     for record in records:
         event = record.event
         if isinstance(event, SourceStopped):
@@ -235,7 +251,7 @@ def source_seen(plan: Plan | Outline, entry: Entry | OutlinedEntry, records: Seq
             seen = SourceSeen(Power.OFF, record.at)
         elif isinstance(event, SourceRestarted) or (isinstance(event, CopyBegun) and not event.final):
             seen = SourceSeen(Power.RUNNING, record.at)
-        elif isinstance(event, CutoverBegun):
+        elif isinstance(event, CutoverBegun) and not (before and event.taken_from):
             # What another plan found before its stop says nothing of how the source is now.
             seen = SourceSeen(Power.UNKNOWN if event.taken_from else event.power_before, record.at)
     return seen

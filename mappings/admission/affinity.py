@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from kubeferry.errors import Problem
-from mappings.admission.keys import is_key
+from mappings.admission.keys import is_key, label_problems
 from mappings.admission.view import View, problem
 from mappings.marks import LABEL_VALUE
+from mappings.names import is_dns_label
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -72,7 +73,19 @@ def _pod_term(term: Object, where: str) -> Iterator[Problem]:
     if not is_key(key):
         fix = "Name the node label that says what is one place: kubernetes.io/hostname, or that of the zone."
         yield problem(f"{where}.topologyKey", f"{key!r} is not a legal label key", fix)
+    for field in ("matchLabelKeys", "mismatchLabelKeys"):
+        for one in term.get(field) or []:
+            if not is_key(one):
+                yield problem(f"{where}.{field}", f"{one!r} is not a legal label key", "Use `name` or `domain/name`.")
+        if term.get(field) and term.get("labelSelector") is None:
+            yield problem(f"{where}.{field}", "has no labelSelector beside it", "Name one, or remove it.")
+    for one in term.get("namespaces") or []:
+        if not is_dns_label(one):
+            yield problem(f"{where}.namespaces", f"{one!r} is not a namespace's name", "Write one that is there.")
     for selector in ("labelSelector", "namespaceSelector"):
+        yield from label_problems(
+            (term.get(selector) or {}).get("matchLabels") or {}, f"{where}.{selector}.matchLabels"
+        )
         for number, one in enumerate((term.get(selector) or {}).get("matchExpressions") or []):
             yield from _expression(one, f"{where}.{selector}.matchExpressions[{number}]", (*_SEVERAL, *_NONE))
 

@@ -89,8 +89,9 @@ def _of_object(value: dict[str, Any], place: str, depth: int) -> Iterator[Item]:
 
 def _of_answer(value: dict[str, Any], place: str) -> Iterator[Item]:
     start = f"{place}." if place else ""
-    for number, one in enumerate(_list(value.get(INSTANCES))):
-        yield from _of_reservation(one if isinstance(one, dict) else {}, f"{start}{INSTANCES}[{number}]")
+    for number, one in enumerate(_flat(value.get(INSTANCES))):
+        where = f"{start}{INSTANCES}[{number}]"
+        yield from _of_reservation(one, where) if isinstance(one, dict) else [Item(INSTANCE, one, where)]
     for key in BESIDE:
         for number, one in enumerate(_list(value.get(key))):
             yield Item(key, one, f"{start}{key}[{number}]")
@@ -109,6 +110,25 @@ def named_instance(value: Any, depth: int = 0) -> str | None:
         return name
     inside = value.values() if isinstance(value, dict) else value
     return next((found for one in inside if (found := named_instance(one, depth + 1)) is not None), None)
+
+
+def undescribed(value: Any, depth: int = 0) -> Iterator[Any]:
+    """The largest parts of a value in which nothing is an item."""
+    if depth > MAX_DEPTH:
+        return
+    if not any(items_of(value)):
+        yield value
+    elif isinstance(value, list):
+        for one in value:
+            yield from undescribed(one, depth + 1)
+    elif isinstance(value, dict) and not _is_item(value):
+        for one in value.values():
+            yield from undescribed(one, depth + 1)
+
+
+def _is_item(value: dict[str, Any]) -> bool:
+    """Whether an object is a thing that is described, or an answer."""
+    return _shape(value) is not None or bool(value.keys() & {INSTANCES, "ReservationId", *BESIDE})
 
 
 def _is_another_answer(value: Any) -> bool:
@@ -130,6 +150,15 @@ def _of_reservation(value: dict[str, Any], place: str) -> Iterator[Item]:
 
 def _shape(value: dict[str, Any]) -> str | None:
     return next((kind for kind, has, lacks in _SHAPES if has <= value.keys() and not lacks & value.keys()), None)
+
+
+def _flat(value: Any, depth: int = 0) -> Iterator[Any]:
+    """Reservations, in a list or, as several answers that somebody put together, in lists of lists; or one alone."""
+    if isinstance(value, list) and depth < MAX_DEPTH:
+        for one in value:
+            yield from _flat(one, depth + 1)
+    elif value is not None:
+        yield value
 
 
 def _list(value: Any) -> list[Any]:

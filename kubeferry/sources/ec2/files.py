@@ -28,6 +28,7 @@ from kubeferry.sources.ec2.described import (
     Item,
     items_of,
     named_instance,
+    undescribed,
     values_of,
 )
 from kubeferry.sources.ec2.instance import GONE, parse_instance
@@ -162,9 +163,9 @@ def _items(path: Path, reading: Reading) -> list[Item]:
 
 
 def _projected(values: list[Any]) -> str | None:
-    """An instance that is named in one of the values, or of the values in one list, in which nothing is described."""
-    parts = [part for one in values for part in (one if isinstance(one, list) else [one])]
-    return next((name for one in parts if not any(items_of(one)) and (name := named_instance(one)) is not None), None)
+    """An instance that is named in a value, or in a part of one, in which nothing is described."""
+    parts = (part for one in values for part in undescribed(one))
+    return next((name for one in parts if (name := named_instance(one)) is not None), None)
 
 
 def _tell_of_pages(found: dict[Path, list[Item]], reading: Reading) -> None:
@@ -194,12 +195,21 @@ def _is_ours(value: Any) -> bool:
     return isinstance(value, dict) and value.get("apiVersion") == API_VERSION and isinstance(value.get("kind"), str)
 
 
+class _Plain(yaml.SafeLoader):
+    """Without aliases, which no answer has: a few lines of them stand for more than any memory holds."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("it has aliases (*name), which are not read")
+        return super().compose_node(parent, index)
+
+
 def _values(path: Path) -> list[Any]:
     """The values of a file. Raises InputInvalid."""
     text = _text(path)
     kind = "JSON" if path.suffix.lower() == ".json" else "YAML"
     try:
-        values = values_of(text) if kind == "JSON" else [one for one in yaml.safe_load_all(text) if one is not None]
+        values = values_of(text) if kind == "JSON" else [one for one in yaml.load_all(text, _Plain) if one is not None]
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         what = f"it is no {kind}: {' '.join(str(error).split())[:200]}"
         raise InputInvalid(f"{path} is no {kind}", [Problem(str(path), what, _FIX)]) from error

@@ -14,9 +14,11 @@ from kubeferry.sources.facts.xml_tree import MAX_DEPTH, MAX_ELEMENTS
 
 MAX_TEXTS = 5000
 _CHUNK = 16 << 10
-_COMMENT = r"<!--(?:(?!-->).)*-->"
+_TIMES = 8  # so often, on the whole, is a text parsed to find the ends in it
+# Nothing in these is looked at twice: the text is not trusted.
+_COMMENT = r"<!--(?:(?!-->).){0,4000}+-->"
 _DECLARATION = r"<\?xml[^>]{0,200}\?>"
-_PROLOG = rf"\s*(?:{_DECLARATION})?(?:\s|{_COMMENT})*"
+_PROLOG = rf"\s*+(?:{_DECLARATION})?(?:\s++|{_COMMENT})*+"
 _BEFORE = re.compile(_PROLOG.encode(), re.DOTALL)
 _WRAPPED = re.compile(rf"{_PROLOG}<(?P<name>\w{{1,40}})>(?={_PROLOG}<domain[\s>])", re.DOTALL)
 _START = re.compile(rb"^<(?:\?xml\s|domain[\s>])", re.MULTILINE)
@@ -57,17 +59,20 @@ def _unwrapped(text: str) -> str:
 
 def _ends(data: bytes) -> Iterator[int]:
     """Where each text ends, the last one's last."""
-    at, rest = 0, len(data.rstrip())
+    at, rest, parsed = 0, len(data.rstrip()), 0
     for _ in range(MAX_TEXTS):
-        at = _end_of_root(data, at) or _next_start(data, at)
-        if at >= rest:
+        end, seen = _end_of_root(data, at)
+        parsed += seen
+        at = end or _next_start(data, at)
+        if at >= rest or parsed > _TIMES * len(data):
             break
         yield at
     yield len(data)
 
 
-def _end_of_root(data: bytes, at: int) -> int | None:
-    """Where what is no part of the document begins that begins here; None where the document is not well-formed."""
+def _end_of_root(data: bytes, at: int) -> tuple[int | None, int]:
+    """Where what is no part of the document begins that begins here, None where the document is not well-formed; and
+    how many bytes were looked at."""
     parser = expat.ParserCreate("utf-8")
     depth, count, ended = 0, 0, False
 
@@ -90,10 +95,10 @@ def _end_of_root(data: bytes, at: int) -> int | None:
         for place in range(at, len(data), _CHUNK):
             parser.Parse(data[place : place + _CHUNK], False)
     except expat.ExpatError:
-        return at + parser.ErrorByteIndex if ended else None
+        return (at + parser.ErrorByteIndex if ended else None), parser.ErrorByteIndex
     except ValueError:
-        return None
-    return len(data) if ended else None
+        return None, parser.CurrentByteIndex
+    return (len(data) if ended else None), len(data) - at
 
 
 def _next_start(data: bytes, at: int) -> int:

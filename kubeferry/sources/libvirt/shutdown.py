@@ -51,7 +51,7 @@ def stop(domain: libvirt.virDomain, policy: StopPolicy) -> str | None:
     button = _asked(domain, libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
     lost = policy.agent_seconds if agent is Asked.PERHAPS else 0.0
     if _is_off_within(domain, max(policy.acpi_seconds, lost)):
-        return "acpi" if button is Asked.TAKEN else "agent"
+        return "agent" if button is not Asked.TAKEN and agent is not Asked.NOT else "acpi"
     if policy.force:
         with contextlib.suppress(libvirt.libvirtError):
             domain.destroyFlags(libvirt.VIR_DOMAIN_DESTROY_GRACEFUL)

@@ -12,7 +12,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Sequence
 from datetime import date, datetime
-from itertools import islice
+from itertools import dropwhile, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ HOW = (
 # Any tab's name: what stands around it is the export's, as the time of it or the number of a second download.
 _AFTER = r"(?P<after>(?:[^A-Za-z].*)?)"
 _NAME = re.compile(rf"(?P<export>.*?)(?P<tab>v[A-Z][A-Za-z]*){_AFTER}", re.DOTALL)
-_SEPARATOR = re.compile(r'"?sep=([;,\t|])"?', re.IGNORECASE)
+_SEPARATOR = re.compile(r'"?sep=([;,\t|])"?[;,\t|]*', re.IGNORECASE)
 _WORDS = re.compile(r"(?P<export>.*)(?P<tab>" + "|".join(TABS) + ")" + _AFTER, re.DOTALL | re.IGNORECASE)
 
 
@@ -209,6 +209,11 @@ def _tell_of_twins(names: Sequence[str], tab: str, where: Path, reading: Reading
         reading.doubtful(where, what, fix)
 
 
+def _is_blank(cells: Sequence[Any]) -> bool:
+    """A line of delimiters alone, as a spreadsheet writes an empty row; before the header it is none."""
+    return not any(map(_cell, cells))
+
+
 def _cell(value: Any) -> str:
     """What stands in a cell, as RVTools writes it into a CSV."""
     if isinstance(value, float) and value.is_integer():
@@ -252,14 +257,14 @@ def _bytes(path: Path) -> bytes:
 def _cells_of(text: str, path: Path) -> list[list[str]]:
     """The cells of each line that has any. Raises InputInvalid."""
     head, _, rest = text.lstrip("\r\n").partition("\n")
-    if told := _SEPARATOR.fullmatch(head.strip()):  # a line for Excel, before the header
+    if told := _SEPARATOR.fullmatch(head.strip("\r\n \ufeff")):  # a line for Excel, before the header
         delimiter, text = told[1], rest
     else:
         delimiter = max(";,\t", key=head.count)
     csv.field_size_limit(MAX_FIELD)
     try:
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        cells = list(islice(filter(None, lines), MAX_ROWS + 2))
+        cells = list(islice(dropwhile(_is_blank, filter(None, lines)), MAX_ROWS + 2))
     except csv.Error as error:
         raise _invalid(path, str(error), AGAIN) from error
     _refuse_many(cells, path)
@@ -309,7 +314,7 @@ def _sheet_of_machines(book: CalamineWorkbook) -> str | None:
 def _cells(book: CalamineWorkbook, name: str, path: Path) -> list[list[Any]]:
     cells = book.get_sheet_by_name(name).to_python(nrows=MAX_ROWS + 2)
     _refuse_many(cells, path)
-    return cells
+    return list(dropwhile(_is_blank, cells))
 
 
 def _invalid(path: Path, what: str, fix: str) -> InputInvalid:

@@ -107,6 +107,30 @@ def test_status_of_an_older_plan_tells_what_the_newer_one_has_done(two: Any) -> 
     assert not done_since(scene.newer, scene.journal, ["web"])
 
 
+def test_status_of_an_older_plan_counts_nothing_that_a_newer_one_has_moved(two: Any) -> None:
+    scene = left_at(two, A.COPY_DISKS)
+    assert scene.drive().phase is Phase.COMMITTED
+    histories = scene.journal.histories(scene.older.digest)
+    since = done_since(scene.older, scene.journal, ["web"])
+    (row,) = standings(scene.older, histories, {}, {}, since=since)
+    assert left_off([row]) == []
+    assert "has it since: committed" in row.reason
+
+
+def test_a_source_that_an_older_plan_stopped_and_a_newer_one_took_over_is_off_in_the_older_one_s_status(
+    two: Any,
+) -> None:
+    scene = left_at(two, A.COPY_DISKS)
+    scene.stop_before(A.STOP_SOURCE)
+    with pytest.raises(Interrupted):
+        scene.drive()
+    histories = scene.journal.histories(scene.older.digest)
+    since = done_since(scene.older, scene.journal, ["web"])
+    assert since
+    (row,) = standings(scene.older, histories, {}, {}, since=since)
+    assert left_off([row]) == ["web"]
+
+
 def test_a_run_of_an_older_plan_that_slept_is_fenced_by_one_of_a_newer(two: Any) -> None:
     scene = two
     stale = scene.journal.acquire(scene.older.digest, "web", ttl_seconds=0.01)

@@ -6,6 +6,7 @@ Affinity to other pods is not looked at: where those run is nothing that our acc
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Callable, Sequence
 
 from kubeferry.targets.kubevirt.binding import REQUIRED
@@ -55,11 +56,12 @@ def _holds(expression: Object, labels: Object) -> bool:
 _NUMBERS: dict[str, Callable[[int, int], bool]] = {"Gt": operator.gt, "Lt": operator.lt}
 
 
+_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
+
 def _compared(holds: Callable[[int, int], bool], has: object, values: Sequence[object]) -> bool:
-    try:
-        return len(values) == 1 and holds(int(str(has)), int(str(values[0])))
-    except ValueError:
-        return False
+    numbers = [str(has), *map(str, values)]
+    return len(numbers) == 2 and all(map(_INTEGER.fullmatch, numbers)) and holds(int(numbers[0]), int(numbers[1]))
 
 
 def _told(expression: Object) -> str:

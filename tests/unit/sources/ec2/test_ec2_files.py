@@ -278,3 +278,30 @@ def test_an_id_is_told_once(tmp_path: Path) -> None:
     write(tmp_path, "a.json", reservations(KNOWN, instance("i-1")))
     (one,) = read_exported(tmp_path, "cloud").unreadable
     assert one.what.startswith(f"{tmp_path}/a.json: i-1: how many processors")
+
+
+def test_aliases_are_refused_before_they_are_much(tmp_path: Path) -> None:
+    pairs = zip("abcdefgh", "bcdefghi", strict=True)
+    levels = "".join(f"{new}: &{new} [{', '.join([f'*{old}'] * 9)}]\n" for old, new in pairs)
+    (tmp_path / "a.yaml").write_text("a: &a [x]\n" + levels)
+    with pytest.raises(InputInvalid, match="aliases"):
+        read_exported(tmp_path, "aws")
+
+
+def test_reservations_in_any_form_are_read_or_told(tmp_path: Path) -> None:
+    one, two, three = (instance(name) for name in ("i-1", "i-2", "i-3"))
+    write(tmp_path, "nested.json", {"Reservations": [[{"Instances": [one]}], [{"Instances": [two]}]]})
+    write(tmp_path, "alone.json", {"Reservations": {"Instances": [three]}})
+    write(tmp_path, "odd.json", {"Reservations": ["i-4"]})
+    write(tmp_path, "types.json", {"InstanceTypes": [TYPE]})
+    found, missing = read_and_count(tmp_path, "aws")
+    assert sorted(machine.id for machine in found.machines) == ["i-1", "i-2", "i-3"]
+    assert missing == 1
+
+
+def test_a_projection_beside_what_is_described_is_told(tmp_path: Path) -> None:
+    projected = [{"InstanceId": "i-0123456789abcdef0", "State": "running"}]
+    write(tmp_path, "all.json", {"prod": {"Reservations": [{"Instances": [instance("i-1")]}]}, "dev": projected})
+    write(tmp_path, "types.json", {"InstanceTypes": [TYPE]})
+    found, missing = read_and_count(tmp_path, "aws")
+    assert ([machine.id for machine in found.machines], missing) == (["i-1"], 1)

@@ -195,3 +195,19 @@ def test_all_golden_domains_in_one_file_are_what_they_are_alone(tmp_path: Path) 
         for folder in (golden, tmp_path)
     )
     assert sorted(alone, key=str) == sorted(together, key=str)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n" * 60_000 + "<domain type='kvm'>",
+        "<domains>" + "\n" * 60_000 + "<domain type='kvm'>",
+        ("<?xml version='1.0'?><!-- " + "x" * 810 + "\n") * 1000,
+        "<domain><![CDATA[\n" * 20_000,
+    ],
+    ids=["blank", "blank in a wrapper", "comments without an end", "CDATA without an end"],
+)
+def test_no_text_takes_long(text: str) -> None:
+    begun = time.process_time()
+    apart(text)
+    assert time.process_time() - begun < 5  # some took minutes, by the square of their length

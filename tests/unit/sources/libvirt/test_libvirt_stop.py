@@ -64,6 +64,11 @@ def test_a_machine_that_goes_down_is_seen_to_whatever_failed_in_asking_it(domain
     assert shutdown.stop(domain, SHORT) == how
 
 
+def test_what_stopped_it_is_no_agent_where_there_is_none() -> None:
+    domain: Any = Domain(refuses=frozenset({AGENT, BUTTON}), down_by=BUTTON, code=libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED)
+    assert shutdown.stop(domain, SHORT) == "acpi"
+
+
 @pytest.mark.parametrize(
     ("code", "how"),
     [(libvirt.VIR_ERR_AGENT_UNRESPONSIVE, "acpi"), (libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED, "forced")],

@@ -130,6 +130,14 @@ def test_the_line_that_tells_excel_the_delimiter_is_no_header(tmp_path: Path, fi
     assert (machine.name, machine.memory.size_bytes) == ("web", GIB)
 
 
+@pytest.mark.parametrize("first", [",,,,\n", "\n\n", "sep=\t\n", "sep=,,,,\n"])
+def test_lines_before_the_header_that_hold_nothing_cost_no_machine(tmp_path: Path, first: str) -> None:
+    apart = "\t" if "\t" in first else ","
+    rows = "VM,CPUs,Memory\nweb,2,1024\n".replace(",", apart)
+    (tmp_path / "vInfo.csv").write_text(first + rows)
+    assert [one.name for one in read_exported(tmp_path, "vc").machines] == ["web"]
+
+
 def test_machines_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:
     rows = "VM,CPUs,Memory,Folder,VM UUID\nweb,2,2048,/a,503a\nweb,4,1024,/b,503b\ndb,1,1024,/a,503c\n"
     disks = "VM,Disk Key,Disk Path,Capacity MiB,VM UUID\nweb,2000,[gold] web/w.vmdk,10,503b\n"

@@ -28,6 +28,7 @@ def expression(key: str, operator: str, *values: str) -> dict[str, Any]:
         (expression("cores", "Gt", "8"), True, "cores > 8"),
         (expression("cores", "Lt", "16"), False, "cores < 16"),
         (expression("zone", "Gt", "8"), False, "zone > 8"),
+        (expression("cores", "Gt", "1_0"), False, "cores > 1_0"),
         (expression("cores", "Gt", "8", "9"), False, "cores > 8, 9"),
         (expression("zone", "Near", "a"), False, "zone Near a"),
     ],
