@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import count, islice
 from pathlib import Path
 
@@ -23,7 +24,6 @@ from kubeferry.words import first_of
 
 Row = Mapping[str, str]
 Tabs = dict[str, Sequence[Row]]
-Joined = tuple[str, dict[tuple[str, str], list[Row]]]  # by what says whose a row is, and the column that does
 TABS = ("vInfo", "vDisk", "vNetwork", "vCPU", "vMemory", "vSnapshot")
 KEYS = ("VM UUID", "VM ID", "VM")
 SHOWN = 12
@@ -67,6 +67,21 @@ _CARDS = {
     "sriov": "VirtualSriovEthernetCard",
 }
 _MAPPED = {"virtualmode": "virtualMode", "physicalmode": "physicalMode"}
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What tells machines apart: `column` is the surest that two tabs have, `times` how many machines have a name."""
+
+    column: str
+    times: Counter[tuple[str, ...]]
+
+    def of(self, row: Row) -> Iterator[tuple[str, ...]]:
+        """What a row's machine alone is known by, the surest first."""
+        return (name for name in _names(row, self.column) if self.times[name] < 2)
+
+
+Joined = tuple[Names, dict[tuple[str, ...], list[Row]]]  # rows by what says whose they are
 
 
 def machines_of(tabs: Tabs, *, source: str, where: Path, reading: Reading) -> None:
@@ -122,29 +137,30 @@ def _tell_of_short(short: Mapping[str, Sequence[str]], where: Path, reading: Rea
 
 
 def _by_machine(machines: Sequence[Row], rows: Sequence[Row]) -> Joined:
-    """The rows of a tab by their machine, and the column that says which one: the surest that both tabs have."""
+    """The rows of a tab by their machine."""
     column = next((key for key in KEYS if all(any(row.get(key) for row in tab) for tab in (machines, rows))), "VM")
-    times = Counter(row.get("VM", "") for row in machines)
-    found: defaultdict[tuple[str, str], list[Row]] = defaultdict(list)
+    names = Names(column, Counter(name for row in machines for name in _names(row, column)))
+    found: defaultdict[tuple[str, ...], list[Row]] = defaultdict(list)
     for row in rows:
-        kind, told = _keys(row, column)[0]
-        found[(kind if kind == column or times[told] < 2 else "", told)].append(row)  # else whose it is, nobody knows
-    return column, found
+        found[next(names.of(row), ("", row.get("VM", "")))].append(row)  # else whose it is, nobody knows
+    return names, found
 
 
-def _keys(row: Row, column: str) -> list[tuple[str, str]]:
-    """What a row's machine is known by, the surest first: a cell that is empty is nobody's, and the name is then."""
-    return [(key, told) for key in (column, "VM") if (told := row.get(key))] or [("VM", "")]
+def _names(row: Row, column: str) -> list[tuple[str, ...]]:
+    """A cell that is empty is nobody's, and the machine's name counts then; two vCenters may have one id for two."""
+    told, name = row.get(column), row.get("VM", "")
+    own = [(column, told), (column, told, name)] if told and column != "VM" else []
+    return [*own, ("VM", name)] if name else own
 
 
 def _own(row: Row, joined: Joined) -> list[Row]:
-    column, rows = joined
-    return [one for key in dict.fromkeys(_keys(row, column)) for one in rows.get(key, ())]
+    names, rows = joined
+    return [one for name in names.of(row) for one in rows.get(name, ())]
 
 
 def _tell_of_no_machine(machines: Sequence[Row], joined: Mapping[str, Joined], where: Path, reading: Reading) -> None:
-    for tab, (column, rows) in joined.items():
-        known = {key for row in machines for key in _keys(row, column)}
+    for tab, (told, rows) in joined.items():
+        known = {name for row in machines for name in told.of(row)}
         names = sorted({row.get("VM", "")[:80] or "(no name)" for key in rows.keys() - known for row in rows[key]})
         if names:
             what = f"rows of {tab} are of no machine that can be told from vInfo: {first_of(names, SHOWN)}"
@@ -304,7 +320,7 @@ def _keys_of_controllers(places: Sequence[tuple[Row, int]]) -> dict[tuple[str, i
 def _disks(row: Row, rows: Sequence[Row], doubts: list[str], *, there: bool) -> list[Plain]:
     """The controllers, the disks at them, and as many more disks as are counted. `there`: the tab of disks is; without
     it a machine that nobody counts the disks of has one, for one without any is rare."""
-    told = [_doubtful_number(one, doubts, "Disk Key") or None for one in rows]
+    told = _each_once([_doubtful_number(one, doubts, "Disk Key") or None for one in rows], doubts)
     free = _free(2000, told)
     places = [(one, next(free) if key is None else key) for one, key in zip(rows, told, strict=True)]
     controllers = _keys_of_controllers(places)
@@ -319,6 +335,16 @@ def _disks(row: Row, rows: Sequence[Row], doubts: list[str], *, there: bool) -> 
         *(_disk(one, key, controllers[_controller(one)], doubts) for one, key in places),
         *({"_type": "VirtualDisk", "key": key, "controllerKey": _LAST} for key in islice(free, max(missing, 0))),
     ]
+
+
+def _each_once(keys: Sequence[int | None], doubts: list[str]) -> list[int | None]:
+    """The keys of disks; one that came before is none of this disk's, and a doubt."""
+    found: list[int | None] = []
+    for key in keys:
+        if key is not None and key in found:
+            doubts.append(f"Disk Key {key} is that of several disks")
+        found.append(None if key in found else key)
+    return found
 
 
 def _free(first: int, taken: Sequence[int | None]) -> Iterator[int]:

@@ -138,6 +138,16 @@ def test_lines_before_the_header_that_hold_nothing_cost_no_machine(tmp_path: Pat
     assert [one.name for one in read_exported(tmp_path, "vc").machines] == ["web"]
 
 
+def test_rows_of_machines_that_share_an_id_go_to_the_one_of_their_name(tmp_path: Path) -> None:
+    """Two vCenters in one export; and a machine of which the export says one key for two disks."""
+    info = "VM,CPUs,Memory,VM UUID\na,2,1024,503a\nb,2,1024,503a\n"
+    disks = "VM,Disk,Disk Key,Capacity MiB,VM UUID\na,one,2000,100,503a\nb,two,2000,900,503a\nb,three,2000,50,503a\n"
+    found = read_exported(export(tmp_path, vInfo=info, vDisk=disks), "vc")
+    sizes = {one.name: [(disk.id, (disk.capacity_bytes or 0) >> 20) for disk in one.disks] for one in found.machines}
+    assert sizes == {"a": [("2000", 100)], "b": [("2000", 900), ("2001", 50)]}
+    assert any("Disk Key 2000 is that of several disks" in one.what for one in found.unreadable)
+
+
 def test_machines_of_one_name_in_several_folders_are_told_apart(tmp_path: Path) -> None:
     rows = "VM,CPUs,Memory,Folder,VM UUID\nweb,2,2048,/a,503a\nweb,4,1024,/b,503b\ndb,1,1024,/a,503c\n"
     disks = "VM,Disk Key,Disk Path,Capacity MiB,VM UUID\nweb,2000,[gold] web/w.vmdk,10,503b\n"
