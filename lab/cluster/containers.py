@@ -7,7 +7,7 @@ import json
 import httpx
 
 from kubeferry.outside.atomic import replace_text
-from kubeferry.outside.process import run
+from kubeferry.outside.process import ProgramFailed, run
 from lab.cluster import network, programs
 from lab.cluster.archive import Archive
 from lab.cluster.images import PAUSE
@@ -70,8 +70,19 @@ def load(node: Node, archive: Archive) -> None:
     imported = json.loads(note.read_text()) if note.exists() else {}
     if imported.get(archive.name) != archive.key:
         say(f"importing the images {archive.name}")
-        _ctr(node, "images", "import", str(archive.path), timeout=IMPORT_SECONDS)
+        _import(node, archive)
         replace_text(note, json.dumps(imported | {archive.name: archive.key}))
+
+
+def _import(node: Node, archive: Archive) -> None:
+    """An image that takes another one's name lets containerd collect the old one's layers, and those that both have
+    may go while the new one is unpacked. The second time they are gone, and made."""
+    try:
+        _ctr(node, "images", "import", str(archive.path), timeout=IMPORT_SECONDS)
+    except ProgramFailed as failed:
+        if "does not exist" not in failed.why:
+            raise
+        _ctr(node, "images", "import", str(archive.path), timeout=IMPORT_SECONDS)
 
 
 def _run(node: Node) -> None:
