@@ -84,7 +84,7 @@ def test_movers_without_a_way_to_a_hypervisor_are_told(folder: Path, capsys: pyt
     assert run(["discover"]) == 0
     filled(folder / "policy.yaml", "namespace: apps ", f"namespace: {NAMESPACE} ")
     filled(folder / "policy.yaml", "{kind: agent}", "{kind: tcp, port: 22}")  # the machine has none
-    assert run(["plan", "inventory.yaml", "--policy", "policy.yaml"]) == 0
+    assert run(["plan", "inventory.yaml", "--policy", "policy.yaml"]) == 2  # its machine is none of QEMU's
     code, told = findings(capsys, "plan.yaml")
     assert code == 2
     assert "Give a libvirt source `ssh`" in told["source.no-way"]["fix"]
