@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 from kubeferry.model import Machine
 from mappings.choices import Choices
-from mappings.names import Names
+from mappings.names import LABEL_VALUE, Names
 
 OURS = "kubeferry.io/"
 MANAGED_BY = "app.kubernetes.io/managed-by"
-LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 # The API server refuses an object whose annotations are larger than 256 KiB together.
 _TEXT_LIMIT = 16 * 1024
 

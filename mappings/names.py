@@ -18,9 +18,10 @@ from kubeferry.model import Machine
 
 LIMIT = 63
 DNS_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+LABEL_VALUE = re.compile(r"(?:[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _HASH_DIGITS = 6
-_LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
 _WORD = re.compile(r"\{([^{}]*)\}")
+_TAG = "tag:"
 
 # Letters that Unicode does not take apart into a Latin letter and an accent, and those that have a usual spelling.
 _SPELLINGS = str.maketrans(
@@ -39,8 +40,6 @@ _SPELLINGS = str.maketrans(
     }
     | {"þ": "th", "&": "-and-", "+": "-plus-", "@": "-at-"}
 )
-
-
 _CAPITALS = {
     ord(chr(letter).upper()): text.capitalize()
     for letter, text in _SPELLINGS.items()
@@ -118,9 +117,6 @@ _WORDS: dict[str, Callable[[Machine], str]] = {
 """What a template of the policy may name, and what is put in for it."""
 
 
-_TAG = "tag:"
-
-
 def rendered(template: str, machine: Machine) -> str:
     """A template with its words filled in; one that is none stays as it stands."""
     return _WORD.sub(lambda found: _said(found[1], machine) if _is_word(found[1]) else found[0], template)
@@ -161,7 +157,7 @@ def label_value(text: str) -> str:
     """What a label can hold of a text: a legal value as it is; of others, letters in their Latin spelling, and hyphens
     for what is no letter, digit, dot or underscore; at most 63 characters. Empty where a letter has no such spelling:
     what is left would say something else."""
-    if _LABEL.fullmatch(text):
+    if LABEL_VALUE.fullmatch(text):
         return text
     if any(letter.isalnum() and not _ascii(letter).strip() for letter in text):
         return ""

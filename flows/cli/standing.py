@@ -177,8 +177,14 @@ def standings(
     others = since or {}
     return [
         _standing(
-            *(plan, entry, histories.get(entry.name, ()), members, holders),
-            *(live.get(entry.name, {}), order, others.get(entry.name)),
+            plan,
+            entry,
+            histories.get(entry.name, ()),
+            members,
+            holders,
+            live.get(entry.name, {}),
+            order,
+            others.get(entry.name),
         )
         for entry in plan.entries
     ]

@@ -32,11 +32,9 @@ G = TypeVar("G", bound=Value)
 
 def over(before: G, said: G | None) -> G:
     """A group of choices with what was said later: what that does not say is as before."""
-    return (
-        before
-        if said is None
-        else before.model_copy(update={name: getattr(said, name) for name in said.model_fields_set})
-    )
+    if said is None:
+        return before
+    return before.model_copy(update={name: getattr(said, name) for name in said.model_fields_set})
 
 
 class NetworkMap(Value):
@@ -199,9 +197,9 @@ class MachinePolicy(Value):
     `name_template` makes its name of `{name}`, `{source}`, `{folder}` (the last part of its folder) and `{tag:KEY}`.
     The same words stand in `namespace_template`, and in `labels_from` and `annotations_from`, which make labels and
     annotations, by their keys: one whose words say nothing of a machine is left out. `instancetype` gives it processors
-    and memory in the place of its own, `preference` fills in what is left open. `patch` changes the
-    finished VirtualMachine: a JSON merge patch (RFC 7396), or a list of operations (RFC 6902), for what no other field
-    here can say.
+    and memory in the place of its own, `preference` fills in what is left open. `patch` changes the finished
+    VirtualMachine: a JSON merge patch (RFC 7396), or a list of operations (RFC 6902), for what no other field here can
+    say.
 
     `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
     the system. `acpi_index`: the firmware numbers the network cards, so that guests call them `eno1`, `eno2`, ….

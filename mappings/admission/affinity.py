@@ -4,14 +4,13 @@ KubeVirt refuses by `tests/cluster/test_admission.py`."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from kubeferry.errors import Problem
-from mappings.admission.keys import is_key, label_problems
+from mappings.admission.keys import is_key, key_problems, label_problems
 from mappings.admission.view import View, problem
-from mappings.marks import LABEL_VALUE
-from mappings.names import is_dns_label
+from mappings.names import LABEL_VALUE, is_dns_label
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -38,10 +37,7 @@ def _to_nodes(told: Object, where: str) -> Iterator[Problem]:
             yield problem(place, "is empty, and one of them must fit", "Name a term, or remove the affinity.")
         for number, term in enumerate(terms):
             yield from _node_term(term or {}, f"{place}[{number}]")
-    for number, one in enumerate(told.get(PREFERRED) or []):
-        place = f"{where}.{PREFERRED}[{number}]"
-        yield from _weight(one, place)
-        yield from _node_term(one.get("preference") or {}, f"{place}.preference")
+    yield from _preferred(told, where, "preference", _node_term)
 
 
 def _node_term(term: Object, where: str) -> Iterator[Problem]:
@@ -62,10 +58,7 @@ def _node_term(term: Object, where: str) -> Iterator[Problem]:
 def _to_pods(told: Object, where: str) -> Iterator[Problem]:
     for number, term in enumerate(told.get(REQUIRED) or []):
         yield from _pod_term(term or {}, f"{where}.{REQUIRED}[{number}]")
-    for number, one in enumerate(told.get(PREFERRED) or []):
-        place = f"{where}.{PREFERRED}[{number}]"
-        yield from _weight(one, place)
-        yield from _pod_term(one.get("podAffinityTerm") or {}, f"{place}.podAffinityTerm")
+    yield from _preferred(told, where, "podAffinityTerm", _pod_term)
 
 
 def _pod_term(term: Object, where: str) -> Iterator[Problem]:
@@ -74,31 +67,33 @@ def _pod_term(term: Object, where: str) -> Iterator[Problem]:
         fix = "Name the node label that says what is one place: kubernetes.io/hostname, or that of the zone."
         yield problem(f"{where}.topologyKey", f"{key!r} is not a legal label key", fix)
     for field in ("matchLabelKeys", "mismatchLabelKeys"):
-        for one in term.get(field) or []:
-            if not is_key(one):
-                yield problem(f"{where}.{field}", f"{one!r} is not a legal label key", "Use `name` or `domain/name`.")
+        yield from key_problems(term.get(field) or [], f"{where}.{field}")
         if term.get(field) and term.get("labelSelector") is None:
             yield problem(f"{where}.{field}", "has no labelSelector beside it", "Name one, or remove it.")
     for one in term.get("namespaces") or []:
         if not is_dns_label(one):
             yield problem(f"{where}.namespaces", f"{one!r} is not a namespace's name", "Write one that is there.")
     for selector in ("labelSelector", "namespaceSelector"):
-        yield from label_problems(
-            (term.get(selector) or {}).get("matchLabels") or {}, f"{where}.{selector}.matchLabels"
-        )
-        for number, one in enumerate((term.get(selector) or {}).get("matchExpressions") or []):
+        told = term.get(selector) or {}
+        yield from label_problems(told.get("matchLabels") or {}, f"{where}.{selector}.matchLabels")
+        for number, one in enumerate(told.get("matchExpressions") or []):
             yield from _expression(one, f"{where}.{selector}.matchExpressions[{number}]", (*_SEVERAL, *_NONE))
 
 
-def _weight(one: Object, where: str) -> Iterator[Problem]:
-    if not 1 <= (one.get("weight") or 0) <= 100:
-        yield problem(f"{where}.weight", f"is {one.get('weight')}", "Write a number from 1 to 100.")
+def _preferred(
+    told: Object, where: str, field: str, term: Callable[[Object, str], Iterator[Problem]]
+) -> Iterator[Problem]:
+    """What is wished for: each wish has a weight, and in `field` a term."""
+    for number, one in enumerate(told.get(PREFERRED) or []):
+        place = f"{where}.{PREFERRED}[{number}]"
+        if not 1 <= (one.get("weight") or 0) <= 100:
+            yield problem(f"{place}.weight", f"is {one.get('weight')}", "Write a number from 1 to 100.")
+        yield from term(one.get(field) or {}, f"{place}.{field}")
 
 
 def _expression(one: Object, where: str, operators: tuple[str, ...]) -> Iterator[Problem]:
     key, operator, values = one.get("key") or "", one.get("operator"), one.get("values") or []
-    if not is_key(key):
-        yield problem(f"{where}.key", f"{key!r} is not a legal label key", "Use `name` or `domain/name`.")
+    yield from key_problems([key], f"{where}.key")
     if operator not in operators:
         yield problem(f"{where}.operator", f"{operator!r} is refused", f"Use one of {', '.join(operators)}.")
     elif operator in _SEVERAL:

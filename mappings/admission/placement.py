@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from kubeferry.errors import Problem
 from mappings.admission.affinity import affinity
-from mappings.admission.keys import is_key, is_subdomain, label_problems
+from mappings.admission.keys import is_subdomain, key_problems, label_problems
 from mappings.admission.view import View, problem
-from mappings.marks import LABEL_VALUE
+from mappings.names import LABEL_VALUE
 from mappings.quantities import parse_quantity
 
 _OPERATORS = ("Exists", "Equal")
@@ -33,8 +33,7 @@ def _tolerations(view: View) -> Iterator[Problem]:
         key, value, operator = one.get("key", ""), one.get("value", ""), one.get("operator") or "Equal"
         if operator not in _OPERATORS:
             yield problem(f"{where}.operator", f"{operator!r} is refused", f"Use one of {', '.join(_OPERATORS)}.")
-        if key and not is_key(key):
-            yield problem(f"{where}.key", f"{key!r} is not a legal label key", "Use `name` or `domain/name`.")
+        yield from key_problems([key] if key else (), f"{where}.key")
         if not key and operator != "Exists":
             yield problem(f"{where}.operator", "is not Exists, and there is no key", "Name a key, or write Exists.")
         if operator == "Exists" and value:

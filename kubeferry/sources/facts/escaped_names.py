@@ -1,4 +1,5 @@
-"""Names as vCenter keeps them and writes them into files: `/`, `\\` and `%` are escaped. Pure."""
+"""Names as vCenter keeps them and writes them into files: `/`, `\\` and `%` are escaped (API reference,
+ManagedEntity.name). Pure."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from kubeferry.errors import InputInvalid
+from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine, Severity
 from kubeferry.sources.facts.file_names import name_problem
 
@@ -47,7 +47,7 @@ class Reading:
     def left_out(self, where: Path | str, what: str, fix: str) -> None:
         """A machine, or a file that may hold some, is left out; `where` is that of nothing else."""
         self.missing.add(shown(where))
-        self.told.append(Concern(id=UNREADABLE, severity=Severity.WARNING, what=f"{shown(where)}: {what}", fix=fix))
+        self.told.append(unreadable(Problem(shown(where), what, fix)))
 
     def passed_over(self, where: Path | str, what: str, fix: str = "") -> None:
         """A file that holds no machine."""
@@ -60,9 +60,13 @@ class Reading:
     def failed(self, error: InputInvalid, whole: Path | str = "") -> None:
         """Each problem of a file that cannot be read, or of a machine: `whole`, where problems name parts of it."""
         self.missing.add(shown(whole or error.problems[0].where))
-        for one in error.problems:
-            what = f"{one.where}: {one.what}"
-            self.told.append(Concern(id=UNREADABLE, severity=Severity.WARNING, what=what, fix=one.fix or error.fix))
+        self.told += [unreadable(Problem(one.where, one.what, one.fix or error.fix)) for one in error.problems]
+
+
+def unreadable(problem: Problem) -> Concern:
+    """Why a machine, or a file that may hold some, is left out."""
+    what = f"{problem.where}: {problem.what}"
+    return Concern(id=UNREADABLE, severity=Severity.WARNING, what=what, fix=problem.fix)
 
 
 def one_by_one(read: Callable[[Path, str], Sequence[Machine | Concern]]) -> Callable[[Sequence[Path], str], Reading]:

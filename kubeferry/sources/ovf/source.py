@@ -18,12 +18,12 @@ from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import StopMark
-from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power, Severity
+from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
 from kubeferry.outside import clock
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.clashes import same_macs
-from kubeferry.sources.facts.readings import Reading
+from kubeferry.sources.facts.readings import Reading, unreadable
 from kubeferry.sources.facts.single_names import named
 from kubeferry.sources.ovf import folder
 from kubeferry.sources.ovf.vmx.leftovers import IN_USE
@@ -64,17 +64,17 @@ class OvfSource:
 
     def discover(self) -> Inventory:
         read: list[tuple[str, Machine]] = []
-        unreadable: list[Concern] = []
+        left: list[Concern] = []
         there = folder.exports_in(self._path)
         for called, path in there.files.items():
             try:
                 for machine in folder.read(path, self._name, called):
                     problems = list(same_macs([*read, (str(path), machine)]))
-                    unreadable += _unreadable(problems)
+                    left += map(unreadable, problems)
                     read += [] if problems else [(str(path), machine)]
             except InputInvalid as error:
-                unreadable += _unreadable(error.problems)
-        unreadable += _unreadable(there.left)
+                left += map(unreadable, error.problems)
+        left += map(unreadable, there.left)
         strange = Reading()
         tell_strangers([one for one in there.others if not is_part(one)], strange, known=lambda _: None)
         machines = named(machine for _, machine in read)
@@ -83,7 +83,7 @@ class OvfSource:
             source_kind="ova",
             observed_at=clock.now("seconds"),
             machines=tuple(sorted(machines, key=lambda one: one.name)),
-            unreadable=(*unreadable, *strange.told),
+            unreadable=(*left, *strange.told),
         )
 
     def concerns(self, machine: Machine) -> list[Concern]:
@@ -199,13 +199,6 @@ class OvfSource:
             fix = "Discover and plan again, or bring the export back."
             raise SourceRefused("the source has no such machine any more", fix=fix, machine=machine.name)
         return found
-
-
-def _unreadable(problems: list[Problem]) -> list[Concern]:
-    return [
-        Concern(id="machine.unreadable", severity=Severity.WARNING, what=f"{one.where}: {one.what}", fix=one.fix)
-        for one in problems
-    ]
 
 
 def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:

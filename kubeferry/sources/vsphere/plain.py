@@ -16,7 +16,6 @@ from kubeferry.sources.facts.escaped_names import unescaped
 Plain = dict[str, Any]
 MAX_TEXT = 4096  # of one string: an annotation may be long, and is for people, who see where it was cut
 MAX_ITEMS = 10_000  # of one list
-# Names of things in the inventory have these escaped (API reference, ManagedEntity.name).
 
 
 def plain(value: Any) -> Any:

@@ -88,11 +88,16 @@ def _tab_of(path: Path) -> tuple[str, str] | None:
     """The export's name and the tab's, by a file's name, else by the columns that vInfo alone has; None for none that
     an inventory export has."""
     if (found := _WORDS.fullmatch(path.stem)) is not None:
-        return _export(found, path), next(one for one in TABS if one.lower() == found["tab"].lower())
+        return _export(found, path), _called(found)
     if _has_machines(path):
         return path.name, "vInfo"
     found = _NAME.fullmatch(path.stem)
     return (_export(found, path), found["tab"]) if found else None
+
+
+def _called(found: re.Match[str]) -> str:
+    """The tab as RVTools spells it."""
+    return next(tab for tab in TABS if tab.lower() == found["tab"].lower())
 
 
 def _export(found: re.Match[str], path: Path) -> str:
@@ -300,7 +305,7 @@ def _sheets(path: Path) -> tuple[dict[str, list[list[Any]]], list[str]]:
 def _known(name: str) -> str:
     """The tab that a sheet is, whatever stands around its name (`RVTools_tabvInfo`); another sheet's own name."""
     found = _WORDS.fullmatch(name)
-    return next(tab for tab in TABS if tab.lower() == found["tab"].lower()) if found else name
+    return _called(found) if found else name
 
 
 def _sheet_of_machines(book: CalamineWorkbook) -> str | None:

@@ -12,6 +12,9 @@ from collections.abc import Callable, Sequence
 from kubeferry.targets.kubevirt.binding import REQUIRED
 from kubeferry.targets.kubevirt.checks.facts import Object
 
+_NUMBERS: dict[str, Callable[[int, int], bool]] = {"Gt": operator.gt, "Lt": operator.lt}
+_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+
 
 def terms_of(template: Object) -> list[Object]:
     """The terms of which a node must fit one; none where every node will do."""
@@ -51,12 +54,6 @@ def _holds(expression: Object, labels: Object) -> bool:
         "DoesNotExist": key not in labels,
     }
     return operators.get(str(expression.get("operator")), False)
-
-
-_NUMBERS: dict[str, Callable[[int, int], bool]] = {"Gt": operator.gt, "Lt": operator.lt}
-
-
-_INTEGER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 
 
 def _compared(holds: Callable[[int, int], bool], has: object, values: Sequence[object]) -> bool:

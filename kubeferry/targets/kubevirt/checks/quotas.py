@@ -68,8 +68,7 @@ def _quota(namespace: str, quota: Object, needed: Amounts, unlimited: set[str]) 
 
 def _unlimited(facts: Facts, request: Request, place: Place, namespace: str) -> set[str]:
     """Limits that quotas know, that some machine to come has not, and that no limit range gives it."""
-    coming = [one for one in request.within(namespace) if machine_of(one) is not None and not arrived(place, one)]
-    pods = [footprint(entry, facts.kubevirt) for entry in coming]
+    pods = [footprint(entry, facts.kubevirt) for entry in _coming(place, request.within(namespace))]
     given = {name for one in place.limits.objects for limit in _containers(one) for name in limit.get("default") or {}}
     names = ("cpu", "memory", "ephemeral-storage")
     return {f"limits.{name}" for name in names if name not in given and any(name not in pod.limits for pod in pods)}
@@ -137,8 +136,7 @@ def _claims_beyond(limit: Object, claimed: list[Room]) -> Iterator[str]:
 
 def _pods(facts: Facts, request: Request, place: Place, entries: tuple[Entry, ...]) -> dict[str, Footprint]:
     """The pods that will be made, in words, and what each asks for."""
-    coming = (one for one in entries if machine_of(one) is not None and not arrived(place, one))
-    found = {f"the pod of {one.name}": footprint(one, facts.kubevirt) for one in coming}
+    found = {f"the pod of {one.name}": footprint(one, facts.kubevirt) for one in _coming(place, entries)}
     if entries:
         found["a mover"] = mover_footprint(request.config.movers)
     return found
@@ -146,9 +144,13 @@ def _pods(facts: Facts, request: Request, place: Place, entries: tuple[Entry, ..
 
 def _consoles(facts: Facts, place: Place, entries: tuple[Entry, ...]) -> dict[str, Footprint]:
     """The small containers beside guests, which a limit range for containers is for, too."""
-    coming = [one for one in entries if machine_of(one) is not None and not arrived(place, one)]
-    logs = {one.name: console_log(one, facts.kubevirt) for one in coming}
+    logs = {one.name: console_log(one, facts.kubevirt) for one in _coming(place, entries)}
     return {f"the container that keeps the console's log of {name}": log for name, log in logs.items() if log}
+
+
+def _coming(place: Place, entries: tuple[Entry, ...]) -> list[Entry]:
+    """Those whose machines are yet to be made here."""
+    return [one for one in entries if machine_of(one) is not None and not arrived(place, one)]
 
 
 def _given(pod: Footprint, place: Place, *, whole: bool) -> Footprint:
