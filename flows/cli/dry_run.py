@@ -9,8 +9,9 @@ import click
 from flows.cli.output import print_json
 from kubeferry.documents import Config, Plan
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
+from kubeferry.life.actions import Action, EntryFacts, Goal
 from kubeferry.life.held import Held
+from kubeferry.life.imagined import plan_actions
 from kubeferry.life.states import MachineState
 from kubeferry.sources import open_source
 from kubeferry.steps.turns import order_of

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
 from kubeferry.documents.policy import WarmPolicy, WavesPolicy
 from kubeferry.model import Power
@@ -49,6 +50,8 @@ class OutlinedEntry(_Part):
     warm: WarmPolicy = WarmPolicy()
     moves_with: tuple[Companion, ...] | None = None
     after: tuple[str, ...] | None = None
+    downtime: DowntimePolicy | None = None
+    commit: CommitPolicy | None = None
     manifests: tuple[_Manifest, ...]
 
     @property

@@ -6,6 +6,7 @@ import contextlib
 
 from kubeferry.errors import ProbeFailed, SourceRefused, TransientError
 from kubeferry.life.actions import Action
+from kubeferry.life.deadline import BUDGET, from_budget
 from kubeferry.life.events import (
     Applied,
     Committed,
@@ -21,10 +22,13 @@ from kubeferry.life.events import (
     StopNotDone,
     TargetStopped,
     Validated,
+    Watched,
 )
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
+from kubeferry.outside import clock
 from kubeferry.steps import marks, moved, power, precedence, tpm, unconfirmed, variables
+from kubeferry.steps.in_time import with_time_left
 from kubeferry.steps.questions import concerns_of
 from kubeferry.steps.work import Work
 
@@ -60,12 +64,23 @@ def _look_at_power(work: Work) -> None:
     held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
     precedence.refuse_out_of_reach(work, held)
     mark = marks.taken_over(work) if held is None and found is Power.OFF else None
+    before, taken_from = found, ""
     if mark is not None:
-        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan, stop_is_told=True))
-    elif held is None or held.power_owed is None or found is not Power.OFF:
-        work.record(CutoverBegun(power_before=found, stop_is_told=True))
-    else:  # off, because that plan has stopped it
-        work.record(CutoverBegun(power_before=held.power_owed, taken_from=held.by.digest, stop_is_told=True))
+        before, taken_from = mark.before, mark.plan
+    elif (
+        held is not None and held.power_owed is not None and found is Power.OFF
+    ):  # off, because that plan has stopped it
+        before, taken_from = held.power_owed, held.by.digest
+    deadline = from_budget(work.entry.downtime, clock.now())
+    work.record(
+        CutoverBegun(
+            power_before=before,
+            taken_from=taken_from,
+            stop_is_told=True,
+            deadline=deadline,
+            deadline_of=BUDGET if deadline else "",
+        )
+    )
 
 
 def take_over(work: Work, _action: Action, _state: MachineState) -> None:
@@ -141,7 +156,10 @@ def observe(work: Work, _action: Action, state: MachineState) -> None:
     """
     if not power.start_target(work):
         return
-    seen = work.target.observe(work.entry, state.last_words)
+    seen = work.target.observe(with_time_left(work.entry, state), state.last_words)
+    if state.resumes is Phase.VALIDATED and seen.passed:  # what was seen when it was validated is what it moved by
+        work.record(Watched(probes_passed=len(seen.probes)))
+        return
     work.record(Observed(observation=seen.model_dump(mode="json", by_alias=True)))
 
 
@@ -162,7 +180,7 @@ def commit(work: Work, _action: Action, state: MachineState) -> None:
     strategy = power.hand_over(work)
     if strategy is not None:
         moved.leave(work, state)
-        work.record(Committed(run_strategy=strategy))
+        work.record(Committed(run_strategy=strategy, by=work.by))
 
 
 def begin_rollback(work: Work, action: Action, state: MachineState) -> None:

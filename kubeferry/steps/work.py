@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubeferry.documents import Entry, Limits, MoverProgress, Plan
 from kubeferry.journal import Journal, Lease
@@ -25,7 +25,8 @@ class Work:
     """One machine under way. `record` is the only way to remember something; it raises Fenced for a stale runner.
 
     `target_is_down` names the person who has said that the target is gone for good: it is not asked any more, and that
-    is recorded. `seen` is told where the machine stands, each time that is read.
+    is recorded. `seen` is told where the machine stands, each time that is read. `by` names the person who has asked
+    for what is done, where that is recorded.
     """
 
     plan: Plan
@@ -38,6 +39,8 @@ class Work:
     progress: Progress
     target_is_down: str = ""
     seen: Callable[[MachineState], None] = _nobody
+    by: str = ""
+    _last: list[MachineState] = field(default_factory=lambda: [MachineState()])
 
     def record(self, event: Event) -> None:
         """Append what was seen, durably."""
@@ -50,5 +53,10 @@ class Work:
     def state(self) -> MachineState:
         """Where the machine stands, from the journal and nothing else."""
         state = self.journal.state(self.plan.digest, self.entry.name)
+        self._last[0] = state
         self.seen(state)
         return state
+
+    def last_seen(self) -> MachineState:
+        """Where it was seen to stand last by `state`; asks nobody."""
+        return self._last[0]
