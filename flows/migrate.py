@@ -83,10 +83,11 @@ class Audience:
 
 @dataclass(slots=True)
 class Run:
-    """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
-    the target is gone for good. `refused` are machines that were found out beforehand, with the reason: nothing is done
-    to them. `turns` says who has to wait for whom, None where nobody does. `standing` is where each machine was seen to
-    stand last, for whoever may not wait for the journal."""
+    """One call of `migrate`, `commit` or `rollback`: what its threads share. `target_is_down` names the person who has
+    said that the target is gone for good, `by` the one who has asked for a commit. `patient`: what may pass is waited
+    for after a stop. `refused` are machines that were found out beforehand, with the reason: nothing is done to them.
+    `turns` says who has to wait for whom, None where nobody does. `standing` is where each machine was seen to stand
+    last, for whoever may not wait for the journal."""
 
     plan: Plan
     config: Config
@@ -95,6 +96,8 @@ class Run:
     goal: Goal
     shown: Audience = field(default_factory=Audience)
     target_is_down: str = ""
+    by: str = ""
+    patient: bool = True
     refused: Mapping[str, KubeferryError] = field(default_factory=dict)
     turns: Turns | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -183,7 +186,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 refuse(work, run.refused[entry.name])
             if run.turns:
                 run.turns.insist(work)
-            state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
+            state = drive(work, run.goal, lambda action, step: _attempt(run, work, action, step))
             return [Outcome(entry.name, state.phase, left=settle(work))]
 
     return _ended((entry.name,), driven)[0]
@@ -193,7 +196,7 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
     """How the run of machines that move as one ended, for each of them."""
 
     def attempt(work: Work, action: Action, step: Callable[[], None]) -> None:
-        _attempt(run, work.entry, action, step)
+        _attempt(run, work, action, step)
 
     def driven() -> list[Outcome]:
         with contextlib.ExitStack() as opened:
@@ -254,6 +257,8 @@ def _work(run: Run, entry: Entry) -> Iterator[Work]:
                 progress=lambda machine, disk, progress: _progress(run, machine, disk, progress),
                 target_is_down=run.target_is_down,
                 seen=functools.partial(operator.setitem, run.standing, entry.name),
+                by=run.by,
+                patient=run.patient,
             )
     finally:
         for opened in (source, target):
@@ -267,14 +272,9 @@ def _progress(run: Run, machine: str, disk: str, progress: MoverProgress) -> Non
     stopping.check()
 
 
-def _attempt(run: Run, entry: Entry, action: Action, step: Callable[[], None]) -> None:
+def _attempt(run: Run, work: Work, action: Action, step: Callable[[], None]) -> None:
     """One action, tried again where that can help (`kubeferry.steps.patience`)."""
-    label = f"{action.kind} {' '.join(action.disks)}".strip()
-    run.board.action(entry.name, f"{label}: {action.reason}")
-    run.shown.tell(entry.name, StepBegun(action.kind, label, action.reason))
-    patiently(
-        entry,
-        lambda: run.standing.get(entry.name, MachineState()),
-        step,
-        lambda error, again: run.shown.tell(entry.name, TryEnded(error, again=again)),
-    )
+    name, label = work.entry.name, f"{action.kind} {' '.join(action.disks)}".strip()
+    run.board.action(name, f"{label}: {action.reason}")
+    run.shown.tell(name, StepBegun(action.kind, label, action.reason))
+    patiently(work, step, lambda error, again: run.shown.tell(name, TryEnded(error, again=again)))

@@ -1,14 +1,14 @@
 """`kubeferry VERB`: the command line. Each verb's module is imported only when the verb is used: `estate` looks and
 plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
-    looking    doctor, discover          moving     precopy, migrate, rollback     disks   copy, verify, repair
+    looking    doctor, discover          moving     precopy, migrate, commit, rollback     disks   copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
-    setting_up  init, manifests
+    setting_up  init, manifests          caretaking  caretake
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
 What `status` shows: `standing` (pure), `transfers` (what movers on this host tell). `overwriting`: what `plan` asks.
 `asking`: what a person is asked before it is done, and who that is. `stopped`: what a run that is stopped leaves.
-`dry_run`: what `migrate` would do. `outcomes`: how the machines of a run ended.
+`dry_run`: what a verb that moves would do. `going_back`: what a rollback would lose. `outcomes`: how machines ended.
 
 Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry, 128 + N stopped by signal N.
 """
@@ -48,6 +48,11 @@ VERBS = {
     "precopy": ("flows.cli.moving", "Copy running machines ahead: one round of what changed since the last one."),
     "migrate": ("flows.cli.moving", "Do what a plan says, and prove it; the same command goes on after any failure."),
     "rollback": ("flows.cli.moving", "Stop the copy of a machine and run its source again."),
+    "commit": ("flows.cli.moving", "Say that machines which are watched have moved for good."),
+    "caretake": (
+        "flows.cli.caretaking",
+        "Take up machines whose source is off while nobody is at work on them, and those whose commit is due.",
+    ),
     "status": ("flows.cli.showing", "Show where each machine of a plan stands, and what is next."),
     "release": ("flows.cli.cleaning", "Drop what was only needed for the move, and prove that nothing is left."),
     "report": ("flows.cli.showing", "Write the report of a plan: HTML, JSON and Markdown."),

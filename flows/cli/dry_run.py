@@ -1,8 +1,10 @@
-"""What `migrate` would do, step by step, told by the functions that do it, and nothing asked or changed."""
+"""What `migrate`, `commit` and `rollback` would do, step by step, told by the functions that do it; nothing is asked or
+changed."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 
 import click
 
@@ -20,15 +22,24 @@ from kubeferry.words import plain
 
 
 def say_what_would_be_done(
-    plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, *, insisted: bool, as_json: bool
+    plan: Plan,
+    settings: Config,
+    machines: tuple[str, ...],
+    goal: Goal,
+    *,
+    insisted: bool,
+    as_json: bool,
+    lost: Mapping[str, str] | None = None,
 ) -> None:
-    """Say of each machine what would be done with it, and why, or what it waits for."""
+    """Say of each machine what would be done with it, and why, or what it waits for. `lost` is what the way back would
+    leave behind of each, in words."""
     actions, held = _actions(plan, settings, machines, goal, insisted=insisted)
     if as_json:
         told = [
             {
                 "machine": name,
                 "actions": [{"action": one.kind, "disks": list(one.disks), "why": one.reason} for one in found],
+                **({"wouldLose": lost[name]} if lost and name in lost else {}),
                 **({"heldBack": held[name].why, "waitsFor": list(held[name].by)} if name in held else {}),
             }
             for name, found in actions.items()
@@ -42,6 +53,8 @@ def say_what_would_be_done(
                 f"together with {', '.join(others)}: none of them takes a step before all have taken the one before it"
             )
             click.echo(plain(f"  {together}"))
+        if lost and name in lost:
+            click.secho(plain(f"  would lose: {lost[name]}"), fg="yellow")
         if name in held:
             click.echo(plain(f"  held back: {held[name].why}"))
         for action in found:

@@ -1,4 +1,4 @@
-"""The verbs that move and undo: precopy, migrate, rollback."""
+"""The verbs that move, settle and undo: precopy, migrate, commit, rollback."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 
 from flows.cli.asking import announce, confirm, person, yes_option
 from flows.cli.dry_run import say_what_would_be_done
+from flows.cli.going_back import refuse_losing, writes_lost
 from flows.cli.logs import logged
 from flows.cli.options import (
     chosen,
@@ -31,6 +32,7 @@ from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Goal
+from kubeferry.life.evidence import Phase
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.steps.beforehand import Asked, ask, copied_ahead, left_out, untouched
@@ -110,12 +112,46 @@ def precopy(
 @plan_named
 @config_option
 @machine_option
+@dry_run_option
+@json_option
+@logged
+def commit(
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    machines: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Say that machines which are watched have moved for good.
+
+    For machines that the policy's `commit` has watched after their probes have passed; others are left alone. Their
+    probes are asked once more before, and the journal keeps who has said so.
+    """
+    frozen, settings, path = opened(plan, named, config)
+    names = _watched(frozen, settings, whole_sets(frozen, chosen(frozen, machines)), all_of_them=not machines)
+    if dry_run:
+        say_what_would_be_done(frozen, settings, names, Goal.COMMIT, insisted=True, as_json=as_json)
+        return
+    _run(frozen, settings, path, names, Goal.COMMIT, as_json, by=person())
+
+
+@click.command()
+@plan_named
+@config_option
+@machine_option
+@click.option(
+    "--lose-writes",
+    is_flag=True,
+    help="Go back from a machine that has moved: what was written at the target since then is left behind there.",
+)
 @click.option(
     "--target-is-down",
     is_flag=True,
     help="You say that the target is gone for good, and no copy runs there: nobody asks it. Recorded with your name.",
 )
 @yes_option
+@dry_run_option
 @json_option
 @logged
 def rollback(
@@ -123,15 +159,28 @@ def rollback(
     named: str | None,
     config: Path | None,
     machines: tuple[str, ...],
+    lose_writes: bool,
     target_is_down: bool,
     yes: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Stop the copy of a machine and run its source again."""
+    """Stop the copy of a machine and run its source again.
+
+    A machine that has served at the target since its commit goes back only with `--lose-writes`: its source is as it
+    was when it was stopped, and what was written since then is not in it. `--dry-run` says how long that is.
+    """
     if not machines:
         raise click.UsageError("name the machines to roll back with --machine")
     frozen, settings, path = opened(plan, named, config)
     names = whole_sets(frozen, chosen(frozen, machines))
+    lost = writes_lost(frozen, settings, names)
+    if dry_run:
+        say_what_would_be_done(frozen, settings, names, Goal.ROLLBACK, insisted=True, as_json=as_json, lost=lost)
+        return
+    refuse_losing(lost, said=lose_writes)
+    if lost:
+        announce(f"{name}: {one}" for name, one in lost.items())
     who = person() if target_is_down else ""
     if who:
         announce(
@@ -150,6 +199,7 @@ def _run(
     as_json: bool,
     target_is_down: str = "",
     insisted: str = "",
+    by: str = "",
 ) -> None:
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     from flows.migrate import NOT_BEGUN, Run, run_plan
@@ -167,9 +217,9 @@ def _run(
         waiting = turns.out_of_reach(machines, refused) if turns else {}
         journal.keep_plan(plan)
         run = Run(plan, settings, journal, Board(quiet=True), goal, target_is_down=target_is_down, refused=refused)
-        run.turns = turns
+        run.turns, run.by = turns, by
         idle = len(refused) + len(waiting) == len(machines)  # nothing to watch: what there is to say is only recorded
-        outcomes = run_plan(run, machines) if idle else _watched(run, path, machines, as_json)
+        outcomes = run_plan(run, machines) if idle else _seen_running(run, path, machines, as_json)
         stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
     tell_outcomes(outcomes, as_json)
     if stopped:
@@ -182,7 +232,7 @@ def _run(
         raise click.exceptions.Exit(code or 1)
 
 
-def _watched(run: Run, path: Path, machines: tuple[str, ...], as_json: bool) -> list[Outcome]:
+def _seen_running(run: Run, path: Path, machines: tuple[str, ...], as_json: bool) -> list[Outcome]:
     """The run, told to whoever watches: at this terminal, and in Prefect."""
     from flows.following import Following
     from flows.migrate import run_plan
@@ -217,7 +267,7 @@ def _asked(  # what a run has, and nothing else
 ) -> Asked:
     """What source and target have against machines that nobody has stopped yet, before anything is touched. A trial for
     each hourly round would show nothing that the rounds do not. Raises InputInvalid where it is against all of them."""
-    if goal is Goal.ROLLBACK:
+    if goal in {Goal.ROLLBACK, Goal.COMMIT}:
         return Asked()
     from flows.progress import Questions
 
@@ -238,6 +288,19 @@ def _head_start(standing: Mapping[str, MachineState], goal: Goal) -> float:
     if goal is Goal.ROLLBACK or any(state.source_off for state in standing.values()):
         return HURRIED_SECONDS
     return GIVEN_SECONDS if os.environ.get("PREFECT_API_URL") else START_SECONDS
+
+
+def _watched(plan: Plan, settings: Config, machines: tuple[str, ...], *, all_of_them: bool) -> tuple[str, ...]:
+    """Those of the machines that wait for their commit; where they were named, each has to. Raises InputInvalid."""
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
+        states = journal.states(plan.digest)
+    phases = {name: states[name].resumes if name in states else Phase.PLANNED for name in machines}
+    others = [name for name in machines if phases[name] is not Phase.VALIDATED]
+    if others and (not all_of_them or len(others) == len(machines)):
+        fix = "Only what is validated can be committed: `kubeferry status` shows where each machine stands."
+        problems = [Problem(f"--machine {name}", f"it is {phases[name]}", fix) for name in others]
+        raise InputInvalid("nothing can be committed of these machines", problems)
+    return tuple(name for name in machines if name not in others)
 
 
 def _refuse_empty(plan: Plan, machines: tuple[str, ...]) -> None:

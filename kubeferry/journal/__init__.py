@@ -14,6 +14,7 @@ chain, from where this process has checked it before.
     chain    each event's digest covers the one before            leases: who may write, with a fence that only rises
     known    which machine a plan means by a name                 standing: what was read once is not read again
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
+    cutovers which have begun, of all plans at once
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, insert, select, u
 
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, Problem
 from kubeferry.journal.chain import Link, first_break
+from kubeferry.journal.cutovers import Cutover, cutovers
 from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
 from kubeferry.journal.known import KnownMachine
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
@@ -60,6 +62,7 @@ from kubeferry.life.events import Event, event_from_json, event_to_json
 from kubeferry.life.states import MachineState, Recorded, fold, step
 
 __all__ = [
+    "Cutover",
     "Holder",
     "Journal",
     "KnownMachine",
@@ -238,6 +241,11 @@ class Journal(Registry):
                 yield machine, self._checked(rows.pop(machine), stored)
         for row in rows.values():
             self._checked(row, [])
+
+    def cutovers(self) -> list[Cutover]:
+        """The newest cutover of each machine by each plan. Nothing is checked: whoever goes by it reads the events."""
+        with self._reading() as db:
+            return cutovers(db)
 
     def machines(self, plan: str) -> list[str]:
         """The machines of a plan of which something is recorded, by name."""

@@ -26,6 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, KubeferryError, PermanentError, Problem, TransientError
 from kubeferry.journal.schema import INDEXES, KNOWN, META, METADATA, VERSION
+from kubeferry.outside import clock as host_clock
 from kubeferry.passwords import carried
 
 BUSY_SECONDS = 30
@@ -100,7 +101,7 @@ def clock(db: Connection) -> datetime:
     if db.dialect.name == "postgresql":
         now: datetime = db.execute(select(func.clock_timestamp())).scalar_one()
         return now.astimezone(UTC)
-    return datetime.now(UTC)
+    return host_clock.moment()
 
 
 def iso(moment: datetime) -> str:

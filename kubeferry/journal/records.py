@@ -13,7 +13,7 @@ from sqlalchemy.dialects import sqlite
 
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal.chain import Link
-from kubeferry.journal.leases import Lease, describe
+from kubeferry.journal.leases import Lease, Owner, describe, may_succeed
 from kubeferry.journal.schema import EVENT, LEDGER, MACHINE, PLAN
 from kubeferry.words import meant
 
@@ -82,6 +82,11 @@ class Holder:
     def who(self) -> str:
         """The process, for people."""
         return describe(self.owner)
+
+    @property
+    def may_be_succeeded(self) -> bool:
+        """Whether this process may take the lease: its owner has ended, or nobody can see him, and it ran out."""
+        return may_succeed(self.owner, str(Owner.here()), expired=self.expired)
 
 
 def plan_records() -> Select[Any]:

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    bindparam,
     event,
 )
 
@@ -104,11 +105,22 @@ LEDGER = Table(
     ForeignKeyConstraint(["plan", "machine"], _OF_MACHINE),
 )
 
+TURNS = ("cutover-begun", "rollback-begun", "committed", "rolled-back")
+"""The kinds of events that begin a cutover or end it."""
+
+IS_TURN = EVENT.c.kind.in_(bindparam("turns", TURNS, expanding=True, literal_execute=True))
+
 INDEXES = (
     Index("kubeferry_machine_by_name", MACHINE.c.machine),
     Index("kubeferry_ledger_by_machine", LEDGER.c.plan, LEDGER.c.machine),
+    Index(
+        "kubeferry_event_turns",
+        *(EVENT.c.plan, EVENT.c.machine, EVENT.c.kind, EVENT.c.seq),
+        sqlite_where=IS_TURN,
+        postgresql_where=IS_TURN,
+    ),
 )
-"""Came later, together with KNOWN: what is asked of one machine does not look at all of them."""
+"""Came later: what is asked of one machine, or of one kind of event, does not look at all of them."""
 
 
 def _after_events(dialect: str, statement: str) -> None:

@@ -183,8 +183,9 @@ def is_reached(rule: StopAfter, failed: int, ended: int) -> bool:
 
 
 def has_moved(state: MachineState) -> bool:
-    """It is the target's, and still there."""
-    return state.resumes is Phase.COMMITTED and not state.removed
+    """It serves at the target: it is the target's, and still there, or has passed its probes, and is watched before it
+    is committed. Nobody waits for that: what comes after it moves in the same window."""
+    return state.resumes is Phase.VALIDATED or (state.resumes is Phase.COMMITTED and not state.removed)
 
 
 def has_failed(state: MachineState) -> bool:

@@ -17,6 +17,8 @@ from kubeferry.words import duration
 
 DELAYS_SECONDS = [2.0, 10.0, 30.0]
 """Before the second, third and fourth try; after the stop the last of them before any further one, too."""
+LAST_SECONDS = 1.0
+"""So long before the end of the time there is comes the last try: what it says is why it leads back."""
 _LEADS_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED})
 _UNDER_WAY = _LEADS_BACK | {Phase.VALIDATED, Phase.ROLLING_BACK}
 
@@ -29,34 +31,35 @@ def is_past_stop(state: MachineState) -> bool:
 
 @dataclass(slots=True)
 class Tries:
-    """The tries of one step that may pass by itself. `since`: when the first one began."""
+    """The tries of one step that may pass by itself. `since`: when the first one began. Without a `policy` a few are
+    enough after the stop as well: somebody comes again."""
 
     since: str
-    policy: DowntimePolicy
+    policy: DowntimePolicy | None
     number: int = 0
 
     def wait(self, state: MachineState, now: str) -> float | None:
         """Seconds until the next try, after one more that failed; None where none comes."""
         self.number += 1
         delays = DELAYS_SECONDS
-        if not is_past_stop(state):
+        if self.policy is None or not is_past_stop(state):
             return delays[self.number - 1] if self.number <= len(delays) else None
-        left = self._left(state, now)
+        left = self._left(state, now, self.policy) - LAST_SECONDS
         return min(delays[min(self.number, len(delays)) - 1], left) if delays and left > 0 else None
 
     def why_no_more(self, state: MachineState, now: str) -> str:
         """Why a cutover leads back that could go on as far as the error says; empty where it does not lead back: before
         the stop, on the way back, and once all probes have passed."""
-        if not is_past_stop(state) or state.resumes not in _LEADS_BACK:
+        if self.policy is None or not is_past_stop(state) or state.resumes not in _LEADS_BACK:
             return ""
         tried = f"it was tried {self.number} times in {duration(self._passed(now))}"
         if seconds_left(state, now) is None:
             return f"{tried}, which is all the patience that the plan has"
         return f"{tried}, and {whose(state)} is used up"
 
-    def _left(self, state: MachineState, now: str) -> float:
+    def _left(self, state: MachineState, now: str, policy: DowntimePolicy) -> float:
         left = seconds_left(state, now)
-        return self.policy.patience_seconds - self._passed(now) if left is None else left
+        return policy.patience_seconds - self._passed(now) if left is None else left
 
     def _passed(self, now: str) -> float:
         return (moment(now) - moment(self.since)).total_seconds()

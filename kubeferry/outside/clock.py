@@ -5,6 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 
+def moment() -> datetime:
+    """UTC, now."""
+    return datetime.now(UTC)
+
+
 def now(timespec: str = "milliseconds") -> str:
-    """UTC in ISO 8601, to the millisecond, or as `datetime.isoformat` has `timespec`."""
-    return datetime.now(UTC).isoformat(timespec=timespec)
+    """The same in ISO 8601, to the millisecond, or as `datetime.isoformat` has `timespec`."""
+    return moment().isoformat(timespec=timespec)

@@ -26,7 +26,6 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
-from kubeferry.outside import clock
 from kubeferry.steps import marks, moved, power, precedence, tpm, unconfirmed, variables
 from kubeferry.steps.in_time import with_time_left
 from kubeferry.steps.questions import concerns_of
@@ -71,7 +70,7 @@ def _look_at_power(work: Work) -> None:
         held is not None and held.power_owed is not None and found is Power.OFF
     ):  # off, because that plan has stopped it
         before, taken_from = held.power_owed, held.by.digest
-    deadline = from_budget(work.entry.downtime, clock.now())
+    deadline = from_budget(work.entry.downtime, work.now())
     work.record(
         CutoverBegun(
             power_before=before,
@@ -156,7 +155,7 @@ def observe(work: Work, _action: Action, state: MachineState) -> None:
     """
     if not power.start_target(work):
         return
-    seen = work.target.observe(with_time_left(work.entry, state), state.last_words)
+    seen = work.target.observe(with_time_left(work, state), state.last_words)
     if state.resumes is Phase.VALIDATED and seen.passed:  # what was seen when it was validated is what it moved by
         work.record(Watched(probes_passed=len(seen.probes)))
         return

@@ -23,7 +23,7 @@ from kubeferry.errors import (
 from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.events import BEFOREHAND
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.outside import clock, stopping
+from kubeferry.outside import stopping
 from kubeferry.steps import cutover, marks, moved, transfer, unrecorded
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.patience import look
@@ -199,7 +199,7 @@ def refuse_for(work: Work, error: KubeferryError) -> None:
 def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:
     """What to do now, by the journal and a look at the source in this moment."""
     power = source_power(work, state) if _power_matters(work, state, goal) else None
-    return next_action(facts_of(work), state, goal, power, ahead=ahead, owed=owed, now=clock.now())
+    return next_action(facts_of(work), state, goal, power, ahead=ahead, owed=owed, now=work.now())
 
 
 def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:

@@ -9,7 +9,6 @@ from kubeferry.errors import OutOfTime
 from kubeferry.life.deadline import seconds_left, too_slow, used_up
 from kubeferry.life.evidence import MachineState
 from kubeferry.life.pace import Rates
-from kubeferry.outside import clock
 from kubeferry.steps.work import Work
 
 SHORTEST_SECONDS = 1.0
@@ -27,7 +26,7 @@ class InTime:
 
     def check(self, progress: MoverProgress) -> None:
         """Raises OutOfTime."""
-        state, now = self.work.last_seen(), clock.now()
+        state, now = self.work.last_seen(), self.work.now()
         if seconds_left(state, now) is None:
             return
         self.rates.add(progress.bytes_per_second)
@@ -40,9 +39,9 @@ class InTime:
         return too_slow(state, now, left[0]) if left and self.rates.known else ""
 
 
-def with_time_left(entry: Entry, state: MachineState) -> Entry:
-    """The entry with probes that wait no longer than the cutover has time."""
-    left = seconds_left(state, clock.now())
+def with_time_left(work: Work, state: MachineState) -> Entry:
+    """The machine's entry with probes that wait no longer than the cutover has time."""
+    entry, left = work.entry, seconds_left(state, work.now())
     if left is None:
         return entry
     longest = max(left, SHORTEST_SECONDS)

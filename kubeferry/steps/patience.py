@@ -10,18 +10,16 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from kubeferry.documents import DowntimePolicy, Entry
+from kubeferry.documents import DowntimePolicy
 from kubeferry.errors import Interrupted, KubeferryError, OutOfTime
 from kubeferry.life.evidence import MachineState
 from kubeferry.life.tries import Tries, is_past_stop
-from kubeferry.outside import clock, stopping
+from kubeferry.outside import stopping
 from kubeferry.steps.work import Work
 
 Tell = Callable[[BaseException | None, bool], None]
 """Called after each try: the error, None where it went well, and whether there is another try."""
 Found = TypeVar("Found")
-Stands = Callable[[], MachineState]
-"""Where the machine was seen to stand last; asks nobody."""
 
 logger = logging.getLogger(__name__)
 
@@ -30,21 +28,25 @@ def nobody(_error: BaseException | None, _again: bool) -> None:
     """Nobody is told."""
 
 
-def patiently(entry: Entry, stands: Stands, step: Callable[[], Found], tell: Tell = nobody) -> Found:
-    """Do the step, again where it may go well the next time; a stop that is asked for ends the waits at once.
+def patiently(
+    work: Work, step: Callable[[], Found], tell: Tell = nobody, *, stands: Callable[[], MachineState] | None = None
+) -> Found:
+    """Do the step, again where it may go well the next time; a stop that is asked for ends the waits at once. `stands`
+    is where the machine counts as standing, by default where it was seen last.
 
     Raises what the step has raised in the end; OutOfTime where it is a cutover that leads back because of that.
     """
-    tries = Tries(clock.now(), entry.downtime or DowntimePolicy())
+    where = stands or work.last_seen
+    tries = Tries(work.now(), (work.entry.downtime or DowntimePolicy()) if work.patient else None)
     while True:
         try:
             found = step()
         except BaseException as error:  # noqa: BLE001 (who was cut off is told, too; and it is raised again)
-            pause = tries.wait(stands(), clock.now()) if _may_pass(error) else None
+            pause = tries.wait(where(), work.now()) if _may_pass(error) else None
             tell(error, pause is not None)
             if pause is None:
-                raise _last(entry, error, tries, stands()) from error.__cause__
-            logger.info("%s: it is tried again in %s s: %s", entry.name, pause, error)
+                raise _last(work, error, tries, where()) from error.__cause__
+            logger.info("%s: it is tried again in %s s: %s", work.entry.name, pause, error)
         else:
             tell(None, False)
             return found
@@ -53,9 +55,7 @@ def patiently(entry: Entry, stands: Stands, step: Callable[[], Found], tell: Tel
 
 def look(work: Work, ask: Callable[[], Found]) -> Found:
     """The same for a question between two steps: before the stop it is asked once, and the run ends where it fails."""
-    if not is_past_stop(work.last_seen()):
-        return ask()
-    return patiently(work.entry, work.last_seen, ask)
+    return patiently(work, ask) if is_past_stop(work.last_seen()) else ask()
 
 
 def _pause(seconds: float, tell: Tell) -> None:
@@ -73,10 +73,10 @@ def _may_pass(error: BaseException) -> bool:
     return isinstance(error, KubeferryError) and error.transient
 
 
-def _last(entry: Entry, error: BaseException, tries: Tries, state: MachineState) -> BaseException:
+def _last(work: Work, error: BaseException, tries: Tries, state: MachineState) -> BaseException:
     if not _may_pass(error) or not isinstance(error, KubeferryError):
         return error
-    why = tries.why_no_more(state, clock.now())
+    why = tries.why_no_more(state, work.now())
     if not why:
         return error
-    return OutOfTime(error.what, why="; ".join(filter(None, (error.why, why))), fix=error.fix, machine=entry.name)
+    return OutOfTime(error.what, why="; ".join(filter(None, (error.why, why))), fix=error.fix, machine=work.entry.name)

@@ -28,7 +28,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.sets import Member, next_of_set
 from kubeferry.life.tries import is_past_stop
 from kubeferry.model import Power
-from kubeferry.outside import clock, stopping
+from kubeferry.outside import stopping
 from kubeferry.steps import cutover, moved, unrecorded
 from kubeferry.steps.drive import (
     BY_DISK,
@@ -184,7 +184,7 @@ class _Walk:
 
     def _members(self, *, record: bool) -> dict[str, Member]:
         """Where each of them stands, and how the sources of those are seen that are to stay off."""
-        states, now = {name: work.state() for name, work in self.works.items()}, clock.now()
+        states, now = {name: work.state() for name, work in self.works.items()}, self._first.now()
         return {
             name: Member(facts_of(work), states[name], self._power(work, states, record), self.owes.get(name, ""), now)
             for name, work in self.works.items()

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from kubeferry.errors import TargetUnavailable, TransientError
-from kubeferry.life.deadline import used_up
-from kubeferry.life.tries import is_past_stop
+from kubeferry.life.deadline import seconds_left
+from kubeferry.life.tries import LAST_SECONDS, is_past_stop
 from kubeferry.model import UP
-from kubeferry.outside import clock, stopping
+from kubeferry.outside import stopping
 from kubeferry.steps.patience import patiently
 from kubeferry.steps.work import Work
 
@@ -28,9 +28,14 @@ logger = logging.getLogger(__name__)
 
 
 def is_due(works: Iterable[Work]) -> bool:
-    """Whether the time of any of these cutovers is over, by what was read of the journal last."""
-    seen = [work.last_seen() for work in works]
-    return any(is_past_stop(state) and used_up(state, clock.now()) and not state.probes_passed for state in seen)
+    """Whether the time of any of these cutovers is over, by what was read of the journal last: no further try comes."""
+    return any(_is_over(work) for work in works)
+
+
+def _is_over(work: Work) -> bool:
+    state = work.last_seen()
+    left = seconds_left(state, work.now())
+    return left is not None and left <= 2 * LAST_SECONDS and is_past_stop(state) and not state.probes_passed
 
 
 def go_back(works: Sequence[Work]) -> None:
@@ -51,7 +56,7 @@ def go_back(works: Sequence[Work]) -> None:
 
 def _patiently(work: Work, deed: Deed) -> None:
     unbound = replace(work.last_seen(), deadline="")  # that is over: as on any way back, patience is what counts now
-    patiently(work.entry, lambda: unbound, lambda: deed(work))
+    patiently(work, lambda: deed(work), stands=lambda: unbound)
 
 
 def _stop_copy(work: Work) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from kubeferry.documents import Entry, Limits, MoverProgress, Plan
+from kubeferry.errors import TransientError
 from kubeferry.journal import Journal, Lease
 from kubeferry.life.events import Event
 from kubeferry.life.evidence import MachineState
+from kubeferry.outside import clock
 from kubeferry.sources import Source
 from kubeferry.targets import External, Target
 
@@ -26,7 +30,8 @@ class Work:
 
     `target_is_down` names the person who has said that the target is gone for good: it is not asked any more, and that
     is recorded. `seen` is told where the machine stands, each time that is read. `by` names the person who has asked
-    for what is done, where that is recorded.
+    for what is done, where that is recorded. `patient`: what may pass is tried until the deadline; else somebody comes
+    again (`kubeferry.steps.patience`).
     """
 
     plan: Plan
@@ -40,6 +45,8 @@ class Work:
     target_is_down: str = ""
     seen: Callable[[MachineState], None] = _nobody
     by: str = ""
+    patient: bool = True
+    _ahead: list[timedelta] = field(default_factory=list)
     _last: list[MachineState] = field(default_factory=lambda: [MachineState()])
 
     def record(self, event: Event) -> None:
@@ -56,6 +63,14 @@ class Work:
         self._last[0] = state
         self.seen(state)
         return state
+
+    def now(self) -> str:
+        """The journal's time (UTC, ISO 8601), by this host's clock and how far that was ahead when it was asked first:
+        what is recorded is compared with it, and it is known while the journal is away."""
+        if not self._ahead:
+            with contextlib.suppress(TransientError):
+                self._ahead.append(clock.moment() - datetime.fromisoformat(self.journal.time()))
+        return (clock.moment() - next(iter(self._ahead), timedelta())).isoformat(timespec="milliseconds")
 
     def last_seen(self) -> MachineState:
         """Where it was seen to stand last by `state`; asks nobody."""

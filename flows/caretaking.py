@@ -1,0 +1,145 @@
+"""Whoever looks after machines that nobody is at work on: one look at all plans of a journal, and what follows from it.
+
+Needs no Prefect, and no plan by name: the journal holds them. Several may look at once, on several hosts: a machine's
+lease lets one of them in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from flows.migrate import Outcome, Run, run_plan
+from flows.progress import Board
+from kubeferry.documents import Config, Plan, outline_in, plan_in
+from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeFailed
+from kubeferry.journal import Journal
+from kubeferry.life.actions import Goal
+from kubeferry.life.care import why_now
+from kubeferry.outside import stopping
+from kubeferry.words import counted
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A machine that was taken up, why, and how that ended; `outcome` is None where it was only looked."""
+
+    plan: str
+    machine: str
+    why: str
+    outcome: Outcome | None = None
+
+    def facts(self) -> dict[str, object]:
+        """For a program."""
+        ended = {"phase": self.outcome.phase, "error": str(self.outcome.error or "")} if self.outcome else {}
+        return {"plan": self.plan, "machine": self.machine, "why": self.why, **ended}
+
+    @property
+    def failed(self) -> KubeferryError | None:
+        """What went wrong with it. That it went back is an end; that it was stopped is no failure."""
+        error = self.outcome.error if self.outcome else None
+        return None if isinstance(error, (Interrupted, ProbeFailed)) else error
+
+
+@dataclass(slots=True)
+class Looked:
+    """What one look has found. `under_way` counts machines whose cutover has begun, and come to no end. `troubles` are
+    plans that could not be looked after, by their names."""
+
+    taken: list[Taken] = field(default_factory=list)
+    under_way: int = 0
+    troubles: dict[str, KubeferryError] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody is to look at it."""
+        return bool(self.troubles) or any(one.failed for one in self.taken)
+
+    def facts(self) -> dict[str, object]:
+        """For a program."""
+        return {
+            "underWay": self.under_way,
+            "taken": [one.facts() for one in self.taken],
+            "troubles": {named: str(error) for named, error in self.troubles.items()},
+        }
+
+    def __str__(self) -> str:
+        """In one line."""
+        found = f"{counted(self.under_way, 'machine is', 'machines are')} under way"
+        if not self.taken:
+            return f"{found}, and each has somebody or needs nobody now"
+        return f"{found}, {counted(len(self.taken), 'of them was', 'of them were')} taken up"
+
+
+def look_after(config: Config, journal: Journal, *, dry_run: bool = False) -> Looked:
+    """Take up each machine that needs somebody. A plan that cannot be read, or whose source is not in the
+    configuration, keeps no other one waiting."""
+    looked = Looked()
+    for digest, machines in _under_way(journal).items():
+        looked.under_way += len(machines)
+        try:
+            needing = _needing(journal, digest, machines)
+            if needing and dry_run:
+                looked.taken += [Taken(journal.plan(digest).name, name, why) for name, why in needing.items()]
+            elif needing:
+                looked.taken += _take_up(config, journal, _plan(config, journal, digest), needing)
+        except KubeferryError as error:
+            named = f"{journal.plan(digest).name} ({digest[:12]})"
+            logger.warning("plan %s is not looked after: %s", named, error)
+            looked.troubles[named] = error
+        if stopping.requested():
+            break
+    return looked
+
+
+def _under_way(journal: Journal) -> dict[str, list[str]]:
+    """The machines whose cutover has come to no end, by their plans' digests."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for one in journal.cutovers():
+        if not one.ended:
+            found[one.plan].append(one.machine)
+    return found
+
+
+def _needing(journal: Journal, digest: str, machines: list[str]) -> dict[str, str]:
+    """Those of a plan's machines that are taken up now, and why. One that somebody has in hand is left to him; whose
+    runner sleeps on this host cannot be taken up, which its run tells."""
+    holders, now = journal.holders(digest), journal.time()
+    alone = [
+        name for name in machines if name not in holders or holders[name].expired or holders[name].may_be_succeeded
+    ]
+    if not alone:
+        return {}
+    commit = {one.name: one.commit for one in outline_in(journal.plan(digest).document, digest).entries}
+    found = {}
+    for name in alone:
+        last_at = journal.events(digest, name)[-1].at
+        if why := why_now(journal.state(digest, name), commit.get(name), last_at, now):
+            found[name] = why
+    return found
+
+
+def _plan(config: Config, journal: Journal, digest: str) -> Plan:
+    registered = journal.plan(digest)
+    plan = plan_in(registered.document, f"plan {registered.name} ({digest[:12]}) in the journal")
+    if plan.source not in config.sources:
+        raise PermanentError(
+            f"nobody can look after plan {plan.name}",
+            why=f"its source {plan.source!r} is not in the configuration",
+            fix="Add it there, or run this with the configuration that the plan was made with.",
+        )
+    return plan
+
+
+def _take_up(config: Config, journal: Journal, plan: Plan, needing: Mapping[str, str]) -> Iterator[Taken]:
+    for name, why in needing.items():
+        logger.info("%s of plan %s is taken up: %s", name, plan.name, why)
+    names = tuple(dict.fromkeys(one for name in needing for one in plan.set_of(name)))
+    run = Run(plan, config, journal, Board(quiet=True), Goal.MIGRATE, patient=False)  # the next look comes soon
+    outcomes = run_plan(run, names)
+    for one in outcomes:
+        yield Taken(plan.name, one.machine, needing.get(one.machine, "it moves together with them"), one)

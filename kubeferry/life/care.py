@@ -1,0 +1,47 @@
+"""Which machines need somebody now: those whose source is off, or whose time to be committed has come, while nobody is
+at work on them. Pure; times are UTC in ISO 8601.
+
+After a stop somebody always acts. Who did may have been killed, cut off or stopped; whoever looks, each minute
+(`kubeferry caretake`), takes the machine up: it is gone on with while its deadline allows, else led back.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from kubeferry.documents import CommitPolicy
+from kubeferry.life.deadline import moment
+from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.tries import is_past_stop
+from kubeferry.life.watch import Turn, turn_of
+
+FIRST_PAUSE_SECONDS = 60
+LONGEST_PAUSE_SECONDS = 1800
+_ALONE = "nobody is at work on it"
+
+
+def why_now(state: MachineState, commit: CommitPolicy | None, last_at: str, now: str) -> str:
+    """Why the machine, on which nobody is at work, is taken up now; empty where it is not. `last_at` is when something
+    was recorded of it last: what has failed is tried again, less and less often."""
+    if state.failed and moment(now) < _again_at(state, last_at):
+        return ""
+    if state.resumes is Phase.VALIDATED:
+        return _validated(state, commit, now)
+    if state.resumes is Phase.ROLLING_BACK:
+        return f"its way back has begun, and {_ALONE}"
+    if is_past_stop(state):
+        off = "its source is off" if state.source_off else "its source was asked to stop"
+        return f"{off}, and {_ALONE}"
+    return ""
+
+
+def _again_at(state: MachineState, last_at: str) -> datetime:
+    pause = min(FIRST_PAUSE_SECONDS * 2 ** min(state.attempts - 1, 10), LONGEST_PAUSE_SECONDS)
+    return moment(last_at) + timedelta(seconds=pause)
+
+
+def _validated(state: MachineState, commit: CommitPolicy | None, now: str) -> str:
+    if commit is None:
+        return f"every probe passed, it is not committed, and {_ALONE}"
+    found = turn_of(commit, state, now, runs=state.target_may_run, asked=False)
+    return "" if found.turn is Turn.WAIT else found.why

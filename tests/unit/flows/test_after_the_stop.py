@@ -1,0 +1,424 @@
+"""After the stop somebody acts: what may pass is tried until the deadline, then it leads back; who was killed is
+succeeded (`kubeferry caretake`); what is validated is watched until its commit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.caretaking import look_after
+from flows.migrate import Outcome, Run, _work, run_plan
+from flows.progress import Board
+from kubeferry.config import read_config
+from kubeferry.documents import Plan, load
+from kubeferry.errors import OutOfTime, ProbeFailed, SourceUnavailable, TargetUnavailable, TransientError
+from kubeferry.journal import Journal
+from kubeferry.life.actions import Goal
+from kubeferry.life.events import CutoverBegun
+from kubeferry.life.states import MachineState, Phase
+from kubeferry.model import Power
+from kubeferry.sources.memory.source import MemorySource
+from kubeferry.steps.drive import drive
+from kubeferry.targets import open_target
+from kubeferry.targets.memory.target import MemoryTarget
+from tests.clocks import Clock, waiting_takes_no_time
+from tests.unit.flows.conftest import a_machine
+
+Command = Callable[..., tuple[int, str, str]]
+POLICY = """\
+apiVersion: kubeferry.io/v1alpha1
+kind: Policy
+probes: [{kind: agent}]
+stop: {agentSeconds: 0, acpiSeconds: 0}
+"""
+
+
+class Killed(BaseException):
+    """kill -9 at this point."""
+
+
+class Estate:
+    """One machine that runs, its plan, and its journal."""
+
+    def __init__(self, kubeferry: Command, folder: Path) -> None:
+        self.kubeferry, self.folder, self.source = kubeferry, folder, MemorySource("lab", folder / "source")
+        path = folder / "source" / "web.img"
+        self.source.write_machines(a_machine("web", path).model_copy(update={"power": Power.RUNNING}))
+        kubeferry("discover")
+        self.planned("")
+
+    def planned(self, policy: str) -> None:
+        (self.folder / "policy.yaml").write_text(POLICY + policy)
+        (self.folder / "plan.yaml").unlink(missing_ok=True)
+        code, _out, err = self.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
+        assert code == 0, err
+
+    @property
+    def config(self) -> Any:
+        return read_config(self.folder / "kubeferry.yaml")
+
+    @property
+    def plan(self) -> Plan:
+        return load(self.folder / "plan.yaml", Plan)
+
+    @property
+    def target(self) -> MemoryTarget:
+        opened: Any = open_target(self.config.target)
+        return opened
+
+    @property
+    def power(self) -> Power:
+        return self.source.power(self.plan.entries[0].machine)
+
+    @property
+    def state(self) -> MachineState:
+        with Journal.open(self.config.journal) as journal:
+            return journal.state(self.plan.digest, "web")
+
+    @property
+    def kinds(self) -> list[str]:
+        with Journal.open(self.config.journal) as journal:
+            return [str(record.event.kind) for record in journal.events(self.plan.digest, "web")]
+
+    def run(self, goal: Goal = Goal.MIGRATE, journal: Journal | None = None) -> Outcome:
+        plan = self.plan
+        with journal or Journal.open(self.config.journal) as opened:
+            opened.keep_plan(plan)
+            return run_plan(Run(plan, self.config, opened, Board(quiet=True), goal), ("web",))[0]
+
+    def caretake(self, *options: str) -> Any:
+        code, out, err = self.kubeferry("caretake", "--json", *options)
+        assert out, err
+        return json.loads(out.splitlines()[-1]) | {"code": code}
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return waiting_takes_no_time(monkeypatch)
+
+
+@pytest.fixture
+def web(kubeferry: Command, estate: Path, no_server: None) -> Estate:
+    return Estate(kubeferry, estate)
+
+
+def always(error: type[TransientError]) -> Callable[..., None]:
+    def raises(*_given: Any, **_named: Any) -> None:
+        raise error("it does not answer", machine="web")
+
+    return raises
+
+
+# --- what may pass ---------------------------------------------------------------------------------------------------
+
+
+def test_what_may_pass_is_tried_after_the_stop_until_the_budget_is_used_up_and_then_leads_back(
+    web: Estate, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.planned("downtime: {budgetSeconds: 300}\n")
+    monkeypatch.setattr(MemorySource, "open_round", always(SourceUnavailable))
+    outcome = web.run()
+    assert isinstance(outcome.error, OutOfTime)
+    assert "its downtime budget is used up" in outcome.error.why
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert 250 < sum(clock.waits) <= 300
+    assert clock.waits[:4] == [2.0, 10.0, 30.0, 30.0]
+
+
+def test_what_passes_in_time_costs_nothing_but_that_time(web: Estate, clock: Clock) -> None:
+    web.planned("downtime: {budgetSeconds: 300}\n")
+    web.source.write_faults("open_round", *[SourceUnavailable] * 7)
+    assert web.run().phase == "committed"
+    assert sum(clock.waits) == 2 + 10 + 5 * 30
+
+
+def test_without_a_budget_the_plans_patience_counts(web: Estate, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemorySource, "open_round", always(SourceUnavailable))
+    outcome = web.run()
+    assert isinstance(outcome.error, OutOfTime)
+    assert "which is all the patience that the plan has" in outcome.error.why
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert 850 < sum(clock.waits) <= 900
+
+
+def test_before_the_stop_a_few_tries_are_enough(web: Estate, clock: Clock) -> None:
+    web.planned("downtime: {budgetSeconds: 300}\n")
+    web.source.write_faults("power", *[SourceUnavailable] * 9)
+    outcome = web.run()
+    assert isinstance(outcome.error, SourceUnavailable)
+    assert clock.waits == [2.0, 10.0, 30.0]
+    assert "stop-asked" not in web.kinds
+
+
+def test_a_target_that_is_away_on_the_way_back_is_waited_for(
+    web: Estate, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.target.answers["agent"] = False
+    web.target.faults["stop"] = [TargetUnavailable("away", machine="web")] * 6
+    assert isinstance(web.run().error, ProbeFailed)
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert sum(clock.waits) == 2 + 10 + 4 * 30
+
+
+# --- the journal is away ---------------------------------------------------------------------------------------------
+
+
+class Away(Journal):
+    """A journal whose database does not answer from an event on, until the clock has come so far."""
+
+    def __init__(self, whole: Journal, clock: Clock, until: float) -> None:
+        self.__dict__.update(whole.__dict__)
+        self.clock, self.until, self.away = clock, until, False
+
+    def _refuse(self) -> None:
+        if self.away and self.clock.ahead < self.until:
+            raise TransientError("the journal does not answer")
+
+    def append(self, lease: Any, event: Any) -> Any:
+        self._refuse()
+        made = super().append(lease, event)
+        self.away = self.away or event.kind == "source-stopped"
+        return made
+
+    def heartbeat(self, lease: Any) -> str:
+        self._refuse()
+        return super().heartbeat(lease)
+
+    def standing(self, plan: str, machine: str) -> Any:
+        self._refuse()
+        return super().standing(plan, machine)
+
+
+def test_a_cutover_waits_for_the_journal_and_ends_as_if_nothing_had_been(web: Estate, clock: Clock) -> None:
+    web.planned("downtime: {budgetSeconds: 300}\n")
+    journal = Away(Journal.open(web.config.journal), clock, until=200)
+    assert web.run(journal=journal).phase == "committed"
+    assert web.power is Power.OFF
+
+
+def test_where_the_journal_stays_away_it_goes_back_and_that_is_recorded_later(web: Estate, clock: Clock) -> None:
+    web.planned("downtime: {budgetSeconds: 300}\n")
+    journal = Away(Journal.open(web.config.journal), clock, until=900)
+    started: list[float] = []
+    start = MemorySource.start
+
+    def told(self: MemorySource, machine: Any) -> None:
+        started.append(clock.ahead)
+        start(self, machine)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(MemorySource, "start", told)
+        outcome = web.run(journal=journal)
+    assert isinstance(outcome.error, ProbeFailed)  # it was rolled back
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert started[0] <= 310  # long before the journal was there again
+    assert web.kinds[-3:] == ["rollback-begun", "source-restarted", "rolled-back"]
+
+
+def test_who_finds_a_source_that_was_started_unrecorded_after_its_deadline_does_not_stop_it_again(
+    web: Estate, clock: Clock
+) -> None:
+    web.planned("downtime: {budgetSeconds: 300}\n")
+    killed_after(web, "source-stopped")
+    clock.ahead = 400
+    web.source.write_power("web", Power.RUNNING)
+    web.run()
+    assert web.power is Power.RUNNING
+    assert web.state.phase is Phase.ROLLED_BACK
+    assert web.kinds.count("stop-asked") == 1
+
+
+# --- caretake --------------------------------------------------------------------------------------------------------
+
+
+def killed_after(web: Estate, kind: str) -> None:
+    """A run that was killed just after it had recorded this event."""
+    whole = Journal.append
+
+    def kill(self: Journal, lease: Any, event: Any) -> Any:
+        made = whole(self, lease, event)
+        if event.kind == kind:
+            raise Killed
+        return made
+
+    plan = web.plan
+    with pytest.MonkeyPatch.context() as patched, Journal.open(web.config.journal) as journal:
+        journal.keep_plan(plan)
+        patched.setattr(Journal, "append", kill)
+        run = Run(plan, web.config, journal, Board(quiet=True), Goal.MIGRATE)
+        with pytest.raises(Killed), _work(run, plan.entries[0]) as work:
+            drive(work, Goal.MIGRATE, lambda _action, step: step())
+
+
+@pytest.mark.parametrize("kind", ["stop-asked", "source-stopped", "copy-begun", "disk-verified", "applied", "started"])
+def test_a_machine_whose_runner_was_killed_is_taken_up_and_moves(web: Estate, kind: str) -> None:
+    web.planned("downtime: {budgetSeconds: 3600}\n")
+    killed_after(web, kind)
+    assert web.state.stop_asked
+    found = web.caretake()
+    assert [(one["machine"], one["phase"]) for one in found["taken"]] == [("web", "committed")]
+    assert found["code"] == 0
+    assert web.power is Power.OFF
+    assert web.caretake() == {"underWay": 0, "taken": [], "troubles": {}, "code": 0}
+
+
+@pytest.mark.parametrize("kind", ["stop-asked", "source-stopped", "copy-begun", "disk-verified", "applied", "started"])
+def test_where_its_time_is_over_it_goes_back(web: Estate, clock: Clock, kind: str) -> None:
+    web.planned("downtime: {budgetSeconds: 600}\n")
+    killed_after(web, kind)
+    clock.ahead = 700
+    found = web.caretake()
+    assert [one["machine"] for one in found["taken"]] == ["web"]
+    assert found["code"] == 0
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert "its downtime budget was used up" in web.state.rollback_reason
+    assert not web.target.running
+
+
+def test_a_look_alone_changes_nothing(web: Estate) -> None:
+    killed_after(web, "source-stopped")
+    before = web.kinds
+    found = web.caretake("--dry-run")
+    assert found["taken"] == [
+        {"plan": web.plan.name, "machine": "web", "why": "its source is off, and nobody is at work on it"}
+    ]
+    assert web.kinds == before
+
+
+def test_a_machine_that_is_not_stopped_yet_is_left_alone(web: Estate) -> None:
+    killed_after(web, "cutover-begun")
+    assert web.caretake()["taken"] == []
+    assert web.power is Power.RUNNING
+
+
+def test_a_look_waits_for_nobody_long_since_the_next_one_comes_soon(
+    web: Estate, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web.target.answers["agent"] = False
+    with monkeypatch.context() as patched:
+        patched.setattr(MemorySource, "start", always(SourceUnavailable))
+        assert isinstance(web.run().error, SourceUnavailable)
+        clock.ahead += 61
+        clock.waits.clear()
+        found = web.caretake()
+        assert (found["code"], found["taken"][0]["phase"]) == (1, "failed")
+        assert clock.waits == [2.0, 10.0, 30.0]
+    assert web.state.resumes is Phase.ROLLING_BACK
+    clock.ahead += 3600
+    assert web.caretake()["code"] == 0
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+
+
+def test_a_plan_whose_source_is_not_configured_keeps_no_other_one_waiting(web: Estate) -> None:
+    killed_after(web, "source-stopped")
+    text = (web.folder / "kubeferry.yaml").read_text()
+    (web.folder / "kubeferry.yaml").write_text(text.replace("  lab: ", "  other: "))
+    found = web.caretake()
+    assert found["code"] == 1
+    (trouble,) = found["troubles"].values()
+    assert "its source 'lab' is not in the configuration" in trouble
+
+
+# --- watched until its commit ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stays_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target whose machines run on, as a cluster's do."""
+    from dataclasses import replace
+
+    monkeypatch.setattr(MemoryTarget, "capabilities", replace(MemoryTarget.capabilities, keeps_running=True))
+
+
+def test_a_machine_is_watched_and_then_committed_by_the_timer(web: Estate, clock: Clock, stays_up: None) -> None:
+    web.planned("commit: {watchSeconds: 600, probeSeconds: 60}\n")
+    assert web.run().phase == "validated"
+    assert web.caretake()["taken"] == []
+    asked = 0
+    for _ in range(9):
+        clock.ahead += 61
+        assert [one["phase"] for one in web.caretake()["taken"]] == ["validated"]
+        asked += 1
+    assert web.kinds.count("watched") == asked
+    clock.ahead += 120
+    assert [one["phase"] for one in web.caretake()["taken"]] == ["committed"]
+    assert web.power is Power.OFF
+
+
+def test_a_probe_that_fails_while_it_is_watched_leads_back(web: Estate, clock: Clock, stays_up: None) -> None:
+    web.planned("commit: {watchSeconds: 600}\n")
+    web.run()
+    web.target.answers["agent"] = False
+    clock.ahead += 61
+    web.caretake()
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert "while it was watched: the target did not pass" in web.state.rollback_reason
+
+
+def test_nobody_commits_it_and_it_goes_back_where_the_policy_says_so(web: Estate, clock: Clock, stays_up: None) -> None:
+    web.planned("commit: {watchSeconds: 600, then: rollback}\n")
+    web.run()
+    clock.ahead += 601
+    web.caretake()
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert "nobody has committed it" in web.state.rollback_reason
+
+
+def test_a_person_commits_it_and_that_stands_in_the_journal(web: Estate, clock: Clock, stays_up: None) -> None:
+    web.planned("commit: {watchSeconds: 600, then: wait}\n")
+    web.run()
+    clock.ahead += 6000
+    web.caretake()
+    assert web.state.phase is Phase.VALIDATED
+    code, out, err = web.kubeferry("commit", "plan.yaml", "--dry-run")
+    assert (code, "a person has said that it has moved for good" in out) == (0, True), err
+    assert web.kubeferry("commit", "plan.yaml")[0] == 0
+    with Journal.open(web.config.journal) as journal:
+        committed = journal.events(web.plan.digest, "web")[-1].event
+    assert committed.kind == "committed"
+    assert " on " in committed.by  # type: ignore[union-attr]
+    code, _out, err = web.kubeferry("commit", "plan.yaml")
+    assert (code, "it is committed" in err) == (2, True)
+
+
+def test_status_says_how_long_it_is_watched(web: Estate, stays_up: None) -> None:
+    web.planned("commit: {watchSeconds: 600}\n")
+    web.run()
+    out = web.kubeferry("status", "plan.yaml")[1]
+    assert "it is watched until 20" in out
+    assert "then it is committed" in out
+
+
+def test_the_way_back_after_the_commit_says_what_it_loses_and_wants_to_hear_that_it_may(
+    web: Estate, stays_up: None
+) -> None:
+    web.run()
+    code, _out, err = web.kubeferry("rollback", "plan.yaml", "-m", "web", "--yes")
+    assert code == 2
+    assert "the way back would lose what was written since the move" in err
+    assert web.power is Power.OFF
+    code, out, _err = web.kubeferry("rollback", "plan.yaml", "-m", "web", "--dry-run")
+    assert (code, "would lose: it has moved at 20" in out) == (0, True)
+    assert web.kubeferry("rollback", "plan.yaml", "-m", "web", "--lose-writes")[0] == 0
+    assert web.power is Power.RUNNING
+
+
+def test_the_deadline_stands_in_the_journal(web: Estate) -> None:
+    web.planned("downtime: {budgetSeconds: 300}\n")
+    web.run()
+    with Journal.open(web.config.journal) as journal:
+        begun = [one.event for one in journal.events(web.plan.digest, "web") if isinstance(one.event, CutoverBegun)]
+    assert begun[0].deadline > "2026"
+    assert begun[0].deadline_of == "budget"
+
+
+def test_one_look_at_a_journal_without_any_plan(web: Estate) -> None:
+    with Journal.open(web.config.journal) as journal:
+        assert (
+            str(look_after(web.config, journal))
+            == "0 machines are under way, and each has somebody or needs nobody now"
+        )
