@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
 from kubeferry.documents.policy import WarmPolicy, WavesPolicy
+from kubeferry.documents.windows import Window
 from kubeferry.model import Power
 
 
@@ -49,6 +50,7 @@ class OutlinedEntry(_Part):
     warm: WarmPolicy = WarmPolicy()
     moves_with: tuple[Companion, ...] | None = None
     after: tuple[str, ...] | None = None
+    window: str | None = None
     manifests: tuple[_Manifest, ...]
 
     @property
@@ -66,6 +68,7 @@ class Outline(_Part):
     source: str
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
+    windows: dict[str, Window] | None = None
     entries: tuple[OutlinedEntry, ...]
     excluded: dict[str, str] = {}
     digest: str
