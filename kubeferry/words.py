@@ -1,5 +1,5 @@
-"""Words for people: numbers with their nouns, sizes, the first of many names, text that cannot command a terminal, and
-the known word that an unknown one was meant for. Pure."""
+"""Words for people: numbers with their nouns, sizes, spans of time, the first of many names, text that cannot command a
+terminal, and the known word that an unknown one was meant for. Pure."""
 
 from __future__ import annotations
 
@@ -21,6 +21,20 @@ def size(number: int | None) -> str:
         if number >= scale:
             return f"{number / scale:.4g} {unit}"
     return f"{number} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `12 ms`, `0.4 s`, `41.3 s`, `2 min 05 s`, `1 h 02 min`, `3 d 04 h`."""
+    if seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600:02d} h"
 
 
 def first_of(names: Sequence[str], most: int) -> str:

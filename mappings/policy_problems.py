@@ -14,7 +14,7 @@ from kubeferry.words import first_of
 from mappings import disk_wishes
 from mappings.marks import MANAGED_BY, OURS
 from mappings.rules.table import RULES
-from mappings.windows import unknown_windows
+from mappings.windows import wrong_windows
 from mappings.wishes import Settled, settled, shown, speaking_rules, template_problems
 
 SHOWN = 6
@@ -26,7 +26,7 @@ def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
     known = {machine.name: machine for machine in inventory.machines}
     fix = "Use {name}, {source}, {folder} and {tag:KEY}."
     found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
-    found += [*_key_problems("policy ", policy), *unknown_windows(policy)]
+    found += [*_key_problems("policy ", policy), *wrong_windows(policy)]
     for name, choice in policy.machines.items():
         where = f"policy machines.{name}"
         if name not in known:

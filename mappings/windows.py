@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from kubeferry.documents import ANY, Entry, Policy, Window
 from kubeferry.errors import Problem
+from kubeferry.schedule.windows import opens
 from kubeferry.words import first_of, meant
 
 SHOWN = 6
@@ -23,14 +24,18 @@ def used(policy: Policy, entries: Iterable[Entry]) -> dict[str, Window] | None:
     return {name: window for name, window in (policy.windows or {}).items() if name in named} or None
 
 
-def unknown_windows(policy: Policy) -> Iterator[Problem]:
-    """Where the policy names a window that it does not define."""
-    places = [("policy window", policy.window)]
+def wrong_windows(policy: Policy) -> Iterator[Problem]:
+    """Windows that never open, and where the policy names one that it does not define."""
+    for name, window in (policy.windows or {}).items():
+        if not opens(window):
+            what = f"never opens: on that night clocks in {window.time_zone} skip all of it"
+            yield Problem(f"policy windows.{name}", what, "Begin it earlier, or end it later.")
+    places: list[tuple[str, str | None]] = [("policy window", policy.window)]
     places += [(f"policy rule {number}.window", rule.window) for number, rule in enumerate(policy.rules, start=1)]
     places += [(f"policy machines.{name}.window", choice.window) for name, choice in policy.machines.items()]
-    for where, name in places:
-        if name is not None:
-            yield from no_such_window(where, name, policy)
+    for where, named in places:
+        if named is not None:
+            yield from no_such_window(where, named, policy)
 
 
 def no_such_window(where: str, name: str, policy: Policy) -> Iterator[Problem]:

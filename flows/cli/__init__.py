@@ -3,10 +3,11 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
     looking    doctor, discover          moving     precopy, migrate, rollback     disks   copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
+    windows    windows
     setting_up  init, manifests
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
-What `status` shows: `standing` (pure), `transfers` (what movers on this host tell). `overwriting`: what `plan` asks.
+What `status` shows: `standing` (pure), `transfers` (what movers on this host tell), `outlook` (what is ahead). `overwriting`: what `plan` asks.
 `asking`: what a person is asked before it is done, and who that is. `stopped`: what a run that is stopped leaves.
 `dry_run`: what `migrate` would do. `outcomes`: how the machines of a run ended.
 
@@ -49,6 +50,7 @@ VERBS = {
     "migrate": ("flows.cli.moving", "Do what a plan says, and prove it; the same command goes on after any failure."),
     "rollback": ("flows.cli.moving", "Stop the copy of a machine and run its source again."),
     "status": ("flows.cli.showing", "Show where each machine of a plan stands, and what is next."),
+    "windows": ("flows.cli.windows", "Show when the windows of a plan open, and what fits in."),
     "release": ("flows.cli.cleaning", "Drop what was only needed for the move, and prove that nothing is left."),
     "report": ("flows.cli.showing", "Write the report of a plan: HTML, JSON and Markdown."),
     "ui": ("flows.cli.showing", "Run the local Prefect server, to look at past runs."),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 
 import click
 
+from flows.cli.outlook import Outlook, outlooks
 from flows.cli.output import print_json
 from kubeferry.documents import Config, Plan
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
 from kubeferry.life.held import Held
-from kubeferry.life.states import MachineState
+from kubeferry.life.projected import spoken
+from kubeferry.life.states import MachineState, fold
 from kubeferry.sources import open_source
 from kubeferry.steps.turns import order_of
 from kubeferry.targets import open_target
@@ -19,16 +22,26 @@ from kubeferry.words import plain
 
 
 def say_what_would_be_done(
-    plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, *, insisted: bool, as_json: bool
+    plan: Plan,
+    settings: Config,
+    machines: tuple[str, ...],
+    goal: Goal,
+    *,
+    insisted: bool,
+    overruled: bool = False,
+    as_json: bool,
 ) -> None:
-    """Say of each machine what would be done with it, and why, or what it waits for."""
+    """Say of each machine what would be done with it, and why, or what it waits for; what its downtime is projected to
+    be, and whether its window lets it begin."""
     actions, held = _actions(plan, settings, machines, goal, insisted=insisted)
+    ahead = _ahead(plan, settings)
     if as_json:
         told = [
             {
                 "machine": name,
                 "actions": [{"action": one.kind, "disks": list(one.disks), "why": one.reason} for one in found],
                 **({"heldBack": held[name].why, "waitsFor": list(held[name].by)} if name in held else {}),
+                **(ahead[name].facts() if name in ahead else {}),
             }
             for name, found in actions.items()
         ]
@@ -43,8 +56,27 @@ def say_what_would_be_done(
             click.echo(plain(f"  {together}"))
         if name in held:
             click.echo(plain(f"  held back: {held[name].why}"))
+        for line in _looking_ahead(ahead.get(name), overruled=overruled):
+            click.echo(plain(f"  {line}"))
         for action in found:
             click.echo(plain(f"  {action.kind:<16} {action.reason}"))
+
+
+def _looking_ahead(seen: Outlook | None, *, overruled: bool) -> Iterator[str]:
+    if seen is None:
+        return
+    yield f"downtime projected: {seen.projected.told()}"
+    if back := seen.projected.back:
+        yield f"time to go back: {spoken(back)}"
+    if seen.window:
+        yield f"window {seen}{', which somebody overrules' if overruled else ''}"
+
+
+def _ahead(plan: Plan, settings: Config) -> dict[str, Outlook]:
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
+        histories = journal.histories(plan.digest)
+        states = {name: fold(records) for name, records in histories.items()}
+        return outlooks(plan, journal, histories, states)
 
 
 def _actions(

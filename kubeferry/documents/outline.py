@@ -30,12 +30,20 @@ class _Manifest(_Part):
     spec: _Spec = _Spec()
 
 
+class OutlinedDisk(_Part):
+    """How much of a disk holds data, as far as its source tells."""
+
+    id: str
+    allocated_bytes: int | None = None
+
+
 class OutlinedMachine(_Part):
-    """Which machine of its source it is, and whether it ran when it was discovered."""
+    """Which machine of its source it is, whether it ran when it was discovered, and how large its disks are."""
 
     id: str
     source: str
     power: Power = Power.UNKNOWN
+    disks: tuple[OutlinedDisk, ...] = ()
 
 
 class OutlinedEntry(_Part):
@@ -48,6 +56,7 @@ class OutlinedEntry(_Part):
     disks: tuple[PlannedDisk, ...]
     mode: Literal["cold", "warm"] = "cold"
     warm: WarmPolicy = WarmPolicy()
+    verify: Literal["always", "written"] = "written"
     moves_with: tuple[Companion, ...] | None = None
     after: tuple[str, ...] | None = None
     window: str | None = None

@@ -51,21 +51,28 @@ def _time(text: str) -> str:
     if not _CLOCK.fullmatch(text):
         if not _MOMENT.fullmatch(text):
             raise ValueError("write a time of day (`21:00`), or a day and its time (`2027-03-06T21:00`)")
-        datetime.fromisoformat(text)
+        _in_reach(datetime.fromisoformat(text))
     return text
 
 
 def _day(text: str) -> str:
     if not _DAY.fullmatch(text):
         raise ValueError("write a day as `2027-03-06`")
-    date.fromisoformat(text)
+    _in_reach(date.fromisoformat(text))
     return text
+
+
+def _in_reach(day: date) -> None:
+    if not 2000 <= day.year < 3000:
+        raise ValueError("write a year from 2000 to 2999")
 
 
 def _days_off(text: str) -> str:
     days = text.split("..")
     if len(days) > 2 or not all(map(_DAY.fullmatch, days)):
         raise ValueError("write a day (`2026-12-24`), or the first and the last of them (`2026-12-24..2027-01-06`)")
+    for day in days:
+        _in_reach(date.fromisoformat(day))
     if date.fromisoformat(days[-1]) < date.fromisoformat(days[0]):
         raise ValueError("its last day comes before its first")
     return text

@@ -14,6 +14,7 @@ chain, from where this process has checked it before.
     chain    each event's digest covers the one before            leases: who may write, with a fence that only rises
     known    which machine a plan means by a name                 standing: what was read once is not read again
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
+    lately   what happened when, of whichever machines
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryErr
 from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
 from kubeferry.journal.known import KnownMachine
+from kubeferry.journal.lately import Lately
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
 from kubeferry.journal.records import (
     Holder,
@@ -53,7 +55,6 @@ from kubeferry.journal.records import (
     unknown_plan,
     update_machine,
 )
-from kubeferry.journal.registry import Registry
 from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
 from kubeferry.journal.standing import Standing, Standings
 from kubeferry.life.events import Event, event_from_json, event_to_json
@@ -82,7 +83,7 @@ FIRST_SECOND = 1_700_000_000  # in 2023: fences are counted from here, in second
 BEHIND_SECONDS = 60  # as far as a fence may be behind the clock; leases that follow each other closely count one by one
 
 
-class Journal(Registry):
+class Journal(Lately):
     """One open journal; threads may share it. All methods raise KubeferryError only."""
 
     def __init__(self, engine: Engine) -> None:

@@ -6,4 +6,6 @@ events ── what was seen, one frozen value a kind
             └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
                  └─ sets ── the same for machines that move as one
             └─ held ── what a machine waits for before anything is done to it, and which waves have stopped
+            └─ experience ── how long cutovers took ── projection ── how long one would take now;  gate: may it begin
+projected ── what was projected of a cutover, as ranges: it stands in the journal, and is scored after the fact
 """

@@ -30,7 +30,8 @@ WAKES_BEFORE_GIVING_UP = 3
 
 
 class Goal(StrEnum):
-    """`migrate` leaves a machine that was rolled back alone; `migrate-again` takes it up once more. `precopy` is one
+    """`migrate` leaves a machine that was rolled back alone, unless its window's end was all that led it back;
+    `migrate-again` takes it up once more. `precopy` is one
     round of a machine that runs on: a new one, or the `end-round` of one that is under way."""
 
     PRECOPY = "precopy"
@@ -169,7 +170,7 @@ def next_action(
         return _precopy(entry, state, goal, source_power)
     if state.source_off and source_power in UP and state.resumes in _NEEDS_SOURCE_OFF:
         return _source_woke_up(state)
-    again = state.resumes is Phase.ROLLED_BACK and goal is Goal.MIGRATE_AGAIN
+    again = state.resumes is Phase.ROLLED_BACK and (goal is Goal.MIGRATE_AGAIN or state.waits_for_window)
     if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in UP:
         ahead = ahead if ahead <= len(state.rounds) else 0  # a rollback since then counts them anew
         round_more = decide(state.rounds, entry.warm, deltas=entry.deltas, ahead=ahead)
@@ -267,6 +268,8 @@ def _rolling_back(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Actio
 def _rolled_back(_entry: EntryFacts, state: MachineState, goal: Goal) -> Action:
     if goal is Goal.MIGRATE_AGAIN:
         return Action(A.BEGIN_CUTOVER, f"asked to try again after the rollback ({state.rollback_reason})")
+    if state.waits_for_window:
+        return Action(A.BEGIN_CUTOVER, "it went back since its window ended, and nothing else was in its way")
     return Action(A.DONE, f"it was rolled back: {state.rollback_reason}")
 
 

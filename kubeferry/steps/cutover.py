@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from kubeferry.errors import ProbeFailed, SourceRefused, TransientError
+from kubeferry.errors import Deferred, ProbeFailed, SourceRefused, TransientError
 from kubeferry.life.actions import Action
 from kubeferry.life.events import (
     Applied,
@@ -61,11 +61,17 @@ def _look_at_power(work: Work) -> None:
     precedence.refuse_out_of_reach(work, held)
     mark = marks.taken_over(work) if held is None and found is Power.OFF else None
     if mark is not None:
-        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan, stop_is_told=True))
+        _begin_recorded(work, mark.before, mark.plan)
     elif held is None or held.power_owed is None or found is not Power.OFF:
-        work.record(CutoverBegun(power_before=found, stop_is_told=True))
+        _begin_recorded(work, found)
     else:  # off, because that plan has stopped it
-        work.record(CutoverBegun(power_before=held.power_owed, taken_from=held.by.digest, stop_is_told=True))
+        _begin_recorded(work, held.power_owed, held.by.digest)
+
+
+def _begin_recorded(work: Work, before: Power, taken_from: str = "") -> None:
+    """From here on the source may be stopped; what was known just before is recorded with it."""
+    seen = work.gate.admission(work).recorded()
+    work.record(CutoverBegun(power_before=before, taken_from=taken_from, stop_is_told=True, **seen))
 
 
 def take_over(work: Work, _action: Action, _state: MachineState) -> None:
@@ -198,11 +204,13 @@ def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
     work.record(RolledBack())
 
 
-def rolled_back(work: Work, reason: str) -> ProbeFailed:
+def gone_back(work: Work, state: MachineState) -> ProbeFailed | Deferred:
     """What a run that ended in a rollback says."""
+    if state.waits_for_window:
+        return work.gate.window_ended(work.entry)
     return ProbeFailed(
         "it was rolled back: the source is as it was before",
-        why=reason,
+        why=state.rollback_reason,
         fix="Look at the console and the screenshot in the report, correct the policy or the guest, plan again, or "
         "run `kubeferry migrate --again`.",
         machine=work.entry.name,

@@ -88,7 +88,7 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
         _walk(work, Goal.ROLLBACK, do)
         raise error from error.__cause__
     if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
-        raise cutover.rolled_back(work, state.rollback_reason)
+        raise cutover.gone_back(work, state)
     return state
 
 
@@ -128,8 +128,12 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         if action.kind in UNASKED and goal is not Goal.ROLLBACK:
             with recorded(work, action.kind):
                 moved.refuse_unseen(work)
+        if action.kind is ActionKind.BEGIN_CUTOVER and work.state().resumes is not Phase.CUTTING_OVER:
+            work.gate.admit([work])
         with recorded(work, action.kind):
             do(action, partial(_carry_out, work, action, choose))
+        if action.kind is ActionKind.END_ROLLBACK and goal is not Goal.ROLLBACK:
+            return work.state()  # whatever it may do in a later opening of its window
         goal, begun = goal.after(action.kind), begun or action.kind is not ActionKind.RECORD_PLAN
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
 

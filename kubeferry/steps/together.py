@@ -80,7 +80,7 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
     for work in works:
         state = states[work.entry.name]
         if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
-            raise cutover.rolled_back(work, state.rollback_reason)
+            raise cutover.gone_back(work, state)
     return states
 
 
@@ -132,13 +132,13 @@ class _Walk:
             if action.kind in STOPS:
                 self._tell_aside()
                 at_rest(work, action, work.state())
-                return {one: work.state() for one, work in self.works.items()}
-            for one in self.works.values() if action.kind in UNASKED and self.goal is not Goal.ROLLBACK else ():
-                with recorded(one, action.kind):
-                    moved.refuse_unseen(one)
+                return self._states()
+            self._look(work, action)
             with self._set_aside(work, action), recorded(work, action.kind):
                 self.do(work, action, partial(self._carry_out, work, action))
             begun = begun or action.kind is not ActionKind.RECORD_PLAN
+            if self._ended(action):
+                return self._states()
             self.goal = self.goal.after(action.kind)
             if action.kind is ActionKind.TAKE_OVER:
                 self.owes[name] = ""
@@ -146,6 +146,27 @@ class _Walk:
     def has_begun(self) -> bool:
         """Whether one of them has something to go back from, and not all have moved."""
         return any(work.state().resumes in GOES_BACK for work in self.works.values())
+
+    def _look(self, work: Work, action: Action) -> None:
+        """Before a step: that no copy has moved already; and before the first cutover of them, that all may begin."""
+        for one in self.works.values() if action.kind in UNASKED and self.goal is not Goal.ROLLBACK else ():
+            with recorded(one, action.kind):
+                moved.refuse_unseen(one)
+        begun = any(one.resumes in _SEEN for one in self._states().values())
+        if action.kind is ActionKind.BEGIN_CUTOVER and not begun:
+            work.gate.admit(list(self.works.values()))
+
+    def _ended(self, action: Action) -> bool:
+        """Whether all have gone back on their way on, whatever they may do in a later opening of their window."""
+        if action.kind is not ActionKind.END_ROLLBACK or self.goal is Goal.ROLLBACK:
+            return False
+        back = all(state.resumes is Phase.ROLLED_BACK for state in self._states().values())
+        if back:
+            self._tell_aside()
+        return back
+
+    def _states(self) -> dict[str, MachineState]:
+        return {name: work.state() for name, work in self.works.items()}
 
     @contextlib.contextmanager
     def _set_aside(self, work: Work, action: Action) -> Iterator[None]:

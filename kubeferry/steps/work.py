@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kubeferry.documents import Entry, Limits, MoverProgress, Plan
 from kubeferry.journal import Journal, Lease
 from kubeferry.life.events import Event
 from kubeferry.life.evidence import MachineState
 from kubeferry.sources import Source
+from kubeferry.steps.gate import Gate
 from kubeferry.targets import External, Target
 
 Progress = Callable[[str, str, MoverProgress], None]
@@ -25,7 +26,8 @@ class Work:
     """One machine under way. `record` is the only way to remember something; it raises Fenced for a stale runner.
 
     `target_is_down` names the person who has said that the target is gone for good: it is not asked any more, and that
-    is recorded. `seen` is told where the machine stands, each time that is read.
+    is recorded. `seen` is told where the machine stands, each time that is read. `run_gate` is the
+    gate that all machines of the run are asked at.
     """
 
     plan: Plan
@@ -38,6 +40,15 @@ class Work:
     progress: Progress
     target_is_down: str = ""
     seen: Callable[[MachineState], None] = _nobody
+    run_gate: Gate | None = None
+    _own_gate: list[Gate] = field(default_factory=list)
+
+    @property
+    def gate(self) -> Gate:
+        """The run's gate, or one of its own where the run has none."""
+        if self.run_gate is None and not self._own_gate:
+            self._own_gate.append(Gate(self.plan, self.journal))
+        return self.run_gate or self._own_gate[0]
 
     def record(self, event: Event) -> None:
         """Append what was seen, durably."""
