@@ -42,9 +42,9 @@ def tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
 def _as_told(outcome: Outcome) -> dict[str, Any]:
     error = outcome.error
     told = {"machine": outcome.machine, "phase": outcome.phase, "error": str(error or "")}
-    held: dict[str, Any] = (
-        {"heldBack": error.why_held, "waitsFor": list(error.by)} if isinstance(error, HeldBack) else {}
-    )
+    held: dict[str, Any] = {}
+    if isinstance(error, HeldBack):
+        held = {"heldBack": error.why_held, "waitsFor": list(error.by)}
     if isinstance(error, Deferred):
         held |= {"nextOpening": error.until or None}
     return told | held | ({"left": outcome.left} if outcome.left else {})

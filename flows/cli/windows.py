@@ -49,8 +49,7 @@ def _print_windows(plan: Outline, found: list[Fit], seen: dict[str, Outlook]) ->
     if found:
         rows = [(one.window, str(one.opening), str(one), duration(one.seconds) if one.seconds else "") for one in found]
         print_table(("window", "opening", "fits in", "takes up to"), rows)
-    rows = [(wave, machines) for wave, machines in waves_of(plan)]
-    print_table(("wave", "windows"), rows)
+    print_table(("wave", "windows"), list(waves_of(plan)))
     if seen:
         print_table(
             ("machine", "window", "downtime, projected", "time to go back"),
