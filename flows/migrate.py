@@ -20,7 +20,7 @@ from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
 from kubeferry.errors import Deferred, HeldBack, Interrupted, KubeferryError, ProbeFailed
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, Goal
+from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
@@ -199,10 +199,22 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 refuse(work, run.refused[entry.name])
             if run.turns:
                 run.turns.insist(work)
-            state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
+
+            def attempt(action: Action, step: Callable[[], None]) -> None:
+                _attempt(run, entry, action, step)
+                _look_ahead(run, work, action)
+
+            state = drive(work, run.goal, attempt)
             return [Outcome(entry.name, state.phase, left=settle(work))]
 
     return _ended((entry.name,), driven)[0]
+
+
+def _look_ahead(run: Run, work: Work, action: Action) -> None:
+    """After each round, what the downtime would be now."""
+    if action.kind is ActionKind.END_ROUND:
+        seen = work.gate.project(work)
+        run.board.projected(work.entry.name, seen.told(), {"projected": seen.model_dump(mode="json", by_alias=True)})
 
 
 def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:

@@ -134,12 +134,12 @@ class Fit:
         if not self.machines:
             return "none is left"
         known = f"{counted(len(self.machines), 'machine')}: {first_of(self.machines, NAMED)}"
-        return f"{known}; of {first_of(self.unknown, NAMED)} nothing is known yet" if self.unknown else known
+        return f"{known}; not all is known yet of {first_of(self.unknown, NAMED)}" if self.unknown else known
 
 
 def fits(plan: Plan | Outline, seen: Mapping[str, Outlook], now: datetime, at_once: int) -> list[Fit]:
-    """The next openings of each window, with what fits in, in the order of the waves, so many machines at once: a
-    forecast, and no promise. Machines that wait for others count as if those had moved."""
+    """The next openings of all windows, the first one first, with what fits in, in the order of the waves, so many
+    machines at once: a forecast, and no promise. Machines that wait for others count as if those had moved."""
     waiting: dict[str, list[str]] = defaultdict(list)
     for wave in plan.waves:
         for name in wave.machines:
@@ -149,10 +149,11 @@ def fits(plan: Plan | Outline, seen: Mapping[str, Outlook], now: datetime, at_on
     for name, window in (plan.windows or {}).items():
         left = waiting[name]
         for opening in upcoming(window, now, SHOWN):
-            fit = _fit(name, window, opening, left, seen, now, at_once)
-            left = left[len(fit.machines) :]
-            found.append(fit)
-    return found
+            found.append(_fit(name, window, opening, left, seen, now, at_once))
+            left = left[len(found[-1].machines) :]
+            if not left:
+                break
+    return sorted(found, key=lambda one: one.opening.begins)
 
 
 def _fit(

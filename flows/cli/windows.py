@@ -41,13 +41,19 @@ def windows(plan: Path | None, named: str | None, config: Path | None, as_json: 
     _print_windows(frozen, found, seen)
 
 
+def _takes(one: Fit) -> str:
+    if not one.machines:
+        return ""
+    return f"{duration(one.seconds)}, and what is not known" if one.unknown else duration(one.seconds)
+
+
 def _print_windows(plan: Outline, found: list[Fit], seen: dict[str, Outlook]) -> None:
     for name, window in (plan.windows or {}).items():
         click.echo(plain(f"window {name}: {openings.told(window)}"))
     if not plan.windows:
         click.echo("The plan has no windows: its machines are stopped at any time.")
     if found:
-        rows = [(one.window, str(one.opening), str(one), duration(one.seconds) if one.seconds else "") for one in found]
+        rows = [(one.window, str(one.opening), str(one), _takes(one)) for one in found]
         print_table(("window", "opening", "fits in", "takes up to"), rows)
     print_table(("wave", "windows"), list(waves_of(plan)))
     if seen:

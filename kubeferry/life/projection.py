@@ -19,8 +19,9 @@ from statistics import median
 from kubeferry.documents import Entry, OutlinedEntry
 from kubeferry.life.events import CopyBegun, CutoverBegun, Synced
 from kubeferry.life.experience import Experience, Moved, experience_of, instant
-from kubeferry.life.projected import Part, Projected, Range, total
+from kubeferry.life.projected import NOTHING, Part, Projected, Range, total
 from kubeferry.life.states import Recorded
+from kubeferry.model import Power
 from kubeferry.schedule.windows import Opening
 from kubeferry.words import counted
 
@@ -53,7 +54,7 @@ def project(
     copies, whose = (own.copies, "its own rounds") if own.copies else (prior.copies, _others(prior))
     checks, by = (own.checks, "its own rounds") if own.checks else (prior.checks, _others(prior))
     parts = (
-        _seen("stop", own.stops + prior.stops, prior),
+        _stop(entry, own, prior),
         _transferred("copy", entry, delta, copies, why or whose),
         _transferred("read-back", entry, read, checks, why or by),
         _seen("start", own.starts + prior.starts, prior),
@@ -89,6 +90,12 @@ def _back(own: Experience, prior: Experience, boot: Part) -> tuple[Range | None,
         return None, boot.why
     told = f"{counted(len(restarts), 'rollback')}, and {boot.why} for the boot of the source"
     return total((spread(restarts), boot.seconds)), told
+
+
+def _stop(entry: Entry | OutlinedEntry, own: Experience, prior: Experience) -> Part:
+    if entry.machine.power is Power.OFF:
+        return Part(name="stop", seconds=NOTHING, why="it was off when it was discovered")
+    return _seen("stop", own.stops + prior.stops, prior)
 
 
 def _seen(name: str, seconds: Sequence[float], prior: Experience) -> Part:
@@ -170,7 +177,7 @@ def _transferred(
     name: str, entry: Entry | OutlinedEntry, amount: Range | None, seen: Sequence[Moved], why: str
 ) -> Part:
     if not entry.disks:
-        return Part(name=name, seconds=Range(low=0, likely=0, high=0), why="it has no disks of its own")
+        return Part(name=name, seconds=NOTHING, why="it has no disks of its own")
     if amount is None or not seen:
         return Part(name=name, why=why)
     return Part(name=name, seconds=takes(amount, seen), why=why)
