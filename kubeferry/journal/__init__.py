@@ -39,6 +39,7 @@ from kubeferry.journal.records import (
     LedgerState,
     PlanRecord,
     RegisteredPlan,
+    Room,
     Versions,
     highest_fence,
     in_turn,
@@ -51,6 +52,7 @@ from kubeferry.journal.records import (
     meant_by,
     same_thing,
     stored_links,
+    take_room,
     taken_over,
     unknown_plan,
     update_machine,
@@ -71,6 +73,7 @@ __all__ = [
     "PlanRecord",
     "Recorded",
     "RegisteredPlan",
+    "Room",
     "Standing",
     "Versions",
     "exists",
@@ -181,10 +184,19 @@ class Journal(Lately):
         Fenced for a stale or released lease, IllegalTransition for an event that the machine's state does not allow,
         IntegrityFailed when what stands there already is damaged.
         """
+        return self._append(lease, event)
+
+    def append_in(self, room: Room, lease: Lease, event: Event) -> Recorded:
+        """The same of an event that needs a place in a room. Raises what the room says, too, where it is full."""
+        return self._append(lease, event, room)
+
+    def _append(self, lease: Lease, event: Event, room: Room | None = None) -> Recorded:
         with self._fenced(lease) as (db, row):
             at = iso(clock(db))
             standing = self._standing(db, row)
             step(standing.state, event, at)
+            if room:
+                take_room(db, lease, room)
             payload = event_to_json(event)
             link = Link(lease.plan, lease.machine, row.seq + 1, event.kind, payload, at, lease.fence, lease.owner)
             digest = link.digest(row.digest)

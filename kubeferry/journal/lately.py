@@ -7,7 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import func, select
 
-from kubeferry.journal.engine import clock, iso
+from kubeferry.journal.engine import clock
+from kubeferry.journal.records import begun_between
 from kubeferry.journal.registry import Registry
 from kubeferry.journal.schema import EVENT
 from kubeferry.life.events import EventKind
@@ -23,14 +24,8 @@ class Lately(Registry):
 
     def begun(self, plan: str, since: datetime, until: datetime) -> frozenset[str]:
         """The machines of a plan of which a cutover began in this time, its end not included."""
-        query = select(EVENT.c.machine).where(
-            EVENT.c.plan == plan,
-            EVENT.c.kind == EventKind.CUTOVER_BEGUN,
-            EVENT.c.at >= iso(since),
-            EVENT.c.at < iso(until),
-        )
         with self._reading() as db:
-            return frozenset(db.execute(query).scalars())
+            return begun_between(db, plan, since, until)
 
     def newest(self, kinds: Collection[EventKind], most: int, *, plan: str | None = None) -> list[tuple[str, str]]:
         """Plan and machine of those of which one of these was recorded last, the newest first; of one plan, or all."""

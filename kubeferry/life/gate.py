@@ -54,12 +54,16 @@ def ask(
         why = f"the lock-out of its window {name} has begun, which ends in {_left(first, now)}"
         return Shut(why, _later(window, projected, now), is_open=True)
     if window.capacity is not None and len(begun) + len(projected) > window.capacity:
-        why = f"this opening of its window {name} takes {counted(window.capacity, 'machine')}, and they have begun"
-        return Shut(why, _later(window, projected, now), is_open=True)
+        return Shut(crowded(name, window.capacity), _later(window, projected, now), is_open=True)
     if _needed(projected, window) > first.seconds_left(now):
         why = f"{_why(projected, window)}, and its window {name} ends in {_left(first, now)}"
         return Shut(why, _later(window, projected, now), is_open=True)
     return Entered(first, min(window_ends(first, one) for one in projected))
+
+
+def crowded(name: str, capacity: int) -> str:
+    """Why an opening takes nobody any more."""
+    return f"this opening of its window {name} takes {counted(capacity, 'machine')}, and they have begun"
 
 
 def _needed(projected: Sequence[Projected], window: Window) -> float:

@@ -70,8 +70,9 @@ def _look_at_power(work: Work) -> None:
 
 def _begin_recorded(work: Work, before: Power, taken_from: str = "") -> None:
     """From here on the source may be stopped; what was known just before is recorded with it."""
-    seen = work.gate.admission(work).recorded()
-    work.record(CutoverBegun(power_before=before, taken_from=taken_from, stop_is_told=True, **seen))
+    seen = work.gate.admission(work)
+    event = CutoverBegun(power_before=before, taken_from=taken_from, stop_is_told=True, **seen.recorded())
+    work.record(event, room=seen.room)
 
 
 def take_over(work: Work, _action: Action, _state: MachineState) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from kubeferry.documents import Entry, Outline, Plan
+from kubeferry.documents import Entry, Outline, Plan, Window
 from kubeferry.errors import Deferred
-from kubeferry.journal import Journal
+from kubeferry.journal import Journal, Room
 from kubeferry.life.events import Note
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.experience import TELLING, Experience, experience_of_all
-from kubeferry.life.gate import Entered, Shut, ask
+from kubeferry.life.gate import Entered, Shut, ask, crowded
 from kubeferry.life.projected import Projected
 from kubeferry.life.projection import project
 from kubeferry.schedule.windows import Opening, next_to_begin, now_open
@@ -40,6 +40,7 @@ class Admission:
     window: str = ""
     opening: Opening | None = None
     deadline: datetime | None = None
+    room: Room | None = None
 
     def recorded(self) -> dict[str, Any]:
         """What is recorded of it with the beginning of the cutover."""
@@ -73,9 +74,11 @@ class Gate:
             begun = self._begun(name, opening, found) if opening else frozenset[str]()
             answer = ask(name, window, list(found.values()), begun, now)
             if isinstance(answer, Entered):
+                room = self._room(works, window, answer.opening)
                 for work in works:
-                    seen = Admission(found[work.entry.name], name, answer.opening, answer.deadline)
+                    seen = Admission(found[work.entry.name], name, answer.opening, answer.deadline, room)
                     work.gate.let_in(work.entry.name, seen)
+                    room = None  # who moves with others begins with them
                 return
         raise self._deferred(works, answer)
 
@@ -118,8 +121,19 @@ class Gate:
                 if opening is None or not opening.takes(now):
                     answer = ask(entry.window or "", window, [Projected(at="")], (), now)
                     if isinstance(answer, Shut):
-                        found[entry.name] = _told(entry, answer)
+                        found[entry.name] = told_of(entry, answer)
         return found
+
+    def _room(self, works: Sequence[Work], window: Window, opening: Opening) -> Room | None:
+        """The places that the opening has, for runners elsewhere that ask at the same time."""
+        if window.capacity is None:
+            return None
+        entry = works[0].entry
+        theirs = frozenset(one.name for one in self._plan.entries if one.window == entry.window)
+        following = next_to_begin(window, opening.ends - timedelta(milliseconds=1))
+        full = told_of(entry, Shut(crowded(entry.window or "", window.capacity), following, is_open=True))
+        free = window.capacity - len(works) + 1
+        return Room(entry.window or "", theirs, opening.begins, opening.ends, free, full)
 
     def _begun(self, window: str, opening: Opening, but: Collection[str]) -> frozenset[str]:
         """The machines of the window that have begun in this opening, beside those that ask."""
@@ -131,14 +145,14 @@ class Gate:
         window = (self._plan.windows or {}).get(entry.window or "")
         following = next_to_begin(window, self._journal.now()) if window else None
         why = f"its window {entry.window} ended during its cutover: its source runs as before, and the copy is kept"
-        return _told(entry, Shut(why, following, is_open=False))
+        return told_of(entry, Shut(why, following, is_open=False))
 
     def _deferred(self, works: Sequence[Work], answer: Shut) -> Deferred:
         if answer.is_open:  # it might have begun: who looks later wants to know why it has not
             for work in works:
                 if work.state().plan_digest:
                     work.record(Note(text=f"deferred: {answer.why}"))
-        return _told(works[0].entry, answer)
+        return told_of(works[0].entry, answer)
 
     def _say_overruled(self, work: Work) -> None:
         name = work.entry.window
@@ -150,7 +164,7 @@ def _may_begin(state: MachineState | None) -> bool:
     return state is None or (not state.source_off and state.resumes in {Phase.PLANNED, Phase.ROLLED_BACK})
 
 
-def _told(entry: Entry, answer: Shut) -> Deferred:
+def told_of(entry: Entry, answer: Shut) -> Deferred:
     following = answer.next
     return Deferred(
         answer.why,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from kubeferry.documents import Entry, Limits, MoverProgress, Plan
-from kubeferry.journal import Journal, Lease
+from kubeferry.journal import Journal, Lease, Room
 from kubeferry.life.events import Event
 from kubeferry.life.evidence import MachineState
 from kubeferry.sources import Source
@@ -50,9 +50,12 @@ class Work:
             self._own_gate.append(Gate(self.plan, self.journal))
         return self.run_gate or self._own_gate[0]
 
-    def record(self, event: Event) -> None:
-        """Append what was seen, durably."""
-        self.journal.append(self.lease, event)
+    def record(self, event: Event, *, room: Room | None = None) -> None:
+        """Append what was seen, durably; in a room, where it needs a place in one."""
+        if room:
+            self.journal.append_in(room, self.lease, event)
+        else:
+            self.journal.append(self.lease, event)
 
     def ledger(self, thing: External) -> None:
         """Write an external thing down before it is made."""

@@ -144,6 +144,26 @@ def test_threads_that_ask_at_once_are_counted_before_anything_is_recorded(scene_
         gate.admit([work])  # who was let in is let in again
 
 
+def test_runners_elsewhere_that_ask_at_once_are_counted_one_after_the_other(scene_in: Callable[..., Any]) -> None:
+    scene = scene_in(a_window(-1, 2, capacity=1))
+    another = scene.entry.model_copy(update={"name": "db", "target_name": "db"})
+    waves = (scene.plan.waves[0].model_copy(update={"machines": ("web", "db")}),)
+    scene.plan = freeze(scene.plan.model_copy(update={"entries": (scene.entry, another), "waves": waves}))
+    scene.journal.register_plan(scene.plan.digest, scene.plan.name, "")
+
+    def overtaken(action: Action) -> None:
+        if action.kind is A.BEGIN_CUTOVER:  # web was let in, and db begins first
+            with scene.journal.lease(scene.plan.digest, "db") as lease:
+                other = replace(scene.work(lease), entry=another)
+                cutover.stand_in_plan(other)
+                other.record(CutoverBegun(power_before=Power.OFF, stop_is_told=True, window="nights"))
+
+    scene.before = overtaken
+    assert "takes 1 machine, and they have begun" in deferred(scene).what
+    assert scene.power is Power.RUNNING
+    assert scene.kinds == ["planned"]
+
+
 def test_a_person_may_overrule_a_window_and_is_recorded(scene_in: Callable[..., Any]) -> None:
     scene = scene_in(a_window(2, 4))
     gate = Gate(scene.plan, scene.journal, overruled="anna: the disk array is dying")
