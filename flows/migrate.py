@@ -27,6 +27,7 @@ from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.steps.drive import drive, refuse
 from kubeferry.steps.gate import Gate
+from kubeferry.steps.patience import patiently
 from kubeferry.steps.release import settle
 from kubeferry.steps.together import drive_set, refuse_set
 from kubeferry.steps.turns import Turns
@@ -34,7 +35,6 @@ from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
 from kubeferry.targets.gone import GoneTarget
 
-RETRY_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 NOT_BEGUN = "not begun"
 """The phase of a machine to which nothing was done."""
 DEFERRED = "deferred"
@@ -299,31 +299,13 @@ def _progress(run: Run, machine: str, disk: str, progress: MoverProgress) -> Non
 
 
 def _attempt(run: Run, entry: Entry, action: Action, step: Callable[[], None]) -> None:
-    """One action, tried again where that can help. A stop that is asked for ends its waits at once."""
+    """One action, tried again where that can help (`kubeferry.steps.patience`)."""
     label = f"{action.kind} {' '.join(action.disks)}".strip()
     run.board.action(entry.name, f"{label}: {action.reason}")
     run.shown.tell(entry.name, StepBegun(action.kind, label, action.reason))
-    for delay in (*RETRY_DELAYS_SECONDS, None):
-        try:
-            step()
-        except BaseException as error:
-            again = delay is not None and _worth_retrying(error)
-            run.shown.tell(entry.name, TryEnded(error, again=again))
-            if not again:
-                raise
-            logger.info("%s: %s is tried again in %s s: %s", entry.name, label, delay, error)
-        else:
-            run.shown.tell(entry.name, TryEnded())
-            return
-        try:
-            stopping.pause(delay or 0)
-        except Interrupted as error:
-            run.shown.tell(entry.name, TryEnded(error))
-            raise
-
-
-def _worth_retrying(error: BaseException) -> bool:
-    """A defect of ours, whatever it is, will be the same again."""
-    if isinstance(error, Interrupted) or stopping.requested():
-        return False
-    return isinstance(error, KubeferryError) and error.transient
+    patiently(
+        entry,
+        lambda: run.standing.get(entry.name, MachineState()),
+        step,
+        lambda error, again: run.shown.tell(entry.name, TryEnded(error, again=again)),
+    )

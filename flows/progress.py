@@ -1,6 +1,6 @@
 """What a person at the terminal sees while machines move, and the figures for the wave's table in Prefect.
 
-Pure half: `Rates`, a range for the time left. Edge half: `Board`, which several machines' threads report to.
+Pure half: a transfer in words. Edge half: `Board`, which several machines' threads report to.
 """
 
 from __future__ import annotations
@@ -8,36 +8,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import click
 
 from kubeferry.jobs import MoverProgress
+from kubeferry.life.pace import Rates
 from kubeferry.words import plain
 
 LINE_EVERY_SECONDS = 5.0
-WINDOW = 12
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Rates:
-    """The last rates of one transfer, in bytes per second: what is left takes as long as the slowest or the fastest."""
-
-    seen: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
-
-    def add(self, bytes_per_second: float) -> None:
-        if bytes_per_second > 0:
-            self.seen.append(bytes_per_second)
-
-    def seconds_left(self, left_bytes: int) -> tuple[float, float] | None:
-        """Shortest and longest time left; None until a rate was seen."""
-        if not self.seen:
-            return None
-        return left_bytes / max(self.seen), left_bytes / min(self.seen)
 
 
 def describe(progress: MoverProgress, rates: Rates) -> str:

@@ -17,7 +17,7 @@ from prefect.states import Cancelled, Completed
 
 from flows.assess import artifact_key
 from flows.following import AGAIN_SECONDS, Following, Track
-from flows.migrate import RETRY_DELAYS_SECONDS, Outcome, StepBegun, Told, TryEnded
+from flows.migrate import Outcome, StepBegun, Told, TryEnded
 from flows.struck import rows_without, shown, strike_logs, without_secrets
 from kubeferry.documents import Wave
 from kubeferry.errors import Deferred, Interrupted
@@ -26,6 +26,7 @@ from kubeferry.words import counted, first_of
 
 TABLE_EVERY_SECONDS = 8.0
 HELD_TOLD = 10
+MOST_TRIES = 100_000  # as many as come: how often a step is tried, `kubeferry.steps.patience` says
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ def _show_step(machine: str, step: StepBegun, story: Iterator[Told]) -> None:
     @task(
         name=step.kind,
         task_run_name=without_secrets(step.label),
-        retries=len(RETRY_DELAYS_SECONDS),
+        retries=MOST_TRIES,
         retry_condition_fn=lambda *_: tried[-1].again,
         cache_policy=NO_CACHE,
         persist_result=False,

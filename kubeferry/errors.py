@@ -18,6 +18,7 @@ KubeferryError
     ├── IntegrityFailed       bytes differ from their digest; never retried blindly
     ├── Fenced                another runner owns this machine now
     ├── ToolMissing           a program or library is not installed
+    ├── OutOfTime             it cannot be done in the time that a cutover has
     └── ProbeFailed           the target started, and is not what was asked for
 """
 
@@ -209,6 +210,10 @@ class Fenced(PermanentError):
 
 class ToolMissing(PermanentError):
     """A program or library that is needed here is not installed."""
+
+
+class OutOfTime(PermanentError):
+    """What has to be done after a stop was not done, or cannot be, in the time that the cutover has: it leads back."""
 
 
 class ProbeFailed(PermanentError):

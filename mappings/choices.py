@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from kubeferry import marks
 from kubeferry.documents import (
+    CommitPolicy,
     DiskChoice,
+    DowntimePolicy,
     MachinePolicy,
     NetworkMap,
     Offer,
@@ -65,6 +67,8 @@ class Choices:
     stop: StopPolicy
     mode: Literal["cold", "warm"]
     warm: WarmPolicy
+    downtime: DowntimePolicy | None
+    commit: CommitPolicy | None
     legacy_disk_bus: str
     disk_bus: str | None
     nic_model: str | None
@@ -116,6 +120,8 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         stop=over(policy.stop, own.stop),
         mode=own.mode or policy.mode,
         warm=over(policy.warm, own.warm),
+        downtime=over(policy.downtime, own.downtime) if policy.downtime else own.downtime,
+        commit=over(policy.commit, own.commit) if policy.commit else own.commit,
         legacy_disk_bus=_legacy_disk_bus(machine, policy),
         disk_bus=own.disk_bus,
         nic_model=own.nic_model,

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from datetime import UTC, datetime
 
+from kubeferry import words
 from kubeferry.words import RUN_STRATEGIES
 
 NAME_LIMIT = 253
@@ -76,19 +77,8 @@ def rate(per_second: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them: `0.4 s`, `41.3 s`, `2 min 05 s`, `1 h 02 min`, `3 d 04 h`."""
-    if seconds is None:
-        return NOT_SEEN
-    if seconds < 0.1:
-        return f"{seconds * 1000:.0f}\u00a0ms"
-    if seconds < 59.95:
-        return f"{seconds:.1f}\u00a0s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60}\u00a0min {whole % 60:02d}\u00a0s"
-    if whole < 86400:
-        return f"{whole // 3600}\u00a0h {whole % 3600 // 60:02d}\u00a0min"
-    return f"{whole // 86400}\u00a0d {whole % 86400 // 3600:02d}\u00a0h"
+    """Seconds as people say them, on one line."""
+    return NOT_SEEN if seconds is None else words.duration(seconds).replace(" ", "\u00a0")
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

@@ -29,9 +29,10 @@ from converters.engine.transfer import Options, Watch
 from converters.uris import path_of
 from flows.cli.options import FILE, Rate, json_option
 from flows.cli.output import print_event, print_json
-from flows.progress import Rates, describe, transfer_facts
+from flows.progress import describe, transfer_facts
 from kubeferry.errors import IntegrityFailed
 from kubeferry.jobs import MoverProgress
+from kubeferry.life.pace import Rates
 from kubeferry.values import DiskRef
 from kubeferry.words import counted
 

@@ -11,8 +11,9 @@ from flows.cli.outlook import Outlook, outlooks
 from flows.cli.output import print_json
 from kubeferry.documents import Config, Plan
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
+from kubeferry.life.actions import Action, EntryFacts, Goal
 from kubeferry.life.held import Held
+from kubeferry.life.imagined import plan_actions
 from kubeferry.life.projected import spoken
 from kubeferry.life.states import MachineState, fold
 from kubeferry.sources import open_source

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
 from kubeferry.documents.policy import WarmPolicy, WavesPolicy
 from kubeferry.documents.windows import Window
@@ -60,6 +61,8 @@ class OutlinedEntry(_Part):
     moves_with: tuple[Companion, ...] | None = None
     after: tuple[str, ...] | None = None
     window: str | None = None
+    downtime: DowntimePolicy | None = None
+    commit: CommitPolicy | None = None
     manifests: tuple[_Manifest, ...]
 
     @property

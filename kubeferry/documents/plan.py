@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from kubeferry.documents.base import ShortName, canonical_json, content_of
+from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy, WavesPolicy
@@ -87,7 +88,8 @@ class Entry(Value):
     `moves_with` are the other machines of its set: they share disks, so all of them stop, start and go back together.
     `attached` are the disks of the set that others of them carry. `after` are machines that have to have moved before
     it may; None in plans of earlier versions, which kept no more of it than the order of their waves. `window`: its
-    source is stopped only in this one of the plan's windows; None: at any time.
+    source is stopped only in this one of the plan's windows; None: at any time. `commit`: None commits it as soon as
+    its probes have passed.
     """
 
     name: str
@@ -110,6 +112,8 @@ class Entry(Value):
     attached: tuple[AttachedDisk, ...] | None = None
     after: tuple[str, ...] | None = None
     window: str | None = None
+    downtime: DowntimePolicy | None = None
+    commit: CommitPolicy | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives

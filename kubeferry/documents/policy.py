@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import Field, field_validator, model_validator
 
 from kubeferry.documents.base import ShortName
+from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.disk_choices import DiskChoice
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.documents.windows import ANY, Window
@@ -235,6 +236,8 @@ class MachinePolicy(Value):
     stop: StopPolicy | None = None
     mode: Literal["cold", "warm"] | None = None
     warm: WarmPolicy | None = None
+    downtime: DowntimePolicy | None = None
+    commit: CommitPolicy | None = None
     wave: str | None = None
     window: str | None = None
     after: tuple[str, ...] = ()
@@ -288,8 +291,10 @@ class Policy(Document):
     `rules` are read from top to bottom, and what a later one says takes the place of what an earlier one said;
     `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
     that come before, and patches add up. So do choices for `disks`: of each disk and field the last word counts; and
-    the fields of `placement`, `storage`, `stop` and `warm`. Of `networks` those of a later rule are looked at first,
-    then those of earlier ones, then the policy's own where it says some.
+    the fields of `placement`, `storage`, `stop`, `warm`, `downtime` and `commit`. Of `networks` those of a later rule
+    are looked at first, then those of earlier ones, then the policy's own where it says some.
+
+    `downtime` and `commit`: None bounds no downtime, and commits a machine as soon as its probes have passed.
 
     `run_strategy` is what a machine has from its commit on; before that it runs only while it is proven, and is started
     by nobody else. None follows the source: `Always` for one that runs there, `Halted` for one that is off.
@@ -319,6 +324,8 @@ class Policy(Document):
     stop: StopPolicy = StopPolicy()
     mode: Literal["cold", "warm"] = "cold"
     warm: WarmPolicy = WarmPolicy()
+    downtime: DowntimePolicy | None = None
+    commit: CommitPolicy | None = None
     verify: Literal["always", "written"] = "written"
     waves: WavesPolicy = WavesPolicy()
     windows: dict[ShortName, Window] | None = None

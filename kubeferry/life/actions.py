@@ -2,12 +2,12 @@
 
     [begin-copy -> copy-disks -> verify-disks -> end-round]...        while the machine runs, where it is moved warm
     begin-cutover -> stop-source -> begin-copy -> copy-disks -> verify-disks [-> repair-disks -> verify-disks]
-      -> apply -> start -> observe -> validate [-> stop-target] -> commit -> done
+      -> apply -> start -> observe -> validate [-> stop-target] [-> watch, observe, …] -> commit -> done
     [take-over ->] begin-rollback -> [stop-target] -> [restart-source] -> end-rollback -> done
 
 Each action is recorded by one kind of event (`EVENT_OF`). A runner does the action, appends the event, folds, and asks
-again; killed anywhere between, the next runner is told the same action, so each must be harmless to repeat.
-The dry run is the same function asked again and again, with every answer imagined to be good.
+again; killed anywhere between, the next runner is told the same action, so each must be harmless to repeat. The dry run
+is the same function asked again and again (`kubeferry.life.imagined`).
 """
 
 from __future__ import annotations
@@ -16,28 +16,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kubeferry.documents import Entry, Outline, OutlinedEntry, Plan, WarmPolicy
+from kubeferry.documents import CommitPolicy, Entry, Outline, OutlinedEntry, Plan, WarmPolicy
 from kubeferry.life import events as ev
+from kubeferry.life.deadline import is_of_window, used_up
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.rounds import decide
-from kubeferry.life.states import step
+from kubeferry.life.watch import Turn, turn_of
 from kubeferry.model import UP, Power
 from kubeferry.words import counted
 
 REPAIRS_BEFORE_GIVING_UP = 2
+ASKED_FOR = "asked for while it was"
+"""How the reason of a way back begins that a person has asked for."""
 WAKES_BEFORE_GIVING_UP = 3
 """How often a source that somebody starts during its move is stopped and copied once more."""
 
 
 class Goal(StrEnum):
     """`migrate` leaves a machine that was rolled back alone, unless its window's end was all that led it back;
-    `migrate-again` takes it up once more. `precopy` is one
-    round of a machine that runs on: a new one, or the `end-round` of one that is under way."""
+    `migrate-again` takes it up once more. `precopy` is one round of a machine that runs on: a new one, or the
+    `end-round` of one that is under way. `commit`: a person has said that one which is watched has moved for good."""
 
     PRECOPY = "precopy"
     END_ROUND = "end-round"
     MIGRATE = "migrate"
     MIGRATE_AGAIN = "migrate-again"
+    COMMIT = "commit"
     ROLLBACK = "rollback"
 
     @property
@@ -69,6 +73,7 @@ class ActionKind(StrEnum):
     START = "start"
     OBSERVE = "observe"
     VALIDATE = "validate"
+    WATCH = "watch"
     STOP_TARGET = "stop-target"
     COMMIT = "commit"
     BEGIN_ROLLBACK = "begin-rollback"
@@ -103,8 +108,8 @@ EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
     A.RESTART_SOURCE: K.SOURCE_RESTARTED,
     A.END_ROLLBACK: K.ROLLED_BACK,
 }
-STOPS = frozenset({A.DONE, A.WAIT_FOR_APPROVAL, A.WAIT_FOR_OPERATOR})
-"""Actions after which a runner has nothing to do until a person or another command acts."""
+STOPS = frozenset({A.DONE, A.WATCH, A.WAIT_FOR_APPROVAL, A.WAIT_FOR_OPERATOR})
+"""Actions after which a runner has nothing to do until a person or another command acts, or time has passed."""
 
 _BEFORE_CUTOVER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED})
 _NEEDS_SOURCE_OFF = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
@@ -127,7 +132,7 @@ class EntryFacts:
 
     `keeps_running`: the target stays up after the commit; otherwise it is started for the proof only. `warm`: how often
     it is copied while it runs, None for a machine that is copied after its stop. `deltas`: its source can tell while it
-    runs what changed.
+    runs what changed. `commit`: when it has moved for good; None as soon as its probes have passed.
     """
 
     plan_digest: str
@@ -136,6 +141,7 @@ class EntryFacts:
     needs_approval: bool = False
     warm: WarmPolicy | None = None
     deltas: bool = True
+    commit: CommitPolicy | None = None
 
     @classmethod
     def of(
@@ -148,7 +154,16 @@ class EntryFacts:
             keeps_running and not entry.halted,
             warm=entry.warm if entry.mode == "warm" else None,
             deltas=deltas,
+            commit=entry.commit,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is wanted, and the time (UTC, ISO 8601), empty where nothing depends on it."""
+
+    goal: Goal = Goal.MIGRATE
+    now: str = ""
 
 
 def next_action(
@@ -159,53 +174,58 @@ def next_action(
     *,
     ahead: int = 0,
     owed: str = "",
+    now: str = "",
 ) -> Action:
     """What to do now. `source_power` is how the source is seen at this moment, None where nobody looked; `ahead` is how
-    many rounds were durable before this run; `owed` says what an older plan has left to be rolled back."""
+    many rounds were durable before this run; `owed` says what an older plan has left to be rolled back. Without `now`
+    (UTC, ISO 8601) no deadline has passed, and nothing is due."""
     if not state.plan_digest:
         return Action(A.RECORD_PLAN, "nothing is recorded of this machine yet")
     if state.resumes is not Phase.ROLLING_BACK and goal is Goal.ROLLBACK:
         return _to_rollback(state, owed)
     if goal in {Goal.PRECOPY, Goal.END_ROUND}:
         return _precopy(entry, state, goal, source_power)
-    if state.source_off and source_power in UP and state.resumes in _NEEDS_SOURCE_OFF:
-        return _source_woke_up(state)
+    if turned := _turned(state, goal, source_power, now):
+        return turned
     again = state.resumes is Phase.ROLLED_BACK and (goal is Goal.MIGRATE_AGAIN or state.waits_for_window)
     if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in UP:
         ahead = ahead if ahead <= len(state.rounds) else 0  # a rollback since then counts them anew
         round_more = decide(state.rounds, entry.warm, deltas=entry.deltas, ahead=ahead)
         if round_more.another:
             return _begin_round(state, round_more.why)
-    return _BY_PHASE[state.resumes](entry, state, goal)
+    return _BY_PHASE[state.resumes](entry, state, Asked(goal, now))
 
 
-def plan_actions(
-    entry: EntryFacts, state: MachineState, goal: Goal = Goal.MIGRATE, power_now: Power = Power.RUNNING
-) -> list[Action]:
-    """The dry run: every action from here to the end, if each goes well. `power_now` is the source's, as last seen."""
-    listed: list[Action] = []
-    ahead = len(state.rounds)
-    while True:
-        power = None if state.source_off else power_now
-        action = next_action(entry, state, goal, power, ahead=ahead)
-        listed.append(action)
-        if action.kind in STOPS:
-            return listed
-        for event in _imagined(action, entry, state, power_now):
-            state = step(state, event)
-        goal = goal.after(action.kind)
+def _turned(state: MachineState, goal: Goal, power: Power | None, now: str) -> Action | None:
+    """What is next whatever the phase says; None where nothing is in its way."""
+    if goal is Goal.COMMIT and state.resumes is not Phase.VALIDATED:
+        return Action(A.DONE, _nothing_to_commit(state))
+    if (state.stop_asked or state.source_off) and not state.probes_passed and (why := used_up(state, now)):
+        return Action(A.BEGIN_ROLLBACK, why)
+    if state.resumes is Phase.CUTTING_OVER and not (state.stop_asked or state.source_off) and used_up(state, now):
+        return _too_late_to_stop(state, now)
+    if state.source_off and power in UP and state.resumes in _NEEDS_SOURCE_OFF:
+        return _source_woke_up(state)
+    return None
+
+
+def _too_late_to_stop(state: MachineState, now: str) -> Action:
+    """Who was to stop the source never came to it, and the time for that is over: another window, or another budget."""
+    if is_of_window(state):
+        return Action(A.BEGIN_ROLLBACK, f"{used_up(state, now)}; it was not asked to stop")
+    return Action(A.BEGIN_CUTOVER, "its time was over before its source was asked to stop: it begins anew")
 
 
 # --- one chooser per phase ---------------------------------------------------------------------------------------
 
 
-def _before_cutover(entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+def _before_cutover(entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
     if entry.needs_approval and state.approved is None:
         return Action(A.WAIT_FOR_APPROVAL, "the plan asks for an approval before the source may be stopped")
     return Action(A.BEGIN_CUTOVER, "the power state before the cutover is not recorded yet")
 
 
-def _cutting_over(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+def _cutting_over(_entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
     if not state.source_off:
         return Action(A.STOP_SOURCE, f"the source was {state.power_before} and is not confirmed off")
     if state.unverified:
@@ -237,7 +257,7 @@ def _differing(state: MachineState) -> Action:
     return Action(A.REPAIR_DISKS, f"the target differs from the source: {found}", disks, state.round)
 
 
-def _started(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+def _started(_entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
     if state.observed is None:
         return Action(A.OBSERVE, "the target is started, and nobody has looked at it")
     if state.probes_passed:
@@ -250,13 +270,28 @@ def _what_failed(state: MachineState) -> str:
     return f"the target did not pass: {', '.join(failing)}" if failing else "no probe ran on the target"
 
 
-def _validated(entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+def _validated(entry: EntryFacts, state: MachineState, asked: Asked) -> Action:
+    if not state.probes_passed:
+        return Action(A.BEGIN_ROLLBACK, f"while it was watched: {_what_failed(state)}")
     if state.target_may_run and not entry.keeps_running:
         return Action(A.STOP_TARGET, "the target was started for the proof only, and the proof is complete")
-    return Action(A.COMMIT, "every disk is verified and every probe passed")
+    if entry.commit is None:
+        return Action(A.COMMIT, "every disk is verified and every probe passed")
+    said = asked.goal is Goal.COMMIT
+    found = turn_of(entry.commit, state, asked.now, runs=state.target_may_run, asked=said)
+    return Action(_TURNS[found.turn], found.why)
 
 
-def _rolling_back(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+_TURNS = {Turn.WAIT: A.WATCH, Turn.ASK: A.OBSERVE, Turn.COMMIT: A.COMMIT, Turn.GO_BACK: A.BEGIN_ROLLBACK}
+
+
+def _nothing_to_commit(state: MachineState) -> str:
+    if state.resumes is Phase.COMMITTED:
+        return "it is committed already"
+    return f"it is {state.phase}: only a machine that is validated and watched can be committed"
+
+
+def _rolling_back(_entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
     if state.target_may_run:
         return Action(A.STOP_TARGET, "the target must be down before the source comes back")
     if state.owes_restart:
@@ -265,15 +300,15 @@ def _rolling_back(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Actio
     return Action(A.END_ROLLBACK, f"the target is down, and {source}")
 
 
-def _rolled_back(_entry: EntryFacts, state: MachineState, goal: Goal) -> Action:
-    if goal is Goal.MIGRATE_AGAIN:
+def _rolled_back(_entry: EntryFacts, state: MachineState, asked: Asked) -> Action:
+    if asked.goal is Goal.MIGRATE_AGAIN:
         return Action(A.BEGIN_CUTOVER, f"asked to try again after the rollback ({state.rollback_reason})")
     if state.waits_for_window:
         return Action(A.BEGIN_CUTOVER, "it went back since its window ended, and nothing else was in its way")
     return Action(A.DONE, f"it was rolled back: {state.rollback_reason}")
 
 
-def _committed(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+def _committed(_entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
     if state.removed:
         return Action(
             A.DONE, "it has moved, and was removed from the target since: roll it back to run its source again"
@@ -281,7 +316,7 @@ def _committed(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
     return Action(A.DONE, "it is committed")
 
 
-def _copying(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+def _copying(_entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
     """A round of a running machine. Blocks that read back wrong are copied by the next one, whatever changed meanwhile;
     in the end the final round repairs, or gives up."""
     if state.uncopied and state.left:
@@ -305,7 +340,7 @@ def _begin_round(state: MachineState, why: str) -> Action:
 def _precopy(entry: EntryFacts, state: MachineState, goal: Goal, power: Power | None) -> Action:
     """One round, and nothing that touches the machine."""
     if state.resumes is Phase.COPYING:
-        return _copying(entry, state, goal)
+        return _copying(entry, state, Asked(goal))
     if entry.warm is None:
         return Action(A.DONE, "it is planned to be copied after its stop")
     if state.resumes not in _BEFORE_CUTOVER | {Phase.ROLLED_BACK}:
@@ -317,7 +352,7 @@ def _precopy(entry: EntryFacts, state: MachineState, goal: Goal, power: Power | 
     return _begin_round(state, f"{counted(len(state.rounds), 'round is', 'rounds are')} durable")
 
 
-_BY_PHASE: Mapping[Phase, Callable[[EntryFacts, MachineState, Goal], Action]] = {
+_BY_PHASE: Mapping[Phase, Callable[[EntryFacts, MachineState, Asked], Action]] = {
     Phase.PLANNED: _before_cutover,
     Phase.COPYING: _copying,
     Phase.SYNCED: _before_cutover,
@@ -339,7 +374,7 @@ def _to_rollback(state: MachineState, owed: str) -> Action:
         return Action(A.DONE, f"it was rolled back already: {state.rollback_reason}")
     if state.resumes is Phase.PLANNED:
         return Action(A.DONE, "nothing was done to it that could be rolled back")
-    why = f"after a failure: {state.failed.what}" if state.failed else f"asked for while it was {state.phase}"
+    why = f"after a failure: {state.failed.what}" if state.failed else f"{ASKED_FOR} {state.phase}"
     return Action(A.BEGIN_ROLLBACK, why)
 
 
@@ -357,28 +392,3 @@ def _source_woke_up(state: MachineState) -> Action:
 
 def _of(disks: tuple[str, ...]) -> str:
     return f"disk {disks[0]} was" if len(disks) == 1 else f"disks {', '.join(disks)} were"
-
-
-# --- the dry run's imagination -----------------------------------------------------------------------------------
-
-
-def _imagined(action: Action, entry: EntryFacts, state: MachineState, power: Power) -> list[ev.Event]:
-    """The events of an action that goes well. Kept in memory only: nothing of this is ever recorded."""
-    match action.kind:
-        case A.COPY_DISKS | A.REPAIR_DISKS:
-            return [ev.DiskCopied(disk=d, round=state.round, root="imagined", algorithm="") for d in action.disks]
-        case A.VERIFY_DISKS:
-            return [ev.DiskVerified(disk=d, root=state.copied[d].root) for d in action.disks]
-        case A.OBSERVE:
-            return [ev.Observed(observation={"probes": [{"kind": "imagined", "ok": True}]})]
-        case A.STOP_SOURCE:
-            return [ev.SourceStopped(how="imagined", at="")]
-    payload: dict[ActionKind, dict[str, object]] = {
-        A.RECORD_PLAN: {"plan_digest": entry.plan_digest, "disks": entry.disks},
-        A.BEGIN_CUTOVER: {"power_before": power},
-        A.BEGIN_COPY: {"round": action.round, "final": state.source_off},
-        A.END_ROUND: {"round": action.round},
-        A.VALIDATE: {"probes_passed": state.probes_passed},
-        A.BEGIN_ROLLBACK: {"reason": action.reason},
-    }
-    return [ev.event_of(EVENT_OF[action.kind], payload.get(action.kind, {}))]

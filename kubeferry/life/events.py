@@ -43,6 +43,7 @@ class EventKind(StrEnum):
     STARTED = "started"
     OBSERVED = "observed"
     VALIDATED = "validated"
+    WATCHED = "watched"
     TARGET_STOPPED = "target-stopped"
     COMMITTED = "committed"
     FAILED = "failed"
@@ -145,14 +146,18 @@ class CutoverBegun(Value):
     """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to. `taken_from`
     is the digest of an older plan that had the machine in hand, or of one that a mark at the source names: the power
     before is what that one found, and `target_may_run` what it has left at the target. `stop_is_told`: no stop is asked
-    for before `stop-asked` stands here; journals of earlier versions say nothing of the sort. `window` is the plan's
-    window that it begins in, empty for none, and `projected` what was known of it just before."""
+    for before `stop-asked` stands here; journals of earlier versions say nothing of the sort. `deadline`: by when the
+    copy has to have passed its probes, or the source is wanted back (`kubeferry.life.deadline`), and of what it is;
+    empty for none. `window` is the plan's window that it begins in, empty for none, and `projected` what was known of
+    it just before."""
 
     kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
     power_before: Power
     stop_is_told: bool = False
     taken_from: str = ""
     target_may_run: bool = False
+    deadline: str = ""
+    deadline_of: str = ""
     window: str = ""
     projected: Projected | None = None
 
@@ -251,6 +256,13 @@ class Validated(Value):
     probes_passed: Annotated[int, Field(ge=1)]
 
 
+class Watched(Value):
+    """A machine that is validated and not committed was asked again, and passed all its probes."""
+
+    kind: Literal[EventKind.WATCHED] = EventKind.WATCHED
+    probes_passed: Annotated[int, Field(ge=1)]
+
+
 class TargetStopped(Value):
     """The target is down: it was stopped, or a person, `told_by`, has said so of one that is gone for good."""
 
@@ -259,11 +271,13 @@ class TargetStopped(Value):
 
 
 class Committed(Value):
-    """The machine has moved. `run_strategy` is what the target runs it as from then on: it was given just before this
-    was written. Empty where the target runs no machines of its own."""
+    """The machine has moved; `by` a person, where one has said so, else by the plan's own rule. `run_strategy` is what
+    the target runs it as from then on: it was given just before this was written. Empty where the target runs no
+    machines of its own."""
 
     kind: Literal[EventKind.COMMITTED] = EventKind.COMMITTED
     run_strategy: str = ""
+    by: str = ""
 
 
 BEFOREHAND = "ask-beforehand"
@@ -351,6 +365,7 @@ Event = (
     | Started
     | Observed
     | Validated
+    | Watched
     | TargetStopped
     | Committed
     | Failed

@@ -9,7 +9,7 @@ facts, one small function per event. A fact that a later event makes stale is dr
     block equal.
  4. `applied` and `started` need the source off and every disk verified. From `applied` on the target may be running,
     recorded or not, until `target-stopped`.
- 5. `validated` needs an observation in which probes ran and all passed.
+ 5. `validated` needs an observation in which probes ran and all passed, and so does `committed`.
  6. The source comes back only when the target cannot be running; `rolled-back` needs it back if it ran before, unless
     no stop of it was ever asked for.
 """
@@ -26,6 +26,7 @@ from kubeferry.life.events import (
     WINDOW,
     Applied,
     Approved,
+    Committed,
     CopyBegun,
     CutoverBegun,
     DiskCopied,
@@ -50,6 +51,7 @@ from kubeferry.life.events import (
     TpmCarried,
     Validated,
     VariablesCarried,
+    Watched,
 )
 from kubeferry.model import UP, Marker, Power
 
@@ -79,7 +81,8 @@ class MachineState:
     is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
     read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
     counts how often this cutover began anew, because somebody had started the source. `stop_asked`: since it began, a
-    stop of the source was asked for, or may have been.
+    stop of the source was asked for, or may have been. `deadline` and `deadline_of` are those of this cutover. The
+    target was asked its probes last at `seen_at`.
     """
 
     phase: Phase = Phase.PLANNED
@@ -104,6 +107,8 @@ class MachineState:
     repairs: Mapping[str, int] = field(default_factory=dict)
 
     power_before: Power | None = None
+    deadline: str = ""
+    deadline_of: str = ""
     stop_asked: bool = False
     woken: int = 0
     heard: LastWords | None = None
@@ -113,6 +118,7 @@ class MachineState:
     target_may_run: bool = False
     written_by_target: bool = False
     observed: Observed | None = None
+    seen_at: str = ""
     validated: Validated | None = None
 
     failed: Failed | None = None
@@ -170,6 +176,10 @@ class MachineState:
         """How many probes the newest observation of the target passed; 0 when any failed or none ran."""
         return self.observed.passed if self.observed else 0
 
+    def came_to(self, phase: Phase) -> str:
+        """When it came to this phase last (UTC, ISO 8601); empty where it never did."""
+        return next((at for one, at in reversed(self.timeline) if one is phase), "")
+
 
 class RuleBroken(Exception):
     """An event lacks the evidence that it rests on; the message says which."""
@@ -182,7 +192,7 @@ def _need(condition: bool, otherwise: str) -> None:
 
 @singledispatch
 def take(_event: Event, state: MachineState) -> MachineState:
-    """The facts after an event. Raises RuleBroken. (Events without a rule of their own, like `committed`, end here.)"""
+    """The facts after an event. Raises RuleBroken. (Events without a rule of their own, like `note`, end here.)"""
     return state
 
 
@@ -278,9 +288,12 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
     _need(not state.target_may_run, "the target may be running")
     again = state.resumes is Phase.CUTTING_OVER
     asked = again and state.stop_asked
+    first = state if asked else event  # whose source was asked to stop, it may be down since
     return replace(
         state,
         power_before=state.power_before if asked and state.owes_restart else event.power_before,
+        deadline=first.deadline,
+        deadline_of=first.deadline_of,
         # What an older plan or another journal has left off, it has asked to stop.
         stop_asked=asked or bool(event.taken_from) or not event.stop_is_told,
         woken=state.woken + 1 if asked else 0,
@@ -366,8 +379,20 @@ def _(event: Validated, state: MachineState) -> MachineState:
 
 
 @take.register
+def _(_event: Watched, state: MachineState) -> MachineState:
+    _need(state.target_may_run, "the target does not run any more")
+    return state
+
+
+@take.register
 def _(_event: TargetStopped, state: MachineState) -> MachineState:
     return replace(state, target_may_run=False)
+
+
+@take.register
+def _(_event: Committed, state: MachineState) -> MachineState:
+    _need(state.probes_passed > 0, "no observation passed")
+    return state
 
 
 @take.register
@@ -392,7 +417,7 @@ def _(_event: RolledBack, state: MachineState) -> MachineState:
     _need(not state.owes_restart, "the source ran before and was not started again")
     # The machine runs on, or is off, as its owner likes: how far behind the target is has to be seen anew, and what its
     # power was before this attempt says nothing of the next one.
-    return replace(state, rounds=(), power_before=None, stopped=None, stop_asked=False)
+    return replace(state, rounds=(), power_before=None, stopped=None, stop_asked=False, deadline="", deadline_of="")
 
 
 @take.register

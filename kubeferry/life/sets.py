@@ -2,7 +2,7 @@
 
     all: record-plan -> begin-cutover -> stop-source
     each that has disks: copy and verify          (no disk of all is read while one of them may still write it)
-    all: apply -> start -> observe -> validate [-> stop-target] -> commit
+    all: apply -> start -> observe -> validate [-> stop-target] [-> watch] -> commit
     back, all: begin-rollback -> stop-target -> restart-source -> end-rollback
 
 Nobody takes a step before all have taken the ones before it: the least is next, in the plan's order. What turns one of
@@ -34,6 +34,7 @@ _STAGES = (
     (A.OBSERVE,),
     (A.VALIDATE,),
     (A.STOP_TARGET,),
+    (A.WATCH,),
     (A.COMMIT,),
     (A.DONE,),
 )
@@ -55,12 +56,13 @@ _UNDER_WAY = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED, Phas
 @dataclass(frozen=True, slots=True)
 class Member:
     """One machine of a set. `power` is how its source is seen at this moment, None where nobody looked; `owed` what an
-    older plan has left to be rolled back."""
+    older plan has left to be rolled back; `now` the time (UTC, ISO 8601), empty where nothing is due."""
 
     facts: EntryFacts
     state: MachineState
     power: Power | None = None
     owed: str = ""
+    now: str = ""
 
     @property
     def under_way(self) -> bool:
@@ -113,8 +115,22 @@ def _actions(members: Members, goal: Goal, why: str) -> tuple[dict[str, Action],
             name: next_action(member.facts, member.state) if name in back else Action(A.DONE, why)
             for name, member in members.items()
         }, _ON
-    again = Goal.MIGRATE_AGAIN if begun else goal
-    return {name: next_action(one.facts, one.state, again, one.power) for name, one in members.items()}, _ON
+    if goal is Goal.COMMIT:
+        return _committing(members), _ON
+    return _onwards(members, Goal.MIGRATE_AGAIN if begun else goal), _ON
+
+
+def _committing(members: Members) -> dict[str, Action]:
+    """What a person has said is committed counts where all of them have come so far."""
+    behind = [name for name, one in members.items() if one.state.resumes not in {Phase.VALIDATED, Phase.COMMITTED}]
+    if behind:
+        why = f"it moves together with {behind[0]}, which is {members[behind[0]].state.phase}: nothing can be committed"
+        return dict.fromkeys(members, Action(A.DONE, why))
+    return _onwards(members, Goal.COMMIT)
+
+
+def _onwards(members: Members, goal: Goal) -> dict[str, Action]:
+    return {name: next_action(one.facts, one.state, goal, one.power, now=one.now) for name, one in members.items()}
 
 
 def _turns_back(members: Members) -> str:
@@ -126,7 +142,7 @@ def _turns_back(members: Members) -> str:
             return member.state.rollback_reason
         if member.under_way and member.state.source_off and member.power in UP:
             return f"the source of {name} was started again by somebody: what was copied of the set is stale"
-        action = next_action(member.facts, member.state, Goal.MIGRATE, member.power)
+        action = next_action(member.facts, member.state, Goal.MIGRATE, member.power, now=member.now)
         if action.kind is A.BEGIN_ROLLBACK:
             return f"{name}: {action.reason}"
     ahead = [name for name, member in members.items() if member.copied_off]

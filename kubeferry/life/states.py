@@ -63,11 +63,12 @@ _STAYS: dict[Phase, tuple[EventKind, ...]] = {
         *(K.COPY_BEGUN, K.DISK_COPIED, K.DISK_VERIFIED, K.VARIABLES_CARRIED, K.TPM_CARRIED, K.APPLIED),
     ),
     P.STARTED: (K.STARTED, K.OBSERVED),
-    P.VALIDATED: (K.TARGET_STOPPED,),
+    P.VALIDATED: (K.OBSERVED, K.WATCHED, K.TARGET_STOPPED),
     P.COMMITTED: (K.RELEASED,),
     P.ROLLING_BACK: (K.TARGET_STOPPED, K.STOP_ASKED, K.STOP_NOT_DONE, K.SOURCE_RESTARTED),
     P.ROLLED_BACK: (K.RELEASED,),
 }
+_LOOKS = frozenset({K.OBSERVED, K.WATCHED})
 _CAN_FAIL = frozenset(P) - ENDS - {P.FAILED}
 _CAN_ROLL_BACK = frozenset(P) - {P.PLANNED, P.ROLLING_BACK, P.ROLLED_BACK, P.FAILED}
 
@@ -128,6 +129,7 @@ def step(state: MachineState, event: Event, at: str = "") -> MachineState:
     return replace(
         after,
         phase=phase,
+        seen_at=at if event.kind in _LOOKS else state.seen_at,
         failed_in=state.resumes if phase is P.FAILED else None,
         failed=after.failed if phase is P.FAILED else None,
         timeline=(*state.timeline, (phase, at)) if moved else state.timeline,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 
-from kubeferry.errors import Deferred, ProbeFailed, SourceRefused, TransientError
-from kubeferry.life.actions import Action
+from kubeferry.errors import Deferred, OutOfTime, ProbeFailed, SourceRefused, TransientError
+from kubeferry.life.actions import ASKED_FOR, Action
+from kubeferry.life.deadline import BUDGET, earliest, from_budget, is_of_window, used_up
 from kubeferry.life.events import (
+    WINDOW,
     Applied,
     Committed,
     CutoverBegun,
@@ -21,10 +23,13 @@ from kubeferry.life.events import (
     StopNotDone,
     TargetStopped,
     Validated,
+    Watched,
 )
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
+from kubeferry.outside import clock
 from kubeferry.steps import marks, moved, power, precedence, tpm, unconfirmed, variables
+from kubeferry.steps.in_time import with_time_left
 from kubeferry.steps.questions import concerns_of
 from kubeferry.steps.work import Work
 
@@ -60,19 +65,26 @@ def _look_at_power(work: Work) -> None:
     held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
     precedence.refuse_out_of_reach(work, held)
     mark = marks.taken_over(work) if held is None and found is Power.OFF else None
+    before, taken_from = found, ""
     if mark is not None:
-        _begin_recorded(work, mark.before, mark.plan)
-    elif held is None or held.power_owed is None or found is not Power.OFF:
-        _begin_recorded(work, found)
-    else:  # off, because that plan has stopped it
-        _begin_recorded(work, held.power_owed, held.by.digest)
-
-
-def _begin_recorded(work: Work, before: Power, taken_from: str = "") -> None:
-    """From here on the source may be stopped; what was known just before is recorded with it."""
-    seen = work.gate.admission(work)
-    event = CutoverBegun(power_before=before, taken_from=taken_from, stop_is_told=True, **seen.recorded())
-    work.record(event, room=seen.room)
+        before, taken_from = mark.before, mark.plan
+    elif (
+        held is not None and held.power_owed is not None and found is Power.OFF
+    ):  # off, because that plan has stopped it
+        before, taken_from = held.power_owed, held.by.digest
+    seen, budget = work.gate.admission(work), from_budget(work.entry.downtime, clock.now())
+    deadline, of = earliest(((budget, BUDGET), seen.until()))
+    work.record(
+        CutoverBegun(
+            power_before=before,
+            taken_from=taken_from,
+            stop_is_told=True,
+            deadline=deadline,
+            deadline_of=of,
+            **seen.recorded(),
+        ),
+        room=seen.room,
+    )
 
 
 def take_over(work: Work, _action: Action, _state: MachineState) -> None:
@@ -148,7 +160,10 @@ def observe(work: Work, _action: Action, state: MachineState) -> None:
     """
     if not power.start_target(work):
         return
-    seen = work.target.observe(work.entry, state.last_words)
+    seen = work.target.observe(with_time_left(work.entry, state), state.last_words)
+    if state.resumes is Phase.VALIDATED and seen.passed:  # what was seen when it was validated is what it moved by
+        work.record(Watched(probes_passed=len(seen.probes)))
+        return
     work.record(Observed(observation=seen.model_dump(mode="json", by_alias=True)))
 
 
@@ -169,7 +184,7 @@ def commit(work: Work, _action: Action, state: MachineState) -> None:
     strategy = power.hand_over(work)
     if strategy is not None:
         moved.leave(work, state)
-        work.record(Committed(run_strategy=strategy))
+        work.record(Committed(run_strategy=strategy, by=work.by))
 
 
 def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
@@ -179,7 +194,22 @@ def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
         power.look_for_unknown_copy(work, state)
     if work.target_is_down:
         work.record(Note(text=f"{work.target_is_down} says that the target is down for good: nobody asks it"))
-    work.record(RollbackBegun(reason=action.reason))
+    work.record(RollbackBegun(reason=action.reason, cause=WINDOW if _window_ended(work, action, state) else ""))
+
+
+def _window_ended(work: Work, action: Action, state: MachineState) -> bool:
+    """Whether nothing but the end of its window leads it back, or another machine of its set, and no person."""
+    if action.reason.startswith(ASKED_FOR):
+        return False
+    names = (one.name for one in work.entry.moves_with or ())
+    states = [state, *(work.journal.state(work.plan.digest, name) for name in names)]
+    return is_of_window(state) and any(_out_of_time(one) or one.waits_for_window for one in states)
+
+
+def _out_of_time(state: MachineState) -> bool:
+    """Also where it was seen before that it would be."""
+    seen = state.failed is not None and state.failed.error_type == OutOfTime.__name__
+    return not state.probes_passed and (seen or bool(used_up(state, clock.now())))
 
 
 def restart_source(work: Work, _action: Action, state: MachineState) -> None:

@@ -1,7 +1,8 @@
 """Drive one machine: fold the journal, ask what is next and why, do it, and again, until there is nothing to do.
 
 Killed anywhere, the next call goes on. An error is recorded before it is raised. One that a retry cannot mend, after
-the source was stopped and before the move was committed, leads back: the target goes down, the source runs again.
+the source was stopped and before the move was committed, leads back: the target goes down, the source runs again. So
+does one that could pass, where the time of the cutover is over.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from kubeferry.errors import (
 from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.events import BEFOREHAND
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.outside import stopping
-from kubeferry.steps import cutover, marks, moved, transfer
+from kubeferry.outside import clock, stopping
+from kubeferry.steps import cutover, marks, moved, transfer, unrecorded
 from kubeferry.steps.accounts import give_back
+from kubeferry.steps.patience import look
 from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
 from kubeferry.steps.recording import recorded, without_defects
@@ -85,8 +87,14 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     except PermanentError as error:
         if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK or has_moved(work, error):
             raise
-        _walk(work, Goal.ROLLBACK, do)
-        raise error from error.__cause__
+        state = _walk(work, Goal.ROLLBACK, do)
+        if not state.waits_for_window:
+            raise error from error.__cause__
+    except TransientError:
+        if goal is Goal.ROLLBACK or not unrecorded.is_due([work]):
+            raise
+        unrecorded.go_back([work])
+        state = _walk(work, Goal.ROLLBACK, do)
     if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
         raise cutover.gone_back(work, state)
     return state
@@ -120,7 +128,7 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
             stopping.check()
         choose = partial(_choose, work, goal=goal, ahead=ahead, owed=owes)
         with recorded(work, "look"):
-            action = choose(work.state())
+            action = look(work, partial(_chosen, work, choose))
         if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and not begun:
             nothing_to_roll_back(work)
         if action.kind in STOPS:
@@ -128,7 +136,7 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         if action.kind in UNASKED and goal is not Goal.ROLLBACK:
             with recorded(work, action.kind):
                 moved.refuse_unseen(work)
-        if action.kind is ActionKind.BEGIN_CUTOVER and work.state().resumes is not Phase.CUTTING_OVER:
+        if action.kind is ActionKind.BEGIN_CUTOVER and not work.state().stop_asked:
             work.gate.admit([work])
         with recorded(work, action.kind):
             do(action, partial(_carry_out, work, action, choose))
@@ -136,6 +144,10 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
             return work.state()  # whatever it may do in a later opening of its window
         goal, begun = goal.after(action.kind), begun or action.kind is not ActionKind.RECORD_PLAN
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
+
+
+def _chosen(work: Work, choose: Callable[[MachineState], Action]) -> Action:
+    return choose(work.state())
 
 
 def until_let_in(error: LoginLost, states: Mapping[str, MachineState]) -> LoginLost:
@@ -192,7 +204,7 @@ def refuse_for(work: Work, error: KubeferryError) -> None:
 def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:
     """What to do now, by the journal and a look at the source in this moment."""
     power = source_power(work, state) if _power_matters(work, state, goal) else None
-    return next_action(facts_of(work), state, goal, power, ahead=ahead, owed=owed)
+    return next_action(facts_of(work), state, goal, power, ahead=ahead, owed=owed, now=clock.now())
 
 
 def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:
@@ -230,8 +242,8 @@ def facts_of(work: Work) -> EntryFacts:
 
 
 def at_rest(work: Work, action: Action, state: MachineState) -> MachineState:
-    """The state of a machine for which there is nothing to do. Raises PermanentError where a person is waited for."""
-    if action.kind is ActionKind.DONE:
+    """The state of a machine for which nothing is to do now. Raises PermanentError where a person is waited for."""
+    if action.kind in {ActionKind.DONE, ActionKind.WATCH}:
         return state
     raise PermanentError(
         "it waits for a person", why=action.reason, fix="Settle it, then run the same command.", machine=work.entry.name

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from kubeferry.documents import Entry, Outline, Plan, Window
 from kubeferry.errors import Deferred
 from kubeferry.journal import Journal, Room
+from kubeferry.life.deadline import of_window, told
 from kubeferry.life.events import Note
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.experience import TELLING, Experience, experience_of_all
@@ -41,6 +42,10 @@ class Admission:
     opening: Opening | None = None
     deadline: datetime | None = None
     room: Room | None = None
+
+    def until(self) -> tuple[str, str]:
+        """The deadline of the cutover, and what it is of; two empty texts where the window sets none."""
+        return (told(self.deadline), of_window(self.window)) if self.deadline else ("", "")
 
     def recorded(self) -> dict[str, Any]:
         """What is recorded of it with the beginning of the cutover."""

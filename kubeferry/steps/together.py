@@ -21,13 +21,15 @@ from kubeferry.errors import (
     SourceGone,
     TargetRefused,
     TargetUnavailable,
+    TransientError,
 )
 from kubeferry.life.actions import STOPS, Action, ActionKind, Goal
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.sets import Member, next_of_set
+from kubeferry.life.tries import is_past_stop
 from kubeferry.model import Power
-from kubeferry.outside import stopping
-from kubeferry.steps import cutover, moved
+from kubeferry.outside import clock, stopping
+from kubeferry.steps import cutover, moved, unrecorded
 from kubeferry.steps.drive import (
     BY_DISK,
     GOES_BACK,
@@ -43,6 +45,7 @@ from kubeferry.steps.drive import (
     refuse_for,
     until_let_in,
 )
+from kubeferry.steps.patience import look
 from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
 from kubeferry.steps.precedence import in_hand, refuse_overtaken
 from kubeferry.steps.recording import recorded, without_defects
@@ -75,8 +78,14 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
     except PermanentError as error:
         if goal is Goal.ROLLBACK or not walk.has_begun() or any(has_moved(work, error) for work in works):
             raise
-        walk.to(Goal.ROLLBACK, f"{error.machine}: {error.reason}" if error.machine else error.reason)
-        raise error from error.__cause__
+        states = walk.to(Goal.ROLLBACK, f"{error.machine}: {error.reason}" if error.machine else error.reason)
+        if not any(state.waits_for_window for state in states.values()):
+            raise error from error.__cause__
+    except TransientError:
+        if goal is Goal.ROLLBACK or not unrecorded.is_due(works):
+            raise
+        unrecorded.go_back(works)
+        states = walk.to(Goal.ROLLBACK, "the time of the cutover was over while the journal did not answer")
     for work in works:
         state = states[work.entry.name]
         if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
@@ -124,7 +133,7 @@ class _Walk:
         while True:
             if self.goal is not Goal.ROLLBACK:
                 stopping.check()
-            name, action = self._next(record=True)
+            name, action = look(self._first, lambda: self._next(record=True))
             if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and not begun:
                 for work in self.works.values():
                     nothing_to_roll_back(work)
@@ -142,6 +151,11 @@ class _Walk:
             self.goal = self.goal.after(action.kind)
             if action.kind is ActionKind.TAKE_OVER:
                 self.owes[name] = ""
+
+    @property
+    def _first(self) -> Work:
+        """The one that is past its stop, where any is: for its sake the set is patient."""
+        return max(self.works.values(), key=lambda work: is_past_stop(work.last_seen()))
 
     def has_begun(self) -> bool:
         """Whether one of them has something to go back from, and not all have moved."""
@@ -192,9 +206,9 @@ class _Walk:
 
     def _members(self, *, record: bool) -> dict[str, Member]:
         """Where each of them stands, and how the sources of those are seen that are to stay off."""
-        states = {name: work.state() for name, work in self.works.items()}
+        states, now = {name: work.state() for name, work in self.works.items()}, clock.now()
         return {
-            name: Member(facts_of(work), states[name], self._power(work, states, record), self.owes.get(name, ""))
+            name: Member(facts_of(work), states[name], self._power(work, states, record), self.owes.get(name, ""), now)
             for name, work in self.works.items()
         }
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from typing import Literal
 
-from kubeferry.documents import MoverJob, MoverResult
+from kubeferry.documents import MoverJob, MoverProgress, MoverResult
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, SourceGone, SourceRefused, TransientError
 from kubeferry.life.actions import Action
 from kubeferry.life.events import CopyBegun, DiskCopied, DiskVerified, Note, RoundLeft, Synced
@@ -17,6 +17,7 @@ from kubeferry.life.states import Recorded
 from kubeferry.model import DiskRef, Marker
 from kubeferry.sources import Round
 from kubeferry.steps import ended
+from kubeferry.steps.in_time import InTime
 from kubeferry.steps.work import Work
 from kubeferry.targets import Room, error_of
 
@@ -285,10 +286,16 @@ def _since_root(state: MachineState, disk: str) -> str | None:
 
 
 def move(work: Work, job: MoverJob, held: bytes | None = None) -> MoverResult:
-    """Have a mover do the job; raises what it could not do. Blocks that differ are in the result. `held` as in
-    `Target.submit`."""
+    """Have a mover do the job; raises what it could not do, OutOfTime where it cannot be done in the time that the
+    cutover has. Blocks that differ are in the result. `held` as in `Target.submit`."""
     work.target.submit(job, work.ledger, held)
-    result = work.target.watch(job, lambda progress: work.progress(job.machine, job.disk, progress))
+    in_time = InTime(work, job.disk)
+
+    def told(progress: MoverProgress) -> None:
+        work.progress(job.machine, job.disk, progress)
+        in_time.check(progress)
+
+    result = work.target.watch(job, told)
     if not result.ok and not result.differing:  # blocks that differ are a finding, which the next action repairs
         raise error_of(job, result)
     return result

@@ -26,8 +26,8 @@ class Work:
     """One machine under way. `record` is the only way to remember something; it raises Fenced for a stale runner.
 
     `target_is_down` names the person who has said that the target is gone for good: it is not asked any more, and that
-    is recorded. `seen` is told where the machine stands, each time that is read. `run_gate` is the
-    gate that all machines of the run are asked at.
+    is recorded. `seen` is told where the machine stands, each time that is read. `by` names the person who has asked
+    for what is done, where that is recorded. `run_gate` is the gate that all machines of the run are asked at.
     """
 
     plan: Plan
@@ -40,7 +40,9 @@ class Work:
     progress: Progress
     target_is_down: str = ""
     seen: Callable[[MachineState], None] = _nobody
+    by: str = ""
     run_gate: Gate | None = None
+    _last: list[MachineState] = field(default_factory=lambda: [MachineState()])
     _own_gate: list[Gate] = field(default_factory=list)
 
     @property
@@ -64,5 +66,10 @@ class Work:
     def state(self) -> MachineState:
         """Where the machine stands, from the journal and nothing else."""
         state = self.journal.state(self.plan.digest, self.entry.name)
+        self._last[0] = state
         self.seen(state)
         return state
+
+    def last_seen(self) -> MachineState:
+        """Where it was seen to stand last by `state`; asks nobody."""
+        return self._last[0]

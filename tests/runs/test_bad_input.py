@@ -418,9 +418,9 @@ def test_a_source_that_does_not_answer(small: Any) -> None:
 
 
 def test_a_source_that_goes_away_in_mid_copy(server: str, small: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from flows import migrate
+    from kubeferry.life import tries
 
-    monkeypatch.setattr(migrate, "RETRY_DELAYS_SECONDS", [0.1])
+    monkeypatch.setattr(tries, "DELAYS_SECONDS", [0.1])
     small.configure(target="memory", path=str(small.folder))
     small.add("web")
     plan = small.plan()

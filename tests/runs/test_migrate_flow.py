@@ -23,9 +23,9 @@ from kubeferry.targets.memory.target import MemoryTarget, connect
 @pytest.fixture
 def flow(server: str, small: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The small estate with a memory target, its plan run in this process."""
-    from flows import migrate
+    from kubeferry.life import tries
 
-    monkeypatch.setattr(migrate, "RETRY_DELAYS_SECONDS", [0.1, 0.1, 0.1])
+    monkeypatch.setattr(tries, "DELAYS_SECONDS", [0.1, 0.1, 0.1])
     small.configure(target="memory", path=str(small.folder))
     return Flow(small)
 

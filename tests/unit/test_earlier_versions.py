@@ -17,8 +17,9 @@ import pytest
 from kubeferry.documents import JournalConfig, Plan, dump, in_lines, lines, load, outline_in, parse, plan_in
 from kubeferry.errors import InputInvalid
 from kubeferry.journal import Journal
-from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action, plan_actions
+from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.evidence import Phase
+from kubeferry.life.imagined import plan_actions
 from reports.facts import build_report
 
 EARLIER = Path(__file__).resolve().parents[1] / "golden" / "earlier"

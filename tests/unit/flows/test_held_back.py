@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from flows import migrate as runs
 from flows.migrate import Audience, Outcome, Run, run_plan
 from flows.progress import Board
 from kubeferry.config import read_config
 from kubeferry.documents import Plan, freeze, load, save
-from kubeferry.errors import HeldBack, KubeferryError, SourceUnavailable, TargetRefused
+from kubeferry.errors import HeldBack, KubeferryError, LoginLost, TargetRefused
 from kubeferry.journal import Journal
+from kubeferry.life import tries
 from kubeferry.life.actions import Goal
 from kubeferry.model import Power
 from kubeferry.sources.memory.source import MemorySource
@@ -80,7 +80,7 @@ class Estate:
 
 @pytest.fixture
 def waves(kubeferry: Command, estate: Path, no_server: None, monkeypatch: pytest.MonkeyPatch) -> Estate:
-    monkeypatch.setattr(runs, "RETRY_DELAYS_SECONDS", [])
+    monkeypatch.setattr(tries, "DELAYS_SECONDS", [])
     return Estate(kubeferry, estate)
 
 
@@ -163,8 +163,8 @@ def test_nothing_is_said_of_the_order_where_nothing_was_out_of_it(waves: Estate)
 
 
 def test_what_is_under_way_goes_on_though_it_began_out_of_order(waves: Estate) -> None:
-    waves.source.write_faults("open_round", SourceUnavailable)
-    assert waves.kubeferry("migrate", "plan.yaml", "-m", "beta", "--out-of-order")[0] == 1
+    waves.source.write_faults("open_round", LoginLost)  # which leads nobody back
+    assert waves.kubeferry("migrate", "plan.yaml", "-m", "beta", "--out-of-order")[0] == 2
     assert waves.off() == {"beta"}
     assert waves.kubeferry("migrate", "plan.yaml", "-m", "beta")[0] == 0
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.progress import Board, Rates, describe
+from flows.progress import Board, describe
 from kubeferry.documents import MoverProgress
+from kubeferry.life.pace import Rates
 
 MIB = 2**20
 RATE = st.floats(min_value=1, max_value=1e12)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from flows import migrate as runs
 from flows.migrate import Outcome, Run, run_plan
 from flows.progress import Board
 from kubeferry.config import read_config
 from kubeferry.documents import Plan, load
-from kubeferry.errors import Fenced, KubeferryError, ProbeFailed, SourceUnavailable, TargetRefused
+from kubeferry.errors import Fenced, Interrupted, KubeferryError, ProbeFailed, TargetRefused
 from kubeferry.journal import Journal
+from kubeferry.life import tries
 from kubeferry.life.actions import Goal
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources.memory.source import MemorySource
@@ -75,7 +75,7 @@ class Estate:
 
 @pytest.fixture
 def sets(kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch) -> Estate:
-    monkeypatch.setattr(runs, "RETRY_DELAYS_SECONDS", [])
+    monkeypatch.setattr(tries, "DELAYS_SECONDS", [])
     made = Estate(estate)
     kubeferry("discover")
     assert kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")[0] == 0
@@ -156,11 +156,11 @@ def test_status_says_who_moves_with_whom_and_who_waits_for_whom(
 
     def fails_for_b(self: Any, machine: Any, *given: Any) -> Any:
         if machine.name == "b":
-            raise SourceUnavailable("it does not answer", machine="b")
+            raise Interrupted("stopped on request", machine="b")
         return stop(self, machine, *given)
 
     monkeypatch.setattr(MemorySource, "stop", fails_for_b)
-    assert sets.run()["b"].phase == "failed"
+    assert sets.run()["b"].phase == "stopped"
     out = kubeferry("status", "plan.yaml", "--json")[1]
     told = {one["machine"]: one for one in json.loads(out.splitlines()[-1])["machines"]}
     assert (told["a"]["movesWith"], "movesWith" in told["c"]) == (["b"], False)

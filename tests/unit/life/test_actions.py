@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeferry.life import events as ev
-from kubeferry.life.actions import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal, next_action, plan_actions
+from kubeferry.life.actions import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal, next_action
+from kubeferry.life.imagined import plan_actions
 from kubeferry.life.states import MachineState, Phase, step
 from kubeferry.model import Power
 

@@ -7,8 +7,9 @@ import itertools
 import pytest
 
 from kubeferry.life import events as ev
-from kubeferry.life.actions import STOPS, ActionKind, EntryFacts, Goal, _imagined
+from kubeferry.life.actions import STOPS, ActionKind, EntryFacts, Goal
 from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.imagined import imagined
 from kubeferry.life.sets import Member, next_of_set, turn_of
 from kubeferry.life.states import step
 from kubeferry.model import Power
@@ -35,7 +36,7 @@ def walk(goals: list[Goal], members: dict[str, Member]) -> tuple[dict[str, Membe
 
 def acted(member: Member, action: object) -> Member:
     state = member.state
-    for event in _imagined(action, member.facts, state, Power.RUNNING):  # type: ignore[arg-type]
+    for event in imagined(action, member.facts, state, Power.RUNNING):  # type: ignore[arg-type]
         state = step(state, event)
     return Member(member.facts, state)
 

@@ -245,6 +245,7 @@ ANY_EVENT = st.one_of(
             *(STOPPED, ev.Applied(), ev.Started(), ev.TargetStopped(), ev.Committed(), ev.SourceRestarted()),
             *(ev.RollbackBegun(reason="r"), ev.RolledBack(), ev.Failed(at="a", what="w"), ev.Synced(round=1)),
             *(ev.Rehearsed(), ev.Approved(by="a"), ev.Released(), ev.Note(text="n"), ev.LastWords(at="t")),
+            ev.Watched(probes_passed=1),
         ]
     ),
 )
@@ -264,7 +265,9 @@ def test_no_sequence_of_events_gets_around_the_invariants(events: list[ev.Event]
             assert state.source_off
             assert not state.unverified
             assert not state.uncopied
-        if state.resumes in {Phase.VALIDATED, Phase.COMMITTED}:
+        if state.resumes is Phase.VALIDATED:
+            assert state.validated
+        if state.resumes is Phase.COMMITTED:
             assert state.probes_passed
         if state.resumes is Phase.ROLLED_BACK:
             assert not state.target_may_run

@@ -10,12 +10,14 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import Policy, Probe, WarmPolicy, Window, freeze
-from kubeferry.errors import Deferred, ProbeFailed
+from kubeferry.errors import Deferred, Interrupted, ProbeFailed
+from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.events import WINDOW, CutoverBegun, Failed, Note, RollbackBegun
 from kubeferry.life.evidence import Phase
 from kubeferry.life.projected import Projected, Range
 from kubeferry.model import Power
+from kubeferry.outside import clock
 from kubeferry.steps import cutover, drive
 from kubeferry.steps.gate import Gate
 
@@ -174,23 +176,67 @@ def test_a_person_may_overrule_a_window_and_is_recorded(scene_in: Callable[..., 
     assert begun(scene).window == ""
 
 
-def test_a_window_that_ends_during_a_cutover_leads_back_and_the_next_run_takes_it_up(
-    scene_in: Callable[..., Any],
+def later(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """From now on it is so many hours later, as far as kubeferry asks."""
+    shown = datetime.now(UTC) + timedelta(hours=hours)
+    monkeypatch.setattr(clock, "now", lambda timespec="milliseconds": shown.isoformat(timespec=timespec))
+    monkeypatch.setattr(Journal, "now", lambda _journal: shown)
+
+
+def test_a_window_that_ends_during_a_cutover_leads_back_and_a_later_run_takes_it_up(
+    scene_in: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = scene_in(a_window(-1, 2))
+
+    def ends(action: Action) -> None:
+        if action.kind is A.VERIFY_DISKS:
+            later(monkeypatch, 2.5)
+
+    scene.after = ends
+    error = deferred(scene)
+    assert error.what.startswith("it is deferred: its window nights ended during its cutover")
+    assert (begun(scene).deadline_of, scene.state.phase) == ("window nights", Phase.ROLLED_BACK)
+    assert scene.power is Power.RUNNING
+    assert not scene.target.running
+    back = next(one.event for one in scene.events if isinstance(one.event, RollbackBegun))
+    assert back.cause == WINDOW
+    assert back.reason.startswith("its window nights was used up at ")
+    assert not any(isinstance(one.event, Failed) for one in scene.events)
+    scene.after = lambda _action: None
+    assert "its window nights is closed" in deferred(scene).what  # there is no opening any more
+    monkeypatch.undo()
+    assert scene.drive().phase is Phase.COMMITTED  # without --again
+    assert scene.power is Power.OFF
+
+
+def test_who_was_let_in_and_killed_before_the_stop_does_not_stop_it_after_its_window(
+    scene_in: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = scene_in(a_window(-1, 2))
+    scene.stop_before(A.STOP_SOURCE)
+    with pytest.raises(Interrupted):
+        scene.drive()
+    later(monkeypatch, 2.5)
+    scene.before = lambda _action: None
+    deferred(scene)
+    assert "stop-asked" not in scene.kinds
+    assert scene.state.phase is Phase.ROLLED_BACK
+    assert scene.power is Power.RUNNING
+
+
+def test_a_way_back_that_a_person_asks_for_after_the_end_of_the_window_stays(
+    scene_in: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = scene_in(a_window(-1, 2))
     scene.stop_before(A.APPLY)
-    with pytest.raises(Exception, match="stopped"):
+    with pytest.raises(Interrupted):
         scene.drive()
     scene.before = lambda _action: None
-    with scene.journal.lease(scene.plan.digest, "web") as lease:
-        scene.work(lease).record(RollbackBegun(reason="its window nights was used up", cause=WINDOW))
-    error = deferred(scene)
-    assert error.what.startswith("it is deferred: its window nights ended during its cutover")
-    assert scene.state.phase is Phase.ROLLED_BACK
-    assert scene.power is Power.RUNNING
-    assert all(one.event.stopped for one in scene.events if isinstance(one.event, Failed))
-    assert scene.drive().phase is Phase.COMMITTED  # without --again, in the opening of that moment
-    assert scene.power is Power.OFF
+    later(monkeypatch, 2.5)
+    scene.drive(Goal.ROLLBACK)
+    assert not scene.state.waits_for_window
+    with pytest.raises(ProbeFailed):
+        scene.drive()
 
 
 def test_any_other_rollback_is_not_taken_up_by_itself(scene_in: Callable[..., Any]) -> None:

@@ -1,0 +1,53 @@
+"""The dry run: what `next_action` says, asked again and again, with every answer imagined to be good. Pure.
+
+Nothing of this is ever recorded.
+"""
+
+from __future__ import annotations
+
+from kubeferry.life import events as ev
+from kubeferry.life.actions import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal, next_action
+from kubeferry.life.evidence import MachineState
+from kubeferry.life.states import step
+from kubeferry.model import Power
+
+A = ActionKind
+
+
+def plan_actions(
+    entry: EntryFacts, state: MachineState, goal: Goal = Goal.MIGRATE, power_now: Power = Power.RUNNING
+) -> list[Action]:
+    """Every action from here to the end, if each goes well. `power_now` is the source's, as last seen."""
+    listed: list[Action] = []
+    ahead = len(state.rounds)
+    while True:
+        power = None if state.source_off else power_now
+        action = next_action(entry, state, goal, power, ahead=ahead)
+        listed.append(action)
+        if action.kind in STOPS:
+            return listed
+        for event in imagined(action, entry, state, power_now):
+            state = step(state, event)
+        goal = goal.after(action.kind)
+
+
+def imagined(action: Action, entry: EntryFacts, state: MachineState, power: Power) -> list[ev.Event]:
+    """The events of an action that goes well."""
+    match action.kind:
+        case A.COPY_DISKS | A.REPAIR_DISKS:
+            return [ev.DiskCopied(disk=d, round=state.round, root="imagined", algorithm="") for d in action.disks]
+        case A.VERIFY_DISKS:
+            return [ev.DiskVerified(disk=d, root=state.copied[d].root) for d in action.disks]
+        case A.OBSERVE:
+            return [ev.Observed(observation={"probes": [{"kind": "imagined", "ok": True}]})]
+        case A.STOP_SOURCE:
+            return [ev.SourceStopped(how="imagined", at="")]
+    payload: dict[ActionKind, dict[str, object]] = {
+        A.RECORD_PLAN: {"plan_digest": entry.plan_digest, "disks": entry.disks},
+        A.BEGIN_CUTOVER: {"power_before": power},
+        A.BEGIN_COPY: {"round": action.round, "final": state.source_off},
+        A.END_ROUND: {"round": action.round},
+        A.VALIDATE: {"probes_passed": state.probes_passed},
+        A.BEGIN_ROLLBACK: {"reason": action.reason},
+    }
+    return [ev.event_of(EVENT_OF[action.kind], payload.get(action.kind, {}))]
