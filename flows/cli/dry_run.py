@@ -64,7 +64,7 @@ def say_what_would_be_done(
 
 
 def _looking_ahead(seen: Outlook | None, *, overruled: bool) -> Iterator[str]:
-    if seen is None:
+    if seen is None or not (seen.window or seen.projected.is_known):
         return
     yield f"downtime projected: {seen.projected.told()}"
     if back := seen.projected.back:

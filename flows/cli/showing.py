@@ -107,8 +107,7 @@ _MAY_BE_EMPTY = frozenset({3, 4, 5, 6, 7})
 
 def _projected(row: Standing) -> str:
     """The downtime that is projected; nothing where nothing at all was seen yet."""
-    known = row.ahead is not None and any(part.seconds for part in row.ahead.projected.parts)
-    return row.ahead.projected.told() if known and row.ahead else ""
+    return row.ahead.projected.told() if row.ahead and row.ahead.projected.is_known else ""
 
 
 def _standing_facts(plan: Outline, rows: list[Standing]) -> dict[str, object]:

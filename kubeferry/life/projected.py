@@ -81,6 +81,11 @@ class Projected(Value):
         return tuple(f"{part.name}: {part.why}" for part in self.parts if part.seconds is None)
 
     @property
+    def is_known(self) -> bool:
+        """Whether anything at all was seen of what it takes."""
+        return any(part.seconds for part in self.parts)
+
+    @property
     def known_high(self) -> float:
         """The longest that all which is known of it takes together, until it is proven."""
         return sum(part.seconds.high for part in self.parts if part.seconds)
