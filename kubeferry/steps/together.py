@@ -86,11 +86,16 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
             raise
         unrecorded.go_back(works)
         states = walk.to(Goal.ROLLBACK, "the time of the cutover was over while the journal did not answer")
+    _tell_gone_back(works, states, goal)
+    return states
+
+
+def _tell_gone_back(works: Sequence[Work], states: Mapping[str, MachineState], goal: Goal) -> None:
+    """Raise what a run says that was to move them, and ended in a rollback."""
     for work in works:
         state = states[work.entry.name]
         if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
             raise cutover.gone_back(work, state)
-    return states
 
 
 def refuse_set(works: Sequence[Work], errors: Mapping[str, KubeferryError], do: DoOne) -> None:
