@@ -7,6 +7,7 @@ What it has seen is recorded with the beginning of the cutover, and scored after
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 RESTS_ON = 20
 """Of so many machines whose cutovers were the last ones a projection knows how long they took."""
+AGAIN_SECONDS = 60.0
 ENOUGH = 3
 """Where the plan has fewer of them, those of other plans for the same source count, too."""
 
@@ -60,6 +62,7 @@ class Gate:
         self._plan, self._journal, self._overruled = plan, journal, overruled
         self._admitted: dict[str, Admission] = {}
         self._prior: Experience | None = None
+        self._read_at = 0.0
         self._lock = threading.Lock()
 
     def admit(self, works: Sequence[Work]) -> None:
@@ -104,13 +107,18 @@ class Gate:
 
     def prior(self) -> Experience:
         """What was seen of the cutovers of other machines."""
-        if self._prior is None:
-            self._prior = prior_of(self._plan, self._journal)
-        return self._prior
+        found = self._prior
+        if found is None:
+            found = self._prior = prior_of(self._plan, self._journal)
+            self._read_at = time.monotonic()
+        return found
 
     def ended(self) -> None:
-        """A machine has come to its end: it says more of the next ones."""
-        self._prior = None
+        """A machine has come to its end: it says more of the next ones. Where many have said it, one more changes
+        little, and is read now and then."""
+        known = self._prior.machines if self._prior else 0
+        if known < RESTS_ON or time.monotonic() - self._read_at > AGAIN_SECONDS:
+            self._prior = None
 
     def shut(self, machines: Collection[str], states: dict[str, MachineState]) -> dict[str, Deferred]:
         """Those of a run's machines for which nothing can be done now: they are copied after their stop only, are not
