@@ -42,7 +42,7 @@ def say_what_would_be_done(
                 "machine": name,
                 "actions": [{"action": one.kind, "disks": list(one.disks), "why": one.reason} for one in found],
                 **({"heldBack": held[name].why, "waitsFor": list(held[name].by)} if name in held else {}),
-                **(ahead[name].facts() if name in ahead else {}),
+                **(ahead[name].facts() if name in ahead and name not in held else {}),
             }
             for name, found in actions.items()
         ]
@@ -57,7 +57,7 @@ def say_what_would_be_done(
             click.echo(plain(f"  {together}"))
         if name in held:
             click.echo(plain(f"  held back: {held[name].why}"))
-        for line in _looking_ahead(ahead.get(name), overruled=overruled):
+        for line in _looking_ahead(None if name in held else ahead.get(name), overruled=overruled):
             click.echo(plain(f"  {line}"))
         for action in found:
             click.echo(plain(f"  {action.kind:<16} {action.reason}"))

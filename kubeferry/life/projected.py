@@ -83,7 +83,7 @@ class Projected(Value):
     @property
     def is_known(self) -> bool:
         """Whether anything at all was seen of what it takes."""
-        return any(part.seconds for part in self.parts)
+        return any(part.seconds and part.seconds.high > 0 for part in self.parts)
 
     @property
     def known_high(self) -> float:
@@ -96,8 +96,10 @@ class Projected(Value):
             return spoken(self.downtime)
         known = [f"{part.name} {spoken(part.seconds)}" for part in self.parts if part.seconds]
         lacking = [part.name for part in self.parts if part.seconds is None]
-        if not known:
-            return f"not known: {next((part.why for part in self.parts), 'nothing was seen yet')}"
+        if not self.is_known:
+            return (
+                f"not known: {next((part.why for part in self.parts if part.seconds is None), 'nothing was seen yet')}"
+            )
         return f"{', '.join(known)}; not known: {', '.join(lacking)}"
 
 
