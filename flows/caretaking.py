@@ -18,6 +18,7 @@ from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeF
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Goal
 from kubeferry.life.care import why_now
+from kubeferry.life.deadline import told
 from kubeferry.outside import stopping
 from kubeferry.words import counted
 
@@ -108,7 +109,7 @@ def _under_way(journal: Journal) -> dict[str, list[str]]:
 def _needing(journal: Journal, digest: str, machines: list[str]) -> dict[str, str]:
     """Those of a plan's machines that are taken up now, and why. One that somebody has in hand is left to him; whose
     runner sleeps on this host cannot be taken up, which its run tells."""
-    holders, now = journal.holders(digest), journal.time()
+    holders, now = journal.holders(digest), told(journal.now())
     alone = [
         name for name in machines if name not in holders or holders[name].expired or holders[name].may_be_succeeded
     ]

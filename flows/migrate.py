@@ -18,14 +18,15 @@ from dataclasses import dataclass, field
 
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
-from kubeferry.errors import HeldBack, Interrupted, KubeferryError, ProbeFailed
+from kubeferry.errors import Deferred, HeldBack, Interrupted, KubeferryError, ProbeFailed
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, Goal
+from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.steps.drive import drive, refuse
+from kubeferry.steps.gate import Gate
 from kubeferry.steps.patience import patiently
 from kubeferry.steps.release import settle
 from kubeferry.steps.together import drive_set, refuse_set
@@ -36,6 +37,8 @@ from kubeferry.targets.gone import GoneTarget
 
 NOT_BEGUN = "not begun"
 """The phase of a machine to which nothing was done."""
+DEFERRED = "deferred"
+"""The phase of a machine that waits for its window; it may have been copied ahead meanwhile."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +89,9 @@ class Run:
     """One call of `migrate`, `commit` or `rollback`: what its threads share. `target_is_down` names the person who has
     said that the target is gone for good, `by` the one who has asked for a commit. `patient`: what may pass is waited
     for after a stop. `refused` are machines that were found out beforehand, with the reason: nothing is done to them.
-    `turns` says who has to wait for whom, None where nobody does. `standing` is where each machine was seen to stand
-    last, for whoever may not wait for the journal."""
+    `turns` says who has to wait for whom, None where nobody does; `gate` who may be stopped now. `deferred` are those
+    for which nothing can be done in this run: their window is closed. `standing` is where each machine was seen to
+    stand last, for whoever may not wait for the journal."""
 
     plan: Plan
     config: Config
@@ -99,7 +103,9 @@ class Run:
     by: str = ""
     patient: bool = True
     refused: Mapping[str, KubeferryError] = field(default_factory=dict)
+    deferred: Mapping[str, Deferred] = field(default_factory=dict)
     turns: Turns | None = None
+    gate: Gate | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     standing: dict[str, MachineState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -111,6 +117,7 @@ def run_plan(run: Run, machines: tuple[str, ...]) -> list[Outcome]:
     wanted = frozenset(machines)
     if run.goal.in_order and run.turns is None:
         run.turns = Turns(run.plan, run.journal, again=run.goal is Goal.MIGRATE_AGAIN)
+    run.gate = run.gate or Gate(run.plan, run.journal)
     for wave in run.plan.waves:
         if chosen := tuple(name for name in wave.machines if name in wanted):
             _drive_wave(run, wave, chosen)
@@ -163,18 +170,27 @@ def _drive_shown(run: Run, unit: tuple[str, ...]) -> None:
     """The unit's run, however it ends, as an outcome of each machine."""
     if stopping.requested() or _held(run, unit):
         return
-    outcomes = _drive_set(run, unit) if len(unit) > 1 else [_drive_machine(run, run.plan.entry(unit[0]))]
+    outcomes = _driven(run, unit)
     if run.turns:
         run.turns.ended(unit)
+    if run.gate:
+        run.gate.ended()
     for outcome in outcomes:
         machine, error = outcome.machine, outcome.error
         with run.lock:
             run.outcomes[machine] = outcome
         if error:
-            level = logging.INFO if isinstance(error, Interrupted) else logging.ERROR
+            level = logging.INFO if isinstance(error, (Interrupted, Deferred)) else logging.ERROR
             logger.log(level, "%s: %s", machine, error, exc_info=error)
         run.board.action(machine, str(error).splitlines()[0] if error else outcome.phase)
         run.shown.tell(machine, outcome)
+
+
+def _driven(run: Run, unit: tuple[str, ...]) -> list[Outcome]:
+    """What became of the unit; nothing is done to one whose window is closed, and of which nothing is copied ahead."""
+    if deferred := next((run.deferred[name] for name in unit if name in run.deferred), None):
+        return [Outcome(name, DEFERRED, _of(deferred, name)) for name in unit]
+    return _drive_set(run, unit) if len(unit) > 1 else [_drive_machine(run, run.plan.entry(unit[0]))]
 
 
 def _drive_machine(run: Run, entry: Entry) -> Outcome:
@@ -186,10 +202,22 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 refuse(work, run.refused[entry.name])
             if run.turns:
                 run.turns.insist(work)
-            state = drive(work, run.goal, lambda action, step: _attempt(run, work, action, step))
+
+            def attempt(action: Action, step: Callable[[], None]) -> None:
+                _attempt(run, work, action, step)
+                _look_ahead(run, work, action)
+
+            state = drive(work, run.goal, attempt)
             return [Outcome(entry.name, state.phase, left=settle(work))]
 
     return _ended((entry.name,), driven)[0]
+
+
+def _look_ahead(run: Run, work: Work, action: Action) -> None:
+    """After each round, what the downtime would be now."""
+    if action.kind is ActionKind.END_ROUND:
+        seen = work.gate.project(work)
+        run.board.projected(work.entry.name, seen.told(), {"projected": seen.model_dump(mode="json", by_alias=True)})
 
 
 def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
@@ -218,6 +246,8 @@ def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[
         return driven()
     except Interrupted as error:
         return [Outcome(name, "stopped", _of(error, name)) for name in names]
+    except Deferred as error:
+        return [Outcome(name, DEFERRED, _of(error, name)) for name in names]
     except KubeferryError as error:
         return [Outcome(name, "failed", _of(error, name)) for name in names]
     except Exception as error:
@@ -232,7 +262,7 @@ def _of(error: KubeferryError, machine: str) -> KubeferryError:
         return error
     told = copy.copy(error)
     told.machine = machine
-    if not isinstance(error, ProbeFailed):  # who went back did so with all others
+    if not isinstance(error, (ProbeFailed, Deferred)):  # who went back, or waits, does so with all others
         told.what, told.why = f"it moves together with {error.machine}, which was stopped", error.reason
     return told
 
@@ -259,6 +289,7 @@ def _work(run: Run, entry: Entry) -> Iterator[Work]:
                 seen=functools.partial(operator.setitem, run.standing, entry.name),
                 by=run.by,
                 patient=run.patient,
+                run_gate=run.gate,
             )
     finally:
         for opened in (source, target):

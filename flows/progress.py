@@ -76,6 +76,7 @@ class Line:
     detail: str = ""
     rates: Rates = field(default_factory=Rates)
     printed_at: float = 0.0
+    projected: str = ""
 
 
 class Board:
@@ -103,7 +104,7 @@ class Board:
         """A machine begins something."""
         with self._lock:
             before = self._lines.get(machine, Line())
-            self._lines[machine] = Line(action=what, detail=before.detail, printed_at=time.monotonic())
+            self._lines[machine] = Line(what, before.detail, printed_at=time.monotonic(), projected=before.projected)
             self._say(machine, what, "action", {"what": what})
 
     def progress(self, machine: str, disk: str, progress: MoverProgress) -> None:
@@ -116,11 +117,23 @@ class Board:
                 line.printed_at = time.monotonic()
                 self._say(machine, line.detail, "progress", {"disk": disk, **transfer_facts(progress)})
 
+    def projected(self, machine: str, downtime: str, facts: dict[str, object]) -> None:
+        """What its downtime would be, as of its newest round: in words, and for a program."""
+        with self._lock:
+            self._lines.setdefault(machine, Line()).projected = downtime
+            self._say(machine, f"downtime projected: {downtime}", "projected", facts)
+
     def rows(self) -> list[dict[str, str]]:
         """The table of a wave: one row a machine."""
         with self._lock:
             return [
-                {"machine": name, "now": line.action, "progress": line.detail} for name, line in self._lines.items()
+                {
+                    "machine": name,
+                    "now": line.action,
+                    "progress": line.detail,
+                    "downtime, projected": line.projected,
+                }
+                for name, line in self._lines.items()
             ]
 
     def _say(self, machine: str, text: str, event: str, facts: dict[str, object]) -> None:

@@ -13,14 +13,14 @@ from prefect import Flow, flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Completed
 
 from flows.assess import artifact_key
 from flows.following import AGAIN_SECONDS, Following, Track
 from flows.migrate import Outcome, StepBegun, Told, TryEnded
 from flows.struck import rows_without, shown, strike_logs, without_secrets
 from kubeferry.documents import Wave
-from kubeferry.errors import Interrupted
+from kubeferry.errors import Deferred, Interrupted
 from kubeferry.outside import stopping
 from kubeferry.words import counted, first_of
 
@@ -42,17 +42,19 @@ def show(run: Following) -> None:
         _follow_machines(run)
         done.set()
         outcomes = run.outcomes()
-        failed = [one for one in outcomes if one.error and not isinstance(one.error, Interrupted)]
-        held = _held_back(run)
+        failed = [one for one in outcomes if one.error and not isinstance(one.error, (Interrupted, Deferred))]
+        held, deferred = _held_back(run), _deferred(outcomes)
         if failed:
             named = ", ".join(one.machine for one in failed)
             raise RuntimeError(
                 without_secrets("; ".join(filter(None, (f"{len(failed)} of {len(outcomes)}: {named}", held))))
             )
         if held:
-            return Cancelled(name="Held", message=without_secrets(held))
-        if stopping.requested() or any(one.error for one in outcomes):
+            return Cancelled(name="Held", message=without_secrets("; ".join(filter(None, (held, deferred)))))
+        if stopping.requested() or any(isinstance(one.error, Interrupted) for one in outcomes):
             return Cancelled(message="stopped on request; the same command goes on")
+        if deferred:
+            return Completed(name="Deferred", message=without_secrets(deferred))
         return None
 
     try:
@@ -68,6 +70,12 @@ def _held_back(run: Following) -> str:
         return ""
     told = [f"{name}: {why}" for name, why in run.held_back.items()]
     return f"{counted(len(told), 'machine')} held back: {first_of(told, HELD_TOLD)}"
+
+
+def _deferred(outcomes: list[Outcome]) -> str:
+    """The machines that wait for their window, the reason of the first ones beside them; empty for none."""
+    told = [f"{one.machine}: {one.error.what}" for one in outcomes if isinstance(one.error, Deferred)]
+    return f"{counted(len(told), 'machine')} deferred: {first_of(told, HELD_TOLD)}" if told else ""
 
 
 def _follow_machines(run: Following) -> None:
@@ -117,6 +125,8 @@ def _machine_flow(run: Following, name: str) -> Flow[[str], Any]:
                 outcome = told
         if isinstance(outcome.error, Interrupted):
             return Cancelled(message=without_secrets(str(outcome.error)))
+        if isinstance(outcome.error, Deferred):
+            return Completed(name="Deferred", message=without_secrets(outcome.error.what))
         if outcome.error:
             raise shown(outcome.error) from None
         return None

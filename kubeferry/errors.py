@@ -2,6 +2,7 @@
 
 KubeferryError
 ├── HeldBack                  what it waits for has not moved; it is untouched 1, or 2
+│   └── Deferred              its window is closed, or too short by now         1
 ├── TransientError            worth retrying as it is                          exit code 1
 │   ├── SourceUnavailable     the hypervisor or cloud did not answer
 │   ├── TargetUnavailable     the cluster or target folder did not answer
@@ -132,6 +133,23 @@ class HeldBack(KubeferryError):
         )
         self.by, self.why_held = by, plain_lines(why)
         self.exit_code = 1 if turn else 2
+
+
+class Deferred(HeldBack):
+    """The machine's window is closed, or what is left of it is too short: its source was left alone, and the same
+    command moves it in a later opening. `until` is when the next one begins (UTC, ISO 8601), `opening` what it is in
+    words; both empty where there is none any more."""
+
+    def __init__(self, why: str, *, machine: str, until: str = "", opening: str = "") -> None:
+        super().__init__(why, machine=machine)
+        self.what = plain_lines(f"it is deferred: {why}{f'; it opens next {opening}' if opening else ''}")
+        self.fix = (
+            "Run the same command again then; what is moved warm is copied ahead at any time. To move a machine "
+            "outside its window, name it with --machine and say --out-of-window with a reason, which is recorded."
+            if opening
+            else "Its window does not open any more: give it another one in the policy, and plan again."
+        )
+        self.until, self.opening = until, plain_lines(opening)
 
 
 class PermanentError(KubeferryError):

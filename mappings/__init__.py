@@ -17,6 +17,7 @@ In the order in which a machine passes:
     fates/                what became of each of its facts: carried, changed or lost
     admission/            what a cluster would say to the manifests
     refusals              that, as concerns of the machine that it is about
+    windows               when it may be stopped
     policy_problems       what is wrong with the policy for an inventory
     plan, assessment      all machines of an inventory, with estimate: decided, or only told
 

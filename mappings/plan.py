@@ -18,6 +18,7 @@ from mappings.rules.between import CLASHES, included, inventory_concerns
 from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
+from mappings.windows import parted, used, window_of
 from mappings.wishes import settled
 
 
@@ -55,6 +56,8 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     kept = tuple(entry for entry in entries if entry.name not in excluded)
     if problems := _refused_together(kept, entries, platform):
         raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
+    if problems := [*parted(kept)]:
+        raise InputInvalid("the policy does not fit the inventory", problems)
     kept = tuple(entry.model_copy(update={"after": _after(entry.name, policy, excluded) or None}) for entry in kept)
     wishes = {entry.name: (policy.of(entry.name).wave, entry.after or ()) for entry in kept}
     return freeze(
@@ -66,6 +69,7 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
             inventory_digest=digest_of(inventory),
             waves=order(wishes, sets={entry.name: _companions(entry) for entry in kept if entry.moves_with}),
             order=policy.waves,
+            windows=used(policy, kept),
             entries=kept,
             excluded=excluded,
         )
@@ -104,6 +108,7 @@ def _entry(
         carried=mapped.carried,
         moves_with=mapped.moves_with or None,
         attached=mapped.attached or None,
+        window=window_of(machine.name, policy),
     )
 
 

@@ -14,6 +14,7 @@ from kubeferry.words import first_of
 from mappings import disk_wishes
 from mappings.marks import MANAGED_BY, OURS
 from mappings.rules.table import RULES
+from mappings.windows import wrong_windows
 from mappings.wishes import Settled, settled, shown, speaking_rules, template_problems
 
 SHOWN = 6
@@ -21,11 +22,11 @@ SHOWN = 6
 
 def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
     """Where a policy names machines or disks that the inventory has not, concerns that are none or cannot be accepted,
-    or one boot order for several disks of a machine."""
+    windows that it does not define, or one boot order for several disks of a machine."""
     known = {machine.name: machine for machine in inventory.machines}
     fix = "Use {name}, {source}, {folder} and {tag:KEY}."
     found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
-    found += _key_problems("policy ", policy)
+    found += [*_key_problems("policy ", policy), *wrong_windows(policy)]
     for name, choice in policy.machines.items():
         where = f"policy machines.{name}"
         if name not in known:

@@ -26,6 +26,7 @@ from kubeferry.model import DATA_DEVICES, Carried, Concern, Disk, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
 from reports.picture import DATA_URI, LIMIT_CHARACTERS
+from reports.projections import projection_of, scores_of
 from reports.rounds import copied_ahead
 from reports.sets import with_their_sets
 from reports.shapes import (
@@ -137,6 +138,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         rounds=copied_ahead(records),
         unmoved=tuple(plain(disk.id) for disk in _data_disks(entry.machine) if disk.id not in moved),
         downtime=downtime,
+        projection=projection_of(records, downtime),
         timeline=timeline,
         boot=_boot(seen, records),
         carried=tuple(_carried(line) for line in entry.carried[:CARRIED_LIMIT]),
@@ -300,6 +302,7 @@ def _totals(machines: tuple[MachineReport, ...]) -> Totals:
         probes_passed=sum(probe.ok for machine in machines for probe in machine.probes),
         longest_downtime_seconds=longest,
         longest_downtime_machine=whose,
+        scores=scores_of(machines),
     )
 
 

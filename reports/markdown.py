@@ -55,6 +55,9 @@ def _head(report: Report) -> Iterator[str]:
         if longest and measured
         else "- no downtime measured"
     )
+    if scores := totals.scores:
+        middle = f"; in the middle {scores.ratio:.2f} of what was likely" if scores.ratio is not None else ""
+        yield f"- {scores.inside} of {scores.machines} downtimes inside the range that was projected{middle}"
     head = ("Machine", "Verdict", "Was down", "Disks equal", "Probes passed", "Data")
     yield from _table(head, (_summary(machine) for machine in report.machines))
     yield from _table(("Left out", "Why"), ((_plain(one.name), _plain(one.reason)) for one in report.excluded))
@@ -90,6 +93,8 @@ def _machine(machine: MachineReport) -> Iterator[str]:
     if ends := machine.ends_as:
         yield from ("", f"**Run strategy:** {_plain(ends)}")
     yield from ("", f"**Downtime:** {_plain(machine.downtime.text)}")
+    if machine.projection:
+        yield from ("", f"**Projected:** {_plain(machine.projection.text)}")
     if machine.timeline:
         parts = ((part.label, duration(part.seconds), "yes" if part.down else "") for part in machine.timeline.parts)
         yield from _table(("Part", "Time", "Down"), parts)

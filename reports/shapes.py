@@ -1,9 +1,9 @@
 """What a report holds: frozen values, all text in them bounded and free of control characters.
 
     Report ─┬─ MachineReport ─┬─ DiskReport, ProbeReport, Boot
-            │                 ├─ Downtime, Timeline ─ TimelinePart
+            │                 ├─ Downtime, Timeline ─ TimelinePart, Projection
             │                 └─ Happening
-            ├─ Totals, Excluded, OpenThing
+            ├─ Totals, Scores, Excluded, OpenThing
             └─ versions
 
 `None` says "not seen"; nothing stands in for it. Sizes are bytes, durations seconds, times UTC in ISO 8601.
@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Literal
 
 from kubeferry.inside.compared import Compared
+from kubeferry.life.projected import Range
 from kubeferry.model import Bytes, Carried, Concern, Seconds, Value
 
 
@@ -178,6 +179,28 @@ class Downtime(Value):
     text: str
 
 
+class ProjectionPart(Value):
+    """One part of the downtime as it was projected; None where it was not known, and `why`."""
+
+    name: str
+    seconds: Range | None = None
+    why: str = ""
+
+
+class Projection(Value):
+    """What was projected of the newest cutover just before the stop. Scored where the downtime was measured: `ratio` is
+    what it came to by what was likely, `inside` whether it lay in the range."""
+
+    window: str = ""
+    parts: tuple[ProjectionPart, ...] = ()
+    downtime: Range | None = None
+    back: Range | None = None
+    actual: Seconds | None = None
+    ratio: float | None = None
+    inside: bool | None = None
+    text: str
+
+
 class HappeningKind(StrEnum):
     FAILED = "failed"
     INTERRUPTED = "interrupted"
@@ -238,6 +261,7 @@ class MachineReport(Value):
     moves_with: tuple[str, ...] = ()
     attached: tuple[str, ...] = ()
     downtime: Downtime
+    projection: Projection | None = None
     timeline: Timeline | None = None
     boot: Boot | None = None
     target_running: bool | None = None
@@ -270,8 +294,18 @@ class OpenThing(Value):
     where: str
 
 
+class Scores(Value):
+    """How good the projections of a plan were: of so many `machines` so many downtimes lay `inside` their ranges.
+    `ratio` is the median of what they came to by what was likely."""
+
+    machines: int
+    inside: int
+    ratio: float | None = None
+
+
 class Totals(Value):
-    """Sums over the machines of the plan. The longest downtime is None when none was measured."""
+    """Sums over the machines of the plan. The longest downtime is None when none was measured, `scores` when no
+    projection was scored."""
 
     machines: int
     proven: int
@@ -284,6 +318,7 @@ class Totals(Value):
     probes_passed: int
     longest_downtime_seconds: Seconds | None = None
     longest_downtime_machine: str | None = None
+    scores: Scores | None = None
 
 
 class Report(Value):

@@ -3,12 +3,13 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
     looking    doctor, discover          moving     precopy, migrate, commit, rollback     disks   copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
-    setting_up  init, manifests          caretaking  caretake
+    setting_up  init, manifests          caretaking  caretake              windows   windows
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
-What `status` shows: `standing` (pure), `transfers` (what movers on this host tell). `overwriting`: what `plan` asks.
-`asking`: what a person is asked before it is done, and who that is. `stopped`: what a run that is stopped leaves.
-`dry_run`: what a verb that moves would do. `going_back`: what a rollback would lose. `outcomes`: how machines ended.
+What `status` shows: `standing` (pure), `transfers` (what movers on this host tell), `outlook` (what is ahead).
+`overwriting`: what `plan` asks. `asking`: what a person is asked before it is done, and who that is. `stopped`: what a
+run that is stopped leaves. `dry_run`: what a verb that moves would do. `going_back`: what a rollback would lose.
+`outcomes`: how the machines of a run ended.
 
 Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry, 128 + N stopped by signal N.
 """
@@ -54,6 +55,7 @@ VERBS = {
         "Take up machines whose source is off while nobody is at work on them, and those whose commit is due.",
     ),
     "status": ("flows.cli.showing", "Show where each machine of a plan stands, and what is next."),
+    "windows": ("flows.cli.windows", "Show when the windows of a plan open, and what fits in."),
     "release": ("flows.cli.cleaning", "Drop what was only needed for the move, and prove that nothing is left."),
     "report": ("flows.cli.showing", "Write the report of a plan: HTML, JSON and Markdown."),
     "ui": ("flows.cli.showing", "Run the local Prefect server, to look at past runs."),

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +59,11 @@ HURRIED_SECONDS = 0.5
     is_flag=True,
     help="You say that the machines named move now, whatever they wait for. Recorded with your name.",
 )
+@click.option(
+    "--out-of-window",
+    metavar="REASON",
+    help="You say that the machines named may be stopped outside their window, and why. Recorded with your name.",
+)
 @dry_run_option
 @json_option
 @logged
@@ -68,24 +74,32 @@ def migrate(
     machines: tuple[str, ...],
     again: bool,
     out_of_order: bool,
+    out_of_window: str | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
     """Do what a plan says, and prove it; the same command goes on after any failure.
 
     A machine waits for those that it comes `after`, and one that fails holds back those that wait for it, and no others
-    but what the policy's `waves` says.
+    but what the policy's `waves` says. One that has a window is stopped only while that is open and long enough; it is
+    deferred until then, and copied ahead where it moves warm.
     """
     if out_of_order and not machines:
         raise click.UsageError("name the machines to move out of order with --machine")
+    if out_of_window is not None and not (machines and out_of_window.strip()):
+        raise click.UsageError("name the machines to stop outside their window with --machine, and say why")
     frozen, settings, path = opened(plan, named, config)
     names = whole_sets(frozen, chosen(frozen, machines))
     _refuse_empty(frozen, names)
     goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     if dry_run:
-        say_what_would_be_done(frozen, settings, names, goal, insisted=out_of_order, as_json=as_json)
+        overruled = out_of_window is not None
+        say_what_would_be_done(
+            frozen, settings, names, goal, insisted=out_of_order, overruled=overruled, as_json=as_json
+        )
         return
-    _run(frozen, settings, path, names, goal, as_json, insisted=person() if out_of_order else "")
+    said = Said(person() if out_of_order else "", f"{person()}: {out_of_window.strip()}" if out_of_window else "")
+    _run(frozen, settings, path, names, goal, as_json, said=said)
 
 
 @click.command()
@@ -190,6 +204,14 @@ def rollback(
     _run(frozen, settings, path, names, Goal.ROLLBACK, as_json, who)
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a person has said of a run: that its machines move out of order, or outside their windows, and why."""
+
+    insisted: str = ""
+    overruled: str = ""
+
+
 def _run(
     plan: Plan,
     settings: Config,
@@ -198,27 +220,31 @@ def _run(
     goal: Goal,
     as_json: bool,
     target_is_down: str = "",
-    insisted: str = "",
+    said: Said = Said(),
     by: str = "",
 ) -> None:
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
     from flows.migrate import NOT_BEGUN, Run, run_plan
     from flows.progress import Board
+    from kubeferry.steps.gate import Gate
     from kubeferry.steps.turns import Turns
 
     _refuse_unknown_source(plan, settings, path)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         again = goal is Goal.MIGRATE_AGAIN
-        turns = Turns(plan, journal, again=again, insisted=insisted) if goal.in_order else None
+        turns = Turns(plan, journal, again=again, insisted=said.insisted) if goal.in_order else None
+        gate = Gate(plan, journal, overruled=said.overruled)
         waiting = turns.out_of_reach(machines) if turns else {}
-        coming = tuple(name for name in machines if name not in waiting)
+        shut = gate.shut(machines, journal.states(plan.digest)) if goal.in_order else {}
+        coming = tuple(name for name in machines if name not in waiting and name not in shut)
         asked = _asked(plan, settings, journal, coming, goal, as_json=as_json)
         refused = asked.errors()
         waiting = turns.out_of_reach(machines, refused) if turns else {}
         journal.keep_plan(plan)
         run = Run(plan, settings, journal, Board(quiet=True), goal, target_is_down=target_is_down, refused=refused)
-        run.turns, run.by = turns, by
-        idle = len(refused) + len(waiting) == len(machines)  # nothing to watch: what there is to say is only recorded
+        run.turns, run.gate, run.deferred, run.by = turns, gate, shut, by
+        # Nothing to watch: what there is to say is only recorded.
+        idle = len(refused.keys() | waiting.keys() | shut.keys()) == len(machines)
         outcomes = run_plan(run, machines) if idle else _seen_running(run, path, machines, as_json)
         stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
     tell_outcomes(outcomes, as_json)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.output import print_json, print_table
-from kubeferry.errors import HeldBack, InputInvalid, Interrupted, Problem
+from kubeferry.errors import Deferred, HeldBack, InputInvalid, Interrupted, KubeferryError, Problem, TransientError
 from kubeferry.words import counted, plain, plain_lines
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
     )
     phases = [one.phase for one in outcomes]
     parts = ", ".join(f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases))
-    held = [one.error for one in outcomes if isinstance(one.error, HeldBack)]
+    waiting = [one.error for one in outcomes if isinstance(one.error, HeldBack)]
+    held = [error for error in waiting if not isinstance(error, Deferred)]
     click.echo(f"total: {counted(len(outcomes), 'machine')} ({parts}{f', {len(held)} held back' if held else ''})")
     for outcome in outcomes:
         # A stop is told once, for all of them; so is what to do about machines that are held back.
@@ -33,17 +34,28 @@ def tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
             click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
     if held:
         click.secho(f"\nheld back: {counted(len(held), 'machine')}. {held[0].fix}", fg="yellow", err=True)
+    for fix in dict.fromkeys(error.fix for error in waiting if isinstance(error, Deferred)):
+        same = sum(error.fix == fix for error in waiting)
+        click.secho(f"\ndeferred: {counted(same, 'machine')}. {fix}", fg="yellow", err=True)
 
 
 def _as_told(outcome: Outcome) -> dict[str, Any]:
     error = outcome.error
     told = {"machine": outcome.machine, "phase": outcome.phase, "error": str(error or "")}
-    held = {"heldBack": error.why_held, "waitsFor": list(error.by)} if isinstance(error, HeldBack) else {}
+    held: dict[str, Any] = {}
+    if isinstance(error, HeldBack):
+        held = {"heldBack": error.why_held, "waitsFor": list(error.by)}
+    if isinstance(error, Deferred):
+        held |= {"nextOpening": error.until or None}
     return told | held | ({"left": outcome.left} if outcome.left else {})
 
 
-def nothing_begun(outcomes: list[Outcome]) -> InputInvalid:
-    """The error where each machine of a run waits for others, that are none of it."""
+def nothing_begun(outcomes: list[Outcome]) -> KubeferryError:
+    """The error where each machine of a run waits: for others, that are none of it, or for its window."""
+    deferred = [one.error for one in outcomes if isinstance(one.error, Deferred)]
+    if deferred:
+        told = "; ".join(dict.fromkeys(error.what.removeprefix("it is deferred: ") for error in deferred))
+        return TransientError("nothing was begun: no window is open", why=told, fix=deferred[0].fix)
     held = [one.error for one in outcomes if isinstance(one.error, HeldBack)]
     fix = "Move what it waits for first, or mend it. To move it all the same, name it and say --out-of-order."
     return InputInvalid(

@@ -19,6 +19,7 @@ from kubeferry.errors import Problem
 from kubeferry.life.held import FEWEST
 from kubeferry.model import Severity
 from kubeferry.outside.clock import now
+from kubeferry.schedule.windows import told
 from kubeferry.words import counted, plain, size
 
 if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
@@ -133,14 +134,18 @@ def _print_plan(made: Plan) -> None:
         for entry in (entries[machine] for machine in wave.machines):
             amount = size(sum(disk.size_bytes for disk in entry.disks))
             target = f"{entry.namespace}/{entry.target_name}"
-            rows.append((wave.name, entry.name, target, str(len(entry.disks)), amount, str(len(entry.concerns))))
-    print_table(("wave", "machine", "target", "disks", "bytes", "concerns"), rows)
+            row = (wave.name, entry.name, target, str(len(entry.disks)), amount, str(len(entry.concerns)))
+            rows.append((*row, entry.window or "any time") if made.windows else row)
+    headings = ("wave", "machine", "target", "disks", "bytes", "concerns")
+    print_table((*headings, "window") if made.windows else headings, rows)
     disks = [disk.size_bytes for entry in made.entries for disk in entry.disks]
     concerns = sum(len(entry.concerns) for entry in made.entries)
     click.echo(
         f"total: {counted(len(made.waves), 'wave')}, {counted(len(rows), 'machine')}, "
         f"{counted(len(disks), 'disk')} with {size(sum(disks))}, {counted(concerns, 'concern')}"
     )
+    for window, when in (made.windows or {}).items():
+        click.echo(plain(f"window {window}: {told(when)}"))
     for entry in made.entries:
         if entry.after:
             click.echo(plain(f"{entry.name} waits until {', '.join(entry.after)} has moved"))

@@ -19,6 +19,7 @@ from flows.cli.options import (
     plan_named,
     plan_option,
 )
+from flows.cli.outlook import outlooks
 from flows.cli.output import print_event, print_json, print_table
 from flows.cli.standing import Since, Standing, at_a_minute, left_off, owing, standings, summary
 from flows.cli.transfers import transfers
@@ -29,6 +30,7 @@ from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal, LedgerEntry, PlanRecord
 from kubeferry.ledger import KEPT
 from kubeferry.life.evidence import Phase
+from kubeferry.life.states import fold
 from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
 from kubeferry.steps.precedence import by_another
@@ -54,9 +56,11 @@ def status(plan: Path | None, named: str | None, config: Path | None, as_json: b
         open_things = journal.ledger_open(frozen.digest)
         histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
         live, elsewhere = transfers(frozen, open_things), moved_elsewhere(frozen, journal)
-        rows = standings(frozen, histories, holders, live, elsewhere)
+        states = {name: fold(records) for name, records in histories.items()}
+        ahead = outlooks(frozen, journal, histories, states)
+        rows = standings(frozen, histories, holders, live, elsewhere, ahead=ahead)
         if since := done_since(frozen, journal, [row.machine for row in owing(rows)]):
-            rows = standings(frozen, histories, holders, live, elsewhere, since)
+            rows = standings(frozen, histories, holders, live, elsewhere, since, ahead)
         versions = of_journal(journal)
     moved = {row.machine for row in rows if row.phase is Phase.COMMITTED}
     if as_json:
@@ -82,11 +86,14 @@ def done_since(plan: Plan | Outline, journal: Journal, machines: Container[str])
 
 
 def _print_standings(rows: list[Standing]) -> None:
-    headings = ("machine", "phase", "source", "lease", "progress", "failed", "next", "why")
+    headings = (
+        *("machine", "phase", "source", "lease", "progress", "downtime, projected", "window"),
+        *("failed", "next", "why"),
+    )
     told = [
         (
             *(row.machine, str(row.phase), str(row.source), row.held_by),
-            *(str(row.transfer or ""), row.failed, row.next, row.reason),
+            *(str(row.transfer or ""), _projected(row), str(row.ahead or ""), row.failed, row.next, row.reason),
         )
         for row in rows
     ]
@@ -95,7 +102,12 @@ def _print_standings(rows: list[Standing]) -> None:
     print_table([headings[place] for place in shown], [[line[place] for place in shown] for line in told])
 
 
-_MAY_BE_EMPTY = frozenset({3, 4, 5})
+_MAY_BE_EMPTY = frozenset({3, 4, 5, 6, 7})
+
+
+def _projected(row: Standing) -> str:
+    """The downtime that is projected; nothing where nothing at all was seen yet."""
+    return row.ahead.projected.told() if row.ahead and row.ahead.projected.is_known else ""
 
 
 def _standing_facts(plan: Outline, rows: list[Standing]) -> dict[str, object]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from flows.cli.outlook import Outlook
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
 from kubeferry.life.actions import Action, EntryFacts, next_action
@@ -95,7 +96,8 @@ def _share(told: MoverProgress) -> str:
 class Standing:
     """One machine. `waits_for` are those that have to move first, else those of its set that have to come as far as it
     has; `held` says why nothing is done to it now; `owed`: it ran before, and we have stopped it, or may have;
-    `moves_with` are all others of its set; `since` is what another plan has done to it since."""
+    `moves_with` are all others of its set; `since` is what another plan has done to it since; `ahead` what is projected
+    of its cutover, where that may still begin."""
 
     machine: str
     phase: Phase
@@ -110,6 +112,7 @@ class Standing:
     moves_with: tuple[str, ...] = ()
     held: str = ""
     since: str = ""
+    ahead: Outlook | None = None
 
     @property
     def held_by(self) -> str:
@@ -153,6 +156,7 @@ class Standing:
             "waitsFor": list(self.waits_for),
             **({"heldBack": self.held} if self.held else {}),
             **({"since": self.since} if self.since else {}),
+            **(self.ahead.facts() if self.ahead else {}),
             **({"movesWith": list(self.moves_with)} if self.moves_with else {}),
         }
 
@@ -164,18 +168,19 @@ def standings(
     live: Mapping[str, Live],
     elsewhere: Collection[str] = (),
     since: Mapping[str, Since] | None = None,
+    ahead: Mapping[str, Outlook] | None = None,
 ) -> list[Standing]:
     """All machines, in the plan's order. `histories` are the journal's events by machine; `elsewhere` are those that
     another plan has moved; `since`, by machine, the plan that did something to it after this one, where one did: how
-    the source is, is what that plan saw."""
+    the source is, is what that plan saw. `ahead`, by machine, what is projected of its cutover."""
     states = {name: fold(records) for name, records in histories.items()}
     order = Order(plan, states, elsewhere)
     members = {
         entry.name: Member(EntryFacts.of(plan, entry, keeps_running=True), states.get(entry.name, MachineState()))
         for entry in plan.entries
     }
-    others = since or {}
-    return [
+    others, looks = since or {}, ahead or {}
+    rows = [
         _standing(
             plan,
             entry,
@@ -188,6 +193,7 @@ def standings(
         )
         for entry in plan.entries
     ]
+    return [replace(row, ahead=looks.get(row.machine)) for row in rows]
 
 
 def _standing(

@@ -5,12 +5,12 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
-configuration, `disk_choices` what a policy says of single disks, `cutover_policy` of the time around a cutover, `offer`
-what a target has to choose from, `outline` a plan without what only its target needs. What a mover is told and tells
-lies apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes documents, `yaml_text` writes YAML
-fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the form in which a plan is kept,
-`first_reading` makes it of a plan's text, `readings` keeps large ones beside their files, `earlier` knows in which form
-earlier versions took a plan's digest.
+configuration, `disk_choices` what a policy says of single disks, `cutover_policy` of the time around a cutover,
+`windows` when sources may be stopped, `offer` what a target has to choose from, `outline` a plan without what only its
+target needs. What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts without the rest. `files` reads
+and writes documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has written, `yaml_read` any other.
+`lines` is the form in which a plan is kept, `first_reading` makes it of a plan's text, `readings` keeps large ones
+beside their files, `earlier` knows in which form earlier versions took a plan's digest.
 """
 
 from kubeferry.documents.base import EnvName, ShortName, digest_of
@@ -80,12 +80,14 @@ from kubeferry.documents.settings import (
     Toleration,
     VmwareAccess,
 )
+from kubeferry.documents.windows import ANY, Window
 from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.jobs import MoverError, MoverJob, MoverProgress, MoverResult
 from kubeferry.shapes import Document
 from kubeferry.values import API_VERSION
 
 __all__ = [
+    "ANY",
     "API_VERSION",
     "KINDS",
     "AttachedDisk",
@@ -142,6 +144,7 @@ __all__ = [
     "WarmPolicy",
     "Wave",
     "WavesPolicy",
+    "Window",
     "digest_of",
     "dump",
     "freeze",

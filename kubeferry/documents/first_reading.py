@@ -19,8 +19,8 @@ from kubeferry.documents.yaml_lines import Irregular, Line, item, look, mapping
 
 OPENING = "entries:"
 FIELDS = frozenset(field.alias or name for name, field in Plan.model_fields.items()) - {"entries"}
-LATER = frozenset({"order"})
-"""Fields that plans of earlier versions have not."""
+LATER = frozenset({"order", "windows"})
+"""Fields that plans of earlier versions have not, and those of this one need not."""
 
 
 def lines_of(text: Iterable[bytes], digest: str, claims: tuple[str, ...]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
 from kubeferry.documents.policy import WarmPolicy, WavesPolicy
+from kubeferry.documents.windows import Window
 from kubeferry.model import Power
 
 
@@ -30,12 +31,20 @@ class _Manifest(_Part):
     spec: _Spec = _Spec()
 
 
+class OutlinedDisk(_Part):
+    """How much of a disk holds data, as far as its source tells."""
+
+    id: str
+    allocated_bytes: int | None = None
+
+
 class OutlinedMachine(_Part):
-    """Which machine of its source it is, and whether it ran when it was discovered."""
+    """Which machine of its source it is, whether it ran when it was discovered, and how large its disks are."""
 
     id: str
     source: str
     power: Power = Power.UNKNOWN
+    disks: tuple[OutlinedDisk, ...] = ()
 
 
 class OutlinedEntry(_Part):
@@ -48,8 +57,10 @@ class OutlinedEntry(_Part):
     disks: tuple[PlannedDisk, ...]
     mode: Literal["cold", "warm"] = "cold"
     warm: WarmPolicy = WarmPolicy()
+    verify: Literal["always", "written"] = "written"
     moves_with: tuple[Companion, ...] | None = None
     after: tuple[str, ...] | None = None
+    window: str | None = None
     downtime: DowntimePolicy | None = None
     commit: CommitPolicy | None = None
     manifests: tuple[_Manifest, ...]
@@ -69,6 +80,7 @@ class Outline(_Part):
     source: str
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
+    windows: dict[str, Window] | None = None
     entries: tuple[OutlinedEntry, ...]
     excluded: dict[str, str] = {}
     digest: str

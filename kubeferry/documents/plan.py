@@ -15,6 +15,7 @@ from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy, WavesPolicy
+from kubeferry.documents.windows import Window
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 from kubeferry.shapes import Document
 
@@ -86,8 +87,9 @@ class Entry(Value):
 
     `moves_with` are the other machines of its set: they share disks, so all of them stop, start and go back together.
     `attached` are the disks of the set that others of them carry. `after` are machines that have to have moved before
-    it may; None in plans of earlier versions, which kept no more of it than the order of their waves. `commit`: None
-    commits it as soon as its probes have passed.
+    it may; None in plans of earlier versions, which kept no more of it than the order of their waves. `window`: its
+    source is stopped only in this one of the plan's windows; None: at any time. `commit`: None commits it as soon as
+    its probes have passed.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Entry(Value):
     moves_with: tuple[Companion, ...] | None = None
     attached: tuple[AttachedDisk, ...] | None = None
     after: tuple[str, ...] | None = None
+    window: str | None = None
     downtime: DowntimePolicy | None = None
     commit: CommitPolicy | None = None
 
@@ -153,7 +156,8 @@ class Plan(Document):
     """What will be done, frozen by `digest` (SHA-256 of the plan without it): what was reviewed is what is applied.
 
     `order` is what a machine that did not move holds back beside those that come after it; None in plans of earlier
-    versions: their waves are in order, since nothing else says what waits for what.
+    versions: their waves are in order, since nothing else says what waits for what. `windows` are those in which its
+    machines are stopped, by name.
     """
 
     KIND: ClassVar[str] = "Plan"
@@ -166,6 +170,7 @@ class Plan(Document):
     inventory_digest: str
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
+    windows: dict[ShortName, Window] | None = None
     entries: tuple[Entry, ...]
     excluded: dict[str, str] = {}
     digest: str = ""
@@ -182,6 +187,8 @@ class Plan(Document):
         for entry in self.entries:
             if strangers := [other for other in entry.after or () if other not in known]:
                 raise ValueError(f"{entry.name} comes after {strangers[0]}, which is not in the plan")
+            if entry.window is not None and entry.window not in (self.windows or {}):
+                raise ValueError(f"{entry.name} moves in window {entry.window}, which is not in the plan")
         by_name = {entry.name: entry for entry in self.entries}
         for entry in self.entries:
             if entry.moves_with or entry.attached:
@@ -209,12 +216,14 @@ class Plan(Document):
 
 
 def _check_set(entry: Entry, entries: Mapping[str, Entry], waves: tuple[Wave, ...]) -> None:
-    """All of a set stand in the plan, in one wave, and say the same of each other. Raises ValueError."""
+    """All of a set stand in the plan, in one wave and window, and say the same of each other. Raises ValueError."""
     whole = {entry.name, *(other.name for other in entry.moves_with or ())}
     for name in whole:
         other = entries.get(name)
         if other is None or {name, *(one.name for one in other.moves_with or ())} != whole:
             raise ValueError(f"{entry.name} moves together with {name}, which says otherwise, or is not in the plan")
+        if other.window != entry.window:
+            raise ValueError(f"{entry.name} moves together with {name}, in another window")
     if not any(whole <= set(wave.machines) for wave in waves):
         raise ValueError(f"{', '.join(sorted(whole))} move together, and do not stand in one wave")
     for disk in entry.attached or ():

@@ -10,6 +10,7 @@ from kubeferry.documents.base import ShortName
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.disk_choices import DiskChoice
 from kubeferry.documents.offer import AccessMode, VolumeMode
+from kubeferry.documents.windows import ANY, Window
 from kubeferry.model import Bytes, Seconds, Value
 from kubeferry.shapes import Document
 
@@ -205,7 +206,8 @@ class MachinePolicy(Value):
     `virtio_transitional`: devices that speak virtio 0.9 to guests that know no other; None decides by what is known of
     the system. `acpi_index`: the firmware numbers the network cards, so that guests call them `eno1`, `eno2`, ….
     `keep_variables`: UEFI variables go with the machine, where source and target can; false leaves them behind.
-    `keep_tpm`: so does what its TPM holds.
+    `keep_tpm`: so does what its TPM holds. `window`: it is stopped in this one of the policy's `windows`, or at `any`
+    time.
     """
 
     include: bool = True
@@ -237,6 +239,7 @@ class MachinePolicy(Value):
     downtime: DowntimePolicy | None = None
     commit: CommitPolicy | None = None
     wave: str | None = None
+    window: str | None = None
     after: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
     labels: dict[str, str] = {}
@@ -305,6 +308,9 @@ class Policy(Document):
 
     `kubevirt` is the version that manifests are made for where no cluster is asked; one that is asked tells its own.
     None: the newest.
+
+    `windows` are the times in which sources may be stopped, by name, and `window` is that of all machines for which
+    nothing else is said. None: at any time.
     """
 
     KIND: ClassVar[str] = "Policy"
@@ -322,6 +328,8 @@ class Policy(Document):
     commit: CommitPolicy | None = None
     verify: Literal["always", "written"] = "written"
     waves: WavesPolicy = WavesPolicy()
+    windows: dict[ShortName, Window] | None = None
+    window: str | None = None
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     acpi_index: bool = False
@@ -329,6 +337,12 @@ class Policy(Document):
     labels: dict[str, str] = {}
     rules: tuple[PolicyRule, ...] = ()
     machines: dict[str, MachinePolicy] = {}
+
+    @model_validator(mode="after")
+    def _names(self) -> Policy:
+        if ANY in (self.windows or {}):
+            raise ValueError(f"a window cannot be called {ANY}: that is at any time")
+        return self
 
     def of(self, name: str) -> MachinePolicy:
         """The choices for one machine, empty ones where nothing was said."""

@@ -15,6 +15,7 @@ chain, from where this process has checked it before.
     known    which machine a plan means by a name                 standing: what was read once is not read again
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
     cutovers which have begun, of all plans at once
+    lately   what happened when, of whichever machines
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.cutovers import Cutover, cutovers
 from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
 from kubeferry.journal.known import KnownMachine
+from kubeferry.journal.lately import Lately
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
 from kubeferry.journal.records import (
     Holder,
@@ -39,6 +41,7 @@ from kubeferry.journal.records import (
     LedgerState,
     PlanRecord,
     RegisteredPlan,
+    Room,
     Versions,
     highest_fence,
     in_turn,
@@ -51,11 +54,11 @@ from kubeferry.journal.records import (
     meant_by,
     same_thing,
     stored_links,
+    take_room,
     taken_over,
     unknown_plan,
     update_machine,
 )
-from kubeferry.journal.registry import Registry
 from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
 from kubeferry.journal.standing import Standing, Standings
 from kubeferry.life.events import Event, event_from_json, event_to_json
@@ -73,6 +76,7 @@ __all__ = [
     "PlanRecord",
     "Recorded",
     "RegisteredPlan",
+    "Room",
     "Standing",
     "Versions",
     "exists",
@@ -85,7 +89,7 @@ FIRST_SECOND = 1_700_000_000  # in 2023: fences are counted from here, in second
 BEHIND_SECONDS = 60  # as far as a fence may be behind the clock; leases that follow each other closely count one by one
 
 
-class Journal(Registry):
+class Journal(Lately):
     """One open journal; threads may share it. All methods raise KubeferryError only."""
 
     def __init__(self, engine: Engine) -> None:
@@ -183,10 +187,19 @@ class Journal(Registry):
         Fenced for a stale or released lease, IllegalTransition for an event that the machine's state does not allow,
         IntegrityFailed when what stands there already is damaged.
         """
+        return self._append(lease, event)
+
+    def append_in(self, room: Room, lease: Lease, event: Event) -> Recorded:
+        """The same of an event that needs a place in a room. Raises what the room says, too, where it is full."""
+        return self._append(lease, event, room)
+
+    def _append(self, lease: Lease, event: Event, room: Room | None = None) -> Recorded:
         with self._fenced(lease) as (db, row):
             at = iso(clock(db))
             standing = self._standing(db, row)
             step(standing.state, event, at)
+            if room:
+                take_room(db, lease, room)
             payload = event_to_json(event)
             link = Link(lease.plan, lease.machine, row.seq + 1, event.kind, payload, at, lease.fence, lease.owner)
             digest = link.digest(row.digest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import groupby
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, Table, Update, func, insert, select, update
 from sqlalchemy.dialects import sqlite
 
-from kubeferry.errors import InputInvalid, Problem
+from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.journal.chain import Link
+from kubeferry.journal.engine import iso
 from kubeferry.journal.leases import Lease, Owner, describe, may_succeed
 from kubeferry.journal.schema import EVENT, LEDGER, MACHINE, PLAN
+from kubeferry.life.events import EventKind
 from kubeferry.words import meant
 
 SHORTEST_DIGEST = 6  # characters of a digest that may stand for a plan
@@ -66,6 +69,19 @@ class Versions:
     schema: int
     created_at: str
     created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Room for `most` of these machines of a plan to begin their cutover in a time, its end not included. `full` is
+    raised where so many others have: runners that ask at once are counted one after the other."""
+
+    name: str
+    machines: frozenset[str]
+    since: datetime
+    until: datetime
+    most: int
+    full: KubeferryError
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,10 +213,26 @@ def insert_once(db: Connection, table: Table, **values: object) -> None:
 
 
 def in_turn(db: Connection, machine: str) -> None:
-    """Until this transaction ends, nobody else takes a lease on a machine of this name, under whatever plan: each would
-    see only its own row. SQLite has one writer anyway."""
+    """Until this transaction ends, nobody else takes a lease on a machine of this name, under whatever plan, or a place
+    in a room of it: each would see only its own row. SQLite has one writer anyway."""
     if db.dialect.name == "postgresql":
         db.execute(select(func.pg_advisory_xact_lock(func.hashtext(machine))))
+
+
+def take_room(db: Connection, lease: Lease, room: Room) -> None:
+    """Raise what the room says where it is full. Until this transaction ends nobody else takes a place in it."""
+    in_turn(db, f"{lease.plan} {room.name}")
+    others = (begun_between(db, lease.plan, room.since, room.until) & room.machines) - {lease.machine}
+    if len(others) >= room.most:
+        raise room.full
+
+
+def begun_between(db: Connection, plan: str, since: datetime, until: datetime) -> frozenset[str]:
+    """The machines of a plan of which a cutover began in this time, its end not included."""
+    query = select(EVENT.c.machine).where(
+        EVENT.c.plan == plan, EVENT.c.kind == EventKind.CUTOVER_BEGUN, EVENT.c.at >= iso(since), EVENT.c.at < iso(until)
+    )
+    return frozenset(db.execute(query).scalars())
 
 
 def meant_by(word: str, plans: Sequence[PlanRecord]) -> PlanRecord:

@@ -57,11 +57,6 @@ class Registry:
         told = self.versions()
         return hashlib.sha256(f"{told.created_at} {told.created_by}".encode()).hexdigest()[:12]
 
-    def time(self) -> str:
-        """The journal's own time: the one that all who work by it share (UTC, ISO 8601)."""
-        with self._reading() as db:
-            return iso(clock(db))
-
     # --- plans ---------------------------------------------------------------------------------------------------
 
     def register_plan(self, digest: str, name: str, document: str) -> None:

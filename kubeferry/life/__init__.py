@@ -8,4 +8,6 @@ events ── what was seen, one frozen value a kind
             ├─ deadline ── until when a cutover may last;  tries: how often a step is tried until then;  pace: how fast
             ├─ watch ── what comes of a machine that is validated, and not committed yet
             └─ held ── what a machine waits for before anything is done to it, and which waves have stopped
+            └─ experience ── how long cutovers took ── projection ── how long one would take now;  gate: may it begin
+projected ── what was projected of a cutover, as ranges: it stands in the journal, and is scored after the fact
 """

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from kubeferry.documents import CommitPolicy, Entry, Outline, OutlinedEntry, Plan, WarmPolicy
 from kubeferry.life import events as ev
-from kubeferry.life.deadline import used_up
+from kubeferry.life.deadline import is_of_window, used_up
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.rounds import decide
 from kubeferry.life.watch import Turn, turn_of
@@ -26,14 +26,16 @@ from kubeferry.model import UP, Power
 from kubeferry.words import counted
 
 REPAIRS_BEFORE_GIVING_UP = 2
+ASKED_FOR = "asked for while it was"
+"""How the reason of a way back begins that a person has asked for."""
 WAKES_BEFORE_GIVING_UP = 3
 """How often a source that somebody starts during its move is stopped and copied once more."""
 
 
 class Goal(StrEnum):
-    """`migrate` leaves a machine that was rolled back alone; `migrate-again` takes it up once more. `precopy` is one
-    round of a machine that runs on: a new one, or the `end-round` of one that is under way. `commit`: a person has said
-    that one which is watched has moved for good."""
+    """`migrate` leaves a machine that was rolled back alone, unless its window's end was all that led it back;
+    `migrate-again` takes it up once more. `precopy` is one round of a machine that runs on: a new one, or the
+    `end-round` of one that is under way. `commit`: a person has said that one which is watched has moved for good."""
 
     PRECOPY = "precopy"
     END_ROUND = "end-round"
@@ -185,7 +187,7 @@ def next_action(
         return _precopy(entry, state, goal, source_power)
     if turned := _turned(state, goal, source_power, now):
         return turned
-    again = state.resumes is Phase.ROLLED_BACK and goal is Goal.MIGRATE_AGAIN
+    again = state.resumes is Phase.ROLLED_BACK and (goal is Goal.MIGRATE_AGAIN or state.waits_for_window)
     if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in UP:
         ahead = ahead if ahead <= len(state.rounds) else 0  # a rollback since then counts them anew
         round_more = decide(state.rounds, entry.warm, deltas=entry.deltas, ahead=ahead)
@@ -200,9 +202,18 @@ def _turned(state: MachineState, goal: Goal, power: Power | None, now: str) -> A
         return Action(A.DONE, _nothing_to_commit(state))
     if (state.stop_asked or state.source_off) and not state.probes_passed and (why := used_up(state, now)):
         return Action(A.BEGIN_ROLLBACK, why)
+    if state.resumes is Phase.CUTTING_OVER and not (state.stop_asked or state.source_off) and used_up(state, now):
+        return _too_late_to_stop(state, now)
     if state.source_off and power in UP and state.resumes in _NEEDS_SOURCE_OFF:
         return _source_woke_up(state)
     return None
+
+
+def _too_late_to_stop(state: MachineState, now: str) -> Action:
+    """Who was to stop the source never came to it, and the time for that is over: another window, or another budget."""
+    if is_of_window(state):
+        return Action(A.BEGIN_ROLLBACK, f"{used_up(state, now)}; it was not asked to stop")
+    return Action(A.BEGIN_CUTOVER, "its time was over before its source was asked to stop: it begins anew")
 
 
 # --- one chooser per phase ---------------------------------------------------------------------------------------
@@ -292,6 +303,8 @@ def _rolling_back(_entry: EntryFacts, state: MachineState, _asked: Asked) -> Act
 def _rolled_back(_entry: EntryFacts, state: MachineState, asked: Asked) -> Action:
     if asked.goal is Goal.MIGRATE_AGAIN:
         return Action(A.BEGIN_CUTOVER, f"asked to try again after the rollback ({state.rollback_reason})")
+    if state.waits_for_window:
+        return Action(A.BEGIN_CUTOVER, "it went back since its window ended, and nothing else was in its way")
     return Action(A.DONE, f"it was rolled back: {state.rollback_reason}")
 
 
@@ -361,7 +374,7 @@ def _to_rollback(state: MachineState, owed: str) -> Action:
         return Action(A.DONE, f"it was rolled back already: {state.rollback_reason}")
     if state.resumes is Phase.PLANNED:
         return Action(A.DONE, "nothing was done to it that could be rolled back")
-    why = f"after a failure: {state.failed.what}" if state.failed else f"asked for while it was {state.phase}"
+    why = f"after a failure: {state.failed.what}" if state.failed else f"{ASKED_FOR} {state.phase}"
     return Action(A.BEGIN_ROLLBACK, why)
 
 

@@ -14,6 +14,7 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.words import duration
 
 BUDGET = "budget"
+_WINDOW = "window "
 _BOUND = frozenset({Phase.CUTTING_OVER, Phase.STARTED})
 _WHOSE = {BUDGET: "its downtime budget"}
 
@@ -23,6 +24,16 @@ def from_budget(policy: DowntimePolicy | None, began: str) -> str:
     if policy is None or policy.budget_seconds is None:
         return ""
     return told(moment(began) + timedelta(seconds=policy.budget_seconds))
+
+
+def of_window(name: str) -> str:
+    """What the deadline of a cutover is of that has to be over, or back, before this window ends."""
+    return f"{_WINDOW}{name}"
+
+
+def is_of_window(state: MachineState) -> bool:
+    """Whether it is the end of its window that bounds the cutover."""
+    return state.deadline_of.startswith(_WINDOW)
 
 
 def earliest(deadlines: Iterable[tuple[str, str]]) -> tuple[str, str]:
@@ -47,6 +58,8 @@ def used_up(state: MachineState, now: str) -> str:
 
 def whose(state: MachineState) -> str:
     """What the deadline of a cutover is of, for the beginning of a sentence."""
+    if is_of_window(state):
+        return f"its {state.deadline_of}"
     return _WHOSE.get(state.deadline_of, state.deadline_of or "its time")
 
 

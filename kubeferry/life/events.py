@@ -16,6 +16,7 @@ from pydantic import Field, TypeAdapter
 
 from kubeferry.errors import Interrupted
 from kubeferry.inside.said import Said
+from kubeferry.life.projected import Projected
 from kubeferry.model import Bytes, Marker, Power, Seconds, Value
 
 RoundNumber = Annotated[int, Field(ge=0)]
@@ -147,7 +148,8 @@ class CutoverBegun(Value):
     before is what that one found, and `target_may_run` what it has left at the target. `stop_is_told`: no stop is asked
     for before `stop-asked` stands here; journals of earlier versions say nothing of the sort. `deadline`: by when the
     copy has to have passed its probes, or the source is wanted back (`kubeferry.life.deadline`), and of what it is;
-    empty for none."""
+    empty for none. `window` is the plan's window that it begins in, empty for none, and `projected` what was known of
+    it just before."""
 
     kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
     power_before: Power
@@ -156,6 +158,8 @@ class CutoverBegun(Value):
     target_may_run: bool = False
     deadline: str = ""
     deadline_of: str = ""
+    window: str = ""
+    projected: Projected | None = None
 
 
 class StopAsked(Value):
@@ -304,11 +308,17 @@ class Failed(Value):
         return self.at == BEFOREHAND
 
 
+WINDOW = "window"
+"""What leads back a machine whose window ends: no fault of its own."""
+
+
 class RollbackBegun(Value):
-    """An intent: the target goes down, the source comes back. Once begun it is finished, whoever runs next."""
+    """An intent: the target goes down, the source comes back. Once begun it is finished, whoever runs next. `cause`:
+    `window` where nothing but the end of its window leads it back, and it moves in a later opening."""
 
     kind: Literal[EventKind.ROLLBACK_BEGUN] = EventKind.ROLLBACK_BEGUN
     reason: str
+    cause: str = ""
 
 
 class SourceRestarted(Value):

@@ -23,6 +23,7 @@ from functools import singledispatch
 from typing import TypeVar
 
 from kubeferry.life.events import (
+    WINDOW,
     Applied,
     Approved,
     Committed,
@@ -123,6 +124,7 @@ class MachineState:
     failed: Failed | None = None
     attempts: int = 0
     rollback_reason: str = ""
+    rollback_cause: str = ""
     source_restarted: bool = False
     removed: bool = False
     timeline: tuple[tuple[Phase, str], ...] = ()
@@ -131,6 +133,11 @@ class MachineState:
     def resumes(self) -> Phase:
         """The phase whose events are taken next: its own, or for a failed machine the one in which it failed."""
         return self.failed_in or self.phase
+
+    @property
+    def waits_for_window(self) -> bool:
+        """Whether it went back since its window ended, and moves in a later one by itself."""
+        return self.resumes in {Phase.ROLLING_BACK, Phase.ROLLED_BACK} and self.rollback_cause == WINDOW
 
     @property
     def source_off(self) -> bool:
@@ -302,6 +309,7 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
         observed=None,
         validated=None,
         rollback_reason="",
+        rollback_cause="",
         source_restarted=False,
         attempts=state.attempts if again else 0,
     )
@@ -394,7 +402,7 @@ def _(event: Failed, state: MachineState) -> MachineState:
 
 @take.register
 def _(event: RollbackBegun, state: MachineState) -> MachineState:
-    return replace(state, rollback_reason=event.reason, source_restarted=False)
+    return replace(state, rollback_reason=event.reason, rollback_cause=event.cause, source_restarted=False)
 
 
 @take.register

@@ -104,11 +104,12 @@ class Order:
 
     def _is_back(self, name: str) -> bool:
         """Whether it went back, and nobody takes it up again."""
-        return self._states[name].resumes is Phase.ROLLED_BACK and not self._again
+        state = self._states[name]
+        return state.resumes is Phase.ROLLED_BACK and not self._again and not state.waits_for_window
 
     def _may_begin(self, state: MachineState) -> bool:
         if state.resumes is Phase.ROLLED_BACK:
-            return self._again
+            return self._again or state.waits_for_window
         return not state.source_off and state.resumes in UNTOUCHED
 
     def _behind(self, name: str) -> tuple[str, ...]:
@@ -189,7 +190,10 @@ def has_moved(state: MachineState) -> bool:
 
 
 def has_failed(state: MachineState) -> bool:
-    """Its move was begun and did not end well. One that was refused beforehand is no sign for others."""
+    """Its move was begun and did not end well. One that was refused beforehand, or that its window's end led back, is
+    no sign for others."""
+    if state.waits_for_window:
+        return False
     return state.resumes in _BACK or (state.failed is not None and not state.failed.beforehand)
 
 

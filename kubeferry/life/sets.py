@@ -104,7 +104,11 @@ def _actions(members: Members, goal: Goal, why: str) -> tuple[dict[str, Action],
     if goal is Goal.ROLLBACK or (why := _turns_back(members)):
         return {name: _way_back(member, why) for name, member in members.items()}, _BACK
     begun = any(member.under_way for member in members.values())
-    back = [name for name, member in members.items() if member.state.resumes is Phase.ROLLED_BACK]
+    back = [
+        name
+        for name, member in members.items()
+        if member.state.resumes is Phase.ROLLED_BACK and not member.state.waits_for_window
+    ]
     if back and not begun and goal is not Goal.MIGRATE_AGAIN:  # then none of them moves
         why = f"it moves together with {back[0]}, which was rolled back: {members[back[0]].state.rollback_reason}"
         return {

@@ -9,10 +9,13 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
           unconfirmed   a stop that was asked for, and nobody saw done
           power         what changes a power state: a look before, a look after, and what was too late undone
           recording     errors, recorded before they go on
+          patience      steps that are tried again;  in_time: those that would outlast the time of their cutover
+          unrecorded    the way back where the journal does not answer, and the time of the cutover is over
           ended         what is left of a machine that is not at its source any more, and what is lost
 together                the machines of a set, driven as one
 beforehand              what is asked of source and target before anything stops
 questions               one question to a source about each of many machines, several at a time
+gate                    whether a cutover may begin now, by its window and what is projected of it
 turns                   whose turn it is in a run, and who waits for whom
 precedence              which of several plans has a machine in hand
 discover                asks a source               work          what every step is given

@@ -71,7 +71,11 @@ def untouched(machines: tuple[str, ...], states: Mapping[str, MachineState], *, 
     who was rolled back is asked about only when it is taken up again."""
     phases = UNTOUCHED if again else UNTOUCHED - {Phase.ROLLED_BACK}
     known = {name: states[name] for name in machines if name in states}
-    begun = {name for name, state in known.items() if state.source_off or state.resumes not in phases}
+    begun = {
+        name
+        for name, state in known.items()
+        if state.source_off or (state.resumes not in phases and not state.waits_for_window)
+    }
     return tuple(name for name in machines if name not in begun)
 
 

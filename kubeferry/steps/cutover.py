@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 
-from kubeferry.errors import ProbeFailed, SourceRefused, TransientError
-from kubeferry.life.actions import Action
-from kubeferry.life.deadline import BUDGET, from_budget
+from kubeferry.errors import Deferred, OutOfTime, ProbeFailed, SourceRefused, TransientError
+from kubeferry.life.actions import ASKED_FOR, Action
+from kubeferry.life.deadline import BUDGET, earliest, from_budget, is_of_window, used_up
 from kubeferry.life.events import (
+    WINDOW,
     Applied,
     Committed,
     CutoverBegun,
@@ -70,15 +71,18 @@ def _look_at_power(work: Work) -> None:
         held is not None and held.power_owed is not None and found is Power.OFF
     ):  # off, because that plan has stopped it
         before, taken_from = held.power_owed, held.by.digest
-    deadline = from_budget(work.entry.downtime, work.now())
+    seen, budget = work.gate.admission(work), from_budget(work.entry.downtime, work.now())
+    deadline, of = earliest(((budget, BUDGET), seen.until()))
     work.record(
         CutoverBegun(
             power_before=before,
             taken_from=taken_from,
             stop_is_told=True,
             deadline=deadline,
-            deadline_of=BUDGET if deadline else "",
-        )
+            deadline_of=of,
+            **seen.recorded(),
+        ),
+        room=seen.room,
     )
 
 
@@ -189,7 +193,22 @@ def begin_rollback(work: Work, action: Action, state: MachineState) -> None:
         power.look_for_unknown_copy(work, state)
     if work.target_is_down:
         work.record(Note(text=f"{work.target_is_down} says that the target is down for good: nobody asks it"))
-    work.record(RollbackBegun(reason=action.reason))
+    work.record(RollbackBegun(reason=action.reason, cause=WINDOW if _window_ended(work, action, state) else ""))
+
+
+def _window_ended(work: Work, action: Action, state: MachineState) -> bool:
+    """Whether nothing but the end of its window leads it back, or another machine of its set, and no person."""
+    if action.reason.startswith(ASKED_FOR):
+        return False
+    names = (one.name for one in work.entry.moves_with or ())
+    states = [state, *(work.journal.state(work.plan.digest, name) for name in names)]
+    return is_of_window(state) and any(_out_of_time(one, work.now()) or one.waits_for_window for one in states)
+
+
+def _out_of_time(state: MachineState, now: str) -> bool:
+    """Also where it was seen before that it would be."""
+    seen = state.failed is not None and state.failed.error_type == OutOfTime.__name__
+    return not state.probes_passed and (seen or bool(used_up(state, now)))
 
 
 def restart_source(work: Work, _action: Action, state: MachineState) -> None:
@@ -215,11 +234,13 @@ def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
     work.record(RolledBack())
 
 
-def rolled_back(work: Work, reason: str) -> ProbeFailed:
+def gone_back(work: Work, state: MachineState) -> ProbeFailed | Deferred:
     """What a run that ended in a rollback says."""
+    if state.waits_for_window:
+        return work.gate.window_ended(work.entry)
     return ProbeFailed(
         "it was rolled back: the source is as it was before",
-        why=reason,
+        why=state.rollback_reason,
         fix="Look at the console and the screenshot in the report, correct the policy or the guest, plan again, or "
         "run `kubeferry migrate --again`.",
         machine=work.entry.name,

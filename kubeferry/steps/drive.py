@@ -87,15 +87,16 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     except PermanentError as error:
         if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK or has_moved(work, error):
             raise
-        _walk(work, Goal.ROLLBACK, do)
-        raise error from error.__cause__
+        state = _walk(work, Goal.ROLLBACK, do)
+        if not state.waits_for_window:
+            raise error from error.__cause__
     except TransientError:
         if goal is Goal.ROLLBACK or not unrecorded.is_due([work]):
             raise
         unrecorded.go_back([work])
         state = _walk(work, Goal.ROLLBACK, do)
     if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
-        raise cutover.rolled_back(work, state.rollback_reason)
+        raise cutover.gone_back(work, state)
     return state
 
 
@@ -135,8 +136,12 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
         if action.kind in UNASKED and goal is not Goal.ROLLBACK:
             with recorded(work, action.kind):
                 moved.refuse_unseen(work)
+        if action.kind is ActionKind.BEGIN_CUTOVER and not work.state().stop_asked:
+            work.gate.admit([work])
         with recorded(work, action.kind):
             do(action, partial(_carry_out, work, action, choose))
+        if action.kind is ActionKind.END_ROLLBACK and goal is not Goal.ROLLBACK:
+            return work.state()  # whatever it may do in a later opening of its window
         goal, begun = goal.after(action.kind), begun or action.kind is not ActionKind.RECORD_PLAN
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
 

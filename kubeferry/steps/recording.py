@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from kubeferry.errors import Fenced, KubeferryError, PermanentError, SourceRefused
+from kubeferry.errors import Deferred, Fenced, KubeferryError, PermanentError, SourceRefused
 from kubeferry.life.events import EventKind, Failed
 from kubeferry.life.evidence import MachineState
 from kubeferry.life.states import TRANSITIONS
@@ -20,7 +20,7 @@ def recorded(work: Work, at: str) -> Iterator[None]:
     try:
         with without_defects(work, "looked at it"):
             yield
-    except Fenced:
+    except (Fenced, Deferred):  # who waits for its window has not failed
         raise
     except KubeferryError as error:
         told = with_loss(work, error) if isinstance(error, SourceRefused) else error

@@ -78,18 +78,24 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
     except PermanentError as error:
         if goal is Goal.ROLLBACK or not walk.has_begun() or any(has_moved(work, error) for work in works):
             raise
-        walk.to(Goal.ROLLBACK, f"{error.machine}: {error.reason}" if error.machine else error.reason)
-        raise error from error.__cause__
+        states = walk.to(Goal.ROLLBACK, f"{error.machine}: {error.reason}" if error.machine else error.reason)
+        if not any(state.waits_for_window for state in states.values()):
+            raise error from error.__cause__
     except TransientError:
         if goal is Goal.ROLLBACK or not unrecorded.is_due(works):
             raise
         unrecorded.go_back(works)
         states = walk.to(Goal.ROLLBACK, "the time of the cutover was over while the journal did not answer")
+    _tell_gone_back(works, states, goal)
+    return states
+
+
+def _tell_gone_back(works: Sequence[Work], states: Mapping[str, MachineState], goal: Goal) -> None:
+    """Raise what a run says that was to move them, and ended in a rollback."""
     for work in works:
         state = states[work.entry.name]
         if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
-            raise cutover.rolled_back(work, state.rollback_reason)
-    return states
+            raise cutover.gone_back(work, state)
 
 
 def refuse_set(works: Sequence[Work], errors: Mapping[str, KubeferryError], do: DoOne) -> None:
@@ -140,13 +146,13 @@ class _Walk:
             if action.kind in STOPS:
                 self._tell_aside()
                 at_rest(work, action, work.state())
-                return {one: work.state() for one, work in self.works.items()}
-            for one in self.works.values() if action.kind in UNASKED and self.goal is not Goal.ROLLBACK else ():
-                with recorded(one, action.kind):
-                    moved.refuse_unseen(one)
+                return self._states()
+            self._look(work, action)
             with self._set_aside(work, action), recorded(work, action.kind):
                 self.do(work, action, partial(self._carry_out, work, action))
             begun = begun or action.kind is not ActionKind.RECORD_PLAN
+            if self._ended(action):
+                return self._states()
             self.goal = self.goal.after(action.kind)
             if action.kind is ActionKind.TAKE_OVER:
                 self.owes[name] = ""
@@ -159,6 +165,27 @@ class _Walk:
     def has_begun(self) -> bool:
         """Whether one of them has something to go back from, and not all have moved."""
         return any(work.state().resumes in GOES_BACK for work in self.works.values())
+
+    def _look(self, work: Work, action: Action) -> None:
+        """Before a step: that no copy has moved already; and before the first cutover of them, that all may begin."""
+        for one in self.works.values() if action.kind in UNASKED and self.goal is not Goal.ROLLBACK else ():
+            with recorded(one, action.kind):
+                moved.refuse_unseen(one)
+        begun = any(one.resumes in _SEEN for one in self._states().values())
+        if action.kind is ActionKind.BEGIN_CUTOVER and not begun:
+            work.gate.admit(list(self.works.values()))
+
+    def _ended(self, action: Action) -> bool:
+        """Whether all have gone back on their way on, whatever they may do in a later opening of their window."""
+        if action.kind is not ActionKind.END_ROLLBACK or self.goal is Goal.ROLLBACK:
+            return False
+        back = all(state.resumes is Phase.ROLLED_BACK for state in self._states().values())
+        if back:
+            self._tell_aside()
+        return back
+
+    def _states(self) -> dict[str, MachineState]:
+        return {name: work.state() for name, work in self.works.items()}
 
     @contextlib.contextmanager
     def _set_aside(self, work: Work, action: Action) -> Iterator[None]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from kubeferry.documents import Entry, Limits, MoverProgress, Plan
 from kubeferry.errors import TransientError
-from kubeferry.journal import Journal, Lease
+from kubeferry.journal import Journal, Lease, Room
 from kubeferry.life.events import Event
 from kubeferry.life.evidence import MachineState
 from kubeferry.outside import clock
 from kubeferry.sources import Source
+from kubeferry.steps.gate import Gate
 from kubeferry.targets import External, Target
 
 Progress = Callable[[str, str, MoverProgress], None]
@@ -31,7 +32,7 @@ class Work:
     `target_is_down` names the person who has said that the target is gone for good: it is not asked any more, and that
     is recorded. `seen` is told where the machine stands, each time that is read. `by` names the person who has asked
     for what is done, where that is recorded. `patient`: what may pass is tried until the deadline; else somebody comes
-    again (`kubeferry.steps.patience`).
+    again (`kubeferry.steps.patience`). `run_gate` is the gate that all machines of the run are asked at.
     """
 
     plan: Plan
@@ -46,12 +47,24 @@ class Work:
     seen: Callable[[MachineState], None] = _nobody
     by: str = ""
     patient: bool = True
+    run_gate: Gate | None = None
     _ahead: list[timedelta] = field(default_factory=list)
     _last: list[MachineState] = field(default_factory=lambda: [MachineState()])
+    _own_gate: list[Gate] = field(default_factory=list)
 
-    def record(self, event: Event) -> None:
-        """Append what was seen, durably."""
-        self.journal.append(self.lease, event)
+    @property
+    def gate(self) -> Gate:
+        """The run's gate, or one of its own where the run has none."""
+        if self.run_gate is None and not self._own_gate:
+            self._own_gate.append(Gate(self.plan, self.journal))
+        return self.run_gate or self._own_gate[0]
+
+    def record(self, event: Event, *, room: Room | None = None) -> None:
+        """Append what was seen, durably; in a room, where it needs a place in one."""
+        if room:
+            self.journal.append_in(room, self.lease, event)
+        else:
+            self.journal.append(self.lease, event)
 
     def ledger(self, thing: External) -> None:
         """Write an external thing down before it is made."""
@@ -69,7 +82,7 @@ class Work:
         what is recorded is compared with it, and it is known while the journal is away."""
         if not self._ahead:
             with contextlib.suppress(TransientError):
-                self._ahead.append(clock.moment() - datetime.fromisoformat(self.journal.time()))
+                self._ahead.append(clock.moment() - self.journal.now())
         return (clock.moment() - next(iter(self._ahead), timedelta())).isoformat(timespec="milliseconds")
 
     def last_seen(self) -> MachineState:

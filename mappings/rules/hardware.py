@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from kubeferry.documents.windows import zone_problem
 from kubeferry.model import Machine
 from mappings.cpu import POLICIES, target_hugepages, target_max_guest, target_model, topology
 from mappings.firmware import (
@@ -138,7 +139,10 @@ def _clock(case: Case) -> Iterable[str]:
 
 def _timezone(case: Case) -> Iterable[str]:
     zone = case.choices.timezone
-    return when(zone is not None and TIMEZONE.fullmatch(zone) is None, f"{zone!r} is not a time zone.")
+    if zone is None:
+        return ()
+    problem = zone_problem(zone) or ("" if TIMEZONE.fullmatch(zone) else f"{zone!r} is no zone that KubeVirt takes.")
+    return when(bool(problem), problem)
 
 
 def _timers(case: Case) -> Iterable[str]:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from sqlalchemy import create_engine, make_url, text
 from bench.commands import a_machine
 from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, dump
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, TransientError
-from kubeferry.journal import Journal, LedgerState, Owner, engine, silence
+from kubeferry.journal import Journal, LedgerState, Owner, Room, engine, silence
 from kubeferry.life import events as ev
 from kubeferry.life.states import IllegalTransition, Phase
 from kubeferry.model import Power
@@ -518,3 +519,48 @@ def test_an_earlier_journal_that_is_read_only_can_be_read(server: Any, database:
 def a_plan(name: str = "p") -> Plan:
     facts = Inventory(source="lab", source_kind="memory", observed_at="", machines=(a_machine(0),))
     return make_plan(facts, Policy(), name=name, created_at="2026-01-01T00:00:00Z")
+
+
+# --- lately, and rooms -------------------------------------------------------------------------------------------
+
+
+def test_what_happened_lately_is_told_by_kind_and_time(journal: Journal) -> None:
+    journal.register_plan("second", "other", "")
+    before = journal.now()
+    for plan, machine in ((PLAN, "web"), (PLAN, "db"), ("second", "web")):
+        with journal.lease(plan, machine) as lease:
+            journal.append(lease, ev.Planned(plan_digest=plan, disks=()))
+            journal.append(lease, ev.CutoverBegun(power_before=Power.OFF))
+    with journal.lease(PLAN, "idle") as lease:
+        journal.append(lease, PLANNED)
+    after = journal.now() + timedelta(seconds=1)
+    assert journal.begun(PLAN, before, after) == {"web", "db"}
+    assert journal.begun(PLAN, after, after + timedelta(hours=1)) == frozenset()
+    begun = [ev.EventKind.CUTOVER_BEGUN]
+    assert journal.newest(begun, 5) == [("second", "web"), (PLAN, "db"), (PLAN, "web")]
+    assert journal.newest(begun, 1, plan=PLAN) == [(PLAN, "db")]
+    assert journal.newest([ev.EventKind.COMMITTED], 5) == []
+
+
+def test_a_room_takes_no_more_than_it_has_places_however_many_ask_at_once(
+    journal: Journal, config: JournalConfig
+) -> None:
+    names = [f"m{number}" for number in range(12)]
+    full = TransientError("the room is full")
+    now = journal.now()
+    room = Room("nights", frozenset(names), now, now + timedelta(hours=1), 5, full)
+
+    def begin(name: str) -> bool:
+        with Journal.open(config) as mine, mine.lease(PLAN, name) as lease:
+            mine.append(lease, PLANNED)
+            with suppress(TransientError):
+                mine.append_in(room, lease, ev.CutoverBegun(power_before=Power.OFF))
+                return True
+            return False
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        entered = [name for name, came in zip(names, pool.map(begin, names), strict=True) if came]
+    assert len(entered) == 5
+    assert journal.begun(PLAN, now, now + timedelta(hours=1)) == set(entered)
+    with journal.lease(PLAN, entered[0]) as lease:  # who is in there already needs no other place
+        journal.append_in(room, lease, ev.CutoverBegun(power_before=Power.OFF))

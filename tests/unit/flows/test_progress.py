@@ -67,9 +67,10 @@ def test_the_board_has_a_row_a_machine_and_prints_each_action(capsys: pytest.Cap
     board.action("web", "stop-source: it ran")
     board.progress("web", "vda", MoverProgress(phase="copy", done_bytes=MIB, total_bytes=2 * MIB))
     board.action("db", "begin")
+    projected = "downtime, projected"
     assert board.rows() == [
-        {"machine": "web", "now": "stop-source: it ran", "progress": "vda: copy 50 % of 2 MiB"},
-        {"machine": "db", "now": "begin", "progress": ""},
+        {"machine": "web", "now": "stop-source: it ran", "progress": "vda: copy 50 % of 2 MiB", projected: ""},
+        {"machine": "db", "now": "begin", "progress": "", projected: ""},
     ]
     lines = capsys.readouterr().out.splitlines()
     assert ["web" in lines[0], "db" in lines[1], len(lines)] == [True, True, 2]

@@ -11,11 +11,14 @@ import pytest
 from kubeferry.documents import (
     Inventory,
     MachinePolicy,
+    Match,
     NetworkMap,
     Plan,
     Policy,
+    PolicyRule,
     Probe,
     StopPolicy,
+    Window,
     digest_of,
     dump,
     parse,
@@ -182,3 +185,43 @@ def test_a_plan_and_an_assessment_are_of_one_mind_on_the_version_that_the_policy
     (found,) = [one for one in assess(inventory(*trio), wishes) if one.name == "db"]
     assert found.verdict == "blocked"
     assert "manifest.refused" in {one.id for one in found.concerns}
+
+
+NIGHTS = Window(start="21:00", end="05:00", time_zone="Europe/Vienna")
+
+
+def test_a_plan_keeps_the_windows_of_its_machines(trio: tuple[Machine, ...]) -> None:
+    own = {"db": MachinePolicy(window="any"), "web": MachinePolicy(window="weekend")}
+    windows = {"nights": NIGHTS, "weekend": NIGHTS.model_copy(update={"days": ("sat",)}), "unused": NIGHTS}
+    plan = planned(trio, Policy(windows=windows, window="nights", machines=own))
+    assert {entry.name: entry.window for entry in plan.entries} == {"web": "weekend", "db": None, "cache": "nights"}
+    assert list(plan.windows or {}) == ["nights", "weekend"]
+    assert parse(dump(plan), Plan) == plan
+
+
+def test_a_plan_without_windows_is_as_it_was(trio: tuple[Machine, ...]) -> None:
+    plan = planned(trio, Policy(windows={"nights": NIGHTS}))
+    assert plan.windows is None
+    assert "window" not in dump(plan)
+
+
+def test_windows_that_nobody_defines_are_told_all_at_once(trio: tuple[Machine, ...]) -> None:
+    rule = PolicyRule(match=Match(name="*"), window="sunday")
+    with pytest.raises(InputInvalid) as caught:
+        planned(
+            trio,
+            Policy(
+                windows={"nights": NIGHTS}, window="night", rules=(rule,), machines={"web": MachinePolicy(window="x")}
+            ),
+        )
+    told = [str(problem) for problem in caught.value.problems]
+    assert told == [
+        "policy window: 'night' is no window of the policy. Did you mean 'nights'?",
+        "policy rule 1.window: 'sunday' is no window of the policy. Write one of nights, any.",
+        "policy machines.web.window: 'x' is no window of the policy. Write one of nights, any.",
+    ]
+
+
+def test_a_time_zone_that_does_not_exist_is_told_with_those_that_do(trio: tuple[Machine, ...]) -> None:
+    plan = planned(trio, policy(web={"timezone": "Europe/Vena"}))
+    assert "'Europe/Vena' is not a time zone. Did you mean 'Europe/Vienna'" in plan.excluded["web"]
