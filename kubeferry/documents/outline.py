@@ -10,8 +10,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from kubeferry.documents.apps import PlannedApp
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
-from kubeferry.documents.policy import WarmPolicy, WavesPolicy
+from kubeferry.documents.policy import WarmPolicy
+from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.model import Power
 
 
@@ -49,6 +51,8 @@ class OutlinedEntry(_Part):
     warm: WarmPolicy = WarmPolicy()
     moves_with: tuple[Companion, ...] | None = None
     after: tuple[str, ...] | None = None
+    app: str | None = None
+    owner: str | None = None
     manifests: tuple[_Manifest, ...]
 
     @property
@@ -66,6 +70,7 @@ class Outline(_Part):
     source: str
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
+    apps: tuple[PlannedApp, ...] | None = None
     entries: tuple[OutlinedEntry, ...]
     excluded: dict[str, str] = {}
     digest: str

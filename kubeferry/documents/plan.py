@@ -10,10 +10,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from kubeferry.documents.apps import PlannedApp
 from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
-from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy, WavesPolicy
+from kubeferry.documents.policy import StopPolicy, WarmPolicy
+from kubeferry.documents.probes import Probe
+from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 from kubeferry.shapes import Document
 
@@ -83,9 +86,11 @@ class SizedBy(Value):
 class Entry(Value):
     """Everything that is decided about one machine. `manifests` are applied as they stand here; steps never map.
 
-    `moves_with` are the other machines of its set: they share disks, so all of them stop, start and go back together.
+    `moves_with` are the other machines of its set: they share disks, or are of an app that moves as one, so all of them
+    stop, start and go back together.
     `attached` are the disks of the set that others of them carry. `after` are machines that have to have moved before
-    it may; None in plans of earlier versions, which kept no more of it than the order of their waves.
+    it may; None in plans of earlier versions, which kept no more of it than the order of their waves. `app` is
+    the one of the plan's `apps` that it belongs to, and `owner` answers for it.
     """
 
     name: str
@@ -107,6 +112,9 @@ class Entry(Value):
     moves_with: tuple[Companion, ...] | None = None
     attached: tuple[AttachedDisk, ...] | None = None
     after: tuple[str, ...] | None = None
+    window: str | None = None
+    app: str | None = None
+    owner: str | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives
@@ -129,6 +137,16 @@ class Entry(Value):
         return made
 
     @property
+    def shares_disks(self) -> bool:
+        """Whether a disk of it is one with that of another machine."""
+        return bool(self.attached) or any(disk.shared_with for disk in self.disks)
+
+    @property
+    def bond(self) -> str:
+        """Why it does not move without those that it moves with, for the middle of a sentence."""
+        return "they share a disk" if self.shares_disks or not self.app else f"app {self.app} moves as one"
+
+    @property
     def run_strategy(self) -> str:
         """What it is run as from its commit on; empty for one without a VirtualMachine."""
         told = (manifest.get("spec", {}).get("runStrategy") for manifest in self.manifests)
@@ -149,7 +167,8 @@ class Plan(Document):
     """What will be done, frozen by `digest` (SHA-256 of the plan without it): what was reviewed is what is applied.
 
     `order` is what a machine that did not move holds back beside those that come after it; None in plans of earlier
-    versions: their waves are in order, since nothing else says what waits for what.
+    versions: their waves are in order, since nothing else says what waits for what. `apps` are machines that belong
+    together, each in one wave.
     """
 
     KIND: ClassVar[str] = "Plan"
@@ -162,6 +181,7 @@ class Plan(Document):
     inventory_digest: str
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
+    apps: tuple[PlannedApp, ...] | None = None
     entries: tuple[Entry, ...]
     excluded: dict[str, str] = {}
     digest: str = ""
@@ -182,6 +202,8 @@ class Plan(Document):
         for entry in self.entries:
             if entry.moves_with or entry.attached:
                 _check_set(entry, by_name, self.waves)
+        for app in self.apps or ():
+            _check_app(app, by_name, self.waves)
         return self
 
     def entry(self, name: str) -> Entry:
@@ -218,6 +240,18 @@ def _check_set(entry: Entry, entries: Mapping[str, Entry], waves: tuple[Wave, ..
         carried = [one for one in carrier.disks if one.claim == disk.claim and entry.name in (one.shared_with or ())]
         if not carried or carrier.namespace != entry.namespace:
             raise ValueError(f"{entry.name} attaches {disk.claim}, and {disk.carrier} does not carry it for it")
+
+
+def _check_app(app: PlannedApp, entries: Mapping[str, Entry], waves: tuple[Wave, ...]) -> None:
+    """All of an app stand in the plan, in one wave, and are told to be of it. Raises ValueError."""
+    if strangers := [name for name in app.members if name not in entries or entries[name].app != app.name]:
+        raise ValueError(f"{strangers[0]} is a member of app {app.name}, and not in the plan as such")
+    if app.tiers is not None and sorted(name for tier in app.tiers for name in tier) != sorted(app.members):
+        raise ValueError(f"the tiers of app {app.name} do not hold each of its machines exactly once")
+    if not any(set(app.members) <= set(wave.machines) for wave in waves):
+        raise ValueError(f"app {app.name} does not stand in one wave")
+    if any(probe.machine not in app.members for probe in app.probes or ()):
+        raise ValueError(f"a probe of app {app.name} is asked of none of its machines")
 
 
 class _Places:
