@@ -19,6 +19,7 @@ In the order in which a machine passes:
     admission/            what a cluster would say to the manifests
     refusals              that, as concerns of the machine that it is about
     policy_problems       what is wrong with the policy for an inventory
+    sheet                 what people have changed in the wave sheet, cell by cell (sheet_cells); sheet_rows: its rows
     plan, assessment      all machines of an inventory, with estimate: decided, or only told
 
 Evidence comes from the manifest: `fates` compares the finished manifest with the machine, it does not repeat the

@@ -56,6 +56,8 @@ def gathered(policy: Policy, machines: Sequence[Machine], decided: Mapping[str, 
         apps += [app] if there else []
     circle = _circle(said)
     problems += circle
+    edited = {of[name] for name in of if decided.get(name, {}).get("wave") == BY_SHEET}
+    said = {name: app.model_copy(update={"wave": None}) if name in edited else app for name, app in said.items()}
     return Gathered(_with_apps(policy, apps, said, ordered=not circle), of, tuple(apps), tuple(problems))
 
 

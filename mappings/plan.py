@@ -40,10 +40,13 @@ from mappings.wishes import UNEDITED, settled
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan, and what of it stands elsewhere than its name alone would have it."""
+    """A plan; what of it stands elsewhere than its name alone would have it; and the choices that it was made by, of
+    each machine: `wished` before its app said anything, `apps` with that."""
 
     plan: Plan
     pulled: tuple[Pulled, ...]
+    wished: Policy
+    apps: Gathered
 
 
 def make_plan(
@@ -118,7 +121,7 @@ def planned(
         entries=kept,
         excluded=excluded,
     )
-    return Planned(freeze(plan), ordered.pulled)
+    return Planned(freeze(plan), ordered.pulled, wished.policy, apps)
 
 
 def _ordered(kept: tuple[Entry, ...], policy: Policy, apps: Gathered) -> Ordered:

@@ -15,11 +15,12 @@ from flows.cli.asking import announce, confirm, person, yes_option
 from flows.cli.dry_run import say_what_would_be_done
 from flows.cli.logs import logged
 from flows.cli.options import (
+    Named,
     chosen,
     config_option,
     dry_run_option,
     json_option,
-    machine_option,
+    members_option,
     opened,
     plan_named,
     whole_sets,
@@ -49,7 +50,7 @@ HURRIED_SECONDS = 0.5
 @click.command()
 @plan_named
 @config_option
-@machine_option
+@members_option
 @click.option("--again", is_flag=True, help="Take up machines that were rolled back.")
 @click.option(
     "--out-of-order",
@@ -63,7 +64,7 @@ def migrate(
     plan: Path | None,
     named: str | None,
     config: Path | None,
-    machines: tuple[str, ...],
+    machines: Named,
     again: bool,
     out_of_order: bool,
     dry_run: bool,
@@ -75,7 +76,7 @@ def migrate(
     but what the policy's `waves` says.
     """
     if out_of_order and not machines:
-        raise click.UsageError("name the machines to move out of order with --machine")
+        raise click.UsageError("name the machines to move out of order with --machine, --app or --wave")
     frozen, settings, path = opened(plan, named, config)
     names = whole_sets(frozen, chosen(frozen, machines))
     _refuse_empty(frozen, names)
@@ -89,12 +90,10 @@ def migrate(
 @click.command()
 @plan_named
 @config_option
-@machine_option
+@members_option
 @json_option
 @logged
-def precopy(
-    plan: Path | None, named: str | None, config: Path | None, machines: tuple[str, ...], as_json: bool
-) -> None:
+def precopy(plan: Path | None, named: str | None, config: Path | None, machines: Named, as_json: bool) -> None:
     """Copy running machines ahead: one round of what changed since the last one.
 
     For machines that the policy moves `warm`; others are left alone, and nothing stops any of them. Run it as often as
@@ -109,7 +108,7 @@ def precopy(
 @click.command()
 @plan_named
 @config_option
-@machine_option
+@members_option
 @click.option(
     "--target-is-down",
     is_flag=True,
@@ -122,14 +121,14 @@ def rollback(
     plan: Path | None,
     named: str | None,
     config: Path | None,
-    machines: tuple[str, ...],
+    machines: Named,
     target_is_down: bool,
     yes: bool,
     as_json: bool,
 ) -> None:
     """Stop the copy of a machine and run its source again."""
     if not machines:
-        raise click.UsageError("name the machines to roll back with --machine")
+        raise click.UsageError("name the machines to roll back with --machine, --app or --wave")
     frozen, settings, path = opened(plan, named, config)
     names = whole_sets(frozen, chosen(frozen, machines))
     who = person() if target_is_down else ""

@@ -4,6 +4,6 @@ events ── what was seen, one frozen value a kind
   └─ evidence ── what each event needs and changes: no claim without evidence
        └─ states ── (phase, kind of event) -> phase, and the fold over all events of a machine
             └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
-                 └─ sets ── the same for machines that move as one
+                 └─ sets ── the same for machines that move as one, in the order of `stages`
             └─ held ── what a machine waits for before anything is done to it, and which waves have stopped
 """

@@ -24,6 +24,7 @@ from typing import TypeVar
 
 from kubeferry.life.events import (
     Applied,
+    AppObserved,
     Approved,
     CopyBegun,
     CutoverBegun,
@@ -112,6 +113,7 @@ class MachineState:
     target_may_run: bool = False
     written_by_target: bool = False
     observed: Observed | None = None
+    app_observed: AppObserved | None = None
     validated: Validated | None = None
 
     failed: Failed | None = None
@@ -287,6 +289,7 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
         applied=None,
         started=None,
         observed=None,
+        app_observed=None,
         validated=None,
         rollback_reason="",
         source_restarted=False,
@@ -335,7 +338,7 @@ def _(event: Applied, state: MachineState) -> MachineState:
 def _(event: Started, state: MachineState) -> MachineState:
     _need_proof(state)
     _need(state.applied is not None, "its manifests are not applied")
-    return replace(state, started=event, observed=None)
+    return replace(state, started=event, observed=None, app_observed=None)
 
 
 def _need_proof(state: MachineState) -> None:
@@ -347,6 +350,12 @@ def _need_proof(state: MachineState) -> None:
 @take.register
 def _(event: Observed, state: MachineState) -> MachineState:
     return replace(state, observed=event)
+
+
+@take.register
+def _(event: AppObserved, state: MachineState) -> MachineState:
+    _need(state.probes_passed > 0, "its own probes have not passed")
+    return replace(state, app_observed=event)
 
 
 @take.register

@@ -10,7 +10,7 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
           power         what changes a power state: a look before, a look after, and what was too late undone
           recording     errors, recorded before they go on
           ended         what is left of a machine that is not at its source any more, and what is lost
-together                the machines of a set, driven as one
+together                the machines of a set, driven as one;  apps: an app as a whole, asked of one of them
 beforehand              what is asked of source and target before anything stops
 questions               one question to a source about each of many machines, several at a time
 turns                   whose turn it is in a run, and who waits for whom
