@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kubeferry.documents import OF_AN_APP, AppPolicy, AppProbe, MachinePolicy, Match, PlannedApp, Policy
@@ -45,7 +45,7 @@ def gathered(policy: Policy, machines: Sequence[Machine], decided: Mapping[str, 
     for machine in machines:
         if machine.name in of:
             members.setdefault(of[machine.name], []).append(machine.name)
-    problems += _unfit(said, members)
+    problems += _unfit(said, {*members, *(app for apps in claims.values() for app in apps)})
     problems += _unknown(policy, members)
     left = {name for name in of if not policy.of(name).include}
     apps = list[PlannedApp]()
@@ -123,9 +123,9 @@ def _several(
 # --- what an app says ---------------------------------------------------------------------------------------------
 
 
-def _unfit(said: Mapping[str, AppPolicy], members: Mapping[str, Sequence[str]]) -> Iterator[Problem]:
+def _unfit(said: Mapping[str, AppPolicy], fitting: Collection[str]) -> Iterator[Problem]:
     for name in said:
-        if name not in members:
+        if name not in fitting:
             fix = "Correct its `members`, `folder`, `tags` or `labels`, say `app` for its machines, or remove it."
             yield Problem(f"policy apps.{name}", "fits no machine of the inventory", fix)
 

@@ -6,7 +6,8 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
     setting_up  init, manifests
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
-What `status` shows: `standing` (pure), `transfers` (what movers on this host tell). `overwriting`: what `plan` asks.
+What `status` shows: `standing` (pure), `transfers` (what movers on this host tell). `overwriting`: what `plan` asks;
+`wave_tables`: what it shows of waves and apps; `sheets`: the wave sheet on disk.
 `asking`: what a person is asked before it is done, and who that is. `stopped`: what a run that is stopped leaves.
 `dry_run`: what `migrate` would do. `outcomes`: how the machines of a run ended.
 

@@ -60,8 +60,8 @@ def _back(
         told += 1
         if told <= SHOWN:
             earlier, name, other = max(waits)
-            whose = "" if unit.called == name else f" of {unit.called}"
-            yield f"{name}{whose} stands in {waves[number].name}: it comes after {other} of {waves[earlier].name}"
+            whom = "it comes" if unit.called == name else f"{name} comes"
+            yield f"{unit.called} stands in {waves[number].name}: {whom} after {other} of {waves[earlier].name}"
     if told > SHOWN:
         yield f"{told - SHOWN} more stand in {waves[number].name} for what they come after"
 
