@@ -221,10 +221,9 @@ def _held(entry: Entry, policy: Policy, blocked: Mapping[str, str]) -> str:
         if other in blocked:
             return f"It comes after {other}, which is excluded."
     for other in _companions(entry):
-        if other in blocked and entry.shares_disks:
-            return f"It shares a disk with {other}, which is excluded, and they move together or not at all."
         if other in blocked:
-            return f"It moves together with {other}, which is excluded: app {entry.app} moves as one, or not at all."
+            tied = entry.tied_to(f"{other}, which is excluded")
+            return f"It {tied}, and they move together or not at all."
     return ""
 
 

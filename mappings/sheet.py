@@ -8,7 +8,7 @@ nobody touched is told from one that somebody wants to stay so. Without that col
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ FREE = "notes"
 PLANNED = "planned"
 COLUMNS = (KEY, *EDITED, *TOLD, FREE, PLANNED)
 
+_A = {"app": "an app", "wave": "a wave", "window": "a window"}
 _SHOWN = 6
 
 
@@ -84,6 +85,8 @@ class _Reading:
         self._rows = list(self._of_machines())
         apps = {*(policy.apps or {}), *(choice.app for choice in wished.policy.machines.values() if choice.app)}
         apps |= {self._try_app(row) for _, row in self._rows} - {""}
+        waves = {choice.wave for choice in wished.policy.machines.values() if choice.wave}
+        self._known: dict[str, Collection[str]] = {"app": apps, "wave": waves, "window": ()}
         self._after = {*self._machines, *(f"{OF_AN_APP}{one}" for one in apps)}
 
     def edits(self) -> Edits:
@@ -155,22 +158,22 @@ class _Reading:
         return {column: policy_says(choice, self._policy, column) for column in EDITED}
 
     def _read(self, column: str, cell: str) -> Said:
-        waves = {choice.wave for choice in self._wished.policy.machines.values() if choice.wave}
-        readers: dict[str, Callable[[], Said]] = {
-            "app": lambda: sheet_cells.short_name(cell, self._policy.apps or {}, "an app"),
-            "wave": lambda: sheet_cells.short_name(cell, waves, "a wave"),
-            "window": lambda: sheet_cells.short_name(cell, (), "a window") or ANY_TIME,
-            "after": lambda: sheet_cells.names(cell, self._after),
-            "mode": lambda: sheet_cells.mode(cell),
-            "include": lambda: sheet_cells.yes_or_no(cell),
-            "owner": lambda: "" if cell == NONE else cell,
-        }
-        return readers[column]()
+        match column:
+            case "after":
+                return sheet_cells.names(cell, self._after)
+            case "mode":
+                return sheet_cells.mode(cell)
+            case "include":
+                return sheet_cells.yes_or_no(cell)
+            case "owner":
+                return "" if cell == NONE else cell
+        name = sheet_cells.short_name(cell, self._known[column], _A[column])
+        return ANY_TIME if column == "window" and not name else name
 
     def _try_app(self, row: list[str]) -> str:
         cell = self._cell(row, "app")
         try:
-            return str(self._read("app", cell)) if cell else ""
+            return sheet_cells.short_name(cell, self._policy.apps or {}, _A["app"]) if cell else ""
         except Wrong:
             return ""
 

@@ -17,7 +17,7 @@ NONE = "-"
 Said = str | bool | tuple[str, ...]
 
 _SHORT_NAME: TypeAdapter[str] = TypeAdapter(ShortName)
-_MONTHS = "jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz]"
+_MONTHS = "jan|feb|m[aä]r|mrz|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz]"
 _DATE = re.compile(
     rf"\d{{1,4}}[-/.]\d{{1,2}}([-/.]\d{{2,4}})?|\d{{1,2}}[-. ]+({_MONTHS})\w*[-. ]*\d*|({_MONTHS})\w*[-. ]+\d{{1,4}}",
     re.IGNORECASE,

@@ -196,9 +196,10 @@ def _registered(named: str, settings: Config) -> tuple[str, str]:
     return found.document, f"plan {found.name} ({found.digest[:12]}) in the journal"
 
 
-def chosen(plan: Plan | Outline, named: Named) -> tuple[str, ...]:
+def chosen(plan: Plan | Outline, named: Named | tuple[str, ...]) -> tuple[str, ...]:
     """Those of the plan's machines that are named, by themselves, by their app or by their wave, in the order in which
     they are named; all of them where nothing is. Raises InputInvalid, with everything that is unknown."""
+    named = named if isinstance(named, Named) else Named(named)
     known = [entry.name for entry in plan.entries]
     apps = {app.name: app.members for app in plan.apps or ()}
     waves = {wave.name: wave.machines for wave in plan.waves}
@@ -223,10 +224,8 @@ def whole_sets(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
     for name in machines:
         missing = [other for other in plan.set_of(name) if other not in machines]
         if missing:
-            bond = f"shares a disk with {', '.join(missing)}"
-            if not plan.entry(name).shares_disks:
-                bond = f"moves together with {', '.join(missing)}, since {plan.entry(name).bond}"
-            what = f"it {bond}: they move, and go back, together or not at all"
+            tied = plan.entry(name).tied_to(", ".join(missing))
+            what = f"it {tied}: they move, and go back, together or not at all"
             named = " ".join(f"--machine {one}" for one in missing)
             problems.append(Problem(f"--machine {name}", what, f"Name them, too ({named}), or no machine of the set."))
     if problems:

@@ -144,7 +144,13 @@ class Entry(Value):
     @property
     def bond(self) -> str:
         """Why it does not move without those that it moves with, for the middle of a sentence."""
-        return "they share a disk" if self.shares_disks or not self.app else f"app {self.app} moves as one"
+        if self.shares_disks or not self.app:
+            return "they share a disk, which is moved once for all of them"
+        return f"app {self.app} moves as one"
+
+    def tied_to(self, others: str) -> str:
+        """That it does not move without others of its set, and why, after `it`."""
+        return f"shares a disk with {others}" if self.shares_disks else f"moves together with {others}: {self.bond}"
 
     @property
     def run_strategy(self) -> str:

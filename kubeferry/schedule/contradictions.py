@@ -68,7 +68,7 @@ def _parted(machines: Wishes, sets: Sets, apps: Apps) -> Iterator[Problem]:
 
 def _bond(name: str, other: str, apps: Apps) -> str:
     if apps.get(name) is not None and apps.get(name) == apps.get(other):
-        return f"both are of app {apps[name]}"
+        return "they move as one"
     return "they share a disk"
 
 

@@ -106,7 +106,7 @@ def _refuse_alone(work: Work, goal: Goal) -> None:
     if others and goal not in {Goal.PRECOPY, Goal.END_ROUND}:
         raise PermanentError(
             f"it moves together with {', '.join(others)}, and not alone",
-            why=f"{work.entry.bond}, and so do they, or not at all",
+            why=work.entry.bond,
             fix="Name all of them, or none.",
             machine=work.entry.name,
         )

@@ -230,7 +230,7 @@ def test_a_part_of_an_app_that_moves_as_one_is_not_named_alone(kubeferry: Comman
     estate_of_apps.planned()
     code, _out, err = kubeferry("migrate", "plan.yaml", "-m", "web", "-m", "cache", "-m", "db1")
     assert code == 2
-    assert "it moves together with db2, since app shop moves as one" in err
+    assert "it moves together with db2: app shop moves as one" in err
 
 
 def test_a_plan_shows_its_waves_its_apps_and_what_was_pulled(estate_of_apps: Estate) -> None:

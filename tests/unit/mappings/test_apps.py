@@ -133,7 +133,7 @@ def test_an_app_that_moves_as_one_is_a_set_and_stays_warm(inventory: Inventory, 
 def test_what_blocks_one_of_an_app_that_moves_as_one_leaves_out_all(inventory: Inventory) -> None:
     broken = {"wiki": {"labels": {"bad!": "v"}}, "db2": {"labels": {"bad!": "v"}}}
     plan = planned(inventory, policy(apps={"shop": SHOP | {"together": True}}, machines=broken))
-    assert "moves together with db2, which is excluded: app shop moves as one" in plan.excluded["web1"]
+    assert "It moves together with db2, which is excluded: app shop moves as one" in plan.excluded["web1"]
     assert plan.apps is None
     plan = planned(inventory, policy(apps={"shop": {"members": ["db*"]}}, machines=broken))
     assert [(app.name, app.members) for app in plan.apps or ()] == [("shop", ("db1",))]
