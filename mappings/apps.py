@@ -38,7 +38,7 @@ def gathered(policy: Policy, machines: Sequence[Machine], decided: Mapping[str, 
     """The apps of a policy without rules; `decided` says who said what of each machine."""
     said = policy.apps or {}
     moving = [machine for machine in machines if policy.of(machine.name).include]
-    claims = {machine.name: tuple(_claims(policy, machine)) for machine in machines}
+    claims = _claims(policy, machines)
     problems = list(_several(policy, moving, claims, decided))
     of = {one.name: whose for one in machines if (whose := _app_of(policy, one.name, claims, decided))}
     members: dict[str, list[str]] = {}
@@ -82,13 +82,24 @@ def kept(apps: Iterable[PlannedApp], names: Iterable[str]) -> tuple[PlannedApp, 
 # --- whose is a machine -------------------------------------------------------------------------------------------
 
 
-def _claims(policy: Policy, machine: Machine) -> Iterator[str]:
-    labels = policy.labels | policy.of(machine.name).labels
-    for name, app in (policy.apps or {}).items():
-        by_name = any(any_fits(pattern, [machine.name]) for pattern in app.members)
-        match = Match(folder=app.folder, tags=app.tags, labels=app.labels)
-        if by_name or (match != Match() and fits(match, machine, labels)):
-            yield name
+def _claims(policy: Policy, machines: Iterable[Machine]) -> dict[str, tuple[str, ...]]:
+    """By machine the apps whose own words fit it."""
+    named = [(name, app.members) for name, app in (policy.apps or {}).items() if app.members]
+    matches = [(name, _match(app)) for name, app in (policy.apps or {}).items()]
+    matches = [(name, match) for name, match in matches if match != Match()]
+    found = {}
+    for machine in machines:
+        labels = policy.labels | policy.of(machine.name).labels
+        whose = [name for name, members in named if any(any_fits(one, [machine.name]) for one in members)]
+        whose += [name for name, match in matches if fits(match, machine, labels)]
+        found[machine.name] = (
+            tuple(name for name in policy.apps or {} if name in whose) if len(whose) > 1 else (*whose,)
+        )
+    return found
+
+
+def _match(app: AppPolicy) -> Match:
+    return Match(folder=app.folder, tags=app.tags, labels=app.labels)
 
 
 def _last_word(policy: Policy, name: str, decided: Mapping[str, Mapping[str, str]]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from flows.cli.moving import migrate
 from flows.migrate import Outcome, Run, run_plan
 from flows.progress import Board
 from kubeferry.config import read_config
@@ -371,3 +372,39 @@ def test_one_row_moves_its_whole_app(estate_of_apps: Estate) -> None:
     plan = estate_of_apps.plan
     assert next(set(wave.machines) for wave in plan.waves if wave.name == "w2") == {"cache", "db1", "db2", "web"}
     assert {row["machine"]: row["wave"] for row in Sheet(estate_of_apps.folder).rows_of(";")}["web"] == "w2"
+
+
+def test_a_dry_run_shows_that_the_app_is_asked_and_who_moves_together(
+    kubeferry: Command, estate_of_apps: Estate
+) -> None:
+    estate_of_apps.planned()
+    code, out, err = kubeferry("migrate", "plan.yaml", "--app", "shop", "--dry-run")
+    assert code == 0, err
+    assert "observe-app      it passed its own probes, and those of its app were not asked" in out
+    assert "together with cache, db1, db2: none of them takes a step before" in out
+
+
+def test_apps_and_waves_are_completed(kubeferry: Command, estate_of_apps: Estate) -> None:
+    estate_of_apps.planned()
+    ctx = migrate.make_context("migrate", ["plan.yaml"], resilient_parsing=True)
+    options = {option.name: option for option in migrate.params}
+    assert [one.value for one in options["apps"].shell_complete(ctx, "")] == ["crm", "shop", "wiki"]
+    assert [one.value for one in options["waves"].shell_complete(ctx, "wave-2")] == ["wave-2"]
+    assert [one.value for one in options["machines"].shell_complete(ctx, "db")] == ["db1", "db2"]
+
+
+def test_a_sheet_is_not_touched_by_a_dry_run_and_does_not_spoil_json(
+    kubeferry: Command, estate_of_apps: Estate
+) -> None:
+    estate_of_apps.planned("--sheet", "waves.csv")
+    sheet = Sheet(estate_of_apps.folder)
+    rows = sheet.rows
+    rows[0]["owner"] = "Carla"
+    sheet.save(rows)
+    before = sheet.path.read_bytes()
+    given = ("plan", "inventory.yaml", "--policy", "policy.yaml", "--sheet", "waves.csv", "--dry-run", "--json")
+    code, out, err = kubeferry(*given)
+    assert code == 0
+    assert next(one["owner"] for one in json.loads(out)["entries"] if one["name"] == rows[0]["machine"]) == "Carla"
+    assert "owner Anna -> Carla" in err
+    assert sheet.path.read_bytes() == before
