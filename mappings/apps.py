@@ -92,9 +92,7 @@ def _claims(policy: Policy, machines: Iterable[Machine]) -> dict[str, tuple[str,
         labels = policy.labels | policy.of(machine.name).labels
         whose = [name for name, members in named if any(any_fits(one, [machine.name]) for one in members)]
         whose += [name for name, match in matches if fits(match, machine, labels)]
-        found[machine.name] = (
-            tuple(name for name in policy.apps or {} if name in whose) if len(whose) > 1 else (*whose,)
-        )
+        found[machine.name] = tuple(dict.fromkeys(whose))
     return found
 
 

@@ -7,6 +7,7 @@ nobody touched is told from one that somebody wants to stay so. Without that col
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -103,10 +104,10 @@ class _Reading:
                     continue
                 try:
                     value = self._read(column, cell)
-                    if stood and _same(value, self._read(column, stood)):
-                        continue
                 except Wrong as wrong:
                     self._refuse(number, column, wrong.what, wrong.fix)
+                    continue
+                if self._stood(column, stood, value):
                     continue
                 if column == "after" and machine in (value if isinstance(value, tuple) else ()):
                     self._refuse(number, column, "it cannot come after itself", "Remove it.")
@@ -169,6 +170,12 @@ class _Reading:
                 return "" if cell == NONE else cell
         name = sheet_cells.short_name(cell, self._known[column], _A[column])
         return ANY_TIME if column == "window" and not name else name
+
+    def _stood(self, column: str, stood: str, value: Said) -> bool:
+        """Whether that is what stood there, however it is written."""
+        with contextlib.suppress(Wrong):  # of names that are none any more nothing is the same
+            return bool(stood) and _same(value, self._read(column, stood))
+        return False
 
     def _try_app(self, row: list[str]) -> str:
         cell = self._cell(row, "app")
