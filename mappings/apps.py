@@ -270,7 +270,8 @@ def _with_apps(policy: Policy, apps: Sequence[PlannedApp], said: Mapping[str, Ap
         name: choice.model_copy(update=changes[name]) if name in changes else choice
         for name, choice in policy.machines.items()
     }
-    return policy.model_copy(update={"machines": machines})
+    settled = {app.name: said[app.name].model_copy(update={"probes": app.probes}) for app in apps if app.probes}
+    return policy.model_copy(update={"machines": machines, "apps": (policy.apps or {}) | settled or None})
 
 
 def _from_its_app(choice: MachinePolicy, app: PlannedApp, said: AppPolicy) -> dict[str, object]:

@@ -181,6 +181,7 @@ def _entry(
         attached=mapped.attached or None,
         window=own.window or None,
         app=own.app or None,
+        app_probes=choices.app_probes or None,
         owner=own.owner or None,
     )
 

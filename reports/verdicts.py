@@ -82,7 +82,7 @@ def judge(
         *_disk_doubts(disks),
         *_beside_doubts(entry, carried_beside(records)),
         *_probe_doubts(entry, seen),
-        *_app_doubts(plan, entry, state),
+        *_app_doubts(entry, state),
     ]
     if doubts:
         return Verdict.NOT_PROVEN, tuple(doubts)
@@ -152,14 +152,15 @@ def _probe_doubts(entry: Entry, seen: Observation | None) -> list[str]:
     return [*failing, *(["the probes that were asked are not those of the plan"] if asked != planned else [])]
 
 
-def _app_doubts(plan: Plan, entry: Entry, state: MachineState) -> list[str]:
+def _app_doubts(entry: Entry, state: MachineState) -> list[str]:
     """What the plan asks of its app as a whole, by this machine, and nobody has seen pass."""
-    for app in (app for app in plan.apps or () if app.asked_of(entry.name)):
-        if state.app_observed is None:
-            return [f"nothing was observed of app {app.name} as a whole"]
-        if state.app_observed.passed != len(app.asked_of(entry.name)):
-            failing = listed([plain(one) for one in state.app_observed.failing]) or "not all of them were asked"
-            return [f"probes of app {app.name} as a whole have not passed: {failing}"]
+    if not entry.app_probes:
+        return []
+    if state.app_observed is None:
+        return [f"nothing was observed of app {entry.app} as a whole"]
+    if state.app_observed.passed != len(entry.app_probes):
+        failing = listed([plain(one) for one in state.app_observed.failing]) or "not all of them were asked"
+        return [f"probes of app {entry.app} as a whole have not passed: {failing}"]
     return []
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from kubeferry.documents.apps import PlannedApp
+from kubeferry.documents.apps import AppProbe, PlannedApp
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
 from kubeferry.documents.policy import WarmPolicy
 from kubeferry.documents.waves_policy import WavesPolicy
@@ -52,6 +52,7 @@ class OutlinedEntry(_Part):
     moves_with: tuple[Companion, ...] | None = None
     after: tuple[str, ...] | None = None
     app: str | None = None
+    app_probes: tuple[AppProbe, ...] | None = None
     owner: str | None = None
     manifests: tuple[_Manifest, ...]
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from kubeferry.documents.apps import PlannedApp
+from kubeferry.documents.apps import AppProbe, PlannedApp
 from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
@@ -90,7 +90,8 @@ class Entry(Value):
     stop, start and go back together.
     `attached` are the disks of the set that others of them carry. `after` are machines that have to have moved before
     it may; None in plans of earlier versions, which kept no more of it than the order of their waves. `app` is
-    the one of the plan's `apps` that it belongs to, and `owner` answers for it.
+    the one of the plan's `apps` that it belongs to, `app_probes` are those of the app's that are asked of this machine
+    once all of the app run, and `owner` answers for it.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Entry(Value):
     after: tuple[str, ...] | None = None
     window: str | None = None
     app: str | None = None
+    app_probes: tuple[AppProbe, ...] | None = None
     owner: str | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
@@ -135,6 +137,11 @@ class Entry(Value):
         if given and given.node_selector:
             template["nodeSelector"] = dict(given.node_selector)
         return made
+
+    @property
+    def all_probes(self) -> tuple[Probe, ...]:
+        """Its own, and those of its app that are asked of it: what the started copy must be able to answer."""
+        return (*self.probes, *(self.app_probes or ()))
 
     @property
     def shares_disks(self) -> bool:

@@ -150,7 +150,7 @@ class EntryFacts:
             keeps_running and not entry.halted,
             warm=entry.warm if entry.mode == "warm" else None,
             deltas=deltas,
-            asks_app=any(app.asked_of(entry.name) for app in plan.apps or ()),
+            asks_app=bool(entry.app_probes),
         )
 
 

@@ -14,10 +14,9 @@ def observe_app(work: Work, _action: Action, state: MachineState) -> None:
     nothing is done, nor recorded, where somebody has started the source."""
     if not power.start_target(work):
         return
-    app = next(one for one in work.plan.apps or () if one.name == work.entry.app)
-    asked = work.entry.model_copy(update={"probes": app.asked_of(work.entry.name)})
+    asked = work.entry.model_copy(update={"probes": work.entry.app_probes or (), "app_probes": None})
     seen = work.target.observe(asked, state.last_words)
-    work.record(AppObserved(app=app.name, observation=seen.model_dump(mode="json", by_alias=True)))
+    work.record(AppObserved(app=work.entry.app or "", observation=seen.model_dump(mode="json", by_alias=True)))
 
 
 def tier_of(work: Work) -> int:

@@ -37,7 +37,7 @@ apps:
     members: [db*, web, cache]
     order: [[db*], [cache], [web]]
     together: TOGETHER
-    probes: [{kind: http, port: 80, path: /health, machine: web}]
+    probes: [{kind: serial, expect: ready, machine: web}]
   wiki: {members: [wiki]}
   crm: {members: [crm], after: [shop]}
 """
@@ -121,7 +121,7 @@ def test_an_app_that_moves_as_one_is_stopped_backwards_and_started_forwards(esta
     assert estate_of_apps.order_of("source.stop") == ["web", "cache", "db1", "db2"]
     assert list(dict.fromkeys(estate_of_apps.order_of("target.start"))) == ["db1", "db2", "cache", "web"]
     seen = estate_of_apps.order_of("target.observe")
-    assert seen == ["db1:agent", "db2:agent", "cache:agent", "web:agent", "web:http"]
+    assert seen == ["db1:agent", "db2:agent", "cache:agent", "web:agent", "web:serial"]
     done = estate_of_apps.done
     assert done.index(("target.observe", "db2:agent")) < done.index(("target.start", "cache"))
     last_stop = max(at for at, one in enumerate(done) if one[0] == "source.stop")
@@ -130,10 +130,10 @@ def test_an_app_that_moves_as_one_is_stopped_backwards_and_started_forwards(esta
 
 def test_an_app_whose_own_probe_fails_goes_back_whole_and_backwards(estate_of_apps: Estate) -> None:
     estate_of_apps.planned()
-    estate_of_apps.target.answers["http"] = False
+    estate_of_apps.target.answers["serial"] = False
     outcomes = estate_of_apps.run("cache", "db1", "db2", "web")
     assert all(isinstance(one.error, ProbeFailed) for one in outcomes.values())
-    assert "web: its app did not pass: http" in str(outcomes["db1"].error)
+    assert "web: its app did not pass: serial" in str(outcomes["db1"].error)
     assert estate_of_apps.running() == set(NAMES)
     done = estate_of_apps.done
     down = [who for what, who in done if what == "target.stop"]
@@ -161,12 +161,12 @@ def test_an_app_that_does_not_move_as_one_moves_tier_by_tier_and_answers_last(es
     assert stopped.index("cache") > max(stopped.index("db1"), stopped.index("db2"))
     assert stopped.index("web") > stopped.index("cache")
     assert stopped[-1] == "crm"
-    assert estate_of_apps.order_of("target.observe").count("web:http") == 1
+    assert estate_of_apps.order_of("target.observe").count("web:serial") == 1
 
 
 def test_an_app_that_fails_holds_back_the_one_after_it_and_no_other(estate_of_apps: Estate) -> None:
     estate_of_apps.planned()
-    estate_of_apps.target.answers["http"] = False
+    estate_of_apps.target.answers["serial"] = False
     outcomes = estate_of_apps.run()
     assert outcomes["wiki"].phase == "committed"
     assert outcomes["crm"].phase == "not begun"

@@ -213,3 +213,13 @@ def test_an_assessment_names_the_app_of_a_machine(inventory: Inventory) -> None:
     assert "- App: shop\n- Owner: Anna\n- Wave: w1\n- Comes after: db1, db2\n" in page
     assert "| Machine | App | Verdict |" in render_summary_markdown(found)
     assert "| App |" not in render_summary_markdown(assess(inventory, policy()))
+
+
+def test_the_probes_of_an_app_are_held_against_the_machine_that_answers_for_it(inventory: Inventory) -> None:
+    last = inventory.machines[3].model_copy(update={"nics": ()})
+    inventory = inventory.model_copy(update={"machines": (*inventory.machines[:3], last, *inventory.machines[4:])})
+    plan = planned(inventory, policy(apps={"shop": SHOP}))
+    assert "[probe.no-card]" in plan.excluded["web2"]
+    assert plan.entry("web1").app_probes is None
+    entry = planned(inventory, policy(apps={"shop": SHOP | {"probes": [{"kind": "agent"}]}})).entry("web2")
+    assert [probe.kind for probe in entry.all_probes] == ["agent", "agent"]
