@@ -3,6 +3,7 @@
 In the order in which a machine passes:
 
     wishes                which of the policy's rules are for it;  disk_wishes: and what they say of single disks
+    apps, constraints     which machines belong together, and what one wave may hold
     choices               what the policy says about it, defaults filled in
     names, marks          what it is called, how its objects are known
     storage, sizing, claims                     where its disks go, how large
@@ -19,6 +20,7 @@ In the order in which a machine passes:
     refusals              that, as concerns of the machine that it is about
     windows               when it may be stopped
     policy_problems       what is wrong with the policy for an inventory
+    sheet                 what people have changed in the wave sheet, cell by cell (sheet_cells); sheet_rows: its rows
     plan, assessment      all machines of an inventory, with estimate: decided, or only told
 
 Evidence comes from the manifest: `fates` compares the finished manifest with the machine, it does not repeat the

@@ -11,19 +11,21 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic.alias_generators import to_camel
 
 from kubeferry.documents import AttachedDisk, Inventory, Offer, PlannedDisk, Platform, Policy
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
-from kubeferry.words import RUN_STRATEGIES, plain
+from kubeferry.words import RUN_STRATEGIES, first_of, plain
+from mappings.apps import gathered
 from mappings.choices import choices_for, platform_for
 from mappings.disk_wishes import disk_wishes, told
 from mappings.estimate import CopyEstimate, Rates, estimate
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, dns_label, machine_names
-from mappings.quantities import human_bytes
+from mappings.quantities import duration, human_bytes
 from mappings.refusals import all_concerns
 from mappings.rules.between import inventory_concerns
 from mappings.rules.rule import CRITICAL
@@ -42,7 +44,8 @@ _BROUGHT_BY_ACCESS = {_SIZE_UNKNOWN}
 class Assessment(Value):
     """One machine as it would arrive. `manifests` are what a plan would hold, a draft if it is blocked; `decided` says
     which rule of the policy made which choice, `chosen` what that is, `made_for` which KubeVirt the manifests are for
-    and who said so.
+    and who said so. `app` is the one that it belongs to, `owner` answers for it, `wave` is the one that the policy
+    gives it, and `after` are all machines that it waits for.
     """
 
     name: str
@@ -59,6 +62,10 @@ class Assessment(Value):
     decided: dict[str, str] = {}
     chosen: dict[str, Any] = {}
     made_for: str = ""
+    app: str | None = None
+    owner: str | None = None
+    wave: str | None = None
+    after: tuple[str, ...] = ()
 
 
 def assess(
@@ -66,6 +73,7 @@ def assess(
 ) -> tuple[Assessment, ...]:
     """One assessment per machine, in the order of the inventory. Problems of single machines are their concerns."""
     wishes = settled(policy, inventory.machines)
+    wishes = replace(wishes, policy=gathered(wishes.policy, wishes.machines, wishes.decided).policy)
     names = machine_names(wishes.machines, wishes.policy)
     same = sharings(wishes.machines, wishes.policy, names, offer)
     shared = inventory_concerns(wishes.machines, wishes.policy, names, same)
@@ -98,7 +106,7 @@ def _assess(
     rates: Rates,
 ) -> Assessment:
     policy = wishes.policy
-    choices = choices_for(machine, policy, offer)
+    choices, own = choices_for(machine, policy, offer), policy.of(machine.name)
     elsewhere = {disk.disk for disk in mapped.attached}
     copied = tuple(disk for disk in machine.data_disks if disk.id not in elsewhere)
     return Assessment(
@@ -116,6 +124,10 @@ def _assess(
         decided=_by_whom(wishes, machine),
         chosen=_chosen(wishes, machine),
         made_for=_made_for(choices.kubevirt, asked=offer.kubevirt is not None),
+        app=own.app or None,
+        owner=own.owner or None,
+        wave=own.wave or None,
+        after=own.after,
     )
 
 
@@ -158,6 +170,7 @@ _VERDICTS = {
     "incomplete": "Nothing speaks against the move, but sizes of disks are missing: discover them with access.",
     "excluded": "Left out, as the policy says. This page shows what would happen.",
 }
+NAMED = 12
 SHOWN = 160  # characters of a choice on a page; a patch may be long
 _MARKUP = re.compile(r"([\\`*_\[\]|#])")
 
@@ -169,6 +182,7 @@ def render_assessment_markdown(assessment: Assessment) -> str:
         "",
         f"**{_VERDICTS[assessment.verdict]}**",
         "",
+        *_programme(assessment),
         "## What will happen",
         "",
         *_story(assessment),
@@ -196,13 +210,18 @@ def render_summary_markdown(assessments: Iterable[Assessment]) -> str:
         verdict: place
         for place, verdict in enumerate(("blocked", "incomplete", "ready-with-warnings", "ready", "excluded"))
     }
+    apps = any(one.app for one in assessments)
     rows = [
-        f"| [{_plain(one.name)}]({folders[one.name]}/README.md) | {one.verdict} | {len(one.disks) + _unsized(one)} "
+        f"| [{_plain(one.name)}]({folders[one.name]}/README.md) {_app_cell(one) if apps else ''}"
+        f"| {one.verdict} | {len(one.disks) + _unsized(one)} "
         f"| {_sizes(one)} | {'unknown' if _unsized(one) else _duration(one.estimate)} "
         f"| {_count(one, Severity.CRITICAL)} | {_count(one, Severity.WARNING)} |"
         for one in sorted(assessments, key=lambda one: (rank[one.verdict], one.name))
     ]
-    head = ["| Machine | Verdict | Disks | Size | Copy | Critical | Warnings |", "|---|---|---|---|---|---|---|"]
+    head = [
+        f"| Machine {'| App ' if apps else ''}| Verdict | Disks | Size | Copy | Critical | Warnings |",
+        f"|{'---|' * (7 + apps)}",
+    ]
     return "\n".join(["# Assessment", "", *head, *rows]) + "\n"
 
 
@@ -216,6 +235,18 @@ def page_folders(assessments: Iterable[Assessment]) -> dict[str, str]:
         if one.name not in folders:
             folders[one.name] = dns_label(f"{one.target_name}-{one.name}", {*times, *folders.values()})
     return folders
+
+
+def _app_cell(assessment: Assessment) -> str:
+    return f"| {_plain(assessment.app or '')} "
+
+
+def _programme(assessment: Assessment) -> list[str]:
+    """Its app, its wave and what it waits for, where the policy says any of it."""
+    said = {"App": assessment.app, "Owner": assessment.owner, "Wave": assessment.wave}
+    lines = [f"- {name}: {_plain(value)}" for name, value in said.items() if value]
+    lines += [f"- Comes after: {_plain(first_of(assessment.after, NAMED))}"] if assessment.after else []
+    return [*lines, ""] if lines else []
 
 
 def _unsized(assessment: Assessment) -> int:
@@ -287,16 +318,8 @@ def _amount(estimate: CopyEstimate) -> str:
 
 
 def _duration(estimate: CopyEstimate) -> str:
-    low, high = _time(estimate.low_seconds), _time(estimate.high_seconds)
+    low, high = duration(estimate.low_seconds), duration(estimate.high_seconds)
     return f"up to {high}" if low == high else f"{low} to {high}"
-
-
-def _time(seconds: float) -> str:
-    if seconds < 60:
-        return f"{max(round(seconds), 1)} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    return f"{seconds / 3600:.1f} h"
 
 
 def _decided(assessment: Assessment) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from kubeferry import marks
 from kubeferry.documents import (
+    AppProbe,
     CommitPolicy,
     DiskChoice,
     DowntimePolicy,
@@ -63,6 +64,7 @@ class Choices:
     state: StateOffer | None
     networks: tuple[NetworkMap, ...]
     probes: tuple[Probe, ...]
+    app_probes: tuple[AppProbe, ...]
     packets: bool | None
     stop: StopPolicy
     mode: Literal["cold", "warm"]
@@ -116,6 +118,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         state=offer.state,
         networks=_networks(own, policy),
         probes=policy.probes if own.probes is None else own.probes,
+        app_probes=_of_its_app(machine, policy, own),
         packets=offer.packets,
         stop=over(policy.stop, own.stop),
         mode=own.mode or policy.mode,
@@ -137,6 +140,11 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         kubevirt=platform_for(policy, offer),
         accept=frozenset(own.accept),
     )
+
+
+def _of_its_app(machine: Machine, policy: Policy, own: MachinePolicy) -> tuple[AppProbe, ...]:
+    app = (policy.apps or {}).get(own.app or "")
+    return tuple(probe for probe in app.probes if probe.machine == machine.name) if app else ()
 
 
 def _networks(own: MachinePolicy, policy: Policy) -> tuple[NetworkMap, ...]:

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from kubeferry.documents import Entry, Inventory, Offer, Plan, Platform, Policy, digest_of, freeze
+from kubeferry.documents import (
+    Companion,
+    DowntimePolicy,
+    Entry,
+    Inventory,
+    MachinePolicy,
+    Offer,
+    Plan,
+    Platform,
+    Policy,
+    digest_of,
+    freeze,
+)
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
-from kubeferry.schedule.waves import order
+from kubeferry.schedule.pulled import Pulled
+from kubeferry.schedule.waves import Ordered, in_order
+from kubeferry.schedule.wishes import Wishes, units
 from mappings.admission.check import check_all, check_together
+from mappings.apps import Gathered, gathered
+from mappings.apps import kept as kept_apps
 from mappings.choices import choices_for, platform_for
+from mappings.constraints import constraints_of
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, machine_names
 from mappings.policy_problems import policy_problems
@@ -19,20 +37,54 @@ from mappings.rules.rule import CRITICAL, is_blocked
 from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
 from mappings.windows import parted, used, window_of
-from mappings.wishes import settled
+from mappings.wishes import UNEDITED, settled
 
 
-def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: str, offer: Offer = UNASKED) -> Plan:
-    """The frozen plan, for a target that has this to offer. The same input gives the same plan, byte for byte.
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A plan; what of it stands elsewhere than its name alone would have it; and the choices that it was made by, of
+    each machine: `wished` before its app said anything, `apps` with that."""
+
+    plan: Plan
+    pulled: tuple[Pulled, ...]
+    wished: Policy
+    apps: Gathered
+
+
+def make_plan(
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    name: str,
+    created_at: str,
+    offer: Offer = UNASKED,
+    sheet: Mapping[str, MachinePolicy] = UNEDITED,
+) -> Plan:
+    """The plan alone. See `planned`."""
+    return planned(inventory, policy, name=name, created_at=created_at, offer=offer, sheet=sheet).plan
+
+
+def planned(
+    inventory: Inventory,
+    policy: Policy,
+    *,
+    name: str,
+    created_at: str,
+    offer: Offer = UNASKED,
+    sheet: Mapping[str, MachinePolicy] = UNEDITED,
+) -> Planned:
+    """The frozen plan, for a target that has this to offer; `sheet` is what somebody has written into a wave sheet, by
+    machine, and stands above the policy. The same input gives the same plan, byte for byte.
 
     A machine with a critical concern that is not settled is excluded, what the cluster would refuse of its manifests
-    among them, and so is one that comes after it, or shares a disk with it that is one for both. Raises InputInvalid,
-    with every problem at once, when the policy names what is not there, when two machines share a name or a MAC
-    address, when the order contradicts itself, or when a cluster would refuse what all have, or several together.
+    among them, and so is one that comes after it, or moves as one with it. Raises InputInvalid, with every problem at
+    once, when the policy names what is not there, when two machines share a name or a MAC address, when the order
+    contradicts itself, or when a cluster would refuse what all have, or several together.
     """
-    said = policy_problems(inventory, policy)
-    wished = settled(policy, inventory.machines)
-    policy, machines = wished.policy, wished.machines
+    said = policy_problems(inventory, policy, sheet)
+    wished = settled(policy, inventory.machines, sheet)
+    apps = gathered(wished.policy, wished.machines, wished.decided)
+    policy, machines = apps.policy, wished.machines
     names = machine_names(machines, policy)
     same = sharings(machines, policy, names, offer)
     shared = inventory_concerns(machines, policy, names, same)
@@ -52,6 +104,7 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
         )
         for machine in moving
     ]
+    entries = _bounded(_moving_as_one(entries, apps), apps)
     excluded = _excluded(inventory, policy, entries)
     kept = tuple(entry for entry in entries if entry.name not in excluded)
     if problems := _refused_together(kept, entries, platform):
@@ -59,21 +112,59 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     if problems := [*parted(kept)]:
         raise InputInvalid("the policy does not fit the inventory", problems)
     kept = tuple(entry.model_copy(update={"after": _after(entry.name, policy, excluded) or None}) for entry in kept)
-    wishes = {entry.name: (policy.of(entry.name).wave, entry.after or ()) for entry in kept}
-    return freeze(
-        Plan(
-            name=name,
-            created_at=created_at,
-            source=inventory.source,
-            source_version=inventory.source_version,
-            inventory_digest=digest_of(inventory),
-            waves=order(wishes, sets={entry.name: _companions(entry) for entry in kept if entry.moves_with}),
-            order=policy.waves,
-            windows=used(policy, kept),
-            entries=kept,
-            excluded=excluded,
-        )
+    ordered = _ordered(kept, policy, apps)
+    plan = Plan(
+        name=name,
+        created_at=created_at,
+        source=inventory.source,
+        source_version=inventory.source_version,
+        inventory_digest=digest_of(inventory),
+        waves=ordered.waves,
+        order=policy.waves,
+        windows=used(policy, kept),
+        apps=kept_apps(apps.apps, [entry.name for entry in kept]) or None,
+        entries=kept,
+        excluded=excluded,
     )
+    return Planned(freeze(plan), ordered.pulled, wished.policy, apps)
+
+
+def _ordered(kept: tuple[Entry, ...], policy: Policy, apps: Gathered) -> Ordered:
+    wishes = {entry.name: (policy.of(entry.name).wave or None, entry.after or ()) for entry in kept}
+    sets = {entry.name: _companions(entry) for entry in kept if entry.moves_with}
+    of = {entry.name: apps.of[entry.name] for entry in kept if entry.name in apps.of}
+    return in_order(wishes, sets, of, constraints_of(policy, kept))
+
+
+def _bounded(entries: list[Entry], apps: Gathered) -> list[Entry]:
+    """The entries with a downtime budget no longer than that of their app as a whole."""
+    budgets = {name: app.downtime_seconds for app in apps.apps if app.downtime_seconds for name in app.members}
+    found = []
+    for entry in entries:
+        own, of_app = entry.downtime or DowntimePolicy(), budgets.get(entry.name)
+        if of_app and of_app < (own.budget_seconds or of_app + 1):
+            bound = own.model_copy(update={"budget_seconds": of_app})
+            entry = entry.model_copy(update={"downtime": bound})  # noqa: PLW2901 (the same, bounded)
+        found.append(entry)
+    return found
+
+
+def _moving_as_one(entries: list[Entry], apps: Gathered) -> list[Entry]:
+    """The entries with the machines of their app as companions, where it moves as one, and with those that share disks
+    with any of these."""
+    together = {name: app.name for app in apps.apps if app.together for name in app.members}
+    if not together:
+        return entries
+    wishes: Wishes = {entry.name: (None, ()) for entry in entries}
+    whole = units(wishes, {entry.name: _companions(entry) for entry in entries}, together)
+    target = {entry.name: entry.target_name for entry in entries}
+    found = []
+    for entry in entries:
+        inside = frozenset(whole[entry.name].machines)
+        others = [Companion(name=one, target_name=target[one]) for one in target if one in inside and one != entry.name]
+        changed = {one.name for one in others} != set(_companions(entry))
+        found.append(entry.model_copy(update={"moves_with": tuple(others)}) if changed else entry)
+    return found
 
 
 def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:
@@ -86,7 +177,7 @@ def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:
 def _entry(
     machine: Machine, policy: Policy, names: Names, mapped: Mapped, concerns: tuple[Concern, ...], offer: Offer
 ) -> Entry:
-    choices = choices_for(machine, policy, offer)
+    choices, own = choices_for(machine, policy, offer), policy.of(machine.name)
     return Entry(
         name=machine.name,
         target_name=names.machine,
@@ -109,6 +200,9 @@ def _entry(
         moves_with=mapped.moves_with or None,
         attached=mapped.attached or None,
         window=window_of(machine.name, policy),
+        app=own.app or None,
+        app_probes=choices.app_probes or None,
+        owner=own.owner or None,
     )
 
 
@@ -134,22 +228,23 @@ def _excluded(inventory: Inventory, policy: Policy, entries: list[Entry]) -> dic
     }
     blocked = {entry.name: _why(entry.concerns) for entry in entries if is_blocked(entry.concerns)}
     waiting = [entry.name for entry in entries if entry.name not in blocked]
-    sets = {entry.name: _companions(entry) for entry in entries}
-    while held := {name: why for name in waiting if (why := _held(name, policy, sets[name], blocked))}:
+    by_name = {entry.name: entry for entry in entries}
+    while held := {name: why for name in waiting if (why := _held(by_name[name], policy, blocked))}:
         blocked |= held
         waiting = [name for name in waiting if name not in blocked]
     reasons |= blocked
     return {machine.name: reasons[machine.name] for machine in inventory.machines if machine.name in reasons}
 
 
-def _held(name: str, policy: Policy, companions: tuple[str, ...], blocked: Mapping[str, str]) -> str:
+def _held(entry: Entry, policy: Policy, blocked: Mapping[str, str]) -> str:
     """Why a machine stays because another one does; empty where none holds it."""
-    for other in policy.of(name).after:
+    for other in policy.of(entry.name).after:
         if other in blocked:
             return f"It comes after {other}, which is excluded."
-    for other in companions:
+    for other in _companions(entry):
         if other in blocked:
-            return f"It shares a disk with {other}, which is excluded, and they move together or not at all."
+            tied = entry.tied_to(f"{other}, which is excluded")
+            return f"It {tied}, and they move together or not at all."
     return ""
 
 

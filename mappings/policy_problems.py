@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic.alias_generators import to_camel
 
-from kubeferry.documents import Inventory, MachinePolicy, Policy
+from kubeferry.documents import OF_AN_APP, Inventory, MachinePolicy, Policy
 from kubeferry.errors import Problem
 from kubeferry.model import Machine
 from kubeferry.words import first_of
 from mappings import disk_wishes
+from mappings.apps import gathered
+from mappings.constraints import constraint_problems
 from mappings.marks import MANAGED_BY, OURS
 from mappings.rules.table import RULES
 from mappings.windows import wrong_windows
-from mappings.wishes import Settled, settled, shown, speaking_rules, template_problems
+from mappings.wishes import UNEDITED, Settled, settled, shown, speaking_rules, template_problems
 
 SHOWN = 6
 
 
-def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
-    """Where a policy names machines or disks that the inventory has not, concerns that are none or cannot be accepted,
-    windows that it does not define, or one boot order for several disks of a machine."""
+def policy_problems(
+    inventory: Inventory, policy: Policy, sheet: Mapping[str, MachinePolicy] = UNEDITED
+) -> list[Problem]:
+    """Where a policy names machines, disks or apps that are none, windows that it does not define, concerns that are
+    none or cannot be accepted, one boot order for several disks of a machine, two apps for one machine, or constraints
+    that fit nothing."""
     known = {machine.name: machine for machine in inventory.machines}
     fix = "Use {name}, {source}, {folder} and {tag:KEY}."
     found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
-    found += [*_key_problems("policy ", policy), *wrong_windows(policy)]
+    found += [*_key_problems("policy ", policy), *wrong_windows(policy, sheet)]
     for name, choice in policy.machines.items():
         where = f"policy machines.{name}"
         if name not in known:
@@ -49,7 +54,10 @@ def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
             what = f"fits no machine of the inventory ({shown(rule.match)})"
             found.append(Problem(where, what, "Correct its `match`, or remove the rule."))
         found += _choice_problems(where, rule, known, theirs)
-    return [*found, *_one_order(settled(policy, inventory.machines))]
+    wishes = settled(policy, inventory.machines, sheet)
+    found += constraint_problems(wishes.policy, inventory.machines)
+    found += gathered(wishes.policy, inventory.machines, wishes.decided).problems
+    return [*found, *_one_order(wishes)]
 
 
 def _key_problems(where: str, choice: MachinePolicy | Policy) -> Iterator[Problem]:
@@ -65,7 +73,7 @@ def _choice_problems(
 ) -> Iterator[Problem]:
     yield from _key_problems(f"{where}.", choice)
     for other in choice.after:
-        if other not in known:
+        if other not in known and not other.startswith(OF_AN_APP):
             yield Problem(f"{where}.after", f"{other!r} is no machine of the inventory", "Correct or remove the name.")
     rules = {rule.id: rule for rule in RULES}
     for accepted in choice.accept:

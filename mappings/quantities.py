@@ -56,5 +56,14 @@ def human_bytes(size: int) -> str:
     return f"{size} bytes"
 
 
+def duration(seconds: float) -> str:
+    """A time for people: `40 s`, `12 min`, `3.5 h`."""
+    if seconds < 60:
+        return f"{max(round(seconds), 1)} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
 def round_up(size: int, step: int) -> int:
     return -(-size // step) * step

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from kubeferry.documents import ANY, Entry, Policy, Window
+from kubeferry.documents import ANY, Entry, MachinePolicy, Policy, Window
 from kubeferry.errors import Problem
 from kubeferry.schedule.windows import opens
 from kubeferry.words import first_of, meant
@@ -14,8 +14,9 @@ SHOWN = 6
 
 def window_of(name: str, policy: Policy) -> str | None:
     """The window of a machine, by its own word, else the policy's; None where it is stopped at any time."""
-    own = policy.of(name).window or policy.window
-    return None if own == ANY else own
+    said = policy.of(name).window
+    own = policy.window if said is None else said
+    return None if own in {ANY, ""} else own
 
 
 def used(policy: Policy, entries: Iterable[Entry]) -> dict[str, Window] | None:
@@ -24,8 +25,8 @@ def used(policy: Policy, entries: Iterable[Entry]) -> dict[str, Window] | None:
     return {name: window for name, window in (policy.windows or {}).items() if name in named} or None
 
 
-def wrong_windows(policy: Policy) -> Iterator[Problem]:
-    """Windows that never open, and where the policy names one that it does not define."""
+def wrong_windows(policy: Policy, sheet: Mapping[str, MachinePolicy]) -> Iterator[Problem]:
+    """Windows that never open, and where the policy or the sheet names one that the policy does not define."""
     for name, window in (policy.windows or {}).items():
         if not opens(window):
             what = f"never opens: on that night clocks in {window.time_zone} skip all of it"
@@ -33,6 +34,8 @@ def wrong_windows(policy: Policy) -> Iterator[Problem]:
     places: list[tuple[str, str | None]] = [("policy window", policy.window)]
     places += [(f"policy rule {number}.window", rule.window) for number, rule in enumerate(policy.rules, start=1)]
     places += [(f"policy machines.{name}.window", choice.window) for name, choice in policy.machines.items()]
+    places += [(f"policy apps.{name}.window", app.window) for name, app in (policy.apps or {}).items()]
+    places += [(f"sheet, {name}: window", choice.window or None) for name, choice in sheet.items()]
     for where, named in places:
         if named is not None:
             yield from no_such_window(where, named, policy)
@@ -59,7 +62,7 @@ def parted(entries: Iterable[Entry]) -> Iterator[Problem]:
             if entry.name < other.name and theirs != entry.window:
                 what = (
                     f"{entry.name} is to be stopped in {_told(entry.window)} and {other.name} in {_told(theirs)}, and "
-                    "they share a disk: they move together"
+                    f"{'they share a disk' if entry.shares_disks else 'their app moves as one'}: they move together"
                 )
                 yield Problem(f"policy machines.{entry.name}.window", what, "Give all of them one window.")
 

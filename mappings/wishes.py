@@ -29,8 +29,10 @@ _LISTS = {"accept", "after", "patch", "disks", "networks"}
 _ADD_UP = _BY_PART | _LISTS
 # Of these the order counts: one that is said again has the last word again.
 _IN_ORDER = {"patch", "disks"}
-_TEMPLATES = ("name_template", "namespace_template")
+_TEMPLATES = ("name_template", "namespace_template", "app_from")
+BY_SHEET = "the sheet"
 _NO_LABELS: Mapping[str, str] = MappingProxyType({})
+UNEDITED: Mapping[str, MachinePolicy] = MappingProxyType({})
 _MADE = {"labels_from": "labels", "annotations_from": "annotations"}
 
 
@@ -46,11 +48,13 @@ class Settled:
     machines: tuple[Machine, ...]
 
 
-def settled(policy: Policy, machines: Iterable[Machine]) -> Settled:
-    """The policy with its rules applied to these machines."""
+def settled(policy: Policy, machines: Iterable[Machine], sheet: Mapping[str, MachinePolicy] = UNEDITED) -> Settled:
+    """The policy with its rules applied to these machines, and what a sheet says of them, which has the last word."""
     choices, decided, of_disks, noted = {}, {}, {}, []
     for machine in machines:
         speaking = [(label, _made(choice, machine)) for label, choice in _speaking(policy, machine)]
+        if edited := sheet.get(machine.name):
+            speaking.append((BY_SHEET, edited))
         own, decided[machine.name] = _settle(speaking, machine)
         choices[machine.name] = own
         of_disks[machine.name] = disks_decided(speaking, machine) if own.disks else {}
@@ -65,7 +69,8 @@ def _settle(speaking: Sequence[tuple[str, MachinePolicy]], machine: Machine) -> 
     for label, choice in speaking:
         for field in sorted(choice.model_fields_set - {"match", *_MADE}):
             value = getattr(choice, field)
-            said[field] = _together(field, said.get(field), value) if field in _ADD_UP else value
+            adds_up = field in _ADD_UP and label != BY_SHEET
+            said[field] = _together(field, said.get(field), value) if adds_up else value
             if field in _GROUPS and value is None:  # all that was said of it before is taken back
                 decided = {place: by for place, by in decided.items() if not place.startswith(f"{to_camel(field)}.")}
             for place in parts(field, value):
@@ -78,6 +83,10 @@ def _settle(speaking: Sequence[tuple[str, MachinePolicy]], machine: Machine) -> 
     if template and not said.get("namespace") and settles(template, machine):
         text = rendered(template, machine)
         said["namespace"] = dns_labels([text])[text]
+    template = said.get("app_from")
+    if template and "app" not in said and settles(template, machine):
+        text = rendered(template, machine)
+        said["app"] = dns_labels([text])[text]
     return MachinePolicy.model_construct(_fields_set=set(said), **said), decided
 
 

@@ -88,7 +88,7 @@ def _machine(machine: MachineReport) -> Iterator[str]:
     yield ""
     yield f"{_plain(machine.hardware)}; becomes {_code(f'{machine.namespace}/{machine.target_name}')}."
     if others := machine.moves_with:
-        yield from ("", f"**Moves together with** {_plain(', '.join(others))}: they share disks.")
+        yield from ("", f"**Moves together with** {_plain(', '.join(others))}.")
         yield from (f"- {_plain(disk)}" for disk in machine.attached)
     if ends := machine.ends_as:
         yield from ("", f"**Run strategy:** {_plain(ends)}")

@@ -61,6 +61,7 @@ _PART_OF_EVENT = {
     K.DISK_VERIFIED: P.VERIFY,
     **dict.fromkeys((K.VARIABLES_CARRIED, K.APPLIED, K.STARTED), P.START),
     K.OBSERVED: P.PROBES,
+    K.APP_OBSERVED: P.PROBES,
     **dict.fromkeys((K.VALIDATED, K.TARGET_STOPPED, K.COMMITTED), P.COMMIT),
     **dict.fromkeys((K.ROLLBACK_BEGUN, K.STOP_NOT_DONE, K.SOURCE_RESTARTED, K.ROLLED_BACK), P.ROLLBACK),
 }
@@ -75,6 +76,7 @@ _PART_OF_ACTION = {
     "apply": P.START,
     "start": P.START,
     "observe": P.PROBES,
+    "observe-app": P.PROBES,
     "validate": P.COMMIT,
     "stop-target": P.COMMIT,
     "commit": P.COMMIT,

@@ -82,10 +82,14 @@ def judge(
         *_disk_doubts(disks),
         *_beside_doubts(entry, carried_beside(records)),
         *_probe_doubts(entry, seen),
+        *_app_doubts(entry, state),
     ]
     if doubts:
         return Verdict.NOT_PROVEN, tuple(doubts)
-    return Verdict.PROVEN, tuple(_grounds(disks, seen, carried_beside(records)))
+    grounds = _grounds(disks, seen, carried_beside(records))
+    if state.app_observed is not None:
+        grounds.append(f"app {state.app_observed.app} as a whole passed {_probes(state.app_observed.passed)}")
+    return Verdict.PROVEN, tuple(grounds)
 
 
 def _unfinished(state: MachineState) -> tuple[str, ...]:
@@ -148,6 +152,18 @@ def _probe_doubts(entry: Entry, seen: Observation | None) -> list[str]:
     return [*failing, *(["the probes that were asked are not those of the plan"] if asked != planned else [])]
 
 
+def _app_doubts(entry: Entry, state: MachineState) -> list[str]:
+    """What the plan asks of its app as a whole, by this machine, and nobody has seen pass."""
+    if not entry.app_probes:
+        return []
+    if state.app_observed is None:
+        return [f"nothing was observed of app {entry.app} as a whole"]
+    if state.app_observed.passed != len(entry.app_probes):
+        failing = listed([plain(one) for one in state.app_observed.failing]) or "not all of them were asked"
+        return [f"probes of app {entry.app} as a whole have not passed: {failing}"]
+    return []
+
+
 @dataclass(frozen=True, slots=True)
 class Beside:
     """What the newest cutover has carried beside the disks, as it was recorded; None where it was not."""
@@ -169,12 +185,15 @@ def carried_beside(records: Sequence[Recorded]) -> Beside:
     return found
 
 
+def _probes(passed: int) -> str:
+    return "its only probe" if passed == 1 else f"all {passed} probes"
+
+
 def _grounds(disks: tuple[DiskReport, ...], seen: Observation | None, carried: Beside) -> list[str]:
     names = listed([disk.disk for disk in disks])
     passed = len(seen.probes) if seen else 0
-    probes = "its only probe" if passed == 1 else f"all {passed} probes"
     grounds = [f"{names}: every block was read back at the target and equals what was copied"] if disks else []
-    grounds.append(f"the copy passed {probes}")
+    grounds.append(f"the copy passed {_probes(passed)}")
     if carried.variables is not None and (variables := carried.variables.names):
         were = "variable of the source was" if len(variables) == 1 else "variables of the source were"
         grounds.append(f"{len(variables)} UEFI {were} put beside the copy and read back")

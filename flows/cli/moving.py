@@ -17,11 +17,12 @@ from flows.cli.dry_run import say_what_would_be_done
 from flows.cli.going_back import refuse_losing, writes_lost
 from flows.cli.logs import logged
 from flows.cli.options import (
+    Named,
     chosen,
     config_option,
     dry_run_option,
     json_option,
-    machine_option,
+    members_option,
     opened,
     plan_named,
     whole_sets,
@@ -52,7 +53,7 @@ HURRIED_SECONDS = 0.5
 @click.command()
 @plan_named
 @config_option
-@machine_option
+@members_option
 @click.option("--again", is_flag=True, help="Take up machines that were rolled back.")
 @click.option(
     "--out-of-order",
@@ -71,7 +72,7 @@ def migrate(
     plan: Path | None,
     named: str | None,
     config: Path | None,
-    machines: tuple[str, ...],
+    machines: Named,
     again: bool,
     out_of_order: bool,
     out_of_window: str | None,
@@ -85,7 +86,7 @@ def migrate(
     deferred until then, and copied ahead where it moves warm.
     """
     if out_of_order and not machines:
-        raise click.UsageError("name the machines to move out of order with --machine")
+        raise click.UsageError("name the machines to move out of order with --machine, --app or --wave")
     if out_of_window is not None and not (machines and out_of_window.strip()):
         raise click.UsageError("name the machines to stop outside their window with --machine, and say why")
     frozen, settings, path = opened(plan, named, config)
@@ -105,12 +106,10 @@ def migrate(
 @click.command()
 @plan_named
 @config_option
-@machine_option
+@members_option
 @json_option
 @logged
-def precopy(
-    plan: Path | None, named: str | None, config: Path | None, machines: tuple[str, ...], as_json: bool
-) -> None:
+def precopy(plan: Path | None, named: str | None, config: Path | None, machines: Named, as_json: bool) -> None:
     """Copy running machines ahead: one round of what changed since the last one.
 
     For machines that the policy moves `warm`; others are left alone, and nothing stops any of them. Run it as often as
@@ -125,7 +124,7 @@ def precopy(
 @click.command()
 @plan_named
 @config_option
-@machine_option
+@members_option
 @dry_run_option
 @json_option
 @logged
@@ -133,7 +132,7 @@ def commit(
     plan: Path | None,
     named: str | None,
     config: Path | None,
-    machines: tuple[str, ...],
+    machines: Named,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -153,7 +152,7 @@ def commit(
 @click.command()
 @plan_named
 @config_option
-@machine_option
+@members_option
 @click.option(
     "--lose-writes",
     is_flag=True,
@@ -172,7 +171,7 @@ def rollback(
     plan: Path | None,
     named: str | None,
     config: Path | None,
-    machines: tuple[str, ...],
+    machines: Named,
     lose_writes: bool,
     target_is_down: bool,
     yes: bool,
@@ -185,7 +184,7 @@ def rollback(
     was when it was stopped, and what was written since then is not in it. `--dry-run` says how long that is.
     """
     if not machines:
-        raise click.UsageError("name the machines to roll back with --machine")
+        raise click.UsageError("name the machines to roll back with --machine, --app or --wave")
     frozen, settings, path = opened(plan, named, config)
     names = whole_sets(frozen, chosen(frozen, machines))
     lost = writes_lost(frozen, settings, names)

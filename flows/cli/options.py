@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
@@ -30,16 +31,27 @@ SLOWEST, FASTEST = 0.001, 2.0**20  # MiB a second
 LISTED = 30  # names in an error; a plan may have hundreds
 
 
-def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The machines of the plan that stands on the line already."""
+def _completed(ctx: click.Context, incomplete: str, named: Callable[[Outline], Iterable[str]]) -> list[CompletionItem]:
+    """Names in the plan that stands on the line already."""
     from kubeferry.documents import load_outline
 
     plan = ctx.params.get("plan") or next(iter(ctx.args), None)  # click gives up on the line at an option's end
     with contextlib.suppress(KubeferryError):
         if plan:
-            names = (entry.name for entry in load_outline(Path(plan)).entries)
-            return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+            return [CompletionItem(name) for name in named(load_outline(Path(plan))) if name.startswith(incomplete)]
     return []
+
+
+def _names_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return _completed(ctx, incomplete, lambda plan: [entry.name for entry in plan.entries])
+
+
+def _apps_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return _completed(ctx, incomplete, lambda plan: [app.name for app in plan.apps or ()])
+
+
+def _waves_in_plan(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return _completed(ctx, incomplete, lambda plan: [wave.name for wave in plan.waves])
 
 
 class Rate(click.FloatRange):
@@ -75,6 +87,46 @@ machine_option = click.option(
     multiple=True,
     shell_complete=_names_in_plan,
     help="Only this machine; may be repeated.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What of a plan is named on the command line: machines, and those of apps and waves. False where nothing is."""
+
+    machines: tuple[str, ...] = ()
+    apps: tuple[str, ...] = ()
+    waves: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.machines or self.apps or self.waves)
+
+
+def members_option(verb: Callable[P, R]) -> Callable[P, R]:
+    """A verb on some of a plan's machines: it gets what is named as one, `machines`."""
+
+    @functools.wraps(verb)
+    def gathered(*args: P.args, **options: P.kwargs) -> R:
+        parts = (tuple(cast("tuple[str, ...]", options.pop(part))) for part in ("machines", "apps", "waves"))
+        options["machines"] = Named(*parts)
+        return verb(*args, **options)
+
+    return machine_option(app_option(wave_option(gathered)))
+
+
+app_option = click.option(
+    "--app",
+    "apps",
+    multiple=True,
+    shell_complete=_apps_in_plan,
+    help="Only the machines of this app; may be repeated.",
+)
+wave_option = click.option(
+    "--wave",
+    "waves",
+    multiple=True,
+    shell_complete=_waves_in_plan,
+    help="Only the machines of this wave; may be repeated.",
 )
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
 policy_option = click.option("--policy", type=FILE, help="Your choices; the defaults where there is none.")
@@ -144,11 +196,25 @@ def _registered(named: str, settings: Config) -> tuple[str, str]:
     return found.document, f"plan {found.name} ({found.digest[:12]}) in the journal"
 
 
-def chosen(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
-    """Those of the plan's machines that are named; all of them where none is. Raises InputInvalid."""
+def chosen(plan: Plan | Outline, named: Named | tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the plan's machines that are named, by themselves, by their app or by their wave, in the order in which
+    they are named; all of them where nothing is. Raises InputInvalid, with everything that is unknown."""
+    named = named if isinstance(named, Named) else Named(named)
     known = [entry.name for entry in plan.entries]
-    refuse_unknown("the plan has no such machine", machines, known, plan.excluded, "it is not in the plan")
-    return machines or tuple(known)
+    apps = {app.name: app.members for app in plan.apps or ()}
+    waves = {wave.name: wave.machines for wave in plan.waves}
+    problems = [
+        *_unknown("--machine", named.machines, known, plan.excluded, "it is not in the plan"),
+        *_unknown("--app", named.apps, list(apps), {}, "the plan has no such app"),
+        *_unknown("--wave", named.waves, list(waves), {}, "the plan has no such wave"),
+    ]
+    if problems:
+        only = "machine" if len({one.where.split()[0] for one in problems}) == 1 and named.machines else "part"
+        raise InputInvalid(f"the plan has no such {only}", problems)
+    if not named:
+        return tuple(known)
+    groups = [*(apps[name] for name in named.apps), *(waves[name] for name in named.waves)]
+    return tuple(dict.fromkeys([*named.machines, *(name for group in groups for name in group)]))
 
 
 def whole_sets(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
@@ -158,7 +224,8 @@ def whole_sets(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
     for name in machines:
         missing = [other for other in plan.set_of(name) if other not in machines]
         if missing:
-            what = f"it shares a disk with {', '.join(missing)}: they move, and go back, together or not at all"
+            tied = plan.entry(name).tied_to(", ".join(missing))
+            what = f"it {tied}: they move, and go back, together or not at all"
             named = " ".join(f"--machine {one}" for one in missing)
             problems.append(Problem(f"--machine {name}", what, f"Name them, too ({named}), or no machine of the set."))
     if problems:
@@ -170,11 +237,15 @@ def refuse_unknown(
     what: str, names: tuple[str, ...], known: list[str], excluded: dict[str, str] | None = None, why: str = ""
 ) -> None:
     """Raise InputInvalid where a `--machine` is none of those that are known, with those that may be meant."""
+    if problems := list(_unknown("--machine", names, known, excluded or {}, why)):
+        raise InputInvalid(what, problems)
+
+
+def _unknown(
+    option: str, names: tuple[str, ...], known: list[str], excluded: Mapping[str, str], why: str
+) -> Iterator[Problem]:
     there = frozenset(known)
-    problems = []
     for name in names:
         if name not in there:
             fix = " ".join(filter(None, (meant(name, known), f"Name one of: {first_of(known, LISTED) or 'none'}.")))
-            problems.append(Problem(f"--machine {name}", (excluded or {}).get(name, why), fix))
-    if problems:
-        raise InputInvalid(what, problems)
+            yield Problem(f"{option} {name}", excluded.get(name, why), fix)

@@ -13,17 +13,21 @@ import click
 
 from flows.cli.options import FILE, FOLDER, json_option, policy_of, policy_option, target_option
 from flows.cli.output import print_json, print_table
+from flows.cli.wave_tables import print_apps, print_waves
 from flows.serving import given_answers
-from kubeferry.documents import KINDS, Inventory, Plan, WavesPolicy, dump, json_schema, load, save
+from kubeferry.documents import KINDS, Inventory, WavesPolicy, dump, json_schema, load, save
 from kubeferry.errors import Problem
 from kubeferry.life.held import FEWEST
 from kubeferry.model import Severity
 from kubeferry.outside.clock import now
 from kubeferry.schedule.windows import told
-from kubeferry.words import counted, plain, size
+from kubeferry.words import counted, first_of, plain, size
+
+NAMED = 6
 
 if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
     from mappings.assessment import Assessment
+    from mappings.plan import Planned
 
 
 @click.command()
@@ -63,13 +67,17 @@ def _tell_problems(problems: list[Problem]) -> None:
 
 
 def _print_assessments(assessments: tuple[Assessment, ...]) -> None:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for item in assessments:
         fates = [str(sum(line.fate == fate for line in item.carried)) for fate in ("carried", "changed", "lost")]
         counts = [f"{sum(c.severity == s for c in item.concerns)} {s}" for s in Severity]
         said = ", ".join(text for text in counts if not text.startswith("0 "))
         rows.append((item.name, item.verdict, *fates, said))
-    print_table(("machine", "verdict", "carried", "changed", "lost", "concerns"), rows)
+    apps = [item.app or "" for item in assessments]
+    if any(apps):
+        rows = [(name, app, *others) for (name, *others), app in zip(rows, apps, strict=True)]
+    named = ("machine", *(("app",) if any(apps) else ()))
+    print_table((*named, "verdict", "carried", "changed", "lost", "concerns"), rows)
     verdicts = [str(item.verdict) for item in assessments]
     parts = ", ".join(f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts))
     concerns = counted(sum(len(item.concerns) for item in assessments), "concern")
@@ -82,6 +90,12 @@ def _print_assessments(assessments: tuple[Assessment, ...]) -> None:
 @target_option
 @click.option("--name", help="The plan's name; the inventory's source by default.")
 @click.option("--out", type=FILE, default=Path("plan.yaml"), show_default=True, help="The plan to write.")
+@click.option(
+    "--sheet",
+    type=FILE,
+    help="The waves as a table for spreadsheets (CSV): read where it is there, its edits stand above the policy; "
+    "then written.",
+)
 @click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
 @json_option
 def plan(
@@ -90,6 +104,7 @@ def plan(
     config: Path | None,
     name: str | None,
     out: Path,
+    sheet: Path | None,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -98,23 +113,39 @@ def plan(
     A plan that moves no machine is written, too, with the reasons; the exit code is 2 then.
     """
     from flows.assessing import offer_of
-    from mappings.plan import make_plan
+    from flows.cli.sheets import read_sheet, tell_edits, write_sheet
+    from mappings.plan import planned
 
     facts, choices = load(inventory, Inventory), policy_of(policy)
-    made = make_plan(facts, choices, name=name or facts.source, created_at=now("seconds"), offer=offer_of(config))
+    grid, edits = read_sheet(sheet, facts, choices)
+    whole = planned(
+        facts,
+        choices,
+        name=name or facts.source,
+        created_at=now("seconds"),
+        offer=offer_of(config),
+        sheet=edits.choices,
+    )
+    made = whole.plan
     if not dry_run:
         if out.exists():
             from flows.cli.overwriting import refuse_under_way  # the journal comes with it
 
             refuse_under_way(out, made, config)
         save(made, out)
+        if sheet:
+            write_sheet(sheet, grid, whole, facts, edits)
+    if sheet:
+        tell_edits(sheet, edits, err=as_json or dry_run)
     if as_json:
         print_json(made.model_dump(mode="json", by_alias=True))
     elif dry_run:
         click.echo(dump(made))
     else:
-        _print_plan(made)
-        click.echo(f"Plan {made.name} ({made.digest[:12]}) written to {out}")
+        _print_plan(whole)
+        click.echo(
+            f"Plan {made.name} ({made.digest[:12]}) written to {out}{f', its waves to {sheet}' if sheet else ''}"
+        )
         if facts.source_kind.endswith("export"):
             click.secho(_OF_EXPORTS, fg="yellow", err=True)
     if not made.entries:
@@ -127,16 +158,19 @@ _OF_EXPORTS = (
 )
 
 
-def _print_plan(made: Plan) -> None:
+def _print_plan(whole: Planned) -> None:
+    made = whole.plan
+    print_waves(made, whole.pulled)
     entries = {entry.name: entry for entry in made.entries}
     rows = []
     for wave in made.waves:
         for entry in (entries[machine] for machine in wave.machines):
             amount = size(sum(disk.size_bytes for disk in entry.disks))
             target = f"{entry.namespace}/{entry.target_name}"
-            row = (wave.name, entry.name, target, str(len(entry.disks)), amount, str(len(entry.concerns)))
-            rows.append((*row, entry.window or "any time") if made.windows else row)
-    headings = ("wave", "machine", "target", "disks", "bytes", "concerns")
+            named = (wave.name, *((entry.app or "",) if made.apps else ()), entry.name)
+            opens = (entry.window or "any time",) if made.windows else ()
+            rows.append((*named, target, str(len(entry.disks)), amount, str(len(entry.concerns)), *opens))
+    headings = ("wave", *(("app",) if made.apps else ()), "machine", "target", "disks", "bytes", "concerns")
     print_table((*headings, "window") if made.windows else headings, rows)
     disks = [disk.size_bytes for entry in made.entries for disk in entry.disks]
     concerns = sum(len(entry.concerns) for entry in made.entries)
@@ -146,12 +180,13 @@ def _print_plan(made: Plan) -> None:
     )
     for window, when in (made.windows or {}).items():
         click.echo(plain(f"window {window}: {told(when)}"))
+    print_apps(made)
     for entry in made.entries:
-        if entry.after:
-            click.echo(plain(f"{entry.name} waits until {', '.join(entry.after)} has moved"))
+        if entry.after and not entry.app:
+            click.echo(plain(f"{entry.name} waits until {first_of(entry.after, NAMED)} has moved"))
     if made.order and len(made.waves) > 1:
         click.echo(_what_fails(made.order))
-    for together in dict.fromkeys(made.set_of(entry.name) for entry in made.entries if entry.moves_with):
+    for together in dict.fromkeys(made.set_of(entry.name) for entry in made.entries if entry.shares_disks):
         click.echo(plain(f"together or not at all, since they share disks: {', '.join(together)}"))
     if not made.entries:
         click.secho("The plan moves no machine: `migrate` will refuse it.", fg="yellow", err=True)

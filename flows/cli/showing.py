@@ -11,8 +11,11 @@ import click
 
 from flows.cli.options import (
     FOLDER,
+    Named,
+    chosen,
     config_option,
     json_option,
+    members_option,
     opened,
     outlined,
     plan_argument,
@@ -42,16 +45,20 @@ from kubeferry.words import counted, plain
 @plan_argument
 @plan_option
 @config_option
+@members_option
 @json_option
-def status(plan: Path | None, named: str | None, config: Path | None, as_json: bool) -> None:
+def status(plan: Path | None, named: str | None, config: Path | None, machines: Named, as_json: bool) -> None:
     """Show where each machine of a plan stands, and what is next.
 
     How a source is, is how the journal saw it last: nobody else is asked. Without a plan, those that the journal holds.
     """
     if not plan and not named:
+        if machines:
+            raise click.UsageError("name a plan beside its machines")
         _show_plans(config, as_json)
         return
     frozen, settings, _ = outlined(plan, named, config)
+    wanted = frozenset(chosen(frozen, machines))
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         open_things = journal.ledger_open(frozen.digest)
         histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
@@ -62,6 +69,7 @@ def status(plan: Path | None, named: str | None, config: Path | None, as_json: b
         if since := done_since(frozen, journal, [row.machine for row in owing(rows)]):
             rows = standings(frozen, histories, holders, live, elsewhere, since, ahead)
         versions = of_journal(journal)
+    rows = [row for row in rows if row.machine in wanted]
     moved = {row.machine for row in rows if row.phase is Phase.COMMITTED}
     if as_json:
         print_json(
@@ -69,7 +77,7 @@ def status(plan: Path | None, named: str | None, config: Path | None, as_json: b
         )
         return
     _print_standings(rows)
-    for name, reason in frozen.excluded.items():
+    for name, reason in ({} if machines else frozen.excluded).items():
         click.echo(plain(f"not moved: {name}: {reason}"))
     click.echo(plain(summary(frozen, rows)))
     click.echo(outside(open_things, moved))
@@ -87,12 +95,12 @@ def done_since(plan: Plan | Outline, journal: Journal, machines: Container[str])
 
 def _print_standings(rows: list[Standing]) -> None:
     headings = (
-        *("machine", "phase", "source", "lease", "progress", "downtime, projected", "window"),
+        *("machine", "app", "phase", "source", "lease", "progress", "downtime, projected", "window"),
         *("failed", "next", "why"),
     )
     told = [
         (
-            *(row.machine, str(row.phase), str(row.source), row.held_by),
+            *(row.machine, row.app, str(row.phase), str(row.source), row.held_by),
             *(str(row.transfer or ""), _projected(row), str(row.ahead or ""), row.failed, row.next, row.reason),
         )
         for row in rows
@@ -102,7 +110,7 @@ def _print_standings(rows: list[Standing]) -> None:
     print_table([headings[place] for place in shown], [[line[place] for place in shown] for line in told])
 
 
-_MAY_BE_EMPTY = frozenset({3, 4, 5, 6, 7})
+_MAY_BE_EMPTY = frozenset({1, 4, 5, 6, 7, 8})
 
 
 def _projected(row: Standing) -> str:

@@ -17,7 +17,7 @@ from kubeferry.life.actions import Action, EntryFacts, next_action
 from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked, StopNotDone
 from kubeferry.life.evidence import Phase
 from kubeferry.life.held import Order
-from kubeferry.life.sets import Member, turn_of
+from kubeferry.life.sets import Member, tiers_of, turn_of
 from kubeferry.life.states import ENDS, MachineState, Recorded, fold
 from kubeferry.model import Power
 from kubeferry.words import counted, first_of, size
@@ -97,7 +97,7 @@ class Standing:
     """One machine. `waits_for` are those that have to move first, else those of its set that have to come as far as it
     has; `held` says why nothing is done to it now; `owed`: it ran before, and we have stopped it, or may have;
     `moves_with` are all others of its set; `since` is what another plan has done to it since; `ahead` what is projected
-    of its cutover, where that may still begin."""
+    of its cutover, where that may still begin; `app` is the one that it belongs to."""
 
     machine: str
     phase: Phase
@@ -113,6 +113,7 @@ class Standing:
     held: str = ""
     since: str = ""
     ahead: Outlook | None = None
+    app: str = ""
 
     @property
     def held_by(self) -> str:
@@ -154,6 +155,7 @@ class Standing:
             },
             "progress": self.transfer and self.transfer.facts(),
             "waitsFor": list(self.waits_for),
+            **({"app": self.app} if self.app else {}),
             **({"heldBack": self.held} if self.held else {}),
             **({"since": self.since} if self.since else {}),
             **(self.ahead.facts() if self.ahead else {}),
@@ -174,9 +176,13 @@ def standings(
     another plan has moved; `since`, by machine, the plan that did something to it after this one, where one did: how
     the source is, is what that plan saw. `ahead`, by machine, what is projected of its cutover."""
     states = {name: fold(records) for name, records in histories.items()}
-    order = Order(plan, states, elsewhere)
+    order, tiers = Order(plan, states, elsewhere), tiers_of(plan)
     members = {
-        entry.name: Member(EntryFacts.of(plan, entry, keeps_running=True), states.get(entry.name, MachineState()))
+        entry.name: Member(
+            EntryFacts.of(plan, entry, keeps_running=True),
+            states.get(entry.name, MachineState()),
+            tier=tiers[entry.name],
+        )
         for entry in plan.entries
     }
     others, looks = since or {}, ahead or {}
@@ -224,6 +230,7 @@ def _standing(
         others,
         held.why if held else "",
         f"{since.by} has it since: {last.phase}" if since else "",
+        app=entry.app or "",
     )
 
 

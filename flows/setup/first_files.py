@@ -98,6 +98,18 @@ verify: written  # read back what was written since it was read back; or always:
 #   web01: {{after: [db01]}}  # its wave comes after that of db01
 #   old01: {{include: false}}  # it stays where it is
 #   big01: {{disks: [{{match: {{sizeFrom: 1Ti}}, storageClass: slow}}]}}  # its large disks go elsewhere
+# apps:  # machines that belong together move in one wave
+#   shop:  # a name of your choice
+#     owner: Anna Muster  # who answers for it
+#     members: ["shop-*"]  # names and patterns; or tags, labels, folder
+#     order: [["shop-db*"], ["shop-web*"]]  # each tier moves after the one before it
+#     together: true  # as one: all are stopped, started in order, and go back together
+#     after: [directory]  # another app has moved before
+#     probes: [{{kind: http, port: 80, machine: shop-web01}}]  # of the app, once all of it runs
+# waves:  # what one wave may hold
+#   capacity: {{machines: 20, memoryBytes: 274877906944}}  # or claimsBytes, cpus
+#   apart: [["dc*"]]  # no two of these in one wave
+#   atMost: [{{tags: {{role: database}}, count: 2}}]  # so many of these in one wave
 """
 _AGENT = """\
   - {kind: agent}  # qemu-guest-agent answers; or screen, tcp, http, file, counter, serial

@@ -5,14 +5,16 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
-configuration, `disk_choices` what a policy says of single disks, `cutover_policy` of the time around a cutover,
-`windows` when sources may be stopped, `offer` what a target has to choose from, `outline` a plan without what only its
-target needs. What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts without the rest. `files` reads
-and writes documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has written, `yaml_read` any other.
-`lines` is the form in which a plan is kept, `first_reading` makes it of a plan's text, `readings` keeps large ones
-beside their files, `earlier` knows in which form earlier versions took a plan's digest.
+configuration, `disk_choices` what a policy says of single disks, `apps` of what belongs together, `waves_policy` of
+waves, `windows` of when sources may be stopped, `cutover_policy` of the time around a cutover, `probes` of what is
+asked of a started machine, `offer` what a target has to choose from, `outline` a plan without what only its target
+needs, `grid` a table as spreadsheets keep it. What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts
+without the rest. `files` reads and writes documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has
+written, `yaml_read` any other. `lines` is the form in which a plan is kept, `first_reading` makes it of a plan's text,
+`readings` keeps large ones beside their files, `earlier` knows in which form earlier versions took a plan's digest.
 """
 
+from kubeferry.documents.apps import OF_AN_APP, AppPolicy, AppProbe, PlannedApp
 from kubeferry.documents.base import EnvName, ShortName, digest_of
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.disk_choices import DiskChoice, DiskMatch
@@ -60,15 +62,13 @@ from kubeferry.documents.policy import (
     Placement,
     Policy,
     PolicyRule,
-    Probe,
-    StopAfter,
     StopPolicy,
     StoragePolicy,
     TypeRef,
     WarmPolicy,
-    WavesPolicy,
     over,
 )
+from kubeferry.documents.probes import Probe
 from kubeferry.documents.settings import (
     Config,
     JournalConfig,
@@ -80,6 +80,7 @@ from kubeferry.documents.settings import (
     Toleration,
     VmwareAccess,
 )
+from kubeferry.documents.waves_policy import AtMost, Capacity, Kin, StopAfter, WavesPolicy
 from kubeferry.documents.windows import ANY, Window
 from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.jobs import MoverError, MoverJob, MoverProgress, MoverResult
@@ -90,7 +91,12 @@ __all__ = [
     "ANY",
     "API_VERSION",
     "KINDS",
+    "OF_AN_APP",
+    "AppPolicy",
+    "AppProbe",
+    "AtMost",
     "AttachedDisk",
+    "Capacity",
     "ClaimSet",
     "CommitPolicy",
     "Companion",
@@ -105,6 +111,7 @@ __all__ = [
     "JournalConfig",
     "KeptTpm",
     "KeptVariables",
+    "Kin",
     "Limits",
     "MachinePolicy",
     "Match",
@@ -122,6 +129,7 @@ __all__ = [
     "OutlinedEntry",
     "Placement",
     "Plan",
+    "PlannedApp",
     "PlannedDisk",
     "Platform",
     "Policy",

@@ -19,7 +19,7 @@ from kubeferry.documents.yaml_lines import Irregular, Line, item, look, mapping
 
 OPENING = "entries:"
 FIELDS = frozenset(field.alias or name for name, field in Plan.model_fields.items()) - {"entries"}
-LATER = frozenset({"order", "windows"})
+LATER = frozenset({"apps", "order", "windows"})
 """Fields that plans of earlier versions have not, and those of this one need not."""
 
 
@@ -60,13 +60,13 @@ def _lines_of(text: Iterator[Line], claim: str) -> Iterator[str]:
     yield covered(canonical_json(_head(before))[:-1] + ",")
     yield f'"digest":"{claim}",'
     yield covered(ENTRIES.decode())
-    names: list[str] = []
+    known: list[dict[str, Any]] = []
     behind: list[Line] = []
     written = ""
     for entry in _entries(text, behind):
-        if names:
+        if known:
             yield covered(f"{written},")
-        names.append(entry.name)
+        known.append({"name": entry.name, "app": entry.app})
         written = canonical_json(content_of(entry))
     yield covered(written)
     after = mapping(behind)
@@ -75,15 +75,14 @@ def _lines_of(text: Iterator[Line], claim: str) -> Iterator[str]:
     yield covered(f"],{canonical_json(tail)[1:]}")
     if shell.keys() | LATER != FIELDS or before.keys() & after.keys() or _head(shell) != _head(before):
         raise Irregular("its own fields are not those of a plan that this version writes")
-    _check(shell, names)
+    _check(shell, known)
     if not shell["digest"] == claim == seen.hexdigest():
         raise Irregular("its digest does not match its content")
 
 
-def _check(shell: dict[str, Any], names: list[str]) -> None:
-    """The plan without its entries is valid, and one with theirs: each of them was checked when it was read. Raises
-    ValueError."""
-    known: list[dict[str, Any]] = [{"name": name} for name in names]
+def _check(shell: dict[str, Any], known: list[dict[str, Any]]) -> None:
+    """The plan without its entries is valid, and one with theirs, of which this is `known`: each of them was checked
+    when it was read. Raises ValueError."""
     Plan.model_validate(shell | {"entries": tuple(Entry.model_construct(**one) for one in known)})
 
 

@@ -10,9 +10,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from kubeferry.documents.apps import AppProbe, PlannedApp
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
-from kubeferry.documents.policy import WarmPolicy, WavesPolicy
+from kubeferry.documents.policy import WarmPolicy
+from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.documents.windows import Window
 from kubeferry.model import Power
 
@@ -63,6 +65,9 @@ class OutlinedEntry(_Part):
     window: str | None = None
     downtime: DowntimePolicy | None = None
     commit: CommitPolicy | None = None
+    app: str | None = None
+    app_probes: tuple[AppProbe, ...] | None = None
+    owner: str | None = None
     manifests: tuple[_Manifest, ...]
 
     @property
@@ -81,6 +86,7 @@ class Outline(_Part):
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
     windows: dict[str, Window] | None = None
+    apps: tuple[PlannedApp, ...] | None = None
     entries: tuple[OutlinedEntry, ...]
     excluded: dict[str, str] = {}
     digest: str

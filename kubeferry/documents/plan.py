@@ -10,11 +10,14 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from kubeferry.documents.apps import AppProbe, PlannedApp
 from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
-from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy, WavesPolicy
+from kubeferry.documents.policy import StopPolicy, WarmPolicy
+from kubeferry.documents.probes import Probe
+from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.documents.windows import Window
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 from kubeferry.shapes import Document
@@ -85,11 +88,13 @@ class SizedBy(Value):
 class Entry(Value):
     """Everything that is decided about one machine. `manifests` are applied as they stand here; steps never map.
 
-    `moves_with` are the other machines of its set: they share disks, so all of them stop, start and go back together.
+    `moves_with` are the other machines of its set: they share disks, or are of an app that moves as one, so all of them
+    stop, start and go back together.
     `attached` are the disks of the set that others of them carry. `after` are machines that have to have moved before
     it may; None in plans of earlier versions, which kept no more of it than the order of their waves. `window`: its
     source is stopped only in this one of the plan's windows; None: at any time. `commit`: None commits it as soon as
-    its probes have passed.
+    its probes have passed. `app` is the one of the plan's `apps` that it belongs to, `app_probes` are those of the
+    app's that are asked of this machine once all of the app run, and `owner` answers for it.
     """
 
     name: str
@@ -114,6 +119,9 @@ class Entry(Value):
     window: str | None = None
     downtime: DowntimePolicy | None = None
     commit: CommitPolicy | None = None
+    app: str | None = None
+    app_probes: tuple[AppProbe, ...] | None = None
+    owner: str | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives
@@ -134,6 +142,27 @@ class Entry(Value):
         if given and given.node_selector:
             template["nodeSelector"] = dict(given.node_selector)
         return made
+
+    @property
+    def all_probes(self) -> tuple[Probe, ...]:
+        """Its own, and those of its app that are asked of it: what the started copy must be able to answer."""
+        return (*self.probes, *(self.app_probes or ()))
+
+    @property
+    def shares_disks(self) -> bool:
+        """Whether a disk of it is one with that of another machine."""
+        return bool(self.attached) or any(disk.shared_with for disk in self.disks)
+
+    @property
+    def bond(self) -> str:
+        """Why it does not move without those that it moves with, for the middle of a sentence."""
+        if self.shares_disks or not self.app:
+            return "they share a disk, which is moved once for all of them"
+        return f"app {self.app} moves as one"
+
+    def tied_to(self, others: str) -> str:
+        """That it does not move without others of its set, and why, after `it`."""
+        return f"shares a disk with {others}" if self.shares_disks else f"moves together with {others}: {self.bond}"
 
     @property
     def run_strategy(self) -> str:
@@ -157,7 +186,7 @@ class Plan(Document):
 
     `order` is what a machine that did not move holds back beside those that come after it; None in plans of earlier
     versions: their waves are in order, since nothing else says what waits for what. `windows` are those in which its
-    machines are stopped, by name.
+    machines are stopped, by name. `apps` are machines that belong together, each in one wave.
     """
 
     KIND: ClassVar[str] = "Plan"
@@ -171,6 +200,7 @@ class Plan(Document):
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
     windows: dict[ShortName, Window] | None = None
+    apps: tuple[PlannedApp, ...] | None = None
     entries: tuple[Entry, ...]
     excluded: dict[str, str] = {}
     digest: str = ""
@@ -193,6 +223,8 @@ class Plan(Document):
         for entry in self.entries:
             if entry.moves_with or entry.attached:
                 _check_set(entry, by_name, self.waves)
+        for app in self.apps or ():
+            _check_app(app, by_name, self.waves)
         return self
 
     def entry(self, name: str) -> Entry:
@@ -231,6 +263,18 @@ def _check_set(entry: Entry, entries: Mapping[str, Entry], waves: tuple[Wave, ..
         carried = [one for one in carrier.disks if one.claim == disk.claim and entry.name in (one.shared_with or ())]
         if not carried or carrier.namespace != entry.namespace:
             raise ValueError(f"{entry.name} attaches {disk.claim}, and {disk.carrier} does not carry it for it")
+
+
+def _check_app(app: PlannedApp, entries: Mapping[str, Entry], waves: tuple[Wave, ...]) -> None:
+    """All of an app stand in the plan, in one wave, and are told to be of it. Raises ValueError."""
+    if strangers := [name for name in app.members if name not in entries or entries[name].app != app.name]:
+        raise ValueError(f"{strangers[0]} is a member of app {app.name}, and not in the plan as such")
+    if app.tiers is not None and sorted(name for tier in app.tiers for name in tier) != sorted(app.members):
+        raise ValueError(f"the tiers of app {app.name} do not hold each of its machines exactly once")
+    if not any(set(app.members) <= set(wave.machines) for wave in waves):
+        raise ValueError(f"app {app.name} does not stand in one wave")
+    if any(probe.machine not in app.members for probe in app.probes or ()):
+        raise ValueError(f"a probe of app {app.name} is asked of none of its machines")
 
 
 class _Places:

@@ -6,10 +6,13 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
+from kubeferry.documents.apps import AppName, AppPolicy
 from kubeferry.documents.base import ShortName
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.disk_choices import DiskChoice
 from kubeferry.documents.offer import AccessMode, VolumeMode
+from kubeferry.documents.probes import Probe
+from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.documents.windows import ANY, Window
 from kubeferry.model import Bytes, Seconds, Value
 from kubeferry.shapes import Document
@@ -101,75 +104,6 @@ class WarmPolicy(Value):
     gain: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.8
 
 
-class StopAfter(Value):
-    """When a wave stops: once so many of its machines have failed or went back, or such a share of those that came to
-    an end, counted from the third one that failed: one of two says nothing of the others. None: never."""
-
-    failures: Annotated[int, Field(ge=1)] | None = None
-    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-
-
-class WavesPolicy(Value):
-    """What a machine that did not move holds back. Always those that come `after` it, and those that come after them.
-
-    `in_order`: each wave waits until all machines of the waves before it have moved; else one that is later by its
-    number alone goes on. `stop_after`: when a wave stops, and with it all later ones; what is under way comes to its
-    end, and what has failed is tried again by the next run.
-    """
-
-    in_order: bool = False
-    stop_after: StopAfter = StopAfter(share=0.5)
-
-
-class Probe(Value):
-    """One question to the started target.
-
-    agent: the guest agent answers. http: GET `path` on guest port `port` answers `status` (200) and holds `expect`; no
-    redirect is followed. `tls` asks inside TLS: `unchecked` takes any certificate, `checked` one for `host` that this
-    host trusts; `host` is also the name that is asked for. tcp: the guest takes a connection on `port`, and what it
-    says first holds `expect` (an SSH server says `SSH-2.0`). file: the file `path`, read through the agent, holds
-    `expect`. counter: the number in the file `path` is exactly one higher than at the source's last words. serial:
-    `expect` appears on the serial console.
-
-    screen: the picture stays as it is for `still_seconds` (20), and is no firmware, boot loader, panic or empty screen:
-    text asks for a login or holds `expect`, anything else is a picture. packets: a network card of the guest has sent
-    what a system sends, ARP or IPv4; a folder as the target sees that, a cluster does not tell.
-    """
-
-    kind: Literal["agent", "http", "tcp", "file", "counter", "serial", "screen", "packets"]
-    port: Annotated[int, Field(ge=1, le=65535)] | None = None
-    path: str | None = None
-    expect: str | None = None
-    status: Annotated[int, Field(ge=200, le=599)] | None = None
-    tls: Literal["unchecked", "checked"] | None = None
-    host: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,253}$")] | None = None
-    still_seconds: Annotated[float, Field(gt=0, le=600, allow_inf_nan=False)] | None = None
-    timeout_seconds: Annotated[float, Field(gt=0, le=3600, allow_inf_nan=False)] = 120
-
-    @model_validator(mode="after")
-    def _complete(self) -> Probe:
-        needs = {"http": ("port",), "tcp": ("port",), "file": ("path",), "counter": ("path",), "serial": ("expect",)}
-        needed = (*needs.get(self.kind, ()), *(("host",) if self.tls == "checked" else ()))
-        missing = [name for name in needed if getattr(self, name) is None]
-        if missing:
-            raise ValueError(f"a probe of kind {self.kind} needs {', '.join(missing)}")
-        return self
-
-    @model_validator(mode="after")
-    def _fitting(self) -> Probe:
-        only = {"status": "http", "tls": "http", "host": "http", "still_seconds": "screen"}
-        if foreign := [name for name, kind in only.items() if getattr(self, name) is not None and kind != self.kind]:
-            raise ValueError(f"a probe of kind {self.kind} has no {', '.join(foreign)}")
-        if self.kind == "screen" and self.still >= self.timeout_seconds:
-            raise ValueError(f"the picture is to stay for {self.still:g} s, and the probe ends after no more than that")
-        return self
-
-    @property
-    def still(self) -> float:
-        """For how many seconds a picture must stay: longer than boot loaders commonly wait in their menus."""
-        return 20.0 if self.still_seconds is None else self.still_seconds
-
-
 class Placement(Value):
     """Where in the cluster a machine may run, and what it is guaranteed there: KubeVirt's and Kubernetes' own words.
 
@@ -208,6 +142,10 @@ class MachinePolicy(Value):
     `keep_variables`: UEFI variables go with the machine, where source and target can; false leaves them behind.
     `keep_tpm`: so does what its TPM holds. `window`: it is stopped in this one of the policy's `windows`, or at `any`
     time.
+
+    `app` is the application that it belongs to, one of the policy's `apps` or one that has no more than a name, and
+    `app_from` makes that name of the same words as above; empty takes the machine out of any. `owner` answers for it.
+    `after` names machines, and apps as `app:NAME`.
     """
 
     include: bool = True
@@ -240,6 +178,9 @@ class MachinePolicy(Value):
     commit: CommitPolicy | None = None
     wave: str | None = None
     window: str | None = None
+    app: AppName | None = None
+    app_from: str | None = None
+    owner: str | None = None
     after: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
     labels: dict[str, str] = {}
@@ -306,6 +247,8 @@ class Policy(Document):
     `legacy_disk_bus` is where disks go whose bus KubeVirt has not. Said by nobody, it is virtio for what was made for a
     cloud and is no Windows, whose kernel may have no other driver.
 
+    `apps` are machines that belong together, by the app's name: they move in one wave.
+
     `kubevirt` is the version that manifests are made for where no cluster is asked; one that is asked tells its own.
     None: the newest.
 
@@ -330,6 +273,7 @@ class Policy(Document):
     waves: WavesPolicy = WavesPolicy()
     windows: dict[ShortName, Window] | None = None
     window: str | None = None
+    apps: dict[ShortName, AppPolicy] | None = None
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     acpi_index: bool = False

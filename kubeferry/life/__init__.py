@@ -4,9 +4,9 @@ events ── what was seen, one frozen value a kind
   └─ evidence ── what each event needs and changes: no claim without evidence
        └─ states ── (phase, kind of event) -> phase, and the fold over all events of a machine
             └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
-            │    └─ sets ── the same for machines that move as one;  imagined: the dry run
+            │    └─ sets ── the same for machines that move as one, in the order of `stages`;  imagined: the dry run
             ├─ deadline ── until when a cutover may last;  tries: how often a step is tried until then;  pace: how fast
-            ├─ watch ── what comes of a machine that is validated, and not committed yet
+            ├─ watch ── what comes of a machine that is validated, and not committed yet;  care: who needs somebody now
             └─ held ── what a machine waits for before anything is done to it, and which waves have stopped
             └─ experience ── how long cutovers took ── projection ── how long one would take now;  gate: may it begin
 projected ── what was projected of a cutover, as ranges: it stands in the journal, and is scored after the fact

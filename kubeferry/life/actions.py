@@ -2,7 +2,7 @@
 
     [begin-copy -> copy-disks -> verify-disks -> end-round]...        while the machine runs, where it is moved warm
     begin-cutover -> stop-source -> begin-copy -> copy-disks -> verify-disks [-> repair-disks -> verify-disks]
-      -> apply -> start -> observe -> validate [-> stop-target] [-> watch, observe, …] -> commit -> done
+      -> apply -> start -> observe [-> observe-app] -> validate [-> stop-target] [-> watch, observe] -> commit -> done
     [take-over ->] begin-rollback -> [stop-target] -> [restart-source] -> end-rollback -> done
 
 Each action is recorded by one kind of event (`EVENT_OF`). A runner does the action, appends the event, folds, and asks
@@ -72,6 +72,7 @@ class ActionKind(StrEnum):
     APPLY = "apply"
     START = "start"
     OBSERVE = "observe"
+    OBSERVE_APP = "observe-app"
     VALIDATE = "validate"
     WATCH = "watch"
     STOP_TARGET = "stop-target"
@@ -101,6 +102,7 @@ EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
     A.APPLY: K.APPLIED,
     A.START: K.STARTED,
     A.OBSERVE: K.OBSERVED,
+    A.OBSERVE_APP: K.APP_OBSERVED,
     A.VALIDATE: K.VALIDATED,
     A.STOP_TARGET: K.TARGET_STOPPED,
     A.COMMIT: K.COMMITTED,
@@ -132,7 +134,8 @@ class EntryFacts:
 
     `keeps_running`: the target stays up after the commit; otherwise it is started for the proof only. `warm`: how often
     it is copied while it runs, None for a machine that is copied after its stop. `deltas`: its source can tell while it
-    runs what changed. `commit`: when it has moved for good; None as soon as its probes have passed.
+    runs what changed. `commit`: when it has moved for good; None as soon as its probes have passed. `asks_app`: probes
+    of its app as a whole are asked of it.
     """
 
     plan_digest: str
@@ -142,6 +145,7 @@ class EntryFacts:
     warm: WarmPolicy | None = None
     deltas: bool = True
     commit: CommitPolicy | None = None
+    asks_app: bool = False
 
     @classmethod
     def of(
@@ -155,6 +159,7 @@ class EntryFacts:
             warm=entry.warm if entry.mode == "warm" else None,
             deltas=deltas,
             commit=entry.commit,
+            asks_app=bool(entry.app_probes),
         )
 
 
@@ -257,9 +262,14 @@ def _differing(state: MachineState) -> Action:
     return Action(A.REPAIR_DISKS, f"the target differs from the source: {found}", disks, state.round)
 
 
-def _started(_entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
+def _started(entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
     if state.observed is None:
         return Action(A.OBSERVE, "the target is started, and nobody has looked at it")
+    if state.probes_passed and entry.asks_app:
+        if state.app_observed is None:
+            return Action(A.OBSERVE_APP, "it passed its own probes, and those of its app were not asked")
+        if not state.app_observed.passed:
+            return Action(A.BEGIN_ROLLBACK, f"its app did not pass: {', '.join(state.app_observed.failing)}")
     if state.probes_passed:
         return Action(A.VALIDATE, f"all probes passed: {state.probes_passed}")
     return Action(A.BEGIN_ROLLBACK, _what_failed(state))

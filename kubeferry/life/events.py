@@ -42,6 +42,7 @@ class EventKind(StrEnum):
     APPLIED = "applied"
     STARTED = "started"
     OBSERVED = "observed"
+    APP_OBSERVED = "app-observed"
     VALIDATED = "validated"
     WATCHED = "watched"
     TARGET_STOPPED = "target-stopped"
@@ -251,6 +252,25 @@ class Observed(Value):
         return 0 if self.failing else len(self.observation.get("probes") or [])
 
 
+class AppObserved(Value):
+    """What was seen of an app as a whole, asked of one of its started machines: an Observation document as plain
+    data."""
+
+    kind: Literal[EventKind.APP_OBSERVED] = EventKind.APP_OBSERVED
+    app: str
+    observation: dict[str, Any]
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The probes that did not pass, in words."""
+        return Observed(observation=self.observation).failing
+
+    @property
+    def passed(self) -> int:
+        """How many probes passed; 0 when any failed or none ran."""
+        return Observed(observation=self.observation).passed
+
+
 class Validated(Value):
     kind: Literal[EventKind.VALIDATED] = EventKind.VALIDATED
     probes_passed: Annotated[int, Field(ge=1)]
@@ -364,6 +384,7 @@ Event = (
     | Applied
     | Started
     | Observed
+    | AppObserved
     | Validated
     | Watched
     | TargetStopped

@@ -25,6 +25,7 @@ from typing import TypeVar
 from kubeferry.life.events import (
     WINDOW,
     Applied,
+    AppObserved,
     Approved,
     Committed,
     CopyBegun,
@@ -119,6 +120,7 @@ class MachineState:
     written_by_target: bool = False
     observed: Observed | None = None
     seen_at: str = ""
+    app_observed: AppObserved | None = None
     validated: Validated | None = None
 
     failed: Failed | None = None
@@ -307,6 +309,7 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
         applied=None,
         started=None,
         observed=None,
+        app_observed=None,
         validated=None,
         rollback_reason="",
         rollback_cause="",
@@ -356,7 +359,7 @@ def _(event: Applied, state: MachineState) -> MachineState:
 def _(event: Started, state: MachineState) -> MachineState:
     _need_proof(state)
     _need(state.applied is not None, "its manifests are not applied")
-    return replace(state, started=event, observed=None)
+    return replace(state, started=event, observed=None, app_observed=None)
 
 
 def _need_proof(state: MachineState) -> None:
@@ -368,6 +371,12 @@ def _need_proof(state: MachineState) -> None:
 @take.register
 def _(event: Observed, state: MachineState) -> MachineState:
     return replace(state, observed=event)
+
+
+@take.register
+def _(event: AppObserved, state: MachineState) -> MachineState:
+    _need(state.probes_passed > 0, "its own probes have not passed")
+    return replace(state, app_observed=event)
 
 
 @take.register

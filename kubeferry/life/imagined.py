@@ -38,6 +38,8 @@ def imagined(action: Action, entry: EntryFacts, state: MachineState, power: Powe
             return [ev.DiskCopied(disk=d, round=state.round, root="imagined", algorithm="") for d in action.disks]
         case A.VERIFY_DISKS:
             return [ev.DiskVerified(disk=d, root=state.copied[d].root) for d in action.disks]
+        case A.OBSERVE_APP:
+            return [ev.AppObserved(app="", observation={"probes": [{"kind": "imagined", "ok": True}]})]
         case A.OBSERVE:
             return [ev.Observed(observation={"probes": [{"kind": "imagined", "ok": True}]})]
         case A.STOP_SOURCE:

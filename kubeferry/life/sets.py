@@ -1,54 +1,29 @@
-"""What is next for machines that move as one, since they write one disk: a pure function of what is next for each.
+"""What is next for machines that move as one, since they write one disk or their app does: a pure function of what is
+next for each.
 
-    all: record-plan -> begin-cutover -> stop-source
+    all: record-plan [-> copied ahead, each while it runs] -> begin-cutover -> stop-source
     each that has disks: copy and verify          (no disk of all is read while one of them may still write it)
-    all: apply -> start -> observe -> validate [-> stop-target] [-> watch] -> commit
+    all: apply -> start and observe, tier by tier -> observe-app -> validate [-> stop-target] [-> watch] -> commit
     back, all: begin-rollback -> stop-target -> restart-source -> end-rollback
 
-Nobody takes a step before all have taken the ones before it: the least is next, in the plan's order. What turns one of
-them back turns all, also those that were committed already: before the last commit the set has not moved. A source that
-somebody started is no reason to stop it once more: what all of them share was copied while it was off. One that cannot
-be started again stands aside: the sources of the others come back all the same.
+Nobody takes a step before all have taken the ones before it (`stages`): the least is next, in the plan's order. What
+turns one of them back turns all, also those that were committed already: before the last commit the set has not moved.
+A source that somebody started is no reason to stop it once more: what all of them share was copied while it was off.
+One that cannot be started again stands aside: the sources of the others come back all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
+from kubeferry.documents import Outline, Plan
 from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.stages import Place, back, on
 from kubeferry.model import UP, Power
 
 A = ActionKind
-
-_STAGES = (
-    (A.RECORD_PLAN,),
-    (A.WAIT_FOR_APPROVAL,),
-    (A.BEGIN_CUTOVER,),
-    (A.STOP_SOURCE,),
-    (A.WAIT_FOR_OPERATOR,),
-    (A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.REPAIR_DISKS),
-    (A.APPLY,),
-    (A.START,),
-    (A.OBSERVE,),
-    (A.VALIDATE,),
-    (A.STOP_TARGET,),
-    (A.WATCH,),
-    (A.COMMIT,),
-    (A.DONE,),
-)
-_STAGES_BACK = (
-    (A.RECORD_PLAN,),
-    (A.TAKE_OVER,),
-    (A.BEGIN_ROLLBACK,),
-    (A.STOP_TARGET,),
-    (A.RESTART_SOURCE,),
-    (A.END_ROLLBACK,),
-    (A.DONE,),
-)
-_ON = {kind: stage for stage, kinds in enumerate(_STAGES) for kind in kinds}
-_BACK = {kind: stage for stage, kinds in enumerate(_STAGES_BACK) for kind in kinds}
 
 _UNDER_WAY = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED})
 
@@ -56,12 +31,15 @@ _UNDER_WAY = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED, Phas
 @dataclass(frozen=True, slots=True)
 class Member:
     """One machine of a set. `power` is how its source is seen at this moment, None where nobody looked; `owed` what an
-    older plan has left to be rolled back; `now` the time (UTC, ISO 8601), empty where nothing is due."""
+    older plan has left to be rolled back; `tier` its place in the order of its app; `ahead` how many rounds were
+    durable before this run; `now` the time (UTC, ISO 8601), empty where nothing is due."""
 
     facts: EntryFacts
     state: MachineState
     power: Power | None = None
     owed: str = ""
+    tier: int = 0
+    ahead: int = 0
     now: str = ""
 
     @property
@@ -79,6 +57,8 @@ class Member:
         return self.under_way and (self.state.final or self.state.applied is not None or self.committed)
 
 
+_Place = Callable[[ActionKind, int, int | None], Place]
+
 Members = Mapping[str, Member]
 """By name, in the plan's order."""
 
@@ -88,36 +68,52 @@ def next_of_set(
 ) -> tuple[str, Action]:
     """Whose turn it is, and what to do now. `DONE` where there is nothing for any of them. `why` all of them are to go
     back, where that is the goal. Nobody waits for those who stand `aside`, which are never all of them."""
-    actions, stages = _actions(members, goal, why)
-    return min(((name, actions[name]) for name in actions if name not in aside), key=lambda one: stages[one[1].kind])
+    actions, place = _actions(members, goal, why)
+    name = min(
+        (name for name in actions if name not in aside), key=lambda one: _place(members[one], actions[one], place)
+    )
+    return name, actions[name]
 
 
 def turn_of(members: Members, name: str) -> tuple[Action, tuple[str, ...]]:
     """What is next for one of them on the way on, and which of the others it waits for: they have to come as far."""
-    actions, stages = _actions(members, Goal.MIGRATE, "")
-    own = actions[name]
-    return own, tuple(other for other, action in actions.items() if stages[action.kind] < stages[own.kind])
+    actions, place = _actions(members, Goal.MIGRATE, "")
+    places = {one: _place(members[one], action, place) for one, action in actions.items()}
+    return actions[name], tuple(other for other in actions if places[other] < places[name])
 
 
-def _actions(members: Members, goal: Goal, why: str) -> tuple[dict[str, Action], Mapping[ActionKind, int]]:
+def tiers_of(plan: Plan | Outline) -> dict[str, int]:
+    """For each machine its place in the order of its app."""
+    found = {entry.name: 0 for entry in plan.entries}
+    for app in plan.apps or ():
+        found.update({name: number for number, tier in enumerate(app.tiers or ()) for name in tier})
+    return found
+
+
+def _place(member: Member, action: Action, place: _Place) -> Place:
+    ahead = not member.state.source_off and not member.under_way
+    return place(action.kind, member.tier, len(member.state.rounds) if ahead else None)
+
+
+def _actions(members: Members, goal: Goal, why: str) -> tuple[dict[str, Action], _Place]:
     """What is next for each of them, and in which order such things are done."""
     if goal is Goal.ROLLBACK or (why := _turns_back(members)):
-        return {name: _way_back(member, why) for name, member in members.items()}, _BACK
+        return {name: _way_back(member, why) for name, member in members.items()}, back
     begun = any(member.under_way for member in members.values())
-    back = [
+    gone = [
         name
         for name, member in members.items()
         if member.state.resumes is Phase.ROLLED_BACK and not member.state.waits_for_window
     ]
-    if back and not begun and goal is not Goal.MIGRATE_AGAIN:  # then none of them moves
-        why = f"it moves together with {back[0]}, which was rolled back: {members[back[0]].state.rollback_reason}"
+    if gone and not begun and goal is not Goal.MIGRATE_AGAIN:  # then none of them moves
+        why = f"it moves together with {gone[0]}, which was rolled back: {members[gone[0]].state.rollback_reason}"
         return {
-            name: next_action(member.facts, member.state) if name in back else Action(A.DONE, why)
+            name: next_action(member.facts, member.state) if name in gone else Action(A.DONE, why)
             for name, member in members.items()
-        }, _ON
+        }, on
     if goal is Goal.COMMIT:
-        return _committing(members), _ON
-    return _onwards(members, Goal.MIGRATE_AGAIN if begun else goal), _ON
+        return _committing(members), on
+    return _onwards(members, Goal.MIGRATE_AGAIN if begun else goal, begun=begun), on
 
 
 def _committing(members: Members) -> dict[str, Action]:
@@ -126,11 +122,17 @@ def _committing(members: Members) -> dict[str, Action]:
     if behind:
         why = f"it moves together with {behind[0]}, which is {members[behind[0]].state.phase}: nothing can be committed"
         return dict.fromkeys(members, Action(A.DONE, why))
-    return _onwards(members, Goal.COMMIT)
+    return _onwards(members, Goal.COMMIT, begun=True)
 
 
-def _onwards(members: Members, goal: Goal) -> dict[str, Action]:
-    return {name: next_action(one.facts, one.state, goal, one.power, now=one.now) for name, one in members.items()}
+def _onwards(members: Members, goal: Goal, *, begun: bool) -> dict[str, Action]:
+    return {name: _next_alone(one, goal, begun=begun) for name, one in members.items()}
+
+
+def _next_alone(member: Member, goal: Goal, *, begun: bool) -> Action:
+    """What is next for one of them. None begins another round once one of them is being stopped."""
+    power = member.power if member.under_way or not begun else None
+    return next_action(member.facts, member.state, goal, power, ahead=member.ahead, now=member.now)
 
 
 def _turns_back(members: Members) -> str:

@@ -124,7 +124,8 @@ def _with_their_sets(plan: Plan, refused: Mapping[str, tuple[Concern, ...]]) -> 
     found = dict(refused)
     for name in refused:
         for other in plan.set_of(name):
-            what = f"{other}: it shares a disk with {name}, which cannot be moved as planned"
+            tied = plan.entry(other).tied_to(f"{name}, which cannot be moved as planned")
+            what = f"{other}: it {tied}"
             fix = f"Settle what speaks against {name}: they move together or not at all."
             concern = Concern(id="set.not-whole", severity=Severity.CRITICAL, what=what, fix=fix)
             found.setdefault(other, (concern,))

@@ -24,7 +24,7 @@ from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, 
 from kubeferry.life.events import BEFOREHAND
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.outside import stopping
-from kubeferry.steps import cutover, marks, moved, transfer, unrecorded
+from kubeferry.steps import apps, cutover, marks, moved, transfer, unrecorded
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.patience import look
 from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
@@ -50,6 +50,7 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.APPLY: cutover.apply,
     ActionKind.START: cutover.start,
     ActionKind.OBSERVE: cutover.observe,
+    ActionKind.OBSERVE_APP: apps.observe_app,
     ActionKind.VALIDATE: cutover.validate,
     ActionKind.STOP_TARGET: cutover.stop_target,
     ActionKind.COMMIT: cutover.commit,
@@ -64,7 +65,7 @@ TURNS = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK})
 """What is next where somebody has started the source meanwhile: then a copy does not go on."""
 NO_UNKNOWN_COPY = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_COPY, *BY_DISK, ActionKind.APPLY})
 """Steps before which somebody looks that no copy runs, and none has moved, of which the journal knows nothing."""
-UNASKED = frozenset({ActionKind.START, ActionKind.OBSERVE, ActionKind.BEGIN_ROLLBACK})
+UNASKED = frozenset({ActionKind.START, ActionKind.OBSERVE, ActionKind.OBSERVE_APP, ActionKind.BEGIN_ROLLBACK})
 """Steps before which somebody looks that the copy has not moved already, unless a person has asked for the way back."""
 LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
@@ -113,7 +114,7 @@ def _refuse_alone(work: Work, goal: Goal) -> None:
     if others and goal not in {Goal.PRECOPY, Goal.END_ROUND}:
         raise PermanentError(
             f"it moves together with {', '.join(others)}, and not alone",
-            why="they share a disk, which is moved once for all of them",
+            why=work.entry.bond,
             fix="Name all of them, or none.",
             machine=work.entry.name,
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
-from kubeferry.documents import Entry, MoverProgress
+from kubeferry.documents import Entry, MoverProgress, Probe
 from kubeferry.errors import OutOfTime
 from kubeferry.life.deadline import seconds_left, too_slow, used_up
 from kubeferry.life.evidence import MachineState
@@ -12,6 +13,7 @@ from kubeferry.life.pace import Rates
 from kubeferry.steps.work import Work
 
 SHORTEST_SECONDS = 1.0
+AnyProbe = TypeVar("AnyProbe", bound=Probe)
 FIX = "What was copied is kept. Copy it ahead (`mode: warm`), or give it a longer `downtime.budgetSeconds` or window."
 
 
@@ -45,8 +47,10 @@ def with_time_left(work: Work, state: MachineState) -> Entry:
     if left is None:
         return entry
     longest = max(left, SHORTEST_SECONDS)
-    probes = tuple(
-        one if one.timeout_seconds <= longest else one.model_copy(update={"timeout_seconds": longest})
-        for one in entry.probes
-    )
-    return entry.model_copy(update={"probes": probes})
+    probes = tuple(_within(one, longest) for one in entry.probes)
+    of_app = tuple(_within(one, longest) for one in entry.app_probes or ())
+    return entry.model_copy(update={"probes": probes, "app_probes": of_app or None})
+
+
+def _within(probe: AnyProbe, seconds: float) -> AnyProbe:
+    return probe if probe.timeout_seconds <= seconds else probe.model_copy(update={"timeout_seconds": seconds})

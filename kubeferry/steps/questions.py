@@ -34,7 +34,7 @@ def concerns_of(source: Source, entry: Entry) -> list[Concern]:
     """What the source has against moving a machine now. A disk that others write to hinders who moves alone: nobody
     else stops them before the last copy."""
     found = source.concerns(entry.machine)
-    hinders = set() if entry.moves_with else {SHARED_WRITER}
+    hinders = set() if entry.shares_disks else {SHARED_WRITER}
     critical = {"severity": Severity.CRITICAL}
     return [one.model_copy(update=critical) if one.id in hinders else one for one in found]
 

@@ -30,9 +30,11 @@ from kubeferry.life.tries import is_past_stop
 from kubeferry.model import Power
 from kubeferry.outside import stopping
 from kubeferry.steps import cutover, moved, unrecorded
+from kubeferry.steps.apps import tier_of
 from kubeferry.steps.drive import (
     BY_DISK,
     GOES_BACK,
+    LOOKS_AT_POWER,
     NO_UNKNOWN_COPY,
     STEPS,
     TURNS,
@@ -126,6 +128,8 @@ class _Walk:
     goal: Goal = Goal.MIGRATE
     why: str = ""
     owes: dict[str, str] = field(default_factory=dict)
+    ahead: dict[str, int] = field(default_factory=dict)
+    """How many rounds of each were durable before this call."""
     aside: dict[str, KubeferryError] = field(default_factory=dict)
     """Those whose source could not be started again, and why. Nobody waits for them, and they are told in the end."""
 
@@ -133,6 +137,7 @@ class _Walk:
         """Take them there; returns their states when there is nothing to do any more. `why` they go back, where nobody
         asked for that."""
         self.goal, self.why, begun = goal, why, False
+        self.ahead = {name: len(work.state().rounds) for name, work in self.works.items()}
         if goal is Goal.ROLLBACK and not why:  # who goes back because of another one owes what this plan has begun
             self.owes = {name: left_owing(work) for name, work in self.works.items()}
         while True:
@@ -213,16 +218,25 @@ class _Walk:
         """Where each of them stands, and how the sources of those are seen that are to stay off."""
         states, now = {name: work.state() for name, work in self.works.items()}, self._first.now()
         return {
-            name: Member(facts_of(work), states[name], self._power(work, states, record), self.owes.get(name, ""), now)
+            name: Member(
+                facts_of(work),
+                states[name],
+                self._power(work, states, record),
+                self.owes.get(name, ""),
+                tier=tier_of(work),
+                ahead=self.ahead.get(name, 0),
+                now=now,
+            )
             for name, work in self.works.items()
         }
 
     def _power(self, work: Work, states: Mapping[str, MachineState], record: bool) -> Power | None:
         """Not asked where it changes nothing: all have moved, or they go back already."""
         state, phases = states[work.entry.name], {one.resumes for one in states.values()}
+        ahead = work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER and not state.source_off
         if self.goal is Goal.ROLLBACK or Phase.ROLLING_BACK in phases or phases == {Phase.COMMITTED}:
             return None
-        if not state.source_off or state.resumes not in _SEEN:
+        if not ahead and (not state.source_off or state.resumes not in _SEEN):
             return None
         if not record:
             return source_power(work, state)

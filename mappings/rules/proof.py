@@ -48,7 +48,7 @@ def _unseen_packets(case: Case) -> Iterable[str]:
 
 
 def _kinds(case: Case, among: set[str]) -> list[str]:
-    return sorted({probe.kind for probe in case.choices.probes} & among)
+    return sorted({probe.kind for probe in (*case.choices.probes, *case.choices.app_probes)} & among)
 
 
 def _devices(case: Case) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import pytest
 
-from kubeferry.documents import KeptVariables, MoverJob, Observation, Probe, TargetConfig, load
+from kubeferry.documents import AppProbe, KeptVariables, MoverJob, Observation, Probe, TargetConfig, load
 from kubeferry.errors import KubeferryError, TargetRefused, TargetUnavailable
 from kubeferry.images.variables import Variable, store_of
 from kubeferry.inside.said import CLOCK_SECONDS
@@ -303,6 +303,14 @@ def test_every_card_gets_its_own_forward(place: Place) -> None:
     assert sorted(forwards) == [80, 443]
     ports = [port for found in forwards.values() for port in found]
     assert len(set(ports)) == 4
+
+
+def test_what_is_asked_of_an_app_by_this_machine_is_forwarded_too(place: Place) -> None:
+    asked = (AppProbe(kind="http", port=8080, machine="front"),)
+    entry = an_entry("front", probes=(Probe(kind="tcp", port=22),)).model_copy(update={"app_probes": asked})
+    place.ready(entry)
+    place.target.start(entry, place.written.append)
+    assert sorted(place.machine(entry).forwards()) == [22, 8080]
 
 
 def test_an_agent_channel_without_a_guest_is_silent_and_not_in_the_way(place: Place) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from bench.commands import a_machine
 from kubeferry.documents import (
+    AppPolicy,
     Inventory,
     Plan,
     Policy,
@@ -40,9 +41,9 @@ MADE_AT = "2026-01-01T00:00:00Z"
 SEED = 20260101
 
 
-def a_plan(*machines: Machine) -> Plan:
+def a_plan(*machines: Machine, policy: Policy | None = None) -> Plan:
     inventory = Inventory(source="lab", source_kind="memory", observed_at="", machines=machines)
-    return make_plan(inventory, Policy(), name="lab", created_at=MADE_AT)
+    return make_plan(inventory, policy or Policy(), name="lab", created_at=MADE_AT)
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,20 @@ def test_plans_of_real_machines_are_read_so(tmp_path: Path, golden: Path) -> Non
     path = tmp_path / "plan.yaml"
     path.write_text(dump(made))
     assert read(path) == list(to_lines(made))
+
+
+@pytest.mark.parametrize("ask", [load_outline, lambda path: load(path, Plan)], ids=["outline", "plan"])
+def test_a_plan_with_apps_is_read_so(tmp_path: Path, whole: list[str], ask: Any) -> None:
+    machines = [a_machine(number) for number in range(3)]
+    shop = AppPolicy(members=tuple(one.name for one in machines[:2]), together=True, owner="Anna")
+    made = a_plan(*machines, policy=Policy(apps={"shop": shop}))
+    path = tmp_path / "plan.yaml"
+    path.write_text(dump(made))
+    assert read(path) == list(to_lines(made))
+    for _ in range(2):
+        assert ask(path) in (made, outline(made))
+    assert [app.owner for app in ask(path).apps] == ["Anna"]
+    assert whole == []
 
 
 @pytest.mark.parametrize("ask", [load_outline, lambda path: load(path, Plan)], ids=["outline", "plan"])

@@ -298,8 +298,8 @@ def _tool_concerns(entries: tuple[Entry, ...]) -> Iterator[Concern]:
 
 
 def _asked(entry: Entry) -> Asked:
-    ports = {probe.port for probe in entry.probes if probe.kind in {"http", "tcp"} and probe.port}
-    return Asked(tuple(sorted(ports)), any(probe.kind == "packets" for probe in entry.probes))
+    ports = {probe.port for probe in entry.all_probes if probe.kind in {"http", "tcp"} and probe.port}
+    return Asked(tuple(sorted(ports)), any(probe.kind == "packets" for probe in entry.all_probes))
 
 
 def _make_image(image: Path, size: int) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
+from kubeferry.documents import WarmPolicy
 from kubeferry.life import events as ev
 from kubeferry.life.actions import STOPS, ActionKind, EntryFacts, Goal
 from kubeferry.life.evidence import MachineState, Phase
@@ -38,7 +40,7 @@ def acted(member: Member, action: object) -> Member:
     state = member.state
     for event in imagined(action, member.facts, state, Power.RUNNING):  # type: ignore[arg-type]
         state = step(state, event)
-    return Member(member.facts, state)
+    return replace(member, state=state)
 
 
 def states_of_a_life() -> list[MachineState]:
@@ -152,3 +154,63 @@ def test_one_that_was_rolled_back_keeps_the_others_until_they_are_asked_for_agai
     assert next_of_set(members, Goal.MIGRATE)[1].kind is A.DONE
     assert "together with b, which was rolled back" in turn_of(members, "a")[0].reason
     assert next_of_set(members, Goal.MIGRATE_AGAIN)[1].kind is A.BEGIN_CUTOVER
+
+
+def tiered() -> dict[str, Member]:
+    return {name: Member(FACTS, MachineState(), tier=tier) for name, tier in {"db": 0, "web": 1, "cache": 0}.items()}
+
+
+def test_what_is_last_in_the_order_of_an_app_is_stopped_first_and_started_last() -> None:
+    _, done = walk([Goal.MIGRATE], tiered())
+    assert [name for name, kind in done if kind is A.STOP_SOURCE] == ["web", "db", "cache"]
+    assert [one for one in done if one[1] in {A.START, A.OBSERVE}] == [
+        *(("db", A.START), ("cache", A.START), ("db", A.OBSERVE), ("cache", A.OBSERVE)),
+        *(("web", A.START), ("web", A.OBSERVE)),
+    ]
+    assert [name for name, kind in done if kind is A.COMMIT] == ["db", "cache", "web"]
+
+
+def test_the_way_back_of_an_app_takes_down_the_last_and_starts_the_first() -> None:
+    _, done = walk([Goal.MIGRATE, Goal.ROLLBACK], tiered())
+    back = done[next(at for at, (_, kind) in enumerate(done) if kind is A.BEGIN_ROLLBACK) :]
+    assert [name for name, kind in back if kind is A.STOP_TARGET] == ["web", "db", "cache"]
+    assert [name for name, kind in back if kind is A.RESTART_SOURCE] == ["db", "cache", "web"]
+
+
+def test_an_app_as_a_whole_is_asked_once_all_have_passed_and_before_any_is_validated() -> None:
+    members = tiered()
+    members["db"] = Member(EntryFacts("digest", ("vda",), asks_app=True), MachineState())
+    _, done = walk([Goal.MIGRATE], members)
+    kinds = [kind for _, kind in done]
+    assert done[kinds.index(A.OBSERVE_APP)] == ("db", A.OBSERVE_APP)
+    assert max(at for at, kind in enumerate(kinds) if kind is A.OBSERVE) < kinds.index(A.OBSERVE_APP)
+    assert kinds.index(A.OBSERVE_APP) < kinds.index(A.VALIDATE)
+
+
+def test_an_app_that_does_not_pass_turns_all_of_its_machines() -> None:
+    facts = EntryFacts("digest", ("vda",), asks_app=True)
+    started = next(state for state in states_of_a_life() if state.observed and state.probes_passed)
+    failing = ev.AppObserved(app="shop", observation={"probes": [{"kind": "http", "ok": False}]})
+    members = {"a": Member(FACTS, started), "b": Member(facts, step(started, failing))}
+    _, action = next_of_set(members, Goal.MIGRATE)
+    assert (action.kind, action.reason) == (A.BEGIN_ROLLBACK, "b: its app did not pass: http")
+
+
+def test_who_has_the_fewest_rounds_is_copied_ahead_first_and_nobody_is_stopped_meanwhile() -> None:
+    facts = EntryFacts("digest", ("vda",), warm=WarmPolicy(rounds=1))
+    members = {name: Member(facts, MachineState(), Power.RUNNING) for name in "ab"}
+    done = []
+    while not done or done[-1][1] is not A.STOP_SOURCE:
+        name, action = next_of_set(members, Goal.MIGRATE)
+        done.append((name, action.kind))
+        members = members | {name: acted(members[name], action)}
+        if done[-1] == ("a", A.END_ROUND):  # another one would make its last round smaller
+            more = replace(facts, warm=WarmPolicy(rounds=5, enough_bytes=0, gain=1))
+            members["a"] = replace(members["a"], facts=more, ahead=1)
+    kinds = [one for one in done if one[1] in {A.BEGIN_COPY, A.END_ROUND, A.BEGIN_CUTOVER, A.STOP_SOURCE}]
+    assert kinds[:5] == [
+        *(("a", A.BEGIN_COPY), ("a", A.END_ROUND), ("b", A.BEGIN_COPY), ("b", A.END_ROUND)),
+        ("a", A.BEGIN_COPY),
+    ]
+    begun = [kind for _, kind in done]
+    assert max(at for at, kind in enumerate(begun) if kind is A.END_ROUND) < begun.index(A.BEGIN_CUTOVER)

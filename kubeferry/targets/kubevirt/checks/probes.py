@@ -18,5 +18,5 @@ OTHERS = "Plan with `screen`, `tcp` or `http` in its place."
 def concerns(_facts: Facts, request: Request) -> Iterator[Concern]:
     """Plans that were made before the cluster was asked."""
     for entry in request.entries:
-        if any(probe.kind == "packets" for probe in entry.probes):
+        if any(probe.kind == "packets" for probe in entry.all_probes):
             yield concern("probe.packets-untold", f"{entry.name}: {NO_PACKETS}", OTHERS)

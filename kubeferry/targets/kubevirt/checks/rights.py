@@ -75,11 +75,11 @@ def _typed(request: Request) -> bool:
 
 def runs_commands(entry: Entry) -> bool:
     """Whether a plan needs commands in the machine's pod: there is no other way to files and programs of its guest."""
-    return bool(entry.stop.services) or any(probe.kind in {"file", "counter"} for probe in entry.probes)
+    return bool(entry.stop.services) or any(probe.kind in {"file", "counter"} for probe in entry.all_probes)
 
 
 def _watches_screens(request: Request) -> bool:
-    return any(probe.kind == "screen" for entry in request.entries for probe in entry.probes)
+    return any(probe.kind == "screen" for entry in request.entries for probe in entry.all_probes)
 
 
 def _looks_inside(request: Request) -> bool:

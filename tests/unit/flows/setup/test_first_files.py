@@ -64,6 +64,8 @@ def test_what_stands_there_as_a_comment_loads_too(source: str, target: str, tmp_
         assert config.sources["libvirt"].ssh is not None
     chosen = load(uncommented["policy"], Policy)
     assert chosen.of("web01").after == ("db01",)
+    assert (chosen.apps or {})["shop"].together
+    assert chosen.waves.capacity is not None
     assert (chosen.storage.storage_class == "fast") == (target == "kubevirt")
 
 

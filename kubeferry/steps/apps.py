@@ -1,0 +1,26 @@
+"""The step that looks at an app as a whole, by one of its machines, once all of them run."""
+
+from __future__ import annotations
+
+from kubeferry.life.actions import Action
+from kubeferry.life.events import AppObserved
+from kubeferry.life.evidence import MachineState
+from kubeferry.steps import power
+from kubeferry.steps.in_time import with_time_left
+from kubeferry.steps.work import Work
+
+
+def observe_app(work: Work, _action: Action, state: MachineState) -> None:
+    """Ask the app's probes of this machine and record what was seen, good or bad. Starts it first, as `observe` does;
+    nothing is done, nor recorded, where somebody has started the source."""
+    if not power.start_target(work):
+        return
+    asked = with_time_left(work, state)
+    asked = asked.model_copy(update={"probes": asked.app_probes or (), "app_probes": None})
+    seen = work.target.observe(asked, state.last_words)
+    work.record(AppObserved(app=work.entry.app or "", observation=seen.model_dump(mode="json", by_alias=True)))
+
+
+def tier_of(work: Work) -> int:
+    """The machine's place in the order of its app."""
+    return next((app.tier_of(work.entry.name) for app in work.plan.apps or () if app.name == work.entry.app), 0)
