@@ -21,8 +21,8 @@ from kubeferry.model import Severity
 from kubeferry.outside.clock import now
 from kubeferry.words import counted, plain, size
 
-if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
-    from mappings.assessment import Assessment
+if TYPE_CHECKING:
+    from kubeferry.documents.assessment import Assessment
 
 
 @click.command()
