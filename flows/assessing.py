@@ -14,9 +14,8 @@ OUT/.kubeferry-pages.json  what of all that we wrote: what is not current any mo
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -27,7 +26,8 @@ from kubeferry.config import read_config
 from kubeferry.documents import Inventory, Offer, Plan, Policy
 from kubeferry.documents.assessment import Assessment
 from kubeferry.errors import InputInvalid
-from kubeferry.outside import atomic
+from kubeferry.outside import owned
+from kubeferry.outside.owned import Text
 from kubeferry.targets import open_target
 from mappings.assessment import assess, page_folders, render_assessment_markdown, render_summary_markdown
 from mappings.plan import make_plan
@@ -36,9 +36,6 @@ from reports.assessed.estate import Member, build_estate
 from reports.assessed.pages import html_pages
 
 LIST = ".kubeferry-pages.json"
-
-Text = Callable[[], str]
-"""What a page says, made when it is written: thousands of machines are not held at once."""
 
 
 def offer_of(config: Path | None) -> Offer:
@@ -61,7 +58,8 @@ def write_assessments(
     pages: dict[str, Text] = {"README.md": partial(render_summary_markdown, assessments)}
     for assessment in assessments:
         pages |= {f"{folders[assessment.name]}/{name}": text for name, text in _pages(assessment)}
-    _replace(out, pages | dict(html_pages(estate, _manifests)))
+    pages |= dict(html_pages(estate, _manifests))
+    owned.replace_files(out, pages, LIST, unlisted=_unlisted(out, pages))
     return assessments
 
 
@@ -96,49 +94,10 @@ def _as_yaml(manifest: dict[str, object]) -> str:
     return str(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
 
 
-def _replace(out: Path, pages: Mapping[str, Text]) -> None:
-    """These files are there, and none that is ours and not among them. Killed anywhere, the next call still knows what
-    is ours: the list has it before it is written, and until it is gone."""
-    out.mkdir(parents=True, exist_ok=True)
-    before = _listed(out) if (out / LIST).exists() else _unlisted(out, pages)
-    _list(out, before | pages.keys())
-    for name, text in pages.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text(), encoding="utf-8")
-    for name in before - pages.keys():
-        _remove(out, name)
-    _list(out, frozenset(pages))
-
-
 def _unlisted(out: Path, pages: Mapping[str, Text]) -> frozenset[str]:
     """What an earlier version, which kept no list, has left beside the manifests that are written now."""
     folders = {(out / name).parent for name in pages if PurePosixPath(name).parent.name == "manifests"}
     return frozenset(path.relative_to(out).as_posix() for folder in folders for path in folder.glob("*.yaml"))
-
-
-def _listed(out: Path) -> frozenset[str]:
-    """What is ours in the folder; nothing where no list is, or none that can be read."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return frozenset(str(name) for name in json.loads((out / LIST).read_text(encoding="utf-8"))["files"])
-    return frozenset()
-
-
-def _list(out: Path, names: frozenset[str]) -> None:
-    atomic.replace_text(out / LIST, json.dumps({"files": sorted(names)}, indent=1) + "\n")
-
-
-def _remove(out: Path, name: str) -> None:
-    """One of our files goes, and its folders where nothing else is in them. A list that leads out of the folder, or a
-    link that does, is not followed; what is no file, or may not be removed, stays."""
-    place, path = PurePosixPath(name), out / name
-    if place.is_absolute() or ".." in place.parts:
-        return
-    with contextlib.suppress(OSError, ValueError):
-        if path.parent.resolve().is_relative_to(out.resolve()):
-            path.unlink(missing_ok=True)
-            for folder in path.parents[: len(place.parts) - 1]:
-                folder.rmdir()
 
 
 def _file_name(manifest: dict[str, object]) -> str:

@@ -30,18 +30,21 @@ FILL = (NETWORK, CLASS, ZONE, NAMESPACE, NAME)
 
 
 def open_decisions(machine: Machine, choices: Choices, concerns: Iterable[Concern]) -> tuple[OpenDecision, ...]:
-    """What is critical or a warning and was not accepted, the gravest first; one for each concern that says it."""
-    order = {Severity.CRITICAL: 0, Severity.WARNING: 1}
-    found = sorted((one for one in concerns if one.severity in order), key=lambda one: order[one.severity])
+    """What is critical or a warning and was not accepted, the gravest first; each kind of concern once."""
+    found: dict[str, list[Concern]] = {}
+    for one in concerns:
+        if one.severity != Severity.INFO:
+            found.setdefault(one.id, []).append(one)
+    grave = sorted(found.values(), key=lambda kind: kind[0].severity != Severity.CRITICAL)
     return tuple(
         OpenDecision(
-            id=one.id,
-            severity=one.severity,
-            what=one.what,
-            fix=one.fix,
-            answers=tuple(_answers(one, machine, choices)),
+            id=kind[0].id,
+            severity=kind[0].severity,
+            what=tuple(dict.fromkeys(one.what for one in kind)),
+            fix=kind[0].fix,
+            answers=tuple(_answers(kind[0], machine, choices)),
         )
-        for one in found
+        for kind in grave
     )
 
 

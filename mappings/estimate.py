@@ -46,7 +46,7 @@ def expected_downtime(power: Power, mode: str, copy: CopyEstimate, *, unsized: i
     """The downtime of one that has this power, before anything was copied. `unsized` disks are of unknown size: then
     nobody knows how long the copy of a machine takes that is stopped for it."""
     if power in {Power.OFF, Power.CRASHED}:
-        return ExpectedDowntime(kind="none", low_seconds=0, high_seconds=0, why=f"it is {power.value}: it stays off")
+        return ExpectedDowntime(kind="none", low_seconds=0, high_seconds=0, why=f"it is {power.value} already")
     if mode == "warm":
         why = "the stop, the last delta, the start and the boot: known once two rounds were copied while it runs"
         return ExpectedDowntime(kind="last-delta", why=why)

@@ -68,11 +68,12 @@ ACCEPT = "accept it"
 
 
 class OpenDecision(Value):
-    """A concern that nobody has settled, and the ways to settle it by policy; none where only the source can."""
+    """A concern that nobody has settled, all that it says of the machine, and the ways to settle it by policy; none
+    where only the source can."""
 
     id: str
     severity: Severity
-    what: str
+    what: tuple[str, ...]
     fix: str
     answers: tuple[Answer, ...] = ()
 

@@ -311,7 +311,7 @@ def _common(assessments: Sequence[Assessment]) -> tuple[Common, ...]:
             found.setdefault(decision.id, decision)
     rank = {Severity.CRITICAL: 0, Severity.WARNING: 1}
     ids = sorted(found, key=lambda one: (rank[found[one].severity], -times[one], one))
-    return tuple(Common(one, found[one].severity, found[one].what, times[one], _accepted(found[one])) for one in ids)
+    return tuple(Common(one, found[one].severity, found[one].what[0], times[one], _accepted(found[one])) for one in ids)
 
 
 def _accepted(decision: OpenDecision) -> str:

@@ -26,6 +26,9 @@ Manifests = Callable[[Member], Iterable[tuple[str, str, str]]]
 """The manifests of a machine: each with its file beside the machine's page, what it is called, and its text."""
 
 
+SHOWN = 8  # kinds of open decisions before the list is folded
+
+
 def app_file(name: str) -> str:
     """The file of an app's page. Machines have folders, of names without dots, so it is nobody else's."""
     return f"app-{name}.html"
@@ -62,6 +65,7 @@ def _templates() -> Environment:
         quantity=_quantity,
         tier_of=_tier_of,
         shell=_in_shell,
+        SHOWN=SHOWN,
     )
     return made
 
@@ -80,6 +84,7 @@ def _index(estate: Estate) -> str:
         "index.html",
         estate,
         all=every,
+        owned=any(member.app or member.owner for member in estate.members),
         headline=_headline(estate),
         sentence=_sentence(estate),
         filters=[one for one in _filters(estate) if len(one[2]) > 1],
@@ -90,7 +95,7 @@ def _headline(estate: Estate) -> str:
     verdicts, total = estate.verdicts, len(estate.members) - estate.verdicts["excluded"]
     if not total:
         return "No machine is to move"
-    ready = verdicts["ready"] + verdicts["ready-with-warnings"]
+    ready = verdicts["ready"] + verdicts["ready-with-warnings"] - sum(bool(member.held) for member in estate.members)
     return f"{ready} of {count(total, 'machine')} can move"
 
 
