@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import yaml
-
 from kubeferry.documents import NetworkMap
-from kubeferry.documents.assessment import ACCEPT, Answer, OpenDecision
+from kubeferry.documents.assessment import ACCEPT, Answer, OpenDecision, policy_lines
 from kubeferry.model import Concern, Machine, Nic, Severity
 from mappings.choices import Choices
 from mappings.nics import is_standby, network_rule
@@ -58,7 +56,7 @@ def _answers(concern: Concern, machine: Machine, choices: Choices) -> Iterator[A
 
 
 def _answer(machine: Machine, means: str, lines: Lines) -> Answer:
-    text = yaml.safe_dump({"machines": {machine.name: lines}}, sort_keys=False, allow_unicode=True, width=110)
+    text = policy_lines({"machines": {machine.name: lines}})
     said = set(_words(lines))
     return Answer(means=means, policy=text, fill=tuple(word for word in FILL if word in said))
 

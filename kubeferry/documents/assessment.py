@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import yaml
+
 from kubeferry.documents.plan import AttachedDisk, PlannedDisk
 from kubeferry.documents.policy import Probe
 from kubeferry.model import Bytes, Carried, Concern, Power, Seconds, Severity, Value
@@ -76,6 +78,13 @@ class OpenDecision(Value):
     what: tuple[str, ...]
     fix: str
     answers: tuple[Answer, ...] = ()
+
+
+def policy_lines(said: dict[str, Any]) -> str:
+    """A piece of a policy as it is written. Names that could turn a line round, or hide in it, are spelled out."""
+    text = str(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110))
+    shown = all(line.isprintable() for line in text.split("\n"))
+    return text if shown else str(yaml.safe_dump(said, sort_keys=False, width=110))
 
 
 class Assessment(Value):

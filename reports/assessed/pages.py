@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from typing import Any
 
-import yaml
 from jinja2 import Environment
 
-from kubeferry.documents.assessment import ACCEPT
+from kubeferry.documents.assessment import ACCEPT, policy_lines
 from kubeferry.model import Severity
 from kubeferry.targets.guest.probes import describe
-from kubeferry.words import RUN_STRATEGIES, plain
+from kubeferry.words import RUN_STRATEGIES, plain, plain_lines
 from reports.assessed import telling
 from reports.assessed.estate import AppOutlook, Estate, Member, Together
 from reports.environment import environment
@@ -143,7 +142,7 @@ def _machine(estate: Estate, member: Member, manifests: Manifests) -> str:
         accept_all=_accept_all([member]),
         infos=[one for one in told.concerns if one.severity == Severity.INFO],
         decided=list(_decided(member)),
-        manifests=list(manifests(member)),
+        manifests=[(file, title, plain_lines(text)) for file, title, text in manifests(member)],
     )
 
 
@@ -166,7 +165,7 @@ def _accept_all(members: Iterable[Member]) -> str:
             lines[member.name] = {"accept": list(dict.fromkeys(ids))}
     if sum(len(one["accept"]) for one in lines.values()) < 2:
         return ""
-    return str(yaml.safe_dump({"machines": lines}, sort_keys=False, allow_unicode=True, width=110))
+    return policy_lines({"machines": lines})
 
 
 def _decided(member: Member) -> Iterator[tuple[str, str, str]]:
