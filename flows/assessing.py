@@ -20,10 +20,8 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from kubeferry.config import read_config
-from kubeferry.documents import Inventory, Offer, Plan, Policy
+from kubeferry.documents import Inventory, Offer, Plan, Policy, to_yaml
 from kubeferry.documents.assessment import Assessment
 from kubeferry.errors import InputInvalid
 from kubeferry.outside import owned
@@ -76,22 +74,18 @@ def _pages(assessment: Assessment) -> Iterator[tuple[str, Text]]:
     yield "README.md", partial(render_assessment_markdown, assessment)
     yield "assessment.json", partial(assessment.model_dump_json, by_alias=True, indent=1)
     for name, manifest in _named(assessment):
-        yield name, partial(_as_yaml, manifest)
+        yield name, partial(to_yaml, manifest)
 
 
 def _manifests(member: Member) -> Iterator[tuple[str, str, str]]:
     for name, manifest in _named(member.told):
-        yield name, f"{manifest['kind']} {manifest['metadata']['name']}", _as_yaml(manifest)
+        yield name, f"{manifest['kind']} {manifest['metadata']['name']}", to_yaml(manifest)
 
 
 def _named(assessment: Assessment) -> Iterator[tuple[str, dict[str, Any]]]:
     """The manifests, each with its file in the machine's folder."""
     for number, manifest in enumerate(assessment.manifests):
         yield f"manifests/{number:02}-{_file_name(manifest)}.yaml", manifest
-
-
-def _as_yaml(manifest: dict[str, object]) -> str:
-    return str(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
 
 
 def _unlisted(out: Path, pages: Mapping[str, Text]) -> frozenset[str]:

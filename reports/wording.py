@@ -26,6 +26,8 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 def plain(text: str, limit: int = LINE_LIMIT) -> str:
     """One line of at most `limit` characters (one more for the mark that something was cut). A password in a URI is
     left out."""
+    if len(text) <= limit and text.isprintable() and "://" not in text and "  " not in text:
+        return text.strip()  # as most is
     text = _PASSWORD.sub(r"\1:…@", text[: 20 * limit])
     shown = "".join(
         "\ufffd" if unicodedata.category(c) in _UNPRINTABLE else c for c in _spaced(text[: limit + 1])

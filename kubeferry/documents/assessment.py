@@ -9,6 +9,7 @@ import yaml
 
 from kubeferry.documents.plan import AttachedDisk, PlannedDisk
 from kubeferry.documents.policy import Probe
+from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.model import Bytes, Carried, Concern, Power, Seconds, Severity, Value
 
 Verdict = Literal["ready", "ready-with-warnings", "incomplete", "blocked", "excluded"]
@@ -82,7 +83,7 @@ class OpenDecision(Value):
 
 def policy_lines(said: dict[str, Any]) -> str:
     """A piece of a policy as it is written. Names that could turn a line round, or hide in it, are spelled out."""
-    text = str(yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=110))
+    text = to_yaml(said)
     shown = all(line.isprintable() for line in text.split("\n"))
     return text if shown else str(yaml.safe_dump(said, sort_keys=False, width=110))
 
