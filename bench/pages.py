@@ -47,7 +47,7 @@ class Browser:
 
     def __init__(self, port: int) -> None:
         ask = urllib.request.Request(f"http://127.0.0.1:{port}/json/new", method="PUT")
-        with urllib.request.urlopen(ask, timeout=30) as answer:
+        with urllib.request.urlopen(ask, timeout=30) as answer:  # noqa: S310 (loopback)
             page = json.load(answer)
         self._socket = websocket.create_connection(page["webSocketDebuggerUrl"], timeout=120, suppress_origin=True)
         self._last = 0

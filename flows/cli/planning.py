@@ -48,7 +48,7 @@ def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path,
         print_json([item.model_dump(mode="json", by_alias=True) for item in assessments])
     else:
         _print_assessments(assessments)
-        click.echo(f"Pages for the owners: {out}/README.md")
+        click.echo(f"Pages for the owners: {out}/index.html")
     if policy:
         _tell_problems(policy_problems(load(inventory, Inventory), policy_of(policy)))
 

@@ -65,6 +65,7 @@ def _templates() -> Environment:
         tier_of=_tier_of,
         shell=_in_shell,
         SHOWN=SHOWN,
+        ACCEPT=ACCEPT,
     )
     return made
 
