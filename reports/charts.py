@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports.shapes import Downtime, MachineReport, Projection, Step, Timeline, TimelinePart
+from reports.shapes import Downtime, MachineReport, Step, Timeline, TimelinePart
 from reports.wording import count, duration, instant, moment
 
 WIDTH = 1000.0
@@ -111,14 +111,14 @@ def column_bar(column: Column) -> Markup:
     ).format(max(column.share * WIDTH, THINNEST if column.machines else 0.0))
 
 
-def projected(one: Projection, longest_seconds: float) -> Markup:
-    """A projected range with its likeliest value, and a mark where the downtime lay, on a scale that several share."""
+def projected(low: float, high: float, actual: float | None, longest_seconds: float) -> Markup:
+    """A projected range, and a mark where the downtime lay, on a scale that several machines share; all in seconds."""
     scale = WIDTH / max(longest_seconds, 0.001)
-    wide = max((one.high - one.low) * scale, THINNEST)
-    marks = Markup('<rect class="range" x="{:.1f}" y="3" width="{:.1f}" height="6"/>').format(one.low * scale, wide)
-    if one.actual is not None:
-        kind = "inside" if one.inside else "outside"
-        at = min(one.actual * scale, WIDTH - 2 * THINNEST)
+    wide = max((high - low) * scale, THINNEST)
+    marks = Markup('<rect class="range" x="{:.1f}" y="3" width="{:.1f}" height="6"/>').format(low * scale, wide)
+    if actual is not None:
+        kind = "inside" if low <= actual <= high else "outside"
+        at = min(actual * scale, WIDTH - 2 * THINNEST)
         marks += Markup('<rect class="{}" x="{:.1f}" y="0" width="6" height="12"/>').format(kind, at)
     return Markup(
         '<svg class="step" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">{}</svg>'

@@ -26,7 +26,7 @@ from kubeferry.model import DATA_DEVICES, Carried, Concern, Disk, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
 from reports.picture import DATA_URI, LIMIT_CHARACTERS
-from reports.programme import Decided, decisions_of, progress_of, projection_of, rollbacks_of, waves_of
+from reports.programme import progress_of, rollbacks_of, waves_of
 from reports.rounds import copied_ahead
 from reports.sets import with_their_sets
 from reports.shapes import (
@@ -64,14 +64,12 @@ def build_report(
     events: Mapping[str, Sequence[Recorded]],
     *,
     open_things: Iterable[Thing] = (),
-    decisions: Iterable[Decided] = (),
     versions: Mapping[str, str] | None = None,
     generated_at: str,
 ) -> Report:
     """What the plan came to. `events` by machine name; a machine without any has not begun.
 
-    `open_things` are the ledger's entries that are not known to be gone, `decisions` what persons have decided for the
-    plan, `versions` tool name -> version, and
+    `open_things` are the ledger's entries that are not known to be gone, `versions` tool name -> version, and
     `generated_at` a UTC time in ISO 8601. Never raises for what a journal holds: what cannot be understood is not
     proven.
     """
@@ -94,7 +92,6 @@ def build_report(
         waves=waves_of(plan, events, machines),
         progress=progress_of(events, machines),
         rollbacks=rollbacks_of(plan, events, machines),
-        decisions=decisions_of(events, decisions),
         excluded=tuple(Excluded(name=plain(n, NAME_LIMIT), reason=plain(r)) for n, r in plan.excluded.items()),
         open_things=tuple(
             OpenThing(machine=plain(t.machine), kind=plain(t.kind), name=plain(t.name), where=plain(t.where))
@@ -137,7 +134,6 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         app=plain(getattr(entry, "app", None) or "", NAME_LIMIT),
         owner=plain(getattr(entry, "owner", None) or "", NAME_LIMIT),
         moved_at=_moved_at(records) if state and state.phase is Phase.COMMITTED else None,
-        projection=projection_of(records, downtime),
         target_name=entry.target_name,
         namespace=entry.namespace,
         hardware=hardware(entry.machine),

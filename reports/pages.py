@@ -108,10 +108,17 @@ def _page(
         "place": place,
         "anchor": _anchor,
         "verdicts": Counter(machine.verdict for machine in report.machines),
+        "decisions": getattr(report, "decisions", ()),
+        "scored": [one for one in report.machines if _projected(one)],
         "filtered": len(report.machines) > TOGETHER,
         "files": machine_files(report) if template == "report.html" and len(report.machines) > 1 else {},
     }
     return _templates().get_template(template).render({**given, **more})
+
+
+def _projected(machine: MachineReport) -> bool:
+    """Whether a downtime was projected of it, where reports of this version tell such a thing."""
+    return getattr(getattr(machine, "projection", None), "downtime", None) is not None
 
 
 def _anchor(machine: MachineReport) -> str:

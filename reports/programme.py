@@ -1,45 +1,23 @@
-"""What a plan came to as a programme: its waves, how it went on over time, what went back, and who decided; pure."""
+"""What a plan came to as a programme: its waves, how it went on over time, and what went back; pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any, Protocol
 
 from kubeferry.documents import Plan
-from kubeferry.life.events import Approved, CutoverBegun, RollbackBegun, RolledBack, SourceRestarted
+from kubeferry.life.events import CutoverBegun, RollbackBegun, RolledBack, SourceRestarted
 from kubeferry.life.states import Recorded
 from reports.shapes import (
-    Bound,
-    DecisionReport,
-    Downtime,
     MachineReport,
-    Projection,
     RollbackReport,
     Step,
     WaveReport,
 )
-from reports.wording import NAME_LIMIT, instant, plain
+from reports.wording import instant, plain
 
 Events = Mapping[str, Sequence[Recorded]]
-
-
-class Decided(Protocol):
-    """What a person decided for a plan, as far as a report tells of it."""
-
-    @property
-    def at(self) -> str: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def scope(self) -> Any: ...
-    @property
-    def by(self) -> str: ...
-    @property
-    def how(self) -> str: ...
-    @property
-    def payload(self) -> Mapping[str, Any]: ...
 
 
 def waves_of(plan: Plan, events: Events, machines: Sequence[MachineReport]) -> tuple[WaveReport, ...]:
@@ -116,35 +94,3 @@ def _source(later: Sequence[Recorded]) -> str:
         if isinstance(record.event, RolledBack):
             return "as it was before"
     return "not known to be back"
-
-
-def decisions_of(events: Events, decisions: Iterable[Decided]) -> tuple[DecisionReport, ...]:
-    """What persons decided, for the plan and for single machines, the oldest first."""
-    found = [
-        DecisionReport(
-            at=plain(one.at, 40),
-            what=plain(str(one.kind), 80),
-            about=plain(str(one.scope)),
-            by=plain(one.by, NAME_LIMIT),
-            how=plain(str(one.how), 80),
-            note=plain(str(one.payload.get("note") or "")),
-        )
-        for one in decisions
-    ]
-    for name, records in events.items():
-        for record in records:
-            if isinstance(record.event, Approved):
-                told = {"what": "approved", "about": plain(name, NAME_LIMIT), "how": "claimed"}
-                by, note = plain(record.event.by, 80), plain(record.event.note)
-                found.append(DecisionReport(at=plain(record.at, 40), by=by, note=note, **told))
-    return tuple(sorted(found, key=lambda one: one.at))
-
-
-def projection_of(records: Sequence[Recorded], downtime: Downtime) -> Projection | None:
-    """What was projected before the newest cutover, beside what came of it."""
-    begun = next((one.event for one in reversed(records) if isinstance(one.event, CutoverBegun)), None)
-    told = getattr(getattr(begun, "projected", None), "downtime", None)
-    if told is None:
-        return None
-    actual = downtime.seconds if downtime.bound is Bound.EXACT else None
-    return Projection(low=told.low, likely=told.likely, high=told.high, actual=actual)

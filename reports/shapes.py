@@ -2,8 +2,8 @@
 
     Report ─┬─ MachineReport ─┬─ DiskReport, ProbeReport, Boot
             │                 ├─ Downtime, Timeline ─ TimelinePart
-            │                 └─ Happening, Projection
-            ├─ WaveReport, Step, RollbackReport, DecisionReport      the programme
+            │                 └─ Happening
+            ├─ WaveReport, Step, RollbackReport      the programme
             ├─ Totals, Excluded, OpenThing
             └─ versions
 
@@ -212,21 +212,6 @@ class JournalLine(Value):
     writer: str
 
 
-class Projection(Value):
-    """What was projected of the downtime just before the cutover, in seconds, and what came of it: `actual` is None
-    where it was not measured exactly."""
-
-    low: Seconds
-    likely: Seconds
-    high: Seconds
-    actual: Seconds | None = None
-
-    @property
-    def inside(self) -> bool | None:
-        """Whether the downtime lay within the range; None where nobody knows."""
-        return None if self.actual is None else self.low <= self.actual <= self.high
-
-
 class MachineReport(Value):
     """One machine of the plan: the verdict and its reasons first, then what they rest on.
 
@@ -248,7 +233,6 @@ class MachineReport(Value):
     app: str = ""
     owner: str = ""
     moved_at: str | None = None
-    projection: Projection | None = None
     target_name: str
     namespace: str
     hardware: str
@@ -314,17 +298,6 @@ class RollbackReport(Value):
     moved_later: bool = False
 
 
-class DecisionReport(Value):
-    """What a person decided: about what, when, who, and how it is known who it was."""
-
-    at: str
-    what: str
-    about: str
-    by: str
-    how: str
-    note: str = ""
-
-
 class Excluded(Value):
     """A machine that the plan leaves out."""
 
@@ -374,7 +347,6 @@ class Report(Value):
     waves: tuple[WaveReport, ...] = ()
     progress: tuple[Step, ...] = ()
     rollbacks: tuple[RollbackReport, ...] = ()
-    decisions: tuple[DecisionReport, ...] = ()
     excluded: tuple[Excluded, ...] = ()
     open_things: tuple[OpenThing, ...] = ()
     versions: dict[str, str] = {}

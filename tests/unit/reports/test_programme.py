@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,23 +16,12 @@ from reports.charts import burn_up, columns, projected
 from reports.facts import build_report
 from reports.markdown import render_markdown
 from reports.pages import render_html
-from reports.shapes import Bound, Downtime, Projection, Report, Step, Verdict
-from tests.pages import Page
+from reports.shapes import Bound, Downtime, Report, Step, Verdict
+from tests.pages import Page, asks_elsewhere
 
 NOON = datetime(2026, 7, 14, 12, tzinfo=UTC)
+EVIL = "<script>alert(1)</script>"
 AT = "2026-07-14T12:00:00.000+00:00"
-
-
-@dataclass
-class Said:
-    """A decision, as the journal has it."""
-
-    at: str
-    kind: str = "approved"
-    scope: str = "wave wave-1"
-    by: str = "ann@example.org"
-    how: str = "signed"
-    payload: dict[str, Any] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -92,23 +81,36 @@ def test_a_rollback_that_is_not_at_its_end_claims_no_source(estate: Any) -> None
     assert [one.source for one in report.rollbacks] == ["not known to be back"]
 
 
-def test_who_decided_is_told_with_how_it_is_known(programme: Any) -> None:
-    said = [
-        Said("2026-07-14T09:00:00.000+00:00"),
-        Said("2026-07-14T08:00:00.000+00:00", by="\x1b[2Jben", how="claimed"),
-    ]
-    told = report_of(programme, decisions=said).decisions
-    assert [(one.by, one.how) for one in told] == [("�[2Jben", "claimed"), ("ann@example.org", "signed")]
-    text = Page(render_html(report_of(programme, decisions=said))).text
-    assert text.index("ben") < text.index("ann@example.org")
-    assert "signed" in text
+def test_decisions_and_projections_are_shown_once_a_report_has_them(programme: Any) -> None:
+    """Whoever brings them brings these words; what stands in them stays words."""
+    said = SimpleNamespace(at=AT, what="approved", about="wave wave-1", by=EVIL, how="signed", proof="key", counts=True)
+    told = SimpleNamespace(**vars(said), said="ticket 7", shown=(EVIL,))
+    told_too = SimpleNamespace(**{**vars(told), "counts": False, "how": "claimed"})
+    downtime = SimpleNamespace(low=60.0, likely=90.0, high=180.0)
+    scores = {"db": (100.0, True), "web": (400.0, False)}
 
+    class Scored:
+        """A machine with its projection; all else is the machine's."""
 
-def test_an_approval_among_a_machines_events_is_a_decision_too(estate: Any) -> None:
-    life = estate.life().then(0, ev.Planned(plan_digest="0" * 64, disks=("vda",)))
-    life.then(1, ev.Approved(by="ann", note="go"))
-    (told,) = build_report(life.plan, {"web": life.records}, generated_at=AT).decisions
-    assert (told.by, told.about, told.how, told.note) == ("ann", "web", "claimed", "go")
+        def __init__(self, machine: Any) -> None:
+            self._machine = machine
+            actual, inside = scores.get(machine.name, (None, None))
+            self.projection = SimpleNamespace(downtime=downtime, actual=actual, inside=inside)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._machine, name)
+
+    report = report_of(programme)
+    whole = SimpleNamespace(
+        **{name: getattr(report, name) for name in type(report).model_fields}, decisions=(told, told_too)
+    )
+    whole.machines = tuple(map(Scored, report.machines))
+    text = render_html(whole)  # type: ignore[arg-type]
+    page = Page(text)
+    assert {"decided", "projections"} <= set(page.ids)
+    assert "1 of 2 lay within their range" in page.text
+    assert page.text.count(EVIL) == 4
+    assert list(asks_elsewhere(text, page)) == []
 
 
 def test_the_page_and_json_hold_the_programme(programme: Any) -> None:
@@ -118,13 +120,6 @@ def test_the_page_and_json_hold_the_programme(programme: Any) -> None:
     assert {"waves", "rollbacks"} <= set(page.ids)
     assert "its window ended" in page.text
     assert "its window ended" in render_markdown(report)
-
-
-def test_a_projection_is_scored_only_where_the_downtime_was_measured() -> None:
-    told = Projection(low=60, likely=90, high=180, actual=100)
-    assert told.inside is True
-    assert told.model_copy(update={"actual": 200.0}).inside is False
-    assert told.model_copy(update={"actual": None}).inside is None
 
 
 @given(st.lists(st.one_of(st.none(), st.floats(0, 1e6)), max_size=60))
@@ -148,5 +143,5 @@ def test_a_burn_up_lies_inside_its_chart(offsets: list[int], machines: int) -> N
 
 
 def test_an_actual_beyond_the_range_is_drawn_inside_the_chart() -> None:
-    drawn = str(projected(Projection(low=10, likely=20, high=30, actual=400), 400))
+    drawn = str(projected(10, 30, 400, 400))
     assert 'class="outside" x="994.0"' in drawn
