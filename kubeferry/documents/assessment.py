@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import yaml
 
-from kubeferry.documents.plan import AttachedDisk, PlannedDisk
-from kubeferry.documents.policy import Probe
+from kubeferry.documents import AttachedDisk, PlannedDisk, Probe
 from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.model import Bytes, Carried, Concern, Power, Seconds, Severity, Value
 

@@ -173,14 +173,14 @@ def test_cards_go_one_by_one(tmp_path: Path) -> None:
     )
     networks = (
         NetworkMap(source_name="default"),
-        NetworkMap(source_name="dmz", target="multus", multus_name="lab/dmz", mac="new"),
+        NetworkMap(source_name="dmz", target="multus", multus_name="net/dmz", mac="new"),
         NetworkMap(target="drop"),
     )
     made = assessed(tmp_path, a_machine("web", nics=cards), policy=QUIET.model_copy(update={"networks": networks}))
     text = made["web/index.html"].text
     assert "the pod network (masquerade), as virtio; keeps its MAC address" in text
     assert "dmz, switch vs0, VLAN 7" in text
-    assert "lab/dmz (bridge), as e1000; gets a new MAC address" in text
+    assert "net/dmz (bridge), as e1000; gets a new MAC address" in text
     assert "nowhere: the policy drops it" in text
 
 
