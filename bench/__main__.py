@@ -4,6 +4,7 @@ copies     disks of several sizes, full and sparse, warm and cold: ours, qemu-im
 rounds     what is not the first copy: a verification, a round of what changed, the start, a disk of 16 TiB
 network    disks that an NBD server gives or takes: ours, nbdcopy, on a socket, behind SSH, with TLS
 decoder, ebs, discovery, exports, commands      the sources and the command line
+pages      how long a browser takes to open them; by itself only
 side_by_side, timed                    how programs are run, and what is counted
 """
 

@@ -11,7 +11,8 @@ from prefect.artifacts import create_markdown_artifact
 from flows.assessing import offer_of, write_assessments
 from flows.struck import strike_logs, struck_errors, without_secrets
 from kubeferry.documents import Inventory, Policy, load
-from mappings.assessment import Assessment, render_assessment_markdown
+from kubeferry.documents.assessment import Assessment
+from mappings.assessment import render_assessment_markdown
 
 
 @flow(name="assess", flow_run_name="assess {inventory_path}", persist_result=False)

@@ -1,5 +1,8 @@
 """What an assessment leaves on disk: a page per machine for the owner of the app, and the manifests beside it.
 
+OUT/index.html             every app and machine with its verdict, to be filtered
+OUT/app-APP.html           one app: order, what is open, window, room, how it is proven and goes back
+OUT/MACHINE/index.html     one machine: the same, with what changes and is lost, and its manifests
 OUT/README.md              every machine with its verdict
 OUT/MACHINE/README.md      what will happen, what changes, what is lost, what to do
 OUT/MACHINE/manifests/     the objects that would be created, in the order of creation
@@ -11,25 +14,26 @@ OUT/.kubeferry-pages.json  what of all that we wrote: what is not current any mo
 from __future__ import annotations
 
 import contextlib
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
-
-import yaml
+from typing import Any
 
 from kubeferry.config import read_config
-from kubeferry.documents import Inventory, Offer, Policy
-from kubeferry.outside import atomic
+from kubeferry.documents import Inventory, Offer, Plan, Policy, to_yaml
+from kubeferry.documents.assessment import Assessment
+from kubeferry.errors import InputInvalid
+from kubeferry.outside import owned
+from kubeferry.outside.owned import Text
 from kubeferry.targets import open_target
-from mappings.assessment import Assessment, assess, page_folders, render_assessment_markdown, render_summary_markdown
+from mappings.assessment import assess, page_folders, render_assessment_markdown, render_summary_markdown
+from mappings.plan import make_plan
 from mappings.storage import UNASKED
+from reports.assessed.estate import Member, build_estate
+from reports.assessed.pages import html_pages
 
 LIST = ".kubeferry-pages.json"
-
-Text = Callable[[], str]
-"""What a page says, made when it is written: thousands of machines are not held at once."""
 
 
 def offer_of(config: Path | None) -> Offer:
@@ -47,68 +51,47 @@ def write_assessments(
     this one are gone. Asks neither source nor target anything."""
     assessments = assess(inventory, policy, offer=offer)
     folders = page_folders(assessments)
+    plan, problems = _planned(inventory, policy, offer)
+    estate = build_estate(inventory, assessments, folders, plan=plan, problems=problems, room=offer.room)
     pages: dict[str, Text] = {"README.md": partial(render_summary_markdown, assessments)}
     for assessment in assessments:
         pages |= {f"{folders[assessment.name]}/{name}": text for name, text in _pages(assessment)}
-    _replace(out, pages)
+    pages |= dict(html_pages(estate, _manifests))
+    owned.replace_files(out, pages, LIST, unlisted=_unlisted(out, pages))
     return assessments
+
+
+def _planned(inventory: Inventory, policy: Policy, offer: Offer) -> tuple[Plan | None, tuple[str, ...]]:
+    """The plan that would be made, for its waves, or why there would be none."""
+    try:
+        return make_plan(inventory, policy, name="assessed", created_at=inventory.observed_at, offer=offer), ()
+    except InputInvalid as invalid:
+        return None, tuple(map(str, invalid.problems))
 
 
 def _pages(assessment: Assessment) -> Iterator[tuple[str, Text]]:
     """The files of one machine, by their place in its folder."""
     yield "README.md", partial(render_assessment_markdown, assessment)
     yield "assessment.json", partial(assessment.model_dump_json, by_alias=True, indent=1)
+    for name, manifest in _named(assessment):
+        yield name, partial(to_yaml, manifest)
+
+
+def _manifests(member: Member) -> Iterator[tuple[str, str, str]]:
+    for name, manifest in _named(member.told):
+        yield name, f"{manifest['kind']} {manifest['metadata']['name']}", to_yaml(manifest)
+
+
+def _named(assessment: Assessment) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The manifests, each with its file in the machine's folder."""
     for number, manifest in enumerate(assessment.manifests):
-        yield f"manifests/{number:02}-{_file_name(manifest)}.yaml", partial(_as_yaml, manifest)
-
-
-def _as_yaml(manifest: dict[str, object]) -> str:
-    return str(yaml.safe_dump(manifest, sort_keys=False, allow_unicode=True))
-
-
-def _replace(out: Path, pages: Mapping[str, Text]) -> None:
-    """These files are there, and none that is ours and not among them. Killed anywhere, the next call still knows what
-    is ours: the list has it before it is written, and until it is gone."""
-    out.mkdir(parents=True, exist_ok=True)
-    before = _listed(out) if (out / LIST).exists() else _unlisted(out, pages)
-    _list(out, before | pages.keys())
-    for name, text in pages.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text(), encoding="utf-8")
-    for name in before - pages.keys():
-        _remove(out, name)
-    _list(out, frozenset(pages))
+        yield f"manifests/{number:02}-{_file_name(manifest)}.yaml", manifest
 
 
 def _unlisted(out: Path, pages: Mapping[str, Text]) -> frozenset[str]:
     """What an earlier version, which kept no list, has left beside the manifests that are written now."""
     folders = {(out / name).parent for name in pages if PurePosixPath(name).parent.name == "manifests"}
     return frozenset(path.relative_to(out).as_posix() for folder in folders for path in folder.glob("*.yaml"))
-
-
-def _listed(out: Path) -> frozenset[str]:
-    """What is ours in the folder; nothing where no list is, or none that can be read."""
-    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
-        return frozenset(str(name) for name in json.loads((out / LIST).read_text(encoding="utf-8"))["files"])
-    return frozenset()
-
-
-def _list(out: Path, names: frozenset[str]) -> None:
-    atomic.replace_text(out / LIST, json.dumps({"files": sorted(names)}, indent=1) + "\n")
-
-
-def _remove(out: Path, name: str) -> None:
-    """One of our files goes, and its folders where nothing else is in them. A list that leads out of the folder, or a
-    link that does, is not followed; what is no file, or may not be removed, stays."""
-    place, path = PurePosixPath(name), out / name
-    if place.is_absolute() or ".." in place.parts:
-        return
-    with contextlib.suppress(OSError, ValueError):
-        if path.parent.resolve().is_relative_to(out.resolve()):
-            path.unlink(missing_ok=True)
-            for folder in path.parents[: len(place.parts) - 1]:
-                folder.rmdir()
 
 
 def _file_name(manifest: dict[str, object]) -> str:

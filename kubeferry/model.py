@@ -330,10 +330,12 @@ class Fate(StrEnum):
     CARRIED = "carried"
     CHANGED = "changed"
     LOST = "lost"
+    NOT_NEEDED = "not-needed"
 
 
 class Carried(Value):
-    """What becomes of one field of the source: carried as it is, changed (to what, why), or lost (why)."""
+    """What becomes of one field of the source: carried as it is, changed (to what, why), lost (why), or not needed at
+    the target (why): nothing that the guest or its owner has goes with it."""
 
     field: str
     fate: Fate

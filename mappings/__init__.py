@@ -9,16 +9,18 @@ In the order in which a machine passes:
     storage, sizing, claims                     where its disks go, how large
     sharing                                     disks that several machines have: one for all of a set
     instancetypes         what decides about its processors and memory in its place
+    provenance            what tells of the source's own place, and is missed by nobody
     systems, virtio       what is known of the system inside, and which virtio it gets
     cpu, firmware, ec2, disks, nics, devices    the parts of its manifest;  quantities: Kubernetes' numbers
     tpm                   whether what its TPM holds goes with it
     variables             the claim that its UEFI variables and what its TPM holds lie on
     machine               all of them put together; versions: without what this KubeVirt refuses; the user's patches
     rules/                what speaks against it, or should be known before
-    fates/                what became of each of its facts: carried, changed or lost
+    fates/                what became of each of its facts: carried, changed, lost or not needed
     admission/            what a cluster would say to the manifests
     refusals              that, as concerns of the machine that it is about
     windows               when it may be stopped
+    decisions             what is open, and the lines of the policy that settle it
     policy_problems       what is wrong with the policy for an inventory
     sheet                 what people have changed in the wave sheet, cell by cell (sheet_cells); sheet_rows: its rows
     plan, assessment      all machines of an inventory, with estimate: decided, or only told

@@ -12,19 +12,22 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from kubeferry.documents import AttachedDisk, Inventory, Offer, PlannedDisk, Platform, Policy
-from kubeferry.model import Carried, Concern, Fate, Machine, Severity, Value
+from kubeferry.documents import Inventory, Offer, PlannedDisk, Platform, Policy
+from kubeferry.documents.assessment import SIZE_UNKNOWN, Assessment, CopyEstimate, Verdict
+from kubeferry.model import Carried, Concern, Fate, Machine, Severity
 from kubeferry.words import RUN_STRATEGIES, first_of, plain
 from mappings.apps import gathered
-from mappings.choices import choices_for, platform_for
+from mappings.choices import choices_for, own_power, platform_for
+from mappings.decisions import open_decisions
 from mappings.disk_wishes import disk_wishes, told
-from mappings.estimate import CopyEstimate, Rates, estimate
+from mappings.estimate import Rates, estimate, expected_downtime
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, dns_label, machine_names
+from mappings.nics import cards
 from mappings.quantities import duration, human_bytes
 from mappings.refusals import all_concerns
 from mappings.rules.between import inventory_concerns
@@ -33,39 +36,8 @@ from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
 from mappings.wishes import Settled, parts, settled
 
-Verdict = Literal["ready", "ready-with-warnings", "incomplete", "blocked", "excluded"]
-
 # Facts that only access to the source's storage brings; exported domain files do not hold them.
-_SIZE_UNKNOWN = "disk.size-unknown"
-_UNSIZED = {_SIZE_UNKNOWN, "disk.untold"}
-_BROUGHT_BY_ACCESS = {_SIZE_UNKNOWN}
-
-
-class Assessment(Value):
-    """One machine as it would arrive. `manifests` are what a plan would hold, a draft if it is blocked; `decided` says
-    which rule of the policy made which choice, `chosen` what that is, `made_for` which KubeVirt the manifests are for
-    and who said so. `app` is the one that it belongs to, `owner` answers for it, `wave` is the one that the policy
-    gives it, and `after` are all machines that it waits for.
-    """
-
-    name: str
-    target_name: str
-    namespace: str
-    verdict: Verdict
-    run_strategy: str
-    manifests: tuple[dict[str, Any], ...]
-    disks: tuple[PlannedDisk, ...]
-    attached: tuple[AttachedDisk, ...] = ()
-    carried: tuple[Carried, ...]
-    concerns: tuple[Concern, ...]
-    estimate: CopyEstimate
-    decided: dict[str, str] = {}
-    chosen: dict[str, Any] = {}
-    made_for: str = ""
-    app: str | None = None
-    owner: str | None = None
-    wave: str | None = None
-    after: tuple[str, ...] = ()
+_BROUGHT_BY_ACCESS = {SIZE_UNKNOWN}
 
 
 def assess(
@@ -109,7 +81,8 @@ def _assess(
     choices, own = choices_for(machine, policy, offer), policy.of(machine.name)
     elsewhere = {disk.disk for disk in mapped.attached}
     copied = tuple(disk for disk in machine.data_disks if disk.id not in elsewhere)
-    return Assessment(
+    copy, mode = estimate(copied, rates), "cold" if mapped.moves_with else choices.mode
+    found = Assessment(
         name=machine.name,
         target_name=names.machine,
         namespace=choices.namespace,
@@ -120,7 +93,7 @@ def _assess(
         attached=mapped.attached,
         carried=mapped.carried,
         concerns=concerns,
-        estimate=estimate(copied, rates),
+        estimate=copy,
         decided=_by_whom(wishes, machine),
         chosen=_chosen(wishes, machine),
         made_for=_made_for(choices.kubevirt, asked=offer.kubevirt is not None),
@@ -128,7 +101,16 @@ def _assess(
         owner=own.owner or None,
         wave=own.wave or None,
         after=own.after,
+        moves_with=tuple(other.name for other in mapped.moves_with),
+        power=own_power(machine),
+        mode=mode,
+        cards=cards(machine, choices),
+        probes=choices.probes,
+        forced=choices.stop.force,
+        decisions=open_decisions(machine, choices, concerns),
     )
+    downtime = expected_downtime(found.power, mode, copy, unsized=found.unsized)
+    return found.model_copy(update={"downtime": downtime})
 
 
 def _by_whom(wishes: Settled, machine: Machine) -> dict[str, str]:
@@ -199,6 +181,7 @@ def render_assessment_markdown(assessment: Assessment) -> str:
     lines += _section("What changes", _fates(assessment.carried, Fate.CHANGED))
     lines += _section("What is lost", _fates(assessment.carried, Fate.LOST))
     lines += _section("What stays as it is", _fates(assessment.carried, Fate.CARRIED))
+    lines += _section("What is not needed there", _fates(assessment.carried, Fate.NOT_NEEDED))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -213,8 +196,8 @@ def render_summary_markdown(assessments: Iterable[Assessment]) -> str:
     apps = any(one.app for one in assessments)
     rows = [
         f"| [{_plain(one.name)}]({folders[one.name]}/README.md) {_app_cell(one) if apps else ''}"
-        f"| {one.verdict} | {len(one.disks) + _unsized(one)} "
-        f"| {_sizes(one)} | {'unknown' if _unsized(one) else _duration(one.estimate)} "
+        f"| {one.verdict} | {len(one.disks) + one.unsized} "
+        f"| {_sizes(one)} | {'unknown' if one.unsized else _duration(one.estimate)} "
         f"| {_count(one, Severity.CRITICAL)} | {_count(one, Severity.WARNING)} |"
         for one in sorted(assessments, key=lambda one: (rank[one.verdict], one.name))
     ]
@@ -249,14 +232,9 @@ def _programme(assessment: Assessment) -> list[str]:
     return [*lines, ""] if lines else []
 
 
-def _unsized(assessment: Assessment) -> int:
-    """How many disks are of unknown size: they are in no manifest yet."""
-    return sum(concern.id in _UNSIZED for concern in assessment.concerns)
-
-
 def _sizes(assessment: Assessment) -> str:
     known = human_bytes(sum(disk.size_bytes for disk in assessment.disks))
-    if not (unknown := _unsized(assessment)):
+    if not (unknown := assessment.unsized):
         return known
     return f"{known}, {unknown} unknown" if assessment.disks else f"{unknown} unknown"
 
@@ -270,7 +248,7 @@ def _story(assessment: Assessment) -> Iterator[str]:
     yield (
         f"The machine becomes the VirtualMachine `{assessment.target_name}` in namespace `{assessment.namespace}`, "
         f"with run strategy {assessment.run_strategy} once it has moved: {means}. "
-        "The source is not changed; it is stopped for the cutover only."
+        f"The source is not changed; it is stopped for the cutover only."
     )
     if assessment.made_for:
         yield ""
@@ -307,7 +285,7 @@ def _copied(assessment: Assessment) -> str:
     """How much, and how long it takes; zero bytes are told only where they are known to be zero."""
     estimate = assessment.estimate
     told = f"{_amount(estimate)} in {_duration(estimate)}"
-    if not _unsized(assessment):
+    if not assessment.unsized:
         return told
     return f"{told}, and what is not known" if estimate.high_bytes else "not known"
 

@@ -1,10 +1,12 @@
-"""How much of a machine's disks is copied, and how long that takes: as ranges, with what they rest on."""
+"""How much of a machine's disks is copied, how long that takes, and for how long nobody answers meanwhile: as ranges,
+with what they rest on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from kubeferry.model import Bytes, Disk, Seconds, Value
+from kubeferry.documents.assessment import CopyEstimate, ExpectedDowntime
+from kubeferry.model import Disk, Power
 from mappings.quantities import MIB
 
 
@@ -14,16 +16,6 @@ class Rates:
 
     slow: int = 60 * MIB
     fast: int = 600 * MIB
-
-
-class CopyEstimate(Value):
-    """A range, never a point, and what it rests on."""
-
-    low_bytes: Bytes
-    high_bytes: Bytes
-    low_seconds: Seconds
-    high_seconds: Seconds
-    assumptions: tuple[str, ...]
 
 
 def estimate(disks: tuple[Disk, ...], rates: Rates) -> CopyEstimate:
@@ -48,6 +40,21 @@ def estimate(disks: tuple[Disk, ...], rates: Rates) -> CopyEstimate:
         high_seconds=2 * high / rates.slow,
         assumptions=tuple(assumptions),
     )
+
+
+def expected_downtime(power: Power, mode: str, copy: CopyEstimate, *, unsized: int) -> ExpectedDowntime:
+    """The downtime of one that has this power, before anything was copied. `unsized` disks are of unknown size: then
+    nobody knows how long the copy of a machine takes that is stopped for it."""
+    if power in {Power.OFF, Power.CRASHED}:
+        return ExpectedDowntime(kind="none", low_seconds=0, high_seconds=0, why=f"it is {power.value} already")
+    if mode == "warm":
+        why = "the stop, the last delta, the start and the boot: known once two rounds were copied while it runs"
+        return ExpectedDowntime(kind="last-delta", why=why)
+    why = "it is stopped first and down for its whole copy and read-back; the stop, the start and the boot come on top"
+    why = f"whether it runs is not known; if it does, {why}" if power is Power.UNKNOWN else why
+    if unsized:
+        return ExpectedDowntime(kind="whole-copy", why=f"{why}; the size of its disks is not known")
+    return ExpectedDowntime(kind="whole-copy", low_seconds=copy.low_seconds, high_seconds=copy.high_seconds, why=why)
 
 
 def _data_range(disk: Disk) -> tuple[int, int]:

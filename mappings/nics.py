@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 
 from kubeferry.documents import NetworkMap
+from kubeferry.documents.assessment import Card
 from kubeferry.model import Guest, Machine, Nic
 from mappings.choices import Choices
 from mappings.names import Names
@@ -134,3 +135,33 @@ def networks(machine: Machine, choices: Choices, names: Names) -> list[dict[str,
 
 def _network(rule: NetworkMap) -> dict[str, Any]:
     return {"pod": {}} if rule.target == "pod" else {"multus": {"networkName": rule.multus_name}}
+
+
+def cards(machine: Machine, choices: Choices) -> tuple[Card, ...]:
+    """Each card of the machine, with the network that it is plugged into at the target, or why it is not there."""
+    return tuple(_card(nic, network_rule(nic, choices), machine, choices) for nic in machine.nics)
+
+
+def _card(nic: Nic, rule: NetworkMap | None, machine: Machine, choices: Choices) -> Card:
+    told: dict[str, Any] = {"card": nic.id, "source": _at_source(nic), "model": nic.model, "mac": nic.mac}
+    if is_standby(nic):
+        return Card(**told, why="it is the standby of a failover pair, which KubeVirt has not: its partner stays alone")
+    if rule is None:
+        return Card(**told, why="no rule of the policy fits its network")
+    if rule.target == "drop":
+        return Card(**told, why="the policy drops it")
+    sriov = rule.binding == "sriov"
+    return Card(
+        **told,
+        network="the pod network" if rule.target == "pod" else str(rule.multus_name),
+        joined=rule.binding_plugin or target_binding(rule),
+        becomes="a device of the node" if sriov else target_model(nic, machine.guest, choices),
+        keeps_mac=rule.mac == "keep" and target_mac(nic) is not None,
+    )
+
+
+def _at_source(nic: Nic) -> str:
+    """The card's network in the source's own words; empty where it tells none."""
+    named = nic.portgroup or nic.network or ("" if nic.network_kind == "unknown" else nic.network_kind)
+    tags = f"VLAN {', '.join(map(str, nic.vlans))}" if nic.vlans else ""
+    return ", ".join(filter(None, (named, f"switch {nic.switch}" if nic.switch else "", tags)))

@@ -26,6 +26,7 @@ from kubeferry.model import DATA_DEVICES, Carried, Concern, Disk, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
 from reports.picture import DATA_URI, LIMIT_CHARACTERS
+from reports.programme import progress_of, rollbacks_of, waves_of
 from reports.projections import projection_of, scores_of
 from reports.rounds import copied_ahead
 from reports.sets import with_their_sets
@@ -89,6 +90,9 @@ def build_report(
         source=plan.source,
         generated_at=plain(generated_at, 40),
         machines=machines,
+        waves=waves_of(plan, events, machines),
+        progress=progress_of(events, machines),
+        rollbacks=rollbacks_of(plan, events, machines),
         excluded=tuple(Excluded(name=plain(n, NAME_LIMIT), reason=plain(r)) for n, r in plan.excluded.items()),
         open_things=tuple(
             OpenThing(machine=plain(t.machine), kind=plain(t.kind), name=plain(t.name), where=plain(t.where))
@@ -128,6 +132,9 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         why=why,
         phase=state.phase if state and state.plan_digest else None,
         wave=wave,
+        app=plain(getattr(entry, "app", None) or "", NAME_LIMIT),
+        owner=plain(getattr(entry, "owner", None) or "", NAME_LIMIT),
+        moved_at=_moved_at(records) if state and state.phase is Phase.COMMITTED else None,
         target_name=entry.target_name,
         namespace=entry.namespace,
         hardware=hardware(entry.machine),
@@ -197,6 +204,10 @@ def _ends_as(entry: Entry, records: Sequence[Recorded], phase: Phase | None) -> 
     return ends_as(
         plain(entry.run_strategy, 40), plain(given[-1], 40) if committed and given else "", committed=committed
     )
+
+
+def _moved_at(records: Sequence[Recorded]) -> str | None:
+    return next((plain(one.at, 40) for one in reversed(records) if isinstance(one.event, Committed)), None)
 
 
 def _data_disks(machine: Machine) -> list[Disk]:

@@ -107,7 +107,7 @@ def _machine(machine: MachineReport) -> Iterator[str]:
     fates = (
         (str(fate.fate), _plain(fate.field), _plain(fate.source), _plain(fate.target), _plain(fate.reason))
         for fate in machine.carried
-        if fate.fate is not Fate.CARRIED
+        if fate.fate not in {Fate.CARRIED, Fate.NOT_NEEDED}
     )
     yield from _table(("", "Field", "Source", "Target", "Why"), fates)
     concerns = ((str(one.severity), _plain(one.what), _plain(one.fix)) for one in machine.concerns)

@@ -1,109 +1,132 @@
-"""A report as files: an HTML page that needs nothing else, JSON, Markdown. Of a large plan the page holds the overview,
-and what each machine's verdict rests on stands in pages of a hundred machines beside it.
+"""A report as files: HTML pages that need nothing else, JSON, Markdown. `report.html` is the whole of a small plan, and
+the way to each machine of a larger one; each machine of several has a page of its own besides, to hand on.
 
-The page holds no script and asks for nothing: styles, charts and pictures are inside it, and its own policy forbids
-the rest. Every text goes through Jinja's escaping.
+A page asks for nothing: styles, charts and pictures are inside it, and its own policy forbids the rest (`environment`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import itertools
-import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from kubeferry.errors import TargetRefused
-from kubeferry.model import Fate, Severity
-from kubeferry.outside import atomic
-from reports import charts, wording
+from kubeferry.outside import owned
+from reports import charts
+from reports.environment import environment
 from reports.markdown import render_markdown
 from reports.picture import embed
-from reports.shapes import PartName, Report, Verdict
+from reports.shapes import MachineReport, PartName, Report, Verdict
 from reports.timeline import LABELS
 
-TOGETHER = 200  # machines on one page; one of thousands is slow to open
-PER_PART = 100
-PARTS = "report-machines"
-FEW = 20  # machines, among which nobody needs to pick
-
-_PART = re.compile(r"\d{5,}-\d{5,}\.html")
+TOGETHER = 20  # machines on one page; of more, each has a page and the first one leads there
+FOLDED = 8  # lines of a list before the rest of it is folded
+PAGES = "machines"
+LIST = ".kubeferry-report.json"
+V = Verdict
+GRAVEST = (V.FAILED, V.NOT_PROVEN, V.ROLLED_BACK, V.REMOVED, V.UNDER_WAY, V.NOT_BEGUN, V.PROVEN)
+_EARLIER = "report-machines"  # where versions before had pages of a hundred machines each
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        size=wording.size,
-        rate=wording.rate,
-        duration=wording.duration,
-        moment=wording.moment,
-        clock=wording.clock,
-    )
-    environment.globals.update(
+def _templates() -> Environment:
+    made = environment().overlay()
+    made.globals = dict(made.globals)
+    made.globals.update(
         strip=charts.strip,
         step_bar=charts.step_bar,
         shared_scale=charts.shared_scale,
-        count=wording.count,
+        burn_up=charts.burn_up,
+        columns=charts.columns,
+        column_bar=charts.column_bar,
+        projected=charts.projected,
         labels=LABELS,
         Part=PartName,
-        Fate=Fate,
-        Severity=Severity,
         Verdict=Verdict,
+        GRAVEST=GRAVEST,
+        FOLDED=FOLDED,
     )
-    return environment
+    return made
 
 
 def render_html(report: Report) -> str:
-    """The whole page, with the screenshots that the report holds."""
-    return _page("report.html", report, range(len(report.machines)), _here)
+    """`report.html`: the whole of a small plan, with the screenshots that it holds."""
+    shown = gravest_first(report) if len(report.machines) <= TOGETHER else ()
+    files = machine_files(report)
+    place = _on_this_page if shown else lambda machine: f"{PAGES}/{files[machine.name]}"
+    return _page("report.html", report, shown, place)
 
 
-def html_pages(report: Report) -> Iterator[tuple[str, str]]:
-    """The page, or the overview and its parts: each with its name below the report's folder."""
-    count = len(report.machines)
-    if count <= TOGETHER:
-        yield "report.html", render_html(report)
-        return
-    yield "report.html", _page("report.html", report, range(0), _elsewhere(count))
-    names = [_part_name(first, count) for first in range(0, count, PER_PART)]
-    for number, name in enumerate(names):
-        first = number * PER_PART
-        around = {"before": names[number - 1] if number else "", "after": (*names, "")[number + 1]}
-        there = range(first, min(first + PER_PART, count))
-        yield f"{PARTS}/{name}", _page("part.html", report, there, _here, **around)
+def machine_page(report: Report, machine: MachineReport) -> str:
+    """One machine with all that its verdict rests on, to be handed on."""
+    return _page("machine-page.html", report, (machine,), _on_this_page, machine=machine)
 
 
-def _page(template: str, report: Report, there: range, place: Callable[[int], str], **more: str) -> str:
-    """A page on which these machines are told of; `place` says where another one is, by its number from 1."""
-    shown = [(at + 1, report.machines[at]) for at in there]
-    screens = {machine.name: embed(machine.boot.screenshot) for _, machine in shown if machine.boot}
+def html_pages(report: Report) -> Iterator[tuple[str, owned.Text]]:
+    """Each page with its place below the report's folder, and the way to its text."""
+    yield "report.html", partial(render_html, report)
+    files = machine_files(report)
+    for machine in report.machines if len(report.machines) > 1 else ():
+        yield f"{PAGES}/{files[machine.name]}", partial(machine_page, report, machine)
+
+
+def gravest_first(report: Report) -> tuple[MachineReport, ...]:
+    """The machines, those that failed before those that are proven; else in the plan's order."""
+    return tuple(sorted(report.machines, key=lambda machine: GRAVEST.index(machine.verdict)))
+
+
+def machine_files(report: Report) -> dict[str, str]:
+    """The file of each machine's page, by its name at the source: what it is called at the target, with its namespace
+    where several are called so."""
+    times = Counter(machine.target_name for machine in report.machines)
+    return {
+        one.name: f"{one.target_name}{'' if times[one.target_name] == 1 else f'.{one.namespace}'}.html"
+        for one in report.machines
+    }
+
+
+def _page(
+    template: str,
+    report: Report,
+    shown: Iterable[MachineReport],
+    place: Callable[[MachineReport], str],
+    **more: Any,
+) -> str:
+    """A page on which these machines are told of; `place` says where one is."""
+    told = tuple(shown)
+    screens = {machine.name: embed(machine.boot.screenshot) for machine in told if machine.boot}
     pictures = {name: picture for name, picture in screens.items() if picture}
-    verdicts = Counter(machine.verdict for machine in report.machines) if len(report.machines) > FEW else {}
-    given = {"report": report, "shown": shown, "pictures": pictures, "verdicts": verdicts, "place": place}
-    return _environment().get_template(template).render(given | more)
+    given: Mapping[str, Any] = {
+        "report": report,
+        "ordered": gravest_first(report) if template == "report.html" else (),
+        "shown": told,
+        "pictures": pictures,
+        "place": place,
+        "anchor": _anchor,
+        "verdicts": Counter(machine.verdict for machine in report.machines),
+        "decisions": getattr(report, "decisions", ()),
+        "scored": [one for one in report.machines if _projected(one)],
+        "filtered": len(report.machines) > TOGETHER,
+        "files": machine_files(report) if template == "report.html" and len(report.machines) > 1 else {},
+    }
+    return _templates().get_template(template).render({**given, **more})
 
 
-def _here(number: int) -> str:
-    return f"#machine-{number}"
+def _projected(machine: MachineReport) -> bool:
+    """Whether a downtime was projected of it, where reports of this version tell such a thing."""
+    return getattr(getattr(machine, "projection", None), "downtime", None) is not None
 
 
-def _elsewhere(count: int) -> Callable[[int], str]:
-    return lambda number: f"{PARTS}/{_part_name((number - 1) // PER_PART * PER_PART, count)}#machine-{number}"
+def _anchor(machine: MachineReport) -> str:
+    return f"machine-{machine.namespace}.{machine.target_name}"
 
 
-def _part_name(first: int, count: int) -> str:
-    return f"{first + 1:05}-{min(first + PER_PART, count):05}.html"
+def _on_this_page(machine: MachineReport) -> str:
+    return f"#{_anchor(machine)}"
 
 
 def render_json(report: Report) -> str:
@@ -112,31 +135,26 @@ def render_json(report: Report) -> str:
 
 
 def write_report(report: Report, out_dir: Path) -> list[Path]:
-    """Write report.html, report.json and report.md, and the parts of a large page; a reader finds an old file or a new
-    one, never a part of it. They hold screens and consoles of guests, so they are for their owner alone. Returns those
-    that are to be opened.
+    """Write report.html, report.json, report.md and the machines' pages; a reader finds an old file or a new one, never
+    a part of it. They hold screens and consoles of guests, so they are for their owner alone. Those that an earlier
+    report has left, and this one has not, are gone. Returns those that are to be opened.
 
     Raises TargetRefused when the folder cannot be written.
     """
-    texts = (("report.json", render_json(report)), ("report.md", render_markdown(report)))
-    written = [_write(out_dir / name, text) for name, text in itertools.chain(html_pages(report), texts)]
-    parts = out_dir / PARTS
-    with contextlib.suppress(OSError):  # of an earlier report of more machines
-        for old in parts.glob("*.html"):
-            if _PART.fullmatch(old.name) and old not in written:
-                old.unlink()
-        parts.rmdir()  # only where nothing is left in it
-    return [path for path in written if path.parent == out_dir]
-
-
-def _write(path: Path, text: str) -> Path:
+    texts = dict(html_pages(report))
+    texts |= {"report.json": partial(render_json, report), "report.md": partial(render_markdown, report)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic.replace_text(path, text, private=True)
+        owned.replace_files(out_dir, texts, LIST, unlisted=_earlier(out_dir), private=True)
     except OSError as error:
         raise TargetRefused(
-            f"{path} cannot be written",
-            why=error.strerror or str(error),
+            f"{out_dir} cannot be written",
+            why=f"{error.filename}: {error.strerror}" if error.strerror and error.filename else str(error),
             fix="Name a folder that can be written with --out.",
         ) from error
-    return path
+    return [out_dir / name for name in ("report.html", "report.json", "report.md")]
+
+
+def _earlier(out_dir: Path) -> list[str]:
+    """Pages of versions before, which kept no list."""
+    found = (out_dir / _EARLIER).glob("[0-9][0-9][0-9][0-9][0-9]*-[0-9]*.html")
+    return [f"{_EARLIER}/{path.name}" for path in found]

@@ -3,6 +3,7 @@
     Report ─┬─ MachineReport ─┬─ DiskReport, ProbeReport, Boot
             │                 ├─ Downtime, Timeline ─ TimelinePart, Projection
             │                 └─ Happening
+            ├─ WaveReport, Step, RollbackReport      the programme
             ├─ Totals, Scores, Excluded, OpenThing
             └─ versions
 
@@ -238,6 +239,8 @@ class MachineReport(Value):
     """One machine of the plan: the verdict and its reasons first, then what they rest on.
 
     `rounds` were copied ahead while it ran. `unmoved` are data disks of the source that the plan leaves behind.
+    `app` is the one that it belongs to, and `owner` answers for it; empty where the plan names none. `moved_at` is when
+    it was committed, None where it is not.
     `moves_with` are machines of its set, `attached` says of each disk that another carries how it is.
     `target_running` is as last recorded; None where it was never started. `ends_as` says what it is run as in the
     end, and since when. `attempts` counts the runs that worked on it,
@@ -250,6 +253,9 @@ class MachineReport(Value):
     why: tuple[str, ...]
     phase: str | None
     wave: str
+    app: str = ""
+    owner: str = ""
+    moved_at: str | None = None
     target_name: str
     namespace: str
     hardware: str
@@ -276,6 +282,44 @@ class MachineReport(Value):
     attempts: int
     resumes: int
     journal: tuple[JournalLine, ...] = ()
+
+
+class WaveReport(Value):
+    """A wave's machines by what became of them, and its downtimes as far as they were measured. `begins_at` is when the
+    first cutover of it began, `ends_at` the newest event of any of its machines."""
+
+    name: str
+    machines: int
+    verdicts: dict[Verdict, int]
+    begins_at: str | None = None
+    ends_at: str | None = None
+    data_bytes: Bytes = 0
+    median_downtime_seconds: Seconds | None = None
+    longest_downtime_seconds: Seconds | None = None
+    longest_downtime_machine: str | None = None
+
+
+class Step(Value):
+    """The programme so far: how many machines have moved by then, with how many bytes on their disks, and how many went
+    back at that moment."""
+
+    at: str
+    moved: int
+    size_bytes: Bytes
+    went_back: int = 0
+
+
+class RollbackReport(Value):
+    """A machine that went back, and why. `source` says what became of the source, `moved_later` whether another cutover
+    has moved it since."""
+
+    machine: str
+    wave: str
+    app: str = ""
+    at: str
+    reason: str
+    source: str
+    moved_later: bool = False
 
 
 class Excluded(Value):
@@ -335,6 +379,9 @@ class Report(Value):
     source: str
     generated_at: str
     machines: tuple[MachineReport, ...]
+    waves: tuple[WaveReport, ...] = ()
+    progress: tuple[Step, ...] = ()
+    rollbacks: tuple[RollbackReport, ...] = ()
     excluded: tuple[Excluded, ...] = ()
     open_things: tuple[OpenThing, ...] = ()
     versions: dict[str, str] = {}

@@ -27,6 +27,8 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 def plain(text: str, limit: int = LINE_LIMIT) -> str:
     """One line of at most `limit` characters (one more for the mark that something was cut). A password in a URI is
     left out."""
+    if len(text) <= limit and text.isprintable() and "://" not in text and "  " not in text:
+        return text.strip()  # as most is
     text = _PASSWORD.sub(r"\1:…@", text[: 20 * limit])
     shown = "".join(
         "\ufffd" if unicodedata.category(c) in _UNPRINTABLE else c for c in _spaced(text[: limit + 1])
@@ -77,8 +79,8 @@ def rate(per_second: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them, on one line."""
-    return NOT_SEEN if seconds is None else words.duration(seconds).replace(" ", "\u00a0")
+    """Seconds as people say them; a number and its unit stay on one line."""
+    return NOT_SEEN if seconds is None else re.sub(r"(\d) ", "\\1\u00a0", words.duration(seconds))
 
 
 def count(number: int, noun: str, plural: str = "") -> str:

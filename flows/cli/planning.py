@@ -26,7 +26,7 @@ from kubeferry.words import counted, first_of, plain, size
 NAMED = 6
 
 if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
-    from mappings.assessment import Assessment
+    from kubeferry.documents.assessment import Assessment
     from mappings.plan import Planned
 
 
@@ -53,7 +53,7 @@ def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path,
         print_json([item.model_dump(mode="json", by_alias=True) for item in assessments])
     else:
         _print_assessments(assessments)
-        click.echo(f"Pages for the owners: {out}/README.md")
+        click.echo(f"Pages for the owners: {out}/index.html")
     if policy:
         _tell_problems(policy_problems(load(inventory, Inventory), policy_of(policy)))
 

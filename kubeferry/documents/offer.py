@@ -103,10 +103,35 @@ class Platform(Value):
         return is_on(gate, self.number, self.gates_on, self.gates_off)
 
 
+class QuotaRoom(Value):
+    """What a quota of a namespace has of one resource, in Kubernetes' word for it: bytes, processors or pieces."""
+
+    namespace: str
+    quota: str
+    resource: str
+    hard: Annotated[float, Field(ge=0)]
+    used: Annotated[float, Field(ge=0)]
+
+    @property
+    def left(self) -> float:
+        return max(0.0, self.hard - self.used)
+
+
+class ClusterRoom(Value):
+    """The nodes that take machines, and what pods may have on them, as if nothing ran there yet; None where nobody
+    could ask for the quotas."""
+
+    nodes: int
+    cpus: Annotated[float, Field(ge=0)]
+    memory_bytes: Bytes
+    quotas: tuple[QuotaRoom, ...] | None = None
+
+
 class Offer(Value):
     """The storage classes of a target, none where it has no such thing; its KubeVirt, None where nobody could ask;
     where it keeps UEFI variables, None where it keeps none; its instance types and preferences, None where nobody could
-    ask; and whether it sees what network cards of its machines send, None where nobody was asked."""
+    ask; whether it sees what network cards of its machines send, None where nobody was asked; and how much room is in
+    it, None where nobody could ask, or nobody counts."""
 
     classes: tuple[StorageClass, ...] = ()
     kubevirt: Platform | None = None
@@ -114,3 +139,4 @@ class Offer(Value):
     types: tuple[OfferedType, ...] | None = None
     preferences: tuple[OfferedPreference, ...] | None = None
     packets: bool | None = None
+    room: ClusterRoom | None = None

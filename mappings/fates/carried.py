@@ -1,4 +1,4 @@
-"""What became of each field of the source: carried, changed or lost. Read off the finished manifest.
+"""What became of each field of the source: carried, changed, lost, not needed. Read off the finished manifest.
 
 `leaves` walks a machine and names every fact that it states; `table.FATES` has one rule for each kind of leaf. So the
 list is complete by construction: a fact without a rule is not skipped but reported as lost.

@@ -37,7 +37,7 @@ def device(mapping: Mapping, leaf: Leaf) -> Verdict:
 def label(mapping: Mapping, leaf: Leaf) -> Verdict:
     place = place_of(VOLUME, mapping, leaf)
     if mapping.find(place) is None:
-        return Fate.LOST, "", "an empty drive has no claim to note it on"
+        return Fate.NOT_NEEDED, "", "an empty drive has no claim to note it on"
     return Fate.CARRIED, place, "noted on its claim"
 
 

@@ -1,4 +1,4 @@
-"""The usual kinds of rules: a fact is kept at a place, lost, the same anyway, or becomes something else."""
+"""The usual kinds of rules: a fact is kept at a place, lost, not needed, the same anyway, or becomes something else."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def kept(path: str, *, changed: str = "", lost: str = "") -> Rule:
 
 def lost(reason: str) -> Rule:
     return lambda _mapping, _leaf: (Fate.LOST, "", reason)
+
+
+def not_needed(reason: str) -> Rule:
+    """Of no use at the target: neither the guest nor its owner misses it."""
+    return lambda _mapping, _leaf: (Fate.NOT_NEEDED, "", reason)
 
 
 def same(reason: str) -> Rule:

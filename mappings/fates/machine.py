@@ -10,6 +10,7 @@ from mappings.fates.carried import Leaf, Mapping, Rule, Verdict, equal
 from mappings.fates.kinds import kept
 from mappings.firmware import ARCHITECTURES, carries
 from mappings.names import dns_labels
+from mappings.provenance import is_of_the_place
 
 # Run strategies that start a machine without being asked.
 STARTING = {"Always", "RerunOnFailure"}
@@ -87,7 +88,7 @@ def secure_boot(mapping: Mapping, leaf: Leaf) -> Verdict:
 
 def boot_classes(mapping: Mapping, _leaf: Leaf) -> Verdict:
     if boot_orders_told(mapping.machine):
-        return Fate.LOST, "", "single devices have a boot order, which counts instead"
+        return Fate.NOT_NEEDED, "", "single devices have a boot order, which counts instead"
     return Fate.CHANGED, "domain.devices", "now a bootOrder at each device that is tried"
 
 
@@ -100,5 +101,7 @@ def boot_order(path: str) -> Rule:
 
 def unmodelled(_mapping: Mapping, leaf: Leaf) -> Verdict:
     if is_address(leaf.value):
-        return Fate.LOST, "", "KubeVirt gives devices new places on their buses"
+        return Fate.CHANGED, "", "KubeVirt gives devices new places on their buses"
+    if is_of_the_place(leaf.value):
+        return Fate.NOT_NEEDED, "", "it tells of the source alone"
     return Fate.LOST, "", "kubeferry has no word for it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kubeferry.model import Fate
 from mappings.fates import devices, disks, hardware, machine, nics
 from mappings.fates.carried import Rule
-from mappings.fates.kinds import DISK, NIC, VOLUME, becomes, kept, lost, same, switch
+from mappings.fates.kinds import DISK, NIC, VOLUME, becomes, kept, lost, not_needed, same, switch
 
 _INSIDE = "lies on the guest's own disks, which are copied"
 
@@ -23,7 +23,7 @@ FATES: dict[str, Rule] = {
     "smbios_serial": kept("domain.firmware.serial", lost="has characters that KubeVirt refuses"),
     "firmware.kind": machine.firmware,
     "firmware.secure_boot": machine.secure_boot,
-    "firmware.loader": lost("KubeVirt brings its own firmware images"),
+    "firmware.loader": not_needed("KubeVirt brings its own firmware images"),
     "firmware.nvram": machine.variables,
     "firmware.nvram_format": machine.variables,
     "firmware.boot_order": machine.boot_classes,
@@ -47,7 +47,7 @@ FATES: dict[str, Rule] = {
         lost="hot-plug needs 1 GiB and steps of 2 MiB",
     ),
     "memory.hugepage_bytes": hardware.hugepages,
-    "memory.locked": switch(lost("KubeVirt locks memory only where a device needs it"), same("not locked")),
+    "memory.locked": switch(not_needed("KubeVirt locks memory only where a device needs it"), same("not locked")),
     "clock.offset": hardware.clock_offset,
     "clock.adjustment": kept("domain.clock.utc.offsetSeconds", lost="the clock runs in the policy's zone"),
     "clock.timezone": kept("domain.clock.timezone", changed="the policy names it", lost="the clock runs in UTC"),
@@ -128,7 +128,7 @@ FATES: dict[str, Rule] = {
     "guest.agent_answers": same("seen at the source; the target's probes ask again"),
     "autostart": machine.autostart,
     "snapshots": switch(lost("only the present state is moved"), same("there are none")),
-    "metadata.*": lost("stays in the inventory and in the plan"),
+    "metadata.*": not_needed("stays in the inventory and in the plan"),
     "unmodelled[]": machine.unmodelled,
 }
 SIZED = (

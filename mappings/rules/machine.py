@@ -17,6 +17,7 @@ from mappings.firmware import (
     target_uuid,
     why_not_carried,
 )
+from mappings.provenance import is_of_the_place
 from mappings.rules.libvirt import is_foreign
 from mappings.rules.rule import CRITICAL, INFO, WARNING, Case, Rule, when
 
@@ -176,7 +177,7 @@ _NOTED = {"certificate", "template", "checkpoint.vmState", "pending"}
 
 def _unmodelled(case: Case) -> Iterable[str]:
     own = (one for one in case.machine.unmodelled if one.path not in _NOTED and not one.path.startswith(_NOTES))
-    facts = [one for one in own if not is_address(one)]
+    facts = [one for one in own if not is_address(one) and not is_of_the_place(one)]
     shown = ", ".join(fact.path for fact in facts[:8]) + (", …" if len(facts) > 8 else "")
     return when(bool(facts), f"Settings of the source that are not carried ({len(facts)}): {shown}.")
 

@@ -3,6 +3,7 @@
 names, kinds, quantities     what things are called, the kinds of objects that we touch         pure
 api ── answers               the one door to the cluster; its errors as ours
 offer ── instancetypes       storage classes, what KubeVirt keeps, types and preferences, for a planner
+capacity                     what its nodes and quotas have room for, in sums                   pure
 preflight ── checks/         what speaks against a plan here: asked, then judged (pure)
 trial                        the same tried: manifests and Jobs by dry run, a mover that writes nothing
 claims ── binding            room for disks and UEFI variables; where it is made, if the first pod decides that

@@ -7,11 +7,11 @@ from typing import Any
 from kubeferry.documents import ClaimSet, Offer, Platform, StateOffer, StorageClass
 from kubeferry.documents.offer import pick_class
 from kubeferry.errors import TargetRefused
-from kubeferry.targets.kubevirt import instancetypes
+from kubeferry.targets.kubevirt import capacity, instancetypes
 from kubeferry.targets.kubevirt.api import Cluster
 from kubeferry.targets.kubevirt.checks.instancetypes import EXPAND
 from kubeferry.targets.kubevirt.claims import least_bytes
-from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, KUBEVIRT, STORAGE_CLASS, STORAGE_PROFILE, Kind
+from kubeferry.targets.kubevirt.kinds import CDI_CONFIG, KUBEVIRT, NODE, QUOTA, STORAGE_CLASS, STORAGE_PROFILE, Kind
 from kubeferry.versions import shown, version_of
 
 DEFAULT = "storageclass.kubernetes.io/is-default-class"
@@ -24,7 +24,8 @@ Object = dict[str, Any]
 
 def read(cluster: Cluster, *, carries: bool = True) -> Offer:
     """The classes, with their StorageProfiles and overheads where CDI is installed, KubeVirt with its gates, and its
-    instance types and preferences. `carries`: movers run in the cluster, which can write UEFI variables there."""
+    instance types and preferences, and its room. `carries`: movers run in the cluster, which can write UEFI variables
+    there."""
     classes = cluster.list(STORAGE_CLASS)
     known = offer_of(classes, _known(cluster, STORAGE_PROFILE), _known(cluster, CDI_CONFIG))
     kubevirts = _known(cluster, KUBEVIRT)
@@ -32,7 +33,8 @@ def read(cluster: Cluster, *, carries: bool = True) -> Offer:
     kept = state and state.model_copy(update={"carries": carries})
     types, preferences = instancetypes.offered(cluster)
     more = {"kubevirt": platform_of(kubevirts), "state": kept, "types": types, "preferences": preferences}
-    return known.model_copy(update=more)
+    room = capacity.room_of(_told(cluster, NODE), _told(cluster, QUOTA))
+    return known.model_copy(update={**more, "room": room})
 
 
 def platform_of(found: list[Object]) -> Platform | None:
@@ -106,6 +108,14 @@ def _class(found: Object, profile: Object, overheads: Object) -> StorageClass:
         filesystem_overhead=None if overhead is None else float(overhead),
         minimum_bytes=least_bytes(profile) or None,
     )
+
+
+def _told(cluster: Cluster, kind: Kind) -> list[Object] | None:
+    """All objects of a kind; None where we may not ask for all of them."""
+    try:
+        return cluster.list(kind)
+    except TargetRefused:
+        return None
 
 
 def _known(cluster: Cluster, kind: Kind) -> list[Object]:

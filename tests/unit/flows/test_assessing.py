@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from flows import assessing
 from flows.assessing import LIST, write_assessments
 from kubeferry.documents import Inventory, MachinePolicy, Policy
 from kubeferry.model import Cpu, Disk, Machine, Memory
+from kubeferry.outside import owned
 
 
 def assessed(out: Path, *names: str, policy: Policy | None = None, disks: int = 1) -> None:
@@ -39,7 +39,7 @@ def test_pages_of_a_machine_that_is_gone_or_is_called_otherwise_are_gone(tmp_pat
     assert files(tmp_path / "old") == files(tmp_path / "new")
     assert not (tmp_path / "old" / "db").exists()
     assessed(tmp_path / "old", "web", policy=Policy(machines={"web": MachinePolicy(name="shop")}))
-    assert {name.partition("/")[0] for name in files(tmp_path / "old")} == {"README.md", "shop"}
+    assert {name.partition("/")[0] for name in files(tmp_path / "old")} == {"README.md", "index.html", "shop"}
 
 
 def test_what_is_not_ours_stays(tmp_path: Path) -> None:
@@ -48,7 +48,7 @@ def test_what_is_not_ours_stays(tmp_path: Path) -> None:
     for name in ("notes.md", "db/notes.md", "db/manifests/mine.yaml"):
         (tmp_path / name).write_text("mine")
     assessed(tmp_path, "web")
-    assert {name for name in files(tmp_path) if not name.startswith(("web/", "README"))} == {
+    assert {name for name in files(tmp_path) if not name.startswith(("web/", "README", "index"))} == {
         *("notes.md", "db/notes.md", "db/manifests/mine.yaml"),
     }
 
@@ -78,13 +78,13 @@ def test_killed_between_a_page_and_the_end_the_next_assessment_knows_what_is_our
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as killed:
-        killed.setattr(assessing, "_list", lambda out, names, to=assessing._list: (to(out, names), 1 / 0))
+        killed.setattr(owned, "_list", lambda path, names, to=owned._list: (to(path, names), 1 / 0))
         with pytest.raises(ZeroDivisionError):
             assessed(tmp_path, "db")
     monkeypatch.undo()
     assessed(tmp_path, "db", "web")
     with monkeypatch.context() as killed:
-        killed.setattr(assessing, "_remove", lambda *_told: 1 / 0)
+        killed.setattr(owned, "_remove", lambda *_told: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             assessed(tmp_path, "web")
     assessed(tmp_path, "web")

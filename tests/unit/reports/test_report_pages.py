@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
@@ -14,38 +13,10 @@ from kubeferry.model import Carried, Fate
 from reports.facts import build_report
 from reports.pages import render_html, render_json
 from reports.shapes import Report
+from tests.pages import Page
 
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = f"\"'><img src=x onerror=alert(1)>{SCRIPT}{{{{ 7*7 }}}}"
-VOID = {"meta", "img", "br", "rect", "link", "input", "hr"}
-
-
-class Page(HTMLParser):
-    """The elements and attributes of a page, as a browser takes them apart; balanced or an error."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
-        self._open: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self._open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self._open and self._open[-1] != "style":
-            self.text += data
 
 
 def reported(life: Any, **more: Any) -> Report:

@@ -14,7 +14,7 @@ from kubeferry.documents import Config, JournalConfig, SourceConfig, TargetConfi
 from kubeferry.errors import TargetRefused
 from kubeferry.journal import Journal
 from reports.facts import build_report
-from reports.pages import write_report
+from reports.pages import LIST, write_report
 
 AT = "2026-07-14T10:00:00.000+00:00"
 
@@ -74,7 +74,7 @@ def test_an_older_report_is_replaced_whole_and_nothing_is_left_over(estate: Any,
     written = write_report(build_report(life.plan, {}, generated_at=AT), tmp_path)
     assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
     assert (tmp_path / "report.html").read_text().startswith("<!doctype html>")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "report.json", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [LIST, "report.html", "report.json", "report.md"]
 
 
 def test_a_folder_that_cannot_be_written_is_said(estate: Any, tmp_path: Path) -> None:

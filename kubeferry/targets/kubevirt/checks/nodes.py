@@ -58,7 +58,7 @@ def concerns(facts: Facts, request: Request) -> Iterator[Concern]:
     if not facts.nodes.known:
         yield not_checked("nodes", facts.nodes.why)
         return
-    nodes = [node for node in facts.nodes.objects if _usable(node)]
+    nodes = [node for node in facts.nodes.objects if usable(node)]
     if not nodes:
         yield concern("node.none-fits", f"none of {len(facts.nodes.objects)} nodes takes pods", "Uncordon or mend one.")
         return
@@ -93,7 +93,7 @@ def _machine(entry: Entry, facts: Facts) -> Iterator[Need]:
     yield Need("can run machines", fix, lambda node: _labels(node).get(SCHEDULABLE) == "true")
     if not developer.get("useEmulation") and facts.kubevirts.objects:
         fix = "Use nodes with hardware virtualization; or, for tests only, set useEmulation in the KubeVirt object."
-        yield Need("has KVM", fix, lambda node: _allocatable(node, KVM) > 0)
+        yield Need("has KVM", fix, lambda node: allocatable(node, KVM) > 0)
     yield from _processor(template)
     yield from _placed(template, ())
     yield from _built_for(template.get("architecture"), "Use nodes of the machine's architecture.")
@@ -162,7 +162,7 @@ def _placed(template: Object, more: tuple[Object, ...]) -> Iterator[Need]:
 def _sized(pod: Footprint, fix: str) -> Iterator[Need]:
     for resource, wanted in pod.requests.items():
         words = f"has {shown(wanted, resource)} of {resource}"
-        yield Need(words, fix, lambda node, name=resource, least=wanted: _allocatable(node, name) >= least)  # type: ignore[misc]
+        yield Need(words, fix, lambda node, name=resource, least=wanted: allocatable(node, name) >= least)  # type: ignore[misc]
 
 
 # --- what nodes have -------------------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def _tolerates(toleration: Object, taint: Object) -> bool:
     return exists or str(toleration.get("value") or "") == str(taint.get("value") or "")
 
 
-def _usable(node: Object) -> bool:
+def usable(node: Object) -> bool:
     """Whether a node takes new pods at all."""
     if (node.get("spec") or {}).get("unschedulable"):
         return False
@@ -205,7 +205,8 @@ def _labelled(*keys: str) -> Callable[[Object], bool]:
     return lambda node: any(_labels(node).get(key) == "true" for key in keys)
 
 
-def _allocatable(node: Object, resource: str) -> Fraction:
+def allocatable(node: Object, resource: str) -> Fraction:
+    """What pods may have of a resource on a node, as if none ran there."""
     return amount(((node.get("status") or {}).get("allocatable") or {}).get(resource, 0))
 
 
@@ -213,7 +214,7 @@ def _together(facts: Facts, request: Request, nodes: list[Object]) -> Iterator[C
     pods = [footprint(entry, facts.kubevirt) for entry in request.entries if machine_of(entry) is not None]
     for resource in ("cpu", "memory"):
         wanted = sum((pod.of(resource) for pod in pods), Fraction())
-        there = sum((_allocatable(node, resource) for node in nodes), Fraction())
+        there = sum((allocatable(node, resource) for node in nodes), Fraction())
         if wanted > there:
             what = (
                 f"all machines together ask for {shown(wanted, resource)} of {resource}, and all nodes together have "

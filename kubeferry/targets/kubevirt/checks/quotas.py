@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
 from kubeferry.documents import Entry
 from kubeferry.model import Concern
@@ -93,6 +94,13 @@ def over(quota: Object, needed: Amounts) -> Iterator[tuple[str, Fraction, Fracti
         left = amount(hard) - amount(used.get(resource, 0))
         if need and need > left:
             yield resource, need, left
+
+
+def used_and_hard(quota: Object) -> Iterator[tuple[str, Any, Any]]:
+    """Each resource of a quota, by the name that all have for it: its most, and what is taken of it."""
+    used = (quota.get("status") or {}).get("used") or {}
+    for resource, hard in sorted(_hard(quota).items()):
+        yield SAME.get(resource, resource), hard, used.get(resource, 0)
 
 
 def _hard(quota: Object) -> Object:
