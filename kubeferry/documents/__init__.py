@@ -5,11 +5,12 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
-configuration, `disk_choices` what a policy says of single disks, `offer` what a target has to choose from, `outline` a
-plan without what only its target needs. What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts
-without the rest. `files` reads and writes documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has
-written, `yaml_read` any other. `lines` is the form in which a plan is kept, `first_reading` makes it of a plan's text,
-`readings` keeps large ones beside their files, `earlier` knows in which form earlier versions took a plan's digest.
+configuration, `notify` its part that says who is told, `disk_choices` what a policy says of single disks, `offer` what
+a target has to choose from, `outline` a plan without what only its target needs. What a mover is told and tells lies
+apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes documents, `yaml_text` writes YAML
+fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the form in which a plan is kept,
+`first_reading` makes it of a plan's text, `readings` keeps large ones beside their files, `earlier` knows in which form
+earlier versions took a plan's digest.
 """
 
 from kubeferry.documents.base import EnvName, ShortName, digest_of
@@ -28,6 +29,7 @@ from kubeferry.documents.files import (
     save,
 )
 from kubeferry.documents.inventory import Inventory
+from kubeferry.documents.notify import Mail, NoticeKind, NotifyConfig, Webhook
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import (
     ClaimSet,
@@ -101,6 +103,7 @@ __all__ = [
     "KeptVariables",
     "Limits",
     "MachinePolicy",
+    "Mail",
     "Match",
     "MoverError",
     "MoverJob",
@@ -108,6 +111,8 @@ __all__ = [
     "MoverResult",
     "MoverSettings",
     "NetworkMap",
+    "NoticeKind",
+    "NotifyConfig",
     "Observation",
     "Offer",
     "OfferedPreference",
@@ -138,6 +143,7 @@ __all__ = [
     "WarmPolicy",
     "Wave",
     "WavesPolicy",
+    "Webhook",
     "digest_of",
     "dump",
     "freeze",

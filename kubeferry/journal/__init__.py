@@ -14,6 +14,7 @@ chain, from where this process has checked it before.
     chain    each event's digest covers the one before            leases: who may write, with a fence that only rises
     known    which machine a plan means by a name                 standing: what was read once is not read again
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
+    outbox   what is to be told to whom, in order
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
 from kubeferry.journal.known import KnownMachine
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
+from kubeferry.journal.outbox import Outbox
 from kubeferry.journal.records import (
     Holder,
     LedgerEntry,
@@ -88,6 +90,7 @@ class Journal(Registry):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._standings = Standings()
+        self.outbox = Outbox(engine)
 
     # --- leases --------------------------------------------------------------------------------------------------
 
