@@ -183,12 +183,13 @@ def insert_link(db: Connection, link: Link, digest: str) -> None:
 
 def insert_once(db: Connection, table: Table, **values: object) -> bool:
     """Insert a row unless one with its key is there; whether it was inserted."""
+    counting = db.execution_options(preserve_rowcount=True)
     if db.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql  # a part of SQLAlchemy that SQLite's users need not wait for
 
-        done = db.execute(postgresql.insert(table).values(**values).on_conflict_do_nothing())
+        done = counting.execute(postgresql.insert(table).values(**values).on_conflict_do_nothing())
     else:
-        done = db.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())
+        done = counting.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())
     return done.rowcount > 0
 
 
