@@ -27,6 +27,7 @@ from flows.cli.options import (
 from flows.cli.outcomes import nothing_begun, tell_outcomes
 from flows.cli.output import beside, event_line, print_event, print_log, session
 from flows.cli.stopped import at_a_safe_point, at_once
+from flows.telling import refuse_unready, telling
 from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
@@ -157,6 +158,8 @@ def _run(
     from kubeferry.steps.turns import Turns
 
     _refuse_unknown_source(plan, settings, path)
+    if goal is not Goal.ROLLBACK:  # who goes back has no time for that
+        refuse_unready(settings)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         again = goal is Goal.MIGRATE_AGAIN
         turns = Turns(plan, journal, again=again, insisted=insisted) if goal.in_order else None
@@ -169,7 +172,8 @@ def _run(
         run = Run(plan, settings, journal, Board(quiet=True), goal, target_is_down=target_is_down, refused=refused)
         run.turns = turns
         idle = len(refused) + len(waiting) == len(machines)  # nothing to watch: what there is to say is only recorded
-        outcomes = run_plan(run, machines) if idle else _watched(run, path, machines, as_json)
+        with telling(journal, settings):
+            outcomes = run_plan(run, machines) if idle else _watched(run, path, machines, as_json)
         stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
     tell_outcomes(outcomes, as_json)
     if stopped:

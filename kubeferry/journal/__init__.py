@@ -248,6 +248,14 @@ class Journal(Registry):
         with self._reading() as db:
             return list(db.execute(query).scalars())
 
+    def ends(self, plan: str) -> dict[str, tuple[int, str]]:
+        """Where the events of each machine of a plan end: the number of the newest, and its digest. Who remembers that
+        need not read again what has not grown."""
+        query = select(MACHINE.c.machine, MACHINE.c.seq, MACHINE.c.digest)
+        with self._reading() as db:
+            rows = db.execute(query.where(MACHINE.c.plan == plan, MACHINE.c.seq > 0)).all()
+        return {row.machine: (row.seq, row.digest) for row in rows}
+
     # --- ledger --------------------------------------------------------------------------------------------------
 
     def intend(self, lease: Lease, kind: str, name: str, where: str) -> LedgerEntry:

@@ -16,6 +16,6 @@ Neither is ever called between a source's stop and its target's start by the thr
 """
 
 from kubeferry.notices.delivery import Delivered, Told, deliver, problems, try_out
-from kubeferry.notices.deriving import Announcement, announce
+from kubeferry.notices.deriving import Announcement, Coming, announce, forecast
 
-__all__ = ["Announcement", "Delivered", "Told", "announce", "deliver", "problems", "try_out"]
+__all__ = ["Announcement", "Coming", "Delivered", "Told", "announce", "deliver", "forecast", "problems", "try_out"]

@@ -3,6 +3,7 @@ event says. How that is never wrong stands in `kubeferry.journal.outbox`."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -64,6 +65,30 @@ def derive(journal: Journal, settings: NotifyConfig) -> list[str]:
         if news:
             journal.outbox.add(name, news, [draft for _, draft in sorted(timed, key=lambda pair: pair[0])])
     return sorted(set(trouble.values()))
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """What a receiver would be told of, in a line."""
+
+    receiver: str
+    text: str
+
+
+def forecast(journal: Journal, config: Config) -> list[Coming]:
+    """What `deliver` would put into the outbox now; writes nothing. A receiver that the journal does not know yet is
+    told of nothing that has happened. Machines whose events cannot be read are left out."""
+    found: list[Coming] = []
+    if config.notify is None or not journal.outbox.kept():
+        return found
+    known = {queue.receiver for queue in journal.outbox.queues()}
+    for name, receiver in names_of(config.notify).items():
+        kinds = OF_EVENTS.intersection(map(str, receiver.events))
+        for one in journal.outbox.news(name, kinds) if name in known else ():
+            with contextlib.suppress(KubeferryError):
+                drafts = list(_drafts(journal, journal.identity, config.notify, receiver, one)) if one.seqs else []
+                found += [Coming(name, f"{one.machine}: {draft.body['event']}") for _, draft in drafts]
+    return found
 
 
 def announce(journal: Journal, config: Config, told: Announcement) -> bool:
