@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from kubeferry.documents import Inventory, Plan, Policy
+from datetime import UTC, datetime, timedelta
+
+from kubeferry.documents import Inventory, Observation, Plan, Policy, ProbeResult
 from kubeferry.journal import Journal
 from kubeferry.life import events as ev
 from kubeferry.life.evidence import Phase
@@ -47,8 +49,10 @@ def goes_back(journal: Journal, plan: Plan, machine: str, reason: str = "its pro
 
 
 def moves(journal: Journal, plan: Plan, machine: str) -> None:
-    """One that moves, and is committed."""
-    seen = {"probes": [{"kind": "agent", "what": "agent", "ok": True}]}
+    """One that moves, and is committed; its copy answered five seconds from now."""
+    answered = (datetime.now(UTC) + timedelta(seconds=5)).isoformat()
+    probe = ProbeResult(kind="agent", what="agent", ok=True)
+    seen = Observation(machine=machine, started_at=answered, where="here", probes=(probe,), first_answer_at=answered)
     recorded(
         journal,
         plan,
@@ -58,7 +62,7 @@ def moves(journal: Journal, plan: Plan, machine: str) -> None:
         ev.SourceStopped(how="acpi", at=AT),
         ev.Applied(),
         ev.Started(),
-        ev.Observed(observation=seen),
+        ev.Observed(observation=seen.model_dump(mode="json", by_alias=True)),
         ev.Validated(probes_passed=1),
         ev.Committed(),
     )

@@ -146,6 +146,7 @@ def metrics(config: Path | None, listen: str | None, textfile: Path | None, as_j
             if as_json:
                 print_json({"written": str(textfile), "samples": sum(len(one.samples) for one in families)})
             return
+        collector.collect()  # the first time takes longest, and says what is wrong to whoever has started it
         with listening(collector, host, port) as url:
             if as_json:
                 print_event("server", url=url)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -11,8 +13,10 @@ from flows.metrics.exposition import Family
 from flows.metrics.series import PlanTallies, families
 from flows.metrics.tallies import Tally, tally
 from kubeferry.documents import Outline, outline_in
-from kubeferry.errors import KubeferryError
+from kubeferry.errors import InputInvalid, IntegrityFailed, KubeferryError
 from kubeferry.journal import Journal, PlanRecord
+
+logger = logging.getLogger(__name__)
 
 MOST_PLANS = 50  # by name; the series of older ones end
 
@@ -24,6 +28,7 @@ class _Kept:
     outline: Outline | None
     ends: dict[str, tuple[int, str]] = field(default_factory=dict)
     tallies: dict[str, Tally] = field(default_factory=dict)
+    unreadable: set[str] = field(default_factory=set)
 
 
 class Collector:
@@ -35,7 +40,8 @@ class Collector:
         self._lock = threading.Lock()
 
     def collect(self, now: float | None = None) -> list[Family]:
-        """Every series now. Raises KubeferryError where the journal does not answer, or is damaged."""
+        """Every series now. Raises KubeferryError where the journal does not answer. A machine whose events are
+        damaged is in no series but that of such."""
         with self._lock:
             plans = [self._merged(name, found) for name, found in self._by_name().items()]
             queues = self._journal.outbox.queues()
@@ -52,7 +58,7 @@ class Collector:
         """The plans of one name as one: a machine is where the newest of them that has touched it left it."""
         waves: dict[str, str] = {}
         tallies: dict[str, Tally] = {}
-        expired = 0
+        expired = unreadable = 0
         for plan in plans:
             kept = self._read(plan.digest)
             waves |= dict(_waves(kept.outline))
@@ -60,7 +66,8 @@ class Collector:
                 machine: told for machine, told in kept.tallies.items() if told.touched or machine not in tallies
             }
             expired += sum(holder.expired for holder in self._journal.holders(plan.digest).values())
-        return PlanTallies(name, waves, tallies, expired)
+            unreadable += len(kept.unreadable)
+        return PlanTallies(name, waves, tallies, expired, unreadable)
 
     def _read(self, digest: str) -> _Kept:
         kept = self._kept.get(digest)
@@ -69,9 +76,18 @@ class Collector:
         ends = self._journal.ends(digest)
         changed = [machine for machine, end in ends.items() if kept.ends.get(machine) != end]
         if len(changed) > len(ends) // 2:
-            kept.tallies |= {one: tally(records) for one, records in self._journal.histories(digest).items()}
-        else:
-            kept.tallies |= {one: tally(self._journal.events(digest, one)) for one in changed}
+            with contextlib.suppress(IntegrityFailed, InputInvalid):  # which one it is, is found below
+                kept.tallies |= {one: tally(records) for one, records in self._journal.histories(digest).items()}
+                changed = []
+        for machine in changed:
+            try:
+                kept.tallies[machine] = tally(self._journal.events(digest, machine))
+            except (IntegrityFailed, InputInvalid) as error:
+                logger.warning("%s is not counted: %s", machine, error.reason)
+                kept.tallies.pop(machine, None)
+                kept.unreadable.add(machine)
+            else:
+                kept.unreadable.discard(machine)
         kept.ends = ends
         return kept
 

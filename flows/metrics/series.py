@@ -16,13 +16,15 @@ Labels = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class PlanTallies:
-    """A plan by its name: each machine's wave and tally, and how many leases in it have run out. `budgets` are the
+    """A plan by its name: each machine's wave and tally, how many leases in it have run out, and of how many machines
+    the events cannot be read. `budgets` are the
     seconds for which a source may be off, of machines that have such a budget."""
 
     name: str
     waves: Mapping[str, str]
     tallies: Mapping[str, Tally]
     leases_expired: int = 0
+    unreadable: int = 0
     budgets: Mapping[str, float] = field(default_factory=dict)
 
     def by_wave(self) -> Iterator[tuple[str, str, Tally]]:
@@ -42,6 +44,12 @@ def families(plans: Sequence[PlanTallies], queues: Iterable[Queue], now: float) 
             "gauge",
             "Machines whose runner has not renewed its lease: nobody is at work on them, and somebody should be.",
             tuple(Sample({"plan": plan.name}, plan.leases_expired) for plan in plans),
+        ),
+        Family(
+            "kubeferry_unreadable",
+            "gauge",
+            "Machines whose events in the journal are damaged, or of a newer version: they are in no other series.",
+            tuple(Sample({"plan": plan.name}, plan.unreadable) for plan in plans),
         ),
         Family(
             "kubeferry_outbox_waiting",

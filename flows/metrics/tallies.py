@@ -113,8 +113,7 @@ def _rollbacks(records: Sequence[Recorded]) -> Mapping[str, int]:
 
 def _downtime(records: Sequence[Recorded]) -> Mapping[str, float]:
     """The parts of the newest cutover's downtime, and all of it as `total`; empty where it was not measured."""
-    newest = next((one.event.observation for one in reversed(records) if isinstance(one.event, Observed)), None)
-    timeline, downtime = chronicle(records, Observation.model_validate(newest) if newest else None)
+    timeline, downtime = chronicle(records, _observation(records))
     if timeline is None or downtime.seconds is None:
         return {}
     parts: Counter[str] = Counter()
@@ -122,6 +121,15 @@ def _downtime(records: Sequence[Recorded]) -> Mapping[str, float]:
         if part.down:
             parts[part.name] += part.seconds  # type: ignore[assignment]
     return {**parts, "total": downtime.seconds}
+
+
+def _observation(records: Sequence[Recorded]) -> Observation | None:
+    """What was seen last; None of one that this version cannot read."""
+    newest = next((one.event.observation for one in reversed(records) if isinstance(one.event, Observed)), None)
+    try:
+        return Observation.model_validate(newest) if newest else None
+    except ValueError:
+        return None
 
 
 def seconds(at: str) -> float | None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import email.policy
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from kubeferry.documents import NoticeKind
-from kubeferry.documents.notify import Mail, NotifyConfig, Webhook
+from kubeferry.documents.notify import MUST_KNOW, Mail, NotifyConfig, Webhook
 from kubeferry.journal.outbox import MOST_IN_DIGEST, Parcel
 from kubeferry.life.events import EventKind
 from kubeferry.notices import signing
@@ -162,3 +165,17 @@ def test_ports_follow_the_way() -> None:
     assert MAIL.model_copy(update={"tls": "tls"}).at_port == 465
     assert MAIL.model_copy(update={"tls": "none"}).at_port == 25
     assert MAIL.model_copy(update={"port": 2525}).at_port == 2525
+
+
+def test_the_example_of_the_page_is_what_is_sent() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs/operations.md").read_text()
+    (example,) = re.findall(r"```json\n(\{\n  \"event\".*?\n\})\n```", page, re.DOTALL)
+    shown = json.loads(example)
+    actor = Actor(**shown["actor"])
+    facts = {"before": shown["from"], "after": shown["to"], "actor": actor}
+    same = {name: value for name, value in shown.items() if name not in {"from", "to", "actor"}}
+    assert json.dumps(Notice(**same, **facts).body()) == json.dumps(shown)
+    (settings,) = re.findall(r"```yaml\n(notify:.*?)```", page, re.DOTALL)
+    read = NotifyConfig.model_validate(yaml.safe_load(settings)["notify"])
+    assert sorted(read.webhooks) == ["chat", "ops"]
+    assert read.webhooks["ops"].events == MUST_KNOW
