@@ -11,17 +11,24 @@ import contextlib
 import logging
 import threading
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-from kubeferry.documents import Config
+from kubeferry.documents import Config, NoticeKind, Plan
 from kubeferry.errors import InputInvalid, KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.journal.outbox import Queue
 from kubeferry.outside import stopping
 from kubeferry.words import counted, plain
 
+if TYPE_CHECKING:
+    from flows.migrate import Outcome
+
 EVERY_SECONDS = 15.0  # what comes together in that time is told together, where it is much
 END_SECONDS = 20.0
 HURRIED_SECONDS = 3.0  # where somebody asked to stop
+
+DEFERRED = "deferred"
+"""How the run of a machine ends whose window did not allow its cutover."""
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +63,26 @@ def telling(journal: Journal, config: Config) -> Iterator[None]:
         thread.join(HURRIED_SECONDS if stopping.requested() else END_SECONDS)
         if thread.is_alive():
             logger.warning("not all was told at the end of the run: `kubeferry notify` goes on")
+
+
+def announce_outcomes(journal: Journal, config: Config, plan: Plan, outcomes: Sequence[Outcome]) -> None:
+    """Tell what no event says of a run's machines: those that wait for their window, once for each opening."""
+    if config.notify is None:
+        return
+    from kubeferry.notices import Announcement, announce
+
+    for one in outcomes:
+        if one.phase == DEFERRED and one.error:
+            told = Announcement(
+                kind=NoticeKind.DEFERRED,
+                key=f"{one.machine} {one.error.reason}",
+                plan=plan.digest,
+                machine=one.machine,
+                reason=one.error.reason,
+                fix=one.error.fix,
+            )
+            with _logged():
+                announce(journal, config, told)
 
 
 def _go_on(journal: Journal, config: Config, over: threading.Event) -> None:
@@ -106,7 +133,7 @@ def in_words(queues: Sequence[Queue]) -> list[str]:
         if one.waiting:
             tried = f", tried {counted(one.tries, 'time')}: {one.error}" if one.tries else ""
             count = counted(one.waiting, "message waits", "messages wait")
-            lines.append(f"outbox: {count} for {one.receiver} since {one.oldest_at}{tried}")
+            lines.append(f"outbox: {count} for {one.receiver} since {_minute(one.oldest_at)}{tried}")
         if one.undeliverable:
             count = counted(one.undeliverable, "message was", "messages were")
             lines.append(
@@ -114,3 +141,8 @@ def in_words(queues: Sequence[Queue]) -> list[str]:
                 "`kubeferry notify --again` sends it once more"
             )
     return [plain(line) for line in lines]
+
+
+def _minute(at: str) -> str:
+    """An ISO 8601 time in UTC as people read it."""
+    return f"{at[:16].replace('T', ' ')} UTC"

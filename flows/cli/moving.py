@@ -27,7 +27,7 @@ from flows.cli.options import (
 from flows.cli.outcomes import nothing_begun, tell_outcomes
 from flows.cli.output import beside, event_line, print_event, print_log, session
 from flows.cli.stopped import at_a_safe_point, at_once
-from flows.telling import refuse_unready, telling
+from flows.telling import announce_outcomes, refuse_unready, telling
 from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
@@ -174,6 +174,7 @@ def _run(
         idle = len(refused) + len(waiting) == len(machines)  # nothing to watch: what there is to say is only recorded
         with telling(journal, settings):
             outcomes = run_plan(run, machines) if idle else _watched(run, path, machines, as_json)
+            announce_outcomes(journal, settings, plan, outcomes)
         stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
     tell_outcomes(outcomes, as_json)
     if stopped:

@@ -12,7 +12,10 @@ import pytest
 
 from flows import telling
 from flows.cli import run
+from flows.migrate import Outcome
+from kubeferry.config import read_config
 from kubeferry.documents import JournalConfig, Plan, load
+from kubeferry.errors import KubeferryError
 from kubeferry.journal import Journal
 from tests.lives import failed, goes_back, recorded
 from tests.receivers import KEY, Listener, listening
@@ -66,6 +69,21 @@ def test_a_receiver_that_hangs_holds_up_no_machine(
     with Journal.open(JournalConfig(url=f"sqlite:///{told}/journal.db")) as journal:
         queue = journal.outbox.queues()[0]
         assert queue.waiting + len(listener.taken) == 1
+
+
+def test_who_waits_for_a_window_is_told_of_once_for_each(told: Path, listener: Listener, kubeferry: Command) -> None:
+    journal, plan = journal_of(told)
+    config = read_config(told / "kubeferry.yaml")
+    with journal:
+        for opening in ("Sat 21:00", "Sat 21:00", "Sun 21:00"):
+            error = KubeferryError(f"it is deferred; it opens next {opening}", fix="Wait.", machine="web")
+            outcomes = [Outcome("web", telling.DEFERRED, error), Outcome("db", "committed")]
+            telling.announce_outcomes(journal, config, plan, outcomes)
+        assert kubeferry("notify")[0] == 0
+    assert [(one.body["event"], one.body["reason"][-9:], one.body["wave"]) for one in listener.got] == [
+        ("deferred", "Sat 21:00", "wave-1"),
+        ("deferred", "Sun 21:00", "wave-1"),
+    ]
 
 
 def test_without_the_key_nothing_is_begun_but_a_way_back(
