@@ -28,11 +28,13 @@ from kubeferry.journal.engine import clock, iso
 from kubeferry.journal.leases import Owner, describe, is_dead
 from kubeferry.journal.records import insert_once
 from kubeferry.journal.registry import Registry
-from kubeferry.journal.schema import EVENT, LATER, MACHINE, OUTBOX, RECEIVER, TOLD
+from kubeferry.journal.schema import EVENT, MACHINE, OUTBOX, RECEIVER, TOLD
 
 TURN_SECONDS = 120.0  # longer than one message may take
 MOST_IN_DIGEST = 200
 WAITING, DELIVERED, UNDELIVERABLE = "waiting", "delivered", "undeliverable"
+
+_TABLES = (RECEIVER.name, TOLD.name, OUTBOX.name)
 
 Body = dict[str, Any]
 
@@ -97,10 +99,16 @@ class Queue:
 class Outbox(Registry):
     """The outbox of one open journal; threads may share it. All methods raise KubeferryError only."""
 
+    _there = False
+
     def kept(self) -> bool:
-        """Whether this journal has an outbox: it has none where its user may make no tables."""
-        with self._reading() as db:
-            return set(inspect(db).get_table_names()).issuperset(table.name for table in LATER)
+        """Whether this journal has an outbox for this user: none where he may make no tables, and nobody made them for
+        him, or gave him no right to them. Once it is there, it stays."""
+        if not self._there:
+            with self._reading() as db:
+                there = set(inspect(db).get_table_names()).issuperset(_TABLES)
+                self._there = there and _is_usable(db)
+        return self._there
 
     # --- what is to be told --------------------------------------------------------------------------------------
 
@@ -283,6 +291,14 @@ class Outbox(Registry):
             yield db
 
 
+def _is_usable(db: Connection) -> bool:
+    if db.dialect.name != "postgresql":
+        return True
+    rights = [func.has_table_privilege(table, right) for table in _TABLES for right in ("SELECT", "INSERT", "UPDATE")]
+    numbers = func.has_sequence_privilege(func.pg_get_serial_sequence(OUTBOX.name, "id"), "USAGE")
+    return all(db.execute(select(*rights, numbers)).one())
+
+
 def _waiting(receiver: str) -> Select[Any]:
     return select(OUTBOX).where(OUTBOX.c.receiver == receiver, OUTBOX.c.state == WAITING).order_by(OUTBOX.c.id)
 
@@ -301,5 +317,9 @@ def _overtaken(turn: Turn, owner: str | None) -> Fenced:
 
 
 def _no_outbox(name: str) -> InputInvalid:
-    fix = "Open it once as a user who may make tables, then grant SELECT, INSERT and UPDATE on kubeferry_*."
-    return InputInvalid("the journal has no outbox", [Problem(name, "its user may make no tables", fix)])
+    what = "it has no tables for one, or its user has no right to them"
+    fix = (
+        "Let the owner of its tables run `kubeferry status` once, then grant SELECT, INSERT and UPDATE on "
+        f"{', '.join(_TABLES)} and USAGE on {OUTBOX.name}_id_seq."
+    )
+    return InputInvalid("the journal has no outbox", [Problem(name, what, fix)])
