@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
+from flows.telling import in_words
 from kubeferry.config import read_config
 from kubeferry.documents import Config, Plan, SourceConfig, load
 from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Concern, Severity
+from kubeferry.notices import problems
 from kubeferry.outside.process import PACKAGES
 from kubeferry.sources import open_source
 from kubeferry.steps.beforehand import SECRET_NOT_CHECKED, Asked, ask, left_out, untouched, ways
@@ -65,6 +67,8 @@ def _tools() -> Iterator[Concern]:
 def _parts(config: Config, plan: Plan | None, told: Told) -> dict[str, Callable[[], Iterable[Concern]]]:
     """Each part is opened and asked something, as a run would ask it."""
     parts: dict[str, Callable[[], Iterable[Concern]]] = {"journal": lambda: _ask_journal(config)}
+    if config.notify:
+        parts["notify"] = lambda: _ask_outbox(config)
     parts |= {f"source.{name}": partial(_ask_source, name, settings) for name, settings in config.sources.items()}
     if plan is None:
         return parts | {"target": lambda: _ask_target(config)}
@@ -109,6 +113,18 @@ def _ask_journal(config: Config) -> list[Concern]:
     with contextlib.closing(Journal.open(config.journal)) as journal:
         journal.plans()
     return []
+
+
+def _ask_outbox(config: Config) -> list[Concern]:
+    """What keeps receivers from being told, and what was not told yet."""
+    wrong = [
+        Concern(id="notify.not-set", severity=Severity.CRITICAL, what=f"{one.where}: {one.what}", fix=one.fix)
+        for one in problems(config)
+    ]
+    with contextlib.closing(Journal.open(config.journal)) as journal:
+        told = in_words(journal.outbox.queues())
+    fix = "`kubeferry notify --test` says what the receiver answers."
+    return wrong + [Concern(id="notify.waiting", severity=Severity.WARNING, what=line, fix=fix) for line in told]
 
 
 def _ask_source(name: str, settings: SourceConfig) -> list[Concern]:

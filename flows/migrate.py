@@ -24,6 +24,7 @@ from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
+from kubeferry.outside.subject import about
 from kubeferry.sources import open_source
 from kubeferry.steps.drive import drive, refuse
 from kubeferry.steps.gate import Gate
@@ -132,7 +133,7 @@ def _drive_wave(run: Run, wave: Wave, machines: tuple[str, ...]) -> None:
     ready = left = _units(run, machines)
     with ThreadPoolExecutor(run.config.limits.concurrent_machines, thread_name_prefix=wave.name) as pool:
         while ready:
-            wait([pool.submit(_drive_shown, run, unit) for unit in ready])
+            wait([pool.submit(_drive_shown, run, wave.name, unit) for unit in ready])
             left = [unit for unit in left if unit[0] not in run.outcomes]
             ready = [] if stopping.requested() else [unit for unit in left if not _held(run, unit)]
     for unit in left:
@@ -166,10 +167,15 @@ def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(run.plan.set_of(name) for name in machines))
 
 
-def _drive_shown(run: Run, unit: tuple[str, ...]) -> None:
-    """The unit's run, however it ends, as an outcome of each machine."""
-    if stopping.requested() or _held(run, unit):
-        return
+def _drive_shown(run: Run, wave: str, unit: tuple[str, ...]) -> None:
+    """The unit's run, however it ends, as an outcome of each machine. What its thread logs is of this machine."""
+    entry = run.plan.entry(unit[0])
+    with about(plan=run.plan.name, wave=wave, app=entry.app or "", machine=unit[0]):
+        if not (stopping.requested() or _held(run, unit)):
+            _drive_unit(run, unit)
+
+
+def _drive_unit(run: Run, unit: tuple[str, ...]) -> None:
     outcomes = _driven(run, unit)
     if run.turns:
         run.turns.ended(unit)
@@ -308,4 +314,5 @@ def _attempt(run: Run, work: Work, action: Action, step: Callable[[], None]) -> 
     name, label = work.entry.name, f"{action.kind} {' '.join(action.disks)}".strip()
     run.board.action(name, f"{label}: {action.reason}")
     run.shown.tell(name, StepBegun(action.kind, label, action.reason))
-    patiently(work, step, lambda error, again: run.shown.tell(name, TryEnded(error, again=again)))
+    with about(machine=name):  # of a set each in its turn
+        patiently(work, step, lambda error, again: run.shown.tell(name, TryEnded(error, again=again)))

@@ -8,29 +8,17 @@ an error, artifacts, parameters. Machines, plans and files have names that other
 from __future__ import annotations
 
 import logging
-import os
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
 from kubeferry.errors import InputInvalid, KubeferryError
-from kubeferry.passwords import STRUCK, struck
+from kubeferry.outside.struck import without_secrets
 
-_SECRET_NAME = re.compile(
-    r"PASSWORD|PASSWD|SECRET|TOKEN|CREDENTIAL|PRIVATE|API_KEY|ACCESS_KEY|AUTH_STRING", re.IGNORECASE
-)
-_SHORTEST_SECRET = 4  # a shorter value stands in too many words
+__all__ = ["rows_without", "shown", "strike", "strike_logs", "struck_errors", "without_secrets"]
+
 _SHOWN = ("prefect.flow_runs", "prefect.task_runs", "prefect.extra")
 """Prefect's loggers whose records go to its server."""
-
-
-def without_secrets(text: str) -> str:
-    """The text with what must not be kept struck out."""
-    values = (value for name, value in os.environ.items() if _SECRET_NAME.search(name))
-    for value in sorted((one for one in values if len(one) >= _SHORTEST_SECRET), key=len, reverse=True):
-        text = text.replace(value, STRUCK)
-    return struck(text)
 
 
 def rows_without(rows: Iterable[Mapping[str, object]]) -> list[dict[str, object]]:

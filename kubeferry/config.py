@@ -49,6 +49,11 @@ def _secrets(config: Config, path: Path) -> list[Problem]:
         addresses[f"sources.{name}.vmware.reader"] = source.vmware.reader
         addresses[f"sources.{name}.aws.endpointUrl"] = source.aws.endpoint_url
         fixes[f"sources.{name}.uri"] = _FIXES.get(source.kind, "")
+    if config.notify:
+        addresses["notify.pages"] = config.notify.pages
+        for name, hook in config.notify.webhooks.items():
+            addresses[f"notify.webhooks.{name}.url"] = hook.url
+            fixes[f"notify.webhooks.{name}.url"] = "Put it into an environment variable, and name that in urlEnv."
     found = {place: what for place, address in addresses.items() if address and (what := carried(address))}
     return [
         Problem(f"{path}: {place}", what, " ".join(filter(None, ("Take it out.", fixes.get(place)))))

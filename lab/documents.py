@@ -91,6 +91,8 @@ OTHERS = {
     "name.unsettled": "a machine of which the template of its name makes none",
     "namespace.unsettled": "a machine that has nothing for a word of its namespace's template",
     "nic.network-ambiguous": "networks of one name on several switches, which the policy takes for one",
+    "notify.not-set": "a receiver of messages whose address or key is not in the environment",
+    "notify.waiting": "messages that a receiver has not taken, or has refused",
     "plan.empty": "a plan that moves no machine",
     "set.not-whole": "a machine that shares a disk with one that cannot be moved",
     "source.no-way": "no way for movers to the source's disks",

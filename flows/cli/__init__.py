@@ -4,6 +4,7 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
     looking    doctor, discover          moving     precopy, migrate, commit, rollback     disks   copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
     setting_up  init, manifests          caretaking  caretake              windows   windows
+    telling    notify, metrics
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
 What `status` shows: `standing` (pure), `transfers` (what movers on this host tell), `outlook` (what is ahead).
@@ -37,6 +38,7 @@ from kubeferry.words import meant
 
 PROGRAM = "kubeferry"
 DEBUG = "KUBEFERRY_DEBUG"
+LOG_FORMAT = "KUBEFERRY_LOG_FORMAT"
 GARBAGE_EVERY = 50_000  # objects: Python's 700 have it look through all that was imported, again and again
 
 # verb -> (module, one line of help); a test holds the lines to the commands' own.
@@ -58,6 +60,8 @@ VERBS = {
     "windows": ("flows.cli.windows", "Show when the windows of a plan open, and what fits in."),
     "release": ("flows.cli.cleaning", "Drop what was only needed for the move, and prove that nothing is left."),
     "report": ("flows.cli.showing", "Write the report of a plan: HTML, JSON and Markdown."),
+    "notify": ("flows.cli.telling", "Send what waits in the outbox to whom the configuration names."),
+    "metrics": ("flows.cli.telling", "Give the journal's figures to Prometheus, by HTTP or as a file."),
     "ui": ("flows.cli.showing", "Run the local Prefect server, to look at past runs."),
     "copy": ("flows.cli.disks", "Copy one disk, with a digest of every block; goes on where it was stopped."),
     "verify": ("flows.cli.disks", "Read a disk past the page cache and compare it with its fingerprint."),
@@ -90,6 +94,23 @@ verbose_option = click.option(
 )
 
 
+def _set_log_format(ctx: click.Context, _param: click.Parameter, wanted: str | None) -> None:
+    told = ctx.find_object(Session)
+    if wanted and told:
+        told.log_format = wanted
+
+
+log_format_option = click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    envvar=LOG_FORMAT,
+    is_eager=True,  # before what is logged is shown
+    expose_value=False,
+    callback=_set_log_format,
+    help=f"How the log of the run is written; {LOG_FORMAT} says it for all.",
+)
+
+
 class Verbs(click.Group):
     """A group that knows its verbs by name and imports one when it is used."""
 
@@ -101,7 +122,7 @@ class Verbs(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(VERBS[cmd_name][0]), cmd_name)
         if all(param.name != "verbose" for param in command.params):
-            verbose_option(command)
+            verbose_option(log_format_option(command))
         return command
 
     def resolve_command(
@@ -136,6 +157,7 @@ class Verbs(click.Group):
 @click.command(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name=PROGRAM)
 @verbose_option
+@log_format_option
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Move virtual machines to KubeVirt, and prove every block, boot and rollback.

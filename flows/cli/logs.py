@@ -3,12 +3,16 @@
 `.kubeferry/logs/TIME-VERB-PID.log` holds what was done with its time (UTC, ISO 8601), the programs that were started,
 and the whole of an error. The newest ones are kept. What it holds was written by our own packages; a value of the
 environment whose name says that it is a secret, and one in a URL, are struck out.
+
+With `--log-format json`, or KUBEFERRY_LOG_FORMAT=json, each record is one line of JSON instead, with what it is about:
+plan, wave, app and machine, as far as its thread is at work on one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import logging
 import os
 import re
@@ -24,6 +28,7 @@ from flows.cli.output import session
 from flows.struck import without_secrets
 from kubeferry import __version__
 from kubeferry.config import find_config
+from kubeferry.outside.subject import subject
 from kubeferry.words import plain_lines
 
 KEPT = 50
@@ -70,6 +75,23 @@ class Lines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         return plain_lines(without_secrets(super().format(record)))
+
+
+class JsonLines(Lines):
+    """`{"at", "level", "logger", "message", …}`, with `plan`, `wave`, `app` and `machine` of what the thread is at work
+    on, and `error`, the whole of one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "at": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            **subject(),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            told["error"] = self.formatException(record.exc_info)
+        return json.dumps({name: plain_lines(without_secrets(value)) for name, value in told.items()})
 
 
 def logged(verb: Callable[P, R]) -> Callable[P, R]:
@@ -153,7 +175,8 @@ def _written_at(path: Path) -> tuple[float, str]:
 
 @contextlib.contextmanager
 def _attached(handler: logging.Handler) -> Iterator[None]:
-    handler.setFormatter(Lines("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    form = JsonLines if session().log_format == "json" else Lines
+    handler.setFormatter(form("%(asctime)s %(levelname)s %(name)s %(message)s"))
     before = [(ours, ours.level, ours.propagate) for ours in map(logging.getLogger, OURS)]
     for ours, _, _ in before:
         ours.addHandler(handler)

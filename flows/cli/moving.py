@@ -30,6 +30,7 @@ from flows.cli.options import (
 from flows.cli.outcomes import nothing_begun, tell_outcomes
 from flows.cli.output import beside, event_line, print_event, print_log, session
 from flows.cli.stopped import at_a_safe_point, at_once
+from flows.telling import announce_outcomes, refuse_unready, telling
 from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
@@ -229,6 +230,8 @@ def _run(
     from kubeferry.steps.turns import Turns
 
     _refuse_unknown_source(plan, settings, path)
+    if goal is not Goal.ROLLBACK:  # who goes back has no time for that
+        refuse_unready(settings)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         again = goal is Goal.MIGRATE_AGAIN
         turns = Turns(plan, journal, again=again, insisted=said.insisted) if goal.in_order else None
@@ -244,7 +247,9 @@ def _run(
         run.turns, run.gate, run.deferred, run.by = turns, gate, shut, by
         # Nothing to watch: what there is to say is only recorded.
         idle = len(refused.keys() | waiting.keys() | shut.keys()) == len(machines)
-        outcomes = run_plan(run, machines) if idle else _seen_running(run, path, machines, as_json)
+        with telling(journal, settings):
+            outcomes = run_plan(run, machines) if idle else _seen_running(run, path, machines, as_json)
+            announce_outcomes(journal, settings, plan, outcomes)
         stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
     tell_outcomes(outcomes, as_json)
     if stopped:

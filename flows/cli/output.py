@@ -38,6 +38,7 @@ class Session:
     as_json: bool = False
     verbose: bool = False
     log: Path | None = None
+    log_format: str = "text"
 
 
 def session() -> Session:

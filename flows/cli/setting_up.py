@@ -52,6 +52,7 @@ def init(source: str, target: str, uri: str | None, folder: Path, as_json: bool)
 @click.option("--account", default="kubeferry", show_default=True, help="The service account, in each namespace.")
 @click.option("--file-probes", is_flag=True, help="With the right that probes of kind file and counter need.")
 @click.option("--openshift", is_flag=True, help="With the constraint that movers of OpenShift need.")
+@click.option("--alerts", "with_alerts", is_flag=True, help="With the rules for alerts, for Prometheus' operator.")
 @click.option("--mover", type=FOLDER, help="Write the folder that the movers' image is built from.")
 @click.option("--control-plane", type=FOLDER, help="Write the folder that kubeferry's own image is built from.")
 @json_option
@@ -60,6 +61,7 @@ def manifests(
     account: str,
     file_probes: bool,
     openshift: bool,
+    with_alerts: bool,
     mover: Path | None,
     control_plane: Path | None,
     as_json: bool,
@@ -70,19 +72,20 @@ def manifests(
 
     kubeferry manifests --mover mover && mover/build-image registry.example/kubeferry-mover:1
     """
-    from flows.setup.manifests import roles, write_context
+    from flows.setup.manifests import alerts, roles, write_context
 
     folders = {"mover": mover, "control-plane": control_plane}
     wanted = {image: folder for image, folder in folders.items() if folder}
-    if not namespaces and not wanted:
-        raise click.UsageError("Name a --namespace, or a folder for --mover or --control-plane.")
-    rights = roles(namespaces, account=account, file_probes=file_probes, openshift=openshift) if namespaces else ""
+    if not namespaces and not wanted and not with_alerts:
+        raise click.UsageError("Name a --namespace, --alerts, or a folder for --mover or --control-plane.")
+    parts = [roles(namespaces, account=account, file_probes=file_probes, openshift=openshift)] if namespaces else []
+    objects = "---\n".join([*parts, *([alerts()] if with_alerts else [])])
     for image, folder in wanted.items():
         write_context(image, folder)
     if as_json:
         written = {image: str(folder) for image, folder in wanted.items()}
-        print_json({"objects": list(yaml.safe_load_all(rights)), "written": written})
+        print_json({"objects": list(yaml.safe_load_all(objects)), "written": written})
         return
     for folder in wanted.values():
-        click.echo(f"written; build it with: {folder / 'build-image'} NAME", err=bool(namespaces))
-    click.echo(rights, nl=False)
+        click.echo(f"written; build it with: {folder / 'build-image'} NAME", err=bool(objects))
+    click.echo(objects, nl=False)

@@ -26,6 +26,7 @@ from flows.cli.outlook import outlooks
 from flows.cli.output import print_event, print_json, print_table
 from flows.cli.standing import Since, Standing, at_a_minute, left_off, owing, standings, summary
 from flows.cli.transfers import transfers
+from flows.telling import in_words, of_queues
 from flows.versions import of_journal
 from kubeferry.config import find_config, read_config
 from kubeferry.documents import Outline, Plan
@@ -68,18 +69,23 @@ def status(plan: Path | None, named: str | None, config: Path | None, machines: 
         rows = standings(frozen, histories, holders, live, elsewhere, ahead=ahead)
         if since := done_since(frozen, journal, [row.machine for row in owing(rows)]):
             rows = standings(frozen, histories, holders, live, elsewhere, since, ahead)
-        versions = of_journal(journal)
+        versions, queues = of_journal(journal), journal.outbox.queues()
     rows = [row for row in rows if row.machine in wanted]
     moved = {row.machine for row in rows if row.phase is Phase.COMMITTED}
     if as_json:
         print_json(
-            _standing_facts(frozen, rows) | versions | {"open": [f"{one.kind} {one.name}" for one in open_things]}
+            _standing_facts(frozen, rows)
+            | versions
+            | {"open": [f"{one.kind} {one.name}" for one in open_things]}
+            | ({"outbox": of_queues(queues)} if queues else {})
         )
         return
     _print_standings(rows)
     for name, reason in ({} if machines else frozen.excluded).items():
         click.echo(plain(f"not moved: {name}: {reason}"))
     click.echo(plain(summary(frozen, rows)))
+    for line in in_words(queues):
+        click.echo(line)
     click.echo(outside(open_things, moved))
 
 

@@ -1,4 +1,5 @@
-"""What an administrator is handed: the account with its Roles, and folders that images are built from.
+"""What an administrator is handed: the account with its Roles, rules for alerts, and folders that images
+are built from.
 
 The files lie in `deploy/`, which a wheel has beside this module: there is only one of each.
 """
@@ -36,6 +37,13 @@ roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: kubefer
 subjects:
   - {{kind: ServiceAccount, name: {account}, namespace: {namespace}}}
 """
+_RULES = """\
+# A source that is off for too long, a copy that is too old. The kind is of Prometheus' operator; without it, take
+# the list below `spec` as a rule file.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata: {name: kubeferry}
+"""
 
 
 def roles(
@@ -56,6 +64,12 @@ def roles(
         parts += [_placed(_read(name), namespace, account) for name in each]
         parts.append(_BINDING.format(namespace=namespace, account=account))
     return "---\n".join(parts)
+
+
+def alerts() -> str:
+    """The rules for Prometheus as an object of its operator's kind: one YAML document."""
+    rules = "".join(f"  {line}" for line in _read("alerts.yaml").splitlines(keepends=True) if not line.startswith("#"))
+    return f"{_RULES}spec:\n{rules}"
 
 
 def _placed(text: str, namespace: str, account: str) -> str:

@@ -5,10 +5,11 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
-configuration, `assessment` what would become of a machine, `disk_choices` what a policy says of single disks, `apps` of
-what belongs together, `waves_policy` of waves, `windows` of when sources may be stopped, `cutover_policy` of the time
-around a cutover, `probes` of what is asked of a started machine, `offer` what a target has to choose from, `outline` a
-plan without what only its target needs, `grid` a table as spreadsheets keep it. What a mover is told and tells lies
+configuration, `notify` its part that says who is told, `assessment` what would become of a machine, `disk_choices` what
+a policy says of single disks, `apps` of what belongs together, `waves_policy` of waves, `windows` of when sources may
+be stopped, `cutover_policy` of the time around a cutover, `probes` of what is asked of a started machine, `offer` what
+a target has to choose from, `outline` a plan without what only its target needs, `grid` a table as spreadsheets keep
+it. What a mover is told and tells lies
 apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes documents, `yaml_text` writes YAML
 fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the form in which a plan is kept,
 `first_reading` makes it of a plan's text, `readings` keeps large ones beside their files, `earlier` knows in which form
@@ -33,6 +34,7 @@ from kubeferry.documents.files import (
     save,
 )
 from kubeferry.documents.inventory import Inventory
+from kubeferry.documents.notify import Mail, NoticeKind, NotifyConfig, Webhook
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import (
     ClaimSet,
@@ -115,6 +117,7 @@ __all__ = [
     "Kin",
     "Limits",
     "MachinePolicy",
+    "Mail",
     "Match",
     "MoverError",
     "MoverJob",
@@ -122,6 +125,8 @@ __all__ = [
     "MoverResult",
     "MoverSettings",
     "NetworkMap",
+    "NoticeKind",
+    "NotifyConfig",
     "Observation",
     "Offer",
     "OfferedPreference",
@@ -153,6 +158,7 @@ __all__ = [
     "WarmPolicy",
     "Wave",
     "WavesPolicy",
+    "Webhook",
     "Window",
     "digest_of",
     "dump",

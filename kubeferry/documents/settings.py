@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from kubeferry.documents.base import EnvName, ShortName
+from kubeferry.documents.notify import NotifyConfig
 from kubeferry.kinds import SourceKind, TargetKind
 from kubeferry.model import Bytes, Seconds, Value
 from kubeferry.shapes import Document
@@ -197,3 +198,4 @@ class Config(Document):
     target: TargetConfig
     journal: JournalConfig = JournalConfig()
     limits: Limits = Limits()
+    notify: NotifyConfig | None = None

@@ -16,6 +16,7 @@ chain, from where this process has checked it before.
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
     cutovers which have begun, of all plans at once
     lately   what happened when, of whichever machines
+    outbox   what is to be told to whom, in order
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
 from kubeferry.journal.known import KnownMachine
 from kubeferry.journal.lately import Lately
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
+from kubeferry.journal.outbox import Outbox
 from kubeferry.journal.records import (
     Holder,
     LedgerEntry,
@@ -95,6 +97,7 @@ class Journal(Lately):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._standings = Standings()
+        self.outbox = Outbox(engine)
 
     # --- leases --------------------------------------------------------------------------------------------------
 
@@ -265,6 +268,14 @@ class Journal(Lately):
         query = select(MACHINE.c.machine).where(MACHINE.c.plan == plan, MACHINE.c.seq > 0).order_by(MACHINE.c.machine)
         with self._reading() as db:
             return list(db.execute(query).scalars())
+
+    def ends(self, plan: str) -> dict[str, tuple[int, str]]:
+        """Where the events of each machine of a plan end: the number of the newest, and its digest. Who remembers that
+        need not read again what has not grown."""
+        query = select(MACHINE.c.machine, MACHINE.c.seq, MACHINE.c.digest)
+        with self._reading() as db:
+            rows = db.execute(query.where(MACHINE.c.plan == plan, MACHINE.c.seq > 0)).all()
+        return {row.machine: (row.seq, row.digest) for row in rows}
 
     # --- ledger --------------------------------------------------------------------------------------------------
 

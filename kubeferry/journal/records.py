@@ -202,14 +202,16 @@ def insert_link(db: Connection, link: Link, digest: str) -> None:
     )
 
 
-def insert_once(db: Connection, table: Table, **values: object) -> None:
-    """Insert a row unless one with its key is there."""
+def insert_once(db: Connection, table: Table, **values: object) -> bool:
+    """Insert a row unless one with its key is there; whether it was inserted."""
+    counting = db.execution_options(preserve_rowcount=True)
     if db.dialect.name == "postgresql":
         from sqlalchemy.dialects import postgresql  # a part of SQLAlchemy that SQLite's users need not wait for
 
-        db.execute(postgresql.insert(table).values(**values).on_conflict_do_nothing())
+        done = counting.execute(postgresql.insert(table).values(**values).on_conflict_do_nothing())
     else:
-        db.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())
+        done = counting.execute(sqlite.insert(table).values(**values).on_conflict_do_nothing())
+    return done.rowcount > 0
 
 
 def in_turn(db: Connection, machine: str) -> None:

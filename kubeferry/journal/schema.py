@@ -3,6 +3,8 @@
     plan ──< machine ──< event      machine: who may write (owner, fence, expiry), where its chain ends (seq, digest)
         └──< known  └──< ledger     event: append-only, held so by triggers; ledger: what of ours exists outside
                                     known: which machine a plan means by a name
+    receiver ──< told               who is told of what happens, and up to which event of each machine he was thought of
+        └──< outbox                 what he is told, or will be
 
 Times are text, UTC, ISO 8601 with milliseconds: they sort as they read.
 """
@@ -121,6 +123,49 @@ INDEXES = (
     ),
 )
 """Came later: what is asked of one machine, or of one kind of event, does not look at all of them."""
+
+
+RECEIVER = Table(
+    "kubeferry_receiver",
+    METADATA,
+    Column("name", String, primary_key=True),
+    Column("since", String, nullable=False),
+    Column("fence", Integer, nullable=False, default=0),
+    Column("owner", String),
+    Column("expires_at", String, nullable=False, default=""),
+)
+
+TOLD = Table(
+    "kubeferry_told",
+    METADATA,
+    Column("receiver", String, ForeignKey(RECEIVER.c.name), primary_key=True),
+    Column("plan", String, primary_key=True),
+    Column("machine", String, primary_key=True),
+    Column("seq", Integer, nullable=False),
+)
+
+OUTBOX = Table(
+    "kubeferry_outbox",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("receiver", String, ForeignKey(RECEIVER.c.name), nullable=False),
+    Column("key", String, nullable=False),
+    Column("plan", String, nullable=False),
+    Column("wave", String, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("state", String, nullable=False),
+    Column("digest", String, nullable=False, default=""),
+    Column("made_at", String, nullable=False),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("next_at", String, nullable=False, default=""),
+    Column("error", Text, nullable=False, default=""),
+    Column("delivered_at", String),
+    UniqueConstraint("receiver", "key"),
+    Index("kubeferry_outbox_in_order", "receiver", "state", "id"),
+)
+
+LATER = (KNOWN, RECEIVER, TOLD, OUTBOX)
+"""The tables that journals of earlier versions get when they are opened."""
 
 
 def _after_events(dialect: str, statement: str) -> None:

@@ -7,4 +7,5 @@ logins      of AWS: read anew where they have run out
 clock       the time of this host                           atomic     files that are there whole or not at all
 libraries   those of our extras, and what brings them       locks      locks that end with their process
 patience    answers of HTTP that drip have a deadline        owned      files of ours in a folder of others
+struck      what leaves is without secrets                   subject    which machine a thread is at work on
 """

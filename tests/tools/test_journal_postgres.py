@@ -501,6 +501,19 @@ def test_an_earlier_journal_is_gone_on_with_where_no_table_may_be_made(
     with Journal.open(theirs) as journal:  # and has not thought of the clerk's rights yet
         journal.keep_plan(a_plan("third"))
         assert journal.known(plan.digest, MOVED) == journal.known(a_plan("third").digest, MOVED) == known
+    late = ("receiver", "told", "outbox")
+    made = [f"DROP TABLE kubeferry_{table}" for table in reversed(late)]
+    server.execute(database, *made)
+    Journal.open(config).close()
+    with Journal.open(theirs) as journal:
+        assert (journal.outbox.kept(), journal.outbox.queues()) == (False, [])
+        with pytest.raises(InputInvalid, match="has no outbox"):
+            journal.outbox.know(["mail"])
+        server.execute(database, rights)
+        assert not journal.outbox.kept(), "numbers of its messages are a right of their own"
+        server.execute(database, counters)
+        journal.outbox.know(["mail"])
+        assert [queue.receiver for queue in journal.outbox.queues()] == ["mail"]
     server.execute(database, f"DROP OWNED BY {clerk}", f"DROP ROLE {clerk}")
 
 
