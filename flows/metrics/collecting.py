@@ -57,17 +57,19 @@ class Collector:
     def _merged(self, name: str, plans: Sequence[PlanRecord]) -> PlanTallies:
         """The plans of one name as one: a machine is where the newest of them that has touched it left it."""
         waves: dict[str, str] = {}
+        budgets: dict[str, float] = {}
         tallies: dict[str, Tally] = {}
         expired = unreadable = 0
         for plan in plans:
             kept = self._read(plan.digest)
             waves |= dict(_waves(kept.outline))
+            budgets |= dict(_budgets(kept.outline))
             tallies |= {
                 machine: told for machine, told in kept.tallies.items() if told.touched or machine not in tallies
             }
             expired += sum(holder.expired for holder in self._journal.holders(plan.digest).values())
             unreadable += len(kept.unreadable)
-        return PlanTallies(name, waves, tallies, expired, unreadable)
+        return PlanTallies(name, waves, tallies, expired, unreadable, budgets)
 
     def _read(self, digest: str) -> _Kept:
         kept = self._kept.get(digest)
@@ -97,6 +99,12 @@ def _outline(document: str) -> Outline | None:
         return outline_in(document)
     except KubeferryError:
         return None
+
+
+def _budgets(outline: Outline | None) -> Iterator[tuple[str, float]]:
+    for entry in outline.entries if outline else ():
+        if entry.downtime and entry.downtime.budget_seconds:
+            yield entry.name, entry.downtime.budget_seconds
 
 
 def _waves(outline: Outline | None) -> Iterator[tuple[str, str]]:

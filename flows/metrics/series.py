@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 
 from flows.metrics.exposition import Family, Sample
 from flows.metrics.tallies import Tally
@@ -17,8 +18,8 @@ Labels = tuple[str, ...]
 @dataclass(frozen=True, slots=True)
 class PlanTallies:
     """A plan by its name: each machine's wave and tally, how many leases in it have run out, and of how many machines
-    the events cannot be read. `budgets` are the
-    seconds for which a source may be off, of machines that have such a budget."""
+    the events cannot be read. `budgets` are the seconds for which a source may be off, of machines that have such a
+    budget."""
 
     name: str
     waves: Mapping[str, str]
@@ -97,6 +98,7 @@ def _of_cutovers(plans: Sequence[PlanTallies], now: float) -> Iterator[Family]:
     off: dict[Labels, float] = {}
     budgets: dict[Labels, float] = {}
     rollbacks: Counter[Labels] = Counter()
+    ratios: dict[Labels, list[float]] = {}
     down: dict[Labels, list[float]] = {}
     for plan in plans:
         for machine, wave, tally in plan.by_wave():
@@ -106,6 +108,8 @@ def _of_cutovers(plans: Sequence[PlanTallies], now: float) -> Iterator[Family]:
                     budgets[plan.name, wave, machine] = plan.budgets[machine]
             for reason, count in tally.rollbacks.items():
                 rollbacks[plan.name, wave, reason] += count
+            if tally.projection_ratio is not None:
+                ratios.setdefault((plan.name, wave), []).append(tally.projection_ratio)
             for part, seconds in tally.downtime.items():
                 down.setdefault((plan.name, wave, part), []).append(seconds)
     machine_names = ("plan", "wave", "machine")
@@ -120,6 +124,9 @@ def _of_cutovers(plans: Sequence[PlanTallies], now: float) -> Iterator[Family]:
         for key, found in sorted(down.items())
         for suffix, value in (("_count", float(len(found))), ("_sum", sum(found)))
     )
+    middle = {key: median(found) for key, found in ratios.items()}
+    ratio = "Downtime that was measured by the one that was projected just before the stop, in the middle of the wave."
+    yield _gauge("kubeferry_projection_error_ratio", ratio, ("plan", "wave"), middle)
     told = "Downtime of machines that have moved, by its parts; the part `total` is all of it."
     yield Family("kubeferry_downtime_seconds", "summary", told, parts)
 

@@ -21,6 +21,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import ENDS, Recorded, fold
+from reports.projections import projection_of
 from reports.timeline import chronicle
 
 SERVES = frozenset({Phase.VALIDATED})
@@ -29,6 +30,7 @@ SERVES = frozenset({Phase.VALIDATED})
 AHEAD = frozenset({Phase.COPYING, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED})
 REASONS: Mapping[str, str] = {
     "ProbeFailed": "probe",
+    "OutOfTime": "deadline",
     "IntegrityFailed": "integrity",
     "SourceUnavailable": "source",
     "SourceRefused": "source",
@@ -48,7 +50,8 @@ came before, somebody asked for it."""
 @dataclass(frozen=True, slots=True)
 class Tally:
     """One machine. `synced_of` is when the newest durable round began, whose view is what the target holds; `off_since`
-    when its source was asked to stop, where it is off by us and nothing serves in its place (seconds since 1970)."""
+    when its source was asked to stop, where it is off by us and nothing serves in its place (seconds since 1970).
+    `projection_ratio` is the downtime that was measured, by the one that had been projected as most likely."""
 
     phase: Phase = Phase.PLANNED
     touched: bool = False
@@ -58,6 +61,7 @@ class Tally:
     off_since: float | None = None
     rollbacks: Mapping[str, int] = field(default_factory=dict)
     downtime: Mapping[str, float] = field(default_factory=dict)
+    projection_ratio: float | None = None
 
 
 def tally(records: Sequence[Recorded]) -> Tally:
@@ -73,6 +77,7 @@ def tally(records: Sequence[Recorded]) -> Tally:
         off_since=_off_since(records, state),
         rollbacks=_rollbacks(records),
         downtime=_downtime(records) if state.phase is Phase.COMMITTED else {},
+        projection_ratio=_projection_ratio(records) if state.phase is Phase.COMMITTED else None,
     )
 
 
@@ -109,6 +114,11 @@ def _rollbacks(records: Sequence[Recorded]) -> Mapping[str, int]:
         elif isinstance(record.event, RolledBack):
             counted[REASONS.get(error, "other")] += 1
     return counted
+
+
+def _projection_ratio(records: Sequence[Recorded]) -> float | None:
+    found = projection_of(records, chronicle(records, _observation(records))[1])
+    return found.ratio if found else None
 
 
 def _downtime(records: Sequence[Recorded]) -> Mapping[str, float]:

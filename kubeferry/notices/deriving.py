@@ -189,4 +189,5 @@ def _places(document: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
         outline = outline_in(document)
     except KubeferryError:
         return {}, {}
-    return {machine: wave.name for wave in outline.waves for machine in wave.machines}, {}
+    waves = {machine: wave.name for wave in outline.waves for machine in wave.machines}
+    return waves, {entry.name: entry.app for entry in outline.entries if entry.app}

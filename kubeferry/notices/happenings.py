@@ -97,8 +97,9 @@ def _(_event: RolledBack, before: MachineState, last: Failed) -> Said:
 
 
 @_said.register
-def _(_event: Committed, before: MachineState, _last: Failed) -> Said:
-    return Said(f"{counted(before.probes_passed, 'probe')} passed" if before.probes_passed else "")
+def _(event: Committed, before: MachineState, _last: Failed) -> Said:
+    passed = f"{counted(before.probes_passed, 'probe')} passed" if before.probes_passed else ""
+    return Said(passed, person=event.by)
 
 
 @_said.register
