@@ -13,6 +13,7 @@ chain, from where this process has checked it before.
     engine   which database, opened so that a commit is durable;  schema: its tables;  records: rows as values
     chain    each event's digest covers the one before            leases: who may write, with a fence that only rises
     known    which machine a plan means by a name                 standing: what was read once is not read again
+    documents what plans are made of, for workers that share no disk
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
 """
 
@@ -28,6 +29,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, insert, select, u
 
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, Problem
 from kubeferry.journal.chain import Link, first_break
+from kubeferry.journal.documents import KeptDocument
 from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
 from kubeferry.journal.known import KnownMachine
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
@@ -62,6 +64,7 @@ from kubeferry.life.states import MachineState, Recorded, fold, step
 __all__ = [
     "Holder",
     "Journal",
+    "KeptDocument",
     "KnownMachine",
     "Lease",
     "LedgerEntry",

@@ -3,6 +3,7 @@
     plan ──< machine ──< event      machine: who may write (owner, fence, expiry), where its chain ends (seq, digest)
         └──< known  └──< ledger     event: append-only, held so by triggers; ledger: what of ours exists outside
                                     known: which machine a plan means by a name
+    document                        what a plan is made of, for workers that do not share a disk
 
 Times are text, UTC, ISO 8601 with milliseconds: they sort as they read.
 """
@@ -68,6 +69,20 @@ KNOWN = Table(
     Column("target_name", String, nullable=False),
 )
 """Came later; an earlier kubeferry leaves it alone."""
+
+DOCUMENT = Table(
+    "kubeferry_document",
+    METADATA,
+    Column("digest", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", String, nullable=False),
+)
+"""Came later, too: `at` is when the document was kept last."""
+
+LATER = (KNOWN, DOCUMENT)
+"""The tables that journals of earlier versions get when they are opened."""
 
 _OF_MACHINE = ["kubeferry_machine.plan", "kubeferry_machine.machine"]
 
