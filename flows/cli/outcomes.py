@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.output import print_json, print_table
-from kubeferry.errors import HeldBack, InputInvalid, Interrupted, Problem
+from kubeferry.errors import HeldBack, Interrupted
 from kubeferry.words import counted, plain, plain_lines
 
 if TYPE_CHECKING:
@@ -40,13 +40,3 @@ def _as_told(outcome: Outcome) -> dict[str, Any]:
     told = {"machine": outcome.machine, "phase": outcome.phase, "error": str(error or "")}
     held = {"heldBack": error.why_held, "waitsFor": list(error.by)} if isinstance(error, HeldBack) else {}
     return told | held | ({"left": outcome.left} if outcome.left else {})
-
-
-def nothing_begun(outcomes: list[Outcome]) -> InputInvalid:
-    """The error where each machine of a run waits for others, that are none of it."""
-    held = [one.error for one in outcomes if isinstance(one.error, HeldBack)]
-    fix = "Move what it waits for first, or mend it. To move it all the same, name it and say --out-of-order."
-    return InputInvalid(
-        "nothing was begun: what these machines wait for has not moved",
-        [Problem(f"--machine {error.machine}", error.why_held, fix) for error in held],
-    )

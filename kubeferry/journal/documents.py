@@ -49,7 +49,8 @@ def find(db: Connection, kind: str, named: str) -> KeptDocument:
     if row is None:
         names = sorted(set(db.execute(select(DOCUMENT.c.name).where(DOCUMENT.c.kind == kind)).scalars()))
         fix = f"{meant(named, names) or 'It holds: ' + (', '.join(names) or 'none') + '.'}"
-        raise InputInvalid(f"the journal holds no such {kind.lower()}", [Problem(named, "it has none of this name", fix)])
+        problem = Problem(named, "it has none of this name or digest", fix)
+        raise InputInvalid(f"the journal holds no such {kind.lower()}", [problem])
     return KeptDocument(row.digest, row.kind, row.name, row.text, row.at)
 
 
