@@ -66,6 +66,7 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
             inventory_digest=digest_of(inventory),
             waves=order(wishes, sets={entry.name: _companions(entry) for entry in kept if entry.moves_with}),
             order=policy.waves,
+            precopy=policy.precopy,
             entries=kept,
             excluded=excluded,
         )

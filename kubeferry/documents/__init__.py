@@ -5,11 +5,12 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
-configuration, `disk_choices` what a policy says of single disks, `offer` what a target has to choose from, `outline` a
-plan without what only its target needs. What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts
-without the rest. `files` reads and writes documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has
-written, `yaml_read` any other. `lines` is the form in which a plan is kept, `first_reading` makes it of a plan's text,
-`readings` keeps large ones beside their files, `earlier` knows in which form earlier versions took a plan's digest.
+configuration, `disk_choices` what a policy says of single disks, `repeated` what is done by a schedule, `offer` what a
+target has to choose from, `outline` a plan without what only its target needs. What a mover is told and tells lies
+apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes documents, `yaml_text` writes YAML
+fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the form in which a plan is kept,
+`first_reading` makes it of a plan's text, `readings` keeps large ones beside their files, `earlier` knows in which form
+earlier versions took a plan's digest.
 """
 
 from kubeferry.documents.base import EnvName, ShortName, digest_of
@@ -67,6 +68,7 @@ from kubeferry.documents.policy import (
     WavesPolicy,
     over,
 )
+from kubeferry.documents.repeated import Repeated
 from kubeferry.documents.settings import (
     Config,
     JournalConfig,
@@ -122,6 +124,7 @@ __all__ = [
     "PolicyRule",
     "Probe",
     "ProbeResult",
+    "Repeated",
     "ShortName",
     "SizedBy",
     "SourceConfig",

@@ -14,6 +14,7 @@ from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
 from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy, WavesPolicy
+from kubeferry.documents.repeated import Repeated
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 from kubeferry.shapes import Document
 
@@ -149,7 +150,8 @@ class Plan(Document):
     """What will be done, frozen by `digest` (SHA-256 of the plan without it): what was reviewed is what is applied.
 
     `order` is what a machine that did not move holds back beside those that come after it; None in plans of earlier
-    versions: their waves are in order, since nothing else says what waits for what.
+    versions: their waves are in order, since nothing else says what waits for what. `precopy` is when running machines
+    are copied ahead by a schedule, for `kubeferry deploy`.
     """
 
     KIND: ClassVar[str] = "Plan"
@@ -162,6 +164,7 @@ class Plan(Document):
     inventory_digest: str
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
+    precopy: Repeated | None = None
     entries: tuple[Entry, ...]
     excluded: dict[str, str] = {}
     digest: str = ""

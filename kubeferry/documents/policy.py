@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 from kubeferry.documents.base import ShortName
 from kubeferry.documents.disk_choices import DiskChoice
 from kubeferry.documents.offer import AccessMode, VolumeMode
+from kubeferry.documents.repeated import Repeated
 from kubeferry.model import Bytes, Seconds, Value
 from kubeferry.shapes import Document
 
@@ -300,6 +301,8 @@ class Policy(Document):
 
     `kubevirt` is the version that manifests are made for where no cluster is asked; one that is asked tells its own.
     None: the newest.
+
+    `precopy` is how often `kubeferry deploy` has running machines copied ahead, of those that move warm.
     """
 
     KIND: ClassVar[str] = "Policy"
@@ -315,6 +318,7 @@ class Policy(Document):
     warm: WarmPolicy = WarmPolicy()
     verify: Literal["always", "written"] = "written"
     waves: WavesPolicy = WavesPolicy()
+    precopy: Repeated | None = None
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     acpi_index: bool = False
