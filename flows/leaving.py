@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 def owed(plan: Plan, states: Mapping[str, MachineState]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The machines that have to go back, and those that have only to be committed. Pure."""
-    left = {name: one for name, one in states.items() if one.owes_restart or one.source_off}
+    left = {name: one for name, one in states.items() if one.owes_restart}
     back = {name for name, one in left.items() if one.resumes in BACK}
     on = {name for name, one in left.items() if one.resumes is Phase.VALIDATED and _only_the_end(plan, name, one)}
     whole = {other for name in back for other in plan.set_of(name)}
@@ -96,7 +96,7 @@ def _outcome(name: str, state: MachineState) -> Outcome:
 
 def _reason(state: MachineState) -> str:
     if state.phase is Phase.ROLLED_BACK:
-        return "the run was cancelled in the midst of its cutover: it went back, and its source runs again"
+        return "the run was cancelled in the midst of its cutover: its source runs again"
     return f"the run was cancelled in the midst of its cutover, and it is {state.phase} now"
 
 

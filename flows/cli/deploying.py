@@ -80,7 +80,7 @@ def _tell(todo: Sequence[Change], warned: list[str], pool: str, *, dry_run: bool
         print_json({"dryRun": dry_run, "changes": [one.facts() for one in todo], "warnings": warned})
         return
     for change in todo:
-        click.echo(plain(f"{'would ' if dry_run else ''}{change}"))
+        click.echo(plain(change.told(done=not dry_run)))
     if not todo:
         click.echo("nothing to change")
     else:
@@ -98,11 +98,10 @@ def _refuse_no_server() -> None:
         fix = "Set it to your server's, as http://prefect.example:4200/api."
         raise InputInvalid("there is no Prefect server", [Problem("PREFECT_API_URL", "it is not set", fix)])
     from flows.serving.reached import away
-    from flows.serving.server import CLIENT_SETTINGS, Api
+    from flows.serving.server import Api
 
     if why := Api(url).wait(2.0):
         raise away(why)
-    os.environ.update({name: value for name, value in CLIENT_SETTINGS.items() if name not in os.environ})
 
 
 def _kept(plan: Plan, settings: Config, policy: Path | None, *, dry_run: bool) -> str:

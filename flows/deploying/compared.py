@@ -58,8 +58,10 @@ class Change:
     there: There | None = None
     id: str = ""
 
-    def __str__(self) -> str:
-        return f"{self.deed} {self.kind} {self.name}{self.why and f': {self.why}'}"
+    def told(self, *, done: bool) -> str:
+        """In words."""
+        deed = {"make": "made", "change": "changed", "remove": "removed"}[self.deed] if done else f"would {self.deed}"
+        return f"{deed} {self.kind} {self.name}{self.why and f': {self.why}'}"
 
     def facts(self) -> dict[str, str]:
         """For a program."""

@@ -26,3 +26,8 @@ FLOWS: dict[str, str] = {
     "report": "flows.programme.closing.report",
 }
 """Where each flow that can be deployed is found."""
+
+
+def verb_of(goal: str) -> str:
+    """The flow that takes machines to a goal."""
+    return "cutover" if goal.startswith("migrate") else goal

@@ -13,7 +13,7 @@ from flows.assessing import offer_of, write_assessments
 from flows.programme.artifacts import Shelf, artifact_key, page, plan_key
 from flows.programme.kept import FILES, given, keep, settings_of
 from flows.programme.naming import run_name
-from flows.programme.texts import plan_page
+from flows.programme.texts import plain, plan_page
 from flows.struck import strike_logs, struck_errors
 from kubeferry.config import pick_source
 from kubeferry.documents import Inventory, Plan, Policy
@@ -101,7 +101,7 @@ def _amount(made: Plan) -> str:
 def _machines(inventory: Inventory) -> list[dict[str, object]]:
     return [
         {
-            "machine": machine.name,
+            "machine": plain(machine.name),
             "power": machine.power.value,
             "firmware": machine.firmware.kind.value,
             "vCPU": machine.cpu.vcpus,

@@ -48,9 +48,17 @@ def of_machine(goal: Goal, outcome: Outcome) -> Ending:
     return Ending("failed", "", str(error))
 
 
-def of_run(goal: Goal, machines: Sequence[str], outcomes: Iterable[Outcome], held: Mapping[str, str]) -> Ending:
+def of_run(
+    goal: Goal,
+    machines: Sequence[str],
+    outcomes: Iterable[Outcome],
+    held: Mapping[str, str],
+    *,
+    called_off: bool = False,
+) -> Ending:
     """How a run of these machines ended. `outcomes` are those of machines that began, `held` has the reason of each
-    that did not, since it waits for something."""
+    that did not, since it waits for something. One that was `called_off` in Prefect is cancelled, whatever it has come
+    to: its message tells that."""
     found = list(outcomes)
     number = len(machines)
     back = [one.machine for one in found if went_back(one)]
@@ -68,6 +76,8 @@ def of_run(goal: Goal, machines: Sequence[str], outcomes: Iterable[Outcome], hel
         f"{done} of {number} done" if done else "",
     ]
     message = "; ".join(filter(None, parts))
+    if called_off:
+        return Ending("cancelled", "", message)
     if failed:
         return Ending("failed", "", message)
     if back:

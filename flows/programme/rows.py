@@ -1,4 +1,7 @@
-"""The table of a wave, a row a machine: where it stands, how old its copy is, how long it still takes; pure."""
+"""The table of a wave, a row a machine: where it stands, how old its copy is, how long it still takes; pure.
+
+Prefect shows a cell as Markdown: text of others is made plain, so that a machine's name is no link.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from flows.migrate import Outcome
+from flows.programme.texts import linked, plain
 from flows.progress import Glimpse
 from kubeferry.life.evidence import MachineState, Phase
 from reports.shapes import Bound, Downtime
@@ -19,8 +23,8 @@ AFTER_THE_COPY = frozenset({Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED, Pha
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of the machines of a wave. `actual` downtime as measured, `projected` in
-    seconds, `links` to their runs."""
+    """What is known of the machines of a wave. `actual` downtime as measured, `projected` in seconds; `links` by machine,
+    each with what it leads to."""
 
     apps: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, MachineState] = field(default_factory=dict)
@@ -29,7 +33,7 @@ class Seen:
     held: Mapping[str, str] = field(default_factory=dict)
     actual: Mapping[str, Downtime] = field(default_factory=dict)
     projected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
-    links: Mapping[str, str] = field(default_factory=dict)
+    links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def rows(machines: Sequence[str], seen: Seen, now: datetime) -> list[dict[str, str]]:
@@ -49,20 +53,19 @@ def _row(name: str, seen: Seen, now: datetime) -> dict[str, str]:
     state, glimpse = _state(name, seen), seen.glimpses.get(name, Glimpse("waiting"))
     outcome = seen.outcomes.get(name)
     copying = outcome is None and glimpse.bytes_per_second > 0
-    now_told = f"it is held back: {seen.held[name]}" if name in seen.held else glimpse.action
+    does = f"{glimpse.action}; {glimpse.detail}" if glimpse.detail and outcome is None else glimpse.action
     return {
-        "machine": name,
-        "app": seen.apps.get(name, ""),
+        "machine": plain(name),
+        "app": plain(seen.apps.get(name, UNKNOWN)),
         "state": "held back" if name in seen.held else str(state.phase),
-        "now": now_told,
-        "progress": glimpse.detail,
         "sync age": _age(state, now),
         "delta MiB": _delta(state),
         "MiB/s": f"{glimpse.bytes_per_second / MIB:.0f}" if copying else UNKNOWN,
         "left": _range(glimpse.seconds_left) if copying and glimpse.seconds_left else UNKNOWN,
         "downtime": _downtime(name, seen),
-        "last error": _error(state, outcome),
-        "run": seen.links.get(name, ""),
+        "last error": plain(_error(state, outcome)),
+        "links": ", ".join(linked(what, where) for what, where in seen.links.get(name, {}).items()) or UNKNOWN,
+        "now": plain(f"it is held back: {seen.held[name]}" if name in seen.held else does),
     }
 
 
@@ -95,7 +98,7 @@ def _downtime(name: str, seen: Seen) -> str:
 def _error(state: MachineState, outcome: Outcome | None) -> str:
     if outcome and outcome.error:
         return outcome.error.what
-    return state.failed.what if state.failed else ""
+    return state.failed.what if state.failed else UNKNOWN
 
 
 def _range(seconds: tuple[float, float]) -> str:

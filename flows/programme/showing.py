@@ -23,7 +23,7 @@ from prefect.settings import PREFECT_UI_URL
 
 from flows.following import AGAIN_SECONDS, Following, Track
 from flows.moves import apps_of
-from flows.programme import endings, rows, texts
+from flows.programme import endings, rows, texts, verb_of
 from flows.programme.artifacts import Shelf, artifact_key, page, plan_key
 from flows.programme.machines import STORY, Story, as_state, machine
 from flows.struck import without_secrets
@@ -45,7 +45,7 @@ class Showing:
 
     run: Following
     shelf: Shelf = field(default_factory=Shelf)
-    links: dict[str, str] = field(default_factory=dict)
+    links: dict[str, dict[str, str]] = field(default_factory=dict)
     actual: dict[str, Downtime] = field(default_factory=dict)
     _threads: list[threading.Thread] = field(default_factory=list)
     _turns: threading.Semaphore = field(init=False)
@@ -81,7 +81,8 @@ class Showing:
     def end(self) -> State[Any]:
         """The run's page, and the state that it ends in."""
         run = self.run.run
-        ending = endings.of_run(run.goal, self.run.machines, self.run.outcomes(), self.run.held_back)
+        told = (self.run.outcomes(), self.run.held_back)
+        ending = endings.of_run(run.goal, self.run.machines, *told, called_off=self.run.called_off())
         self._quietly(self._show_verdict, ending)
         return as_state(ending)
 
@@ -122,7 +123,7 @@ class Showing:
     def _link(self, name: str, state: State[Any]) -> None:
         run = state.state_details.flow_run_id
         if run:
-            self.links[name] = f"{ui()}/runs/flow-run/{run}"
+            self.links[name] = {"run": f"{ui()}/runs/flow-run/{run}"}
 
     def _show_page(self, name: str) -> None:
         """What the journal has of the machine, with its downtime in parts."""
@@ -134,6 +135,7 @@ class Showing:
         back = f"\nThe table of its wave: [{self._waves[name]}]({ui()}{page(self._wave_key(self._waves[name]))})\n"
         key = plan_key("machine", run.plan.digest, name)
         self.shelf.markdown(key, text + back, f"{name}: {facts.verdict}")
+        self.links.setdefault(name, {})["page"] = f"{ui()}{page(key)}"
 
     # --- tables and pages --------------------------------------------------------------------------------------------
 
@@ -151,7 +153,7 @@ class Showing:
             {one.machine: one for one in self.run.outcomes()},
             dict(self.run.held_back),
             dict(self.actual),
-            links=dict(self.links),
+            links={name: dict(told) for name, told in self.links.copy().items()},
         )
         for wave in self.run.run.plan.waves:
             machines = [name for name in wave.machines if name in wanted]
@@ -169,9 +171,10 @@ class Showing:
         pages = {f"table of wave {name}": f"{ui()}{page(self._wave_key(name))}" for name in waves}
         pages |= {"report": f"{ui()}{page(plan_key('report', run.plan.digest))}"}
         pages |= {"assessment": f"{ui()}{page(artifact_key('assess', run.plan.source))}"}
-        own = {name: f"{ui()}{page(plan_key('machine', run.plan.digest, name))}" for name in self.links}
+        own = {name: told["page"] for name, told in self.links.items() if "page" in told}
         text = texts.verdict_page(run.plan, ending, self.run.outcomes(), own, pages)
-        self.shelf.markdown(plan_key(str(run.goal), run.plan.digest), text, f"{run.goal} {run.plan.name}")
+        verb = verb_of(run.goal)
+        self.shelf.markdown(plan_key(verb, run.plan.digest), text, f"{verb} {run.plan.name}: {ending.message}")
 
     def _quietly(self, what: Any, *given: Any) -> None:
         """What cannot be shown now is shown the next time, or not at all."""

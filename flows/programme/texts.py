@@ -58,13 +58,21 @@ def verdict_page(
     heading = ending.name or ending.kind
     lines = [f"# {heading}", "", plain(ending.message), ""]
     rows = (
-        (linked(one.machine, links.get(one.machine, "")), one.stands or one.phase, one.error.what if one.error else "")
+        (
+            linked(one.machine, links.get(one.machine, "")),
+            one.stands or one.phase,
+            one.error.reason if one.error else "",
+        )
         for one in outcomes
     )
     lines += table(("machine", "stands", ""), rows, escaped=(1, 2))
     lines += ["", *(f"- [{what}]({where})" for what, where in pages.items())]
     lines += ["", f"The whole report: `kubeferry report --plan {plan.digest[:12]}`"]
     return "\n".join(lines) + "\n"
+
+
+def _why(outcome: Outcome) -> str:
+    return outcome.error.reason if outcome.error else outcome.left
 
 
 def linked(text: str, where: str) -> str:

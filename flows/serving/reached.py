@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from flows.serving.server import CLIENT_SETTINGS
 from kubeferry.errors import KubeferryError, PermanentError, TargetUnavailable
 from kubeferry.passwords import struck
 
@@ -24,6 +25,7 @@ def away(why: str) -> TargetUnavailable:
 @contextlib.contextmanager
 def reached() -> Iterator[None]:
     """What Prefect's client raises in the block is told as what it means. Errors of ours go on as they are."""
+    os.environ.update({name: value for name, value in CLIENT_SETTINGS.items() if name not in os.environ})
     from httpx import HTTPError, HTTPStatusError
     from prefect.exceptions import PrefectException
 

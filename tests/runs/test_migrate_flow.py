@@ -141,7 +141,7 @@ def test_one_machine_that_fails_does_not_fail_the_others_and_is_plainly_shown(fl
     (page,) = ask("artifacts", artifacts={"key": {"any_": [f"machine-{flow.plan.digest[:12]}-web"]}})
     assert "| Part | Time | Down |" in page["data"]
     assert "**Downtime:**" in page["data"]
-    (verdict,) = ask("artifacts", artifacts={"key": {"any_": [f"migrate-{flow.plan.digest[:12]}"]}})
+    (verdict,) = ask("artifacts", artifacts={"key": {"any_": [f"cutover-{flow.plan.digest[:12]}"]}})
     assert "# RolledBack" in verdict["data"]
     assert f"/artifacts/key/machine-{flow.plan.digest[:12]}-stubborn" in verdict["data"]
 
