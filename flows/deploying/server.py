@@ -10,8 +10,7 @@ from uuid import UUID
 
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentScheduleUpdate, DeploymentUpdate
-from prefect.client.schemas.actions import WorkPoolCreate as PoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.responses import DeploymentResponse
@@ -168,11 +167,11 @@ def _schedule(form: dict[str, Any]) -> CronSchedule | IntervalSchedule | RRuleSc
     return RRuleSchedule.model_validate(form) if "rrule" in form else IntervalSchedule.model_validate(form)
 
 
-def _new_pool(name: str) -> PoolCreate:
+def _new_pool(name: str) -> WorkPoolCreate:
     template = ProcessWorker.get_default_base_job_template()
     template["variables"]["properties"]["stream_output"]["default"] = False
     about = f"{MADE_BY}. Its workers: `prefect worker start --pool {name}`, where kubeferry is installed."
-    return PoolCreate(name=name, type="process", description=about, base_job_template=template)
+    return WorkPoolCreate(name=name, type="process", description=about, base_job_template=template)
 
 
 def _deploy(client: SyncPrefectClient, deployment: Deployment, pool: str, pool_type: str, there: There | None) -> None:
@@ -201,19 +200,14 @@ def _deploy(client: SyncPrefectClient, deployment: Deployment, pool: str, pool_t
             pull_steps=PULL,
         )
         return
-    updated = [
-        DeploymentScheduleUpdate(schedule=one.schedule, active=one.active, slug=one.slug, parameters=one.parameters)
-        for one in made
-    ]
-    change = DeploymentUpdate(
-        **said,
-        schedules=updated,
-        concurrency_options=options,
-        parameter_openapi_schema=schema,
-        enforce_parameter_schema=True,
-        pull_steps=PULL,
-    )
-    client.update_deployment(UUID(there.id), change)
+    change = said | {
+        "schedules": [one.model_dump(mode="json", exclude_unset=True) for one in made],
+        "concurrency_options": options.model_dump(mode="json") if options else None,
+        "parameter_openapi_schema": schema.model_dump(),
+        "enforce_parameter_schema": True,
+        "pull_steps": PULL,
+    }
+    client.request("PATCH", "/deployments/{id}", json=change, path_params={"id": there.id})
 
 
 def _automate(client: SyncPrefectClient, automation: Automation, there: str) -> None:

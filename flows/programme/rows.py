@@ -23,8 +23,8 @@ AFTER_THE_COPY = frozenset({Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED, Pha
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What is known of the machines of a wave. `actual` downtime as measured, `projected` in seconds; `links` by machine,
-    each with what it leads to."""
+    """What is known of the machines of a wave. `actual` downtime as measured, `projected` in seconds; `links` of each
+    with what they lead to."""
 
     apps: Mapping[str, str] = field(default_factory=dict)
     states: Mapping[str, MachineState] = field(default_factory=dict)
