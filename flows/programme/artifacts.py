@@ -44,6 +44,11 @@ def _plain(name: str) -> str:
     return f"{readable}-{hashlib.sha256(name.encode()).hexdigest()[:6]}".lstrip("-")
 
 
+def own_client() -> SyncPrefectClient:
+    """A client for this thread alone: the one of the flow's context counts who uses it, and not safely by threads."""
+    return get_client(sync_client=True, httpx_settings={})
+
+
 def page(key: str) -> str:
     """The path of the newest artifact of a key, on Prefect's server."""
     return f"/artifacts/key/{key}"
@@ -67,7 +72,7 @@ class Shelf:
     def _put(self, key: str, kind: str, data: str, description: str) -> None:
         if self._said.get(key) == data + description:
             return
-        with get_client(sync_client=True) as client:
+        with own_client() as client:
             if key in self._made and _updated(client, self._made[key], data, description):
                 self._said[key] = data + description
                 return

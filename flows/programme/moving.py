@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.exceptions import Abort
 
 from flows.following import Following
 from flows.moves import Wanted
 from flows.programme.here import carried_out
 from flows.programme.naming import run_name
+from flows.programme.showing import called_off_before
 from flows.struck import without_secrets
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.life.actions import Goal
@@ -84,16 +87,22 @@ def show(run: Following) -> None:
     """Show a terminal's run from its beginning to its end, by the flow that it is. Raises what Prefect's client makes
     of a server that went away."""
     goal, plan = run.run.goal, run.run.plan
+    since = datetime.now(UTC)
     call = {Goal.PRECOPY: precopy, Goal.ROLLBACK: rollback}.get(goal, cutover)
     more: dict[str, Any] = {"again": True} if goal is Goal.MIGRATE_AGAIN else {}
-    call(
-        plan=without_secrets(plan.name),
-        config=without_secrets(str(run.config.resolve())),
-        digest=plan.digest,
-        machines=[without_secrets(name) for name in run.machines],
-        return_state=True,
-        **more,
-    )
+    try:
+        call(
+            plan=without_secrets(plan.name),
+            config=without_secrets(str(run.config.resolve())),
+            digest=plan.digest,
+            machines=[without_secrets(name) for name in run.machines],
+            return_state=True,
+            **more,
+        )
+    except Abort as error:
+        if not called_off_before(str(call.name), plan.digest, since):
+            raise RuntimeError(f"Prefect does not let it begin: {error}") from error
+        run.cancel()
 
 
 def _wanted(

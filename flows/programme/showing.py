@@ -11,20 +11,28 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import State
+from prefect.client.schemas.filters import (
+    FlowFilter,
+    FlowFilterName,
+    FlowRunFilter,
+    FlowRunFilterExpectedStartTime,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
+from prefect.states import Cancelled
 
 from flows.following import AGAIN_SECONDS, Following, Track
 from flows.moves import apps_of
 from flows.programme import endings, rows, texts, verb_of
-from flows.programme.artifacts import Shelf, artifact_key, page, plan_key
+from flows.programme.artifacts import Shelf, artifact_key, own_client, page, plan_key
 from flows.programme.machines import STORY, Story, as_state, machine
 from flows.struck import without_secrets
 from kubeferry.documents import Wave
@@ -35,6 +43,8 @@ from reports.shapes import Downtime
 
 TABLE_EVERY_SECONDS = 8.0
 CANCEL_EVERY_SECONDS = 5.0  # how often somebody is looked for who has cancelled the run
+
+CLOCKS_DIFFER = timedelta(seconds=60)
 
 logger = logging.getLogger(__name__)
 
@@ -204,9 +214,24 @@ class Showing:
 
 
 def _is_cancelled(run: UUID) -> bool:
-    with get_client(sync_client=True) as client:
+    with own_client() as client:
         state = client.read_flow_run(run).state
     return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
+def called_off_before(verb: str, digest: str, since: datetime) -> bool:
+    """Whether somebody has cancelled a run of this verb and plan in the moment between its making and its beginning:
+    Prefect does not let it begin then. It is Cancelled from now on."""
+    found = False
+    cancelling = FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLING]), name=None)
+    recent = FlowRunFilterExpectedStartTime(after_=since - CLOCKS_DIFFER)
+    runs, flows = FlowRunFilter(state=cancelling, expected_start_time=recent), FlowFilterName(any_=[verb])
+    with own_client() as client:
+        for one in client.read_flow_runs(flow_filter=FlowFilter(name=flows), flow_run_filter=runs):
+            if one.parameters.get("digest") == digest:
+                found = True
+                client.set_flow_run_state(one.id, Cancelled(message="cancelled before it began"), force=True)
+    return found
 
 
 def ui() -> str:

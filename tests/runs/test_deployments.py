@@ -239,7 +239,7 @@ def stopped(small: Any) -> Any:
     small.configure(bandwidthBytesPerSecond=MIB, concurrentMachines=1)
     small.disk("web").write_bytes(os.urandom(30 * MIB))
     small.add("web", disk=small.disk("web"))
-    small.add("late")
+    small.add("zero")
     return small
 
 
@@ -254,8 +254,8 @@ def until_copied(small: Any, alive: Callable[[], bool], seconds: float = 90) -> 
 def check_back(small: Any) -> None:
     assert small.kinds("web")[-1] == "rolled-back"
     assert small.power("web") is Power.RUNNING
-    assert "cutover-begun" not in small.kinds("late")
-    assert small.power("late") is Power.RUNNING
+    assert "cutover-begun" not in small.kinds("zero")
+    assert small.power("zero") is Power.RUNNING
 
 
 @pytest.mark.timeout(240)
@@ -282,12 +282,21 @@ def test_cancel_stops_a_terminal_s_run_as_well(stopped: Any, prefect: Prefect) -
     moving = newest(prefect, plan)
     began = time.monotonic()
     prefect.cancel(moving)
-    code, out = ended(program, 80)
+    try:
+        code, out = ended(program, 80)
+    except subprocess.TimeoutExpired:
+        raise AssertionError(told_of(stopped.folder)) from None
     assert time.monotonic() - began < 60
     assert code == 143, out
     assert prefect.state(moving)["name"] == "Cancelled"
     check_back(stopped)
     assert stopped.command("status", "plan.yaml", "--json")[1].count('"failed": ""') == 2
+
+
+def told_of(folder: Path) -> str:
+    """What the logs of a run have in the end."""
+    logs = [*(folder / ".kubeferry" / "logs").glob("*-migrate-*.log"), *(folder / ".kubeferry").glob("*.log")]
+    return "\n".join(f"{log.name}: {log.read_text(errors='replace')[-1500:]}" for log in logs)
 
 
 @pytest.mark.timeout(240)
