@@ -2,13 +2,13 @@
 the very ones that the command line runs.
 
     asking     discover, assess, plan: each leaves in the journal what the next one takes
-    moving     precopy, cutover, rollback, and one machine of them: they show the run of this process, or begin one here
+    moving     precopy, cutover, rollback: they show the run of this process, or begin one (`here`)
     closing    release, report
     showing    a run as flows, from what is told of it;  machines: one machine as a subflow, its steps as tasks
     endings    how a run and a machine ended, as the name of a state;  rows: the table of a wave; both pure
     texts      pages about a machine and a run, as Markdown; pure
     artifacts  where those stand in Prefect: one a wave and run, updated in place
-    kept       documents from the journal, or from a file
+    kept       documents from the journal, or from a file;  naming: what runs are called
 
 The keys of artifacts hold the plan's digest, so that no plan writes over another one's.
 """

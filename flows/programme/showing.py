@@ -27,7 +27,7 @@ from prefect.client.schemas.objects import State, StateType
 from prefect.context import FlowRunContext
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_UI_URL
-from prefect.states import Cancelled
+from prefect.states import Cancelled, Running
 
 from flows.following import AGAIN_SECONDS, Following, Track
 from flows.moves import apps_of
@@ -204,7 +204,7 @@ class Showing:
             if stopping.requested():
                 return
             try:
-                if _is_cancelled(context.flow_run.id):
+                if _looked_after(context.flow_run.id):
                     logger.info("the run was cancelled in Prefect")
                     self.run.cancel()
             except ObjectNotFound:  # somebody has deleted it
@@ -213,9 +213,13 @@ class Showing:
                 logger.debug("Prefect does not say whether the run is cancelled: %s", error)
 
 
-def _is_cancelled(run: UUID) -> bool:
+def _looked_after(run: UUID) -> bool:
+    """Whether somebody wants this run to end. One that is called Crashed, as where its server was away for long and
+    heard of nobody, says that it lives."""
     with own_client() as client:
         state = client.read_flow_run(run).state
+        if state is not None and state.is_crashed():
+            client.set_flow_run_state(run, Running(message="it was not heard of for a while, and lives"), force=True)
     return state is not None and (state.is_cancelling() or state.is_cancelled())
 
 
