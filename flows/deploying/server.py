@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -22,8 +21,10 @@ from prefect.workers.process import ProcessWorker
 
 from flows.deploying.compared import AutomationThere, Change, Found, There, fields
 from flows.deploying.wanted import MADE_BY, OURS, Automation, Deployment, Wanted
+from flows.programme import asking, closing, moving
 from kubeferry.errors import InputInvalid, Problem
 
+MODULES = {one.__name__: one for one in (asking, closing, moving)}
 PAGE = 200
 IN_MEMORY = "prefect.server.concurrency.lease_storage.memory"
 PULL = [{"prefect.deployments.steps.set_working_directory": {"directory": "/"}}]
@@ -149,7 +150,7 @@ def _there(client: SyncPrefectClient, one: DeploymentResponse, flows: dict[UUID,
 
 def _flow(deployment: Deployment) -> Flow[..., Any]:
     module, _, name = deployment.entrypoint.rpartition(".")
-    found: Flow[..., Any] = getattr(importlib.import_module(module), name)
+    found: Flow[..., Any] = getattr(MODULES[module], name)
     return found
 
 
