@@ -343,19 +343,29 @@ def test_a_server_that_goes_away_in_the_middle_of_a_worker_s_run_changes_nothing
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_run_that_was_killed_with_its_worker_becomes_crashed(stopped: Any, deployed: Any, prefect: Prefect) -> None:
-    stopped.policy(mode="warm")
+def test_a_run_that_was_killed_with_its_worker_becomes_crashed(small: Any, deployed: Any, prefect: Prefect) -> None:
+    small.configure(bandwidthBytesPerSecond=MIB)
+    small.disk("web").write_bytes(os.urandom(30 * MIB) * 6)
+    small.add("web", disk=small.disk("web"))
+    small.policy(mode="warm")
     deployed()
-    with working(prefect.url, stopped.folder, "kubeferry") as worker:
+    with working(prefect.url, small.folder, "kubeferry") as worker:
         moving = prefect.start("precopy/lab", machines=["web"])
-        until_copied(stopped, lambda: worker.poll() is None)
+        until_copied(small, lambda: worker.poll() is None)
         time.sleep(35)  # a heartbeat at least
-        for pid in run(["pgrep", "-f", "prefect.engine"]).out.split():
-            if f"PREFECT__FLOW_RUN_ID={moving}" in Path(f"/proc/{pid}/environ").read_text(errors="replace"):
-                os.killpg(worker.pid, signal.SIGKILL)
-                os.kill(int(pid), signal.SIGKILL)
+        os.killpg(worker.pid, signal.SIGKILL)
+        os.kill(process_of(moving), signal.SIGKILL)
         state = prefect.end(moving, 400)
     assert (state["type"], "its process has died" in state["message"]) == ("CRASHED", True)
+
+
+def process_of(moving: str) -> int:
+    """The process that a run is carried out by."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if f"PREFECT__FLOW_RUN_ID={moving}\0".encode() in (folder / "environ").read_bytes():
+                return int(folder.name)
+    raise AssertionError("nobody carries it out")
 
 
 @pytest.mark.timeout(120)
