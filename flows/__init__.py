@@ -1,8 +1,10 @@
 """The flows that an operator sees in Prefect, and the command line. The only package that imports Prefect.
 
-discover, assess            the flows of those who ask
+programme/                  the flows that can be deployed;  deploying/: `kubeferry deploy`
 migrate                     the run that moves machines: its waves, threads and retries; it knows no Prefect
-following                   what is told of that run, for as long as somebody may want it;  shown: it as Prefect's flows
+moves                       such a run from what was asked to its outcomes, at a terminal and in a worker alike
+leaving                     what a run that was cancelled may not leave, brought to its end by a process of its own
+following                   what is told of that run, for as long as somebody may want it
 cli/                        the command line: thin functions that read documents, call a flow, print
 serving/                    a Prefect server of our own;  progress: what a person at the terminal sees meanwhile
 assessing, reporting        what an assessment and a report leave on disk;  doctor: what would stop a migration

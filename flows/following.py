@@ -1,23 +1,25 @@
 """What is told of a run, kept for whoever shows it: each machine's steps in order, read as often as need be.
 
 Prefect is a display, never in a move's path: its server may be slow, hung, killed or never there. So its flows
-(`flows.shown`) do nothing themselves. They run in threads that nobody waits for, and follow what the machines' threads
-have told; what could not be shown is shown once the server answers again, or not at all: the journal has it.
+(`flows.programme`) do nothing of a run. They follow what the machines' threads have told, and no machine waits for
+them; what could not be shown is shown once the server answers again, or not at all: the journal has it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 
-from flows.migrate import Audience, Outcome, Told
-from flows.progress import Board
+from flows.migrate import Audience, Outcome, Run, Told
 from flows.serving.server import Api
-from kubeferry.documents import Limits, Plan
+from kubeferry.errors import Interrupted
 from kubeferry.life.actions import Goal
 from kubeferry.outside import stopping
 
@@ -64,20 +66,22 @@ class Track:
 
 @dataclass(slots=True)
 class Following(Audience):
-    """One run and who shows it. Use it as a context: at its end what is left to be shown is given a moment."""
+    """One run and who shows it. Use it as a context at a terminal: a thread shows the run from then on, and at the end
+    what is left to be shown is given a moment. `config` is the configuration's path."""
 
     api: Api
-    plan: Plan
-    goal: Goal
+    run: Run
     machines: tuple[str, ...]
-    limits: Limits
-    board: Board
+    config: Path
     given_up: threading.Event = field(default_factory=threading.Event)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    """Somebody has cancelled the run in Prefect, or its worker was told to end."""
     held_back: dict[str, str] = field(default_factory=dict)
     """Machines whose run does not begin, and why: they have no track, and stand in their wave's table."""
     _tracks: dict[str, Track] = field(default_factory=dict)
     _order: list[Track] = field(default_factory=list)
     _news: threading.Condition = field(default_factory=threading.Condition)
+    _unsettled: dict[str, Outcome] = field(default_factory=dict)
     _closed: bool = False
     _signs: int = 0
     _refused: bool = False
@@ -85,6 +89,9 @@ class Following(Audience):
     """Prefect is there whole: until then the thread that shows the run may be in the midst of importing it."""
 
     def tell(self, machine: str, told: Told) -> None:
+        if self.cancelled.is_set() and isinstance(told, Outcome) and isinstance(told.error, Interrupted):
+            self._unsettled[machine] = told  # what comes of it is still to be seen
+            return
         with self._news:
             track = self._tracks.get(machine)
             if track is None:
@@ -93,15 +100,25 @@ class Following(Audience):
                 self._news.notify_all()
         track.add(told)
 
+    def called_off(self) -> bool:
+        return self.cancelled.is_set()
+
+    def settle(self, found: Mapping[str, Outcome]) -> None:
+        for machine, outcome in self._unsettled.items():
+            with self._news:
+                track = self._tracks.get(machine)
+            if track:
+                track.add(found.get(machine, outcome))
+
     def held(self, machine: str, why: str) -> None:
         with self._news:
             self.held_back[machine] = why
 
     # --- for who shows it --------------------------------------------------------------------------------------------
 
-    def begun(self, every_seconds: float) -> Iterator[Track | None]:
-        """Each machine that begins, in order; None when so much time has passed. Ends when none begins any more."""
-        at = 0
+    def begun(self, every_seconds: float, at: int = 0) -> Iterator[Track | None]:
+        """Each machine that begins, in order, from this one on; None when so much time has passed. Ends when none
+        begins any more."""
         while True:
             with self._news:
                 if at == len(self._order) and not self._closed:
@@ -127,7 +144,28 @@ class Following(Audience):
         with self._news:
             return [track.outcome for track in self._order if track.outcome]
 
+    def cancel(self) -> None:
+        """Stop the run at a safe point: somebody wants that who does not look at this terminal."""
+        self.cancelled.set()
+        stopping.request(signal.SIGTERM)
+
     # --- its time ----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def here(self) -> Iterator[None]:
+        """While the block lasts, flows of this process find the run by what they are called with."""
+        key = (self.run.plan.digest, str(self.run.goal))
+        _here[key] = self
+        try:
+            yield
+        finally:
+            _here.pop(key, None)
+
+    def close(self) -> None:
+        """No machine begins any more."""
+        with self._news:
+            self._closed = True
+            self._news.notify_all()
 
     def __enter__(self) -> Following:
         threading.Thread(target=self._show, daemon=True, name="shows the run").start()
@@ -136,9 +174,7 @@ class Following(Audience):
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        with self._news:
-            self._closed = True
-            self._news.notify_all()
+        self.close()
         if self._wait() and self._imported.is_set():
             self.api.hand_in()
         self.given_up.set()
@@ -147,10 +183,11 @@ class Following(Audience):
         while not self.given_up.is_set():
             if self.api.answers():
                 try:
-                    from flows.shown import show  # it brings Prefect, which takes seconds
+                    from flows.programme.moving import show  # it brings Prefect, which takes seconds
 
                     self._imported.set()
-                    show(self)
+                    with self.here():
+                        show(self)
                 except Exception as error:  # noqa: BLE001 (whatever Prefect's client makes of a server that went away)
                     self._refused = True
                     logger.info("Prefect does not show the run: %s: %s", type(error).__name__, error)
@@ -172,3 +209,11 @@ class Following(Audience):
                 logger.info("Prefect was not shown all of this run: the journal has it")
                 return silent == 0
         return True
+
+
+_here: dict[tuple[str, str], Following] = {}
+
+
+def of(plan: str, goal: Goal) -> Following | None:
+    """The run of this process that takes machines of a plan, by its digest, to this goal; None where there is none."""
+    return _here.get((plan, str(goal)))

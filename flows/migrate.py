@@ -14,7 +14,7 @@ import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
@@ -47,12 +47,14 @@ logger = logging.getLogger(__name__)
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """How one machine's run ended: the phase reached, or the error that stopped it. `left` says what of ours could not
-    be dropped at the source of one that has moved."""
+    be dropped at the source of one that has moved; `stands`, of one that was stopped, is the phase that it was seen in
+    last."""
 
     machine: str
     phase: str
     error: KubeferryError | None = None
     left: str = ""
+    stands: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,13 @@ class Audience:
 
     def held(self, machine: str, why: str) -> None:
         """The machine's run does not begin. Like `tell`."""
+
+    def called_off(self) -> bool:
+        """Whether it was here that somebody asked the run to stop."""
+        return False
+
+    def settle(self, found: Mapping[str, Outcome]) -> None:
+        """What came, in the end, of machines that a run which was called off has stopped. Like `tell`."""
 
 
 @dataclass(slots=True)
@@ -181,7 +190,7 @@ def _drive_unit(run: Run, unit: tuple[str, ...]) -> None:
         run.turns.ended(unit)
     if run.gate:
         run.gate.ended()
-    for outcome in outcomes:
+    for outcome in (_seen(run, one) for one in outcomes):
         machine, error = outcome.machine, outcome.error
         with run.lock:
             run.outcomes[machine] = outcome
@@ -197,6 +206,12 @@ def _driven(run: Run, unit: tuple[str, ...]) -> list[Outcome]:
     if deferred := next((run.deferred[name] for name in unit if name in run.deferred), None):
         return [Outcome(name, DEFERRED, _of(deferred, name)) for name in unit]
     return _drive_set(run, unit) if len(unit) > 1 else [_drive_machine(run, run.plan.entry(unit[0]))]
+
+
+def _seen(run: Run, outcome: Outcome) -> Outcome:
+    """The outcome with where the machine was seen last, if something stopped it there."""
+    state = run.standing.get(outcome.machine)
+    return replace(outcome, stands=str(state.phase)) if outcome.error and state else outcome
 
 
 def _drive_machine(run: Run, entry: Entry) -> Outcome:

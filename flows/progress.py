@@ -75,8 +75,30 @@ class Line:
     action: str = "waiting"
     detail: str = ""
     rates: Rates = field(default_factory=Rates)
+    newest: MoverProgress | None = None
     printed_at: float = 0.0
     projected: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Glimpse:
+    """One machine at this moment: what is done with it, and of the transfer that goes on, if one does, its rate in
+    bytes per second and the time left, shortest and longest, in seconds. `projected` is its downtime, in words."""
+
+    action: str
+    detail: str = ""
+    bytes_per_second: float = 0.0
+    seconds_left: tuple[float, float] | None = None
+    projected: str = ""
+
+
+def _glimpse(line: Line) -> Glimpse:
+    told = line.newest
+    todo = (told.total_bytes or 0) - told.done_bytes if told else 0
+    if told is None or not told.bytes_per_second or todo <= 0:
+        return Glimpse(line.action, line.detail, projected=line.projected)
+    left = line.rates.seconds_left(todo)
+    return Glimpse(line.action, line.detail, told.bytes_per_second, left, line.projected)
 
 
 class Board:
@@ -112,6 +134,7 @@ class Board:
         with self._lock:
             line = self._lines.setdefault(machine, Line())
             line.rates.add(progress.bytes_per_second)
+            line.newest = progress
             line.detail = f"{disk}: {describe(progress, line.rates)}".removesuffix(": done")
             if time.monotonic() - line.printed_at >= LINE_EVERY_SECONDS:
                 line.printed_at = time.monotonic()
@@ -123,18 +146,10 @@ class Board:
             self._lines.setdefault(machine, Line()).projected = downtime
             self._say(machine, f"downtime projected: {downtime}", "projected", facts)
 
-    def rows(self) -> list[dict[str, str]]:
-        """The table of a wave: one row a machine."""
+    def glimpses(self) -> dict[str, Glimpse]:
+        """Every machine of which something was told, for the table of its wave."""
         with self._lock:
-            return [
-                {
-                    "machine": name,
-                    "now": line.action,
-                    "progress": line.detail,
-                    "downtime, projected": line.projected,
-                }
-                for name, line in self._lines.items()
-            ]
+            return {name: _glimpse(line) for name, line in self._lines.items()}
 
     def _say(self, machine: str, text: str, event: str, facts: dict[str, object]) -> None:
         logger.info("%s: %s", machine, text)

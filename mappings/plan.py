@@ -123,6 +123,7 @@ def planned(
         order=policy.waves,
         windows=used(policy, kept),
         apps=kept_apps(apps.apps, [entry.name for entry in kept]) or None,
+        precopy=policy.precopy,
         entries=kept,
         excluded=excluded,
     )

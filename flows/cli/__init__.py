@@ -4,7 +4,7 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
     looking    doctor, discover          moving     precopy, migrate, commit, rollback     disks   copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
     setting_up  init, manifests          caretaking  caretake              windows   windows
-    telling    notify, metrics
+    telling    notify, metrics           deploying  deploy
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
 What `status` shows: `standing` (pure), `transfers` (what movers on this host tell), `outlook` (what is ahead).
@@ -48,6 +48,10 @@ VERBS = {
     "discover": ("flows.cli.looking", "Ask a source about its machines and write an inventory."),
     "assess": ("flows.cli.planning", "Say what would happen to each machine; touches neither source nor target."),
     "plan": ("flows.cli.planning", "Decide everything, and freeze it for review."),
+    "deploy": (
+        "flows.cli.deploying",
+        "Set a plan up on your Prefect server: deployments with their schedules, limits and automations.",
+    ),
     "precopy": ("flows.cli.moving", "Copy running machines ahead: one round of what changed since the last one."),
     "migrate": ("flows.cli.moving", "Do what a plan says, and prove it; the same command goes on after any failure."),
     "rollback": ("flows.cli.moving", "Stop the copy of a machine and run its source again."),

@@ -142,9 +142,11 @@ def _asked(config: Path | None, source: str | None, exported: Path | None) -> tu
 def _asked_source(config: Path, source: str | None) -> Inventory:
     """What the source says; as a flow where there is a Prefect server of the user's, and it answers."""
     if given_answers():
-        from flows.discover import discover_flow
+        from flows.programme.asking import discover as flow
+        from flows.serving.reached import reached
 
-        return discover_flow(str(config), pick_source(read_config(config), source)[0])
+        with reached():
+            return flow(pick_source(read_config(config), source)[0], str(config.resolve()))
     from kubeferry.steps.discover import discover as ask
 
     return ask(read_config(config), source)

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +26,9 @@ from flows.cli.options import (
     plan_named,
     whole_sets,
 )
-from flows.cli.outcomes import nothing_begun, tell_outcomes
+from flows.cli.outcomes import tell_outcomes
 from flows.cli.output import beside, event_line, print_event, print_log, session
 from flows.cli.stopped import at_a_safe_point, at_once
-from flows.telling import announce_outcomes, refuse_unready, telling
 from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
@@ -38,11 +36,11 @@ from kubeferry.life.actions import Goal
 from kubeferry.life.evidence import Phase
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
-from kubeferry.steps.beforehand import Asked, ask, copied_ahead, left_out, untouched
 from kubeferry.words import plain
 
 if TYPE_CHECKING:
     from flows.migrate import Outcome, Run
+    from flows.moves import Move
     from flows.serving.server import Api
     from kubeferry.outside.streams import Aside
 
@@ -90,18 +88,19 @@ def migrate(
         raise click.UsageError("name the machines to move out of order with --machine, --app or --wave")
     if out_of_window is not None and not (machines and out_of_window.strip()):
         raise click.UsageError("name the machines to stop outside their window with --machine, and say why")
+    from flows.moves import Move, refuse_empty
+
     frozen, settings, path = opened(plan, named, config)
     names = whole_sets(frozen, chosen(frozen, machines))
-    _refuse_empty(frozen, names)
+    refuse_empty(frozen, names)
     goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     if dry_run:
-        overruled = out_of_window is not None
-        say_what_would_be_done(
-            frozen, settings, names, goal, insisted=out_of_order, overruled=overruled, as_json=as_json
-        )
+        outside = out_of_window is not None
+        say_what_would_be_done(frozen, settings, names, goal, insisted=out_of_order, overruled=outside, as_json=as_json)
         return
-    said = Said(person() if out_of_order else "", f"{person()}: {out_of_window.strip()}" if out_of_window else "")
-    _run(frozen, settings, path, names, goal, as_json, said=said)
+    overruled = f"{person()}: {out_of_window.strip()}" if out_of_window else ""
+    insisted = person() if out_of_order else ""
+    _run(Move(frozen, settings, path, names, goal, insisted=insisted, overruled=overruled), as_json)
 
 
 @click.command()
@@ -116,10 +115,12 @@ def precopy(plan: Path | None, named: str | None, config: Path | None, machines:
     For machines that the policy moves `warm`; others are left alone, and nothing stops any of them. Run it as often as
     you like before `migrate`, from a schedule, say: each round makes the downtime shorter.
     """
+    from flows.moves import Move, refuse_empty
+
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
-    _refuse_empty(frozen, names)
-    _run(frozen, settings, path, names, Goal.PRECOPY, as_json)
+    refuse_empty(frozen, names)
+    _run(Move(frozen, settings, path, names, Goal.PRECOPY), as_json)
 
 
 @click.command()
@@ -147,7 +148,9 @@ def commit(
     if dry_run:
         say_what_would_be_done(frozen, settings, names, Goal.COMMIT, insisted=True, as_json=as_json)
         return
-    _run(frozen, settings, path, names, Goal.COMMIT, as_json, by=person())
+    from flows.moves import Move
+
+    _run(Move(frozen, settings, path, names, Goal.COMMIT, by=person()), as_json)
 
 
 @click.command()
@@ -186,6 +189,8 @@ def rollback(
     """
     if not machines:
         raise click.UsageError("name the machines to roll back with --machine, --app or --wave")
+    from flows.moves import Move
+
     frozen, settings, path = opened(plan, named, config)
     names = whole_sets(frozen, chosen(frozen, machines))
     lost = writes_lost(frozen, settings, names)
@@ -201,115 +206,56 @@ def rollback(
             [f"Nobody looks whether a copy of {', '.join(names)} runs at the target: where one does, two will run."]
         )
         confirm(f"{who}: is the target down for good", yes=yes)
-    _run(frozen, settings, path, names, Goal.ROLLBACK, as_json, who)
+    _run(Move(frozen, settings, path, names, Goal.ROLLBACK, target_is_down=who), as_json)
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a person has said of a run: that its machines move out of order, or outside their windows, and why."""
-
-    insisted: str = ""
-    overruled: str = ""
-
-
-def _run(
-    plan: Plan,
-    settings: Config,
-    path: Path,
-    machines: tuple[str, ...],
-    goal: Goal,
-    as_json: bool,
-    target_is_down: str = "",
-    said: Said = Said(),
-    by: str = "",
-) -> None:
+def _run(move: Move, as_json: bool) -> None:
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
-    from flows.migrate import NOT_BEGUN, Run, run_plan
-    from flows.progress import Board
-    from kubeferry.steps.gate import Gate
-    from kubeferry.steps.turns import Turns
+    from flows.migrate import NOT_BEGUN, run_plan
+    from flows.moves import nothing_left, prepared
+    from flows.progress import Questions
 
-    _refuse_unknown_source(plan, settings, path)
-    if goal is not Goal.ROLLBACK:  # who goes back has no time for that
-        refuse_unready(settings)
-    with contextlib.closing(Journal.open(settings.journal)) as journal:
-        again = goal is Goal.MIGRATE_AGAIN
-        turns = Turns(plan, journal, again=again, insisted=said.insisted) if goal.in_order else None
-        gate = Gate(plan, journal, overruled=said.overruled)
-        waiting = turns.out_of_reach(machines) if turns else {}
-        shut = gate.shut(machines, journal.states(plan.digest)) if goal.in_order else {}
-        coming = tuple(name for name in machines if name not in waiting and name not in shut)
-        asked = _asked(plan, settings, journal, coming, goal, as_json=as_json)
-        refused = asked.errors()
-        waiting = turns.out_of_reach(machines, refused) if turns else {}
-        journal.keep_plan(plan)
-        run = Run(plan, settings, journal, Board(quiet=True), goal, target_is_down=target_is_down, refused=refused)
-        run.turns, run.gate, run.deferred, run.by = turns, gate, shut, by
-        # Nothing to watch: what there is to say is only recorded.
-        idle = len(refused.keys() | waiting.keys() | shut.keys()) == len(machines)
-        with telling(journal, settings):
-            outcomes = run_plan(run, machines) if idle else _seen_running(run, path, machines, as_json)
-            announce_outcomes(journal, settings, plan, outcomes)
-        stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
+    plan, machines = move.plan, move.machines
+    with prepared(move, Questions(tell=print_event if as_json else None)) as ready:
+        outcomes = run_plan(ready.run, machines) if ready.idle else _seen_running(ready.run, move, as_json)
+        stopped = at_a_safe_point(plan, ready.run.journal, machines, _plan_s_words()) if stopping.requested() else None
     tell_outcomes(outcomes, as_json)
     if stopped:
         raise stopped
-    if idle:
-        raise asked.nothing_left(plan.name) if refused else nothing_begun(outcomes)
+    if ready.idle:
+        raise nothing_left(ready, outcomes)
     code = max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
     if code or any(outcome.phase == NOT_BEGUN for outcome in outcomes):
         print_log(session())
         raise click.exceptions.Exit(code or 1)
 
 
-def _seen_running(run: Run, path: Path, machines: tuple[str, ...], as_json: bool) -> list[Outcome]:
+def _seen_running(run: Run, move: Move, as_json: bool) -> list[Outcome]:
     """The run, told to whoever watches: at this terminal, and in Prefect."""
     from flows.following import Following
-    from flows.migrate import run_plan
+    from flows.leaving import carried_through
     from flows.progress import Board
     from flows.serving.server import prefect_api
 
-    with beside() as said, prefect_api(path.resolve().parent / ".kubeferry" / "prefect") as api:
+    with beside() as said, prefect_api(move.path.resolve().parent / ".kubeferry" / "prefect") as api:
         if api.server and not as_json:
             said("starting a Prefect server of our own")
-        states = run.journal.states(run.plan.digest)
-        run.standing.update({name: states[name] for name in machines if name in states})
         _tell_address(api, api.wait(_head_start(run.standing, run.goal)), said, as_json)
         run.board = Board(
             quiet=as_json,
             tell=(lambda event, **facts: said(event_line(event, **facts))) if as_json else None,
             say=said,
         )
-        with Following(api, run.plan, run.goal, machines, run.config.limits, run.board) as shown:
+        with Following(api, run, move.machines, move.path) as shown:
             run.shown = shown
             with stopping.leaving(functools.partial(at_once, run.standing, _plan_s_words(), as_json)):
-                return run_plan(run, machines)
+                return carried_through(run, move.machines, move.path)
 
 
 def _plan_s_words() -> list[str]:
     """What names the plan on the command line."""
     given = click.get_current_context().params
     return [str(given["plan"])] if given["plan"] else ["--plan", str(given["named"])]
-
-
-def _asked(  # what a run has, and nothing else
-    plan: Plan, settings: Config, journal: Journal, machines: tuple[str, ...], goal: Goal, *, as_json: bool = False
-) -> Asked:
-    """What source and target have against machines that nobody has stopped yet, before anything is touched. A trial for
-    each hourly round would show nothing that the rounds do not. Raises InputInvalid where it is against all of them."""
-    if goal in {Goal.ROLLBACK, Goal.COMMIT}:
-        return Asked()
-    from flows.progress import Questions
-
-    states = journal.states(plan.digest)
-    waiting = untouched(machines, states, again=goal is Goal.MIGRATE_AGAIN)
-    shown: frozenset[str] = frozenset()
-    if goal is Goal.PRECOPY:  # what is copied ahead is what runs, and moves warm
-        waiting = tuple(name for name in waiting if plan.entry(name).mode == "warm")
-        shown = copied_ahead(states)
-    asked = ask(settings, plan, waiting, shown, Questions(tell=print_event if as_json else None))
-    asked.check()
-    return asked
 
 
 def _head_start(standing: Mapping[str, MachineState], goal: Goal) -> float:
@@ -331,21 +277,6 @@ def _watched(plan: Plan, settings: Config, machines: tuple[str, ...], *, all_of_
         problems = [Problem(f"--machine {name}", f"it is {phases[name]}", fix) for name in others]
         raise InputInvalid("nothing can be committed of these machines", problems)
     return tuple(name for name in machines if name not in others)
-
-
-def _refuse_empty(plan: Plan, machines: tuple[str, ...]) -> None:
-    """A plan of no machine is no run that went well: whoever runs it expects one to move. Raises InputInvalid."""
-    if not machines:
-        fix = "Plan again, with a policy that settles what speaks against them: `kubeferry assess` says it."
-        problem = Problem(f"plan {plan.name}", f"it moves no machine{left_out(plan)}", fix)
-        raise InputInvalid("the plan is empty", [problem])
-
-
-def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
-    if plan.source not in settings.sources:
-        fix = "Add it, or use the configuration that the plan was made with."
-        problem = Problem(f"{path}: sources", f"no source is called {plan.source!r}", fix)
-        raise InputInvalid("the plan's source is not configured", [problem])
 
 
 def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from flows.cli.output import print_json, print_table
-from kubeferry.errors import Deferred, HeldBack, InputInvalid, Interrupted, KubeferryError, Problem, TransientError
+from kubeferry.errors import Deferred, HeldBack, Interrupted
 from kubeferry.words import counted, plain, plain_lines
 
 if TYPE_CHECKING:
@@ -48,17 +48,3 @@ def _as_told(outcome: Outcome) -> dict[str, Any]:
     if isinstance(error, Deferred):
         held |= {"nextOpening": error.until or None}
     return told | held | ({"left": outcome.left} if outcome.left else {})
-
-
-def nothing_begun(outcomes: list[Outcome]) -> KubeferryError:
-    """The error where each machine of a run waits: for others, that are none of it, or for its window."""
-    deferred = [one.error for one in outcomes if isinstance(one.error, Deferred)]
-    if deferred:
-        told = "; ".join(dict.fromkeys(error.what.removeprefix("it is deferred: ") for error in deferred))
-        return TransientError("nothing was begun: no window is open", why=told, fix=deferred[0].fix)
-    held = [one.error for one in outcomes if isinstance(one.error, HeldBack)]
-    fix = "Move what it waits for first, or mend it. To move it all the same, name it and say --out-of-order."
-    return InputInvalid(
-        "nothing was begun: what these machines wait for has not moved",
-        [Problem(f"--machine {error.machine}", error.why_held, fix) for error in held],
-    )

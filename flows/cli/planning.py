@@ -41,10 +41,12 @@ def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path,
     from mappings.policy_problems import policy_problems
 
     if given_answers():
-        from flows.assess import assess_flow
+        from flows.programme.asking import assess as flow
+        from flows.serving.reached import reached
 
-        given = [str(path) if path else None for path in (policy, config)]
-        assessments = assess_flow(str(inventory), given[0], str(out), given[1])
+        given = [str(path.resolve()) if path else None for path in (policy, config)]
+        with reached():
+            assessments = flow(str(inventory.resolve()), given[0], str(out.resolve()), given[1])
     else:
         from flows.assessing import offer_of, write_assessments
 

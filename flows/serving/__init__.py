@@ -2,6 +2,7 @@
 
 server      started for the length of a command, on loopback
 program     what is started: Prefect's server with pages that ask nobody but this machine
+reached     what Prefect's client makes of a server of the user's that is away, as an error of ours
 ports       which port is free, and who has one that is not
 """
 

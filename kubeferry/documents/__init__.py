@@ -7,9 +7,9 @@
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
 configuration, `notify` its part that says who is told, `assessment` what would become of a machine, `disk_choices` what
 a policy says of single disks, `apps` of what belongs together, `waves_policy` of waves, `windows` of when sources may
-be stopped, `cutover_policy` of the time around a cutover, `probes` of what is asked of a started machine, `offer` what
-a target has to choose from, `outline` a plan without what only its target needs, `grid` a table as spreadsheets keep
-it. What a mover is told and tells lies
+be stopped, `repeated` of what is done by a schedule, `cutover_policy` of the time around a cutover, `probes` of what is
+asked of a started machine, `offer` what a target has to choose from, `outline` a plan without what only its target
+needs, `grid` a table as spreadsheets keep it. What a mover is told and tells lies
 apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes documents, `yaml_text` writes YAML
 fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the form in which a plan is kept,
 `first_reading` makes it of a plan's text, `readings` keeps large ones beside their files, `earlier` knows in which form
@@ -72,6 +72,7 @@ from kubeferry.documents.policy import (
     over,
 )
 from kubeferry.documents.probes import Probe
+from kubeferry.documents.repeated import Repeated
 from kubeferry.documents.settings import (
     Config,
     JournalConfig,
@@ -142,6 +143,7 @@ __all__ = [
     "PolicyRule",
     "Probe",
     "ProbeResult",
+    "Repeated",
     "ShortName",
     "SizedBy",
     "SourceConfig",

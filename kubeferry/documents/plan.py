@@ -17,6 +17,7 @@ from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
 from kubeferry.documents.policy import StopPolicy, WarmPolicy
 from kubeferry.documents.probes import Probe
+from kubeferry.documents.repeated import Repeated
 from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.documents.windows import Window
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
@@ -186,7 +187,8 @@ class Plan(Document):
 
     `order` is what a machine that did not move holds back beside those that come after it; None in plans of earlier
     versions: their waves are in order, since nothing else says what waits for what. `windows` are those in which its
-    machines are stopped, by name. `apps` are machines that belong together, each in one wave.
+    machines are stopped, by name. `apps` are machines that belong together, each in one wave. `precopy` is when running
+    machines are copied ahead by a schedule, for `kubeferry deploy`.
     """
 
     KIND: ClassVar[str] = "Plan"
@@ -201,6 +203,7 @@ class Plan(Document):
     order: WavesPolicy | None = None
     windows: dict[ShortName, Window] | None = None
     apps: tuple[PlannedApp, ...] | None = None
+    precopy: Repeated | None = None
     entries: tuple[Entry, ...]
     excluded: dict[str, str] = {}
     digest: str = ""

@@ -12,6 +12,7 @@ from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.disk_choices import DiskChoice
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.documents.probes import Probe
+from kubeferry.documents.repeated import Repeated
 from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.documents.windows import ANY, Window
 from kubeferry.model import Bytes, Seconds, Value
@@ -254,6 +255,8 @@ class Policy(Document):
 
     `windows` are the times in which sources may be stopped, by name, and `window` is that of all machines for which
     nothing else is said. None: at any time.
+
+    `precopy` is how often `kubeferry deploy` has running machines copied ahead, of those that move warm.
     """
 
     KIND: ClassVar[str] = "Policy"
@@ -274,6 +277,7 @@ class Policy(Document):
     windows: dict[ShortName, Window] | None = None
     window: str | None = None
     apps: dict[ShortName, AppPolicy] | None = None
+    precopy: Repeated | None = None
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     acpi_index: bool = False

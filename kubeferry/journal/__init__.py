@@ -13,6 +13,7 @@ chain, from where this process has checked it before.
     engine   which database, opened so that a commit is durable;  schema: its tables;  records: rows as values
     chain    each event's digest covers the one before            leases: who may write, with a fence that only rises
     known    which machine a plan means by a name                 standing: what was read once is not read again
+    documents what plans are made of, for workers that share no disk
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
     cutovers which have begun, of all plans at once
     lately   what happened when, of whichever machines
@@ -32,6 +33,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, Row, insert, select, u
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, Problem
 from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.cutovers import Cutover, cutovers
+from kubeferry.journal.documents import KeptDocument
 from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
 from kubeferry.journal.known import KnownMachine
 from kubeferry.journal.lately import Lately
@@ -70,6 +72,7 @@ __all__ = [
     "Cutover",
     "Holder",
     "Journal",
+    "KeptDocument",
     "KnownMachine",
     "Lease",
     "LedgerEntry",

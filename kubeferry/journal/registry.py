@@ -10,6 +10,8 @@ from typing import Self
 from sqlalchemy import Connection, Engine, select
 
 from kubeferry.documents import JournalConfig, Plan, in_lines
+from kubeferry.journal import documents
+from kubeferry.journal.documents import KeptDocument
 from kubeferry.journal.engine import clock, damaged, iso, open_engine, reading, translated, writing
 from kubeferry.journal.known import KnownMachine, KnownMachines
 from kubeferry.journal.records import PlanRecord, RegisteredPlan, Versions, insert_once, plan_records, unknown_plan
@@ -100,6 +102,18 @@ class Registry:
         """Which machine a plan means by a name; None where its document cannot be read, or has none of this name."""
         with self._reading() as db:
             return self._known.of(db, plan, machine)
+
+    # --- what plans are made of ----------------------------------------------------------------------------------
+
+    def keep_document(self, kind: str, name: str, text: str) -> str:
+        """Keep an inventory, say, as the newest of its name; returns its digest."""
+        with self._writing() as db:
+            return documents.keep(db, kind, name, text, iso(clock(db)))
+
+    def document(self, kind: str, named: str) -> KeptDocument:
+        """The newest document of a kind by its name, or the one of a digest. Raises InputInvalid for an unknown one."""
+        with self._reading() as db:
+            return documents.find(db, kind, named)
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -5,6 +5,7 @@
                                     known: which machine a plan means by a name
     receiver ──< told               who is told of what happens, and up to which event of each machine he was thought of
         └──< outbox                 what he is told, or will be
+    document                        what a plan is made of, for workers that do not share a disk
 
 Times are text, UTC, ISO 8601 with milliseconds: they sort as they read.
 """
@@ -71,6 +72,17 @@ KNOWN = Table(
     Column("target_name", String, nullable=False),
 )
 """Came later; an earlier kubeferry leaves it alone."""
+
+DOCUMENT = Table(
+    "kubeferry_document",
+    METADATA,
+    Column("digest", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("text", Text, nullable=False),
+    Column("at", String, nullable=False),
+)
+"""Came later, too: `at` is when the document was kept last."""
 
 _OF_MACHINE = ["kubeferry_machine.plan", "kubeferry_machine.machine"]
 
@@ -164,7 +176,7 @@ OUTBOX = Table(
     Index("kubeferry_outbox_in_order", "receiver", "state", "id"),
 )
 
-LATER = (KNOWN, RECEIVER, TOLD, OUTBOX)
+LATER = (KNOWN, DOCUMENT, RECEIVER, TOLD, OUTBOX)
 """The tables that journals of earlier versions get when they are opened."""
 
 

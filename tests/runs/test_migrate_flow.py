@@ -50,10 +50,12 @@ class Flow:
         self.plan = self.plan or self.small.plan()
         with self.small.journal() as journal:
             journal.register_plan(self.plan.digest, self.plan.name, "")
-            board, names = Board(quiet=True), machines or tuple(entry.name for entry in self.plan.entries)
+            names = machines or tuple(entry.name for entry in self.plan.entries)
+            run = Run(self.plan, self.config, journal, Board(quiet=True), Goal.MIGRATE)
             api = Api(os.environ["PREFECT_API_URL"])
-            with Following(api, self.plan, Goal.MIGRATE, names, self.config.limits, board) as shown:
-                outcomes = run_plan(Run(self.plan, self.config, journal, board, Goal.MIGRATE, shown), names)
+            with Following(api, run, names, self.small.folder / "kubeferry.yaml") as shown:
+                run.shown = shown
+                outcomes = run_plan(run, names)
         return {outcome.machine: (outcome.phase, outcome.error) for outcome in outcomes}
 
     def flow_runs(self) -> dict[str, str]:
@@ -61,9 +63,17 @@ class Flow:
         runs, _ = self._ask()
         return {one["name"]: one["state_name"] for one in reversed(runs)}
 
+    def state(self) -> dict[str, Any]:
+        """That of the newest run of this plan."""
+        found: dict[str, Any] = next(
+            one["state"] for one in ask("flow_runs", sort="START_TIME_DESC") if self.is_of_this_plan(one)
+        )
+        return found
+
     def is_of_this_plan(self, one: Any) -> bool:
         """Whether a flow run is of the waves of this plan."""
-        return bool(self.plan and one["parameters"].get("digest") == self.plan.digest)
+        of_machine = "machine" in one["parameters"]
+        return bool(self.plan and one["parameters"].get("digest") == self.plan.digest and not of_machine)
 
     def task_runs(self) -> list[tuple[str, str, int]]:
         """Each task of this plan: what it does, its state, how often it was run."""
@@ -114,20 +124,26 @@ def test_one_machine_that_fails_does_not_fail_the_others_and_is_plainly_shown(fl
     assert flow.small.power("stubborn") is Power.RUNNING
     runs = flow.flow_runs()
     assert runs["web"] == runs["db"] == "Completed"
-    assert runs["stubborn"] == "Failed"
-    assert runs["migrate lab"] == "Failed"
+    assert runs["stubborn"] == runs["cutover lab"] == "RolledBack"
+    assert flow.state()["message"] == "1 of 3 rolled back: stubborn; 2 of 3 done"
     tasks = flow.task_runs()
     assert [runs for name, state, runs in tasks if (name, state) == ("stop-source", "Failed")] == [1]
     assert {name for name, _, _ in tasks} >= {"record-plan", "copy-disks vda", "verify-disks vda", "commit"}
-    key = f"wave-{flow.plan.name}-{flow.plan.waves[0].name}"
-    newest = ask("artifacts", sort="CREATED_DESC", artifacts={"key": {"any_": [key]}})[0]
-    table = {row["machine"]: row["now"] for row in json.loads(newest["data"])}
-    assert (newest["type"], newest["description"]) == (
-        "table",
-        f"{flow.plan.name}, {flow.plan.waves[0].name}: 3 machines",
-    )
-    assert table["web"] == table["db"] == "committed"
-    assert "does not stop" in table["stubborn"]
+    key = f"wave-{flow.plan.digest[:12]}-{flow.plan.waves[0].name}"
+    made = ask("artifacts", sort="CREATED_DESC", artifacts={"key": {"any_": [key]}})
+    assert len(made) == 1, "one for a wave and a run, updated in place"
+    table = {row["machine"]: row for row in json.loads(made[0]["data"])}
+    described = f"{flow.plan.name}, {flow.plan.waves[0].name}: ERROR, 2 of 3 moved"
+    assert (made[0]["type"], made[0]["description"]) == ("table", described)
+    assert table["web"]["now"] == table["db"]["state"] == "committed"
+    assert table["stubborn"]["state"] == "rolled-back"
+    assert "does not stop" in table["stubborn"]["last error"]
+    (page,) = ask("artifacts", artifacts={"key": {"any_": [f"machine-{flow.plan.digest[:12]}-web"]}})
+    assert "| Part | Time | Down |" in page["data"]
+    assert "**Downtime:**" in page["data"]
+    (verdict,) = ask("artifacts", artifacts={"key": {"any_": [f"cutover-{flow.plan.digest[:12]}"]}})
+    assert "# RolledBack" in verdict["data"]
+    assert f"/artifacts/key/machine-{flow.plan.digest[:12]}-stubborn" in verdict["data"]
 
 
 def test_what_may_pass_is_tried_again(flow: Any) -> None:
@@ -181,18 +197,18 @@ def test_who_is_held_back_stands_in_prefect_with_its_reason(flow: Any) -> None:
     flow.small.policy(machines={"second": {"after": ["first"]}})
     flow.plan = flow.small.plan()
     assert flow.go("beside", "second")["second"][0] == "not begun"
-    reason = "second: it comes after first, which has not moved yet"
+    reason = "second: it comes after first, which has not moved yet; 1 of 2 done"
     (state,) = (one["state"] for one in ask("flow_runs", sort="START_TIME_DESC") if flow.is_of_this_plan(one))
     assert (state["name"], state["message"]) == ("Held", f"1 machine held back: {reason}")
-    key = f"wave-{flow.plan.name}-{flow.plan.waves[1].name}"
+    key = f"wave-{flow.plan.digest[:12]}-{flow.plan.waves[1].name}"
     newest = ask("artifacts", sort="CREATED_DESC", artifacts={"key": {"any_": [key]}})[0]
     (row,) = json.loads(newest["data"])
-    assert (row["machine"], row["now"]) == ("second", "it is held back: it comes after first, which has not moved yet")
+    assert (row["machine"], row["state"]) == ("second", "held back")
+    assert row["now"] == "it is held back: it comes after first, which has not moved yet"
     flow.small.source.write_deaf("first")
     flow.go()
-    assert flow.flow_runs()["migrate lab"] == "Failed"
-    states = [one["state"] for one in ask("flow_runs", sort="START_TIME_DESC") if flow.is_of_this_plan(one)]
-    assert "1 of 2: first; 1 machine held back: second: it comes after first, which was" in states[0]["message"]
+    assert flow.state()["name"] == "RolledBack"
+    assert flow.state()["message"].startswith("1 of 3 rolled back: first; 1 machine held back: second: it comes after")
 
 
 def test_a_defect_of_ours_is_told_and_stops_nobody_else(flow: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import sys
 import types
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from flows.following import Following
-from flows.migrate import Outcome
+from flows.migrate import Outcome, Run
 from flows.progress import Board
 from flows.serving.server import Api
-from kubeferry.documents import Limits, Plan
+from kubeferry.documents import Plan
 from kubeferry.life.actions import Goal
 
 
 def following(api: Api) -> Following:
     made_at = "2026-01-01T00:00:00Z"
     plan = Plan(name="p", created_at=made_at, source="lab", inventory_digest="", waves=(), entries=())
-    return Following(api, plan, Goal.MIGRATE, ("b", "a"), Limits(), Board(quiet=True))
+    nothing: Any = None
+    run = Run(plan, nothing, nothing, Board(quiet=True), Goal.MIGRATE)
+    return Following(api, run, ("b", "a"), Path("kubeferry.yaml"))
 
 
 def test_machines_come_in_the_order_in_which_they_began() -> None:

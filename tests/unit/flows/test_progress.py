@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.progress import Board, describe
+from flows.progress import Board, Glimpse, describe
 from kubeferry.documents import MoverProgress
 from kubeferry.life.pace import Rates
 
@@ -62,18 +62,19 @@ def test_a_transfer_in_words(told: MoverProgress, text: str) -> None:
     assert describe(told, rates) == text
 
 
-def test_the_board_has_a_row_a_machine_and_prints_each_action(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_board_has_a_glimpse_of_each_machine_and_prints_each_action(capsys: pytest.CaptureFixture[str]) -> None:
     board = Board()
     board.action("web", "stop-source: it ran")
     board.progress("web", "vda", MoverProgress(phase="copy", done_bytes=MIB, total_bytes=2 * MIB))
     board.action("db", "begin")
-    projected = "downtime, projected"
-    assert board.rows() == [
-        {"machine": "web", "now": "stop-source: it ran", "progress": "vda: copy 50 % of 2 MiB", projected: ""},
-        {"machine": "db", "now": "begin", "progress": "", projected: ""},
-    ]
+    board.progress("app", "vda", MoverProgress(phase="copy", total_bytes=4 * MIB, bytes_per_second=2 * MIB))
+    assert board.glimpses() == {
+        "web": Glimpse("stop-source: it ran", "vda: copy 50 % of 2 MiB"),
+        "db": Glimpse("begin"),
+        "app": Glimpse("waiting", "vda: copy 0 % of 4 MiB, 2 MiB/s, 2 to 2 s left", 2 * MIB, (2.0, 2.0)),
+    }
     lines = capsys.readouterr().out.splitlines()
-    assert ["web" in lines[0], "db" in lines[1], len(lines)] == [True, True, 2]
+    assert ["web" in lines[0], "db" in lines[1], len(lines)] == [True, True, 3]
 
 
 def test_a_quiet_board_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:

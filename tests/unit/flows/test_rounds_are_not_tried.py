@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flows.cli import moving
+from flows import moves
 from kubeferry.life.actions import Goal
 from kubeferry.life.events import Synced
 from kubeferry.life.evidence import MachineState, Phase
@@ -35,4 +35,4 @@ def world(tmp_path: Path) -> Iterator[World]:
 @pytest.mark.parametrize(("goal", "tried"), [(Goal.PRECOPY, ("app", "db")), (Goal.MIGRATE, NAMES)])
 def test_a_round_tries_whom_none_was_made_of_and_a_move_all(world: World, goal: Goal, tried: tuple[str, ...]) -> None:
     journal: Any = Known()
-    assert moving._asked(world.plan, world.config, journal, NAMES, goal).tried == tried
+    assert moves.beforehand(world.plan, world.config, journal, NAMES, goal).tried == tried

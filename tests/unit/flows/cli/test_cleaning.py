@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.cli import moving
+from flows.moves import Move
 from kubeferry.config import read_config
 from kubeferry.documents import JournalConfig, Plan, load
 from kubeferry.journal import Journal
@@ -119,8 +120,8 @@ def test_the_word_that_a_target_is_down_is_a_person_s_and_can_be_taken_back(
     kubeferry: Command, estate: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stopped(kubeferry, estate)
-    said: list[tuple[object, ...]] = []
-    monkeypatch.setattr(moving, "_run", lambda *given: said.append(given))
+    said: list[Move] = []
+    monkeypatch.setattr(moving, "_run", lambda move, _as_json: said.append(move))
     monkeypatch.setenv("SUDO_USER", "ann")
     monkeypatch.setattr("sys.stdin", AtTerminal("n\n"))
     rollback = ["rollback", "plan.yaml", "-m", "web", "--target-is-down"]
@@ -131,4 +132,4 @@ def test_the_word_that_a_target_is_down_is_a_person_s_and_can_be_taken_back(
     assert (code, "where one does, two will run" in err) == (0, True)
     assert kubeferry(*rollback, "--yes")[0] == 0
     assert kubeferry("rollback", "plan.yaml", "-m", "web")[0] == 0
-    assert [str(given[-1]).partition(" on ")[0] for given in said] == ["ann", "ann", ""]
+    assert [move.target_is_down.partition(" on ")[0] for move in said] == ["ann", "ann", ""]

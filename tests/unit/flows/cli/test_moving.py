@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from flows.cli import moving, options
+from flows import moves
+from flows.cli import options
 from flows.serving import server
 from kubeferry.documents import (
     JournalConfig,
@@ -190,7 +191,7 @@ def test_precopy_asks_of_what_it_copies(kubeferry: Command, estate: Path, monkey
     kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(
-        moving,
+        moves,
         "ask",
         lambda _config, _plan, names, *_more: asked.append(names) or pytest.fail("asked, and that will do"),
     )
