@@ -1,4 +1,5 @@
 """Whoever looks after machines that nobody is at work on: one look at all plans of a journal, and what follows from it.
+What happened is told then, to whom the configuration names.
 
 Needs no Prefect, and no plan by name: the journal holds them. Several may look at once, on several hosts: a machine's
 lease lets one of them in.
@@ -21,6 +22,8 @@ from kubeferry.life.care import why_now
 from kubeferry.life.deadline import told
 from kubeferry.outside import stopping
 from kubeferry.words import counted
+
+TELL_SECONDS = 20.0
 
 logger = logging.getLogger(__name__)
 
@@ -49,11 +52,12 @@ class Taken:
 @dataclass(slots=True)
 class Looked:
     """What one look has found. `under_way` counts machines whose cutover has begun, and come to no end. `troubles` are
-    plans that could not be looked after, by their names."""
+    plans that could not be looked after, by their names; `told` says who was told of what happened."""
 
     taken: list[Taken] = field(default_factory=list)
     under_way: int = 0
     troubles: dict[str, KubeferryError] = field(default_factory=dict)
+    told: str = ""
 
     @property
     def failed(self) -> bool:
@@ -94,7 +98,21 @@ def look_after(config: Config, journal: Journal, *, dry_run: bool = False) -> Lo
             looked.troubles[named] = error
         if stopping.requested():
             break
+    if not dry_run:
+        _tell(config, journal, looked)
     return looked
+
+
+def _tell(config: Config, journal: Journal, looked: Looked) -> None:
+    """Send what waits in the outbox. That nobody could be told is no reason to fail: it waits for the next look."""
+    if config.notify is None:
+        return
+    from kubeferry.notices import deliver
+
+    try:
+        looked.told = str(deliver(journal, config, seconds=TELL_SECONDS))
+    except KubeferryError as error:
+        logger.warning("nobody is told for now: %s", error.reason)
 
 
 def _under_way(journal: Journal) -> dict[str, list[str]]:
