@@ -110,7 +110,8 @@ def _tell(config: Config, journal: Journal, looked: Looked) -> None:
     from kubeferry.notices import deliver
 
     try:
-        looked.told = str(deliver(journal, config, seconds=TELL_SECONDS))
+        found = deliver(journal, config, seconds=TELL_SECONDS)
+        looked.told = f"{counted(found.sent, 'message')} sent, {found.waiting} waiting"
     except KubeferryError as error:
         logger.warning("nobody is told for now: %s", error.reason)
 
