@@ -92,6 +92,8 @@ namespace: {namespace}  # where machines go
   - {{target: pod}}  # all become the pod's; or multus, with sourceName and multusName; or drop
 mode: cold  # copied after its stop{warm}
 verify: written  # read back what was written since it was read back; or always: every block
+# downtime: {{budgetSeconds: 900}}  # what takes longer after the stop goes back by itself
+# commit: {{watchSeconds: 3600}}  # probes are asked again until then; `kubeferry caretake` each minute commits
 {stop}probes:  # each must pass, or the source runs again by itself
 {probes}# machines:  # choices for one machine, by its name at the source
 #   db01: {{wave: databases}}  # it moves in a wave of its own
