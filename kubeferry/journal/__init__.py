@@ -14,6 +14,7 @@ chain, from where this process has checked it before.
     chain    each event's digest covers the one before            leases: who may write, with a fence that only rises
     known    which machine a plan means by a name                 standing: what was read once is not read again
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
+    decided  what persons decided for a plan, chained as events are
 """
 
 from __future__ import annotations

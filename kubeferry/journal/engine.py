@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, KubeferryError, PermanentError, Problem, TransientError
-from kubeferry.journal.schema import INDEXES, KNOWN, META, METADATA, VERSION
+from kubeferry.journal.schema import INDEXES, LATER, META, METADATA, VERSION
 from kubeferry.passwords import carried
 
 BUSY_SECONDS = 30
@@ -65,7 +65,7 @@ def open_engine(config: JournalConfig) -> Engine:
         with translated(name):
             with engine.connect() as db:
                 _check(db, name)
-                whole = inspect(db).has_table(KNOWN.name)
+                whole = all(inspect(db).has_table(table.name) for table in LATER)
             if not whole:
                 _complete(engine, name)
     except KubeferryError:
@@ -288,7 +288,8 @@ def _complete(engine: Engine, name: str) -> None:
     try:
         with writing(engine) as db:
             _one_at_a_time(db)
-            KNOWN.create(db, checkfirst=True)
+            for table in LATER:
+                table.create(db, checkfirst=True)
             for index in INDEXES:
                 index.create(db, checkfirst=True)
     except DBAPIError as error:
