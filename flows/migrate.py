@@ -25,6 +25,7 @@ from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
+from kubeferry.steps.approvals import fix
 from kubeferry.steps.drive import drive, refuse
 from kubeferry.steps.release import settle
 from kubeferry.steps.together import drive_set, refuse_set
@@ -140,8 +141,10 @@ def _held(run: Run, unit: tuple[str, ...]) -> Held | None:
 def _hold(run: Run, unit: tuple[str, ...], held: Held) -> None:
     """Nothing was done to these machines, and that is told with its reason."""
     turn = any(one.error is not None and (name in held.by or not held.by) for name, one in run.outcomes.items())
+    turn = turn and not held.approval
     for name in unit:
-        error = HeldBack(held.why, machine=name, by=held.by, turn=turn)
+        settled = fix(run.plan, name) if held.approval else ""
+        error = HeldBack(held.why, machine=name, by=held.by, turn=turn, fix=settled)
         run.outcomes[name] = Outcome(name, NOT_BEGUN, error)
         logger.warning("%s: %s", name, error.what)
         run.board.action(name, error.what)
@@ -167,7 +170,9 @@ def _drive_shown(run: Run, unit: tuple[str, ...]) -> None:
         machine, error = outcome.machine, outcome.error
         with run.lock:
             run.outcomes[machine] = outcome
-        if error:
+        if isinstance(error, HeldBack):
+            logger.warning("%s: %s", machine, error.what)
+        elif error:
             level = logging.INFO if isinstance(error, Interrupted) else logging.ERROR
             logger.log(level, "%s: %s", machine, error, exc_info=error)
         run.board.action(machine, str(error).splitlines()[0] if error else outcome.phase)
@@ -215,6 +220,8 @@ def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[
         return driven()
     except Interrupted as error:
         return [Outcome(name, "stopped", _of(error, name)) for name in names]
+    except HeldBack as error:  # no source of theirs was stopped
+        return [Outcome(name, NOT_BEGUN, _of(error, name)) for name in names]
     except KubeferryError as error:
         return [Outcome(name, "failed", _of(error, name)) for name in names]
     except Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kubeferry.documents import Entry, Inventory, Offer, Plan, Platform, Policy, digest_of, freeze
+from kubeferry.documents import Entry, Inventory, Offer, Plan, PlannedApproval, Platform, Policy, digest_of, freeze
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
 from kubeferry.schedule.waves import order
@@ -66,10 +66,18 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
             inventory_digest=digest_of(inventory),
             waves=order(wishes, sets={entry.name: _companions(entry) for entry in kept if entry.moves_with}),
             order=policy.waves,
+            approval=_approval(policy),
             entries=kept,
             excluded=excluded,
         )
     )
+
+
+def _approval(policy: Policy) -> PlannedApproval | None:
+    """Who has to approve, as the plan freezes it."""
+    if policy.approval is None:
+        return None
+    return PlannedApproval(**policy.approval.model_dump(), approvers=policy.approvers or ())
 
 
 def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:

@@ -3,12 +3,12 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
     looking    doctor, discover          moving     precopy, migrate, rollback     disks   copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
-    setting_up  init, manifests
+    setting_up  init, manifests              approving  approve   lifting  lift
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
-What `status` shows: `standing` (pure), `transfers` (what movers on this host tell). `overwriting`: what `plan` asks.
-`asking`: what a person is asked before it is done, and who that is. `stopped`: what a run that is stopped leaves.
-`dry_run`: what `migrate` would do. `outcomes`: how the machines of a run ended.
+What `status` shows: `standing` (pure), `transfers` (what movers on this host tell), `decided` (what persons decided).
+`overwriting`: what `plan` asks. `asking`: what a person is asked before it is done, and who that is. `stopped`: what a
+run that is stopped leaves. `dry_run`: what `migrate` would do. `outcomes`: how the machines of a run ended.
 
 Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry, 128 + N stopped by signal N.
 """
@@ -47,6 +47,14 @@ VERBS = {
     "plan": ("flows.cli.planning", "Decide everything, and freeze it for review."),
     "precopy": ("flows.cli.moving", "Copy running machines ahead: one round of what changed since the last one."),
     "migrate": ("flows.cli.moving", "Do what a plan says, and prove it; the same command goes on after any failure."),
+    "approve": (
+        "flows.cli.approving",
+        "Approve that machines are cut over, by your signature, login or name; shows first what that is.",
+    ),
+    "lift": (
+        "flows.cli.lifting",
+        "Let a wave go on that has stopped: what failed before counts no more. Recorded with your name.",
+    ),
     "rollback": ("flows.cli.moving", "Stop the copy of a machine and run its source again."),
     "status": ("flows.cli.showing", "Show where each machine of a plan stands, and what is next."),
     "release": ("flows.cli.cleaning", "Drop what was only needed for the move, and prove that nothing is left."),

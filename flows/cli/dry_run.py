@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 
 import click
 
@@ -10,11 +11,11 @@ from flows.cli.output import print_json
 from kubeferry.documents import Config, Plan
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
+from kubeferry.life.dry_runs import digest_of_machine
 from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
-from kubeferry.sources import open_source
+from kubeferry.steps.dry_runs import facts_of_all
 from kubeferry.steps.turns import order_of
-from kubeferry.targets import open_target
 from kubeferry.words import plain
 
 
@@ -22,13 +23,16 @@ def say_what_would_be_done(
     plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, *, insisted: bool, as_json: bool
 ) -> None:
     """Say of each machine what would be done with it, and why, or what it waits for."""
-    actions, held = _actions(plan, settings, machines, goal, insisted=insisted)
+    facts = facts_of_all(plan, settings, machines)
+    actions, held = _actions(plan, settings, facts, goal, insisted=insisted)
+    digests = {name: digest_of_machine(one, plan.entry(name)) for name, one in facts.items()}
     if as_json:
         told = [
             {
                 "machine": name,
                 "actions": [{"action": one.kind, "disks": list(one.disks), "why": one.reason} for one in found],
                 **({"heldBack": held[name].why, "waitsFor": list(held[name].by)} if name in held else {}),
+                **({"digest": digests[name]} if plan.approval else {}),
             }
             for name, found in actions.items()
         ]
@@ -45,37 +49,27 @@ def say_what_would_be_done(
             click.echo(plain(f"  held back: {held[name].why}"))
         for action in found:
             click.echo(plain(f"  {action.kind:<16} {action.reason}"))
+        if plan.approval:
+            click.echo(f"  digest           {digests[name]}")
 
 
 def _actions(
-    plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, *, insisted: bool
+    plan: Plan, settings: Config, facts: dict[str, EntryFacts], goal: Goal, *, insisted: bool
 ) -> tuple[dict[str, list[Action]], dict[str, Held]]:
     """What would be done with each machine, in order, from where it stands; nothing with those that wait for others
     which this run does not move, and why."""
     found: dict[str, list[Action]] = {}
-    deltas = _tells_changes(plan, settings)
-    with (
-        contextlib.closing(Journal.open(settings.journal)) as journal,
-        contextlib.closing(open_target(settings.target)) as target,
-    ):
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
         states = journal.states(plan.digest)
         order = order_of(plan, journal, states, again=goal is Goal.MIGRATE_AGAIN)
-        held = {} if insisted else order.out_of_reach(machines)
-        for name in machines:
-            if name in held:
+        held = order.out_of_reach(tuple(facts))
+        held = {name: one for name, one in held.items() if one.approval or not insisted}
+        for name, fact in facts.items():
+            if name in held and not held[name].approval:
                 found[name] = []
                 continue
             entry = plan.entry(name)
-            facts = EntryFacts.of(plan, entry, keeps_running=target.capabilities.keeps_running, deltas=deltas)
             state = states.get(name, MachineState())
-            found[name] = list(plan_actions(facts, state, goal, power_now=entry.machine.power))
+            waits = replace(fact, unapproved=held[name].why) if name in held else fact
+            found[name] = list(plan_actions(waits, state, goal, power_now=entry.machine.power))
     return found, held
-
-
-def _tells_changes(plan: Plan, settings: Config) -> bool:
-    """Whether the plan's source can tell while a machine runs what changed. Asks nobody."""
-    known = settings.sources.get(plan.source)
-    if known is None:
-        return False
-    with contextlib.closing(open_source(plan.source, known)) as source:
-        return source.capabilities.live_deltas

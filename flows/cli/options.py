@@ -17,6 +17,7 @@ from kubeferry.words import first_of, meant
 
 if TYPE_CHECKING:  # single disks have options, too, and no documents
     from kubeferry.documents import Config, Outline, Plan, Policy
+    from kubeferry.life.decisions import Scope
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -178,3 +179,36 @@ def refuse_unknown(
             problems.append(Problem(f"--machine {name}", (excluded or {}).get(name, why), fix))
     if problems:
         raise InputInvalid(what, problems)
+
+
+def scope_of(plan: Plan, wave: str | None, app: str | None, machines: tuple[str, ...]) -> Scope:
+    """The machines that are meant by a wave, an app and names: those that fit all that is said, sets whole. Raises
+    UsageError where nothing is said, InputInvalid for what is not there."""
+    from kubeferry.life.decisions import Scope
+
+    if not (wave or app or machines):
+        raise click.UsageError("Name what is meant: --wave, --app or --machine.")
+    members = members_of(plan, wave or "", app or "")
+    refuse_unknown("these machines are not meant", machines, list(members), plan.excluded, "it is not among them")
+    meant_by_name = tuple(name for name in members if not machines or name in machines)
+    return Scope(wave=wave or "", app=app or "", machines=whole_sets(plan, meant_by_name))
+
+
+def members_of(plan: Plan, wave: str = "", app: str = "") -> tuple[str, ...]:
+    """The machines of a wave, of an app, or of both where both are said; of neither, all. Raises InputInvalid where
+    there is none."""
+    from kubeferry.life.approvals import app_of
+
+    waves = [one.name for one in plan.waves]
+    apps = sorted({app_of(entry) for entry in plan.entries} - {""})
+    for noun, word, known in (("wave", wave, waves), ("app", app, apps)):
+        if word and word not in known:
+            fix = " ".join(filter(None, (meant(word, known), f"Name one of: {first_of(known, LISTED) or 'none'}.")))
+            raise InputInvalid(f"the plan has no such {noun}", [Problem(f"--{noun} {word}", "it is not there", fix)])
+    named = [name for one in plan.waves for name in one.machines if not wave or one.name == wave]
+    found = tuple(name for name in named if not app or app_of(plan.entry(name)) == app)
+    if not found:
+        fix = "`kubeferry status` lists the machines; name those that are meant with --machine."
+        problem = Problem(f"--wave {wave} --app {app}", "no machine is of both", fix)
+        raise InputInvalid("no machine is meant", [problem])
+    return found

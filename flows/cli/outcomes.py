@@ -31,8 +31,9 @@ def tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
         # A stop is told once, for all of them; so is what to do about machines that are held back.
         if outcome.error and not isinstance(outcome.error, (Interrupted, HeldBack)):
             click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
-    if held:
-        click.secho(f"\nheld back: {counted(len(held), 'machine')}. {held[0].fix}", fg="yellow", err=True)
+    for fix in dict.fromkeys(one.fix for one in held):
+        many = counted(sum(one.fix == fix for one in held), "machine")
+        click.secho(f"\nheld back: {many}. {fix}", fg="yellow", err=True)
 
 
 def _as_told(outcome: Outcome) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def nothing_begun(outcomes: list[Outcome]) -> InputInvalid:
     """The error where each machine of a run waits for others, that are none of it."""
     held = [one.error for one in outcomes if isinstance(one.error, HeldBack)]
     fix = "Move what it waits for first, or mend it. To move it all the same, name it and say --out-of-order."
-    return InputInvalid(
-        "nothing was begun: what these machines wait for has not moved",
-        [Problem(f"--machine {error.machine}", error.why_held, fix) for error in held],
-    )
+    approval = all(error.settled_by for error in held)
+    what = "these machines are not approved" if approval else "what these machines wait for has not moved"
+    problems = [Problem(f"--machine {error.machine}", error.why_held, error.settled_by or fix) for error in held]
+    return InputInvalid(f"nothing was begun: {what}", problems)

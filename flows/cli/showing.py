@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 from collections import Counter
 from collections.abc import Container, Iterable
+from datetime import datetime
 from pathlib import Path
 
 import click
 
+from flows.cli import decided
 from flows.cli.options import (
     FOLDER,
     config_option,
@@ -20,7 +22,7 @@ from flows.cli.options import (
     plan_option,
 )
 from flows.cli.output import print_event, print_json, print_table
-from flows.cli.standing import Since, Standing, at_a_minute, left_off, owing, standings, summary
+from flows.cli.standing import Since, Standing, Word, at_a_minute, left_off, owing, standings, summary
 from flows.cli.transfers import transfers
 from flows.versions import of_journal
 from kubeferry.config import find_config, read_config
@@ -28,6 +30,7 @@ from kubeferry.documents import Outline, Plan
 from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal, LedgerEntry, PlanRecord
 from kubeferry.ledger import KEPT
+from kubeferry.life.actions import ActionKind
 from kubeferry.life.evidence import Phase
 from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
@@ -53,20 +56,29 @@ def status(plan: Path | None, named: str | None, config: Path | None, as_json: b
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         open_things = journal.ledger_open(frozen.digest)
         histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
-        live, elsewhere = transfers(frozen, open_things), moved_elsewhere(frozen, journal)
-        rows = standings(frozen, histories, holders, live, elsewhere)
+        live, known = transfers(frozen, open_things), decided.decided(frozen, journal)
+        word = Word(moved_elsewhere(frozen, journal), known.lifted, known.lacking)
+        rows = standings(frozen, histories, holders, live, word)
         if since := done_since(frozen, journal, [row.machine for row in owing(rows)]):
-            rows = standings(frozen, histories, holders, live, elsewhere, since)
-        versions = of_journal(journal)
+            rows = standings(frozen, histories, holders, live, word, since)
+        versions, at = of_journal(journal), datetime.fromisoformat(journal.time())
+    waits = (row for row in rows if known.lacking.get(row.machine))
+    waiting = tuple(row.machine for row in waits if row.held or row.next == ActionKind.WAIT_FOR_APPROVAL)
+    telling = decided.Telling(str(plan) if plan else f"--plan {named}", waiting, at)
     moved = {row.machine for row in rows if row.phase is Phase.COMMITTED}
     if as_json:
         print_json(
-            _standing_facts(frozen, rows) | versions | {"open": [f"{one.kind} {one.name}" for one in open_things]}
+            _standing_facts(frozen, rows)
+            | decided.facts(frozen, known, telling)
+            | versions
+            | {"open": [f"{one.kind} {one.name}" for one in open_things]}
         )
         return
     _print_standings(rows)
     for name, reason in frozen.excluded.items():
         click.echo(plain(f"not moved: {name}: {reason}"))
+    for line in decided.lines(frozen, known, telling):
+        click.echo(plain(line))
     click.echo(plain(summary(frozen, rows)))
     click.echo(outside(open_things, moved))
 

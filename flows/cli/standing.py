@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
@@ -54,6 +54,16 @@ class Since:
 
     by: str
     records: Sequence[Recorded]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What beside their events says whether machines may begin: those that another plan has moved, when the stop of a
+    wave was lifted last, and what machines lack of their approval."""
+
+    elsewhere: Collection[str] = ()
+    lifted: Mapping[str, str] = field(default_factory=dict)
+    unapproved: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,16 +172,20 @@ def standings(
     histories: Mapping[str, Sequence[Recorded]],
     holders: Mapping[str, Holder],
     live: Mapping[str, Live],
-    elsewhere: Collection[str] = (),
+    word: Word | None = None,
     since: Mapping[str, Since] | None = None,
 ) -> list[Standing]:
-    """All machines, in the plan's order. `histories` are the journal's events by machine; `elsewhere` are those that
-    another plan has moved; `since`, by machine, the plan that did something to it after this one, where one did: how
+    """All machines, in the plan's order. `histories` are the journal's events by machine; `word` is what else says
+    whether they may begin; `since`, by machine, the plan that did something to it after this one, where one did: how
     the source is, is what that plan saw."""
+    word = word or Word()
     states = {name: fold(records) for name, records in histories.items()}
-    order = Order(plan, states, elsewhere)
+    order = Order(plan, states, word.elsewhere, lifted=word.lifted, unapproved=word.unapproved)
     members = {
-        entry.name: Member(EntryFacts.of(plan, entry, keeps_running=True), states.get(entry.name, MachineState()))
+        entry.name: Member(
+            replace(EntryFacts.of(plan, entry, keeps_running=True), unapproved=word.unapproved.get(entry.name, "")),
+            states.get(entry.name, MachineState()),
+        )
         for entry in plan.entries
     }
     others = since or {}

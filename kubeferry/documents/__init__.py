@@ -5,13 +5,15 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
-configuration, `disk_choices` what a policy says of single disks, `offer` what a target has to choose from, `outline` a
+configuration, `disk_choices` what a policy says of single disks, `approvals` who may approve and what is approved,
+`signers` reads their keys, `offer` what a target has to choose from, `outline` a
 plan without what only its target needs. What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts
 without the rest. `files` reads and writes documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has
 written, `yaml_read` any other. `lines` is the form in which a plan is kept, `first_reading` makes it of a plan's text,
 `readings` keeps large ones beside their files, `earlier` knows in which form earlier versions took a plan's digest.
 """
 
+from kubeferry.documents.approvals import Approval, ApprovalPolicy, ApprovedMachine, Approver, PlannedApproval, text_of
 from kubeferry.documents.base import EnvName, ShortName, digest_of
 from kubeferry.documents.disk_choices import DiskChoice, DiskMatch
 from kubeferry.documents.files import (
@@ -86,6 +88,10 @@ from kubeferry.values import API_VERSION
 __all__ = [
     "API_VERSION",
     "KINDS",
+    "Approval",
+    "ApprovalPolicy",
+    "ApprovedMachine",
+    "Approver",
     "AttachedDisk",
     "ClaimSet",
     "Companion",
@@ -116,6 +122,7 @@ __all__ = [
     "OutlinedEntry",
     "Placement",
     "Plan",
+    "PlannedApproval",
     "PlannedDisk",
     "Platform",
     "Policy",
@@ -151,5 +158,6 @@ __all__ = [
     "parse",
     "plan_in",
     "save",
+    "text_of",
     "to_yaml",
 ]

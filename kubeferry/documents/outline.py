@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from kubeferry.documents.approvals import PlannedApproval
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
 from kubeferry.documents.policy import WarmPolicy, WavesPolicy
 from kubeferry.model import Power
@@ -66,6 +67,7 @@ class Outline(_Part):
     source: str
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
+    approval: PlannedApproval | None = None
     entries: tuple[OutlinedEntry, ...]
     excluded: dict[str, str] = {}
     digest: str

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from kubeferry.documents.approvals import PlannedApproval
 from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
@@ -149,7 +150,8 @@ class Plan(Document):
     """What will be done, frozen by `digest` (SHA-256 of the plan without it): what was reviewed is what is applied.
 
     `order` is what a machine that did not move holds back beside those that come after it; None in plans of earlier
-    versions: their waves are in order, since nothing else says what waits for what.
+    versions: their waves are in order, since nothing else says what waits for what. `approval`: who has to approve
+    before a machine is cut over; None where nobody has to.
     """
 
     KIND: ClassVar[str] = "Plan"
@@ -162,6 +164,7 @@ class Plan(Document):
     inventory_digest: str
     waves: tuple[Wave, ...]
     order: WavesPolicy | None = None
+    approval: PlannedApproval | None = None
     entries: tuple[Entry, ...]
     excluded: dict[str, str] = {}
     digest: str = ""

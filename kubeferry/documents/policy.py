@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
+from kubeferry.documents.approvals import ApprovalPolicy, Approvers
 from kubeferry.documents.base import ShortName
 from kubeferry.documents.disk_choices import DiskChoice
 from kubeferry.documents.offer import AccessMode, VolumeMode
@@ -298,6 +299,9 @@ class Policy(Document):
     `legacy_disk_bus` is where disks go whose bus KubeVirt has not. Said by nobody, it is virtio for what was made for a
     cloud and is no Windows, whose kernel may have no other driver.
 
+    `approval`: no machine is cut over before persons have approved it, of those in `approvers`: a list, or an ALLOWED
+    SIGNERS file of ssh-keygen(1) as text. None asks for no approval.
+
     `kubevirt` is the version that manifests are made for where no cluster is asked; one that is asked tells its own.
     None: the newest.
     """
@@ -315,6 +319,8 @@ class Policy(Document):
     warm: WarmPolicy = WarmPolicy()
     verify: Literal["always", "written"] = "written"
     waves: WavesPolicy = WavesPolicy()
+    approval: ApprovalPolicy | None = None
+    approvers: Approvers | None = None
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     acpi_index: bool = False

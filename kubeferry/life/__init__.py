@@ -6,4 +6,7 @@ events ── what was seen, one frozen value a kind
             └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
                  └─ sets ── the same for machines that move as one
             └─ held ── what a machine waits for before anything is done to it, and which waves have stopped
+
+decisions ── what persons have decided for a plan;  approvals ── whether that approves its machines
+dry_runs ── what would be done with a machine, as a digest
 """

@@ -13,7 +13,7 @@ The dry run is the same function asked again and again, with every answer imagin
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from kubeferry.documents import Entry, Outline, OutlinedEntry, Plan, WarmPolicy
@@ -126,13 +126,13 @@ class EntryFacts:
 
     `keeps_running`: the target stays up after the commit; otherwise it is started for the proof only. `warm`: how often
     it is copied while it runs, None for a machine that is copied after its stop. `deltas`: its source can tell while it
-    runs what changed.
+    runs what changed. `unapproved`: what it lacks of its approval; empty where it may be stopped.
     """
 
     plan_digest: str
     disks: tuple[str, ...]
     keeps_running: bool = True
-    needs_approval: bool = False
+    unapproved: str = ""
     warm: WarmPolicy | None = None
     deltas: bool = True
 
@@ -181,13 +181,17 @@ def next_action(
 def plan_actions(
     entry: EntryFacts, state: MachineState, goal: Goal = Goal.MIGRATE, power_now: Power = Power.RUNNING
 ) -> list[Action]:
-    """The dry run: every action from here to the end, if each goes well. `power_now` is the source's, as last seen."""
+    """The dry run: every action from here to the end, if each goes well, an approval that is waited for too.
+    `power_now` is the source's, as last seen."""
     listed: list[Action] = []
     ahead = len(state.rounds)
     while True:
         power = None if state.source_off else power_now
         action = next_action(entry, state, goal, power, ahead=ahead)
         listed.append(action)
+        if action.kind is A.WAIT_FOR_APPROVAL:
+            entry = replace(entry, unapproved="")
+            continue
         if action.kind in STOPS:
             return listed
         for event in _imagined(action, entry, state, power_now):
@@ -198,13 +202,15 @@ def plan_actions(
 # --- one chooser per phase ---------------------------------------------------------------------------------------
 
 
-def _before_cutover(entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
-    if entry.needs_approval and state.approved is None:
-        return Action(A.WAIT_FOR_APPROVAL, "the plan asks for an approval before the source may be stopped")
+def _before_cutover(entry: EntryFacts, _state: MachineState, _goal: Goal) -> Action:
+    if entry.unapproved:
+        return Action(A.WAIT_FOR_APPROVAL, entry.unapproved)
     return Action(A.BEGIN_CUTOVER, "the power state before the cutover is not recorded yet")
 
 
-def _cutting_over(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+def _cutting_over(entry: EntryFacts, state: MachineState, _goal: Goal) -> Action:
+    if entry.unapproved and not state.source_off and not state.stop_asked:  # since it began: nothing is taken back
+        return Action(A.WAIT_FOR_APPROVAL, entry.unapproved)
     if not state.source_off:
         return Action(A.STOP_SOURCE, f"the source was {state.power_before} and is not confirmed off")
     if state.unverified:
@@ -264,7 +270,9 @@ def _rolling_back(_entry: EntryFacts, state: MachineState, _goal: Goal) -> Actio
     return Action(A.END_ROLLBACK, f"the target is down, and {source}")
 
 
-def _rolled_back(_entry: EntryFacts, state: MachineState, goal: Goal) -> Action:
+def _rolled_back(entry: EntryFacts, state: MachineState, goal: Goal) -> Action:
+    if goal is Goal.MIGRATE_AGAIN and entry.unapproved:
+        return Action(A.WAIT_FOR_APPROVAL, entry.unapproved)
     if goal is Goal.MIGRATE_AGAIN:
         return Action(A.BEGIN_CUTOVER, f"asked to try again after the rollback ({state.rollback_reason})")
     return Action(A.DONE, f"it was rolled back: {state.rollback_reason}")

@@ -135,9 +135,12 @@ class Rehearsed(Value):
 
 
 class Approved(Value):
+    """On whose word the cutover begins: `decisions` are the digests of those that the plan's own line holds."""
+
     kind: Literal[EventKind.APPROVED] = EventKind.APPROVED
     by: str
     note: str = ""
+    decisions: tuple[str, ...] = ()
 
 
 class CutoverBegun(Value):

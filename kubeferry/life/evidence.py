@@ -78,7 +78,7 @@ class MachineState:
     is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
     read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
     counts how often this cutover began anew, because somebody had started the source. `stop_asked`: since it began, a
-    stop of the source was asked for, or may have been.
+    stop of the source was asked for, or may have been. `failed_at` is when it failed last, or began to go back.
     """
 
     phase: Phase = Phase.PLANNED
@@ -115,6 +115,7 @@ class MachineState:
     validated: Validated | None = None
 
     failed: Failed | None = None
+    failed_at: str = ""
     attempts: int = 0
     rollback_reason: str = ""
     source_restarted: bool = False

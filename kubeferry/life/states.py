@@ -58,6 +58,7 @@ _STAYS: dict[Phase, tuple[EventKind, ...]] = {
     P.PLANNED: (K.PLANNED, K.APPROVED, K.RELEASED),
     P.COPYING: (K.COPY_BEGUN, K.ROUND_LEFT, K.DISK_COPIED, K.DISK_VERIFIED),
     P.SYNCED: (K.DISK_COPIED, K.DISK_VERIFIED),
+    P.APPROVED: (K.APPROVED,),
     P.CUTTING_OVER: (
         *(K.CUTOVER_BEGUN, K.STOP_ASKED, K.STOP_NOT_DONE, K.LAST_WORDS, K.SOURCE_STOPPED),
         *(K.COPY_BEGUN, K.DISK_COPIED, K.DISK_VERIFIED, K.VARIABLES_CARRIED, K.TPM_CARRIED, K.APPLIED),
@@ -66,7 +67,7 @@ _STAYS: dict[Phase, tuple[EventKind, ...]] = {
     P.VALIDATED: (K.TARGET_STOPPED,),
     P.COMMITTED: (K.RELEASED,),
     P.ROLLING_BACK: (K.TARGET_STOPPED, K.STOP_ASKED, K.STOP_NOT_DONE, K.SOURCE_RESTARTED),
-    P.ROLLED_BACK: (K.RELEASED,),
+    P.ROLLED_BACK: (K.APPROVED, K.RELEASED),
 }
 _CAN_FAIL = frozenset(P) - ENDS - {P.FAILED}
 _CAN_ROLL_BACK = frozenset(P) - {P.PLANNED, P.ROLLING_BACK, P.ROLLED_BACK, P.FAILED}
@@ -130,5 +131,6 @@ def step(state: MachineState, event: Event, at: str = "") -> MachineState:
         phase=phase,
         failed_in=state.resumes if phase is P.FAILED else None,
         failed=after.failed if phase is P.FAILED else None,
+        failed_at=at if event.kind in {K.FAILED, K.ROLLBACK_BEGUN} else after.failed_at,
         timeline=(*state.timeline, (phase, at)) if moved else state.timeline,
     )

@@ -6,5 +6,5 @@ aws         boto3: clients, who logs in, its errors         streams    standard 
 logins      of AWS: read anew where they have run out
 clock       the time of this host                           atomic     files that are there whole or not at all
 libraries   those of our extras, and what brings them       locks      locks that end with their process
-patience    answers of HTTP that drip have a deadline
+patience    answers of HTTP that drip have a deadline        signatures ssh-keygen signs and verifies
 """

@@ -13,6 +13,8 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
 together                the machines of a set, driven as one
 beforehand              what is asked of source and target before anything stops
 questions               one question to a source about each of many machines, several at a time
+approvals               whether machines are approved;  approving: what a person approves, and that he does
+dry_runs                what a run would do, without asking anybody
 turns                   whose turn it is in a run, and who waits for whom
 precedence              which of several plans has a machine in hand
 discover                asks a source               work          what every step is given

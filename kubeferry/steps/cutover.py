@@ -24,7 +24,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
-from kubeferry.steps import marks, moved, power, precedence, tpm, unconfirmed, variables
+from kubeferry.steps import approvals, marks, moved, power, precedence, tpm, unconfirmed, variables
 from kubeferry.steps.questions import concerns_of
 from kubeferry.steps.work import Work
 
@@ -40,7 +40,7 @@ def stand_in_plan(work: Work) -> None:
         work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
 
 
-def begin(work: Work, _action: Action, _state: MachineState) -> None:
+def begin(work: Work, _action: Action, state: MachineState) -> None:
     """Look whether the source can be moved at all, then record the power state before anything changes it: the one
     that an older plan has found, or that a mark tells, where a move has stopped it."""
     critical = [concern for concern in concerns_of(work.source, work.entry) if concern.severity == "critical"]
@@ -53,6 +53,7 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
         )
     variables.refuse_unreadable(work.source, work.entry)
     tpm.refuse_unreadable(work.source, work.entry)
+    approvals.record_approval(work, state)
     _look_at_power(work)
 
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from kubeferry.errors import (
     AlreadyMoved,
     Fenced,
+    HeldBack,
     Interrupted,
     KubeferryError,
     LoginLost,
@@ -23,7 +25,7 @@ from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, 
 from kubeferry.life.events import BEFOREHAND
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.outside import stopping
-from kubeferry.steps import cutover, marks, moved, transfer
+from kubeferry.steps import approvals, cutover, marks, moved, transfer
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
@@ -188,7 +190,7 @@ def refuse_for(work: Work, error: KubeferryError) -> None:
 def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:
     """What to do now, by the journal and a look at the source in this moment."""
     power = source_power(work, state) if _power_matters(work, state, goal) else None
-    return next_action(facts_of(work), state, goal, power, ahead=ahead, owed=owed)
+    return next_action(facts_of(work, state), state, goal, power, ahead=ahead, owed=owed)
 
 
 def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:
@@ -219,16 +221,20 @@ def _power_matters(work: Work, state: MachineState, goal: Goal) -> bool:
     return stopped or (work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER)
 
 
-def facts_of(work: Work) -> EntryFacts:
-    """What the choice of the next action depends on, of the machine's entry and the two ends."""
-    keeps_running, deltas = work.target.capabilities.keeps_running, work.source.capabilities.live_deltas
-    return EntryFacts.of(work.plan, work.entry, keeps_running=keeps_running, deltas=deltas)
+def facts_of(work: Work, state: MachineState) -> EntryFacts:
+    """What the choice of the next action depends on, of the machine's entry and the two ends, and of its approval."""
+    facts = approvals.facts_without(work)
+    return replace(facts, unapproved=approvals.unapproved_now(work, facts, state))
 
 
 def at_rest(work: Work, action: Action, state: MachineState) -> MachineState:
-    """The state of a machine for which there is nothing to do. Raises PermanentError where a person is waited for."""
+    """The state of a machine for which there is nothing to do. Raises PermanentError where a person is waited for, and
+    HeldBack where that is for an approval: no source was stopped then."""
     if action.kind is ActionKind.DONE:
         return state
+    if action.kind is ActionKind.WAIT_FOR_APPROVAL:
+        name = work.entry.name
+        raise HeldBack(action.reason, machine=name, turn=False, fix=approvals.fix(work.plan, name))
     raise PermanentError(
         "it waits for a person", why=action.reason, fix="Settle it, then run the same command.", machine=work.entry.name
     )

@@ -13,4 +13,5 @@ machine ── fences            start and stop a VirtualMachine, each by the ne
 moved                        the mark of one that has moved, on its object and its claims
 observing ── guest_access    what is seen of a running one: probes, screen; said: what its system says of itself
 removal                      what goes, and what is still there
+identity                     who somebody is, as an API server says
 """
