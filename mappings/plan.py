@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from kubeferry.documents import Entry, Inventory, Offer, Plan, PlannedApproval, Platform, Policy, digest_of, freeze
+from kubeferry.documents import Entry, Inventory, Offer, Plan, Platform, Policy, digest_of, freeze
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.model import Concern, Machine
 from kubeferry.schedule.waves import order
 from mappings.admission.check import check_all, check_together
+from mappings.approvals import approval_of, not_enough
 from mappings.choices import choices_for, platform_for
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, machine_names
@@ -55,6 +56,8 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
     kept = tuple(entry for entry in entries if entry.name not in excluded)
     if problems := _refused_together(kept, entries, platform):
         raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
+    if problems := not_enough(approval_of(policy), kept):
+        raise InputInvalid("nobody could approve the plan", problems)
     kept = tuple(entry.model_copy(update={"after": _after(entry.name, policy, excluded) or None}) for entry in kept)
     wishes = {entry.name: (policy.of(entry.name).wave, entry.after or ()) for entry in kept}
     return freeze(
@@ -66,18 +69,11 @@ def make_plan(inventory: Inventory, policy: Policy, *, name: str, created_at: st
             inventory_digest=digest_of(inventory),
             waves=order(wishes, sets={entry.name: _companions(entry) for entry in kept if entry.moves_with}),
             order=policy.waves,
-            approval=_approval(policy),
+            approval=approval_of(policy),
             entries=kept,
             excluded=excluded,
         )
     )
-
-
-def _approval(policy: Policy) -> PlannedApproval | None:
-    """Who has to approve, as the plan freezes it."""
-    if policy.approval is None:
-        return None
-    return PlannedApproval(**policy.approval.model_dump(), approvers=policy.approvers or ())
 
 
 def _clashes(shared: dict[str, tuple[Concern, ...]]) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ from kubeferry.errors import Problem
 from kubeferry.model import Machine
 from kubeferry.words import first_of
 from mappings import disk_wishes
+from mappings.approvals import approval_problems
 from mappings.marks import MANAGED_BY, OURS
 from mappings.rules.table import RULES
 from mappings.wishes import Settled, settled, shown, speaking_rules, template_problems
@@ -26,6 +27,7 @@ def policy_problems(inventory: Inventory, policy: Policy) -> list[Problem]:
     fix = "Use {name}, {source}, {folder} and {tag:KEY}."
     found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
     found += _key_problems("policy ", policy)
+    found += approval_problems(policy)
     for name, choice in policy.machines.items():
         where = f"policy machines.{name}"
         if name not in known:

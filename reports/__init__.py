@@ -5,6 +5,7 @@
                                                └──────────────> report.json
 
     facts: verdicts (what may be claimed), disks, sets, rounds, timeline, history;  shapes: what a `Report` holds
+    decisions: what persons decided
     pages: charts, picture;  wording: numbers and foreign text made fit to print
 
 Everything up to `Report` is pure. A claim stands in it only with the event that it rests on; the rest is "not seen".

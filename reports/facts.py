@@ -30,6 +30,7 @@ from reports.rounds import copied_ahead
 from reports.sets import with_their_sets
 from reports.shapes import (
     Boot,
+    DecisionReport,
     Excluded,
     MachineReport,
     OpenThing,
@@ -63,14 +64,15 @@ def build_report(
     events: Mapping[str, Sequence[Recorded]],
     *,
     open_things: Iterable[Thing] = (),
+    decisions: tuple[DecisionReport, ...] = (),
     versions: Mapping[str, str] | None = None,
     generated_at: str,
 ) -> Report:
     """What the plan came to. `events` by machine name; a machine without any has not begun.
 
-    `open_things` are the ledger's entries that are not known to be gone, `versions` tool name -> version, and
-    `generated_at` a UTC time in ISO 8601. Never raises for what a journal holds: what cannot be understood is not
-    proven.
+    `open_things` are the ledger's entries that are not known to be gone, `decisions` what persons decided, `versions`
+    tool name -> version, and `generated_at` a UTC time in ISO 8601. Never raises for what a journal holds: what cannot
+    be understood is not proven.
     """
     waves = {name: wave.name for wave in plan.waves for name in wave.machines}
     machines = with_their_sets(
@@ -89,6 +91,7 @@ def build_report(
         generated_at=plain(generated_at, 40),
         machines=machines,
         excluded=tuple(Excluded(name=plain(n, NAME_LIMIT), reason=plain(r)) for n, r in plan.excluded.items()),
+        decisions=decisions,
         open_things=tuple(
             OpenThing(machine=plain(t.machine), kind=plain(t.kind), name=plain(t.name), where=plain(t.where))
             for t in open_things

@@ -57,6 +57,11 @@ def _head(report: Report) -> Iterator[str]:
     )
     head = ("Machine", "Verdict", "Was down", "Disks equal", "Probes passed", "Data")
     yield from _table(head, (_summary(machine) for machine in report.machines))
+    decided = (
+        (moment(one.at), _plain(one.by), _plain(f"{one.what}: {one.about} {one.said}".strip()), _plain(one.proof))
+        for one in report.decisions
+    )
+    yield from _table(("When", "Who", "Decided", "How that is known"), decided)
     yield from _table(("Left out", "Why"), ((_plain(one.name), _plain(one.reason)) for one in report.excluded))
 
 

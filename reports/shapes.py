@@ -3,7 +3,7 @@
     Report ─┬─ MachineReport ─┬─ DiskReport, ProbeReport, Boot
             │                 ├─ Downtime, Timeline ─ TimelinePart
             │                 └─ Happening
-            ├─ Totals, Excluded, OpenThing
+            ├─ Totals, Excluded, OpenThing, DecisionReport
             └─ versions
 
 `None` says "not seen"; nothing stands in for it. Sizes are bytes, durations seconds, times UTC in ISO 8601.
@@ -261,6 +261,21 @@ class Excluded(Value):
     reason: str
 
 
+class DecisionReport(Value):
+    """What a person decided for the plan. `how`: claimed, signed or kubernetes; `proof` says what that rests on, and
+    `counts` is False for an approval that counts for nothing. `shown` is what who approved was shown."""
+
+    at: str
+    what: str
+    about: str
+    by: str
+    how: str
+    proof: str
+    counts: bool = True
+    said: str = ""
+    shown: tuple[str, ...] = ()
+
+
 class OpenThing(Value):
     """Something that was made for the move and is not known to be gone."""
 
@@ -301,5 +316,6 @@ class Report(Value):
     generated_at: str
     machines: tuple[MachineReport, ...]
     excluded: tuple[Excluded, ...] = ()
+    decisions: tuple[DecisionReport, ...] = ()
     open_things: tuple[OpenThing, ...] = ()
     versions: dict[str, str] = {}
