@@ -150,10 +150,12 @@ def by_user(plan: Plan, journal: Journal, request: Request, user: User) -> Vote:
 def withdraw(plan: Plan, journal: Journal, machines: Collection[str], who: str, how: Known = Known.CLAIMED) -> Decision:
     """Take back every approval of these machines, whoever gave it: anybody may. A document that was withdrawn counts
     no more, though somebody records it again. Raises InputInvalid where none has been approved."""
-    rule_of(plan)
-    given = [one for one in journal.decisions(plan.digest) if one.kind is DecisionKind.APPROVED]
-    named = frozenset(machines)
-    documents = dict.fromkeys(digest_of_text(document_of(one)) for one in given if named & set(one.scope.machines))
+    given = verified(rule_of(plan), plan.digest, journal.decisions(plan.digest))
+    documents = dict.fromkeys(
+        digest_of_text(document_of(vote.decision))
+        for vote in given
+        if any(vote.approval and vote.approval.machine(name) and name not in vote.withdrawn for name in machines)
+    )
     if not documents:
         fix = "`kubeferry status` shows the approvals that there are."
         problem = Problem(first_of(tuple(machines), NAMED), "none of them has been approved", fix)
