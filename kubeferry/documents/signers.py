@@ -85,11 +85,12 @@ def _signer(line: str) -> tuple[str, str]:
     first = name.split(",")[0].strip('"')
     if not is_name(first):
         raise ValueError(f"{first!r} names nobody: one person a line, by a name without patterns")
-    options, key = _options(rest.strip())
+    options, told = _options(rest.strip())
+    key = public_key(told)
     for option in options:
         if option.lower() != f'namespaces="{NAMESPACE}"':
             raise ValueError(f"the option {option} of {first} is not understood: only namespaces={NAMESPACE!r} is")
-    return first, public_key(key)
+    return first, key
 
 
 def _options(text: str) -> tuple[list[str], str]:

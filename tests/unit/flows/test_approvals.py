@@ -7,7 +7,7 @@ import json
 import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,13 @@ from flows.cli import asking
 from kubeferry.config import read_config
 from kubeferry.documents import Approval, Plan, load, text_of
 from kubeferry.journal import Journal
+from kubeferry.life.approvals import digest_of_text
 from kubeferry.life.decisions import Decided, DecisionKind, Known, Scope
 from kubeferry.model import Power
 from kubeferry.outside import signatures
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.targets.memory.target import MemoryTarget
+from tests.api_server import ACCOUNT, USERS, ApiServer, login, serving
 from tests.needs import needs
 from tests.unit.flows.conftest import a_machine
 
@@ -369,6 +371,77 @@ def test_what_cannot_be_meant_is_refused_before_anything_is_recorded(
     assert said in err
     with shop.journal() as journal:
         assert journal.decisions(shop.plan.digest) == []
+
+
+# --- users of Kubernetes -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cluster(shop: Estate) -> Iterator[ApiServer]:
+    with serving() as server:
+        shop.planned(
+            "{identity: kubernetes}",
+            "[{name: ann, users: [ann@example.org]}, {name: robot, users: ['ACCOUNT']}]".replace("ACCOUNT", ACCOUNT),
+        )
+        yield server
+
+
+def test_a_login_at_a_cluster_says_who_approves(
+    shop: Estate, cluster: ApiServer, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, out, err = shop.approve("--wave", "wave-1", "--kubeconfig", str(login(shop.folder, cluster, "ann-s")))
+    assert code == 0, err
+    place = cluster.url.removeprefix("http://")
+    assert f"2 machines approved by ann (user ann@example.org of {place}, as its API server said then)" in out
+    assert set(shop.lacks()) == {"gamma"}
+    with shop.journal() as journal:
+        (decision,) = journal.decisions(shop.plan.digest)
+    assert (decision.how, decision.payload["review"]) == (Known.KUBERNETES, "self")
+    assert digest_of_text(decision.payload["document"]) in cluster.asked[0][0], "the audit log names the document"
+    monkeypatch.setenv("KUBECONFIG", str(login(shop.folder, cluster, "pipeline-s")))
+    code, _out, err = shop.approve("--wave", "wave-2")
+    assert code == 2
+    assert "it is by no approver of the plan" in err
+    assert shop.kubeferry("migrate", "plan.yaml", "-m", "alpha")[0] == 0
+    assert shop.kubeferry("report", "plan.yaml")[0] == 0
+    (told,) = json.loads((shop.folder / "report.json").read_text())["decisions"]
+    assert told["proof"].endswith("this rests on the word of who wrote the journal")
+
+
+def test_a_service_account_s_token_is_reviewed_by_the_pipeline_s_own_account(shop: Estate, cluster: ApiServer) -> None:
+    config = shop.folder / "kubeferry.yaml"
+    before, pipeline = config.read_text(), login(shop.folder, cluster, "pipeline-s")
+    config.write_text(before.replace("kind: memory, path: target", f"kind: kubevirt, kubeconfig: {pipeline}"))
+    for may in (False, True):
+        cluster.may_review = may
+        code, _out, err = shop.approve(
+            "--wave", "wave-1", "--kubeconfig", str(login(shop.folder, cluster, "account-s"))
+        )
+        assert code == 0, err
+    with shop.journal() as journal:
+        reviews = [one.payload["review"] for one in journal.decisions(shop.plan.digest)]
+    assert reviews == ["self", "token"]
+
+
+def test_a_token_that_somebody_hands_over_is_for_one_document(shop: Estate, cluster: ApiServer) -> None:
+    config = shop.folder / "kubeferry.yaml"
+    pipeline = login(shop.folder, cluster, "pipeline-s")
+    config.write_text(
+        config.read_text().replace("kind: memory, path: target", f"kind: kubevirt, kubeconfig: {pipeline}")
+    )
+    told = json.loads(shop.approve("--wave", "wave-1", "--request", "request.json", "--json")[1].splitlines()[-1])
+    cluster.made["handed"] = (USERS["ann-s"], [told["audience"]])
+    (shop.folder / "token").write_text("handed\n")
+    words = ("--document", "request.json", "--token-file", "token")
+    assert shop.approve(*words)[0] == 0
+    assert set(shop.lacks()) == {"gamma"}
+    shop.approve("--wave", "wave-2", "--request", "request.json")
+    code, _out, err = shop.approve(*words)
+    assert code == 2
+    assert "the token is not good for this approval" in err
+    assert set(shop.lacks()) == {"gamma"}
+    with shop.journal() as journal:
+        assert "handed" not in json.dumps([one.payload for one in journal.decisions(shop.plan.digest)])
 
 
 # --- hostile -----------------------------------------------------------------------------------------------------
