@@ -28,7 +28,7 @@ from kubeferry.documents import Approver, Config, Plan
 from kubeferry.documents.signers import NAMESPACE, fingerprint, public_key
 from kubeferry.errors import InputInvalid, Problem, TargetRefused
 from kubeferry.journal import Journal
-from kubeferry.life.approvals import Vote, app_of, asked_for
+from kubeferry.life.approvals import Vote, asked_for
 from kubeferry.life.decisions import Known, Scope
 from kubeferry.outside import atomic, signatures
 from kubeferry.steps import approving
@@ -37,6 +37,7 @@ from kubeferry.steps.approving import Request
 from kubeferry.words import counted, first_of, plain
 
 if TYPE_CHECKING:  # the Kubernetes client takes its time
+    from kubeferry.targets.kubevirt.api import Cluster
     from kubeferry.targets.kubevirt.identity import User
 
 NAMED = 5
@@ -118,7 +119,7 @@ def _approve(plan: Plan, settings: Config, journal: Journal, said: dict[str, Any
         _by_user(plan, settings, journal, scope, way, said)
         return
     who, approver = _approver(plan, way)
-    request = approving.drawn(plan, settings, journal, scope, approver)
+    request = _drawn(plan, settings, journal, scope, approver)
     _ask(plan, journal, request, said, who)
     if way.key:
         vote = approving.signed(plan, journal, request, signatures.sign(request.text, way.key, NAMESPACE))
@@ -173,45 +174,47 @@ def _by_user(plan: Plan, settings: Config, journal: Journal, scope: Scope, way: 
     from kubeferry.targets.kubevirt import identity
     from kubeferry.targets.kubevirt.api import connect
 
-    if way.token:
+    if way.token is None:
+        with contextlib.closing(connect(way.kubeconfig, way.context)) as cluster:
+            user = identity.myself(cluster)
+            approver = approving.rule_of(plan).user(user.name, user.groups)
+            request = _drawn(plan, settings, journal, scope, approver)
+            _ask(plan, journal, request, said, user.name)
+            # Asked once more, since it was said yes: what the API server's log holds is what was approved.
+            user = _with_token(settings, cluster, identity.myself(cluster, request.digest), request)
+    else:
         request = approving.brought(plan, _read(said["document"], approving.LONGEST))
         with contextlib.closing(connect(settings.target.kubeconfig, settings.target.context)) as reviewer:
             user = identity.of_token(reviewer, _read(way.token, SMALL), request.digest)
-    else:
-        request, user = _by_login(plan, settings, journal, scope, way)
-    _ask(plan, journal, request, said, user.name)
+        _ask(plan, journal, request, said, user.name)
     _tell(plan, journal, approving.by_user(plan, journal, request, user), said)
 
 
-def _by_login(plan: Plan, settings: Config, journal: Journal, scope: Scope, way: Way) -> tuple[Request, User]:
-    """The document for what the user of this login may approve, and the user. A service account proves it with a token
-    for this document, too, where our own account may have it reviewed."""
+def _with_token(settings: Config, cluster: Cluster, user: User, request: Request) -> User:
+    """A service account proves it with a token for this document, too, where our own account may have it reviewed."""
     from kubeferry.targets.kubevirt import identity
     from kubeferry.targets.kubevirt.api import connect
 
-    with contextlib.closing(connect(way.kubeconfig, way.context)) as cluster:
-        request = approving.drawn(plan, settings, journal, scope)
-        user = identity.myself(cluster, request.digest)
-        approver = approving.rule_of(plan).user(user.name, user.groups)
-        if approver and any(not approver.may(name, app_of(plan.entry(name))) for name in scope.machines):
-            request = approving.drawn(plan, settings, journal, scope, approver)
-            user = identity.myself(cluster, request.digest)
-        if settings.target.kind == "kubevirt":
-            with contextlib.suppress(TargetRefused):
-                if token := identity.token_for(cluster, user, request.digest):
-                    with contextlib.closing(connect(settings.target.kubeconfig, settings.target.context)) as reviewer:
-                        user = identity.of_token(reviewer, token, request.digest)
-    return request, user
+    if settings.target.kind != "kubevirt":
+        return user
+    with contextlib.suppress(TargetRefused):
+        if token := identity.token_for(cluster, user, request.digest):
+            with contextlib.closing(connect(settings.target.kubeconfig, settings.target.context)) as reviewer:
+                return identity.of_token(reviewer, token, request.digest)
+    return user
+
+
+def _drawn(plan: Plan, settings: Config, journal: Journal, scope: Scope, approver: Approver | None = None) -> Request:
+    """The document, with all that can be shown of its machines."""
+    return approving.drawn(plan, settings, journal, scope, approver)
 
 
 def _request(plan: Plan, settings: Config, journal: Journal, said: dict[str, Any]) -> None:
     """Write the document that is to be signed elsewhere, and say how."""
     from kubeferry.targets.kubevirt.identity import audience_of
 
-    request, path = (
-        approving.drawn(plan, settings, journal, scope_of(plan, said["wave"], said["app"], said["machines"])),
-        said["request"],
-    )
+    scope, path = scope_of(plan, said["wave"], said["app"], said["machines"]), said["request"]
+    request = _drawn(plan, settings, journal, scope)
     _show(plan, journal, request, said)
     if said["dry_run"]:
         return

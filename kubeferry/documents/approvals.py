@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
@@ -183,7 +184,12 @@ class Approval(Document):
 
     def machine(self, name: str) -> ApprovedMachine | None:
         """The machine as it was shown."""
-        return next((one for one in self.machines if one.name == name), None)
+        return self.by_name.get(name)
+
+    @cached_property
+    def by_name(self) -> dict[str, ApprovedMachine]:
+        """Its machines: a run asks for one after the other, of thousands."""
+        return {one.name: one for one in self.machines}
 
 
 def text_of(approval: Approval) -> str:

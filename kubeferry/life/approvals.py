@@ -13,6 +13,7 @@ Persons are counted, not keys and not approvals. Whether a signature is good is 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -174,15 +175,23 @@ def _vote(
     bad: str,
     withdrawn: Mapping[str, str],
 ) -> Vote:
-    try:
-        approval = Approval.model_validate_json(document_of(decision))
-    except ValidationError:
+    approval = _parsed(document_of(decision))
+    if approval is None:
         return Vote(decision, decision.by, "", void="cannot be read")
     if _EVERYBODY in withdrawn:
         withdrawn = dict.fromkeys((one.name for one in approval.machines), withdrawn[_EVERYBODY])
     person, approver, proof, void = _who(rule, decision, revoked, bad)
     void = void or _not_of(approval, rule, plan, decision)
     return Vote(decision, person, proof, approval, approver, void, withdrawn)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> Approval | None:
+    """The document, None where it is none. Asked for each machine of a run, read once."""
+    try:
+        return Approval.model_validate_json(text)
+    except ValidationError:
+        return None
 
 
 def _not_of(approval: Approval, rule: PlannedApproval, plan: str, decision: Decision) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-from kubeferry.documents import Outline, Plan, PlannedApproval
+from kubeferry.documents import Entry, Outline, OutlinedEntry, Plan, PlannedApproval
 from kubeferry.documents.signers import NAMESPACE, allowed
 from kubeferry.journal import Journal
 from kubeferry.life.actions import EntryFacts
@@ -38,14 +38,19 @@ def unapproved(
     where the plan asks for none. `dry_runs`: what would be done with them, where somebody looked."""
     if plan.approval is None:
         return {}
-    wanted = frozenset(machines)
+    entries = _entries(plan, machines)
     given = verified(plan.approval, plan.digest, journal.decisions(plan.digest))
     now = datetime.fromisoformat(journal.time())
     return {
-        entry.name: lacks(plan.approval, given, entry, now, (dry_runs or {}).get(entry.name, ""))
-        for entry in plan.entries
-        if entry.name in wanted
+        entry.name: lacks(plan.approval, given, entry, now, (dry_runs or {}).get(entry.name, "")) for entry in entries
     }
+
+
+def _entries(plan: Plan | Outline, machines: Iterable[str]) -> Sequence[Entry | OutlinedEntry]:
+    if isinstance(plan, Plan):
+        return [plan.entry(name) for name in machines]
+    wanted = frozenset(machines)
+    return [entry for entry in plan.entries if entry.name in wanted]
 
 
 def facts_without(work: Work) -> EntryFacts:

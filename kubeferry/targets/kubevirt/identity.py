@@ -51,10 +51,11 @@ def audience_of(document: str) -> str:
     return f"kubeferry.io/approval/{document}"
 
 
-def myself(cluster: Cluster, document: str) -> User:
-    """Whose credentials these are. `document` is the digest of what is approved. Raises KubeferryError."""
+def myself(cluster: Cluster, document: str = "") -> User:
+    """Whose credentials these are. `document` is the digest of what is approved, empty where nothing is yet. Raises
+    KubeferryError."""
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    query = {"fieldManager": f"kubeferry-approval-{document}"}  # stands in the audit log
+    query = {"fieldManager": f"kubeferry-approval-{document}"} if document else None  # stands in the audit log
     answer = cluster.ask(f"{REVIEWS}/selfsubjectreviews", body, query=query, what="ask who we are")
     return _user(answer.get("status", {}).get("userInfo"), cluster, "self", audience_of(document))
 
