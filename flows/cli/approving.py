@@ -92,7 +92,7 @@ def approve(plan: Path | None, named: str | None, config: Path | None, **said: A
         if not said["dry_run"]:
             journal.keep_plan(frozen)
         if said["revoke"]:
-            _revoke(frozen, journal, said["revoke"], as_json=said["as_json"])
+            _revoke(frozen, journal, said)
         elif said["withdraw"]:
             _withdraw(frozen, journal, scope_of(frozen, said["wave"], said["app"], said["machines"]), said)
         elif said["signature"]:
@@ -234,10 +234,7 @@ def _request(plan: Plan, settings: Config, journal: Journal, said: dict[str, Any
 
 def _withdraw(plan: Plan, journal: Journal, scope: Scope, said: dict[str, Any]) -> None:
     who, names = person(), first_of(scope.machines, NAMED)
-    if said["dry_run"]:
-        click.echo(plain(f"every approval of {names} would be withdrawn"))
-        return
-    confirm(f"{who}: withdraw every approval of {names}", yes=said["yes"])
+    _sure(f"{who}: withdraw every approval of {names}", said)
     decision = approving.withdraw(plan, journal, scope.machines, who)
     if said["as_json"]:
         print_json({"withdrawn": list(scope.machines), "by": who, "at": decision.at})
@@ -245,13 +242,26 @@ def _withdraw(plan: Plan, journal: Journal, scope: Scope, said: dict[str, Any]) 
     click.echo(plain(f"withdrawn by {who}: the approvals of {names}. What was asked to stop already goes on."))
 
 
-def _revoke(plan: Plan, journal: Journal, path: Path, *, as_json: bool) -> None:
-    decision = approving.revoke(plan, journal, _read(path, SMALL), person())
+def _revoke(plan: Plan, journal: Journal, said: dict[str, Any]) -> None:
+    key, who = _read(said["revoke"], SMALL), person()
+    _sure(f"{who}: let nothing count that the key in {said['revoke']} has signed for this plan", said)
+    decision = approving.revoke(plan, journal, key, who)
     told = str(decision.payload["fingerprint"])
-    if as_json:
-        print_json({"revoked": told, "by": decision.by, "at": decision.at})
+    if said["as_json"]:
+        print_json({"revoked": told, "by": who, "at": decision.at})
         return
-    click.echo(plain(f"{told} is revoked by {decision.by}: what it has signed counts no more for plan {plan.name}"))
+    click.echo(plain(f"{told} is revoked by {who}: what it has signed counts no more for plan {plan.name}"))
+
+
+def _sure(question: str, said: dict[str, Any]) -> None:
+    """Ask; or, where only that was wanted, say what would be done, and end the verb with 0."""
+    if said["dry_run"]:
+        if said["as_json"]:
+            print_json({"dryRun": True, "would": question})
+        else:
+            click.echo(plain(f"would be done: {question}"))
+        raise click.exceptions.Exit(0)
+    confirm(question, yes=said["yes"])
 
 
 # --- what is shown and asked ------------------------------------------------------------------------------------

@@ -315,6 +315,17 @@ def test_an_approval_that_was_withdrawn_is_none_however_often_it_comes_back(shop
     assert "none of them has been approved" in err
 
 
+def test_a_dry_run_takes_nothing_back(shop: Estate) -> None:
+    shop.signed("ann")
+    for words in (("--withdraw", "-m", "alpha"), ("--revoke", str(shop.keys["ann"].with_name("ann.pub")))):
+        for more in ((), ("--json",)):
+            code, out, err = shop.approve(*words, "--dry-run", *more)
+            assert (code, err) == (0, "")
+            assert "would" in out
+    with shop.journal() as journal:
+        assert len(journal.decisions(shop.plan.digest)) == 1
+
+
 def test_a_changed_plan_is_approved_anew_and_says_so(shop: Estate) -> None:
     shop.signed("ann")
     old = shop.plan.digest
