@@ -30,7 +30,18 @@ from kubeferry.marks import MoveMark, read_move, written_move
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
-from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, handing, qemu, sets, trial
+from kubeferry.targets.directory import (
+    capacity,
+    evidence,
+    fences,
+    firmware,
+    gitops,
+    handing,
+    qemu,
+    rehearsing,
+    sets,
+    trial,
+)
 from kubeferry.targets.directory.hypervisor import Asked, LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder, write
 from kubeferry.targets.local_movers import LocalMovers, is_locked
@@ -85,6 +96,7 @@ class DirectoryTarget:
         with _answering(entry):
             folder = self._target.machine(entry.target_name)
             sets.refuse_in_use(self._target, entry)
+            rehearsing.refuse(self._target, entry)
             capacity.check_space(self._target, entry)
             if not folder.path.exists():
                 ledger(External("machine-folder", entry.target_name, str(folder.path)))
@@ -209,6 +221,29 @@ class DirectoryTarget:
         with _answering(entry):
             return evidence.observe(entry, machine, last_words)
 
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+        process.require(qemu.PROGRAM, "qemu-img")
+        self._target.check(entry)
+        folder = self._target.machine(entry.target_name)
+        with _answering(entry):
+            fences.raise_fence(folder, entry, fence)
+            rehearsing.start(self._target, entry, _asked(entry), ledger)
+            fences.check(folder, entry, fence)
+
+    def observe_rehearsal(self, entry: Entry) -> Observation:
+        self._target.check(entry)
+        with _answering(entry):
+            return rehearsing.observe(entry, self._target.machine(entry.target_name))
+
+    def end_rehearsal(self, entry: Entry, fence: int = 0) -> list[str]:
+        folder = self._target.machine(entry.target_name)
+        if not folder.path.exists():
+            return []
+        self._target.check(entry)
+        with _answering(entry):
+            fences.raise_fence(folder, entry, fence)
+            return rehearsing.end(entry, folder)
+
     def stop(self, entry: Entry, fence: int = 0) -> None:
         folder = self._target.machine(entry.target_name)
         if not folder.path.exists():
@@ -262,7 +297,7 @@ class DirectoryTarget:
             sets.refuse_attached(self._target, entry)
             fences.raise_fence(folder, entry, fence)
             LocalMachine(entry.target_name, folder).stop()
-            removed = _remove_files(entry, folder)
+            removed = [*rehearsing.end(entry, folder), *_remove_files(entry, folder)]
             gitops.list_machines(self._target)
         return removed
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from kubeferry.documents import (
     Entry,
@@ -20,6 +20,7 @@ from kubeferry.documents import (
     MoverResult,
     Observation,
     Offer,
+    Probe,
     ProbeResult,
     TargetConfig,
 )
@@ -33,6 +34,7 @@ from kubeferry.errors import (
     TargetUnavailable,
 )
 from kubeferry.inside.said import Said
+from kubeferry.ledger import REHEARSAL
 from kubeferry.marks import MoveMark
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
@@ -43,11 +45,13 @@ from kubeferry.targets import (
     Reach,
     Room,
     TargetCapabilities,
+    rehearsed_now,
     runs_from_it,
     still_attached,
     superseded,
     users_of,
 )
+from kubeferry.targets.guest.rehearsals import asked, unshown
 from kubeferry.uris import HELD, inline_content, local_path
 from kubeferry.words import counted
 
@@ -68,8 +72,9 @@ class MemoryTarget:
     """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `running`, `strategies` (what machines
     were handed over with), `answers` (probe kind to whether it passes), `said` (name to what the system says of
     itself), `refusals` (what a trial of a machine finds), `faults` (method to errors, raised one a call), and
-    `moves` (the marks of machines that have moved), `heeds_fences`: without it, a runner has slept in the one moment
-    that no fence covers."""
+    `moves` (the marks of machines that have moved), `rehearsals` (since when isolated copies run),
+    `rehearsals_write` (one changes the disks that it must only read), `heeds_fences`: without it, a runner has slept in
+    the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
@@ -79,6 +84,8 @@ class MemoryTarget:
         self.running: dict[str, str] = {}
         self.strategies: dict[str, str] = {}
         self.moves: dict[str, MoveMark] = {}
+        self.rehearsals: dict[str, str] = {}
+        self.rehearsals_write = False
         self.answers: dict[str, bool] = {}
         self.said: dict[str, Said] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
@@ -126,6 +133,8 @@ class MemoryTarget:
         for user in users_of(entry):
             if user.target_name in self.running:
                 raise runs_from_it(entry, user.name)
+        if entry.target_name in self.rehearsals:
+            raise rehearsed_now(entry, f"a rehearsal of {entry.target_name}")
         rooms = {}
         for planned in entry.disks:
             place = f"{entry.target_name}/{planned.disk}"
@@ -215,18 +224,52 @@ class MemoryTarget:
         self._fail("observe")
         if entry.target_name not in self.running:
             raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
-        told = {probe.kind: self.answers.get(probe.kind, True) for probe in entry.probes}
         return Observation(
             machine=entry.name,
             started_at=self.running[entry.target_name],
             where="memory: nothing was booted",
-            probes=tuple(
-                ProbeResult(kind=probe.kind, what=probe.kind, ok=told[probe.kind], evidence="told by the test")
-                for probe in entry.probes
-            ),
+            probes=self._told(entry.probes),
             guest={path: words.strip() for path, words in last_words.items()},
             said=self.said.get(entry.target_name),
         )
+
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+        self._fail("rehearse")
+        self._check(entry)
+        self._raise_fence(entry, fence)
+        if entry.target_name in self.running:
+            raise runs_from_it(entry, entry.name)
+        if missing := [one.disk for one in entry.disks if f"{entry.target_name}/{one.disk}" not in self.disks]:
+            raise TargetRefused(f"no disk {missing[0]} is here", fix="Copy it first.", machine=entry.name)
+        if entry.target_name not in self.rehearsals:
+            ledger(External(REHEARSAL, entry.target_name, "memory"))
+            self.rehearsals[entry.target_name] = clock.now()
+        if self.rehearsals_write:
+            self.disks[f"{entry.target_name}/{entry.disks[0].disk}"][0] ^= 0xFF
+
+    def observe_rehearsal(self, entry: Entry) -> Observation:
+        self._fail("observe_rehearsal")
+        if entry.target_name not in self.rehearsals:
+            raise TargetRefused("no rehearsal of it is started", fix="Start it first.", machine=entry.name)
+        probes, not_asked = asked(entry, networked=False)
+        told = self._told(probes)
+        started = self.rehearsals[entry.target_name]
+        where = "memory: nothing was booted, and nothing is connected"
+        return Observation(
+            machine=entry.name,
+            started_at=started,
+            where=where,
+            probes=told,
+            not_asked=not_asked,
+            not_shown=unshown(entry),
+        )
+
+    def end_rehearsal(self, entry: Entry, fence: int = 0) -> list[str]:
+        self._fail("end_rehearsal")
+        self._check(entry)
+        self._raise_fence(entry, fence)
+        gone = self.rehearsals.pop(entry.target_name, None)
+        return [f"rehearsal of {entry.target_name}"] if gone else []
 
     def stop(self, entry: Entry, fence: int = 0) -> None:
         self._fail("stop")
@@ -277,6 +320,7 @@ class MemoryTarget:
         self.moves.pop(entry.target_name, None)
         self.strategies.pop(entry.target_name, None)
         self.running.pop(entry.target_name, None)
+        self.rehearsals.pop(entry.target_name, None)
         gone = [place for place in self.disks if place.startswith(f"{entry.target_name}/")]
         for place in gone:
             for kept in (self.disks, self._fingerprints, self._results, self._fences):
@@ -287,7 +331,8 @@ class MemoryTarget:
         return [*gone, *([f"manifests of {entry.target_name}"] if removed else [])]
 
     def exists(self, thing: External) -> bool:
-        return thing.name in (self.running if thing.kind == "process" else self.disks if thing.kind == "disk" else ())
+        known: dict[str, Container[str]] = {"process": self.running, "disk": self.disks, REHEARSAL: self.rehearsals}
+        return thing.name in known.get(thing.kind, ())
 
     def close(self) -> None:
         self._fail("close")
@@ -295,6 +340,18 @@ class MemoryTarget:
     def _fail(self, method: str) -> None:
         if self.faults[method]:
             raise self.faults[method].pop(0)
+
+    def _told(self, probes: tuple[Probe, ...]) -> tuple[ProbeResult, ...]:
+        """Each probe as `answers` says."""
+        return tuple(
+            ProbeResult(
+                kind=probe.kind,
+                what=probe.kind,
+                ok=self.answers.get(probe.kind, True),
+                evidence="told by the test",
+            )
+            for probe in probes
+        )
 
     def _check(self, entry: Entry) -> None:
         if self._owners.get(entry.target_name, _owner(entry)) != _owner(entry):
