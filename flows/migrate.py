@@ -25,7 +25,8 @@ from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
-from kubeferry.steps.drive import drive, refuse
+from kubeferry.steps.drive import refuse
+from kubeferry.steps.rehearsing import reached, refuse_unsynced
 from kubeferry.steps.release import settle
 from kubeferry.steps.together import drive_set, refuse_set
 from kubeferry.steps.turns import Turns
@@ -85,8 +86,9 @@ class Audience:
 class Run:
     """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
     the target is gone for good. `refused` are machines that were found out beforehand, with the reason: nothing is done
-    to them. `turns` says who has to wait for whom, None where nobody does. `standing` is where each machine was seen to
-    stand last, for whoever may not wait for the journal."""
+    to them. `turns` says who has to wait for whom, None where nobody does. `rehearse`: what is copied ahead is
+    rehearsed before anything else. `standing` is where each machine was seen to stand last, for whoever may not wait
+    for the journal."""
 
     plan: Plan
     config: Config
@@ -97,6 +99,7 @@ class Run:
     target_is_down: str = ""
     refused: Mapping[str, KubeferryError] = field(default_factory=dict)
     turns: Turns | None = None
+    rehearse: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     standing: dict[str, MachineState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -151,7 +154,7 @@ def _hold(run: Run, unit: tuple[str, ...], held: Held) -> None:
 def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
     """What is driven as one: a machine, or a set that shares disks. What is copied ahead stops nobody, and waits for
     nobody."""
-    if run.goal is Goal.PRECOPY:
+    if run.goal in {Goal.PRECOPY, Goal.REHEARSE}:
         return [(name,) for name in machines]
     return list(dict.fromkeys(run.plan.set_of(name) for name in machines))
 
@@ -183,7 +186,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 refuse(work, run.refused[entry.name])
             if run.turns:
                 run.turns.insist(work)
-            state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
+            state = reached(work, run.goal, lambda action, step: _attempt(run, entry, action, step), run.rehearse)
             return [Outcome(entry.name, state.phase, left=settle(work))]
 
     return _ended((entry.name,), driven)[0]
@@ -198,6 +201,8 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
     def driven() -> list[Outcome]:
         with contextlib.ExitStack() as opened:
             works = [opened.enter_context(_work(run, run.plan.entry(name))) for name in names]
+            if run.rehearse:
+                refuse_unsynced(run.plan, names[0], works[0].state())
             if refused := {name: run.refused[name] for name in names if name in run.refused}:
                 refuse_set(works, refused, attempt)
             if run.turns:

@@ -8,11 +8,14 @@ import click
 
 from flows.cli.output import print_json
 from kubeferry.documents import Config, Plan
+from kubeferry.errors import PermanentError
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
+from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal, plan_actions
 from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
+from kubeferry.outside import clock
 from kubeferry.sources import open_source
+from kubeferry.steps.rehearsing import refuse_unsynced
 from kubeferry.steps.turns import order_of
 from kubeferry.targets import open_target
 from kubeferry.words import plain
@@ -66,10 +69,23 @@ def _actions(
                 found[name] = []
                 continue
             entry = plan.entry(name)
-            facts = EntryFacts.of(plan, entry, keeps_running=target.capabilities.keeps_running, deltas=deltas)
+            facts = EntryFacts.of(
+                plan, entry, keeps_running=target.capabilities.keeps_running, deltas=deltas, now=clock.now()
+            )
             state = states.get(name, MachineState())
+            if goal is Goal.REHEARSE and (why := _nothing_to_rehearse(plan, name, state)):
+                found[name] = [Action(ActionKind.DONE, why)]
+                continue
             found[name] = list(plan_actions(facts, state, goal, power_now=entry.machine.power))
     return found, held
+
+
+def _nothing_to_rehearse(plan: Plan, name: str, state: MachineState) -> str:
+    try:
+        refuse_unsynced(plan, name, state)
+    except PermanentError as error:
+        return f"{error.what}: {error.why}"
+    return ""
 
 
 def _tells_changes(plan: Plan, settings: Config) -> bool:

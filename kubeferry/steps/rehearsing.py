@@ -9,11 +9,29 @@ from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
 from kubeferry.life.actions import REHEARSABLE, Goal
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.rehearsal import why_not
+from kubeferry.life.states import UNTOUCHED
 from kubeferry.steps import rehearsal
 from kubeferry.steps.drive import Do, drive
 from kubeferry.steps.work import Work
 
 AHEAD = "Copy it ahead with `kubeferry precopy` first."
+
+
+def reached(work: Work, goal: Goal, do: Do, asked: bool) -> MachineState:
+    """Drive a machine to the goal, with a rehearsal where somebody has `asked` for one, or its policy asks for one of
+    each round. Raises as `kubeferry.steps.drive` and `rehearse` do: after one that did not pass nothing is stopped."""
+    if goal is Goal.REHEARSE:
+        return rehearse(work, do)
+    ahead = work.state()
+    if asked and goal.in_order and ahead.resumes in UNTOUCHED:
+        if drive(work, Goal.PRECOPY, do).resumes is Phase.PLANNED:
+            refuse_unsynced(work.plan, work.entry.name, work.state())
+        rehearse(work, do)
+    state = drive(work, goal, do)
+    each = work.entry.rehearsal is not None and work.entry.rehearsal.each_round
+    if goal is Goal.PRECOPY and (asked or each) and len(state.rounds) > len(ahead.rounds):
+        return rehearse(work, do)
+    return state
 
 
 def rehearse(work: Work, do: Do) -> MachineState:
