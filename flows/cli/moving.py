@@ -23,6 +23,7 @@ from flows.cli.options import (
     of_waves,
     opened,
     plan_named,
+    refuse_unknown_source,
     wave_option,
     whole_sets,
 )
@@ -230,7 +231,7 @@ def _run(
     from flows.progress import Board
     from kubeferry.steps.turns import Turns
 
-    _refuse_unknown_source(plan, settings, path)
+    refuse_unknown_source(plan, settings, path)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         again = goal is Goal.MIGRATE_AGAIN
         turns = Turns(plan, journal, again=again, insisted=insisted) if goal.in_order else None
@@ -320,13 +321,6 @@ def _refuse_empty(plan: Plan, machines: tuple[str, ...]) -> None:
         fix = "Plan again, with a policy that settles what speaks against them: `kubeferry assess` says it."
         problem = Problem(f"plan {plan.name}", f"it moves no machine{left_out(plan)}", fix)
         raise InputInvalid("the plan is empty", [problem])
-
-
-def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
-    if plan.source not in settings.sources:
-        fix = "Add it, or use the configuration that the plan was made with."
-        problem = Problem(f"{path}: sources", f"no source is called {plan.source!r}", fix)
-        raise InputInvalid("the plan's source is not configured", [problem])
 
 
 def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:

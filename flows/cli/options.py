@@ -152,6 +152,14 @@ def chosen(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
     return machines or tuple(known)
 
 
+def refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
+    """Raise InputInvalid where the configuration does not have the plan's source."""
+    if plan.source not in settings.sources:
+        fix = "Add it, or use the configuration that the plan was made with."
+        problem = Problem(f"{path}: sources", f"no source is called {plan.source!r}", fix)
+        raise InputInvalid("the plan's source is not configured", [problem])
+
+
 def of_waves(plan: Plan, waves: tuple[str, ...]) -> tuple[str, ...]:
     """The machines of the waves that are named; all of them where none is. Raises InputInvalid."""
     known = {wave.name: wave.machines for wave in plan.waves}

@@ -17,6 +17,7 @@ beforehand              what is asked of source and target before anything stops
 questions               one question to a source about each of many machines, several at a time
 turns                   whose turn it is in a run, and who waits for whom
 precedence              which of several plans has a machine in hand
+probing                 the plan's probes, asked of a machine as it runs now
 discover                asks a source               work          what every step is given
 accounts                what of ours exists outside: looked for, given back, recorded as gone
 release                 accounts for every thing    other_plans   those that the journal knows of the same machines
