@@ -4,7 +4,8 @@
                                                ├── markdown ──> report.md
                                                └──────────────> report.json
 
-    facts: verdicts (what may be claimed), disks, sets, rounds, timeline, history;  shapes: what a `Report` holds
+    facts: verdicts (what may be claimed), disks, sets, rounds, rehearsals,
+           timeline, history;  shapes: what a `Report` holds
     pages: charts, picture;  wording: numbers and foreign text made fit to print
 
 Everything up to `Report` is pure. A claim stands in it only with the event that it rests on; the rest is "not seen".

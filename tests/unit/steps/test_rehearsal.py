@@ -27,6 +27,9 @@ from kubeferry.outside import stopping
 from kubeferry.steps.accounts import settle
 from kubeferry.steps.rehearsing import rehearse
 from kubeferry.steps.release import release_plan
+from reports.facts import build_report
+from reports.markdown import render_markdown
+from reports.pages import render_html
 
 A = ActionKind
 WARM = Policy(
@@ -231,3 +234,22 @@ def test_no_cutover_before_a_rehearsal_where_the_policy_asks_for_one(build: Call
     assert (scene.power, scene.state.phase, scene.state.failed) == (Power.RUNNING, Phase.SYNCED, None)
     rehearsed(scene)
     assert scene.drive().phase is Phase.COMMITTED
+
+
+def test_the_page_tells_what_was_seen_and_that_nothing_is_left(warm: Any) -> None:
+    rehearsed(warm)
+    warm.target.answers["agent"] = False
+    with pytest.raises(RehearsalFailed):
+        rehearsed(warm)
+    report = build_report(warm.plan, {"web": warm.events}, generated_at="2026-01-01T00:00:00Z")
+    first, second = report.machines[0].rehearsals
+    assert (first.passed, second.passed, second.why) == (True, False, "the copy did not pass: agent")
+    assert [line.partition(" with")[0] for line in first.disks] == [
+        "vda: read back after it",
+        "vdb: read back after it",
+    ]
+    assert first.removed == ("rehearsal of web",)
+    assert not report.open_things
+    for page in (render_html(report), render_markdown(report)):
+        assert "did not pass" in page
+        assert "read back after it with the root of before" in page
