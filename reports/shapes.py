@@ -239,8 +239,8 @@ class MachineReport(Value):
     `rounds` were copied ahead while it ran, `rehearsals` are those of what was. `unmoved` are data disks of the source
     that the plan leaves behind. `moves_with` are machines that it shares disks with, `attached` says of each disk that
     another carries how it is. `target_running` is as last recorded; None where it was never started. `ends_as` says
-    what it is run as in the end, and since when. `attempts` counts the runs that worked on it, `resumes` those that took
-    up what another left.
+    what it is run as in the end, and since when. `attempts` counts the runs that worked on it, `resumes` those that
+    took up what another left.
     """
 
     name: str
