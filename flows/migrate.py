@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
-from kubeferry.errors import HeldBack, Interrupted, KubeferryError, ProbeFailed
+from kubeferry.errors import HeldBack, Interrupted, KubeferryError, ProbeFailed, RehearsalFailed, RehearsalOwed
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, Goal
 from kubeferry.life.held import Held
@@ -37,6 +37,9 @@ from kubeferry.targets.gone import GoneTarget
 RETRY_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 NOT_BEGUN = "not begun"
 """The phase of a machine to which nothing was done."""
+
+_UNTOUCHED: Mapping[type[KubeferryError], str] = {RehearsalFailed: "not passed", RehearsalOwed: "waits"}
+"""What is said of machines that failed in nothing: they are as they were, and no step of theirs goes on."""
 
 logger = logging.getLogger(__name__)
 
@@ -221,7 +224,8 @@ def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[
     except Interrupted as error:
         return [Outcome(name, "stopped", _of(error, name)) for name in names]
     except KubeferryError as error:
-        return [Outcome(name, "failed", _of(error, name)) for name in names]
+        phase = _UNTOUCHED.get(type(error), "failed")
+        return [Outcome(name, phase, _of(error, name)) for name in names]
     except Exception as error:
         logger.exception("%s: a defect", ", ".join(names))
         fix, what = "Report it with the log of this run.", f"a defect: {type(error).__name__}: {error}"

@@ -197,6 +197,10 @@ class ProbeFailed(PermanentError):
     """The target started but did not show what the plan asks it to show."""
 
 
+class RehearsalOwed(PermanentError):
+    """The machine's policy asks for a rehearsal before its source may be stopped. Nothing was done to that."""
+
+
 class RehearsalFailed(PermanentError):
     """The synced copy did not show in its rehearsal what the plan asks for. Nothing was done to its source."""
 

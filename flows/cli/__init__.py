@@ -50,7 +50,7 @@ VERBS = {
     "probe": ("flows.cli.probing", "Ask the plan's probes of machines as they run now, and change nothing."),
     "rehearse": (
         "flows.cli.moving",
-        "Start what was copied ahead for itself, without a network, and ask the plan's probes.",
+        "Start what was copied ahead for itself, isolated, and ask the plan's probes.",
     ),
     "migrate": ("flows.cli.moving", "Do what a plan says, and prove it; the same command goes on after any failure."),
     "rollback": ("flows.cli.moving", "Stop the copy of a machine and run its source again."),

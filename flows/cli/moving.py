@@ -140,7 +140,7 @@ def rehearse(
     dry_run: bool,
     as_json: bool,
 ) -> None:
-    """Start what was copied ahead for itself, without a network, and ask the plan's probes.
+    """Start what was copied ahead for itself, isolated, and ask the plan's probes.
 
     Over a throw-away layer of the copied disks, while the machine runs on at its source. Afterwards nothing of it is
     left, and the disks are read back: they are as they were. Machines of which nothing is copied ahead are named.

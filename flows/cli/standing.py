@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
-from kubeferry.life.actions import Action, EntryFacts, next_action
+from kubeferry.life.actions import Action, ActionKind, EntryFacts, next_action
 from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked, StopNotDone
 from kubeferry.life.evidence import Phase
 from kubeferry.life.held import Order
@@ -123,7 +123,8 @@ class Standing:
     @property
     def reason(self) -> str:
         """What is waited for, and why what is next is next; and what became of the newest rehearsal."""
-        return "; ".join(filter(None, (self._reason, self.rehearsal)))
+        said = "" if self.next == ActionKind.WAIT_FOR_REHEARSAL else self.rehearsal  # the reason says as much
+        return "; ".join(filter(None, (self._reason, said)))
 
     @property
     def _reason(self) -> str:

@@ -17,6 +17,7 @@ from kubeferry.errors import (
     KubeferryError,
     LoginLost,
     PermanentError,
+    RehearsalOwed,
     TransientError,
 )
 from kubeferry.life.actions import REHEARSALS, STOPS, Action, ActionKind, EntryFacts, Goal, next_action
@@ -242,7 +243,7 @@ def at_rest(work: Work, action: Action, state: MachineState) -> MachineState:
         return state
     if action.kind is ActionKind.WAIT_FOR_REHEARSAL:
         fix = "Run `kubeferry rehearse`, of what `kubeferry precopy` has copied; then the same command."
-        raise PermanentError("it waits for a rehearsal", why=action.reason, fix=fix, machine=work.entry.name)
+        raise RehearsalOwed("it waits for a rehearsal", why=action.reason, fix=fix, machine=work.entry.name)
     raise PermanentError(
         "it waits for a person", why=action.reason, fix="Settle it, then run the same command.", machine=work.entry.name
     )

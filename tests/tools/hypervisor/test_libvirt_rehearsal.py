@@ -89,7 +89,7 @@ def test_rounds_a_rehearsal_another_round_and_the_move(bare: Bare, source: Sourc
         events = [record.event for record in journal.events(plan.digest, name)]
         seen = next(event for event in events if isinstance(event, RehearsalObserved))
         assert [probe["ok"] for probe in seen.observation["probes"]] == [True, True, True]
-        assert seen.observation["screenshot"]
+        assert "READY name=busy" in seen.observation["consoleTail"]
         first = next(event for event in events if isinstance(event, Rehearsed))
         assert set(first.roots) == {disk.disk for disk in entry.disks}
         assert not (tmp_path / "target" / "machines" / entry.target_name / "rehearsal").exists()
