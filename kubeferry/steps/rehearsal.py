@@ -7,6 +7,7 @@ machine stays as it was, and why stands in the journal.
 from __future__ import annotations
 
 from kubeferry.errors import Fenced, KubeferryError, TransientError
+from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.life import rehearsal
 from kubeferry.life.actions import Action
 from kubeferry.life.events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
@@ -48,7 +49,16 @@ def end(work: Work, _action: Action, _state: MachineState) -> None:
     removed: list[str] = []
     if not work.target_is_down:
         removed = work.target.end_rehearsal(work.entry, work.lease.fence)
+        _account(work)
     work.record(RehearsalEnded(at=clock.now(), removed=tuple(removed), told_by=work.target_is_down))
+
+
+def _account(work: Work) -> None:
+    """What is gone at the target is recorded as gone: a rehearsal leaves nothing to be asked about."""
+    for thing in work.journal.ledger_open(work.plan.digest, work.entry.name):
+        there = thing.kind in AT_SOURCE or work.target.exists(External(thing.kind, thing.name, thing.where))
+        if not there:
+            work.journal.gone(work.lease, thing)
 
 
 def record(work: Work, _action: Action, state: MachineState) -> None:

@@ -73,8 +73,9 @@ def rehearsed_now(entry: Entry, where: str) -> TargetRefused:
     """The error where disks are to be written that a rehearsal runs from, of which this journal knows nothing."""
     return TargetRefused(
         "a rehearsal of it runs over these disks, and nothing is written below it",
-        why=f"{where} is there, and this journal did not begin it",
-        fix="Let whoever has begun it end it; where nobody does, `kubeferry rehearse` takes its place, and ends it.",
+        why=f"{where} is there, and another plan or journal has begun it",
+        fix="Run `kubeferry release` of that plan, which ends it; where nobody knows of it any more, "
+        "`kubeferry rehearse` of this one takes its place, and ends it.",
         machine=entry.name,
     )
 

@@ -1,6 +1,7 @@
 """The directory target: raw disks, manifests for GitOps, and the proof of each machine in local QEMU.
 
 target ─┬─ layout, gitops, capacity    its folder; manifests as files; whether the plan fits
+        ├─ answering                   the file system's errors as the target's own
         └─ hypervisor ─┬─ qemu ── devices, shown     a manifest as a command line           pure
                        ├─ firmware, tpm              its code, and variables of the source; its TPM
                        ├─ qmp, local_access          the ways into the running machine

@@ -8,7 +8,6 @@ the seam: idempotent, ours or refused, nothing made before the ledger has it.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Container
 
@@ -52,11 +51,10 @@ from kubeferry.targets import (
     users_of,
 )
 from kubeferry.targets.guest.rehearsals import asked, unshown
-from kubeferry.uris import HELD, inline_content, local_path
+from kubeferry.targets.memory.blocks import BLOCK_BYTES, content_of, digests_of, root_of
+from kubeferry.uris import local_path
 from kubeferry.words import counted
 
-BLOCK_BYTES = 1024 * 1024
-MOST_INLINE_BYTES = 16 * BLOCK_BYTES
 # Run strategies by which a place starts a machine that nobody asked it to start.
 STARTING = frozenset({"Always", "RerunOnFailure"})
 
@@ -224,14 +222,9 @@ class MemoryTarget:
         self._fail("observe")
         if entry.target_name not in self.running:
             raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
-        return Observation(
-            machine=entry.name,
-            started_at=self.running[entry.target_name],
-            where="memory: nothing was booted",
-            probes=self._told(entry.probes),
-            guest={path: words.strip() for path, words in last_words.items()},
-            said=self.said.get(entry.target_name),
-        )
+        seen = self._seen(entry, self.running[entry.target_name], entry.probes)
+        guest = {path: words.strip() for path, words in last_words.items()}
+        return seen.model_copy(update={"guest": guest, "said": self.said.get(entry.target_name)})
 
     def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
         self._fail("rehearse")
@@ -252,17 +245,8 @@ class MemoryTarget:
         if entry.target_name not in self.rehearsals:
             raise TargetRefused("no rehearsal of it is started", fix="Start it first.", machine=entry.name)
         probes, not_asked = asked(entry, networked=False)
-        told = self._told(probes)
-        started = self.rehearsals[entry.target_name]
-        where = "memory: nothing was booted, and nothing is connected"
-        return Observation(
-            machine=entry.name,
-            started_at=started,
-            where=where,
-            probes=told,
-            not_asked=not_asked,
-            not_shown=unshown(entry),
-        )
+        seen = self._seen(entry, self.rehearsals[entry.target_name], probes)
+        return seen.model_copy(update={"not_asked": not_asked, "not_shown": unshown(entry)})
 
     def end_rehearsal(self, entry: Entry, fence: int = 0) -> list[str]:
         self._fail("end_rehearsal")
@@ -341,17 +325,15 @@ class MemoryTarget:
         if self.faults[method]:
             raise self.faults[method].pop(0)
 
-    def _told(self, probes: tuple[Probe, ...]) -> tuple[ProbeResult, ...]:
+    def _seen(self, entry: Entry, started_at: str, probes: tuple[Probe, ...]) -> Observation:
         """Each probe as `answers` says."""
-        return tuple(
-            ProbeResult(
-                kind=probe.kind,
-                what=probe.kind,
-                ok=self.answers.get(probe.kind, True),
-                evidence="told by the test",
-            )
+        told = {probe.kind: self.answers.get(probe.kind, True) for probe in probes}
+        results = tuple(
+            ProbeResult(kind=probe.kind, what=probe.kind, ok=told[probe.kind], evidence="told by the test")
             for probe in probes
         )
+        where = "memory: nothing was booted"
+        return Observation(machine=entry.name, started_at=started_at, where=where, probes=results)
 
     def _check(self, entry: Entry) -> None:
         if self._owners.get(entry.target_name, _owner(entry)) != _owner(entry):
@@ -365,10 +347,10 @@ class MemoryTarget:
 
     def _copy(self, job: MoverJob, disk: bytearray, held: bytes | None) -> None:
         """All of the source; or only what it calls changed, where the disk is the copy that it says that of."""
-        content = _read(job.source, held)
+        content = content_of(job.source, held)
         known = self._fingerprints.get(job.state_dir)
         changed = job.source.changed if job.source else None
-        if changed is None or known is None or job.since_root != _root(known):
+        if changed is None or known is None or job.since_root != root_of(known):
             disk[:] = content
             return
         for start, stop in ranges_of(changed):
@@ -380,10 +362,10 @@ class MemoryTarget:
             raise Fenced("a newer runner has worked on this disk", fix="Leave the disk to it.")
         self._fences[job.state_dir] = job.fence
         disk = self.disks[job.state_dir]
-        before = _digests(disk)
+        before = digests_of(disk)
         if job.action != "verify":
             self._copy(job, disk, held)
-            self._fingerprints[job.state_dir] = _digests(disk)
+            self._fingerprints[job.state_dir] = digests_of(disk)
         wanted = self._fingerprints.get(job.state_dir)
         if wanted is None:
             raise IntegrityFailed("there is no fingerprint to compare with")
@@ -395,7 +377,7 @@ class MemoryTarget:
             name=job.name,
             action=job.action,
             ok=not wrong,
-            root=_root(wanted),
+            root=root_of(wanted),
             algorithm="sha256",
             size_bytes=len(disk),
             data_bytes=len(disk),
@@ -409,23 +391,3 @@ class MemoryTarget:
 
 def _owner(entry: Entry) -> tuple[str, str]:
     return entry.machine.source, entry.machine.id
-
-
-def _digests(data: bytearray) -> list[str]:
-    view = memoryview(data)
-    return [hashlib.sha256(view[at : at + BLOCK_BYTES]).hexdigest() for at in range(0, len(data), BLOCK_BYTES)]
-
-
-def _root(digests: list[str]) -> str:
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _read(source: DiskRef | None, held: bytes | None) -> bytes:
-    if source is not None and source.uri == HELD and held is not None:
-        return held
-    if source is not None and (content := inline_content(source.uri, MOST_INLINE_BYTES)) is not None:
-        return content
-    path = local_path(source.uri) if source and source.format == "raw" else None
-    if path is None:
-        raise TargetRefused("the memory target reads raw files only")
-    return path.read_bytes()

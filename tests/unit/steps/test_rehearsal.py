@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import Policy, Probe, RehearsalPolicy, StopPolicy, WarmPolicy
+from kubeferry.documents import MachinePolicy, Policy, Probe, RehearsalPolicy, StopPolicy, WarmPolicy
 from kubeferry.errors import (
     Fenced,
     Interrupted,
@@ -24,9 +24,9 @@ from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.rehearsal import why_not
 from kubeferry.model import Power
 from kubeferry.outside import stopping
-from kubeferry.steps.accounts import settle
-from kubeferry.steps.rehearsing import rehearse
+from kubeferry.steps.rehearsing import reached, rehearse
 from kubeferry.steps.release import release_plan
+from kubeferry.targets.guest.rehearsals import asked
 from reports.facts import build_report
 from reports.markdown import render_markdown
 from reports.pages import render_html
@@ -50,11 +50,7 @@ def warm(build: Callable[..., Any]) -> Any:
 
 def rehearsed(scene: Any) -> MachineState:
     with scene.journal.lease(scene.plan.digest, scene.entry.name) as lease:
-        work = scene.work(lease)
-        try:
-            return rehearse(work, scene._do)
-        finally:
-            settle(work)
+        return rehearse(scene.work(lease), scene._do)
 
 
 def newest(scene: Any, kind: type[Any]) -> Any:
@@ -253,3 +249,52 @@ def test_the_page_tells_what_was_seen_and_that_nothing_is_left(warm: Any) -> Non
     for page in (render_html(report), render_markdown(report)):
         assert "did not pass" in page
         assert "read back after it with the root of before" in page
+
+
+def reached_by(scene: Any, goal: Goal, *, asked: bool) -> MachineState:
+    with scene.journal.lease(scene.plan.digest, scene.entry.name) as lease:
+        return reached(scene.work(lease), goal, scene._do, asked)
+
+
+def test_each_round_is_rehearsed_where_the_policy_says_so(build: Callable[..., Any]) -> None:
+    scene = build(policy=WARM.model_copy(update={"rehearsal": RehearsalPolicy(each_round=True)}))
+    for number in (1, 2):
+        assert reached_by(scene, Goal.PRECOPY, asked=False).phase is Phase.REHEARSED
+        assert newest(scene, Rehearsed).round == number
+
+
+def test_a_move_with_a_rehearsal_stops_nothing_where_that_does_not_pass(build: Callable[..., Any]) -> None:
+    scene = build(policy=WARM)
+    scene.target.answers["agent"] = False
+    with pytest.raises(RehearsalFailed):
+        reached_by(scene, Goal.MIGRATE, asked=True)
+    assert (scene.power, scene.state.phase) == (Power.RUNNING, Phase.SYNCED)
+    scene.target.answers.clear()
+    assert reached_by(scene, Goal.MIGRATE, asked=True).phase is Phase.COMMITTED
+    assert reached_by(scene, Goal.MIGRATE, asked=True).phase is Phase.COMMITTED, "what has moved is not rehearsed"
+    assert scene.kinds.count("rehearsed") == 1
+
+
+def test_a_move_of_what_cannot_be_rehearsed_is_refused_where_that_is_asked_for(build: Callable[..., Any]) -> None:
+    for scene in (build(policy=WARM.model_copy(update={"mode": "cold"})), build(policy=WARM, power=Power.OFF)):
+        before = scene.power
+        with pytest.raises(PermanentError, match="no copy of it"):
+            reached_by(scene, Goal.MIGRATE, asked=True)
+        assert (scene.power, scene.state.phase) == (before, Phase.PLANNED)
+
+
+def test_what_a_policy_asks_for_is_the_machine_s_own_word_field_by_field(build: Callable[..., Any]) -> None:
+    own = MachinePolicy(rehearsal=RehearsalPolicy(required=False))
+    policy = WARM.model_copy(
+        update={"rehearsal": RehearsalPolicy(required=True, max_age_seconds=60), "machines": {"web": own}}
+    )
+    assert build(policy=policy).entry.rehearsal == RehearsalPolicy(required=False, max_age_seconds=60)
+    assert build(policy=WARM).entry.rehearsal is None
+
+
+def test_where_a_network_leads_to_the_copy_its_ports_are_asked(warm: Any) -> None:
+    probes = tuple(Probe.model_validate(one) for one in ({"kind": "http", "port": 80}, {"kind": "packets"}))
+    entry = warm.entry.model_copy(update={"probes": probes})
+    assert asked(entry, networked=True) == (probes, ())
+    none, left = asked(entry, networked=False)
+    assert (none, len(left)) == ((), 2)
