@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
-from kubeferry.errors import HeldBack, Interrupted, KubeferryError, ProbeFailed
+from kubeferry.errors import HeldBack, Interrupted, KubeferryError, ProbeFailed, RehearsalFailed, RehearsalOwed
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, Goal
 from kubeferry.life.held import Held
@@ -26,7 +26,8 @@ from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.sources import open_source
 from kubeferry.steps.approvals import fix
-from kubeferry.steps.drive import drive, refuse
+from kubeferry.steps.drive import refuse
+from kubeferry.steps.rehearsing import reached, refuse_unsynced
 from kubeferry.steps.release import settle
 from kubeferry.steps.together import drive_set, refuse_set
 from kubeferry.steps.turns import Turns
@@ -37,6 +38,9 @@ from kubeferry.targets.gone import GoneTarget
 RETRY_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 NOT_BEGUN = "not begun"
 """The phase of a machine to which nothing was done."""
+
+_UNTOUCHED: Mapping[type[KubeferryError], str] = {RehearsalFailed: "not passed", RehearsalOwed: "waits"}
+"""What is said of machines that failed in nothing: they are as they were, and no step of theirs goes on."""
 
 logger = logging.getLogger(__name__)
 
@@ -86,8 +90,9 @@ class Audience:
 class Run:
     """One call of `migrate` or `rollback`: what its threads share. `target_is_down` names the person who has said that
     the target is gone for good. `refused` are machines that were found out beforehand, with the reason: nothing is done
-    to them. `turns` says who has to wait for whom, None where nobody does. `standing` is where each machine was seen to
-    stand last, for whoever may not wait for the journal."""
+    to them. `turns` says who has to wait for whom, None where nobody does. `rehearse`: what is copied ahead is
+    rehearsed before anything else. `standing` is where each machine was seen to stand last, for whoever may not wait
+    for the journal."""
 
     plan: Plan
     config: Config
@@ -98,6 +103,7 @@ class Run:
     target_is_down: str = ""
     refused: Mapping[str, KubeferryError] = field(default_factory=dict)
     turns: Turns | None = None
+    rehearse: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     standing: dict[str, MachineState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -154,7 +160,7 @@ def _hold(run: Run, unit: tuple[str, ...], held: Held) -> None:
 def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
     """What is driven as one: a machine, or a set that shares disks. What is copied ahead stops nobody, and waits for
     nobody."""
-    if run.goal is Goal.PRECOPY:
+    if run.goal in {Goal.PRECOPY, Goal.REHEARSE}:
         return [(name,) for name in machines]
     return list(dict.fromkeys(run.plan.set_of(name) for name in machines))
 
@@ -188,7 +194,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 refuse(work, run.refused[entry.name])
             if run.turns:
                 run.turns.insist(work)
-            state = drive(work, run.goal, lambda action, step: _attempt(run, entry, action, step))
+            state = reached(work, run.goal, lambda action, step: _attempt(run, entry, action, step), run.rehearse)
             return [Outcome(entry.name, state.phase, left=settle(work))]
 
     return _ended((entry.name,), driven)[0]
@@ -203,6 +209,8 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
     def driven() -> list[Outcome]:
         with contextlib.ExitStack() as opened:
             works = [opened.enter_context(_work(run, run.plan.entry(name))) for name in names]
+            if run.rehearse:
+                refuse_unsynced(run.plan, names[0], works[0].state())
             if refused := {name: run.refused[name] for name in names if name in run.refused}:
                 refuse_set(works, refused, attempt)
             if run.turns:
@@ -223,7 +231,8 @@ def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[
     except HeldBack as error:  # no source of theirs was stopped
         return [Outcome(name, NOT_BEGUN, _of(error, name)) for name in names]
     except KubeferryError as error:
-        return [Outcome(name, "failed", _of(error, name)) for name in names]
+        phase = _UNTOUCHED.get(type(error), "failed")
+        return [Outcome(name, phase, _of(error, name)) for name in names]
     except Exception as error:
         logger.exception("%s: a defect", ", ".join(names))
         fix, what = "Report it with the log of this run.", f"a defect: {type(error).__name__}: {error}"

@@ -198,6 +198,14 @@ class ProbeFailed(PermanentError):
     """The target started but did not show what the plan asks it to show."""
 
 
+class RehearsalOwed(PermanentError):
+    """The machine's policy asks for a rehearsal before its source may be stopped. Nothing was done to that."""
+
+
+class RehearsalFailed(PermanentError):
+    """The synced copy did not show in its rehearsal what the plan asks for. Nothing was done to its source."""
+
+
 def as_told(error: Exception) -> KubeferryError:
     """The error in words for a person. What nothing should raise is a defect of ours: the same call gives it again."""
     if isinstance(error, KubeferryError):

@@ -16,6 +16,7 @@ from kubeferry.documents import (
     Platform,
     Policy,
     Probe,
+    RehearsalPolicy,
     StateOffer,
     StopPolicy,
     StoragePolicy,
@@ -65,6 +66,7 @@ class Choices:
     stop: StopPolicy
     mode: Literal["cold", "warm"]
     warm: WarmPolicy
+    rehearsal: RehearsalPolicy | None
     legacy_disk_bus: str
     disk_bus: str | None
     nic_model: str | None
@@ -116,6 +118,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         stop=over(policy.stop, own.stop),
         mode=own.mode or policy.mode,
         warm=over(policy.warm, own.warm),
+        rehearsal=over(policy.rehearsal or RehearsalPolicy(), own.rehearsal) if own.rehearsal else policy.rehearsal,
         legacy_disk_bus=_legacy_disk_bus(machine, policy),
         disk_bus=own.disk_bus,
         nic_model=own.nic_model,

@@ -101,6 +101,7 @@ def _entry(
         stop=choices.stop,
         mode="cold" if mapped.moves_with else choices.mode,  # what others write to a disk of all, no round sees
         warm=choices.warm,
+        rehearsal=choices.rehearsal,
         verify=policy.verify,
         concerns=concerns,
         carried=mapped.carried,

@@ -4,7 +4,8 @@
                                                ├── markdown ──> report.md
                                                └──────────────> report.json
 
-    facts: verdicts (what may be claimed), disks, sets, rounds, timeline, history;  shapes: what a `Report` holds
+    facts: verdicts (what may be claimed), disks, sets, rounds, rehearsals,
+           timeline, history;  shapes: what a `Report` holds
     decisions: what persons decided
     pages: charts, picture;  wording: numbers and foreign text made fit to print
 

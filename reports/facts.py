@@ -25,7 +25,8 @@ from kubeferry.life.states import Phase, Recorded
 from kubeferry.model import DATA_DEVICES, Carried, Concern, Disk, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
-from reports.picture import DATA_URI, LIMIT_CHARACTERS
+from reports.picture import shown
+from reports.rehearsals import rehearsals
 from reports.rounds import copied_ahead
 from reports.sets import with_their_sets
 from reports.shapes import (
@@ -138,6 +139,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         probes_planned=len(entry.probes),
         disks=disks,
         rounds=copied_ahead(records),
+        rehearsals=rehearsals(records),
         unmoved=tuple(plain(disk.id) for disk in _data_disks(entry.machine) if disk.id not in moved),
         downtime=downtime,
         timeline=timeline,
@@ -244,7 +246,7 @@ def _boot(seen: Observation | None, records: Sequence[Recorded]) -> Boot | None:
         guest={plain(key, 80): plain(value) for key, value in list(seen.guest.items())[:40]},
         compared=_compared(seen, records),
         seen={plain(key, 80): plain(value) for key, value in list(seen.seen.items())[:300]},
-        screenshot=_screenshot(seen.screenshot),
+        screenshot=shown(seen.screenshot),
         console_tail=console(seen.console_tail),
         not_shown=tuple(plain(path) for path in seen.not_shown[:200]),
     )
@@ -260,13 +262,6 @@ def _compared(seen: Observation, records: Sequence[Recorded]) -> tuple[Compared,
         Compared(what=plain(one.what), before=plain(one.before), after=plain(one.after), outcome=one.outcome)
         for one in compared(heard, seen.said)
     )
-
-
-def _screenshot(told: str | None) -> str | None:
-    """A picture is kept whole or not at all."""
-    if not told or not told.startswith(DATA_URI) or len(told) > LIMIT_CHARACTERS:
-        return None
-    return told if told.isascii() and told.isprintable() else None
 
 
 def _carried(line: Carried) -> Carried:

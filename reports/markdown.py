@@ -100,6 +100,7 @@ def _machine(machine: MachineReport) -> Iterator[str]:
         yield from _table(("Part", "Time", "Down"), parts)
     yield from _disks(machine)
     yield from _rounds(machine)
+    yield from _rehearsals(machine)
     asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in machine.probes)
     yield from _table(("", "Probe", "Seen"), asked)
     if machine.boot and machine.boot.seen:
@@ -150,6 +151,17 @@ def _rounds(machine: MachineReport) -> Iterator[str]:
         for one in machine.rounds
     )
     yield from _table(("Copied ahead", "Begun", "Of", "Copied", "Read back"), rows)
+
+
+def _rehearsals(machine: MachineReport) -> Iterator[str]:
+    for one in machine.rehearsals:
+        passed = "passed" if one.passed else f"did not pass: {_plain(one.why)}"
+        yield from ("", f"**Rehearsed** {moment(one.at)}, as of round {one.round}: {passed}", "")
+        yield from (f"- {_plain(disk)}" for disk in one.disks)
+        yield from (f"- removed: {_plain(thing)}" for thing in one.removed)
+        yield from (f"- not asked: {_plain(probe)}" for probe in one.not_asked)
+        asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in one.probes)
+        yield from _table(("", "Probe of the rehearsal", "Seen"), asked)
 
 
 def _mark(ok: bool) -> str:

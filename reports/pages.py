@@ -88,6 +88,9 @@ def _page(template: str, report: Report, there: range, place: Callable[[int], st
     """A page on which these machines are told of; `place` says where another one is, by its number from 1."""
     shown = [(at + 1, report.machines[at]) for at in there]
     screens = {machine.name: embed(machine.boot.screenshot) for _, machine in shown if machine.boot}
+    for _, machine in shown:
+        if machine.rehearsals:
+            screens[f"{machine.name}, rehearsed"] = embed(machine.rehearsals[-1].screenshot)
     pictures = {name: picture for name, picture in screens.items() if picture}
     verdicts = Counter(machine.verdict for machine in report.machines) if len(report.machines) > FEW else {}
     given = {"report": report, "shown": shown, "pictures": pictures, "verdicts": verdicts, "place": place}

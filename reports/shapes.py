@@ -120,6 +120,28 @@ class Boot(Value):
     not_shown: tuple[str, ...] = ()
 
 
+class RehearsalReport(Value):
+    """One rehearsal: an isolated copy over the disks as of `round`, durable since `synced_at`. `why` it did not pass;
+    `disks` say of each whether it was read back as it was before, `removed` what was taken away. The newest alone has
+    its picture and console."""
+
+    number: int
+    round: int
+    at: str
+    synced_at: str
+    passed: bool
+    why: str = ""
+    where: str = ""
+    probes: tuple[ProbeReport, ...] = ()
+    not_asked: tuple[str, ...] = ()
+    not_shown: tuple[str, ...] = ()
+    screenshot: str | None = None
+    console_tail: str = ""
+    disks: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    ended_at: str | None = None
+
+
 class RoundReport(Value):
     """One round over all disks of a machine that ran on. `whole`: all was read, not only what changed since a round
     before. `consistency`: frozen, crash or off. `seconds` are those of all its disks together."""
@@ -214,11 +236,11 @@ class JournalLine(Value):
 class MachineReport(Value):
     """One machine of the plan: the verdict and its reasons first, then what they rest on.
 
-    `rounds` were copied ahead while it ran. `unmoved` are data disks of the source that the plan leaves behind.
-    `moves_with` are machines that it shares disks with, `attached` says of each disk that another carries how it is.
-    `target_running` is as last recorded; None where it was never started. `ends_as` says what it is run as in the
-    end, and since when. `attempts` counts the runs that worked on it,
-    `resumes` those that took up what another left.
+    `rounds` were copied ahead while it ran, `rehearsals` are those of what was. `unmoved` are data disks of the source
+    that the plan leaves behind. `moves_with` are machines that it shares disks with, `attached` says of each disk that
+    another carries how it is. `target_running` is as last recorded; None where it was never started. `ends_as` says
+    what it is run as in the end, and since when. `attempts` counts the runs that worked on it, `resumes` those that
+    took up what another left.
     """
 
     name: str
@@ -234,6 +256,7 @@ class MachineReport(Value):
     probes_planned: int
     disks: tuple[DiskReport, ...] = ()
     rounds: tuple[RoundReport, ...] = ()
+    rehearsals: tuple[RehearsalReport, ...] = ()
     unmoved: tuple[str, ...] = ()
     moves_with: tuple[str, ...] = ()
     attached: tuple[str, ...] = ()

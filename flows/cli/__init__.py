@@ -1,7 +1,8 @@
 """`kubeferry VERB`: the command line. Each verb's module is imported only when the verb is used: `estate` looks and
 plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
-    looking    doctor, discover          moving     precopy, migrate, rollback     disks   copy, verify, repair
+    looking    doctor, discover          moving     precopy, rehearse, migrate, rollback
+    probing    probe                     disks      copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
     setting_up  init, manifests              approving  approve   lifting  lift
 
@@ -46,6 +47,11 @@ VERBS = {
     "assess": ("flows.cli.planning", "Say what would happen to each machine; touches neither source nor target."),
     "plan": ("flows.cli.planning", "Decide everything, and freeze it for review."),
     "precopy": ("flows.cli.moving", "Copy running machines ahead: one round of what changed since the last one."),
+    "probe": ("flows.cli.probing", "Ask the plan's probes of machines as they run now, and change nothing."),
+    "rehearse": (
+        "flows.cli.moving",
+        "Start what was copied ahead for itself, isolated, and ask the plan's probes.",
+    ),
     "migrate": ("flows.cli.moving", "Do what a plan says, and prove it; the same command goes on after any failure."),
     "approve": (
         "flows.cli.approving",

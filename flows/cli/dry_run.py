@@ -9,12 +9,14 @@ import click
 
 from flows.cli.output import print_json
 from kubeferry.documents import Config, Plan
+from kubeferry.errors import PermanentError
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, EntryFacts, Goal, plan_actions
+from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal, plan_actions
 from kubeferry.life.dry_runs import digest_of_machine
 from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
 from kubeferry.steps.dry_runs import facts_of_all
+from kubeferry.steps.rehearsing import refuse_unsynced
 from kubeferry.steps.turns import order_of
 from kubeferry.words import plain
 
@@ -70,6 +72,17 @@ def _actions(
                 continue
             entry = plan.entry(name)
             state = states.get(name, MachineState())
+            if goal is Goal.REHEARSE and (why := _nothing_to_rehearse(plan, name, state)):
+                found[name] = [Action(ActionKind.DONE, why)]
+                continue
             waits = replace(fact, unapproved=held[name].why) if name in held else fact
             found[name] = list(plan_actions(waits, state, goal, power_now=entry.machine.power))
     return found, held
+
+
+def _nothing_to_rehearse(plan: Plan, name: str, state: MachineState) -> str:
+    try:
+        refuse_unsynced(plan, name, state)
+    except PermanentError as error:
+        return f"{error.what}: {error.why}"
+    return ""

@@ -1,4 +1,4 @@
-"""The verbs that move and undo: precopy, migrate, rollback."""
+"""The verbs that move and undo: precopy, rehearse, migrate, rollback."""
 
 from __future__ import annotations
 
@@ -20,15 +20,18 @@ from flows.cli.options import (
     dry_run_option,
     json_option,
     machine_option,
+    of_waves,
     opened,
     plan_named,
+    refuse_unknown_source,
+    wave_option,
     whole_sets,
 )
 from flows.cli.outcomes import nothing_begun, tell_outcomes
 from flows.cli.output import beside, event_line, print_event, print_log, session
 from flows.cli.stopped import at_a_safe_point, at_once
 from kubeferry.documents import Config, Plan
-from kubeferry.errors import InputInvalid, Problem
+from kubeferry.errors import InputInvalid, PermanentError, Problem
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Goal
 from kubeferry.life.states import MachineState
@@ -46,6 +49,11 @@ GIVEN_SECONDS = 2.0
 HURRIED_SECONDS = 0.5
 
 
+rehearse_option = click.option(
+    "--rehearse", is_flag=True, help="Rehearse what was copied ahead first; what does not pass goes no further."
+)
+
+
 @click.command()
 @plan_named
 @config_option
@@ -56,6 +64,7 @@ HURRIED_SECONDS = 0.5
     is_flag=True,
     help="You say that the machines named move now, whatever they wait for. Recorded with your name.",
 )
+@rehearse_option
 @dry_run_option
 @json_option
 @logged
@@ -66,6 +75,7 @@ def migrate(
     machines: tuple[str, ...],
     again: bool,
     out_of_order: bool,
+    rehearse: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -83,17 +93,24 @@ def migrate(
     if dry_run:
         say_what_would_be_done(frozen, settings, names, goal, insisted=out_of_order, as_json=as_json)
         return
-    _run(frozen, settings, path, names, goal, as_json, insisted=person() if out_of_order else "")
+    insisted = person() if out_of_order else ""
+    _run(frozen, settings, path, names, goal, as_json, insisted=insisted, rehearse=rehearse)
 
 
 @click.command()
 @plan_named
 @config_option
 @machine_option
+@rehearse_option
 @json_option
 @logged
 def precopy(
-    plan: Path | None, named: str | None, config: Path | None, machines: tuple[str, ...], as_json: bool
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    machines: tuple[str, ...],
+    rehearse: bool,
+    as_json: bool,
 ) -> None:
     """Copy running machines ahead: one round of what changed since the last one.
 
@@ -103,7 +120,61 @@ def precopy(
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
     _refuse_empty(frozen, names)
-    _run(frozen, settings, path, names, Goal.PRECOPY, as_json)
+    _run(frozen, settings, path, names, Goal.PRECOPY, as_json, rehearse=rehearse)
+
+
+@click.command()
+@plan_named
+@config_option
+@machine_option
+@wave_option
+@dry_run_option
+@json_option
+@logged
+def rehearse(
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    machines: tuple[str, ...],
+    waves: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Start what was copied ahead for itself, isolated, and ask the plan's probes.
+
+    Over a throw-away layer of the copied disks, while the machine runs on at its source. Afterwards nothing of it is
+    left, and the disks are read back: they are as they were. Machines of which nothing is copied ahead are named.
+    """
+    frozen, settings, path = opened(plan, named, config)
+    names = chosen(frozen, machines) if machines else of_waves(frozen, waves)
+    _refuse_empty(frozen, names)
+    if dry_run:
+        say_what_would_be_done(frozen, settings, names, Goal.REHEARSE, insisted=True, as_json=as_json)
+        return
+    ready, besides = (names, ()) if machines else _rehearsable(frozen, settings, names)
+    _run(frozen, settings, path, ready, Goal.REHEARSE, as_json, besides=besides)
+
+
+def _rehearsable(plan: Plan, settings: Config, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Outcome, ...]]:
+    """Those of which there is something to rehearse, and the others with the reason. Raises InputInvalid where there
+    is nothing at all."""
+    from flows.migrate import NOT_BEGUN, Outcome
+    from kubeferry.steps.rehearsing import refuse_unsynced
+
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
+        states = journal.states(plan.digest)
+    besides, problems = [], []
+    for name in names:
+        try:
+            refuse_unsynced(plan, name, states.get(name, MachineState()))
+        except PermanentError as error:
+            problems.append(Problem(f"--machine {name}", error.why, error.fix))
+            phase = str(states[name].phase) if name in states else NOT_BEGUN
+            besides.append(Outcome(name, phase, left=f"not rehearsed: {error.why}"))
+    ready = tuple(name for name in names if name not in {one.machine for one in besides})
+    if not ready:
+        raise InputInvalid("nothing can be rehearsed", problems)
+    return ready, tuple(besides)
 
 
 @click.command()
@@ -150,13 +221,17 @@ def _run(
     as_json: bool,
     target_is_down: str = "",
     insisted: str = "",
+    *,
+    rehearse: bool = False,
+    besides: tuple[Outcome, ...] = (),
 ) -> None:
-    """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
+    """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome. `besides`
+    are machines that have no part in it, told with the others."""
     from flows.migrate import NOT_BEGUN, Run, run_plan
     from flows.progress import Board
     from kubeferry.steps.turns import Turns
 
-    _refuse_unknown_source(plan, settings, path)
+    refuse_unknown_source(plan, settings, path)
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         again = goal is Goal.MIGRATE_AGAIN
         turns = Turns(plan, journal, again=again, insisted=insisted) if goal.in_order else None
@@ -167,11 +242,11 @@ def _run(
         waiting = turns.out_of_reach(machines, refused) if turns else {}
         journal.keep_plan(plan)
         run = Run(plan, settings, journal, Board(quiet=True), goal, target_is_down=target_is_down, refused=refused)
-        run.turns = turns
+        run.turns, run.rehearse = turns, rehearse
         idle = len(refused) + len(waiting) == len(machines)  # nothing to watch: what there is to say is only recorded
         outcomes = run_plan(run, machines) if idle else _watched(run, path, machines, as_json)
         stopped = at_a_safe_point(plan, journal, machines, _plan_s_words()) if stopping.requested() else None
-    tell_outcomes(outcomes, as_json)
+    tell_outcomes([*outcomes, *besides], as_json)
     if stopped:
         raise stopped
     if idle:
@@ -217,7 +292,7 @@ def _asked(  # what a run has, and nothing else
 ) -> Asked:
     """What source and target have against machines that nobody has stopped yet, before anything is touched. A trial for
     each hourly round would show nothing that the rounds do not. Raises InputInvalid where it is against all of them."""
-    if goal is Goal.ROLLBACK:
+    if goal in {Goal.ROLLBACK, Goal.REHEARSE}:  # neither stops a source, nor writes to a disk
         return Asked()
     from flows.progress import Questions
 
@@ -246,13 +321,6 @@ def _refuse_empty(plan: Plan, machines: tuple[str, ...]) -> None:
         fix = "Plan again, with a policy that settles what speaks against them: `kubeferry assess` says it."
         problem = Problem(f"plan {plan.name}", f"it moves no machine{left_out(plan)}", fix)
         raise InputInvalid("the plan is empty", [problem])
-
-
-def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
-    if plan.source not in settings.sources:
-        fix = "Add it, or use the configuration that the plan was made with."
-        problem = Problem(f"{path}: sources", f"no source is called {plan.source!r}", fix)
-        raise InputInvalid("the plan's source is not configured", [problem])
 
 
 def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:

@@ -77,6 +77,7 @@ machine_option = click.option(
     shell_complete=_names_in_plan,
     help="Only this machine; may be repeated.",
 )
+wave_option = click.option("--wave", "-w", "waves", multiple=True, help="Only machines of this wave; repeat it.")
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done, change nothing.")
 policy_option = click.option("--policy", type=FILE, help="Your choices; the defaults where there is none.")
 
@@ -150,6 +151,27 @@ def chosen(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
     known = [entry.name for entry in plan.entries]
     refuse_unknown("the plan has no such machine", machines, known, plan.excluded, "it is not in the plan")
     return machines or tuple(known)
+
+
+def refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
+    """Raise InputInvalid where the configuration does not have the plan's source."""
+    if plan.source not in settings.sources:
+        fix = "Add it, or use the configuration that the plan was made with."
+        problem = Problem(f"{path}: sources", f"no source is called {plan.source!r}", fix)
+        raise InputInvalid("the plan's source is not configured", [problem])
+
+
+def of_waves(plan: Plan, waves: tuple[str, ...]) -> tuple[str, ...]:
+    """The machines of the waves that are named; all of them where none is. Raises InputInvalid."""
+    known = {wave.name: wave.machines for wave in plan.waves}
+    problems = [
+        Problem(f"--wave {name}", "the plan has no such wave", f"Name one of: {first_of(list(known), LISTED)}.")
+        for name in waves
+        if name not in known
+    ]
+    if problems:
+        raise InputInvalid("the plan has no such wave", problems)
+    return tuple(name for wave in plan.waves if not waves or wave.name in waves for name in wave.machines)
 
 
 def whole_sets(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field, replace
 
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
-from kubeferry.life.actions import Action, EntryFacts, next_action
+from kubeferry.life.actions import Action, ActionKind, EntryFacts, next_action
 from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked, StopNotDone
 from kubeferry.life.evidence import Phase
 from kubeferry.life.held import Order
+from kubeferry.life.rehearsal import why_not
 from kubeferry.life.sets import Member, turn_of
-from kubeferry.life.states import ENDS, MachineState, Recorded, fold
+from kubeferry.life.states import ENDS, UNTOUCHED, MachineState, Recorded, fold
 from kubeferry.model import Power
 from kubeferry.words import counted, first_of, size
 
@@ -120,6 +121,7 @@ class Standing:
     moves_with: tuple[str, ...] = ()
     held: str = ""
     since: str = ""
+    rehearsal: str = ""
 
     @property
     def held_by(self) -> str:
@@ -130,7 +132,12 @@ class Standing:
 
     @property
     def reason(self) -> str:
-        """What is waited for, and why what is next is next."""
+        """What is waited for, and why what is next is next; and what became of the newest rehearsal."""
+        said = "" if self.next == ActionKind.WAIT_FOR_REHEARSAL else self.rehearsal  # the reason says as much
+        return "; ".join(filter(None, (self._reason, said)))
+
+    @property
+    def _reason(self) -> str:
         if self.held:
             return f"held back: {self.held}"
         if self.since:
@@ -163,6 +170,7 @@ class Standing:
             "waitsFor": list(self.waits_for),
             **({"heldBack": self.held} if self.held else {}),
             **({"since": self.since} if self.since else {}),
+            **({"rehearsal": self.rehearsal} if self.rehearsal else {}),
             **({"movesWith": list(self.moves_with)} if self.moves_with else {}),
         }
 
@@ -232,7 +240,18 @@ def _standing(
         others,
         held.why if held else "",
         f"{since.by} has it since: {last.phase}" if since else "",
+        rehearsal_words(state),
     )
+
+
+def rehearsal_words(state: MachineState) -> str:
+    """What became of the newest rehearsal of a machine whose cutover is still to come; empty where there was none."""
+    if state.rehearsal is None or state.resumes not in UNTOUCHED:
+        return ""
+    begun = state.rehearsal.begun
+    if why := why_not(state):
+        return f"rehearsal {at_a_minute(begun.at)} did not pass: {why}"
+    return f"rehearsed {at_a_minute(begun.at)}, as of round {begun.round}"
 
 
 def _turn(members: Mapping[str, Member], name: str, others: tuple[str, ...]) -> tuple[Action, tuple[str, ...]]:

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from kubeferry.documents.approvals import PlannedApproval
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
-from kubeferry.documents.policy import WarmPolicy, WavesPolicy
+from kubeferry.documents.policy import RehearsalPolicy, WarmPolicy, WavesPolicy
 from kubeferry.model import Power
 
 
@@ -50,6 +50,7 @@ class OutlinedEntry(_Part):
     warm: WarmPolicy = WarmPolicy()
     moves_with: tuple[Companion, ...] | None = None
     after: tuple[str, ...] | None = None
+    rehearsal: RehearsalPolicy | None = None
     manifests: tuple[_Manifest, ...]
 
     @property

@@ -14,7 +14,7 @@ from kubeferry.documents.approvals import PlannedApproval
 from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
-from kubeferry.documents.policy import Probe, StopPolicy, WarmPolicy, WavesPolicy
+from kubeferry.documents.policy import Probe, RehearsalPolicy, StopPolicy, WarmPolicy, WavesPolicy
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
 from kubeferry.shapes import Document
 
@@ -108,6 +108,7 @@ class Entry(Value):
     moves_with: tuple[Companion, ...] | None = None
     attached: tuple[AttachedDisk, ...] | None = None
     after: tuple[str, ...] | None = None
+    rehearsal: RehearsalPolicy | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives

@@ -100,6 +100,18 @@ class WarmPolicy(Value):
     gain: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.8
 
 
+class RehearsalPolicy(Value):
+    """Whether a machine's synced copy is started for itself, isolated, before its source may be stopped.
+
+    `required`: no cutover without a rehearsal that passed, of a round that is no older than `max_age_seconds` (None: of
+    any). `each_round`: every `precopy` rehearses the round that it has made.
+    """
+
+    required: bool = False
+    max_age_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    each_round: bool = False
+
+
 class StopAfter(Value):
     """When a wave stops: once so many of its machines have failed or went back, or such a share of those that came to
     an end, counted from the third one that failed: one of two says nothing of the others. None: never."""
@@ -234,6 +246,7 @@ class MachinePolicy(Value):
     stop: StopPolicy | None = None
     mode: Literal["cold", "warm"] | None = None
     warm: WarmPolicy | None = None
+    rehearsal: RehearsalPolicy | None = None
     wave: str | None = None
     after: tuple[str, ...] = ()
     accept: tuple[str, ...] = ()
@@ -286,8 +299,8 @@ class Policy(Document):
     `rules` are read from top to bottom, and what a later one says takes the place of what an earlier one said;
     `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
     that come before, and patches add up. So do choices for `disks`: of each disk and field the last word counts; and
-    the fields of `placement`, `storage`, `stop` and `warm`. Of `networks` those of a later rule are looked at first,
-    then those of earlier ones, then the policy's own where it says some.
+    the fields of `placement`, `rehearsal`, `storage`, `stop` and `warm`. Of `networks` those of a later rule come
+    first, then those of earlier ones, then the policy's own where it says some.
 
     `run_strategy` is what a machine has from its commit on; before that it runs only while it is proven, and is started
     by nobody else. None follows the source: `Always` for one that runs there, `Halted` for one that is off.
@@ -317,6 +330,7 @@ class Policy(Document):
     stop: StopPolicy = StopPolicy()
     mode: Literal["cold", "warm"] = "cold"
     warm: WarmPolicy = WarmPolicy()
+    rehearsal: RehearsalPolicy | None = None
     verify: Literal["always", "written"] = "written"
     waves: WavesPolicy = WavesPolicy()
     approval: ApprovalPolicy | None = None

@@ -3,7 +3,8 @@
 events ── what was seen, one frozen value a kind
   └─ evidence ── what each event needs and changes: no claim without evidence
        └─ states ── (phase, kind of event) -> phase, and the fold over all events of a machine
-            └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
+            │     └─ rehearsal ── one of the synced copy: what became of it, and what a policy asks of it
+       └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
                  └─ sets ── the same for machines that move as one
             └─ held ── what a machine waits for before anything is done to it, and which waves have stopped
 

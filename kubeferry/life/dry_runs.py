@@ -2,8 +2,8 @@
 
 It covers what the dry run lists of the machine from its beginning: each step with its disks, where it goes, how it is
 moved. It holds no times and none of the reasons, and does not look where the machine stands: rounds that are copied
-ahead after an approval change nothing of it. A target that keeps machines running, in the place of one that proves
-them, does; so does a program that takes other steps.
+ahead, or rehearsed, after an approval change nothing of it. A target that keeps machines running, in the place of one
+that proves them, does; so does a program that takes other steps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kubeferry.life.evidence import MachineState
 
 def digest_of_machine(facts: EntryFacts, entry: Entry) -> str:
     """SHA-256 of what would be done with one machine of a plan."""
-    listed = plan_actions(replace(facts, unapproved=""), MachineState(), power_now=entry.machine.power)
+    listed = plan_actions(replace(facts, unapproved="", rehearsal=None), MachineState(), power_now=entry.machine.power)
     content = {
         "plan": facts.plan_digest,
         "machine": entry.name,

@@ -1,8 +1,8 @@
 """What can be said about one machine's move: one frozen value per kind of event, JSON with `kind` as discriminator.
 
-An event states what *has happened* and carries the evidence for it. Most are written after the fact; four are
+An event states what *has happened* and carries the evidence for it. Most are written after the fact; five are
 intents, written before anything is touched, because what follows cannot be asked for again: `cutover_begun` (the power
-state before), `stop_asked`, `last_words` (what the running guest said last) and `rollback_begun`.
+state before), `stop_asked`, `last_words` (what the running guest said last), `rollback_begun` and `rehearsal_begun`.
 Sizes are bytes, durations seconds, times UTC in ISO 8601.
 """
 
@@ -29,6 +29,9 @@ class EventKind(StrEnum):
     DISK_COPIED = "disk-copied"
     DISK_VERIFIED = "disk-verified"
     SYNCED = "synced"
+    REHEARSAL_BEGUN = "rehearsal-begun"
+    REHEARSAL_OBSERVED = "rehearsal-observed"
+    REHEARSAL_ENDED = "rehearsal-ended"
     REHEARSED = "rehearsed"
     APPROVED = "approved"
     CUTOVER_BEGUN = "cutover-begun"
@@ -50,6 +53,12 @@ class EventKind(StrEnum):
     ROLLED_BACK = "rolled-back"
     RELEASED = "released"
     NOTE = "note"
+
+
+def failing_of(observation: Mapping[str, Any]) -> tuple[str, ...]:
+    """The probes of an Observation, as plain data, that did not pass, in words."""
+    probes = observation.get("probes") or []
+    return tuple(str(p.get("what") or p.get("kind", "probe")) for p in probes if p.get("ok") is not True)
 
 
 class Planned(Value):
@@ -129,8 +138,57 @@ class Synced(Value):
     seconds: Seconds = 0
 
 
+class RehearsalBegun(Value):
+    """An intent: from here on an isolated copy may run over the disks as of `round`, durable since `synced_at`. `roots`
+    are those of the disks, each read back before it. Rehearsals of a machine count up from 1."""
+
+    kind: Literal[EventKind.REHEARSAL_BEGUN] = EventKind.REHEARSAL_BEGUN
+    number: Annotated[int, Field(ge=1)]
+    round: RoundNumber
+    at: str
+    synced_at: str
+    roots: dict[str, str]
+
+
+class RehearsalObserved(Value):
+    """What was seen of the isolated copy, an Observation as plain data; or `why` nobody could look at it."""
+
+    kind: Literal[EventKind.REHEARSAL_OBSERVED] = EventKind.REHEARSAL_OBSERVED
+    observation: dict[str, Any] = {}
+    why: str = ""
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The probes that did not pass, in words."""
+        return failing_of(self.observation)
+
+    @property
+    def passed(self) -> int:
+        """How many probes passed; 0 when any failed or none ran."""
+        return 0 if self.failing else len(self.observation.get("probes") or [])
+
+
+class RehearsalEnded(Value):
+    """The isolated copy and all that was made for it are gone. The disks count as proven again when they were read back
+    since. `told_by` has said that the target is gone for good."""
+
+    kind: Literal[EventKind.REHEARSAL_ENDED] = EventKind.REHEARSAL_ENDED
+    at: str
+    removed: tuple[str, ...] = ()
+    told_by: str = ""
+
+
 class Rehearsed(Value):
+    """The rehearsal of this number passed its probes, and `roots` were read back after it: those of before."""
+
     kind: Literal[EventKind.REHEARSED] = EventKind.REHEARSED
+    number: Annotated[int, Field(ge=1)]
+    round: RoundNumber
+    at: str
+    synced_at: str
+    probes_passed: Annotated[int, Field(ge=1)]
+    roots: dict[str, str]
+    where: str = ""
     note: str = ""
 
 
@@ -236,8 +294,7 @@ class Observed(Value):
     @property
     def failing(self) -> tuple[str, ...]:
         """The probes that did not pass, in words."""
-        probes = self.observation.get("probes") or []
-        return tuple(str(p.get("what") or p.get("kind", "probe")) for p in probes if p.get("ok") is not True)
+        return failing_of(self.observation)
 
     @property
     def passed(self) -> int:
@@ -331,6 +388,9 @@ Event = (
     | DiskCopied
     | DiskVerified
     | Synced
+    | RehearsalBegun
+    | RehearsalObserved
+    | RehearsalEnded
     | Rehearsed
     | Approved
     | CutoverBegun

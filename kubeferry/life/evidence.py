@@ -9,8 +9,10 @@ facts, one small function per event. A fact that a later event makes stale is dr
     block equal.
  4. `applied` and `started` need the source off and every disk verified. From `applied` on the target may be running,
     recorded or not, until `target-stopped`.
- 5. `validated` needs an observation in which probes ran and all passed.
- 6. The source comes back only when the target cannot be running; `rolled-back` needs it back if it ran before, unless
+ 5. A rehearsal needs every disk verified, and nothing is copied, stopped or taken back while one is open. After it no
+    disk counts as verified until it was read back; `rehearsed` needs that, with the roots of before.
+ 6. `validated` needs an observation in which probes ran and all passed.
+ 7. The source comes back only when the target cannot be running; `rolled-back` needs it back if it ran before, unless
     no stop of it was ever asked for.
 """
 
@@ -34,6 +36,9 @@ from kubeferry.life.events import (
     LastWords,
     Observed,
     Planned,
+    RehearsalBegun,
+    RehearsalEnded,
+    RehearsalObserved,
     Rehearsed,
     Released,
     RollbackBegun,
@@ -50,6 +55,7 @@ from kubeferry.life.events import (
     Validated,
     VariablesCarried,
 )
+from kubeferry.life.rehearsal import Rehearsal
 from kubeferry.model import UP, Marker, Power
 
 Fact = TypeVar("Fact")
@@ -79,6 +85,8 @@ class MachineState:
     read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
     counts how often this cutover began anew, because somebody had started the source. `stop_asked`: since it began, a
     stop of the source was asked for, or may have been. `failed_at` is when it failed last, or began to go back.
+    `rehearsal` is the newest one, `rehearsed` the newest that passed; `doubted`: one has ended, and not every block was
+    read back since.
     """
 
     phase: Phase = Phase.PLANNED
@@ -86,7 +94,9 @@ class MachineState:
     plan_digest: str = ""
     disks: tuple[str, ...] = ()
     approved: Approved | None = None
-    rehearsed: bool = False
+    rehearsal: Rehearsal | None = None
+    rehearsed: Rehearsed | None = None
+    doubted: bool = False
 
     round: int = 0
     final: bool = False
@@ -133,6 +143,11 @@ class MachineState:
         return self.stopped is not None
 
     @property
+    def rehearsing(self) -> bool:
+        """An isolated copy may run over the disks."""
+        return self.rehearsal is not None and self.rehearsal.is_open
+
+    @property
     def owes_restart(self) -> bool:
         """Whether a rollback has to start the source: it ran before, and a stop of ours may have happened, recorded or
         not. Where none was asked for, its owner has shut it down, and starts it when he likes."""
@@ -152,6 +167,11 @@ class MachineState:
     def unverified(self) -> tuple[str, ...]:
         """Disks without a clean read-back of their newest copy."""
         return tuple(d for d in self.disks if d not in self.verified)
+
+    @property
+    def roots(self) -> dict[str, str]:
+        """Those of the disks that are verified."""
+        return {disk: self.verified[disk].root for disk in self.disks if disk in self.verified}
 
     @property
     def last_words(self) -> dict[str, str]:
@@ -193,8 +213,10 @@ def _(event: CopyBegun, state: MachineState) -> MachineState:
     _need(state.source_off or not event.final, "a final round needs the source confirmed off")
     _need(event.final or not state.source_off, "the source is off: the only round left is the final one")
     _need(not state.target_may_run, "the target may be running on these disks")
+    _need_no_rehearsal(state)
     return replace(
         state,
+        doubted=state.doubted and event.final,  # a round of a running machine is read back whole
         round=event.round,
         final=event.final,
         view=event.view,
@@ -219,6 +241,7 @@ def _(event: DiskCopied, state: MachineState) -> MachineState:
     _need(event.disk in state.disks, f"disk {event.disk} is not one of the plan's")
     _need(state.round > 0 and event.round == state.round, f"round {event.round} is not the one that is open")
     _need(not state.target_may_run, "the target may be running on these disks")
+    _need_no_rehearsal(state)
     repaired = event.disk in state.differing
     return replace(
         state,
@@ -237,11 +260,10 @@ def _(event: DiskVerified, state: MachineState) -> MachineState:
     if event.differing:
         found = {**state.differing, event.disk: event.differing}
         return replace(state, verified=_without(state.verified, event.disk), differing=found)
-    return replace(
-        state,
-        verified={**state.verified, event.disk: event},
-        differing=_without(state.differing, event.disk),
-    )
+    _need_no_rehearsal(state)
+    verified = {**state.verified, event.disk: event}
+    doubted = state.doubted and not set(state.disks) <= verified.keys()
+    return replace(state, verified=verified, differing=_without(state.differing, event.disk), doubted=doubted)
 
 
 @take.register
@@ -256,8 +278,44 @@ def _(event: Synced, state: MachineState) -> MachineState:
 
 
 @take.register
-def _(_event: Rehearsed, state: MachineState) -> MachineState:
-    return replace(state, rehearsed=True)
+def _(event: RehearsalBegun, state: MachineState) -> MachineState:
+    _need_no_rehearsal(state)
+    _need(not state.target_may_run, "the target may be running on these disks")
+    _need(bool(state.disks) and not state.unverified, f"not verified: {', '.join(state.unverified) or 'no disk'}")
+    _need(event.roots == state.roots, "its roots are not those that were read back")
+    return replace(state, rehearsal=Rehearsal(event))
+
+
+@take.register
+def _(event: RehearsalObserved, state: MachineState) -> MachineState:
+    return replace(state, rehearsal=replace(_open_rehearsal(state), observed=event))
+
+
+@take.register
+def _(event: RehearsalEnded, state: MachineState) -> MachineState:
+    return replace(state, rehearsal=replace(_open_rehearsal(state), ended=event), verified={}, doubted=True)
+
+
+@take.register
+def _(event: Rehearsed, state: MachineState) -> MachineState:
+    newest = state.rehearsal
+    _need(newest is not None and newest.begun.number == event.number, f"rehearsal {event.number} is not the newest")
+    if newest is None or newest.observed is None or newest.is_open:
+        raise RuleBroken("nobody has looked at it, or it has not ended")
+    _need(0 < newest.observed.passed == event.probes_passed, "no observation of it passed, or of another count")
+    _need(not state.unverified, f"not read back since: {', '.join(state.unverified)}")
+    _need(newest.begun.roots == event.roots == state.roots, "the disks are not as they were before it")
+    return replace(state, rehearsed=event)
+
+
+def _open_rehearsal(state: MachineState) -> Rehearsal:
+    if state.rehearsal is None or not state.rehearsal.is_open:
+        raise RuleBroken("no rehearsal is open")
+    return state.rehearsal
+
+
+def _need_no_rehearsal(state: MachineState) -> None:
+    _need(not state.rehearsing, "a rehearsal may be running over these disks")
 
 
 @take.register
@@ -270,6 +328,7 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
     """Begun a second time when somebody started the source meanwhile: what was copied of it is stale, what it was
     before we first stopped it is not. Begun anew before any stop was asked for, it is from a fresh look."""
     _need(not state.target_may_run, "the target may be running")
+    _need_no_rehearsal(state)
     again = state.resumes is Phase.CUTTING_OVER
     asked = again and state.stop_asked
     return replace(
@@ -370,6 +429,7 @@ def _(event: Failed, state: MachineState) -> MachineState:
 
 @take.register
 def _(event: RollbackBegun, state: MachineState) -> MachineState:
+    _need_no_rehearsal(state)
     return replace(state, rollback_reason=event.reason, source_restarted=False)
 
 
@@ -408,6 +468,9 @@ def _(event: Released, state: MachineState) -> MachineState:
         copied={},
         verified={},
         differing={},
+        rehearsal=None,
+        rehearsed=None,
+        doubted=False,
     )
 
 

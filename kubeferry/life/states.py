@@ -13,7 +13,8 @@
    (`kubeferry.life.evidence`).
 2. A machine that failed takes the events of the phase in which it failed, and goes on from there.
 3. A rollback once begun takes nothing but its own end, and what is learned of the stop that it takes back.
-4. A note may come at any time and changes nothing; nor does a stop that was asked for, which is no failure.
+4. A rehearsal of a synced copy begins and ends within its phase, and comes first to its end: nothing else goes on.
+5. A note may come at any time and changes nothing; nor does a stop that was asked for, which is no failure.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _MOVES: dict[tuple[Phase, EventKind], Phase] = {
     (P.SYNCED, K.COPY_BEGUN): P.COPYING,
     (P.REHEARSED, K.COPY_BEGUN): P.COPYING,
     (P.APPROVED, K.COPY_BEGUN): P.COPYING,
+    (P.REHEARSED, K.REHEARSAL_BEGUN): P.SYNCED,
     (P.SYNCED, K.REHEARSED): P.REHEARSED,
     (P.SYNCED, K.APPROVED): P.APPROVED,
     (P.REHEARSED, K.APPROVED): P.APPROVED,
@@ -57,8 +59,12 @@ _MOVES: dict[tuple[Phase, EventKind], Phase] = {
 _STAYS: dict[Phase, tuple[EventKind, ...]] = {
     P.PLANNED: (K.PLANNED, K.APPROVED, K.RELEASED),
     P.COPYING: (K.COPY_BEGUN, K.ROUND_LEFT, K.DISK_COPIED, K.DISK_VERIFIED),
-    P.SYNCED: (K.DISK_COPIED, K.DISK_VERIFIED),
-    P.APPROVED: (K.APPROVED,),
+    P.SYNCED: (K.DISK_COPIED, K.DISK_VERIFIED, K.REHEARSAL_BEGUN, K.REHEARSAL_OBSERVED, K.REHEARSAL_ENDED),
+    P.REHEARSED: (K.DISK_VERIFIED,),
+    P.APPROVED: (
+        *(K.APPROVED, K.DISK_VERIFIED),
+        *(K.REHEARSAL_BEGUN, K.REHEARSAL_OBSERVED, K.REHEARSAL_ENDED, K.REHEARSED),
+    ),
     P.CUTTING_OVER: (
         *(K.CUTOVER_BEGUN, K.STOP_ASKED, K.STOP_NOT_DONE, K.LAST_WORDS, K.SOURCE_STOPPED),
         *(K.COPY_BEGUN, K.DISK_COPIED, K.DISK_VERIFIED, K.VARIABLES_CARRIED, K.TPM_CARRIED, K.APPLIED),

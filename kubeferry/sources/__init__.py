@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.inside.agent import Ask
 from kubeferry.inside.said import Said
 from kubeferry.kinds import SOURCES
 from kubeferry.ledger import External, Ledger
@@ -72,6 +73,20 @@ class WentOff:
     by: str = ""
     at: str = ""
     asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The ways to a system that runs at its source, to be asked without changing anything, until the source is closed.
+
+    `ask` puts one command to its guest agent (`kubeferry.inside.agent`); None where the source has no way to one that
+    takes commands, and `no_agent` says why. `addresses` are those that the source tells of it: whether they are reached
+    from here is another matter.
+    """
+
+    addresses: tuple[str, ...] = ()
+    ask: Ask | None = None
+    no_agent: str = ""
 
 
 class Hear(Protocol):
@@ -157,6 +172,9 @@ class Source(Protocol):
 
     def power(self, machine: Machine) -> Power:
         """The power state at this moment. Raises SourceGone where it is known that it will never be there again."""
+
+    def inside(self, machine: Machine) -> Inside:
+        """The ways to the system in a running machine. Raises SourceRefused where its machines do not run there."""
 
     def last_start(self, machine: Machine) -> str:
         """What changes with each start of the machine, whether it is on or off; empty where the source cannot tell. So

@@ -16,6 +16,7 @@ from kubeferry.life.dry_runs import digest_of_machine
 from kubeferry.life.events import Approved
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.states import UNTOUCHED
+from kubeferry.outside import clock
 from kubeferry.outside.signatures import wrong_with
 from kubeferry.steps.work import Work
 
@@ -56,7 +57,7 @@ def _entries(plan: Plan | Outline, machines: Iterable[str]) -> Sequence[Entry | 
 def facts_without(work: Work) -> EntryFacts:
     """What the choice of the next action depends on, but for the approval."""
     keeps_running, deltas = work.target.capabilities.keeps_running, work.source.capabilities.live_deltas
-    return EntryFacts.of(work.plan, work.entry, keeps_running=keeps_running, deltas=deltas)
+    return EntryFacts.of(work.plan, work.entry, keeps_running=keeps_running, deltas=deltas, now=clock.now())
 
 
 def unapproved_now(work: Work, facts: EntryFacts, state: MachineState) -> str:

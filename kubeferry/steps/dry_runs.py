@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from kubeferry.documents import Config, Plan
 from kubeferry.life.actions import EntryFacts
 from kubeferry.life.dry_runs import digest_of_machine
+from kubeferry.outside import clock
 from kubeferry.sources import open_source
 from kubeferry.targets import open_target
 
@@ -18,7 +19,8 @@ def facts_of_all(plan: Plan, settings: Config, machines: Iterable[str]) -> dict[
     with contextlib.closing(open_target(settings.target)) as target:
         keeps_running = target.capabilities.keeps_running
     return {
-        name: EntryFacts.of(plan, plan.entry(name), keeps_running=keeps_running, deltas=deltas) for name in machines
+        name: EntryFacts.of(plan, plan.entry(name), keeps_running=keeps_running, deltas=deltas, now=clock.now())
+        for name in machines
     }
 
 

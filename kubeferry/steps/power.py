@@ -166,6 +166,12 @@ def _tell_stop(work: Work) -> None:
         work.state()  # who is stopped at once tells from memory what is off, or may be
 
 
+def start_rehearsal(work: Work) -> None:
+    """Run the isolated copy of a rehearsal; what was started too late is ended again, unless another one is on."""
+    with _deed(work, lambda _newest: _end_rehearsal_again(work)):
+        work.target.rehearse(work.entry, work.ledger, work.lease.fence)
+
+
 def start_source(work: Work) -> None:
     """Run the source again."""
     was_up = _seen(work) in UP
@@ -222,6 +228,13 @@ def _stop_again(work: Work, newest: MachineState) -> str:
         return ""  # whoever owns the machine now counts on it
     work.target.stop(work.entry, work.journal.newest_fence(work.entry.name))
     return "the copy that it started too late was stopped again"
+
+
+def _end_rehearsal_again(work: Work) -> str:
+    if work.state().rehearsing:
+        return ""  # whoever owns the machine now looks at it, or ends it
+    removed = work.target.end_rehearsal(work.entry, work.journal.newest_fence(work.entry.name))
+    return "the copy that it started too late was taken away again" if removed else ""
 
 
 def _start_copy_again(work: Work, newest: MachineState) -> str:

@@ -354,6 +354,20 @@ def test_what_is_never_stopped_is_never_marked(source: Source, off: Machine) -> 
             source.mark(off, MARK, unwritten)
 
 
+def test_what_never_runs_is_not_asked(source: Source, off: Machine) -> None:
+    if not source.capabilities.runs:
+        with pytest.raises(SourceRefused, match="cannot be asked"):
+            source.inside(off)
+
+
+def test_the_system_in_a_running_machine_can_be_asked(source: Source, on: Machine) -> None:
+    inside = source.inside(on)
+    assert inside.ask is not None or inside.no_agent
+    assert inside.ask is None or inside.ask("guest-ping") is None, "nobody answers in it"
+    assert all(inside.addresses)
+    assert source.power(on) is Power.RUNNING
+
+
 def test_a_closed_source_may_be_closed_again(source: Source) -> None:
     source.close()
     source.close()

@@ -26,13 +26,14 @@ from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
 from kubeferry.outside import aws, clock
 from kubeferry.outside.aws import Access
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, writers
 from kubeferry.sources.ec2 import discovery, markers, marks, power, sharing, snapshot_sets, stops, uefi
 from kubeferry.sources.ec2.disks import GIB, differences, read_disks, volume_of, wanted_volumes
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
 from kubeferry.sources.ec2.markers import token_of
+from kubeferry.sources.ec2.nics import reached_at
 from kubeferry.sources.ec2.power import NO_MACHINE, described, gone, instance_of
 from kubeferry.sources.ec2.snapshot_sets import Moment, Owner, SnapshotSet, ended
 from kubeferry.sources.ec2.told import Told
@@ -265,6 +266,10 @@ class Ec2Source:
     def power(self, machine: Machine) -> Power:
         with self._about(machine) as (ec2, _region):
             return power_of(instance_of(ec2, machine))
+
+    def inside(self, machine: Machine) -> Inside:
+        with self._about(machine) as (ec2, _region):
+            return Inside(reached_at(instance_of(ec2, machine)), no_agent="EC2 has no way to a guest agent")
 
     def last_start(self, machine: Machine) -> str:
         with self._about(machine) as (ec2, _region):

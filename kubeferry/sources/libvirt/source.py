@@ -21,7 +21,7 @@ from kubeferry.ledger import CHECKPOINT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import Concern, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, local_disks, writers
 from kubeferry.sources.libvirt import (
     attached,
@@ -40,7 +40,7 @@ from kubeferry.sources.libvirt import (
     tpm,
 )
 from kubeferry.sources.libvirt.domain.machine import parse_domain
-from kubeferry.sources.libvirt.guest import facts, is_lost, power_of, translated
+from kubeferry.sources.libvirt.guest import facts, inside, is_lost, power_of, translated
 from kubeferry.sources.libvirt.hosts import host_of
 from kubeferry.sources.libvirt.live import View, checkpoints, drop_checkpoint, end_view, open_view
 from kubeferry.uris import local_path
@@ -213,6 +213,10 @@ class LibvirtSource:
     def power(self, machine: Machine) -> Power:
         with self._talking(machine.name) as connection:
             return power_of(self._domain(connection, machine))
+
+    def inside(self, machine: Machine) -> Inside:
+        with self._talking(machine.name) as connection:
+            return inside(self._domain(connection, machine), self._uri, machine.name)
 
     def last_start(self, machine: Machine) -> str:
         """By the log on its hypervisor; empty for a session, whose log is its user's, and where we have no way there:

@@ -12,6 +12,7 @@ only), disks that are really there and are those of the inventory, everything wr
     power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown
     starts.json     name -> how often it was started
     words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
+    addresses.json  name -> addresses at which such a machine is reached
     said.json       name -> what such a machine says of itself
     deaf.json       names of machines that do not stop unless they are forced
     went-off.json   name -> what is told of how a machine went off: `WentOff`; nothing of one that is not in it
@@ -24,7 +25,9 @@ only), disks that are really there and are those of the inventory, everything wr
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -41,7 +44,7 @@ from kubeferry.ledger import EXPORT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import UP, Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import atomic, clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, exports, local_disks
 from kubeferry.sources.memory.views import Views
 
@@ -84,6 +87,10 @@ class MemorySource:
     def write_words(self, name: str, words: dict[str, str]) -> None:
         """Let a machine's agent answer with these files."""
         self._write("words", self._read("words", {}) | {name: words})
+
+    def write_addresses(self, name: str, *addresses: str) -> None:
+        """Let the source tell these addresses of a machine."""
+        self._write("addresses", self._read("addresses", {}) | {name: addresses})
 
     def write_said(self, name: str, said: Said) -> None:
         """Let a machine whose agent answers say this of itself."""
@@ -161,6 +168,25 @@ class MemorySource:
     def power(self, machine: Machine) -> Power:
         self._fail("power")
         return self._power(self._current(machine))
+
+    def inside(self, machine: Machine) -> Inside:
+        self._fail("inside")
+        name = self._current(machine).name
+        addresses = tuple(self._read("addresses", {}).get(name, ()))
+        return Inside(addresses, lambda command, **given: self._agent(name, command, given))
+
+    def _agent(self, name: str, command: str, given: Mapping[str, Any]) -> Any:
+        """An agent that gives the files of `words.json`."""
+        words = self._read("words", {}).get(name)
+        answers: dict[str, Any] = {
+            "guest-ping": {},
+            "guest-file-open": given.get("path") if given.get("path") in (words or {}) else None,
+            "guest-file-read": {
+                "buf-b64": base64.b64encode((words or {}).get(given.get("handle"), "").encode()).decode()
+            },
+            "guest-file-close": {},
+        }
+        return None if words is None else answers.get(command)
 
     def last_start(self, machine: Machine) -> str:
         self._fail("last_start")

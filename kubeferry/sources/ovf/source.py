@@ -20,7 +20,7 @@ from kubeferry.ledger import External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
 from kubeferry.outside import clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.clashes import same_macs
 from kubeferry.sources.facts.readings import Reading, unreadable
@@ -133,6 +133,11 @@ class OvfSource:
 
     def power(self, machine: Machine) -> Power:
         return self._current(machine).power
+
+    def inside(self, machine: Machine) -> Inside:
+        self._current(machine)
+        fix = "Ask its copy, once that is started: `kubeferry probe --at target`."
+        raise SourceRefused("an exported machine does not run, and cannot be asked", fix=fix, machine=machine.name)
 
     def last_start(self, machine: Machine) -> str:
         self._current(machine)

@@ -22,7 +22,7 @@ from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, STOP_MARK, External, Led
 from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Concern, DiskDevice, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock, stopping
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.single_names import named
 from kubeferry.sources.vsphere import marks, starts, stops
@@ -184,6 +184,13 @@ class VsphereSource:
     def power(self, machine: Machine) -> Power:
         with self._client.talking(machine.name) as content:
             return self._power_of(self._vm(machine, content), content)
+
+    def inside(self, machine: Machine) -> Inside:
+        """VMware Tools tell addresses; what runs commands in a guest asks for a login to it, which nobody gives us."""
+        with self._client.talking(machine.name) as content:
+            told = said(self._client.properties(self._vm(machine, content), PROPERTIES, content=content))
+        addresses = (address for card in told.cards for address in card.addresses)
+        return Inside(tuple(dict.fromkeys(addresses)), no_agent="vSphere has no way to QEMU's guest agent")
 
     def _power_of(self, vm: Any, content: Any) -> Power:
         return stops.power(self._client.properties(vm, stops.STATES, content=content))

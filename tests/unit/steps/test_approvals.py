@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from kubeferry.documents import Approval, ApprovalPolicy, ApprovedMachine, Plan, PlannedApproval, freeze, text_of
+from kubeferry.documents import (
+    Approval,
+    ApprovalPolicy,
+    ApprovedMachine,
+    Plan,
+    PlannedApproval,
+    RehearsalPolicy,
+    freeze,
+    text_of,
+)
 from kubeferry.errors import HeldBack, TransientError
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal
@@ -62,6 +72,13 @@ def test_nothing_is_done_to_a_machine_that_is_not_approved(scene: Scene) -> None
     assert caught.value.exit_code == 2
     assert f"`kubeferry approve --plan {scene.plan.digest[:12]} --wave " in caught.value.fix
     assert (scene.kinds, scene.power) == (["planned"], Power.RUNNING)
+
+
+def test_a_rehearsal_that_is_waited_for_hides_no_step_from_who_approves(scene: Scene) -> None:
+    entry = scene.plan.entry("web")
+    asked = replace(EntryFacts.of(scene.plan, entry, keeps_running=True), rehearsal=RehearsalPolicy(required=True))
+    assert digest_of_machine(asked, entry) == digest_of_machine(replace(asked, rehearsal=None), entry)
+    assert digest_of_machine(asked, entry) != digest_of_machine(replace(asked, keeps_running=False), entry)
 
 
 def test_the_machine_s_own_line_holds_on_whose_word_it_was_stopped(scene: Scene) -> None:

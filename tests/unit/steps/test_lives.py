@@ -35,6 +35,11 @@ SOURCE += ("mark", "marked", "unmark")  # what goes wrong about a mark changes n
 TARGET = (
     *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over", "mark"),
     *("marked", "unmark", "stop", "tidy", "remove", "exists"),
+    *("rehearse", "observe_rehearsal", "end_rehearsal"),
+)
+GOALS = (
+    *(Goal.MIGRATE, Goal.MIGRATE, Goal.MIGRATE_AGAIN, Goal.ROLLBACK),
+    *(Goal.PRECOPY, Goal.PRECOPY, Goal.REHEARSE, Goal.REHEARSE),
 )
 TRIES = 3
 
@@ -75,6 +80,7 @@ class Life:
 
     def look(self) -> None:
         assert not self.scene.target.running or self.scene.power is Power.OFF, "two copies run"
+        assert not self.scene.target.rehearsals or not self.scene.target.running, "over the disks of one that runs"
 
     def command(self, goal: Goal) -> Phase | None:
         """One command as a flow carries it out. Returns what it reached, None where it was stopped by an error."""
@@ -128,7 +134,7 @@ def test_a_life_full_of_faults_ends_as_it_should(build: Callable[..., Any], numb
     for _ in range(seed.randint(1, 4)):
         life.rate = seed.choice((0.005, 0.02, 0.05))
         life.scene.target.answers["agent"] = seed.random() < 0.75
-        life.command(seed.choice((Goal.MIGRATE, Goal.MIGRATE, Goal.MIGRATE_AGAIN, Goal.PRECOPY, Goal.ROLLBACK)))
+        life.command(seed.choice(GOALS))
         life.rate = 0.0
         life.guest_writes()
     life.scene.target.answers.clear()
@@ -136,3 +142,4 @@ def test_a_life_full_of_faults_ends_as_it_should(build: Callable[..., Any], numb
     assert (life.scene.power, life.scene.equal()) == (Power.OFF, True)
     life.command(Goal.ROLLBACK)
     assert (life.scene.power, life.scene.target.running) == (before, {})
+    assert life.scene.target.rehearsals == {}
