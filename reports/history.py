@@ -14,11 +14,13 @@ from kubeferry.life.events import (
     DiskVerified,
     Failed,
     Note,
+    NotesRecorded,
     Planned,
     Rehearsed,
     Released,
     RollbackBegun,
     RolledBack,
+    SourceMarked,
     SourceRestarted,
     StopNotDone,
     Synced,
@@ -34,7 +36,10 @@ H = HappeningKind
 JOURNAL_LINES = 400
 
 # After these a run may end of its own will: the next one interrupts nothing.
-_RESTS = (Planned, Synced, Rehearsed, Approved, Validated, TargetStopped, Committed, RolledBack, Released, Note)
+_RESTS = (
+    *(Planned, Synced, Rehearsed, Approved, Validated, TargetStopped, Committed, NotesRecorded, SourceMarked),
+    *(RolledBack, Released, Note),
+)
 
 
 def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:

@@ -5,5 +5,6 @@ events ── what was seen, one frozen value a kind
        └─ states ── (phase, kind of event) -> phase, and the fold over all events of a machine
             └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
                  └─ sets ── the same for machines that move as one
+            ├─ old_machine ── what is known of the machine that was left behind, in words
             └─ held ── what a machine waits for before anything is done to it, and which waves have stopped
 """

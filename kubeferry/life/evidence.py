@@ -25,6 +25,7 @@ from typing import TypeVar
 from kubeferry.life.events import (
     Applied,
     Approved,
+    AutostartRecorded,
     CopyBegun,
     CutoverBegun,
     DiskCopied,
@@ -32,6 +33,7 @@ from kubeferry.life.events import (
     Event,
     Failed,
     LastWords,
+    NotesRecorded,
     Observed,
     Planned,
     Rehearsed,
@@ -39,6 +41,7 @@ from kubeferry.life.events import (
     RollbackBegun,
     RolledBack,
     RoundLeft,
+    SourceMarked,
     SourceRestarted,
     SourceStopped,
     Started,
@@ -50,7 +53,7 @@ from kubeferry.life.events import (
     Validated,
     VariablesCarried,
 )
-from kubeferry.model import UP, Marker, Power
+from kubeferry.model import UP, Autostart, Marker, Power
 
 Fact = TypeVar("Fact")
 
@@ -78,7 +81,8 @@ class MachineState:
     is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
     read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
     counts how often this cutover began anew, because somebody had started the source. `stop_asked`: since it began, a
-    stop of the source was asked for, or may have been.
+    stop of the source was asked for, or may have been. `autostart` and `notes` are what a rollback puts back there;
+    `marked`: the line for people stands there.
     """
 
     phase: Phase = Phase.PLANNED
@@ -106,6 +110,7 @@ class MachineState:
     stop_asked: bool = False
     woken: int = 0
     heard: LastWords | None = None
+    autostart: Autostart | None = None
     stopped: SourceStopped | None = None
     applied: Applied | None = None
     started: Started | None = None
@@ -116,6 +121,8 @@ class MachineState:
 
     failed: Failed | None = None
     attempts: int = 0
+    notes: NotesRecorded | None = None
+    marked: bool = False
     rollback_reason: str = ""
     source_restarted: bool = False
     removed: bool = False
@@ -277,6 +284,8 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
         # What an older plan or another journal has left off, it has asked to stop.
         stop_asked=asked or bool(event.taken_from) or not event.stop_is_told,
         woken=state.woken + 1 if asked else 0,
+        autostart=event.autostart or state.autostart,
+        notes=event.notes or state.notes,
         target_may_run=event.target_may_run,
         removed=False,
         final=False,
@@ -310,6 +319,13 @@ def _(_event: StopNotDone, state: MachineState) -> MachineState:
 def _(event: LastWords, state: MachineState) -> MachineState:
     _need(not state.source_off, "the source is off already")
     return replace(state, heard=event)
+
+
+@take.register
+def _(event: AutostartRecorded, state: MachineState) -> MachineState:
+    """The newest counts: who has switched it on again meanwhile wants it so."""
+    _need(not state.source_off, "the source is off already")
+    return replace(state, autostart=event.was)
 
 
 @take.register
@@ -363,6 +379,17 @@ def _(_event: TargetStopped, state: MachineState) -> MachineState:
 
 
 @take.register
+def _(event: NotesRecorded, state: MachineState) -> MachineState:
+    return replace(state, notes=event, marked=False)
+
+
+@take.register
+def _(_event: SourceMarked, state: MachineState) -> MachineState:
+    _need(state.notes is not None, "what stood there before is not recorded")
+    return replace(state, marked=True)
+
+
+@take.register
 def _(event: Failed, state: MachineState) -> MachineState:
     return replace(state, failed=event, attempts=state.attempts + 1)
 
@@ -384,7 +411,16 @@ def _(_event: RolledBack, state: MachineState) -> MachineState:
     _need(not state.owes_restart, "the source ran before and was not started again")
     # The machine runs on, or is off, as its owner likes: how far behind the target is has to be seen anew, and what its
     # power was before this attempt says nothing of the next one.
-    return replace(state, rounds=(), power_before=None, stopped=None, stop_asked=False)
+    return replace(
+        state,
+        rounds=(),
+        power_before=None,
+        stopped=None,
+        stop_asked=False,
+        autostart=None,
+        notes=None,
+        marked=False,
+    )
 
 
 @take.register

@@ -7,7 +7,7 @@ snapshots, tagged as ours. The bytes are read from them by movers, through the E
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
@@ -23,12 +23,12 @@ from kubeferry.errors import (
 )
 from kubeferry.ledger import STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark, read, written
-from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
+from kubeferry.model import Autostart, Concern, Disk, DiskRef, Machine, Marker, Power
 from kubeferry.outside import aws, clock
 from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, writers
-from kubeferry.sources.ec2 import discovery, markers, marks, power, sharing, snapshot_sets, stops, uefi
+from kubeferry.sources.ec2 import discovery, groups, markers, marks, power, sharing, snapshot_sets, stops, uefi
 from kubeferry.sources.ec2.disks import GIB, differences, read_disks, volume_of, wanted_volumes
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
@@ -49,7 +49,9 @@ def connect(name: str, config: SourceConfig) -> Ec2Source:
 class Ec2Source:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(tells_starts=True, warm=True, live_deltas=True, force_stop=True, last_words=False)
+    capabilities = SourceCapabilities(
+        tells_starts=True, warm=True, live_deltas=True, force_stop=True, autostarts=True, replaces_stopped=True
+    )
     journal = ""
 
     def __init__(self, name: str, access: AwsAccess) -> None:
@@ -109,15 +111,17 @@ class Ec2Source:
         with self._about(machine) as (ec2, region):
             instance, disks, volumes = self._now(ec2, region, machine)
             found = [*differences(machine, disks), *stops.unstoppable(instance), *stops.unseen(ec2, instance)]
-            ways_back = []
+            ways_back, grouped = [], list[Concern]()
             if power_of(instance) is Power.RUNNING:
+                grouped += groups.concerns(lambda: self._scaling(region), instance, machine.name)
                 found += stops.forbidden(ec2, instance)
                 ways_back = [*stops.doubts(ec2, instance), *stops.keys(self._keys(region), volumes)]
             kept = uefi.concerns(ec2, machine)
             wanted = wanted_volumes(machine, disks)
             others = sharing.around(ec2, machine.id, wanted.values(), volumes)
             shared = writers.as_concerns(machine, sharing.problems(others, wanted, volumes))
-        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back), *kept, *shared]
+        told = [*drift.as_concerns(machine, found), *grouped, *stops.as_concerns(machine, ways_back)]
+        return [*told, *kept, *shared]
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
@@ -276,12 +280,42 @@ class Ec2Source:
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._about(machine) as (ec2, _region):
-            drift.refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(instance_of(ec2, machine)))
+            instance = instance_of(ec2, machine)
+            grouped = groups.problems(instance) if power_of(instance) is Power.RUNNING else ()
+            barred = [*stops.unstoppable(instance), *grouped]
+            drift.refuse(machine, "the machine cannot be stopped safely", barred)
             return power.stop(ec2, machine, policy)
 
     def start(self, machine: Machine) -> None:
         with self._about(machine) as (ec2, _region):
             power.start(ec2, machine)
+
+    def powers(self, machines: Sequence[Machine]) -> dict[str, Power]:
+        regions: dict[str, list[str]] = {}
+        for machine in machines:
+            regions.setdefault(machine.metadata.get(REGION, ""), []).append(machine.id)
+        with self._talking("EC2 cannot be asked"):
+            return {
+                str(one["InstanceId"]): power_of(one)
+                for region, names in regions.items()
+                for one in discovery.named(self._client(region), names)
+            }
+
+    def autostart(self, machine: Machine) -> Autostart | None:
+        with self._about(machine) as (ec2, region):
+            return groups.told(lambda: self._scaling(region), instance_of(ec2, machine))
+
+    def set_autostart(self, machine: Machine, wanted: Autostart | None) -> None:
+        with self._about(machine) as (ec2, region):
+            groups.put(lambda: self._scaling(region), instance_of(ec2, machine), wanted, machine.name)
+
+    def notes(self, machine: Machine) -> str | None:
+        with self._about(machine) as (ec2, _region):
+            return marks.text_of(instance_of(ec2, machine), marks.MOVED_TAG)
+
+    def write_notes(self, machine: Machine, notes: str | None, was: str | None) -> None:
+        with self._about(machine) as (ec2, _region):
+            marks.write_notes(ec2, instance_of(ec2, machine), notes, was, machine.name)
 
     def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         with self._about(machine) as (ec2, region):
@@ -337,6 +371,9 @@ class Ec2Source:
             access = Access(region, own.profile, own.role_arn, own.external_id, own.endpoint_url)
             self._clients[service, region, attempts] = aws.client(service, access, attempts=attempts)
         return self._clients[service, region, attempts]
+
+    def _scaling(self, region: str) -> Any:
+        return self._client(region, service="autoscaling")
 
     def _keys(self, region: str) -> Any:
         """The keys of the region, which encrypted volumes need."""
