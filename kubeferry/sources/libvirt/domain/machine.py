@@ -62,7 +62,7 @@ def _machine(root: Node, source: str) -> Machine:
         name=name or "",
         source=source,
         title=root.value("title"),
-        description=marks.without_line(description),
+        description=(marks.without_line(description) or "").strip() or None,
         arch=root.value("os/type@arch"),
         machine_type=root.value("os/type@machine"),
         uuid=uuid,
