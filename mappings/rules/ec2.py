@@ -212,7 +212,7 @@ RULES = tuple(
             "ec2.autoscaling",
             CRITICAL,
             "an instance of an Auto Scaling group",
-            "Detach it from the group, or suspend the group's processes.",
+            "Set `stop.scalingGroup: detach` in the policy, or detach it from the group by hand.",
             _autoscaling,
         ),
         Rule(
