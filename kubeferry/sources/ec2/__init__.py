@@ -5,6 +5,7 @@ discovery, files ─> told ─> instance ─┬─ disks, nics, console     what
                                       ├─ placement                what runs it, where, and who may stop it
                                       └─ facts                    answers that remember what was read
 source ─┬─ snapshot_sets     views: all volumes of an instance frozen at one instant
+        ├─ references        snapshots as movers open them                                  pure
         ├─ power             the instance as it is now, its stop, and its start, which may fall back
         ├─ markers           which volume each disk was copied from                             pure
         ├─ groups            Auto Scaling groups, which end or replace what is stopped

@@ -53,21 +53,34 @@ def told(scaling: Callable[[], Any], instance: dict[str, Any]) -> Autostart | No
     group = group_of(instance)
     if not group:
         return None
-    own = _own(scaling(), instance["InstanceId"]) or {}
+    own = _own(scaling(), instance["InstanceId"])
+    if own is None:  # its tag is about to go
+        return None
     protected = "yes" if own.get("ProtectedFromScaleIn") else "no"
     return Autostart(words=f"by the Auto Scaling group {group}", settings={GROUP: group, PROTECTED: protected})
 
 
-def put(scaling: Callable[[], Any], instance: dict[str, Any], wanted: Autostart | None, name: str) -> None:
-    """Take it out of its group, which wants one less then; or put a running one back, protected as it was."""
-    own, settings = instance["InstanceId"], wanted.settings if wanted else {}
-    group = group_of(instance)
-    if group and group != settings.get(GROUP):
-        decrement = {"ShouldDecrementDesiredCapacity": True}
-        scaling().detach_instances(InstanceIds=[own], AutoScalingGroupName=group, **decrement)
-        _until(lambda: _own(scaling(), own) is None, f"the Auto Scaling group {group} holds on to it", name)
-    if wanted is not None and told(scaling, instance) != wanted:
-        _put_back(scaling(), own, settings, name, attached=group == settings[GROUP])
+def put(
+    scaling: Callable[[], Any], described: Callable[[], dict[str, Any]], wanted: Autostart | None, name: str
+) -> None:
+    """Take the instance that is `described` out of its group, which wants one less then; or put a running one back,
+    protected as it was. What was begun before and takes its time is waited for."""
+    instance = described()
+    own, group = instance["InstanceId"], group_of(instance)
+    if group and (wanted is None or group != wanted.settings[GROUP] or _is_leaving(scaling(), own)):
+        if not _is_leaving(scaling(), own):
+            decrement = {"ShouldDecrementDesiredCapacity": True}
+            scaling().detach_instances(InstanceIds=[own], AutoScalingGroupName=group, **decrement)
+        _until(lambda: not group_of(described()), f"the Auto Scaling group {group} holds on to it", name)
+        group = ""
+    if wanted is not None and told(scaling, described()) != wanted:
+        _put_back(scaling(), own, wanted.settings, name, attached=bool(group))
+
+
+def _is_leaving(scaling: Any, own: str) -> bool:
+    """Whether it is on its way out of a group, or out already while its tag still says otherwise."""
+    found = _own(scaling, own)
+    return found is None or str(found.get("LifecycleState", "")).startswith("Detach")
 
 
 def _put_back(scaling: Any, own: str, settings: dict[str, str], name: str, *, attached: bool) -> None:

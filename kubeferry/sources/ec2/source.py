@@ -19,7 +19,6 @@ from kubeferry.errors import (
     Problem,
     SourceGone,
     SourceRefused,
-    SourceUnavailable,
 )
 from kubeferry.ledger import STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark, read, written
@@ -29,16 +28,17 @@ from kubeferry.outside.aws import Access
 from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, writers
 from kubeferry.sources.ec2 import discovery, groups, markers, marks, power, sharing, snapshot_sets, stops, uefi
-from kubeferry.sources.ec2.disks import GIB, differences, read_disks, volume_of, wanted_volumes
+from kubeferry.sources.ec2.disks import differences, read_disks, volume_of, wanted_volumes
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
 from kubeferry.sources.ec2.markers import token_of
 from kubeferry.sources.ec2.power import NO_MACHINE, described, gone, instance_of
+from kubeferry.sources.ec2.references import Way
 from kubeferry.sources.ec2.snapshot_sets import Moment, Owner, SnapshotSet, ended
 from kubeferry.sources.ec2.told import Told
 from kubeferry.sources.ec2.unanswered import Unanswered, unasked, unreadable
 from kubeferry.sources.facts.single_names import named
-from kubeferry.uris import EbsSnapshot, ebs_snapshot
+from kubeferry.uris import ebs_snapshot
 
 
 def connect(name: str, config: SourceConfig) -> Ec2Source:
@@ -133,7 +133,7 @@ class Ec2Source:
             found = snapshot_sets.standing(ec2, sorted(set(volumes) - left))
         if found is None:
             return contextlib.nullcontext(None)
-        return contextlib.nullcontext(self._ref(region, found.id, found.gib, None, remote=remote))
+        return contextlib.nullcontext(Way(self._access, region, remote).ref(found.id, found.gib))
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         with self._about(machine) as (ec2, region):
@@ -174,7 +174,7 @@ class Ec2Source:
                 current = snapshot_sets.make(once, machine, moment, left, owner=self._owner, ledger=ledger)
             current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
             now = {disk.id: volume_of(disk) for disk in disks}
-            refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
+            refs = Way(self._access, region, remote).refs(machine, now, current, older, copied.volumes)
         marker = self._marker(machine, now, current)
         # Given back after a failure that may pass, it would be lost, and with it all that was copied from it.
         return Round(machine, refs, marker, served=True, consistency="off" if still else "crash")
@@ -200,53 +200,13 @@ class Ec2Source:
             raise gone(machine.name)
         now = shown[current.token]
         current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
-        refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
+        refs = Way(self._access, region, remote).refs(machine, now, current, older, copied.volumes)
         consistency = "off" if current.off else "crash"
         return Round(machine, refs, self._marker(machine, now, current), True, consistency, only_copy=True)
 
     def _marker(self, machine: Machine, now: Mapping[str, str], current: SnapshotSet) -> Marker:
         shown = {disk.id: now[disk.id] for disk in machine.data_disks}
         return Marker(source=self._name, token=token_of(current.token, shown), taken_at=current.taken_at)
-
-    def _refs(
-        self,
-        machine: Machine,
-        now: Mapping[str, str],
-        current: SnapshotSet,
-        older: SnapshotSet | None,
-        copied: Mapping[str, str],
-        *,
-        region: str,
-        remote: bool,
-    ) -> dict[str, DiskRef]:
-        """`now` and `copied`: the volumes by disk id, as they are and as the older set was copied. Where they are not
-        the same, what the target has of the disk is of another volume, and all is read."""
-        refs = {}
-        for disk in machine.data_disks:
-            snapshot = current.of(now[disk.id])
-            if snapshot is None:
-                fix = "Run the same command again: new snapshots are made."
-                raise SourceUnavailable("a volume was attached meanwhile", fix=fix, machine=machine.name, disk=disk.id)
-            stayed = older is not None and copied.get(disk.id) == snapshot.volume
-            before = older.of(snapshot.volume) if older is not None and stayed else None
-            same = before is not None and before.state == "completed" and before.gib == snapshot.gib
-            refs[disk.id] = self._ref(
-                region, snapshot.id, snapshot.gib, before.id if before and same else None, remote=remote
-            )
-        return refs
-
-    def _ref(self, region: str, snapshot: str, gib: int, older: str | None, *, remote: bool) -> DiskRef:
-        """A snapshot as a mover is to read it."""
-        place = EbsSnapshot(
-            region=region,
-            snapshot=snapshot,
-            profile=None if remote else self._access.profile,
-            role_arn=self._access.role_arn,
-            external_id=self._access.external_id,
-            endpoint_url=self._access.endpoint_url,
-        )
-        secret = self._access.secret if remote else None
-        return DiskRef(uri=place.uri(), size_bytes=gib * GIB, credential=secret, changed=older)
 
     def close_round(self, opened: Round) -> None:
         places = [place for ref in opened.refs.values() if (place := ebs_snapshot(ref.uri)) is not None]
@@ -307,7 +267,7 @@ class Ec2Source:
 
     def set_autostart(self, machine: Machine, wanted: Autostart | None) -> None:
         with self._about(machine) as (ec2, region):
-            groups.put(lambda: self._scaling(region), instance_of(ec2, machine), wanted, machine.name)
+            groups.put(lambda: self._scaling(region), lambda: instance_of(ec2, machine), wanted, machine.name)
 
     def notes(self, machine: Machine) -> str | None:
         with self._about(machine) as (ec2, _region):
