@@ -21,6 +21,7 @@ from kubeferry.life.events import (
     TpmCarried,
     VariablesCarried,
 )
+from kubeferry.life.old_machine import left_so
 from kubeferry.life.states import Phase, Recorded
 from kubeferry.model import DATA_DEVICES, Carried, Concern, Disk, Machine
 from reports.disks import disk_reports
@@ -124,6 +125,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
     state, _ = state_of(records)
     moved = {disk.disk for disk in entry.disks} | {disk.disk for disk in entry.attached or ()}
     attempts, resumes = runs(records)
+    moved_away = state is not None and state.phase is Phase.COMMITTED
     return MachineReport(
         name=plain(entry.name, NAME_LIMIT),
         title=plain(entry.machine.title) if entry.machine.title else None,
@@ -134,6 +136,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         target_name=entry.target_name,
         namespace=entry.namespace,
         hardware=hardware(entry.machine),
+        left_so=left_so(state) if state and moved_away else (),
         ends_as=_ends_as(entry, records, state.phase if state else None),
         probes=_probes(seen),
         probes_planned=len(entry.probes),

@@ -14,12 +14,14 @@ from kubeferry.life.events import (
     DiskVerified,
     Failed,
     Note,
+    NotesRecorded,
     Planned,
     RehearsalEnded,
     Rehearsed,
     Released,
     RollbackBegun,
     RolledBack,
+    SourceMarked,
     SourceRestarted,
     StopNotDone,
     Synced,
@@ -36,17 +38,8 @@ JOURNAL_LINES = 400
 
 # After these a run may end of its own will: the next one interrupts nothing.
 _RESTS = (
-    Planned,
-    Synced,
-    RehearsalEnded,
-    Rehearsed,
-    Approved,
-    Validated,
-    TargetStopped,
-    Committed,
-    RolledBack,
-    Released,
-    Note,
+    *(Planned, Synced, RehearsalEnded, Rehearsed, Approved, Validated, TargetStopped, Committed),
+    *(NotesRecorded, SourceMarked, RolledBack, Released, Note),
 )
 
 

@@ -94,6 +94,8 @@ def _machine(machine: MachineReport) -> Iterator[str]:
         yield from (f"- {_plain(disk)}" for disk in machine.attached)
     if ends := machine.ends_as:
         yield from ("", f"**Run strategy:** {_plain(ends)}")
+    if machine.left_so:
+        yield from ("", f"**Source:** off, {_plain(', '.join(machine.left_so))}")
     yield from ("", f"**Downtime:** {_plain(machine.downtime.text)}")
     if machine.timeline:
         parts = ((part.label, duration(part.seconds), "yes" if part.down else "") for part in machine.timeline.parts)

@@ -267,6 +267,7 @@ class MachineReport(Value):
     ends_as: str = ""
     power_before: str | None = None
     stopped_how: str | None = None
+    left_so: tuple[str, ...] = ()
     source_restarted: bool = False
     applied: tuple[str, ...] = ()
     carried: tuple[Carried, ...] = ()

@@ -16,6 +16,7 @@ from kubeferry.life.actions import Action, ActionKind, EntryFacts, next_action
 from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked, StopNotDone
 from kubeferry.life.evidence import Phase
 from kubeferry.life.held import Order
+from kubeferry.life.old_machine import left_so
 from kubeferry.life.rehearsal import why_not
 from kubeferry.life.sets import Member, turn_of
 from kubeferry.life.states import ENDS, UNTOUCHED, MachineState, Recorded, fold
@@ -36,17 +37,21 @@ def at_a_minute(at: str) -> str:
 @dataclass(frozen=True, slots=True)
 class SourceSeen:
     """How the journal saw the source last, and when (UTC, ISO 8601). `off_since` where that is off; `asked` where it
-    was asked to stop, and nobody has told yet whether it did."""
+    was asked to stop, and nobody has told yet whether it did. `left` says of one that was left behind by a move what
+    keeps it off, and whether people read there where it is."""
 
     power: Power
     at: str
     off_since: str = ""
     asked: bool = False
+    left: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.asked:
             return f"asked to stop {at_a_minute(self.at)}"
-        return f"off since {at_a_minute(self.off_since)}" if self.off_since else str(self.power)
+        if not self.off_since:
+            return str(self.power)
+        return ", ".join((f"off since {at_a_minute(self.off_since)}", *self.left))
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +163,7 @@ class Standing:
                 "power": str(self.source.power),
                 "at": self.source.at,
                 "offSince": self.source.off_since or None,
+                **({"left": list(self.source.left)} if self.source.left else {}),
             },
             "lease": self.holder
             and {
@@ -224,6 +230,9 @@ def _standing(
 ) -> Standing:
     others, state = tuple(other.name for other in entry.moves_with or ()), members[entry.name].state
     action, behind = _turn(members, entry.name, others)
+    seen = _seen_last(plan, entry, records, since)
+    if state.resumes is Phase.COMMITTED and since is None:
+        seen = replace(seen, left=left_so(state))
     held = order.held(entry.name)
     last = fold(since.records) if since else state
     return Standing(
@@ -232,7 +241,7 @@ def _standing(
         f"{state.failed.what}" if state.failed else "",
         str(action.kind),
         action.reason,
-        _seen_last(plan, entry, records, since),
+        seen,
         holders.get(entry.name),
         _transfer(entry, state, live),
         held.by if held else behind,

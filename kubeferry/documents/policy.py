@@ -78,7 +78,9 @@ class StopPolicy(Value):
     """How a running source is stopped: by its agent, then by ACPI, then, only if `force` is set, by pulling the plug.
 
     `last_words` are files that are read through the guest agent just before the machine is stopped. `services` are
-    systemd's units whose state is asked through it then, and again of the copy.
+    systemd's units whose state is asked through it then, and again of the copy. `scaling_group`: what is done about an
+    Auto Scaling group of EC2's that the machine is in: it is refused (the default), or detached before its stop, and
+    attached again by a rollback.
     """
 
     agent_seconds: Seconds = 60
@@ -86,6 +88,12 @@ class StopPolicy(Value):
     force: bool = False
     last_words: tuple[str, ...] = ()
     services: tuple[UnitName, ...] | None = None
+    scaling_group: Literal["refuse", "detach"] | None = None
+
+    @property
+    def detaches(self) -> bool:
+        """Whether a machine is taken out of its Auto Scaling group."""
+        return self.scaling_group == "detach"
 
 
 class WarmPolicy(Value):

@@ -6,6 +6,7 @@ events ── what was seen, one frozen value a kind
             │     └─ rehearsal ── one of the synced copy: what became of it, and what a policy asks of it
        └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
                  └─ sets ── the same for machines that move as one
+            ├─ old_machine ── what is known of the machine that was left behind, in words
             └─ held ── what a machine waits for before anything is done to it, and which waves have stopped
 
 decisions ── what persons have decided for a plan;  approvals ── whether that approves its machines

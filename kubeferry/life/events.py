@@ -1,8 +1,9 @@
 """What can be said about one machine's move: one frozen value per kind of event, JSON with `kind` as discriminator.
 
-An event states what *has happened* and carries the evidence for it. Most are written after the fact; five are
+An event states what *has happened* and carries the evidence for it. Most are written after the fact; seven are
 intents, written before anything is touched, because what follows cannot be asked for again: `cutover_begun` (the power
-state before), `stop_asked`, `last_words` (what the running guest said last), `rollback_begun` and `rehearsal_begun`.
+state before), `stop_asked`, `last_words` (what the running guest said last), `autostart_recorded` and `notes_recorded`
+(what a rollback puts back at the source), `rollback_begun` and `rehearsal_begun`.
 Sizes are bytes, durations seconds, times UTC in ISO 8601.
 """
 
@@ -16,7 +17,7 @@ from pydantic import Field, TypeAdapter
 
 from kubeferry.errors import Interrupted
 from kubeferry.inside.said import Said
-from kubeferry.model import Bytes, Marker, Power, Seconds, Value
+from kubeferry.model import Autostart, Bytes, Marker, Power, Seconds, Value
 
 RoundNumber = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, Field(min_length=1)]
@@ -38,6 +39,7 @@ class EventKind(StrEnum):
     STOP_ASKED = "stop-asked"
     STOP_NOT_DONE = "stop-not-done"
     LAST_WORDS = "last-words"
+    AUTOSTART_RECORDED = "autostart-recorded"
     SOURCE_STOPPED = "source-stopped"
     VARIABLES_CARRIED = "variables-carried"
     TPM_CARRIED = "tpm-carried"
@@ -47,6 +49,8 @@ class EventKind(StrEnum):
     VALIDATED = "validated"
     TARGET_STOPPED = "target-stopped"
     COMMITTED = "committed"
+    NOTES_RECORDED = "notes-recorded"
+    SOURCE_MARKED = "source-marked"
     FAILED = "failed"
     ROLLBACK_BEGUN = "rollback-begun"
     SOURCE_RESTARTED = "source-restarted"
@@ -201,17 +205,29 @@ class Approved(Value):
     decisions: tuple[str, ...] = ()
 
 
+class NotesRecorded(Value):
+    """An intent: what stood `before` where people write about the machine at its source, None for nothing. From here on
+    the `line` may stand below it."""
+
+    kind: Literal[EventKind.NOTES_RECORDED] = EventKind.NOTES_RECORDED
+    before: str | None
+    line: str
+
+
 class CutoverBegun(Value):
     """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to. `taken_from`
     is the digest of an older plan that had the machine in hand, or of one that a mark at the source names: the power
-    before is what that one found, and `target_may_run` what it has left at the target. `stop_is_told`: no stop is asked
-    for before `stop-asked` stands here; journals of earlier versions say nothing of the sort."""
+    before is what that one found, `target_may_run` what it has left at the target, `autostart` and `notes` what it has
+    changed at the source. `stop_is_told`: no stop is asked for before `stop-asked` stands here; journals of earlier
+    versions say nothing of the sort."""
 
     kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
     power_before: Power
     stop_is_told: bool = False
     taken_from: str = ""
     target_may_run: bool = False
+    autostart: Autostart | None = None
+    notes: NotesRecorded | None = None
 
 
 class StopAsked(Value):
@@ -238,9 +254,18 @@ class LastWords(Value):
     said: Said | None = None
 
 
+class AutostartRecorded(Value):
+    """An intent: what starts the source by itself, as it `was`; from here on that may be off. Without it nothing does,
+    as far as anybody looked."""
+
+    kind: Literal[EventKind.AUTOSTART_RECORDED] = EventKind.AUTOSTART_RECORDED
+    was: Autostart
+
+
 class SourceStopped(Value):
     """The source is confirmed off. `how`: already-off, agent, acpi, forced. `last_start` changes with each start of it;
-    empty where the source cannot tell."""
+    empty where the source cannot tell. `stays_off`: nothing starts it by itself any more, seen after it was off; None
+    where nobody looked, or nothing there does."""
 
     kind: Literal[EventKind.SOURCE_STOPPED] = EventKind.SOURCE_STOPPED
     how: str
@@ -248,6 +273,7 @@ class SourceStopped(Value):
     last_answer_at: str | None = None
     last_words: dict[str, str] = {}
     last_start: str = ""
+    stays_off: bool | None = None
 
 
 class VariablesCarried(Value):
@@ -320,6 +346,12 @@ class Committed(Value):
 
     kind: Literal[EventKind.COMMITTED] = EventKind.COMMITTED
     run_strategy: str = ""
+
+
+class SourceMarked(Value):
+    """The line of `notes-recorded` stands at the source, and was read there."""
+
+    kind: Literal[EventKind.SOURCE_MARKED] = EventKind.SOURCE_MARKED
 
 
 BEFOREHAND = "ask-beforehand"
@@ -397,6 +429,7 @@ Event = (
     | StopAsked
     | StopNotDone
     | LastWords
+    | AutostartRecorded
     | SourceStopped
     | VariablesCarried
     | TpmCarried
@@ -406,6 +439,8 @@ Event = (
     | Validated
     | TargetStopped
     | Committed
+    | NotesRecorded
+    | SourceMarked
     | Failed
     | RollbackBegun
     | SourceRestarted

@@ -27,6 +27,7 @@ from typing import TypeVar
 from kubeferry.life.events import (
     Applied,
     Approved,
+    AutostartRecorded,
     CopyBegun,
     CutoverBegun,
     DiskCopied,
@@ -34,6 +35,7 @@ from kubeferry.life.events import (
     Event,
     Failed,
     LastWords,
+    NotesRecorded,
     Observed,
     Planned,
     RehearsalBegun,
@@ -44,6 +46,7 @@ from kubeferry.life.events import (
     RollbackBegun,
     RolledBack,
     RoundLeft,
+    SourceMarked,
     SourceRestarted,
     SourceStopped,
     Started,
@@ -56,7 +59,7 @@ from kubeferry.life.events import (
     VariablesCarried,
 )
 from kubeferry.life.rehearsal import Rehearsal
-from kubeferry.model import UP, Marker, Power
+from kubeferry.model import UP, Autostart, Marker, Power
 
 Fact = TypeVar("Fact")
 
@@ -86,7 +89,8 @@ class MachineState:
     counts how often this cutover began anew, because somebody had started the source. `stop_asked`: since it began, a
     stop of the source was asked for, or may have been. `failed_at` is when it failed last, or began to go back.
     `rehearsal` is the newest one, `rehearsed` the newest that passed; `doubted`: one has ended, and not every block was
-    read back since.
+    read back since. `autostart` and `notes` are what a rollback puts back at the source; `marked`: the line for people
+    stands there.
     """
 
     phase: Phase = Phase.PLANNED
@@ -116,6 +120,7 @@ class MachineState:
     stop_asked: bool = False
     woken: int = 0
     heard: LastWords | None = None
+    autostart: Autostart | None = None
     stopped: SourceStopped | None = None
     applied: Applied | None = None
     started: Started | None = None
@@ -127,6 +132,8 @@ class MachineState:
     failed: Failed | None = None
     failed_at: str = ""
     attempts: int = 0
+    notes: NotesRecorded | None = None
+    marked: bool = False
     rollback_reason: str = ""
     source_restarted: bool = False
     removed: bool = False
@@ -337,6 +344,8 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
         # What an older plan or another journal has left off, it has asked to stop.
         stop_asked=asked or bool(event.taken_from) or not event.stop_is_told,
         woken=state.woken + 1 if asked else 0,
+        autostart=event.autostart or state.autostart,
+        notes=event.notes or state.notes,
         target_may_run=event.target_may_run,
         removed=False,
         final=False,
@@ -370,6 +379,13 @@ def _(_event: StopNotDone, state: MachineState) -> MachineState:
 def _(event: LastWords, state: MachineState) -> MachineState:
     _need(not state.source_off, "the source is off already")
     return replace(state, heard=event)
+
+
+@take.register
+def _(event: AutostartRecorded, state: MachineState) -> MachineState:
+    """The newest counts: who has switched it on again meanwhile wants it so."""
+    _need(not state.source_off, "the source is off already")
+    return replace(state, autostart=event.was)
 
 
 @take.register
@@ -423,6 +439,17 @@ def _(_event: TargetStopped, state: MachineState) -> MachineState:
 
 
 @take.register
+def _(event: NotesRecorded, state: MachineState) -> MachineState:
+    return replace(state, notes=event, marked=False)
+
+
+@take.register
+def _(_event: SourceMarked, state: MachineState) -> MachineState:
+    _need(state.notes is not None, "what stood there before is not recorded")
+    return replace(state, marked=True)
+
+
+@take.register
 def _(event: Failed, state: MachineState) -> MachineState:
     return replace(state, failed=event, attempts=state.attempts + 1)
 
@@ -445,7 +472,16 @@ def _(_event: RolledBack, state: MachineState) -> MachineState:
     _need(not state.owes_restart, "the source ran before and was not started again")
     # The machine runs on, or is off, as its owner likes: how far behind the target is has to be seen anew, and what its
     # power was before this attempt says nothing of the next one.
-    return replace(state, rounds=(), power_before=None, stopped=None, stop_asked=False)
+    return replace(
+        state,
+        rounds=(),
+        power_before=None,
+        stopped=None,
+        stop_asked=False,
+        autostart=None,
+        notes=None,
+        marked=False,
+    )
 
 
 @take.register

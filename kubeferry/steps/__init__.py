@@ -6,6 +6,7 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
           marks         what is left at a source that we stop, and what another journal's says
           moved         what is left at the target of a machine that has moved, and never written over unasked
           variables, tpm    UEFI variables, and what a TPM holds, before the target is put in place
+          afterwards    what starts a source by itself; what people read at it; whether it runs beside its copy
           small         what lies beside the disks, written and read back by movers
           unconfirmed   a stop that was asked for, and nobody saw done
           power         what changes a power state: a look before, a look after, and what was too late undone

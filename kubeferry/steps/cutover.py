@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from kubeferry.errors import ProbeFailed, SourceRefused, TransientError
 from kubeferry.life.actions import Action
@@ -24,7 +25,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState
 from kubeferry.model import Power
-from kubeferry.steps import approvals, marks, moved, power, precedence, tpm, unconfirmed, variables
+from kubeferry.steps import afterwards, approvals, marks, moved, power, precedence, tpm, unconfirmed, variables
 from kubeferry.steps.questions import concerns_of
 from kubeferry.steps.work import Work
 
@@ -64,9 +65,15 @@ def _look_at_power(work: Work) -> None:
     if mark is not None:
         work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan, stop_is_told=True))
     elif held is None or held.power_owed is None or found is not Power.OFF:
-        work.record(CutoverBegun(power_before=found, stop_is_told=True))
+        work.record(CutoverBegun(power_before=found, stop_is_told=True, **_owed(held)))
     else:  # off, because that plan has stopped it
-        work.record(CutoverBegun(power_before=held.power_owed, taken_from=held.by.digest, stop_is_told=True))
+        by = held.by.digest
+        work.record(CutoverBegun(power_before=held.power_owed, taken_from=by, stop_is_told=True, **_owed(held)))
+
+
+def _owed(held: precedence.InHand | None) -> dict[str, Any]:
+    """What an older plan has changed at the source, and a rollback of this one puts back."""
+    return {"autostart": held.state.autostart, "notes": held.state.notes} if held else {}
 
 
 def take_over(work: Work, _action: Action, _state: MachineState) -> None:
@@ -81,6 +88,7 @@ def take_over(work: Work, _action: Action, _state: MachineState) -> None:
                 taken_from=held.by.digest,
                 target_may_run=held.state.target_may_run,
                 stop_is_told=True,
+                **_owed(held),
             )
         )
     elif (mark := marks.unknown_move(work)) is not None:
@@ -100,8 +108,15 @@ def stop_source(work: Work, _action: Action, state: MachineState) -> None:
     stopped = power.stop_source(work)
     if marked:
         marks.leave(work, state, last_start, off=True)
+    quiet = power.stays_off(work)
     work.record(
-        SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at, last_start=last_start)
+        SourceStopped(
+            how=stopped.how,
+            at=stopped.at,
+            last_answer_at=stopped.last_answer_at,
+            last_start=last_start,
+            stays_off=quiet,
+        )
     )
 
 
@@ -183,6 +198,7 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
     if _was_not_done(work, state):
         return
     power.start_source(work)
+    power.put_autostart_back(work, state)
     marks.take_away(work)
     work.record(SourceRestarted())
 
@@ -194,6 +210,9 @@ def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
         power.look_for_unknown_copy(work, state)
     if state.ran_before and not state.stop_asked and marks.settle(work, state):
         return
+    if not state.source_restarted:
+        power.put_autostart_back(work, state)
+    afterwards.take_away(work, state)
     tpm.take_back(work)
     moved.take_away(work)
     work.record(RolledBack())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kubeferry.errors import PermanentError
 from kubeferry.life import events as ev
 from kubeferry.life.states import ENDS, TRANSITIONS, IllegalTransition, MachineState, Phase, Recorded, fold, step
-from kubeferry.model import Power
+from kubeferry.model import Autostart, Power
 
 PASSED = {"probes": [{"kind": "agent", "what": "agent answers", "ok": True}]}
 FAILED = {"probes": [{"kind": "agent", "what": "agent answers", "ok": True}, {"kind": "http", "ok": False}]}
@@ -115,6 +115,21 @@ def test_rounds_count_up_and_the_final_one_needs_the_source_off() -> None:
     refused(after(*TO_STOPPED), copied("vda", 0), "not the one that is open")
     refused(after(*TO_COPIED), copied("vda", 2), "not the one that is open")
     refused(after(*TO_COPIED), copied("vdz"), "not one of the plan")
+
+
+def test_what_is_put_back_at_the_source_is_known_until_it_is_rolled_back() -> None:
+    was = Autostart(words="with its host", settings={"autostart": "yes"})
+    recorded = after(*TO_STOPPED[:2], ev.AutostartRecorded(was=was))
+    assert recorded.autostart == was
+    refused(after(*TO_STOPPED), ev.AutostartRecorded(was=was), "off already")
+    begun = step(step(recorded, STOPPED), ev.CutoverBegun(power_before=Power.RUNNING))
+    assert begun.autostart == was, "begun anew, it is still to be put back"
+    moved = after(*TO_COMMITTED[:2], ev.AutostartRecorded(was=was), *TO_COMMITTED[2:])
+    refused(moved, ev.SourceMarked(), "what stood there before")
+    moved = step(step(moved, ev.NotesRecorded(before="Ann's", line="moved")), ev.SourceMarked())
+    assert (moved.marked, moved.phase) == (True, Phase.COMMITTED)
+    back = step(step(step(moved, ev.RollbackBegun(reason="asked")), ev.SourceRestarted()), ev.RolledBack())
+    assert (back.autostart, back.notes, back.marked) == (None, None, False)
 
 
 def test_a_verification_counts_for_the_newest_copy_only() -> None:

@@ -173,6 +173,7 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "clock.timezone-invalid": ({}, policy(timezone="middle of nowhere")),
     "machine.paused": ({"power": "paused"}, Policy()),
     "machine.crashed": ({"power": "crashed"}, Policy()),
+    "machine.moved": ({"metadata": {marks.MOVED: marks.moved_line("apps/web", "wave 1", MARK.at)}}, Policy()),
     "machine.stopped-by-move": ({"power": "off", "metadata": {marks.KEY: marks.written(MARK)}}, Policy()),
     "machine.power-unknown": ({"power": "unknown"}, Policy()),
     "machine.type-changed": ({"machine_type": "pc-i440fx-7.2"}, Policy()),
