@@ -18,7 +18,15 @@ from dataclasses import dataclass, field, replace
 
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
-from kubeferry.errors import Deferred, HeldBack, Interrupted, KubeferryError, ProbeFailed
+from kubeferry.errors import (
+    Deferred,
+    HeldBack,
+    Interrupted,
+    KubeferryError,
+    ProbeFailed,
+    RehearsalFailed,
+    RehearsalOwed,
+)
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.held import Held
@@ -26,9 +34,11 @@ from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.outside.subject import about
 from kubeferry.sources import open_source
-from kubeferry.steps.drive import drive, refuse
+from kubeferry.steps.approvals import fix
+from kubeferry.steps.drive import refuse
 from kubeferry.steps.gate import Gate
 from kubeferry.steps.patience import patiently
+from kubeferry.steps.rehearsing import reached, refuse_unsynced
 from kubeferry.steps.release import settle
 from kubeferry.steps.together import drive_set, refuse_set
 from kubeferry.steps.turns import Turns
@@ -40,6 +50,9 @@ NOT_BEGUN = "not begun"
 """The phase of a machine to which nothing was done."""
 DEFERRED = "deferred"
 """The phase of a machine that waits for its window; it may have been copied ahead meanwhile."""
+
+_UNTOUCHED: Mapping[type[KubeferryError], str] = {RehearsalFailed: "not passed", RehearsalOwed: "waits"}
+"""What is said of machines that failed in nothing: they are as they were, and no step of theirs goes on."""
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +113,9 @@ class Run:
     said that the target is gone for good, `by` the one who has asked for a commit. `patient`: what may pass is waited
     for after a stop. `refused` are machines that were found out beforehand, with the reason: nothing is done to them.
     `turns` says who has to wait for whom, None where nobody does; `gate` who may be stopped now. `deferred` are those
-    for which nothing can be done in this run: their window is closed. `standing` is where each machine was seen to
-    stand last, for whoever may not wait for the journal."""
+    for which nothing can be done in this run: their window is closed. `rehearse`: what is copied ahead is rehearsed
+    before anything else. `standing` is where each machine was seen to stand last, for whoever may not wait for the
+    journal."""
 
     plan: Plan
     config: Config
@@ -116,6 +130,7 @@ class Run:
     deferred: Mapping[str, Deferred] = field(default_factory=dict)
     turns: Turns | None = None
     gate: Gate | None = None
+    rehearse: bool = False
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     standing: dict[str, MachineState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -160,8 +175,10 @@ def _held(run: Run, unit: tuple[str, ...]) -> Held | None:
 def _hold(run: Run, unit: tuple[str, ...], held: Held) -> None:
     """Nothing was done to these machines, and that is told with its reason."""
     turn = any(one.error is not None and (name in held.by or not held.by) for name, one in run.outcomes.items())
+    turn = turn and not held.approval
     for name in unit:
-        error = HeldBack(held.why, machine=name, by=held.by, turn=turn)
+        settled = fix(run.plan, name) if held.approval else ""
+        error = HeldBack(held.why, machine=name, by=held.by, turn=turn, fix=settled)
         run.outcomes[name] = Outcome(name, NOT_BEGUN, error)
         logger.warning("%s: %s", name, error.what)
         run.board.action(name, error.what)
@@ -171,7 +188,7 @@ def _hold(run: Run, unit: tuple[str, ...], held: Held) -> None:
 def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
     """What is driven as one: a machine, or a set that shares disks. What is copied ahead stops nobody, and waits for
     nobody."""
-    if run.goal is Goal.PRECOPY:
+    if run.goal in {Goal.PRECOPY, Goal.REHEARSE}:
         return [(name,) for name in machines]
     return list(dict.fromkeys(run.plan.set_of(name) for name in machines))
 
@@ -194,7 +211,9 @@ def _drive_unit(run: Run, unit: tuple[str, ...]) -> None:
         machine, error = outcome.machine, outcome.error
         with run.lock:
             run.outcomes[machine] = outcome
-        if error:
+        if isinstance(error, HeldBack) and not isinstance(error, Deferred):
+            logger.warning("%s: %s", machine, error.what)
+        elif error:
             level = logging.INFO if isinstance(error, (Interrupted, Deferred)) else logging.ERROR
             logger.log(level, "%s: %s", machine, error, exc_info=error)
         run.board.action(machine, str(error).splitlines()[0] if error else outcome.phase)
@@ -228,7 +247,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 _attempt(run, work, action, step)
                 _look_ahead(run, work, action)
 
-            state = drive(work, run.goal, attempt)
+            state = reached(work, run.goal, attempt, run.rehearse)
             return [Outcome(entry.name, state.phase, left=settle(work))]
 
     return _ended((entry.name,), driven)[0]
@@ -250,6 +269,8 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
     def driven() -> list[Outcome]:
         with contextlib.ExitStack() as opened:
             works = [opened.enter_context(_work(run, run.plan.entry(name))) for name in names]
+            if run.rehearse:
+                refuse_unsynced(run.plan, names[0], works[0].state())
             if refused := {name: run.refused[name] for name in names if name in run.refused}:
                 refuse_set(works, refused, attempt)
             if run.turns:
@@ -269,8 +290,11 @@ def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[
         return [Outcome(name, "stopped", _of(error, name)) for name in names]
     except Deferred as error:
         return [Outcome(name, DEFERRED, _of(error, name)) for name in names]
+    except HeldBack as error:  # no source of theirs was stopped
+        return [Outcome(name, NOT_BEGUN, _of(error, name)) for name in names]
     except KubeferryError as error:
-        return [Outcome(name, "failed", _of(error, name)) for name in names]
+        phase = _UNTOUCHED.get(type(error), "failed")
+        return [Outcome(name, phase, _of(error, name)) for name in names]
     except Exception as error:
         logger.exception("%s: a defect", ", ".join(names))
         fix, what = "Report it with the log of this run.", f"a defect: {type(error).__name__}: {error}"

@@ -43,6 +43,7 @@ class Move:
     insisted: str = ""
     overruled: str = ""
     by: str = ""
+    rehearse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ def prepared(move: Move, told: Told = nobody) -> Iterator[Prepared]:
         journal.keep_plan(plan)
         down = move.target_is_down
         run = Run(plan, settings, journal, Board(quiet=True), goal, target_is_down=down, refused=refused)
-        run.turns, run.gate, run.deferred, run.by = turns, gate, shut, move.by
+        run.turns, run.gate, run.deferred, run.by, run.rehearse = turns, gate, shut, move.by, move.rehearse
         states = journal.states(plan.digest)
         run.standing.update({name: states[name] for name in machines if name in states})
         idle = len(refused.keys() | waiting.keys() | shut.keys()) == len(machines)
@@ -173,7 +174,7 @@ def beforehand(  # what a run has, and nothing else
 ) -> Asked:
     """What source and target have against machines that nobody has stopped yet, before anything is touched. A trial for
     each hourly round would show nothing that the rounds do not. Raises InputInvalid where it is against all of them."""
-    if goal in {Goal.ROLLBACK, Goal.COMMIT}:
+    if goal in {Goal.ROLLBACK, Goal.COMMIT, Goal.REHEARSE}:  # none of them stops a source, or writes to a disk
         return Asked()
     states = journal.states(plan.digest)
     waiting = untouched(machines, states, again=goal is Goal.MIGRATE_AGAIN)
@@ -196,10 +197,10 @@ def nothing_left(ready: Prepared, outcomes: Sequence[Outcome]) -> KubeferryError
         return TransientError("nothing was begun: no window is open", why=told, fix=deferred[0].fix)
     held = [one.error for one in outcomes if isinstance(one.error, HeldBack)]
     fix = "Move what it waits for first, or mend it. To move it all the same, name it and say --out-of-order."
-    return InputInvalid(
-        "nothing was begun: what these machines wait for has not moved",
-        [Problem(f"--machine {error.machine}", error.why_held, fix) for error in held],
-    )
+    approval = all(error.settled_by for error in held)
+    what = "these machines are not approved" if approval else "what these machines wait for has not moved"
+    problems = [Problem(f"--machine {error.machine}", error.why_held, error.settled_by or fix) for error in held]
+    return InputInvalid(f"nothing was begun: {what}", problems)
 
 
 def refuse_empty(plan: Plan, machines: tuple[str, ...]) -> None:

@@ -8,7 +8,12 @@ from pathlib import Path
 
 from kubeferry import __version__
 from kubeferry.documents import Config, Plan
+from kubeferry.errors import ToolMissing
 from kubeferry.journal import Journal
+from kubeferry.life.approvals import Vote, votes
+from kubeferry.life.decisions import Decision
+from kubeferry.steps.approvals import verified
+from reports.decisions import decision_reports
 from reports.facts import build_report
 from reports.pages import write_report
 from reports.shapes import Report
@@ -30,7 +35,25 @@ def built(plan: Plan, settings: Config, *, generated_at: str) -> Report:
         histories = journal.histories(plan.digest)
         events = {entry.name: histories.get(entry.name, []) for entry in plan.entries}
         open_things = journal.ledger_open(plan.digest)
-    return build_report(plan, events, open_things=open_things, versions=_versions(), generated_at=generated_at)
+        decisions = journal.decisions(plan.digest)
+    return build_report(
+        plan,
+        events,
+        open_things=open_things,
+        decisions=decision_reports(decisions, _votes(plan, decisions)),
+        versions=_versions(),
+        generated_at=generated_at,
+    )
+
+
+def _votes(plan: Plan, decisions: list[Decision]) -> tuple[Vote, ...]:
+    """The approvals, their signatures verified now; where that cannot be done, none of them counts, which is told."""
+    if plan.approval is None:
+        return ()
+    try:
+        return verified(plan.approval, plan.digest, decisions)
+    except ToolMissing:
+        return votes(plan.approval, plan.digest, decisions, {})
 
 
 def _versions() -> dict[str, str]:

@@ -121,17 +121,18 @@ class HeldBack(KubeferryError):
     """What the machine waits for has not moved, so nothing was done to it. `by` are those machines.
 
     Its exit code is 1 where they had their turn in the same run, and tell more by their own, and 2 where they had none:
-    the same command gives the same answer then.
+    the same command gives the same answer then. `fix` (`settled_by`), where neither waiting nor insisting helps.
     """
 
-    def __init__(self, why: str, *, machine: str, by: tuple[str, ...] = (), turn: bool = True) -> None:
+    def __init__(self, why: str, *, machine: str, by: tuple[str, ...] = (), turn: bool = True, fix: str = "") -> None:
         super().__init__(
             f"it is held back: {why}",
-            fix="Run the same command again once that is settled; or name it with --machine and say --out-of-order, "
+            fix=fix
+            or "Run the same command again once that is settled; or name it with --machine and say --out-of-order, "
             "which is recorded.",
             machine=machine,
         )
-        self.by, self.why_held = by, plain_lines(why)
+        self.by, self.why_held, self.settled_by = by, plain_lines(why), plain_lines(fix)
         self.exit_code = 1 if turn else 2
 
 
@@ -218,6 +219,14 @@ class OutOfTime(PermanentError):
 
 class ProbeFailed(PermanentError):
     """The target started but did not show what the plan asks it to show."""
+
+
+class RehearsalOwed(PermanentError):
+    """The machine's policy asks for a rehearsal before its source may be stopped. Nothing was done to that."""
+
+
+class RehearsalFailed(PermanentError):
+    """The synced copy did not show in its rehearsal what the plan asks for. Nothing was done to its source."""
 
 
 def as_told(error: Exception) -> KubeferryError:

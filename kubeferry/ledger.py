@@ -21,6 +21,8 @@ AT_SOURCE = frozenset({EXPORT, VIEW, CHECKPOINT, SCRATCH, SNAPSHOT, LEASE, CHANG
 
 KEPT = frozenset({"disk", "machine-folder", "virtual-machine", "data-volume"})
 """Kinds that a move leaves on purpose: the migrated machine itself."""
+REHEARSAL = "rehearsal"
+"""An isolated copy of a machine, over a throw-away layer of its disks; it never outlives its command for long."""
 PROCESS = "process"
 """A machine that runs at the target: kept, too, where it is to go on running after the commit."""
 

@@ -12,6 +12,11 @@ At the target, once the machine has moved there, so that nobody copies over what
     v1 at=2026-11-29T10:52:10Z plan=DIGEST move=2026-11-29T10:40:01Z name=wave 1
 
 What stands there in another form is a mark all the same, of which nothing more is known.
+
+And at the source of a machine that has moved, as a line among what people have written of it, for who is about to start
+it:
+
+    moved to apps/web by kubeferry plan wave 1 at 2026-11-29T10:52:10Z; do not start
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ from kubeferry.words import plain
 
 KEY = "kubeferry:stopped"
 """The mark in a machine's metadata, where its source told one."""
+MOVED = "kubeferry:moved"
+"""The line for people in a machine's metadata, where its source told one."""
 LIMIT = 256
 
 _TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|\+00:00)"
@@ -99,6 +106,44 @@ def read_move(text: str | None) -> MoveMark | None:
         return MoveMark()
     at, plan, move, name = found.groups()
     return MoveMark(at, plan, move, plain(name[:LIMIT]))
+
+
+_LINE = re.compile(rf"moved to \S+ by kubeferry plan .* at {_TIME}; do not start")
+
+
+def moved_line(place: str, plan: str, at: str) -> str:
+    """What people read at the machine that was left behind; a long name of a plan is cut."""
+    head, tail = f"moved to {place} by kubeferry plan ", f" at {at}; do not start"
+    return head + plain(plan)[: LIMIT - len(head) - len(tail)] + tail
+
+
+def is_of(line: str, place: str, plan: str) -> bool:
+    """Whether a line is of the move to this place by a plan of this name, at whatever time."""
+    at = re.findall(rf"at ({_TIME});", line)
+    return bool(at) and line == moved_line(place, plan, at[-1])
+
+
+def line_in(notes: str | None) -> str:
+    """The line among what is written of a machine; empty where there is none."""
+    return next((one for one in (notes or "").split("\n") if _LINE.fullmatch(one)), "")
+
+
+def with_line(notes: str | None, line: str) -> str:
+    """What people have written, and the line below it."""
+    return f"{notes}\n{line}" if notes else line
+
+
+def without_line(notes: str | None) -> str | None:
+    """What people have written, as it is; None for nothing but a line of ours."""
+    if not line_in(notes):
+        return notes
+    return "\n".join(one for one in (notes or "").split("\n") if not _LINE.fullmatch(one)) or None
+
+
+def restored(now: str | None, before: str | None, line: str) -> str | None:
+    """What is to stand there again: byte for byte what stood there before the line, or what people have made of it
+    since, without the line."""
+    return before if now == with_line(before, line) else without_line(now)
 
 
 def short(text: str) -> str:

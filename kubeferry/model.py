@@ -311,6 +311,14 @@ class Marker(Value):
     taken_at: str
 
 
+class Autostart(Value):
+    """What starts a machine at its source by itself: in `words`, and whole, in the source's own `settings`, so that it
+    can be put back as it was. Never a secret: it stands in the journal."""
+
+    words: str
+    settings: dict[str, str]
+
+
 class Severity(StrEnum):
     CRITICAL = "critical"
     WARNING = "warning"

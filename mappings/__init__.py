@@ -5,6 +5,7 @@ In the order in which a machine passes:
     wishes                which of the policy's rules are for it;  disk_wishes: and what they say of single disks
     apps, constraints     which machines belong together, and what one wave may hold
     choices               what the policy says about it, defaults filled in
+    approvals             whether enough persons may approve what asks for that
     names, marks          what it is called, how its objects are known
     storage, sizing, claims                     where its disks go, how large
     sharing                                     disks that several machines have: one for all of a set

@@ -19,6 +19,7 @@ from kubeferry.documents import (
     Platform,
     Policy,
     Probe,
+    RehearsalPolicy,
     StateOffer,
     StopPolicy,
     StoragePolicy,
@@ -71,6 +72,7 @@ class Choices:
     warm: WarmPolicy
     downtime: DowntimePolicy | None
     commit: CommitPolicy | None
+    rehearsal: RehearsalPolicy | None
     legacy_disk_bus: str
     disk_bus: str | None
     nic_model: str | None
@@ -125,6 +127,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         warm=over(policy.warm, own.warm),
         downtime=over(policy.downtime, own.downtime) if policy.downtime else own.downtime,
         commit=over(policy.commit, own.commit) if policy.commit else own.commit,
+        rehearsal=over(policy.rehearsal or RehearsalPolicy(), own.rehearsal) if own.rehearsal else policy.rehearsal,
         legacy_disk_bus=_legacy_disk_bus(machine, policy),
         disk_bus=own.disk_bus,
         nic_model=own.nic_model,

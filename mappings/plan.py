@@ -24,6 +24,7 @@ from kubeferry.schedule.pulled import Pulled
 from kubeferry.schedule.waves import Ordered, in_order
 from kubeferry.schedule.wishes import Wishes, units
 from mappings.admission.check import check_all, check_together
+from mappings.approvals import approval_of, not_enough
 from mappings.apps import Gathered, gathered
 from mappings.apps import kept as kept_apps
 from mappings.choices import choices_for, platform_for
@@ -111,6 +112,8 @@ def planned(
         raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
     if problems := [*parted(kept)]:
         raise InputInvalid("the policy does not fit the inventory", problems)
+    if problems := not_enough(approval_of(policy), kept):
+        raise InputInvalid("nobody could approve the plan", problems)
     kept = tuple(entry.model_copy(update={"after": _after(entry.name, policy, excluded) or None}) for entry in kept)
     ordered = _ordered(kept, policy, apps)
     plan = Plan(
@@ -124,6 +127,7 @@ def planned(
         windows=used(policy, kept),
         apps=kept_apps(apps.apps, [entry.name for entry in kept]) or None,
         precopy=policy.precopy,
+        approval=approval_of(policy),
         entries=kept,
         excluded=excluded,
     )
@@ -195,6 +199,7 @@ def _entry(
         warm=choices.warm,
         downtime=choices.downtime,
         commit=choices.commit,
+        rehearsal=choices.rehearsal,
         verify=policy.verify,
         concerns=concerns,
         carried=mapped.carried,

@@ -12,6 +12,7 @@ from kubeferry.errors import Problem
 from kubeferry.model import Machine
 from kubeferry.words import first_of
 from mappings import disk_wishes
+from mappings.approvals import approval_problems
 from mappings.apps import gathered
 from mappings.constraints import constraint_problems
 from mappings.marks import MANAGED_BY, OURS
@@ -31,7 +32,7 @@ def policy_problems(
     known = {machine.name: machine for machine in inventory.machines}
     fix = "Use {name}, {source}, {folder} and {tag:KEY}."
     found = [Problem(where, f"nothing can be put in for {words}", fix) for where, words in template_problems(policy)]
-    found += [*_key_problems("policy ", policy), *wrong_windows(policy, sheet)]
+    found += [*_key_problems("policy ", policy), *wrong_windows(policy, sheet), *approval_problems(policy)]
     for name, choice in policy.machines.items():
         where = f"policy machines.{name}"
         if name not in known:

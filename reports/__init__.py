@@ -4,10 +4,10 @@
                                                ├── markdown ──> report.md
                                                └──────────────> report.json
 
-    facts: verdicts (what may be claimed), disks, sets, rounds, timeline, projections, history, programme (waves,
-           progress, what went back)
+    facts: verdicts (what may be claimed), disks, sets, rounds, rehearsals, timeline, projections, history, programme
+           (waves, progress, what went back)
     shapes: what a `Report` holds;  pages: charts, picture;  wording: numbers and foreign text made fit to print
-    environment: templates, styles, the one script
+    decisions: what persons decided;  environment: templates, styles, the one script
 
 What an assessment came to has pages of its own, in `assessed`: they share the style and know no report.
 

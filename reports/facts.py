@@ -21,17 +21,20 @@ from kubeferry.life.events import (
     TpmCarried,
     VariablesCarried,
 )
+from kubeferry.life.old_machine import left_so
 from kubeferry.life.states import Phase, Recorded
 from kubeferry.model import DATA_DEVICES, Carried, Concern, Disk, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
-from reports.picture import DATA_URI, LIMIT_CHARACTERS
+from reports.picture import shown
 from reports.programme import progress_of, rollbacks_of, waves_of
 from reports.projections import projection_of, scores_of
+from reports.rehearsals import rehearsals
 from reports.rounds import copied_ahead
 from reports.sets import with_their_sets
 from reports.shapes import (
     Boot,
+    DecisionReport,
     Excluded,
     MachineReport,
     OpenThing,
@@ -65,14 +68,15 @@ def build_report(
     events: Mapping[str, Sequence[Recorded]],
     *,
     open_things: Iterable[Thing] = (),
+    decisions: tuple[DecisionReport, ...] = (),
     versions: Mapping[str, str] | None = None,
     generated_at: str,
 ) -> Report:
     """What the plan came to. `events` by machine name; a machine without any has not begun.
 
-    `open_things` are the ledger's entries that are not known to be gone, `versions` tool name -> version, and
-    `generated_at` a UTC time in ISO 8601. Never raises for what a journal holds: what cannot be understood is not
-    proven.
+    `open_things` are the ledger's entries that are not known to be gone, `decisions` what persons decided, `versions`
+    tool name -> version, and `generated_at` a UTC time in ISO 8601. Never raises for what a journal holds: what cannot
+    be understood is not proven.
     """
     waves = {name: wave.name for wave in plan.waves for name in wave.machines}
     machines = with_their_sets(
@@ -94,6 +98,7 @@ def build_report(
         progress=progress_of(events, machines),
         rollbacks=rollbacks_of(plan, events, machines),
         excluded=tuple(Excluded(name=plain(n, NAME_LIMIT), reason=plain(r)) for n, r in plan.excluded.items()),
+        decisions=decisions,
         open_things=tuple(
             OpenThing(machine=plain(t.machine), kind=plain(t.kind), name=plain(t.name), where=plain(t.where))
             for t in open_things
@@ -125,6 +130,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
     state, _ = state_of(records)
     moved = {disk.disk for disk in entry.disks} | {disk.disk for disk in entry.attached or ()}
     attempts, resumes = runs(records)
+    moved_away = state is not None and state.phase is Phase.COMMITTED
     return MachineReport(
         name=plain(entry.name, NAME_LIMIT),
         title=plain(entry.machine.title) if entry.machine.title else None,
@@ -138,11 +144,13 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         target_name=entry.target_name,
         namespace=entry.namespace,
         hardware=hardware(entry.machine),
+        left_so=left_so(state) if state and moved_away else (),
         ends_as=_ends_as(entry, records, state.phase if state else None),
         probes=_probes(seen),
         probes_planned=len(entry.probes),
         disks=disks,
         rounds=copied_ahead(records),
+        rehearsals=rehearsals(records),
         unmoved=tuple(plain(disk.id) for disk in _data_disks(entry.machine) if disk.id not in moved),
         downtime=downtime,
         projection=projection_of(records, downtime),
@@ -254,7 +262,7 @@ def _boot(seen: Observation | None, records: Sequence[Recorded]) -> Boot | None:
         guest={plain(key, 80): plain(value) for key, value in list(seen.guest.items())[:40]},
         compared=_compared(seen, records),
         seen={plain(key, 80): plain(value) for key, value in list(seen.seen.items())[:300]},
-        screenshot=_screenshot(seen.screenshot),
+        screenshot=shown(seen.screenshot),
         console_tail=console(seen.console_tail),
         not_shown=tuple(plain(path) for path in seen.not_shown[:200]),
     )
@@ -270,13 +278,6 @@ def _compared(seen: Observation, records: Sequence[Recorded]) -> tuple[Compared,
         Compared(what=plain(one.what), before=plain(one.before), after=plain(one.after), outcome=one.outcome)
         for one in compared(heard, seen.said)
     )
-
-
-def _screenshot(told: str | None) -> str | None:
-    """A picture is kept whole or not at all."""
-    if not told or not told.startswith(DATA_URI) or len(told) > LIMIT_CHARACTERS:
-        return None
-    return told if told.isascii() and told.isprintable() else None
 
 
 def _carried(line: Carried) -> Carried:

@@ -14,11 +14,14 @@ from kubeferry.life.events import (
     DiskVerified,
     Failed,
     Note,
+    NotesRecorded,
     Planned,
+    RehearsalEnded,
     Rehearsed,
     Released,
     RollbackBegun,
     RolledBack,
+    SourceMarked,
     SourceRestarted,
     StopNotDone,
     Synced,
@@ -34,7 +37,10 @@ H = HappeningKind
 JOURNAL_LINES = 400
 
 # After these a run may end of its own will: the next one interrupts nothing.
-_RESTS = (Planned, Synced, Rehearsed, Approved, Validated, TargetStopped, Committed, RolledBack, Released, Note)
+_RESTS = (
+    *(Planned, Synced, RehearsalEnded, Rehearsed, Approved, Validated, TargetStopped, Committed),
+    *(NotesRecorded, SourceMarked, RolledBack, Released, Note),
+)
 
 
 def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:
@@ -146,6 +152,6 @@ def _plainly(record: Recorded) -> Iterator[Happening]:
     elif isinstance(event, Approved):
         yield Happening(kind=H.APPROVED, at=at, what=f"approved by {plain(event.by, 80)}", why=plain(event.note))
     elif isinstance(event, Rehearsed):
-        yield Happening(kind=H.REHEARSED, at=at, what="rehearsed", why=plain(event.note))
+        yield Happening(kind=H.REHEARSED, at=at, what=f"rehearsed, as of round {event.round}", why=plain(event.note))
     elif isinstance(event, Note):
         yield Happening(kind=H.NOTE, at=at, what=plain(event.text))

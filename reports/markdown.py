@@ -60,6 +60,11 @@ def _head(report: Report) -> Iterator[str]:
         yield f"- {scores.inside} of {scores.machines} downtimes inside the range that was projected{middle}"
     head = ("Machine", "Verdict", "Was down", "Disks equal", "Probes passed", "Data")
     yield from _table(head, (_summary(machine) for machine in report.machines))
+    decided = (
+        (moment(one.at), _plain(one.by), _plain(f"{one.what}: {one.about} {one.said}".strip()), _plain(one.proof))
+        for one in report.decisions
+    )
+    yield from _table(("When", "Who", "Decided", "How that is known"), decided)
     yield from _table(("Left out", "Why"), ((_plain(one.name), _plain(one.reason)) for one in report.excluded))
 
 
@@ -92,6 +97,8 @@ def _machine(machine: MachineReport) -> Iterator[str]:
         yield from (f"- {_plain(disk)}" for disk in machine.attached)
     if ends := machine.ends_as:
         yield from ("", f"**Run strategy:** {_plain(ends)}")
+    if machine.left_so:
+        yield from ("", f"**Source:** off, {_plain(', '.join(machine.left_so))}")
     yield from ("", f"**Downtime:** {_plain(machine.downtime.text)}")
     if machine.projection:
         yield from ("", f"**Projected:** {_plain(machine.projection.text)}")
@@ -100,6 +107,7 @@ def _machine(machine: MachineReport) -> Iterator[str]:
         yield from _table(("Part", "Time", "Down"), parts)
     yield from _disks(machine)
     yield from _rounds(machine)
+    yield from _rehearsals(machine)
     asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in machine.probes)
     yield from _table(("", "Probe", "Seen"), asked)
     if machine.boot and machine.boot.seen:
@@ -150,6 +158,17 @@ def _rounds(machine: MachineReport) -> Iterator[str]:
         for one in machine.rounds
     )
     yield from _table(("Copied ahead", "Begun", "Of", "Copied", "Read back"), rows)
+
+
+def _rehearsals(machine: MachineReport) -> Iterator[str]:
+    for one in machine.rehearsals:
+        passed = "passed" if one.passed else f"did not pass: {_plain(one.why)}"
+        yield from ("", f"**Rehearsed** {moment(one.at)}, as of round {one.round}: {passed}", "")
+        yield from (f"- {_plain(disk)}" for disk in one.disks)
+        yield from (f"- removed: {_plain(thing)}" for thing in one.removed)
+        yield from (f"- not asked: {_plain(probe)}" for probe in one.not_asked)
+        asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in one.probes)
+        yield from _table(("", "Probe of the rehearsal", "Seen"), asked)
 
 
 def _mark(ok: bool) -> str:

@@ -99,6 +99,9 @@ def _page(
     """A page on which these machines are told of; `place` says where one is."""
     told = tuple(shown)
     screens = {machine.name: embed(machine.boot.screenshot) for machine in told if machine.boot}
+    for machine in told:
+        if machine.rehearsals:
+            screens[f"{machine.name}, rehearsed"] = embed(machine.rehearsals[-1].screenshot)
     pictures = {name: picture for name, picture in screens.items() if picture}
     given: Mapping[str, Any] = {
         "report": report,

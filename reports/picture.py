@@ -23,6 +23,13 @@ class Picture:
     height: int
 
 
+def shown(told: str | None) -> str | None:
+    """A picture as it was told; it is kept whole or not at all."""
+    if not told or not told.startswith(DATA_URI) or len(told) > LIMIT_CHARACTERS:
+        return None
+    return told if told.isascii() and told.isprintable() else None
+
+
 def embed(screenshot: str | None) -> Picture | None:
     """The picture of a PNG data URI; None for what is none, no PNG, cut off, or too large to embed."""
     if not screenshot or not screenshot.startswith(DATA_URI) or len(screenshot) > LIMIT_CHARACTERS:

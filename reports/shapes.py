@@ -4,7 +4,7 @@
             │                 ├─ Downtime, Timeline ─ TimelinePart, Projection
             │                 └─ Happening
             ├─ WaveReport, Step, RollbackReport      the programme
-            ├─ Totals, Scores, Excluded, OpenThing
+            ├─ Totals, Scores, Excluded, OpenThing, DecisionReport
             └─ versions
 
 `None` says "not seen"; nothing stands in for it. Sizes are bytes, durations seconds, times UTC in ISO 8601.
@@ -120,6 +120,28 @@ class Boot(Value):
     screenshot: str | None = None
     console_tail: str = ""
     not_shown: tuple[str, ...] = ()
+
+
+class RehearsalReport(Value):
+    """One rehearsal: an isolated copy over the disks as of `round`, durable since `synced_at`. `why` it did not pass;
+    `disks` say of each whether it was read back as it was before, `removed` what was taken away. The newest alone has
+    its picture and console."""
+
+    number: int
+    round: int
+    at: str
+    synced_at: str
+    passed: bool
+    why: str = ""
+    where: str = ""
+    probes: tuple[ProbeReport, ...] = ()
+    not_asked: tuple[str, ...] = ()
+    not_shown: tuple[str, ...] = ()
+    screenshot: str | None = None
+    console_tail: str = ""
+    disks: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    ended_at: str | None = None
 
 
 class RoundReport(Value):
@@ -238,7 +260,8 @@ class JournalLine(Value):
 class MachineReport(Value):
     """One machine of the plan: the verdict and its reasons first, then what they rest on.
 
-    `rounds` were copied ahead while it ran. `unmoved` are data disks of the source that the plan leaves behind.
+    `rounds` were copied ahead while it ran, `rehearsals` are those of what was. `unmoved` are data disks of the source
+    that the plan leaves behind.
     `app` is the one that it belongs to, and `owner` answers for it; empty where the plan names none. `moved_at` is when
     it was committed, None where it is not.
     `moves_with` are machines of its set, `attached` says of each disk that another carries how it is.
@@ -263,6 +286,7 @@ class MachineReport(Value):
     probes_planned: int
     disks: tuple[DiskReport, ...] = ()
     rounds: tuple[RoundReport, ...] = ()
+    rehearsals: tuple[RehearsalReport, ...] = ()
     unmoved: tuple[str, ...] = ()
     moves_with: tuple[str, ...] = ()
     attached: tuple[str, ...] = ()
@@ -274,6 +298,7 @@ class MachineReport(Value):
     ends_as: str = ""
     power_before: str | None = None
     stopped_how: str | None = None
+    left_so: tuple[str, ...] = ()
     source_restarted: bool = False
     applied: tuple[str, ...] = ()
     carried: tuple[Carried, ...] = ()
@@ -327,6 +352,21 @@ class Excluded(Value):
 
     name: str
     reason: str
+
+
+class DecisionReport(Value):
+    """What a person decided for the plan. `how`: claimed, signed or kubernetes; `proof` says what that rests on, and
+    `counts` is False for an approval that counts for nothing. `shown` is what who approved was shown."""
+
+    at: str
+    what: str
+    about: str
+    by: str
+    how: str
+    proof: str
+    counts: bool = True
+    said: str = ""
+    shown: tuple[str, ...] = ()
 
 
 class OpenThing(Value):
@@ -383,5 +423,6 @@ class Report(Value):
     progress: tuple[Step, ...] = ()
     rollbacks: tuple[RollbackReport, ...] = ()
     excluded: tuple[Excluded, ...] = ()
+    decisions: tuple[DecisionReport, ...] = ()
     open_things: tuple[OpenThing, ...] = ()
     versions: dict[str, str] = {}

@@ -1,16 +1,18 @@
 """`kubeferry VERB`: the command line. Each verb's module is imported only when the verb is used: `estate` looks and
 plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
-    looking    doctor, discover          moving     precopy, migrate, commit, rollback     disks   copy, verify, repair
+    looking    doctor, discover          moving     precopy, rehearse, migrate, commit, rollback
+    probing    probe                     disks      copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
     setting_up  init, manifests          caretaking  caretake              windows   windows
-    telling    notify, metrics           deploying  deploy
+    telling    notify, metrics           deploying  deploy                 approving  approve   lifting  lift
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
-What `status` shows: `standing` (pure), `transfers` (what movers on this host tell), `outlook` (what is ahead).
-`overwriting`: what `plan` asks; `wave_tables`: what it shows of waves and apps; `sheets`: the wave sheet on disk.
-`asking`: what a person is asked before it is done, and who that is. `stopped`: what a run that is stopped leaves.
-`dry_run`: what a verb that moves would do. `going_back`: what a rollback would lose. `outcomes`: how machines ended.
+What `status` shows: `standing` (pure), `transfers` (what movers on this host tell), `outlook` (what is ahead),
+`decided` (what persons decided). `overwriting`: what `plan` asks; `wave_tables`: what it shows of waves and apps;
+`sheets`: the wave sheet on disk. `asking`: what a person is asked before it is done, and who that is. `stopped`: what a
+run that is stopped leaves. `dry_run`: what a verb that moves would do. `going_back`: what a rollback would lose.
+`outcomes`: how the machines of a run ended.
 
 Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry, 128 + N stopped by signal N.
 """
@@ -53,7 +55,20 @@ VERBS = {
         "Set a plan up on your Prefect server: deployments with their schedules, limits and automations.",
     ),
     "precopy": ("flows.cli.moving", "Copy running machines ahead: one round of what changed since the last one."),
+    "probe": ("flows.cli.probing", "Ask the plan's probes of machines as they run now, and change nothing."),
+    "rehearse": (
+        "flows.cli.rehearsing",
+        "Start what was copied ahead for itself, isolated, and ask the plan's probes.",
+    ),
     "migrate": ("flows.cli.moving", "Do what a plan says, and prove it; the same command goes on after any failure."),
+    "approve": (
+        "flows.cli.approving",
+        "Approve that machines are cut over, by your signature, login or name; shows first what that is.",
+    ),
+    "lift": (
+        "flows.cli.lifting",
+        "Let a wave go on that has stopped: what failed before counts no more. Recorded with your name.",
+    ),
     "rollback": ("flows.cli.moving", "Stop the copy of a machine and run its source again."),
     "commit": ("flows.cli.moving", "Say that machines which are watched have moved for good."),
     "caretake": (

@@ -5,21 +5,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import click
 
 from flows.cli.outlook import Outlook, outlooks
 from flows.cli.output import print_json
 from kubeferry.documents import Config, Plan
+from kubeferry.errors import PermanentError
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, EntryFacts, Goal
+from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.dry_runs import digest_of_machine
 from kubeferry.life.held import Held
 from kubeferry.life.imagined import plan_actions
 from kubeferry.life.projected import spoken
 from kubeferry.life.states import MachineState, fold
-from kubeferry.sources import open_source
+from kubeferry.steps.dry_runs import facts_of_all
+from kubeferry.steps.rehearsing import refuse_unsynced
 from kubeferry.steps.turns import order_of
-from kubeferry.targets import open_target
 from kubeferry.words import plain
 
 
@@ -36,7 +39,9 @@ def say_what_would_be_done(
 ) -> None:
     """Say of each machine what would be done with it, and why, or what it waits for; what its downtime is projected to
     be, and whether its window lets it begin. `lost` is what the way back would leave behind of each, in words."""
-    actions, held = _actions(plan, settings, machines, goal, insisted=insisted)
+    facts = facts_of_all(plan, settings, machines)
+    actions, held = _actions(plan, settings, facts, goal, insisted=insisted)
+    digests = {name: digest_of_machine(one, plan.entry(name)) for name, one in facts.items()}
     ahead = _ahead(plan, settings)
     if as_json:
         told = [
@@ -46,6 +51,7 @@ def say_what_would_be_done(
                 **({"wouldLose": lost[name]} if lost and name in lost else {}),
                 **({"heldBack": held[name].why, "waitsFor": list(held[name].by)} if name in held else {}),
                 **(ahead[name].facts() if name in ahead and name not in held else {}),
+                **({"digest": digests[name]} if plan.approval else {}),
             }
             for name, found in actions.items()
         ]
@@ -66,6 +72,8 @@ def say_what_would_be_done(
             click.echo(plain(f"  {line}"))
         for action in found:
             click.echo(plain(f"  {action.kind:<16} {action.reason}"))
+        if plan.approval:
+            click.echo(f"  digest           {digests[name]}")
 
 
 def _looking_ahead(seen: Outlook | None, *, overruled: bool) -> Iterator[str]:
@@ -86,34 +94,33 @@ def _ahead(plan: Plan, settings: Config) -> dict[str, Outlook]:
 
 
 def _actions(
-    plan: Plan, settings: Config, machines: tuple[str, ...], goal: Goal, *, insisted: bool
+    plan: Plan, settings: Config, facts: dict[str, EntryFacts], goal: Goal, *, insisted: bool
 ) -> tuple[dict[str, list[Action]], dict[str, Held]]:
     """What would be done with each machine, in order, from where it stands; nothing with those that wait for others
     which this run does not move, and why."""
     found: dict[str, list[Action]] = {}
-    deltas = _tells_changes(plan, settings)
-    with (
-        contextlib.closing(Journal.open(settings.journal)) as journal,
-        contextlib.closing(open_target(settings.target)) as target,
-    ):
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
         states = journal.states(plan.digest)
         order = order_of(plan, journal, states, again=goal is Goal.MIGRATE_AGAIN)
-        held = {} if insisted else order.out_of_reach(machines)
-        for name in machines:
-            if name in held:
+        held = order.out_of_reach(tuple(facts))
+        held = {name: one for name, one in held.items() if one.approval or not insisted}
+        for name, fact in facts.items():
+            if name in held and not held[name].approval:
                 found[name] = []
                 continue
             entry = plan.entry(name)
-            facts = EntryFacts.of(plan, entry, keeps_running=target.capabilities.keeps_running, deltas=deltas)
             state = states.get(name, MachineState())
-            found[name] = list(plan_actions(facts, state, goal, power_now=entry.machine.power))
+            if goal is Goal.REHEARSE and (why := _nothing_to_rehearse(plan, name, state)):
+                found[name] = [Action(ActionKind.DONE, why)]
+                continue
+            waits = replace(fact, unapproved=held[name].why) if name in held else fact
+            found[name] = list(plan_actions(waits, state, goal, power_now=entry.machine.power))
     return found, held
 
 
-def _tells_changes(plan: Plan, settings: Config) -> bool:
-    """Whether the plan's source can tell while a machine runs what changed. Asks nobody."""
-    known = settings.sources.get(plan.source)
-    if known is None:
-        return False
-    with contextlib.closing(open_source(plan.source, known)) as source:
-        return source.capabilities.live_deltas
+def _nothing_to_rehearse(plan: Plan, name: str, state: MachineState) -> str:
+    try:
+        refuse_unsynced(plan, name, state)
+    except PermanentError as error:
+        return f"{error.what}: {error.why}"
+    return ""

@@ -49,6 +49,11 @@ GIVEN_SECONDS = 2.0
 HURRIED_SECONDS = 0.5
 
 
+rehearse_option = click.option(
+    "--rehearse", is_flag=True, help="Rehearse what was copied ahead first; what does not pass goes no further."
+)
+
+
 @click.command()
 @plan_named
 @config_option
@@ -64,6 +69,7 @@ HURRIED_SECONDS = 0.5
     metavar="REASON",
     help="You say that the machines named may be stopped outside their window, and why. Recorded with your name.",
 )
+@rehearse_option
 @dry_run_option
 @json_option
 @logged
@@ -75,6 +81,7 @@ def migrate(
     again: bool,
     out_of_order: bool,
     out_of_window: str | None,
+    rehearse: bool,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -100,16 +107,25 @@ def migrate(
         return
     overruled = f"{person()}: {out_of_window.strip()}" if out_of_window else ""
     insisted = person() if out_of_order else ""
-    _run(Move(frozen, settings, path, names, goal, insisted=insisted, overruled=overruled), as_json)
+    move = Move(frozen, settings, path, names, goal, insisted=insisted, overruled=overruled, rehearse=rehearse)
+    run_move(move, as_json)
 
 
 @click.command()
 @plan_named
 @config_option
 @members_option
+@rehearse_option
 @json_option
 @logged
-def precopy(plan: Path | None, named: str | None, config: Path | None, machines: Named, as_json: bool) -> None:
+def precopy(
+    plan: Path | None,
+    named: str | None,
+    config: Path | None,
+    machines: Named,
+    rehearse: bool,
+    as_json: bool,
+) -> None:
     """Copy running machines ahead: one round of what changed since the last one.
 
     For machines that the policy moves `warm`; others are left alone, and nothing stops any of them. Run it as often as
@@ -120,7 +136,7 @@ def precopy(plan: Path | None, named: str | None, config: Path | None, machines:
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
     refuse_empty(frozen, names)
-    _run(Move(frozen, settings, path, names, Goal.PRECOPY), as_json)
+    run_move(Move(frozen, settings, path, names, Goal.PRECOPY, rehearse=rehearse), as_json)
 
 
 @click.command()
@@ -150,7 +166,7 @@ def commit(
         return
     from flows.moves import Move
 
-    _run(Move(frozen, settings, path, names, Goal.COMMIT, by=person()), as_json)
+    run_move(Move(frozen, settings, path, names, Goal.COMMIT, by=person()), as_json)
 
 
 @click.command()
@@ -206,11 +222,12 @@ def rollback(
             [f"Nobody looks whether a copy of {', '.join(names)} runs at the target: where one does, two will run."]
         )
         confirm(f"{who}: is the target down for good", yes=yes)
-    _run(Move(frozen, settings, path, names, Goal.ROLLBACK, target_is_down=who), as_json)
+    run_move(Move(frozen, settings, path, names, Goal.ROLLBACK, target_is_down=who), as_json)
 
 
-def _run(move: Move, as_json: bool) -> None:
-    """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome."""
+def run_move(move: Move, as_json: bool, besides: tuple[Outcome, ...] = ()) -> None:
+    """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome. `besides`
+    are machines that have no part in it, told with the others."""
     from flows.migrate import NOT_BEGUN, run_plan
     from flows.moves import nothing_left, prepared
     from flows.progress import Questions
@@ -219,7 +236,7 @@ def _run(move: Move, as_json: bool) -> None:
     with prepared(move, Questions(tell=print_event if as_json else None)) as ready:
         outcomes = run_plan(ready.run, machines) if ready.idle else _seen_running(ready.run, move, as_json)
         stopped = at_a_safe_point(plan, ready.run.journal, machines, _plan_s_words()) if stopping.requested() else None
-    tell_outcomes(outcomes, as_json)
+    tell_outcomes([*outcomes, *besides], as_json)
     if stopped:
         raise stopped
     if ready.idle:

@@ -18,6 +18,7 @@ from kubeferry.words import first_of, meant
 
 if TYPE_CHECKING:  # single disks have options, too, and no documents
     from kubeferry.documents import Config, Outline, Plan, Policy
+    from kubeferry.life.decisions import Scope
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -217,6 +218,27 @@ def chosen(plan: Plan | Outline, named: Named | tuple[str, ...]) -> tuple[str, .
     return tuple(dict.fromkeys([*named.machines, *(name for group in groups for name in group)]))
 
 
+def refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
+    """Raise InputInvalid where the configuration does not have the plan's source."""
+    if plan.source not in settings.sources:
+        fix = "Add it, or use the configuration that the plan was made with."
+        problem = Problem(f"{path}: sources", f"no source is called {plan.source!r}", fix)
+        raise InputInvalid("the plan's source is not configured", [problem])
+
+
+def of_waves(plan: Plan, waves: tuple[str, ...]) -> tuple[str, ...]:
+    """The machines of the waves that are named; all of them where none is. Raises InputInvalid."""
+    known = {wave.name: wave.machines for wave in plan.waves}
+    problems = [
+        Problem(f"--wave {name}", "the plan has no such wave", f"Name one of: {first_of(list(known), LISTED)}.")
+        for name in waves
+        if name not in known
+    ]
+    if problems:
+        raise InputInvalid("the plan has no such wave", problems)
+    return tuple(name for wave in plan.waves if not waves or wave.name in waves for name in wave.machines)
+
+
 def whole_sets(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
     """The machines, where each set of them that shares disks is named whole. Raises InputInvalid: what is done to one
     of a set is done to all of it, and whoever asks for that says so."""
@@ -249,3 +271,34 @@ def _unknown(
         if name not in there:
             fix = " ".join(filter(None, (meant(name, known), f"Name one of: {first_of(known, LISTED) or 'none'}.")))
             yield Problem(f"{option} {name}", excluded.get(name, why), fix)
+
+
+def scope_of(plan: Plan, wave: str | None, app: str | None, machines: tuple[str, ...]) -> Scope:
+    """The machines that are meant by a wave, an app and names: those that fit all that is said, sets whole. Raises
+    UsageError where nothing is said, InputInvalid for what is not there."""
+    from kubeferry.life.decisions import Scope
+
+    if not (wave or app or machines):
+        raise click.UsageError("Name what is meant: --wave, --app or --machine.")
+    members = members_of(plan, wave or "", app or "")
+    refuse_unknown("these machines are not meant", machines, list(members), plan.excluded, "it is not among them")
+    meant_by_name = tuple(name for name in members if not machines or name in machines)
+    return Scope(wave=wave or "", app=app or "", machines=whole_sets(plan, meant_by_name))
+
+
+def members_of(plan: Plan, wave: str = "", app: str = "") -> tuple[str, ...]:
+    """The machines of a wave, of an app, or of both where both are said; of neither, all. Raises InputInvalid where
+    there is none."""
+    waves = [one.name for one in plan.waves]
+    apps = sorted({entry.app for entry in plan.entries if entry.app})
+    for noun, word, known in (("wave", wave, waves), ("app", app, apps)):
+        if word and word not in known:
+            fix = " ".join(filter(None, (meant(word, known), f"Name one of: {first_of(known, LISTED) or 'none'}.")))
+            raise InputInvalid(f"the plan has no such {noun}", [Problem(f"--{noun} {word}", "it is not there", fix)])
+    named = [name for one in plan.waves for name in one.machines if not wave or one.name == wave]
+    found = tuple(name for name in named if not app or plan.entry(name).app == app)
+    if not found:
+        fix = "`kubeferry status` lists the machines; name those that are meant with --machine."
+        problem = Problem(f"--wave {wave} --app {app}", "no machine is of both", fix)
+        raise InputInvalid("no machine is meant", [problem])
+    return found

@@ -32,8 +32,9 @@ def tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
         # A stop is told once, for all of them; so is what to do about machines that are held back.
         if outcome.error and not isinstance(outcome.error, (Interrupted, HeldBack)):
             click.secho(f"\n{plain_lines(str(outcome.error))}", fg="red", err=True)
-    if held:
-        click.secho(f"\nheld back: {counted(len(held), 'machine')}. {held[0].fix}", fg="yellow", err=True)
+    for fix in dict.fromkeys(one.fix for one in held):
+        many = counted(sum(one.fix == fix for one in held), "machine")
+        click.secho(f"\nheld back: {many}. {fix}", fg="yellow", err=True)
     for fix in dict.fromkeys(error.fix for error in waiting if isinstance(error, Deferred)):
         same = sum(error.fix == fix for error in waiting)
         click.secho(f"\ndeferred: {counted(same, 'machine')}. {fix}", fg="yellow", err=True)

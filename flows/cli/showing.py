@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from flows.cli import decided
 from flows.cli.options import (
     FOLDER,
     Named,
@@ -24,7 +25,7 @@ from flows.cli.options import (
 )
 from flows.cli.outlook import outlooks
 from flows.cli.output import print_event, print_json, print_table
-from flows.cli.standing import Since, Standing, at_a_minute, left_off, owing, standings, summary
+from flows.cli.standing import Since, Standing, Word, at_a_minute, left_off, owing, standings, summary
 from flows.cli.transfers import transfers
 from flows.telling import in_words, of_queues
 from flows.versions import of_journal
@@ -33,6 +34,7 @@ from kubeferry.documents import Outline, Plan
 from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal, LedgerEntry, PlanRecord
 from kubeferry.ledger import KEPT
+from kubeferry.life.actions import ActionKind
 from kubeferry.life.evidence import Phase
 from kubeferry.life.states import fold
 from kubeferry.outside import stopping
@@ -63,18 +65,24 @@ def status(plan: Path | None, named: str | None, config: Path | None, machines: 
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         open_things = journal.ledger_open(frozen.digest)
         histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
-        live, elsewhere = transfers(frozen, open_things), moved_elsewhere(frozen, journal)
+        live, known = transfers(frozen, open_things), decided.decided(frozen, journal)
+        word = Word(moved_elsewhere(frozen, journal), known.lifted, known.lacking)
         states = {name: fold(records) for name, records in histories.items()}
         ahead = outlooks(frozen, journal, histories, states)
-        rows = standings(frozen, histories, holders, live, elsewhere, ahead=ahead)
+        rows = standings(frozen, histories, holders, live, word, ahead=ahead)
         if since := done_since(frozen, journal, [row.machine for row in owing(rows)]):
-            rows = standings(frozen, histories, holders, live, elsewhere, since, ahead)
+            rows = standings(frozen, histories, holders, live, word, since, ahead)
         versions, queues = of_journal(journal), journal.outbox.queues()
+        at = journal.now()
     rows = [row for row in rows if row.machine in wanted]
+    waits = (row for row in rows if known.lacking.get(row.machine))
+    waiting = tuple(row.machine for row in waits if row.held or row.next == ActionKind.WAIT_FOR_APPROVAL)
+    telling = decided.Telling(str(plan) if plan else f"--plan {named}", waiting, at)
     moved = {row.machine for row in rows if row.phase is Phase.COMMITTED}
     if as_json:
         print_json(
             _standing_facts(frozen, rows)
+            | decided.facts(frozen, known, telling)
             | versions
             | {"open": [f"{one.kind} {one.name}" for one in open_things]}
             | ({"outbox": of_queues(queues)} if queues else {})
@@ -83,6 +91,8 @@ def status(plan: Path | None, named: str | None, config: Path | None, machines: 
     _print_standings(rows)
     for name, reason in ({} if machines else frozen.excluded).items():
         click.echo(plain(f"not moved: {name}: {reason}"))
+    for line in decided.lines(frozen, known, telling):
+        click.echo(plain(line))
     click.echo(plain(summary(frozen, rows)))
     for line in in_words(queues):
         click.echo(line)

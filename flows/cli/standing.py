@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 from flows.cli.outlook import Outlook
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
-from kubeferry.life.actions import Action, EntryFacts, next_action
+from kubeferry.life.actions import Action, ActionKind, EntryFacts, next_action
 from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked, StopNotDone
 from kubeferry.life.evidence import Phase
 from kubeferry.life.held import Order
+from kubeferry.life.old_machine import left_so
+from kubeferry.life.rehearsal import why_not
 from kubeferry.life.sets import Member, tiers_of, turn_of
-from kubeferry.life.states import ENDS, MachineState, Recorded, fold
+from kubeferry.life.states import ENDS, UNTOUCHED, MachineState, Recorded, fold
 from kubeferry.model import Power
 from kubeferry.words import counted, first_of, size
 
@@ -36,17 +38,21 @@ def at_a_minute(at: str) -> str:
 @dataclass(frozen=True, slots=True)
 class SourceSeen:
     """How the journal saw the source last, and when (UTC, ISO 8601). `off_since` where that is off; `asked` where it
-    was asked to stop, and nobody has told yet whether it did."""
+    was asked to stop, and nobody has told yet whether it did. `left` says of one that was left behind by a move what
+    keeps it off, and whether people read there where it is."""
 
     power: Power
     at: str
     off_since: str = ""
     asked: bool = False
+    left: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.asked:
             return f"asked to stop {at_a_minute(self.at)}"
-        return f"off since {at_a_minute(self.off_since)}" if self.off_since else str(self.power)
+        if not self.off_since:
+            return str(self.power)
+        return ", ".join((f"off since {at_a_minute(self.off_since)}", *self.left))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,16 @@ class Since:
 
     by: str
     records: Sequence[Recorded]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What beside their events says whether machines may begin: those that another plan has moved, when the stop of a
+    wave was lifted last, and what machines lack of their approval."""
+
+    elsewhere: Collection[str] = ()
+    lifted: Mapping[str, str] = field(default_factory=dict)
+    unapproved: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +130,7 @@ class Standing:
     since: str = ""
     ahead: Outlook | None = None
     app: str = ""
+    rehearsal: str = ""
 
     @property
     def held_by(self) -> str:
@@ -124,7 +141,12 @@ class Standing:
 
     @property
     def reason(self) -> str:
-        """What is waited for, and why what is next is next."""
+        """What is waited for, and why what is next is next; and what became of the newest rehearsal."""
+        said = "" if self.next == ActionKind.WAIT_FOR_REHEARSAL else self.rehearsal  # the reason says as much
+        return "; ".join(filter(None, (self._reason, said)))
+
+    @property
+    def _reason(self) -> str:
         if self.held:
             return f"held back: {self.held}"
         if self.since:
@@ -145,6 +167,7 @@ class Standing:
                 "power": str(self.source.power),
                 "at": self.source.at,
                 "offSince": self.source.off_since or None,
+                **({"left": list(self.source.left)} if self.source.left else {}),
             },
             "lease": self.holder
             and {
@@ -159,6 +182,7 @@ class Standing:
             **({"heldBack": self.held} if self.held else {}),
             **({"since": self.since} if self.since else {}),
             **(self.ahead.facts() if self.ahead else {}),
+            **({"rehearsal": self.rehearsal} if self.rehearsal else {}),
             **({"movesWith": list(self.moves_with)} if self.moves_with else {}),
         }
 
@@ -168,18 +192,20 @@ def standings(
     histories: Mapping[str, Sequence[Recorded]],
     holders: Mapping[str, Holder],
     live: Mapping[str, Live],
-    elsewhere: Collection[str] = (),
+    word: Word | None = None,
     since: Mapping[str, Since] | None = None,
     ahead: Mapping[str, Outlook] | None = None,
 ) -> list[Standing]:
-    """All machines, in the plan's order. `histories` are the journal's events by machine; `elsewhere` are those that
-    another plan has moved; `since`, by machine, the plan that did something to it after this one, where one did: how
+    """All machines, in the plan's order. `histories` are the journal's events by machine; `word` is what else says
+    whether they may begin; `since`, by machine, the plan that did something to it after this one, where one did: how
     the source is, is what that plan saw. `ahead`, by machine, what is projected of its cutover."""
+    word = word or Word()
     states = {name: fold(records) for name, records in histories.items()}
-    order, tiers = Order(plan, states, elsewhere), tiers_of(plan)
+    order = Order(plan, states, word.elsewhere, lifted=word.lifted, unapproved=word.unapproved)
+    tiers = tiers_of(plan)
     members = {
         entry.name: Member(
-            EntryFacts.of(plan, entry, keeps_running=True),
+            replace(EntryFacts.of(plan, entry, keeps_running=True), unapproved=word.unapproved.get(entry.name, "")),
             states.get(entry.name, MachineState()),
             tier=tiers[entry.name],
         )
@@ -214,6 +240,9 @@ def _standing(
 ) -> Standing:
     others, state = tuple(other.name for other in entry.moves_with or ()), members[entry.name].state
     action, behind = _turn(members, entry.name, others)
+    seen = _seen_last(plan, entry, records, since)
+    if state.resumes is Phase.COMMITTED and since is None:
+        seen = replace(seen, left=left_so(state))
     held = order.held(entry.name)
     last = fold(since.records) if since else state
     return Standing(
@@ -222,7 +251,7 @@ def _standing(
         f"{state.failed.what}" if state.failed else "",
         str(action.kind),
         action.reason,
-        _seen_last(plan, entry, records, since),
+        seen,
         holders.get(entry.name),
         _transfer(entry, state, live),
         held.by if held else behind,
@@ -231,7 +260,18 @@ def _standing(
         held.why if held else "",
         f"{since.by} has it since: {last.phase}" if since else "",
         app=entry.app or "",
+        rehearsal=rehearsal_words(state),
     )
+
+
+def rehearsal_words(state: MachineState) -> str:
+    """What became of the newest rehearsal of a machine whose cutover is still to come; empty where there was none."""
+    if state.rehearsal is None or state.resumes not in UNTOUCHED:
+        return ""
+    begun = state.rehearsal.begun
+    if why := why_not(state):
+        return f"rehearsal {at_a_minute(begun.at)} did not pass: {why}"
+    return f"rehearsed {at_a_minute(begun.at)}, as of round {begun.round}"
 
 
 def _turn(members: Mapping[str, Member], name: str, others: tuple[str, ...]) -> tuple[Action, tuple[str, ...]]:

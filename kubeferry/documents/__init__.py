@@ -8,14 +8,15 @@ One module a document, pure shapes all, on `base`: inventory, policy, plan, obse
 configuration, `notify` its part that says who is told, `assessment` what would become of a machine, `disk_choices` what
 a policy says of single disks, `apps` of what belongs together, `waves_policy` of waves, `windows` of when sources may
 be stopped, `repeated` of what is done by a schedule, `cutover_policy` of the time around a cutover, `probes` of what is
-asked of a started machine, `offer` what a target has to choose from, `outline` a plan without what only its target
-needs, `grid` a table as spreadsheets keep it. What a mover is told and tells lies
-apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes documents, `yaml_text` writes YAML
-fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the form in which a plan is kept,
-`first_reading` makes it of a plan's text, `readings` keeps large ones beside their files, `earlier` knows in which form
-earlier versions took a plan's digest.
+asked of a started machine, `approvals` who may approve and what is approved, `signers` reads their keys, `offer` what a
+target has to choose from, `outline` a plan without what only its target needs, `grid` a table as spreadsheets keep it.
+What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes
+documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the
+form in which a plan is kept, `first_reading` makes it of a plan's text, `readings` keeps large ones beside their files,
+`earlier` knows in which form earlier versions took a plan's digest.
 """
 
+from kubeferry.documents.approvals import Approval, ApprovalPolicy, ApprovedMachine, Approver, PlannedApproval, text_of
 from kubeferry.documents.apps import OF_AN_APP, AppPolicy, AppProbe, PlannedApp
 from kubeferry.documents.base import EnvName, ShortName, digest_of
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
@@ -65,6 +66,7 @@ from kubeferry.documents.policy import (
     Placement,
     Policy,
     PolicyRule,
+    RehearsalPolicy,
     StopPolicy,
     StoragePolicy,
     TypeRef,
@@ -98,6 +100,10 @@ __all__ = [
     "OF_AN_APP",
     "AppPolicy",
     "AppProbe",
+    "Approval",
+    "ApprovalPolicy",
+    "ApprovedMachine",
+    "Approver",
     "AtMost",
     "AttachedDisk",
     "Capacity",
@@ -137,12 +143,14 @@ __all__ = [
     "Placement",
     "Plan",
     "PlannedApp",
+    "PlannedApproval",
     "PlannedDisk",
     "Platform",
     "Policy",
     "PolicyRule",
     "Probe",
     "ProbeResult",
+    "RehearsalPolicy",
     "Repeated",
     "ShortName",
     "SizedBy",
@@ -175,5 +183,6 @@ __all__ = [
     "parse",
     "plan_in",
     "save",
+    "text_of",
     "to_yaml",
 ]

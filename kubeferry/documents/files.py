@@ -15,6 +15,7 @@ import yaml
 from pydantic import ValidationError
 
 from kubeferry.documents import first_reading, lines, readings
+from kubeferry.documents.approvals import Approval
 from kubeferry.documents.earlier import as_written
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.observation import Observation
@@ -44,7 +45,7 @@ LARGE_TEXT = 64 * 1024  # signs; the same of any other document
 logger = logging.getLogger(__name__)
 
 KINDS: dict[str, type[Document | PlainDocument]] = {
-    cls.KIND: cls for cls in (Config, Inventory, Policy, Plan, MoverJob, MoverResult, Observation)
+    cls.KIND: cls for cls in (Config, Inventory, Policy, Plan, Approval, MoverJob, MoverResult, Observation)
 }
 
 D = TypeVar("D", bound=Document | PlainDocument)

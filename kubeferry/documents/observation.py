@@ -24,7 +24,8 @@ class Observation(Document):
 
     `not_shown` lists what the manifest asks for and the place of the proof could not show. `seen` is what the place
     says of the running machine: its node, addresses, claims. `said` is what the system inside said of itself, to be
-    compared with what it said at the source.
+    compared with what it said at the source. `not_asked` are probes of the plan that cannot be asked there, and why:
+    they neither passed nor failed.
     """
 
     KIND: ClassVar[str] = "Observation"
@@ -43,6 +44,7 @@ class Observation(Document):
     first_answer_seconds: Seconds | None = None
     first_answer_at: str | None = None
     not_shown: tuple[str, ...] = ()
+    not_asked: tuple[str, ...] = ()
     versions: dict[str, str] = {}
 
     @property

@@ -10,10 +10,11 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
+from kubeferry.documents.approvals import PlannedApproval
 from kubeferry.documents.apps import AppProbe, PlannedApp
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
-from kubeferry.documents.policy import WarmPolicy
+from kubeferry.documents.policy import RehearsalPolicy, WarmPolicy
 from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.documents.windows import Window
 from kubeferry.model import Power
@@ -68,6 +69,7 @@ class OutlinedEntry(_Part):
     app: str | None = None
     app_probes: tuple[AppProbe, ...] | None = None
     owner: str | None = None
+    rehearsal: RehearsalPolicy | None = None
     manifests: tuple[_Manifest, ...]
 
     @property
@@ -87,6 +89,7 @@ class Outline(_Part):
     order: WavesPolicy | None = None
     windows: dict[str, Window] | None = None
     apps: tuple[PlannedApp, ...] | None = None
+    approval: PlannedApproval | None = None
     entries: tuple[OutlinedEntry, ...]
     excluded: dict[str, str] = {}
     digest: str

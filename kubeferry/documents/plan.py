@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
+from kubeferry.documents.approvals import PlannedApproval
 from kubeferry.documents.apps import AppProbe, PlannedApp
 from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.earlier import as_counted, as_written
 from kubeferry.documents.offer import OfferedType
-from kubeferry.documents.policy import StopPolicy, WarmPolicy
+from kubeferry.documents.policy import RehearsalPolicy, StopPolicy, WarmPolicy
 from kubeferry.documents.probes import Probe
 from kubeferry.documents.repeated import Repeated
 from kubeferry.documents.waves_policy import WavesPolicy
@@ -123,6 +124,7 @@ class Entry(Value):
     app: str | None = None
     app_probes: tuple[AppProbe, ...] | None = None
     owner: str | None = None
+    rehearsal: RehearsalPolicy | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives
@@ -188,7 +190,8 @@ class Plan(Document):
     `order` is what a machine that did not move holds back beside those that come after it; None in plans of earlier
     versions: their waves are in order, since nothing else says what waits for what. `windows` are those in which its
     machines are stopped, by name. `apps` are machines that belong together, each in one wave. `precopy` is when running
-    machines are copied ahead by a schedule, for `kubeferry deploy`.
+    machines are copied ahead by a schedule, for `kubeferry deploy`. `approval`: who has to approve before a machine is
+    cut over; None where nobody has to.
     """
 
     KIND: ClassVar[str] = "Plan"
@@ -204,6 +207,7 @@ class Plan(Document):
     windows: dict[ShortName, Window] | None = None
     apps: tuple[PlannedApp, ...] | None = None
     precopy: Repeated | None = None
+    approval: PlannedApproval | None = None
     entries: tuple[Entry, ...]
     excluded: dict[str, str] = {}
     digest: str = ""

@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, field_validator, model_validator
 
+from kubeferry.documents.approvals import ApprovalPolicy, Approvers
 from kubeferry.documents.apps import AppName, AppPolicy
 from kubeferry.documents.base import ShortName
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
@@ -83,7 +84,9 @@ class StopPolicy(Value):
     """How a running source is stopped: by its agent, then by ACPI, then, only if `force` is set, by pulling the plug.
 
     `last_words` are files that are read through the guest agent just before the machine is stopped. `services` are
-    systemd's units whose state is asked through it then, and again of the copy.
+    systemd's units whose state is asked through it then, and again of the copy. `scaling_group`: what is done about an
+    Auto Scaling group of EC2's that the machine is in: it is refused (the default), or detached before its stop, and
+    attached again by a rollback.
     """
 
     agent_seconds: Seconds = 60
@@ -91,6 +94,12 @@ class StopPolicy(Value):
     force: bool = False
     last_words: tuple[str, ...] = ()
     services: tuple[UnitName, ...] | None = None
+    scaling_group: Literal["refuse", "detach"] | None = None
+
+    @property
+    def detaches(self) -> bool:
+        """Whether a machine is taken out of its Auto Scaling group."""
+        return self.scaling_group == "detach"
 
 
 class WarmPolicy(Value):
@@ -103,6 +112,18 @@ class WarmPolicy(Value):
     rounds: Annotated[int, Field(ge=1, le=100)] = 6
     enough_bytes: Bytes = 64 * 1024**2
     gain: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] = 0.8
+
+
+class RehearsalPolicy(Value):
+    """Whether a machine's synced copy is started for itself, isolated, before its source may be stopped.
+
+    `required`: no cutover without a rehearsal that passed, of a round that is no older than `max_age_seconds` (None: of
+    any). `each_round`: every `precopy` rehearses the round that it has made.
+    """
+
+    required: bool = False
+    max_age_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    each_round: bool = False
 
 
 class Placement(Value):
@@ -177,6 +198,7 @@ class MachinePolicy(Value):
     warm: WarmPolicy | None = None
     downtime: DowntimePolicy | None = None
     commit: CommitPolicy | None = None
+    rehearsal: RehearsalPolicy | None = None
     wave: str | None = None
     window: str | None = None
     app: AppName | None = None
@@ -233,8 +255,8 @@ class Policy(Document):
     `rules` are read from top to bottom, and what a later one says takes the place of what an earlier one said;
     `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
     that come before, and patches add up. So do choices for `disks`: of each disk and field the last word counts; and
-    the fields of `placement`, `storage`, `stop`, `warm`, `downtime` and `commit`. Of `networks` those of a later rule
-    are looked at first, then those of earlier ones, then the policy's own where it says some.
+    the fields of `placement`, `rehearsal`, `storage`, `stop`, `warm`, `downtime` and `commit`. Of `networks` those of a
+    later rule are looked at first, then those of earlier ones, then the policy's own where it says some.
 
     `downtime` and `commit`: None bounds no downtime, and commits a machine as soon as its probes have passed.
 
@@ -249,6 +271,9 @@ class Policy(Document):
     cloud and is no Windows, whose kernel may have no other driver.
 
     `apps` are machines that belong together, by the app's name: they move in one wave.
+
+    `approval`: no machine is cut over before persons have approved it, of those in `approvers`: a list, or an ALLOWED
+    SIGNERS file of ssh-keygen(1) as text. None asks for no approval.
 
     `kubevirt` is the version that manifests are made for where no cluster is asked; one that is asked tells its own.
     None: the newest.
@@ -272,12 +297,15 @@ class Policy(Document):
     warm: WarmPolicy = WarmPolicy()
     downtime: DowntimePolicy | None = None
     commit: CommitPolicy | None = None
+    rehearsal: RehearsalPolicy | None = None
     verify: Literal["always", "written"] = "written"
     waves: WavesPolicy = WavesPolicy()
     windows: dict[ShortName, Window] | None = None
     window: str | None = None
     apps: dict[ShortName, AppPolicy] | None = None
     precopy: Repeated | None = None
+    approval: ApprovalPolicy | None = None
+    approvers: Approvers | None = None
     eviction_strategy: Literal["None", "LiveMigrate", "LiveMigrateIfPossible", "External"] = "LiveMigrateIfPossible"
     legacy_disk_bus: Literal["sata", "virtio"] = "sata"
     acpi_index: bool = False

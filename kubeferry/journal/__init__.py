@@ -18,6 +18,7 @@ chain, from where this process has checked it before.
     cutovers which have begun, of all plans at once
     lately   what happened when, of whichever machines
     outbox   what is to be told to whom, in order
+    decided  what persons decided for a plan, chained as events are
 """
 
 from __future__ import annotations

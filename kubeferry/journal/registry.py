@@ -10,12 +10,13 @@ from typing import Self
 from sqlalchemy import Connection, Engine, select
 
 from kubeferry.documents import JournalConfig, Plan, in_lines
-from kubeferry.journal import documents
+from kubeferry.journal import decided, documents
 from kubeferry.journal.documents import KeptDocument
 from kubeferry.journal.engine import clock, damaged, iso, open_engine, reading, translated, writing
 from kubeferry.journal.known import KnownMachine, KnownMachines
 from kubeferry.journal.records import PlanRecord, RegisteredPlan, Versions, insert_once, plan_records, unknown_plan
-from kubeferry.journal.schema import MACHINE, META, PLAN
+from kubeferry.journal.schema import DECIDED, MACHINE, META, PLAN
+from kubeferry.life.decisions import Decided, Decision
 
 
 class Registry:
@@ -25,6 +26,7 @@ class Registry:
         self._engine = engine
         self._name = engine.url.render_as_string(hide_password=True)
         self._known = KnownMachines()
+        self._has_room = False
 
     @classmethod
     def open(cls, config: JournalConfig) -> Self:
@@ -114,6 +116,41 @@ class Registry:
         """The newest document of a kind by its name, or the one of a digest. Raises InputInvalid for an unknown one."""
         with self._reading() as db:
             return documents.find(db, kind, named)
+
+    # --- what persons decided ------------------------------------------------------------------------------------
+
+    def time(self) -> str:
+        """Now, by the clock that all runners share: UTC, ISO 8601, milliseconds."""
+        with self._reading() as db:
+            return iso(clock(db))
+
+    def decide(self, plan: str, what: Decided) -> Decision:
+        """Record what a person decided for a registered plan, durably. Raises InputInvalid for an unknown plan and
+        where the journal has no place for decisions; IntegrityFailed where those before it are damaged."""
+        with self._writing() as db:
+            if db.execute(select(PLAN.c.digest).where(PLAN.c.digest == plan)).first() is None:
+                raise unknown_plan(plan)
+            if not self._decides(db):
+                raise decided.no_room(self._name)
+            return decided.record(db, self._name, plan, what, iso(clock(db)))
+
+    def decisions(self, plan: str) -> list[Decision]:
+        """What persons decided for a plan, in order. Raises IntegrityFailed if one was edited, reordered or removed."""
+        with self._reading() as db:
+            return decided.of_plan(db, self._name, plan) if self._decides(db) else []
+
+    def decided_plans(self) -> list[PlanRecord]:
+        """The registered plans for which something was decided, the oldest first."""
+        with self._reading() as db:
+            if not self._decides(db):
+                return []
+            rows = db.execute(plan_records().join(DECIDED, DECIDED.c.plan == PLAN.c.digest))
+            return [PlanRecord(*row) for row in rows]
+
+    def _decides(self, db: Connection) -> bool:
+        """Whether there is room for decisions; once there is, there stays."""
+        self._has_room = self._has_room or decided.has_room(db)
+        return self._has_room
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Connection]:

@@ -1,8 +1,9 @@
 """The journal's tables, the same in SQLite and PostgreSQL. Names carry a prefix: a database may be shared.
 
     plan ──< machine ──< event      machine: who may write (owner, fence, expiry), where its chain ends (seq, digest)
-        └──< known  └──< ledger     event: append-only, held so by triggers; ledger: what of ours exists outside
-                                    known: which machine a plan means by a name
+        ├──< known  └──< ledger     event: append-only, held so by triggers; ledger: what of ours exists outside
+        ├──< decision               known: which machine a plan means by a name
+        └──< decided                decision: what persons decided, append-only like events; decided: where that ends
     receiver ──< told               who is told of what happens, and up to which event of each machine he was thought of
         └──< outbox                 what he is told, or will be
     document                        what a plan is made of, for workers that do not share a disk
@@ -83,6 +84,25 @@ DOCUMENT = Table(
     Column("at", String, nullable=False),
 )
 """Came later, too: `at` is when the document was kept last."""
+DECISION = Table(
+    "kubeferry_decision",
+    METADATA,
+    Column("plan", String, ForeignKey(PLAN.c.digest), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String, nullable=False),
+    Column("content", Text, nullable=False),
+    Column("at", String, nullable=False),
+    Column("digest", String, nullable=False),
+)
+"""Came later still, with DECIDED. `content` is a `Decided` as JSON."""
+
+DECIDED = Table(
+    "kubeferry_decided",
+    METADATA,
+    Column("plan", String, ForeignKey(PLAN.c.digest), primary_key=True),
+    Column("seq", Integer, nullable=False),
+    Column("digest", String, nullable=False),
+)
 
 _OF_MACHINE = ["kubeferry_machine.plan", "kubeferry_machine.machine"]
 
@@ -176,28 +196,34 @@ OUTBOX = Table(
     Index("kubeferry_outbox_in_order", "receiver", "state", "id"),
 )
 
-LATER = (KNOWN, DOCUMENT, RECEIVER, TOLD, OUTBOX)
-"""The tables that journals of earlier versions get when they are opened."""
+LATER = (KNOWN, DECISION, DECIDED, DOCUMENT, RECEIVER, TOLD, OUTBOX)
+"""Tables that came after the first version of the schema: made when a journal of an earlier one is opened."""
 
 
-def _after_events(dialect: str, statement: str) -> None:
-    ddl = DDL(statement)  # type: ignore[no-untyped-call]
-    event.listen(EVENT, "after_create", ddl.execute_if(dialect=dialect))
+def _append_only(table: Table, function: str) -> None:
+    """Triggers that let nobody change or delete a row, made with the table."""
 
+    def after(dialect: str, statement: str) -> None:
+        ddl = DDL(statement)  # type: ignore[no-untyped-call]
+        event.listen(table, "after_create", ddl.execute_if(dialect=dialect))
 
-for verb in ("UPDATE", "DELETE"):
-    _after_events(
-        "sqlite",
-        f"CREATE TRIGGER kubeferry_event_no_{verb.lower()} BEFORE {verb} ON kubeferry_event "
-        "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+    for verb in ("UPDATE", "DELETE"):
+        after(
+            "sqlite",
+            f"CREATE TRIGGER {table.name}_no_{verb.lower()} BEFORE {verb} ON {table.name} "
+            "BEGIN SELECT RAISE(ABORT, 'the journal is append-only'); END",
+        )
+    after(
+        "postgresql",
+        f"CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the journal is append-only'; END $$",
     )
-_after_events(
-    "postgresql",
-    "CREATE OR REPLACE FUNCTION kubeferry_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN RAISE EXCEPTION 'the journal is append-only'; END $$",
-)
-_after_events(
-    "postgresql",
-    "CREATE TRIGGER kubeferry_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON kubeferry_event "
-    "FOR EACH STATEMENT EXECUTE FUNCTION kubeferry_append_only()",
-)
+    after(
+        "postgresql",
+        f"CREATE TRIGGER {table.name}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table.name} "
+        f"FOR EACH STATEMENT EXECUTE FUNCTION {function}()",
+    )
+
+
+_append_only(EVENT, "kubeferry_append_only")
+_append_only(DECISION, "kubeferry_decision_append_only")  # of its own: the other one may be another user's

@@ -1,6 +1,7 @@
 """What is next for one machine, and why: a pure function of its plan entry and its state.
 
     [begin-copy -> copy-disks -> verify-disks -> end-round]...        while the machine runs, where it is moved warm
+    [begin-rehearsal -> rehearse -> end-rehearsal -> verify-disks -> record-rehearsal]     where asked for
     begin-cutover -> stop-source -> begin-copy -> copy-disks -> verify-disks [-> repair-disks -> verify-disks]
       -> apply -> start -> observe [-> observe-app] -> validate [-> stop-target] [-> watch, observe] -> commit -> done
     [take-over ->] begin-rollback -> [stop-target] -> [restart-source] -> end-rollback -> done
@@ -16,8 +17,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kubeferry.documents import CommitPolicy, Entry, Outline, OutlinedEntry, Plan, WarmPolicy
+from kubeferry.documents import CommitPolicy, Entry, Outline, OutlinedEntry, Plan, RehearsalPolicy, WarmPolicy
 from kubeferry.life import events as ev
+from kubeferry.life import rehearsal
 from kubeferry.life.deadline import is_of_window, used_up
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.rounds import decide
@@ -35,10 +37,15 @@ WAKES_BEFORE_GIVING_UP = 3
 class Goal(StrEnum):
     """`migrate` leaves a machine that was rolled back alone, unless its window's end was all that led it back;
     `migrate-again` takes it up once more. `precopy` is one round of a machine that runs on: a new one, or the
-    `end-round` of one that is under way. `commit`: a person has said that one which is watched has moved for good."""
+    `end-round` of one that is under way. `commit`: a person has said that one which is watched has moved for good.
+    `rehearse` is one rehearsal of what is durable: a new one, or the `end-rehearsal` of one that was left, or
+    `rehearsing`, to its very end."""
 
     PRECOPY = "precopy"
     END_ROUND = "end-round"
+    REHEARSE = "rehearse"
+    REHEARSING = "rehearsing"
+    END_REHEARSAL = "end-rehearsal"
     MIGRATE = "migrate"
     MIGRATE_AGAIN = "migrate-again"
     COMMIT = "commit"
@@ -56,6 +63,8 @@ class Goal(StrEnum):
             return Goal.MIGRATE  # it has begun, or ended
         if self is Goal.PRECOPY and action in _OF_A_ROUND:
             return Goal.END_ROUND
+        if self is Goal.REHEARSE and action is ActionKind.BEGIN_REHEARSAL:
+            return Goal.REHEARSING
         return self
 
 
@@ -69,6 +78,10 @@ class ActionKind(StrEnum):
     VERIFY_DISKS = "verify-disks"
     REPAIR_DISKS = "repair-disks"
     END_ROUND = "end-round"
+    BEGIN_REHEARSAL = "begin-rehearsal"
+    REHEARSE = "rehearse"
+    END_REHEARSAL = "end-rehearsal"
+    RECORD_REHEARSAL = "record-rehearsal"
     APPLY = "apply"
     START = "start"
     OBSERVE = "observe"
@@ -81,6 +94,7 @@ class ActionKind(StrEnum):
     RESTART_SOURCE = "restart-source"
     END_ROLLBACK = "end-rollback"
     WAIT_FOR_APPROVAL = "wait-for-approval"
+    WAIT_FOR_REHEARSAL = "wait-for-rehearsal"
     WAIT_FOR_OPERATOR = "wait-for-operator"
     DONE = "done"
 
@@ -99,6 +113,10 @@ EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
     A.VERIFY_DISKS: K.DISK_VERIFIED,
     A.REPAIR_DISKS: K.DISK_COPIED,
     A.END_ROUND: K.SYNCED,
+    A.BEGIN_REHEARSAL: K.REHEARSAL_BEGUN,
+    A.REHEARSE: K.REHEARSAL_OBSERVED,
+    A.END_REHEARSAL: K.REHEARSAL_ENDED,
+    A.RECORD_REHEARSAL: K.REHEARSED,
     A.APPLY: K.APPLIED,
     A.START: K.STARTED,
     A.OBSERVE: K.OBSERVED,
@@ -110,10 +128,13 @@ EVENT_OF: Mapping[ActionKind, ev.EventKind] = {
     A.RESTART_SOURCE: K.SOURCE_RESTARTED,
     A.END_ROLLBACK: K.ROLLED_BACK,
 }
-STOPS = frozenset({A.DONE, A.WATCH, A.WAIT_FOR_APPROVAL, A.WAIT_FOR_OPERATOR})
+STOPS = frozenset({A.DONE, A.WATCH, A.WAIT_FOR_APPROVAL, A.WAIT_FOR_REHEARSAL, A.WAIT_FOR_OPERATOR})
 """Actions after which a runner has nothing to do until a person or another command acts, or time has passed."""
 
 _BEFORE_CUTOVER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED})
+REHEARSALS = frozenset({Goal.REHEARSE, Goal.REHEARSING, Goal.END_REHEARSAL})
+REHEARSABLE = frozenset({Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED})
+"""Phases in which a machine has a synced copy, and nobody has begun to stop it."""
 _NEEDS_SOURCE_OFF = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
 
@@ -135,21 +156,31 @@ class EntryFacts:
     `keeps_running`: the target stays up after the commit; otherwise it is started for the proof only. `warm`: how often
     it is copied while it runs, None for a machine that is copied after its stop. `deltas`: its source can tell while it
     runs what changed. `commit`: when it has moved for good; None as soon as its probes have passed. `asks_app`: probes
-    of its app as a whole are asked of it.
+    of its app as a whole are asked of it. `unapproved`: what it lacks of its approval; empty where it may be stopped.
+    `rehearsal` is what its policy asks of one, and `now` (UTC, ISO 8601) the time by which that is too old, empty where
+    nobody asks.
     """
 
     plan_digest: str
     disks: tuple[str, ...]
     keeps_running: bool = True
-    needs_approval: bool = False
+    unapproved: str = ""
     warm: WarmPolicy | None = None
     deltas: bool = True
     commit: CommitPolicy | None = None
     asks_app: bool = False
+    rehearsal: RehearsalPolicy | None = None
+    now: str = ""
 
     @classmethod
     def of(
-        cls, plan: Plan | Outline, entry: Entry | OutlinedEntry, *, keeps_running: bool, deltas: bool = True
+        cls,
+        plan: Plan | Outline,
+        entry: Entry | OutlinedEntry,
+        *,
+        keeps_running: bool,
+        deltas: bool = True,
+        now: str = "",
     ) -> EntryFacts:
         """The facts of one entry of a frozen plan. One that is planned as halted runs for its proof only."""
         return cls(
@@ -160,6 +191,8 @@ class EntryFacts:
             deltas=deltas,
             commit=entry.commit,
             asks_app=bool(entry.app_probes),
+            rehearsal=entry.rehearsal,
+            now=now,
         )
 
 
@@ -186,10 +219,8 @@ def next_action(
     (UTC, ISO 8601) no deadline has passed, and nothing is due."""
     if not state.plan_digest:
         return Action(A.RECORD_PLAN, "nothing is recorded of this machine yet")
-    if state.resumes is not Phase.ROLLING_BACK and goal is Goal.ROLLBACK:
-        return _to_rollback(state, owed)
-    if goal in {Goal.PRECOPY, Goal.END_ROUND}:
-        return _precopy(entry, state, goal, source_power)
+    if (asked := _by_goal(entry, state, goal, source_power, owed)) is not None:
+        return asked
     if turned := _turned(state, goal, source_power, now):
         return turned
     again = state.resumes is Phase.ROLLED_BACK and (goal is Goal.MIGRATE_AGAIN or state.waits_for_window)
@@ -221,16 +252,37 @@ def _too_late_to_stop(state: MachineState, now: str) -> Action:
     return Action(A.BEGIN_CUTOVER, "its time was over before its source was asked to stop: it begins anew")
 
 
+def _by_goal(
+    entry: EntryFacts, state: MachineState, goal: Goal, source_power: Power | None, owed: str
+) -> Action | None:
+    """What the goal alone decides; None on the way on. A rehearsal that is open comes first to its end."""
+    if state.rehearsing or goal in REHEARSALS:
+        return _rehearsal(state, goal)
+    if state.resumes is not Phase.ROLLING_BACK and goal is Goal.ROLLBACK:
+        return _to_rollback(state, owed)
+    if goal in {Goal.PRECOPY, Goal.END_ROUND}:
+        return _precopy(entry, state, goal, source_power)
+    return None
+
+
 # --- one chooser per phase ---------------------------------------------------------------------------------------
 
 
 def _before_cutover(entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
-    if entry.needs_approval and state.approved is None:
-        return Action(A.WAIT_FOR_APPROVAL, "the plan asks for an approval before the source may be stopped")
+    if state.doubted and state.differing:
+        return _begin_round(state, f"blocks of {', '.join(state.differing)} are not as they were before its rehearsal")
+    if state.doubted and state.unverified:
+        return Action(A.VERIFY_DISKS, f"{_of(state.unverified)} not read back since its rehearsal", state.unverified)
+    if why := rehearsal.owed(entry.rehearsal, state, entry.now):
+        return Action(A.WAIT_FOR_REHEARSAL, why)
+    if entry.unapproved:
+        return Action(A.WAIT_FOR_APPROVAL, entry.unapproved)
     return Action(A.BEGIN_CUTOVER, "the power state before the cutover is not recorded yet")
 
 
-def _cutting_over(_entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
+def _cutting_over(entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
+    if entry.unapproved and not state.source_off and not state.stop_asked:  # since it began: nothing is taken back
+        return Action(A.WAIT_FOR_APPROVAL, entry.unapproved)
     if not state.source_off:
         return Action(A.STOP_SOURCE, f"the source was {state.power_before} and is not confirmed off")
     if state.unverified:
@@ -310,7 +362,9 @@ def _rolling_back(_entry: EntryFacts, state: MachineState, _asked: Asked) -> Act
     return Action(A.END_ROLLBACK, f"the target is down, and {source}")
 
 
-def _rolled_back(_entry: EntryFacts, state: MachineState, asked: Asked) -> Action:
+def _rolled_back(entry: EntryFacts, state: MachineState, asked: Asked) -> Action:
+    if entry.unapproved and (asked.goal is Goal.MIGRATE_AGAIN or state.waits_for_window):
+        return Action(A.WAIT_FOR_APPROVAL, entry.unapproved)
     if asked.goal is Goal.MIGRATE_AGAIN:
         return Action(A.BEGIN_CUTOVER, f"asked to try again after the rollback ({state.rollback_reason})")
     if state.waits_for_window:
@@ -360,6 +414,32 @@ def _precopy(entry: EntryFacts, state: MachineState, goal: Goal, power: Power | 
     if power not in UP:
         return Action(A.DONE, f"it is {power or 'not looked at'}: only a running machine is copied ahead")
     return _begin_round(state, f"{counted(len(state.rounds), 'round is', 'rounds are')} durable")
+
+
+def _rehearsal(state: MachineState, goal: Goal) -> Action:
+    """One rehearsal of what is durable. One that was left ends first, whatever is wanted: nothing goes on below it."""
+    newest = state.rehearsal
+    if newest is not None and newest.is_open:
+        if goal is Goal.REHEARSING and newest.observed is None:
+            return Action(A.REHEARSE, "nobody has looked at its copy")
+        seen = "its copy was looked at" if newest.observed else "it was left before anybody looked at its copy"
+        return Action(A.END_REHEARSAL, f"rehearsal {newest.begun.number} is open: {seen}")
+    if goal is Goal.END_REHEARSAL or state.resumes not in REHEARSABLE:
+        return Action(A.DONE, "no rehearsal is open")
+    if unseen := tuple(disk for disk in state.unverified if disk not in state.differing):
+        return Action(A.VERIFY_DISKS, f"{_of(unseen)} not read back since round {state.round}, or a rehearsal", unseen)
+    if goal is Goal.REHEARSE and not state.differing:
+        return Action(A.BEGIN_REHEARSAL, f"every disk is proven as of round {state.round}", round=state.round)
+    return _rehearsed(state)
+
+
+def _rehearsed(state: MachineState) -> Action:
+    """What is said of one that has ended, when every disk was read back."""
+    if why := rehearsal.why_not(state, read_back=not state.unverified):
+        return Action(A.DONE, why)
+    if state.rehearsal is None or rehearsal.has_passed(state):
+        return Action(A.DONE, "no rehearsal is open")
+    return Action(A.RECORD_REHEARSAL, "its copy passed, and the disks are as they were before")
 
 
 _BY_PHASE: Mapping[Phase, Callable[[EntryFacts, MachineState, Asked], Action]] = {

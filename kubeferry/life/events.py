@@ -1,8 +1,9 @@
 """What can be said about one machine's move: one frozen value per kind of event, JSON with `kind` as discriminator.
 
-An event states what *has happened* and carries the evidence for it. Most are written after the fact; four are
+An event states what *has happened* and carries the evidence for it. Most are written after the fact; seven are
 intents, written before anything is touched, because what follows cannot be asked for again: `cutover_begun` (the power
-state before), `stop_asked`, `last_words` (what the running guest said last) and `rollback_begun`.
+state before), `stop_asked`, `last_words` (what the running guest said last), `autostart_recorded` and `notes_recorded`
+(what a rollback puts back at the source), `rollback_begun` and `rehearsal_begun`.
 Sizes are bytes, durations seconds, times UTC in ISO 8601.
 """
 
@@ -17,7 +18,7 @@ from pydantic import Field, TypeAdapter
 from kubeferry.errors import Interrupted
 from kubeferry.inside.said import Said
 from kubeferry.life.projected import Projected
-from kubeferry.model import Bytes, Marker, Power, Seconds, Value
+from kubeferry.model import Autostart, Bytes, Marker, Power, Seconds, Value
 
 RoundNumber = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, Field(min_length=1)]
@@ -30,12 +31,16 @@ class EventKind(StrEnum):
     DISK_COPIED = "disk-copied"
     DISK_VERIFIED = "disk-verified"
     SYNCED = "synced"
+    REHEARSAL_BEGUN = "rehearsal-begun"
+    REHEARSAL_OBSERVED = "rehearsal-observed"
+    REHEARSAL_ENDED = "rehearsal-ended"
     REHEARSED = "rehearsed"
     APPROVED = "approved"
     CUTOVER_BEGUN = "cutover-begun"
     STOP_ASKED = "stop-asked"
     STOP_NOT_DONE = "stop-not-done"
     LAST_WORDS = "last-words"
+    AUTOSTART_RECORDED = "autostart-recorded"
     SOURCE_STOPPED = "source-stopped"
     VARIABLES_CARRIED = "variables-carried"
     TPM_CARRIED = "tpm-carried"
@@ -47,12 +52,20 @@ class EventKind(StrEnum):
     WATCHED = "watched"
     TARGET_STOPPED = "target-stopped"
     COMMITTED = "committed"
+    NOTES_RECORDED = "notes-recorded"
+    SOURCE_MARKED = "source-marked"
     FAILED = "failed"
     ROLLBACK_BEGUN = "rollback-begun"
     SOURCE_RESTARTED = "source-restarted"
     ROLLED_BACK = "rolled-back"
     RELEASED = "released"
     NOTE = "note"
+
+
+def failing_of(observation: Mapping[str, Any]) -> tuple[str, ...]:
+    """The probes of an Observation, as plain data, that did not pass, in words."""
+    probes = observation.get("probes") or []
+    return tuple(str(p.get("what") or p.get("kind", "probe")) for p in probes if p.get("ok") is not True)
 
 
 class Planned(Value):
@@ -132,25 +145,86 @@ class Synced(Value):
     seconds: Seconds = 0
 
 
+class RehearsalBegun(Value):
+    """An intent: from here on an isolated copy may run over the disks as of `round`, durable since `synced_at`. `roots`
+    are those of the disks, each read back before it. Rehearsals of a machine count up from 1."""
+
+    kind: Literal[EventKind.REHEARSAL_BEGUN] = EventKind.REHEARSAL_BEGUN
+    number: Annotated[int, Field(ge=1)]
+    round: RoundNumber
+    at: str
+    synced_at: str
+    roots: dict[str, str]
+
+
+class RehearsalObserved(Value):
+    """What was seen of the isolated copy, an Observation as plain data; or `why` nobody could look at it."""
+
+    kind: Literal[EventKind.REHEARSAL_OBSERVED] = EventKind.REHEARSAL_OBSERVED
+    observation: dict[str, Any] = {}
+    why: str = ""
+
+    @property
+    def failing(self) -> tuple[str, ...]:
+        """The probes that did not pass, in words."""
+        return failing_of(self.observation)
+
+    @property
+    def passed(self) -> int:
+        """How many probes passed; 0 when any failed or none ran."""
+        return 0 if self.failing else len(self.observation.get("probes") or [])
+
+
+class RehearsalEnded(Value):
+    """The isolated copy and all that was made for it are gone. The disks count as proven again when they were read back
+    since. `told_by` has said that the target is gone for good."""
+
+    kind: Literal[EventKind.REHEARSAL_ENDED] = EventKind.REHEARSAL_ENDED
+    at: str
+    removed: tuple[str, ...] = ()
+    told_by: str = ""
+
+
 class Rehearsed(Value):
+    """The rehearsal of this number passed its probes, and `roots` were read back after it: those of before."""
+
     kind: Literal[EventKind.REHEARSED] = EventKind.REHEARSED
+    number: Annotated[int, Field(ge=1)]
+    round: RoundNumber
+    at: str
+    synced_at: str
+    probes_passed: Annotated[int, Field(ge=1)]
+    roots: dict[str, str]
+    where: str = ""
     note: str = ""
 
 
 class Approved(Value):
+    """On whose word the cutover begins: `decisions` are the digests of those that the plan's own line holds."""
+
     kind: Literal[EventKind.APPROVED] = EventKind.APPROVED
     by: str
     note: str = ""
+    decisions: tuple[str, ...] = ()
+
+
+class NotesRecorded(Value):
+    """An intent: what stood `before` where people write about the machine at its source, None for nothing. From here on
+    the `line` may stand below it."""
+
+    kind: Literal[EventKind.NOTES_RECORDED] = EventKind.NOTES_RECORDED
+    before: str | None
+    line: str
 
 
 class CutoverBegun(Value):
     """An intent: from here on the source may be stopped. `power_before` is what a rollback goes back to. `taken_from`
     is the digest of an older plan that had the machine in hand, or of one that a mark at the source names: the power
-    before is what that one found, and `target_may_run` what it has left at the target. `stop_is_told`: no stop is asked
-    for before `stop-asked` stands here; journals of earlier versions say nothing of the sort. `deadline`: by when the
-    copy has to have passed its probes, or the source is wanted back (`kubeferry.life.deadline`), and of what it is;
-    empty for none. `window` is the plan's window that it begins in, empty for none, and `projected` what was known of
-    it just before."""
+    before is what that one found, `target_may_run` what it has left at the target, `autostart` and `notes` what it has
+    changed at the source. `stop_is_told`: no stop is asked for before `stop-asked` stands here; journals of earlier
+    versions say nothing of the sort. `deadline`: by when the copy has to have passed its probes, or the source is
+    wanted back (`kubeferry.life.deadline`), and of what it is; empty for none. `window` is the plan's window that it
+    begins in, empty for none, and `projected` what was known of it just before."""
 
     kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
     power_before: Power
@@ -161,6 +235,8 @@ class CutoverBegun(Value):
     deadline_of: str = ""
     window: str = ""
     projected: Projected | None = None
+    autostart: Autostart | None = None
+    notes: NotesRecorded | None = None
 
 
 class StopAsked(Value):
@@ -187,9 +263,18 @@ class LastWords(Value):
     said: Said | None = None
 
 
+class AutostartRecorded(Value):
+    """An intent: what starts the source by itself, as it `was`; from here on that may be off. Without it nothing does,
+    as far as anybody looked."""
+
+    kind: Literal[EventKind.AUTOSTART_RECORDED] = EventKind.AUTOSTART_RECORDED
+    was: Autostart
+
+
 class SourceStopped(Value):
     """The source is confirmed off. `how`: already-off, agent, acpi, forced. `last_start` changes with each start of it;
-    empty where the source cannot tell."""
+    empty where the source cannot tell. `stays_off`: nothing starts it by itself any more, seen after it was off; None
+    where nobody looked, or nothing there does."""
 
     kind: Literal[EventKind.SOURCE_STOPPED] = EventKind.SOURCE_STOPPED
     how: str
@@ -197,6 +282,7 @@ class SourceStopped(Value):
     last_answer_at: str | None = None
     last_words: dict[str, str] = {}
     last_start: str = ""
+    stays_off: bool | None = None
 
 
 class VariablesCarried(Value):
@@ -243,8 +329,7 @@ class Observed(Value):
     @property
     def failing(self) -> tuple[str, ...]:
         """The probes that did not pass, in words."""
-        probes = self.observation.get("probes") or []
-        return tuple(str(p.get("what") or p.get("kind", "probe")) for p in probes if p.get("ok") is not True)
+        return failing_of(self.observation)
 
     @property
     def passed(self) -> int:
@@ -298,6 +383,12 @@ class Committed(Value):
     kind: Literal[EventKind.COMMITTED] = EventKind.COMMITTED
     run_strategy: str = ""
     by: str = ""
+
+
+class SourceMarked(Value):
+    """The line of `notes-recorded` stands at the source, and was read there."""
+
+    kind: Literal[EventKind.SOURCE_MARKED] = EventKind.SOURCE_MARKED
 
 
 BEFOREHAND = "ask-beforehand"
@@ -372,12 +463,16 @@ Event = (
     | DiskCopied
     | DiskVerified
     | Synced
+    | RehearsalBegun
+    | RehearsalObserved
+    | RehearsalEnded
     | Rehearsed
     | Approved
     | CutoverBegun
     | StopAsked
     | StopNotDone
     | LastWords
+    | AutostartRecorded
     | SourceStopped
     | VariablesCarried
     | TpmCarried
@@ -389,6 +484,8 @@ Event = (
     | Watched
     | TargetStopped
     | Committed
+    | NotesRecorded
+    | SourceMarked
     | Failed
     | RollbackBegun
     | SourceRestarted

@@ -9,8 +9,10 @@ facts, one small function per event. A fact that a later event makes stale is dr
     block equal.
  4. `applied` and `started` need the source off and every disk verified. From `applied` on the target may be running,
     recorded or not, until `target-stopped`.
- 5. `validated` needs an observation in which probes ran and all passed, and so does `committed`.
- 6. The source comes back only when the target cannot be running; `rolled-back` needs it back if it ran before, unless
+ 5. A rehearsal needs every disk verified, and nothing is copied, stopped or taken back while one is open. After it no
+    disk counts as verified until it was read back; `rehearsed` needs that, with the roots of before.
+ 6. `validated` needs an observation in which probes ran and all passed, and so does `committed`.
+ 7. The source comes back only when the target cannot be running; `rolled-back` needs it back if it ran before, unless
     no stop of it was ever asked for.
 """
 
@@ -27,6 +29,7 @@ from kubeferry.life.events import (
     Applied,
     AppObserved,
     Approved,
+    AutostartRecorded,
     Committed,
     CopyBegun,
     CutoverBegun,
@@ -35,13 +38,18 @@ from kubeferry.life.events import (
     Event,
     Failed,
     LastWords,
+    NotesRecorded,
     Observed,
     Planned,
+    RehearsalBegun,
+    RehearsalEnded,
+    RehearsalObserved,
     Rehearsed,
     Released,
     RollbackBegun,
     RolledBack,
     RoundLeft,
+    SourceMarked,
     SourceRestarted,
     SourceStopped,
     Started,
@@ -54,7 +62,8 @@ from kubeferry.life.events import (
     VariablesCarried,
     Watched,
 )
-from kubeferry.model import UP, Marker, Power
+from kubeferry.life.rehearsal import Rehearsal
+from kubeferry.model import UP, Autostart, Marker, Power
 
 Fact = TypeVar("Fact")
 
@@ -83,7 +92,10 @@ class MachineState:
     read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
     counts how often this cutover began anew, because somebody had started the source. `stop_asked`: since it began, a
     stop of the source was asked for, or may have been. `deadline` and `deadline_of` are those of this cutover. The
-    target was asked its probes last at `seen_at`.
+    target was asked its probes last at `seen_at`. `failed_at` is when it failed last, or began to go back. `rehearsal`
+    is the newest one, `rehearsed` the newest that passed; `doubted`: one has ended, and not every block was read back
+    since. `autostart` and `notes` are what a rollback puts back at the source; `marked`: the line for people stands
+    there.
     """
 
     phase: Phase = Phase.PLANNED
@@ -91,7 +103,9 @@ class MachineState:
     plan_digest: str = ""
     disks: tuple[str, ...] = ()
     approved: Approved | None = None
-    rehearsed: bool = False
+    rehearsal: Rehearsal | None = None
+    rehearsed: Rehearsed | None = None
+    doubted: bool = False
 
     round: int = 0
     final: bool = False
@@ -113,6 +127,7 @@ class MachineState:
     stop_asked: bool = False
     woken: int = 0
     heard: LastWords | None = None
+    autostart: Autostart | None = None
     stopped: SourceStopped | None = None
     applied: Applied | None = None
     started: Started | None = None
@@ -124,7 +139,10 @@ class MachineState:
     validated: Validated | None = None
 
     failed: Failed | None = None
+    failed_at: str = ""
     attempts: int = 0
+    notes: NotesRecorded | None = None
+    marked: bool = False
     rollback_reason: str = ""
     rollback_cause: str = ""
     source_restarted: bool = False
@@ -147,6 +165,11 @@ class MachineState:
         return self.stopped is not None
 
     @property
+    def rehearsing(self) -> bool:
+        """An isolated copy may run over the disks."""
+        return self.rehearsal is not None and self.rehearsal.is_open
+
+    @property
     def owes_restart(self) -> bool:
         """Whether a rollback has to start the source: it ran before, and a stop of ours may have happened, recorded or
         not. Where none was asked for, its owner has shut it down, and starts it when he likes."""
@@ -166,6 +189,11 @@ class MachineState:
     def unverified(self) -> tuple[str, ...]:
         """Disks without a clean read-back of their newest copy."""
         return tuple(d for d in self.disks if d not in self.verified)
+
+    @property
+    def roots(self) -> dict[str, str]:
+        """Those of the disks that are verified."""
+        return {disk: self.verified[disk].root for disk in self.disks if disk in self.verified}
 
     @property
     def last_words(self) -> dict[str, str]:
@@ -211,8 +239,10 @@ def _(event: CopyBegun, state: MachineState) -> MachineState:
     _need(state.source_off or not event.final, "a final round needs the source confirmed off")
     _need(event.final or not state.source_off, "the source is off: the only round left is the final one")
     _need(not state.target_may_run, "the target may be running on these disks")
+    _need_no_rehearsal(state)
     return replace(
         state,
+        doubted=state.doubted and event.final,  # a round of a running machine is read back whole
         round=event.round,
         final=event.final,
         view=event.view,
@@ -237,6 +267,7 @@ def _(event: DiskCopied, state: MachineState) -> MachineState:
     _need(event.disk in state.disks, f"disk {event.disk} is not one of the plan's")
     _need(state.round > 0 and event.round == state.round, f"round {event.round} is not the one that is open")
     _need(not state.target_may_run, "the target may be running on these disks")
+    _need_no_rehearsal(state)
     repaired = event.disk in state.differing
     return replace(
         state,
@@ -255,11 +286,10 @@ def _(event: DiskVerified, state: MachineState) -> MachineState:
     if event.differing:
         found = {**state.differing, event.disk: event.differing}
         return replace(state, verified=_without(state.verified, event.disk), differing=found)
-    return replace(
-        state,
-        verified={**state.verified, event.disk: event},
-        differing=_without(state.differing, event.disk),
-    )
+    _need_no_rehearsal(state)
+    verified = {**state.verified, event.disk: event}
+    doubted = state.doubted and not set(state.disks) <= verified.keys()
+    return replace(state, verified=verified, differing=_without(state.differing, event.disk), doubted=doubted)
 
 
 @take.register
@@ -274,8 +304,44 @@ def _(event: Synced, state: MachineState) -> MachineState:
 
 
 @take.register
-def _(_event: Rehearsed, state: MachineState) -> MachineState:
-    return replace(state, rehearsed=True)
+def _(event: RehearsalBegun, state: MachineState) -> MachineState:
+    _need_no_rehearsal(state)
+    _need(not state.target_may_run, "the target may be running on these disks")
+    _need(bool(state.disks) and not state.unverified, f"not verified: {', '.join(state.unverified) or 'no disk'}")
+    _need(event.roots == state.roots, "its roots are not those that were read back")
+    return replace(state, rehearsal=Rehearsal(event))
+
+
+@take.register
+def _(event: RehearsalObserved, state: MachineState) -> MachineState:
+    return replace(state, rehearsal=replace(_open_rehearsal(state), observed=event))
+
+
+@take.register
+def _(event: RehearsalEnded, state: MachineState) -> MachineState:
+    return replace(state, rehearsal=replace(_open_rehearsal(state), ended=event), verified={}, doubted=True)
+
+
+@take.register
+def _(event: Rehearsed, state: MachineState) -> MachineState:
+    newest = state.rehearsal
+    _need(newest is not None and newest.begun.number == event.number, f"rehearsal {event.number} is not the newest")
+    if newest is None or newest.observed is None or newest.is_open:
+        raise RuleBroken("nobody has looked at it, or it has not ended")
+    _need(0 < newest.observed.passed == event.probes_passed, "no observation of it passed, or of another count")
+    _need(not state.unverified, f"not read back since: {', '.join(state.unverified)}")
+    _need(newest.begun.roots == event.roots == state.roots, "the disks are not as they were before it")
+    return replace(state, rehearsed=event)
+
+
+def _open_rehearsal(state: MachineState) -> Rehearsal:
+    if state.rehearsal is None or not state.rehearsal.is_open:
+        raise RuleBroken("no rehearsal is open")
+    return state.rehearsal
+
+
+def _need_no_rehearsal(state: MachineState) -> None:
+    _need(not state.rehearsing, "a rehearsal may be running over these disks")
 
 
 @take.register
@@ -288,6 +354,7 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
     """Begun a second time when somebody started the source meanwhile: what was copied of it is stale, what it was
     before we first stopped it is not. Begun anew before any stop was asked for, it is from a fresh look."""
     _need(not state.target_may_run, "the target may be running")
+    _need_no_rehearsal(state)
     again = state.resumes is Phase.CUTTING_OVER
     asked = again and state.stop_asked
     first = state if asked else event  # whose source was asked to stop, it may be down since
@@ -299,6 +366,8 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
         # What an older plan or another journal has left off, it has asked to stop.
         stop_asked=asked or bool(event.taken_from) or not event.stop_is_told,
         woken=state.woken + 1 if asked else 0,
+        autostart=event.autostart or state.autostart,
+        notes=event.notes or state.notes,
         target_may_run=event.target_may_run,
         removed=False,
         final=False,
@@ -334,6 +403,13 @@ def _(_event: StopNotDone, state: MachineState) -> MachineState:
 def _(event: LastWords, state: MachineState) -> MachineState:
     _need(not state.source_off, "the source is off already")
     return replace(state, heard=event)
+
+
+@take.register
+def _(event: AutostartRecorded, state: MachineState) -> MachineState:
+    """The newest counts: who has switched it on again meanwhile wants it so."""
+    _need(not state.source_off, "the source is off already")
+    return replace(state, autostart=event.was)
 
 
 @take.register
@@ -405,12 +481,24 @@ def _(_event: Committed, state: MachineState) -> MachineState:
 
 
 @take.register
+def _(event: NotesRecorded, state: MachineState) -> MachineState:
+    return replace(state, notes=event, marked=False)
+
+
+@take.register
+def _(_event: SourceMarked, state: MachineState) -> MachineState:
+    _need(state.notes is not None, "what stood there before is not recorded")
+    return replace(state, marked=True)
+
+
+@take.register
 def _(event: Failed, state: MachineState) -> MachineState:
     return replace(state, failed=event, attempts=state.attempts + 1)
 
 
 @take.register
 def _(event: RollbackBegun, state: MachineState) -> MachineState:
+    _need_no_rehearsal(state)
     return replace(state, rollback_reason=event.reason, rollback_cause=event.cause, source_restarted=False)
 
 
@@ -426,7 +514,18 @@ def _(_event: RolledBack, state: MachineState) -> MachineState:
     _need(not state.owes_restart, "the source ran before and was not started again")
     # The machine runs on, or is off, as its owner likes: how far behind the target is has to be seen anew, and what its
     # power was before this attempt says nothing of the next one.
-    return replace(state, rounds=(), power_before=None, stopped=None, stop_asked=False, deadline="", deadline_of="")
+    return replace(
+        state,
+        rounds=(),
+        power_before=None,
+        stopped=None,
+        stop_asked=False,
+        deadline="",
+        deadline_of="",
+        autostart=None,
+        notes=None,
+        marked=False,
+    )
 
 
 @take.register
@@ -449,6 +548,9 @@ def _(event: Released, state: MachineState) -> MachineState:
         copied={},
         verified={},
         differing={},
+        rehearsal=None,
+        rehearsed=None,
+        doubted=False,
     )
 
 

@@ -3,7 +3,9 @@ stand.
 
     after        those that it comes after, each with all of its set, have moved
     in order     so have all machines of the waves before its own: policy `waves.inOrder`, and plans of earlier versions
-    stop after   neither its own wave nor one before it has stopped: policy `waves.stopAfter`
+    stop after   neither its own wave nor one before it has stopped: policy `waves.stopAfter`. Once a person has lifted
+                 that, what failed before counts no more
+    approval     it is approved, where the plan asks for that: policy `approval`
 
 A set waits for what any of it waits for. What is under way waits for nothing: it comes to its end, or goes back. What
 has failed is no reason to wait for itself: it is tried again.
@@ -32,15 +34,17 @@ _BACK = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 @dataclass(frozen=True, slots=True)
 class Held:
     """Why a machine waits, for the middle of a sentence. `by`: the machines that have to move first, none where a wave
-    has stopped."""
+    has stopped. `approval`: an approval is waited for, whatever else is said of its turn."""
 
     why: str
     by: tuple[str, ...] = ()
+    approval: bool = False
 
 
 class Order:
     """The order of a plan's machines, and where they stand: as the journal says, and as it is told since. `elsewhere`
-    are those that another plan has moved; with `again` those that were rolled back are taken up once more."""
+    are those that another plan has moved; with `again` those that were rolled back are taken up once more. `lifted`:
+    when the stop of a wave was lifted last, by its name; `unapproved`: what machines lack of their approval."""
 
     def __init__(
         self,
@@ -49,12 +53,16 @@ class Order:
         elsewhere: Collection[str] = (),
         *,
         again: bool = False,
+        lifted: Mapping[str, str] | None = None,
+        unapproved: Mapping[str, str] | None = None,
     ) -> None:
         self._rule, self._waves = plan.order or _EARLIER, plan.waves
         self._wave_of = {name: number for number, wave in enumerate(plan.waves) for name in wave.machines}
         self._sets = _sets(plan)
         self._after = after(plan)
         self._elsewhere, self._again = frozenset(elsewhere), again
+        self._lifted = [(lifted or {}).get(wave.name, "") for wave in plan.waves]
+        self._unapproved = dict(unapproved or {})
         self._states: dict[str, MachineState] = {}
         self._told: dict[int, Held | None] = {}  # by wave: whether it has stopped, or one before it
         self._moved_in, self._failed_in = Counter[int](), Counter[int]()
@@ -67,15 +75,22 @@ class Order:
             if one is not None:
                 wave = self._wave_of[name]
                 self._moved_in[wave] += count * has_moved(one)
-                self._failed_in[wave] += count * has_failed(one)
+                self._failed_in[wave] += count * self._counts(one, wave)
         self._states[name] = state
         self._told.clear()
+
+    def lack(self, unapproved: Mapping[str, str]) -> None:
+        """What machines lack of their approval now; empty where they lack nothing."""
+        self._unapproved.update(unapproved)
 
     def held(self, name: str) -> Held | None:
         """Why nothing may be done to this machine now; None where it may begin, go on, or has come to its end."""
         states = [self._states[one] for one in self._sets[name]]
         if not all(self._may_begin(state) for state in states):
             return None
+        for one in self._sets[name]:
+            if why := self._unapproved.get(one):
+                return Held(why if one == name else f"it moves together with {one}: {why}", approval=True)
         if behind := self._behind(name):
             return self._held(f"it comes after {first_of(behind, NAMED)}", behind)
         if behind := self._before(name):
@@ -91,7 +106,7 @@ class Order:
             for name in (name for name in wave.machines if name in run and name not in refused):
                 gone = barred or any(self._stays(one, run, refused, found) for one in self._behind(name))
                 held = self.held(name)
-                if held and (gone if held.by else not tried):
+                if held and (held.approval or (gone if held.by else not tried)):
                     found[name] = held
             if self._rule.in_order and not barred:
                 left = (name for name in wave.machines if not has_moved(self._states[name]))
@@ -137,11 +152,22 @@ class Order:
         ended = failed + self._moved_in[number]
         if not is_reached(self._rule.stop_after, failed, ended):
             return None
-        named = first_of([one for one in wave.machines if has_failed(self._states[one])], NAMED)
+        named = first_of([one for one in wave.machines if self._counts(self._states[one], number)], NAMED)
+        since = self._lifted[number] and f" since its stop was lifted {self._lifted[number]}"
         return Held(
-            f"wave {wave.name} has stopped: {failed} of {ended} machines that came to an end there have failed or went "
-            f"back ({named})"
+            f"wave {wave.name} has stopped: {failed} of {ended} machines that came to an end there{since} have failed "
+            f"or went back ({named})"
         )
+
+    def _counts(self, state: MachineState, wave: int) -> bool:
+        """Whether a failure of this wave counts: none from before its stop was lifted does."""
+        return has_failed(state) and (not self._lifted[wave] or state.failed_at > self._lifted[wave])
+
+    def stopped(self, wave: str) -> tuple[Held | None, tuple[str, ...]]:
+        """Whether a wave has stopped by itself, and the machines of it whose failures count now."""
+        number = next(number for number, one in enumerate(self._waves) if one.name == wave)
+        failed = tuple(one for one in self._waves[number].machines if self._counts(self._states[one], number))
+        return self._stopped_at(number), failed
 
     def _held(self, what: str, behind: tuple[str, ...]) -> Held:
         """With where the first of them stands, or what that waits for in its turn."""

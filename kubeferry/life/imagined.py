@@ -5,7 +5,10 @@ Nothing of this is ever recorded.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kubeferry.life import events as ev
+from kubeferry.life import rehearsal
 from kubeferry.life.actions import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.evidence import MachineState
 from kubeferry.life.states import step
@@ -17,13 +20,20 @@ A = ActionKind
 def plan_actions(
     entry: EntryFacts, state: MachineState, goal: Goal = Goal.MIGRATE, power_now: Power = Power.RUNNING
 ) -> list[Action]:
-    """Every action from here to the end, if each goes well. `power_now` is the source's, as last seen."""
+    """Every action from here to the end, if each goes well, what is waited for too: a rehearsal, an approval.
+    `power_now` is the source's, as last seen."""
     listed: list[Action] = []
     ahead = len(state.rounds)
     while True:
         power = None if state.source_off else power_now
         action = next_action(entry, state, goal, power, ahead=ahead)
         listed.append(action)
+        if action.kind is A.WAIT_FOR_REHEARSAL:
+            entry = replace(entry, rehearsal=None)
+            continue
+        if action.kind is A.WAIT_FOR_APPROVAL:
+            entry = replace(entry, unapproved="")
+            continue
         if action.kind in STOPS:
             return listed
         for event in imagined(action, entry, state, power_now):
@@ -33,22 +43,24 @@ def plan_actions(
 
 def imagined(action: Action, entry: EntryFacts, state: MachineState, power: Power) -> list[ev.Event]:
     """The events of an action that goes well."""
+    probes = {"probes": [{"kind": "imagined", "ok": True}]}
     match action.kind:
         case A.COPY_DISKS | A.REPAIR_DISKS:
             return [ev.DiskCopied(disk=d, round=state.round, root="imagined", algorithm="") for d in action.disks]
         case A.VERIFY_DISKS:
             return [ev.DiskVerified(disk=d, root=state.copied[d].root) for d in action.disks]
-        case A.OBSERVE_APP:
-            return [ev.AppObserved(app="", observation={"probes": [{"kind": "imagined", "ok": True}]})]
-        case A.OBSERVE:
-            return [ev.Observed(observation={"probes": [{"kind": "imagined", "ok": True}]})]
-        case A.STOP_SOURCE:
-            return [ev.SourceStopped(how="imagined", at="")]
     payload: dict[ActionKind, dict[str, object]] = {
         A.RECORD_PLAN: {"plan_digest": entry.plan_digest, "disks": entry.disks},
         A.BEGIN_CUTOVER: {"power_before": power},
         A.BEGIN_COPY: {"round": action.round, "final": state.source_off},
         A.END_ROUND: {"round": action.round},
+        A.BEGIN_REHEARSAL: rehearsal.intent(state.rehearsal, state.round, state.roots),
+        A.END_REHEARSAL: {"at": ""},
+        A.RECORD_REHEARSAL: rehearsal.claim(state.rehearsal, state.roots),
+        A.OBSERVE: {"observation": probes},
+        A.OBSERVE_APP: {"app": "", "observation": probes},
+        A.REHEARSE: {"observation": probes},
+        A.STOP_SOURCE: {"how": "imagined", "at": ""},
         A.VALIDATE: {"probes_passed": state.probes_passed},
         A.BEGIN_ROLLBACK: {"reason": action.reason},
     }

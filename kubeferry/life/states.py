@@ -13,7 +13,8 @@
    (`kubeferry.life.evidence`).
 2. A machine that failed takes the events of the phase in which it failed, and goes on from there.
 3. A rollback once begun takes nothing but its own end, and what is learned of the stop that it takes back.
-4. A note may come at any time and changes nothing; nor does a stop that was asked for, which is no failure.
+4. A rehearsal of a synced copy begins and ends within its phase, and comes first to its end: nothing else goes on.
+5. A note may come at any time and changes nothing; nor does a stop that was asked for, which is no failure.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ _MOVES: dict[tuple[Phase, EventKind], Phase] = {
     (P.SYNCED, K.COPY_BEGUN): P.COPYING,
     (P.REHEARSED, K.COPY_BEGUN): P.COPYING,
     (P.APPROVED, K.COPY_BEGUN): P.COPYING,
+    (P.REHEARSED, K.REHEARSAL_BEGUN): P.SYNCED,
     (P.SYNCED, K.REHEARSED): P.REHEARSED,
     (P.SYNCED, K.APPROVED): P.APPROVED,
     (P.REHEARSED, K.APPROVED): P.APPROVED,
@@ -57,16 +59,21 @@ _MOVES: dict[tuple[Phase, EventKind], Phase] = {
 _STAYS: dict[Phase, tuple[EventKind, ...]] = {
     P.PLANNED: (K.PLANNED, K.APPROVED, K.RELEASED),
     P.COPYING: (K.COPY_BEGUN, K.ROUND_LEFT, K.DISK_COPIED, K.DISK_VERIFIED),
-    P.SYNCED: (K.DISK_COPIED, K.DISK_VERIFIED),
+    P.SYNCED: (K.DISK_COPIED, K.DISK_VERIFIED, K.REHEARSAL_BEGUN, K.REHEARSAL_OBSERVED, K.REHEARSAL_ENDED),
+    P.REHEARSED: (K.DISK_VERIFIED,),
+    P.APPROVED: (
+        *(K.APPROVED, K.DISK_VERIFIED),
+        *(K.REHEARSAL_BEGUN, K.REHEARSAL_OBSERVED, K.REHEARSAL_ENDED, K.REHEARSED),
+    ),
     P.CUTTING_OVER: (
-        *(K.CUTOVER_BEGUN, K.STOP_ASKED, K.STOP_NOT_DONE, K.LAST_WORDS, K.SOURCE_STOPPED),
+        *(K.CUTOVER_BEGUN, K.STOP_ASKED, K.STOP_NOT_DONE, K.LAST_WORDS, K.AUTOSTART_RECORDED, K.SOURCE_STOPPED),
         *(K.COPY_BEGUN, K.DISK_COPIED, K.DISK_VERIFIED, K.VARIABLES_CARRIED, K.TPM_CARRIED, K.APPLIED),
     ),
     P.STARTED: (K.STARTED, K.OBSERVED, K.APP_OBSERVED),
     P.VALIDATED: (K.OBSERVED, K.WATCHED, K.TARGET_STOPPED),
-    P.COMMITTED: (K.RELEASED,),
+    P.COMMITTED: (K.NOTES_RECORDED, K.SOURCE_MARKED, K.RELEASED),
     P.ROLLING_BACK: (K.TARGET_STOPPED, K.STOP_ASKED, K.STOP_NOT_DONE, K.SOURCE_RESTARTED),
-    P.ROLLED_BACK: (K.RELEASED,),
+    P.ROLLED_BACK: (K.APPROVED, K.RELEASED),
 }
 _LOOKS = frozenset({K.OBSERVED, K.WATCHED})
 _CAN_FAIL = frozenset(P) - ENDS - {P.FAILED}
@@ -132,5 +139,6 @@ def step(state: MachineState, event: Event, at: str = "") -> MachineState:
         seen_at=at if event.kind in _LOOKS else state.seen_at,
         failed_in=state.resumes if phase is P.FAILED else None,
         failed=after.failed if phase is P.FAILED else None,
+        failed_at=at if event.kind in {K.FAILED, K.ROLLBACK_BEGUN} else after.failed_at,
         timeline=(*state.timeline, (phase, at)) if moved else state.timeline,
     )

@@ -37,6 +37,7 @@ PACKAGES = {
     "virsh": "libvirt-clients",
     "setpriv": "util-linux",
     "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
 }
 
 

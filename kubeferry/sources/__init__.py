@@ -15,22 +15,29 @@ from __future__ import annotations
 
 import importlib
 import logging
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.inside.agent import Ask
 from kubeferry.inside.said import Said
 from kubeferry.kinds import SOURCES
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import StopMark
-from kubeferry.model import Concern, DiskRef, Machine, Marker, Power
+from kubeferry.model import Autostart, Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import libraries
 
 logger = logging.getLogger(__name__)
 
 SHARED_WRITER = "source.shared-writer"
 """The concern of a disk that another machine has, too, and may write to now."""
+SCALING_GROUP = "source.scaling-group"
+"""The concern of a machine that its group ends, or replaces, when it is stopped: lifted where the policy says that it
+is taken out of the group before (`stop.scalingGroup: detach`)."""
+DETACH = "source.detach"
+"""What keeps a machine in such a group: it counts where the policy says that it is taken out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +47,8 @@ class SourceCapabilities:
     `warm`: a round of a running machine, and after its stop a final one of what changed since. `live_deltas`: rounds of
     what changed while it runs on, too; without it there is one warm round, and then the final one. `runs`: its machines
     can run there; without it they are always off, there is nothing to stop, and `start` is refused. `tells_starts`:
-    `last_start` says something.
+    `last_start` says something. `autostarts`: something there may start machines by itself, and `autostart` tells it.
+    `replaces_stopped`: it would end what is stopped, or start another one in its place, so it is off before the stop.
     """
 
     runs: bool = True
@@ -49,6 +57,8 @@ class SourceCapabilities:
     force_stop: bool = False
     last_words: bool = False
     tells_starts: bool = False
+    autostarts: bool = False
+    replaces_stopped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +82,20 @@ class WentOff:
     by: str = ""
     at: str = ""
     asked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The ways to a system that runs at its source, to be asked without changing anything, until the source is closed.
+
+    `ask` puts one command to its guest agent (`kubeferry.inside.agent`); None where the source has no way to one that
+    takes commands, and `no_agent` says why. `addresses` are those that the source tells of it: whether they are reached
+    from here is another matter.
+    """
+
+    addresses: tuple[str, ...] = ()
+    ask: Ask | None = None
+    no_agent: str = ""
 
 
 class Hear(Protocol):
@@ -158,6 +182,9 @@ class Source(Protocol):
     def power(self, machine: Machine) -> Power:
         """The power state at this moment. Raises SourceGone where it is known that it will never be there again."""
 
+    def inside(self, machine: Machine) -> Inside:
+        """The ways to the system in a running machine. Raises SourceRefused where its machines do not run there."""
+
     def last_start(self, machine: Machine) -> str:
         """What changes with each start of the machine, whether it is on or off; empty where the source cannot tell. So
         one that was started and is off again is seen."""
@@ -174,6 +201,26 @@ class Source(Protocol):
 
     def start(self, machine: Machine) -> None:
         """Start the machine again (rollback)."""
+
+    def powers(self, machines: Sequence[Machine]) -> dict[str, Power]:
+        """The power states of these machines at this moment, by id, in as few questions as the source allows. One that
+        is not there any more is not told of."""
+
+    def autostart(self, machine: Machine) -> Autostart | None:
+        """What starts the machine by itself now, whether it is on or off; None where nothing does."""
+
+    def set_autostart(self, machine: Machine, wanted: Autostart | None) -> None:
+        """Let nothing start the machine by itself (None), or put back what `autostart` has told once. Nothing is done
+        where it is so already. Raises SourceRefused where that is not allowed."""
+
+    def notes(self, machine: Machine) -> str | None:
+        """What is written about the machine at its source, where people look; None for nothing. Byte for byte."""
+
+    def write_notes(self, machine: Machine, notes: str | None, was: str | None) -> None:
+        """Let `notes` stand there instead of what it `was`; None for nothing. Its guest does not see them. Raises
+        SourceUnavailable where something else stands there now, SourceRefused where that is not allowed, or its
+        machines are never stopped. A line of `kubeferry.marks.moved_line` there is told by `discover` in the machine's
+        metadata, under `kubeferry.marks.MOVED`, and is no difference between a machine and its plan."""
 
     def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         """Leave this mark at the machine, in the place of an older one, whether it is on or off; in the ledger first.

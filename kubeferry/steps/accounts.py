@@ -14,6 +14,7 @@ from kubeferry.life.evidence import Phase
 from kubeferry.model import Machine
 from kubeferry.passwords import struck
 from kubeferry.sources import Source
+from kubeferry.steps import afterwards
 from kubeferry.steps.work import Work
 from kubeferry.targets import Target
 
@@ -80,7 +81,8 @@ def give_back(work: Work) -> None:
 
 
 def settle(work: Work) -> str:
-    """After a run: a machine that has moved leaves nothing of ours at its source; what is gone is recorded as gone.
+    """After a run: a machine that has moved leaves nothing of ours at its source but a line that says where it is; what
+    is gone is recorded as gone.
 
     What cannot be dropped now stays in the ledger, for `release`: the move itself is done. Returns what that is, and
     why, as a sentence that the journal has as well; empty where nothing is left.
@@ -90,6 +92,7 @@ def settle(work: Work) -> str:
         moved = work.state().phase is Phase.COMMITTED
         if moved:
             work.source.forget(work.entry.machine)
+            afterwards.mark(work)
     with _told(work, why):
         _, there = account(work.journal, work.lease, work.target, lambda: work.source)
     left = [f"{thing.kind} {thing.where}" for thing in there if thing.kind in AT_SOURCE]

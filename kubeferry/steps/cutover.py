@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 from kubeferry.errors import Deferred, OutOfTime, ProbeFailed, SourceRefused, TransientError
 from kubeferry.life.actions import ASKED_FOR, Action
@@ -27,7 +28,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.model import Power
-from kubeferry.steps import marks, moved, power, precedence, tpm, unconfirmed, variables
+from kubeferry.steps import afterwards, approvals, marks, moved, power, precedence, tpm, unconfirmed, variables
 from kubeferry.steps.in_time import with_time_left
 from kubeferry.steps.questions import concerns_of
 from kubeferry.steps.work import Work
@@ -44,7 +45,7 @@ def stand_in_plan(work: Work) -> None:
         work.record(Planned(plan_digest=work.plan.digest, disks=tuple(disk.disk for disk in work.entry.disks)))
 
 
-def begin(work: Work, _action: Action, _state: MachineState) -> None:
+def begin(work: Work, _action: Action, state: MachineState) -> None:
     """Look whether the source can be moved at all, then record the power state before anything changes it: the one
     that an older plan has found, or that a mark tells, where a move has stopped it."""
     critical = [concern for concern in concerns_of(work.source, work.entry) if concern.severity == "critical"]
@@ -57,6 +58,7 @@ def begin(work: Work, _action: Action, _state: MachineState) -> None:
         )
     variables.refuse_unreadable(work.source, work.entry)
     tpm.refuse_unreadable(work.source, work.entry)
+    approvals.record_approval(work, state)
     _look_at_power(work)
 
 
@@ -67,9 +69,7 @@ def _look_at_power(work: Work) -> None:
     before, taken_from = found, ""
     if mark is not None:
         before, taken_from = mark.before, mark.plan
-    elif (
-        held is not None and held.power_owed is not None and found is Power.OFF
-    ):  # off, because that plan has stopped it
+    elif held is not None and held.power_owed is not None and found is Power.OFF:  # that plan has stopped it
         before, taken_from = held.power_owed, held.by.digest
     seen, budget = work.gate.admission(work), from_budget(work.entry.downtime, work.now())
     deadline, of = earliest(((budget, BUDGET), seen.until()))
@@ -81,9 +81,15 @@ def _look_at_power(work: Work) -> None:
             deadline=deadline,
             deadline_of=of,
             **seen.recorded(),
+            **({} if mark else _owed(held)),
         ),
         room=seen.room,
     )
+
+
+def _owed(held: precedence.InHand | None) -> dict[str, Any]:
+    """What an older plan has changed at the source, and a rollback of this one puts back."""
+    return {"autostart": held.state.autostart, "notes": held.state.notes} if held else {}
 
 
 def take_over(work: Work, _action: Action, _state: MachineState) -> None:
@@ -98,6 +104,7 @@ def take_over(work: Work, _action: Action, _state: MachineState) -> None:
                 taken_from=held.by.digest,
                 target_may_run=held.state.target_may_run,
                 stop_is_told=True,
+                **_owed(held),
             )
         )
     elif (mark := marks.unknown_move(work)) is not None:
@@ -117,8 +124,15 @@ def stop_source(work: Work, _action: Action, state: MachineState) -> None:
     stopped = power.stop_source(work)
     if marked:
         marks.leave(work, state, last_start, off=True)
+    quiet = power.stays_off(work)
     work.record(
-        SourceStopped(how=stopped.how, at=stopped.at, last_answer_at=stopped.last_answer_at, last_start=last_start)
+        SourceStopped(
+            how=stopped.how,
+            at=stopped.at,
+            last_answer_at=stopped.last_answer_at,
+            last_start=last_start,
+            stays_off=quiet,
+        )
     )
 
 
@@ -218,6 +232,7 @@ def restart_source(work: Work, _action: Action, state: MachineState) -> None:
     if _was_not_done(work, state):
         return
     power.start_source(work)
+    power.put_autostart_back(work, state)
     marks.take_away(work)
     work.record(SourceRestarted())
 
@@ -229,6 +244,9 @@ def end_rollback(work: Work, _action: Action, state: MachineState) -> None:
         power.look_for_unknown_copy(work, state)
     if state.ran_before and not state.stop_asked and marks.settle(work, state):
         return
+    if not state.source_restarted:
+        power.put_autostart_back(work, state)
+    afterwards.take_away(work, state)
     tpm.take_back(work)
     moved.take_away(work)
     work.record(RolledBack())

@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from kubeferry.errors import (
     AlreadyMoved,
     Fenced,
+    HeldBack,
     Interrupted,
     KubeferryError,
     LoginLost,
     PermanentError,
+    RehearsalOwed,
     TransientError,
 )
-from kubeferry.life.actions import STOPS, Action, ActionKind, EntryFacts, Goal, next_action
+from kubeferry.life.actions import REHEARSALS, STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.events import BEFOREHAND
 from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.outside import stopping
-from kubeferry.steps import apps, cutover, marks, moved, transfer, unrecorded
+from kubeferry.steps import approvals, apps, cutover, marks, moved, rehearsal, transfer, unrecorded
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.patience import look
 from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
@@ -47,6 +50,10 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.VERIFY_DISKS: transfer.verify_disks,
     ActionKind.REPAIR_DISKS: transfer.repair_disks,
     ActionKind.END_ROUND: transfer.end_round,
+    ActionKind.BEGIN_REHEARSAL: rehearsal.begin,
+    ActionKind.REHEARSE: rehearsal.run,
+    ActionKind.END_REHEARSAL: rehearsal.end,
+    ActionKind.RECORD_REHEARSAL: rehearsal.record,
     ActionKind.APPLY: cutover.apply,
     ActionKind.START: cutover.start,
     ActionKind.OBSERVE: cutover.observe,
@@ -63,10 +70,17 @@ BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.
 """Steps that are recorded disk by disk, and know by themselves what is left of them."""
 TURNS = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK})
 """What is next where somebody has started the source meanwhile: then a copy does not go on."""
-NO_UNKNOWN_COPY = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_COPY, *BY_DISK, ActionKind.APPLY})
+NO_UNKNOWN_COPY = frozenset(
+    {
+        *(ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_COPY, *BY_DISK, ActionKind.APPLY),
+        *(ActionKind.BEGIN_REHEARSAL, ActionKind.REHEARSE),
+    }
+)
 """Steps before which somebody looks that no copy runs, and none has moved, of which the journal knows nothing."""
 UNASKED = frozenset({ActionKind.START, ActionKind.OBSERVE, ActionKind.OBSERVE_APP, ActionKind.BEGIN_ROLLBACK})
 """Steps before which somebody looks that the copy has not moved already, unless a person has asked for the way back."""
+GOES_DOWN = frozenset({Goal.ROLLBACK, Goal.END_REHEARSAL})
+"""What is brought to its end also where somebody asks to stop."""
 LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
@@ -125,7 +139,7 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
     owes = left_owing(work) if goal is Goal.ROLLBACK else ""
     begun = False
     while True:
-        if goal is not Goal.ROLLBACK:
+        if goal not in GOES_DOWN:
             stopping.check()
         choose = partial(_choose, work, goal=goal, ahead=ahead, owed=owes)
         with recorded(work, "look"):
@@ -205,7 +219,7 @@ def refuse_for(work: Work, error: KubeferryError) -> None:
 def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:
     """What to do now, by the journal and a look at the source in this moment."""
     power = source_power(work, state) if _power_matters(work, state, goal) else None
-    return next_action(facts_of(work), state, goal, power, ahead=ahead, owed=owed, now=work.now())
+    return next_action(facts_of(work, state), state, goal, power, ahead=ahead, owed=owed, now=work.now())
 
 
 def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:
@@ -230,22 +244,29 @@ def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Acti
 def _power_matters(work: Work, state: MachineState, goal: Goal) -> bool:
     """Nobody may have started a source that we stopped; and only a running one is copied ahead. Not asked where it
     changes nothing: the source of a machine that has moved may be gone, and the way back need not wait for it."""
-    if goal is Goal.ROLLBACK:
+    if goal is Goal.ROLLBACK or goal in REHEARSALS:
         return False
     stopped = state.source_off and state.resumes in GOES_BACK
     return stopped or (work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER)
 
 
-def facts_of(work: Work) -> EntryFacts:
-    """What the choice of the next action depends on, of the machine's entry and the two ends."""
-    keeps_running, deltas = work.target.capabilities.keeps_running, work.source.capabilities.live_deltas
-    return EntryFacts.of(work.plan, work.entry, keeps_running=keeps_running, deltas=deltas)
+def facts_of(work: Work, state: MachineState) -> EntryFacts:
+    """What the choice of the next action depends on, of the machine's entry and the two ends, and of its approval."""
+    facts = approvals.facts_without(work)
+    return replace(facts, unapproved=approvals.unapproved_now(work, facts, state))
 
 
 def at_rest(work: Work, action: Action, state: MachineState) -> MachineState:
-    """The state of a machine for which nothing is to do now. Raises PermanentError where a person is waited for."""
+    """The state of a machine for which nothing is to do now. Raises PermanentError where a person is waited for, and
+    HeldBack where that is for an approval: no source was stopped then."""
     if action.kind in {ActionKind.DONE, ActionKind.WATCH}:
         return state
+    if action.kind is ActionKind.WAIT_FOR_APPROVAL:
+        name = work.entry.name
+        raise HeldBack(action.reason, machine=name, turn=False, fix=approvals.fix(work.plan, name))
+    if action.kind is ActionKind.WAIT_FOR_REHEARSAL:
+        fix = "Run `kubeferry rehearse`, of what `kubeferry precopy` has copied; then the same command."
+        raise RehearsalOwed("it waits for a rehearsal", why=action.reason, fix=fix, machine=work.entry.name)
     raise PermanentError(
         "it waits for a person", why=action.reason, fix="Settle it, then run the same command.", machine=work.entry.name
     )

@@ -23,8 +23,9 @@ from kubeferry.errors import (
 )
 from kubeferry.life.events import LastWords, StopAsked
 from kubeferry.life.evidence import MachineState, Phase
-from kubeferry.model import UP, Power
+from kubeferry.model import UP, Autostart, Power
 from kubeferry.sources import Stopped
+from kubeferry.steps import afterwards
 from kubeferry.steps.precedence import newest_state
 from kubeferry.steps.unconfirmed import asked_before
 from kubeferry.steps.work import Work
@@ -149,6 +150,8 @@ def stop_source(work: Work) -> Stopped:
     seen = _seen(work)
     with _deed(work, lambda newest: _start_source_again(work, newest) if seen in UP else ""):
         if seen is not Power.OFF:
+            if work.source.capabilities.replaces_stopped and work.entry.stop.detaches:
+                keep_from_starting(work)
             _tell_stop(work)
         stopped = work.source.stop(
             work.entry.machine,
@@ -166,11 +169,43 @@ def _tell_stop(work: Work) -> None:
         work.state()  # who is stopped at once tells from memory what is off, or may be
 
 
+def start_rehearsal(work: Work) -> None:
+    """Run the isolated copy of a rehearsal; what was started too late is ended again, unless another one is on."""
+    with _deed(work, lambda _newest: _end_rehearsal_again(work)):
+        work.target.rehearse(work.entry, work.ledger, work.lease.fence)
+
+
 def start_source(work: Work) -> None:
     """Run the source again."""
     was_up = _seen(work) in UP
     with _deed(work, lambda newest: "" if was_up else _stop_source_again(work, newest)):
         work.source.start(work.entry.machine)
+
+
+def stays_off(work: Work) -> bool | None:
+    """After its stop: nothing starts the source by itself any more. Returns whether that was seen, None where nothing
+    at that source starts machines, or what does is left as it is."""
+    if not work.source.capabilities.autostarts:
+        return None
+    if work.source.capabilities.replaces_stopped:  # it was off before the stop, where the policy wants it off
+        return None if work.source.autostart(work.entry.machine) else True
+    keep_from_starting(work)
+    return True
+
+
+def keep_from_starting(work: Work) -> None:
+    """What starts the source by itself is recorded, then switched off."""
+    was = afterwards.recorded(work)
+    if was is not None:
+        with _deed(work, lambda newest: _autostart_again(work, newest, was)):
+            afterwards.switch_off(work)
+
+
+def put_autostart_back(work: Work, state: MachineState) -> None:
+    """What was recorded starts the source by itself again."""
+    if state.autostart is not None:
+        with _deed(work, lambda newest: _autostart_off_again(work, newest)):
+            afterwards.put_back(work, state)
 
 
 def _seen(work: Work) -> Power:
@@ -224,6 +259,13 @@ def _stop_again(work: Work, newest: MachineState) -> str:
     return "the copy that it started too late was stopped again"
 
 
+def _end_rehearsal_again(work: Work) -> str:
+    if work.state().rehearsing:
+        return ""  # whoever owns the machine now looks at it, or ends it
+    removed = work.target.end_rehearsal(work.entry, work.journal.newest_fence(work.entry.name))
+    return "the copy that it started too late was taken away again" if removed else ""
+
+
 def _start_copy_again(work: Work, newest: MachineState) -> str:
     wanted = newest.target_may_run and newest.source_off and newest.resumes in _TARGET_WANTED
     if not wanted or newest.started is None or work.source.power(work.entry.machine) in UP:
@@ -252,3 +294,17 @@ def _stop_source_again(work: Work, newest: MachineState) -> str:
         return ""
     work.source.stop(work.entry.machine, work.entry.stop, lambda _words, _at, _said=None: None)
     return "the source that it started too late was stopped again"
+
+
+def _autostart_again(work: Work, newest: MachineState, was: Autostart) -> str:
+    if newest.autostart is not None and newest.resumes in _MOVING:
+        return ""
+    work.source.set_autostart(work.entry.machine, was)
+    return "what starts the source by itself, which it switched off too late, was put back"
+
+
+def _autostart_off_again(work: Work, newest: MachineState) -> str:
+    if not newest.source_off or newest.resumes not in _MOVING:
+        return ""
+    work.source.set_autostart(work.entry.machine, None)
+    return "what starts the source by itself, which it put back too late, was switched off again"

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 from kubeferry.documents import Entry
 from kubeferry.model import Concern, Severity
 from kubeferry.outside import stopping
-from kubeferry.sources import SHARED_WRITER, Source
+from kubeferry.sources import DETACH, SCALING_GROUP, SHARED_WRITER, Source
 
 AT_ONCE = 8
 SHARE = 4  # machines for which another connection is worth its login
@@ -32,8 +32,10 @@ def nobody(_done: int, _machines: int) -> None:
 
 def concerns_of(source: Source, entry: Entry) -> list[Concern]:
     """What the source has against moving a machine now. A disk that others write to hinders who moves alone: nobody
-    else stops them before the last copy."""
-    found = source.concerns(entry.machine)
+    else stops them before the last copy. A group that would end it counts where the policy leaves it in there, what
+    keeps it in there where the policy takes it out."""
+    lifted = SCALING_GROUP if entry.stop.detaches else DETACH
+    found = [one for one in source.concerns(entry.machine) if one.id != lifted]
     hinders = set() if entry.shares_disks else {SHARED_WRITER}
     critical = {"severity": Severity.CRITICAL}
     return [one.model_copy(update=critical) if one.id in hinders else one for one in found]

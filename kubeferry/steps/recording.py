@@ -6,12 +6,16 @@ import contextlib
 from collections.abc import Iterator
 
 from kubeferry.errors import Deferred, Fenced, KubeferryError, PermanentError, SourceRefused
+from kubeferry.life.actions import ActionKind
 from kubeferry.life.events import EventKind, Failed
 from kubeferry.life.evidence import MachineState
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.passwords import struck
 from kubeferry.steps.ended import with_loss
 from kubeferry.steps.work import Work
+
+_NO_FAILURE = frozenset({ActionKind.BEGIN_REHEARSAL, ActionKind.REHEARSE})
+"""What goes wrong with a rehearsal is no failure of the move."""
 
 
 @contextlib.contextmanager
@@ -24,7 +28,7 @@ def recorded(work: Work, at: str) -> Iterator[None]:
         raise
     except KubeferryError as error:
         told = with_loss(work, error) if isinstance(error, SourceRefused) else error
-        if _can_fail(work.state()):
+        if at not in _NO_FAILURE and _can_fail(work.state()):
             work.record(_failure(at, told))
         if told is error:
             raise

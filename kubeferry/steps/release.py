@@ -53,7 +53,7 @@ def release_plan(
     for entry in _who_attaches_first(plan):
         state = journal.state(plan.digest, entry.name)
         if not everything and state.resumes not in MAY_STOP:
-            yield f"{entry.name}: is {state.phase}: left alone"
+            yield from _tried(entry, release.left_alone(entry, state, dry_run=dry_run), failed)
         elif everything and (users := _still_attach(entry, plan, dropped)) and not dry_run:
             yield f"{entry.name}: {', '.join(users)} still {'has' if len(users) == 1 else 'have'} its disk: left alone"
         elif (held := others.holding(entry)) and (everything or held.phase is not Phase.COMMITTED):
@@ -177,6 +177,17 @@ class _Release:
             if not self.others.runs_on(entry):
                 self.target.stop(entry, lease.fence)
             yield from (f"{entry.name}: removed {line}" for line in self.target.tidy(entry))
+
+    def left_alone(self, entry: Entry, state: MachineState, *, dry_run: bool) -> Iterator[str]:
+        """Of a machine under way nothing goes but a rehearsal that its command did not end."""
+        if state.rehearsing and dry_run:
+            yield f"{entry.name}: would end a rehearsal that was left"
+        elif state.rehearsing:
+            with self.journal.lease(self.plan.digest, entry.name) as lease:
+                drive(self._work(entry, lease), Goal.END_REHEARSAL, lambda _action, step: step())
+                account(self.journal, lease, self.target, self.source)
+            yield f"{entry.name}: its rehearsal was left, and has ended"
+        yield f"{entry.name}: is {state.phase}: left alone"
 
     def _at_source(self, entry: Entry) -> Iterator[str]:
         """What is left at the source goes, but for the last copy of a machine that has not arrived: only `everything`

@@ -30,6 +30,7 @@ from kubeferry.life.tries import is_past_stop
 from kubeferry.model import Power
 from kubeferry.outside import stopping
 from kubeferry.steps import cutover, moved, unrecorded
+from kubeferry.steps.approvals import facts_without
 from kubeferry.steps.apps import tier_of
 from kubeferry.steps.drive import (
     BY_DISK,
@@ -215,11 +216,13 @@ class _Walk:
         return next_of_set(self._members(record=record), self.goal, self.why, self.aside)
 
     def _members(self, *, record: bool) -> dict[str, Member]:
-        """Where each of them stands, and how the sources of those are seen that are to stay off."""
+        """Where each of them stands, and how the sources of those are seen that are to stay off. Once one of them was
+        asked to stop, an approval of another that runs out holds up none."""
         states, now = {name: work.state() for name, work in self.works.items()}, self._first.now()
+        begun = any(one.stop_asked and one.resumes in GOES_BACK for one in states.values())
         return {
             name: Member(
-                facts_of(work),
+                facts_without(work) if begun else facts_of(work, states[name]),
                 states[name],
                 self._power(work, states, record),
                 self.owes.get(name, ""),

@@ -238,9 +238,11 @@ def _job(
     """The name says plan and journal, machine, disk, kind, round and try: the same work has the same name, other work
     another."""
     turn = state.repairs.get(disk, 0)
+    since = state.rehearsal.begun.number if kind == "verify" and state.rehearsal else 0
+    after = f"-after-{since}" if since else ""  # what was read back before a rehearsal says nothing of it
     counted_by = hashlib.sha256(_counted_by(work, state).encode()).hexdigest()[:8]
     return MoverJob(
-        name=f"{counted_by}-{work.entry.target_name}-{disk}-{kind}-{state.round}-{turn}",
+        name=f"{counted_by}-{work.entry.target_name}-{disk}-{kind}-{state.round}-{turn}{after}",
         action=kind,
         machine=work.entry.name,
         disk=disk,
@@ -253,7 +255,7 @@ def _job(
         since_copy_id=_copy_id(work, state, state.since_round, state.since) if state.since else None,
         since_root=_since_root(state, disk),
         # While the machine runs, reading everything back costs no downtime; after its stop it does.
-        verify_all=work.entry.verify == "always" or not state.final,
+        verify_all=work.entry.verify == "always" or not state.final or state.doubted,
         target_reads_zero=room.reads_zero,
         makes_target=room.makes_target,
         plan=work.plan.digest,

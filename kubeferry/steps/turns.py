@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Collection, Iterable
 
 from kubeferry.documents import Outline, Plan
 from kubeferry.errors import KubeferryError
 from kubeferry.journal import Journal
+from kubeferry.life.decisions import lifted
 from kubeferry.life.events import Note
 from kubeferry.life.held import Held, Order, after, has_moved
 from kubeferry.life.states import MachineState
+from kubeferry.steps.approvals import unapproved
 from kubeferry.steps.cutover import stand_in_plan
 from kubeferry.steps.precedence import by_another
 from kubeferry.steps.work import Work
@@ -18,7 +21,14 @@ from kubeferry.steps.work import Work
 
 def order_of(plan: Plan | Outline, journal: Journal, states: dict[str, MachineState], *, again: bool = False) -> Order:
     """The order of a plan's machines, which stand like this in the journal."""
-    return Order(plan, states, moved_elsewhere(plan, journal), again=again)
+    return Order(
+        plan,
+        states,
+        moved_elsewhere(plan, journal),
+        again=again,
+        lifted=lifted(journal.decisions(plan.digest)),
+        unapproved=unapproved(plan, journal, (entry.name for entry in plan.entries)),
+    )
 
 
 def moved_elsewhere(plan: Plan | Outline, journal: Journal) -> frozenset[str]:
@@ -32,7 +42,8 @@ def moved_elsewhere(plan: Plan | Outline, journal: Journal) -> frozenset[str]:
 
 class Turns:
     """The turns of one run; threads may share it. `insisted` names the person who has said that its machines move out
-    of order: none of them is held back then, and what would have held it back is recorded."""
+    of order: none of them is held back then but for want of an approval, and what would have held it back is
+    recorded."""
 
     def __init__(self, plan: Plan, journal: Journal, *, again: bool = False, insisted: str = "") -> None:
         self._plan, self._journal, self._insisted = plan, journal, insisted
@@ -41,12 +52,25 @@ class Turns:
 
     def held(self, unit: Collection[str]) -> Held | None:
         """Why these machines, which move as one, have to wait now."""
-        return None if self._insisted else self._found(unit)
+        self._look_at_approvals(unit)
+        held = self._found(unit)
+        return held if held and (held.approval or not self._insisted) else None
 
     def out_of_reach(self, machines: Collection[str], refused: Collection[str] = ()) -> dict[str, Held]:
         """Those of the run's machines whose turn does not come in it, and why."""
         with self._lock:
-            return {} if self._insisted else self._order.out_of_reach(machines, refused)
+            if not self._insisted:
+                return self._order.out_of_reach(machines, refused)
+            found = {name: self._order.held(name) for name in machines if name not in refused}
+        return {name: held for name, held in found.items() if held and held.approval}
+
+    def _look_at_approvals(self, unit: Collection[str]) -> None:
+        """Approvals are given, withdrawn and run out while others move. Where nobody can look now, they count as seen
+        before: they are looked at again before a source is stopped."""
+        with contextlib.suppress(KubeferryError):
+            lacking = unapproved(self._plan, self._journal, unit)
+            with self._lock:
+                self._order.lack(lacking)
 
     def ended(self, unit: Iterable[str]) -> None:
         """The run of these machines has ended, however: what the others wait for is looked at again."""
@@ -60,7 +84,7 @@ class Turns:
 
     def insist(self, work: Work) -> None:
         """Record that a machine moves out of order, where it does, and who has said so."""
-        if self._insisted and (held := self._found((work.entry.name,))):
+        if self._insisted and (held := self._found((work.entry.name,))) and not held.approval:
             stand_in_plan(work)
             work.record(Note(text=f"{self._insisted} moves it out of order: {held.why}"))
 

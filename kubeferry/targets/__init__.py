@@ -38,6 +38,7 @@ __all__ = [
     "TargetCapabilities",
     "error_of",
     "open_target",
+    "rehearsed_now",
     "runs_from_it",
     "still_attached",
     "superseded",
@@ -64,6 +65,17 @@ def runs_from_it(entry: Entry, user: str) -> TargetRefused:
         f"{user} runs at the target, and nothing is written to the disks of a running machine",
         why="it attaches a disk of this one",
         fix="Stop it there, or roll the set back with the plan that started it.",
+        machine=entry.name,
+    )
+
+
+def rehearsed_now(entry: Entry, where: str) -> TargetRefused:
+    """The error where disks are to be written that a rehearsal runs from, of which this journal knows nothing."""
+    return TargetRefused(
+        "a rehearsal of it runs over these disks, and nothing is written below it",
+        why=f"{where} is there, and another plan or journal has begun it",
+        fix="Run `kubeferry release` of that plan, which ends it; where nobody knows of it any more, "
+        "`kubeferry rehearse` of this one takes its place, and ends it.",
         machine=entry.name,
     )
 
@@ -181,6 +193,20 @@ class Target(Protocol):
 
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         """Run the entry's probes against the started machine, each until it passes or its time is over."""
+
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+        """Start an isolated copy of the machine from the plan's manifests, over a throw-away layer of its disks, which
+        are only read; or leave one that runs. Its source runs on: no network leads out of the copy, and none into it
+        but what its probes need. Nothing has to be applied for it, and nothing that was is touched. Raises
+        TargetRefused where its disks are not there, or the machine itself runs; Fenced as `start` does."""
+
+    def observe_rehearsal(self, entry: Entry) -> Observation:
+        """Ask that copy those of the entry's probes that can be asked there; the others are told in `not_asked`. Raises
+        TargetRefused where it is not started, or has a network that it must not have."""
+
+    def end_rehearsal(self, entry: Entry, fence: int = 0) -> list[str]:
+        """Take the copy away with all that was made for it, the layer included; nothing to do is no error. Returns what
+        was removed, in words. From then on who has an older number than `fence` starts nothing here; raises Fenced."""
 
     def stop(self, entry: Entry, fence: int = 0) -> None:
         """Stop what `start` started, and drop what only the running machine needed. Nothing to do is no error. From

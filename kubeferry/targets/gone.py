@@ -60,6 +60,15 @@ class GoneTarget:
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         self._refuse()
 
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+        self._refuse()
+
+    def observe_rehearsal(self, entry: Entry) -> Observation:
+        self._refuse()
+
+    def end_rehearsal(self, entry: Entry, fence: int = 0) -> list[str]:
+        self._refuse()
+
     def stop(self, entry: Entry, fence: int = 0) -> None:
         self._refuse()
 

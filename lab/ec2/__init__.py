@@ -13,7 +13,7 @@ asked for, may be empty, and end; SHA-256 of every block; errors as AWS words th
 
     uefi     the form of UEFI variables, by Amazon's own package
     Cloud ── relay ──┬── direct: ListSnapshotBlocks, ListChangedBlocks, GetSnapshotBlock
-      │              └── moto: all else that is asked of EC2 and STS
+      │              └── moto: all else that is asked of EC2, STS and Auto Scaling (whose groups end nothing here)
       ├── faults: what goes wrong, as a test asks for it
       └── store: volumes, snapshots
 """

@@ -60,7 +60,7 @@ class Cloud:
         from moto.core.botocore_stubber import BotocoreStubber
 
         os.environ["MOTO_EC2_LOAD_DEFAULT_AMIS"] = "false"
-        for service in ("ec2", "kms", "sts"):
+        for service in ("autoscaling", "ec2", "kms", "sts"):
             get_backend(service).reset()
         self._moto = BotocoreStubber()
         self.url = self._open.enter_context(serving(self._respond, self._address, self._now))
@@ -121,6 +121,19 @@ class Cloud:
             "enaSupport": "true",
         }
         return str(found)
+
+    def group(self, name: str, *members: str, least: int = 0, protected: bool = False, region: str = REGION) -> Any:
+        """An Auto Scaling group of these running instances; its client."""
+        client = self.client("autoscaling", region)
+        client.create_launch_configuration(LaunchConfigurationName=name, ImageId="ami-1", InstanceType="t3.micro")
+        shape = {"MinSize": 0, "MaxSize": 8, "DesiredCapacity": 0, "AvailabilityZones": [f"{region}a"]}
+        client.create_auto_scaling_group(AutoScalingGroupName=name, LaunchConfigurationName=name, **shape)
+        client.attach_instances(AutoScalingGroupName=name, InstanceIds=list(members))
+        client.update_auto_scaling_group(AutoScalingGroupName=name, MinSize=least)
+        if protected:
+            asked = {"InstanceIds": list(members), "ProtectedFromScaleIn": True}
+            client.set_instance_protection(AutoScalingGroupName=name, **asked)
+        return client
 
     def volumes(self, instance: str, region: str = REGION) -> dict[str, str]:
         """The volumes of an instance by device."""
@@ -342,6 +355,17 @@ class Cloud:
         body = f'<{UEFI_ANSWER} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">{told}</{UEFI_ANSWER}>'
         return 200, {"Content-Type": "text/xml"}, body.encode()
 
+    def _in_group(self, asked: Asked) -> Answer:
+        """What is asked of a group about instances: it knows its own, and takes in who runs."""
+        backend = self._backend(asked.region, asked.key)
+        for name in (value for key, value in asked.form.items() if key.startswith("InstanceIds.member")):
+            machine = backend.instances_by_id(name)
+            if machine is None:
+                return xml(400, "ValidationError", f"Invalid Instance ID(s): [{name}] specified")
+            if asked.operation == "AttachInstances" and machine._state.name != "running":
+                return xml(400, "ValidationError", f"Invalid Instance ID(s): [{name}]: it is not running")
+        return self._pass(asked)
+
     def _nothing(self, operation: str) -> Answer:
         name = f"{operation}Response"
         body = f'<{name} xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><instancesSet/></{name}>'
@@ -363,6 +387,9 @@ SPECIAL: dict[str, Callable[[Cloud, Asked], Answer]] = {
     "StopInstances": Cloud._stop_instances,
     "StartInstances": Cloud._start_instances,
     "GetInstanceUefiData": Cloud._uefi_data,
+    "AttachInstances": Cloud._in_group,
+    "DetachInstances": Cloud._in_group,
+    "SetInstanceProtection": Cloud._in_group,
 }
 """Operations at which moto alone would be too kind, or that it does not know."""
 

@@ -29,7 +29,7 @@ class Asked:
         parts = urlsplit(target)
         self.path, self.query_text = parts.path, parts.query
         self.query = dict(parse_qsl(parts.query))
-        self.form = dict(parse_qsl(body.decode())) if self.service in {"ec2", "sts"} else {}
+        self.form = dict(parse_qsl(body.decode())) if self.service in {"autoscaling", "ec2", "sts"} else {}
 
     @property
     def operation(self) -> str:

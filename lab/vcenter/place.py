@@ -147,6 +147,27 @@ class Place:
         """A machine runs."""
         waited(self.vm(name).PowerOnVM_Task())
 
+    def start_with_host(self, name: str, *, order: int) -> None:
+        """The host of a machine starts it by itself, as number `order`."""
+        vm = self.vm(name)
+        info = vim.host.AutoStartManager.AutoPowerInfo(
+            key=vm,
+            startOrder=order,
+            startDelay=17,
+            waitForHeartbeat="yes",
+            startAction="powerOn",
+            stopDelay=-1,
+            stopAction="guestShutdown",
+        )
+        manager = vm.runtime.host.configManager.autoStartManager
+        manager.ReconfigureAutostart(spec=vim.host.AutoStartManager.Config(powerInfo=[info]))
+
+    def order_of(self, name: str) -> int:
+        """As which number its host starts a machine; -1 where it does not."""
+        manager = self.vm(name).runtime.host.configManager.autoStartManager
+        found = [one.startOrder for one in manager.config.powerInfo if one.key._moId == self.vm(name)._moId]
+        return found[0] if found else -1
+
     @contextlib.contextmanager
     def off(self, name: str) -> Iterator[None]:
         """A machine is off for as long as the block lasts, if it ran."""

@@ -82,7 +82,8 @@ def _instance_store(case: Case) -> Iterable[str]:
 
 def _autoscaling(case: Case) -> Iterable[str]:
     group = case.machine.metadata.get("aws:autoscaling:groupName")
-    return when(group is not None, f"The Auto Scaling group {group} replaces the machine as soon as it is stopped.")
+    bars = group is not None and not case.choices.stop.detaches
+    return when(bars, f"The Auto Scaling group {group} replaces the machine as soon as it is stopped.")
 
 
 def _spot(case: Case) -> Iterable[str]:
@@ -211,7 +212,7 @@ RULES = tuple(
             "ec2.autoscaling",
             CRITICAL,
             "an instance of an Auto Scaling group",
-            "Detach it from the group, or suspend the group's processes.",
+            "Set `stop.scalingGroup: detach` in the policy, or detach it from the group by hand.",
             _autoscaling,
         ),
         Rule(

@@ -60,6 +60,11 @@ def _marked(case: Case) -> Iterable[str]:
     return when(mark is not None, f"The machine is off because a move of it is not done: it was {mark}.")
 
 
+def _moved(case: Case) -> Iterable[str]:
+    line = marks.line_in(case.machine.metadata.get(marks.MOVED))
+    return when(bool(line), f"The machine was left behind by a move, as its source says: {line}.")
+
+
 def _renamed(case: Case) -> Iterable[str]:
     name, target = case.machine.name, case.names.machine
     return when(name != target, f"The machine {name!r} is called {target!r} at the target.")
@@ -238,6 +243,13 @@ RULES = (
         "a machine that an unfinished move has stopped",
         "Go on with that move, or roll it back, with the journal that holds it; then discover and plan again.",
         _marked,
+    ),
+    Rule(
+        "machine.moved",
+        WARNING,
+        "a machine that a move has left behind",
+        "Leave it out; or roll that move back with the journal that holds it, then discover and plan again.",
+        _moved,
     ),
     Rule(
         "machine.power-unknown",

@@ -47,6 +47,25 @@ def _unseen_packets(case: Case) -> Iterable[str]:
     return when(bool(case.choices.packets is False and _kinds(case, {"packets"})), what)
 
 
+def _never_rehearsed(case: Case) -> Iterable[str]:
+    """What is copied after its stop has no copy while it runs; so has what shares disks."""
+    cold = case.choices.mode == "cold" or bool(case.sharing.moves_with)
+    what = "The policy asks for a rehearsal before the cutover, and the machine is copied after its stop: nothing of it"
+    return when(_requires_rehearsal(case) and cold, f"{what} can be rehearsed.")
+
+
+def _rehearsed_unseen(case: Case) -> Iterable[str]:
+    """A cluster gives a rehearsed machine no network, and nothing has said its last words yet."""
+    left = {"counter"} | (THROUGH_CARDS if case.choices.packets is False else set())
+    kinds = {probe.kind for probe in case.choices.probes}
+    what = f"The policy asks for a rehearsal, in which none of its probes can be asked ({', '.join(sorted(kinds))})."
+    return when(_requires_rehearsal(case) and bool(kinds) and kinds <= left, what)
+
+
+def _requires_rehearsal(case: Case) -> bool:
+    return case.choices.rehearsal is not None and case.choices.rehearsal.required
+
+
 def _kinds(case: Case, among: set[str]) -> list[str]:
     return sorted({probe.kind for probe in (*case.choices.probes, *case.choices.app_probes)} & among)
 
@@ -109,6 +128,23 @@ RULES = (
         "a probe of what network cards send, where the target cannot see it",
         "Choose `screen`, `tcp` or `http` in its place.",
         _unseen_packets,
+        acceptable=False,
+    ),
+    Rule(
+        "rehearsal.never",
+        CRITICAL,
+        "a rehearsal that is required of a machine of which nothing is copied ahead",
+        "Move it with `mode: warm`, or set `rehearsal: {required: false}` for it.",
+        _never_rehearsed,
+        acceptable=False,
+    ),
+    Rule(
+        "rehearsal.unseen",
+        CRITICAL,
+        "a rehearsal that is required, and can ask none of the probes",
+        "Give it one that can be asked there (`agent`, `file`, `serial`, `screen`), or set "
+        "`rehearsal: {required: false}` for it.",
+        _rehearsed_unseen,
         acceptable=False,
     ),
 )

@@ -1,8 +1,8 @@
 """A machine's life under one plan: commands, each with faults at random calls; guests write meanwhile. Then the faults
 end, and the same command is given until it says done, or the same twice.
 
-Never two copies; a source that ran runs after a rollback; what was committed is equal, and its source is off; nothing
-of ours is left after a release."""
+Never two copies; a source that ran runs after a rollback, and what started it by itself does again; what was committed
+is equal, its source is off, and nothing starts it; nothing of ours is left after a release."""
 
 from __future__ import annotations
 
@@ -25,12 +25,15 @@ def run(given: Trial) -> None:
     r = given.random
     power = r.choice((Power.RUNNING, Power.RUNNING, Power.RUNNING, Power.OFF))
     world = World(given, a_policy(given), power, r.choice((Cluster, MemoryTarget))())
+    starts = r.random() < 0.5
     try:
+        world.source().write_autostart("web", **({"order": "1"} if starts else {}))
         _disturbed(given, world)
         _calm(given, world)
         if r.random() < 0.5:
             _released(given, world)
         _back(given, world, power)
+        given.hold("a source starts by itself as before", _starts(world) is starts, str(_starts(world)))
     finally:
         world.close()
 
@@ -80,6 +83,11 @@ def _calm(given: Trial, world: World) -> None:
     if phase is Phase.COMMITTED:
         given.hold("what was committed is equal", world.equal() or goal is Goal.ROLLBACK)
         given.hold("the source of what was committed is off", world.power is Power.OFF, world.power)
+        given.hold("nothing starts the source of what was committed", not _starts(world))
+
+
+def _starts(world: World) -> bool:
+    return world.source().autostart(world.entry.machine) is not None
 
 
 def _released(given: Trial, world: World) -> None:

@@ -36,7 +36,7 @@ SECTION = 8192
 MADE_AT = "2026-01-01T00:00:00Z"
 
 SOURCE = {"concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists"}
-SOURCE |= {"mark", "marked", "unmark", "went_off"}
+SOURCE |= {"mark", "marked", "unmark", "went_off", "autostart", "set_autostart", "notes", "write_notes"}
 TARGET = {
     *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over", "mark"),
     *("marked", "unmark", "stop", "tidy", "remove", "exists"),

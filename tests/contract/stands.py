@@ -34,6 +34,8 @@ TURNS = {"libvirt": "libvirt", "vmware": "vcenter"}
 
 OURS = f"kft-contract{os.getpid()}-"  # the machines of a libvirtd that others use, too
 
+Start = Callable[["Stand", Machine], None]
+"""Lets a machine be started by itself, as its owner would."""
 Write = Callable[[Machine, str, int, bytes], None]
 """Writes to a running machine's disk as its guest would: machine, disk, offset, bytes."""
 
@@ -50,6 +52,7 @@ class Stand:
     write: Write
     sizes: dict[str, int] = field(default_factory=lambda: dict(SIZES))
     cold_leaves: bool = False
+    start_by_itself: Start = lambda _stand, _machine: None
     kept: Any = None
 
 
@@ -187,7 +190,8 @@ def _opened(
     config: SourceConfig, place: object, *, write: Write, sizes: dict[str, int], cold_leaves: bool = False
 ) -> Iterator[Stand]:
     source = open_source("lab", config)
-    yield Stand(source, config, place, write, sizes=dict(sizes), cold_leaves=cold_leaves)
+    start = _STARTS.get(config.kind, lambda _stand, _machine: None)
+    yield Stand(source, config, place, write, sizes=dict(sizes), cold_leaves=cold_leaves, start_by_itself=start)
     source.close()
 
 
@@ -206,6 +210,13 @@ def _write_at(path: Path, offset: int, piece: bytes) -> None:
         image.seek(offset)
         image.write(piece)
 
+
+_STARTS: dict[str, Start] = {
+    "libvirt": lambda _stand, machine: daemons.virsh("autostart", machine.name),
+    "memory": lambda stand, machine: stand.place.write_autostart(machine.name, order="3"),
+    "vmware": lambda stand, machine: stand.place.start_with_host(machine.name, order=3),
+    "aws": lambda stand, machine: stand.place.group("fleet", machine.id, protected=True),
+}
 
 STANDS: dict[str, tuple[Callable[[pytest.FixtureRequest, Path], Iterator[Stand]], tuple[str, ...]]] = {
     "libvirt": (on_libvirt, ("libvirtd", "virtlogd", "virsh", "tini", "qemu-system-x86_64", "qemu-img")),

@@ -9,7 +9,7 @@ import pytest
 
 from converters.endpoints import open_source as open_disk
 from kubeferry import marks
-from kubeferry.errors import SourceRefused
+from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.ledger import AT_SOURCE, STOP_MARK, VIEW, External
 from kubeferry.model import DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock
@@ -346,12 +346,95 @@ def test_a_mark_is_found_by_others_through_a_stop_until_it_is_taken_away_and_is_
     elsewhere.close()
 
 
+def test_what_starts_a_machine_is_told_switched_off_and_put_back(stand: Stand, source: Source, on: Machine) -> None:
+    assert source.autostart(on) is None
+    source.set_autostart(on, None)
+    stand.start_by_itself(stand, on)
+    told = source.autostart(on)
+    assert told is not None
+    assert told.words
+    if not source.capabilities.replaces_stopped:
+        source.stop(on, FORCE, no_words)
+        assert source.autostart(on) == told, "a stop changes nothing about it"
+    for _ in range(2):
+        source.set_autostart(on, None)
+        assert source.autostart(on) is None
+    source.stop(on, FORCE, no_words)
+    elsewhere = open_source("lab", stand.config)
+    assert elsewhere.autostart(on) is None
+    elsewhere.start(on)
+    for _ in range(2):
+        elsewhere.set_autostart(on, told)
+        assert source.autostart(on) == told
+    source.set_autostart(on, None)
+    elsewhere.close()
+
+
+@pytest.mark.parametrize("before", [None, "Ask Ann <ann@example.com> & Bob", "two\n lines "])
+def test_what_people_read_is_written_below_their_own_and_taken_away_again(
+    stand: Stand, source: Source, on: Machine, before: str | None
+) -> None:
+    source.write_notes(on, before, source.notes(on))
+    assert source.notes(on) == before
+    seen = named(source, "on")
+    line = marks.moved_line("apps/web", "wave 1 <a> & b", WHEN)
+    told: list[External] = []
+    source.mark(on, replace(MARK, of=marks.short(on.id)), told.append)
+    source.write_notes(on, marks.with_line(before, line), before)
+    source.stop(on, FORCE, no_words)
+    assert source.notes(on) == marks.with_line(before, line)
+    assert source.marked(on) is not None
+    source.unmark(on)
+    assert source.notes(on) == marks.with_line(before, line), "the mark of the stop is another one"
+    elsewhere = open_source("lab", stand.config)
+    moved = named(elsewhere, "on")
+    found = moved.metadata.get(marks.MOVED, "")
+    assert marks.line_in(found) == line
+    metadata = {key: value for key, value in moved.metadata.items() if key != marks.MOVED}
+    kept = {key: value for key, value in seen.metadata.items() if key != marks.MOVED}
+    assert (moved.description, metadata) == (seen.description, kept)
+    assert elsewhere.concerns(on) == []
+    with pytest.raises(SourceUnavailable, match="changes"):
+        elsewhere.write_notes(on, None, "what never stood there")
+    elsewhere.write_notes(on, before, marks.with_line(before, line))
+    assert (source.notes(on), "stop-mark" in {thing.kind for thing in told}) == (before, True)
+    source.write_notes(on, None, before)
+    assert source.notes(on) is None
+    elsewhere.close()
+    source.start(on)
+
+
+def test_the_power_of_many_is_told_at_once_and_nothing_of_who_is_gone(source: Source) -> None:
+    machines = [named(source, "on"), named(source, "off")]
+    gone = machines[1].model_copy(update={"id": "00000000-1111-4222-8333-444444444444", "uuid": None, "name": "gone"})
+    told = source.powers([*machines, gone] if source.capabilities.runs else machines)
+    assert told == {machine.id: machine.power for machine in machines}
+    assert source.powers([]) == {}
+
+
 def test_what_is_never_stopped_is_never_marked(source: Source, off: Machine) -> None:
     assert source.marked(off) is None
     source.unmark(off)
     if not source.capabilities.runs:
         with pytest.raises(SourceRefused, match="not marked"):
             source.mark(off, MARK, unwritten)
+        with pytest.raises(SourceRefused, match="not marked"):
+            source.write_notes(off, "moved", None)
+        assert (source.autostart(off), source.notes(off)) == (None, None)
+
+
+def test_what_never_runs_is_not_asked(source: Source, off: Machine) -> None:
+    if not source.capabilities.runs:
+        with pytest.raises(SourceRefused, match="cannot be asked"):
+            source.inside(off)
+
+
+def test_the_system_in_a_running_machine_can_be_asked(source: Source, on: Machine) -> None:
+    inside = source.inside(on)
+    assert inside.ask is not None or inside.no_agent
+    assert inside.ask is None or inside.ask("guest-ping") is None, "nobody answers in it"
+    assert all(inside.addresses)
+    assert source.power(on) is Power.RUNNING
 
 
 def test_a_closed_source_may_be_closed_again(source: Source) -> None:

@@ -610,3 +610,62 @@ def test_machines_that_share_a_disk_run_from_one_copy_and_it_goes_last(place: Pl
         for entry in (db, web):
             place.target.stop(entry)
             place.target.remove(entry)
+
+
+def test_a_rehearsal_reads_only_what_was_copied_and_leaves_nothing(place: Place) -> None:
+    entry = an_entry()
+    place.move(entry, "copy")
+    before = place.content(entry)
+    start = len(place.written)
+    place.target.rehearse(entry, place.ledger, 3)
+    place.target.rehearse(entry, lambda thing: pytest.fail(f"{thing} is made twice"), 3)
+    made = place.written[start:]
+    assert made
+    with pytest.raises(TargetRefused, match="rehearsal"):
+        place.target.prepare(entry, place.ledger)
+    assert not place.target.runs(entry), "it is not the machine itself"
+    seen = place.target.observe_rehearsal(entry)
+    assert (seen.machine, [probe.kind for probe in seen.probes]) == ("web", ["agent"])
+    assert place.target.end_rehearsal(entry, 3)
+    assert [thing for thing in made if place.target.exists(thing)] == []
+    assert place.target.end_rehearsal(entry, 3) == []
+    assert place.content(entry) == before
+    assert place.move(entry, "verify")[0].ok
+    with pytest.raises(TargetRefused):
+        place.target.observe_rehearsal(entry)
+
+
+def test_a_rehearsal_without_disks_and_beside_the_machine_itself_is_refused(place: Place) -> None:
+    entry = an_entry()
+    with pytest.raises(TargetRefused):
+        place.target.rehearse(entry, place.ledger)
+    place.move(entry, "copy")
+    place.target.apply(entry, place.ledger, dry_run=False)
+    place.target.start(entry, place.ledger)
+    with pytest.raises(TargetRefused, match="runs"):
+        place.target.rehearse(entry, place.ledger)
+
+
+def test_who_was_overtaken_begins_no_rehearsal(place: Place) -> None:
+    entry = an_entry()
+    place.move(entry, "copy")
+    place.target.end_rehearsal(entry, 5)
+    with pytest.raises(Fenced):
+        place.target.rehearse(entry, place.ledger, 4)
+    place.target.rehearse(entry, place.ledger, 5)
+    with pytest.raises(Fenced):
+        place.target.end_rehearsal(entry, 4)
+    assert place.target.end_rehearsal(entry, 6)
+
+
+def test_a_probe_that_a_rehearsal_cannot_ask_neither_passes_nor_fails(place: Place) -> None:
+    counter = Probe(kind="counter", path="/data/boots", timeout_seconds=0.5)
+    entry = an_entry().model_copy(update={"probes": (counter,)})
+    place.move(entry, "copy")
+    place.target.rehearse(entry, place.ledger)
+    seen = place.target.observe_rehearsal(entry)
+    (left,) = seen.not_asked
+    assert "/data/boots" in left
+    assert (seen.probes, seen.passed) == ((), False)
+    place.target.remove(entry)
+    assert place.target.end_rehearsal(entry) == []

@@ -24,7 +24,8 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.target = directory.connect(TargetConfig(kind="directory", path=str(root)))
+        self.target_config = TargetConfig(kind="directory", path=str(root))
+        self.target = directory.connect(self.target_config)
         self.written: list[External] = []
 
     def ready(self, entry: Entry, disk: Path | None = None) -> Path:
@@ -41,7 +42,9 @@ class Place:
 
     def stop(self) -> None:
         for folder in (self.root / "machines").glob("*"):
-            LocalMachine(folder.name, TargetFolder(self.root).machine(folder.name)).stop()
+            machine = TargetFolder(self.root).machine(folder.name)
+            for place in (machine, machine.rehearsal):
+                LocalMachine(folder.name, place).stop()
         self.target.close()
 
 

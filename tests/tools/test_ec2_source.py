@@ -32,7 +32,7 @@ from kubeferry.images.variables import Variable, variables_of
 from kubeferry.ledger import External
 from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power, Severity
 from kubeferry.outside import aws, stopping
-from kubeferry.sources import Round, Source, open_source
+from kubeferry.sources import DETACH, SCALING_GROUP, Round, Source, open_source
 from kubeferry.sources.ec2 import power, snapshot_sets
 from kubeferry.uris import ebs_snapshot
 from lab.ec2 import Cloud
@@ -831,13 +831,58 @@ def test_an_instance_that_is_protected_against_a_stop_is_a_concern(lab: Lab) -> 
 
 
 def test_a_group_that_ends_what_is_stopped_is_a_concern(lab: Lab) -> None:
-    group = "<item><key>aws:autoscaling:groupName</key><value>web-fleet</value></item>"
-    lab.cloud.extras[lab.instance]["tagSet"] = group
+    lab.cloud.group("web-fleet", lab.instance)
     (found,) = lab.source.concerns(lab.machine)
+    assert (found.id, found.severity) == (SCALING_GROUP, Severity.CRITICAL)
     assert "the Auto Scaling group web-fleet ends what is stopped" in found.what
+    assert "stop.scalingGroup: detach" in found.fix
     with pytest.raises(SourceRefused, match="stopped safely"):
         lab.source.stop(lab.machine, STOP, no_words)
     assert lab.source.power(lab.machine) is Power.RUNNING
+
+
+def test_a_machine_is_taken_out_of_its_group_which_wants_one_less_and_is_put_back_as_it_was(lab: Lab) -> None:
+    groups = lab.cloud.group("web-fleet", lab.instance, protected=True)
+
+    def shape() -> tuple[int, list[tuple[str, bool]]]:
+        (one,) = groups.describe_auto_scaling_groups(AutoScalingGroupNames=["web-fleet"])["AutoScalingGroups"]
+        return one["DesiredCapacity"], [(m["InstanceId"], m["ProtectedFromScaleIn"]) for m in one["Instances"]]
+
+    before, told = shape(), lab.source.autostart(lab.machine)
+    assert told is not None
+    assert (told.words, before) == ("by the Auto Scaling group web-fleet", (1, [(lab.instance, True)]))
+    lab.source.set_autostart(lab.machine, None)
+    assert (shape(), lab.source.concerns(lab.machine)) == ((0, []), [])
+    lab.source.stop(lab.machine, STOP, no_words)
+    with pytest.raises(SourceRefused, match="not running"):
+        lab.source.set_autostart(lab.machine, told)
+    lab.source.start(lab.machine)
+    lab.source.set_autostart(lab.machine, told)
+    assert shape() == before
+
+
+@pytest.mark.parametrize(
+    ("least", "denied", "expected"),
+    [
+        (1, (), "wants 1, and must not want less"),
+        (0, ("DescribeAutoScalingGroups",), "web-fleet may not be asked"),
+        (0, ("DetachInstances",), "may not be taken out of its Auto Scaling group"),
+        (0, ("AttachInstances",), "may not be put back into its Auto Scaling group"),
+        (0, ("SetInstanceProtection",), "may not be protected in its Auto Scaling group"),
+    ],
+)
+def test_what_keeps_a_machine_in_its_group_is_known_before_it_is_taken_out(
+    lab: Lab, least: int, denied: tuple[str, ...], expected: str
+) -> None:
+    groups = lab.cloud.group("web-fleet", lab.instance, least=least)
+    for operation in denied:
+        lab.cloud.faults.coming(operation, "forbidden")
+    first, told = lab.source.concerns(lab.machine)
+    assert (first.id, told.id, told.severity) == (SCALING_GROUP, DETACH, Severity.CRITICAL)
+    assert expected in told.what
+    assert told.fix
+    (one,) = groups.describe_auto_scaling_groups(AutoScalingGroupNames=["web-fleet"])["AutoScalingGroups"]
+    assert (one["DesiredCapacity"], len(one["Instances"])) == (1, 1), "asked without doing it"
 
 
 def test_an_instance_that_a_service_manages_is_a_concern(lab: Lab) -> None:

@@ -24,6 +24,7 @@ from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, dump
 from kubeferry.errors import Fenced, InputInvalid, IntegrityFailed, KubeferryError, TransientError
 from kubeferry.journal import Journal, LedgerState, Owner, Room, engine, silence
 from kubeferry.life import events as ev
+from kubeferry.life.decisions import Decided, DecisionKind, Known, Scope
 from kubeferry.life.states import IllegalTransition, Phase
 from kubeferry.model import Power
 from mappings.plan import make_plan
@@ -250,6 +251,84 @@ def test_things_are_in_the_ledger_until_they_are_gone(journal: Journal) -> None:
     assert (history.state, bool(history.made_at), bool(history.gone_at)) == (LedgerState.GONE, True, True)
 
 
+# --- what persons decided ----------------------------------------------------------------------------------------
+
+SAID = Decided(kind=DecisionKind.STOP_LIFTED, scope=Scope(wave="wave-1"), payload={"failed": ["web"]}, by="ann on host")
+
+
+def test_decisions_stand_in_a_line_of_their_own_for_each_plan(journal: Journal, config: JournalConfig) -> None:
+    journal.register_plan("another", "another", "text")
+    assert (journal.decisions(PLAN), journal.decided_plans()) == ([], [])
+    before = journal.time()
+    first = journal.decide(PLAN, SAID)
+    second = journal.decide(PLAN, Decided(kind=DecisionKind.DEFERRED, by="bob", how=Known.SIGNED))
+    assert journal.decide("another", SAID).seq == 1
+    with Journal.open(config) as again:
+        assert again.decisions(PLAN) == [first, second]
+        assert [one.name for one in again.decided_plans()] == ["plan", "another"]
+    assert [one.seq for one in (first, second)] == [1, 2]
+    assert before <= first.at <= second.at
+    assert (first.what, first.who, second.who) == (SAID, "ann on host (claimed)", "bob (signed)")
+    with pytest.raises(InputInvalid, match="does not know this plan"):
+        journal.decide("unknown", SAID)
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE kubeferry_decision SET content = '{}'", "DELETE FROM kubeferry_decision"]
+)
+def test_the_database_itself_refuses_to_change_decisions(journal: Journal, sql: Sql, statement: str) -> None:
+    journal.decide(PLAN, SAID)
+    with pytest.raises(Exception, match="append-only"):
+        sql(statement)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE kubeferry_decision SET content = replace(content, 'ann', 'eve') WHERE seq = 1", "decision 1"),
+        ("DELETE FROM kubeferry_decision WHERE seq = 1", "decision 1 is missing"),
+        ("DELETE FROM kubeferry_decision WHERE seq = 2", "decisions 2 to 2 are missing"),
+    ],
+)
+def test_a_decision_that_was_edited_or_cut_off_is_noticed(
+    journal: Journal, config: JournalConfig, sql: Sql, statement: str, words: str
+) -> None:
+    journal.decide(PLAN, SAID)
+    journal.decide(PLAN, Decided(kind=DecisionKind.APPROVAL_WITHDRAWN, by="bob"))
+    if config.url.startswith("sqlite"):
+        sql("DROP TRIGGER kubeferry_decision_no_update", "DROP TRIGGER kubeferry_decision_no_delete")
+    else:
+        sql("ALTER TABLE kubeferry_decision DISABLE TRIGGER USER")
+    sql(statement)
+    for ask in (lambda: journal.decisions(PLAN), lambda: journal.decide(PLAN, SAID)):
+        with pytest.raises(IntegrityFailed, match=words):
+            ask()
+
+
+def test_decisions_of_several_at_once_are_one_line(journal: Journal, config: JournalConfig) -> None:
+    def decide(number: int) -> None:
+        with Journal.open(config) as own:
+            own.decide(PLAN, Decided(kind=DecisionKind.DEFERRED, by=f"person {number}"))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(decide, range(8)))
+    assert sorted(one.by for one in journal.decisions(PLAN)) == [f"person {number}" for number in range(8)]
+    assert [one.seq for one in journal.decisions(PLAN)] == list(range(1, 9))
+
+
+def test_a_journal_from_before_decisions_gets_the_place_for_them(
+    journal: Journal, config: JournalConfig, sql: Sql
+) -> None:
+    with journal.lease(PLAN, "web") as lease:
+        journal.append(lease, PLANNED)
+    sql("DROP TABLE kubeferry_decision", "DROP TABLE kubeferry_decided")
+    with Journal.open(config) as again:
+        assert again.decide(PLAN, SAID).seq == 1
+        assert len(again.events(PLAN, "web")) == 1
+    with pytest.raises(Exception, match="append-only"):
+        sql("DELETE FROM kubeferry_decision")
+
+
 # --- real processes ----------------------------------------------------------------------------------------------
 
 RUNNER = f"""
@@ -465,6 +544,8 @@ def test_nobodys_tables_are_in_the_way(server: Any, database: str, password: str
 MOVED = a_machine(0).name
 EARLIER = (
     "DROP TABLE kubeferry_known",
+    "DROP TABLE kubeferry_decision",
+    "DROP TABLE kubeferry_decided",
     "DROP INDEX kubeferry_machine_by_name",
     "DROP INDEX kubeferry_ledger_by_machine",
 )
@@ -487,6 +568,9 @@ def test_an_earlier_journal_is_gone_on_with_where_no_table_may_be_made(
     theirs = JournalConfig(url=url, password_env=config.password_env)
     with Journal.open(theirs) as journal:
         assert "stays without what came later" in caplog.text
+        assert journal.decisions(plan.digest) == []
+        with pytest.raises(InputInvalid, match="no place for what persons decide"):
+            journal.decide(plan.digest, SAID)
         journal.keep_plan(plan)
         for one in (plan, a_plan("another")):
             journal.keep_plan(one)

@@ -18,8 +18,10 @@ from kubeferry.documents import JournalConfig, Plan, dump, in_lines, lines, load
 from kubeferry.errors import InputInvalid
 from kubeferry.journal import Journal
 from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action
+from kubeferry.life.events import NotesRecorded, SourceMarked
 from kubeferry.life.evidence import Phase
 from kubeferry.life.imagined import plan_actions
+from kubeferry.life.old_machine import left_so
 from reports.facts import build_report
 
 EARLIER = Path(__file__).resolve().parents[1] / "golden" / "earlier"
@@ -99,6 +101,17 @@ def test_a_journal_is_read_and_gone_on_with(plan: Plan, journal: Journal) -> Non
     journal.keep_plan(plan)
     assert journal.known(plan.digest, "web") == known
     assert journal.known(plan.digest, "nobody") is None
+
+
+def test_of_a_machine_that_an_earlier_version_has_left_behind_nothing_is_said_that_nobody_looked_at(
+    plan: Plan, journal: Journal
+) -> None:
+    state = journal.state(plan.digest, "db")
+    assert (state.autostart, state.notes, state.marked, left_so(state)) == (None, None, False, ())
+    with journal.lease(plan.digest, "db") as lease:
+        journal.append(lease, NotesRecorded(before=None, line="moved"))
+        journal.append(lease, SourceMarked())
+    assert journal.state(plan.digest, "db").marked
 
 
 def test_a_report_is_made_of_them(plan: Plan, journal: Journal) -> None:

@@ -15,6 +15,7 @@ from kubeferry.documents import (
     AppPolicy,
     Inventory,
     Plan,
+    PlannedApproval,
     Policy,
     dump,
     files,
@@ -83,6 +84,13 @@ def test_plans_of_real_machines_are_read_so(tmp_path: Path, golden: Path) -> Non
     machine = parse_domain(golden.read_text(encoding="utf-8"), source="lab", power=Power.OFF, where=golden.name)
     disks = [one if one.uri is None else one.model_copy(update={"capacity_bytes": 1 << 30}) for one in machine.disks]
     made = a_plan(machine.model_copy(update={"disks": tuple(disks)}), a_machine(1))
+    path = tmp_path / "plan.yaml"
+    path.write_text(dump(made))
+    assert read(path) == list(to_lines(made))
+
+
+def test_so_is_a_plan_that_asks_for_an_approval(tmp_path: Path, plan: Plan) -> None:
+    made = freeze(plan.model_copy(update={"approval": PlannedApproval()}))
     path = tmp_path / "plan.yaml"
     path.write_text(dump(made))
     assert read(path) == list(to_lines(made))

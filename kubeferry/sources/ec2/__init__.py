@@ -5,9 +5,11 @@ discovery, files ─> told ─> instance ─┬─ disks, nics, console     what
                                       ├─ placement                what runs it, where, and who may stop it
                                       └─ facts                    answers that remember what was read
 source ─┬─ snapshot_sets     views: all volumes of an instance frozen at one instant
+        ├─ references        snapshots as movers open them                                  pure
         ├─ power             the instance as it is now, its stop, and its start, which may fall back
         ├─ markers           which volume each disk was copied from                             pure
-        └─ marks             the tag that says that we have stopped it
+        ├─ groups            Auto Scaling groups, which end or replace what is stopped
+        └─ marks             the tags that say that we have stopped it, and that it has moved
 unanswered                  questions of discovery that EC2 did not answer, as concerns
 uefi                        UEFI variables, as AWS hands them over
 sharing                     other instances that have a volume of this one

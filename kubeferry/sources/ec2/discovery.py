@@ -32,6 +32,15 @@ def instances(ec2: Any, access: AwsAccess) -> Iterator[tuple[str, dict[str, Any]
                 yield reservation.get("OwnerId", ""), instance
 
 
+def named(ec2: Any, names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """These instances as EC2 describes them now; one that is gone is left out."""
+    wanted = list(names)
+    for start in range(0, len(wanted), CHUNK):
+        asked = [{"Name": "instance-id", "Values": wanted[start : start + CHUNK]}]
+        for reservation in _all(ec2, "describe_instances", "Reservations", Filters=asked):
+            yield from (one for one in reservation.get("Instances", []) if one.get("State", {}).get("Name") not in GONE)
+
+
 @dataclass(frozen=True, slots=True)
 class _Kind:
     """Things of one kind that instances use: how they are asked for, and what is not known without an answer."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from kubeferry.model import Device, Nic, SourceFact
 from kubeferry.sources.ec2.facts import Facts
@@ -117,3 +118,11 @@ def _associated(association: Facts) -> list[str]:
 
 def _count(group: Facts, direction: str) -> int:
     return sum(sum(len(one.all(key)) for key in _LISTED) for one in group.all(direction))
+
+
+def reached_at(instance: Mapping[str, Any]) -> tuple[str, ...]:
+    """The addresses of a running instance, as DescribeInstances tells them: private ones first."""
+    cards = instance.get("NetworkInterfaces") or ()
+    private = [one.get("PrivateIpAddress") for card in cards for one in card.get("PrivateIpAddresses") or (card,)]
+    newer = [one.get("Ipv6Address") for card in cards for one in card.get("Ipv6Addresses") or ()]
+    return tuple(dict.fromkeys(str(one) for one in (*private, *newer, instance.get("PublicIpAddress")) if one))

@@ -7,7 +7,7 @@ snapshots, tagged as ours. The bytes are read from them by movers, through the E
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kubeferry.documents import Inventory, SourceConfig, StopPolicy
@@ -19,26 +19,27 @@ from kubeferry.errors import (
     Problem,
     SourceGone,
     SourceRefused,
-    SourceUnavailable,
 )
 from kubeferry.ledger import STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark, read, written
-from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
+from kubeferry.model import Autostart, Concern, Disk, DiskRef, Machine, Marker, Power
 from kubeferry.outside import aws, clock
 from kubeferry.outside.aws import Access
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, writers
-from kubeferry.sources.ec2 import discovery, markers, marks, power, sharing, snapshot_sets, stops, uefi
-from kubeferry.sources.ec2.disks import GIB, differences, read_disks, volume_of, wanted_volumes
+from kubeferry.sources.ec2 import discovery, groups, markers, marks, power, sharing, snapshot_sets, stops, uefi
+from kubeferry.sources.ec2.disks import differences, read_disks, volume_of, wanted_volumes
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.instance import REGION, parse_instance, power_of
 from kubeferry.sources.ec2.markers import token_of
+from kubeferry.sources.ec2.nics import reached_at
 from kubeferry.sources.ec2.power import NO_MACHINE, described, gone, instance_of
+from kubeferry.sources.ec2.references import Way
 from kubeferry.sources.ec2.snapshot_sets import Moment, Owner, SnapshotSet, ended
 from kubeferry.sources.ec2.told import Told
 from kubeferry.sources.ec2.unanswered import Unanswered, unasked, unreadable
 from kubeferry.sources.facts.single_names import named
-from kubeferry.uris import EbsSnapshot, ebs_snapshot
+from kubeferry.uris import ebs_snapshot
 
 
 def connect(name: str, config: SourceConfig) -> Ec2Source:
@@ -49,7 +50,9 @@ def connect(name: str, config: SourceConfig) -> Ec2Source:
 class Ec2Source:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(tells_starts=True, warm=True, live_deltas=True, force_stop=True, last_words=False)
+    capabilities = SourceCapabilities(
+        tells_starts=True, warm=True, live_deltas=True, force_stop=True, autostarts=True, replaces_stopped=True
+    )
     journal = ""
 
     def __init__(self, name: str, access: AwsAccess) -> None:
@@ -109,15 +112,17 @@ class Ec2Source:
         with self._about(machine) as (ec2, region):
             instance, disks, volumes = self._now(ec2, region, machine)
             found = [*differences(machine, disks), *stops.unstoppable(instance), *stops.unseen(ec2, instance)]
-            ways_back = []
+            ways_back, grouped = [], list[Concern]()
             if power_of(instance) is Power.RUNNING:
+                grouped += groups.concerns(lambda: self._scaling(region), instance, machine.name)
                 found += stops.forbidden(ec2, instance)
                 ways_back = [*stops.doubts(ec2, instance), *stops.keys(self._keys(region), volumes)]
             kept = uefi.concerns(ec2, machine)
             wanted = wanted_volumes(machine, disks)
             others = sharing.around(ec2, machine.id, wanted.values(), volumes)
             shared = writers.as_concerns(machine, sharing.problems(others, wanted, volumes))
-        return [*drift.as_concerns(machine, found), *stops.as_concerns(machine, ways_back), *kept, *shared]
+        told = [*drift.as_concerns(machine, found), *grouped, *stops.as_concerns(machine, ways_back)]
+        return [*told, *kept, *shared]
 
     # --- bytes ---------------------------------------------------------------------------------------------------
 
@@ -129,7 +134,7 @@ class Ec2Source:
             found = snapshot_sets.standing(ec2, sorted(set(volumes) - left))
         if found is None:
             return contextlib.nullcontext(None)
-        return contextlib.nullcontext(self._ref(region, found.id, found.gib, None, remote=remote))
+        return contextlib.nullcontext(Way(self._access, region, remote).ref(found.id, found.gib))
 
     def open_round(self, machine: Machine, *, since: Marker | None, final: bool, remote: bool, ledger: Ledger) -> Round:
         with self._about(machine) as (ec2, region):
@@ -170,7 +175,7 @@ class Ec2Source:
                 current = snapshot_sets.make(once, machine, moment, left, owner=self._owner, ledger=ledger)
             current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
             now = {disk.id: volume_of(disk) for disk in disks}
-            refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
+            refs = Way(self._access, region, remote).refs(machine, now, current, older, copied.volumes)
         marker = self._marker(machine, now, current)
         # Given back after a failure that may pass, it would be lost, and with it all that was copied from it.
         return Round(machine, refs, marker, served=True, consistency="off" if still else "crash")
@@ -196,53 +201,13 @@ class Ec2Source:
             raise gone(machine.name)
         now = shown[current.token]
         current = snapshot_sets.completed(ec2, current, machine, self._access.snapshot_seconds)
-        refs = self._refs(machine, now, current, older, copied.volumes, region=region, remote=remote)
+        refs = Way(self._access, region, remote).refs(machine, now, current, older, copied.volumes)
         consistency = "off" if current.off else "crash"
         return Round(machine, refs, self._marker(machine, now, current), True, consistency, only_copy=True)
 
     def _marker(self, machine: Machine, now: Mapping[str, str], current: SnapshotSet) -> Marker:
         shown = {disk.id: now[disk.id] for disk in machine.data_disks}
         return Marker(source=self._name, token=token_of(current.token, shown), taken_at=current.taken_at)
-
-    def _refs(
-        self,
-        machine: Machine,
-        now: Mapping[str, str],
-        current: SnapshotSet,
-        older: SnapshotSet | None,
-        copied: Mapping[str, str],
-        *,
-        region: str,
-        remote: bool,
-    ) -> dict[str, DiskRef]:
-        """`now` and `copied`: the volumes by disk id, as they are and as the older set was copied. Where they are not
-        the same, what the target has of the disk is of another volume, and all is read."""
-        refs = {}
-        for disk in machine.data_disks:
-            snapshot = current.of(now[disk.id])
-            if snapshot is None:
-                fix = "Run the same command again: new snapshots are made."
-                raise SourceUnavailable("a volume was attached meanwhile", fix=fix, machine=machine.name, disk=disk.id)
-            stayed = older is not None and copied.get(disk.id) == snapshot.volume
-            before = older.of(snapshot.volume) if older is not None and stayed else None
-            same = before is not None and before.state == "completed" and before.gib == snapshot.gib
-            refs[disk.id] = self._ref(
-                region, snapshot.id, snapshot.gib, before.id if before and same else None, remote=remote
-            )
-        return refs
-
-    def _ref(self, region: str, snapshot: str, gib: int, older: str | None, *, remote: bool) -> DiskRef:
-        """A snapshot as a mover is to read it."""
-        place = EbsSnapshot(
-            region=region,
-            snapshot=snapshot,
-            profile=None if remote else self._access.profile,
-            role_arn=self._access.role_arn,
-            external_id=self._access.external_id,
-            endpoint_url=self._access.endpoint_url,
-        )
-        secret = self._access.secret if remote else None
-        return DiskRef(uri=place.uri(), size_bytes=gib * GIB, credential=secret, changed=older)
 
     def close_round(self, opened: Round) -> None:
         places = [place for ref in opened.refs.values() if (place := ebs_snapshot(ref.uri)) is not None]
@@ -266,6 +231,10 @@ class Ec2Source:
         with self._about(machine) as (ec2, _region):
             return power_of(instance_of(ec2, machine))
 
+    def inside(self, machine: Machine) -> Inside:
+        with self._about(machine) as (ec2, _region):
+            return Inside(reached_at(instance_of(ec2, machine)), no_agent="EC2 has no way to a guest agent")
+
     def last_start(self, machine: Machine) -> str:
         with self._about(machine) as (ec2, _region):
             return str(instance_of(ec2, machine).get("LaunchTime", ""))
@@ -276,12 +245,42 @@ class Ec2Source:
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
         with self._about(machine) as (ec2, _region):
-            drift.refuse(machine, "the machine cannot be stopped safely", stops.unstoppable(instance_of(ec2, machine)))
+            instance = instance_of(ec2, machine)
+            grouped = groups.problems(instance) if power_of(instance) is Power.RUNNING else ()
+            barred = [*stops.unstoppable(instance), *grouped]
+            drift.refuse(machine, "the machine cannot be stopped safely", barred)
             return power.stop(ec2, machine, policy)
 
     def start(self, machine: Machine) -> None:
         with self._about(machine) as (ec2, _region):
             power.start(ec2, machine)
+
+    def powers(self, machines: Sequence[Machine]) -> dict[str, Power]:
+        regions: dict[str, list[str]] = {}
+        for machine in machines:
+            regions.setdefault(machine.metadata.get(REGION, ""), []).append(machine.id)
+        with self._talking("EC2 cannot be asked"):
+            return {
+                str(one["InstanceId"]): power_of(one)
+                for region, names in regions.items()
+                for one in discovery.named(self._client(region), names)
+            }
+
+    def autostart(self, machine: Machine) -> Autostart | None:
+        with self._about(machine) as (ec2, region):
+            return groups.told(lambda: self._scaling(region), instance_of(ec2, machine))
+
+    def set_autostart(self, machine: Machine, wanted: Autostart | None) -> None:
+        with self._about(machine) as (ec2, region):
+            groups.put(lambda: self._scaling(region), lambda: instance_of(ec2, machine), wanted, machine.name)
+
+    def notes(self, machine: Machine) -> str | None:
+        with self._about(machine) as (ec2, _region):
+            return marks.text_of(instance_of(ec2, machine), marks.MOVED_TAG)
+
+    def write_notes(self, machine: Machine, notes: str | None, was: str | None) -> None:
+        with self._about(machine) as (ec2, _region):
+            marks.write_notes(ec2, instance_of(ec2, machine), notes, was, machine.name)
 
     def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         with self._about(machine) as (ec2, region):
@@ -337,6 +336,9 @@ class Ec2Source:
             access = Access(region, own.profile, own.role_arn, own.external_id, own.endpoint_url)
             self._clients[service, region, attempts] = aws.client(service, access, attempts=attempts)
         return self._clients[service, region, attempts]
+
+    def _scaling(self, region: str) -> Any:
+        return self._client(region, service="autoscaling")
 
     def _keys(self, region: str) -> Any:
         """The keys of the region, which encrypted volumes need."""

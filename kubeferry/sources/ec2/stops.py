@@ -17,7 +17,6 @@ from kubeferry.sources.ec2.instance import power_of
 from kubeferry.sources.ec2.marks import TAG
 
 ALLOWED = "DryRunOperation"
-GROUP_TAG = "aws:autoscaling:groupName"
 KEY_STATES = {"Enabled", "Creating", "Updating"}
 
 
@@ -41,10 +40,6 @@ def unstoppable(instance: dict[str, Any]) -> Iterator[Problem]:
     if (operator := instance.get("Operator") or {}).get("Managed"):
         who = operator.get("Principal") or "a service of AWS's"
         yield Problem("power", f"{who} manages it, and lets no user stop it", "Leave it out, and move its workload.")
-    group = next((one.get("Value") for one in instance.get("Tags", []) if one.get("Key") == GROUP_TAG), None)
-    if group:
-        fix = f"Detach it: `aws autoscaling detach-instances --auto-scaling-group-name {group} --instance-ids …`."
-        yield Problem("power", f"the Auto Scaling group {group} ends what is stopped, its volumes with it", fix)
 
 
 def hibernated(instance: dict[str, Any]) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ source ─┬─ domain/machine      XML -> Machine                             
         ├─ off                 what views leave in images: read for the last round, taken out again
         ├─ image_files         which file an image is, whatever it is called
         ├─ shutdown            the ways to stop a domain; marks: what is left at it then
+        ├─ autostart           what starts a domain with its host; descriptions: what people have written of it
         ├─ flash               UEFI variables, from the file that stands for a machine's flash
         ├─ tpm                 what a machine's TPM keeps, from the file of its swtpm
         ├─ sharing             other machines that run with a disk of this one

@@ -11,7 +11,9 @@ import libvirt
 import libvirt_qemu
 
 from kubeferry.errors import KubeferryError, SourceRefused, SourceUnavailable
+from kubeferry.inside import agent
 from kubeferry.model import Guest, Power
+from kubeferry.sources import Inside
 
 AGENT_SECONDS = 5
 FILE_LIMIT_BYTES = 64 * 1024
@@ -81,6 +83,32 @@ def ask(domain: libvirt.virDomain, command: str, *, patience: int = AGENT_SECOND
         return None
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def inside(domain: libvirt.virDomain, uri: str, machine: str) -> Inside:
+    """The ways to the system in a running domain: its agent, and the addresses that this or libvirt's own networks
+    tell. Raises libvirtError only when the connection is lost."""
+
+    def asked(command: str, **arguments: Any) -> Any:
+        try:
+            return ask(domain, command, **arguments)
+        except libvirt.libvirtError as error:
+            raise translated(error, uri, machine) from error
+
+    cards = agent.cards(ask(domain, "guest-network-get-interfaces"))
+    told = [address for card in cards for address in card.addresses]
+    return Inside(tuple(dict.fromkeys((*told, *_leased(domain)))), asked)
+
+
+def _leased(domain: libvirt.virDomain) -> list[str]:
+    """What libvirt's own DHCP servers have given it."""
+    try:
+        found = domain.interfaceAddresses(libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE)
+    except libvirt.libvirtError as error:
+        if is_lost(error):
+            raise
+        return []
+    return [str(one["addr"]) for card in found.values() for one in card.get("addrs") or ()]
 
 
 def read_file(domain: libvirt.virDomain, path: str) -> str | None:

@@ -8,7 +8,7 @@ is ever undefined.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,16 +16,18 @@ from urllib.parse import urlsplit
 import libvirt
 
 from kubeferry.documents import Inventory, SourceConfig, SshAccess, StopPolicy
-from kubeferry.errors import KubeferryError, Problem, SourceRefused
+from kubeferry.errors import KubeferryError, Problem, SourceRefused, SourceUnavailable
 from kubeferry.ledger import CHECKPOINT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
-from kubeferry.model import Concern, DiskRef, Machine, Marker, Power, Severity, SourceFact
+from kubeferry.model import Autostart, Concern, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, local_disks, writers
 from kubeferry.sources.libvirt import (
     attached,
+    autostart,
     chains,
+    descriptions,
     flash,
     headers,
     image_files,
@@ -40,7 +42,7 @@ from kubeferry.sources.libvirt import (
     tpm,
 )
 from kubeferry.sources.libvirt.domain.machine import parse_domain
-from kubeferry.sources.libvirt.guest import facts, is_lost, power_of, translated
+from kubeferry.sources.libvirt.guest import facts, inside, is_lost, power_of, translated
 from kubeferry.sources.libvirt.hosts import host_of
 from kubeferry.sources.libvirt.live import View, checkpoints, drop_checkpoint, end_view, open_view
 from kubeferry.uris import local_path
@@ -56,7 +58,9 @@ def connect(name: str, config: SourceConfig) -> LibvirtSource:
 class LibvirtSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True, tells_starts=True)
+    capabilities = SourceCapabilities(
+        warm=True, live_deltas=True, force_stop=True, last_words=True, tells_starts=True, autostarts=True
+    )
     journal = ""
 
     def __init__(self, name: str, uri: str, ssh: SshAccess | None = None) -> None:
@@ -214,6 +218,10 @@ class LibvirtSource:
         with self._talking(machine.name) as connection:
             return power_of(self._domain(connection, machine))
 
+    def inside(self, machine: Machine) -> Inside:
+        with self._talking(machine.name) as connection:
+            return inside(self._domain(connection, machine), self._uri, machine.name)
+
     def last_start(self, machine: Machine) -> str:
         """By the log on its hypervisor; empty for a session, whose log is its user's, and where we have no way there:
         a log of that name on this host would be another machine's."""
@@ -255,6 +263,32 @@ class LibvirtSource:
             if not domain.isActive():
                 self._end_all(machine)  # a disk that is still served is locked
                 domain.create()
+
+    def powers(self, machines: Sequence[Machine]) -> dict[str, Power]:
+        with self._talking() as connection:
+            known = {domain.UUIDString(): domain for domain in connection.listAllDomains()}
+            found = {machine.id: known.get(machine.uuid or "") for machine in machines}
+            return {name: power_of(domain) for name, domain in found.items() if domain is not None}
+
+    def autostart(self, machine: Machine) -> Autostart | None:
+        with self._talking(machine.name) as connection:
+            return autostart.told(self._domain(connection, machine))
+
+    def set_autostart(self, machine: Machine, wanted: Autostart | None) -> None:
+        with self._talking(machine.name) as connection:
+            autostart.put(self._domain(connection, machine), wanted)
+
+    def notes(self, machine: Machine) -> str | None:
+        with self._talking(machine.name) as connection:
+            return descriptions.told(self._domain(connection, machine))
+
+    def write_notes(self, machine: Machine, notes: str | None, was: str | None) -> None:
+        with self._talking(machine.name) as connection:
+            domain = self._domain(connection, machine)
+            if descriptions.told(domain) != was:
+                fix = "Run the same again."
+                raise SourceUnavailable("what is written about it changes", fix=fix, machine=machine.name)
+            descriptions.put(domain, notes)
 
     def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         with self._talking(machine.name) as connection:

@@ -12,10 +12,13 @@ only), disks that are really there and are those of the inventory, everything wr
     power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown
     starts.json     name -> how often it was started
     words.json      name -> {file in the guest: content}; a machine that is in it has an agent that answers
+    addresses.json  name -> addresses at which such a machine is reached
     said.json       name -> what such a machine says of itself
     deaf.json       names of machines that do not stop unless they are forced
     went-off.json   name -> what is told of how a machine went off: `WentOff`; nothing of one that is not in it
     marks/          name -> the mark of a machine that kubeferry has stopped
+    autostart.json  name -> what starts it by itself, as `Autostart.settings`
+    notes.json      name -> what people have written about it; without, its description in machines.json
     NAME.variables  the UEFI variables of a machine
     NAME.tpm        what its TPM keeps
     views/          what rounds of running machines hold: views.py
@@ -24,7 +27,9 @@ only), disks that are really there and are those of the inventory, everything wr
 
 from __future__ import annotations
 
+import base64
 import json
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -39,9 +44,9 @@ from kubeferry.errors import InputInvalid, Problem, SourceRefused, SourceUnavail
 from kubeferry.inside.said import Said
 from kubeferry.ledger import EXPORT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
-from kubeferry.model import UP, Concern, DiskRef, Machine, Marker, Power
+from kubeferry.model import UP, Autostart, Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import atomic, clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, exports, local_disks
 from kubeferry.sources.memory.views import Views
 
@@ -60,7 +65,9 @@ def connect(name: str, config: SourceConfig) -> MemorySource:
 class MemorySource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
-    capabilities = SourceCapabilities(warm=True, live_deltas=True, force_stop=True, last_words=True, tells_starts=True)
+    capabilities = SourceCapabilities(
+        warm=True, live_deltas=True, force_stop=True, last_words=True, tells_starts=True, autostarts=True
+    )
     journal = ""
 
     def __init__(self, name: str, folder: Path, ssh: SshAccess | None = None) -> None:
@@ -85,6 +92,10 @@ class MemorySource:
         """Let a machine's agent answer with these files."""
         self._write("words", self._read("words", {}) | {name: words})
 
+    def write_addresses(self, name: str, *addresses: str) -> None:
+        """Let the source tell these addresses of a machine."""
+        self._write("addresses", self._read("addresses", {}) | {name: addresses})
+
     def write_said(self, name: str, said: Said) -> None:
         """Let a machine whose agent answers say this of itself."""
         self._write("said", self._read("said", {}) | {name: said.model_dump(mode="json", by_alias=True)})
@@ -96,6 +107,10 @@ class MemorySource:
     def write_went_off(self, name: str, told: WentOff) -> None:
         """Let the source tell this of how a machine went off, whatever it was."""
         self._write("went-off", self._read("went-off", {}) | {name: asdict(told)})
+
+    def write_autostart(self, name: str, **settings: str) -> None:
+        """Let a machine be started by itself, with these settings; by nothing without any."""
+        self._write("autostart", self._read("autostart", {}) | {name: settings})
 
     def write_faults(self, method: str, *faults: type[errors.KubeferryError]) -> None:
         """Let the next calls of a method raise these, one a call."""
@@ -162,6 +177,25 @@ class MemorySource:
         self._fail("power")
         return self._power(self._current(machine))
 
+    def inside(self, machine: Machine) -> Inside:
+        self._fail("inside")
+        name = self._current(machine).name
+        addresses = tuple(self._read("addresses", {}).get(name, ()))
+        return Inside(addresses, lambda command, **given: self._agent(name, command, given))
+
+    def _agent(self, name: str, command: str, given: Mapping[str, Any]) -> Any:
+        """An agent that gives the files of `words.json`."""
+        words = self._read("words", {}).get(name)
+        answers: dict[str, Any] = {
+            "guest-ping": {},
+            "guest-file-open": given.get("path") if given.get("path") in (words or {}) else None,
+            "guest-file-read": {
+                "buf-b64": base64.b64encode((words or {}).get(given.get("handle"), "").encode()).decode()
+            },
+            "guest-file-close": {},
+        }
+        return None if words is None else answers.get(command)
+
     def last_start(self, machine: Machine) -> str:
         self._fail("last_start")
         return str(self._read("starts", {}).get(self._current(machine).name, 0))
@@ -192,6 +226,31 @@ class MemorySource:
     def start(self, machine: Machine) -> None:
         self._fail("start")
         self.write_power(self._current(machine).name, Power.RUNNING)
+
+    def powers(self, machines: Sequence[Machine]) -> dict[str, Power]:
+        self._fail("powers")
+        known = {one.id: self._power(one) for one in self._machines()}
+        return {machine.id: known[machine.id] for machine in machines if machine.id in known}
+
+    def autostart(self, machine: Machine) -> Autostart | None:
+        self._fail("autostart")
+        settings = self._read("autostart", {}).get(self._current(machine).name)
+        return Autostart(words="with its folder", settings=settings) if settings else None
+
+    def set_autostart(self, machine: Machine, wanted: Autostart | None) -> None:
+        self._fail("set_autostart")
+        self.write_autostart(self._current(machine).name, **(wanted.settings if wanted else {}))
+
+    def notes(self, machine: Machine) -> str | None:
+        self._fail("notes")
+        return self._notes_of(self._current(machine))
+
+    def write_notes(self, machine: Machine, notes: str | None, was: str | None) -> None:
+        self._fail("write_notes")
+        current = self._current(machine)
+        if self._notes_of(current) != was:
+            raise SourceUnavailable("what is written about it changes", fix="Run the same again.", machine=machine.name)
+        self._write("notes", self._read("notes", {}) | {current.name: notes})
 
     def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         self._fail("mark")
@@ -228,7 +287,14 @@ class MemorySource:
     def _as_seen(self, machine: Machine) -> Machine:
         text = self._mark_text(machine)
         metadata = machine.metadata | ({marks.KEY: text} if text else {})
-        return machine.model_copy(update={"power": self._power(machine), "metadata": metadata})
+        notes = self._notes_of(machine)
+        metadata |= {marks.MOVED: line} if (line := marks.line_in(notes)) else {}
+        seen = {"power": self._power(machine), "metadata": metadata, "description": marks.without_line(notes)}
+        return machine.model_copy(update=seen)
+
+    def _notes_of(self, machine: Machine) -> str | None:
+        told: str | None = self._read("notes", {}).get(machine.name, machine.description)
+        return told
 
     def _mark_of(self, machine: Machine) -> Path:
         return self.folder / "marks" / quote(machine.id, safe="")

@@ -9,7 +9,7 @@ An exported machine is off, and stays off: there is nothing to stop, and nothing
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -18,9 +18,9 @@ from kubeferry.documents import Inventory, SourceConfig, StopPolicy
 from kubeferry.errors import InputInvalid, Problem, SourceRefused
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import StopMark
-from kubeferry.model import Concern, Disk, DiskRef, Machine, Marker, Power
+from kubeferry.model import Autostart, Concern, Disk, DiskRef, Machine, Marker, Power
 from kubeferry.outside import clock
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift
 from kubeferry.sources.facts.clashes import same_macs
 from kubeferry.sources.facts.readings import Reading, unreadable
@@ -134,6 +134,11 @@ class OvfSource:
     def power(self, machine: Machine) -> Power:
         return self._current(machine).power
 
+    def inside(self, machine: Machine) -> Inside:
+        self._current(machine)
+        fix = "Ask its copy, once that is started: `kubeferry probe --at target`."
+        raise SourceRefused("an exported machine does not run, and cannot be asked", fix=fix, machine=machine.name)
+
     def last_start(self, machine: Machine) -> str:
         self._current(machine)
         return ""
@@ -155,13 +160,24 @@ class OvfSource:
             machine=machine.name,
         )
 
+    def powers(self, machines: Sequence[Machine]) -> dict[str, Power]:
+        """They are off, whether their files are there or not: they are files."""
+        return {machine.id: Power.OFF for machine in machines}
+
+    def autostart(self, machine: Machine) -> Autostart | None:
+        return None
+
+    def set_autostart(self, machine: Machine, wanted: Autostart | None) -> None:
+        """Nothing starts it."""
+
+    def notes(self, machine: Machine) -> str | None:
+        return None
+
+    def write_notes(self, machine: Machine, notes: str | None, was: str | None) -> None:
+        raise _not_marked(machine)
+
     def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
-        raise SourceRefused(
-            "an exported machine is not marked",
-            why="it is a set of files, which are only read; it was off when the move began",
-            fix="Nothing: there is nothing to start again.",
-            machine=machine.name,
-        )
+        raise _not_marked(machine)
 
     def marked(self, machine: Machine) -> StopMark | None:
         return None
@@ -199,6 +215,15 @@ class OvfSource:
             fix = "Discover and plan again, or bring the export back."
             raise SourceRefused("the source has no such machine any more", fix=fix, machine=machine.name)
         return found
+
+
+def _not_marked(machine: Machine) -> SourceRefused:
+    return SourceRefused(
+        "an exported machine is not marked",
+        why="it is a set of files, which are only read; it was off when the move began",
+        fix="Nothing: there is nothing to start again.",
+        machine=machine.name,
+    )
 
 
 def _problems(planned: Machine, current: Machine) -> Iterator[Problem]:

@@ -6,11 +6,15 @@ One page of machines is held at a time; what is around them (folders, hosts, net
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from pyVmomi import vim
 
+from kubeferry.errors import InputInvalid
+from kubeferry.model import Concern, Machine, Severity
+from kubeferry.sources.facts.single_names import named
 from kubeferry.sources.vsphere.client import Client
 from kubeferry.sources.vsphere.machine import folder_path
 from kubeferry.sources.vsphere.nics import Around
@@ -106,3 +110,31 @@ class Collector:
         """All properties of one machine."""
         found = self._page([managed._moId], content)
         return found[0] if found else {}
+
+
+# --- one thing each ----------------------------------------------------------------------------------------------
+
+
+def as_unreadable(error: InputInvalid) -> Concern:
+    """What could not be read of the machines, as a concern of the inventory."""
+    problem = error.problems[0]
+    what = f"{problem.where}: {problem.what}"
+    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=what, fix=problem.fix)
+
+
+def told_apart(machines: list[Machine]) -> tuple[list[Machine], list[Concern]]:
+    """Machines by names of their own: one name may be there in every folder. Those that share their instance UUID, as a
+    copy does that was registered by hand, cannot be found again by it, and are left out."""
+    count = Counter(machine.id for machine in machines)
+    fix = "Answer that it was copied when vSphere asks, or register it anew, so that it gets a UUID of its own."
+    doubled = [
+        Concern(
+            id="machine.unreadable",
+            severity=Severity.WARNING,
+            what=f"{machine.name}: its instance UUID {machine.id} is also that of another machine",
+            fix=fix,
+        )
+        for machine in machines
+        if count[machine.id] > 1
+    ]
+    return list(named(machine for machine in machines if count[machine.id] == 1)), doubled

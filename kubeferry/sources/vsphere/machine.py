@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.marks import KEY
+from kubeferry.marks import KEY, MOVED, line_in
 from kubeferry.model import Cpu, Firmware, FirmwareKind, Guest, Machine, Memory, Power, SourceFact
 from kubeferry.sources.vsphere import devices as other
 from kubeferry.sources.vsphere.disks import disk_leftovers, read_disks
@@ -171,6 +171,7 @@ def _metadata(props: Plain, around: Around, tags: tuple[tuple[str, str], ...]) -
         ),
     }
     found[KEY] = text_of(props)
+    found[MOVED] = line_in(props.get("config.annotation"))
     names = around.get("CustomFields", {})
     for one in props.get("customValue", []):
         found[f"attribute/{names.get(str(one.get('key')), one.get('key'))}"] = str(one.get("value", ""))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from kubeferry.marks import read
+from kubeferry.marks import read, without_line
 from kubeferry.sources.vsphere.plain import Plain
 
 NAME = "kubeferry.stopped"
@@ -24,8 +24,13 @@ def text_of(props: Plain) -> str | None:
 
 def without(notes: str | None) -> str | None:
     """A machine's notes as people wrote them; None for none, or for blanks alone."""
-    left = _LINE.sub("", notes or "")
+    left = without_line(below(notes)) or ""
     return left if left.strip() else None
+
+
+def below(notes: str | None) -> str:
+    """What stands below the line of the mark, byte for byte."""
+    return _LINE.sub("", notes or "")
 
 
 def setting(props: Plain) -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,18 @@ from kubeferry.documents import Inventory, SourceConfig, StopPolicy, VmwareAcces
 from kubeferry.errors import InputInvalid, KubeferryError, Problem, SourceRefused
 from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark, read, written
-from kubeferry.model import Concern, DiskDevice, DiskRef, Machine, Marker, Power, Severity
+from kubeferry.model import Autostart, Concern, DiskDevice, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock, stopping
-from kubeferry.sources import Hear, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift
-from kubeferry.sources.facts.single_names import named
-from kubeferry.sources.vsphere import marks, starts, stops
+from kubeferry.sources.vsphere import autostart, marks, starts, stops
 from kubeferry.sources.vsphere.access import Access, known_files, read_access
 from kubeferry.sources.vsphere.client import Client
-from kubeferry.sources.vsphere.inventory import Collector
+from kubeferry.sources.vsphere.inventory import Collector, as_unreadable, told_apart
 from kubeferry.sources.vsphere.machine import parse_machine
 from kubeferry.sources.vsphere.marking import Marks
 from kubeferry.sources.vsphere.nics import Around
+from kubeferry.sources.vsphere.notes import Notes
 from kubeferry.sources.vsphere.plain import Plain
 from kubeferry.sources.vsphere.said import PROPERTIES, said
 from kubeferry.sources.vsphere.snapshots import is_noted
@@ -59,7 +58,7 @@ class VsphereSource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
     capabilities = SourceCapabilities(
-        warm=True, live_deltas=False, force_stop=True, last_words=False, tells_starts=True
+        warm=True, live_deltas=False, force_stop=True, last_words=False, tells_starts=True, autostarts=True
     )
     journal = ""
 
@@ -83,8 +82,8 @@ class VsphereSource:
                     try:
                         machines.append(self._machine(props, around, tags))
                     except InputInvalid as error:
-                        unreadable.append(_unreadable(error))
-            machines, doubled = _told_apart(machines)
+                        unreadable.append(as_unreadable(error))
+            machines, doubled = told_apart(machines)
             unreadable += doubled
             about = content.about
             version = f"{about.name} {about.version} build {about.build}"
@@ -116,6 +115,7 @@ class VsphereSource:
             found = [*self._problems(views), *stops.unstoppable(state)]
             if stops.power(state) is Power.RUNNING:
                 found += stops.forbidden(self._client, views.vm, content)
+            found += autostart.forbidden(self._client, views.vm, content)
         return drift.as_concerns(machine, found)
 
     def _problems(self, views: Views) -> Iterator[Problem]:
@@ -184,6 +184,13 @@ class VsphereSource:
     def power(self, machine: Machine) -> Power:
         with self._client.talking(machine.name) as content:
             return self._power_of(self._vm(machine, content), content)
+
+    def inside(self, machine: Machine) -> Inside:
+        """VMware Tools tell addresses; what runs commands in a guest asks for a login to it, which nobody gives us."""
+        with self._client.talking(machine.name) as content:
+            told = said(self._client.properties(self._vm(machine, content), PROPERTIES, content=content))
+        addresses = (address for card in told.cards for address in card.addresses)
+        return Inside(tuple(dict.fromkeys(addresses)), no_agent="vSphere has no way to QEMU's guest agent")
 
     def _power_of(self, vm: Any, content: Any) -> Power:
         return stops.power(self._client.properties(vm, stops.STATES, content=content))
@@ -262,7 +269,35 @@ class VsphereSource:
                 seconds = self._settings.task_seconds
                 self._client.finished(task, seconds, "switching on", content=content, machine=machine.name)
 
+    def powers(self, machines: Sequence[Machine]) -> dict[str, Power]:
+        """In pages of all machines of the server: vSphere finds one after the other only."""
+        paths = ("config.instanceUuid", "runtime.powerState")
+        with self._client.talking() as content:
+            pages = self._client.listed(vim.VirtualMachine, paths, content=content)
+            known = {one: stops.power(told) for ref, told in pages for one in (ref, told.get(paths[0], ref))}
+        return {machine.id: known[machine.id] for machine in machines if machine.id in known}
+
+    def autostart(self, machine: Machine) -> Autostart | None:
+        with self._client.talking(machine.name) as content:
+            return autostart.told(self._client, self._vm(machine, content), content)
+
+    def set_autostart(self, machine: Machine, wanted: Autostart | None) -> None:
+        with self._client.talking(machine.name) as content:
+            autostart.put(self._client, self._vm(machine, content), wanted, content)
+
     # --- what is left ----------------------------------------------------------------------------------------------
+
+    def notes(self, machine: Machine) -> str | None:
+        with self._client.talking(machine.name) as content:
+            return self._notes(machine, content).told()
+
+    def write_notes(self, machine: Machine, notes: str | None, was: str | None) -> None:
+        with self._client.talking(machine.name) as content:
+            self._notes(machine, content).put(notes, was)
+
+    def _notes(self, machine: Machine, content: Any) -> Notes:
+        vm, seconds = self._vm(machine, content), self._settings.task_seconds
+        return Notes(self._client, vm, content, machine.name, seconds)
 
     def mark(self, machine: Machine, mark: StopMark, ledger: Ledger) -> str:
         with self._client.talking(machine.name) as content:
@@ -346,30 +381,6 @@ class VsphereSource:
 
 
 # --- one thing each ------------------------------------------------------------------------------------------------
-
-
-def _unreadable(error: InputInvalid) -> Concern:
-    problem = error.problems[0]
-    what = f"{problem.where}: {problem.what}"
-    return Concern(id="machine.unreadable", severity=Severity.WARNING, what=what, fix=problem.fix)
-
-
-def _told_apart(machines: list[Machine]) -> tuple[list[Machine], list[Concern]]:
-    """Machines by names of their own: one name may be there in every folder. Those that share their instance UUID, as a
-    copy does that was registered by hand, cannot be found again by it, and are left out."""
-    count = Counter(machine.id for machine in machines)
-    fix = "Answer that it was copied when vSphere asks, or register it anew, so that it gets a UUID of its own."
-    doubled = [
-        Concern(
-            id="machine.unreadable",
-            severity=Severity.WARNING,
-            what=f"{machine.name}: its instance UUID {machine.id} is also that of another machine",
-            fix=fix,
-        )
-        for machine in machines
-        if count[machine.id] > 1
-    ]
-    return list(named(machine for machine in machines if count[machine.id] == 1)), doubled
 
 
 def _differences(planned: Machine, current: Machine) -> Iterator[Problem]:

@@ -12,6 +12,7 @@ machines/NAME/
     tpm/tpm2-00.permall        what the source's TPM held, a secret; a started machine has a copy
     state/DISK/                the mover's fingerprints, checkpoints and results
     evidence/                  screenshot.png, serial.log, observation.json
+    rehearsal/                 only while the machine is rehearsed: all of its run, and what is seen of it
     run/                       only while the machine is started: throw-away layers, firmware variables, logs
 """
 
@@ -82,6 +83,11 @@ class MachineFolder:
     @property
     def tpm_state(self) -> Path:
         return self.tpm / FILE
+
+    @property
+    def rehearsal(self) -> MachineFolder:
+        """Where the machine is run when it is rehearsed: apart from what is its own."""
+        return MachineFolder(self.path / "rehearsal")
 
     @property
     def states(self) -> Path:

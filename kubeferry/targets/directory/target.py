@@ -25,12 +25,24 @@ from kubeferry.documents import (
     StateOffer,
     TargetConfig,
 )
-from kubeferry.errors import InputInvalid, KubeferryError, Problem, TargetRefused, TargetUnavailable, ToolMissing
+from kubeferry.errors import InputInvalid, Problem, TargetRefused, ToolMissing
 from kubeferry.marks import MoveMark, read_move, written_move
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
-from kubeferry.targets.directory import capacity, evidence, fences, firmware, gitops, handing, qemu, sets, trial
+from kubeferry.targets.directory import (
+    capacity,
+    evidence,
+    fences,
+    firmware,
+    gitops,
+    handing,
+    qemu,
+    rehearsing,
+    sets,
+    trial,
+)
+from kubeferry.targets.directory.answering import answering, answering_job
 from kubeferry.targets.directory.hypervisor import Asked, LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder, write
 from kubeferry.targets.local_movers import LocalMovers, is_locked
@@ -82,9 +94,10 @@ class DirectoryTarget:
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         self._target.check(entry)
-        with _answering(entry):
+        with answering(entry):
             folder = self._target.machine(entry.target_name)
             sets.refuse_in_use(self._target, entry)
+            rehearsing.refuse(self._target, entry)
             capacity.check_space(self._target, entry)
             if not folder.path.exists():
                 ledger(External("machine-folder", entry.target_name, str(folder.path)))
@@ -113,12 +126,12 @@ class DirectoryTarget:
         return Room(ref, str(state), reads_zero=_has_no_data(image), created=created)
 
     def submit(self, job: MoverJob, ledger: Ledger, held: bytes | None = None) -> None:
-        with _answering_job(job):
+        with answering_job(job):
             ledger(External("mover", job.name, job.state_dir))
             self._movers.submit(job, env={} if held is None else handing.put(Path(job.state_dir), held))
 
     def watch(self, job: MoverJob, on_progress: Callable[[MoverProgress], None]) -> MoverResult:
-        with _answering_job(job):
+        with answering_job(job):
             try:
                 return self._movers.watch(job, on_progress)
             finally:
@@ -142,7 +155,7 @@ class DirectoryTarget:
         if self.runs(entry):
             fix = "Stop it first."
             raise TargetRefused("the machine runs, and keeps its state there", fix=fix, machine=entry.name)
-        with _answering(entry):
+        with answering(entry):
             created = not path.exists()
             if created:
                 ledger(External("disk", f"{entry.target_name}-{what}", str(path)))
@@ -160,7 +173,7 @@ class DirectoryTarget:
         if not folder.path.exists():
             return []
         self._target.check(entry)
-        with _answering(entry):
+        with answering(entry):
             found = [path for path in (folder.tpm_state, *atomic.leftovers(folder.tpm)) if path.exists()]
             for path in found:
                 path.unlink()
@@ -173,7 +186,7 @@ class DirectoryTarget:
     def apply(self, entry: Entry, ledger: Ledger, *, dry_run: bool) -> list[str]:
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
-        with _answering(entry):
+        with answering(entry):
             found = gitops.changes(entry, folder)
             if not dry_run:
                 self._target.claim(entry)
@@ -186,18 +199,18 @@ class DirectoryTarget:
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
         bases = sets.images(self._target, entry)
-        with _answering(entry):
+        with answering(entry):
             _check_applied(entry, folder)
             fences.raise_fence(folder, entry, fence)
         machine = LocalMachine(entry.target_name, folder)
-        with _answering(entry):
+        with answering(entry):
             if not machine.running():
                 evidence.drop(folder)
             machine.start(entry.sized(qemu.virtual_machine(entry.manifests)), bases, _asked(entry), ledger)
             fences.check(folder, entry, fence)
 
     def runs(self, entry: Entry) -> bool:
-        with _answering(entry):
+        with answering(entry):
             if self._target.objection() or self._target.machine_objection(entry):
                 return False
             return LocalMachine(entry.target_name, self._target.machine(entry.target_name)).alive()
@@ -206,8 +219,31 @@ class DirectoryTarget:
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
         machine = LocalMachine(entry.target_name, folder)
-        with _answering(entry):
+        with answering(entry):
             return evidence.observe(entry, machine, last_words)
+
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+        process.require(qemu.PROGRAM, "qemu-img")
+        self._target.check(entry)
+        folder = self._target.machine(entry.target_name)
+        with answering(entry):
+            fences.raise_fence(folder, entry, fence)
+            rehearsing.start(self._target, entry, _asked(entry), ledger)
+            fences.check(folder, entry, fence)
+
+    def observe_rehearsal(self, entry: Entry) -> Observation:
+        self._target.check(entry)
+        with answering(entry):
+            return rehearsing.observe(entry, self._target.machine(entry.target_name))
+
+    def end_rehearsal(self, entry: Entry, fence: int = 0) -> list[str]:
+        folder = self._target.machine(entry.target_name)
+        if not folder.path.exists():
+            return []
+        self._target.check(entry)
+        with answering(entry):
+            fences.raise_fence(folder, entry, fence)
+            return rehearsing.end(entry, folder)
 
     def stop(self, entry: Entry, fence: int = 0) -> None:
         folder = self._target.machine(entry.target_name)
@@ -215,7 +251,7 @@ class DirectoryTarget:
             return
         self._target.check(entry)
         machine = LocalMachine(entry.target_name, folder)
-        with _answering(entry):
+        with answering(entry):
             fences.raise_fence(folder, entry, fence)
             evidence.keep_console(machine)
             machine.stop()
@@ -224,19 +260,19 @@ class DirectoryTarget:
         """A folder runs machines for their proof only; what they are to be run as stands in their manifests."""
         folder = self._target.machine(entry.target_name)
         self._target.check(entry)
-        with _answering(entry):
+        with answering(entry):
             fences.raise_fence(folder, entry, fence)
         return ""
 
     def mark(self, entry: Entry, mark: MoveMark, fence: int = 0) -> None:
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
-        with _answering(entry):
+        with answering(entry):
             fences.raise_fence(folder, entry, fence)
             write(folder.moved, f"{written_move(mark)}\n")
 
     def marked(self, entry: Entry) -> MoveMark | None:
-        with _answering(entry):
+        with answering(entry):
             if self._target.objection() or self._target.machine_objection(entry):
                 return None
             moved = self._target.machine(entry.target_name).moved
@@ -245,7 +281,7 @@ class DirectoryTarget:
     def unmark(self, entry: Entry, fence: int = 0) -> None:
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
-        with _answering(entry):
+        with answering(entry):
             fences.raise_fence(folder, entry, fence)
             folder.moved.unlink(missing_ok=True)
 
@@ -258,11 +294,11 @@ class DirectoryTarget:
         if not folder.path.exists():
             return []
         self._target.check(entry)
-        with _answering(entry):
+        with answering(entry):
             sets.refuse_attached(self._target, entry)
             fences.raise_fence(folder, entry, fence)
             LocalMachine(entry.target_name, folder).stop()
-            removed = _remove_files(entry, folder)
+            removed = [*rehearsing.end(entry, folder), *_remove_files(entry, folder)]
             gitops.list_machines(self._target)
         return removed
 
@@ -361,28 +397,3 @@ def _remove_files(entry: Entry, folder: MachineFolder) -> list[str]:
     folder.marker.unlink(missing_ok=True)
     folder.path.rmdir()
     return [*map(str, removed), str(folder.path)]
-
-
-@contextlib.contextmanager
-def _answering(entry: Entry) -> Iterator[None]:
-    """Errors of the file system as errors of the target: a full disk refuses, anything else may pass."""
-    try:
-        yield
-    except OSError as error:
-        raise _translated(error, entry.name, "") from error
-
-
-@contextlib.contextmanager
-def _answering_job(job: MoverJob) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _translated(error, job.machine, job.disk) from error
-
-
-def _translated(error: OSError, machine: str, disk: str) -> KubeferryError:
-    what = f"{error.filename or 'the target folder'}: {error.strerror or error}"
-    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM}:
-        fix = "Give the target folder room and write permission, or name another one."
-        return TargetRefused(what, fix=fix, machine=machine, disk=disk)
-    return TargetUnavailable(what, fix="Run the same command again.", machine=machine, disk=disk)

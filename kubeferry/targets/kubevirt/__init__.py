@@ -13,5 +13,7 @@ objects                      manifests: dry run, server-side apply, drift
 machine ── fences            start and stop a VirtualMachine, each by the newest runner only
 moved                        the mark of one that has moved, on its object and its claims
 observing ── guest_access    what is seen of a running one: probes, screen; said: what its system says of itself
+rehearsing ── rehearsal_spec one over the machine's claims, of its own name, and taken away
 removal                      what goes, and what is still there
+identity                     who somebody is, as an API server says
 """

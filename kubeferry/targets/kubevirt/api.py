@@ -39,6 +39,7 @@ WAKING_SECONDS = 30.0
 PAGE = 500
 USERS_OWN = "~/.kube/config"
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+RIGHTS = "authorization.k8s.io/v1"
 JSON = "application/json"
 MERGE = "application/merge-patch+json"
 APPLY = "application/apply-patch+yaml"
@@ -222,13 +223,20 @@ class Cluster:
         attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
         attributes |= {"namespace": namespace, "name": name}
         review = {
-            "apiVersion": "authorization.k8s.io/v1",
+            "apiVersion": RIGHTS,
             "kind": "SelfSubjectAccessReview",
             "spec": {"resourceAttributes": {key: value for key, value in attributes.items() if value}},
         }
-        path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
-        answer = self._json("POST", path, body=review, what="ask for our permissions")
-        return bool(answer.get("status", {}).get("allowed"))
+        said = self.ask(f"/apis/{RIGHTS}/selfsubjectaccessreviews", review, what="ask for our permissions")
+        return bool(said.get("status", {}).get("allowed"))
+
+    def ask(self, path: str, review: Object, *, what: str, query: dict[str, str] | None = None) -> Object:
+        """What the API server says to a review, which it keeps nothing of."""
+        return self._json("POST", path, body=review, query=query, what=what)
+
+    def address(self) -> str:
+        """Where the API server is."""
+        return str(self._settings.host)
 
     def kinds(self, api_version: str) -> frozenset[str]:
         """The plural names of the kinds of a group and version. Raises NotThere where they are not served."""
@@ -315,8 +323,7 @@ class Cluster:
 
     def _headers(self) -> dict[str, str]:
         token = self._settings.get_api_key_with_prefix("BearerToken", alias="authorization")
-        headers = {"User-Agent": MANAGER}
-        return headers | ({"authorization": token} if token else {})
+        return {"User-Agent": MANAGER} | ({"authorization": token} if token else {})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from kubeferry.targets import superseded
 from kubeferry.targets.kubevirt import objects
 from kubeferry.targets.kubevirt.answers import AGAIN, Changed
 from kubeferry.targets.kubevirt.api import Cluster
-from kubeferry.targets.kubevirt.kinds import VIRTUAL_MACHINE
+from kubeferry.targets.kubevirt.kinds import VIRTUAL_MACHINE, Kind
 
 FENCE = "kubeferry.io/fence"
 MANAGER = "kubeferry-fence"
@@ -37,24 +37,27 @@ def _overtaken(entry: Entry, found: Object, fence: int) -> Fenced:
     return superseded(entry, f"{entry.namespace}/{entry.target_name}", fence_of(found), fence)
 
 
-def check(cluster: Cluster, entry: Entry, fence: int) -> None:
+def check(cluster: Cluster, entry: Entry, fence: int, kind: Kind = VIRTUAL_MACHINE, name: str = "") -> None:
     """Raise Fenced where a newer number stands on the object; after a deed, which is then too late."""
-    found = cluster.get(VIRTUAL_MACHINE, entry.target_name, entry.namespace)
+    found = cluster.get(kind, name or entry.target_name, entry.namespace)
     if fence and found is not None and fence_of(found) > fence:
         raise _overtaken(entry, found, fence)
 
 
-def raise_fence(cluster: Cluster, entry: Entry, fence: int) -> Object | None:
+def raise_fence(
+    cluster: Cluster, entry: Entry, fence: int, kind: Kind = VIRTUAL_MACHINE, name: str = ""
+) -> Object | None:
     """Put the number on the object, where it is not there. Returns the object with it, None where there is no object.
-    Raises Fenced where a newer one stands there. `fence` 0 asks for nothing, and looks only."""
+    Raises Fenced where a newer one stands there. `fence` 0 asks for nothing, and looks only. The object is the
+    machine's own, but for another `kind` and `name` in its namespace."""
     for _ in range(TRIES):
-        found = cluster.get(VIRTUAL_MACHINE, entry.target_name, entry.namespace)
+        found = cluster.get(kind, name or entry.target_name, entry.namespace)
         if found is None or not fence or fence_of(found) == fence:
             return found
         if fence_of(found) > fence:
             raise _overtaken(entry, found, fence)
         try:
-            return cluster.apply(_mark(found, fence), VIRTUAL_MACHINE, force=True, manager=MANAGER)
+            return cluster.apply(_mark(found, fence, kind), kind, force=True, manager=MANAGER)
         except Changed:  # a controller wrote into it, or another runner was quicker: look again
             stopping.pause(PAUSE_SECONDS)
     raise _restless(entry)
@@ -72,11 +75,11 @@ def put_strategy(cluster: Cluster, entry: Entry, strategy: str, fence: int, *, f
     raise _restless(entry)
 
 
-def _mark(found: Object, fence: int) -> Object:
+def _mark(found: Object, fence: int, kind: Kind) -> Object:
     """The number, for the object as it was seen."""
     seen = {name: found["metadata"][name] for name in ("name", "namespace", "resourceVersion")}
-    kind = {"apiVersion": VIRTUAL_MACHINE.api_version, "kind": VIRTUAL_MACHINE.name}
-    return kind | {"metadata": seen | {"annotations": {FENCE: str(fence)}}}
+    head = {"apiVersion": kind.api_version, "kind": kind.name}
+    return head | {"metadata": seen | {"annotations": {FENCE: str(fence)}}}
 
 
 def _restless(entry: Entry) -> TargetUnavailable:

@@ -35,6 +35,7 @@ SOURCE_LABEL = "kubeferry.io/source"
 DISK_LABEL = "kubeferry.io/disk"
 PLAN_LABEL = "kubeferry.io/plan"
 PART_LABEL = "kubeferry.io/part"
+REHEARSAL_LABEL = "kubeferry.io/rehearsal"
 MOVER = "mover"
 STATE = "state"
 MACHINE_ID = "kubeferry.io/machine-id"
@@ -130,6 +131,11 @@ def objection(entry: Entry, found: dict[str, Any]) -> str | None:
 def state_claim(machine: str) -> str:
     """The small claim that the movers of a machine keep their state on."""
     return _short(f"{machine}-kubeferry-state", machine)
+
+
+def rehearsal(machine: str) -> str:
+    """The VirtualMachine by which a machine is rehearsed, and the NetworkPolicy of its pod."""
+    return _short(f"{machine}-rehearsal", machine)
 
 
 def job_name(job: MoverJob) -> str:

@@ -30,7 +30,7 @@ Object = dict[str, Any]
 def observe(cluster: Cluster, entry: Entry, last_words: dict[str, str]) -> Observation:
     """Run the entry's probes and tell what was seen. A machine that does not come up fails its probes, with KubeVirt's
     own words as the evidence. Raises TargetRefused for a machine that is not started."""
-    instance = _appeared(cluster, entry)
+    instance = appeared(cluster, entry)
     started_at = str(instance["metadata"]["creationTimestamp"])
     access = GuestAccess(cluster, entry, time.monotonic() - _age(started_at))
     answers = probes.run(entry.probes, access, last_words)
@@ -56,7 +56,7 @@ def observe(cluster: Cluster, entry: Entry, last_words: dict[str, str]) -> Obser
     )
 
 
-def _appeared(cluster: Cluster, entry: Entry) -> Object:
+def appeared(cluster: Cluster, entry: Entry) -> Object:
     """The instance; KubeVirt needs a moment to make it after the start."""
     limit = time.monotonic() + APPEAR_SECONDS
     while True:

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubeferry.documents import Entry, TargetConfig
 from kubeferry.errors import TargetRefused, TargetUnavailable
-from kubeferry.ledger import External
+from kubeferry.ledger import REHEARSAL, External
 from kubeferry.targets import still_attached, users_of
 from kubeferry.targets.kubevirt import jobs, machine, names
 from kubeferry.targets.kubevirt.api import Cluster, Owned
@@ -19,6 +19,7 @@ POLL_SECONDS = 0.5
 KINDS = {
     "disk": CLAIM,
     "process": INSTANCE,
+    REHEARSAL: VIRTUAL_MACHINE,
     names.STATE_CLAIM: CLAIM,
     names.JOB: JOB,
     names.NETWORK_POLICY: NETWORK_POLICY,

@@ -35,6 +35,7 @@ from kubeferry.targets.kubevirt import (
     observing,
     offer,
     preflight,
+    rehearsing,
     removal,
     trial,
 )
@@ -75,6 +76,7 @@ class KubevirtTarget:
 
     def prepare(self, entry: Entry, ledger: Ledger) -> dict[str, Room]:
         machine.refuse_running(self._cluster, entry)
+        rehearsing.refuse(self._cluster, entry)
         if self._uploads is not None:
             return self._uploads.prepare(entry, ledger)
         return claims.prepare(self._cluster, entry, ledger, self._config.movers)
@@ -121,6 +123,15 @@ class KubevirtTarget:
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         return observing.observe(self._cluster, entry, last_words)
 
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+        rehearsing.start(self._cluster, self._config, entry, ledger, fence)
+
+    def observe_rehearsal(self, entry: Entry) -> Observation:
+        return rehearsing.observe(self._cluster, self._config, entry)
+
+    def end_rehearsal(self, entry: Entry, fence: int = 0) -> list[str]:
+        return rehearsing.end(self._cluster, self._config, entry, fence)
+
     def stop(self, entry: Entry, fence: int = 0) -> None:
         machine.stop(self._cluster, self._config, entry, fence)
 
@@ -142,7 +153,8 @@ class KubevirtTarget:
     def remove(self, entry: Entry, fence: int = 0) -> list[str]:
         if self._uploads is not None:
             self._uploads.mark(entry)
-        return removal.remove(self._cluster, self._config, entry, fence)
+        ended = rehearsing.end(self._cluster, self._config, entry, fence)
+        return [*ended, *removal.remove(self._cluster, self._config, entry, fence)]
 
     def exists(self, thing: External) -> bool:
         return removal.exists(self._cluster, thing)

@@ -8,9 +8,8 @@ the seam: idempotent, ours or refused, nothing made before the ledger has it.
 
 from __future__ import annotations
 
-import hashlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 from kubeferry.documents import (
     Entry,
@@ -20,6 +19,7 @@ from kubeferry.documents import (
     MoverResult,
     Observation,
     Offer,
+    Probe,
     ProbeResult,
     TargetConfig,
 )
@@ -33,6 +33,7 @@ from kubeferry.errors import (
     TargetUnavailable,
 )
 from kubeferry.inside.said import Said
+from kubeferry.ledger import REHEARSAL
 from kubeferry.marks import MoveMark
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import clock
@@ -43,16 +44,17 @@ from kubeferry.targets import (
     Reach,
     Room,
     TargetCapabilities,
+    rehearsed_now,
     runs_from_it,
     still_attached,
     superseded,
     users_of,
 )
-from kubeferry.uris import HELD, inline_content, local_path
+from kubeferry.targets.guest.rehearsals import asked, unshown
+from kubeferry.targets.memory.blocks import BLOCK_BYTES, content_of, digests_of, root_of
+from kubeferry.uris import local_path
 from kubeferry.words import counted
 
-BLOCK_BYTES = 1024 * 1024
-MOST_INLINE_BYTES = 16 * BLOCK_BYTES
 # Run strategies by which a place starts a machine that nobody asked it to start.
 STARTING = frozenset({"Always", "RerunOnFailure"})
 
@@ -68,8 +70,9 @@ class MemoryTarget:
     """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `running`, `strategies` (what machines
     were handed over with), `answers` (probe kind to whether it passes), `said` (name to what the system says of
     itself), `refusals` (what a trial of a machine finds), `faults` (method to errors, raised one a call), and
-    `moves` (the marks of machines that have moved), `heeds_fences`: without it, a runner has slept in the one moment
-    that no fence covers."""
+    `moves` (the marks of machines that have moved), `rehearsals` (since when isolated copies run),
+    `rehearsals_write` (one changes the disks that it must only read), `heeds_fences`: without it, a runner has slept in
+    the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
@@ -79,6 +82,8 @@ class MemoryTarget:
         self.running: dict[str, str] = {}
         self.strategies: dict[str, str] = {}
         self.moves: dict[str, MoveMark] = {}
+        self.rehearsals: dict[str, str] = {}
+        self.rehearsals_write = False
         self.answers: dict[str, bool] = {}
         self.said: dict[str, Said] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
@@ -126,6 +131,8 @@ class MemoryTarget:
         for user in users_of(entry):
             if user.target_name in self.running:
                 raise runs_from_it(entry, user.name)
+        if entry.target_name in self.rehearsals:
+            raise rehearsed_now(entry, f"a rehearsal of {entry.target_name}")
         rooms = {}
         for planned in entry.disks:
             place = f"{entry.target_name}/{planned.disk}"
@@ -215,18 +222,38 @@ class MemoryTarget:
         self._fail("observe")
         if entry.target_name not in self.running:
             raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
-        told = {probe.kind: self.answers.get(probe.kind, True) for probe in entry.probes}
-        return Observation(
-            machine=entry.name,
-            started_at=self.running[entry.target_name],
-            where="memory: nothing was booted",
-            probes=tuple(
-                ProbeResult(kind=probe.kind, what=probe.kind, ok=told[probe.kind], evidence="told by the test")
-                for probe in entry.probes
-            ),
-            guest={path: words.strip() for path, words in last_words.items()},
-            said=self.said.get(entry.target_name),
-        )
+        seen = self._seen(entry, self.running[entry.target_name], entry.probes)
+        guest = {path: words.strip() for path, words in last_words.items()}
+        return seen.model_copy(update={"guest": guest, "said": self.said.get(entry.target_name)})
+
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+        self._fail("rehearse")
+        self._check(entry)
+        self._raise_fence(entry, fence)
+        if entry.target_name in self.running:
+            raise runs_from_it(entry, entry.name)
+        if missing := [one.disk for one in entry.disks if f"{entry.target_name}/{one.disk}" not in self.disks]:
+            raise TargetRefused(f"no disk {missing[0]} is here", fix="Copy it first.", machine=entry.name)
+        if entry.target_name not in self.rehearsals:
+            ledger(External(REHEARSAL, entry.target_name, "memory"))
+            self.rehearsals[entry.target_name] = clock.now()
+        if self.rehearsals_write:
+            self.disks[f"{entry.target_name}/{entry.disks[0].disk}"][0] ^= 0xFF
+
+    def observe_rehearsal(self, entry: Entry) -> Observation:
+        self._fail("observe_rehearsal")
+        if entry.target_name not in self.rehearsals:
+            raise TargetRefused("no rehearsal of it is started", fix="Start it first.", machine=entry.name)
+        probes, not_asked = asked(entry, networked=False)
+        seen = self._seen(entry, self.rehearsals[entry.target_name], probes)
+        return seen.model_copy(update={"not_asked": not_asked, "not_shown": unshown(entry)})
+
+    def end_rehearsal(self, entry: Entry, fence: int = 0) -> list[str]:
+        self._fail("end_rehearsal")
+        self._check(entry)
+        self._raise_fence(entry, fence)
+        gone = self.rehearsals.pop(entry.target_name, None)
+        return [f"rehearsal of {entry.target_name}"] if gone else []
 
     def stop(self, entry: Entry, fence: int = 0) -> None:
         self._fail("stop")
@@ -277,6 +304,7 @@ class MemoryTarget:
         self.moves.pop(entry.target_name, None)
         self.strategies.pop(entry.target_name, None)
         self.running.pop(entry.target_name, None)
+        self.rehearsals.pop(entry.target_name, None)
         gone = [place for place in self.disks if place.startswith(f"{entry.target_name}/")]
         for place in gone:
             for kept in (self.disks, self._fingerprints, self._results, self._fences):
@@ -287,7 +315,8 @@ class MemoryTarget:
         return [*gone, *([f"manifests of {entry.target_name}"] if removed else [])]
 
     def exists(self, thing: External) -> bool:
-        return thing.name in (self.running if thing.kind == "process" else self.disks if thing.kind == "disk" else ())
+        known: dict[str, Container[str]] = {"process": self.running, "disk": self.disks, REHEARSAL: self.rehearsals}
+        return thing.name in known.get(thing.kind, ())
 
     def close(self) -> None:
         self._fail("close")
@@ -295,6 +324,16 @@ class MemoryTarget:
     def _fail(self, method: str) -> None:
         if self.faults[method]:
             raise self.faults[method].pop(0)
+
+    def _seen(self, entry: Entry, started_at: str, probes: tuple[Probe, ...]) -> Observation:
+        """Each probe as `answers` says."""
+        told = {probe.kind: self.answers.get(probe.kind, True) for probe in probes}
+        results = tuple(
+            ProbeResult(kind=probe.kind, what=probe.kind, ok=told[probe.kind], evidence="told by the test")
+            for probe in probes
+        )
+        where = "memory: nothing was booted"
+        return Observation(machine=entry.name, started_at=started_at, where=where, probes=results)
 
     def _check(self, entry: Entry) -> None:
         if self._owners.get(entry.target_name, _owner(entry)) != _owner(entry):
@@ -308,10 +347,10 @@ class MemoryTarget:
 
     def _copy(self, job: MoverJob, disk: bytearray, held: bytes | None) -> None:
         """All of the source; or only what it calls changed, where the disk is the copy that it says that of."""
-        content = _read(job.source, held)
+        content = content_of(job.source, held)
         known = self._fingerprints.get(job.state_dir)
         changed = job.source.changed if job.source else None
-        if changed is None or known is None or job.since_root != _root(known):
+        if changed is None or known is None or job.since_root != root_of(known):
             disk[:] = content
             return
         for start, stop in ranges_of(changed):
@@ -323,10 +362,10 @@ class MemoryTarget:
             raise Fenced("a newer runner has worked on this disk", fix="Leave the disk to it.")
         self._fences[job.state_dir] = job.fence
         disk = self.disks[job.state_dir]
-        before = _digests(disk)
+        before = digests_of(disk)
         if job.action != "verify":
             self._copy(job, disk, held)
-            self._fingerprints[job.state_dir] = _digests(disk)
+            self._fingerprints[job.state_dir] = digests_of(disk)
         wanted = self._fingerprints.get(job.state_dir)
         if wanted is None:
             raise IntegrityFailed("there is no fingerprint to compare with")
@@ -338,7 +377,7 @@ class MemoryTarget:
             name=job.name,
             action=job.action,
             ok=not wrong,
-            root=_root(wanted),
+            root=root_of(wanted),
             algorithm="sha256",
             size_bytes=len(disk),
             data_bytes=len(disk),
@@ -352,23 +391,3 @@ class MemoryTarget:
 
 def _owner(entry: Entry) -> tuple[str, str]:
     return entry.machine.source, entry.machine.id
-
-
-def _digests(data: bytearray) -> list[str]:
-    view = memoryview(data)
-    return [hashlib.sha256(view[at : at + BLOCK_BYTES]).hexdigest() for at in range(0, len(data), BLOCK_BYTES)]
-
-
-def _root(digests: list[str]) -> str:
-    return hashlib.sha256("".join(digests).encode()).hexdigest()
-
-
-def _read(source: DiskRef | None, held: bytes | None) -> bytes:
-    if source is not None and source.uri == HELD and held is not None:
-        return held
-    if source is not None and (content := inline_content(source.uri, MOST_INLINE_BYTES)) is not None:
-        return content
-    path = local_path(source.uri) if source and source.format == "raw" else None
-    if path is None:
-        raise TargetRefused("the memory target reads raw files only")
-    return path.read_bytes()

@@ -32,6 +32,7 @@ func main() {
 		log.Fatal(err)
 	}
 	defer model.Remove()
+	startable(model.Service.Context)
 	model.Service.RegisterEndpoints = true
 	model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(*user, os.Getenv("SIMULATOR_PASSWORD"))}
 	server := model.Service.NewServer()

@@ -255,6 +255,33 @@ def test_a_role_that_may_not_start_it_again_is_a_concern_before_it_stops(moving:
     assert moving.source.concerns(moving.machine) == [], "it need not be started again: it was off"
 
 
+def test_a_role_that_may_not_keep_the_host_from_starting_it_is_a_concern(moving: Moving) -> None:
+    moving.lab.relay.rules.denied.add("Host.Config.AutoStart")
+    assert moving.source.concerns(moving.machine) == [], "its host does not start it"
+    moving.lab.start_with_host("web", order=2)
+    (told,) = moving.source.concerns(moving.machine)
+    assert told.severity is Severity.CRITICAL
+    assert "it starts with its host, as number 2, and our role may not switch that off" in told.what
+    moving.lab.relay.rules.denied.clear()
+    assert moving.source.concerns(moving.machine) == []
+
+
+def test_the_place_in_the_start_of_its_host_is_given_up_and_taken_again(moving: Moving) -> None:
+    moving.lab.start_with_host("web", order=2)
+    told = moving.source.autostart(moving.machine)
+    assert told is not None
+    assert (told.settings["startDelay"], told.settings["stopAction"]) == ("17", "guestShutdown")
+    moving.source.set_autostart(moving.machine, None)
+    assert (moving.lab.order_of("web"), moving.source.autostart(moving.machine)) == (-1, None)
+    moving.source.set_autostart(moving.machine, told)
+    assert (moving.lab.order_of("web"), moving.source.autostart(moving.machine)) == (2, told)
+    moving.lab.relay.rules.faults.append(Fault("ReconfigureAutostart", "fault:NoPermission"))
+    with pytest.raises(SourceRefused, match="vSphere does not allow it"):
+        moving.source.set_autostart(moving.machine, None)
+    assert moving.lab.order_of("web") == 2
+    moving.source.set_autostart(moving.machine, None)
+
+
 def test_a_machine_that_goes_back_to_its_snapshot_is_never_switched_off(moving: Moving) -> None:
     moving.lab.configure("web", flags=vim.vm.FlagInfo(snapshotPowerOffBehavior="revert"))
     try:

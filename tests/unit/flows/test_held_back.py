@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -281,3 +282,37 @@ def test_whoever_shows_the_run_is_told_who_is_held_back(waves: Estate) -> None:
     waves.run(shown=Told())
     assert set(told) == {"beta", "gamma"}
     assert told["beta"].startswith("it comes after alpha, which was rolled back")
+
+
+def test_a_stop_that_is_lifted_lets_the_wave_go_on_and_who_did_it_is_known(waves: Estate) -> None:
+    waves.planned("waves: {stopAfter: {failures: 1}}")
+    waves.source.write_deaf("alpha")
+    waves.run("alpha")
+    code, _out, err = waves.kubeferry("lift", "plan.yaml", "--wave", "wave-2")
+    assert code == 2
+    assert "there is nothing to lift" in err
+    assert waves.kubeferry("migrate", "plan.yaml", "-m", "delta")[0] == 2
+    code, out, err = waves.kubeferry("lift", "plan.yaml", "--wave", "wave-1", "--reason", "the disk was replaced")
+    assert code == 0
+    assert "wave wave-1 has stopped: 1 of 1 machines" in err
+    assert re.match(r"the stop of wave wave-1 is lifted by \S+ on \S+: alpha count no more\n", out)
+    assert waves.kubeferry("migrate", "plan.yaml", "-m", "delta")[0] == 0
+    assert re.search(
+        r"stop lifted by \S+ on \S+ \(claimed\) 20\S+Z: wave wave-1", waves.kubeferry("status", "plan.yaml")[1]
+    )
+    assert waves.kubeferry("report", "plan.yaml")[0] == 0
+    (told,) = json.loads((waves.folder / "report.json").read_text())["decisions"]
+    assert (told["what"], told["about"]) == ("stop of the wave lifted", "wave wave-1 (alpha)")
+    assert told["said"].startswith("the disk was replaced; wave wave-1 has stopped")
+    assert waves.kubeferry("lift", "plan.yaml", "--wave", "wave-1")[0] == 2, "it is lifted already"
+
+
+def test_what_fails_after_a_lift_stops_the_wave_again(waves: Estate) -> None:
+    waves.planned("waves: {stopAfter: {failures: 1}}")
+    waves.source.write_deaf("alpha")
+    waves.run("alpha")
+    assert waves.kubeferry("lift", "plan.yaml", "--wave", "wave-1", "--json")[0] == 0
+    assert waves.kubeferry("migrate", "plan.yaml", "-m", "alpha", "--again")[0] == 2
+    code, _out, err = waves.kubeferry("migrate", "plan.yaml", "-m", "delta")
+    assert code == 2
+    assert "since its stop was lifted" in err

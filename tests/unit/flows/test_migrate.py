@@ -97,11 +97,11 @@ def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(m
 
     monkeypatch.setattr(migrate, "open_source", lambda *_given, journal: refusing(f"source of {journal}"))
     monkeypatch.setattr(migrate, "open_target", lambda *_given: refusing("target"))
-    monkeypatch.setattr(migrate, "drive", lambda *_given: SimpleNamespace(phase="committed"))
+    monkeypatch.setattr(migrate, "reached", lambda *_given: SimpleNamespace(phase="committed"))
     monkeypatch.setattr(migrate, "settle", lambda _work: "a view")
     plan, journal = SimpleNamespace(digest="d", source="lab"), SimpleNamespace(lease=lease, identity="j")
     config = SimpleNamespace(sources={"lab": None}, target=None, limits=None)
-    more = {"goal": Goal.MIGRATE, "refused": {}, "standing": {}, "turns": None, "gate": None}
+    more = {"goal": Goal.MIGRATE, "refused": {}, "standing": {}, "turns": None, "gate": None, "rehearse": False}
     run: Any = SimpleNamespace(target_is_down="", plan=plan, journal=journal, config=config, **more)
     entry: Any = SimpleNamespace(name="web")
     assert migrate._drive_machine(run, entry) == migrate.Outcome("web", "committed", left="a view")

@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kubeferry.documents import WarmPolicy
 from kubeferry.life import events as ev
 from kubeferry.life.actions import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal, next_action
 from kubeferry.life.imagined import plan_actions
-from kubeferry.life.states import MachineState, Phase, step
+from kubeferry.life.states import MachineState, Phase, Recorded, fold, step
 from kubeferry.model import Power
 
 A = ActionKind
+PLANNED = ev.Planned(plan_digest="d", disks=("vda", "vdb"))
 PROOF = EntryFacts(plan_digest="d", disks=("vda", "vdb"), keeps_running=False)
 
 
@@ -247,12 +249,36 @@ def test_reasons_name_what_is_missing() -> None:
 
 
 def test_an_approval_is_waited_for() -> None:
-    entry = replace(PROOF, needs_approval=True)
-    world = World(entry=entry)
-    assert world.run().kind is A.WAIT_FOR_APPROVAL
+    world = World(entry=replace(PROOF, unapproved="it is not approved"))
+    action = world.run()
+    assert (action.kind, action.reason) == (A.WAIT_FOR_APPROVAL, "it is not approved")
     assert world.power is Power.RUNNING
-    world.record(ev.Approved(by="ann"))
+    world.entry = PROOF
     assert world.run().kind is A.DONE
+
+
+def test_an_approval_that_is_gone_is_missed_until_a_stop_is_asked_for_and_no_longer() -> None:
+    without = replace(PROOF, unapproved="that of ann was withdrawn")
+    state = fold(map(Recorded, (PLANNED, ev.CutoverBegun(power_before=Power.RUNNING, stop_is_told=True))))
+    assert next_action(PROOF, state).kind is A.STOP_SOURCE
+    assert next_action(without, state).kind is A.WAIT_FOR_APPROVAL
+    assert next_action(without, step(state, ev.StopAsked())).kind is A.STOP_SOURCE
+    assert next_action(without, state, Goal.ROLLBACK).kind is A.BEGIN_ROLLBACK
+
+
+def test_copying_ahead_needs_no_approval() -> None:
+    warm = replace(PROOF, warm=WarmPolicy(), unapproved="it is not approved")
+    state = fold([Recorded(PLANNED)])
+    assert next_action(warm, state, Goal.PRECOPY, Power.RUNNING).kind is A.BEGIN_COPY
+
+
+def test_the_dry_run_of_what_is_not_approved_says_that_and_then_what_would_be_done() -> None:
+    without = replace(PROOF, unapproved="it is not approved")
+    kinds = [action.kind for action in plan_actions(without, MachineState())]
+    assert kinds.count(A.WAIT_FOR_APPROVAL) == 1
+    assert [kind for kind in kinds if kind is not A.WAIT_FOR_APPROVAL] == [
+        action.kind for action in plan_actions(PROOF, MachineState())
+    ]
 
 
 @pytest.mark.parametrize("goal", list(Goal))

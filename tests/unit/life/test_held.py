@@ -220,3 +220,62 @@ def test_who_went_back_is_waited_for_in_vain_unless_it_is_taken_up_again() -> No
     plan = a_plan({"1": "a", "2": "b"}, {"b": "a"})
     assert list(Order(plan, {"a": BACK}).out_of_reach(("a", "b"))) == ["b"]
     assert Order(plan, {"a": BACK}, again=True).out_of_reach(("a", "b")) == {}
+
+
+# --- what a person has decided ---------------------------------------------------------------------------------------
+
+
+def failed_at(minute: int) -> MachineState:
+    return fold(
+        [
+            Recorded(PLANNED, "2026-12-01T12:00Z"),
+            Recorded(ev.Failed(at="copy-disks", what="full"), f"2026-12-01T12:{minute:02}Z"),
+        ]
+    )
+
+
+def test_what_failed_before_a_stop_was_lifted_counts_no_more() -> None:
+    plan = a_plan({"1": "abcd", "2": "x"}, order=WavesPolicy(stop_after=StopAfter(failures=2)))
+    states = {"a": failed_at(1), "b": failed_at(2)}
+    lifted = {"1": "2026-12-01T12:05Z"}
+    assert Order(plan, states).held("c") is not None
+    assert Order(plan, states).stopped("1")[1] == ("a", "b")
+    order = Order(plan, states, lifted=lifted)
+    assert (order.held("c"), order.held("x"), order.stopped("1")) == (None, None, (None, ()))
+    order.see("c", failed_at(6))
+    assert order.held("d") is None
+    order.see("a", failed_at(7))
+    held = order.held("d")
+    assert held is not None
+    assert held.why == (
+        "wave 1 has stopped: 2 of 2 machines that came to an end there since its stop was lifted 2026-12-01T12:05Z "
+        "have failed or went back (a, c)"
+    )
+    assert order.stopped("2") == (None, ())
+
+
+def test_who_failed_again_failed_anew() -> None:
+    """At the same step as before, so that no phase tells of it."""
+    failure = ev.Failed(at="copy-disks", what="full")
+    records = [Recorded(PLANNED, "12:00"), Recorded(failure, "12:01"), Recorded(failure, "12:09")]
+    assert fold(records).failed_at == "12:09"
+    stopped = ev.Failed(at="copy-disks", what="stopped", error_type="Interrupted")
+    assert fold([*records, Recorded(stopped, "12:10")]).failed_at == "12:09"
+
+
+def test_who_is_not_approved_waits_with_its_set_and_whatever_is_insisted_on() -> None:
+    plan = a_plan({"1": "abc"}, {"c": "a"}, sets=("ab",))
+    order = Order(plan, {}, unapproved={"b": "it is not approved", "a": "", "c": ""})
+    assert order.held("b") == Held("it is not approved", approval=True)
+    assert order.held("a") == Held("it moves together with b: it is not approved", approval=True)
+    assert set(order.out_of_reach("abc")) == {"a", "b", "c"}, "c comes after a"
+    order.lack({"b": ""})
+    assert (order.held("a"), order.held("b")) == (None, None)
+    order.lack({"a": "it is not approved"})
+    order.see("a", MachineState(phase=Phase.CUTTING_OVER, plan_digest="d"))
+    assert order.held("a") is None, "what has begun comes to its end"
+
+
+def test_who_is_not_approved_is_out_of_reach_though_others_failed_and_are_tried_again() -> None:
+    order = Order(a_plan({"1": "ab"}), {"a": FAILED}, unapproved={"b": "it is not approved"})
+    assert set(order.out_of_reach("ab")) == {"b"}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kubeferry.errors import PermanentError
 from kubeferry.life import events as ev
 from kubeferry.life.states import ENDS, TRANSITIONS, IllegalTransition, MachineState, Phase, Recorded, fold, step
-from kubeferry.model import Power
+from kubeferry.model import Autostart, Power
 
 PASSED = {"probes": [{"kind": "agent", "what": "agent answers", "ok": True}]}
 FAILED = {"probes": [{"kind": "agent", "what": "agent answers", "ok": True}, {"kind": "http", "ok": False}]}
@@ -21,6 +21,13 @@ def verified(disk: str, root: str = "r1", differing: int = 0) -> ev.DiskVerified
     return ev.DiskVerified(disk=disk, root=root, differing=differing)
 
 
+AS_BEFORE = {"vda": "r1", "vdb": "r1"}
+REHEARSAL = (
+    ev.RehearsalBegun(number=1, round=2, at="t", synced_at="t", roots=AS_BEFORE),
+    ev.RehearsalObserved(observation=PASSED),
+    ev.RehearsalEnded(at="t"),
+)
+REHEARSED = ev.Rehearsed(number=1, round=2, at="t", synced_at="t", probes_passed=1, roots=AS_BEFORE)
 STOPPED = ev.SourceStopped(how="agent", at="2026-01-01T00:00:00.000Z", last_words={"/count": "4"})
 TO_STOPPED = (
     ev.Planned(plan_digest="d1", disks=("vda", "vdb")),
@@ -80,13 +87,14 @@ def test_warm_rounds_end_in_the_same_cutover() -> None:
     rounds: list[ev.Event] = [
         *(ev.CopyBegun(round=1, final=False), copied("vda", 1), copied("vdb", 1), ev.Synced(round=1)),
         *(ev.CopyBegun(round=2, final=False), copied("vda", 2), copied("vdb", 2), ev.Synced(round=2)),
-        *(ev.Rehearsed(), ev.Approved(by="ann"), ev.CutoverBegun(power_before=Power.RUNNING), STOPPED),
+        *(verified("vda"), verified("vdb"), *REHEARSAL, verified("vda"), verified("vdb"), REHEARSED),
+        *(ev.Approved(by="ann"), ev.CutoverBegun(power_before=Power.RUNNING), STOPPED),
         *(ev.CopyBegun(round=3, final=True), copied("vda", 3), copied("vdb", 3), verified("vda"), verified("vdb")),
     ]
     state = after(TO_STOPPED[0], *rounds, ev.Applied(), ev.Started())
     assert state.phase is Phase.STARTED
     assert state.approved is not None
-    assert state.rehearsed
+    assert state.rehearsed == REHEARSED
 
 
 # --- the rules ---------------------------------------------------------------------------------------------------
@@ -107,6 +115,21 @@ def test_rounds_count_up_and_the_final_one_needs_the_source_off() -> None:
     refused(after(*TO_STOPPED), copied("vda", 0), "not the one that is open")
     refused(after(*TO_COPIED), copied("vda", 2), "not the one that is open")
     refused(after(*TO_COPIED), copied("vdz"), "not one of the plan")
+
+
+def test_what_is_put_back_at_the_source_is_known_until_it_is_rolled_back() -> None:
+    was = Autostart(words="with its host", settings={"autostart": "yes"})
+    recorded = after(*TO_STOPPED[:2], ev.AutostartRecorded(was=was))
+    assert recorded.autostart == was
+    refused(after(*TO_STOPPED), ev.AutostartRecorded(was=was), "off already")
+    begun = step(step(recorded, STOPPED), ev.CutoverBegun(power_before=Power.RUNNING))
+    assert begun.autostart == was, "begun anew, it is still to be put back"
+    moved = after(*TO_COMMITTED[:2], ev.AutostartRecorded(was=was), *TO_COMMITTED[2:])
+    refused(moved, ev.SourceMarked(), "what stood there before")
+    moved = step(step(moved, ev.NotesRecorded(before="Ann's", line="moved")), ev.SourceMarked())
+    assert (moved.marked, moved.phase) == (True, Phase.COMMITTED)
+    back = step(step(step(moved, ev.RollbackBegun(reason="asked")), ev.SourceRestarted()), ev.RolledBack())
+    assert (back.autostart, back.notes, back.marked) == (None, None, False)
 
 
 def test_a_verification_counts_for_the_newest_copy_only() -> None:
@@ -244,7 +267,7 @@ ANY_EVENT = st.one_of(
         [
             *(STOPPED, ev.Applied(), ev.Started(), ev.TargetStopped(), ev.Committed(), ev.SourceRestarted()),
             *(ev.RollbackBegun(reason="r"), ev.RolledBack(), ev.Failed(at="a", what="w"), ev.Synced(round=1)),
-            *(ev.Rehearsed(), ev.Approved(by="a"), ev.Released(), ev.Note(text="n"), ev.LastWords(at="t")),
+            *(*REHEARSAL, REHEARSED, ev.Approved(by="a"), ev.Released(), ev.Note(text="n"), ev.LastWords(at="t")),
             ev.Watched(probes_passed=1),
         ]
     ),

@@ -32,9 +32,15 @@ FAULTS = (
 )
 SOURCE = ("concerns", "open_round", "close_round", "power", "last_start", "stop", "start", "forget", "exists")
 SOURCE += ("mark", "marked", "unmark")  # what goes wrong about a mark changes no life
+SOURCE += ("autostart", "set_autostart", "notes", "write_notes")
 TARGET = (
     *("prepare", "submit", "watch", "apply", "start", "runs", "observe", "hand_over", "mark"),
     *("marked", "unmark", "stop", "tidy", "remove", "exists"),
+    *("rehearse", "observe_rehearsal", "end_rehearsal"),
+)
+GOALS = (
+    *(Goal.MIGRATE, Goal.MIGRATE, Goal.MIGRATE_AGAIN, Goal.ROLLBACK),
+    *(Goal.PRECOPY, Goal.PRECOPY, Goal.REHEARSE, Goal.REHEARSE),
 )
 TRIES = 3
 
@@ -75,6 +81,9 @@ class Life:
 
     def look(self) -> None:
         assert not self.scene.target.running or self.scene.power is Power.OFF, "two copies run"
+        assert not self.scene.target.rehearsals or not self.scene.target.running, "over the disks of one that runs"
+        started = self.scene.source.autostart(self.scene.entry.machine) is not None
+        assert not (self.scene.target.running and started), "the source would join its copy when its host starts"
 
     def command(self, goal: Goal) -> Phase | None:
         """One command as a flow carries it out. Returns what it reached, None where it was stopped by an error."""
@@ -125,10 +134,12 @@ def test_a_life_full_of_faults_ends_as_it_should(build: Callable[..., Any], numb
     )
     before = seed.choice((Power.RUNNING, Power.RUNNING, Power.OFF))
     life = Life(build(power=before, policy=policy), seed)
+    autostart = seed.choice(({}, {"order": "3", "delay": "120"}))
+    life.scene.source.write_autostart("web", **autostart)
     for _ in range(seed.randint(1, 4)):
         life.rate = seed.choice((0.005, 0.02, 0.05))
         life.scene.target.answers["agent"] = seed.random() < 0.75
-        life.command(seed.choice((Goal.MIGRATE, Goal.MIGRATE, Goal.MIGRATE_AGAIN, Goal.PRECOPY, Goal.ROLLBACK)))
+        life.command(seed.choice(GOALS))
         life.rate = 0.0
         life.guest_writes()
     life.scene.target.answers.clear()
@@ -136,3 +147,7 @@ def test_a_life_full_of_faults_ends_as_it_should(build: Callable[..., Any], numb
     assert (life.scene.power, life.scene.equal()) == (Power.OFF, True)
     life.command(Goal.ROLLBACK)
     assert (life.scene.power, life.scene.target.running) == (before, {})
+    assert life.scene.target.rehearsals == {}
+    told = life.scene.source.autostart(life.scene.entry.machine)
+    assert (told.settings if told else {}) == autostart
+    assert life.scene.source.notes(life.scene.entry.machine) is None

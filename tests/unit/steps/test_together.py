@@ -69,6 +69,18 @@ def breaks(pair: Pair, call: str, error: BaseException, *, of: int = 1) -> None:
     pair.fault = fault
 
 
+def test_what_starts_each_of_them_is_off_when_they_have_moved_and_put_back_with_them(pair: Pair) -> None:
+    def started() -> dict[str, bool]:
+        return {name: pair.source.autostart(pair.plan.entry(name).machine) is not None for name in NAMES}
+
+    for name in NAMES:
+        pair.source.write_autostart(name, order="1")
+    assert (pair.command(), pair.phases()) == (None, COMMITTED)
+    assert started() == dict.fromkeys(NAMES, False)
+    assert (pair.command(Goal.ROLLBACK), pair.phases()) == (None, ROLLED_BACK)
+    assert started() == dict.fromkeys(NAMES, True)
+
+
 def test_both_arrive_with_one_copy_of_what_they_share(pair: Pair) -> None:
     assert pair.plan.entry("b").attached is not None
     assert pair.command() is None

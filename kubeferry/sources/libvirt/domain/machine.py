@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubeferry import marks
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Machine, Power
 from kubeferry.sources.facts.xml_tree import Node, read_tree
@@ -53,7 +54,7 @@ def read_domain(
 
 def _machine(root: Node, source: str) -> Machine:
     """What is known; with problems in the tree it is not to be used."""
-    name, uuid = root.value("name"), root.value("uuid")
+    name, uuid, description = root.value("name"), root.value("uuid"), root.value("description")
     if name is None:
         root.refuse("<name>: the domain has none", _AGAIN)
     return Machine(
@@ -61,7 +62,7 @@ def _machine(root: Node, source: str) -> Machine:
         name=name or "",
         source=source,
         title=root.value("title"),
-        description=root.value("description"),
+        description=(marks.without_line(description) or "").strip() or None,
         arch=root.value("os/type@arch"),
         machine_type=root.value("os/type@machine"),
         uuid=uuid,
@@ -80,7 +81,7 @@ def _machine(root: Node, source: str) -> Machine:
         headless=devices.read_headless(root),
         devices=devices.read_devices(root),
         guest=devices.read_guest(root),
-        metadata=devices.read_metadata(root),
+        metadata=devices.read_metadata(root) | ({marks.MOVED: line} if (line := marks.line_in(description)) else {}),
         unmodelled=leftovers(root),
     )
 

@@ -277,7 +277,7 @@ def completed(folder: Path, line: str) -> list[str]:
 def test_verbs_options_and_machines_of_the_plan_are_completed(kubeferry: Command, estate: Path) -> None:
     kubeferry("discover")
     kubeferry("plan", "inventory.yaml")
-    assert completed(estate, "kubeferry re") == ["release", "report", "repair"]
+    assert completed(estate, "kubeferry re") == ["rehearse", "release", "report", "repair"]
     assert completed(estate, "kubeferry migrate plan.yaml --ag") == ["--again"]
     assert completed(estate, "kubeferry migrate plan.yaml -m w") == ["web"]
     assert completed(estate, "kubeferry migrate gone.yaml -m w") == []
