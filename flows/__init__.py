@@ -8,6 +8,7 @@ following                   what is told of that run, for as long as somebody ma
 cli/                        the command line: thin functions that read documents, call a flow, print
 serving/                    a Prefect server of our own;  progress: what a person at the terminal sees meanwhile
 assessing, reporting        what an assessment and a report leave on disk;  doctor: what would stop a migration
+caretaking                  machines that nobody is at work on, taken up
 telling                     who is told of a run, beside it;  metrics/: figures for Prometheus
 struck                      what leaves for a log or for Prefect is without secrets
 versions                    of kubeferry, a plan and a journal, as `doctor` and `status` tell them

@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 
 from kubeferry.documents import JournalConfig
 from kubeferry.errors import InputInvalid, KubeferryError, PermanentError, Problem, TransientError
-from kubeferry.journal.schema import INDEXES, LATER, META, METADATA, VERSION
+from kubeferry.journal.schema import INDEXES, LATER, META, METADATA, TURNS_INDEX, VERSION
 from kubeferry.outside import clock as host_clock
 from kubeferry.passwords import carried
 
@@ -293,6 +293,7 @@ def _complete(engine: Engine, name: str) -> None:
                 table.create(db, checkfirst=True)
             for index in INDEXES:
                 index.create(db, checkfirst=True)
+            db.execute(text(TURNS_INDEX))
     except DBAPIError as error:
         if not _may_not(error.orig):
             raise

@@ -102,7 +102,9 @@ def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(m
     plan, journal = SimpleNamespace(digest="d", source="lab"), SimpleNamespace(lease=lease, identity="j")
     config = SimpleNamespace(sources={"lab": None}, target=None, limits=None)
     more = {"goal": Goal.MIGRATE, "refused": {}, "standing": {}, "turns": None, "gate": None, "rehearse": False}
-    run: Any = SimpleNamespace(target_is_down="", plan=plan, journal=journal, config=config, **more)
+    run: Any = SimpleNamespace(
+        target_is_down="", by="", patient=True, plan=plan, journal=journal, config=config, **more
+    )
     entry: Any = SimpleNamespace(name="web")
     assert migrate._drive_machine(run, entry) == migrate.Outcome("web", "committed", left="a view")
     assert closed == ["source of j", "target"]

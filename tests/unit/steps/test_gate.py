@@ -11,7 +11,6 @@ import pytest
 
 from kubeferry.documents import Policy, Probe, WarmPolicy, Window, freeze
 from kubeferry.errors import Deferred, Interrupted, ProbeFailed
-from kubeferry.journal import Journal
 from kubeferry.life.actions import Action, ActionKind, Goal
 from kubeferry.life.events import WINDOW, CutoverBegun, Failed, Note, RollbackBegun
 from kubeferry.life.evidence import Phase
@@ -178,9 +177,7 @@ def test_a_person_may_overrule_a_window_and_is_recorded(scene_in: Callable[..., 
 
 def later(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
     """From now on it is so many hours later, as far as kubeferry asks."""
-    shown = datetime.now(UTC) + timedelta(hours=hours)
-    monkeypatch.setattr(clock, "now", lambda timespec="milliseconds": shown.isoformat(timespec=timespec))
-    monkeypatch.setattr(Journal, "now", lambda _journal: shown)
+    monkeypatch.setattr(clock, "moment", lambda: datetime.now(UTC) + timedelta(hours=hours))
 
 
 def test_a_window_that_ends_during_a_cutover_leads_back_and_a_later_run_takes_it_up(

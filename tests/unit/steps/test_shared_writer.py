@@ -29,6 +29,8 @@ def test_it_hinders_who_moves_alone_before_the_stop(scene: Any) -> None:
 
 def test_it_is_a_warning_where_all_are_stopped_together(scene: Any) -> None:
     scene.source.concerns = shared
-    together = scene.entry.model_copy(update={"moves_with": (Companion(name="other", target_name="other"),)})
+    disks = tuple(disk.model_copy(update={"shared_with": ("other",)}) for disk in scene.entry.disks)
+    others = (Companion(name="other", target_name="other"),)
+    together = scene.entry.model_copy(update={"moves_with": others, "disks": disks})
     assert [one.severity for one in concerns_of(scene.source, together)] == [Severity.WARNING]
     assert [one.severity for one in concerns_of(scene.source, scene.entry)] == [Severity.CRITICAL]

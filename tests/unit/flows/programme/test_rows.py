@@ -29,8 +29,7 @@ def test_a_row_says_how_old_the_copy_is_and_how_long_it_takes() -> None:
     seen = Seen(
         {"web": "shop"},
         {"web": SYNCED},
-        {"web": Glimpse("copy-disks vda: why", "vda: copy 50 %", 10 * MIB, (5.0, 8.0))},
-        projected={"web": (20.0, 45.0)},
+        {"web": Glimpse("copy-disks vda: why", "vda: copy 50 %", 10 * MIB, (5.0, 8.0), "20 s to 45 s")},
         links={"web": {"run": "http://prefect/runs/1"}},
     )
     (row,) = rows(["web"], seen, NOW)
@@ -42,7 +41,7 @@ def test_a_row_says_how_old_the_copy_is_and_how_long_it_takes() -> None:
         "delta MiB": "30",
         "MiB/s": "10",
         "left": "5 s to 8 s",
-        "downtime": "20 s to 45 s expected",
+        "downtime": "projected: 20 s to 45 s",
         "last error": "—",
         "links": "[run](http://prefect/runs/1)",
         "now": "copy-disks vda: why; vda: copy 50 %",
