@@ -19,7 +19,7 @@ from kubeferry.documents.yaml_lines import Irregular, Line, item, look, mapping
 
 OPENING = "entries:"
 FIELDS = frozenset(field.alias or name for name, field in Plan.model_fields.items()) - {"entries"}
-LATER = frozenset({"order"})
+LATER = frozenset({"order", "precopy"})
 """Fields that plans of earlier versions have not."""
 
 
