@@ -1,5 +1,6 @@
 """Whoever looks after machines that nobody is at work on: one look at all plans of a journal, and what follows from it.
-What happened is told then, to whom the configuration names.
+The old machines of those that have moved are looked at, too: one that runs is an alarm. What happened is told then, to
+whom the configuration names.
 
 Needs no Prefect, and no plan by name: the journal holds them. Several may look at once, on several hosts: a machine's
 lease lets one of them in.
@@ -7,6 +8,7 @@ lease lets one of them in.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -14,13 +16,15 @@ from dataclasses import dataclass, field
 
 from flows.migrate import Outcome, Run, run_plan
 from flows.progress import Board
-from kubeferry.documents import Config, Plan, outline_in, plan_in
+from kubeferry.documents import Config, NoticeKind, Plan, outline_in, plan_in
 from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeFailed
-from kubeferry.journal import Journal
+from kubeferry.journal import Journal, PlanRecord
 from kubeferry.life.actions import Goal
 from kubeferry.life.care import why_now
 from kubeferry.life.deadline import told
 from kubeferry.outside import stopping
+from kubeferry.sources import Source, open_source
+from kubeferry.steps.afterwards import Alarm, watch_sources
 from kubeferry.words import counted
 
 TELL_SECONDS = 20.0
@@ -52,17 +56,20 @@ class Taken:
 @dataclass(slots=True)
 class Looked:
     """What one look has found. `under_way` counts machines whose cutover has begun, and come to no end. `troubles` are
-    plans that could not be looked after, by their names; `told` says who was told of what happened."""
+    plans that could not be looked after, by their names; `alarms` are old machines that run beside their copy, by plan;
+    `unanswered` sources that do not tell. `told` says who was told of what happened."""
 
     taken: list[Taken] = field(default_factory=list)
     under_way: int = 0
     troubles: dict[str, KubeferryError] = field(default_factory=dict)
+    alarms: list[tuple[PlanRecord, Alarm]] = field(default_factory=list)
+    unanswered: list[str] = field(default_factory=list)
     told: str = ""
 
     @property
     def failed(self) -> bool:
         """Whether somebody is to look at it."""
-        return bool(self.troubles) or any(one.failed for one in self.taken)
+        return bool(self.troubles or self.alarms) or any(one.failed for one in self.taken)
 
     def facts(self) -> dict[str, object]:
         """For a program."""
@@ -70,6 +77,11 @@ class Looked:
             "underWay": self.under_way,
             "taken": [one.facts() for one in self.taken],
             "troubles": {named: str(error) for named, error in self.troubles.items()},
+            "alarms": [
+                {"plan": plan.name, "machine": one.machine, "what": one.what, "why": one.why, "fix": one.fix}
+                for plan, one in self.alarms
+            ],
+            "unanswered": self.unanswered,
         }
 
     def __str__(self) -> str:
@@ -98,18 +110,48 @@ def look_after(config: Config, journal: Journal, *, dry_run: bool = False) -> Lo
             looked.troubles[named] = error
         if stopping.requested():
             break
+    if not stopping.requested():
+        _look_at_old_machines(config, journal, looked)
     if not dry_run:
         _tell(config, journal, looked)
     return looked
+
+
+def _look_at_old_machines(config: Config, journal: Journal, looked: Looked) -> None:
+    """Whether one of them runs beside its copy. Nothing is done to any: a person decides which one is right."""
+    moved = {one.plan for one in journal.cutovers() if one.moved}
+    for record in (plan for plan in journal.plans() if plan.digest in moved):
+        plan = plan_in(journal.plan(record.digest).document, record.digest)
+        if plan.source not in config.sources:
+            looked.unanswered.append(f"plan {plan.name}: its source {plan.source!r} is not in the configuration")
+            continue
+        with contextlib.ExitStack() as opened:
+
+            def source(name: str = plan.source, opened: contextlib.ExitStack = opened) -> Source:
+                made = open_source(name, config.sources[name], journal=journal.identity)
+                return opened.enter_context(contextlib.closing(made))
+
+            found = watch_sources(plan, journal, source)
+        looked.alarms += [(record, alarm) for alarm in found.alarms]
+        looked.unanswered += found.unanswered
 
 
 def _tell(config: Config, journal: Journal, looked: Looked) -> None:
     """Send what waits in the outbox. That nobody could be told is no reason to fail: it waits for the next look."""
     if config.notify is None:
         return
-    from kubeferry.notices import deliver
+    from kubeferry.notices import Announcement, announce, deliver
 
+    today = f"{journal.now():%Y-%m-%d}"  # once a day, for as long as it runs
     try:
+        for plan, alarm in looked.alarms:
+            key = f"{alarm.machine} runs {today}"
+            reason = f"{alarm.what}: {alarm.why}"
+            announce(
+                journal,
+                config,
+                Announcement(NoticeKind.ALARM, key, plan.digest, machine=alarm.machine, reason=reason, fix=alarm.fix),
+            )
         found = deliver(journal, config, seconds=TELL_SECONDS)
         looked.told = f"{counted(found.sent, 'message')} sent, {found.waiting} waiting"
     except KubeferryError as error:

@@ -1,8 +1,8 @@
 """`kubeferry VERB`: the command line. Each verb's module is imported only when the verb is used: `estate` looks and
 plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
-    looking    doctor, discover          moving     precopy, rehearse, migrate, commit, rollback
-    probing    probe                     disks      copy, verify, repair
+    looking    doctor, discover          moving     precopy, migrate, commit, rollback
+    rehearsing rehearse                  probing    probe                  disks   copy, verify, repair
     planning   assess, plan, schema      showing    status, report, ui             cleaning   release
     setting_up  init, manifests          caretaking  caretake              windows   windows
     telling    notify, metrics           deploying  deploy                 approving  approve   lifting  lift

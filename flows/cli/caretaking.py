@@ -71,5 +71,10 @@ def _look(settings: Config, dry_run: bool, as_json: bool) -> bool:
             click.secho(plain_lines(str(one.failed)), fg="red", err=True)
     for named, error in looked.troubles.items():
         click.secho(plain_lines(f"plan {named}: {error}"), fg="red", err=True)
-    click.echo(str(looked))
+    for plan, alarm in looked.alarms:
+        told = f"{plan.name}: {alarm.machine}: {alarm.what}\n  why: {alarm.why}\n  fix: {alarm.fix}"
+        click.secho(plain_lines(told), fg="red", bold=True, err=True)
+    for line in looked.unanswered:
+        click.secho(plain(line), fg="yellow", err=True)
+    click.echo(str(looked) + (f"; {looked.told}" if looked.told else ""))
     return looked.failed

@@ -2,7 +2,7 @@
 the very ones that the command line runs.
 
     asking     discover, assess, plan: each leaves in the journal what the next one takes
-    moving     precopy, cutover, commit, rollback: they show the run of this process, or begin one (`here`)
+    moving     precopy, rehearse, cutover, commit, rollback: they show the run of this process, or begin one (`here`)
     closing    release, report;  caring: caretake
     showing    a run as flows, from what is told of it;  machines: one machine as a subflow, its steps as tasks
     endings    how a run and a machine ended, as the name of a state;  rows: the table of a wave; both pure
@@ -20,6 +20,7 @@ FLOWS: dict[str, str] = {
     "assess": "flows.programme.asking.assess",
     "plan": "flows.programme.asking.plan",
     "precopy": "flows.programme.moving.precopy",
+    "rehearse": "flows.programme.moving.rehearse",
     "cutover": "flows.programme.moving.cutover",
     "commit": "flows.programme.moving.commit",
     "rollback": "flows.programme.moving.rollback",

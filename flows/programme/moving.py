@@ -1,4 +1,5 @@
-"""The flows that move: precopy, cutover, commit, rollback. Each shows the run of this process, or begins one here."""
+"""The flows that move: precopy, rehearse, cutover, commit, rollback. Each shows the run of this process, or begins one
+here."""
 
 from __future__ import annotations
 
@@ -83,6 +84,23 @@ def rollback(
     return carried_out(Goal.ROLLBACK, _wanted(plan, config, digest, wave, app, machines))
 
 
+@flow(name="rehearse", flow_run_name=run_name("rehearse", "plan", "wave", "app"), persist_result=False)
+def rehearse(
+    plan: str,
+    config: str | None = None,
+    digest: str | None = None,
+    wave: str | None = None,
+    app: str | None = None,
+    machines: list[str] | None = None,
+) -> State[Any]:
+    """Start what was copied ahead for itself, isolated, ask the plan's probes, and remove all of it again.
+
+    Over a throw-away layer of the copied disks, while the machines run on at their source. The parameters are as in
+    `precopy`.
+    """
+    return carried_out(Goal.REHEARSE, _wanted(plan, config, digest, wave, app, machines))
+
+
 @flow(name="commit", flow_run_name=run_name("commit", "plan", "wave", "app"), persist_result=False)
 def commit(
     plan: str,
@@ -112,6 +130,7 @@ def show(run: Following) -> None:
         Goal.PRECOPY: precopy,
         Goal.ROLLBACK: rollback,
         Goal.COMMIT: commit,
+        Goal.REHEARSE: rehearse,
     }
     call = others.get(goal, cutover)
     more: dict[str, Any] = {"again": True} if goal is Goal.MIGRATE_AGAIN else {}

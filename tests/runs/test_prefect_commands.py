@@ -38,7 +38,7 @@ def test_what_an_operator_types_works_with_the_locked_versions(server: str, smal
     words = [[one, "ls"] for one in LISTS]
     words += [["work-pool", "create", "--type", "process", "cutover"], ["work-pool", "inspect", "cutover"]]
     words += [
-        ["--no-prompt", "deploy", f"{ROOT}/flows/discover.py:discover_flow", "--name", "asked", "--pool", "cutover"]
+        ["--no-prompt", "deploy", f"{ROOT}/flows/programme/asking.py:discover", "--name", "asked", "--pool", "cutover"]
     ]
     words += [["deployment", "inspect", "discover/asked"], ["deployment", "delete", "discover/asked"]]
     words += [["--no-prompt", "work-pool", "delete", "cutover"]]

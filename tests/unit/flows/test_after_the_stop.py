@@ -18,7 +18,7 @@ from kubeferry.documents import Plan, load
 from kubeferry.errors import OutOfTime, ProbeFailed, SourceUnavailable, TargetUnavailable, TransientError
 from kubeferry.journal import Journal
 from kubeferry.life.actions import Goal
-from kubeferry.life.events import CutoverBegun
+from kubeferry.life.events import Committed, CutoverBegun
 from kubeferry.life.states import MachineState, Phase
 from kubeferry.model import Power
 from kubeferry.sources.memory.source import MemorySource
@@ -263,7 +263,14 @@ def test_a_machine_whose_runner_was_killed_is_taken_up_and_moves(web: Estate, ki
     assert [(one["machine"], one["phase"]) for one in found["taken"]] == [("web", "committed")]
     assert found["code"] == 0
     assert web.power is Power.OFF
-    assert web.caretake() == {"underWay": 0, "taken": [], "troubles": {}, "code": 0}
+    assert web.caretake() == {
+        "underWay": 0,
+        "taken": [],
+        "troubles": {},
+        "alarms": [],
+        "unanswered": [],
+        "code": 0,
+    }
 
 
 @pytest.mark.parametrize("kind", ["stop-asked", "source-stopped", "copy-begun", "disk-verified", "applied", "started"])
@@ -378,9 +385,9 @@ def test_a_person_commits_it_and_that_stands_in_the_journal(web: Estate, clock: 
     assert (code, "a person has said that it has moved for good" in out) == (0, True), err
     assert web.kubeferry("commit", "plan.yaml")[0] == 0
     with Journal.open(web.config.journal) as journal:
-        committed = journal.events(web.plan.digest, "web")[-1].event
-    assert committed.kind == "committed"
-    assert " on " in committed.by  # type: ignore[union-attr]
+        events = [record.event for record in journal.events(web.plan.digest, "web")]
+    (committed,) = [event for event in events if isinstance(event, Committed)]
+    assert " on " in committed.by
     code, _out, err = web.kubeferry("commit", "plan.yaml")
     assert (code, "it is committed" in err) == (2, True)
 
@@ -405,6 +412,19 @@ def test_the_way_back_after_the_commit_says_what_it_loses_and_wants_to_hear_that
     assert (code, "would lose: it has moved at 20" in out) == (0, True)
     assert web.kubeferry("rollback", "plan.yaml", "-m", "web", "--lose-writes")[0] == 0
     assert web.power is Power.RUNNING
+
+
+def test_an_old_machine_that_somebody_starts_beside_its_copy_is_an_alarm_and_nothing_is_done_to_either(
+    web: Estate, stays_up: None
+) -> None:
+    web.run()
+    web.source.write_power("web", Power.RUNNING)
+    before = web.kinds
+    found = web.caretake()
+    assert found["code"] == 1
+    assert [one["machine"] for one in found["alarms"]] == ["web"]
+    assert "web" in web.target.running
+    assert (web.power, web.kinds) == (Power.RUNNING, before)
 
 
 def test_the_deadline_stands_in_the_journal(web: Estate) -> None:

@@ -101,7 +101,14 @@ def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(m
     monkeypatch.setattr(migrate, "settle", lambda _work: "a view")
     plan, journal = SimpleNamespace(digest="d", source="lab"), SimpleNamespace(lease=lease, identity="j")
     config = SimpleNamespace(sources={"lab": None}, target=None, limits=None)
-    more = {"goal": Goal.MIGRATE, "refused": {}, "standing": {}, "turns": None, "gate": None, "rehearse": False}
+    more: dict[str, Any] = {
+        "goal": Goal.MIGRATE,
+        "refused": {},
+        "standing": {},
+        "turns": None,
+        "gate": None,
+        "rehearse": False,
+    }
     run: Any = SimpleNamespace(
         target_is_down="", by="", patient=True, plan=plan, journal=journal, config=config, **more
     )
