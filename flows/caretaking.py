@@ -19,7 +19,7 @@ from flows.progress import Board
 from kubeferry.documents import Config, NoticeKind, Plan, outline_in, plan_in
 from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeFailed
 from kubeferry.journal import Journal, PlanRecord
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.life.care import why_now
 from kubeferry.life.deadline import told
 from kubeferry.outside import stopping

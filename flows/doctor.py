@@ -16,7 +16,7 @@ from kubeferry.config import read_config
 from kubeferry.documents import Config, Plan, SourceConfig, load
 from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.model import Concern, Severity
 from kubeferry.notices import problems
 from kubeferry.outside.process import PACKAGES

@@ -20,7 +20,7 @@ from types import TracebackType
 from flows.migrate import Audience, Outcome, Run, Told
 from flows.serving.server import Api
 from kubeferry.errors import Interrupted
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.outside import stopping
 
 AGAIN_SECONDS = 3.0  # after the server did not answer

@@ -26,7 +26,8 @@ from kubeferry.config import read_config
 from kubeferry.documents import Plan
 from kubeferry.errors import KubeferryError
 from kubeferry.journal import Journal
-from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action
+from kubeferry.life.action_kinds import ActionKind, EntryFacts, Goal
+from kubeferry.life.actions import next_action
 from kubeferry.life.states import MachineState, Phase
 from kubeferry.outside import process, stopping
 

@@ -28,7 +28,7 @@ from kubeferry.errors import (
     RehearsalOwed,
 )
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, ActionKind, Goal
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
 from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping

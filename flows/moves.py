@@ -18,7 +18,7 @@ from kubeferry.config import find_config, read_config
 from kubeferry.documents import Config, Plan, plan_in
 from kubeferry.errors import Deferred, HeldBack, InputInvalid, KubeferryError, Problem, TransientError
 from kubeferry.journal import Journal, meant_by
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.steps.beforehand import Asked, ask, copied_ahead, left_out, untouched
 from kubeferry.steps.gate import Gate
 from kubeferry.steps.questions import Told, nobody

@@ -16,8 +16,6 @@ from kubeferry.life.events import (
     Note,
     NotesRecorded,
     Planned,
-    RehearsalEnded,
-    Rehearsed,
     Released,
     RollbackBegun,
     RolledBack,
@@ -28,6 +26,7 @@ from kubeferry.life.events import (
     TargetStopped,
     Validated,
 )
+from kubeferry.life.rehearsal_events import RehearsalEnded, Rehearsed
 from kubeferry.life.states import Recorded
 from reports.shapes import Happening, HappeningKind, JournalLine
 from reports.wording import count, duration, instant, plain, size

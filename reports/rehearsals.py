@@ -7,16 +7,9 @@ from collections.abc import Sequence
 from pydantic import ValidationError
 
 from kubeferry.documents import Observation
-from kubeferry.life.events import (
-    CopyBegun,
-    CutoverBegun,
-    DiskVerified,
-    RehearsalBegun,
-    RehearsalEnded,
-    RehearsalObserved,
-    Rehearsed,
-)
+from kubeferry.life.events import CopyBegun, CutoverBegun, DiskVerified
 from kubeferry.life.rehearsal import Rehearsal
+from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 from kubeferry.life.states import Recorded
 from reports.picture import shown
 from reports.shapes import ProbeReport, RehearsalReport

@@ -17,12 +17,12 @@ from datetime import UTC, datetime
 from itertools import pairwise
 
 from kubeferry.documents import Observation
+from kubeferry.life.event_kinds import EventKind
 from kubeferry.life.events import (
     CutoverBegun,
     DiskCopied,
     DiskVerified,
     Event,
-    EventKind,
     Failed,
     LastWords,
     Note,

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from kubeferry.documents import Entry, Observation, Plan
 from kubeferry.life.events import CutoverBegun, Observed, Planned, Started, TpmCarried, VariablesCarried
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import IllegalTransition, Recorded, fold
 from reports.shapes import DiskReport, Verdict
 from reports.wording import listed, plain

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from kubeferry.documents import Inventory, Observation, Plan, Policy, ProbeResult
 from kubeferry.journal import Journal
 from kubeferry.life import events as ev
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Cpu, Machine, Power
 from lab import machines
 from mappings.plan import make_plan

@@ -14,7 +14,7 @@ from flows.cli.output import print_json
 from kubeferry.documents import Config, Plan
 from kubeferry.errors import PermanentError
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.action_kinds import Action, ActionKind, EntryFacts, Goal
 from kubeferry.life.dry_runs import digest_of_machine
 from kubeferry.life.held import Held
 from kubeferry.life.imagined import plan_actions

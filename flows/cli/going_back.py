@@ -9,7 +9,7 @@ from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
 from kubeferry.life.deadline import moment
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.outside import clock
 from kubeferry.targets import open_target
 from kubeferry.words import duration

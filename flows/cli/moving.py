@@ -32,8 +32,8 @@ from flows.cli.stopped import at_a_safe_point, at_once
 from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.words import plain

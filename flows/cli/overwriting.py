@@ -12,7 +12,7 @@ from kubeferry.config import find_config, read_config
 from kubeferry.documents import Plan, load_outline
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal, exists
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.life.states import ENDS
 from kubeferry.words import first_of
 

@@ -24,7 +24,7 @@ from flows.cli.options import (
 from kubeferry.documents import Config, Plan
 from kubeferry.errors import InputInvalid, PermanentError, Problem
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.life.states import MachineState
 
 if TYPE_CHECKING:

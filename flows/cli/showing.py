@@ -34,8 +34,8 @@ from kubeferry.documents import Outline, Plan
 from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal, LedgerEntry, PlanRecord
 from kubeferry.ledger import KEPT
-from kubeferry.life.actions import ActionKind
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import ActionKind
+from kubeferry.life.machine_state import Phase
 from kubeferry.life.states import fold
 from kubeferry.outside import stopping
 from kubeferry.outside.clock import now

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from flows.cli.outlook import Outlook
 from kubeferry.documents import Entry, MoverProgress, Outline, OutlinedEntry, Plan
 from kubeferry.journal import Holder
-from kubeferry.life.actions import Action, ActionKind, EntryFacts, next_action
+from kubeferry.life.action_kinds import Action, ActionKind, EntryFacts
+from kubeferry.life.actions import next_action
 from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked, StopNotDone
-from kubeferry.life.evidence import Phase
 from kubeferry.life.held import Order
+from kubeferry.life.machine_state import Phase
 from kubeferry.life.old_machine import left_so
 from kubeferry.life.rehearsal import why_not
 from kubeferry.life.sets import Member, tiers_of, turn_of

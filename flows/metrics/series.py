@@ -10,7 +10,7 @@ from statistics import median
 from flows.metrics.exposition import Family, Sample
 from flows.metrics.tallies import Tally
 from kubeferry.journal.outbox import Queue
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 
 Labels = tuple[str, ...]
 

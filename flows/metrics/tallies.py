@@ -19,7 +19,7 @@ from kubeferry.life.events import (
     StopAsked,
     Synced,
 )
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import ENDS, Recorded, fold
 from reports.projections import projection_of
 from reports.timeline import chronicle

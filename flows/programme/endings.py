@@ -13,8 +13,8 @@ from typing import Literal
 
 from flows.migrate import NOT_BEGUN, Outcome
 from kubeferry.errors import Deferred, HeldBack, Interrupted
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.words import counted, first_of
 
 TOLD = 10  # machines that are named in a state's message

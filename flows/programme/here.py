@@ -29,7 +29,7 @@ from flows.programme.showing import Showing
 from flows.serving.server import Api
 from flows.struck import strike_logs, struck_errors, without_secrets
 from kubeferry.errors import HeldBack
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.outside import stopping
 
 LATER_SECONDS = 1800.0  # what could not be shown is shown later: so long is waited for a server that is away

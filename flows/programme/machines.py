@@ -21,7 +21,7 @@ from flows.migrate import Outcome, StepBegun, Told, TryEnded
 from flows.programme.endings import Ending, of_machine
 from flows.struck import shown, without_secrets
 from kubeferry.errors import Interrupted
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 
 TRIES = 10_000  # who counts them is the run
 

@@ -17,7 +17,7 @@ from flows.programme.naming import run_name
 from flows.programme.showing import called_off_before
 from flows.struck import without_secrets
 from kubeferry.errors import InputInvalid, Problem
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 
 
 @flow(name="precopy", flow_run_name=run_name("precopy", "plan", "wave", "app"), persist_result=False)

@@ -12,7 +12,7 @@ from datetime import datetime
 from flows.migrate import Outcome
 from flows.programme.texts import linked, plain
 from flows.progress import Glimpse
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from reports.shapes import Bound, Downtime
 from reports.wording import duration
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from kubeferry.journal.schema import EVENT, IS_TURN
-from kubeferry.life.events import EventKind
+from kubeferry.life.event_kinds import EventKind
 
 _ENDS = (EventKind.COMMITTED, EventKind.ROLLED_BACK)
 

@@ -11,7 +11,7 @@ from kubeferry.journal.engine import clock
 from kubeferry.journal.records import begun_between
 from kubeferry.journal.registry import Registry
 from kubeferry.journal.schema import EVENT
-from kubeferry.life.events import EventKind
+from kubeferry.life.event_kinds import EventKind
 
 
 class Lately(Registry):

@@ -17,7 +17,7 @@ from kubeferry.journal.chain import Link
 from kubeferry.journal.engine import iso
 from kubeferry.journal.leases import Lease, Owner, describe, may_succeed
 from kubeferry.journal.schema import EVENT, LEDGER, MACHINE, PLAN
-from kubeferry.life.events import EventKind
+from kubeferry.life.event_kinds import EventKind
 from kubeferry.words import meant
 
 SHORTEST_DIGEST = 6  # characters of a digest that may stand for a plan

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from kubeferry.life.events import EventKind
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.event_kinds import EventKind
+from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import Recorded, step
 
 

@@ -1,11 +1,12 @@
 """One machine's life, pure: what can be said of it, what follows, and what is next.
 
-events ── what was seen, one frozen value a kind
-  └─ evidence ── what each event needs and changes: no claim without evidence
+events ── what was seen, one frozen value a kind (event_kinds; rehearsal_events)
+  └─ evidence ── what each event needs and changes: no claim without evidence;  machine_state ── what is known of one
        └─ states ── (phase, kind of event) -> phase, and the fold over all events of a machine
             │     └─ rehearsal ── one of the synced copy: what became of it, and what a policy asks of it
-            └─ actions ── plan entry and state -> what is next, and why;  rounds: one more, or stop it now
-            │    └─ sets ── the same for machines that move as one, in the order of `stages`;  imagined: the dry run
+            └─ actions ── plan entry and state -> what is next (action_kinds), and why;  rounds: one more, or stop it now
+            │    ├─ rehearsal_actions ── the same in a rehearsal;  imagined: the dry run
+            │    └─ sets ── the same for machines that move as one, in the order of `stages`
             ├─ deadline ── until when a cutover may last;  tries: how often a step is tried until then;  pace: how fast
             ├─ watch ── what comes of a machine that is validated, and not committed yet;  care: who needs somebody now
             ├─ old_machine ── what is known of the machine that was left behind, in words

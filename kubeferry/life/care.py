@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from kubeferry.documents import CommitPolicy
 from kubeferry.life.deadline import moment
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.tries import is_past_stop
 from kubeferry.life.watch import Turn, turn_of
 

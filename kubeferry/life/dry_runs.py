@@ -14,9 +14,9 @@ from dataclasses import replace
 
 from kubeferry.documents import Entry
 from kubeferry.documents.base import canonical_json
-from kubeferry.life.actions import EntryFacts
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.action_kinds import EntryFacts
 from kubeferry.life.imagined import plan_actions
+from kubeferry.life.machine_state import MachineState
 
 
 def digest_of_machine(facts: EntryFacts, entry: Entry) -> str:

@@ -10,62 +10,19 @@ Sizes are bytes, durations seconds, times UTC in ISO 8601.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
 from kubeferry.errors import Interrupted
 from kubeferry.inside.said import Said
+from kubeferry.life.event_kinds import EventKind, failing_of
 from kubeferry.life.projected import Projected
+from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 from kubeferry.model import Autostart, Bytes, Marker, Power, Seconds, Value
 
 RoundNumber = Annotated[int, Field(ge=0)]
 Digest = Annotated[str, Field(min_length=1)]
-
-
-class EventKind(StrEnum):
-    PLANNED = "planned"
-    COPY_BEGUN = "copy-begun"
-    ROUND_LEFT = "round-left"
-    DISK_COPIED = "disk-copied"
-    DISK_VERIFIED = "disk-verified"
-    SYNCED = "synced"
-    REHEARSAL_BEGUN = "rehearsal-begun"
-    REHEARSAL_OBSERVED = "rehearsal-observed"
-    REHEARSAL_ENDED = "rehearsal-ended"
-    REHEARSED = "rehearsed"
-    APPROVED = "approved"
-    CUTOVER_BEGUN = "cutover-begun"
-    STOP_ASKED = "stop-asked"
-    STOP_NOT_DONE = "stop-not-done"
-    LAST_WORDS = "last-words"
-    AUTOSTART_RECORDED = "autostart-recorded"
-    SOURCE_STOPPED = "source-stopped"
-    VARIABLES_CARRIED = "variables-carried"
-    TPM_CARRIED = "tpm-carried"
-    APPLIED = "applied"
-    STARTED = "started"
-    OBSERVED = "observed"
-    APP_OBSERVED = "app-observed"
-    VALIDATED = "validated"
-    WATCHED = "watched"
-    TARGET_STOPPED = "target-stopped"
-    COMMITTED = "committed"
-    NOTES_RECORDED = "notes-recorded"
-    SOURCE_MARKED = "source-marked"
-    FAILED = "failed"
-    ROLLBACK_BEGUN = "rollback-begun"
-    SOURCE_RESTARTED = "source-restarted"
-    ROLLED_BACK = "rolled-back"
-    RELEASED = "released"
-    NOTE = "note"
-
-
-def failing_of(observation: Mapping[str, Any]) -> tuple[str, ...]:
-    """The probes of an Observation, as plain data, that did not pass, in words."""
-    probes = observation.get("probes") or []
-    return tuple(str(p.get("what") or p.get("kind", "probe")) for p in probes if p.get("ok") is not True)
 
 
 class Planned(Value):
@@ -143,60 +100,6 @@ class Synced(Value):
     round: RoundNumber
     data_bytes: Bytes = 0
     seconds: Seconds = 0
-
-
-class RehearsalBegun(Value):
-    """An intent: from here on an isolated copy may run over the disks as of `round`, durable since `synced_at`. `roots`
-    are those of the disks, each read back before it. Rehearsals of a machine count up from 1."""
-
-    kind: Literal[EventKind.REHEARSAL_BEGUN] = EventKind.REHEARSAL_BEGUN
-    number: Annotated[int, Field(ge=1)]
-    round: RoundNumber
-    at: str
-    synced_at: str
-    roots: dict[str, str]
-
-
-class RehearsalObserved(Value):
-    """What was seen of the isolated copy, an Observation as plain data; or `why` nobody could look at it."""
-
-    kind: Literal[EventKind.REHEARSAL_OBSERVED] = EventKind.REHEARSAL_OBSERVED
-    observation: dict[str, Any] = {}
-    why: str = ""
-
-    @property
-    def failing(self) -> tuple[str, ...]:
-        """The probes that did not pass, in words."""
-        return failing_of(self.observation)
-
-    @property
-    def passed(self) -> int:
-        """How many probes passed; 0 when any failed or none ran."""
-        return 0 if self.failing else len(self.observation.get("probes") or [])
-
-
-class RehearsalEnded(Value):
-    """The isolated copy and all that was made for it are gone. The disks count as proven again when they were read back
-    since. `told_by` has said that the target is gone for good."""
-
-    kind: Literal[EventKind.REHEARSAL_ENDED] = EventKind.REHEARSAL_ENDED
-    at: str
-    removed: tuple[str, ...] = ()
-    told_by: str = ""
-
-
-class Rehearsed(Value):
-    """The rehearsal of this number passed its probes, and `roots` were read back after it: those of before."""
-
-    kind: Literal[EventKind.REHEARSED] = EventKind.REHEARSED
-    number: Annotated[int, Field(ge=1)]
-    round: RoundNumber
-    at: str
-    synced_at: str
-    probes_passed: Annotated[int, Field(ge=1)]
-    roots: dict[str, str]
-    where: str = ""
-    note: str = ""
 
 
 class Approved(Value):

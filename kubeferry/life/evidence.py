@@ -19,13 +19,11 @@ facts, one small function per event. A fact that a later event makes stale is dr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from functools import singledispatch
 from typing import TypeVar
 
 from kubeferry.life.events import (
-    WINDOW,
     Applied,
     AppObserved,
     Approved,
@@ -41,10 +39,6 @@ from kubeferry.life.events import (
     NotesRecorded,
     Observed,
     Planned,
-    RehearsalBegun,
-    RehearsalEnded,
-    RehearsalObserved,
-    Rehearsed,
     Released,
     RollbackBegun,
     RolledBack,
@@ -62,153 +56,11 @@ from kubeferry.life.events import (
     VariablesCarried,
     Watched,
 )
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.rehearsal import Rehearsal
-from kubeferry.model import UP, Autostart, Marker, Power
+from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 
 Fact = TypeVar("Fact")
-
-
-class Phase(StrEnum):
-    PLANNED = "planned"
-    COPYING = "copying"
-    SYNCED = "synced"
-    REHEARSED = "rehearsed"
-    APPROVED = "approved"
-    CUTTING_OVER = "cutting-over"
-    STARTED = "started"
-    VALIDATED = "validated"
-    COMMITTED = "committed"
-    ROLLING_BACK = "rolling-back"
-    ROLLED_BACK = "rolled-back"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True, slots=True)
-class MachineState:
-    """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.life.states`.
-
-    `view` and `since` are those of the newest round, which was `left` where its view was given back too early; `marker`
-    is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
-    read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
-    counts how often this cutover began anew, because somebody had started the source. `stop_asked`: since it began, a
-    stop of the source was asked for, or may have been. `deadline` and `deadline_of` are those of this cutover. The
-    target was asked its probes last at `seen_at`. `failed_at` is when it failed last, or began to go back. `rehearsal`
-    is the newest one, `rehearsed` the newest that passed; `doubted`: one has ended, and not every block was read back
-    since. `autostart` and `notes` are what a rollback puts back at the source; `marked`: the line for people stands
-    there.
-    """
-
-    phase: Phase = Phase.PLANNED
-    failed_in: Phase | None = None
-    plan_digest: str = ""
-    disks: tuple[str, ...] = ()
-    approved: Approved | None = None
-    rehearsal: Rehearsal | None = None
-    rehearsed: Rehearsed | None = None
-    doubted: bool = False
-
-    round: int = 0
-    final: bool = False
-    view: Marker | None = None
-    since: Marker | None = None
-    since_round: int = 0
-    left: bool = False
-    marker: Marker | None = None
-    marker_round: int = 0
-    rounds: tuple[Synced, ...] = ()
-    copied: Mapping[str, DiskCopied] = field(default_factory=dict)
-    verified: Mapping[str, DiskVerified] = field(default_factory=dict)
-    differing: Mapping[str, int] = field(default_factory=dict)
-    repairs: Mapping[str, int] = field(default_factory=dict)
-
-    power_before: Power | None = None
-    deadline: str = ""
-    deadline_of: str = ""
-    stop_asked: bool = False
-    woken: int = 0
-    heard: LastWords | None = None
-    autostart: Autostart | None = None
-    stopped: SourceStopped | None = None
-    applied: Applied | None = None
-    started: Started | None = None
-    target_may_run: bool = False
-    written_by_target: bool = False
-    observed: Observed | None = None
-    seen_at: str = ""
-    app_observed: AppObserved | None = None
-    validated: Validated | None = None
-
-    failed: Failed | None = None
-    failed_at: str = ""
-    attempts: int = 0
-    notes: NotesRecorded | None = None
-    marked: bool = False
-    rollback_reason: str = ""
-    rollback_cause: str = ""
-    source_restarted: bool = False
-    removed: bool = False
-    timeline: tuple[tuple[Phase, str], ...] = ()
-
-    @property
-    def resumes(self) -> Phase:
-        """The phase whose events are taken next: its own, or for a failed machine the one in which it failed."""
-        return self.failed_in or self.phase
-
-    @property
-    def waits_for_window(self) -> bool:
-        """Whether it went back since its window ended, and moves in a later one by itself."""
-        return self.resumes in {Phase.ROLLING_BACK, Phase.ROLLED_BACK} and self.rollback_cause == WINDOW
-
-    @property
-    def source_off(self) -> bool:
-        """Confirmed off, and not started again by us since."""
-        return self.stopped is not None
-
-    @property
-    def rehearsing(self) -> bool:
-        """An isolated copy may run over the disks."""
-        return self.rehearsal is not None and self.rehearsal.is_open
-
-    @property
-    def owes_restart(self) -> bool:
-        """Whether a rollback has to start the source: it ran before, and a stop of ours may have happened, recorded or
-        not. Where none was asked for, its owner has shut it down, and starts it when he likes."""
-        return self.ran_before and self.stop_asked and not self.source_restarted
-
-    @property
-    def ran_before(self) -> bool:
-        """Whether it ran when the cutover began."""
-        return self.power_before in UP
-
-    @property
-    def uncopied(self) -> tuple[str, ...]:
-        """Disks that are not durable as of the newest round."""
-        return tuple(d for d in self.disks if d not in self.copied or self.copied[d].round != self.round)
-
-    @property
-    def unverified(self) -> tuple[str, ...]:
-        """Disks without a clean read-back of their newest copy."""
-        return tuple(d for d in self.disks if d not in self.verified)
-
-    @property
-    def roots(self) -> dict[str, str]:
-        """Those of the disks that are verified."""
-        return {disk: self.verified[disk].root for disk in self.disks if disk in self.verified}
-
-    @property
-    def last_words(self) -> dict[str, str]:
-        """File in the guest -> its content just before the stop."""
-        early = self.heard.words if self.heard else {}
-        return early | (self.stopped.last_words if self.stopped else {})
-
-    @property
-    def probes_passed(self) -> int:
-        """How many probes the newest observation of the target passed; 0 when any failed or none ran."""
-        return self.observed.passed if self.observed else 0
-
-    def came_to(self, phase: Phase) -> str:
-        """When it came to this phase last (UTC, ISO 8601); empty where it never did."""
-        return next((at for one, at in reversed(self.timeline) if one is phase), "")
 
 
 class RuleBroken(Exception):

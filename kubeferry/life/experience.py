@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
+from kubeferry.life.event_kinds import EventKind
 from kubeferry.life.events import (
     CopyBegun,
     CutoverBegun,
     DiskCopied,
     DiskVerified,
     Event,
-    EventKind,
     LastWords,
     Observed,
     RollbackBegun,

@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from kubeferry.documents import Outline, Plan, StopAfter, WavesPolicy
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import UNTOUCHED
 from kubeferry.words import first_of
 

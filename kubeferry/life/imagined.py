@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from kubeferry.life import events as ev
 from kubeferry.life import rehearsal
-from kubeferry.life.actions import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal, next_action
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.action_kinds import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.actions import next_action
+from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import step
 from kubeferry.model import Power
 

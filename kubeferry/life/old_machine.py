@@ -5,7 +5,7 @@ Nobody is asked: how it is now, `kubeferry.steps.afterwards` asks its source.
 
 from __future__ import annotations
 
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 
 
 def left_so(state: MachineState) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Protocol
 
 from kubeferry.documents import RehearsalPolicy
-from kubeferry.life.events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
+from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 
 Fields = dict[str, object]
 

@@ -18,8 +18,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from kubeferry.documents import Outline, Plan
-from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal, next_action
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.action_kinds import Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.actions import next_action
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.stages import Place, back, on
 from kubeferry.model import UP, Power
 

@@ -7,7 +7,7 @@ before any of them is stopped, whoever has the fewest rounds first.
 
 from __future__ import annotations
 
-from kubeferry.life.actions import ActionKind
+from kubeferry.life.action_kinds import ActionKind
 
 A = ActionKind
 

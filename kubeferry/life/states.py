@@ -24,8 +24,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from kubeferry.errors import PermanentError
-from kubeferry.life.events import Event, EventKind, Failed
-from kubeferry.life.evidence import MachineState, Phase, RuleBroken, take
+from kubeferry.life.event_kinds import EventKind
+from kubeferry.life.events import Event, Failed
+from kubeferry.life.evidence import RuleBroken, take
+from kubeferry.life.machine_state import MachineState, Phase
 
 __all__ = ["ENDS", "TRANSITIONS", "UNTOUCHED", "IllegalTransition", "MachineState", "Phase", "Recorded", "fold", "step"]
 

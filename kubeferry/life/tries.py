@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from kubeferry.documents import DowntimePolicy
 from kubeferry.life.deadline import moment, seconds_left, whose
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.words import duration
 
 DELAYS_SECONDS = [2.0, 10.0, 30.0]

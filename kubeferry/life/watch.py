@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from kubeferry.documents import CommitPolicy
 from kubeferry.life.deadline import moment, told
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.words import duration
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from kubeferry.documents import NoticeKind
+from kubeferry.life.event_kinds import EventKind
 from kubeferry.life.events import (
     Approved,
     Committed,
     CutoverBegun,
     Event,
-    EventKind,
     Failed,
     RollbackBegun,
     RolledBack,
@@ -20,7 +20,7 @@ from kubeferry.life.events import (
     Synced,
     Validated,
 )
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import Recorded, step
 from kubeferry.notices.notice import Actor
 from kubeferry.words import counted, size

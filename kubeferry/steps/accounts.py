@@ -10,7 +10,7 @@ from kubeferry.errors import KubeferryError, LoginLost, SourceGone, SourceRefuse
 from kubeferry.journal import Journal, Lease, LedgerEntry
 from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.life.events import Note, Released
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Machine
 from kubeferry.passwords import struck
 from kubeferry.sources import Source

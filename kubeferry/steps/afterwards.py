@@ -19,7 +19,7 @@ from kubeferry.documents import Entry, Plan
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, LoginLost, PermanentError, SourceRefused
 from kubeferry.journal import Journal
 from kubeferry.life.events import AutostartRecorded, NotesRecorded, SourceMarked
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.model import UP, Autostart, Power
 from kubeferry.outside import clock
 from kubeferry.sources import Source

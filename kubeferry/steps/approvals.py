@@ -9,12 +9,12 @@ from datetime import datetime
 from kubeferry.documents import Entry, Outline, OutlinedEntry, Plan, PlannedApproval
 from kubeferry.documents.signers import NAMESPACE, allowed
 from kubeferry.journal import Journal
-from kubeferry.life.actions import EntryFacts
+from kubeferry.life.action_kinds import EntryFacts
 from kubeferry.life.approvals import Vote, counting, lacks, seals, votes
 from kubeferry.life.decisions import Decision
 from kubeferry.life.dry_runs import digest_of_machine
 from kubeferry.life.events import Approved
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import UNTOUCHED
 from kubeferry.outside import clock
 from kubeferry.outside.signatures import wrong_with

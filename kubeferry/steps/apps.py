@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from kubeferry.life.actions import Action
+from kubeferry.life.action_kinds import Action
 from kubeferry.life.events import AppObserved
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.steps import power
 from kubeferry.steps.in_time import with_time_left
 from kubeferry.steps.work import Work

@@ -24,7 +24,7 @@ from kubeferry.errors import (
     TransientError,
     as_told,
 )
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import UNTOUCHED
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources import Source, open_source

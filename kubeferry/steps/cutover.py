@@ -6,7 +6,8 @@ import contextlib
 from typing import Any
 
 from kubeferry.errors import Deferred, OutOfTime, ProbeFailed, SourceRefused, TransientError
-from kubeferry.life.actions import ASKED_FOR, Action
+from kubeferry.life.action_kinds import Action
+from kubeferry.life.actions import ASKED_FOR
 from kubeferry.life.deadline import BUDGET, earliest, from_budget, is_of_window, used_up
 from kubeferry.life.events import (
     WINDOW,
@@ -26,7 +27,7 @@ from kubeferry.life.events import (
     Validated,
     Watched,
 )
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.model import Power
 from kubeferry.steps import afterwards, approvals, marks, moved, power, precedence, tpm, unconfirmed, variables
 from kubeferry.steps.in_time import with_time_left

@@ -23,9 +23,10 @@ from kubeferry.errors import (
     RehearsalOwed,
     TransientError,
 )
-from kubeferry.life.actions import REHEARSALS, STOPS, Action, ActionKind, EntryFacts, Goal, next_action
+from kubeferry.life.action_kinds import REHEARSALS, STOPS, Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.actions import next_action
 from kubeferry.life.events import BEFOREHAND
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.outside import stopping
 from kubeferry.steps import approvals, apps, cutover, marks, moved, rehearsal, transfer, unrecorded
 from kubeferry.steps.accounts import give_back

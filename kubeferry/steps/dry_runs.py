@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable
 
 from kubeferry.documents import Config, Plan
-from kubeferry.life.actions import EntryFacts
+from kubeferry.life.action_kinds import EntryFacts
 from kubeferry.life.dry_runs import digest_of_machine
 from kubeferry.outside import clock
 from kubeferry.sources import open_source

@@ -9,7 +9,7 @@ from __future__ import annotations
 from kubeferry.errors import LoginLost, SourceRefused
 from kubeferry.journal import Journal
 from kubeferry.life.events import CopyBegun
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.steps.accounts import is_missing
 from kubeferry.steps.work import Work
 

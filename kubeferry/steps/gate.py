@@ -18,9 +18,9 @@ from kubeferry.errors import Deferred
 from kubeferry.journal import Journal, Room
 from kubeferry.life.deadline import of_window, told
 from kubeferry.life.events import Note
-from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.experience import TELLING, Experience, experience_of_all
 from kubeferry.life.gate import Entered, Shut, ask, crowded
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.projected import Projected
 from kubeferry.life.projection import project
 from kubeferry.schedule.windows import Opening, next_to_begin, now_open

@@ -8,7 +8,7 @@ from typing import TypeVar
 from kubeferry.documents import Entry, MoverProgress, Probe
 from kubeferry.errors import OutOfTime
 from kubeferry.life.deadline import seconds_left, too_slow, used_up
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.life.pace import Rates
 from kubeferry.steps.work import Work
 

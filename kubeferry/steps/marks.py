@@ -11,7 +11,7 @@ import logging
 
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError
 from kubeferry.life.events import Note, StopAsked
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.marks import StopMark, short
 from kubeferry.model import UP, Power
 from kubeferry.outside import clock

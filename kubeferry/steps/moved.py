@@ -11,7 +11,7 @@ import logging
 from kubeferry.documents import Entry
 from kubeferry.errors import AlreadyMoved, Fenced, KubeferryError, TransientError
 from kubeferry.journal import Journal
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.marks import MoveMark
 from kubeferry.outside import clock
 from kubeferry.steps.marks import began, tell

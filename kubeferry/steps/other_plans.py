@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from kubeferry.documents import Entry, Plan
 from kubeferry.journal import Journal, PlanRecord
 from kubeferry.ledger import KEPT, External
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.steps.precedence import newest_deed
 from kubeferry.targets import Target
 

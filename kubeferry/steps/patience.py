@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from kubeferry.documents import DowntimePolicy
 from kubeferry.errors import Interrupted, KubeferryError, OutOfTime
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.life.tries import Tries, is_past_stop
 from kubeferry.outside import stopping
 from kubeferry.steps.work import Work

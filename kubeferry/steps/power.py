@@ -22,7 +22,7 @@ from kubeferry.errors import (
     TransientError,
 )
 from kubeferry.life.events import LastWords, StopAsked
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.model import UP, Autostart, Power
 from kubeferry.sources import Stopped
 from kubeferry.steps import afterwards

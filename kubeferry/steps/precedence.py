@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from kubeferry.documents import Entry, OutlinedEntry, outline_in
 from kubeferry.errors import KubeferryError, PermanentError
 from kubeferry.journal import Journal, PlanRecord
-from kubeferry.life.events import EventKind
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.event_kinds import EventKind
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.model import Power
 from kubeferry.steps.work import Work
 

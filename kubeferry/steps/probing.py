@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from kubeferry.documents import Entry, Probe, ProbeResult
 from kubeferry.errors import Interrupted, KubeferryError, SourceRefused, TargetRefused, TargetUnavailable, as_told
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.model import UP
 from kubeferry.sources import Inside, Source
 from kubeferry.targets import Target

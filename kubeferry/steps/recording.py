@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Iterator
 
 from kubeferry.errors import Deferred, Fenced, KubeferryError, PermanentError, SourceRefused
-from kubeferry.life.actions import ActionKind
-from kubeferry.life.events import EventKind, Failed
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.action_kinds import ActionKind
+from kubeferry.life.event_kinds import EventKind
+from kubeferry.life.events import Failed
+from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.passwords import struck
 from kubeferry.steps.ended import with_loss

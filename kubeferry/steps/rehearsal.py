@@ -9,9 +9,9 @@ from __future__ import annotations
 from kubeferry.errors import Fenced, KubeferryError, TransientError
 from kubeferry.ledger import AT_SOURCE, External
 from kubeferry.life import rehearsal
-from kubeferry.life.actions import Action
-from kubeferry.life.events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.action_kinds import Action
+from kubeferry.life.machine_state import MachineState
+from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 from kubeferry.outside import clock
 from kubeferry.passwords import struck
 from kubeferry.steps import power

@@ -6,9 +6,10 @@ import contextlib
 
 from kubeferry.documents import Plan
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, PermanentError, RehearsalFailed
-from kubeferry.life.actions import REHEARSABLE, Goal
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.rehearsal import why_not
+from kubeferry.life.rehearsal_actions import REHEARSABLE
 from kubeferry.life.states import UNTOUCHED
 from kubeferry.steps import rehearsal
 from kubeferry.steps.drive import Do, drive

@@ -10,9 +10,10 @@ from kubeferry.documents import Entry, Limits, Plan
 from kubeferry.errors import Interrupted, KubeferryError, PermanentError, SourceGone, TargetRefused
 from kubeferry.journal import Journal, Lease
 from kubeferry.ledger import AT_SOURCE, KEPT, PROCESS
-from kubeferry.life.actions import Goal
-from kubeferry.life.events import EventKind, Released
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.event_kinds import EventKind
+from kubeferry.life.events import Released
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.steps import moved
 from kubeferry.steps.accounts import Opener, account, is_last_copy, is_missing, left_at_source, settle

@@ -23,8 +23,8 @@ from kubeferry.errors import (
     TargetUnavailable,
     TransientError,
 )
-from kubeferry.life.actions import STOPS, Action, ActionKind, Goal
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.action_kinds import STOPS, Action, ActionKind, Goal
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.sets import Member, next_of_set
 from kubeferry.life.tries import is_past_stop
 from kubeferry.model import Power

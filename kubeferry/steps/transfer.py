@@ -10,9 +10,9 @@ from typing import Literal
 
 from kubeferry.documents import MoverJob, MoverProgress, MoverResult
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, SourceGone, SourceRefused, TransientError
-from kubeferry.life.actions import Action
+from kubeferry.life.action_kinds import Action
 from kubeferry.life.events import CopyBegun, DiskCopied, DiskVerified, Note, RoundLeft, Synced
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import Recorded
 from kubeferry.model import DiskRef, Marker
 from kubeferry.sources import Round

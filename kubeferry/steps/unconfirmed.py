@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from kubeferry.errors import Fenced, Interrupted, KubeferryError
 from kubeferry.life.events import CutoverBegun, StopAsked
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.model import Power
 from kubeferry.sources import WentOff
 from kubeferry.steps.marks import is_of_a_stop

@@ -11,7 +11,7 @@ from kubeferry.documents import Entry, Limits, MoverProgress, Plan
 from kubeferry.errors import TransientError
 from kubeferry.journal import Journal, Lease, Room
 from kubeferry.life.events import Event
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.outside import clock
 from kubeferry.sources import Source
 from kubeferry.steps.gate import Gate

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.model import Power
 from soak.run.faults import at_random
 from soak.run.lives import GOALS, RATES, a_policy

@@ -7,8 +7,8 @@ is equal, its source is off, and nothing starts it; nothing of ours is left afte
 from __future__ import annotations
 
 from kubeferry.documents import Plan, Policy, StopPolicy, WarmPolicy
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.targets.memory.target import MemoryTarget
 from soak.run.faults import at_random

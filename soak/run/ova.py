@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from kubeferry.documents import Match, Observation, PolicyRule, ProbeResult, SourceConfig
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.outside import clock
 from kubeferry.sources.ovf.source import connect

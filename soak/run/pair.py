@@ -15,8 +15,8 @@ from kubeferry.documents import Inventory, JournalConfig, Limits, Plan, Policy, 
 from kubeferry.errors import KubeferryError
 from kubeferry.journal import Journal, Lease
 from kubeferry.journal.schema import MACHINE
-from kubeferry.life.actions import Action, Goal
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.action_kinds import Action, Goal
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.model import Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource

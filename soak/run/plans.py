@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 from kubeferry.documents import Plan, Policy
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.model import Power
 from soak.run.faults import at_random
 from soak.run.lives import GOALS, RATES, a_policy, until_it_rests

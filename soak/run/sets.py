@@ -15,8 +15,8 @@ from pathlib import Path
 
 from kubeferry.documents import JournalConfig, Policy
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.release import release_plan
 from kubeferry.targets import TargetCapabilities

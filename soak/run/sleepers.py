@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.drive import drive
 from soak.run.lives import a_policy

@@ -26,9 +26,9 @@ from kubeferry.documents import (
 )
 from kubeferry.errors import HeldBack, KubeferryError, TargetRefused
 from kubeferry.journal import Journal
-from kubeferry.life.actions import ActionKind, Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import ActionKind, Goal
 from kubeferry.life.held import after, has_failed, has_moved
+from kubeferry.life.machine_state import Phase
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.targets.memory.target import MemoryTarget, connect

@@ -15,8 +15,8 @@ from kubeferry.errors import Interrupted, KubeferryError, TargetRefused
 from kubeferry.journal import Journal, Lease
 from kubeferry.journal.schema import MACHINE
 from kubeferry.ledger import KEPT, PROCESS
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import MachineState
 from kubeferry.model import Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.life.events import RehearsalEnded, RehearsalObserved, Rehearsed
+from kubeferry.life.rehearsal_events import RehearsalEnded, RehearsalObserved, Rehearsed
 from lab import estate
 from lab.ground import Ground, until
 from lab.tenant import Tenant

@@ -17,7 +17,7 @@ from flows.cli import run
 from flows.serving.server import local_server
 from kubeferry.documents import Config, Plan, load
 from kubeferry.journal import Journal
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.model import Machine, Nic, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource

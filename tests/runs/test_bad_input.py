@@ -15,7 +15,7 @@ import pytest
 from kubeferry.documents import Inventory, Plan, load
 from kubeferry.errors import SourceUnavailable
 from kubeferry.life.events import Planned
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import ChainLink, Power
 from kubeferry.outside.process import run
 from kubeferry.targets.memory.target import connect

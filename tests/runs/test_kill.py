@@ -20,7 +20,7 @@ import pytest
 
 from kubeferry.documents import Plan, load
 from kubeferry.errors import KubeferryError
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.outside.process import require, run
 from lab import guests

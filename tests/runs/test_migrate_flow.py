@@ -14,7 +14,7 @@ import pytest
 
 from kubeferry.documents import Config, Plan, load
 from kubeferry.errors import KubeferryError, SourceUnavailable, TargetRefused, TargetUnavailable
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.outside.process import run
 from kubeferry.targets.memory.target import MemoryTarget, connect
@@ -45,7 +45,7 @@ class Flow:
         from flows.migrate import Run, run_plan
         from flows.progress import Board
         from flows.serving.server import Api
-        from kubeferry.life.actions import Goal
+        from kubeferry.life.action_kinds import Goal
 
         self.plan = self.plan or self.small.plan()
         with self.small.journal() as journal:

@@ -16,7 +16,7 @@ from flows.cli import run
 from kubeferry.documents import Config, Plan, load
 from kubeferry.errors import KubeferryError
 from kubeferry.journal import Journal
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.outside import stopping
 from lab import guests
 from lab.ec2 import Cloud

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from tests.needs import here
 

@@ -18,7 +18,7 @@ import yaml
 
 from kubeferry.documents import JournalConfig, Plan, load
 from kubeferry.journal import Journal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.outside.process import ProgramFailed
 from lab import daemons, guests
 from lab.bare import Bare

@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.outside.signals import SAME_ASK_SECONDS
 

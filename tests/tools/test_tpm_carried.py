@@ -28,9 +28,9 @@ from kubeferry.documents import (
 from kubeferry.errors import SourceRefused, TargetRefused
 from kubeferry.images.tpm import FILE
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.life.events import TpmCarried
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.model import Cpu, Disk, DiskBus, Firmware, FirmwareKind, Machine, Memory, Power, Tpm
 from kubeferry.outside import process
 from kubeferry.outside.process import ProgramFailed

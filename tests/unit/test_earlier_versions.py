@@ -17,10 +17,11 @@ import pytest
 from kubeferry.documents import JournalConfig, Plan, dump, in_lines, lines, load, outline_in, parse, plan_in
 from kubeferry.errors import InputInvalid
 from kubeferry.journal import Journal
-from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action
+from kubeferry.life.action_kinds import ActionKind, EntryFacts, Goal
+from kubeferry.life.actions import next_action
 from kubeferry.life.events import NotesRecorded, SourceMarked
-from kubeferry.life.evidence import Phase
 from kubeferry.life.imagined import plan_actions
+from kubeferry.life.machine_state import Phase
 from kubeferry.life.old_machine import left_so
 from reports.facts import build_report
 

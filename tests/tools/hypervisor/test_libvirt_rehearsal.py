@@ -19,9 +19,9 @@ from kubeferry.documents import (
     WarmPolicy,
 )
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
-from kubeferry.life.events import RehearsalObserved, Rehearsed
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import MachineState, Phase
+from kubeferry.life.rehearsal_events import RehearsalObserved, Rehearsed
 from kubeferry.model import Power
 from kubeferry.outside import stopping
 from kubeferry.sources import Source

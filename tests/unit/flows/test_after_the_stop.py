@@ -17,7 +17,7 @@ from kubeferry.config import read_config
 from kubeferry.documents import Plan, load
 from kubeferry.errors import OutOfTime, ProbeFailed, SourceUnavailable, TargetUnavailable, TransientError
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.life.events import Committed, CutoverBegun
 from kubeferry.life.states import MachineState, Phase
 from kubeferry.model import Power

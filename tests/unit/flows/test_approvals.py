@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from flows import migrate as runs
 from flows.cli import asking
 from kubeferry.config import read_config
 from kubeferry.documents import Approval, Plan, load, text_of
 from kubeferry.journal import Journal
+from kubeferry.life import tries
 from kubeferry.life.approvals import digest_of_text
 from kubeferry.life.decisions import Decided, DecisionKind, Known, Scope
 from kubeferry.model import Power
@@ -130,7 +130,7 @@ class Estate:
 def shop(
     kubeferry: Command, estate: Path, no_server: None, keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> Estate:
-    monkeypatch.setattr(runs, "RETRY_DELAYS_SECONDS", [])
+    monkeypatch.setattr(tries, "DELAYS_SECONDS", [])
     return Estate(kubeferry, estate, keys)
 
 

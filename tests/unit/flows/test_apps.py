@@ -18,7 +18,7 @@ from kubeferry.config import read_config
 from kubeferry.documents import Plan, load
 from kubeferry.errors import ProbeFailed
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.model import Power
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.targets.memory.target import MemoryTarget, connect

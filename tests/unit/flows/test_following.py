@@ -14,7 +14,7 @@ from flows.migrate import Outcome, Run
 from flows.progress import Board
 from flows.serving.server import Api
 from kubeferry.documents import Plan
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 
 
 def following(api: Api) -> Following:

@@ -17,7 +17,7 @@ from kubeferry.documents import Plan, freeze, load, save
 from kubeferry.errors import HeldBack, KubeferryError, LoginLost, TargetRefused
 from kubeferry.journal import Journal
 from kubeferry.life import tries
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.model import Power
 from kubeferry.sources.memory.source import MemorySource
 from tests.unit.flows.conftest import a_machine

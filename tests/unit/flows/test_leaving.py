@@ -14,7 +14,7 @@ from flows.progress import Board
 from kubeferry.config import read_config
 from kubeferry.documents import Plan, load
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.model import Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource

@@ -15,7 +15,7 @@ from kubeferry.config import read_config
 from kubeferry.documents import MachinePolicy, Policy, freeze
 from kubeferry.errors import SourceUnavailable
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from mappings.plan import make_plan

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from flows import moves
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.life.events import Synced
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.targets.memory import target as memory
 from tests.unit.steps.test_beforehand import NAMES, World
 

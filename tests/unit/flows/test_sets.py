@@ -16,7 +16,7 @@ from kubeferry.documents import Plan, load
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, ProbeFailed, TargetRefused
 from kubeferry.journal import Journal
 from kubeferry.life import tries
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.beforehand import ask

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from kubeferry.documents import WarmPolicy
 from kubeferry.life import events as ev
-from kubeferry.life.actions import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal, next_action
+from kubeferry.life.action_kinds import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.actions import next_action
 from kubeferry.life.imagined import plan_actions
 from kubeferry.life.states import MachineState, Phase, Recorded, fold, step
 from kubeferry.model import Power

@@ -8,8 +8,8 @@ import pytest
 
 from kubeferry.documents import Outline, StopAfter, WavesPolicy
 from kubeferry.life import events as ev
-from kubeferry.life.evidence import MachineState, Phase
 from kubeferry.life.held import Held, Order
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import Recorded, fold
 
 PLANNED = ev.Planned(plan_digest="d", disks=())

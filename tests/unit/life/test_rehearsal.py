@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from kubeferry.documents import RehearsalPolicy, WarmPolicy
 from kubeferry.life import events as ev
 from kubeferry.life import rehearsal
-from kubeferry.life.actions import EVENT_OF, STOPS, ActionKind, EntryFacts, Goal, next_action, plan_actions
+from kubeferry.life.action_kinds import EVENT_OF, STOPS, ActionKind, EntryFacts, Goal
+from kubeferry.life.actions import next_action
+from kubeferry.life.imagined import plan_actions
 from kubeferry.life.states import IllegalTransition, MachineState, Phase, Recorded, fold, step
 from kubeferry.model import Power
 

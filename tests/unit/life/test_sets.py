@@ -9,9 +9,9 @@ import pytest
 
 from kubeferry.documents import WarmPolicy
 from kubeferry.life import events as ev
-from kubeferry.life.actions import STOPS, ActionKind, EntryFacts, Goal
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.action_kinds import STOPS, ActionKind, EntryFacts, Goal
 from kubeferry.life.imagined import imagined
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.sets import Member, next_of_set, turn_of
 from kubeferry.life.states import step
 from kubeferry.model import Power

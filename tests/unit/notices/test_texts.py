@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from kubeferry.documents import NoticeKind
 from kubeferry.documents.notify import MUST_KNOW, Mail, NotifyConfig, Webhook
 from kubeferry.journal.outbox import MOST_IN_DIGEST, Parcel
-from kubeferry.life.events import EventKind
+from kubeferry.life.event_kinds import EventKind
 from kubeferry.notices import signing
 from kubeferry.notices.digests import body_of
 from kubeferry.notices.happenings import OF_EVENTS

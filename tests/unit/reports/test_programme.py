@@ -101,9 +101,8 @@ def test_decisions_and_projections_are_shown_once_a_report_has_them(programme: A
             return getattr(self._machine, name)
 
     report = report_of(programme)
-    whole = SimpleNamespace(
-        **{name: getattr(report, name) for name in type(report).model_fields}, decisions=(told, told_too)
-    )
+    known = {name: getattr(report, name) for name in type(report).model_fields}
+    whole = SimpleNamespace(**(known | {"decisions": (told, told_too)}))
     whole.machines = tuple(map(Scored, report.machines))
     text = render_html(whole)  # type: ignore[arg-type]
     page = Page(text)

@@ -16,8 +16,8 @@ import pytest
 from kubeferry.documents import Entry, Inventory, JournalConfig, Limits, Plan, Policy, Probe, StopPolicy, freeze
 from kubeferry.errors import Fenced, Interrupted, SourceUnavailable
 from kubeferry.journal import Journal, Lease, Recorded
-from kubeferry.life.actions import Action, ActionKind, Goal
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
+from kubeferry.life.machine_state import MachineState
 from kubeferry.model import Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource

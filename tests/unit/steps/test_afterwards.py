@@ -11,9 +11,9 @@ from flows.cli.standing import standings
 from kubeferry import marks
 from kubeferry.documents import Policy, StopPolicy
 from kubeferry.errors import Fenced, Interrupted, SourceRefused, SourceUnavailable
-from kubeferry.life.actions import ActionKind as A
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import ActionKind as A
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.life.old_machine import left_so
 from kubeferry.model import Power
 from kubeferry.steps.accounts import settle

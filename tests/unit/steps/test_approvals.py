@@ -21,11 +21,11 @@ from kubeferry.documents import (
 )
 from kubeferry.errors import HeldBack, TransientError
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.action_kinds import Action, ActionKind, EntryFacts, Goal
 from kubeferry.life.approvals import digest_of_text, document_of
 from kubeferry.life.decisions import Decided, DecisionKind, Scope
 from kubeferry.life.dry_runs import digest_of_machine
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.targets.memory.target import MemoryTarget

@@ -19,9 +19,9 @@ from kubeferry.errors import (
     TargetUnavailable,
     TransientError,
 )
-from kubeferry.life.actions import Action, ActionKind, Goal
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
 from kubeferry.life.events import CopyBegun
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.drive import drive
 from kubeferry.steps.release import settle

@@ -11,7 +11,7 @@ import pytest
 from kubeferry.documents import Config, Inventory, KeptVariables, Plan, Policy, SourceConfig, TargetConfig
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.life.events import Synced
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.model import Concern, Machine, Power, Severity
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps import beforehand

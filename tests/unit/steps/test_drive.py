@@ -23,8 +23,8 @@ from kubeferry.errors import (
     TargetUnavailable,
 )
 from kubeferry.inside.said import Said
-from kubeferry.life.actions import Action, ActionKind, Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.outside import stopping
 from kubeferry.steps.drive import drive

@@ -11,9 +11,9 @@ import pytest
 
 from kubeferry.documents import Policy, Probe, WarmPolicy, Window, freeze
 from kubeferry.errors import Deferred, Interrupted, ProbeFailed
-from kubeferry.life.actions import Action, ActionKind, Goal
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
 from kubeferry.life.events import WINDOW, CutoverBegun, Failed, Note, RollbackBegun
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.life.projected import Projected, Range
 from kubeferry.model import Power
 from kubeferry.outside import clock

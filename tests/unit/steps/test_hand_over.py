@@ -10,10 +10,10 @@ import pytest
 
 from kubeferry.documents import Policy, Probe
 from kubeferry.errors import Fenced, TargetUnavailable
-from kubeferry.life.actions import ActionKind as A
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import ActionKind as A
+from kubeferry.life.action_kinds import Goal
 from kubeferry.life.events import Committed
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps import power
 from kubeferry.steps.drive import drive

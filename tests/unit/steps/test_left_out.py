@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from kubeferry.documents import DiskChoice, DiskMatch, MachinePolicy, Policy
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from tests.unit.steps.conftest import POLICY
 
 Build = Callable[..., Any]

@@ -17,8 +17,8 @@ import pytest
 from kubeferry import errors
 from kubeferry.documents import Policy, Probe, StopPolicy, WarmPolicy
 from kubeferry.errors import Interrupted, KubeferryError
-from kubeferry.life.actions import Action, Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Action, Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.outside import stopping
 from kubeferry.steps.accounts import settle

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from kubeferry.errors import LoginLost
-from kubeferry.life.actions import Action, ActionKind, Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 
 

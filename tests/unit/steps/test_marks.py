@@ -22,9 +22,9 @@ from kubeferry.errors import (
     TargetUnavailable,
 )
 from kubeferry.journal import Journal
-from kubeferry.life.actions import ActionKind as A
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import ActionKind as A
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.targets import TargetCapabilities
 from tests.unit.steps.test_precedence import made

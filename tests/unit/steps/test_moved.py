@@ -12,9 +12,9 @@ import pytest
 from kubeferry.documents import JournalConfig, Policy, TargetConfig, dump
 from kubeferry.errors import AlreadyMoved, Fenced, Interrupted, SourceRefused, TargetRefused, TargetUnavailable
 from kubeferry.journal import Journal
-from kubeferry.life.actions import ActionKind as A
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import ActionKind as A
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.marks import MoveMark
 from kubeferry.model import Power
 from kubeferry.steps.release import losses

@@ -11,8 +11,8 @@ import pytest
 from kubeferry.documents import Inventory, JournalConfig, Plan, Policy, Probe, WarmPolicy, dump
 from kubeferry.errors import Fenced, Interrupted, ProbeFailed
 from kubeferry.journal import Journal
-from kubeferry.life.actions import ActionKind, Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import ActionKind, Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.release import release_plan
 from kubeferry.targets import TargetCapabilities

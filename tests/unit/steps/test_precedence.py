@@ -12,8 +12,8 @@ from flows.cli.showing import done_since
 from flows.cli.standing import left_off, standings
 from kubeferry.documents import Inventory, Plan, Policy, Probe, StopPolicy, dump
 from kubeferry.errors import Fenced, Interrupted, PermanentError, ProbeFailed, TargetRefused
-from kubeferry.life.actions import ActionKind, Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import ActionKind, Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.drive import drive
 from kubeferry.steps.release import release_plan

@@ -11,7 +11,7 @@ import pytest
 
 from kubeferry.documents import Entry, Probe
 from kubeferry.errors import SourceUnavailable
-from kubeferry.life.evidence import MachineState
+from kubeferry.life.machine_state import MachineState
 from kubeferry.model import Power
 from kubeferry.sources import Inside
 from kubeferry.steps.probing import SourceAccess, Told, at_source, at_target

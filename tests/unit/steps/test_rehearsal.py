@@ -18,10 +18,11 @@ from kubeferry.errors import (
     TargetUnavailable,
 )
 from kubeferry.ledger import REHEARSAL
-from kubeferry.life.actions import Action, ActionKind, Goal
-from kubeferry.life.events import DiskVerified, RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
-from kubeferry.life.evidence import MachineState, Phase
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
+from kubeferry.life.events import DiskVerified
+from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.rehearsal import why_not
+from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 from kubeferry.model import Power
 from kubeferry.outside import stopping
 from kubeferry.steps.rehearsing import reached, rehearse

@@ -18,8 +18,9 @@ from kubeferry.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from kubeferry.life.actions import ActionKind, EntryFacts, Goal, next_action
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import ActionKind, EntryFacts, Goal
+from kubeferry.life.actions import next_action
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.release import account, release_plan, settle
 from kubeferry.targets import External, TargetCapabilities

@@ -22,9 +22,10 @@ from kubeferry.errors import (
 )
 from kubeferry.journal import Journal
 from kubeferry.journal.schema import MACHINE
-from kubeferry.life.actions import Goal
-from kubeferry.life.events import EventKind, Note
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.event_kinds import EventKind
+from kubeferry.life.events import Note
+from kubeferry.life.machine_state import Phase
 from kubeferry.marks import MoveMark
 from kubeferry.model import Machine, Power
 from kubeferry.steps import drive, together

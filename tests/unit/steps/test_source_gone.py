@@ -11,9 +11,9 @@ import pytest
 from kubeferry.documents import Policy, Probe
 from kubeferry.errors import SourceGone, SourceRefused, SourceUnavailable
 from kubeferry.ledger import VIEW, External
-from kubeferry.life.actions import Action, ActionKind, Goal
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
 from kubeferry.life.events import Note
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.drive import drive

@@ -12,10 +12,10 @@ from flows.cli.stopped import left_off as left_off_by_a_run
 from kubeferry.documents import JournalConfig, dump
 from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal
-from kubeferry.life.actions import ActionKind as A
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import ActionKind as A
+from kubeferry.life.action_kinds import Goal
 from kubeferry.life.events import CutoverBegun, StopAsked
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.drive import drive
 from kubeferry.targets.gone import GoneTarget

@@ -18,8 +18,8 @@ from kubeferry.documents import JournalConfig
 from kubeferry.errors import Interrupted, PermanentError, ProbeFailed, SourceRefused, TargetRefused, TargetUnavailable
 from kubeferry.journal import Journal
 from kubeferry.journal.schema import MACHINE
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.outside import stopping
 from kubeferry.steps.drive import drive

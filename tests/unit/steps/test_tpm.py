@@ -11,9 +11,9 @@ import pytest
 from kubeferry.documents import JournalConfig, KeptTpm
 from kubeferry.errors import IntegrityFailed, ProbeFailed, SourceRefused, TargetRefused, TargetUnavailable
 from kubeferry.journal import Journal
-from kubeferry.life.actions import ActionKind, Goal
+from kubeferry.life.action_kinds import ActionKind, Goal
 from kubeferry.life.events import Note, TpmCarried
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from soak.run.journals import copied
 from tests.unit.steps.test_marks import left_at

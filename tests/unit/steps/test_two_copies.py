@@ -16,8 +16,8 @@ import pytest
 from kubeferry.documents import JournalConfig, Policy, Probe, dump
 from kubeferry.errors import Fenced, Interrupted, PermanentError, ProbeFailed, TargetRefused, TargetUnavailable
 from kubeferry.journal import Journal
-from kubeferry.life.actions import Action, ActionKind, Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.drive import drive
 from kubeferry.steps.release import settle

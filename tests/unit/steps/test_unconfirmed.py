@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from kubeferry.errors import SourceRefused, SourceUnavailable
-from kubeferry.life.actions import ActionKind as A
-from kubeferry.life.actions import Goal
-from kubeferry.life.evidence import Phase
+from kubeferry.life.action_kinds import ActionKind as A
+from kubeferry.life.action_kinds import Goal
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.sources import WentOff
 from kubeferry.steps import unconfirmed

@@ -13,7 +13,7 @@ from kubeferry.documents import KeptVariables
 from kubeferry.errors import IntegrityFailed, SourceRefused, TargetRefused
 from kubeferry.images.variables import Variable, store_of, variables_of
 from kubeferry.life.events import VariablesCarried
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 
 MARK = Variable("Mark", UUID("12345678-1234-1234-1234-123456789abc"), 7, b"set at the source")

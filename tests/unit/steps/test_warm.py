@@ -11,9 +11,9 @@ import pytest
 from kubeferry.documents import Policy, Probe, WarmPolicy
 from kubeferry.errors import IntegrityFailed, Interrupted, ProbeFailed, SourceUnavailable
 from kubeferry.ledger import VIEW
-from kubeferry.life.actions import Action, ActionKind, Goal
+from kubeferry.life.action_kinds import Action, ActionKind, Goal
 from kubeferry.life.events import CopyBegun, DiskCopied, Note, RoundLeft, Synced
-from kubeferry.life.evidence import Phase
+from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.outside import stopping
 from kubeferry.steps.drive import drive

@@ -121,7 +121,7 @@ def test_the_word_that_a_target_is_down_is_a_person_s_and_can_be_taken_back(
 ) -> None:
     stopped(kubeferry, estate)
     said: list[Move] = []
-    monkeypatch.setattr(moving, "_run", lambda move, _as_json: said.append(move))
+    monkeypatch.setattr(moving, "run_move", lambda move, _as_json: said.append(move))
     monkeypatch.setenv("SUDO_USER", "ann")
     monkeypatch.setattr("sys.stdin", AtTerminal("n\n"))
     rollback = ["rollback", "plan.yaml", "-m", "web", "--target-is-down"]

@@ -7,7 +7,7 @@ import pytest
 from flows.migrate import Outcome
 from flows.programme.endings import Ending, of_machine, of_run
 from kubeferry.errors import HeldBack, Interrupted, KubeferryError, PermanentError
-from kubeferry.life.actions import Goal
+from kubeferry.life.action_kinds import Goal
 
 DONE = Outcome("a", "committed")
 BACK = Outcome("b", "failed", PermanentError("its probe failed"), stands="rolled-back")
