@@ -4,7 +4,7 @@ events ── what was seen, one frozen value a kind (event_kinds; rehearsal_eve
   └─ evidence ── what each event needs and changes: no claim without evidence;  machine_state ── what is known of one
        └─ states ── (phase, kind of event) -> phase, and the fold over all events of a machine
             │     └─ rehearsal ── one of the synced copy: what became of it, and what a policy asks of it
-            └─ actions ── plan entry and state -> what is next (action_kinds), and why;  rounds: one more, or stop it now
+            └─ actions ── plan entry and state -> what is next, and why (action_kinds);  rounds: one more, or not
             │    ├─ rehearsal_actions ── the same in a rehearsal;  imagined: the dry run
             │    └─ sets ── the same for machines that move as one, in the order of `stages`
             ├─ deadline ── until when a cutover may last;  tries: how often a step is tried until then;  pace: how fast
