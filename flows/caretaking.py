@@ -25,6 +25,7 @@ from kubeferry.life.deadline import told
 from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
 from kubeferry.steps.afterwards import Alarm, watch_sources
+from kubeferry.steps.precedence import by_another
 from kubeferry.words import counted
 
 TELL_SECONDS = 20.0
@@ -168,19 +169,21 @@ def _under_way(journal: Journal) -> dict[str, list[str]]:
 
 
 def _needing(journal: Journal, digest: str, machines: list[str]) -> dict[str, str]:
-    """Those of a plan's machines that are taken up now, and why. One that somebody has in hand is left to him; whose
-    runner sleeps on this host cannot be taken up, which its run tells."""
+    """Those of a plan's machines that are taken up now, and why. One that somebody has in hand, a run or another plan,
+    is left to him; whose runner sleeps on this host cannot be taken up, which its run tells."""
     holders, now = journal.holders(digest), told(journal.now())
     alone = [
         name for name in machines if name not in holders or holders[name].expired or holders[name].may_be_succeeded
     ]
     if not alone:
         return {}
-    commit = {one.name: one.commit for one in outline_in(journal.plan(digest).document, digest).entries}
+    entries = {one.name: one for one in outline_in(journal.plan(digest).document, digest).entries}
     found = {}
     for name in alone:
+        if name not in entries or by_another(journal, digest, entries[name]) is not None:
+            continue  # another plan has it in hand since: what this one has left under way is no longer its own
         last_at = journal.events(digest, name)[-1].at
-        if why := why_now(journal.state(digest, name), commit.get(name), last_at, now):
+        if why := why_now(journal.state(digest, name), entries[name].commit, last_at, now):
             found[name] = why
     return found
 

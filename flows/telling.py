@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kubeferry.documents import Config, NoticeKind, Plan
-from kubeferry.errors import InputInvalid, KubeferryError
+from kubeferry.errors import HeldBack, InputInvalid, KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.journal.outbox import Queue
 from kubeferry.outside import stopping
@@ -22,6 +22,7 @@ from kubeferry.words import counted, plain
 
 if TYPE_CHECKING:
     from flows.migrate import Outcome
+    from kubeferry.notices import Announcement
 
 EVERY_SECONDS = 15.0  # what comes together in that time is told together, where it is much
 END_SECONDS = 20.0
@@ -66,7 +67,8 @@ def telling(journal: Journal, config: Config) -> Iterator[None]:
 
 
 def announce_outcomes(journal: Journal, config: Config, plan: Plan, outcomes: Sequence[Outcome]) -> None:
-    """Tell what no event says of a run's machines: those that wait for their window, once for each opening."""
+    """Tell what no event says of a run's machines: those that wait for their window, once for each opening; and waves
+    that wait for a person's approval, once for what they lack."""
     if config.notify is None:
         return
     from kubeferry.notices import Announcement, announce
@@ -83,6 +85,24 @@ def announce_outcomes(journal: Journal, config: Config, plan: Plan, outcomes: Se
             )
             with _logged():
                 announce(journal, config, told)
+    for wave, error in _unapproved(plan, outcomes).items():
+        with _logged():
+            announce(journal, config, _wanted(plan, wave, error))
+
+
+def _unapproved(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, HeldBack]:
+    """By wave why one of its machines is not approved, as far as that is all that it waits for."""
+    waves = {name: wave.name for wave in plan.waves for name in wave.machines}
+    held = {one.machine: one.error for one in outcomes if isinstance(one.error, HeldBack)}
+    return {waves[name]: error for name, error in held.items() if error.settled_by}
+
+
+def _wanted(plan: Plan, wave: str, error: HeldBack) -> Announcement:
+    from kubeferry.notices import Announcement
+
+    why = f"wave {wave} waits for an approval: {error.why_held}"
+    key = f"{wave} {error.why_held}"
+    return Announcement(NoticeKind.APPROVAL_WANTED, key, plan.digest, wave=wave, reason=why, fix=error.settled_by)
 
 
 def _go_on(journal: Journal, config: Config, over: threading.Event) -> None:

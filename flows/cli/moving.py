@@ -288,12 +288,13 @@ def _watched(plan: Plan, settings: Config, machines: tuple[str, ...], *, all_of_
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         states = journal.states(plan.digest)
     phases = {name: states[name].resumes if name in states else Phase.PLANNED for name in machines}
-    others = [name for name in machines if phases[name] is not Phase.VALIDATED]
-    if others and (not all_of_them or len(others) == len(machines)):
+    done = [name for name in machines if phases[name] is Phase.COMMITTED]
+    others = [name for name in machines if phases[name] not in {Phase.VALIDATED, Phase.COMMITTED}]
+    if (others and not all_of_them) or len(others) + len(done) == len(machines):
         fix = "Only what is validated can be committed: `kubeferry status` shows where each machine stands."
-        problems = [Problem(f"--machine {name}", f"it is {phases[name]}", fix) for name in others]
+        problems = [Problem(f"--machine {name}", f"it is {phases[name]}", fix) for name in others or done]
         raise InputInvalid("nothing can be committed of these machines", problems)
-    return tuple(name for name in machines if name not in others)
+    return tuple(name for name in machines if phases[name] is Phase.VALIDATED)
 
 
 def _tell_address(api: Api, away: str, said: Aside, as_json: bool) -> None:

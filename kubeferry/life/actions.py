@@ -181,8 +181,8 @@ def _validated(entry: EntryFacts, state: MachineState, asked: Asked) -> Action:
         return Action(A.BEGIN_ROLLBACK, f"while it was watched: {_what_failed(state)}")
     if state.target_may_run and not entry.keeps_running:
         return Action(A.STOP_TARGET, "the target was started for the proof only, and the proof is complete")
-    if entry.commit is None:
-        return Action(A.COMMIT, "every disk is verified and every probe passed")
+    if entry.commit is None or (not entry.keeps_running and entry.commit.then == "commit"):
+        return Action(A.COMMIT, "every disk is verified and every probe passed")  # what stays off cannot be watched
     said = asked.goal is Goal.COMMIT
     found = turn_of(entry.commit, state, asked.now, runs=state.target_may_run, asked=said)
     return Action(_TURNS[found.turn], found.why)

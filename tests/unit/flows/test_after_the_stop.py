@@ -320,6 +320,15 @@ def test_a_look_waits_for_nobody_long_since_the_next_one_comes_soon(
     assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
 
 
+def test_what_another_plan_has_taken_back_since_is_not_stopped_again(web: Estate) -> None:
+    killed_after(web, "source-stopped")
+    web.planned("downtime: {budgetSeconds: 3000}\n")
+    assert web.kubeferry("rollback", "plan.yaml", "-m", "web")[0] == 0
+    assert web.power is Power.RUNNING
+    assert web.caretake()["taken"] == []
+    assert web.power is Power.RUNNING
+
+
 def test_a_plan_whose_source_is_not_configured_keeps_no_other_one_waiting(web: Estate) -> None:
     killed_after(web, "source-stopped")
     text = (web.folder / "kubeferry.yaml").read_text()
