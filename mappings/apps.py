@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubeferry.documents import OF_AN_APP, AppPolicy, AppProbe, MachinePolicy, Match, PlannedApp, Policy
+from kubeferry.documents import OF_AN_APP, AppPolicy, AppProbe, Entry, MachinePolicy, Match, PlannedApp, Policy
 from kubeferry.errors import Problem
 from kubeferry.model import Machine
 from kubeferry.words import first_of, meant
@@ -304,3 +304,13 @@ def _behind(apps: Mapping[str, PlannedApp]) -> dict[str, list[str]]:
         for name in dict.fromkeys(probe.machine for probe in app.probes or () if probe.machine):
             found[name] += [one for one in app.members if one != name]
     return found
+
+
+def unrehearsed(entries: Iterable[Entry]) -> Iterator[Problem]:
+    """Machines of apps that move as one, of which a rehearsal is required: one alone is none, and they are not started
+    together before their cutover."""
+    for entry in entries:
+        if entry.moves_with and not entry.shares_disks and entry.rehearsal and entry.rehearsal.required:
+            what = f"a rehearsal is required, and app {entry.app} moves as one: its machines are not rehearsed"
+            fix = "Set `rehearsal: {required: false}` for them, or `together: false` for the app."
+            yield Problem(f"policy machines.{entry.name}.rehearsal", what, fix)
