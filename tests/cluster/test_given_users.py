@@ -77,7 +77,7 @@ def test_what_such_a_mover_writes_boots_in_kubevirt(moved: Program, name: str) -
     counter = next(one for one in observed.observation["probes"] if one["kind"] == "counter")
     boots = guests.boot_count(moved.folder / "source" / f"{name}.img")
     assert counter["evidence"] == f"{boots} at the source, {boots + 1} here"
-    assert moved.events(name)[-1].kind == "committed", said
+    assert "committed" in [event.kind for event in moved.events(name)], said
 
 
 def test_the_variables_went_with_it(moved: Program) -> None:

@@ -121,7 +121,7 @@ def test_a_machine_arrives_and_is_proven(moved: Program, name: str) -> None:
     observed = next((event for event in moved.events(name) if event.kind == "observed"), None)
     assert observed is not None, said
     assert all(probe["ok"] for probe in observed.observation["probes"])
-    assert moved.events(name)[-1].kind == "committed", said
+    assert "committed" in [event.kind for event in moved.events(name)], said
     assert moved.source.power(moved.plan.entry(name).machine) is Power.OFF
 
 

@@ -220,7 +220,7 @@ def test_machines_move_from_a_deployment_and_a_chain_leaves_its_documents_in_the
         assert "it comes after db" in state["message"]
         state = prefect.end(prefect.start("cutover/lab", wave="wave-1"))
         assert (state["name"], state["message"]) == ("Completed", "1 of 1 done")
-        assert [in_memory.kinds(name)[-1:] for name in ("db", "web")] == [["committed"], []]
+        assert ["committed" in in_memory.kinds(name) for name in ("db", "web")] == [True, False]
         for verb in ("discover", "assess", "plan"):
             assert prefect.end(prefect.start(f"{verb}/lab"))["type"] == "COMPLETED"
         state = prefect.end(prefect.start("report/lab"))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from kubeferry.documents import Config, Plan, load
-from kubeferry.errors import KubeferryError, SourceUnavailable, TargetRefused, TargetUnavailable
+from kubeferry.errors import KubeferryError, OutOfTime, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.outside.process import run
@@ -162,15 +162,15 @@ def test_what_may_pass_is_tried_again(flow: Any) -> None:
     assert flow.flow_runs()["web"] == "Completed"
 
 
-def test_what_does_not_pass_is_given_up_and_taken_up_by_the_next_run(flow: Any) -> None:
+def test_what_does_not_pass_in_time_leads_back(flow: Any) -> None:
     flow.small.add("web")
-    flow.target.faults["apply"] = [TargetUnavailable("the folder does not answer")] * 4
+    flow.small.policy(downtime={"patienceSeconds": 3})
+    flow.plan = flow.small.plan()
+    flow.target.faults["apply"] = [TargetUnavailable("the folder does not answer")] * 1000
     phase, error = flow.go()["web"]
     assert phase == "failed"
-    assert error is not None
-    assert error.transient
-    assert flow.small.state("web").resumes is Phase.CUTTING_OVER
-    assert flow.go() == {"web": ("committed", None)}
+    assert isinstance(error, OutOfTime)
+    assert flow.small.state("web").resumes is Phase.ROLLED_BACK
 
 
 def test_a_wave_waits_for_the_one_before(flow: Any) -> None:

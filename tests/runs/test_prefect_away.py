@@ -66,7 +66,7 @@ def downtime(small: Any, name: str) -> float:
 
 def check_moved(small: Any) -> None:
     for name in ("web", "db"):
-        assert small.kinds(name)[-1] in {"committed", "released"}
+        assert small.kinds(name)[-1] in {"committed", "source-marked", "released"}
         assert "failed" not in small.kinds(name)
         assert downtime(small, name) < DOWNTIME_SECONDS
 
