@@ -422,7 +422,7 @@ def test_a_source_that_goes_away_in_mid_copy(server: str, small: Any, monkeypatc
     monkeypatch.setattr(tries, "DELAYS_SECONDS", [0.1])
     small.configure(target="memory", path=str(small.folder))
     small.add("web")
-    plan = small.plan()
+    small.plan()
     small.source.write_faults("close_round", *[SourceUnavailable] * 4)
     code, _, err = small.command("migrate", "plan.yaml")
     assert (code, err) == (0, "")  # the source is off, so it is tried for longer than before a stop
