@@ -7,7 +7,6 @@ What is done stands in the journal: a run that is killed is taken up by the next
 from __future__ import annotations
 
 import contextlib
-import copy
 import functools
 import logging
 import operator
@@ -157,7 +156,10 @@ def _drive_wave(run: Run, wave: Wave, machines: tuple[str, ...]) -> None:
     ready = left = _units(run, machines)
     with ThreadPoolExecutor(run.config.limits.concurrent_machines, thread_name_prefix=wave.name) as pool:
         while ready:
-            wait([pool.submit(_drive_shown, run, wave.name, unit) for unit in ready])
+            turns = [pool.submit(_drive_shown, run, wave.name, unit) for unit in ready]
+            wait(turns)
+            for turn in turns:
+                turn.result()  # what was lost here would be begun again without end
             left = [unit for unit in left if unit[0] not in run.outcomes]
             ready = [] if stopping.requested() else [unit for unit in left if not _held(run, unit)]
     for unit in left:
@@ -305,7 +307,10 @@ def _of(error: KubeferryError, machine: str) -> KubeferryError:
     """What stopped a set as it is told of one of its machines: it may have come of another one."""
     if not error.machine or error.machine == machine:
         return error
-    told = copy.copy(error)
+    told = error.__class__.__new__(error.__class__)  # not by its own arguments, which not every error has kept
+    told.args = error.args
+    told.__dict__.update(error.__dict__)
+    told.__cause__ = error.__cause__
     told.machine = machine
     if not isinstance(error, (ProbeFailed, Deferred)):  # who went back, or waits, does so with all others
         told.what, told.why = f"it moves together with {error.machine}, which was stopped", error.reason

@@ -83,6 +83,8 @@ UNASKED = frozenset({ActionKind.START, ActionKind.OBSERVE, ActionKind.OBSERVE_AP
 GOES_DOWN = frozenset({Goal.ROLLBACK, Goal.END_REHEARSAL})
 """What is brought to its end also where somebody asks to stop."""
 LOOKS_AT_POWER = frozenset({Phase.PLANNED, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
+MOVES_ON = frozenset({Goal.MIGRATE, Goal.MIGRATE_AGAIN, Goal.COMMIT})
+"""What has failed where it ends in a rollback."""
 GOES_BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED})
 
 
@@ -111,7 +113,7 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
             raise
         unrecorded.go_back([work])
         state = _walk(work, Goal.ROLLBACK, do)
-    if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
+    if state.phase is Phase.ROLLED_BACK and goal in MOVES_ON:
         raise cutover.gone_back(work, state)
     return state
 

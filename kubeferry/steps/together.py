@@ -36,6 +36,7 @@ from kubeferry.steps.drive import (
     BY_DISK,
     GOES_BACK,
     LOOKS_AT_POWER,
+    MOVES_ON,
     NO_UNKNOWN_COPY,
     STEPS,
     TURNS,
@@ -97,7 +98,7 @@ def _tell_gone_back(works: Sequence[Work], states: Mapping[str, MachineState], g
     """Raise what a run says that was to move them, and ended in a rollback."""
     for work in works:
         state = states[work.entry.name]
-        if state.phase is Phase.ROLLED_BACK and goal in {Goal.MIGRATE, Goal.MIGRATE_AGAIN}:
+        if state.phase is Phase.ROLLED_BACK and goal in MOVES_ON:
             raise cutover.gone_back(work, state)
 
 

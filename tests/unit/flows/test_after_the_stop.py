@@ -401,6 +401,18 @@ def test_a_person_commits_it_and_that_stands_in_the_journal(web: Estate, clock: 
     assert (code, "it is committed" in err) == (2, True)
 
 
+def test_a_commit_whose_probe_fails_leads_back_to_the_end_and_says_so(
+    web: Estate, clock: Clock, stays_up: None
+) -> None:
+    web.planned("commit: {watchSeconds: 6000, then: wait, probeSeconds: 60}\n")
+    web.run()
+    web.target.answers["agent"] = False
+    clock.ahead += 100
+    code, _out, err = web.kubeferry("commit", "plan.yaml")
+    assert (code, web.power, web.state.phase) == (2, Power.RUNNING, Phase.ROLLED_BACK)
+    assert "it was rolled back" in err
+
+
 def test_status_says_how_long_it_is_watched(web: Estate, stays_up: None) -> None:
     web.planned("commit: {watchSeconds: 600}\n")
     web.run()

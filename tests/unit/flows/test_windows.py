@@ -174,3 +174,11 @@ def test_a_plan_without_windows_moves_as_before(nights: Estate) -> None:
     assert "any time" in nights.kubeferry("windows", "plan.yaml")[1]
     assert nights.kubeferry("migrate", "plan.yaml")[0] == 0
     assert nights.off() == set(NAMES)
+
+
+def test_what_moves_as_one_is_deferred_once_and_each_of_it_is_told(nights: Estate) -> None:
+    together = "apps: {shop: {members: [alpha, beta], together: true}}\n"
+    nights.planned(POLICY.replace("SHUT", hours(30, 34)).replace("OPEN", hours(-1, 3)) + together)
+    code, _out, err = nights.kubeferry("migrate", "plan.yaml", "-m", "alpha", "-m", "beta")
+    assert (code, nights.off()) == (1, set())
+    assert "deferred: 2 machines" in err

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from kubeferry.documents import CommitPolicy, DowntimePolicy
 from kubeferry.life.care import why_now
 from kubeferry.life.deadline import earliest, from_budget, seconds_left, too_slow, used_up
-from kubeferry.life.events import Failed, SourceStopped
+from kubeferry.life.events import Failed, Observed, SourceStopped
 from kubeferry.life.states import MachineState, Phase
 from kubeferry.life.tries import Tries
 from kubeferry.life.watch import Turn, turn_of
@@ -80,6 +80,17 @@ def test_who_comes_again_soon_tries_a_few_times(state: MachineState) -> None:
     made = Tries(at(0), None)
     assert [made.wait(state, at(0)) for _ in range(4)] == [2.0, 10.0, 30.0, None]
     assert made.why_no_more(state, at(0)) == ""
+
+
+def test_who_passed_its_probes_is_led_back_by_no_deadline() -> None:
+    passed = replace(
+        OFF, phase=Phase.STARTED, observed=Observed(observation={"probes": [{"kind": "agent", "ok": True}]})
+    )
+    made = Tries(at(0), DowntimePolicy(patience_seconds=1200))
+    assert passed.probes_passed
+    assert made.wait(passed, at(700)) == 2.0
+    assert made.wait(passed, at(1200)) is None
+    assert made.why_no_more(passed, at(1200)) == ""
 
 
 def test_a_machine_that_is_off_and_alone_is_taken_up() -> None:
