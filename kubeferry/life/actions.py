@@ -80,7 +80,7 @@ def _turned(state: MachineState, goal: Goal, power: Power | None, now: str) -> A
     """What is next whatever the phase says; None where nothing is in its way."""
     if goal is Goal.COMMIT and state.resumes not in {Phase.VALIDATED, Phase.ROLLING_BACK}:  # who is led back goes on
         return Action(A.DONE, _nothing_to_commit(state))
-    if (state.stop_asked or state.source_off) and not state.probes_passed and (why := used_up(state, now)):
+    if (state.stop_asked or state.source_off) and (why := used_up(state, now)):
         return Action(A.BEGIN_ROLLBACK, why)
     if state.resumes is Phase.CUTTING_OVER and not (state.stop_asked or state.source_off) and used_up(state, now):
         return _too_late_to_stop(state, now)

@@ -42,8 +42,9 @@ def earliest(deadlines: Iterable[tuple[str, str]]) -> tuple[str, str]:
 
 
 def seconds_left(state: MachineState, now: str) -> float | None:
-    """How much time a cutover still has, 0 or less where it has none; None where nothing bounds it."""
-    if not state.deadline or state.resumes not in _BOUND:
+    """How much time a cutover still has, 0 or less where it has none; None where nothing bounds it, as what has passed
+    its probes."""
+    if not state.deadline or state.resumes not in _BOUND or state.probes_passed:
         return None
     return (moment(state.deadline) - moment(now)).total_seconds()
 

@@ -50,7 +50,7 @@ class Tries:
     def why_no_more(self, state: MachineState, now: str) -> str:
         """Why a cutover leads back that could go on as far as the error says; empty where it does not lead back: before
         the stop, on the way back, and once all probes have passed."""
-        if self.policy is None or not is_past_stop(state) or _comes_so_far(state):
+        if self.policy is None or not is_past_stop(state) or state.resumes not in _LEADS_BACK or state.probes_passed:
             return ""
         tried = f"it was tried {self.number} times in {duration(self._passed(now))}"
         if seconds_left(state, now) is None:
@@ -58,13 +58,8 @@ class Tries:
         return f"{tried}, and {whose(state)} is used up"
 
     def _left(self, state: MachineState, now: str, policy: DowntimePolicy) -> float:
-        left = None if state.probes_passed else seconds_left(state, now)  # who serves is led back by no deadline
+        left = seconds_left(state, now)
         return policy.patience_seconds - self._passed(now) if left is None else left
 
     def _passed(self, now: str) -> float:
         return (moment(now) - moment(self.since)).total_seconds()
-
-
-def _comes_so_far(state: MachineState) -> bool:
-    """Whether giving up leads nowhere: it has passed its probes, or is on its way back already."""
-    return bool(state.probes_passed) or state.resumes not in _LEADS_BACK

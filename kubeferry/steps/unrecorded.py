@@ -35,7 +35,7 @@ def is_due(works: Iterable[Work]) -> bool:
 def _is_over(work: Work) -> bool:
     state = work.last_seen()
     left = seconds_left(state, work.now())
-    return left is not None and left <= 2 * LAST_SECONDS and is_past_stop(state) and not state.probes_passed
+    return left is not None and left <= 2 * LAST_SECONDS and is_past_stop(state)
 
 
 def go_back(works: Sequence[Work]) -> None:

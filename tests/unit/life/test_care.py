@@ -88,6 +88,7 @@ def test_who_passed_its_probes_is_led_back_by_no_deadline() -> None:
     )
     made = Tries(at(0), DowntimePolicy(patience_seconds=1200))
     assert passed.probes_passed
+    assert seconds_left(passed, at(0)) is None
     assert made.wait(passed, at(700)) == 2.0
     assert made.wait(passed, at(1200)) is None
     assert made.why_no_more(passed, at(1200)) == ""
