@@ -7,6 +7,7 @@ What is done stands in the journal: a run that is killed is taken up by the next
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import logging
 import operator
@@ -307,9 +308,7 @@ def _of(error: KubeferryError, machine: str) -> KubeferryError:
     """What stopped a set as it is told of one of its machines: it may have come of another one."""
     if not error.machine or error.machine == machine:
         return error
-    told = error.__class__.__new__(error.__class__)  # not by its own arguments, which not every error has kept
-    told.args = error.args
-    told.__dict__.update(error.__dict__)
+    told = copy.copy(error)
     told.__cause__ = error.__cause__
     told.machine = machine
     if not isinstance(error, (ProbeFailed, Deferred)):  # who went back, or waits, does so with all others

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import dataclass
+from typing import Any
 
 from kubeferry.words import plain_lines
 
@@ -42,6 +43,12 @@ class Problem:
         return f"{self.where}: {self.what}. {self.fix}"
 
 
+def _bare(kind: type[KubeferryError], args: tuple[object, ...]) -> KubeferryError:
+    made = kind.__new__(kind)
+    made.args = args
+    return made
+
+
 class KubeferryError(Exception):
     """Base of all errors meant for a person. `why` and `fix` may be empty only where nothing is known.
 
@@ -56,6 +63,10 @@ class KubeferryError(Exception):
         super().__init__(self.what)
         self.machine = plain_lines(machine)
         self.disk = plain_lines(disk)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy has what this one has, whatever its class asks for to be made."""
+        return _bare, (type(self), self.args), self.__dict__
 
     @property
     def subject(self) -> str:
