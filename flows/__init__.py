@@ -11,6 +11,7 @@ assessing, reporting        what an assessment and a report leave on disk;  doct
 caretaking                  machines that nobody is at work on, taken up
 telling                     who is told of a run, beside it;  metrics/: figures for Prometheus
 struck                      what leaves for a log or for Prefect is without secrets
+ends                        what a plan moves between, opened for the verbs that clean up
 versions                    of kubeferry, a plan and a journal, as `doctor` and `status` tell them
 setup/                      what `init` and `manifests` write
 """

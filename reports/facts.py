@@ -27,6 +27,7 @@ from kubeferry.model import DATA_DEVICES, Carried, Concern, Disk, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
 from reports.picture import shown
+from reports.probes import probe_reports
 from reports.programme import progress_of, rollbacks_of, waves_of
 from reports.projections import projection_of, scores_of
 from reports.rehearsals import rehearsals
@@ -38,7 +39,6 @@ from reports.shapes import (
     Excluded,
     MachineReport,
     OpenThing,
-    ProbeReport,
     Report,
     Totals,
     Verdict,
@@ -146,7 +146,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         hardware=hardware(entry.machine),
         left_so=left_so(state) if state and moved_away else (),
         ends_as=_ends_as(entry, records, state.phase if state else None),
-        probes=_probes(seen),
+        probes=probe_reports(seen),
         probes_planned=len(entry.probes),
         disks=disks,
         rounds=copied_ahead(records),
@@ -235,19 +235,6 @@ def hardware(machine: Machine) -> str:
         count(len(machine.nics), "network card"),
     ]
     return " · ".join(parts) + (f" · {plain(machine.guest.os_name, 80)}" if machine.guest.os_name else "")
-
-
-def _probes(seen: Observation | None) -> tuple[ProbeReport, ...]:
-    return tuple(
-        ProbeReport(
-            kind=plain(probe.kind, 40),
-            what=plain(probe.what),
-            ok=probe.ok,
-            evidence=plain(probe.evidence),
-            seconds=probe.seconds,
-        )
-        for probe in (seen.probes if seen else ())
-    )
 
 
 def _boot(seen: Observation | None, records: Sequence[Recorded]) -> Boot | None:

@@ -12,7 +12,8 @@ from kubeferry.life.rehearsal import Rehearsal
 from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 from kubeferry.life.states import Recorded
 from reports.picture import shown
-from reports.shapes import ProbeReport, RehearsalReport
+from reports.probes import probe_reports
+from reports.shapes import RehearsalReport
 from reports.wording import console, count, plain
 
 OPEN = "it is under way, or was left and is ended by the next command"
@@ -63,16 +64,7 @@ class _Seen:
             passed=self.passed is not None,
             why="" if self.passed else plain(self._why()),
             where=plain(seen.where) if seen else "",
-            probes=tuple(
-                ProbeReport(
-                    kind=plain(one.kind, 40),
-                    what=plain(one.what),
-                    ok=one.ok,
-                    evidence=plain(one.evidence),
-                    seconds=one.seconds,
-                )
-                for one in (seen.probes if seen else ())
-            ),
+            probes=probe_reports(seen),
             not_asked=tuple(plain(line) for line in (seen.not_asked if seen else ())),
             not_shown=tuple(plain(line) for line in (seen.not_shown[:200] if seen else ())),
             screenshot=shown(seen.screenshot) if seen and whole else None,

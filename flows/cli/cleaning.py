@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 from pathlib import Path
 
 import click
@@ -12,10 +10,7 @@ from flows.cli.asking import announce, confirm, yes_option
 from flows.cli.logs import logged
 from flows.cli.options import config_option, dry_run_option, json_option, opened, plan_named
 from flows.cli.output import print_event, print_json
-from kubeferry.config import pick_source
-from kubeferry.journal import Journal
-from kubeferry.sources import Source, open_source
-from kubeferry.targets import open_target
+from flows.ends import both_ends
 from kubeferry.words import plain
 
 
@@ -41,15 +36,7 @@ def release(
 
     frozen, settings, _ = opened(plan, named, config)
     done = []
-    with contextlib.ExitStack() as held:
-        journal = held.enter_context(contextlib.closing(Journal.open(settings.journal)))
-        target = held.enter_context(contextlib.closing(open_target(settings.target)))
-
-        @functools.cache
-        def source() -> Source:
-            opened = open_source(*pick_source(settings, frozen.source), journal=journal.identity)
-            return held.enter_context(contextlib.closing(opened))
-
+    with both_ends(settings, frozen) as (journal, target, source):
         if everything and (lost := losses(frozen, journal, target, source)):
             announce(lost)
             confirm("Remove all that", yes=yes or dry_run)

@@ -120,6 +120,13 @@ def print_log(told: Session) -> None:
         click.echo(f"  log: {told.log}", err=True)
 
 
+def until_interrupted() -> None:
+    """Wait for somebody to end what is shown."""
+    with contextlib.suppress(Interrupted):
+        while True:
+            stopping.pause(3600)
+
+
 def facts_of(error: KubeferryError, log: Path | None) -> dict[str, object]:
     """An error for a program: the sentences that a person reads, each in its field."""
     facts: dict[str, object] = {

@@ -24,20 +24,18 @@ from flows.cli.options import (
     plan_option,
 )
 from flows.cli.outlook import outlooks
-from flows.cli.output import print_event, print_json, print_table
+from flows.cli.output import print_event, print_json, print_table, until_interrupted
 from flows.cli.standing import Since, Standing, Word, at_a_minute, left_off, owing, standings, summary
 from flows.cli.transfers import transfers
 from flows.telling import in_words, of_queues
 from flows.versions import of_journal
 from kubeferry.config import find_config, read_config
 from kubeferry.documents import Outline, Plan
-from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal, LedgerEntry, PlanRecord
 from kubeferry.ledger import KEPT
 from kubeferry.life.action_kinds import ActionKind
 from kubeferry.life.machine_state import Phase
 from kubeferry.life.states import fold
-from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
 from kubeferry.steps.precedence import by_another
 from kubeferry.steps.turns import moved_elsewhere
@@ -232,6 +230,4 @@ def ui(config: Path | None, port: int, as_json: bool) -> None:
             print_event("server", url=page)
         else:
             click.echo(f"Prefect UI: {page}   (Ctrl-C ends it)")
-        with contextlib.suppress(Interrupted):
-            while True:
-                stopping.pause(3600)
+        until_interrupted()

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from flows.cli.options import FILE, config_option, dry_run_option, json_option
-from flows.cli.output import print_event, print_json, print_table
+from flows.cli.output import print_event, print_json, print_table, until_interrupted
 from kubeferry.config import find_config, read_config
-from kubeferry.errors import InputInvalid, Interrupted, Problem
+from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
-from kubeferry.outside import stopping
 from kubeferry.words import counted, plain
 
 if TYPE_CHECKING:
@@ -152,6 +151,4 @@ def metrics(config: Path | None, listen: str | None, textfile: Path | None, as_j
                 print_event("server", url=url)
             else:
                 click.echo(f"metrics: {url}   (Ctrl-C ends it)")
-            with contextlib.suppress(Interrupted):
-                while True:
-                    stopping.pause(3600)
+            until_interrupted()

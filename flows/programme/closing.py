@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import functools
 from pathlib import Path
 
 from prefect import flow
 
+from flows.ends import both_ends
 from flows.moves import kept_plan
 from flows.programme.artifacts import Shelf, page, plan_key
 from flows.programme.kept import settings_of
@@ -16,12 +15,8 @@ from flows.programme.showing import ui
 from flows.programme.texts import table
 from flows.reporting import built
 from flows.struck import strike_logs, struck_errors, without_secrets
-from kubeferry.config import pick_source
-from kubeferry.journal import Journal
 from kubeferry.outside.clock import now
-from kubeferry.sources import Source, open_source
 from kubeferry.steps.release import release_plan
-from kubeferry.targets import open_target
 from kubeferry.words import counted
 from reports.markdown import render_markdown
 from reports.pages import write_report
@@ -38,20 +33,13 @@ def release(
     `dry_run` says what would be done, and changes nothing. `plan` is the name or digest of one that the journal holds.
     """
     strike_logs()
-    with struck_errors(), contextlib.ExitStack() as held:
+    with struck_errors():
         settings = settings_of(config)
         frozen = kept_plan(settings, plan, digest or "")
-        journal = held.enter_context(contextlib.closing(Journal.open(settings.journal)))
-        target = held.enter_context(contextlib.closing(open_target(settings.target)))
-
-        @functools.cache
-        def source() -> Source:
-            opened = open_source(*pick_source(settings, frozen.source), journal=journal.identity)
-            return held.enter_context(contextlib.closing(opened))
-
-        lines = release_plan(frozen, journal, target, source, everything=False, dry_run=dry_run)
-        done = [without_secrets(line) for line in lines]
-        open_things = [f"{thing.kind} {thing.name}" for thing in journal.ledger_open(frozen.digest)]
+        with both_ends(settings, frozen) as (journal, target, source):
+            lines = release_plan(frozen, journal, target, source, everything=False, dry_run=dry_run)
+            done = [without_secrets(line) for line in lines]
+            open_things = [f"{thing.kind} {thing.name}" for thing in journal.ledger_open(frozen.digest)]
     text = "\n".join(["# Release", "", *(f"- {line}" for line in done or ["nothing is left to account for"])])
     what = f"{counted(len(open_things), 'thing')} left"
     Shelf().markdown(plan_key("release", frozen.digest), f"{text}\n", f"{frozen.name}: {what}")

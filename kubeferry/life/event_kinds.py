@@ -49,3 +49,8 @@ def failing_of(observation: Mapping[str, Any]) -> tuple[str, ...]:
     """The probes of an Observation, as plain data, that did not pass, in words."""
     probes = observation.get("probes") or []
     return tuple(str(p.get("what") or p.get("kind", "probe")) for p in probes if p.get("ok") is not True)
+
+
+def passed_of(observation: Mapping[str, Any]) -> int:
+    """How many probes of an Observation, as plain data, passed; 0 when any failed or none ran."""
+    return 0 if failing_of(observation) else len(observation.get("probes") or [])

@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter
 
 from kubeferry.errors import Interrupted
 from kubeferry.inside.said import Said
-from kubeferry.life.event_kinds import EventKind, failing_of
+from kubeferry.life.event_kinds import EventKind, failing_of, passed_of
 from kubeferry.life.projected import Projected
 from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 from kubeferry.model import Autostart, Bytes, Marker, Power, Seconds, Value
@@ -237,7 +237,7 @@ class Observed(Value):
     @property
     def passed(self) -> int:
         """How many probes passed; 0 when any failed or none ran."""
-        return 0 if self.failing else len(self.observation.get("probes") or [])
+        return passed_of(self.observation)
 
 
 class AppObserved(Value):
@@ -251,12 +251,12 @@ class AppObserved(Value):
     @property
     def failing(self) -> tuple[str, ...]:
         """The probes that did not pass, in words."""
-        return Observed(observation=self.observation).failing
+        return failing_of(self.observation)
 
     @property
     def passed(self) -> int:
         """How many probes passed; 0 when any failed or none ran."""
-        return Observed(observation=self.observation).passed
+        return passed_of(self.observation)
 
 
 class Validated(Value):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from kubeferry.life.event_kinds import EventKind, failing_of
+from kubeferry.life.event_kinds import EventKind, failing_of, passed_of
 from kubeferry.model import Value
 
 RoundNumber = Annotated[int, Field(ge=0)]
@@ -40,7 +40,7 @@ class RehearsalObserved(Value):
     @property
     def passed(self) -> int:
         """How many probes passed; 0 when any failed or none ran."""
-        return 0 if self.failing else len(self.observation.get("probes") or [])
+        return passed_of(self.observation)
 
 
 class RehearsalEnded(Value):

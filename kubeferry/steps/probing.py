@@ -137,16 +137,11 @@ class SourceAccess:
             raise TargetUnavailable(f"the guest agent does not give {printable(path)}") from error
 
     def page(self, probe: Probe, seconds: float) -> Page:
-        found: list[Page] = []
-        silent: list[TargetUnavailable] = []
-        for address in self.inside.addresses:
-            try:
-                found.append(_page(address, probe, seconds / len(self.inside.addresses)))
-            except TargetUnavailable as error:
-                silent.append(error)
-        if not found:
-            raise silent[0] if silent else TargetUnavailable(NO_ADDRESS)
-        return next((page for page in found if pages.wanted(probe, page)), found[0])
+        addresses = self.inside.addresses
+        if not addresses:
+            raise TargetUnavailable(NO_ADDRESS)
+        each = seconds / len(addresses)
+        return pages.from_any(probe, addresses, lambda address: _page(address, probe, each))
 
     def greeting(self, port: int, expect: str, seconds: float) -> str:
         each = seconds / max(1, len(self.inside.addresses))
@@ -181,24 +176,10 @@ class SourceAccess:
         return answer
 
 
-class _Link:
-    """A connection to the guest as a `pages.Link`."""
-
-    def __init__(self, opened: socket.socket) -> None:
-        self._opened = opened
-
-    def send(self, data: bytes) -> None:
-        self._opened.sendall(data)
-
-    def receive(self, seconds: float) -> bytes:
-        self._opened.settimeout(seconds)
-        return self._opened.recv(pages.PIECE_BYTES)
-
-
 def _page(address: str, probe: Probe, seconds: float) -> Page:
     try:
         with socket.create_connection((address, probe.port or 0), timeout=seconds) as opened:
-            return pages.get(_Link(opened), probe, seconds)
+            return pages.get(pages.SocketLink(opened), probe, seconds)
     except OSError as error:
         raise TargetUnavailable(f"no answer on port {probe.port} of {address}: {printable(error)}") from error
 

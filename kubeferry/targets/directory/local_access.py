@@ -61,16 +61,8 @@ class LocalAccess:
 
     def page(self, probe: Probe, seconds: float) -> Page:
         ports = self._ports(probe.port or 0)
-        found: list[Page] = []
-        silent: TargetUnavailable | None = None
-        for forwarded in ports:
-            try:
-                found.append(_page(forwarded, probe, seconds / len(ports)))
-            except TargetUnavailable as error:
-                silent = silent or error
-        if not found and silent is not None:
-            raise silent
-        return next((page for page in found if pages.wanted(probe, page)), found[0])
+        each = seconds / len(ports)
+        return pages.from_any(probe, ports, lambda forwarded: _page(forwarded, probe, each))
 
     def _ports(self, port: int) -> tuple[int, ...]:
         """The ports on 127.0.0.1 that lead to one of the guest. Raises TargetRefused where there is none."""
@@ -126,24 +118,10 @@ class LocalAccess:
         return "; ".join(signs)
 
 
-class _Link:
-    """A forwarded port as a `pages.Link`."""
-
-    def __init__(self, opened: socket.socket) -> None:
-        self._opened = opened
-
-    def send(self, data: bytes) -> None:
-        self._opened.sendall(data)
-
-    def receive(self, seconds: float) -> bytes:
-        self._opened.settimeout(seconds)
-        return self._opened.recv(pages.PIECE_BYTES)
-
-
 def _page(forwarded: int, probe: Probe, seconds: float) -> Page:
     try:
         with socket.create_connection(("127.0.0.1", forwarded), timeout=seconds) as opened:
-            return pages.get(_Link(opened), probe, seconds)
+            return pages.get(pages.SocketLink(opened), probe, seconds)
     except OSError as error:
         raise TargetUnavailable(f"no answer on port {probe.port}: {printable(error)}") from error
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import http.client
 import io
+import socket
 import ssl
 import string
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 from urllib.parse import quote
@@ -25,6 +26,7 @@ LEAST_SECONDS = 0.001  # none at all would be no wait, but no end of one either
 OK = 200
 
 Done = TypeVar("Done")
+Way = TypeVar("Way")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,38 @@ class Link(Protocol):
         """What comes next, empty at the end. Raises TimeoutError where nothing comes in this time."""
 
 
+class SocketLink:
+    """A socket that leads to the guest, as a `Link`."""
+
+    def __init__(self, opened: socket.socket) -> None:
+        self._opened = opened
+
+    def send(self, data: bytes) -> None:
+        self._opened.sendall(data)
+
+    def receive(self, seconds: float) -> bytes:
+        self._opened.settimeout(seconds)
+        return self._opened.recv(PIECE_BYTES)
+
+
 def wanted(probe: Probe, page: Page) -> bool:
     """Whether a page is the one that the probe asks for."""
     return page.status == (probe.status or OK) and (probe.expect or "") in page.body
+
+
+def from_any(probe: Probe, ways: Sequence[Way], ask: Callable[[Way], Page]) -> Page:
+    """The page that is wanted, from whichever of these ways gives it; else what the first one that answers gives.
+    Raises what the first one raised where none answers. There is at least one way."""
+    found: list[Page] = []
+    silent: list[TargetUnavailable] = []
+    for way in ways:
+        try:
+            found.append(ask(way))
+        except TargetUnavailable as error:
+            silent.append(error)
+    if not found:
+        raise silent[0]
+    return next((page for page in found if wanted(probe, page)), found[0])
 
 
 def shown(page: Page) -> str:

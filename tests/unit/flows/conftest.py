@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from flows import following
 from flows.cli import run
 from flows.migrate import Audience
 from flows.serving import server
-from kubeferry.model import Machine
+from kubeferry.model import Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from lab import machines
@@ -43,6 +43,16 @@ def estate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     stopping.reset()
     yield tmp_path
     stopping.reset()
+
+
+def running_machines(source: MemorySource, folder: Path, names: Iterable[str]) -> None:
+    """Let the source have these machines, which run, each with a disk of a few bytes of its own, and no others."""
+    machines = []
+    for name in names:
+        path = folder / "source" / f"{name}.img"
+        path.write_bytes(name.encode() * 4096)
+        machines.append(a_machine(name, path).model_copy(update={"power": Power.RUNNING}))
+    source.write_machines(*machines)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from kubeferry.sources.memory.source import MemorySource
 from kubeferry.targets.memory.target import MemoryTarget
 from tests.api_server import ACCOUNT, USERS, ApiServer, login, serving
 from tests.needs import needs
-from tests.unit.flows.conftest import a_machine
+from tests.unit.flows.conftest import running_machines
 
 pytestmark = needs("ssh-keygen", "ssh-agent", "ssh-add")
 
@@ -64,12 +64,7 @@ class Estate:
     def __init__(self, kubeferry: Command, folder: Path, keys: dict[str, Path]) -> None:
         self.kubeferry, self.folder, self.keys = kubeferry, folder, keys
         self.source = MemorySource("lab", folder / "source")
-        machines = []
-        for name in NAMES:
-            path = folder / "source" / f"{name}.img"
-            path.write_bytes(name.encode() * 4096)
-            machines.append(a_machine(name, path).model_copy(update={"power": Power.RUNNING}))
-        self.source.write_machines(*machines)
+        running_machines(self.source, folder, NAMES)
         kubeferry("discover")
         self.planned("{identity: signed}")
 

@@ -22,7 +22,7 @@ from kubeferry.life.action_kinds import Goal
 from kubeferry.model import Power
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.targets.memory.target import MemoryTarget, connect
-from tests.unit.flows.conftest import a_machine
+from tests.unit.flows.conftest import running_machines
 
 Command = Callable[..., tuple[int, str, str]]
 NAMES = ("cache", "crm", "db1", "db2", "web", "wiki")
@@ -49,12 +49,7 @@ class Estate:
     def __init__(self, kubeferry: Command, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.kubeferry, self.folder, self.source = kubeferry, folder, MemorySource("lab", folder / "source")
         self.done: list[tuple[str, str]] = []
-        machines = []
-        for name in NAMES:
-            path = folder / "source" / f"{name}.img"
-            path.write_bytes(name.encode() * 4096)
-            machines.append(a_machine(name, path).model_copy(update={"power": Power.RUNNING}))
-        self.source.write_machines(*machines)
+        running_machines(self.source, folder, NAMES)
         config = folder / "kubeferry.yaml"
         config.write_text(
             f"{config.read_text()}limits: {{concurrentMachines: 4}}\n".replace("path: target", f"path: {folder}")

@@ -16,7 +16,7 @@ from kubeferry.journal import Journal
 from kubeferry.life.events import CutoverBegun, Note
 from kubeferry.model import Power
 from kubeferry.sources.memory.source import MemorySource
-from tests.unit.flows.conftest import a_machine
+from tests.unit.flows.conftest import running_machines
 
 Command = Callable[..., tuple[int, str, str]]
 NAMES = ("alpha", "beta", "gamma")
@@ -46,12 +46,7 @@ class Estate:
 
     def __init__(self, kubeferry: Command, folder: Path) -> None:
         self.kubeferry, self.folder, self.source = kubeferry, folder, MemorySource("lab", folder / "source")
-        machines = []
-        for name in NAMES:
-            path = folder / "source" / f"{name}.img"
-            path.write_bytes(name.encode() * 4096)
-            machines.append(a_machine(name, path).model_copy(update={"power": Power.RUNNING}))
-        self.source.write_machines(*machines)
+        running_machines(self.source, folder, NAMES)
         kubeferry("discover")
         self.planned(POLICY.replace("SHUT", hours(30, 34)).replace("OPEN", hours(-1, 3)))
 
