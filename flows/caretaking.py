@@ -16,15 +16,16 @@ from dataclasses import dataclass, field
 
 from flows.migrate import Outcome, Run, run_plan
 from flows.progress import Board
-from kubeferry.documents import Config, NoticeKind, Plan, outline_in, plan_in
+from kubeferry.documents import Config, NoticeKind, OutlinedEntry, Plan, outline_in, plan_in
 from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeFailed
 from kubeferry.journal import Journal, PlanRecord
 from kubeferry.life.action_kinds import Goal
-from kubeferry.life.care import why_now
+from kubeferry.life.care import Alone, why_now
 from kubeferry.life.deadline import told
+from kubeferry.life.states import fold
 from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
-from kubeferry.steps.afterwards import Alarm, watch_sources
+from kubeferry.steps.afterwards import Alarm, Watched, watch_sources
 from kubeferry.steps.precedence import by_another
 from kubeferry.words import counted
 
@@ -67,6 +68,12 @@ class Looked:
     unanswered: list[str] = field(default_factory=list)
     told: str = ""
 
+    def troubled(self, plan: PlanRecord, error: KubeferryError) -> None:
+        """A plan could not be looked after."""
+        named = f"{plan.name} ({plan.digest[:12]})"
+        logger.warning("plan %s is not looked after: %s", named, error)
+        self.troubles[named] = error
+
     @property
     def failed(self) -> bool:
         """Whether somebody is to look at it."""
@@ -106,9 +113,7 @@ def look_after(config: Config, journal: Journal, *, dry_run: bool = False) -> Lo
             elif needing:
                 looked.taken += _take_up(config, journal, _plan(config, journal, digest), needing)
         except KubeferryError as error:
-            named = f"{journal.plan(digest).name} ({digest[:12]})"
-            logger.warning("plan %s is not looked after: %s", named, error)
-            looked.troubles[named] = error
+            looked.troubled(journal.plan(digest), error)
         if stopping.requested():
             break
     if not stopping.requested():
@@ -122,19 +127,27 @@ def _look_at_old_machines(config: Config, journal: Journal, looked: Looked) -> N
     """Whether one of them runs beside its copy. Nothing is done to any: a person decides which one is right."""
     moved = {one.plan for one in journal.cutovers() if one.moved}
     for record in (plan for plan in journal.plans() if plan.digest in moved):
-        plan = plan_in(journal.plan(record.digest).document, record.digest)
-        if plan.source not in config.sources:
-            looked.unanswered.append(f"plan {plan.name}: its source {plan.source!r} is not in the configuration")
+        try:
+            plan = plan_in(journal.plan(record.digest).document, record.digest)
+            if plan.source not in config.sources:
+                looked.unanswered.append(f"plan {plan.name}: its source {plan.source!r} is not in the configuration")
+                continue
+            found = _seen_of(config, journal, plan)
+        except KubeferryError as error:
+            looked.troubled(record, error)
             continue
-        with contextlib.ExitStack() as opened:
-
-            def source(name: str = plan.source, opened: contextlib.ExitStack = opened) -> Source:
-                made = open_source(name, config.sources[name], journal=journal.identity)
-                return opened.enter_context(contextlib.closing(made))
-
-            found = watch_sources(plan, journal, source)
         looked.alarms += [(record, alarm) for alarm in found.alarms]
         looked.unanswered += found.unanswered
+
+
+def _seen_of(config: Config, journal: Journal, plan: Plan) -> Watched:
+    with contextlib.ExitStack() as opened:
+
+        def source() -> Source:
+            made = open_source(plan.source, config.sources[plan.source], journal=journal.identity)
+            return opened.enter_context(contextlib.closing(made))
+
+        return watch_sources(plan, journal, source)
 
 
 def _tell(config: Config, journal: Journal, looked: Looked) -> None:
@@ -172,20 +185,27 @@ def _needing(journal: Journal, digest: str, machines: list[str]) -> dict[str, st
     """Those of a plan's machines that are taken up now, and why. One that somebody has in hand, a run or another plan,
     is left to him; whose runner sleeps on this host cannot be taken up, which its run tells."""
     holders, now = journal.holders(digest), told(journal.now())
-    alone = [
-        name for name in machines if name not in holders or holders[name].expired or holders[name].may_be_succeeded
-    ]
-    if not alone:
+    held = {name for name, one in holders.items() if not (one.expired or one.may_be_succeeded)}
+    if held.issuperset(machines):
         return {}
     entries = {one.name: one for one in outline_in(journal.plan(digest).document, digest).entries}
-    found = {}
-    for name in alone:
-        if name not in entries or by_another(journal, digest, entries[name]) is not None:
-            continue  # another plan has it in hand since: what this one has left under way is no longer its own
-        last_at = journal.events(digest, name)[-1].at
-        if why := why_now(journal.state(digest, name), entries[name].commit, last_at, now):
-            found[name] = why
-    return found
+    found: dict[str, str] = {}
+    for unit in dict.fromkeys(_unit(entries[name]) for name in machines if name in entries):
+        if not held.isdisjoint(unit):
+            continue
+        theirs = [name for name in unit if name in entries and by_another(journal, digest, entries[name]) is None]
+        # What another plan has in hand since is no longer this one's, whatever it has left under way.
+        found |= why_now({name: _alone(journal, digest, entries[name]) for name in theirs}, now)
+    return {name: why for name, why in found.items() if name in machines}
+
+
+def _unit(entry: OutlinedEntry) -> tuple[str, ...]:
+    return tuple(sorted({entry.name, *(one.name for one in entry.moves_with or ())}))
+
+
+def _alone(journal: Journal, digest: str, entry: OutlinedEntry) -> Alone:
+    records = journal.events(digest, entry.name)
+    return Alone(fold(records), entry.commit, records[-1].at if records else "")
 
 
 def _plan(config: Config, journal: Journal, digest: str) -> Plan:

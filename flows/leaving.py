@@ -31,7 +31,7 @@ from kubeferry.life.actions import next_action
 from kubeferry.life.states import MachineState, Phase
 from kubeferry.outside import process, stopping
 
-BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED})
+BACK = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.ROLLING_BACK})
 LAST = frozenset({ActionKind.STOP_TARGET, ActionKind.COMMIT})
 WAIT_SECONDS = 600.0
 

@@ -152,7 +152,7 @@ def prepared(move: Move, told: Told = nobody) -> Iterator[Prepared]:
         turns = Turns(plan, journal, again=again, insisted=move.insisted) if goal.in_order else None
         gate = Gate(plan, journal, overruled=move.overruled)
         waiting = turns.out_of_reach(machines) if turns else {}
-        shut = gate.shut(machines, journal.states(plan.digest)) if goal.in_order else {}
+        shut = gate.shut(machines, journal.states(plan.digest), again=again) if goal.in_order else {}
         coming = tuple(name for name in machines if name not in waiting and name not in shut)
         asked = beforehand(plan, settings, journal, coming, goal, told)
         refused = asked.errors()

@@ -307,10 +307,12 @@ def _behind(apps: Mapping[str, PlannedApp]) -> dict[str, list[str]]:
 
 
 def unrehearsed(entries: Iterable[Entry]) -> Iterator[Problem]:
-    """Machines of apps that move as one, of which a rehearsal is required: one alone is none, and they are not started
+    """Machines of apps that move as one, of which a rehearsal is asked for: one alone is none, and they are not started
     together before their cutover."""
     for entry in entries:
-        if entry.moves_with and not entry.shares_disks and entry.rehearsal and entry.rehearsal.required:
-            what = f"a rehearsal is required, and app {entry.app} moves as one: its machines are not rehearsed"
-            fix = "Set `rehearsal: {required: false}` for them, or `together: false` for the app."
+        asked = entry.rehearsal
+        if entry.moves_with and not entry.shares_disks and asked and (asked.required or asked.each_round):
+            wanted = "required" if asked.required else "asked for after each round"
+            what = f"a rehearsal is {wanted}, and app {entry.app} moves as one: its machines are not rehearsed"
+            fix = "Set `rehearsal: {required: false, eachRound: false}` for them, or `together: false` for the app."
             yield Problem(f"policy machines.{entry.name}.rehearsal", what, fix)

@@ -102,7 +102,7 @@ def _actions(
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         states = journal.states(plan.digest)
         order = order_of(plan, journal, states, again=goal is Goal.MIGRATE_AGAIN)
-        held = order.out_of_reach(tuple(facts))
+        held, now = order.out_of_reach(tuple(facts)), journal.time()
         held = {name: one for name, one in held.items() if one.approval or not insisted}
         for name, fact in facts.items():
             if name in held and not held[name].approval:
@@ -114,7 +114,7 @@ def _actions(
                 found[name] = [Action(ActionKind.DONE, why)]
                 continue
             waits = replace(fact, unapproved=held[name].why) if name in held else fact
-            found[name] = list(plan_actions(waits, state, goal, power_now=entry.machine.power))
+            found[name] = plan_actions(waits, state, goal, entry.machine.power, now)
     return found, held
 
 

@@ -123,6 +123,19 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Began:
+    """How a run began: when (UTC, ISO 8601), empty where nothing depends on it, and with how many durable rounds of the
+    machine."""
+
+    at: str = ""
+    rounds: int = 0
+
+
+NEVER = Began()
+"""Nothing is known of a run."""
+
+
+@dataclass(frozen=True, slots=True)
 class EntryFacts:
     """What the choice of the next action depends on, of a plan's entry and its target.
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from kubeferry.life import rehearsal
-from kubeferry.life.action_kinds import REHEARSALS, Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.action_kinds import NEVER, REHEARSALS, Action, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.action_kinds import of_disks as _of
 from kubeferry.life.deadline import is_of_window, used_up
 from kubeferry.life.machine_state import MachineState, Phase
@@ -42,10 +42,11 @@ _NEEDS_SOURCE_OFF = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATE
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is wanted, and the time (UTC, ISO 8601), empty where nothing depends on it."""
+    """What is wanted, the time, and since when somebody is at it (UTC, ISO 8601), empty where nothing depends on it."""
 
     goal: Goal = Goal.MIGRATE
     now: str = ""
+    since: str = ""
 
 
 def next_action(
@@ -54,13 +55,13 @@ def next_action(
     goal: Goal = Goal.MIGRATE,
     source_power: Power | None = None,
     *,
-    ahead: int = 0,
+    began: Began = NEVER,
     owed: str = "",
     now: str = "",
 ) -> Action:
-    """What to do now. `source_power` is how the source is seen at this moment, None where nobody looked; `ahead` is how
-    many rounds were durable before this run; `owed` says what an older plan has left to be rolled back. Without `now`
-    (UTC, ISO 8601) no deadline has passed, and nothing is due."""
+    """What to do now. `source_power` is how the source is seen at this moment, None where nobody looked; `began` is how
+    this run began; `owed` says what an older plan has left to be rolled back. Without `now` (UTC, ISO 8601) no deadline
+    has passed, and nothing is due."""
     if not state.plan_digest:
         return Action(A.RECORD_PLAN, "nothing is recorded of this machine yet")
     if (asked := _by_goal(entry, state, goal, source_power, owed)) is not None:
@@ -69,24 +70,31 @@ def next_action(
         return turned
     again = state.resumes is Phase.ROLLED_BACK and (goal is Goal.MIGRATE_AGAIN or state.waits_for_window)
     if entry.warm and (state.resumes in _BEFORE_CUTOVER or again) and source_power in UP:
-        ahead = ahead if ahead <= len(state.rounds) else 0  # a rollback since then counts them anew
+        ahead = began.rounds if began.rounds <= len(state.rounds) else 0  # a rollback since then counts them anew
         round_more = decide(state.rounds, entry.warm, deltas=entry.deltas, ahead=ahead)
         if round_more.another:
             return _begin_round(state, round_more.why)
-    return _BY_PHASE[state.resumes](entry, state, Asked(goal, now))
+    return _BY_PHASE[state.resumes](entry, state, Asked(goal, now, began.at))
 
 
 def _turned(state: MachineState, goal: Goal, power: Power | None, now: str) -> Action | None:
     """What is next whatever the phase says; None where nothing is in its way."""
     if goal is Goal.COMMIT and state.resumes not in {Phase.VALIDATED, Phase.ROLLING_BACK}:  # who is led back goes on
         return Action(A.DONE, _nothing_to_commit(state))
-    if (state.stop_asked or state.source_off) and (why := used_up(state, now)):
+    if why := _wanted_back(state, now):
         return Action(A.BEGIN_ROLLBACK, why)
     if state.resumes is Phase.CUTTING_OVER and not (state.stop_asked or state.source_off) and used_up(state, now):
         return _too_late_to_stop(state, now)
     if state.source_off and power in UP and state.resumes in _NEEDS_SOURCE_OFF:
         return _source_woke_up(state)
     return None
+
+
+def _wanted_back(state: MachineState, now: str) -> str:
+    """Why it is led back wherever it stands in its cutover; empty where nobody wants that."""
+    if state.to_go_back and state.resumes is Phase.CUTTING_OVER:
+        return f"{ASKED_FOR} in the hands of another plan"
+    return used_up(state, now) if state.stop_asked or state.source_off else ""
 
 
 def _too_late_to_stop(state: MachineState, now: str) -> Action:
@@ -106,6 +114,8 @@ def _by_goal(
         return _to_rollback(state, owed)
     if goal in {Goal.PRECOPY, Goal.END_ROUND}:
         return _precopy(entry, state, goal, source_power)
+    if goal is Goal.MIGRATE and state.went_back and state.resumes in _BEFORE_CUTOVER:
+        return _stays_back(state)
     return None
 
 
@@ -184,7 +194,7 @@ def _validated(entry: EntryFacts, state: MachineState, asked: Asked) -> Action:
     if entry.commit is None or (not entry.keeps_running and entry.commit.then == "commit"):
         return Action(A.COMMIT, "every disk is verified and every probe passed")  # what stays off cannot be watched
     said = asked.goal is Goal.COMMIT
-    found = turn_of(entry.commit, state, asked.now, runs=state.target_may_run, asked=said)
+    found = turn_of(entry.commit, state, asked.now, runs=state.target_may_run, asked=said, since=asked.since)
     return Action(_TURNS[found.turn], found.why)
 
 
@@ -213,6 +223,10 @@ def _rolled_back(entry: EntryFacts, state: MachineState, asked: Asked) -> Action
         return Action(A.BEGIN_CUTOVER, f"asked to try again after the rollback ({state.rollback_reason})")
     if state.waits_for_window:
         return Action(A.BEGIN_CUTOVER, "it went back since its window ended, and nothing else was in its way")
+    return _stays_back(state)
+
+
+def _stays_back(state: MachineState) -> Action:
     return Action(A.DONE, f"it was rolled back: {state.rollback_reason}")
 
 

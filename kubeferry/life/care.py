@@ -7,6 +7,8 @@ After a stop somebody always acts. Who did may have been killed, cut off or stop
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kubeferry.documents import CommitPolicy
@@ -20,11 +22,29 @@ LONGEST_PAUSE_SECONDS = 1800
 _ALONE = "nobody is at work on it"
 
 
-def why_now(state: MachineState, commit: CommitPolicy | None, last_at: str, now: str) -> str:
-    """Why the machine, on which nobody is at work, is taken up now; empty where it is not. `last_at` is when something
-    was recorded of it last: what has failed is tried again, less and less often."""
-    if state.failed and moment(now) < _again_at(state, last_at):
-        return ""
+@dataclass(frozen=True, slots=True)
+class Alone:
+    """A machine on which nobody is at work: where it stands, when it has moved for good, and when something was
+    recorded of it last."""
+
+    state: MachineState
+    commit: CommitPolicy | None = None
+    last_at: str = ""
+
+
+def why_now(unit: Mapping[str, Alone], now: str) -> dict[str, str]:
+    """Why machines that move as one, by name, or one that moves alone, are taken up now; empty where they are not. What
+    has failed is tried again less and less often, and none of the others without it."""
+    if any(one.state.failed and moment(now) < _again_at(one.state, one.last_at) for one in unit.values()):
+        return {}
+    moved = next((name for name, one in unit.items() if one.state.committed_by and _committed(one.state)), "")
+    found = {name: _why(one.state, one.commit, moved, now) for name, one in unit.items()}
+    return {name: why for name, why in found.items() if why}
+
+
+def _why(state: MachineState, commit: CommitPolicy | None, moved: str, now: str) -> str:
+    if state.resumes is Phase.VALIDATED and moved:
+        return f"it moves together with {moved}, which somebody has committed"
     if state.resumes is Phase.VALIDATED:
         return _validated(state, commit, now)
     if state.resumes is Phase.ROLLING_BACK:
@@ -33,6 +53,10 @@ def why_now(state: MachineState, commit: CommitPolicy | None, last_at: str, now:
         off = "its source is off" if state.source_off else "its source was asked to stop"
         return f"{off}, and {_ALONE}"
     return ""
+
+
+def _committed(state: MachineState) -> bool:
+    return state.resumes is Phase.COMMITTED
 
 
 def _again_at(state: MachineState, last_at: str) -> datetime:

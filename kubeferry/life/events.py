@@ -127,12 +127,14 @@ class CutoverBegun(Value):
     changed at the source. `stop_is_told`: no stop is asked for before `stop-asked` stands here; journals of earlier
     versions say nothing of the sort. `deadline`: by when the copy has to have passed its probes, or the source is
     wanted back (`kubeferry.life.deadline`), and of what it is; empty for none. `window` is the plan's window that it
-    begins in, empty for none, and `projected` what was known of it just before."""
+    begins in, empty for none, and `projected` what was known of it just before. `to_go_back`: nothing of it is done but
+    the way back, which somebody has asked for."""
 
     kind: Literal[EventKind.CUTOVER_BEGUN] = EventKind.CUTOVER_BEGUN
     power_before: Power
     stop_is_told: bool = False
     taken_from: str = ""
+    to_go_back: bool = False
     target_may_run: bool = False
     deadline: str = ""
     deadline_of: str = ""

@@ -216,6 +216,7 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
         deadline=first.deadline,
         deadline_of=first.deadline_of,
         # What an older plan or another journal has left off, it has asked to stop.
+        to_go_back=event.to_go_back,
         stop_asked=asked or bool(event.taken_from) or not event.stop_is_told,
         woken=state.woken + 1 if asked else 0,
         autostart=event.autostart or state.autostart,
@@ -327,9 +328,9 @@ def _(_event: TargetStopped, state: MachineState) -> MachineState:
 
 
 @take.register
-def _(_event: Committed, state: MachineState) -> MachineState:
+def _(event: Committed, state: MachineState) -> MachineState:
     _need(state.probes_passed > 0, "no observation passed")
-    return state
+    return replace(state, committed_by=event.by)
 
 
 @take.register

@@ -120,11 +120,11 @@ class Order:
     def _is_back(self, name: str) -> bool:
         """Whether it went back, and nobody takes it up again."""
         state = self._states[name]
-        return state.resumes is Phase.ROLLED_BACK and not self._again and not state.waits_for_window
+        return state.went_back and not self._again
 
     def _may_begin(self, state: MachineState) -> bool:
-        if state.resumes is Phase.ROLLED_BACK:
-            return self._again or state.waits_for_window
+        if state.went_back:
+            return self._again
         return not state.source_off and state.resumes in UNTOUCHED
 
     def _behind(self, name: str) -> tuple[str, ...]:
@@ -220,13 +220,13 @@ def has_failed(state: MachineState) -> bool:
     no sign for others."""
     if state.waits_for_window:
         return False
-    return state.resumes in _BACK or (state.failed is not None and not state.failed.beforehand)
+    return state.went_back or state.resumes in _BACK or (state.failed is not None and not state.failed.beforehand)
 
 
 def _standing(state: MachineState) -> str:
     if state.resumes is Phase.COMMITTED:
         return "was removed from the target since it moved"
-    if state.resumes is Phase.ROLLED_BACK:
+    if state.went_back:
         return f"was rolled back: {state.rollback_reason}"
     if state.failed:
         return f"has failed: {state.failed.what}"

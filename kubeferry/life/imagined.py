@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from kubeferry.life import events as ev
 from kubeferry.life import rehearsal
-from kubeferry.life.action_kinds import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.action_kinds import EVENT_OF, STOPS, Action, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.actions import next_action
 from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import step
@@ -19,16 +19,21 @@ A = ActionKind
 
 
 def plan_actions(
-    entry: EntryFacts, state: MachineState, goal: Goal = Goal.MIGRATE, power_now: Power = Power.RUNNING
+    entry: EntryFacts,
+    state: MachineState,
+    goal: Goal = Goal.MIGRATE,
+    power_now: Power = Power.RUNNING,
+    now: str = "",
 ) -> list[Action]:
     """Every action from here to the end, if each goes well, what is waited for too: a rehearsal, an approval.
-    `power_now` is the source's, as last seen."""
+    `power_now` is the source's, as last seen; by `now` (UTC, ISO 8601) its deadline may have passed."""
     listed: list[Action] = []
-    ahead = len(state.rounds)
+    began = Began(rounds=len(state.rounds))
     while True:
         power = None if state.source_off else power_now
-        action = next_action(entry, state, goal, power, ahead=ahead)
+        action = next_action(entry, state, goal, power, began=began, now=now)
         listed.append(action)
+        now = ""  # nobody knows when the next step would come
         if action.kind is A.WAIT_FOR_REHEARSAL:
             entry = replace(entry, rehearsal=None)
             continue

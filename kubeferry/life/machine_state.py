@@ -46,6 +46,10 @@ class Phase(StrEnum):
     FAILED = "failed"
 
 
+UNTOUCHED = frozenset({Phase.PLANNED, Phase.COPYING, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
+"""Phases in which a source is as its owner left it: nobody has begun to stop it, or it was given back."""
+
+
 @dataclass(frozen=True, slots=True)
 class MachineState:
     """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.life.states`.
@@ -54,11 +58,12 @@ class MachineState:
     is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
     read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
     counts how often this cutover began anew, because somebody had started the source. `stop_asked`: since it began, a
-    stop of the source was asked for, or may have been. `deadline` and `deadline_of` are those of this cutover. The
-    target was asked its probes last at `seen_at`. `failed_at` is when it failed last, or began to go back. `rehearsal`
-    is the newest one, `rehearsed` the newest that passed; `doubted`: one has ended, and not every block was read back
-    since. `autostart` and `notes` are what a rollback puts back at the source; `marked`: the line for people stands
-    there.
+    stop of the source was asked for, or may have been. `to_go_back`: it was taken over from another plan for that, and
+    nothing else. `deadline` and `deadline_of` are those of this cutover. The target was asked its probes last at
+    `seen_at`; `validated_at` is when it had passed them first, `committed_by` the person who has said that it moved.
+    `failed_at` is when it failed last, or began to go back. `rehearsal` is the newest one, `rehearsed` the newest that
+    passed; `doubted`: one has ended, and not every block was read back since. `autostart` and `notes` are what a
+    rollback puts back at the source; `marked`: the line for people stands there.
     """
 
     phase: Phase = Phase.PLANNED
@@ -87,6 +92,7 @@ class MachineState:
     power_before: Power | None = None
     deadline: str = ""
     deadline_of: str = ""
+    to_go_back: bool = False
     stop_asked: bool = False
     woken: int = 0
     heard: LastWords | None = None
@@ -100,6 +106,8 @@ class MachineState:
     seen_at: str = ""
     app_observed: AppObserved | None = None
     validated: Validated | None = None
+    validated_at: str = ""
+    committed_by: str = ""
 
     failed: Failed | None = None
     failed_at: str = ""
@@ -121,6 +129,14 @@ class MachineState:
     def waits_for_window(self) -> bool:
         """Whether it went back since its window ended, and moves in a later one by itself."""
         return self.resumes in {Phase.ROLLING_BACK, Phase.ROLLED_BACK} and self.rollback_cause == WINDOW
+
+    @property
+    def went_back(self) -> bool:
+        """Whether it was rolled back, and nobody has asked to try it once more: what was copied ahead of it
+        since changes nothing of that. Whom the end of its window led back needs nobody."""
+        if self.rollback_cause == WINDOW or self.resumes not in UNTOUCHED:
+            return False
+        return self.resumes is Phase.ROLLED_BACK or bool(self.rollback_reason)
 
     @property
     def source_off(self) -> bool:

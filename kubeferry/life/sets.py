@@ -18,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
 from kubeferry.documents import Outline, Plan
-from kubeferry.life.action_kinds import Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.action_kinds import NEVER, Action, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.actions import next_action
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.stages import Place, back, on
@@ -32,15 +32,15 @@ _UNDER_WAY = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED, Phas
 @dataclass(frozen=True, slots=True)
 class Member:
     """One machine of a set. `power` is how its source is seen at this moment, None where nobody looked; `owed` what an
-    older plan has left to be rolled back; `tier` its place in the order of its app; `ahead` how many rounds were
-    durable before this run; `now` the time (UTC, ISO 8601), empty where nothing is due."""
+    older plan has left to be rolled back; `tier` its place in the order of its app; `began` how this run began with it;
+    `now` the time (UTC, ISO 8601), empty where nothing is due."""
 
     facts: EntryFacts
     state: MachineState
     power: Power | None = None
     owed: str = ""
     tier: int = 0
-    ahead: int = 0
+    began: Began = NEVER
     now: str = ""
 
     @property
@@ -98,14 +98,11 @@ def _place(member: Member, action: Action, place: _Place) -> Place:
 
 def _actions(members: Members, goal: Goal, why: str) -> tuple[dict[str, Action], _Place]:
     """What is next for each of them, and in which order such things are done."""
-    if goal is Goal.ROLLBACK or (why := _turns_back(members)):
+    goal = _said(members, goal)
+    if goal is Goal.ROLLBACK or (why := _turns_back(members, goal)):
         return {name: _way_back(member, why) for name, member in members.items()}, back
     begun = any(member.under_way for member in members.values())
-    gone = [
-        name
-        for name, member in members.items()
-        if member.state.resumes is Phase.ROLLED_BACK and not member.state.waits_for_window
-    ]
+    gone = [name for name, member in members.items() if member.state.went_back]
     if gone and not begun and goal is not Goal.MIGRATE_AGAIN:  # then none of them moves
         why = f"it moves together with {gone[0]}, which was rolled back: {members[gone[0]].state.rollback_reason}"
         return {
@@ -115,6 +112,13 @@ def _actions(members: Members, goal: Goal, why: str) -> tuple[dict[str, Action],
     if goal is Goal.COMMIT:
         return _committing(members), on
     return _onwards(members, Goal.MIGRATE_AGAIN if begun else goal, begun=begun), on
+
+
+def _said(members: Members, goal: Goal) -> Goal:
+    """What a person has said of the first of them counts for all: a kill in between takes nothing back."""
+    said = any(member.committed and member.state.committed_by for member in members.values())
+    whole = all(member.committed for member in members.values())
+    return Goal.COMMIT if said and not whole and goal is not Goal.ROLLBACK else goal
 
 
 def _committing(members: Members) -> dict[str, Action]:
@@ -133,10 +137,10 @@ def _onwards(members: Members, goal: Goal, *, begun: bool) -> dict[str, Action]:
 def _next_alone(member: Member, goal: Goal, *, begun: bool) -> Action:
     """What is next for one of them. None begins another round once one of them is being stopped."""
     power = member.power if member.under_way or not begun else None
-    return next_action(member.facts, member.state, goal, power, ahead=member.ahead, now=member.now)
+    return next_action(member.facts, member.state, goal, power, began=member.began, now=member.now)
 
 
-def _turns_back(members: Members) -> str:
+def _turns_back(members: Members, goal: Goal) -> str:
     """Why all of them go back; empty where nothing turns them."""
     if all(member.committed for member in members.values()):
         return ""
@@ -145,7 +149,8 @@ def _turns_back(members: Members) -> str:
             return member.state.rollback_reason
         if member.under_way and member.state.source_off and member.power in UP:
             return f"the source of {name} was started again by somebody: what was copied of the set is stale"
-        action = next_action(member.facts, member.state, Goal.MIGRATE, member.power, now=member.now)
+        wanted = goal if goal is Goal.COMMIT and member.state.resumes is Phase.VALIDATED else Goal.MIGRATE
+        action = next_action(member.facts, member.state, wanted, member.power, began=member.began, now=member.now)
         if action.kind is A.BEGIN_ROLLBACK:
             return f"{name}: {action.reason}"
     ahead = [name for name, member in members.items() if member.copied_off]

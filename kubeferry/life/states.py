@@ -27,15 +27,13 @@ from kubeferry.errors import PermanentError
 from kubeferry.life.event_kinds import EventKind
 from kubeferry.life.events import Event, Failed
 from kubeferry.life.evidence import RuleBroken, take
-from kubeferry.life.machine_state import MachineState, Phase
+from kubeferry.life.machine_state import UNTOUCHED, MachineState, Phase
 
 __all__ = ["ENDS", "TRANSITIONS", "UNTOUCHED", "IllegalTransition", "MachineState", "Phase", "Recorded", "fold", "step"]
 
 P, K = Phase, EventKind
 
 ENDS = frozenset({P.COMMITTED, P.ROLLED_BACK})
-UNTOUCHED = frozenset({P.PLANNED, P.COPYING, P.SYNCED, P.REHEARSED, P.APPROVED, P.ROLLED_BACK})
-"""Phases in which a source is as its owner left it: nobody has begun to stop it, or it was given back."""
 
 _MOVES: dict[tuple[Phase, EventKind], Phase] = {
     (P.PLANNED, K.COPY_BEGUN): P.COPYING,
@@ -139,6 +137,7 @@ def step(state: MachineState, event: Event, at: str = "") -> MachineState:
         after,
         phase=phase,
         seen_at=at if event.kind in _LOOKS else state.seen_at,
+        validated_at=at if event.kind is K.VALIDATED else state.validated_at,
         failed_in=state.resumes if phase is P.FAILED else None,
         failed=after.failed if phase is P.FAILED else None,
         failed_at=at if event.kind in {K.FAILED, K.ROLLBACK_BEGUN} else after.failed_at,

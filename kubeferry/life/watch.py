@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from kubeferry.documents import CommitPolicy
 from kubeferry.life.deadline import moment, told
-from kubeferry.life.machine_state import MachineState, Phase
+from kubeferry.life.machine_state import MachineState
 from kubeferry.words import duration
 
 
@@ -32,10 +32,12 @@ class Watched:
     why: str
 
 
-def turn_of(policy: CommitPolicy, state: MachineState, now: str, *, runs: bool, asked: bool) -> Watched:
+def turn_of(
+    policy: CommitPolicy, state: MachineState, now: str, *, runs: bool, asked: bool, since: str = ""
+) -> Watched:
     """What comes next of a validated machine. `runs`: its copy does, and can be asked. `asked`: a person wants it
-    committed. Without `now` nothing is due."""
-    if runs and now and not _fresh(policy, state, now):
+    committed. Without `now` nothing is due. What was asked `since` is not asked again, however long that took."""
+    if runs and now and not _fresh(policy, state, now, since):
         return Watched(Turn.ASK, f"its probes are asked again every {duration(policy.probe_seconds)} until its commit")
     if asked:
         return Watched(Turn.COMMIT, "a person has said that it has moved for good")
@@ -50,17 +52,17 @@ def turn_of(policy: CommitPolicy, state: MachineState, now: str, *, runs: bool, 
 
 def ends_at(policy: CommitPolicy, state: MachineState) -> str:
     """When its time is over (UTC, ISO 8601)."""
-    return told(moment(state.came_to(Phase.VALIDATED)) + timedelta(seconds=policy.watch_seconds))
+    return told(moment(state.validated_at) + timedelta(seconds=policy.watch_seconds))
 
 
-def _fresh(policy: CommitPolicy, state: MachineState, now: str) -> bool:
-    seen = moment(state.seen_at or state.came_to(Phase.VALIDATED))
-    return (moment(now) - seen).total_seconds() < policy.probe_seconds
+def _fresh(policy: CommitPolicy, state: MachineState, now: str, since: str) -> bool:
+    seen = moment(state.seen_at or state.validated_at)
+    asked = bool(since) and seen >= moment(since)
+    return asked or (moment(now) - seen).total_seconds() < policy.probe_seconds
 
 
 def _how_long(policy: CommitPolicy, state: MachineState) -> str:
-    begun = state.came_to(Phase.VALIDATED)
-    return f"until {ends_at(policy, state)}" if begun else f"for {duration(policy.watch_seconds)}"
+    return f"until {ends_at(policy, state)}" if state.validated_at else f"for {duration(policy.watch_seconds)}"
 
 
 def _then(policy: CommitPolicy) -> str:

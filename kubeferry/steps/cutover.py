@@ -60,10 +60,11 @@ def begin(work: Work, _action: Action, state: MachineState) -> None:
     variables.refuse_unreadable(work.source, work.entry)
     tpm.refuse_unreadable(work.source, work.entry)
     approvals.record_approval(work, state)
-    _look_at_power(work)
+    look_at_power(work)
 
 
-def _look_at_power(work: Work) -> None:
+def look_at_power(work: Work) -> None:
+    """The cutover begins now, from the power state that is seen now. Begun anew, it has its whole time again."""
     held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
     precedence.refuse_out_of_reach(work, held)
     mark = marks.taken_over(work) if held is None and found is Power.OFF else None
@@ -103,13 +104,14 @@ def take_over(work: Work, _action: Action, _state: MachineState) -> None:
             CutoverBegun(
                 power_before=before or Power.UNKNOWN,
                 taken_from=held.by.digest,
+                to_go_back=True,
                 target_may_run=held.state.target_may_run,
                 stop_is_told=True,
                 **_owed(held),
             )
         )
     elif (mark := marks.unknown_move(work)) is not None:
-        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan, stop_is_told=True))
+        work.record(CutoverBegun(power_before=mark.before, taken_from=mark.plan, to_go_back=True, stop_is_told=True))
 
 
 def stop_source(work: Work, _action: Action, state: MachineState) -> None:
@@ -150,7 +152,7 @@ def _off_already(work: Work, state: MachineState) -> MachineState:
     if state.stop_asked and _was_not_done(work, state):
         state = work.state()
     if not state.stop_asked and not marks.settle(work, state):
-        _look_at_power(work)
+        look_at_power(work)
     return work.state()
 
 

@@ -23,7 +23,7 @@ from kubeferry.errors import (
     RehearsalOwed,
     TransientError,
 )
-from kubeferry.life.action_kinds import REHEARSALS, STOPS, Action, ActionKind, EntryFacts, Goal
+from kubeferry.life.action_kinds import REHEARSALS, STOPS, Action, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.actions import next_action
 from kubeferry.life.events import BEFOREHAND
 from kubeferry.life.machine_state import MachineState, Phase
@@ -112,8 +112,8 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
         if goal is Goal.ROLLBACK or not unrecorded.is_due([work]):
             raise
         unrecorded.go_back([work])
-        state = _walk(work, Goal.ROLLBACK, do)
-    if state.phase is Phase.ROLLED_BACK and goal in MOVES_ON:
+        state = _walk(work, Goal.ROLLBACK, do, unrecorded.WHY)
+    if (state.went_back or state.phase is Phase.ROLLED_BACK) and goal in MOVES_ON:
         raise cutover.gone_back(work, state)
     return state
 
@@ -137,17 +137,18 @@ def _refuse_alone(work: Work, goal: Goal) -> None:
         )
 
 
-def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
-    ahead = len(work.state().rounds)
+def _walk(work: Work, goal: Goal, do: Do, why: str = "") -> MachineState:
+    """One call's way with the machine. `why` it goes back, where nobody asked for that."""
+    began = Began(work.now(), len(work.state().rounds))
     owes = left_owing(work) if goal is Goal.ROLLBACK else ""
-    begun = False
+    done = False
     while True:
         if goal not in GOES_DOWN:
             stopping.check()
-        choose = partial(_choose, work, goal=goal, ahead=ahead, owed=owes)
+        choose = partial(_choose, work, goal=goal, began=began, owed=owes, why=why)
         with recorded(work, "look"):
             action = look(work, partial(_chosen, work, choose))
-        if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and not begun:
+        if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and not done:
             nothing_to_roll_back(work)
         if action.kind in STOPS:
             return at_rest(work, action, work.state())
@@ -160,7 +161,7 @@ def _walk(work: Work, goal: Goal, do: Do) -> MachineState:
             do(action, partial(_carry_out, work, action, choose))
         if action.kind is ActionKind.END_ROLLBACK and goal is not Goal.ROLLBACK:
             return work.state()  # whatever it may do in a later opening of its window
-        goal, begun = goal.after(action.kind), begun or action.kind is not ActionKind.RECORD_PLAN
+        goal, done = goal.after(action.kind), done or action.kind is not ActionKind.RECORD_PLAN
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
 
 
@@ -219,10 +220,12 @@ def refuse_for(work: Work, error: KubeferryError) -> None:
         raise error
 
 
-def _choose(work: Work, state: MachineState, *, goal: Goal, ahead: int, owed: str) -> Action:
+def _choose(work: Work, state: MachineState, *, goal: Goal, began: Began, owed: str, why: str) -> Action:
     """What to do now, by the journal and a look at the source in this moment."""
     power = source_power(work, state) if _power_matters(work, state, goal) else None
-    return next_action(facts_of(work, state), state, goal, power, ahead=ahead, owed=owed, now=work.now())
+    facts = facts_of(work, state)
+    action = next_action(facts, state, goal, power, began=began, owed=owed, now=work.now())
+    return replace(action, reason=why) if why and action.kind is ActionKind.BEGIN_ROLLBACK else action
 
 
 def _carry_out(work: Work, action: Action, choose: Callable[[MachineState], Action]) -> None:

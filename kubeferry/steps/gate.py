@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -120,14 +120,18 @@ class Gate:
         if known < RESTS_ON or time.monotonic() - self._read_at > AGAIN_SECONDS:
             self._prior = None
 
-    def shut(self, machines: Collection[str], states: dict[str, MachineState]) -> dict[str, Deferred]:
-        """Those of a run's machines for which nothing can be done now: they are copied after their stop only, are not
-        under way, and their window is closed."""
+    def shut(
+        self, machines: Collection[str], states: Mapping[str, MachineState], *, again: bool = False
+    ) -> dict[str, Deferred]:
+        """Those of a run's machines for which nothing can be done now: they are copied after their stop only, their
+        window is closed, and neither they nor any that they move with are under way, or have gone back and are not
+        taken up `again`."""
         if self._overruled or not self._plan.windows:
             return {}
         now, found = self._journal.now(), {}
         for entry in (self._plan.entry(name) for name in machines):
-            begins = _may_begin(states.get(entry.name))
+            whole = (states.get(name, MachineState()) for name in self._plan.set_of(entry.name))
+            begins = all(_may_begin(one, again=again) for one in whole)
             window = self._plan.windows.get(entry.window or "")
             if window and begins and entry.mode == "cold":
                 opening = now_open(window, now)
@@ -173,8 +177,9 @@ class Gate:
             work.record(Note(text=f"{self._overruled}; its window is {name}"))
 
 
-def _may_begin(state: MachineState | None) -> bool:
-    return state is None or (not state.source_off and state.resumes in {Phase.PLANNED, Phase.ROLLED_BACK})
+def _may_begin(state: MachineState, *, again: bool) -> bool:
+    begins = not state.source_off and state.resumes in {Phase.PLANNED, Phase.ROLLED_BACK}
+    return begins and (again or not state.went_back)
 
 
 def told_of(entry: Entry, answer: Shut) -> Deferred:

@@ -24,7 +24,7 @@ def reached(work: Work, goal: Goal, do: Do, asked: bool) -> MachineState:
     if goal is Goal.REHEARSE:
         return rehearse(work, do)
     ahead = work.state()
-    if asked and goal.in_order and ahead.resumes in UNTOUCHED:
+    if asked and goal.in_order and ahead.resumes in UNTOUCHED and (goal is Goal.MIGRATE_AGAIN or not ahead.went_back):
         if drive(work, Goal.PRECOPY, do).resumes is Phase.PLANNED:
             refuse_unsynced(work.plan, work.entry.name, work.state())
         rehearse(work, do)

@@ -8,6 +8,7 @@ all the leases or none. What stops one of them for good after a stop turns all o
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +24,7 @@ from kubeferry.errors import (
     TargetUnavailable,
     TransientError,
 )
-from kubeferry.life.action_kinds import STOPS, Action, ActionKind, Goal
+from kubeferry.life.action_kinds import NEVER, STOPS, Action, ActionKind, Began, Goal
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.sets import Member, next_of_set
 from kubeferry.life.tries import is_past_stop
@@ -61,6 +62,8 @@ DoOne = Callable[[Work, Action, Callable[[], None]], None]
 _LOOKS = NO_UNKNOWN_COPY | {ActionKind.RESTART_SOURCE}
 """Steps before which somebody looks that no copy of any of them runs of which the journal knows nothing."""
 _SEEN = GOES_BACK | {Phase.COMMITTED}
+ANEW = 3
+"""So often a cutover begins anew in one call, since its time was over before anybody was asked to stop."""
 
 
 def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, MachineState]:
@@ -89,7 +92,7 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
         if goal is Goal.ROLLBACK or not unrecorded.is_due(works):
             raise
         unrecorded.go_back(works)
-        states = walk.to(Goal.ROLLBACK, "the time of the cutover was over while the journal did not answer")
+        states = walk.to(Goal.ROLLBACK, unrecorded.WHY)
     _tell_gone_back(works, states, goal)
     return states
 
@@ -98,7 +101,7 @@ def _tell_gone_back(works: Sequence[Work], states: Mapping[str, MachineState], g
     """Raise what a run says that was to move them, and ended in a rollback."""
     for work in works:
         state = states[work.entry.name]
-        if state.phase is Phase.ROLLED_BACK and goal in MOVES_ON:
+        if (state.went_back or state.phase is Phase.ROLLED_BACK) and goal in MOVES_ON:
             raise cutover.gone_back(work, state)
 
 
@@ -130,17 +133,21 @@ class _Walk:
     goal: Goal = Goal.MIGRATE
     why: str = ""
     owes: dict[str, str] = field(default_factory=dict)
-    ahead: dict[str, int] = field(default_factory=dict)
-    """How many rounds of each were durable before this call."""
+    began: dict[str, Began] = field(default_factory=dict)
+    """How this call began with each."""
+    begins: Counter[str] = field(default_factory=Counter)
+    """How often the cutover of each has begun in this call."""
     aside: dict[str, KubeferryError] = field(default_factory=dict)
     """Those whose source could not be started again, and why. Nobody waits for them, and they are told in the end."""
 
     def to(self, goal: Goal, why: str = "") -> dict[str, MachineState]:
         """Take them there; returns their states when there is nothing to do any more. `why` they go back, where nobody
         asked for that."""
-        self.goal, self.why, begun = goal, why, False
-        self.ahead = {name: len(work.state().rounds) for name, work in self.works.items()}
-        if goal is Goal.ROLLBACK and not why:  # who goes back because of another one owes what this plan has begun
+        self.goal, self.why, begun, now = goal, why, False, self._first.now()
+        self.began = {name: Began(now, len(work.state().rounds)) for name, work in self.works.items()}
+        if self._taken_over() or (
+            goal is Goal.ROLLBACK and not why
+        ):  # else they owe what this plan has begun, and no other one
             self.owes = {name: left_owing(work) for name, work in self.works.items()}
         while True:
             if self.goal is not Goal.ROLLBACK:
@@ -169,6 +176,11 @@ class _Walk:
         """The one that is past its stop, where any is: for its sake the set is patient."""
         return max(self.works.values(), key=lambda work: is_past_stop(work.last_seen()))
 
+    def _taken_over(self) -> bool:
+        """Whether one of them is being led back by this plan from where another one had left it."""
+        states = (work.last_seen() for work in self.works.values())
+        return any(one.to_go_back and one.resumes in {Phase.CUTTING_OVER, Phase.ROLLING_BACK} for one in states)
+
     def has_begun(self) -> bool:
         """Whether one of them has something to go back from, and not all have moved."""
         return any(work.state().resumes in GOES_BACK for work in self.works.values())
@@ -178,8 +190,9 @@ class _Walk:
         for one in self.works.values() if action.kind in UNASKED and self.goal is not Goal.ROLLBACK else ():
             with recorded(one, action.kind):
                 moved.refuse_unseen(one)
-        begun = any(one.resumes in _SEEN for one in self._states().values())
-        if action.kind is ActionKind.BEGIN_CUTOVER and not begun:
+        if action.kind is not ActionKind.BEGIN_CUTOVER:
+            return
+        if not any(one.stop_asked or one.source_off for one in self._states().values()):
             work.gate.admit(list(self.works.values()))
 
     def _ended(self, action: Action) -> bool:
@@ -228,7 +241,7 @@ class _Walk:
                 self._power(work, states, record),
                 self.owes.get(name, ""),
                 tier=tier_of(work),
-                ahead=self.ahead.get(name, 0),
+                began=self.began.get(name, NEVER),
                 now=now,
             )
             for name, work in self.works.items()
@@ -263,4 +276,20 @@ class _Walk:
                     moved.refuse(one)
             if action.kind is ActionKind.BEGIN_ROLLBACK:
                 refuse_lost_sources(list(self.works.values()))
-            STEPS[action.kind](work, action, work.state())
+            if action.kind is ActionKind.BEGIN_CUTOVER and self.begins[name]:
+                self._begin_anew(work)
+            else:
+                STEPS[action.kind](work, action, work.state())
+            self.begins[name] += action.kind is ActionKind.BEGIN_CUTOVER
+
+    def _begin_anew(self, work: Work) -> None:
+        """Looking at all of them took longer than the budget of the first, and none was asked to stop. What was looked
+        at is not looked at again, so that is quick; where it is not quick enough, none of them can be in time."""
+        if self.begins[work.entry.name] > ANEW and not work.state().stop_asked:
+            raise PermanentError(
+                "its downtime budget is over before all that it moves with can be asked to stop",
+                why=f"its cutover has begun {self.begins[work.entry.name]} times",
+                fix="Give it a longer `downtime.budgetSeconds`, and plan again.",
+                machine=work.entry.name,
+            )
+        cutover.look_at_power(work)

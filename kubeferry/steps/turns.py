@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from kubeferry.documents import Outline, Plan
-from kubeferry.errors import KubeferryError
+from kubeferry.errors import KubeferryError, ToolMissing
 from kubeferry.journal import Journal
 from kubeferry.life.decisions import lifted
 from kubeferry.life.events import Note
 from kubeferry.life.held import Held, Order, after, has_moved
 from kubeferry.life.states import MachineState
+from kubeferry.life.tries import is_past_stop
 from kubeferry.steps.approvals import unapproved
 from kubeferry.steps.cutover import stand_in_plan
 from kubeferry.steps.precedence import by_another
@@ -27,8 +28,20 @@ def order_of(plan: Plan | Outline, journal: Journal, states: dict[str, MachineSt
         moved_elsewhere(plan, journal),
         again=again,
         lifted=lifted(journal.decisions(plan.digest)),
-        unapproved=unapproved(plan, journal, (entry.name for entry in plan.entries)),
+        unapproved=_lacking(plan, journal, states),
     )
+
+
+def _lacking(plan: Plan | Outline, journal: Journal, states: Mapping[str, MachineState]) -> dict[str, str]:
+    """What machines lack of their approval. Where nobody can verify any, the others wait for the sake of those whose
+    source is off: these need none any more."""
+    names = [entry.name for entry in plan.entries]
+    try:
+        return unapproved(plan, journal, names)
+    except ToolMissing as error:
+        if not any(is_past_stop(state) for state in states.values()):
+            raise
+        return dict.fromkeys(names, f"nobody can verify its approval: {error.reason}")
 
 
 def moved_elsewhere(plan: Plan | Outline, journal: Journal) -> frozenset[str]:

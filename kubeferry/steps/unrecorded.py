@@ -22,6 +22,7 @@ from kubeferry.steps.patience import patiently
 from kubeferry.steps.work import Work
 
 ASK_AGAIN_SECONDS = 5.0
+WHY = "the time of the cutover was over while the journal did not answer"
 Deed = Callable[[Work], None]
 
 logger = logging.getLogger(__name__)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,7 +18,12 @@ from flows.serving import server
 from kubeferry.model import Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
+from kubeferry.targets.memory.target import MemoryTarget
 from lab import machines
+from tests.clocks import Clock, waiting_takes_no_time
+
+if TYPE_CHECKING:
+    from tests.unit.flows.nights import Night
 
 CONFIG = """\
 apiVersion: kubeferry.io/v1alpha1
@@ -104,6 +110,34 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(server, "prefect_api", lambda *_: contextlib.nullcontext(Nobody()))
     monkeypatch.setattr(following, "Following", Unwatched)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of the tests: whoever waits has waited at once."""
+    return waiting_takes_no_time(monkeypatch)
+
+
+@pytest.fixture
+def stays_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A target whose machines run on, as a cluster's do."""
+    monkeypatch.setattr(MemoryTarget, "capabilities", replace(MemoryTarget.capabilities, keeps_running=True))
+
+
+@pytest.fixture
+def web(kubeferry: Callable[..., tuple[int, str, str]], estate: Path, no_server: None) -> Night:
+    """One machine, `web`."""
+    from tests.unit.flows.nights import Night
+
+    return Night(kubeferry, estate)
+
+
+@pytest.fixture
+def shop(kubeferry: Callable[..., tuple[int, str, str]], estate: Path, no_server: None) -> Night:
+    """An app of two that moves as one: `db`, then `web`."""
+    from tests.unit.flows.nights import POLICY, TOGETHER, Night
+
+    return Night(kubeferry, estate, ("db", "web"), POLICY + TOGETHER)
 
 
 def a_machine(name: str, disk: Path) -> Machine:

@@ -3,7 +3,9 @@ succeeded (`kubeferry caretake`); what is validated is watched until its commit.
 
 from __future__ import annotations
 
-import json
+import contextlib
+import sqlite3
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,99 +13,20 @@ from typing import Any
 import pytest
 
 from flows.caretaking import look_after
-from flows.migrate import Outcome, Run, _work, run_plan
-from flows.progress import Board
-from kubeferry.config import read_config
-from kubeferry.documents import Plan, load
-from kubeferry.errors import OutOfTime, ProbeFailed, SourceUnavailable, TargetUnavailable, TransientError
+from flows.leaving import owed
+from kubeferry.errors import Deferred, OutOfTime, ProbeFailed, SourceUnavailable, TargetUnavailable, TransientError
 from kubeferry.journal import Journal
 from kubeferry.life.action_kinds import Goal
 from kubeferry.life.events import Committed, CutoverBegun
-from kubeferry.life.states import MachineState, Phase
+from kubeferry.life.states import Phase
 from kubeferry.model import Power
+from kubeferry.outside import signatures
 from kubeferry.sources.memory.source import MemorySource
-from kubeferry.steps.drive import drive
-from kubeferry.targets import open_target
-from kubeferry.targets.memory.target import MemoryTarget
-from tests.clocks import Clock, waiting_takes_no_time
-from tests.unit.flows.conftest import a_machine
+from tests.clocks import Clock
+from tests.needs import here
+from tests.unit.flows.nights import Night, window
 
 Command = Callable[..., tuple[int, str, str]]
-POLICY = """\
-apiVersion: kubeferry.io/v1alpha1
-kind: Policy
-probes: [{kind: agent}]
-stop: {agentSeconds: 0, acpiSeconds: 0}
-"""
-
-
-class Killed(BaseException):
-    """kill -9 at this point."""
-
-
-class Estate:
-    """One machine that runs, its plan, and its journal."""
-
-    def __init__(self, kubeferry: Command, folder: Path) -> None:
-        self.kubeferry, self.folder, self.source = kubeferry, folder, MemorySource("lab", folder / "source")
-        path = folder / "source" / "web.img"
-        self.source.write_machines(a_machine("web", path).model_copy(update={"power": Power.RUNNING}))
-        kubeferry("discover")
-        self.planned("")
-
-    def planned(self, policy: str) -> None:
-        (self.folder / "policy.yaml").write_text(POLICY + policy)
-        (self.folder / "plan.yaml").unlink(missing_ok=True)
-        code, _out, err = self.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml")
-        assert code == 0, err
-
-    @property
-    def config(self) -> Any:
-        return read_config(self.folder / "kubeferry.yaml")
-
-    @property
-    def plan(self) -> Plan:
-        return load(self.folder / "plan.yaml", Plan)
-
-    @property
-    def target(self) -> MemoryTarget:
-        opened: Any = open_target(self.config.target)
-        return opened
-
-    @property
-    def power(self) -> Power:
-        return self.source.power(self.plan.entries[0].machine)
-
-    @property
-    def state(self) -> MachineState:
-        with Journal.open(self.config.journal) as journal:
-            return journal.state(self.plan.digest, "web")
-
-    @property
-    def kinds(self) -> list[str]:
-        with Journal.open(self.config.journal) as journal:
-            return [str(record.event.kind) for record in journal.events(self.plan.digest, "web")]
-
-    def run(self, goal: Goal = Goal.MIGRATE, journal: Journal | None = None) -> Outcome:
-        plan = self.plan
-        with journal or Journal.open(self.config.journal) as opened:
-            opened.keep_plan(plan)
-            return run_plan(Run(plan, self.config, opened, Board(quiet=True), goal), ("web",))[0]
-
-    def caretake(self, *options: str) -> Any:
-        code, out, err = self.kubeferry("caretake", "--json", *options)
-        assert out, err
-        return json.loads(out.splitlines()[-1]) | {"code": code}
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return waiting_takes_no_time(monkeypatch)
-
-
-@pytest.fixture
-def web(kubeferry: Command, estate: Path, no_server: None) -> Estate:
-    return Estate(kubeferry, estate)
 
 
 def always(error: type[TransientError]) -> Callable[..., None]:
@@ -117,7 +40,7 @@ def always(error: type[TransientError]) -> Callable[..., None]:
 
 
 def test_what_may_pass_is_tried_after_the_stop_until_the_budget_is_used_up_and_then_leads_back(
-    web: Estate, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    web: Night, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web.planned("downtime: {budgetSeconds: 300}\n")
     monkeypatch.setattr(MemorySource, "open_round", always(SourceUnavailable))
@@ -129,14 +52,14 @@ def test_what_may_pass_is_tried_after_the_stop_until_the_budget_is_used_up_and_t
     assert clock.waits[:4] == [2.0, 10.0, 30.0, 30.0]
 
 
-def test_what_passes_in_time_costs_nothing_but_that_time(web: Estate, clock: Clock) -> None:
+def test_what_passes_in_time_costs_nothing_but_that_time(web: Night, clock: Clock) -> None:
     web.planned("downtime: {budgetSeconds: 300}\n")
     web.source.write_faults("open_round", *[SourceUnavailable] * 7)
     assert web.run().phase == "committed"
     assert sum(clock.waits) == 2 + 10 + 5 * 30
 
 
-def test_without_a_budget_the_plans_patience_counts(web: Estate, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_budget_the_plans_patience_counts(web: Night, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MemorySource, "open_round", always(SourceUnavailable))
     outcome = web.run()
     assert isinstance(outcome.error, OutOfTime)
@@ -145,7 +68,7 @@ def test_without_a_budget_the_plans_patience_counts(web: Estate, clock: Clock, m
     assert 850 < sum(clock.waits) <= 900
 
 
-def test_before_the_stop_a_few_tries_are_enough(web: Estate, clock: Clock) -> None:
+def test_before_the_stop_a_few_tries_are_enough(web: Night, clock: Clock) -> None:
     web.planned("downtime: {budgetSeconds: 300}\n")
     web.source.write_faults("power", *[SourceUnavailable] * 9)
     outcome = web.run()
@@ -155,7 +78,7 @@ def test_before_the_stop_a_few_tries_are_enough(web: Estate, clock: Clock) -> No
 
 
 def test_a_target_that_is_away_on_the_way_back_is_waited_for(
-    web: Estate, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    web: Night, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web.target.answers["agent"] = False
     web.target.faults["stop"] = [TargetUnavailable("away", machine="web")] * 6
@@ -193,14 +116,14 @@ class Away(Journal):
         return super().standing(plan, machine)
 
 
-def test_a_cutover_waits_for_the_journal_and_ends_as_if_nothing_had_been(web: Estate, clock: Clock) -> None:
+def test_a_cutover_waits_for_the_journal_and_ends_as_if_nothing_had_been(web: Night, clock: Clock) -> None:
     web.planned("downtime: {budgetSeconds: 300}\n")
     journal = Away(Journal.open(web.config.journal), clock, until=200)
     assert web.run(journal=journal).phase == "committed"
     assert web.power is Power.OFF
 
 
-def test_where_the_journal_stays_away_it_goes_back_and_that_is_recorded_later(web: Estate, clock: Clock) -> None:
+def test_where_the_journal_stays_away_it_goes_back_and_that_is_recorded_later(web: Night, clock: Clock) -> None:
     web.planned("downtime: {budgetSeconds: 300}\n")
     journal = Away(Journal.open(web.config.journal), clock, until=900)
     started: list[float] = []
@@ -220,10 +143,10 @@ def test_where_the_journal_stays_away_it_goes_back_and_that_is_recorded_later(we
 
 
 def test_who_finds_a_source_that_was_started_unrecorded_after_its_deadline_does_not_stop_it_again(
-    web: Estate, clock: Clock
+    web: Night, clock: Clock
 ) -> None:
     web.planned("downtime: {budgetSeconds: 300}\n")
-    killed_after(web, "source-stopped")
+    web.killed_after("source-stopped")
     clock.ahead = 400
     web.source.write_power("web", Power.RUNNING)
     web.run()
@@ -235,29 +158,10 @@ def test_who_finds_a_source_that_was_started_unrecorded_after_its_deadline_does_
 # --- caretake --------------------------------------------------------------------------------------------------------
 
 
-def killed_after(web: Estate, kind: str) -> None:
-    """A run that was killed just after it had recorded this event."""
-    whole = Journal.append
-
-    def kill(self: Journal, lease: Any, event: Any) -> Any:
-        made = whole(self, lease, event)
-        if event.kind == kind:
-            raise Killed
-        return made
-
-    plan = web.plan
-    with pytest.MonkeyPatch.context() as patched, Journal.open(web.config.journal) as journal:
-        journal.keep_plan(plan)
-        patched.setattr(Journal, "append", kill)
-        run = Run(plan, web.config, journal, Board(quiet=True), Goal.MIGRATE)
-        with pytest.raises(Killed), _work(run, plan.entries[0]) as work:
-            drive(work, Goal.MIGRATE, lambda _action, step: step())
-
-
 @pytest.mark.parametrize("kind", ["stop-asked", "source-stopped", "copy-begun", "disk-verified", "applied", "started"])
-def test_a_machine_whose_runner_was_killed_is_taken_up_and_moves(web: Estate, kind: str) -> None:
+def test_a_machine_whose_runner_was_killed_is_taken_up_and_moves(web: Night, kind: str) -> None:
     web.planned("downtime: {budgetSeconds: 3600}\n")
-    killed_after(web, kind)
+    web.killed_after(kind)
     assert web.state.stop_asked
     found = web.caretake()
     assert [(one["machine"], one["phase"]) for one in found["taken"]] == [("web", "committed")]
@@ -274,9 +178,9 @@ def test_a_machine_whose_runner_was_killed_is_taken_up_and_moves(web: Estate, ki
 
 
 @pytest.mark.parametrize("kind", ["stop-asked", "source-stopped", "copy-begun", "disk-verified", "applied", "started"])
-def test_where_its_time_is_over_it_goes_back(web: Estate, clock: Clock, kind: str) -> None:
+def test_where_its_time_is_over_it_goes_back(web: Night, clock: Clock, kind: str) -> None:
     web.planned("downtime: {budgetSeconds: 600}\n")
-    killed_after(web, kind)
+    web.killed_after(kind)
     clock.ahead = 700
     found = web.caretake()
     assert [one["machine"] for one in found["taken"]] == ["web"]
@@ -286,8 +190,8 @@ def test_where_its_time_is_over_it_goes_back(web: Estate, clock: Clock, kind: st
     assert not web.target.running
 
 
-def test_a_look_alone_changes_nothing(web: Estate) -> None:
-    killed_after(web, "source-stopped")
+def test_a_look_alone_changes_nothing(web: Night) -> None:
+    web.killed_after("source-stopped")
     before = web.kinds
     found = web.caretake("--dry-run")
     assert found["taken"] == [
@@ -296,14 +200,14 @@ def test_a_look_alone_changes_nothing(web: Estate) -> None:
     assert web.kinds == before
 
 
-def test_a_machine_that_is_not_stopped_yet_is_left_alone(web: Estate) -> None:
-    killed_after(web, "cutover-begun")
+def test_a_machine_that_is_not_stopped_yet_is_left_alone(web: Night) -> None:
+    web.killed_after("cutover-begun")
     assert web.caretake()["taken"] == []
     assert web.power is Power.RUNNING
 
 
 def test_a_look_waits_for_nobody_long_since_the_next_one_comes_soon(
-    web: Estate, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    web: Night, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     web.target.answers["agent"] = False
     with monkeypatch.context() as patched:
@@ -320,8 +224,8 @@ def test_a_look_waits_for_nobody_long_since_the_next_one_comes_soon(
     assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
 
 
-def test_what_another_plan_has_taken_back_since_is_not_stopped_again(web: Estate) -> None:
-    killed_after(web, "source-stopped")
+def test_what_another_plan_has_taken_back_since_is_not_stopped_again(web: Night) -> None:
+    web.killed_after("source-stopped")
     web.planned("downtime: {budgetSeconds: 3000}\n")
     assert web.kubeferry("rollback", "plan.yaml", "-m", "web")[0] == 0
     assert web.power is Power.RUNNING
@@ -329,8 +233,8 @@ def test_what_another_plan_has_taken_back_since_is_not_stopped_again(web: Estate
     assert web.power is Power.RUNNING
 
 
-def test_a_plan_whose_source_is_not_configured_keeps_no_other_one_waiting(web: Estate) -> None:
-    killed_after(web, "source-stopped")
+def test_a_plan_whose_source_is_not_configured_keeps_no_other_one_waiting(web: Night) -> None:
+    web.killed_after("source-stopped")
     text = (web.folder / "kubeferry.yaml").read_text()
     (web.folder / "kubeferry.yaml").write_text(text.replace("  lab: ", "  other: "))
     found = web.caretake()
@@ -342,15 +246,7 @@ def test_a_plan_whose_source_is_not_configured_keeps_no_other_one_waiting(web: E
 # --- watched until its commit ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def stays_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A target whose machines run on, as a cluster's do."""
-    from dataclasses import replace
-
-    monkeypatch.setattr(MemoryTarget, "capabilities", replace(MemoryTarget.capabilities, keeps_running=True))
-
-
-def test_a_machine_is_watched_and_then_committed_by_the_timer(web: Estate, clock: Clock, stays_up: None) -> None:
+def test_a_machine_is_watched_and_then_committed_by_the_timer(web: Night, clock: Clock, stays_up: None) -> None:
     web.planned("commit: {watchSeconds: 600, probeSeconds: 60}\n")
     assert web.run().phase == "validated"
     assert web.caretake()["taken"] == []
@@ -365,7 +261,7 @@ def test_a_machine_is_watched_and_then_committed_by_the_timer(web: Estate, clock
     assert web.power is Power.OFF
 
 
-def test_a_probe_that_fails_while_it_is_watched_leads_back(web: Estate, clock: Clock, stays_up: None) -> None:
+def test_a_probe_that_fails_while_it_is_watched_leads_back(web: Night, clock: Clock, stays_up: None) -> None:
     web.planned("commit: {watchSeconds: 600}\n")
     web.run()
     web.target.answers["agent"] = False
@@ -375,7 +271,7 @@ def test_a_probe_that_fails_while_it_is_watched_leads_back(web: Estate, clock: C
     assert "while it was watched: the target did not pass" in web.state.rollback_reason
 
 
-def test_nobody_commits_it_and_it_goes_back_where_the_policy_says_so(web: Estate, clock: Clock, stays_up: None) -> None:
+def test_nobody_commits_it_and_it_goes_back_where_the_policy_says_so(web: Night, clock: Clock, stays_up: None) -> None:
     web.planned("commit: {watchSeconds: 600, then: rollback}\n")
     web.run()
     clock.ahead += 601
@@ -384,7 +280,7 @@ def test_nobody_commits_it_and_it_goes_back_where_the_policy_says_so(web: Estate
     assert "nobody has committed it" in web.state.rollback_reason
 
 
-def test_a_person_commits_it_and_that_stands_in_the_journal(web: Estate, clock: Clock, stays_up: None) -> None:
+def test_a_person_commits_it_and_that_stands_in_the_journal(web: Night, clock: Clock, stays_up: None) -> None:
     web.planned("commit: {watchSeconds: 600, then: wait}\n")
     web.run()
     clock.ahead += 6000
@@ -401,9 +297,7 @@ def test_a_person_commits_it_and_that_stands_in_the_journal(web: Estate, clock: 
     assert (code, "it is committed" in err) == (2, True)
 
 
-def test_a_commit_whose_probe_fails_leads_back_to_the_end_and_says_so(
-    web: Estate, clock: Clock, stays_up: None
-) -> None:
+def test_a_commit_whose_probe_fails_leads_back_to_the_end_and_says_so(web: Night, clock: Clock, stays_up: None) -> None:
     web.planned("commit: {watchSeconds: 6000, then: wait, probeSeconds: 60}\n")
     web.run()
     web.target.answers["agent"] = False
@@ -413,7 +307,7 @@ def test_a_commit_whose_probe_fails_leads_back_to_the_end_and_says_so(
     assert "it was rolled back" in err
 
 
-def test_status_says_how_long_it_is_watched(web: Estate, stays_up: None) -> None:
+def test_status_says_how_long_it_is_watched(web: Night, stays_up: None) -> None:
     web.planned("commit: {watchSeconds: 600}\n")
     web.run()
     out = web.kubeferry("status", "plan.yaml")[1]
@@ -422,7 +316,7 @@ def test_status_says_how_long_it_is_watched(web: Estate, stays_up: None) -> None
 
 
 def test_the_way_back_after_the_commit_says_what_it_loses_and_wants_to_hear_that_it_may(
-    web: Estate, stays_up: None
+    web: Night, stays_up: None
 ) -> None:
     web.run()
     code, _out, err = web.kubeferry("rollback", "plan.yaml", "-m", "web", "--yes")
@@ -436,7 +330,7 @@ def test_the_way_back_after_the_commit_says_what_it_loses_and_wants_to_hear_that
 
 
 def test_an_old_machine_that_somebody_starts_beside_its_copy_is_an_alarm_and_nothing_is_done_to_either(
-    web: Estate, stays_up: None
+    web: Night, stays_up: None
 ) -> None:
     web.run()
     web.source.write_power("web", Power.RUNNING)
@@ -448,7 +342,7 @@ def test_an_old_machine_that_somebody_starts_beside_its_copy_is_an_alarm_and_not
     assert (web.power, web.kinds) == (Power.RUNNING, before)
 
 
-def test_the_deadline_stands_in_the_journal(web: Estate) -> None:
+def test_the_deadline_stands_in_the_journal(web: Night) -> None:
     web.planned("downtime: {budgetSeconds: 300}\n")
     web.run()
     with Journal.open(web.config.journal) as journal:
@@ -457,9 +351,104 @@ def test_the_deadline_stands_in_the_journal(web: Estate) -> None:
     assert begun[0].deadline_of == "budget"
 
 
-def test_one_look_at_a_journal_without_any_plan(web: Estate) -> None:
+def test_one_look_at_a_journal_without_any_plan(web: Night) -> None:
     with Journal.open(web.config.journal) as journal:
         assert (
             str(look_after(web.config, journal))
             == "0 machines are under way, and each has somebody or needs nobody now"
         )
+
+
+def test_the_time_of_a_watch_goes_on_over_errors(web: Night, clock: Clock, stays_up: None) -> None:
+    web.planned("commit: {watchSeconds: 600, probeSeconds: 60}\n")
+    web.run()
+    while clock.ahead < 600:
+        clock.ahead += 250
+        web.target.faults["observe"] = [TargetUnavailable("away", machine="web")]
+        web.caretake()
+        clock.ahead += 61
+    web.caretake()
+    assert web.state.phase is Phase.COMMITTED
+
+
+def test_a_dry_run_knows_that_the_time_is_over(web: Night, clock: Clock) -> None:
+    web.planned("downtime: {budgetSeconds: 300}\n")
+    web.killed_after("source-stopped")
+    clock.ahead = 400
+    assert "begin-rollback" in web.kubeferry("migrate", "plan.yaml", "--dry-run")[1]
+
+
+def test_a_plan_that_cannot_be_read_keeps_no_old_machine_of_another_unwatched(web: Night) -> None:
+    web.run()
+    with contextlib.closing(sqlite3.connect("journal.db")) as db:
+        db.execute("update kubeferry_plan set document = ''")
+        db.commit()
+    found = web.caretake()
+    assert list(found["troubles"]) == [f"lab ({web.plan.digest[:12]})"]
+    assert found["code"] != 0
+
+
+def test_who_is_past_his_stop_needs_nobody_who_verifies_approvals(
+    web: Night, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    here("ssh-keygen")
+    key = tmp_path / "ann"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ann", "-f", str(key)], check=True)
+    public = key.with_suffix(".pub").read_text().strip()
+    web.planned(f"approval: {{identity: signed}}\napprovers: [{{name: ann, key: {public}}}]\n")
+    code, _out, err = web.kubeferry("approve", "plan.yaml", "--wave", web.plan.waves[0].name, "--key", str(key))
+    assert code == 0, err
+    web.killed_after("source-stopped")
+    signatures.wrong_with.cache_clear()
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    found = web.caretake()
+    assert [one["phase"] for one in found["taken"]] == ["committed"]
+
+
+# --- the way back ----------------------------------------------------------------------------------------------------
+
+
+def test_what_was_taken_over_to_go_back_goes_back_whoever_comes(web: Night) -> None:
+    web.killed_after("source-stopped")
+    web.planned("downtime: {budgetSeconds: 3000}\n")
+    web.killed_after("cutover-begun", Goal.ROLLBACK)
+    web.caretake()
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert web.state.rollback_reason == "asked for while it was in the hands of another plan"
+
+
+@pytest.mark.parametrize("copied", [("precopy", "plan.yaml"), ("migrate", "plan.yaml", "--rehearse")])
+def test_what_is_copied_after_a_rollback_stays_back_unasked(web: Night, copied: tuple[str, ...]) -> None:
+    web.planned("mode: warm\n")
+    web.target.answers["agent"] = False
+    web.run()
+    web.kubeferry(*copied)
+    outcome = web.run()
+    assert isinstance(outcome.error, ProbeFailed)
+    assert web.kinds.count("stop-asked") == 1
+    assert "rolled back" in web.kubeferry("migrate", "plan.yaml")[2]
+    web.target.answers["agent"] = True
+    assert web.run(Goal.MIGRATE_AGAIN).phase == "committed"
+
+
+def test_a_way_back_that_is_recorded_later_has_its_reason_and_its_cause(web: Night, clock: Clock) -> None:
+    web.planned(window(clock, -30, 30))
+    journal = Away(Journal.open(web.config.journal), clock, until=4000)
+    outcome = web.run(journal=journal)
+    assert isinstance(outcome.error, Deferred)
+    assert "the journal did not answer" in web.state.rollback_reason
+    assert web.state.waits_for_window
+
+
+def test_a_cancelled_run_brings_a_way_back_to_its_end(web: Night) -> None:
+    web.target.answers["agent"] = False
+    web.killed_after("rollback-begun")
+    assert owed(web.plan, {"web": web.state}) == (("web",), ())
+
+
+def test_who_went_back_is_told_so_whether_its_window_is_open_or_not(web: Night, clock: Clock) -> None:
+    web.planned(window(clock, -30, 30))
+    web.target.answers["agent"] = False
+    web.run()
+    clock.ahead += 3600
+    assert "it was rolled back" in web.kubeferry("migrate", "plan.yaml")[2]

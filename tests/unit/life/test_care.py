@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeferry.documents import CommitPolicy, DowntimePolicy
-from kubeferry.life.care import why_now
+from kubeferry.life.care import Alone, why_now
 from kubeferry.life.deadline import earliest, from_budget, seconds_left, too_slow, used_up
 from kubeferry.life.events import Failed, Observed, SourceStopped
 from kubeferry.life.states import MachineState, Phase
@@ -30,6 +30,10 @@ OFF = MachineState(
 
 def at(seconds: float) -> str:
     return (datetime(2026, 11, 30, 2, tzinfo=UTC) + timedelta(seconds=seconds)).isoformat()
+
+
+def why(state: MachineState, now: str, commit: CommitPolicy | None = None, last_at: str = BEGAN) -> str:
+    return why_now({"web": Alone(state, commit, last_at)}, now).get("web", "")
 
 
 def test_a_budget_counts_from_the_beginning_of_the_cutover() -> None:
@@ -95,10 +99,10 @@ def test_who_passed_its_probes_is_led_back_by_no_deadline() -> None:
 
 
 def test_a_machine_that_is_off_and_alone_is_taken_up() -> None:
-    assert why_now(OFF, None, BEGAN, at(1)) == "its source is off, and nobody is at work on it"
+    assert why(OFF, at(1)) == "its source is off, and nobody is at work on it"
     running = replace(OFF, stop_asked=False, stopped=None)
-    assert why_now(running, None, BEGAN, at(1)) == ""
-    assert why_now(replace(OFF, phase=Phase.ROLLING_BACK), None, BEGAN, at(1)).startswith("its way back has begun")
+    assert why(running, at(1)) == ""
+    assert why(replace(OFF, phase=Phase.ROLLING_BACK), at(1)).startswith("its way back has begun")
 
 
 def test_what_has_failed_is_tried_less_and_less_often() -> None:
@@ -106,11 +110,11 @@ def test_what_has_failed_is_tried_less_and_less_often() -> None:
     pauses = []
     for attempts in range(1, 9):
         state = replace(failed, attempts=attempts)
-        pauses.append(next(one for one in range(0, 4000, 30) if why_now(state, None, at(0), at(one))))
+        pauses.append(next(one for one in range(0, 4000, 30) if why(state, at(one), last_at=at(0))))
     assert pauses == [60, 120, 240, 480, 960, 1800, 1800, 1800]
 
 
-WATCHED = MachineState(phase=Phase.VALIDATED, plan_digest="d", timeline=((Phase.VALIDATED, BEGAN),), seen_at=BEGAN)
+WATCHED = MachineState(phase=Phase.VALIDATED, plan_digest="d", validated_at=BEGAN, seen_at=BEGAN)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +135,6 @@ def test_what_comes_of_a_machine_that_is_watched(then: str, seconds: int, runs: 
     policy = CommitPolicy.model_validate({"watchSeconds": 600, "then": then})
     found = turn_of(policy, WATCHED, at(seconds), runs=runs, asked=asked)
     assert found.turn is turn
-    assert bool(why_now(WATCHED, policy, BEGAN, at(seconds))) == (
+    assert bool(why(WATCHED, at(seconds), policy)) == (
         turn_of(policy, WATCHED, at(seconds), runs=False, asked=False).turn is not Turn.WAIT
     )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from kubeferry.documents import RehearsalPolicy, WarmPolicy
 from kubeferry.life import events as ev
 from kubeferry.life import rehearsal
-from kubeferry.life.action_kinds import EVENT_OF, STOPS, ActionKind, EntryFacts, Goal
+from kubeferry.life.action_kinds import EVENT_OF, STOPS, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.actions import next_action
 from kubeferry.life.imagined import plan_actions
 from kubeferry.life.states import IllegalTransition, MachineState, Phase, Recorded, fold, step
@@ -146,9 +146,9 @@ def test_the_way_through_one_rehearsal() -> None:
 
 
 def test_a_cutover_waits_where_the_policy_asks_for_one() -> None:
-    waits = next_action(facts(RehearsalPolicy(required=True)), after(*SYNCED), Goal.MIGRATE, Power.RUNNING, ahead=0)
+    waits = next_action(facts(RehearsalPolicy(required=True)), after(*SYNCED), Goal.MIGRATE, Power.RUNNING)
     assert waits.kind is A.WAIT_FOR_REHEARSAL
-    on = next_action(facts(RehearsalPolicy(required=True)), after(*WHOLE), Goal.MIGRATE, Power.RUNNING, ahead=0)
+    on = next_action(facts(RehearsalPolicy(required=True)), after(*WHOLE), Goal.MIGRATE, Power.RUNNING)
     assert on.kind is A.BEGIN_CUTOVER
 
 
@@ -215,7 +215,7 @@ class Rehearsals:
     def command(self, goal: Goal, steps: int) -> None:
         ahead = len(self.state.rounds)
         for _ in range(steps):
-            action = next_action(FACTS, self.state, goal, self.power, ahead=ahead)
+            action = next_action(FACTS, self.state, goal, self.power, began=Began(rounds=ahead))
             if action.kind in STOPS:
                 return
             events = self.events(action.kind, action.round)
