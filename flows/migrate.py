@@ -357,5 +357,11 @@ def _attempt(run: Run, work: Work, action: Action, step: Callable[[], None]) -> 
     name, label = work.entry.name, f"{action.kind} {' '.join(action.disks)}".strip()
     run.board.action(name, f"{label}: {action.reason}")
     run.shown.tell(name, StepBegun(action.kind, label, action.reason))
+
+    def tell(error: BaseException | None, again: bool) -> None:
+        if again and isinstance(error, KubeferryError):
+            run.board.action(name, f"{label}: it is tried again, since {error.reason}")
+        run.shown.tell(name, TryEnded(error, again=again))
+
     with about(machine=name):  # of a set each in its turn
-        patiently(work, step, lambda error, again: run.shown.tell(name, TryEnded(error, again=again)))
+        patiently(work, step, tell)

@@ -1,4 +1,5 @@
-"""libvirtd dies while a disk is being copied: told with what to do, and the same command goes on once it is back."""
+"""libvirtd dies while a disk is being copied: the run tells so, and goes on once it is back; where that is not in time,
+it ends with what to do, and whoever looks next leads back."""
 
 from __future__ import annotations
 
@@ -57,6 +58,32 @@ def flows(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def begun(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
+    """A run that copies, and the file of what it says."""
+    assert flows(folder, "discover").returncode == 0
+    assert flows(folder, "plan", "inventory.yaml", "--policy", "policy.yaml").returncode == 0
+    migrate = [sys.executable, "-m", "flows", "migrate", "plan.yaml", "--machine", MACHINE]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    said = folder / "said"
+    with said.open("wb") as told:
+        run = subprocess.Popen(migrate, cwd=folder, env=environment, stdout=told, stderr=told)
+    limit = time.monotonic() + 90
+    while not copying(folder):
+        assert run.poll() is None, said.read_text()
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    return run, said
+
+
+def seen(said: Path, words: str, run: subprocess.Popen[bytes]) -> None:
+    """Wait until the run has said this."""
+    limit = time.monotonic() + 90
+    while words not in said.read_text():
+        assert run.poll() is None, said.read_text()
+        assert time.monotonic() < limit
+        time.sleep(0.2)
+
+
 def copying(folder: Path) -> bool:
     """Whether the journal has the machine's round begun; a journal that is being made has nothing yet."""
     path = folder / "journal.db"
@@ -80,26 +107,28 @@ def kill_libvirtd() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.xdist_group("libvirt")
-def test_libvirtd_gone_in_mid_copy_is_told_and_gone_on_from(folder: Path) -> None:
-    assert flows(folder, "discover").returncode == 0
-    assert flows(folder, "plan", "inventory.yaml", "--policy", "policy.yaml").returncode == 0
-    migrate = [sys.executable, "-m", "flows", "migrate", "plan.yaml", "--machine", MACHINE]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    run = subprocess.Popen(
-        migrate, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    limit = time.monotonic() + 90
-    while not copying(folder):
-        assert run.poll() is None
-        assert time.monotonic() < limit
-        time.sleep(0.05)
+def test_libvirtd_gone_in_mid_copy_is_waited_for_and_gone_on_from(folder: Path) -> None:
+    run, said = begun(folder)
     kill_libvirtd()
-    _, said = run.communicate(timeout=200)
-    assert run.returncode == 1, said
-    assert "does not answer" in said
-    assert "Start libvirtd" in said
+    seen(said, "tried again, since", run)
     daemons.start(folder / "source")
-    again = flows(folder, "migrate", "plan.yaml", "--machine", MACHINE)
-    assert again.returncode == 0, again.stderr
+    assert run.wait(timeout=300) == 0, said.read_text()
     state = flows(folder, "status", "plan.yaml", "--json").stdout
     assert f'"machine": "{MACHINE}", "phase": "committed"' in state
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.xdist_group("libvirt")
+def test_libvirtd_gone_for_good_ends_the_run_with_what_to_do_and_the_next_one_leads_back(folder: Path) -> None:
+    with (folder / "policy.yaml").open("a") as policy:
+        policy.write("downtime: {patienceSeconds: 10}\n")
+    run, said = begun(folder)
+    kill_libvirtd()
+    assert run.wait(timeout=200) == 1, said.read_text()
+    assert "does not answer" in said.read_text()
+    assert "Start libvirtd" in said.read_text()
+    daemons.start(folder / "source")
+    assert flows(folder, "caretake").returncode == 0
+    state = flows(folder, "status", "plan.yaml", "--json").stdout
+    assert f'"machine": "{MACHINE}", "phase": "rolled-back"' in state

@@ -225,10 +225,9 @@ def test_the_probes_of_an_app_are_held_against_the_machine_that_answers_for_it(i
     assert [probe.kind for probe in entry.all_probes] == ["agent", "agent"]
 
 
-def test_a_required_rehearsal_and_an_app_that_moves_as_one_do_not_go_together(inventory: Inventory) -> None:
-    own = policy(
-        apps={"shop": {"members": ["web1", "db1"], "together": True}}, rehearsal={"required": True}, mode="warm"
-    )
+@pytest.mark.parametrize("asked", ["required", "eachRound"])
+def test_a_rehearsal_and_an_app_that_moves_as_one_do_not_go_together(inventory: Inventory, asked: str) -> None:
+    own = policy(apps={"shop": {"members": ["web1", "db1"], "together": True}}, rehearsal={asked: True}, mode="warm")
     problems = refused(inventory, own)
     assert len(problems) == 2
     assert "app shop moves as one: its machines are not rehearsed" in problems[0]
