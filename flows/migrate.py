@@ -336,6 +336,7 @@ def _work(run: Run, entry: Entry) -> Iterator[Work]:
                 progress=lambda machine, disk, progress: _progress(run, machine, disk, progress),
                 target_is_down=run.target_is_down,
                 seen=functools.partial(operator.setitem, run.standing, entry.name),
+                waits=lambda error: run.board.action(entry.name, f"it is tried again, since {error.reason}"),
                 by=run.by,
                 patient=run.patient,
                 run_gate=run.gate,
@@ -357,11 +358,5 @@ def _attempt(run: Run, work: Work, action: Action, step: Callable[[], None]) -> 
     name, label = work.entry.name, f"{action.kind} {' '.join(action.disks)}".strip()
     run.board.action(name, f"{label}: {action.reason}")
     run.shown.tell(name, StepBegun(action.kind, label, action.reason))
-
-    def tell(error: BaseException | None, again: bool) -> None:
-        if again and isinstance(error, KubeferryError):
-            run.board.action(name, f"{label}: it is tried again, since {error.reason}")
-        run.shown.tell(name, TryEnded(error, again=again))
-
     with about(machine=name):  # of a set each in its turn
-        patiently(work, step, tell)
+        patiently(work, step, lambda error, again: run.shown.tell(name, TryEnded(error, again=again)))

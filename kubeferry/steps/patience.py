@@ -47,6 +47,8 @@ def patiently(
             if pause is None:
                 raise _last(work, error, tries, where()) from error.__cause__
             logger.info("%s: it is tried again in %s s: %s", work.entry.name, pause, error)
+            if isinstance(error, KubeferryError):
+                work.waits(error)
         else:
             tell(None, False)
             return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from kubeferry.documents import Entry, Limits, MoverProgress, Plan
-from kubeferry.errors import TransientError
+from kubeferry.errors import KubeferryError, TransientError
 from kubeferry.journal import Journal, Lease, Room
 from kubeferry.life.events import Event
 from kubeferry.life.machine_state import MachineState
@@ -21,8 +21,8 @@ Progress = Callable[[str, str, MoverProgress], None]
 """Called with machine, disk and how far its transfer is."""
 
 
-def _nobody(_state: MachineState) -> None:
-    """Nobody asks where the machine stands."""
+def _nobody(_told: object) -> None:
+    """Nobody is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,10 @@ class Work:
     """One machine under way. `record` is the only way to remember something; it raises Fenced for a stale runner.
 
     `target_is_down` names the person who has said that the target is gone for good: it is not asked any more, and that
-    is recorded. `seen` is told where the machine stands, each time that is read. `by` names the person who has asked
-    for what is done, where that is recorded. `patient`: what may pass is tried until the deadline; else somebody comes
-    again (`kubeferry.steps.patience`). `run_gate` is the gate that all machines of the run are asked at.
+    is recorded. `seen` is told where the machine stands, each time that is read, and `waits` why it does not go on
+    now: that is tried again, or asked. `by` names the person who has asked for what is done, where that is recorded.
+    `patient`: what may pass is tried until the deadline; else somebody comes again (`kubeferry.steps.patience`).
+    `run_gate` is the gate that all machines of the run are asked at.
     """
 
     plan: Plan
@@ -45,6 +46,7 @@ class Work:
     progress: Progress
     target_is_down: str = ""
     seen: Callable[[MachineState], None] = _nobody
+    waits: Callable[[KubeferryError], None] = _nobody
     by: str = ""
     patient: bool = True
     run_gate: Gate | None = None
