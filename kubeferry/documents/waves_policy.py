@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from kubeferry.documents.base import ShortName
 from kubeferry.model import Bytes, Value
 
 
@@ -66,7 +67,8 @@ class WavesPolicy(Value):
     `apart`: of each group no two machines stand in one wave; a group names machines (patterns, too), or what they have
     in common. Two of one app are apart as well where its order has one of them wait for the other. `at_most`: so many
     of such machines in one wave, and so at the same time, since one run takes the waves one after the other.
-    `capacity`: what a wave may come to.
+    `capacity`: what a wave may come to. `order`: waves by their names, the first one first; those that it does not name
+    come behind them, in the natural order of their names.
     """
 
     in_order: bool = False
@@ -74,3 +76,4 @@ class WavesPolicy(Value):
     apart: tuple[tuple[str | Kin, ...], ...] | None = None
     at_most: tuple[AtMost, ...] | None = None
     capacity: Capacity | None = None
+    order: tuple[ShortName, ...] | None = None

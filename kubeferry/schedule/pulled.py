@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubeferry.documents import Wave
-from kubeferry.schedule.wishes import Unit, Wishes, natural
+from kubeferry.schedule.wishes import Natural, Unit, Wishes, natural
 
 SHOWN = 3
 """Units of a wave that are told of; of the others only how many they are."""
@@ -25,20 +25,25 @@ def pulled(
     machines: Wishes,
     unit_of: Mapping[str, Unit],
     crowded: Mapping[str, Mapping[str, str]],
+    said: tuple[str, ...] = (),
 ) -> tuple[Pulled, ...]:
     """All of them, wave by wave. `crowded` says by wave and first machine of a unit what kept it out of an earlier
-    one."""
-    return tuple(Pulled(*told) for told in _told(waves, machines, unit_of, crowded))
+    one; `said` are the waves that somebody has put in order."""
+    return tuple(Pulled(*told) for told in _told(waves, machines, unit_of, crowded, said))
 
 
 def _told(
-    waves: Sequence[Wave], machines: Wishes, unit_of: Mapping[str, Unit], crowded: Mapping[str, Mapping[str, str]]
+    waves: Sequence[Wave],
+    machines: Wishes,
+    unit_of: Mapping[str, Unit],
+    crowded: Mapping[str, Mapping[str, str]],
+    said: tuple[str, ...],
 ) -> Iterator[tuple[str, str]]:
     place = {name: number for number, wave in enumerate(waves) for name in wave.machines}
     for number, wave in enumerate(waves):
         if machines[wave.machines[0]][0] is None:
             yield from ((wave.name, why) for why in _back(waves, number, machines, unit_of, place))
-        if why := _forward(waves, number, machines):
+        if why := _forward(waves, number, machines, said):
             yield wave.name, why
         late = crowded.get(wave.name, {})
         for first in sorted(late, key=natural)[:SHOWN]:
@@ -66,18 +71,23 @@ def _back(
         yield f"{told - SHOWN} more stand in {waves[number].name} for what they come after"
 
 
-def _forward(waves: Sequence[Wave], number: int, machines: Wishes) -> str:
-    """Why a wave comes before one whose name stands before its own, or that has a name where it has none."""
+def _forward(waves: Sequence[Wave], number: int, machines: Wishes, said: tuple[str, ...]) -> str:
+    """Why a wave comes before one that stands before it by what was said or by its name, or that has a name where it
+    has none."""
     wave = waves[number]
-    free = machines[wave.machines[0]][0] is None
+    free = machines[wave.machines[0]][0] is None and wave.name not in said
     for later in range(number + 1, len(waves)):
         other = waves[later]
         if machines[other.machines[0]][0] is None:
             continue
-        if free or natural(other.name) < natural(wave.name):
+        if free or _stands(other.name, said) < _stands(wave.name, said):
             inside = frozenset(wave.machines)
             for name in (name for between in waves[number + 1 : later + 1] for name in between.machines):
                 if after := next((one for one in machines[name][1] if one in inside), None):
                     return f"{wave.name} comes before {other.name}: {name} comes after {after}"
             return "" if free else f"{wave.name} comes before {other.name}, which waits for other waves"
     return ""
+
+
+def _stands(name: str, said: tuple[str, ...]) -> tuple[int, Natural]:
+    return said.index(name) if name in said else len(said), natural(name)

@@ -2,15 +2,16 @@
 
 A machine comes in a later wave than everything it names in `after`. In one wave stand machines that share a disk, and
 those of one app: of an app that does not move as one they wait for each other there. Waves with a name stay whole and
-come in the natural order of their names (wave-2 before wave-10) as far as `after` allows. Machines without a wave are
-gathered in waves called wave-1, wave-2, … (names that are taken are left out), each as far as it has room, before the
-first wave that waits for them, else at the end. Equal input gives equal waves.
+come in the order that the policy says, those that it does not name behind them in the natural order of their names
+(wave-2 before wave-10), as far as `after` allows. Machines without a wave are gathered in waves called wave-1, wave-2,
+… (names that are taken are left out), each as far as it has room: before the first wave that waits for them, before a
+wave that is called as they are with a greater number, else at the end. Equal input gives equal waves.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from itertools import count
@@ -21,6 +22,7 @@ from kubeferry.schedule.contradictions import alone, circles, of_waves
 from kubeferry.schedule.packing import Packing
 from kubeferry.schedule.pulled import Pulled, pulled
 from kubeferry.schedule.wishes import (
+    FREE,
     Apps,
     Constraints,
     Graph,
@@ -30,6 +32,7 @@ from kubeferry.schedule.wishes import (
     Wishes,
     in_turn,
     natural,
+    number_of,
     units,
     waves_of,
 )
@@ -67,7 +70,7 @@ def in_order(
         problems = _contradictions(machines, unit_of)
     if problems:
         raise InputInvalid("the machines cannot be put in order", problems)
-    return _arranged(machines, unit_of, packing)
+    return _arranged(machines, unit_of, packing, constraints.order)
 
 
 def _together(machines: Wishes, unit_of: Mapping[str, Unit]) -> Wishes:
@@ -94,16 +97,17 @@ def _contradictions(machines: Wishes, unit_of: Mapping[str, Unit]) -> list[Probl
 # --- order -------------------------------------------------------------------------------------------------------
 
 
-def _arranged(machines: Wishes, unit_of: Mapping[str, Unit], packing: Packing) -> Ordered:
+def _arranged(machines: Wishes, unit_of: Mapping[str, Unit], packing: Packing, said: tuple[str, ...]) -> Ordered:
     groups, before = _groups(machines, unit_of)
     members, edges, late = _gathered(groups, before, packing)
-    names = _names(members, _sorted_groups(edges))
+    called = _names(edges)
+    names = {group: called[group] for group in _sorted_groups(edges, called, said)}
     waves = tuple(
         Wave(name=name, machines=in_turn((one for unit in members[group] for one in unit.machines), machines))
         for group, name in names.items()
     )
     crowded = {names[group]: whys for group, whys in late.items() if whys}
-    return Ordered(waves, pulled(waves, machines, unit_of, crowded))
+    return Ordered(waves, pulled(waves, machines, unit_of, crowded, said))
 
 
 def _groups(machines: Wishes, unit_of: Mapping[str, Unit]) -> tuple[dict[str, list[Unit]], Graph]:
@@ -147,23 +151,51 @@ def _gathered(
     return fewer, edges, late
 
 
-def _sorted_groups(before: Graph) -> Iterator[str]:
-    """One group at a time: of those that wait for nothing any more, the one that the first named wave waits for."""
-    rank = {group: (group.startswith("free:"), natural(group)) for group in before}
+def _sorted_groups(before: Graph, called: Mapping[str, str], said: tuple[str, ...]) -> Iterator[str]:
+    """One group at a time: of those that wait for nothing any more, the one that the first wave in the order of people
+    waits for. `called` are their names, `said` those that somebody has put in order."""
+    named = [called[group] for group in before if not _is_free(group)]
+    rank = {group: _rank(called[group], named, said, free=_is_free(group)) for group in before}
     for group in reversed(list(TopologicalSorter(before).static_order())):
         for other in before[group]:
             rank[other] = min(rank[other], rank[group])
     sorter = TopologicalSorter(before)
     sorter.prepare()
-    ready: list[tuple[tuple[bool, Natural], Natural, str]] = []
+    ready: list[tuple[tuple[int, int, Natural], Natural, str]] = []
     while sorter.is_active():
         for group in sorter.get_ready():
-            heapq.heappush(ready, (rank[group], natural(group), group))
+            heapq.heappush(ready, (rank[group], natural(called[group]), group))
         *_, group = heapq.heappop(ready)
         yield group
         sorter.done(group)
 
 
-def _names(members: Mapping[str, list[Unit]], groups: Iterator[str]) -> dict[str, str]:
-    free_names = (name for name in (f"wave-{i}" for i in count(1)) if f"wave:{name}" not in members)
-    return {group: group.partition(":")[2] if group.startswith("wave:") else next(free_names) for group in groups}
+def _rank(name: str, named: Sequence[str], said: tuple[str, ...], *, free: bool) -> tuple[int, int, Natural]:
+    """Where a wave stands by its name. One that nobody has named stands among those that are numbered as it is, as far
+    as any of these is behind it, else at the end."""
+    if name in said:
+        return 0, said.index(name), natural(name)
+    if free and not any(number_of(other) > number_of(name) for other in named):
+        return 2, 0, natural(name)
+    return 1, 0, natural(name)
+
+
+def _names(before: Graph) -> dict[str, str]:
+    """What each group is called. A free one has a greater number than all numbered waves that it waits for."""
+    names = {group: group.partition(":")[2] for group in before if not _is_free(group)}
+    taken, highest = set(names.values()), dict[str, int]()
+    sorter = TopologicalSorter(before)
+    sorter.prepare()
+    while sorter.is_active():
+        for group in sorted(sorter.get_ready(), key=natural):
+            behind = max((highest[other] for other in before[group]), default=0)
+            if _is_free(group):
+                names[group] = next(name for i in count(behind + 1) if (name := f"{FREE}{i}") not in taken)
+                taken.add(names[group])
+            highest[group] = max(behind, number_of(names[group]))
+            sorter.done(group)
+    return names
+
+
+def _is_free(group: str) -> bool:
+    return group.startswith("free:")

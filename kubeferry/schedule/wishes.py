@@ -22,6 +22,9 @@ Graph = dict[str, set[str]]
 
 Natural = tuple[tuple[int, str], ...]
 
+FREE = "wave-"
+"""How the names of waves begin that nobody has named; a number follows."""
+
 
 @dataclass(frozen=True, slots=True)
 class Needs:
@@ -45,12 +48,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Constraints:
-    """What one wave may hold. A machine without `needs` takes nothing."""
+    """What one wave may hold, and which come first, by their names. A machine without `needs` takes nothing."""
 
     capacity: Capacity | None = None
     needs: Mapping[str, Needs] = field(default_factory=dict)
     at_most: tuple[Group, ...] = ()
     apart: tuple[Group, ...] = ()
+    order: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,12 @@ def natural(name: str) -> Natural:
     return tuple(
         (int(digits), "") if digits else (-1, word) for digits, word in re.findall(r"([0-9]+)|([^0-9]+)", name)
     )
+
+
+def number_of(wave: str) -> int:
+    """The number of a wave that is called as those are that nobody has named; 0 for any other."""
+    digits = wave.removeprefix(FREE)
+    return int(digits) if wave.startswith(FREE) and digits.isascii() and digits.isdigit() else 0
 
 
 def units(machines: Wishes, sets: Sets, apps: Apps) -> dict[str, Unit]:

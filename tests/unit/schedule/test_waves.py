@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kubeferry.errors import InputInvalid
-from kubeferry.schedule.waves import Wishes, order
+from kubeferry.schedule.waves import Wishes, in_order, order
+from kubeferry.schedule.wishes import Constraints, natural, number_of
 
 
 def listed(machines: Wishes) -> list[tuple[str, tuple[str, ...]]]:
@@ -39,6 +40,25 @@ def test_dependencies_make_waves() -> None:
 def test_named_waves_come_in_natural_order_and_the_rest_after_them() -> None:
     machines: Wishes = {"a": ("batch-10", ()), "b": ("batch-2", ()), "c": (None, ()), "d": ("batch-2", ())}
     assert listed(machines) == [("batch-2", ("b", "d")), ("batch-10", ("a",)), ("wave-1", ("c",))]
+
+
+def test_a_wave_that_nobody_named_stands_among_those_that_are_numbered_as_it_is() -> None:
+    """A sheet that moves a few machines of `wave-1` to `wave-2` lets the others move before them."""
+    machines: Wishes = {"a": ("wave-10", ()), "b": ("wave-2", ()), "c": (None, ()), "d": (None, ("b",))}
+    assert [name for name, _ in listed(machines)] == ["wave-1", "wave-2", "wave-3", "wave-10"]
+    late: Wishes = {"a": ("wave-5", ()), "b": (None, ("a",)), "c": ("wave-7", ())}
+    assert [name for name, _ in listed(late)] == ["wave-5", "wave-6", "wave-7"]
+
+
+def test_what_the_policy_puts_in_order_comes_first() -> None:
+    machines: Wishes = {"a": ("east", ()), "b": ("west", ()), "c": ("pilot", ()), "d": (None, ())}
+    said = Constraints(order=("pilot", "wave-1", "west"))
+    found = in_order(machines, constraints=said)
+    assert [wave.name for wave in found.waves] == ["pilot", "wave-1", "west", "east"]
+    assert found.pulled == ()  # as it was said: nothing to be told
+    against = in_order(machines | {"c": ("pilot", ("b",))}, constraints=said)
+    assert [wave.name for wave in against.waves] == ["west", "pilot", "wave-1", "east"]
+    assert [one.why for one in against.pulled] == ["west comes before pilot: c comes after b"]
 
 
 def test_what_a_named_wave_waits_for_comes_before_it_without_upsetting_the_names() -> None:
@@ -101,6 +121,25 @@ def test_an_order_is_right_or_refused(machines: dict[str, tuple[str | None, tupl
         assert wish is None or waves[place[name]].name == wish
         assert all(place[other] < place[name] for other in after)
     assert order(dict(reversed(machines.items()))) == waves
+
+
+@given(
+    st.dictionaries(NAMES, st.sampled_from([None, "wave-1", "wave-2", "wave-7", "wave-10", "a", "zebra"])),
+    st.lists(st.sampled_from(["zebra", "wave-10", "wave-1"]), unique=True).map(tuple),
+)
+@settings(max_examples=200)
+def test_where_nobody_waits_waves_are_in_the_order_of_people(
+    waves: dict[str, str | None], said: tuple[str, ...]
+) -> None:
+    found = in_order({name: (wave, ()) for name, wave in waves.items()}, constraints=Constraints(order=said))
+    names = [wave.name for wave in found.waves]
+    first = [name for name in said if name in names]
+    assert names[: len(first)] == first
+    numbered = [name for name in names if number_of(name) and name not in said]
+    assert numbered == sorted(numbered, key=natural)
+    named = [name for name in names if name in waves.values() and name not in said]
+    assert named == sorted(named, key=natural)
+    assert found.pulled == ()
 
 
 @given(WISHES)
