@@ -27,10 +27,11 @@ from kubeferry.errors import InputInvalid
 from kubeferry.outside import owned
 from kubeferry.outside.owned import Text
 from kubeferry.targets import open_target
+from mappings.apps import apps_of
 from mappings.assessment import assess, page_folders, render_assessment_markdown, render_summary_markdown
 from mappings.plan import make_plan
 from mappings.storage import UNASKED
-from reports.assessed.estate import Member, build_estate
+from reports.assessed.estate import Member, Said, build_estate
 from reports.assessed.pages import html_pages
 
 LIST = ".kubeferry-pages.json"
@@ -52,7 +53,15 @@ def write_assessments(
     assessments = assess(inventory, policy, offer=offer)
     folders = page_folders(assessments)
     plan, problems = _planned(inventory, policy, offer)
-    estate = build_estate(inventory, assessments, folders, plan=plan, problems=problems, room=offer.room)
+    estate = build_estate(
+        inventory,
+        assessments,
+        folders,
+        plan=plan,
+        problems=problems,
+        room=offer.room,
+        said=Said(apps_of(policy, inventory.machines), policy.windows or {}),
+    )
     pages: dict[str, Text] = {"README.md": partial(render_summary_markdown, assessments)}
     for assessment in assessments:
         pages |= {f"{folders[assessment.name]}/{name}": text for name, text in _pages(assessment)}

@@ -16,7 +16,7 @@ from kubeferry.errors import Problem
 from kubeferry.model import Machine
 from kubeferry.words import first_of, meant
 from mappings.disk_wishes import any_fits
-from mappings.wishes import BY_SHEET, fits
+from mappings.wishes import BY_SHEET, fits, settled
 
 _SHOWN = 6
 _OWN = frozenset({"its own choice", BY_SHEET})
@@ -58,7 +58,14 @@ def gathered(policy: Policy, machines: Sequence[Machine], decided: Mapping[str, 
     problems += circle
     edited = {of[name] for name in of if decided.get(name, {}).get("wave") == BY_SHEET}
     said = {name: app.model_copy(update={"wave": None}) if name in edited else app for name, app in said.items()}
-    return Gathered(_with_apps(policy, apps, said, ordered=not circle), of, tuple(apps), tuple(problems))
+    with_apps = _with_apps(policy, apps, said, {name: of[name] for name in left}, ordered=not circle)
+    return Gathered(with_apps, of, tuple(apps), tuple(problems))
+
+
+def apps_of(policy: Policy, machines: Sequence[Machine]) -> tuple[PlannedApp, ...]:
+    """The apps of a policy, with all machines that it does not leave out, whatever speaks against these."""
+    wished = settled(policy, machines)
+    return gathered(wished.policy, wished.machines, wished.decided).apps
 
 
 def kept(apps: Iterable[PlannedApp], names: Iterable[str]) -> tuple[PlannedApp, ...]:
@@ -252,7 +259,16 @@ def _is_app(name: str) -> bool:
     return name.startswith(OF_AN_APP)
 
 
-def _with_apps(policy: Policy, apps: Sequence[PlannedApp], said: Mapping[str, AppPolicy], *, ordered: bool) -> Policy:
+def _with_apps(
+    policy: Policy,
+    apps: Sequence[PlannedApp],
+    said: Mapping[str, AppPolicy],
+    left: Mapping[str, str],
+    *,
+    ordered: bool,
+) -> Policy:
+    """The policy with what apps say. `left` are machines that it leaves out, by their apps: these say whose they are,
+    and nothing else."""
     by_name = {app.name: app for app in apps}
     changes: dict[str, dict[str, object]] = {}
     behind = _behind(by_name) if ordered else {}
@@ -264,6 +280,8 @@ def _with_apps(policy: Policy, apps: Sequence[PlannedApp], said: Mapping[str, Ap
         change: dict[str, object] = {} if list(choice.after) == after else {"after": tuple(dict.fromkeys(after))}
         if app is not None:
             change |= _from_its_app(choice, app, said.get(app.name, AppPolicy()))
+        elif name in left:
+            change |= {"app": left[name], "owner": choice.owner or said.get(left[name], AppPolicy()).owner}
         if change:
             changes[name] = change
     machines = {

@@ -20,6 +20,7 @@ from kubeferry.documents import Inventory, Offer, PlannedDisk, Platform, Policy
 from kubeferry.documents.assessment import SIZE_UNKNOWN, Assessment, CopyEstimate, Verdict
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity
 from kubeferry.words import RUN_STRATEGIES, first_of, plain
+from kubeferry.words import duration as spoken
 from mappings.apps import gathered
 from mappings.choices import choices_for, own_power, platform_for
 from mappings.decisions import open_decisions
@@ -34,6 +35,7 @@ from mappings.rules.between import inventory_concerns
 from mappings.rules.rule import CRITICAL
 from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
+from mappings.windows import window_of
 from mappings.wishes import Settled, parts, settled
 
 # Facts that only access to the source's storage brings; exported domain files do not hold them.
@@ -100,6 +102,8 @@ def _assess(
         app=own.app or None,
         owner=own.owner or None,
         wave=own.wave or None,
+        window=window_of(machine.name, policy),
+        budget_seconds=choices.downtime.budget_seconds if choices.downtime else None,
         after=own.after,
         moves_with=tuple(other.name for other in mapped.moves_with),
         power=own_power(machine),
@@ -225,8 +229,15 @@ def _app_cell(assessment: Assessment) -> str:
 
 
 def _programme(assessment: Assessment) -> list[str]:
-    """Its app, its wave and what it waits for, where the policy says any of it."""
-    said = {"App": assessment.app, "Owner": assessment.owner, "Wave": assessment.wave}
+    """Its app, its wave, when and for how long it is down, and what it waits for, where the policy says any of it."""
+    budget = assessment.budget_seconds
+    said = {
+        "App": assessment.app,
+        "Owner": assessment.owner,
+        "Wave": assessment.wave,
+        "Window": assessment.window,
+        "May be down for": spoken(budget) if budget else None,
+    }
     lines = [f"- {name}: {_plain(value)}" for name, value in said.items() if value]
     lines += [f"- Comes after: {_plain(first_of(assessment.after, NAMED))}"] if assessment.after else []
     return [*lines, ""] if lines else []

@@ -125,7 +125,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         stop=over(policy.stop, own.stop),
         mode=own.mode or policy.mode,
         warm=over(policy.warm, own.warm),
-        downtime=over(policy.downtime, own.downtime) if policy.downtime else own.downtime,
+        downtime=_downtime(policy, own),
         commit=over(policy.commit, own.commit) if policy.commit else own.commit,
         rehearsal=over(policy.rehearsal or RehearsalPolicy(), own.rehearsal) if own.rehearsal else policy.rehearsal,
         legacy_disk_bus=_legacy_disk_bus(machine, policy),
@@ -143,6 +143,16 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         kubevirt=platform_for(policy, offer),
         accept=frozenset(own.accept),
     )
+
+
+def _downtime(policy: Policy, own: MachinePolicy) -> DowntimePolicy | None:
+    """With a budget no longer than that of its app as a whole."""
+    said = over(policy.downtime, own.downtime) if policy.downtime else own.downtime
+    app = (policy.apps or {}).get(own.app or "")
+    bound = app.downtime_seconds if app else None
+    if bound is None or (said and said.budget_seconds and said.budget_seconds <= bound):
+        return said
+    return (said or DowntimePolicy()).model_copy(update={"budget_seconds": bound})
 
 
 def _of_its_app(machine: Machine, policy: Policy, own: MachinePolicy) -> tuple[AppProbe, ...]:

@@ -139,6 +139,7 @@ _PROBES: Way = _other_probes
 
 _OTHERWISE: dict[str, Way] = {
     "clock.timezone-invalid": _say(("name its zone", {"timezone": ZONE})),
+    "downtime.over-budget": _say(("copy it ahead, while it runs", {"mode": "warm"})),
     "eviction.blocked": _say(("let drains stop it", {"evictionStrategy": "LiveMigrateIfPossible"})),
     "firmware.unknown": _say(("it boots by BIOS", {"firmware": "bios"}), ("it boots by UEFI", {"firmware": "uefi"})),
     "guest.virtio-unknown": _say(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from kubeferry.documents import (
     Companion,
-    DowntimePolicy,
     Entry,
     Inventory,
     MachinePolicy,
@@ -105,7 +104,7 @@ def planned(
         )
         for machine in moving
     ]
-    entries = _bounded(_moving_as_one(entries, apps), apps)
+    entries = _moving_as_one(entries, apps)
     excluded = _excluded(inventory, policy, entries)
     kept = tuple(entry for entry in entries if entry.name not in excluded)
     if problems := _refused_together(kept, entries, platform):
@@ -139,19 +138,6 @@ def _ordered(kept: tuple[Entry, ...], policy: Policy, apps: Gathered) -> Ordered
     sets = {entry.name: _companions(entry) for entry in kept if entry.moves_with}
     of = {entry.name: apps.of[entry.name] for entry in kept if entry.name in apps.of}
     return in_order(wishes, sets, of, constraints_of(policy, kept))
-
-
-def _bounded(entries: list[Entry], apps: Gathered) -> list[Entry]:
-    """The entries with a downtime budget no longer than that of their app as a whole."""
-    budgets = {name: app.downtime_seconds for app in apps.apps if app.downtime_seconds for name in app.members}
-    found = []
-    for entry in entries:
-        own, of_app = entry.downtime or DowntimePolicy(), budgets.get(entry.name)
-        if of_app and of_app < (own.budget_seconds or of_app + 1):
-            bound = own.model_copy(update={"budget_seconds": of_app})
-            entry = entry.model_copy(update={"downtime": bound})  # noqa: PLW2901 (the same, bounded)
-        found.append(entry)
-    return found
 
 
 def _moving_as_one(entries: list[Entry], apps: Gathered) -> list[Entry]:

@@ -93,7 +93,9 @@ class Assessment(Value):
     and who said so. `decisions` are what is open; what was accepted, and what is only good to know, is in `concerns`.
 
     `app` is the one that it belongs to, `owner` who answers for it, `wave` the one that the policy gives it, and
-    `after` are all machines that it waits for; `moves_with` those that it shares disks with.
+    `after` are all machines that it waits for; `moves_with` those that it shares disks with. `window` is the one that
+    it is stopped in, None for any time, and `budget_seconds` how long it may be down, None for no bound: by the policy,
+    whether or not a plan takes the machine.
     """
 
     name: str
@@ -113,6 +115,8 @@ class Assessment(Value):
     app: str | None = None
     owner: str | None = None
     wave: str | None = None
+    window: str | None = None
+    budget_seconds: Seconds | None = None
     after: tuple[str, ...] = ()
     moves_with: tuple[str, ...] = ()
     power: Power = Power.UNKNOWN

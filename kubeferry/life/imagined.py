@@ -1,6 +1,7 @@
 """The dry run: what `next_action` says, asked again and again, with every answer imagined to be good. Pure.
 
-Nothing of this is ever recorded.
+Nothing of this is ever recorded. The first step is told by what the journal holds, those behind it by what would be
+done (`foretold`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from kubeferry.life import events as ev
 from kubeferry.life import rehearsal
 from kubeferry.life.action_kinds import EVENT_OF, STOPS, Action, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.actions import next_action
+from kubeferry.life.foretold import foretold
 from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import step
 from kubeferry.model import Power
@@ -28,11 +30,11 @@ def plan_actions(
     """Every action from here to the end, if each goes well, what is waited for too: a rehearsal, an approval.
     `power_now` is the source's, as last seen; by `now` (UTC, ISO 8601) its deadline may have passed."""
     listed: list[Action] = []
-    began = Began(rounds=len(state.rounds))
+    began, recorded = Began(rounds=len(state.rounds)), state
     while True:
         power = None if state.source_off else power_now
         action = next_action(entry, state, goal, power, began=began, now=now)
-        listed.append(action)
+        listed.append(action if state is recorded else foretold(action, entry, state, goal, power_now))
         now = ""  # nobody knows when the next step would come
         if action.kind is A.WAIT_FOR_REHEARSAL:
             entry = replace(entry, rehearsal=None)

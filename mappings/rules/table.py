@@ -5,6 +5,7 @@ from __future__ import annotations
 from kubeferry.model import Concern
 from mappings.rules.devices import RULES as DEVICE_RULES
 from mappings.rules.disks import RULES as DISK_RULES
+from mappings.rules.downtime import RULES as DOWNTIME_RULES
 from mappings.rules.ec2 import RULES as EC2_RULES
 from mappings.rules.hardware import RULES as PLATFORM_RULES
 from mappings.rules.instancetypes import RULES as TYPE_RULES
@@ -34,6 +35,7 @@ RULES = (
     *PROXMOX_RULES,
     *VMWARE_RULES,
     *PROOF_RULES,
+    *DOWNTIME_RULES,
 )
 
 

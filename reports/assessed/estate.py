@@ -1,7 +1,7 @@
 """All machines of an assessment with what they have in common: apps, waves, what is open, and the room that there is.
 
-Waves, windows and tiers are the plan's. Where the policy makes no plan there are none but those that it names, and
-`problems` says why. Pure.
+Waves are the plan's; where the policy makes no plan there are none but those that it names, and `problems` says why.
+Apps, windows and budgets are the policy's: they hold for machines that no plan takes yet, too. Pure.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from kubeferry.documents import Entry, Inventory, Plan
+from kubeferry.documents import AppProbe, Inventory, Plan, PlannedApp, Window
 from kubeferry.documents.assessment import ACCEPT, Assessment, OpenDecision, Verdict
 from kubeferry.documents.offer import ClusterRoom
 from kubeferry.model import Machine, Severity
+from kubeferry.schedule.windows import told
 
 VERDICTS: tuple[Verdict, ...] = ("blocked", "incomplete", "ready-with-warnings", "ready", "excluded")
 """The gravest first."""
@@ -113,7 +113,7 @@ class AppOutlook(Together):
     together: bool = False
     window: str = ""
     budget_seconds: float | None = None
-    probes: tuple[Any, ...] = ()
+    probes: tuple[AppProbe, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +145,17 @@ class Common:
     what: str
     machines: int
     accept: str
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the policy says of apps and windows, whatever speaks against their machines."""
+
+    apps: Sequence[PlannedApp] = ()
+    windows: Mapping[str, Window] = field(default_factory=dict)
+
+
+_UNSAID = Said()
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +192,11 @@ def build_estate(
     plan: Plan | None = None,
     problems: Sequence[str] = (),
     room: ClusterRoom | None = None,
+    said: Said = _UNSAID,
 ) -> Estate:
     """The estate, its gravest machines first. `folders` are those of the machines' pages, `plan` is the one that the
-    same inventory and policy make, and `problems` why they make none."""
+    same inventory and policy make, and `problems` why they make none; `said` is what the policy says of apps and
+    windows."""
     by_name = {machine.name: machine for machine in inventory.machines}
     members = tuple(sorted(_members(by_name, assessments, folders, plan), key=_gravest_first))
     return Estate(
@@ -191,12 +204,12 @@ def build_estate(
         observed_at=inventory.observed_at,
         made_for=assessments[0].made_for if assessments else "",
         members=members,
-        apps=_apps(members, plan),
+        apps=_apps(members, said.apps),
         waves=_waves(members, plan, room),
         common=_common(assessments),
         room=room,
         problems=tuple(problems),
-        windows=_windows(plan),
+        windows={name: told(window) for name, window in said.windows.items()},
     )
 
 
@@ -207,7 +220,6 @@ def _gravest_first(member: Member) -> tuple[int, str]:
 def _members(
     machines: Mapping[str, Machine], assessments: Sequence[Assessment], folders: Mapping[str, str], plan: Plan | None
 ) -> list[Member]:
-    entries = {entry.name: entry for entry in plan.entries} if plan else {}
     waves = {name: wave.name for wave in plan.waves for name in wave.machines} if plan else {}
     left = plan.excluded if plan else {}
     behind: defaultdict[str, list[str]] = defaultdict(list)
@@ -222,31 +234,26 @@ def _members(
             app=one.app or "",
             owner=one.owner or "",
             wave=waves.get(one.name) or (one.wave or "" if plan is None else ""),
-            window=_said(entries.get(one.name), "window") or "",
+            window=one.window or "",
             after=one.after,
             waited_for=tuple(behind[one.name]),
             held=left.get(one.name, "") if one.verdict in {"ready", "ready-with-warnings"} else "",
-            budget_seconds=getattr(_said(entries.get(one.name), "downtime"), "budget_seconds", None),
+            budget_seconds=one.budget_seconds,
         )
         for one in assessments
     ]
 
 
-def _said(entry: Entry | None, field_name: str) -> Any:
-    """What a plan says of a machine, where plans of this version say such a thing."""
-    return getattr(entry, field_name, None)
-
-
-def _apps(members: Sequence[Member], plan: Plan | None) -> tuple[AppOutlook, ...]:
+def _apps(members: Sequence[Member], apps: Sequence[PlannedApp]) -> tuple[AppOutlook, ...]:
     by_app: defaultdict[str, list[Member]] = defaultdict(list)
     for member in members:
         if member.app:
             by_app[member.app].append(member)
-    planned = {app.name: app for app in getattr(plan, "apps", None) or ()}
+    planned = {app.name: app for app in apps}
     return tuple(_app(name, by_app[name], planned.get(name)) for name in sorted(by_app))
 
 
-def _app(name: str, members: Sequence[Member], planned: Any) -> AppOutlook:
+def _app(name: str, members: Sequence[Member], planned: PlannedApp | None) -> AppOutlook:
     owners = tuple(dict.fromkeys(member.owner for member in members if member.owner))
     if planned is None:
         return AppOutlook(name, tuple(members), owner=", ".join(owners))
@@ -318,13 +325,3 @@ def _accepted(decision: OpenDecision) -> str:
     if not any(answer.means == ACCEPT for answer in decision.answers):
         return ""
     return f"rules:\n- match: {{}}\n  accept: [{decision.id}]\n"
-
-
-def _windows(plan: Plan | None) -> dict[str, str]:
-    """The plan's windows in words, by name."""
-    return {name: _window(window) for name, window in (getattr(plan, "windows", None) or {}).items()}
-
-
-def _window(window: Any) -> str:
-    days = ", ".join((*(window.days or ()), *(window.dates or ())))
-    return f"{window.start} to {window.end} {window.time_zone}{f', {days}' if days else ''}"

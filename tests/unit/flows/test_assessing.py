@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from flows.assessing import LIST, write_assessments
-from kubeferry.documents import Inventory, MachinePolicy, Policy
+from kubeferry.documents import AppPolicy, DowntimePolicy, Inventory, MachinePolicy, Policy, Window
 from kubeferry.model import Cpu, Disk, Machine, Memory
 from kubeferry.outside import owned
+from tests.pages import Page
 
 
-def assessed(out: Path, *names: str, policy: Policy | None = None, disks: int = 1) -> None:
+def assessed(out: Path, *names: str, policy: Policy | None = None, disks: int = 1, sized: bool = True) -> None:
     machines = tuple(
         Machine(
             id=name,
@@ -20,7 +21,10 @@ def assessed(out: Path, *names: str, policy: Policy | None = None, disks: int = 
             source="lab",
             cpu=Cpu(vcpus=1),
             memory=Memory(size_bytes=1 << 30),
-            disks=tuple(Disk(id=f"vd{letter}", source_kind="file", capacity_bytes=1 << 30) for letter in "ab"[:disks]),
+            disks=tuple(
+                Disk(id=f"vd{letter}", source_kind="file", capacity_bytes=1 << 30 if sized else None)
+                for letter in "ab"[:disks]
+            ),
         )
         for name in names
     )
@@ -97,3 +101,28 @@ def test_manifests_that_a_version_without_a_list_has_left_are_gone(tmp_path: Pat
     assessed(tmp_path, "web")
     assessed(tmp_path / "new", "web")
     assert {name for name in files(tmp_path) if not name.startswith("new/")} == files(tmp_path / "new")
+
+
+def test_what_the_policy_says_stands_on_pages_of_machines_that_no_plan_takes(tmp_path: Path) -> None:
+    """Sizes that nobody knows, or a machine that is left out, take nothing from apps, windows, waves and budgets."""
+    said = Policy(
+        windows={"nights": Window(start="21:00", end="23:00", time_zone="Europe/Vienna", days=("sat",))},
+        downtime=DowntimePolicy(budget_seconds=600),
+        apps={
+            "shop": AppPolicy(owner="Ann", members=("db", "web"), order=(("db",), ("web",)), window="nights"),
+            "wiki": AppPolicy(members=("wiki", "old"), wave="wave-2", downtime_seconds=300),
+        },
+        machines={"old": MachinePolicy(include=False)},
+    )
+    assessed(tmp_path, "db", "web", "wiki", "old", policy=said, sized=False)
+    pages = {name: " ".join(Page((tmp_path / name).read_text()).text.split()) for name in files(tmp_path)}
+    web, wiki, old = (pages[f"{name}/index.html"] for name in ("web", "wiki", "old"))
+    assert "shop, owner Ann" in web
+    assert "nights sat 21:00 to 23:00 (Europe/Vienna)" in web
+    assert "of 10 min 00 s that it may be" in web
+    assert "wave-2, as the policy says; it is in no plan yet" in wiki
+    assert "of 5 min 00 s that it may be" in wiki
+    assert "app wiki" in old  # it is left out, and whose it is all the same
+    assert "started forwards, stopped backwards" in pages["app-shop.html"]
+    assert "claims not known" in pages["app-shop.html"]
+    assert "- Window: nights\n- May be down for: 10 min 00 s\n" in (tmp_path / "web" / "README.md").read_text()

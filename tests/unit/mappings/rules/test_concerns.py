@@ -12,6 +12,7 @@ from kubeferry.documents import (
     ClaimSet,
     DiskChoice,
     DiskMatch,
+    DowntimePolicy,
     MachinePolicy,
     NetworkMap,
     Offer,
@@ -150,6 +151,10 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "instancetype.given": ({}, policy(instancetype=TypeRef(name="u1.small"))),
     "preference.fills": ({}, policy(preference=TypeRef(name="fedora"))),
     "probe.none": ({}, policy(probes=())),
+    "downtime.over-budget": (
+        disks({"capacity_bytes": 600 * GIB, "allocated_bytes": 600 * GIB}),
+        policy(downtime=DowntimePolicy(budget_seconds=600)),
+    ),
     "rehearsal.never": ({}, policy(rehearsal=RehearsalPolicy(required=True))),
     "rehearsal.unseen": (
         {},

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubeferry.documents import Inventory, MachinePolicy, Policy, Probe
+from kubeferry.documents import AppProbe, Inventory, MachinePolicy, PlannedApp, Policy, Window
 from kubeferry.documents.assessment import Assessment
 from kubeferry.documents.offer import ClusterRoom, QuotaRoom
 from kubeferry.model import Cpu, Disk, Firmware, Guest, Machine, Memory, Power
 from mappings.assessment import assess, page_folders
 from mappings.plan import make_plan
-from reports.assessed.estate import Estate, build_estate
+from reports.assessed.estate import Estate, Said, build_estate
 from reports.assessed.pages import app_file, html_pages
 from reports.assessed.telling import rough, span
 from tests.pages import Page
 
 GIB = 1 << 30
-WINDOW = SimpleNamespace(start="21:00", end="23:00", time_zone="Europe/Vienna", days=("sat",), dates=None)
+WINDOW = Window(start="21:00", end="23:00", time_zone="Europe/Vienna", days=("sat",))
 
 
 def a_machine(name: str, **changes: Any) -> Machine:
@@ -53,28 +52,23 @@ def estate(*machines: Machine, apps: dict[str, str], room: ClusterRoom | None = 
     policy = Policy(machines={"web": MachinePolicy(after=("db",))})
     found = [owned(one, apps.get(one.name)) for one in assess(inventory, policy)]
     made = make_plan(inventory, policy, name="lab", created_at=inventory.observed_at)
-    app = SimpleNamespace(
+    shop = PlannedApp(
         name="shop",
         owner="Ann",
+        members=("db", "web"),
         tiers=(("db",), ("web",)),
         after=("wiki",),
         together=True,
         window="nights",
         downtime_seconds=600.0,
-        probes=(SimpleNamespace(**dict(Probe(kind="tcp", port=443)), still=20.0, machine="web"),),
+        probes=(AppProbe(kind="tcp", port=443, machine="web"),),
     )
-    plan: Any = SimpleNamespace(
-        entries=tuple(SimpleNamespace(name=one.name, window="nights", downtime=None) for one in made.entries),
-        waves=made.waves,
-        excluded=made.excluded,
-        apps=(app,),
-        windows={"nights": WINDOW},
-    )
-    return build_estate(inventory, found, page_folders(found), plan=plan, room=room)
+    said = Said((shop,), {"nights": WINDOW})
+    return build_estate(inventory, found, page_folders(found), plan=made, room=room, said=said)
 
 
 def owned(one: Assessment, app: str | None) -> Assessment:
-    return one.model_copy(update={"app": app, "owner": "Ann" if app else None})
+    return one.model_copy(update={"app": app, "owner": "Ann" if app else None, "window": "nights"})
 
 
 def page(found: Estate, name: str) -> Page:
@@ -95,7 +89,7 @@ def test_the_page_of_an_app_says_what_its_owner_asks(shop: Estate) -> None:
     for said in (
         "shop: ready, with warnings",
         "started forwards, stopped backwards",
-        "nights 21:00 to 23:00 Europe/Vienna, sat",
+        "nights sat 21:00 to 23:00 (Europe/Vienna)",
         "may be down for 10 min",
         "as one: all of it stops, starts and goes back together",
         "the app as a whole, asked of web: port 443 takes a connection",
