@@ -37,20 +37,23 @@ def say_what_would_be_done(
     as_json: bool,
     lost: Mapping[str, str] | None = None,
 ) -> None:
-    """Say of each machine what would be done with it, and why, or what it waits for; what its downtime is projected to
-    be, and whether its window lets it begin. `lost` is what the way back would leave behind of each, in words."""
+    """Say of each machine what would be done with it, and why, or what it waits for; where it may begin, what its
+    downtime is projected to be, and whether its window lets it. `lost` is what the way back would leave behind of each,
+    in words."""
     facts = facts_of_all(plan, settings, machines)
     actions, held = _actions(plan, settings, facts, goal, insisted=insisted)
     digests = {name: digest_of_machine(one, plan.entry(name)) for name, one in facts.items()}
-    ahead = _ahead(plan, settings)
+    ahead = _ahead(plan, settings) if goal.in_order else {}
+    wave_of = {name: wave.name for wave in plan.waves for name in wave.machines}
     if as_json:
         told = [
             {
                 "machine": name,
+                "wave": wave_of[name],
                 "actions": [{"action": one.kind, "disks": list(one.disks), "why": one.reason} for one in found],
                 **({"wouldLose": lost[name]} if lost and name in lost else {}),
                 **({"heldBack": held[name].why, "waitsFor": list(held[name].by)} if name in held else {}),
-                **(ahead[name].facts() if name in ahead and name not in held else {}),
+                **(ahead[name].facts() if name in ahead else {}),
                 **({"digest": digests[name]} if plan.approval else {}),
             }
             for name, found in actions.items()
@@ -58,7 +61,8 @@ def say_what_would_be_done(
         print_json(told)
         return
     for name, found in actions.items():
-        click.secho(plain(name), bold=True)
+        click.secho(plain(name), bold=True, nl=False)
+        click.echo(plain(f"  (wave {wave_of[name]})") if len(plan.waves) > 1 else "")
         if others := [other for other in plan.set_of(name) if other != name]:
             together = (
                 f"together with {', '.join(others)}: none of them takes a step before all have taken the one before it"
@@ -68,7 +72,7 @@ def say_what_would_be_done(
             click.secho(plain(f"  would lose: {lost[name]}"), fg="yellow")
         if name in held:
             click.echo(plain(f"  held back: {held[name].why}"))
-        for line in _looking_ahead(None if name in held else ahead.get(name), overruled=overruled):
+        for line in _looking_ahead(ahead.get(name), overruled=overruled):
             click.echo(plain(f"  {line}"))
         for action in found:
             click.echo(plain(f"  {action.kind:<16} {action.reason}"))
@@ -77,9 +81,11 @@ def say_what_would_be_done(
 
 
 def _looking_ahead(seen: Outlook | None, *, overruled: bool) -> Iterator[str]:
-    if seen is None or not (seen.window or seen.projected.is_known):
+    if seen is None:
         return
     yield f"downtime projected: {seen.projected.told()}"
+    if seen.too_long:
+        yield f"too long: {seen.too_long}"
     if back := seen.projected.back:
         yield f"time to go back: {spoken(back)}"
     if seen.window:

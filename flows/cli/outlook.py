@@ -16,7 +16,7 @@ from kubeferry.journal import Journal
 from kubeferry.life.experience import Experience
 from kubeferry.life.gate import Entered, Shut, ask
 from kubeferry.life.projected import Projected
-from kubeferry.life.projection import going_back, project
+from kubeferry.life.projection import going_back, over_budget, project
 from kubeferry.life.states import UNTOUCHED, MachineState, Recorded
 from kubeferry.schedule.windows import Opening, now_open, upcoming
 from kubeferry.steps.gate import begun_in, prior_of
@@ -30,11 +30,13 @@ _NOTHING = MachineState()
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """Of one machine that may still begin: what is projected, its window, and whether that lets it begin now."""
+    """Of one machine that may still begin: what is projected, its window, and whether that lets it begin now;
+    `too_long` says that its downtime budget cannot hold, empty where it may."""
 
     projected: Projected
     window: str = ""
     answer: Entered | Shut | None = None
+    too_long: str = ""
 
     def __str__(self) -> str:
         """Its window, for people."""
@@ -48,7 +50,8 @@ class Outlook:
 
     def facts(self) -> dict[str, Any]:
         """For a program."""
-        return {"projected": told(self.projected), **({"window": self._window()} if self.answer else {})}
+        too_long = {"tooLong": self.too_long} if self.too_long else {}
+        return {"projected": told(self.projected), **too_long, **({"window": self._window()} if self.answer else {})}
 
     def _window(self) -> dict[str, Any]:
         if isinstance(self.answer, Entered):
@@ -98,10 +101,11 @@ def _may_begin(state: MachineState) -> bool:
 
 def _outlook(entry: Entry | OutlinedEntry, windows: Mapping[str, Window], ahead: Ahead) -> Outlook:
     seen = project(entry, ahead.histories.get(entry.name, ()), ahead.prior, ahead.now)
-    window = windows.get(entry.window or "")
+    window, too_long = windows.get(entry.window or ""), over_budget(entry.downtime, seen)
     if window is None or entry.window is None:
-        return Outlook(seen)
-    return Outlook(seen, entry.window, ask(entry.window, window, [seen], ahead.begun[entry.window], ahead.now))
+        return Outlook(seen, too_long=too_long)
+    answer = ask(entry.window, window, [seen], ahead.begun[entry.window], ahead.now)
+    return Outlook(seen, entry.window, answer, too_long)
 
 
 # --- windows of a plan -----------------------------------------------------------------------------------------------

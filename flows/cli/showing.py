@@ -129,7 +129,10 @@ _MAY_BE_EMPTY = frozenset({1, 4, 5, 6, 7, 8})
 
 def _projected(row: Standing) -> str:
     """The downtime that is projected; nothing where nothing at all was seen yet."""
-    return row.ahead.projected.told() if row.ahead and row.ahead.projected.is_known else ""
+    if row.ahead is None or not row.ahead.projected.is_known:
+        return ""
+    told = row.ahead.projected.told()
+    return f"{told}; too long: {row.ahead.too_long}" if row.ahead.too_long else told
 
 
 def _standing_facts(plan: Outline, rows: list[Standing]) -> dict[str, object]:

@@ -16,14 +16,14 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
-from kubeferry.documents import Entry, OutlinedEntry
+from kubeferry.documents import DowntimePolicy, Entry, OutlinedEntry
 from kubeferry.life.events import CopyBegun, CutoverBegun, Synced
 from kubeferry.life.experience import Experience, Moved, experience_of, instant
 from kubeferry.life.projected import NOTHING, Part, Projected, Range, total
 from kubeferry.life.states import Recorded
 from kubeferry.model import Power
 from kubeferry.schedule.windows import Opening
-from kubeferry.words import counted
+from kubeferry.words import counted, duration
 
 SMALL_BYTES = 16 << 20
 """Copies below this say how long one takes whatever its size, those above it how fast bytes are copied."""
@@ -222,6 +222,17 @@ def deadline_of(
     if budget_seconds is not None:
         ends.append(began + timedelta(seconds=budget_seconds))
     return min(ends, default=None)
+
+
+def over_budget(policy: DowntimePolicy | None, projected: Projected) -> str:
+    """That a cutover would go back since its downtime budget cannot hold, by the least that is projected of it; empty
+    where it may hold."""
+    budget = policy.budget_seconds if policy else None
+    known = sum(part.seconds.low for part in projected.parts if part.seconds)
+    least = max(known, projected.proven.low if projected.proven else 0.0)
+    if budget is None or least <= budget:
+        return ""
+    return f"it takes {duration(least)} or longer, and its downtime budget is {duration(budget)}: it would go back"
 
 
 @dataclass(frozen=True, slots=True)

@@ -191,6 +191,9 @@ def test_the_dry_run_s_digest_is_the_same_each_time_and_after_rounds(shop: Estat
 
     before = digests()
     assert len(set(before)) == 3
+    waiting = shop.kubeferry("migrate", "plan.yaml", "-m", "alpha", "--dry-run")[1]
+    assert re.search("held back: .*approv", waiting)
+    assert "downtime projected: " in waiting  # what is approved is seen before it is
     assert shop.kubeferry("precopy", "plan.yaml")[0] == 0, "copying ahead needs no approval"
     assert digests() == before
     out = shop.approve("-m", "alpha", "--key", str(shop.keys["ann"]))[1]

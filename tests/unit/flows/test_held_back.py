@@ -167,11 +167,20 @@ def test_what_is_under_way_goes_on_though_it_began_out_of_order(waves: Estate) -
 
 def test_a_dry_run_says_who_is_held_back(waves: Estate) -> None:
     code, out, _err = waves.kubeferry("migrate", "plan.yaml", "-m", "beta", "--dry-run")
-    assert (code, out) == (0, "beta\n  held back: it comes after alpha, which has not moved yet\n")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "beta  (wave wave-2)",
+            "  held back: it comes after alpha, which has not moved yet",
+            "  downtime projected: not known: no machine has moved yet",
+        ],
+    )
     told = json.loads(waves.kubeferry("migrate", "plan.yaml", "-m", "beta", "--dry-run", "--json")[1])
+    assert told[0].pop("projected")["downtime"] is None
     assert told == [
         {
             "machine": "beta",
+            "wave": "wave-2",
             "actions": [],
             "heldBack": "it comes after alpha, which has not moved yet",
             "waitsFor": ["alpha"],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubeferry.documents import WarmPolicy
+from kubeferry.documents import CommitPolicy, WarmPolicy
 from kubeferry.life import events as ev
 from kubeferry.life.action_kinds import EVENT_OF, STOPS, Action, ActionKind, EntryFacts, Goal
 from kubeferry.life.actions import next_action
@@ -280,6 +280,19 @@ def test_the_dry_run_of_what_is_not_approved_says_that_and_then_what_would_be_do
     assert [kind for kind in kinds if kind is not A.WAIT_FOR_APPROVAL] == [
         action.kind for action in plan_actions(PROOF, MachineState())
     ]
+
+
+@pytest.mark.parametrize("goal", [Goal.MIGRATE, Goal.PRECOPY, Goal.ROLLBACK])
+@pytest.mark.parametrize("commit", [None, CommitPolicy()])
+def test_the_dry_run_tells_nothing_as_done_that_nobody_has_done(goal: Goal, commit: CommitPolicy | None) -> None:
+    """Only what the journal holds is told as it is: the first step, and what is waited for."""
+    entry = replace(PROOF, warm=WarmPolicy(), commit=commit, unapproved="it is not approved", asks_app=True)
+    begun = fold([Recorded(PLANNED), Recorded(ev.CutoverBegun(power_before=Power.RUNNING))])
+    first, *others = plan_actions(entry, begun if goal is Goal.ROLLBACK else MachineState(), goal)
+    assert "would" not in first.reason
+    told = [action.reason for action in others if action.kind is not A.WAIT_FOR_APPROVAL]
+    assert told
+    assert [reason for reason in told if "would" not in reason] == []
 
 
 @pytest.mark.parametrize("goal", list(Goal))

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kubeferry.documents import OutlinedEntry
+from kubeferry.documents import DowntimePolicy, OutlinedEntry
 from kubeferry.life import events as ev
 from kubeferry.life.experience import Experience, Moved, experience_of
 from kubeferry.life.projected import Part, Projected, Range, total
-from kubeferry.life.projection import deadline_of, project, rounds_of, score, spread, takes
+from kubeferry.life.projection import deadline_of, over_budget, project, rounds_of, score, spread, takes
 from kubeferry.life.states import Recorded
 from kubeferry.model import Marker, Power
 from kubeferry.schedule.windows import Opening
@@ -222,6 +222,18 @@ def test_a_score_says_whether_the_actual_lay_inside(a: float, b: float, c: float
     found = score(Range(low=low, likely=likely, high=high), actual)
     assert found.inside == (low <= actual <= high)
     assert (found.ratio is None) == (likely == 0)
+
+
+def test_a_budget_that_cannot_hold_is_told_by_the_least_that_is_known() -> None:
+    parts = (Part(name="stop", seconds=Range(low=20, likely=30, high=40)), Part(name="copy", why="nobody knows"))
+    seen = Projected(at=when(0), parts=parts)
+    assert over_budget(DowntimePolicy(budget_seconds=19), seen).startswith(
+        "it takes 20.0 s or longer, and its downtime"
+    )
+    assert over_budget(DowntimePolicy(budget_seconds=20), seen) == ""
+    proven = seen.model_copy(update={"proven": Range(low=60, likely=60, high=60)})
+    assert over_budget(DowntimePolicy(budget_seconds=30), proven).startswith("it takes 1 min 00 s")
+    assert over_budget(DowntimePolicy(), proven) == over_budget(None, proven) == ""
 
 
 def test_a_range_that_is_none_is_refused() -> None:
