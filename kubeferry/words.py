@@ -43,6 +43,13 @@ def first_of(names: Sequence[str], most: int) -> str:
     return ", ".join(names[:most]) + more
 
 
+def shortened(text: str, most: int) -> str:
+    """A text of one line, up to a word's end before so many characters; what is cut off stands as …."""
+    if len(text) <= most:
+        return text
+    return f"{text[:most].rpartition(' ')[0] or text[:most]} …"
+
+
 def meant(word: str, known: Iterable[str]) -> str:
     """The question whether a similar word was meant, `Did you mean 'web'?`; empty where none is similar."""
     import difflib  # only for a word that is wrong

@@ -18,6 +18,7 @@ from kubeferry.documents.grid import Grid
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.words import first_of, meant
 from mappings import sheet_cells
+from mappings.apps import gathered
 from mappings.sheet_cells import NONE, Said, Wrong
 from mappings.wishes import Settled, settled
 
@@ -80,6 +81,7 @@ class _Reading:
     def __init__(self, grid: Grid, name: str, inventory: Inventory, policy: Policy, wished: Settled) -> None:
         self.problems: list[Problem] = []
         self._grid, self._name, self._policy, self._wished = grid, name, policy, wished
+        self._inventory = inventory
         self._machines = [machine.name for machine in inventory.machines]
         self._row_of: dict[str, int] = {}
         self._cells_of: dict[str, list[str]] = {}
@@ -117,6 +119,7 @@ class _Reading:
             if said:
                 found.choices[machine] = MachinePolicy(**said)
         self._refuse_parted(found)
+        self._refuse_ordered(found)
         return found
 
     def _of_machines(self) -> Iterator[tuple[int, list[str]]]:
@@ -199,6 +202,21 @@ class _Reading:
                 what = f"{machine} is to move in {wave}, and {both}"
                 fix = "An app moves in one wave: give all of its rows the same, or only one of them."
                 self._refuse(self._row_of[machine], "wave", what, fix)
+
+    def _refuse_ordered(self, edits: Edits) -> None:
+        """Machines that are to come after nothing, and that their app's order holds back all the same."""
+        said = {name: one.after for name, one in edits.choices.items() if "after" in one.model_fields_set}
+        free = [name for name, after in said.items() if not after]
+        if not free or self.problems:
+            return
+        wished = settled(self._policy, self._inventory.machines, edits.choices)
+        apps = gathered(wished.policy, wished.machines, wished.decided)
+        for name in free:
+            if behind := apps.policy.of(name).after:
+                whose = f"by the order of its app {apps.of[name]}"
+                what = f"it comes after {first_of(behind, _SHOWN)} {whose}, which `-` does not take away"
+                fix = f"Change `order`, `after` or `probes` of {apps.of[name]} in the policy; or empty the cell."
+                self._refuse(self._row_of[name], "after", what, fix)
 
     def _app_in_sheet(self, machine: str) -> str:
         return self._try_app(self._cells_of[machine])

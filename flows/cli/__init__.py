@@ -9,7 +9,8 @@ plans, `moves` moves, shows and cleans up, `disks` is for single disks.
 
 What they share: `options` (and what those name), `output` (for people, for programs), `tables`, `logs`.
 What `status` shows: `standing` (pure), `transfers` (what movers on this host tell), `outlook` (what is ahead),
-`decided` (what persons decided). `overwriting`: what `plan` asks; `wave_tables`: what it shows of waves and apps;
+`decided` (what persons decided). `overwriting`: what `plan` asks; `replaced`: what it would change; `wave_tables`: what
+it shows of waves and apps;
 `sheets`: the wave sheet on disk. `asking`: what a person is asked before it is done, and who that is. `stopped`: what a
 run that is stopped leaves. `dry_run`: what a verb that moves would do. `going_back`: what a rollback would lose.
 `outcomes`: how the machines of a run ended.

@@ -13,17 +13,20 @@ import click
 
 from flows.cli.options import FILE, FOLDER, json_option, policy_of, policy_option, target_option
 from flows.cli.output import print_json, print_table
+from flows.cli.replaced import held, lines
 from flows.cli.wave_tables import print_apps, print_waves
 from flows.serving import given_answers
-from kubeferry.documents import KINDS, Inventory, WavesPolicy, dump, json_schema, load, save
+from kubeferry.documents import KINDS, Inventory, Plan, WavesPolicy, json_schema, load, save
 from kubeferry.errors import Problem
 from kubeferry.life.held import FEWEST
 from kubeferry.model import Severity
 from kubeferry.outside.clock import now
 from kubeferry.schedule.windows import told
-from kubeferry.words import counted, first_of, plain, size
+from kubeferry.words import counted, first_of, plain, shortened, size
 
 NAMED = 6
+REASON = 100
+"""Characters of a reason that are shown of one that does not move."""
 
 if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
     from kubeferry.documents.assessment import Assessment
@@ -98,7 +101,11 @@ def _print_assessments(assessments: tuple[Assessment, ...]) -> None:
     help="The waves as a table for spreadsheets (CSV): read where it is there, its edits stand above the policy; "
     "then written.",
 )
-@click.option("--dry-run", is_flag=True, help="Print the plan, write nothing.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Show the plan and what it would change of the one in the file, and write nothing; with --json, all of it.",
+)
 @json_option
 def plan(
     inventory: Path,
@@ -138,16 +145,12 @@ def plan(
         if sheet:
             write_sheet(sheet, grid, whole, facts, edits)
     if sheet:
-        tell_edits(sheet, edits, err=as_json or dry_run)
+        tell_edits(sheet, edits, err=as_json)
     if as_json:
         print_json(made.model_dump(mode="json", by_alias=True))
-    elif dry_run:
-        click.echo(dump(made))
     else:
-        _print_plan(whole)
-        click.echo(
-            f"Plan {made.name} ({made.digest[:12]}) written to {out}{f', its waves to {sheet}' if sheet else ''}"
-        )
+        _print_plan(whole, out, dry_run=dry_run)
+        _tell_written(made, out, sheet, dry_run=dry_run)
         if facts.source_kind.endswith("export"):
             click.secho(_OF_EXPORTS, fg="yellow", err=True)
     if not made.entries:
@@ -160,7 +163,23 @@ _OF_EXPORTS = (
 )
 
 
-def _print_plan(whole: Planned) -> None:
+def _tell_written(made: Plan, out: Path, sheet: Path | None, *, dry_run: bool) -> None:
+    """Where the plan stands now, or would; of a dry run also what it would change there."""
+    named = f"plan {made.name} ({made.digest[:12]})"
+    if not dry_run:
+        click.echo(f"P{named[1:]} written to {out}{f', its waves to {sheet}' if sheet else ''}")
+        return
+    if (old := held(out)) is not None:
+        changed = list(lines(old, made))
+        changes = "what would change:" if changed else "its machines would move as they do in it"
+        click.echo(plain(f"{out} holds plan {old.name} ({old.digest[:12]}); {changes}"))
+        for line in changed:
+            click.echo(plain(f"  {line}"))
+    where = f"{out}, and its waves to {sheet}" if sheet else str(out)
+    click.echo(f"Nothing was written: without --dry-run {named} would be written to {where}")
+
+
+def _print_plan(whole: Planned, out: Path, *, dry_run: bool) -> None:
     made = whole.plan
     print_waves(made, whole.pulled)
     entries = {entry.name: entry for entry in made.entries}
@@ -192,9 +211,20 @@ def _print_plan(whole: Planned) -> None:
         click.echo(plain(f"together or not at all, since they share disks: {', '.join(together)}"))
     if not made.entries:
         click.secho("The plan moves no machine: `migrate` will refuse it.", fg="yellow", err=True)
+    _print_excluded(made, out, dry_run=dry_run)
+
+
+def _print_excluded(made: Plan, out: Path, *, dry_run: bool) -> None:
+    """Who does not move, a line a reason, and where the whole of each stands."""
+    by_reason: dict[str, list[str]] = {}
     for name, reason in made.excluded.items():
-        click.secho(f"not moved: {plain(name)}: ", fg="red", nl=False)
-        click.echo(plain(reason))
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        click.secho(f"not moved: {plain(first_of(names, NAMED))}: ", fg="red", nl=False)
+        click.echo(plain(shortened(reason, REASON)))
+    if any(len(reason) > REASON for reason in by_reason):
+        where = "with --json" if dry_run else f"in {out}"
+        click.echo(f"each reason in full, and what settles it: `excluded` {where}, and the pages of `kubeferry assess`")
 
 
 def _what_fails(order: WavesPolicy) -> str:

@@ -375,7 +375,7 @@ def test_a_dry_run_shows_that_the_app_is_asked_and_who_moves_together(
     estate_of_apps.planned()
     code, out, err = kubeferry("migrate", "plan.yaml", "--app", "shop", "--dry-run")
     assert code == 0, err
-    assert "observe-app      it passed its own probes, and those of its app were not asked" in out
+    assert "observe-app      the probes of its app would be asked; one that fails would lead back" in out
     assert "together with cache, db1, db2: none of them takes a step before" in out
 
 
@@ -386,6 +386,41 @@ def test_apps_and_waves_are_completed(kubeferry: Command, estate_of_apps: Estate
     assert [one.value for one in options["apps"].shell_complete(ctx, "")] == ["crm", "shop", "wiki"]
     assert [one.value for one in options["waves"].shell_complete(ctx, "wave-2")] == ["wave-2"]
     assert [one.value for one in options["machines"].shell_complete(ctx, "db")] == ["db1", "db2"]
+
+
+def test_a_dry_run_with_a_sheet_shows_what_it_would_change_and_writes_nothing(estate_of_apps: Estate) -> None:
+    estate_of_apps.planned("--sheet", "waves.csv")
+    sheet = Sheet(estate_of_apps.folder)
+    rows = sheet.rows
+    for row in rows:
+        row.update({"wiki": {"wave": "wave-9"}, "crm": {"include": "no"}}.get(row["machine"], {}))
+    sheet.save(rows)
+    before = sheet.path.read_bytes(), (estate_of_apps.folder / "plan.yaml").read_bytes()
+    given = ("plan", "inventory.yaml", "--policy", "policy.yaml", "--sheet", "waves.csv", "--dry-run")
+    out = estate_of_apps.kubeferry(*given)[1]
+    told = out.splitlines()
+    assert "apiVersion" not in out
+    assert "  wiki: wave wave-1 -> wave-9" in told
+    assert "  crm: moved in wave-2 -> would not move" in told
+    assert out.index("wave-1  shop") < out.index("wave-9  wiki")
+    assert told[-1].startswith("Nothing was written: without --dry-run plan lab (")
+    assert told[-1].endswith(") would be written to plan.yaml, and its waves to waves.csv")
+    assert (sheet.path.read_bytes(), (estate_of_apps.folder / "plan.yaml").read_bytes()) == before
+
+
+def test_a_sheet_cannot_take_away_what_an_app_orders(kubeferry: Command, estate_of_apps: Estate) -> None:
+    estate_of_apps.planned("--sheet", "waves.csv")
+    sheet = Sheet(estate_of_apps.folder)
+    rows = sheet.rows
+    for row in rows:
+        row["after"] = "-" if row["machine"] in {"crm", "wiki"} else row["after"]
+    sheet.save(rows)
+    number = next(number for number, row in enumerate(rows, start=2) if row["machine"] == "crm")
+    code, _, err = kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml", "--sheet", "waves.csv")
+    assert code == 2
+    assert f"waves.csv row {number}, column after (F): it comes after " in err
+    assert "by the order of its app crm, which `-` does not take away" in err
+    assert err.count("column after") == 1  # the wiki comes after nothing, and may be told so
 
 
 def test_a_sheet_is_not_touched_by_a_dry_run_and_does_not_spoil_json(

@@ -35,7 +35,10 @@ def test_a_plan_s_dry_run_prints_and_writes_nothing(kubeferry: Command, estate: 
     kubeferry("discover")
     code, out, _ = kubeferry("plan", "inventory.yaml", "--dry-run")
     assert code == 0
-    assert "kind: Plan" in out
+    assert re.search(r"^wave-1 +web +default/web ", out, re.MULTILINE)
+    assert re.search(
+        r"Nothing was written: without --dry-run plan lab \([0-9a-f]{12}\) would be written to plan.yaml", out
+    )
     assert not (estate / "plan.yaml").exists()
 
 
