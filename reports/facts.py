@@ -126,7 +126,8 @@ def _versions(plan: Plan, events: Mapping[str, Sequence[Recorded]], reporting: M
 def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -> MachineReport:
     disks, seen = disk_reports(entry, records), newest_observation(entry, records)
     verdict, why = judge(plan, entry, records, disks, seen)
-    timeline, downtime = chronicle(records, seen)
+    proving = newest_observation(entry, records, proving=True)
+    timeline, downtime = chronicle(records, proving, watched=entry.commit is not None)
     state, _ = state_of(records)
     moved = {disk.disk for disk in entry.disks} | {disk.disk for disk in entry.attached or ()}
     attempts, resumes = runs(records)
@@ -155,7 +156,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         downtime=downtime,
         projection=projection_of(records, downtime),
         timeline=timeline,
-        boot=_boot(seen, records),
+        boot=_boot(proving, records),
         carried=tuple(_carried(line) for line in entry.carried[:CARRIED_LIMIT]),
         concerns=tuple(_concern(concern) for concern in entry.concerns),
         history=happenings(records),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 from kubeferry.life.events import (
+    AppObserved,
     Approved,
     Committed,
     CopyBegun,
@@ -15,6 +16,7 @@ from kubeferry.life.events import (
     Failed,
     Note,
     NotesRecorded,
+    Observed,
     Planned,
     Released,
     RollbackBegun,
@@ -46,9 +48,9 @@ def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:
     """In order of time; empty for a machine that went the straight way."""
     found: list[Happening] = []
     differing: dict[str, int] = {}
-    cutovers = durable = 0
+    cutovers, durable, watched = 0, 0, _watched(records)
     for number, record in enumerate(records):
-        if number and (gap := _gap(records[number - 1], record)):
+        if number and (gap := _gap(records[number - 1], record, watched)):
             found.append(gap)
         event = record.event
         if isinstance(event, CutoverBegun):
@@ -69,7 +71,8 @@ def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:
 def runs(records: Sequence[Recorded]) -> tuple[int, int]:
     """How many runs worked on the machine, and how many of them took up what another had left unfinished."""
     worked = [record for record in records if not isinstance(record.event, (Released, Note))]
-    resumed = sum(_left_unfinished(a, b) for a, b in pairwise(worked))
+    watched = _watched(records)
+    resumed = sum(_left_unfinished(a, b, watched) for a, b in pairwise(worked))
     return len({record.fence for record in worked}), resumed
 
 
@@ -86,12 +89,23 @@ def _host(writer: str) -> str:
     return ":".join(writer.split(":")[:2])
 
 
-def _left_unfinished(before: Recorded, after: Recorded) -> bool:
-    return before.fence != after.fence and not isinstance(before.event, _RESTS)
+def _watched(records: Sequence[Recorded]) -> frozenset[int]:
+    """What was seen of a copy that counts as proven, by number: each look is a run of its own, and interrupts none."""
+    found, proven = set(), False
+    for record in records:
+        if isinstance(record.event, (Validated, CutoverBegun, RollbackBegun)):
+            proven = isinstance(record.event, Validated)
+        elif proven and isinstance(record.event, (Observed, AppObserved)):
+            found.add(record.seq)
+    return frozenset(found)
 
 
-def _gap(before: Recorded, after: Recorded) -> Happening | None:
-    if isinstance(after.event, (Released, Note)) or not _left_unfinished(before, after):
+def _left_unfinished(before: Recorded, after: Recorded, watched: frozenset[int]) -> bool:
+    return before.fence != after.fence and not isinstance(before.event, _RESTS) and before.seq not in watched
+
+
+def _gap(before: Recorded, after: Recorded, watched: frozenset[int]) -> Happening | None:
+    if isinstance(after.event, (Released, Note)) or not _left_unfinished(before, after, watched):
         return None
     begins, ends = instant(before.at), instant(after.at)
     pause = duration((ends - begins).total_seconds()) if begins and ends and ends >= begins else "an unknown time"

@@ -33,7 +33,8 @@ class Verdict(StrEnum):
 
 
 class PartName(StrEnum):
-    """The parts of a cutover, in their usual order; `interrupted` is time in which nobody worked on the machine."""
+    """The parts of a cutover, in their usual order; `watch` is time in which the copy served, before its commit or
+    after it; `interrupted` is time in which nobody worked on the machine."""
 
     BEFORE = "before"
     STOP = "stop"
@@ -44,6 +45,7 @@ class PartName(StrEnum):
     BOOT = "boot"
     PROBES = "probes"
     COMMIT = "commit"
+    WATCH = "watch"
     ROLLBACK = "rollback"
     INTERRUPTED = "interrupted"
 

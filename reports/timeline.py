@@ -4,6 +4,9 @@
            before       └── stop ──┴── copy, verify, start, boot ───┘    probes     commit
                         └────────────────── down ───────────────────┘
 
+A copy that stays up serves from its proof on: while it is watched, and after its commit. That is no downtime, and of a
+cutover that came to its end it is no part. Where the way back began then, it stands between the two.
+
 The stretch between two events belongs to what the second one reports. Where another run wrote the second one, nobody
 knows when the first run ended: all but the seconds that the second one accounts for is `interrupted`. Times are
 counted in whole milliseconds, so that the parts add up exactly.
@@ -14,11 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from kubeferry.documents import Observation
 from kubeferry.life.event_kinds import EventKind
 from kubeferry.life.events import (
+    Committed,
     CutoverBegun,
     DiskCopied,
     DiskVerified,
@@ -50,9 +54,10 @@ LABELS = {
     P.START: "Manifests and start",
     P.BOOT: "Boot of the copy",
     P.PROBES: "Probes",
-    P.COMMIT: "Stop of the proof, commit",
+    P.COMMIT: "End of the proof, commit",
     P.ROLLBACK: "Rollback",
-    P.INTERRUPTED: "Interrupted",
+    P.WATCH: "The copy serves",
+    P.INTERRUPTED: "Nobody at work on it",
 }
 _PART_OF_EVENT = {
     **dict.fromkeys((K.CUTOVER_BEGUN, K.STOP_ASKED, K.LAST_WORDS), P.BEFORE),
@@ -90,11 +95,22 @@ _SERVES_NOBODY = frozenset({Power.OFF, Power.CRASHED, Power.PAUSED})
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time without service, in milliseconds since the epoch."""
+    """The time without service, in milliseconds since the epoch: all but that in which the copy `served`, between its
+    proof and the way back."""
 
     begins: int
     ends: int
     bound: Bound
+    served: tuple[int, int] | None = None
+
+    @property
+    def milliseconds(self) -> int:
+        return self.ends - self.begins - (self.served[1] - self.served[0] if self.served else 0)
+
+    def holds(self, begins: int, ends: int) -> bool:
+        """Whether nobody answered in all of this time."""
+        inside = self.begins <= begins and ends <= self.ends
+        return inside and not (self.served and self.served[0] <= begins and ends <= self.served[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +126,18 @@ def newest_cutover(records: Sequence[Recorded]) -> list[Recorded]:
     return [r for r in records[begun[-1] :] if not isinstance(r.event, (Note, Released))] if begun else []
 
 
-def chronicle(records: Sequence[Recorded], seen: Observation | None) -> tuple[Timeline | None, Downtime]:
-    """The newest cutover's timeline and downtime. `seen` is what was observed of the copy in it."""
+def chronicle(
+    records: Sequence[Recorded], seen: Observation | None, *, watched: bool = False
+) -> tuple[Timeline | None, Downtime]:
+    """The newest cutover's timeline and downtime. `seen` is what was observed of the copy before it counted as proven;
+    `watched`: its policy has it watched after that."""
     cutover = newest_cutover(records)
     if not cutover:
         return None, Downtime(text="no cutover has begun")
     window, text = _window(cutover, seen)
-    stretches = list(_stretches(cutover, seen))
+    stretches = list(_stretches(cutover, seen, watched=watched))
+    if _newest(cutover, RollbackBegun) is None:  # what is done after the watch is no part of it either
+        stretches = list(takewhile(lambda one: one.name is not P.WATCH, stretches))
     if window and stretches and window.begins < stretches[0].begins:
         stretches.insert(0, _Stretch(window.begins, stretches[0].begins, P.STOP))
     if not stretches:
@@ -125,7 +146,7 @@ def chronicle(records: Sequence[Recorded], seen: Observation | None) -> tuple[Ti
     if window is None:
         return timeline, Downtime(text=text)
     return timeline, Downtime(
-        seconds=(window.ends - window.begins) / 1000,
+        seconds=window.milliseconds / 1000,
         bound=window.bound,
         begins_at=_iso(window.begins),
         ends_at=_iso(window.ends),
@@ -150,10 +171,26 @@ def _window(cutover: list[Recorded], seen: Observation | None) -> tuple[Window |
     ends, bound, words = ended
     if answered is None and bound is Bound.AT_LEAST:
         return None, f"not measured: neither the source's last answer nor the copy's first was seen; {words}"
+    served = _served(cutover, seen)
+    served = served if served and begins <= served[0] and served[1] <= ends else None
+    less = ", without the time in which the copy served" if served else ""
     if answered is None:
         unseen = "the source's last answer was not seen, so the beginning of the cutover stands in for it"
-        return Window(begins, ends, Bound.AT_MOST), f"{unseen}, to {words}"
-    return Window(begins, ends, bound), f"from the last answer of the source to {words}"
+        return Window(begins, ends, Bound.AT_MOST, served), f"{unseen}, to {words}{less}"
+    return Window(begins, ends, bound, served), f"from the last answer of the source to {words}{less}"
+
+
+def _served(cutover: list[Recorded], seen: Observation | None) -> tuple[int, int] | None:
+    """From the first answer of a copy that was proven to the way back that began later; None where there was no such
+    time, or the copy was stopped after its proof."""
+    proven = next((n for n, record in enumerate(cutover) if isinstance(record.event, Validated)), len(cutover))
+    for record in cutover[proven:]:
+        if isinstance(record.event, TargetStopped):
+            return None
+        if isinstance(record.event, RollbackBegun):
+            first, back = _boot(seen)[1], _ms(record.at)
+            return None if first is None or back is None or back < first else (first, back)
+    return None
 
 
 def _last_answer(cutover: list[Recorded]) -> int | None:
@@ -184,15 +221,19 @@ def _newest(cutover: list[Recorded], kind: type[Event]) -> Recorded | None:
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
-def _stretches(cutover: list[Recorded], seen: Observation | None) -> Iterator[_Stretch]:
+def _stretches(cutover: list[Recorded], seen: Observation | None, *, watched: bool) -> Iterator[_Stretch]:
     """The stretches between events, end to end; a time that runs backwards makes an empty one."""
     answer, boot = _last_answer(cutover), _boot(seen)
     cursor = _ms(cutover[0].at) or 0
     differing: set[str] = set()
-    back = False
+    back, serving = False, set(_serving(cutover, watched=watched))
     for before, after in pairwise(cutover):
         end = max(cursor, _ms(after.at) or cursor)
         back = back or isinstance(after.event, RollbackBegun)
+        if after.seq in serving:
+            yield _Stretch(cursor, end, P.WATCH)
+            cursor = end
+            continue
         name = P.ROLLBACK if back else _part(after.event, differing)
         working = end - round(_accounted(after, boot) * 1000)
         if before.fence != after.fence and not isinstance(before.event, _RESTS) and working > cursor:
@@ -202,6 +243,19 @@ def _stretches(cutover: list[Recorded], seen: Observation | None) -> Iterator[_S
         for begins, ends in pairwise([cursor, *sorted(cuts), end]):
             yield _Stretch(begins, ends, _refined(name, begins, answer, boot))
         cursor = end
+
+
+def _serving(cutover: list[Recorded], *, watched: bool) -> Iterator[int]:
+    """The events up to which the copy served since the one before, by their numbers: those of its watch, and a way back
+    that began when it was proven."""
+    proven = moved = False
+    for before, after in pairwise(cutover):
+        proven = (proven or isinstance(before.event, Validated)) and not isinstance(before.event, RollbackBegun)
+        moved = moved or isinstance(before.event, Committed)
+        if isinstance(after.event, TargetStopped):
+            return
+        if proven and (isinstance(after.event, RollbackBegun) or (watched and not moved)):
+            yield after.seq
 
 
 def _part(event: Event, differing: set[str]) -> PartName:
@@ -247,11 +301,11 @@ def _boot(seen: Observation | None) -> tuple[int | None, int | None]:
 
 def _timeline(stretches: list[_Stretch], window: Window | None, *, clocks_agree: bool) -> Timeline:
     parts: list[tuple[_Stretch, bool]] = []
-    cuts = {window.begins, window.ends} if window else set()
+    cuts = {window.begins, window.ends, *(window.served or ())} if window else set()
     for stretch in stretches:
         inner = sorted(at for at in cuts if stretch.begins < at < stretch.ends)
         for begins, ends in pairwise([stretch.begins, *inner, stretch.ends]):
-            down = window is not None and window.begins <= begins and ends <= window.ends
+            down = window is not None and window.holds(begins, ends)
             previous = parts[-1] if parts else None
             if previous and (previous[0].name, previous[1]) == (stretch.name, down):
                 parts[-1] = (_Stretch(previous[0].begins, ends, stretch.name), down)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from kubeferry.documents import Entry, Observation, Plan
-from kubeferry.life.events import CutoverBegun, Observed, Planned, Started, TpmCarried, VariablesCarried
+from kubeferry.life.events import CutoverBegun, Observed, Planned, Started, TpmCarried, Validated, VariablesCarried
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import IllegalTransition, Recorded, fold
 from reports.shapes import DiskReport, Verdict
@@ -45,14 +45,16 @@ def state_of(records: Sequence[Recorded]) -> tuple[MachineState | None, str]:
         return None, plain(f"{error.what}: {error.why}")
 
 
-def newest_observation(entry: Entry, records: Sequence[Recorded]) -> Observation | None:
-    """What was seen of the copy since its newest start; None where nobody looked, or at something else."""
-    seen: Observation | None = None
+def newest_observation(entry: Entry, records: Sequence[Recorded], *, proving: bool = False) -> Observation | None:
+    """What was seen of the copy since its newest start; None where nobody looked, or at something else. `proving`: no
+    later than it counted as proven: who watches it asks again, and hears another first answer."""
+    seen, proven = None, False
     for record in records:
         if isinstance(record.event, (CutoverBegun, Started)):
-            seen = None
-        elif isinstance(record.event, Observed):
+            seen, proven = None, False
+        elif isinstance(record.event, Observed) and not (proving and proven):
             seen = _parsed(record.event)
+        proven = proven or isinstance(record.event, Validated)
     return seen if seen is not None and seen.machine == entry.name else None
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubeferry.documents import CommitPolicy
 from kubeferry.life import events as ev
 from kubeferry.model import Power
 from reports.facts import build_report
@@ -160,6 +161,43 @@ def test_a_run_that_ended_at_rest_was_not_interrupted(estate):
     machine = machine_of(life)
     assert (machine.attempts, machine.resumes, machine.history) == (3, 0, ())
     assert not any(part.name is P.INTERRUPTED for part in machine.timeline.parts)
+
+
+WATCHED = CommitPolicy(watch_seconds=3600)
+
+
+def watched(estate):
+    """A copy that serves, and is asked again twice, each time by another run; the clock stands an hour later."""
+    life = estate.life(commit=WATCHED).begun().stopped().moved_bytes().observed()
+    first = life.records[-1].event.observation
+    life.then(0.1, ev.Validated(probes_passed=3))
+    for _ in range(2):
+        again = first | {"firstAnswerAt": life.at(1799)}  # who asks anew hears a first answer anew
+        life.resumed().then(1800, ev.Observed(observation=again))
+    return life
+
+
+def test_the_watch_of_a_copy_that_serves_is_no_downtime_and_no_part_of_the_cutover(estate):
+    machine = machine_of(watched(estate).resumed().then(0.2, ev.Committed()).then(0.1, ev.SourceMarked()))
+    assert (machine.downtime.seconds, machine.downtime.bound) == (21.7, Bound.EXACT)
+    assert [part.name for part in machine.timeline.parts][-3:] == [P.BOOT, P.PROBES, P.COMMIT]
+    assert machine.timeline.seconds < 60
+    assert (machine.resumes, machine.history) == (0, ())
+    check_sums(machine)
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_way_back_from_a_copy_that_served_counts_only_what_nobody_answered(estate, committed):
+    life = watched(estate)
+    life = life.resumed().then(7200, ev.Committed()) if committed else life
+    life.resumed().then(600, ev.RollbackBegun(reason="asked for")).then(1, ev.TargetStopped())
+    machine = machine_of(life.then(2, ev.SourceRestarted()).then(0.1, ev.RolledBack()))
+    assert (machine.downtime.seconds, machine.downtime.bound) == (24.7, Bound.AT_LEAST)
+    assert machine.downtime.text.endswith("after which nobody asked it, without the time in which the copy served")
+    names = [part.name for part in machine.timeline.parts]
+    assert P.INTERRUPTED not in names
+    assert P.WATCH in names
+    check_sums(machine)
 
 
 def test_a_repair_is_a_part_of_its_own(estate):
