@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from kubeferry.model import Cpu, Disk, Firmware, Guest, Machine, Memory, Power
 from kubeferry.outside.process import run
 from reports.facts import build_report
 from reports.pages import write_report
+from reports.shapes import DecisionReport, Report
 from tests.needs import needs
 
 pytestmark = [needs("chromium"), pytest.mark.timeout(300)]
@@ -162,3 +164,29 @@ def test_no_page_asks_for_anything(assessment: Path, report: Path, served: Serve
         served.asked.clear()
         assert "machine-001" in shown(served.url + page)
         assert set(served.asked) - {"/favicon.ico"} == {f"/{page}"}
+
+
+WIDTH = 390
+PHONE = f"""<!doctype html><iframe src="PAGE" style="width:{WIDTH}px;height:844px;border:0"></iframe>
+<script>window.onload = () => {{
+  const page = document.querySelector("iframe").contentDocument;
+  page.querySelectorAll("details").forEach((one) => {{ one.open = true; }});
+  const wide = [...page.querySelectorAll("td, th, li, p, dd")].filter(
+    (one) => one.getBoundingClientRect().right > {WIDTH} && !one.closest(".scroll, .wide, pre, thead"));
+  const told = [page.documentElement.scrollWidth, ...wide.map((one) => one.textContent.slice(0, 60))];
+  document.body.append(`WIDE ${{JSON.stringify(told)}}`);
+}};</script>"""
+
+
+def test_fingerprints_and_long_names_stay_on_a_phone(report: Path, served: Served, shown: Shown) -> None:
+    """Someone's key is one word of fifty letters, and a refused one stands in a sentence."""
+    key = f"signed with SHA256:{'Qx7' * 15}; the signature was verified again for this report"
+    facts = {"at": "2026-07-14T10:00:00Z", "what": "approved", "by": "ann", "counts": True, "said": "", "shown": ()}
+    signed = DecisionReport(**facts, about="x" * 120, how="signed", proof=key)
+    found = Report.model_validate_json((report.parent / "report.json").read_text())
+    write_report(found.model_copy(update={"decisions": (signed,)}), report.parent)
+    (report.parent / "phone.html").write_text(PHONE.replace("PAGE", report.name))
+    page = shown(f"{served.url}{report.parent.name}/phone.html")
+    (told,) = re.findall(r"WIDE (\[.*?\])</", page.replace("&quot;", '"'))
+    widest, *wide = json.loads(told)
+    assert (widest <= WIDTH, wide) == (True, [])  # a scroll bar takes some of it
