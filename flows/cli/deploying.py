@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     help="Where workers have the configuration; the same place by default. Empty: where their KUBEFERRY_CONFIG says.",
 )
 @click.option("--webhook", metavar="BLOCK", help="A block of type Webhook, called for runs that did not end well.")
+@click.option(
+    "--caretake-every",
+    type=click.IntRange(min=0),
+    default=60,
+    show_default=True,
+    metavar="SECONDS",
+    help="How often `caretake` runs by itself. 0: never, since a timer of the host calls it.",
+)
 @click.option("--remove", is_flag=True, help="Take away what was made for the plan.")
 @dry_run_option
 @json_option
@@ -43,6 +51,7 @@ def deploy(
     policy: Path | None,
     config_at: str | None,
     webhook: str | None,
+    caretake_every: int,
     remove: bool,
     dry_run: bool,
     as_json: bool,
@@ -63,7 +72,8 @@ def deploy(
         journal = _kept(frozen, settings, policy, dry_run=dry_run or remove)
         place = str(path.resolve()) if config_at is None else config_at
         kept = frozen.name if policy or _has_policy(settings, frozen.name) else ""
-        choices = Choices(journal, pool, place, kept, server.block(webhook) if webhook else "")
+        block = server.block(webhook) if webhook else ""
+        choices = Choices(journal, pool, place, kept, block, caretake_every)
         asked = server.in_their_words(wanted(frozen, choices))
         found = server.found(asked)
         if problems := compared.foreign(asked, found):
@@ -72,22 +82,22 @@ def deploy(
         for change in todo if not dry_run else ():
             server.do(change, asked, found.pool or "process")
         warned = [] if remove else server.warnings()
-    _tell(todo, warned, pool, dry_run=dry_run, as_json=as_json)
+    _tell(todo, warned, pool, remove=remove, dry_run=dry_run, as_json=as_json)
 
 
-def _tell(todo: Sequence[Change], warned: list[str], pool: str, *, dry_run: bool, as_json: bool) -> None:
+def _tell(todo: Sequence[Change], warned: list[str], pool: str, *, remove: bool, dry_run: bool, as_json: bool) -> None:
     if as_json:
         print_json({"dryRun": dry_run, "changes": [one.facts() for one in todo], "warnings": warned})
         return
     for change in todo:
         click.echo(plain(change.told(done=not dry_run)))
     if not todo:
-        click.echo("nothing to change")
+        click.echo("nothing is there to remove" if remove else "nothing to change")
     else:
         click.echo(f"{counted(len(todo), 'change')}{' to make' if dry_run else ' made'}")
     for text in warned:
         click.secho(plain(text), fg="yellow", err=True)
-    if not dry_run and todo:
+    if not dry_run and todo and not remove:
         click.echo(f"a worker runs them: prefect worker start --pool {pool}")
 
 

@@ -63,9 +63,12 @@ class Change:
         deed = {"make": "made", "change": "changed", "remove": "removed"}[self.deed] if done else f"would {self.deed}"
         return f"{deed} {self.kind} {self.name}{self.why and f': {self.why}'}"
 
-    def facts(self) -> dict[str, str]:
-        """For a program."""
-        return {"deed": self.deed, "kind": self.kind, "name": self.name, "why": self.why}
+    def facts(self) -> dict[str, Any]:
+        """For a program: schedules in Prefect's own form, too."""
+        told = {"deed": self.deed, "kind": self.kind, "name": self.name, "why": self.why}
+        if isinstance(self.what, Deployment) and self.what.wakings:
+            return told | {"schedules": [dict(one.schedule) for one in self.what.wakings]}
+        return told
 
 
 def foreign(wanted: Wanted, found: Found) -> list[Problem]:
@@ -94,7 +97,7 @@ def changes(wanted: Wanted, found: Found) -> list[Change]:
     for deployment in wanted.deployments:
         old = there.get(deployment.name)
         if old is None:
-            told = "; ".join(f"runs at {one}" for one in deployment.wakings)
+            told = "; ".join(f"runs {one}" for one in deployment.wakings)
             done.append(Change("make", "deployment", deployment.name, told, deployment))
         elif differing := differences(deployment, wanted.pool, found.pool or "process", old):
             done.append(Change("change", "deployment", deployment.name, ", ".join(differing), deployment, old, old.id))

@@ -12,10 +12,14 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from kubeferry.documents import Plan
+from kubeferry.words import duration, first_of
 
 DAYS = {"mon": "MO", "tue": "TU", "wed": "WE", "thu": "TH", "fri": "FR", "sat": "SA", "sun": "SU"}
 WEEK = tuple(DAYS)
 _FORM = "%Y%m%dT%H%M%S"
+SHOWN = 6  # days that are closed
+ANCHOR = "2026-01-01T00:00:00Z"
+"""From when intervals count that are no plan's: a new plan changes nothing of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +31,13 @@ class Waking:
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        told = self.schedule.get("cron") or self.schedule.get("rrule") or f"every {self.schedule.get('interval')} s"
-        return f"{' '.join(str(told).split())}, {self.schedule.get('timezone')}"
+        """For people; a cron line is their own word for it."""
+        zone = f"({self.schedule.get('timezone')})"
+        if cron := self.schedule.get("cron"):
+            return f"at the times of the cron line `{cron}` {zone}"
+        if rule := self.schedule.get("rrule"):
+            return f"{_spoken(str(rule))} {zone}"
+        return f"every {duration(float(self.schedule.get('interval') or 0))}"
 
 
 def of_precopy(plan: Plan) -> tuple[Waking, ...]:
@@ -42,6 +51,12 @@ def of_precopy(plan: Plan) -> tuple[Waking, ...]:
         form = {"interval": float(repeated.every_seconds or 0), "timezone": repeated.time_zone}
         form["anchor_date"] = plan.created_at
     return (Waking("precopy", form),)
+
+
+def of_caretake(seconds: int) -> tuple[Waking, ...]:
+    """Again and again after so many seconds, whatever the plan; none for 0."""
+    form = {"interval": float(seconds), "timezone": "UTC", "anchor_date": ANCHOR}
+    return (Waking("caretake", form),) if seconds else ()
 
 
 def of_cutover(plan: Plan) -> tuple[Waking, ...]:
@@ -76,6 +91,20 @@ def rules(window: Any, since: date) -> Iterator[str]:
         for _, last in window.days_off():
             if _opens(window, last):
                 yield _once(datetime.combine(last + timedelta(days=1), time.min))
+
+
+def _spoken(rule: str) -> str:
+    """A rule of ours in words: `sat, sun at 21:00, but not on 2026-12-26`."""
+    lines = dict(line.split(":", 1) for line in rule.split("\n"))
+    parts = dict(part.split("=", 1) for part in lines["RRULE"].split(";"))
+    begins = datetime.fromisoformat(lines["DTSTART"])
+    names = {theirs: ours for ours, theirs in DAYS.items()}
+    if "COUNT" in parts:
+        days = f"on {begins:%Y-%m-%d}"
+    else:
+        days = ", ".join(names[one] for one in parts["BYDAY"].split(",")) if "BYDAY" in parts else "every day"
+    closed = [f"{datetime.fromisoformat(one):%Y-%m-%d}" for one in lines.get("EXDATE", "").split(",") if one]
+    return f"{days} at {begins:%H:%M}{f', but not on {first_of(closed, SHOWN)}' if closed else ''}"
 
 
 def _once(moment: datetime) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from flows.deploying.wakings import Waking, of_cutover, of_precopy
+from flows.deploying.wakings import Waking, of_caretake, of_cutover, of_precopy
 from flows.programme import FLOWS
 from kubeferry.documents import Plan
 from kubeferry.words import counted
@@ -19,7 +19,7 @@ MADE_BY = "Made by `kubeferry deploy`"
 HEARTBEAT_SECONDS = 30
 SILENT_SECONDS = 180
 """A run that was not heard of for so long has died; one whose server was away for longer says that it lives."""
-ONE_AT_A_TIME = frozenset({"precopy", "cutover", "rehearse"})
+ONE_AT_A_TIME = frozenset({"precopy", "cutover", "rehearse", "caretake"})
 """A second run of these is cancelled at once: one that waited would begin outside its window."""
 ENDED_BADLY = ("Failed", "Crashed", "RolledBack", "TimedOut")
 
@@ -78,13 +78,14 @@ class Wanted:
 class Choices:
     """What a person says beside the plan. `config` is where workers have the configuration, empty for their
     environment's; `policy` the name of the one that the journal keeps, empty for none; `webhook` the id of a block to
-    call."""
+    call; `caretake_seconds` how often machines that nobody is at work on are looked after, 0 for never."""
 
     journal: str
     pool: str = OURS
     config: str = ""
     policy: str = ""
     webhook: str = ""
+    caretake_seconds: int = 60
 
 
 def wanted(plan: Plan, choices: Choices) -> Wanted:
@@ -97,7 +98,7 @@ def wanted(plan: Plan, choices: Choices) -> Wanted:
     made = [_deployment(plan, choices, verb, common, wakings.get(verb, ())) for verb in verbs]
     given = {"config": choices.config} if choices.config else {}
     made.append(_deployment(plan, choices, "discover", given | {"source": plan.source}))
-    made.append(_deployment(plan, choices, "caretake", given))
+    made.append(_deployment(plan, choices, "caretake", given, of_caretake(choices.caretake_seconds)))
     if choices.policy:
         chain = given | {"inventory": plan.source, "policy": choices.policy}
         made += [

@@ -117,7 +117,7 @@ def deployed(small: Any, prefect: Prefect) -> Iterator[Callable[..., Plan]]:
 
     def deploy(*more: str) -> Plan:
         plan: Plan = small.plan()
-        code, _, err = small.command("deploy", "plan.yaml", *more)
+        code, _, err = small.command("deploy", "plan.yaml", "--caretake-every", "0", *more)
         assert code == 0, err
         return plan
 
@@ -145,7 +145,9 @@ def test_a_plan_is_deployed_once_changed_and_removed(in_memory: Any, deployed: A
     plan = in_memory.plan()
     code, out, _ = in_memory.command("deploy", "plan.yaml", "--dry-run")
     assert code == 0
-    assert "would make deployment precopy/lab: runs at 0 */4 * * *, Europe/Vienna" in out
+    told = "would make deployment precopy/lab: runs at the times of the cron line `0 */4 * * *` (Europe/Vienna)"
+    assert told in out
+    assert "would make deployment caretake/lab: runs every 1 min 00 s" in out
     assert prefect.ask("/work_pools/filter", {}) == []
     assert in_memory.command("deploy", "plan.yaml", "--policy", "policy.yaml")[0] == 0
     assert in_memory.command("deploy", "plan.yaml")[1] == "nothing to change\n"
@@ -163,6 +165,7 @@ def test_a_plan_is_deployed_once_changed_and_removed(in_memory: Any, deployed: A
     assert "changed deployment cutover/lab: version, parameters, description\n" in out
     assert prefect.deployment("cutover/lab")["parameters"]["digest"] == changed.digest
     assert prefect.deployment("cutover/other")["id"] == foreign["id"]
+    assert "worker" not in in_memory.command("deploy", "plan.yaml", "--remove", "--dry-run")[1]
     code, out, _ = in_memory.command("deploy", "plan.yaml", "--remove", "--json")
     done = json.loads(out)["changes"]
     assert {one["deed"] for one in done} == {"remove"}

@@ -49,6 +49,9 @@ def test_nothing_is_there_and_all_is_made() -> None:
     assert {"precopy/shop", "cutover/shop", "rollback/shop", "discover/shop"} <= {one.name for one in done}
     assert "plan/shop" not in {one.name for one in done}, "no policy is kept"
     assert "plan/shop" in {one.name for one in wanted(a_plan(), replace(CHOICES, policy="shop")).deployments}
+    caretake = next(one for one in done if one.name == "caretake/shop")
+    assert caretake.told(done=False) == "would make deployment caretake/shop: runs every 1 min 00 s"
+    assert caretake.facts()["schedules"][0]["interval"] == 60  # as Prefect has it: for programs
     cutover = next(one for one in asked.deployments if one.verb == "cutover")
     assert cutover.parameters == {"plan": "shop", "digest": "0123456789abcdef", "config": "/etc/kubeferry.yaml"}
     assert cutover.limit == 1

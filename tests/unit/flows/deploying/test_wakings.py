@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 import pytest
 
-from flows.deploying.wakings import rules
+from flows.deploying.wakings import Waking, of_caretake, rules
 
 
 @dataclass
@@ -30,6 +30,28 @@ class Window:
 
 
 SINCE = date(2026, 12, 1)  # a Tuesday
+
+
+@pytest.mark.parametrize(
+    ("window", "told"),
+    [
+        (Window("21:00", "23:00"), ["every day at 21:00"]),
+        (Window("21:00", "02:00", days=("sat", "sun")), ["sat, sun at 21:00"]),
+        (Window("2026-12-24T20:00", "2026-12-25T06:00"), ["on 2026-12-24 at 20:00"]),
+        (
+            Window("21:00", "03:00", blackouts=((date(2026, 12, 2), date(2026, 12, 2)),)),
+            ["every day at 21:00, but not on 2026-12-02", "on 2026-12-03 at 00:00"],
+        ),
+    ],
+)
+def test_a_schedule_is_told_in_words(window: Window, told: list[str]) -> None:
+    made = [Waking("nights", {"rrule": rule, "timezone": "Europe/Vienna"}) for rule in rules(window, SINCE)]
+    assert [str(one) for one in made] == [f"{one} (Europe/Vienna)" for one in told]
+
+
+def test_machines_are_looked_after_each_minute_unless_a_timer_of_the_host_does_it() -> None:
+    assert [str(one) for one in of_caretake(60)] == ["every 1 min 00 s"]
+    assert of_caretake(0) == ()
 
 
 @pytest.mark.parametrize(
