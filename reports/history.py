@@ -28,6 +28,7 @@ from kubeferry.life.events import (
     TargetStopped,
     Validated,
 )
+from kubeferry.life.machine_state import Phase, way_of
 from kubeferry.life.rehearsal_events import RehearsalEnded, Rehearsed
 from kubeferry.life.states import Recorded
 from reports.shapes import Happening, HappeningKind, JournalLine
@@ -44,15 +45,26 @@ _RESTS = (
 )
 
 
+_WAYS = {
+    CutoverBegun: way_of(Phase.CUTTING_OVER),
+    RollbackBegun: way_of(Phase.ROLLING_BACK),
+    Validated: way_of(Phase.VALIDATED),
+    Committed: "",
+    RolledBack: "",
+}
+"""Which way a machine is on from an event on."""
+
+
 def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:
     """In order of time; empty for a machine that went the straight way."""
     found: list[Happening] = []
     differing: dict[str, int] = {}
-    cutovers, durable, watched = 0, 0, _watched(records)
+    cutovers, durable, way, watched = 0, 0, "", _watched(records)
     for number, record in enumerate(records):
         if number and (gap := _gap(records[number - 1], record, watched)):
             found.append(gap)
         event = record.event
+        way = _WAYS.get(type(event), way)
         if isinstance(event, CutoverBegun):
             cutovers += 1
             if cutovers > 1:
@@ -64,7 +76,7 @@ def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:
         elif isinstance(event, (DiskCopied, DiskVerified)):
             found.extend(_bytes(record.at, event, differing))
         else:
-            found.extend(_plainly(record))
+            found.extend(_plainly(record, way))
     return tuple(found)
 
 
@@ -145,11 +157,12 @@ def _round(at: str, event: CopyBegun, durable: int, *, after_cutover: bool) -> I
         yield Happening(kind=H.NOTE, at=at, what=f"copy round {event.round} began in place of one that did not end")
 
 
-def _plainly(record: Recorded) -> Iterator[Happening]:
-    """The happening that one event is by itself."""
+def _plainly(record: Recorded, way: str) -> Iterator[Happening]:
+    """The happening that one event is by itself; `way` says which one the machine was on."""
     at, event = record.at, record.event
     if isinstance(event, Failed) and event.stopped:
-        yield Happening(kind=H.NOTE, at=at, what=f"{plain(event.at, 40)}: {plain(event.what)}", fix=plain(event.fix))
+        what = f"{plain(event.at, 40)}: {plain(event.what)}{way and f', {way}'}"
+        yield Happening(kind=H.NOTE, at=at, what=what, fix=plain(event.fix))
     elif isinstance(event, Failed):
         kind = "worth retrying" if event.transient else "not to be retried as it is"
         what = f"{plain(event.at, 40)}: {plain(event.what)} ({kind})"

@@ -12,22 +12,34 @@ from flows.cli.output import facts_of
 from kubeferry.documents import Plan
 from kubeferry.errors import Interrupted, KubeferryError
 from kubeferry.journal import Journal
+from kubeferry.life.machine_state import Phase, way_of
 from kubeferry.life.states import ENDS, MachineState
 from kubeferry.outside import stopping
 from kubeferry.words import plain_lines
 
 
 def left_off(states: Mapping[str, MachineState], plan: Sequence[str]) -> tuple[str, str]:
-    """Whose source is off, or may be, and the command that starts it again; empty where there is none. `plan` are the
-    words that name the plan on the command line."""
+    """Whose source is off, or may be, and which way each is going; and the command that leads those back that are not
+    on the way back. Empty where there is none. `plan` are the words that name the plan on the command line."""
     left = {name: one for name, one in states.items() if one.owes_restart and one.resumes not in ENDS}
-    if not left:
-        return "", ""
-    off = ", ".join(name for name, state in left.items() if state.source_off)
-    asked = ", ".join(name for name, state in left.items() if not state.source_off)
-    why = [off and f"the source is off of {off}", asked and f"it may be off, or go off, of {asked}"]
-    words = [*plan, *(word for name in left for word in ("-m", name))]
-    return "; ".join(filter(None, why)), f"kubeferry rollback {shlex.join(words)}"
+    told: dict[tuple[bool, str], list[str]] = {}
+    for name, state in left.items():
+        told.setdefault((not state.source_off, way_of(state.resumes)), []).append(name)
+    why = [
+        f"{'it may be off, or go off, of' if asked else 'the source is off of'} {', '.join(names)}, {way}"
+        for (asked, way), names in sorted(told.items())
+    ]
+    on = [name for name, state in left.items() if state.resumes is not Phase.ROLLING_BACK]
+    words = [*plan, *(word for name in on for word in ("-m", name))]
+    return "; ".join(why), f"kubeferry rollback {shlex.join(words)}" if on else ""
+
+
+def _fix(back: str, where: str) -> str:
+    """What to do about machines that were left so: `back` is the command that leads back those that are not on the way
+    back, empty where all are."""
+    if not back:
+        return f"Run the same command again: it goes on with the way back from {where}, and starts the source again."
+    return f"Run the same command again: each goes on its way from {where}. Or start what was stopped again: `{back}`."
 
 
 def at_a_safe_point(plan: Plan, journal: Journal, machines: tuple[str, ...], named: Sequence[str]) -> Interrupted:
@@ -36,11 +48,7 @@ def at_a_safe_point(plan: Plan, journal: Journal, machines: tuple[str, ...], nam
         states = journal.states(plan.digest)
         why, back = left_off({name: states[name] for name in machines if name in states}, named)
         if why:
-            return stopping.interrupted(
-                why=why,
-                fix="Run the same command again: it goes on from the last durable block. Or start what was stopped "
-                f"again: `{back}`.",
-            )
+            return stopping.interrupted(why=why, fix=_fix(back, "the last durable block"))
     return stopping.interrupted()
 
 
@@ -50,6 +58,5 @@ def at_once(standing: Mapping[str, MachineState], named: Sequence[str], as_json:
     why, back = left_off(dict(standing), named)
     if not why:
         return ""
-    fix = f"Run the same command again: it goes on from the last checkpoint. Or start what was stopped again: `{back}`."
-    error = Interrupted("stopped at once", why=why, fix=fix, by=by)
+    error = Interrupted("stopped at once", why=why, fix=_fix(back, "the last checkpoint"), by=by)
     return json.dumps({"error": facts_of(error, None)}) + "\n" if as_json else f"\n{plain_lines(str(error))}\n"

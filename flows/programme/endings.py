@@ -14,7 +14,7 @@ from typing import Literal
 from flows.migrate import NOT_BEGUN, Outcome
 from kubeferry.errors import Deferred, HeldBack, Interrupted
 from kubeferry.life.action_kinds import Goal
-from kubeferry.life.machine_state import Phase
+from kubeferry.life.machine_state import Phase, way_of
 from kubeferry.words import counted, first_of
 
 TOLD = 10  # machines that are named in a state's message
@@ -66,6 +66,7 @@ def of_run(
     back = [one.machine for one in found if went_back(one)]
     failed = [one.machine for one in found if one.error and not went_back(one) and not _no_failure(one)]
     stopped = [one.machine for one in found if isinstance(one.error, Interrupted) and not went_back(one)]
+    ways = _by_way(one for one in found if one.machine in stopped)
     later = [one.machine for one in found if isinstance(one.error, Deferred)]
     done = sum(one.error is None for one in found)
     waiting = [f"{name}: {why}" for name, why in held.items()]
@@ -75,7 +76,10 @@ def of_run(
         _of(number, back, "rolled back"),
         f"{counted(len(waiting), 'machine')} held back: {first_of(waiting, TOLD)}" if waiting else "",
         _of(number, later, "deferred to their next window"),
-        _of(number, stopped, "stopped on request; the same command goes on"),
+        *(
+            _of(number, names, f"stopped on request{way and f', {way}'}; the same command goes on")
+            for way, names in ways
+        ),
         f"{silent} of {number} not begun" if silent > 0 else "",
         f"{done} of {number} done" if done else "",
     ]
@@ -96,6 +100,15 @@ def of_run(
 def went_back(outcome: Outcome) -> bool:
     """Whether the machine went back though nobody had asked for that."""
     return outcome.error is not None and outcome.stands == Phase.ROLLED_BACK
+
+
+def _by_way(stopped: Iterable[Outcome]) -> list[tuple[str, list[str]]]:
+    """Machines that were stopped on request, by the way that each is going."""
+    ways: dict[str, list[str]] = {}
+    for one in stopped:
+        phase = Phase(one.stands) if one.stands in set(Phase) else Phase.PLANNED
+        ways.setdefault(way_of(phase), []).append(one.machine)
+    return list(ways.items())
 
 
 def _no_failure(outcome: Outcome) -> bool:

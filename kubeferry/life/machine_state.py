@@ -48,6 +48,17 @@ class Phase(StrEnum):
 
 UNTOUCHED = frozenset({Phase.PLANNED, Phase.COPYING, Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED, Phase.ROLLED_BACK})
 """Phases in which a source is as its owner left it: nobody has begun to stop it, or it was given back."""
+_WAYS = {
+    Phase.CUTTING_OVER: "on the way to the target",
+    Phase.STARTED: "on the way to the target",
+    Phase.VALIDATED: "proven at the target, and not committed yet",
+    Phase.ROLLING_BACK: "on the way back",
+}
+
+
+def way_of(phase: Phase) -> str:
+    """Which way a machine is going that a run has left there, for people; empty where it is on none."""
+    return _WAYS.get(phase, "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -222,7 +222,7 @@ def test_a_stop_that_was_asked_for_is_told_as_one(estate):
     assert machine_of(life).verdict == "under way"
     history = machine_of(life.resumed().copied("vda", 62.0)).history
     assert [one.kind for one in history] == [HappeningKind.NOTE, HappeningKind.TAKEN_UP]
-    assert history[0].what == "copy-disks: stopped on request"
+    assert history[0].what == "copy-disks: stopped on request, on the way to the target"
     assert history[1].what == "taken up again after the stop, 1\u00a0min 02\u00a0s later"
 
 

@@ -14,7 +14,7 @@ from kubeferry.errors import Interrupted
 from kubeferry.journal import Journal
 from kubeferry.life.action_kinds import ActionKind as A
 from kubeferry.life.action_kinds import Goal
-from kubeferry.life.events import CutoverBegun, StopAsked
+from kubeferry.life.events import CutoverBegun, RollbackBegun, StopAsked
 from kubeferry.life.machine_state import Phase
 from kubeferry.model import Power
 from kubeferry.steps.drive import drive
@@ -160,6 +160,12 @@ def test_status_says_of_a_source_whether_it_is_off_by_us(scene: Any) -> None:
     left_at(scene, A.BEGIN_COPY)
     assert left_off(rows()) == ["web"]
     assert "1 source is off on the way (web)" in summary(scene.plan, rows())
+    why, back = left_off_by_a_run({"web": scene.state}, ("test",))
+    assert (why, back) == ("the source is off of web, on the way to the target", "kubeferry rollback test -m web")
+    with scene.journal.lease(scene.plan.digest, "web") as lease:
+        scene.journal.append(lease, RollbackBegun(reason="asked for"))
+    why, back = left_off_by_a_run({"web": scene.state}, ("test",))
+    assert (why, back) == ("the source is off of web, on the way back", "")  # the same command goes on with that
 
 
 def test_status_counts_no_source_that_was_off_before(build: Any) -> None:

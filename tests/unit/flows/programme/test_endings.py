@@ -57,3 +57,11 @@ def test_a_run_counts_all_that_it_was_asked_for(outcomes: list[Outcome], held: d
 def test_a_run_that_was_called_off_is_cancelled_whatever_it_came_to() -> None:
     ending = of_run(Goal.MIGRATE, ("a", "b"), [DONE, BACK], {}, called_off=True)
     assert (ending.kind, ending.message) == ("cancelled", "1 of 2 rolled back: b; 1 of 2 done")
+
+
+def test_a_run_that_was_stopped_says_which_way_each_machine_is_going() -> None:
+    on, back = (Outcome(one, one, Interrupted("stopped on request"), stands=one) for one in ("started", "rolling-back"))
+    assert of_run(Goal.MIGRATE, ("a", "b"), [on, back], {}).message == (
+        "1 of 2 stopped on request, on the way to the target; the same command goes on: started; "
+        "1 of 2 stopped on request, on the way back; the same command goes on: rolling-back"
+    )
