@@ -59,7 +59,7 @@ VERBS = {
     "probe": ("flows.cli.probing", "Ask the plan's probes of machines as they run now, and change nothing."),
     "rehearse": (
         "flows.cli.rehearsing",
-        "Start what was copied ahead for itself, isolated, and ask the plan's probes.",
+        "Start a copy of what was copied ahead, isolated and for a while, and ask the plan's probes.",
     ),
     "migrate": ("flows.cli.moving", "Do what a plan says, and prove it; the same command goes on after any failure."),
     "approve": (
@@ -182,7 +182,9 @@ class Verbs(click.Group):
 def cli(context: click.Context) -> None:
     """Move virtual machines to KubeVirt, and prove every block, boot and rollback.
 
-    In order: discover, assess, plan, migrate, report. Each writes a file that you can read before the next.
+    In order: discover, assess, plan, migrate, report. Each leaves something that you can read before the next. A
+    programme of many nights has besides: precopy and rehearse in the days before, approve, commit after, and caretake
+    each minute.
 
     Exit codes: 0 done; 1 failed, and the same command may succeed later; 2 failed until something changes; 129, 130
     and 143 stopped at a safe point by SIGHUP, SIGINT (Ctrl-C) and SIGTERM: the same command goes on. A second SIGINT

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def rehearse(
     plan: Path | None, named: str | None, config: Path | None, machines: Named, dry_run: bool, as_json: bool
 ) -> None:
-    """Start what was copied ahead for itself, isolated, and ask the plan's probes.
+    """Start a copy of what was copied ahead, isolated and for a while, and ask the plan's probes.
 
     Over a throw-away layer of the copied disks, while the machine runs on at its source. Afterwards nothing of it is
     left, and the disks are read back: they are as they were. Machines of which nothing is copied ahead are named.

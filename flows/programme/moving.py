@@ -93,7 +93,7 @@ def rehearse(
     app: str | None = None,
     machines: list[str] | None = None,
 ) -> State[Any]:
-    """Start what was copied ahead for itself, isolated, ask the plan's probes, and remove all of it again.
+    """Start a copy of what was copied ahead, isolated, ask the plan's probes, and remove all of it again.
 
     Over a throw-away layer of the copied disks, while the machines run on at their source. The parameters are as in
     `precopy`.
