@@ -182,9 +182,8 @@ class Verbs(click.Group):
 def cli(context: click.Context) -> None:
     """Move virtual machines to KubeVirt, and prove every block, boot and rollback.
 
-    In order: discover, assess, plan, migrate, report. Each leaves something that you can read before the next. A
-    programme of many nights has besides: precopy and rehearse in the days before, approve, commit after, and caretake
-    each minute.
+    In order: discover, assess, plan, migrate, report. Each leaves something that you can read before the next. Of a
+    programme there are besides: precopy and rehearse before, approve, commit after, and caretake each minute.
 
     Exit codes: 0 done; 1 failed, and the same command may succeed later; 2 failed until something changes; 129, 130
     and 143 stopped at a safe point by SIGHUP, SIGINT (Ctrl-C) and SIGTERM: the same command goes on. A second SIGINT

@@ -40,7 +40,7 @@ def say_what_would_be_done(
     """Say of each machine what would be done with it, and why, or what it waits for; where it may begin, what its
     downtime is projected to be, and whether its window lets it. `lost` is what the way back would leave behind of each,
     in words."""
-    facts = facts_of_all(plan, settings, machines)
+    facts = facts_of_all(plan, settings, [name for wave in plan.waves for name in wave.machines if name in machines])
     actions, held = _actions(plan, settings, facts, goal, insisted=insisted)
     digests = {name: digest_of_machine(one, plan.entry(name)) for name, one in facts.items()}
     ahead = _ahead(plan, settings) if goal.in_order else {}
@@ -72,12 +72,13 @@ def say_what_would_be_done(
             click.secho(plain(f"  would lose: {lost[name]}"), fg="yellow")
         if name in held:
             click.echo(plain(f"  held back: {held[name].why}"))
-        for line in _looking_ahead(ahead.get(name), overruled=overruled):
+        ends = [action.kind for action in found] == [ActionKind.DONE]  # nothing is ahead of it
+        for line in _looking_ahead(None if ends else ahead.get(name), overruled=overruled):
             click.echo(plain(f"  {line}"))
         for action in found:
-            click.echo(plain(f"  {action.kind:<16} {action.reason}"))
+            click.echo(plain(f"  {action.kind:<18} {action.reason}"))
         if plan.approval:
-            click.echo(f"  digest           {digests[name]}")
+            click.echo(f"  digest             {digests[name]}")
 
 
 def _looking_ahead(seen: Outlook | None, *, overruled: bool) -> Iterator[str]:

@@ -375,7 +375,7 @@ def test_a_dry_run_shows_that_the_app_is_asked_and_who_moves_together(
     estate_of_apps.planned()
     code, out, err = kubeferry("migrate", "plan.yaml", "--app", "shop", "--dry-run")
     assert code == 0, err
-    assert "observe-app      the probes of its app would be asked; one that fails would lead back" in out
+    assert "observe-app        the probes of its app would be asked; one that fails would lead back" in out
     assert "together with cache, db1, db2: none of them takes a step before" in out
 
 

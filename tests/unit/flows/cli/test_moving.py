@@ -39,8 +39,8 @@ def test_a_migration_s_dry_run_lists_every_action_and_its_reason(kubeferry: Comm
     source = {path: path.read_bytes() for path in (estate / "source").iterdir()}
     code, out, _ = kubeferry("migrate", "plan.yaml", "--dry-run")
     assert code == 0
-    actions = [line.split()[0] for line in out.splitlines()[1:]]
-    assert actions[0] == "record-plan"
+    downtime, *actions = [line.split()[0] for line in out.splitlines()[1:]]
+    assert (downtime, actions[0]) == ("downtime", "record-plan")
     assert actions[-2:] == ["commit", "done"]
     assert all(len(line.split()) > 2 for line in out.splitlines()[1:])
     assert {path: path.read_bytes() for path in (estate / "source").iterdir()} == source
@@ -62,7 +62,7 @@ def test_a_dry_run_of_another_attempt_lists_that_attempt(kubeferry: Command, est
                 journal.append(lease, event)
     assert [line.split()[0] for line in kubeferry("migrate", "plan.yaml", "--dry-run")[1].splitlines()[1:]] == ["done"]
     lines = kubeferry("migrate", "plan.yaml", "--dry-run", "--again")[1].splitlines()[1:]
-    assert [line.split()[0] for line in lines][:2] == ["begin-cutover", "stop-source"]
+    assert [line.split()[0] for line in lines][:3] == ["downtime", "begin-cutover", "stop-source"]
 
 
 @pytest.mark.parametrize("verb", ["migrate", "precopy"])
