@@ -12,6 +12,8 @@ In the order in which a machine passes:
     instancetypes         what decides about its processors and memory in its place
     provenance            what tells of the source's own place, and is missed by nobody
     systems, virtio       what is known of the system inside, and which virtio it gets
+    neighbours, boxes     who is in the groups that filters name; sets of connections, taken from one another
+    traffic               filters of the source as a NetworkPolicy, and what none can say
     cpu, firmware, ec2, disks, nics, devices    the parts of its manifest;  quantities: Kubernetes' numbers
     tpm                   whether what its TPM holds goes with it
     variables             the claim that its UEFI variables and what its TPM holds lie on

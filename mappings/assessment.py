@@ -27,10 +27,11 @@ from mappings.disk_wishes import disk_wishes, told
 from mappings.estimate import Rates, estimate, expected_downtime
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, dns_label, machine_names
+from mappings.neighbours import neighbours
 from mappings.nics import cards
 from mappings.quantities import duration, human_bytes
 from mappings.refusals import all_concerns
-from mappings.rules.between import inventory_concerns
+from mappings.rules.between import included, inventory_concerns
 from mappings.rules.rule import CRITICAL
 from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
@@ -50,8 +51,9 @@ def assess(
     same = sharings(wishes.machines, wishes.policy, names, offer)
     shared = inventory_concerns(wishes.machines, wishes.policy, names, same)
     platform = platform_for(wishes.policy, offer)
+    around = neighbours(included(wishes.machines, wishes.policy), wishes.policy, offer)
     mapped = {
-        one.name: to_manifests(one, wishes.policy, names[one.name], offer, same.get(one.name, ALONE))
+        one.name: to_manifests(one, wishes.policy, names[one.name], offer, same.get(one.name, ALONE), around)
         for one in wishes.machines
     }
     return tuple(

@@ -85,7 +85,7 @@ def gather(cluster: Cluster, request: Request) -> Facts:
         classes=_list(cluster, STORAGE_CLASS),
         profiles=_list(cluster, STORAGE_PROFILE),
         nodes=_list(cluster, NODE) if request.entries else Seen(),
-        runtimes=_list(cluster, RUNTIME_CLASS) if request.config.movers.runtime_classes else Seen(),
+        runtimes=_list(cluster, RUNTIME_CLASS) if request.runtime_classes else Seen(),
         priorities=_list(cluster, PRIORITY_CLASS) if priorities.are_named(request) else Seen(),
         types={kind.name: _list(cluster, kind) for kind in _types(request)},
         places={name: _place(cluster, request, name) for name in request.namespaces},

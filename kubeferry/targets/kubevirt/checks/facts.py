@@ -91,6 +91,12 @@ class Request:
     def uploads(self) -> bool:
         return self.config.transfer == "upload"
 
+    @property
+    def runtime_classes(self) -> frozenset[str]:
+        """What movers are to run under: by the configuration, and by the policy for machines of a tenant."""
+        own = {entry.sandbox.runtime_class for entry in self.entries if entry.sandbox}
+        return frozenset({*self.config.movers.runtime_classes.values(), *filter(None, own)})
+
     def within(self, namespace: str) -> tuple[Entry, ...]:
         return tuple(entry for entry in self.entries if entry.namespace == namespace)
 
