@@ -23,6 +23,7 @@ In the order in which a machine passes:
     admission/            what a cluster would say to the manifests
     refusals              that, as concerns of the machine that it is about
     windows               when it may be stopped
+    triage/               where it fits: as a VM, as a container, or where it is; and in which sandbox
     decisions             what is open, and the lines of the policy that settle it
     policy_problems       what is wrong with the policy for an inventory
     sheet                 what people have changed in the wave sheet, cell by cell (sheet_cells); sheet_rows: its rows

@@ -39,7 +39,7 @@ from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.sharing import ALONE, Sharing, attached_disks
 from mappings.storage import UNASKED
-from mappings.traffic import traffic_of
+from mappings.traffic import UNFILTERED, Traffic, traffic_of
 from mappings.variables import kept_tpm, kept_variables, state_claim
 from mappings.versions import fitted
 
@@ -57,6 +57,7 @@ class Mapped:
     attached: tuple[AttachedDisk, ...] = ()
     moves_with: tuple[Companion, ...] = ()
     sized_by: SizedBy | None = None
+    traffic: Traffic = UNFILTERED
 
 
 def to_manifests(
@@ -89,6 +90,7 @@ def to_manifests(
         attached=attached_disks(machine, sharing, names),
         moves_with=tuple(Companion(name=one, target_name=target) for one, target in sharing.moves_with.items()),
         sized_by=sized_by(choices.types),
+        traffic=traffic,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from kubeferry.documents import AttachedDisk, PlannedDisk, Probe
+from kubeferry.documents.triage import Triage
 from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.model import Bytes, Carried, Concern, Power, Seconds, Severity, Value
 
@@ -93,7 +94,8 @@ class Assessment(Value):
     and who said so. `decisions` are what is open; what was accepted, and what is only good to know, is in `concerns`.
 
     `app` is the one that it belongs to, `owner` who answers for it, `wave` the one that the policy gives it, and
-    `after` are all machines that it waits for; `moves_with` those that it shares disks with.
+    `after` are all machines that it waits for; `moves_with` those that it shares disks with. `triage`: where it
+    fits, as far as facts say.
     """
 
     name: str
@@ -122,6 +124,7 @@ class Assessment(Value):
     probes: tuple[Probe, ...] = ()
     forced: bool = False
     decisions: tuple[OpenDecision, ...] = ()
+    triage: Triage | None = None
 
     @property
     def unsized(self) -> int:
