@@ -323,14 +323,14 @@ def _concern_lines(concerns: Iterable[Concern]) -> Iterator[str]:
         yield f"- {_plain(concern.what)} {_plain(concern.fix)} (`{concern.id}`)"
 
 
-_PLACES = {"vm": "as a VM", "container": "perhaps as a container image", "stay": "where it is, until somebody decides"}
+_PLACES = {"vm": "As a VM", "container": "Perhaps as a container image", "stay": "Where it is, until somebody decides"}
 
 
 def _place(found: Triage | None) -> Iterator[str]:
     """Where the machine fits, why, what is not known, and the sandbox for it."""
     if found is None:
         return
-    yield f"**{_PLACES[found.place].capitalize()}.** A recommendation, which changes no plan."
+    yield f"**{_PLACES[found.place]}.** A recommendation, which changes no plan."
     yield ""
     for one in found.reasons:
         yield f"- {_plain(one.what)}{f' ({_plain(one.fact)})' if one.fact else ''}"

@@ -59,8 +59,8 @@ RULES = (
         "traffic.unknown",
         WARNING,
         "filters whose lines were not told",
-        "Let the source tell them (for EC2 `describe-security-groups` beside the instances, or the right to ask for "
-        "it), and discover again.",
+        "Discover again from the source itself, by an account that may ask for them; of exports only those of EC2 tell "
+        "them, where `describe-security-groups` lies beside the instances.",
         _unknown,
     ),
     Rule(

@@ -240,6 +240,15 @@ def test_lines_with_the_same_ports_are_one_rule_and_the_policy_selects_the_machi
     }
 
 
+def test_what_became_of_filters_says_the_policy_that_they_became() -> None:
+    (told,) = assess(inventory(guarded(group("sg-1"), filtered=True)), FROM_SOURCE)
+    fates = {one.field: (one.fate.value, one.target) for one in told.carried if "filter" in one.field}
+    assert fates == {
+        "nics[eni-1].filtered": ("changed", "NetworkPolicy web"),
+        "nics[eni-1].filters[sg-1]": ("changed", "NetworkPolicy web"),
+    }
+
+
 def test_a_group_without_a_line_lets_nothing_in_or_out() -> None:
     spec = spec_of(group("sg-1"))
     assert (spec["ingress"], spec["egress"]) == ([], [])
