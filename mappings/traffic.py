@@ -18,7 +18,7 @@ from mappings import boxes
 from mappings.boxes import Box
 from mappings.choices import Choices
 from mappings.marks import labels, origin
-from mappings.names import Names
+from mappings.names import Names, dns_label
 from mappings.neighbours import (
     MEMBER,
     NOBODY,
@@ -68,6 +68,11 @@ class Traffic:
 
 
 UNFILTERED = Traffic()
+
+
+def policy_name(machine: str) -> str:
+    """What the NetworkPolicy of a machine of this name is called: not as the machine, as people's own often are."""
+    return dns_label(f"{machine}-traffic")
 
 
 def traffic_of(machine: Machine, choices: Choices, names: Names, around: Neighbours = NOBODY) -> Traffic:
@@ -230,7 +235,7 @@ def _policy(
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
         "metadata": {
-            "name": names.machine,
+            "name": policy_name(names.machine),
             "namespace": choices.namespace,
             "labels": labels(machine, choices, names),
             "annotations": origin(machine),

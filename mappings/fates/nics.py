@@ -26,7 +26,7 @@ def filtered(reason: str) -> Rule:
         card = guarded_card(mapping.machine, mapping.choices)
         policy = traffic_of(mapping.machine, mapping.choices, mapping.names).policy
         if card is not None and policy is not None and leaf.path.startswith(f"nics[{card.id}]."):
-            return Fate.CHANGED, f"NetworkPolicy {mapping.names.machine}", "as far as a NetworkPolicy can say it"
+            return Fate.CHANGED, f"NetworkPolicy {policy['metadata']['name']}", "as far as a NetworkPolicy can say it"
         return Fate.LOST, "", reason
 
     return found

@@ -244,8 +244,8 @@ def test_what_became_of_filters_says_the_policy_that_they_became() -> None:
     (told,) = assess(inventory(guarded(group("sg-1"), filtered=True)), FROM_SOURCE)
     fates = {one.field: (one.fate.value, one.target) for one in told.carried if "filter" in one.field}
     assert fates == {
-        "nics[eni-1].filtered": ("changed", "NetworkPolicy web"),
-        "nics[eni-1].filters[sg-1]": ("changed", "NetworkPolicy web"),
+        "nics[eni-1].filtered": ("changed", "NetworkPolicy web-traffic"),
+        "nics[eni-1].filters[sg-1]": ("changed", "NetworkPolicy web-traffic"),
     }
 
 
