@@ -46,6 +46,8 @@ def neighbours(moving: Iterable[Machine], policy: Policy, offer: Offer = UNASKED
     told: dict[str, int | None] = {}
     named: set[str] = set()
     for machine in moving:
+        if not any(nic.filters or nic.network_key for nic in machine.nics):
+            continue
         choices = choices_for(machine, policy, offer)
         card = guarded_card(machine, choices)
         for group in groups_of(card, machine):

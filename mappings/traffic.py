@@ -192,7 +192,7 @@ def _at_most(rule: TrafficRule) -> list[Box]:
 def _boxes(rule: TrafficRule) -> list[Box]:
     protocols = boxes.PROTOCOLS if rule.protocol == "all" else (rule.protocol,)
     first = max(rule.first_port or boxes.FIRST, boxes.FIRST)
-    last = boxes.LAST if rule.last_port is None else rule.last_port
+    last = min(boxes.LAST if rule.last_port is None else rule.last_port, boxes.LAST)
     networks = _networks(rule) or ()
     return [Box(one, first, last, network) for one in protocols for network in networks if first <= last]
 

@@ -131,8 +131,8 @@ def _by(ec2: Any, kind: _Kind, wanted: set[Any], untold: Unanswered) -> dict[str
 
 
 def _members(ec2: Any, groups: set[str], untold: Unanswered) -> dict[str, int]:
-    """How many interfaces are in each of these groups: also those of load balancers, databases, and other accounts'
-    machines in a shared network, of which no instance tells."""
+    """How many interfaces of the account are in each of these groups: also those of load balancers and databases, of
+    which no instance tells."""
     found: dict[str, int] = {}
     for chunk in _chunks(groups):
         with untold.telling("DescribeNetworkInterfaces", "who else is in their security groups"):

@@ -259,6 +259,11 @@ def test_a_line_to_port_0_alone_opens_nothing() -> None:
     assert spec["ingress"] == []
 
 
+def test_ports_that_are_none_are_not_written() -> None:
+    spec = spec_of(group("sg-1", rule(protocol="tcp", first_port=65000, last_port=70000, cidr="10.0.0.0/8")))
+    assert spec["ingress"][0]["ports"] == [{"protocol": "TCP", "port": 65000, "endPort": 65535}]
+
+
 def tiers(members: int | None) -> tuple[Machine, Machine]:
     front = guarded(group("sg-web", members=1), name="web")
     to_front = rule(protocol="tcp", first_port=5432, last_port=5432, group="sg-web", line="tcp 5432 from sg-web")

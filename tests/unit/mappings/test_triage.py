@@ -159,3 +159,25 @@ def test_the_page_for_tickets_has_place_reasons_and_facts() -> None:
     assert "**Perhaps as a container image.**" in page
     assert "nics\\[eni-1\\].filters\\[sg-1\\]: tcp 8080 from 0.0.0.0/0" in page
     assert "Not known: what it is for" in page
+
+
+def test_tenants_that_share_a_namespace_are_told() -> None:
+    one, other = build(), build(name="db", id="db", uuid=None, nics=())
+    policy = Policy(
+        machines={
+            "web": MachinePolicy(sandbox=SandboxPolicy(tenant="acme")),
+            "db": MachinePolicy(sandbox=SandboxPolicy(tenant="initech")),
+        }
+    )
+    inventory = of(one).model_copy(update={"machines": (one, other)})
+    told = [
+        [c.what for c in found.concerns if c.id == "sandbox.shared-namespace"] for found in assess(inventory, policy)
+    ]
+    assert told == [
+        ["It belongs to acme, and namespace default takes machines of initech, too."],
+        ["It belongs to initech, and namespace default takes machines of acme, too."],
+    ]
+    apart = policy.model_copy(
+        update={"machines": policy.machines | {"db": policy.machines["db"].model_copy(update={"namespace": "b"})}}
+    )
+    assert not [c for found in assess(inventory, apart) for c in found.concerns if c.id.startswith("sandbox")]
