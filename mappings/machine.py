@@ -6,7 +6,9 @@ without one, secure boot for every UEFI. So each of these is written, also where
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from kubeferry.documents import (
@@ -43,6 +45,8 @@ from mappings.traffic import UNFILTERED, Traffic, traffic_of
 from mappings.variables import kept_tpm, kept_variables, state_claim
 from mappings.versions import fitted
 
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
@@ -73,11 +77,12 @@ def to_manifests(
     `around` are the groups of machines that its filters may name."""
     choices, names = choices_for(machine, policy, offer), sharing.named(names)
     disks = planned_disks(machine, choices, names, sharing)
-    vm, told = fitted(virtual_machine(machine, choices, names, sharing, around), choices.kubevirt)
+    traffic = traffic_of(machine, choices, names, around)
+    known_by = traffic_labels(machine, choices, names, around, guarded=traffic.policy is not None)
+    vm, told = fitted(virtual_machine(machine, choices, names, sharing, known_by), choices.kubevirt)
     vm, said = patched(vm, choices.patch)
     kept = kept_variables(machine, choices, names)
     claims = claim_manifests(machine, choices, names, disks)
-    traffic = traffic_of(machine, choices, names, around)
     tpm = kept_tpm(machine, choices, names.machine, vm)
     claims += [state_claim(machine, choices, names)] if kept or tpm else []
     return Mapped(
@@ -95,9 +100,13 @@ def to_manifests(
 
 
 def virtual_machine(
-    machine: Machine, choices: Choices, names: Names, sharing: Sharing = ALONE, around: Neighbours = NOBODY
+    machine: Machine,
+    choices: Choices,
+    names: Names,
+    sharing: Sharing = ALONE,
+    known_by: Mapping[str, str] = NO_LABELS,
 ) -> dict[str, Any]:
-    """The VirtualMachine manifest."""
+    """The VirtualMachine manifest. `known_by` are labels of its pod alone, by which NetworkPolicies know it."""
     marks = labels(machine, choices, names)
     return {
         "apiVersion": "kubevirt.io/v1",
@@ -112,7 +121,7 @@ def virtual_machine(
             "runStrategy": choices.run_strategy,
             **matchers(choices.types),
             "template": {
-                "metadata": {"labels": marks | traffic_labels(machine, choices, names, around)},
+                "metadata": {"labels": {**marks, **known_by}},
                 "spec": left_to(_template(machine, choices, names, sharing), choices.types),
             },
         },

@@ -116,10 +116,13 @@ def group_label(group: str) -> str:
     return GROUP + (group if legal else hashlib.sha256(group.encode()).hexdigest()[:16])
 
 
-def traffic_labels(machine: Machine, choices: Choices, names: Names, around: Neighbours) -> dict[str, str]:
-    """What the machine's pod is known by to policies: its own, and those of others that name a group of it."""
+def traffic_labels(
+    machine: Machine, choices: Choices, names: Names, around: Neighbours, *, guarded: bool
+) -> dict[str, str]:
+    """What the machine's pod is known by to policies: to its own where it is `guarded` by one, and to those of others
+    that name a group of it."""
     card = guarded_card(machine, choices)
-    own = {TRAFFIC: names.machine} if card is not None and choices.network.asked else {}
+    own = {TRAFFIC: names.machine} if guarded else {}
     return own | {group_label(group): MEMBER for group in groups_of(card, machine) if group in around.places}
 
 

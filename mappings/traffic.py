@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import ip_network
 from typing import Any
 
@@ -199,10 +200,13 @@ def _boxes(rule: TrafficRule) -> list[Box]:
 
 def _networks(rule: TrafficRule) -> tuple[boxes.Network, ...] | None:
     """The addresses of the other end; None where they cannot be read."""
-    if rule.cidr is None:
-        return boxes.ANYBODY
+    return boxes.ANYBODY if rule.cidr is None else _network(rule.cidr)
+
+
+@lru_cache(maxsize=4096)  # an estate names the same ranges over and over
+def _network(cidr: str) -> tuple[boxes.Network, ...] | None:
     try:
-        return (ip_network(rule.cidr, strict=False),)
+        return (ip_network(cidr, strict=False),)
     except ValueError:
         return None
 

@@ -6,9 +6,9 @@ from kubeferry.model import Fate
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
 from mappings.fates.devices import virtio
 from mappings.fates.kinds import NIC, becomes, kept, place_of
-from mappings.neighbours import guarded_card
+from mappings.neighbours import TRAFFIC, guarded_card
 from mappings.nics import is_standby
-from mappings.traffic import traffic_of
+from mappings.traffic import policy_name
 from mappings.virtio import GENERATIONS
 
 STANDBY = "KubeVirt has no failover pairs: its partner stays alone"
@@ -24,9 +24,9 @@ def filtered(reason: str) -> Rule:
 
     def found(mapping: Mapping, leaf: Leaf) -> Verdict:
         card = guarded_card(mapping.machine, mapping.choices)
-        policy = traffic_of(mapping.machine, mapping.choices, mapping.names).policy
-        if card is not None and policy is not None and leaf.path.startswith(f"nics[{card.id}]."):
-            return Fate.CHANGED, f"NetworkPolicy {policy['metadata']['name']}", "as far as a NetworkPolicy can say it"
+        known_by = mapping.find(f"spec.template.metadata.labels[{TRAFFIC}]")
+        if card is not None and known_by and leaf.path.startswith(f"nics[{card.id}]."):
+            return Fate.CHANGED, f"NetworkPolicy {policy_name(known_by)}", "as far as a NetworkPolicy can say it"
         return Fate.LOST, "", reason
 
     return found
