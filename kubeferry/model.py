@@ -13,7 +13,7 @@ Sizes are bytes, times are seconds, unless a field's name says otherwise.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -180,12 +180,48 @@ class Disk(Value):
     boot_order: int | None = None
 
 
+class TrafficRule(Value):
+    """One line of a filter: connections that are begun towards the machine (`inward`), or by it.
+
+    `protocol` is tcp, udp, sctp or all, or the source's word for another one; ports are those of the end that is
+    called, None for all of them. The other end is in `cidr`, or a member of `group`; where neither is told it is
+    anybody. `beyond` names what else the line asks for, which protocol, ports and addresses cannot say; `line` is all
+    of it as people at the source read it.
+    """
+
+    inward: bool
+    accepts: bool = True
+    protocol: str = "all"
+    first_port: int | None = None
+    last_port: int | None = None
+    cidr: str | None = None
+    group: str | None = None
+    beyond: str | None = None
+    line: str
+
+
+class TrafficFilter(Value):
+    """What lets traffic of a card through, or not, at its source.
+
+    `kind` says how its lines are read: of a `security-group` each adds to what is let through, and nothing else is; of
+    an `nwfilter` the first one that fits decides, and what none fits is let through. `rules` is None where they were
+    not told, `members` says how many cards are in the group, None where nobody was asked.
+    """
+
+    name: str
+    title: str | None = None
+    kind: Literal["security-group", "nwfilter"]
+    rules: tuple[TrafficRule, ...] | None = None
+    members: int | None = None
+
+
 class Nic(Value):
     """One network card. `network_kind` is network, bridge, direct, user, hostdev, ethernet, … or unknown.
 
     `switch` and `network_key` tell networks of one name apart: the switch it is on, and what its source knows it by.
     `acpi_index` is the number by which the firmware names the card: a guest calls the card of index 7 `eno7`.
     `teaming` is the card's part in a failover pair, whose two cards share one MAC: persistent, or transient.
+    `filters` are those that its traffic passes, None where the source has none, or tells nothing of them.
     """
 
     id: str
@@ -205,6 +241,7 @@ class Nic(Value):
     mtu: int | None = None
     throttled: bool = False
     filtered: bool = False
+    filters: tuple[TrafficFilter, ...] | None = None
     boot_order: int | None = None
 
 

@@ -94,6 +94,7 @@ OTHERS = {
     "notify.not-set": "a receiver of messages whose address or key is not in the environment",
     "notify.waiting": "messages that a receiver has not taken, or has refused",
     "plan.empty": "a plan that moves no machine",
+    "sandbox.shared-namespace": "machines of several tenants in one namespace",
     "set.not-whole": "a machine that shares a disk with one that cannot be moved",
     "source.no-way": "no way for movers to the source's disks",
     "source.not-asked": "a source that did not answer; it is asked again before the stop",

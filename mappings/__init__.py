@@ -12,6 +12,8 @@ In the order in which a machine passes:
     instancetypes         what decides about its processors and memory in its place
     provenance            what tells of the source's own place, and is missed by nobody
     systems, virtio       what is known of the system inside, and which virtio it gets
+    neighbours, boxes     who is in the groups that filters name; sets of connections, taken from one another
+    traffic               filters of the source as a NetworkPolicy, and what none can say
     cpu, firmware, ec2, disks, nics, devices    the parts of its manifest;  quantities: Kubernetes' numbers
     tpm                   whether what its TPM holds goes with it
     variables             the claim that its UEFI variables and what its TPM holds lie on
@@ -21,6 +23,7 @@ In the order in which a machine passes:
     admission/            what a cluster would say to the manifests
     refusals              that, as concerns of the machine that it is about
     windows               when it may be stopped
+    triage/               where it fits: as a VM, as a container, or where it is; and in which sandbox
     decisions             what is open, and the lines of the policy that settle it
     policy_problems       what is wrong with the policy for an inventory
     sheet                 what people have changed in the wave sheet, cell by cell (sheet_cells); sheet_rows: its rows

@@ -18,6 +18,7 @@ from pydantic.alias_generators import to_camel
 
 from kubeferry.documents import Inventory, Offer, PlannedDisk, Platform, Policy
 from kubeferry.documents.assessment import SIZE_UNKNOWN, Assessment, CopyEstimate, Verdict
+from kubeferry.documents.triage import Triage
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity
 from kubeferry.words import RUN_STRATEGIES, first_of, plain
 from kubeferry.words import duration as spoken
@@ -28,13 +29,15 @@ from mappings.disk_wishes import disk_wishes, told
 from mappings.estimate import Rates, estimate, expected_downtime
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, dns_label, machine_names
+from mappings.neighbours import neighbours
 from mappings.nics import cards
 from mappings.quantities import duration, human_bytes
 from mappings.refusals import all_concerns
-from mappings.rules.between import inventory_concerns
+from mappings.rules.between import included, inventory_concerns
 from mappings.rules.rule import CRITICAL
 from mappings.sharing import ALONE, sharings
 from mappings.storage import UNASKED
+from mappings.triage.verdict import triage
 from mappings.windows import window_of
 from mappings.wishes import Settled, parts, settled
 
@@ -52,8 +55,9 @@ def assess(
     same = sharings(wishes.machines, wishes.policy, names, offer)
     shared = inventory_concerns(wishes.machines, wishes.policy, names, same)
     platform = platform_for(wishes.policy, offer)
+    around = neighbours(included(wishes.machines, wishes.policy), wishes.policy, offer)
     mapped = {
-        one.name: to_manifests(one, wishes.policy, names[one.name], offer, same.get(one.name, ALONE))
+        one.name: to_manifests(one, wishes.policy, names[one.name], offer, same.get(one.name, ALONE), around)
         for one in wishes.machines
     }
     return tuple(
@@ -112,6 +116,7 @@ def _assess(
         probes=choices.probes,
         forced=choices.stop.force,
         decisions=open_decisions(machine, choices, concerns),
+        triage=triage(machine, choices, mapped.traffic),
     )
     downtime = expected_downtime(found.power, mode, copy, unsized=found.unsized)
     return found.model_copy(update={"downtime": downtime})
@@ -182,6 +187,7 @@ def render_assessment_markdown(assessment: Assessment) -> str:
     }
     for severity, title in titles.items():
         lines += _section(title, _concern_lines(one for one in assessment.concerns if one.severity == severity))
+    lines += _section("Where it fits", _place(assessment.triage))
     lines += _section("What changes", _fates(assessment.carried, Fate.CHANGED))
     lines += _section("What is lost", _fates(assessment.carried, Fate.LOST))
     lines += _section("What stays as it is", _fates(assessment.carried, Fate.CARRIED))
@@ -326,6 +332,32 @@ def _section(title: str, lines: Iterable[str]) -> list[str]:
 def _concern_lines(concerns: Iterable[Concern]) -> Iterator[str]:
     for concern in concerns:
         yield f"- {_plain(concern.what)} {_plain(concern.fix)} (`{concern.id}`)"
+
+
+_PLACES = {"vm": "As a VM", "container": "Perhaps as a container image", "stay": "Where it is, until somebody decides"}
+
+
+def _place(found: Triage | None) -> Iterator[str]:
+    """Where the machine fits, why, what is not known, and the sandbox for it."""
+    if found is None:
+        return
+    yield f"**{_PLACES[found.place]}.** A recommendation, which changes no plan."
+    yield ""
+    for one in found.reasons:
+        yield f"- {_plain(one.what)}{f' ({_plain(one.fact)})' if one.fact else ''}"
+    yield f"- Not known: {_plain('; '.join(found.unknown))}."
+    box = found.sandbox
+    tenant = f" of tenant {box.tenant}" if box.tenant else ""
+    policy = "with" if box.network_policy else "without"
+    movers = box.runtime_class or "what the configuration says"
+    yield ""
+    yield (
+        f"Sandbox: namespace `{box.namespace}`{tenant}, Pod Security {box.pod_security}, movers under {movers}, "
+        f"{policy} a NetworkPolicy."
+    )
+    yield ""
+    for note in box.notes:
+        yield f"- {_plain(note)}"
 
 
 def _fates(carried: tuple[Carried, ...], fate: Fate) -> Iterator[str]:

@@ -20,9 +20,11 @@ from kubeferry.documents import (
     Policy,
     Probe,
     RehearsalPolicy,
+    SandboxPolicy,
     StateOffer,
     StopPolicy,
     StoragePolicy,
+    TrafficPolicy,
     WarmPolicy,
     over,
 )
@@ -73,6 +75,8 @@ class Choices:
     downtime: DowntimePolicy | None
     commit: CommitPolicy | None
     rehearsal: RehearsalPolicy | None
+    network: TrafficPolicy
+    sandbox: SandboxPolicy | None
     legacy_disk_bus: str
     disk_bus: str | None
     nic_model: str | None
@@ -128,6 +132,8 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         downtime=_downtime(policy, own),
         commit=over(policy.commit, own.commit) if policy.commit else own.commit,
         rehearsal=over(policy.rehearsal or RehearsalPolicy(), own.rehearsal) if own.rehearsal else policy.rehearsal,
+        network=over(policy.network or TrafficPolicy(), own.network),
+        sandbox=over(policy.sandbox or SandboxPolicy(), own.sandbox) if own.sandbox else policy.sandbox,
         legacy_disk_bus=_legacy_disk_bus(machine, policy),
         disk_bus=own.disk_bus,
         nic_model=own.nic_model,

@@ -13,6 +13,7 @@ from kubeferry.documents import NetworkMap
 from kubeferry.documents.assessment import ACCEPT, Answer, OpenDecision, policy_lines
 from kubeferry.model import Concern, Machine, Nic, Severity
 from mappings.choices import Choices
+from mappings.neighbours import guarded_card
 from mappings.nics import is_standby, network_rule
 from mappings.rules.table import RULES
 
@@ -134,6 +135,13 @@ def _other_probes(machine: Machine, _choices: Choices) -> Ways:
     yield "wait for a word on its serial console", {"probes": [{"kind": "serial", "expect": "login:"}]}
 
 
+def _policies(machine: Machine, choices: Choices) -> Ways:
+    """NetworkPolicies, where a card that they reach has filters of which the lines are known."""
+    card = guarded_card(machine, choices)
+    if card is not None and card.filters and all(one.rules is not None for one in card.filters):
+        yield "make a NetworkPolicy of its filters", {"network": {"policies": "from-source"}}
+
+
 _STORAGE = _say(("name the class", {"storage": {"storageClass": CLASS}}))
 _PROBES: Way = _other_probes
 
@@ -150,6 +158,7 @@ _OTHERWISE: dict[str, Way] = {
     "namespace.unsettled": _say(("name its namespace", {"namespace": NAMESPACE})),
     "nic.address-changed": _for_cards(_on_the_pod_network),
     "nic.dropped": _for_cards(lambda _nic, rule: rule is not None and rule.target == "drop"),
+    "nic.filtered": _policies,
     "nic.second-pod": _second_on_the_pod_network,
     "nic.unmapped": _for_cards(lambda _nic, rule: rule is None),
     "probe.agent-unsure": _PROBES,
@@ -164,5 +173,6 @@ _OTHERWISE: dict[str, Way] = {
         ("one node at a time", {"storage": {"accessMode": "ReadWriteOnce", "volumeMode": "Block"}}),
         ("several nodes, for live migration", {"storage": {"accessMode": "ReadWriteMany", "volumeMode": "Block"}}),
     ),
+    "traffic.resolver": _say(("let it ask the cluster's DNS", {"network": {"resolver": True}})),
     "windows.clock": _say(("name its zone", {"timezone": ZONE})),
 }

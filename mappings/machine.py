@@ -6,7 +6,9 @@ without one, secure boot for every UEFI. So each of these is written, also where
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from kubeferry.documents import (
@@ -32,14 +34,18 @@ from mappings.firmware import ARCHITECTURES, clock_domain, features_domain, firm
 from mappings.instancetypes import left_to, matchers, sized_by
 from mappings.marks import described, labels
 from mappings.names import Names, is_dns_label
+from mappings.neighbours import NOBODY, Neighbours, traffic_labels
 from mappings.nics import interfaces, networks
 from mappings.patches import patched
 from mappings.rules.rule import Case
 from mappings.rules.table import concerns_of
 from mappings.sharing import ALONE, Sharing, attached_disks
 from mappings.storage import UNASKED
+from mappings.traffic import UNFILTERED, Traffic, traffic_of
 from mappings.variables import kept_tpm, kept_variables, state_claim
 from mappings.versions import fitted
+
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class Mapped:
     attached: tuple[AttachedDisk, ...] = ()
     moves_with: tuple[Companion, ...] = ()
     sized_by: SizedBy | None = None
+    traffic: Traffic = UNFILTERED
 
 
 def to_manifests(
@@ -63,32 +70,43 @@ def to_manifests(
     names: Names,
     offer: Offer = UNASKED,
     sharing: Sharing = ALONE,
+    around: Neighbours = NOBODY,
 ) -> Mapped:
     """Map one machine. Never fails: what cannot be carried is a concern; with a critical one it must not be moved.
-    `sharing` tells of disks that it has in common with others: the claim of one that another carries is not made."""
+    `sharing` tells of disks that it has in common with others: the claim of one that another carries is not made.
+    `around` are the groups of machines that its filters may name."""
     choices, names = choices_for(machine, policy, offer), sharing.named(names)
     disks = planned_disks(machine, choices, names, sharing)
-    vm, told = fitted(virtual_machine(machine, choices, names, sharing), choices.kubevirt)
+    traffic = traffic_of(machine, choices, names, around)
+    known_by = traffic_labels(machine, choices, names, around, guarded=traffic.policy is not None)
+    vm, told = fitted(virtual_machine(machine, choices, names, sharing, known_by), choices.kubevirt)
     vm, said = patched(vm, choices.patch)
     kept = kept_variables(machine, choices, names)
     claims = claim_manifests(machine, choices, names, disks)
     tpm = kept_tpm(machine, choices, names.machine, vm)
     claims += [state_claim(machine, choices, names)] if kept or tpm else []
     return Mapped(
-        manifests=(*claims, vm),
+        manifests=(*claims, *([traffic.policy] if traffic.policy else []), vm),
         disks=disks,
         carried=carried_list(machine, choices, names, vm, FATES),
-        concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharing, vm))),
+        concerns=(*said, *told, *concerns_of(Case(machine, choices, names, sharing, vm, traffic))),
         variables=kept,
         tpm=tpm,
         attached=attached_disks(machine, sharing, names),
         moves_with=tuple(Companion(name=one, target_name=target) for one, target in sharing.moves_with.items()),
         sized_by=sized_by(choices.types),
+        traffic=traffic,
     )
 
 
-def virtual_machine(machine: Machine, choices: Choices, names: Names, sharing: Sharing = ALONE) -> dict[str, Any]:
-    """The VirtualMachine manifest."""
+def virtual_machine(
+    machine: Machine,
+    choices: Choices,
+    names: Names,
+    sharing: Sharing = ALONE,
+    known_by: Mapping[str, str] = NO_LABELS,
+) -> dict[str, Any]:
+    """The VirtualMachine manifest. `known_by` are labels of its pod alone, by which NetworkPolicies know it."""
     marks = labels(machine, choices, names)
     return {
         "apiVersion": "kubevirt.io/v1",
@@ -103,7 +121,7 @@ def virtual_machine(machine: Machine, choices: Choices, names: Names, sharing: S
             "runStrategy": choices.run_strategy,
             **matchers(choices.types),
             "template": {
-                "metadata": {"labels": dict(marks)},
+                "metadata": {"labels": {**marks, **known_by}},
                 "spec": left_to(_template(machine, choices, names, sharing), choices.types),
             },
         },

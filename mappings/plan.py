@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubeferry.documents import (
@@ -30,11 +30,12 @@ from mappings.choices import choices_for, platform_for
 from mappings.constraints import constraints_of
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, machine_names
+from mappings.neighbours import neighbours
 from mappings.policy_problems import policy_problems
 from mappings.refusals import REFUSED, all_concerns
 from mappings.rules.between import CLASHES, included, inventory_concerns
 from mappings.rules.rule import CRITICAL, is_blocked
-from mappings.sharing import ALONE, sharings
+from mappings.sharing import ALONE, Sharing, sharings
 from mappings.storage import UNASKED
 from mappings.windows import parted, used, window_of
 from mappings.wishes import UNEDITED, settled
@@ -92,20 +93,11 @@ def planned(
     if problems:
         raise InputInvalid("the policy does not fit the inventory", problems)
     moving, platform = included(machines, policy), platform_for(policy, offer)
-    mapped = {one.name: to_manifests(one, policy, names[one.name], offer, same.get(one.name, ALONE)) for one in moving}
-    entries = [
-        _entry(
-            machine,
-            policy,
-            names[machine.name],
-            mapped[machine.name],
-            all_concerns(mapped, machine.name, shared.get(machine.name, ()), platform),
-            offer,
-        )
-        for machine in moving
-    ]
-    entries = _moving_as_one(entries, apps)
+    made = _Made(moving, policy, names, offer, same, shared, platform)
+    entries = _moving_as_one(made.entries(), apps)
     excluded = _excluded(inventory, policy, entries)
+    if any(entry.name in excluded for entry in entries) and any(map(made.filters, moving)):
+        entries = _moving_as_one(made.entries(excluded), apps)  # whose groups are not whole without it
     kept = tuple(entry for entry in entries if entry.name not in excluded)
     if problems := _refused_together(kept, entries, platform):
         raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
@@ -131,6 +123,44 @@ def planned(
         excluded=excluded,
     )
     return Planned(freeze(plan), ordered.pulled, wished.policy, apps)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What entries are made of."""
+
+    moving: Sequence[Machine]
+    policy: Policy
+    names: Mapping[str, Names]
+    offer: Offer
+    same: Mapping[str, Sharing]
+    shared: Mapping[str, tuple[Concern, ...]]
+    platform: Platform | None
+
+    def filters(self, machine: Machine) -> bool:
+        """Whether a NetworkPolicy is asked for it."""
+        return choices_for(machine, self.policy, self.offer).network.asked
+
+    def entries(self, staying: Container[str] = ()) -> list[Entry]:
+        """The entries of all; those that are `staying` are nobody's neighbours."""
+        around = neighbours((one for one in self.moving if one.name not in staying), self.policy, self.offer)
+        mapped = {
+            one.name: to_manifests(
+                one, self.policy, self.names[one.name], self.offer, self.same.get(one.name, ALONE), around
+            )
+            for one in self.moving
+        }
+        return [
+            _entry(
+                machine,
+                self.policy,
+                self.names[machine.name],
+                mapped[machine.name],
+                all_concerns(mapped, machine.name, self.shared.get(machine.name, ()), self.platform),
+                self.offer,
+            )
+            for machine in self.moving
+        ]
 
 
 def _ordered(kept: tuple[Entry, ...], policy: Policy, apps: Gathered) -> Ordered:
@@ -186,6 +216,7 @@ def _entry(
         downtime=choices.downtime,
         commit=choices.commit,
         rehearsal=choices.rehearsal,
+        sandbox=choices.sandbox,
         verify=policy.verify,
         concerns=concerns,
         carried=mapped.carried,

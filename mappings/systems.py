@@ -28,10 +28,47 @@ _KERNEL = re.compile(r"([0-9]+)\.([0-9]+)")
 # vSphere writes the word size behind a name that has no version: `ubuntu64Guest`, and `centos64Guest` for 4 to 6.
 _WORD_SIZE = 64
 _VIRTIO_1_KERNEL = (4, 0)
+# The last version of each system that its makers no longer mend for everybody (2026).
+_LAST_ENDED = (
+    (r"rhel|red ?hat(?: enterprise linux)?|oracle ?linux|oracle\.com/ol|scientific(?: ?linux)?", 7),
+    (r"centos", 8),
+    (r"debian", 11),
+    (r"ubuntu", 20),
+    (r"sles|sled|suse linux enterprise(?: server| desktop)?", 12),
+)
+_ENDED_WINDOWS = re.compile(
+    r"win(xp|net|2000|nt|vista|longhorn)|\blonghorn|microsoft\.com/win/(xp|vista|7|8|2k(3|8|12)?\b)"
+    r"|windows (xp|2000|nt|vista|7|8|server (2003|2008|2012))|windows(7|8)(server)?"
+)
+_LINUX = re.compile(
+    r"linux|debian|ubuntu|rhel|red ?hat|centos|fedora|rocky|alma|suse|sles|\bol[0-9]|alpine|gentoo|photon|flatcar"
+)
+_NO_LINUX = re.compile(
+    r"bsd|solaris|darwin|mac ?os|netware|\bdos\b|os/2|unixware|openserver|aix|hp-?ux|esxi?\b|vmkernel"
+)
 
 
 def is_windows(guest: Guest) -> bool:
     return _WINDOWS.search(_said(guest)) is not None
+
+
+def is_linux(guest: Guest) -> bool | None:
+    """Whether the system is a Linux; None where its words do not tell: AWS calls all but Windows `Linux/UNIX`."""
+    said = _said(guest).replace("linux/unix", "")
+    if _WINDOWS.search(said) or _NO_LINUX.search(said):
+        return False
+    return True if _LINUX.search(said) else None
+
+
+def out_of_support(guest: Guest) -> bool | None:
+    """Whether its makers have ended the support that all their users have; None where its version is not known."""
+    said = _said(guest)
+    if _WINDOWS.search(said):
+        return _ENDED_WINDOWS.search(said) is not None
+    for family, last in _LAST_ENDED:
+        if (version := _version(said, family)) is not None:
+            return version <= last
+    return None
 
 
 def wants_windows(machine: Machine) -> bool:

@@ -20,7 +20,7 @@ from mappings.names import dns_labels, empty_words, label_value, rendered, settl
 from mappings.systems import is_windows
 
 # Choices of which the last one counts field by field.
-_GROUPS = {"placement", "rehearsal", "storage", "stop", "warm", "downtime", "commit"}
+_GROUPS = {"placement", "rehearsal", "storage", "stop", "warm", "downtime", "commit", "network", "sandbox"}
 # Those of which each part has somebody who said it.
 _BY_PART = {"labels", "annotations"} | _GROUPS
 # Those to which several may have added.

@@ -5,11 +5,12 @@
     control plane <── MoverJob, MoverProgress, MoverResult ──> mover      target ── Observation ──> journal
 
 One module a document, pure shapes all, on `base`: inventory, policy, plan, observation; `settings` is the
-configuration, `notify` its part that says who is told, `assessment` what would become of a machine, `disk_choices` what
-a policy says of single disks, `apps` of what belongs together, `waves_policy` of waves, `windows` of when sources may
-be stopped, `repeated` of what is done by a schedule, `cutover_policy` of the time around a cutover, `probes` of what is
-asked of a started machine, `approvals` who may approve and what is approved, `signers` reads their keys, `offer` what a
-target has to choose from, `outline` a plan without what only its target needs, `grid` a table as spreadsheets keep it.
+configuration, `notify` its part that says who is told, `assessment` what would become of a machine, `triage` where it
+fits, `disk_choices` what a policy says of single disks, `apps` of what belongs together, `waves_policy` of waves,
+`windows` of when sources may be stopped, `repeated` of what is done by a schedule, `cutover_policy` of the time around
+a cutover, `traffic_policy` of NetworkPolicies and tenants, `probes` of what is asked of a started machine, `approvals`
+who may approve and what is approved, `signers` reads their keys, `offer` what a target has to choose from, `outline` a
+plan without what only its target needs, `grid` a table as spreadsheets keep it.
 What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes
 documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the
 form in which a plan is kept, `first_reading` makes it of a plan's text, `readings` keeps large ones beside their files,
@@ -86,6 +87,7 @@ from kubeferry.documents.settings import (
     Toleration,
     VmwareAccess,
 )
+from kubeferry.documents.traffic_policy import SandboxPolicy, TrafficPolicy
 from kubeferry.documents.waves_policy import AtMost, Capacity, Kin, StopAfter, WavesPolicy
 from kubeferry.documents.windows import ANY, Window
 from kubeferry.documents.yaml_text import to_yaml
@@ -152,6 +154,7 @@ __all__ = [
     "ProbeResult",
     "RehearsalPolicy",
     "Repeated",
+    "SandboxPolicy",
     "ShortName",
     "SizedBy",
     "SourceConfig",
@@ -163,6 +166,7 @@ __all__ = [
     "StoragePolicy",
     "TargetConfig",
     "Toleration",
+    "TrafficPolicy",
     "TypeRef",
     "VmwareAccess",
     "WarmPolicy",

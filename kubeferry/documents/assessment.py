@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from kubeferry.documents import AttachedDisk, PlannedDisk, Probe
+from kubeferry.documents.triage import Triage
 from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.model import Bytes, Carried, Concern, Power, Seconds, Severity, Value
 
@@ -95,7 +96,7 @@ class Assessment(Value):
     `app` is the one that it belongs to, `owner` who answers for it, `wave` the one that the policy gives it, and
     `after` are all machines that it waits for; `moves_with` those that it shares disks with. `window` is the one that
     it is stopped in, None for any time, and `budget_seconds` how long it may be down, None for no bound: by the policy,
-    whether or not a plan takes the machine.
+    whether or not a plan takes the machine. `triage`: where it fits, as far as facts say.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Assessment(Value):
     probes: tuple[Probe, ...] = ()
     forced: bool = False
     decisions: tuple[OpenDecision, ...] = ()
+    triage: Triage | None = None
 
     @property
     def unsized(self) -> int:

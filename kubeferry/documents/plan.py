@@ -19,6 +19,7 @@ from kubeferry.documents.offer import OfferedType
 from kubeferry.documents.policy import RehearsalPolicy, StopPolicy, WarmPolicy
 from kubeferry.documents.probes import Probe
 from kubeferry.documents.repeated import Repeated
+from kubeferry.documents.traffic_policy import SandboxPolicy
 from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.documents.windows import Window
 from kubeferry.model import Bytes, Carried, Concern, Machine, Value
@@ -97,6 +98,7 @@ class Entry(Value):
     source is stopped only in this one of the plan's windows; None: at any time. `commit`: None commits it as soon as
     its probes have passed. `app` is the one of the plan's `apps` that it belongs to, `app_probes` are those of the
     app's that are asked of this machine once all of the app run, and `owner` answers for it.
+    `sandbox`: who it belongs to, and what its movers run under.
     """
 
     name: str
@@ -125,6 +127,7 @@ class Entry(Value):
     app_probes: tuple[AppProbe, ...] | None = None
     owner: str | None = None
     rehearsal: RehearsalPolicy | None = None
+    sandbox: SandboxPolicy | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives

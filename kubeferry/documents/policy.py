@@ -14,6 +14,7 @@ from kubeferry.documents.disk_choices import DiskChoice
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.documents.probes import Probe
 from kubeferry.documents.repeated import Repeated
+from kubeferry.documents.traffic_policy import SandboxPolicy, TrafficPolicy
 from kubeferry.documents.waves_policy import WavesPolicy
 from kubeferry.documents.windows import ANY, Window
 from kubeferry.model import Bytes, Seconds, Value
@@ -165,6 +166,8 @@ class MachinePolicy(Value):
     `keep_tpm`: so does what its TPM holds. `window`: it is stopped in this one of the policy's `windows`, or at `any`
     time.
 
+    `network` says whether filters of the source become NetworkPolicies, `sandbox` who it belongs to.
+
     `app` is the application that it belongs to, one of the policy's `apps` or one that has no more than a name, and
     `app_from` makes that name of the same words as above; empty takes the machine out of any. `owner` answers for it.
     `after` names machines, and apps as `app:NAME`.
@@ -199,6 +202,8 @@ class MachinePolicy(Value):
     downtime: DowntimePolicy | None = None
     commit: CommitPolicy | None = None
     rehearsal: RehearsalPolicy | None = None
+    network: TrafficPolicy | None = None
+    sandbox: SandboxPolicy | None = None
     wave: str | None = None
     window: str | None = None
     app: AppName | None = None
@@ -255,8 +260,11 @@ class Policy(Document):
     `rules` are read from top to bottom, and what a later one says takes the place of what an earlier one said;
     `machines`, by the machine's name at the source, has the last word. Labels, annotations, accepted concerns, machines
     that come before, and patches add up. So do choices for `disks`: of each disk and field the last word counts; and
-    the fields of `placement`, `rehearsal`, `storage`, `stop`, `warm`, `downtime` and `commit`. Of `networks` those of a
-    later rule are looked at first, then those of earlier ones, then the policy's own where it says some.
+    the fields of `placement`, `rehearsal`, `storage`, `stop`, `warm`, `downtime`, `commit`, `network` and `sandbox`. Of
+    `networks` those of a later rule are looked at first, then those of earlier ones, then the policy's own where it
+    says some.
+
+    `network`: None writes no NetworkPolicies. `sandbox`: None says nothing of tenants.
 
     `downtime` and `commit`: None bounds no downtime, and commits a machine as soon as its probes have passed.
 
@@ -298,6 +306,8 @@ class Policy(Document):
     downtime: DowntimePolicy | None = None
     commit: CommitPolicy | None = None
     rehearsal: RehearsalPolicy | None = None
+    network: TrafficPolicy | None = None
+    sandbox: SandboxPolicy | None = None
     verify: Literal["always", "written"] = "written"
     waves: WavesPolicy = WavesPolicy()
     windows: dict[ShortName, Window] | None = None

@@ -16,7 +16,7 @@ from typing import Any
 from kubeferry.errors import Problem
 from mappings.quantities import parse_quantity
 
-KINDS = ("VirtualMachine", "DataVolume", "PersistentVolumeClaim", "Secret", "ConfigMap")
+KINDS = ("VirtualMachine", "DataVolume", "PersistentVolumeClaim", "Secret", "ConfigMap", "NetworkPolicy")
 
 _METADATA = {
     "name": "str",

@@ -13,13 +13,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from kubeferry.model import Carried, CpuFeature, Device, Fate, Machine, NumaCell, SourceFact, Timer
+from kubeferry.model import Carried, CpuFeature, Device, Fate, Machine, NumaCell, SourceFact, Timer, TrafficFilter
 from mappings.choices import Choices
 from mappings.names import Names
 from mappings.quantities import human_bytes, parse_quantity
 
 # Small values of which a person reads one line, not one line a field.
-_ATOMS = (CpuFeature, Device, NumaCell, SourceFact, Timer)
+_ATOMS = (CpuFeature, Device, NumaCell, SourceFact, Timer, TrafficFilter)
 _SOURCE_LIMIT = 400
 # A source may have told a secret (the password of a screen): it stands in no list.
 _SECRET = re.compile(r"passw|secret|token|credential", re.IGNORECASE)
@@ -136,7 +136,7 @@ def told(leaf: Leaf) -> str:
         return "…"
     if leaf.pattern.endswith("_bytes"):
         return human_bytes(leaf.value)
-    text = _text(leaf.value)
+    text = _lines(leaf.value) if isinstance(leaf.value, TrafficFilter) else _text(leaf.value)
     return text if len(text) <= _SOURCE_LIMIT else f"{text[: _SOURCE_LIMIT - 1]}…"
 
 
@@ -154,6 +154,11 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(_member(item) for item in value) or "none"
     return str(value)
+
+
+def _lines(told: TrafficFilter) -> str:
+    said = "what it lets through was not told" if told.rules is None else "; ".join(one.line for one in told.rules)
+    return f"{told.title or told.name}: {said or 'it has no lines'}"
 
 
 def _member(item: Any) -> str:

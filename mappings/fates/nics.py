@@ -6,7 +6,9 @@ from kubeferry.model import Fate
 from mappings.fates.carried import Leaf, Mapping, Rule, Verdict
 from mappings.fates.devices import virtio
 from mappings.fates.kinds import NIC, becomes, kept, place_of
+from mappings.neighbours import TRAFFIC, guarded_card
 from mappings.nics import is_standby
+from mappings.traffic import policy_name
 from mappings.virtio import GENERATIONS
 
 STANDBY = "KubeVirt has no failover pairs: its partner stays alone"
@@ -15,6 +17,19 @@ DROPPED = "the policy has no network for this card"
 
 def network() -> Rule:
     return of_card(becomes("networks[{interface}]", "the policy maps this network", otherwise=DROPPED))
+
+
+def filtered(reason: str) -> Rule:
+    """Of the card that NetworkPolicies reach its filters become one, where the policy asks for it."""
+
+    def found(mapping: Mapping, leaf: Leaf) -> Verdict:
+        card = guarded_card(mapping.machine, mapping.choices)
+        known_by = mapping.find(f"spec.template.metadata.labels[{TRAFFIC}]")
+        if card is not None and known_by and leaf.path.startswith(f"nics[{card.id}]."):
+            return Fate.CHANGED, f"NetworkPolicy {policy_name(known_by)}", "as far as a NetworkPolicy can say it"
+        return Fate.LOST, "", reason
+
+    return found
 
 
 def of_card(rule: Rule) -> Rule:

@@ -105,7 +105,10 @@ FATES: dict[str, Rule] = {
     "nics[].link_up": nics.link,
     "nics[].mtu": lost("the network attachment at the target decides"),
     "nics[].throttled": lost("KubeVirt has no limits for one card"),
-    "nics[].filtered": lost("network policies of the cluster take the place of filters"),
+    "nics[].filtered": nics.filtered("network policies of the cluster take the place of filters"),
+    "nics[].filters[]": nics.filtered(
+        "a NetworkPolicy takes its place where the policy asks for one, as far as one can"
+    ),
     "nics[].boot_order": machine.boot_order(NIC),
     "tpm.model": devices.tpm("tpm-crb"),
     "tpm.version": devices.tpm("2.0"),

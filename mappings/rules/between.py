@@ -33,6 +33,7 @@ _BOTH_RUN_FIX = (
     "Correct the machine that has it by mistake, or shut down all but one, and discover again; or call it shared in "
     "all of them at the source: then it moves once, for all."
 )
+_TENANT_FIX = "Give each tenant a namespace of its own: `namespace` or `namespaceTemplate` in the policy."
 _UUID_FIX = "Licences and management tools may take them for one machine; change it at the source if so."
 
 CLASHES = frozenset({"mac.duplicate", "name.duplicate"})
@@ -60,6 +61,7 @@ def inventory_concerns(
         *_namespaces(moving, policy),
         *_labels(moving, policy),
         *_uuids(moving),
+        *_tenants(moving, policy),
         *_networks(moving, policy),
         *_sets(moving, policy, same),
         *_same_files(machines, {machine.name for machine in moving}),
@@ -168,6 +170,20 @@ def _same_files(machines: list[Machine], moving: set[str]) -> Iterator[tuple[str
             concern = Concern(id="disk.same-file", severity=WARNING, what=what, fix=_SAME_FIX)
         if machine.name in moving:
             yield machine.name, concern
+
+
+def _tenants(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:
+    """Machines of several tenants in one namespace, which is the border between them."""
+    there: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for machine in machines:
+        choices = choices_for(machine, policy)
+        if choices.sandbox and choices.sandbox.tenant:
+            there[choices.namespace][machine.name] = choices.sandbox.tenant
+    for namespace, tenants in there.items():
+        for name, tenant in tenants.items():
+            if others := sorted({*tenants.values()} - {tenant}):
+                what = f"It belongs to {tenant}, and namespace {namespace} takes machines of {', '.join(others)}, too."
+                yield name, Concern(id="sandbox.shared-namespace", severity=WARNING, what=what, fix=_TENANT_FIX)
 
 
 def _networks(machines: list[Machine], policy: Policy) -> Iterator[tuple[str, Concern]]:

@@ -125,8 +125,9 @@ def _limits(nic: Nic, _case: Case) -> str | None:
     return "has bandwidth limits, which are not carried." if nic.throttled else None
 
 
-def _filter(nic: Nic, _case: Case) -> str | None:
-    return "has a network filter, which is not carried." if nic.filtered else None
+def _filter(nic: Nic, case: Case) -> str | None:
+    told = case.choices.network.policies == "from-source" and bool(nic.filters)  # by the rules of traffic
+    return "has a network filter, which is not carried." if nic.filtered and not told else None
 
 
 def _host_devices(case: Case) -> Iterator[str]:
@@ -324,7 +325,14 @@ RULES = (
         "Set limits in the network attachment if they matter.",
         per_nic(_limits),
     ),
-    Rule("nic.filtered", WARNING, "a network filter", "Write a NetworkPolicy in its place.", per_nic(_filter)),
+    Rule(
+        "nic.filtered",
+        WARNING,
+        "a network filter",
+        "Write a NetworkPolicy in its place; where the source tells its lines, `network: {policies: from-source}` in "
+        "the policy does.",
+        per_nic(_filter),
+    ),
     Rule(
         "memory.persistent",
         CRITICAL,

@@ -15,6 +15,7 @@ from kubeferry.model import Concern, Machine, Severity
 from mappings.choices import Choices
 from mappings.names import Names
 from mappings.sharing import Sharing
+from mappings.traffic import UNFILTERED, Traffic
 
 CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 
@@ -22,13 +23,14 @@ CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
 @dataclass(frozen=True, slots=True)
 class Case:
     """What a rule looks at. `sharing` tells of disks that other machines of the inventory have, too; `manifest` is the
-    finished VirtualMachine."""
+    finished VirtualMachine, `traffic` what becomes of the filters of its cards."""
 
     machine: Machine
     choices: Choices
     names: Names
     sharing: Sharing
     manifest: dict[str, Any]
+    traffic: Traffic = UNFILTERED
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from mappings.rules.proxmox import RULES as PROXMOX_RULES
 from mappings.rules.rule import Case, apply_rules
 from mappings.rules.storage import RULES as STORAGE_RULES
 from mappings.rules.system import RULES as SYSTEM_RULES
+from mappings.rules.traffic import RULES as TRAFFIC_RULES
 from mappings.rules.vmx import RULES as VMX_RULES
 from mappings.rules.vsphere import RULES as VMWARE_RULES
 
@@ -28,6 +29,7 @@ RULES = (
     *STORAGE_RULES,
     *DEVICE_RULES,
     *SYSTEM_RULES,
+    *TRAFFIC_RULES,
     *LIBVIRT_RULES,
     *EC2_RULES,
     *OVA_RULES,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache, partial
 from typing import Any
@@ -49,6 +50,8 @@ def _templates() -> Environment:
     made.globals.update(
         WORDS=telling.VERDICTS,
         TONES=telling.TONES,
+        PLACES=telling.PLACES,
+        SPOKEN=telling.SPOKEN,
         SENTENCES=telling.SENTENCES,
         RUN=RUN_STRATEGIES,
         app_file=app_file,
@@ -121,6 +124,8 @@ def _filters(estate: Estate) -> Iterator[tuple[str, str, list[tuple[str, str]]]]
     yield "wave", "Wave", [(wave.name, wave.name) for wave in estate.waves]
     yield "verdict", "Verdict", [(one, f"{telling.VERDICTS[one]} ({verdicts[one]})") for one in verdicts]
     yield "concern", "Concern", [(one.id, f"{one.id} ({one.machines})") for one in estate.common]
+    places = Counter(member.told.triage.place for member in estate.members if member.told.triage)
+    yield "place", "Fits as", [(one, f"{one} ({places[one]})") for one in ("vm", "container", "stay") if places[one]]
     yield "owner", "Owner", _values(member.owner for member in estate.members)
 
 

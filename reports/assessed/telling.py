@@ -27,6 +27,8 @@ SENTENCES = {
     "incomplete": "Nothing speaks against the move, but sizes of disks are missing: discover it with access.",
     "excluded": "The policy leaves it out. This page shows what would happen.",
 }
+PLACES = {"vm": "a VM", "container": "a candidate for a container", "stay": "stays, until somebody decides otherwise"}
+SPOKEN = {"vm": "for a VM", "container": "for a container", "stay": "for staying"}
 TONES = {"blocked": "bad", "incomplete": "warn", "ready-with-warnings": "warn", "ready": "good", "excluded": "idle"}
 
 

@@ -30,7 +30,7 @@ from kubeferry.errors import (
 )
 from kubeferry.images.variables import Variable, variables_of
 from kubeferry.ledger import External
-from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power, Severity
+from kubeferry.model import DiskBus, DiskRef, FirmwareKind, Machine, Marker, Power, Severity, TrafficFilter
 from kubeferry.outside import aws, stopping
 from kubeferry.sources import DETACH, SCALING_GROUP, Round, Source, open_source
 from kubeferry.sources.ec2 import power, snapshot_sets
@@ -246,6 +246,41 @@ def test_a_wrong_clock_is_called_one_with_both_times(lab: Lab, ahead: float) -> 
     assert (there - here).total_seconds() == pytest.approx(ahead, abs=3)
     with pytest.raises(LoginLost, match="our clock is wrong"):
         lab.copy(opened, 1)
+
+
+def test_who_is_in_a_security_group_is_told_also_where_it_is_no_instance(lab: Lab) -> None:
+    ec2 = lab.cloud.client()
+    vpc = ec2.describe_vpcs()["Vpcs"][0]["VpcId"]
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    front, back = (
+        ec2.create_security_group(GroupName=name, Description=name, VpcId=vpc)["GroupId"] for name in ("front", "back")
+    )
+    ec2.authorize_security_group_ingress(
+        GroupId=back,
+        IpPermissions=[
+            {"IpProtocol": "tcp", "FromPort": 5432, "ToPort": 5432, "UserIdGroupPairs": [{"GroupId": front}]},
+            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]},
+            {"IpProtocol": "icmp", "FromPort": -1, "ToPort": -1, "IpRanges": [{"CidrIp": "10.0.0.0/8"}]},
+        ],
+    )
+    one = lab.cloud.launch("front", {"/dev/xvda": 1}, SecurityGroupIds=[front], SubnetId=subnet)
+    other = lab.cloud.launch("back", {"/dev/xvda": 1}, SecurityGroupIds=[back], SubnetId=subnet)
+
+    def filters() -> dict[str, TrafficFilter]:
+        machines = {machine.id: machine for machine in lab.source.discover().machines}
+        return {name: (machines[name].nics[0].filters or ())[0] for name in (one, other)}
+
+    told = filters()
+    assert (told[one].name, told[one].title, told[one].members) == (front, "front", 1)
+    assert [(rule.inward, rule.line, rule.beyond) for rule in told[other].rules or ()] == [
+        (True, f"tcp 5432 from {front}", None),
+        (True, "tcp 22 from 10.0.0.0/8", None),
+        (True, "icmp from 10.0.0.0/8", "the protocol icmp"),
+        (False, "everything to 0.0.0.0/0", None),
+    ]
+    ec2.create_network_interface(SubnetId=subnet, Groups=[front])  # as a load balancer has it
+    assert filters()[one].members == 2
+    assert filters()[other].members is None, "no line names it"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 files ─> described          what the AWS CLI printed, in every form in which people keep it
 discovery, files ─> told ─> instance ─┬─ disks, nics, console     what the API says, as a Machine     pure
+                                      ├─ traffic                  what security groups let through
                                       ├─ placement                what runs it, where, and who may stop it
                                       └─ facts                    answers that remember what was read
 source ─┬─ snapshot_sets     views: all volumes of an instance frozen at one instant

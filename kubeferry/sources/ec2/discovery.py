@@ -16,6 +16,7 @@ from typing import Any
 from kubeferry.documents.settings import AwsAccess
 from kubeferry.sources.ec2.instance import GONE
 from kubeferry.sources.ec2.told import Told
+from kubeferry.sources.ec2.traffic import referred_to
 from kubeferry.sources.ec2.unanswered import Unanswered
 
 CHUNK = 100  # values of one filter, or names of one call
@@ -87,6 +88,7 @@ def told(
     subnets = _by(ec2, _SUBNETS, {card.get("SubnetId") for card in cards}, untold)
     used = {group.get("GroupId") for card in cards for group in card.get("Groups", [])}
     groups = _by(ec2, _GROUPS, used, untold)
+    members = _members(ec2, referred_to(groups), untold)
     addresses = _addresses(ec2, {one["InstanceId"] for one in listed}, untold)
     return [
         Told(
@@ -98,6 +100,7 @@ def told(
             volumes=volumes.get(one["InstanceId"], {}),
             subnets=subnets,
             groups=groups,
+            members=members,
             addresses=tuple(addresses[one["InstanceId"]]),
             user_data=_user_data(ec2, one["InstanceId"], untold) if access.details else None,
             console=_console(ec2, one["InstanceId"], untold) if access.details else None,
@@ -124,6 +127,21 @@ def _by(ec2: Any, kind: _Kind, wanted: set[Any], untold: Unanswered) -> dict[str
         with untold.telling(kind.operation, kind.costs):
             for thing in _all(ec2, kind.method, kind.key, Filters=[{"Name": kind.filtered, "Values": chunk}]):
                 found[thing[kind.name]] = thing
+    return found
+
+
+def _members(ec2: Any, groups: set[str], untold: Unanswered) -> dict[str, int]:
+    """How many interfaces of the account are in each of these groups: also those of load balancers and databases, of
+    which no instance tells."""
+    found: dict[str, int] = {}
+    for chunk in _chunks(groups):
+        with untold.telling("DescribeNetworkInterfaces", "who else is in their security groups"):
+            filters = [{"Name": "group-id", "Values": chunk}]
+            cards = list(_all(ec2, "describe_network_interfaces", "NetworkInterfaces", Filters=filters))
+            found |= dict.fromkeys(chunk, 0)
+            for group in (one["GroupId"] for card in cards for one in card.get("Groups", [])):
+                if group in chunk:
+                    found[group] += 1
     return found
 
 

@@ -104,7 +104,7 @@ def parse_instance(told: Told, *, source: str) -> Machine:
         cpu=_cpu(name, instance, kind),
         memory=Memory(size_bytes=(kind.child("MemoryInfo").number("SizeInMiB") or 0) * MIB),
         disks=disks.read_disks(instance, kind, told),
-        nics=nics.read_nics(instance),
+        nics=nics.read_nics(instance, told),
         tpm=_tpm(instance),
         devices=(*_accelerators(kind), *nics.fabric_devices(instance)),
         guest=Guest(

@@ -8,6 +8,7 @@ from typing import Any
 from kubeferry.model import Device, Nic, SourceFact
 from kubeferry.sources.ec2.facts import Facts
 from kubeferry.sources.ec2.told import Told
+from kubeferry.sources.ec2.traffic import security_group
 
 # Of the cloud's side of a card, or of this moment.
 _PASSING = (
@@ -26,10 +27,10 @@ _FABRIC = "efa-only"
 _LISTED = ("IpRanges", "Ipv6Ranges", "PrefixListIds", "UserIdGroupPairs")
 
 
-def read_nics(instance: Facts) -> tuple[Nic, ...]:
+def read_nics(instance: Facts, told: Told) -> tuple[Nic, ...]:
     """The cards, called like their interfaces. The model is the driver that the guest has for it."""
     model = _model(instance)
-    return tuple(_nic(card, model) for card in _cards(instance) if card.text("InterfaceType") != _FABRIC)
+    return tuple(_nic(card, model, told) for card in _cards(instance) if card.text("InterfaceType") != _FABRIC)
 
 
 def fabric_devices(instance: Facts) -> tuple[Device, ...]:
@@ -57,7 +58,7 @@ def _model(instance: Facts) -> str | None:
     return "ixgbevf" if instance.text("SriovNetSupport") == "simple" else None
 
 
-def _nic(card: Facts, model: str | None) -> Nic:
+def _nic(card: Facts, model: str | None, told: Told) -> Nic:
     _skip_passing(card)
     kind = card.text("InterfaceType")
     return Nic(
@@ -67,6 +68,7 @@ def _nic(card: Facts, model: str | None) -> Nic:
         model="efa" if kind and kind.startswith("efa") else model,
         mac=card.text("MacAddress"),
         filtered=bool(card.all("Groups")),
+        filters=tuple(security_group(one, told) for one in card.all("Groups")) or None,
     )
 
 

@@ -6,6 +6,7 @@ source ─┬─ domain/machine      XML -> Machine                             
         │    └──── place       where a view is served, and keeps what is overwritten meanwhile
         ├─ attached            the disks as they are now, and where the running machine has others
         ├─ pools, chains       where volumes of pools lie; what lies below the images of a machine that is off
+        ├─ filters             what the filters of cards let through
         ├─ headers             whether images say of their chains what libvirt says
         ├─ served_disks        disks that a server has (iSCSI, RBD), asked through the hypervisor's QEMU
         ├─ off                 what views leave in images: read for the last round, taken out again

@@ -28,6 +28,7 @@ from kubeferry.sources.libvirt import (
     autostart,
     chains,
     descriptions,
+    filters,
     flash,
     headers,
     image_files,
@@ -99,7 +100,7 @@ class LibvirtSource:
         """What the domain's XML says, with volumes of pools as the files and devices that they are."""
         xml, where = domain.XMLDesc(flags), f"domain {domain.name()}"
         machine = tpm.placed(parse_domain(xml, source=self._name, where=where, **known), self._uri)
-        return pools.resolved(domain.connect(), machine)
+        return filters.resolved(domain.connect(), pools.resolved(domain.connect(), machine))
 
     def _machine(self, domain: libvirt.virDomain) -> Machine:
         power, here = power_of(domain), not any(self._away())

@@ -45,6 +45,7 @@ CRAMPED_FIX = (
     "was copied, and this claim with it."
 )
 PLACEMENT = "kubeferry.io/placement"
+RUNTIME = "runtimeClassName"
 PLACED_BY = ("nodeSelector", "affinity", "tolerations")
 
 Object = dict[str, Any]
@@ -204,7 +205,13 @@ def least_claim(limits: Iterable[Object]) -> int:
 def placement(entry: Entry) -> Object:
     """Where the machine is told to run: a mover goes there, too."""
     template = template_of(entry)
-    return {key: template[key] for key in PLACED_BY if template.get(key)}
+    placed = {key: template[key] for key in PLACED_BY if template.get(key)}
+    return placed | ({RUNTIME: runtime} if (runtime := runtime_of(entry)) else {})
+
+
+def runtime_of(entry: Entry) -> str | None:
+    """What movers of the machine's disks run under, where the plan says it."""
+    return entry.sandbox.runtime_class if entry.sandbox else None
 
 
 def unfit(entry: Entry, planned: PlannedDisk, wanted: Object, found: Object) -> str | None:

@@ -47,8 +47,8 @@ Object = dict[str, Any]
 
 
 def job_manifest(job: MoverJob, settings: MoverSettings, placement: Object, addresses: tuple[str, ...] = ()) -> Object:
-    """The Job of a mover. `placement` is the machine's own (nodeSelector, affinity, tolerations), `addresses` are those
-    of the source's host: a pod has no way to ask for them."""
+    """The Job of a mover. `placement` is the machine's own (nodeSelector, affinity, tolerations) and what its tenant's
+    movers run under (runtimeClassName), `addresses` are those of the source's host: a pod has no way to ask."""
     site = names.site_of(job)
     labels = {
         names.MANAGED_BY: names.MANAGER,
@@ -126,7 +126,8 @@ def allowed_ends(policy: Object) -> set[tuple[str, int]]:
 
 
 def _pod(job: MoverJob, settings: MoverSettings, placement: Object, addresses: tuple[str, ...]) -> Object:
-    runtime = settings.runtime_classes.get("copy" if job.action == "trial" else job.action)
+    configured = settings.runtime_classes.get("copy" if job.action == "trial" else job.action)
+    runtime = placement.get("runtimeClassName") or configured
     tolerations = [item.model_dump(exclude_none=True) for item in settings.tolerations]
     for toleration in tolerations:
         toleration["operator"] = "Equal" if "value" in toleration else "Exists"

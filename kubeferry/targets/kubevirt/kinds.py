@@ -59,7 +59,7 @@ CDI_CONFIG = Kind("cdi.kubevirt.io/v1beta1", "CDIConfig", "cdiconfigs", namespac
 UPLOAD_TOKEN_REQUEST = Kind("upload.cdi.kubevirt.io/v1beta1", "UploadTokenRequest", "uploadtokenrequests")
 NETWORK_ATTACHMENT = Kind("k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions")
 
-PLANNED = (CLAIM, DATA_VOLUME, VIRTUAL_MACHINE)
+PLANNED = (CLAIM, DATA_VOLUME, NETWORK_POLICY, VIRTUAL_MACHINE)
 """The kinds of manifests that a plan holds."""
 
 

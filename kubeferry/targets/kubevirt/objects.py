@@ -17,7 +17,7 @@ from kubeferry.errors import TargetRefused
 from kubeferry.ledger import External, Ledger
 from kubeferry.targets.kubevirt import names
 from kubeferry.targets.kubevirt.api import Cluster
-from kubeferry.targets.kubevirt.kinds import CLAIM, DATA_VOLUME, VIRTUAL_MACHINE, Kind, kind_of
+from kubeferry.targets.kubevirt.kinds import CLAIM, DATA_VOLUME, NETWORK_POLICY, VIRTUAL_MACHINE, Kind, kind_of
 
 ADOPTION_SECONDS = 60.0
 POLL_SECONDS = 0.5
@@ -26,6 +26,7 @@ SHOWN_FIELDS = 8
 LEDGER_KINDS = {
     CLAIM.name: "disk",
     DATA_VOLUME.name: names.DATA_VOLUME,
+    NETWORK_POLICY.name: names.NETWORK_POLICY,
     VIRTUAL_MACHINE.name: names.VIRTUAL_MACHINE,
 }
 # What a machine is at before it is started, and after it was stopped, by what the plan says it is to be.

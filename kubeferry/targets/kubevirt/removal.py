@@ -53,7 +53,9 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0)
     if config.transfer == "upload":  # of one that did not end
         volumes = list(dict.fromkeys([*volumes, *(planned.claim for planned in entry.disks)]))
     machines = [m["metadata"]["name"] for m in entry.manifests if m.get("kind") == VIRTUAL_MACHINE.name]
+    policies = [m["metadata"]["name"] for m in entry.manifests if m.get("kind") == NETWORK_POLICY.name]
     things = [(VIRTUAL_MACHINE, name) for name in machines]
+    things += [(NETWORK_POLICY, name) for name in policies]
     things += [(DATA_VOLUME, name) for name in volumes]
     things += [(CLAIM, planned.claim) for planned in entry.disks]
     things += [(CLAIM, claim) for claim in dict.fromkeys(kept.claim for kept in (entry.variables, entry.tpm) if kept)]
@@ -61,7 +63,7 @@ def remove(cluster: Cluster, config: TargetConfig, entry: Entry, fence: int = 0)
     _refuse_attached(cluster, entry)
     machine.stop(cluster, config, entry, fence)
     removed = tidy(cluster, entry)
-    for kind in (VIRTUAL_MACHINE, DATA_VOLUME, CLAIM):
+    for kind in (VIRTUAL_MACHINE, NETWORK_POLICY, DATA_VOLUME, CLAIM):  # what filters its traffic outlives it
         removed += drop(cluster, entry, [thing for thing in things if thing[0] is kind])
     return removed
 

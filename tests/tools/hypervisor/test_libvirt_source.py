@@ -421,3 +421,27 @@ def test_a_disk_that_another_machine_writes_is_copied_for_the_last_time_once_tha
     assert source.concerns(machine) == []
     last = source.open_round(machine, since=None, final=True, remote=False, ledger=unwritten)
     assert last.consistency == "off"
+
+
+def test_what_the_filter_of_a_card_lets_through_is_asked_of_libvirt(bare: Bare, source: Source, tmp_path: Path) -> None:
+    filter_name = f"{bare.prefix}guard"
+    text = (
+        f"<filter name='{filter_name}' chain='root'><filterref filter='clean-traffic'/>"
+        "<rule action='accept' direction='in'><tcp dstportstart='443'/></rule>"
+        "<rule action='drop' direction='in' priority='900'><all/></rule></filter>"
+    )
+    (tmp_path / "filter.xml").write_text(text)
+    card = (
+        f"<interface type='ethernet'><mac address='52:54:00:00:00:09'/><filterref filter='{filter_name}'/></interface>"
+    )
+    virsh("nwfilter-define", str(tmp_path / "filter.xml"))
+    try:
+        name = bare.define("guarded", (bare.image("a.raw", size=MIB), "raw"), devices=card)
+        (told,) = found(source, name).nics[0].filters or ()
+        assert [rule.line for rule in told.rules or ()][-2:] == [
+            "tcp 443 from 0.0.0.0/0 accepted",
+            "all from 0.0.0.0/0 refused",
+        ]
+    finally:
+        bare.remove()
+        virsh("nwfilter-undefine", filter_name)

@@ -3,6 +3,7 @@ was touched."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from kubeferry.documents import (
     save,
 )
 from kubeferry.documents.offer import ClusterRoom, QuotaRoom
-from kubeferry.model import Cpu, Disk, Firmware, Guest, Machine, Memory, Nic, Power
+from kubeferry.model import Cpu, Disk, Firmware, Guest, Machine, Memory, Nic, Power, SourceFact
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.targets.memory.target import MemoryTarget
 from tests.pages import Page, asks_elsewhere, dead_links, pages_in
@@ -163,6 +164,20 @@ def test_each_open_decision_has_its_lines_and_a_machine_without_any_has_none(tmp
     ids = {concern.id for concern in write_assessments(inventory(a_machine("web")), QUIET, tmp_path / "b")[0].concerns}
     accepting = QUIET.model_copy(update={"machines": {"web": MachinePolicy(accept=tuple(sorted(ids)))}})
     assert "Decisions open" not in assessed(tmp_path / "c", a_machine("web"), policy=accepting)["web/index.html"].text
+
+
+def test_where_a_machine_fits_stands_on_its_page_with_the_fact_and_the_index_is_filtered_by_it(tmp_path: Path) -> None:
+    router = a_machine("router", 2, unmodelled=(SourceFact(path="ec2/SourceDestCheck", value="no"),))
+    made = assessed(tmp_path, a_machine("web", 1), router)
+    page, index = made["router/index.html"].text, made["index.html"]
+    assert "stays, until somebody decides otherwise; a recommendation, which changes no plan" in page
+    assert re.search(r"for staying\s*It passes on traffic that is not meant for it.*ec2/SourceDestCheck: no", page)
+    assert "Not known: " in page
+    assert "Pod Security baseline" in page
+    assert [said["data-place"] for tag, said in index.tags if "data-place" in said] == ["stay", "vm"]
+    assert ("select", {"name": "place"}) in index.tags
+    told = json.loads((tmp_path / "router" / "assessment.json").read_text())["triage"]
+    assert (told["place"], told["reasons"][0]["fact"]) == ("stay", "ec2/SourceDestCheck: no")
 
 
 def test_cards_go_one_by_one(tmp_path: Path) -> None:

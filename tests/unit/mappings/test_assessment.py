@@ -81,6 +81,7 @@ def test_the_page_tells_the_owner_what_to_do(machine: Build, disk: BuildDisk) ->
         "What must be settled first",
         "What to check",
         "Good to know",
+        "Where it fits",
         "What changes",
         "What is lost",
         "What stays as it is",

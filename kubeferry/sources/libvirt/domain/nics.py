@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from kubeferry.model import Nic
+from kubeferry.model import Nic, TrafficFilter
 from kubeferry.sources.facts.xml_tree import Node
 from kubeferry.sources.libvirt.domain.addresses import in_words
 
@@ -43,6 +43,7 @@ def _nic(node: Node, name: str) -> Nic:
         mtu=node.number("mtu@size"),
         throttled=node.has("bandwidth"),
         filtered=node.has("filterref"),
+        filters=_filters(node),
         boot_order=node.number("boot@order"),
     )
 
@@ -54,6 +55,12 @@ def _network(node: Node, kind: str) -> str | None:
         return in_words(address) if address.present else node.value("source@dev")
     attribute = {"network": "network", "bridge": "bridge", "vhostuser": "path", "internal": "name"}.get(kind, "dev")
     return node.value(f"source@{attribute}")
+
+
+def _filters(node: Node) -> tuple[TrafficFilter, ...] | None:
+    """The filter by its name: what it lets through stands in another XML."""
+    name = node.peek("filterref@filter")
+    return (TrafficFilter(name=name, kind="nwfilter"),) if name else None
 
 
 def _vlans(node: Node) -> tuple[int, ...]:

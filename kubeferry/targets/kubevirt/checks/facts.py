@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kubeferry.documents import Entry, TargetConfig
-from kubeferry.targets.kubevirt.kinds import CLAIM, DATA_VOLUME, VIRTUAL_MACHINE, Kind
+from kubeferry.targets.kubevirt.kinds import CLAIM, DATA_VOLUME, NETWORK_POLICY, VIRTUAL_MACHINE, Kind
 
 Object = dict[str, Any]
 
@@ -38,6 +38,7 @@ class Place:
     claims: Seen = field(default_factory=Seen)
     volumes: Seen = field(default_factory=Seen)
     machines: Seen = field(default_factory=Seen)
+    policies: Seen = field(default_factory=Seen)
     instances: Seen = field(default_factory=Seen)
     jobs: Seen = field(default_factory=Seen)
     networks: Mapping[str, Seen] = field(default_factory=dict)
@@ -48,7 +49,12 @@ class Place:
 
     def of(self, kind: Kind) -> Seen:
         """What was seen of the kind of a plan's manifest."""
-        return {CLAIM: self.claims, DATA_VOLUME: self.volumes, VIRTUAL_MACHINE: self.machines}[kind]
+        return {
+            CLAIM: self.claims,
+            DATA_VOLUME: self.volumes,
+            NETWORK_POLICY: self.policies,
+            VIRTUAL_MACHINE: self.machines,
+        }[kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,12 @@ class Request:
     @property
     def uploads(self) -> bool:
         return self.config.transfer == "upload"
+
+    @property
+    def runtime_classes(self) -> frozenset[str]:
+        """What movers are to run under: by the configuration, and by the policy for machines of a tenant."""
+        own = {entry.sandbox.runtime_class for entry in self.entries if entry.sandbox}
+        return frozenset({*self.config.movers.runtime_classes.values(), *filter(None, own)})
 
     def within(self, namespace: str) -> tuple[Entry, ...]:
         return tuple(entry for entry in self.entries if entry.namespace == namespace)

@@ -131,7 +131,7 @@ def _networks(facts: Facts, place: Place, entry: Entry) -> Iterator[Concern]:
 
 
 def _runtimes(facts: Facts, request: Request) -> Iterator[Concern]:
-    wanted = sorted(set(request.config.movers.runtime_classes.values()))
+    wanted = sorted(request.runtime_classes)
     if wanted and not facts.runtimes.known:
         yield not_checked("runtime classes", facts.runtimes.why)
         return
@@ -139,4 +139,8 @@ def _runtimes(facts: Facts, request: Request) -> Iterator[Concern]:
         if facts.runtimes.named(name) is None:
             has = ", ".join(sorted(one["metadata"]["name"] for one in facts.runtimes.objects)) or "none"
             what = f"movers are to run by runtime class {name}, and the cluster has {has}"
-            yield concern("runtime-class.missing", what, "Install it, or take it out of target.movers.runtimeClasses.")
+            yield concern(
+                "runtime-class.missing",
+                what,
+                "Install it, or take it out of target.movers.runtimeClasses and of the policy's `sandbox`.",
+            )

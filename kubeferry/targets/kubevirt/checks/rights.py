@@ -121,7 +121,7 @@ IN_NAMESPACE = (
     _on(POD, "list", "see movers and machines run"),
     _on(POD, "get", "read what movers and consoles say", part="/log"),
     _on(EVENT, "list", "say why a mover does not start", looks=True),
-    _on(NETWORK_POLICY, _WHOLE, "let movers reach their source and nothing else"),
+    _on(NETWORK_POLICY, _WHOLE, "let movers reach their source and nothing else, and filter machines' traffic"),
     _on(VIRTUAL_MACHINE, _WHOLE, "put machines in place"),
     _on(INSTANCE, "get list", "see machines run"),
     _sub("virtualmachines/start", "update", "start machines"),

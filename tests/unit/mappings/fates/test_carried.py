@@ -26,6 +26,7 @@ from kubeferry.model import (
     SourceFact,
     Timer,
     Tpm,
+    TrafficFilter,
     Watchdog,
 )
 from mappings.choices import choices_for
@@ -137,6 +138,7 @@ FULL = Machine(
             mtu=9000,
             throttled=True,
             filtered=True,
+            filters=(TrafficFilter(name="sg-1", kind="security-group"),),
             boot_order=1,
         ),
         Nic(id="net1", network_kind="user", model="e1000", mac="52:54:00:00:00:02", link_up=True),

@@ -27,6 +27,7 @@ from kubeferry.documents import (
     StopPolicy,
     StorageClass,
     StoragePolicy,
+    TrafficPolicy,
     TypeRef,
 )
 from kubeferry.model import (
@@ -48,6 +49,8 @@ from kubeferry.model import (
     SourceFact,
     Timer,
     Tpm,
+    TrafficFilter,
+    TrafficRule,
     Watchdog,
 )
 from mappings.machine import to_manifests
@@ -85,6 +88,14 @@ def disks(*changes: dict[str, Any]) -> dict[str, Any]:
 
 def nics(*changes: dict[str, Any]) -> dict[str, Any]:
     return {"nics": tuple(Nic(**(NIC | {"id": f"n{n}"} | change)) for n, change in enumerate(changes))}
+
+
+GUARDING = Policy(network=TrafficPolicy(policies="from-source"))
+
+
+def filtered(*rules: TrafficRule) -> dict[str, Any]:
+    """A card in one security group with these lines."""
+    return nics({"filters": (TrafficFilter(name="sg-1", kind="security-group", rules=rules),)})
 
 
 def of_proxmox(path: str, value: str) -> dict[str, Any]:
@@ -332,6 +343,17 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
     "nic.mtu": (nics({"mtu": 9000}), Policy()),
     "nic.throttled": (nics({"throttled": True}), Policy()),
     "nic.filtered": (nics({"filtered": True}), Policy()),
+    "traffic.left": (filtered(TrafficRule(inward=True, beyond="the prefix list pl-1", line="l")), GUARDING),
+    "traffic.unreached": (
+        filtered(),
+        GUARDING.model_copy(update={"networks": (NetworkMap(target="multus", multus_name="a/b"),)}),
+    ),
+    "traffic.unknown": (nics({"filters": (TrafficFilter(name="sg-1", kind="security-group"),)}), GUARDING),
+    "traffic.resolver": (filtered(), GUARDING),
+    "traffic.members": (
+        nics({"switch": "dvs", "network_key": "dvportgroup-31", "vlans": (30,)}),
+        Policy(network=TrafficPolicy(segments=True)),
+    ),
     "device.host-bound": ({"devices": (Device(kind="redirdev", model="usb"),)}, Policy()),
     "device.video-changed": ({"devices": (Device(kind="video", model="qxl"),)}, Policy()),
     "device.sound-changed": ({"devices": (Device(kind="sound", model="ich6"),)}, Policy()),
