@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +50,11 @@ def _forget_earlier() -> None:
     for folder in MEMORY.glob(f"{OURS}*"):
         if not Path("/proc", folder.name.removeprefix(OURS)).exists():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def pytest_runtest_logfinish() -> None:
+    """The double of a target lasts as long as its process. A folder that is removed may come again under its name."""
+    double = sys.modules.get("kubeferry.targets.memory.target")
+    for path in list(double._opened) if double else ():
+        if not Path(path).parent.exists():
+            del double._opened[path]

@@ -9,7 +9,7 @@ import pytest
 
 from kubeferry.documents import WarmPolicy
 from kubeferry.life import events as ev
-from kubeferry.life.action_kinds import STOPS, ActionKind, EntryFacts, Goal
+from kubeferry.life.action_kinds import STOPS, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.imagined import imagined
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.sets import Member, next_of_set, turn_of
@@ -206,7 +206,7 @@ def test_who_has_the_fewest_rounds_is_copied_ahead_first_and_nobody_is_stopped_m
         members = members | {name: acted(members[name], action)}
         if done[-1] == ("a", A.END_ROUND):  # another one would make its last round smaller
             more = replace(facts, warm=WarmPolicy(rounds=5, enough_bytes=0, gain=1))
-            members["a"] = replace(members["a"], facts=more, ahead=1)
+            members["a"] = replace(members["a"], facts=more, began=Began(rounds=1))
     kinds = [one for one in done if one[1] in {A.BEGIN_COPY, A.END_ROUND, A.BEGIN_CUTOVER, A.STOP_SOURCE}]
     assert kinds[:5] == [
         *(("a", A.BEGIN_COPY), ("a", A.END_ROUND), ("b", A.BEGIN_COPY), ("b", A.END_ROUND)),

@@ -49,7 +49,7 @@ def test_a_machine_that_was_off_and_was_started_since_is_copied_ahead_as_one_tha
     scene = rolled_back(build(policy=WARM, power=Power.OFF))
     scene.source.write_power("web", Power.RUNNING)
     assert scene.drive(Goal.PRECOPY).phase is Phase.SYNCED
-    assert scene.drive().phase is Phase.COMMITTED
+    assert scene.drive(Goal.MIGRATE_AGAIN).phase is Phase.COMMITTED
     assert scene.equal()
 
 
