@@ -13,9 +13,11 @@ import logging
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 
+from flows.places import NoSlot, in_turn, take_slots
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
 from kubeferry.errors import (
@@ -157,10 +159,7 @@ def _drive_wave(run: Run, wave: Wave, machines: tuple[str, ...]) -> None:
     ready = left = _units(run, machines)
     with ThreadPoolExecutor(run.config.limits.concurrent_machines, thread_name_prefix=wave.name) as pool:
         while ready:
-            turns = [pool.submit(_drive_shown, run, wave.name, unit) for unit in ready]
-            wait(turns)
-            for turn in turns:
-                turn.result()  # what was lost here would be begun again without end
+            in_turn(run, pool, ready, partial(_drive_shown, run, wave.name))
             left = [unit for unit in left if unit[0] not in run.outcomes]
             ready = [] if stopping.requested() else [unit for unit in left if not _held(run, unit)]
     for unit in left:
@@ -196,12 +195,17 @@ def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(run.plan.set_of(name) for name in machines))
 
 
-def _drive_shown(run: Run, wave: str, unit: tuple[str, ...]) -> None:
-    """The unit's run, however it ends, as an outcome of each machine. What its thread logs is of this machine."""
+def _drive_shown(run: Run, wave: str, unit: tuple[str, ...]) -> bool:
+    """The unit's run, however it ends, as an outcome of each machine. What its thread logs is of this machine. False
+    where somebody was quicker with a slot: nothing was done, and it has another turn."""
     entry = run.plan.entry(unit[0])
     with about(plan=run.plan.name, wave=wave, app=entry.app or "", machine=unit[0]):
         if not (stopping.requested() or _held(run, unit)):
-            _drive_unit(run, unit)
+            try:
+                _drive_unit(run, unit)
+            except NoSlot:
+                return False
+    return True
 
 
 def _drive_unit(run: Run, unit: tuple[str, ...]) -> None:
@@ -243,6 +247,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
         with _work(run, entry) as work:
             if entry.name in run.refused:
                 refuse(work, run.refused[entry.name])
+            take_slots(run, [work])
             if run.turns:
                 run.turns.insist(work)
 
@@ -276,6 +281,7 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
                 refuse_unsynced(run.plan, names[0], works[0].state())
             if refused := {name: run.refused[name] for name in names if name in run.refused}:
                 refuse_set(works, refused, attempt)
+            take_slots(run, works)
             if run.turns:
                 for work in works:
                     run.turns.insist(work)
@@ -289,6 +295,8 @@ def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[
     """What was reached, or what stopped it, for each of these machines."""
     try:
         return driven()
+    except NoSlot:
+        raise
     except Interrupted as error:
         return [Outcome(name, "stopped", _of(error, name)) for name in names]
     except Deferred as error:

@@ -184,9 +184,15 @@ class JournalConfig(Value):
 
 
 class Limits(Value):
-    """`bandwidth_bytes_per_second` bounds what one mover reads from a source."""
+    """How much at once. `concurrent_machines` bounds one run; the three below count all runs of all runners that share
+    the journal. `per_host`: machines of one host as their source told it, else of one source; `per_wave`;
+    `per_storage_class`: machines with a claim that names the class. A machine waits for a place before anything is done
+    to it, never on its way back. `bandwidth_bytes_per_second` bounds what one mover reads from a source."""
 
     concurrent_machines: Annotated[int, Field(ge=1, le=64)] = 2
+    per_host: Annotated[int, Field(ge=1)] | None = None
+    per_wave: Annotated[int, Field(ge=1)] | None = None
+    per_storage_class: Annotated[int, Field(ge=1)] | None = None
     bandwidth_bytes_per_second: Annotated[int, Field(ge=1)] | None = None
 
 

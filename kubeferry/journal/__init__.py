@@ -17,7 +17,7 @@ chain, from where this process has checked it before.
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
     cutovers which have begun, of all plans at once
     lately   what happened when, of whichever machines
-    outbox   what is to be told to whom, in order
+    outbox   what is to be told to whom, in order;  slots: how many are at work, over all runners
     decided  what persons decided for a plan, chained as events are
 """
 
@@ -37,7 +37,6 @@ from kubeferry.journal.cutovers import Cutover, cutovers
 from kubeferry.journal.documents import KeptDocument
 from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
 from kubeferry.journal.known import KnownMachine
-from kubeferry.journal.lately import Lately
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
 from kubeferry.journal.outbox import Outbox
 from kubeferry.journal.records import (
@@ -65,6 +64,7 @@ from kubeferry.journal.records import (
     update_machine,
 )
 from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
+from kubeferry.journal.slots import Slots
 from kubeferry.journal.standing import Standing, Standings
 from kubeferry.life.events import Event, event_from_json, event_to_json
 from kubeferry.life.states import MachineState, Recorded, fold, step
@@ -95,7 +95,7 @@ FIRST_SECOND = 1_700_000_000  # in 2023: fences are counted from here, in second
 BEHIND_SECONDS = 60  # as far as a fence may be behind the clock; leases that follow each other closely count one by one
 
 
-class Journal(Lately):
+class Journal(Slots):
     """One open journal; threads may share it. All methods raise KubeferryError only."""
 
     def __init__(self, engine: Engine) -> None:

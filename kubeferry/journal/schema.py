@@ -7,6 +7,7 @@
     receiver ──< told               who is told of what happens, and up to which event of each machine he was thought of
         └──< outbox                 what he is told, or will be
     document                        what a plan is made of, for workers that do not share a disk
+    slot                            which machine has a place of those that are counted over all runners
 
 Times are text, UTC, ISO 8601 with milliseconds: they sort as they read.
 """
@@ -196,7 +197,17 @@ OUTBOX = Table(
     Index("kubeferry_outbox_in_order", "receiver", "state", "id"),
 )
 
-LATER = (KNOWN, DECISION, DECIDED, DOCUMENT, RECEIVER, TOLD, OUTBOX)
+SLOT = Table(
+    "kubeferry_slot",
+    METADATA,
+    Column("slot", String, primary_key=True),
+    Column("plan", String, primary_key=True),
+    Column("machine", String, primary_key=True),
+    Column("fence", Integer, nullable=False),
+    Column("at", String, nullable=False),
+)
+
+LATER = (KNOWN, DECISION, DECIDED, DOCUMENT, RECEIVER, TOLD, OUTBOX, SLOT)
 """Tables that came after the first version of the schema: made when a journal of an earlier one is opened."""
 
 

@@ -21,7 +21,7 @@ questions               one question to a source about each of many machines, se
 gate                    whether a cutover may begin now, by its window and what is projected of it
 approvals               whether machines are approved;  approving: what a person approves, and that he does
 dry_runs                what a run would do, without asking anybody
-turns                   whose turn it is in a run, and who waits for whom
+turns                   whose turn it is in a run, and who waits for whom;  slots: how many at once, over all runs
 precedence              which of several plans has a machine in hand
 probing                 the plan's probes, asked of a machine as it runs now
 discover                asks a source               work          what every step is given
