@@ -45,7 +45,7 @@ def in_turn(run: Run, pool: Executor, units: Sequence[Unit], drive: Callable[[Un
     said: dict[Unit, str] = {}
     while waiting or going:
         aside = _aside(run, waiting, wanted)
-        free = run.config.limits.concurrent_machines - len(going)
+        free = run.at_once - len(going)
         for unit in [unit for unit in waiting if unit not in aside][:free]:
             waiting.remove(unit)
             going[pool.submit(drive, unit)] = unit

@@ -196,6 +196,16 @@ class Limits(Value):
     bandwidth_bytes_per_second: Annotated[int, Field(ge=1)] | None = None
 
 
+class SpreadConfig(Value):
+    """Each machine's run is a run of its own on a Prefect server, which any worker may take: `kubeferry deploy` makes
+    the deployment, and a deployed `precopy`, `rehearse` or `cutover` asks for so many machines at once (`machines`). It
+    takes a journal on PostgreSQL. Where no worker has taken any, nor is at work on one, for `take_seconds`, the run
+    drives them itself."""
+
+    machines: Annotated[int, Field(ge=1, le=256)] = 16
+    take_seconds: Seconds = 300
+
+
 class Config(Document):
     KIND: ClassVar[str] = "Config"
 
@@ -205,3 +215,4 @@ class Config(Document):
     journal: JournalConfig = JournalConfig()
     limits: Limits = Limits()
     notify: NotifyConfig | None = None
+    spread: SpreadConfig | None = None

@@ -18,6 +18,7 @@ chain, from where this process has checked it before.
     cutovers which have begun, of all plans at once
     lately   what happened when, of whichever machines
     outbox   what is to be told to whom, in order;  slots: how many are at work, over all runners
+    errands  runs of machines that are asked of other processes
     decided  what persons decided for a plan, chained as events are
 """
 
@@ -36,6 +37,7 @@ from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.cutovers import Cutover, cutovers
 from kubeferry.journal.documents import KeptDocument
 from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
+from kubeferry.journal.errands import Errand, Errands
 from kubeferry.journal.known import KnownMachine
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
 from kubeferry.journal.outbox import Outbox
@@ -71,6 +73,7 @@ from kubeferry.life.states import MachineState, Recorded, fold, step
 
 __all__ = [
     "Cutover",
+    "Errand",
     "Holder",
     "Journal",
     "KeptDocument",
@@ -102,6 +105,7 @@ class Journal(Slots):
         super().__init__(engine)
         self._standings = Standings()
         self.outbox = Outbox(engine)
+        self.errands = Errands(engine)
 
     # --- leases --------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ from tests.lives import a_plan, recorded
 pytestmark = pytest.mark.xdist_group("postgres")  # one server for all its tests
 
 PLAN = "0123456789abcdef"
-HOST = Slot("host lab/a", "host a", 1)
+HOST = Slot("host a of lab", "host a", 1)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -47,7 +47,7 @@ def test_a_slot_lasts_as_long_as_the_lease_under_which_it_was_taken(journal: Jou
     web, db = journal.acquire("another", "web"), journal.acquire(PLAN, "db")
     assert took(journal, web) == took(journal, web) == []
     assert took(journal, db) == ["host a takes 1 at once, and has web"]
-    other = Slot("host lab/b", "host b", 1)
+    other = Slot("host b of lab", "host b", 1)
     assert took(journal, db, other, HOST) == ["host a takes 1 at once, and has web"]
     cache = journal.acquire(PLAN, "cache")
     assert took(journal, cache, other) == []  # nothing was taken of what was full in part
