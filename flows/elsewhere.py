@@ -28,6 +28,7 @@ from kubeferry.outside import stopping
 LOOK_SECONDS = 1.0
 SEND_AGAIN_SECONDS = 10.0
 ALIVE_EVERY_SECONDS = 5.0
+LATER_SECONDS = 2.0
 TRIES = 3
 """So often a machine is asked for whose worker was killed."""
 
@@ -45,6 +46,7 @@ class _Asked:
     news: threading.Event = field(default_factory=threading.Event)
     sent: str = ""
     tried_at: float = 0.0
+    asked_at: float = field(default_factory=time.monotonic)
     mine: bool = True
     said: str = ""
 
@@ -202,6 +204,8 @@ class Elsewhere:
     def _tell(self, one: _Asked) -> None:
         if one.tried_at and time.monotonic() - one.tried_at < SEND_AGAIN_SECONDS:
             return
+        if self._spread.linger_seconds and time.monotonic() - one.asked_at < LATER_SECONDS:
+            return  # somebody who is done may take it
         one.tried_at = time.monotonic()
         try:
             one.sent = self._send(one.errand)
@@ -209,12 +213,12 @@ class Elsewhere:
             logger.warning("no worker can be told of %s now: %s: %s", one.errand.unit[0], type(error).__name__, error)
 
 
-def stays_alive(journal: Journal, errand: str, cancel: Callable[[], None], over: threading.Event) -> None:
+def stays_alive(journal: Journal, errand: Callable[[], str], cancel: Callable[[], None], over: threading.Event) -> None:
     """Say that the process that has taken an errand lives, until it is over; `cancel` where it is to stop."""
     called_off = functools.cache(cancel)
     while not over.wait(ALIVE_EVERY_SECONDS):
         try:
-            if journal.errands.alive(errand):
+            if journal.errands.alive(errand()):
                 called_off()
         except KubeferryError as error:
             logger.warning("the journal does not hear that this run lives: %s", error.reason)

@@ -24,7 +24,7 @@ from prefect.states import Cancelled, Failed
 
 from flows import following, leaving, moves
 from flows.following import Following
-from flows.migrate import Outcome, run_plan
+from flows.migrate import run_plan
 from flows.moves import Move, Prepared, Wanted
 from flows.programme.handing import handed_out
 from flows.programme.showing import Showing
@@ -37,13 +37,7 @@ from kubeferry.outside import stopping
 LATER_SECONDS = 1800.0  # what could not be shown is shown later: so long is waited for a server that is away
 HURRIED_SECONDS = 8.0  # of the 30 that a worker gives
 
-Ended = Callable[[list[Outcome]], None]
-
 logger = logging.getLogger(__name__)
-
-
-def _untold(_outcomes: list[Outcome]) -> None:
-    """Nobody waits for them."""
 
 
 def carried_out(goal: Goal, wanted: Wanted, *, out_of_order: str = "", by: str = "") -> State[Any]:
@@ -80,18 +74,21 @@ def nothing_begun(ready: Prepared) -> State[Any]:
     return Failed(name="NotBegun", message=told)
 
 
-def beside(run: Following, showing: Showing, ended: Ended = _untold) -> State[Any]:
-    """The run in a thread, and the flow beside it until both have come to their end. `ended` is told what came of the
-    machines as soon as that is known, shown or not."""
-    thread = threading.Thread(target=_run, args=(run, ended), name="the run")
+def beside(run: Following, showing: Showing, drive: Callable[[], object] | None = None) -> State[Any]:
+    """The run in a thread, and the flow beside it until both have come to their end. `drive` is what the thread does,
+    all of it before anything is left to be shown; the run's machines, unless something is given."""
+    thread = threading.Thread(target=_run, args=(run, drive), name="the run")
     thread.start()
     _until(run, thread, showing)
     return showing.end()
 
 
-def _run(run: Following, ended: Ended) -> None:
+def _run(run: Following, drive: Callable[[], object] | None) -> None:
     try:
-        ended(leaving.carried_through(run.run, run.machines, run.config))
+        if drive:
+            drive()
+        else:
+            leaving.carried_through(run.run, run.machines, run.config)
     finally:
         run.close()
         threading.Thread(target=_give_up_in_time, args=(run,), daemon=True, name="gives up in time").start()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import signal
 import threading
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from prefect import flow
@@ -17,17 +19,20 @@ from prefect.states import Cancelled
 from flows import moves
 from flows.elsewhere import stays_alive
 from flows.following import Following
-from flows.migrate import Outcome, run_plan
-from flows.moves import Wanted
+from flows.leaving import carried_through
+from flows.migrate import Outcome, Run, run_plan
+from flows.moves import Move, Wanted
 from flows.programme.here import beside, nothing_begun, shown
 from flows.programme.kept import settings_of
 from flows.programme.showing import Showing
 from flows.results import as_text
 from flows.struck import strike_logs, struck_errors, without_secrets
-from kubeferry.errors import as_told
+from kubeferry.errors import KubeferryError, as_told
 from kubeferry.journal import Errand, Journal
 from kubeferry.life.action_kinds import Goal
 from kubeferry.outside import stopping
+
+AGAIN_SECONDS = 0.5
 
 
 def _named() -> str:
@@ -41,7 +46,7 @@ def _named() -> str:
 def machine(
     plan: str,
     digest: str,
-    machines: list[str],
+    machines: list[str],  # noqa: ARG001 (shown in the UI; the journal says which they are)
     goal: str,
     errand: str,
     config: str | None = None,
@@ -53,50 +58,84 @@ def machine(
     with its name: this one does nothing unless it was asked for there (`errand`).
     """
     strike_logs()
-    with struck_errors(), contextlib.closing(Journal.open(settings_of(config).journal)) as journal:
-        taken = journal.errands.take(errand)
+    settings = settings_of(config)
+    linger = settings.spread.linger_seconds if settings.spread else 0
+    with struck_errors(), contextlib.closing(Journal.open(settings.journal)) as journal:
+        taken = journal.errands.take(errand) or (journal.errands.take_another(errand) if linger else None)
         if taken is None:
             told = "nobody wants this run any more, or somebody else has it: the run that asked for it says more"
             return Cancelled(name="NotBegun", message=told)
-        wanted = Wanted(plan, config or "", digest, machines=tuple(machines))
-        return _carried_out(journal, taken, wanted, Goal(goal), out_of_order or "")
+        wanted = Wanted(plan, config or "", digest, machines=taken.unit)
+        return _Taker(journal, taken, linger).carried_out(wanted, Goal(goal), out_of_order or "")
 
 
-def _carried_out(journal: Journal, taken: Errand, wanted: Wanted, goal: Goal, out_of_order: str) -> State[Any]:
-    """The machines' run. What came of it is told as soon as it is known, whether or not Prefect can be shown it."""
-    runs: list[Following] = []
+@dataclass(slots=True)
+class _Taker:
+    """This process, with what it has taken."""
 
-    def ended(outcomes: Sequence[Outcome]) -> None:
-        journal.errands.end(taken.id, as_text(outcomes))
+    journal: Journal
+    taken: Errand
+    linger: float
+    runs: list[Following] = field(default_factory=list)
 
-    with _alive(journal, taken, runs):
+    def carried_out(self, wanted: Wanted, goal: Goal, out_of_order: str) -> State[Any]:
+        """The machines' run, and what it takes after it."""
+        with self._alive():
+            try:
+                move = moves.in_words(wanted, goal, out_of_order=out_of_order)
+                with moves.prepared(move, opened=self.journal) as ready:
+                    if ready.idle:
+                        self._end(run_plan(ready.run, ready.machines))
+                        return nothing_begun(ready)
+                    self.runs.append(shown(ready, move))
+                    return beside(self.runs[0], Showing(self.runs[0], part=True), partial(self._drive, move, ready.run))
+            except BaseException as error:
+                self._failed(error)
+                raise
+
+    def _drive(self, move: Move, run: Run) -> None:
+        """This one, and others for as long as there are any: what came of each is told as soon as it is known, whether
+        or not Prefect can be shown it."""
+        self._end(carried_through(run, self.taken.unit, move.path))
+        while not stopping.requested() and (another := self._another()):
+            self.taken = another
+            self.runs[0].machines += another.unit
+            try:
+                with moves.prepared(replace(move, machines=another.unit), opened=self.journal) as ready:
+                    ready.run.shown = self.runs[0]
+                    self._end(carried_through(ready.run, another.unit, move.path))
+            except KubeferryError as error:
+                self._failed(error)
+
+    def _another(self) -> Errand | None:
+        until = time.monotonic() + self.linger
+        while time.monotonic() < until and not stopping.requested():
+            with contextlib.suppress(KubeferryError):  # it is asked again
+                if found := self.journal.errands.take_another(self.taken.id):
+                    return found
+            stopping.wait(AGAIN_SECONDS)
+        return None
+
+    def _end(self, outcomes: Sequence[Outcome]) -> None:
+        self.journal.errands.end(self.taken.id, as_text(outcomes))
+
+    def _failed(self, error: BaseException) -> None:
+        told = as_told(error) if isinstance(error, Exception) else stopping.interrupted()
+        self._end([Outcome(name, "failed", told) for name in self.taken.unit])
+
+    @contextlib.contextmanager
+    def _alive(self) -> Iterator[None]:
+        """While the block lasts, whoever asked for it sees that it lives, and can have it stop."""
+        over = threading.Event()
+
+        def cancel() -> None:
+            for run in self.runs:
+                run.cancel()
+            stopping.request(signal.SIGTERM)
+
+        watch = partial(stays_alive, self.journal, lambda: self.taken.id, cancel, over)
+        threading.Thread(target=watch, daemon=True, name="says that it lives").start()
         try:
-            move = moves.in_words(wanted, goal, out_of_order=out_of_order)
-            with moves.prepared(move) as ready:
-                if ready.idle:
-                    ended(run_plan(ready.run, ready.machines))
-                    return nothing_begun(ready)
-                runs.append(shown(ready, move))
-                return beside(runs[0], Showing(runs[0], part=True), ended)
-        except BaseException as error:
-            told = as_told(error) if isinstance(error, Exception) else stopping.interrupted()
-            ended([Outcome(name, "failed", told) for name in taken.unit])
-            raise
-
-
-@contextlib.contextmanager
-def _alive(journal: Journal, taken: Errand, runs: Sequence[Following]) -> Iterator[None]:
-    """While the block lasts, whoever asked for it sees that it lives, and can have it stop."""
-    over = threading.Event()
-
-    def cancel() -> None:
-        for run in runs:
-            run.cancel()
-        stopping.request(signal.SIGTERM)
-
-    watch = functools.partial(stays_alive, journal, taken.id, cancel, over)
-    threading.Thread(target=watch, daemon=True, name="says that it lives").start()
-    try:
-        yield
-    finally:
-        over.set()
+            yield
+        finally:
+            over.set()

@@ -200,10 +200,12 @@ class SpreadConfig(Value):
     """Each machine's run is a run of its own on a Prefect server, which any worker may take: `kubeferry deploy` makes
     the deployment, and a deployed `precopy`, `rehearse` or `cutover` asks for so many machines at once (`machines`). It
     takes a journal on PostgreSQL. Where no worker has taken any, nor is at work on one, for `take_seconds`, the run
-    drives them itself."""
+    drives them itself. A worker's run that is done waits `linger_seconds` for another machine of the same run, and a
+    new one is started only for what waits longer: for many small machines, where the start of a process counts."""
 
     machines: Annotated[int, Field(ge=1, le=256)] = 16
     take_seconds: Seconds = 300
+    linger_seconds: Annotated[float, Field(ge=0)] = 0
 
 
 class Config(Document):

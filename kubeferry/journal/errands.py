@@ -25,6 +25,7 @@ from kubeferry.journal.schema import ERRAND
 
 OPEN, TAKEN, ENDED, WITHDRAWN = "open", "taken", "ended", "withdrawn"
 WANTED_SECONDS = 120.0  # so long after its asker was heard of last an errand may still be taken
+LOOKED_AT = 10  # open ones that are tried, where others try at the same time
 ALIVE_SECONDS = 90.0  # so long after its taker was heard of last it counts as under way: its leases have run out
 
 
@@ -90,6 +91,17 @@ class Errands:
             if not _done(db, wanted.values(**values)):
                 return None
             return _errand(db.execute(_one(errand)).one(), iso(now))
+
+    def take_another(self, errand: str) -> Errand | None:
+        """The same of the oldest one that nobody has taken, of whoever asked for this one, and for the same goal."""
+        with translated(self._name), reading(self._engine) as db:
+            first = db.execute(_one(errand)).one_or_none()
+            if first is None:
+                return None
+            same = (ERRAND.c.asker == first.asker, ERRAND.c.plan == first.plan, ERRAND.c.goal == first.goal)
+            query = select(ERRAND.c.id).where(*same, ERRAND.c.state == OPEN).order_by(ERRAND.c.asked_at, ERRAND.c.id)
+            found = db.execute(query.limit(LOOKED_AT)).scalars().all()
+        return next(filter(None, map(self.take, found)), None)
 
     def alive(self, errand: str) -> bool:
         """Say that whoever has taken it lives; whether it is to stop."""

@@ -2,11 +2,11 @@
 
 It runs no machine: "running" is a word in a file, nobody but the test writes to a disk while it is said, and a stop
 takes no time. It reads no image, so sizes and chains are what `machines.json` says. Several that call it at once change
-power states one after the other; other words they may overwrite. One reads what the other wrote. A round of a "running" machine is a copy of its
-images, made while nothing may write to them; it serves nothing, so that `remote` changes nothing. With `ssh` in its
-configuration, the disks of a machine that is off are served for real, as libvirt's are. It does keep the promises of
-the seam: idempotent, final rounds of machines that are off only, what changed told exactly or not at all (raw disks
-only), disks that are really there and are those of the inventory, everything wrong at once.
+power states one after the other; other words they may overwrite. One reads what the other wrote. A round of a "running"
+machine is a copy of its images, made while nothing may write to them; it serves nothing, so that `remote` changes
+nothing. With `ssh` in its configuration, the disks of a machine that is off are served for real, as libvirt's are. It
+does keep the promises of the seam: idempotent, final rounds of machines that are off only, what changed told exactly or
+not at all (raw disks only), disks that are really there and are those of the inventory, everything wrong at once.
 
     machines.json   the machines, as `Machine` is dumped; their disks are real files
     power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown

@@ -162,7 +162,7 @@ def test_who_is_asked_to_stop_asks_the_workers_and_what_nobody_has_taken_does_no
             assert spread.journal.errands.take(errand.id)
 
             def works() -> None:
-                stays_alive(spread.journal, errand.id, heard.set, heard)
+                stays_alive(spread.journal, lambda: errand.id, heard.set, heard)
                 outcome = Outcome("alpha", "stopped", stopping.interrupted())
                 spread.journal.errands.end(errand.id, as_text([outcome]))
 
