@@ -53,7 +53,7 @@ bench: setup-test ## Copy speed against qemu-img and nbdcopy, side by side, as r
 
 .PHONY: bench-wave
 bench-wave: setup-test ## What the control of a wave costs, with workers and servers killed in the middle: MACHINES=1000
-	@$(PY) -m bench.wave $(MACHINES)
+	@$(PY) -m bench.waves $(MACHINES)
 
 .PHONY: soak
 soak: setup-test ## Kill, break, fill and lie at random, and look for a broken promise: HOURS=2, SEED=, KIND=, CASES=

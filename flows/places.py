@@ -7,14 +7,15 @@ another one has ended, and now and then.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from typing import TYPE_CHECKING
 
 from kubeferry.errors import KubeferryError
 from kubeferry.life.machine_state import MachineState
 from kubeferry.outside import stopping
-from kubeferry.schedule.slots import Full
+from kubeferry.schedule.slots import Full, Slot
 from kubeferry.steps import slots
 from kubeferry.steps.slots import COUNTED, Unit
 from kubeferry.steps.work import Work
@@ -46,7 +47,7 @@ def in_turn(run: Run, pool: Executor, units: Sequence[Unit], drive: Callable[[Un
     while waiting or going:
         aside = _aside(run, waiting, wanted)
         free = run.at_once - len(going)
-        for unit in [unit for unit in waiting if unit not in aside][:free]:
+        for unit in _next(waiting, aside, going.values(), wanted, free):
             waiting.remove(unit)
             going[pool.submit(drive, unit)] = unit
         for unit, full in aside.items():
@@ -60,6 +61,26 @@ def in_turn(run: Run, pool: Executor, units: Sequence[Unit], drive: Callable[[Un
             stopping.wait(AGAIN_SECONDS)
         if stopping.requested():
             waiting = []
+
+
+def _next(
+    waiting: Sequence[Unit], aside: Container[Unit], going: Iterable[Unit], wanted: slots.Wanted, most: int
+) -> list[Unit]:
+    """Those that begin now. What is going may not have its slots yet, and counts."""
+    found: list[Unit] = []
+    taken = Counter(slot for unit in going for slot in _of(unit, wanted))
+    for unit in waiting:
+        if len(found) >= most:
+            break
+        own = Counter(_of(unit, wanted))
+        if unit not in aside and all(not taken[slot] or taken[slot] + own[slot] <= slot.most for slot in own):
+            found.append(unit)
+            taken += own
+    return found
+
+
+def _of(unit: Unit, wanted: slots.Wanted) -> list[Slot]:
+    return [slot for slots in wanted.get(unit, {}).values() for slot in slots]
 
 
 def _aside(run: Run, waiting: Sequence[Unit], wanted: slots.Wanted) -> dict[Unit, tuple[Full, ...]]:

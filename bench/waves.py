@@ -1,4 +1,4 @@
-"""What the control of a wave costs: `python -m bench.wave [MACHINES]`, `make bench-wave`.
+"""What the control of a wave costs: `python -m bench.waves [MACHINES]`, `make bench-wave`.
 
 Machines of the memory source go to the memory target, so that hardly a byte is moved. All else is real: the journal and
 the Prefect server are on a PostgreSQL, process workers take the machines of one deployed run. Of a hundred machines one
@@ -113,7 +113,7 @@ class Bench:
 
     def postgres(self) -> None:
         """A private one, with both databases."""
-        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+        programs = max(Path("/usr/lib/postgresql").glob("*/bin"))
         data, secret = self.folder / "data", self.folder / "password"
         secret.write_text(os.environ[PASSWORD])
         root = os.geteuid() == 0
@@ -269,7 +269,7 @@ def verdict(bench: Bench, journal: Journal, plan: Plan) -> Iterator[str]:
 
 
 def main() -> None:
-    options = argparse.ArgumentParser(prog="python -m bench.wave", description=__doc__)
+    options = argparse.ArgumentParser(prog="python -m bench.waves", description=__doc__)
     options.add_argument("machines", type=int, nargs="?", default=1000)
     options.add_argument("--at-once", type=int, default=4, help="machines that are handed out at once")
     options.add_argument("--workers", type=int, default=2)
