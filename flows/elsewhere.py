@@ -32,19 +32,20 @@ LATER_SECONDS = 2.0
 TRIES = 3
 """So often a machine is asked for whose worker was killed."""
 
-Send = Callable[[Errand], str]
-"""Tell workers of an errand; returns what the run is called there. Raises where nobody can be told now."""
+Send = Callable[[Errand, int], None]
+"""Tell workers of an errand, for the how manieth time. Raises where nobody can be told now."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class _Asked:
-    """One that is waited for. `sent`: what its run is called, empty until somebody could be told."""
+    """One that is waited for. `sent`: how often workers were told of it."""
 
     errand: Errand
     news: threading.Event = field(default_factory=threading.Event)
-    sent: str = ""
+    sent: int = 0
+    sent_at: float = 0.0
     tried_at: float = 0.0
     asked_at: float = field(default_factory=time.monotonic)
     mine: bool = True
@@ -196,10 +197,15 @@ class Elsewhere:
         """In a thread of its own: a server that hangs holds up nobody who waits for what is under way."""
         while not self._over.wait(LOOK_SECONDS / 4):
             with self._lock:
-                waiting = [one for one in self._asked.values() if one.mine and not one.sent]
+                waiting = [one for one in self._asked.values() if one.mine and self._is_due(one)]
             for one in waiting:
                 if one.errand.state == OPEN and not self._over.is_set():
                     self._tell(one)
+
+    def _is_due(self, one: _Asked) -> bool:
+        """Workers were not told of it; or its run may have been cancelled there, or have died before it took it: then
+        there is another one, after twice the time each. Whichever comes first takes it."""
+        return not one.sent or time.monotonic() - one.sent_at > self._spread.take_seconds * 2 ** (one.sent - 1)
 
     def _tell(self, one: _Asked) -> None:
         if one.tried_at and time.monotonic() - one.tried_at < SEND_AGAIN_SECONDS:
@@ -208,9 +214,11 @@ class Elsewhere:
             return  # somebody who is done may take it
         one.tried_at = time.monotonic()
         try:
-            one.sent = self._send(one.errand)
+            self._send(one.errand, one.sent + 1)
         except Exception as error:  # noqa: BLE001 (whatever a client makes of a server that went away)
             logger.warning("no worker can be told of %s now: %s: %s", one.errand.unit[0], type(error).__name__, error)
+        else:
+            one.sent, one.sent_at = one.sent + 1, time.monotonic()
 
 
 def stays_alive(journal: Journal, errand: Callable[[], str], cancel: Callable[[], None], over: threading.Event) -> None:

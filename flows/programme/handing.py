@@ -49,7 +49,7 @@ def handed_out(run: Run, move: Move, links: Links) -> Iterator[None]:
 def _sender(move: Move, parent: UUID | None, config: str | None, links: Links) -> Send:
     """Tells workers of an errand: a run of its own, below the one that asks for it."""
 
-    def send(errand: Errand) -> str:
+    def send(errand: Errand, number: int) -> None:
         names = [without_secrets(name) for name in errand.unit]
         parameters = {
             "plan": move.plan.name,
@@ -66,21 +66,20 @@ def _sender(move: Move, parent: UUID | None, config: str | None, links: Links) -
                 deployment.id,
                 parameters=parameters,
                 name=", ".join(names),
-                idempotency_key=errand.id,
-                parent_task_run_id=_place_below(client, parent, names, errand) if parent else None,
+                idempotency_key=f"{errand.id}-{number}",
+                parent_task_run_id=_place_below(client, parent, names, f"{errand.id}-{number}") if parent else None,
             )
         for name in errand.unit:
             links.setdefault(name, {})["run"] = f"{PREFECT_UI_URL.value() or ''}/runs/flow-run/{made.id}".lstrip("/")
-        return str(made.id)
 
     return send
 
 
-def _place_below(client: SyncPrefectClient, parent: UUID, names: list[str], errand: Errand) -> UUID:
+def _place_below(client: SyncPrefectClient, parent: UUID, names: list[str], key: str) -> UUID:
     """Where the run is shown in the one that asks for it."""
     task: Task[..., None] = Task(name=", ".join(names), fn=_nothing)
     made = client.create_task_run(
-        task=task, flow_run_id=parent, dynamic_key=errand.id, name=", ".join(names), state=Pending()
+        task=task, flow_run_id=parent, dynamic_key=key, name=", ".join(names), state=Pending()
     )
     return made.id
 

@@ -59,11 +59,12 @@ class Spread:
         board = Board(quiet=True, tell=lambda _event, **facts: self.said.append(f"{facts}"))
         return Run(self.plan, self.config, self.journal, board, goal)
 
-    def whole(self, send: Callable[[Errand], str], seconds: float = 60) -> dict[str, Outcome]:
+    def whole(self, send: Callable[[Errand], object], seconds: float = 60) -> dict[str, Outcome]:
         """The run that hands its machines out."""
         move = Move(self.plan, self.config, self.path, NAMES, Goal.MIGRATE)
         run = self.run()
-        with Elsewhere(self.journal, move, SpreadConfig(machines=8, take_seconds=seconds), send) as run.others:
+        told = SpreadConfig(machines=8, take_seconds=seconds)
+        with Elsewhere(self.journal, move, told, lambda errand, _number: (send(errand), None)[1]) as run.others:
             return {one.machine: one for one in run_plan(run, NAMES)}
 
     def worker(self, errand: Errand) -> str:
@@ -73,8 +74,9 @@ class Spread:
         self.workers[-1].start()
         return errand.id
 
-    def take(self, errand: Errand) -> None:
+    def take(self, errand: Errand, seconds: float = 0) -> None:
         if self.journal.errands.take(errand.id):
+            time.sleep(seconds)
             self.journal.errands.end(errand.id, as_text(run_plan(self.run(), errand.unit)))
 
     def phases(self, found: dict[str, Outcome]) -> list[str]:
@@ -133,6 +135,22 @@ def test_where_no_worker_is_there_the_run_drives_them_itself_and_a_late_one_does
     assert spread.phases(found) == ["committed"] * 3
     assert any("no worker has taken it for 0.2 s: it is driven here" in one for one in spread.said)
     assert [spread.journal.errands.take(one.id) for one in late] == [None] * len(late)
+
+
+def test_a_run_that_died_before_it_took_its_machine_is_followed_by_another(spread: Spread) -> None:
+    begun: list[str] = []
+
+    def send(errand: Errand) -> None:
+        begun.append(errand.unit[0])
+        if errand.unit == ("alpha",):  # while somebody is at work this run has no reason to drive any itself
+            spread.workers.append(threading.Thread(target=spread.take, args=(errand, 3.0)))
+            spread.workers[-1].start()
+        elif begun.count("gamma") != 1:
+            spread.worker(errand)
+
+    assert spread.phases(spread.whole(send, seconds=1.0)) == ["committed"] * 3
+    assert begun.count("gamma") == 2
+    assert not any("it is driven here" in one for one in spread.said)
 
 
 def test_who_is_killed_at_work_is_followed_by_another(spread: Spread, monkeypatch: pytest.MonkeyPatch) -> None:
