@@ -26,7 +26,7 @@ def on_postgres(small: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Three machines, one of which is copied for some seconds, and a journal that workers on any host could reach."""
     monkeypatch.setenv(PASSWORD_ENV, PASSWORD)
     small.configure(target="memory", path=str(small.folder), bandwidthBytesPerSecond=MIB)
-    small.disk("slow").write_bytes(os.urandom(12 * MIB))
+    small.disk("slow").write_bytes(os.urandom(6 * MIB))
     small.add("slow", disk=small.disk("slow"))
     for name in ("db", "web"):
         small.add(name)
