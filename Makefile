@@ -51,6 +51,10 @@ image: setup-test ## kubeferry's own container image, on a base of Debian packag
 bench: setup-test ## Copy speed against qemu-img and nbdcopy, side by side, as ratios
 	@$(PY) -m bench
 
+.PHONY: bench-wave
+bench-wave: setup-test ## What the control of a wave costs, with workers and servers killed in the middle: MACHINES=1000
+	@$(PY) -m bench.waves $(MACHINES)
+
 .PHONY: soak
 soak: setup-test ## Kill, break, fill and lie at random, and look for a broken promise: HOURS=2, SEED=, KIND=, CASES=
 	@$(PY) -m soak $(if $(HOURS),--hours $(HOURS)) $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) \

@@ -5,6 +5,7 @@ rounds     what is not the first copy: a verification, a round of what changed, 
 network    disks that an NBD server gives or takes: ours, nbdcopy, on a socket, behind SSH, with TLS
 decoder, ebs, discovery, exports, commands      the sources and the command line
 pages      how long a browser takes to open them; by itself only
+waves      what the control of a thousand machines costs, with servers killed in the middle; by itself only
 side_by_side, timed                    how programs are run, and what is counted
 """
 

@@ -13,9 +13,12 @@ import logging
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
 
+from flows.places import NoSlot, in_turn, take_slots
 from flows.progress import Board
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
 from kubeferry.errors import (
@@ -88,6 +91,8 @@ class TryEnded:
 
 
 Told = StepBegun | TryEnded | Outcome
+Here = Callable[["Run", tuple[str, ...]], list[Outcome]]
+"""Drives machines that move as one in this process; returns how each of them ended."""
 
 
 class Audience:
@@ -107,6 +112,15 @@ class Audience:
         """What came, in the end, of machines that a run which was called off has stopped. Like `tell`."""
 
 
+class Others(Protocol):
+    """Other processes that drive a run's machines (`flows.elsewhere`), so many at once."""
+
+    at_once: int
+
+    def driven(self, run: Run, unit: tuple[str, ...], here: Here) -> list[Outcome]:
+        """How these machines' run ended, whoever drove them: one of the others, or `here`. Raises KubeferryError."""
+
+
 @dataclass(slots=True)
 class Run:
     """One call of `migrate`, `commit` or `rollback`: what its threads share. `target_is_down` names the person who has
@@ -114,8 +128,8 @@ class Run:
     for after a stop. `refused` are machines that were found out beforehand, with the reason: nothing is done to them.
     `turns` says who has to wait for whom, None where nobody does; `gate` who may be stopped now. `deferred` are those
     for which nothing can be done in this run: their window is closed. `rehearse`: what is copied ahead is rehearsed
-    before anything else. `standing` is where each machine was seen to stand last, for whoever may not wait for the
-    journal."""
+    before anything else. `others` are the processes that drive its machines, None where this one does. `standing` is
+    where each machine was seen to stand last, for whoever may not wait for the journal."""
 
     plan: Plan
     config: Config
@@ -131,9 +145,15 @@ class Run:
     turns: Turns | None = None
     gate: Gate | None = None
     rehearse: bool = False
+    others: Others | None = None
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     standing: dict[str, MachineState] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def at_once(self) -> int:
+        """How many machines of a wave are under way at once."""
+        return self.others.at_once if self.others else self.config.limits.concurrent_machines
 
 
 def run_plan(run: Run, machines: tuple[str, ...]) -> list[Outcome]:
@@ -155,12 +175,9 @@ def _drive_wave(run: Run, wave: Wave, machines: tuple[str, ...]) -> None:
     """One wave. What moves as one takes one turn: its machines wait for each other, and none of them for a turn. Who
     was held back has another one where that is settled: the wave had stopped for what has failed before, say."""
     ready = left = _units(run, machines)
-    with ThreadPoolExecutor(run.config.limits.concurrent_machines, thread_name_prefix=wave.name) as pool:
+    with ThreadPoolExecutor(run.at_once, thread_name_prefix=wave.name) as pool:
         while ready:
-            turns = [pool.submit(_drive_shown, run, wave.name, unit) for unit in ready]
-            wait(turns)
-            for turn in turns:
-                turn.result()  # what was lost here would be begun again without end
+            in_turn(run, pool, ready, partial(_drive_shown, run, wave.name))
             left = [unit for unit in left if unit[0] not in run.outcomes]
             ready = [] if stopping.requested() else [unit for unit in left if not _held(run, unit)]
     for unit in left:
@@ -196,12 +213,17 @@ def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
     return list(dict.fromkeys(run.plan.set_of(name) for name in machines))
 
 
-def _drive_shown(run: Run, wave: str, unit: tuple[str, ...]) -> None:
-    """The unit's run, however it ends, as an outcome of each machine. What its thread logs is of this machine."""
+def _drive_shown(run: Run, wave: str, unit: tuple[str, ...]) -> bool:
+    """The unit's run, however it ends, as an outcome of each machine. What its thread logs is of this machine. False
+    where somebody was quicker with a slot: nothing was done, and it has another turn."""
     entry = run.plan.entry(unit[0])
     with about(plan=run.plan.name, wave=wave, app=entry.app or "", machine=unit[0]):
         if not (stopping.requested() or _held(run, unit)):
-            _drive_unit(run, unit)
+            try:
+                _drive_unit(run, unit)
+            except NoSlot:
+                return False
+    return True
 
 
 def _drive_unit(run: Run, unit: tuple[str, ...]) -> None:
@@ -227,6 +249,13 @@ def _driven(run: Run, unit: tuple[str, ...]) -> list[Outcome]:
     """What became of the unit; nothing is done to one whose window is closed, and of which nothing is copied ahead."""
     if deferred := next((run.deferred[name] for name in unit if name in run.deferred), None):
         return [Outcome(name, DEFERRED, _of(deferred, name)) for name in unit]
+    if run.others and run.refused.keys().isdisjoint(unit):
+        others = run.others
+        return _ended(unit, lambda: others.driven(run, unit, _driven_here))
+    return _driven_here(run, unit)
+
+
+def _driven_here(run: Run, unit: tuple[str, ...]) -> list[Outcome]:
     return _drive_set(run, unit) if len(unit) > 1 else [_drive_machine(run, run.plan.entry(unit[0]))]
 
 
@@ -243,6 +272,7 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
         with _work(run, entry) as work:
             if entry.name in run.refused:
                 refuse(work, run.refused[entry.name])
+            take_slots(run, [work])
             if run.turns:
                 run.turns.insist(work)
 
@@ -276,6 +306,7 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
                 refuse_unsynced(run.plan, names[0], works[0].state())
             if refused := {name: run.refused[name] for name in names if name in run.refused}:
                 refuse_set(works, refused, attempt)
+            take_slots(run, works)
             if run.turns:
                 for work in works:
                     run.turns.insist(work)
@@ -289,6 +320,8 @@ def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[
     """What was reached, or what stopped it, for each of these machines."""
     try:
         return driven()
+    except NoSlot:
+        raise
     except Interrupted as error:
         return [Outcome(name, "stopped", _of(error, name)) for name in names]
     except Deferred as error:

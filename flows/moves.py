@@ -139,15 +139,16 @@ def _unknown(kind: str, name: str, known: Sequence[str]) -> Problem:
 
 
 @contextlib.contextmanager
-def prepared(move: Move, told: Told = nobody) -> Iterator[Prepared]:
-    """The run of a move, while its journal is open; `told` hears how far the questions are. Raises InputInvalid where
-    source or target has something against all machines, TransientError where one of them does not answer."""
+def prepared(move: Move, told: Told = nobody, opened: Journal | None = None) -> Iterator[Prepared]:
+    """The run of a move, while its journal is open; `told` hears how far the questions are. `opened`: a journal that is
+    open already, and remembers where machines stand. Raises InputInvalid where source or target has something against
+    all machines, TransientError where one of them does not answer."""
     plan, settings, machines, goal = move.plan, move.settings, move.machines, move.goal
     refuse_empty(plan, machines)
     _refuse_unknown_source(plan, settings, move.path)
     if goal is not Goal.ROLLBACK:  # who goes back has no time for that
         refuse_unready(settings)
-    with contextlib.closing(Journal.open(settings.journal)) as journal:
+    with _opened(settings, opened) as journal:
         again = goal is Goal.MIGRATE_AGAIN
         turns = Turns(plan, journal, again=again, insisted=move.insisted) if goal.in_order else None
         gate = Gate(plan, journal, overruled=move.overruled)
@@ -167,6 +168,16 @@ def prepared(move: Move, told: Told = nobody) -> Iterator[Prepared]:
         with telling(journal, settings):
             yield Prepared(run, machines, asked, idle)
             announce_outcomes(journal, settings, plan, list(run.outcomes.values()))
+
+
+@contextlib.contextmanager
+def _opened(settings: Config, opened: Journal | None) -> Iterator[Journal]:
+    """The one that is open already, and stays so; else one for as long as the block lasts."""
+    if opened:
+        yield opened
+        return
+    with contextlib.closing(Journal.open(settings.journal)) as own:
+        yield own
 
 
 def beforehand(  # what a run has, and nothing else

@@ -12,6 +12,7 @@ import click
 
 from flows.cli.options import FILE, config_option, dry_run_option, json_option, opened, plan_named, policy_of
 from flows.cli.output import print_json
+from flows.spreading import refuse_unspreadable
 from kubeferry.documents import Config, Plan, dump
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.journal import Journal
@@ -63,6 +64,7 @@ def deploy(
     """
     frozen, settings, path = opened(plan, named, config)
     _refuse_no_server()
+    refuse_unspreadable(settings, path)
     from flows.serving.reached import reached
 
     with reached():
@@ -73,7 +75,7 @@ def deploy(
         place = str(path.resolve()) if config_at is None else config_at
         kept = frozen.name if policy or _has_policy(settings, frozen.name) else ""
         block = server.block(webhook) if webhook else ""
-        choices = Choices(journal, pool, place, kept, block, caretake_every)
+        choices = Choices(journal, pool, place, kept, block, caretake_every, bool(settings.spread))
         asked = server.in_their_words(wanted(frozen, choices))
         found = server.found(asked)
         if problems := compared.foreign(asked, found):

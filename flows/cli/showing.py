@@ -38,6 +38,7 @@ from kubeferry.life.machine_state import Phase
 from kubeferry.life.states import fold
 from kubeferry.outside.clock import now
 from kubeferry.steps.precedence import by_another
+from kubeferry.steps.slots import full_for
 from kubeferry.steps.turns import moved_elsewhere
 from kubeferry.words import counted, plain
 
@@ -64,8 +65,9 @@ def status(plan: Path | None, named: str | None, config: Path | None, machines: 
         open_things = journal.ledger_open(frozen.digest)
         histories, holders = journal.histories(frozen.digest), journal.holders(frozen.digest)
         live, known = transfers(frozen, open_things), decided.decided(frozen, journal)
-        word = Word(moved_elsewhere(frozen, journal), known.lifted, known.lacking)
         states = {name: fold(records) for name, records in histories.items()}
+        full = full_for(frozen, journal, settings.limits, states, holders)
+        word = Word(moved_elsewhere(frozen, journal), known.lifted, known.lacking, full)
         ahead = outlooks(frozen, journal, histories, states)
         rows = standings(frozen, histories, holders, live, word, ahead=ahead)
         if since := done_since(frozen, journal, [row.machine for row in owing(rows)]):

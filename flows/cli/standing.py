@@ -67,11 +67,12 @@ class Since:
 @dataclass(frozen=True, slots=True)
 class Word:
     """What beside their events says whether machines may begin: those that another plan has moved, when the stop of a
-    wave was lifted last, and what machines lack of their approval."""
+    wave was lifted last, what machines lack of their approval, and the slots that they would wait for."""
 
     elsewhere: Collection[str] = ()
     lifted: Mapping[str, str] = field(default_factory=dict)
     unapproved: Mapping[str, str] = field(default_factory=dict)
+    full: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ class Standing:
     """One machine. `waits_for` are those that have to move first, else those of its set that have to come as far as it
     has; `held` says why nothing is done to it now; `owed`: it ran before, and we have stopped it, or may have;
     `moves_with` are all others of its set; `since` is what another plan has done to it since; `ahead` what is projected
-    of its cutover, where that may still begin; `app` is the one that it belongs to."""
+    of its cutover, where that may still begin; `app` is the one that it belongs to;
+    `full` are the slots that it would wait for now."""
 
     machine: str
     phase: Phase
@@ -132,6 +134,7 @@ class Standing:
     ahead: Outlook | None = None
     app: str = ""
     rehearsal: str = ""
+    full: str = ""
 
     @property
     def held_by(self) -> str:
@@ -150,6 +153,8 @@ class Standing:
     def _reason(self) -> str:
         if self.held:
             return f"held back: {self.held}"
+        if self.full:
+            return f"no slot is free: {self.full}"
         if self.since:
             return f"{self.since}; by this plan: {self.why}"
         if not self.waits_for:
@@ -182,6 +187,7 @@ class Standing:
             **({"app": self.app} if self.app else {}),
             **({"heldBack": self.held} if self.held else {}),
             **({"since": self.since} if self.since else {}),
+            **({"noSlot": self.full} if self.full else {}),
             **(self.ahead.facts() if self.ahead else {}),
             **({"rehearsal": self.rehearsal} if self.rehearsal else {}),
             **({"movesWith": list(self.moves_with)} if self.moves_with else {}),
@@ -226,7 +232,7 @@ def standings(
         )
         for entry in plan.entries
     ]
-    return [replace(row, ahead=looks.get(row.machine)) for row in rows]
+    return [replace(row, ahead=looks.get(row.machine), full=word.full.get(row.machine, "")) for row in rows]
 
 
 def _standing(

@@ -21,10 +21,10 @@ from prefect.workers.process import ProcessWorker
 
 from flows.deploying.compared import AutomationThere, Change, Found, There, fields
 from flows.deploying.wanted import MADE_BY, OURS, Automation, Deployment, Wanted
-from flows.programme import asking, caring, closing, moving
+from flows.programme import asking, caring, closing, moving, taking
 from kubeferry.errors import InputInvalid, Problem
 
-MODULES = {one.__name__: one for one in (asking, caring, closing, moving)}
+MODULES = {one.__name__: one for one in (asking, caring, closing, moving, taking)}
 PAGE = 200
 IN_MEMORY = "prefect.server.concurrency.lease_storage.memory"
 PULL = [{"prefect.deployments.steps.set_working_directory": {"directory": "/"}}]

@@ -78,7 +78,8 @@ class Wanted:
 class Choices:
     """What a person says beside the plan. `config` is where workers have the configuration, empty for their
     environment's; `policy` the name of the one that the journal keeps, empty for none; `webhook` the id of a block to
-    call; `caretake_seconds` how often machines that nobody is at work on are looked after, 0 for never."""
+    call; `caretake_seconds` how often machines that nobody is at work on are looked after, 0 for never; `spread`:
+    machines of a run are handed out to other workers."""
 
     journal: str
     pool: str = OURS
@@ -86,12 +87,15 @@ class Choices:
     policy: str = ""
     webhook: str = ""
     caretake_seconds: int = 60
+    spread: bool = False
 
 
 def wanted(plan: Plan, choices: Choices) -> Wanted:
     """What this plan needs."""
     common = {"plan": plan.name, "digest": plan.digest} | ({"config": choices.config} if choices.config else {})
     verbs = [verb for verb in FLOWS if verb not in {"discover", "assess", "plan", "caretake"}]
+    if not choices.spread:
+        verbs.remove("machine")
     if not any(entry.mode == "warm" for entry in plan.entries):
         verbs.remove("precopy")
     wakings = {"precopy": of_precopy(plan), "cutover": of_cutover(plan)}

@@ -3,6 +3,7 @@ the very ones that the command line runs.
 
     asking     discover, assess, plan: each leaves in the journal what the next one takes
     moving     precopy, rehearse, cutover, commit, rollback: they show the run of this process, or begin one (`here`)
+    handing    the machines of a run, handed out to other workers;  taking: machine, which is such a one
     closing    release, report;  caring: caretake
     showing    a run as flows, from what is told of it;  machines: one machine as a subflow, its steps as tasks
     endings    how a run and a machine ended, as the name of a state;  rows: the table of a wave; both pure
@@ -22,6 +23,7 @@ FLOWS: dict[str, str] = {
     "precopy": "flows.programme.moving.precopy",
     "rehearse": "flows.programme.moving.rehearse",
     "cutover": "flows.programme.moving.cutover",
+    "machine": "flows.programme.taking.machine",
     "commit": "flows.programme.moving.commit",
     "rollback": "flows.programme.moving.rollback",
     "release": "flows.programme.closing.release",

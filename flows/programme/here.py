@@ -14,6 +14,7 @@ import contextlib
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from prefect.client.schemas.objects import State
@@ -24,7 +25,8 @@ from prefect.states import Cancelled, Failed
 from flows import following, leaving, moves
 from flows.following import Following
 from flows.migrate import run_plan
-from flows.moves import Prepared, Wanted
+from flows.moves import Move, Prepared, Wanted
+from flows.programme.handing import handed_out
 from flows.programme.showing import Showing
 from flows.serving.server import Api
 from flows.struck import strike_logs, struck_errors, without_secrets
@@ -49,33 +51,44 @@ def carried_out(goal: Goal, wanted: Wanted, *, out_of_order: str = "", by: str =
         move = moves.in_words(wanted, goal, out_of_order=out_of_order, by=by)
         with moves.prepared(move) as ready:
             if ready.idle:
-                return _nothing_begun(ready)
-            run = Following(Api(str(PREFECT_API_URL.value() or "")), ready.run, ready.machines, move.path)
-            ready.run.shown = run
-            return _beside(run)
+                return nothing_begun(ready)
+            run = shown(ready, move)
+            showing = Showing(run)
+            with handed_out(ready.run, move, showing.links):
+                return beside(run, showing)
 
 
-def _nothing_begun(ready: Prepared) -> State[Any]:
+def shown(ready: Prepared, move: Move) -> Following:
+    """The run, with what is told of it from now on."""
+    run = Following(Api(str(PREFECT_API_URL.value() or "")), ready.run, ready.machines, move.path)
+    ready.run.shown = run
+    return run
+
+
+def nothing_begun(ready: Prepared) -> State[Any]:
     """Every machine was refused, or waits: that is recorded, and told."""
-    outcomes = run_plan(ready.run, ready.machines)
+    outcomes = list(ready.run.outcomes.values()) or run_plan(ready.run, ready.machines)
     told = without_secrets(str(moves.nothing_left(ready, outcomes)))
     if all(isinstance(one.error, HeldBack) for one in outcomes):
         return Cancelled(name="Held", message=told)
     return Failed(name="NotBegun", message=told)
 
 
-def _beside(run: Following) -> State[Any]:
-    """The run in a thread, and the flow beside it until both have come to their end."""
-    thread = threading.Thread(target=_run, args=(run,), name="the run")
-    showing = Showing(run)
+def beside(run: Following, showing: Showing, drive: Callable[[], object] | None = None) -> State[Any]:
+    """The run in a thread, and the flow beside it until both have come to their end. `drive` is what the thread does,
+    all of it before anything is left to be shown; the run's machines, unless something is given."""
+    thread = threading.Thread(target=_run, args=(run, drive), name="the run")
     thread.start()
     _until(run, thread, showing)
     return showing.end()
 
 
-def _run(run: Following) -> None:
+def _run(run: Following, drive: Callable[[], object] | None) -> None:
     try:
-        leaving.carried_through(run.run, run.machines, run.config)
+        if drive:
+            drive()
+        else:
+            leaving.carried_through(run.run, run.machines, run.config)
     finally:
         run.close()
         threading.Thread(target=_give_up_in_time, args=(run,), daemon=True, name="gives up in time").start()

@@ -51,9 +51,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Showing:
-    """One run, shown by the flow that runs in this context. `follow` may be left by an exception, and called again."""
+    """One run, shown by the flow that runs in this context. `follow` may be left by an exception, and called again.
+    `part`: it is a part of another run, which has the tables of its waves, and a page at its end."""
 
     run: Following
+    part: bool = False
     shelf: Shelf = field(default_factory=Shelf)
     links: dict[str, dict[str, str]] = field(default_factory=dict)
     actual: dict[str, Downtime] = field(default_factory=dict)
@@ -62,6 +64,7 @@ class Showing:
     _waves: dict[str, str] = field(init=False)
     _apps: Mapping[str, str] = field(init=False)
     _watched: bool = False
+    _begun: int = 0
 
     def __post_init__(self) -> None:
         self._turns = threading.Semaphore(self.run.run.config.limits.concurrent_machines)
@@ -73,10 +76,14 @@ class Showing:
         if not self._watched:
             self._watched = True
             self._in_thread(self._watch, "looks whether somebody cancels")
-        for track in self.run.begun(TABLE_EVERY_SECONDS, len(self._threads)):
+        for track in self.run.begun(TABLE_EVERY_SECONDS, self._begun):
+            if track and self.run.run.others and track.outcome:  # who drove it shows it
+                self._begun += 1
+                continue
             while track and not self._turns.acquire(timeout=TABLE_EVERY_SECONDS):
                 self._show_tables()
             if track:
+                self._begun += 1
                 self._threads.append(self._in_thread(self._show_machine, f"shows {track.machine}", track))
             else:
                 self._show_tables()
@@ -93,7 +100,8 @@ class Showing:
         run = self.run.run
         told = (self.run.outcomes(), self.run.held_back)
         ending = endings.of_run(run.goal, self.run.machines, *told, called_off=self.run.called_off())
-        self._quietly(self._show_verdict, ending)
+        if not self.part:
+            self._quietly(self._show_verdict, ending)
         return as_state(ending)
 
     def _in_thread(self, what: Any, name: str, *given: Any) -> threading.Thread:
@@ -154,6 +162,8 @@ class Showing:
 
     def _show_tables(self) -> None:
         """Each wave that has begun, where each of its machines stands, how far, how long still."""
+        if self.part:
+            return
         glimpses = self.run.run.board.glimpses()
         wanted = frozenset(self.run.machines)
         seen = rows.Seen(

@@ -30,7 +30,8 @@ journal:  # the memory of every run: keep it as long as the plans
   url: "sqlite:///kubeferry.db"  # from this file's folder; or postgresql+psycopg://USER@HOST/DATABASE
   # passwordEnv: KUBEFERRY_JOURNAL_PASSWORD  # the variable that holds PostgreSQL's password
 limits:  # how much at once
-  concurrentMachines: 2  # of one wave
+  concurrentMachines: 2  # of one wave, in one run
+  # perHost: 2  # of one host, over all runs; perWave, perStorageClass: likewise
   # bandwidthBytesPerSecond: 104857600  # what one mover reads from the source
 """
 

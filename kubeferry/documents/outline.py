@@ -28,6 +28,7 @@ class _Part(BaseModel):
 
 class _Spec(_Part):
     run_strategy: str = ""
+    storage_class_name: str | None = None
 
 
 class _Manifest(_Part):
@@ -41,13 +42,19 @@ class OutlinedDisk(_Part):
     allocated_bytes: int | None = None
 
 
+class _Place(_Part):
+    host: str = ""
+
+
 class OutlinedMachine(_Part):
-    """Which machine of its source it is, whether it ran when it was discovered, and how large its disks are."""
+    """Which machine of its source it is and on which host, whether it ran when it was discovered, and how large its
+    disks are."""
 
     id: str
     source: str
     power: Power = Power.UNKNOWN
     disks: tuple[OutlinedDisk, ...] = ()
+    metadata: _Place = _Place()
 
 
 class OutlinedEntry(_Part):

@@ -184,10 +184,28 @@ class JournalConfig(Value):
 
 
 class Limits(Value):
-    """`bandwidth_bytes_per_second` bounds what one mover reads from a source."""
+    """How much at once. `concurrent_machines` bounds one run; the three below count all runs of all runners that share
+    the journal. `per_host`: machines of one host as their source told it, else of one source; `per_wave`;
+    `per_storage_class`: machines with a claim that names the class. A machine waits for a place before anything is done
+    to it, never on its way back. `bandwidth_bytes_per_second` bounds what one mover reads from a source."""
 
     concurrent_machines: Annotated[int, Field(ge=1, le=64)] = 2
+    per_host: Annotated[int, Field(ge=1)] | None = None
+    per_wave: Annotated[int, Field(ge=1)] | None = None
+    per_storage_class: Annotated[int, Field(ge=1)] | None = None
     bandwidth_bytes_per_second: Annotated[int, Field(ge=1)] | None = None
+
+
+class SpreadConfig(Value):
+    """Each machine's run is a run of its own on a Prefect server, which any worker may take: `kubeferry deploy` makes
+    the deployment, and a deployed `precopy`, `rehearse` or `cutover` asks for so many machines at once (`machines`). It
+    takes a journal on PostgreSQL. Where no worker has taken any, nor is at work on one, for `take_seconds`, the run
+    drives them itself. A worker's run that is done waits `linger_seconds` for another machine of the same run, and a
+    new one is started only for what waits longer: for many small machines, where the start of a process counts."""
+
+    machines: Annotated[int, Field(ge=1, le=256)] = 16
+    take_seconds: Seconds = 300
+    linger_seconds: Annotated[float, Field(ge=0)] = 0
 
 
 class Config(Document):
@@ -199,3 +217,4 @@ class Config(Document):
     journal: JournalConfig = JournalConfig()
     limits: Limits = Limits()
     notify: NotifyConfig | None = None
+    spread: SpreadConfig | None = None

@@ -17,7 +17,8 @@ chain, from where this process has checked it before.
     registry the plans, and the database that holds them  silence: a server that is frozen is not waited for
     cutovers which have begun, of all plans at once
     lately   what happened when, of whichever machines
-    outbox   what is to be told to whom, in order
+    outbox   what is to be told to whom, in order;  slots: how many are at work, over all runners
+    errands  runs of machines that are asked of other processes
     decided  what persons decided for a plan, chained as events are
 """
 
@@ -36,8 +37,8 @@ from kubeferry.journal.chain import Link, first_break
 from kubeferry.journal.cutovers import Cutover, cutovers
 from kubeferry.journal.documents import KeptDocument
 from kubeferry.journal.engine import RESTORE, clock, damaged, exists, iso
+from kubeferry.journal.errands import Errand, Errands
 from kubeferry.journal.known import KnownMachine
-from kubeferry.journal.lately import Lately
 from kubeferry.journal.leases import TTL_SECONDS, Lease, Owner, beating, may_succeed, refused, superseded
 from kubeferry.journal.outbox import Outbox
 from kubeferry.journal.records import (
@@ -49,6 +50,7 @@ from kubeferry.journal.records import (
     Room,
     Versions,
     highest_fence,
+    holder,
     in_turn,
     insert_link,
     insert_once,
@@ -65,12 +67,14 @@ from kubeferry.journal.records import (
     update_machine,
 )
 from kubeferry.journal.schema import LEDGER, MACHINE, PLAN
+from kubeferry.journal.slots import Slots
 from kubeferry.journal.standing import Standing, Standings
 from kubeferry.life.events import Event, event_from_json, event_to_json
-from kubeferry.life.states import MachineState, Recorded, fold, step
+from kubeferry.life.states import MachineState, Recorded, step
 
 __all__ = [
     "Cutover",
+    "Errand",
     "Holder",
     "Journal",
     "KeptDocument",
@@ -92,16 +96,18 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 FIRST_SECOND = 1_700_000_000  # in 2023: fences are counted from here, in seconds, and never fall behind for long
+GROWN = 50  # where so many machines have grown, all of them are read in one question
 BEHIND_SECONDS = 60  # as far as a fence may be behind the clock; leases that follow each other closely count one by one
 
 
-class Journal(Lately):
+class Journal(Slots):
     """One open journal; threads may share it. All methods raise KubeferryError only."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self._standings = Standings()
         self.outbox = Outbox(engine)
+        self.errands = Errands(engine)
 
     # --- leases --------------------------------------------------------------------------------------------------
 
@@ -126,10 +132,7 @@ class Journal(Lately):
         with self._reading() as db:
             now = iso(clock(db))
             rows = db.execute(query).all()
-        return {
-            row.machine: Holder(row.machine, row.owner, row.fence, row.expires_at, row.expires_at <= now)
-            for row in rows
-        }
+        return {row.machine: holder(row, now) for row in rows}
 
     def acquire(
         self, plan: str, machine: str, *, owner: Owner | str | None = None, ttl_seconds: float = TTL_SECONDS
@@ -250,7 +253,15 @@ class Journal(Lately):
 
     def states(self, plan: str) -> dict[str, MachineState]:
         """Where each machine of a plan stands of which something is recorded."""
-        return {machine: fold(records) for machine, records in self._histories(plan)}
+        with self._reading() as db:
+            rows = db.execute(select(MACHINE).where(MACHINE.c.plan == plan)).all()
+            if sum(not self._standings.has(row) for row in rows) <= GROWN:
+                return {row.machine: self._standing(db, row).state for row in rows if row.seq}
+        ends = {row.machine: row.digest for row in rows}
+        found = {one: Standing().after(told, ends.get(one, "")) for one, told in self._histories(plan) if told}
+        for name, one in found.items():
+            self._standings.remember(plan, name, one)
+        return {name: one.state for name, one in found.items()}
 
     def _histories(self, plan: str) -> Iterator[tuple[str, list[Recorded]]]:
         with self._reading() as db:

@@ -105,6 +105,11 @@ class Holder:
         return may_succeed(self.owner, str(Owner.here()), expired=self.expired)
 
 
+def holder(row: Row[Any], now: str) -> Holder:
+    """Who has the lease of a machine, by its row."""
+    return Holder(row.machine, row.owner, row.fence, row.expires_at, row.expires_at <= now)
+
+
 def plan_records() -> Select[Any]:
     """All registered plans, the oldest first, without their documents."""
     return select(PLAN.c.digest, PLAN.c.name, PLAN.c.registered_at).order_by(PLAN.c.registered_at, PLAN.c.digest)

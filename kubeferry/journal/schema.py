@@ -7,6 +7,8 @@
     receiver ──< told               who is told of what happens, and up to which event of each machine he was thought of
         └──< outbox                 what he is told, or will be
     document                        what a plan is made of, for workers that do not share a disk
+    errand                          a machine's run that was asked of another process, and what came of it
+    slot                            which machine has a place of those that are counted over all runners
 
 Times are text, UTC, ISO 8601 with milliseconds: they sort as they read.
 """
@@ -196,7 +198,38 @@ OUTBOX = Table(
     Index("kubeferry_outbox_in_order", "receiver", "state", "id"),
 )
 
-LATER = (KNOWN, DECISION, DECIDED, DOCUMENT, RECEIVER, TOLD, OUTBOX)
+SLOT = Table(
+    "kubeferry_slot",
+    METADATA,
+    Column("slot", String, primary_key=True),
+    Column("plan", String, primary_key=True),
+    Column("machine", String, primary_key=True),
+    Column("fence", Integer, nullable=False),
+    Column("at", String, nullable=False),
+)
+
+ERRAND = Table(
+    "kubeferry_errand",
+    METADATA,
+    Column("id", String, primary_key=True),
+    Column("asker", String, nullable=False),
+    Column("plan", String, nullable=False),
+    Column("unit", String, nullable=False),
+    Column("goal", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("asked_at", String, nullable=False),
+    Column("wanted_until", String, nullable=False),
+    Column("owner", String),
+    Column("taken_at", String),
+    Column("alive_until", String, nullable=False, default=""),
+    Column("stop", Integer, nullable=False, default=0),
+    Column("result", Text, nullable=False, default=""),
+    Column("ended_at", String),
+    Index("kubeferry_errand_by_plan", "plan", "state"),
+)
+"""`unit` are the machines that move as one, as JSON; `result` what came of them, too."""
+
+LATER = (KNOWN, DECISION, DECIDED, DOCUMENT, RECEIVER, TOLD, OUTBOX, SLOT, ERRAND)
 """Tables that came after the first version of the schema: made when a journal of an earlier one is opened."""
 
 

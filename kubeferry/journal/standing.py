@@ -9,6 +9,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Row
 
 from kubeferry.life.event_kinds import EventKind
 from kubeferry.life.machine_state import MachineState
@@ -56,6 +59,11 @@ class Standings:
             known = self._known.get((plan, machine), Standing())
         ended = known.seq == seq and known.digest == digest
         return known if ended or known.seq < seq else Standing()
+
+    def has(self, row: Row[Any]) -> bool:
+        """Whether the machine of this row has not grown since it was read."""
+        known = self._known.get((row.plan, row.machine))
+        return known is not None and (known.seq, known.digest) == (row.seq, row.digest)
 
     def remember(self, plan: str, machine: str, standing: Standing) -> None:
         """Where the machine was found to stand."""

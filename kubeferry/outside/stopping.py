@@ -35,6 +35,11 @@ def pause(seconds: float) -> None:
     check()
 
 
+def wait(seconds: float) -> None:
+    """Wait, no longer than until somebody asks to stop."""
+    _requested.wait(seconds)
+
+
 def check() -> None:
     """Raise Interrupted if somebody asked to stop."""
     if _requested.is_set():

@@ -17,11 +17,12 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
 rehearsing              one rehearsal, of which nothing is left whatever happens
 together                the machines of a set, driven as one;  apps: an app as a whole, asked of one of them
 beforehand              what is asked of source and target before anything stops
+strayed                 a machine that its source has no more, looked for at the others
 questions               one question to a source about each of many machines, several at a time
 gate                    whether a cutover may begin now, by its window and what is projected of it
 approvals               whether machines are approved;  approving: what a person approves, and that he does
 dry_runs                what a run would do, without asking anybody
-turns                   whose turn it is in a run, and who waits for whom
+turns                   whose turn it is in a run, and who waits for whom;  slots: how many at once, over all runs
 precedence              which of several plans has a machine in hand
 probing                 the plan's probes, asked of a machine as it runs now
 discover                asks a source               work          what every step is given

@@ -30,6 +30,7 @@ from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources import Source, open_source
 from kubeferry.steps import tpm, variables
 from kubeferry.steps.questions import Told, ask_each, nobody
+from kubeferry.steps.strayed import looked_for
 from kubeferry.targets import Reach, Target, open_target
 from kubeferry.targets.alike import PASSING
 from kubeferry.words import counted
@@ -103,7 +104,8 @@ def ask(
             return Asked((*said, *hindered), refused, (*barred, *hindered))
         connect = partial(open_source, plan.source, config.sources[plan.source])
         found, running = _Found(said, refused), []
-        for entry, (concerns, runs) in zip(entries, ask_each(entries, connect, _of_source, told), strict=True):
+        ask_source = partial(_of_source, config=config, name=plan.source)
+        for entry, (concerns, runs) in zip(entries, ask_each(entries, connect, ask_source, told), strict=True):
             found.add(entry.name, concerns)
             running += [entry.name] if runs else []
         found.refused = _with_their_sets(plan, found.refused)
@@ -200,8 +202,8 @@ def _said(target: Target, entries: tuple[Entry, ...]) -> list[Concern]:
 # --- the source ------------------------------------------------------------------------------------------------------
 
 
-def _of_source(source: Source, entry: Entry) -> tuple[list[Concern], bool]:
-    """What the source has against a machine, and whether it runs there."""
+def _of_source(source: Source, entry: Entry, *, config: Config, name: str) -> tuple[list[Concern], bool]:
+    """What the source of this name has against a machine, and whether it runs there."""
     found: list[Concern] = []
     try:
         found += source.concerns(entry.machine)
@@ -210,7 +212,7 @@ def _of_source(source: Source, entry: Entry) -> tuple[list[Concern], bool]:
     except Interrupted:
         raise
     except Exception as error:  # noqa: BLE001 (a defect of ours in one machine does not keep the others)
-        told = as_told(error)
+        told = looked_for(config, name, entry, error) if isinstance(error, SourceRefused) else as_told(error)
         severity = Severity.WARNING if told.transient else Severity.CRITICAL
         what = f"{entry.name}: {told.reason}"
         return [*found, Concern(id="source.not-asked", severity=severity, what=what, fix=told.fix)], False

@@ -1,12 +1,12 @@
 """A source in a folder: a double for tests of what stands around sources.
 
 It runs no machine: "running" is a word in a file, nobody but the test writes to a disk while it is said, and a stop
-takes no time. It reads no image, so sizes and chains are what `machines.json` says. Two processes that call it at once
-may overwrite each other's words; one reads what the other wrote. A round of a "running" machine is a copy of its
-images, made while nothing may write to them; it serves nothing, so that `remote` changes nothing. With `ssh` in its
-configuration, the disks of a machine that is off are served for real, as libvirt's are. It does keep the promises of
-the seam: idempotent, final rounds of machines that are off only, what changed told exactly or not at all (raw disks
-only), disks that are really there and are those of the inventory, everything wrong at once.
+takes no time. It reads no image, so sizes and chains are what `machines.json` says. Several that call it at once change
+power states one after the other; other words they may overwrite. One reads what the other wrote. A round of a "running"
+machine is a copy of its images, made while nothing may write to them; it serves nothing, so that `remote` changes
+nothing. With `ssh` in its configuration, the disks of a machine that is off are served for real, as libvirt's are. It
+does keep the promises of the seam: idempotent, final rounds of machines that are off only, what changed told exactly or
+not at all (raw disks only), disks that are really there and are those of the inventory, everything wrong at once.
 
     machines.json   the machines, as `Machine` is dumped; their disks are real files
     power.json      name -> power state; a machine that is not in it is as machines.json says, off if that is unknown
@@ -28,6 +28,8 @@ only), disks that are really there and are those of the inventory, everything wr
 from __future__ import annotations
 
 import base64
+import fcntl
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -62,6 +64,12 @@ def connect(name: str, config: SourceConfig) -> MemorySource:
     return MemorySource(name, Path(unquote(parts.path)), config.ssh)
 
 
+@functools.lru_cache(maxsize=8)
+def _parsed(path: Path, _written_at: int, _inode: int) -> tuple[Machine, ...]:
+    """The machines of a file as it was then: read once, however often one of thousands is asked for."""
+    return MACHINES.validate_json(path.read_bytes())
+
+
 class MemorySource:
     """See `kubeferry.sources.Source` for what each method promises."""
 
@@ -83,10 +91,13 @@ class MemorySource:
 
     def write_power(self, name: str, power: Power) -> None:
         """Let a machine be in this power state; one that runs and did not is started."""
-        if power is Power.RUNNING and self._read("power", {}).get(name) not in UP:
-            starts = self._read("starts", {})
-            self._write("starts", starts | {name: starts.get(name, 0) + 1})
-        self._write("power", self._read("power", {}) | {name: power})
+        with (self.folder / ".power.lock").open("w") as alone:
+            fcntl.flock(alone, fcntl.LOCK_EX)
+            known = self._read("power", {})
+            if power is Power.RUNNING and known.get(name) not in UP:
+                starts = self._read("starts", {})
+                self._write("starts", starts | {name: starts.get(name, 0) + 1})
+            self._write("power", known | {name: power})
 
     def write_words(self, name: str, words: dict[str, str]) -> None:
         """Let a machine's agent answer with these files."""
@@ -307,8 +318,12 @@ class MemorySource:
         return exports.close_all(self._ssh, machine) if self._ssh else []
 
     def _machines(self) -> tuple[Machine, ...]:
+        path = self.folder / "machines.json"
         try:
-            return MACHINES.validate_python(self._read("machines"))
+            seen = path.stat()
+            return _parsed(path, seen.st_mtime_ns, seen.st_ino)
+        except FileNotFoundError:
+            return MACHINES.validate_python(self._read("machines"))  # which says so
         except ValidationError as error:
             fix = "Write it as `Machine` is dumped."
             where = str(self.folder / "machines.json")

@@ -12,7 +12,7 @@ import pytest
 
 from flows.progress import Board
 from kubeferry.config import read_config
-from kubeferry.documents import MachinePolicy, Policy, freeze
+from kubeferry.documents import Limits, MachinePolicy, Policy, freeze
 from kubeferry.errors import SourceUnavailable
 from kubeferry.journal import Journal
 from kubeferry.life.action_kinds import Goal
@@ -100,7 +100,7 @@ def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(m
     monkeypatch.setattr(migrate, "reached", lambda *_given: SimpleNamespace(phase="committed"))
     monkeypatch.setattr(migrate, "settle", lambda _work: "a view")
     plan, journal = SimpleNamespace(digest="d", source="lab"), SimpleNamespace(lease=lease, identity="j")
-    config = SimpleNamespace(sources={"lab": None}, target=None, limits=None)
+    config = SimpleNamespace(sources={"lab": None}, target=None, limits=Limits())
     more: dict[str, Any] = {
         "goal": Goal.MIGRATE,
         "refused": {},

@@ -263,3 +263,23 @@ def test_what_the_source_gives_for_the_trial_is_the_machine_s_own(world: World) 
     world.ask()
     assert seen["web"] is None, "it runs: only a round may read its disks"
     assert str(seen["db"]).endswith("/db.img")
+
+
+def test_a_machine_that_is_at_another_source_now_is_found_and_said(world: World, tmp_path: Path) -> None:
+    folders = {name: tmp_path / name for name in ("hyp2", "hyp3")}
+    others = {}
+    for name, folder in folders.items():
+        folder.mkdir()
+        others[name] = MemorySource(name, folder)
+        others[name].write_machines()
+    sources = {name: SourceConfig(kind="memory", uri=f"memory://{folder}") for name, folder in folders.items()}
+    world.config = world.config.model_copy(update={"sources": world.config.sources | sources})
+    machines = world.source.discover().machines
+    world.source.write_machines(*(one for one in machines if one.name != "db"))
+    (told,) = world.ask().refused["db"]
+    assert told.what == "db: the source has no such machine any more: nor has hyp2, hyp3"
+    others["hyp3"].write_machines(*(one for one in machines if one.name == "db"))
+    (told,) = world.ask().refused["db"]
+    assert told.what == "db: the source has no such machine any more: it is at source hyp3 now, and runs there"
+    assert "kubeferry discover --source hyp3" in told.fix
+    assert set(world.ask().refused) == {"db"}

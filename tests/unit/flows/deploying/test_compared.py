@@ -57,6 +57,15 @@ def test_nothing_is_there_and_all_is_made() -> None:
     assert cutover.limit == 1
 
 
+def test_where_machines_are_handed_out_there_is_a_deployment_of_which_there_may_be_many_runs() -> None:
+    assert "machine/shop" not in {one.name for one in wanted(a_plan(), CHOICES).deployments}
+    spread = wanted(a_plan(), replace(CHOICES, spread=True))
+    (machine,) = (one for one in spread.deployments if one.verb == "machine")
+    assert (machine.entrypoint, machine.limit, machine.wakings) == ("flows.programme.taking.machine", None, ())
+    done = changes(wanted(a_plan(), CHOICES), all_there(spread))
+    assert [(one.deed, one.name) for one in done] == [("remove", "machine/shop")]
+
+
 def test_all_is_there_and_nothing_changes() -> None:
     asked = wanted(a_plan(), CHOICES)
     assert changes(asked, all_there(asked)) == []
