@@ -11,6 +11,7 @@ from kubeferry.documents.apps import AppName, AppPolicy
 from kubeferry.documents.base import ShortName
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.disk_choices import DiskChoice
+from kubeferry.documents.hooks import Hook, check_names
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.documents.probes import Probe
 from kubeferry.documents.repeated import Repeated
@@ -165,6 +166,8 @@ class MachinePolicy(Value):
     `keep_tpm`: so does what its TPM holds. `window`: it is stopped in this one of the policy's `windows`, or at `any`
     time.
 
+    `hooks` are run at fixed points of its cutover.
+
     `app` is the application that it belongs to, one of the policy's `apps` or one that has no more than a name, and
     `app_from` makes that name of the same words as above; empty takes the machine out of any. `owner` answers for it.
     `after` names machines, and apps as `app:NAME`.
@@ -193,6 +196,7 @@ class MachinePolicy(Value):
     disks: tuple[DiskChoice, ...] = ()
     networks: tuple[NetworkMap, ...] | None = None
     probes: tuple[Probe, ...] | None = None
+    hooks: tuple[Hook, ...] | None = None
     stop: StopPolicy | None = None
     mode: Literal["cold", "warm"] | None = None
     warm: WarmPolicy | None = None
@@ -217,6 +221,12 @@ class MachinePolicy(Value):
     def _as_list(cls, given: Any) -> Any:
         """A single merge patch is a list of one."""
         return (given,) if isinstance(given, dict) else given
+
+    @field_validator("hooks")
+    @classmethod
+    def _apart(cls, given: tuple[Hook, ...] | None) -> tuple[Hook, ...] | None:
+        check_names(given)
+        return given
 
 
 class Match(Value):
@@ -258,6 +268,8 @@ class Policy(Document):
     the fields of `placement`, `rehearsal`, `storage`, `stop`, `warm`, `downtime` and `commit`. Of `networks` those of a
     later rule are looked at first, then those of earlier ones, then the policy's own where it says some.
 
+    `hooks` are run at fixed points of a machine's cutover; of those that several say the last word counts, whole.
+
     `downtime` and `commit`: None bounds no downtime, and commits a machine as soon as its probes have passed.
 
     `run_strategy` is what a machine has from its commit on; before that it runs only while it is proven, and is started
@@ -292,6 +304,7 @@ class Policy(Document):
     storage: StoragePolicy = StoragePolicy()
     networks: tuple[NetworkMap, ...] = (NetworkMap(),)
     probes: tuple[Probe, ...] = (Probe(kind="agent"),)
+    hooks: tuple[Hook, ...] | None = None
     stop: StopPolicy = StopPolicy()
     mode: Literal["cold", "warm"] = "cold"
     warm: WarmPolicy = WarmPolicy()
@@ -318,6 +331,7 @@ class Policy(Document):
     def _names(self) -> Policy:
         if ANY in (self.windows or {}):
             raise ValueError(f"a window cannot be called {ANY}: that is at any time")
+        check_names(self.hooks)
         return self
 
     def of(self, name: str) -> MachinePolicy:
