@@ -104,10 +104,12 @@ def look_after(config: Config, journal: Journal, *, dry_run: bool = False) -> Lo
     """Take up each machine that needs somebody. A plan that cannot be read, or whose source is not in the
     configuration, keeps no other one waiting."""
     looked = Looked()
-    for digest, machines in _under_way(journal).items():
+    under_way, ended = _cutovers(journal)
+    for digest in dict.fromkeys((*under_way, *ended)):
+        machines = under_way.get(digest, [])
         looked.under_way += len(machines)
         try:
-            needing = _needing(journal, digest, machines)
+            needing = _needing(journal, digest, [*machines, *ended.get(digest, [])])
             if needing and dry_run:
                 looked.taken += [Taken(journal.plan(digest).name, name, why) for name, why in needing.items()]
             elif needing:
@@ -172,13 +174,19 @@ def _tell(config: Config, journal: Journal, looked: Looked) -> None:
         logger.warning("nobody is told for now: %s", error.reason)
 
 
-def _under_way(journal: Journal) -> dict[str, list[str]]:
-    """The machines whose cutover has come to no end, by their plans' digests."""
-    found: dict[str, list[str]] = defaultdict(list)
+def _cutovers(journal: Journal) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The machines whose cutover has come to no end, by their plans' digests; and, of plans that have hooks, those
+    whose cutover has."""
+    under_way: dict[str, list[str]] = defaultdict(list)
+    ended: dict[str, list[str]] = defaultdict(list)
     for one in journal.cutovers():
-        if not one.ended:
-            found[one.plan].append(one.machine)
-    return found
+        (ended if one.ended else under_way)[one.plan].append(one.machine)
+    return under_way, {digest: ones for digest, ones in ended.items() if _has_hooks(journal.plan(digest).document)}
+
+
+def _has_hooks(document: str) -> bool:
+    """Whether a plan's text may have any: most have none, and are not read for it."""
+    return '"hooks"' in document
 
 
 def _needing(journal: Journal, digest: str, machines: list[str]) -> dict[str, str]:
@@ -205,7 +213,7 @@ def _unit(entry: OutlinedEntry) -> tuple[str, ...]:
 
 def _alone(journal: Journal, digest: str, entry: OutlinedEntry) -> Alone:
     records = journal.events(digest, entry.name)
-    return Alone(fold(records), entry.commit, records[-1].at if records else "")
+    return Alone(fold(records), entry.commit, records[-1].at if records else "", entry.hooks or ())
 
 
 def _plan(config: Config, journal: Journal, digest: str) -> Plan:

@@ -12,7 +12,7 @@ import functools
 import logging
 import operator
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -26,6 +26,7 @@ from kubeferry.errors import (
     HeldBack,
     Interrupted,
     KubeferryError,
+    LateHookFailed,
     ProbeFailed,
     RehearsalFailed,
     RehearsalOwed,
@@ -40,6 +41,7 @@ from kubeferry.sources import open_source
 from kubeferry.steps.approvals import fix
 from kubeferry.steps.drive import refuse
 from kubeferry.steps.gate import Gate
+from kubeferry.steps.hooks import failure
 from kubeferry.steps.patience import patiently
 from kubeferry.steps.rehearsing import reached, refuse_unsynced
 from kubeferry.steps.release import settle
@@ -280,7 +282,10 @@ def _drive_machine(run: Run, entry: Entry) -> Outcome:
                 _attempt(run, work, action, step)
                 _look_ahead(run, work, action)
 
-            state = reached(work, run.goal, attempt, run.rehearse)
+            try:
+                state = reached(work, run.goal, attempt, run.rehearse)
+            except LateHookFailed:
+                return _after_hooks([work])
             return [Outcome(entry.name, state.phase, left=settle(work))]
 
     return _ended((entry.name,), driven)[0]
@@ -310,10 +315,23 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
             if run.turns:
                 for work in works:
                     run.turns.insist(work)
-            states = drive_set(works, run.goal, attempt)
+            try:
+                states = drive_set(works, run.goal, attempt)
+            except LateHookFailed:
+                return _after_hooks(works)
             return [Outcome(work.entry.name, states[work.entry.name].phase, left=settle(work)) for work in works]
 
     return _ended(names, driven)
+
+
+def _after_hooks(works: Sequence[Work]) -> list[Outcome]:
+    """Their ends, of which hooks after it have failed: the machines have moved, or are back, all the same."""
+    outcomes = []
+    for work in works:
+        state = work.state()
+        error, left = failure(work.entry, state), settle(work)
+        outcomes.append(Outcome(work.entry.name, "failed" if error else state.phase, error, left))
+    return outcomes
 
 
 def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[Outcome]:

@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kubeferry.documents import Config, NoticeKind, Plan
-from kubeferry.errors import HeldBack, InputInvalid, KubeferryError
+from kubeferry.errors import HeldBack, InputInvalid, KubeferryError, LateHookFailed
 from kubeferry.journal import Journal
 from kubeferry.journal.outbox import Queue
 from kubeferry.outside import stopping
+from kubeferry.outside.clock import now
 from kubeferry.words import counted, plain
 
 if TYPE_CHECKING:
@@ -85,9 +86,20 @@ def announce_outcomes(journal: Journal, config: Config, plan: Plan, outcomes: Se
             )
             with _logged():
                 announce(journal, config, told)
+        if isinstance(one.error, LateHookFailed):
+            with _logged():
+                announce(journal, config, _hook_failed(plan, one.machine, one.error))
     for wave, error in _unapproved(plan, outcomes).items():
         with _logged():
             announce(journal, config, _wanted(plan, wave, error))
+
+
+def _hook_failed(plan: Plan, machine: str, error: LateHookFailed) -> Announcement:
+    """No machine failed: what comes after its move did, and is told once a day for as long as it does."""
+    from kubeferry.notices import Announcement
+
+    key = f"{machine} {error.what} {now()[:10]}"
+    return Announcement(NoticeKind.FAILED, key, plan.digest, machine=machine, reason=error.reason, fix=error.fix)
 
 
 def _unapproved(plan: Plan, outcomes: Sequence[Outcome]) -> dict[str, HeldBack]:

@@ -19,6 +19,8 @@ KubeferryError
     ├── Fenced                another runner owns this machine now
     ├── ToolMissing           a program or library is not installed
     ├── OutOfTime             it cannot be done in the time that a cutover has
+    ├── HookFailed            a hook of the plan failed, or did not end in its time
+    │   └── LateHookFailed    so did one after the move's end: the machine has moved, or is back, all the same
     └── ProbeFailed           the target started, and is not what was asked for
 """
 
@@ -226,6 +228,15 @@ class ToolMissing(PermanentError):
 
 class OutOfTime(PermanentError):
     """What has to be done after a stop was not done, or cannot be, in the time that the cutover has: it leads back."""
+
+
+class HookFailed(PermanentError):
+    """A hook of the plan failed, or did not come to its end in its time: so did the step that it belongs to."""
+
+
+class LateHookFailed(HookFailed):
+    """A hook failed that is run after the move's end. The machine has moved, or is back, all the same; the same command
+    runs the hook again."""
 
 
 class ProbeFailed(PermanentError):

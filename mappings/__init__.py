@@ -22,7 +22,7 @@ In the order in which a machine passes:
     fates/                what became of each of its facts: carried, changed, lost or not needed
     admission/            what a cluster would say to the manifests
     refusals              that, as concerns of the machine that it is about
-    windows               when it may be stopped
+    windows, hooks        when it may be stopped, and what is run around that
     triage/               where it fits: as a VM, as a container, or where it is; and in which sandbox
     decisions             what is open, and the lines of the policy that settle it
     policy_problems       what is wrong with the policy for an inventory

@@ -16,7 +16,7 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 
-from kubeferry.documents import Inventory, Offer, PlannedDisk, Platform, Policy
+from kubeferry.documents import Hook, Inventory, MachinePolicy, Offer, PlannedDisk, Platform, Policy
 from kubeferry.documents.assessment import SIZE_UNKNOWN, Assessment, CopyEstimate, Verdict
 from kubeferry.documents.triage import Triage
 from kubeferry.model import Carried, Concern, Fate, Machine, Severity
@@ -114,12 +114,18 @@ def _assess(
         mode=mode,
         cards=cards(machine, choices),
         probes=choices.probes,
+        hooks=(*choices.hooks, *_of_its_app(own, policy)),
         forced=choices.stop.force,
         decisions=open_decisions(machine, choices, concerns),
         triage=triage(machine, choices, mapped.traffic),
     )
     downtime = expected_downtime(found.power, mode, copy, unsized=found.unsized)
     return found.model_copy(update={"downtime": downtime})
+
+
+def _of_its_app(own: MachinePolicy, policy: Policy) -> tuple[Hook, ...]:
+    app = (policy.apps or {}).get(own.app or "")
+    return (app.hooks or ()) if app else ()
 
 
 def _by_whom(wishes: Settled, machine: Machine) -> dict[str, str]:

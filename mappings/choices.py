@@ -12,6 +12,7 @@ from kubeferry.documents import (
     CommitPolicy,
     DiskChoice,
     DowntimePolicy,
+    Hook,
     MachinePolicy,
     NetworkMap,
     Offer,
@@ -68,6 +69,7 @@ class Choices:
     networks: tuple[NetworkMap, ...]
     probes: tuple[Probe, ...]
     app_probes: tuple[AppProbe, ...]
+    hooks: tuple[Hook, ...]
     packets: bool | None
     stop: StopPolicy
     mode: Literal["cold", "warm"]
@@ -125,6 +127,7 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         networks=_networks(own, policy),
         probes=policy.probes if own.probes is None else own.probes,
         app_probes=_of_its_app(machine, policy, own),
+        hooks=(policy.hooks if own.hooks is None else own.hooks) or (),
         packets=offer.packets,
         stop=over(policy.stop, own.stop),
         mode=own.mode or policy.mode,

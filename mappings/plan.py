@@ -28,6 +28,7 @@ from mappings.apps import Gathered, gathered, unrehearsed
 from mappings.apps import kept as kept_apps
 from mappings.choices import choices_for, platform_for
 from mappings.constraints import constraints_of
+from mappings.hooks import planned_hooks, with_hooks_of_apps
 from mappings.machine import Mapped, to_manifests
 from mappings.names import Names, machine_names
 from mappings.neighbours import neighbours
@@ -106,7 +107,8 @@ def planned(
     if problems := not_enough(approval_of(policy), kept):
         raise InputInvalid("nobody could approve the plan", problems)
     kept = tuple(entry.model_copy(update={"after": _after(entry.name, policy, excluded) or None}) for entry in kept)
-    ordered = _ordered(kept, policy, apps)
+    ordered, moving_apps = _ordered(kept, policy, apps), kept_apps(apps.apps, [entry.name for entry in kept])
+    kept = with_hooks_of_apps(kept, moving_apps, policy.apps or {}, ordered.waves)
     plan = Plan(
         name=name,
         created_at=created_at,
@@ -116,7 +118,7 @@ def planned(
         waves=ordered.waves,
         order=policy.waves,
         windows=used(policy, kept),
-        apps=kept_apps(apps.apps, [entry.name for entry in kept]) or None,
+        apps=moving_apps or None,
         precopy=policy.precopy,
         approval=approval_of(policy),
         entries=kept,
@@ -217,6 +219,7 @@ def _entry(
         commit=choices.commit,
         rehearsal=choices.rehearsal,
         sandbox=choices.sandbox,
+        hooks=planned_hooks(choices.hooks),
         verify=policy.verify,
         concerns=concerns,
         carried=mapped.carried,

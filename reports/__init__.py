@@ -4,8 +4,8 @@
                                                ├── markdown ──> report.md
                                                └──────────────> report.json
 
-    facts: verdicts (what may be claimed), disks, probes, sets, rounds, rehearsals, timeline, projections, history,
-           programme (waves, progress, what went back)
+    facts: verdicts (what may be claimed), disks, probes, sets, rounds, rehearsals, hooks, timeline, projections,
+           history, programme (waves, progress, what went back)
     shapes: what a `Report` holds;  pages: charts, picture;  wording: numbers and foreign text made fit to print
     decisions: what persons decided;  environment: templates, styles, the one script
 

@@ -26,6 +26,7 @@ from kubeferry.life.states import Phase, Recorded
 from kubeferry.model import DATA_DEVICES, Carried, Concern, Disk, Machine
 from reports.disks import disk_reports
 from reports.history import happenings, journal_lines, runs
+from reports.hooks import hook_reports
 from reports.picture import shown
 from reports.probes import probe_reports
 from reports.programme import progress_of, rollbacks_of, waves_of
@@ -152,6 +153,7 @@ def _machine(plan: Plan, entry: Entry, records: Sequence[Recorded], wave: str) -
         disks=disks,
         rounds=copied_ahead(records),
         rehearsals=rehearsals(records),
+        hooks=hook_reports(entry, records),
         unmoved=tuple(plain(disk.id) for disk in _data_disks(entry.machine) if disk.id not in moved),
         downtime=downtime,
         projection=projection_of(records, downtime),

@@ -28,6 +28,8 @@ from kubeferry.life.events import (
     TargetStopped,
     Validated,
 )
+from kubeferry.life.hook_events import HookRun
+from kubeferry.life.hooks import told
 from kubeferry.life.machine_state import Phase, way_of
 from kubeferry.life.rehearsal_events import RehearsalEnded, Rehearsed
 from kubeferry.life.states import Recorded
@@ -75,6 +77,8 @@ def happenings(records: Sequence[Recorded]) -> tuple[Happening, ...]:
             durable = event.round
         elif isinstance(event, (DiskCopied, DiskVerified)):
             found.extend(_bytes(record.at, event, differing))
+        elif isinstance(event, HookRun):
+            found.extend(_late_hook(record.at, event))
         else:
             found.extend(_plainly(record, way))
     return tuple(found)
@@ -113,7 +117,9 @@ def _watched(records: Sequence[Recorded]) -> frozenset[int]:
 
 
 def _left_unfinished(before: Recorded, after: Recorded, watched: frozenset[int]) -> bool:
-    return before.fence != after.fence and not isinstance(before.event, _RESTS) and before.seq not in watched
+    late = isinstance(before.event, HookRun) and before.event.phase.at_end
+    rests = late or isinstance(before.event, _RESTS) or before.seq in watched
+    return before.fence != after.fence and not rests
 
 
 def _gap(before: Recorded, after: Recorded, watched: frozenset[int]) -> Happening | None:
@@ -155,6 +161,12 @@ def _round(at: str, event: CopyBegun, durable: int, *, after_cutover: bool) -> I
     """A round that does not simply follow the one before: that one did not end, or was of a cutover that came back."""
     if event.round > durable + 1 and (event.round > 1 or after_cutover):
         yield Happening(kind=H.NOTE, at=at, what=f"copy round {event.round} began in place of one that did not end")
+
+
+def _late_hook(at: str, event: HookRun) -> Iterator[Happening]:
+    """One that failed after the move's end; of any other that failed, its step tells."""
+    if event.phase.at_end and not event.ok:
+        yield Happening(kind=H.FAILED, at=at, what=plain(told(event)), why=plain(event.said.rpartition("\n")[2]))
 
 
 def _plainly(record: Recorded, way: str) -> Iterator[Happening]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from kubeferry.model import Fate
-from reports.shapes import Bound, MachineReport, Report
+from reports.shapes import Bound, HookReport, MachineReport, Report
 from reports.wording import NOT_SEEN, clock, count, duration, moment, rate, size
 
 _MARKUP = re.compile(r"([\\`*_\[\]|#~!@])")
@@ -108,6 +108,7 @@ def _machine(machine: MachineReport) -> Iterator[str]:
     yield from _disks(machine)
     yield from _rounds(machine)
     yield from _rehearsals(machine)
+    yield from _table(("", "Hook", "Does", "Said", "Took"), (_hook(one) for one in machine.hooks))
     asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in machine.probes)
     yield from _table(("", "Probe", "Seen"), asked)
     if machine.boot and machine.boot.seen:
@@ -169,6 +170,13 @@ def _rehearsals(machine: MachineReport) -> Iterator[str]:
         yield from (f"- not asked: {_plain(probe)}" for probe in one.not_asked)
         asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in one.probes)
         yield from _table(("", "Probe of the rehearsal", "Seen"), asked)
+
+
+def _hook(one: HookReport) -> tuple[str, ...]:
+    ended = "not run" if one.ok is None else _mark(one.ok)
+    said = "; ".join(filter(None, (one.why, one.said.rpartition("\n")[2])))
+    took = "" if one.ok is None else duration(one.seconds)
+    return ended, f"{one.phase} {_plain(one.name)}", _plain(one.what), _plain(said), took
 
 
 def _mark(ok: bool) -> str:

@@ -44,6 +44,7 @@ class PartName(StrEnum):
     START = "start"
     BOOT = "boot"
     PROBES = "probes"
+    HOOKS = "hooks"
     COMMIT = "commit"
     WATCH = "watch"
     ROLLBACK = "rollback"
@@ -144,6 +145,22 @@ class RehearsalReport(Value):
     disks: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
     ended_at: str | None = None
+
+
+class HookReport(Value):
+    """One hook: what it does, and how a run of it ended; `ok` is None where it was not run in the newest cutover. `app`
+    is the one whose hook it is. `said` is the end of what it printed, or was answered."""
+
+    phase: str
+    name: str
+    what: str
+    app: str = ""
+    at: str | None = None
+    ok: bool | None = None
+    code: int | None = None
+    seconds: float = 0
+    why: str = ""
+    said: str = ""
 
 
 class RoundReport(Value):
@@ -262,7 +279,8 @@ class JournalLine(Value):
 class MachineReport(Value):
     """One machine of the plan: the verdict and its reasons first, then what they rest on.
 
-    `rounds` were copied ahead while it ran, `rehearsals` are those of what was. `unmoved` are data disks of the source
+    `rounds` were copied ahead while it ran, `rehearsals` are those of what was, `hooks` what
+    was run around its newest cutover, or would be. `unmoved` are data disks of the source
     that the plan leaves behind.
     `app` is the one that it belongs to, and `owner` answers for it; empty where the plan names none. `moved_at` is when
     it was committed, None where it is not.
@@ -289,6 +307,7 @@ class MachineReport(Value):
     disks: tuple[DiskReport, ...] = ()
     rounds: tuple[RoundReport, ...] = ()
     rehearsals: tuple[RehearsalReport, ...] = ()
+    hooks: tuple[HookReport, ...] = ()
     unmoved: tuple[str, ...] = ()
     moves_with: tuple[str, ...] = ()
     attached: tuple[str, ...] = ()

@@ -38,6 +38,7 @@ from kubeferry.life.events import (
     TargetStopped,
     Validated,
 )
+from kubeferry.life.hook_events import HookRun
 from kubeferry.life.states import Recorded
 from kubeferry.model import Power
 from reports.shapes import Bound, Downtime, PartName, Timeline, TimelinePart
@@ -54,6 +55,7 @@ LABELS = {
     P.START: "Manifests and start",
     P.BOOT: "Boot of the copy",
     P.PROBES: "Probes",
+    P.HOOKS: "Hooks",
     P.COMMIT: "End of the proof, commit",
     P.ROLLBACK: "Rollback",
     P.WATCH: "The copy serves",
@@ -67,6 +69,7 @@ _PART_OF_EVENT = {
     **dict.fromkeys((K.VARIABLES_CARRIED, K.APPLIED, K.STARTED), P.START),
     K.OBSERVED: P.PROBES,
     K.APP_OBSERVED: P.PROBES,
+    K.HOOK_RUN: P.HOOKS,
     **dict.fromkeys((K.VALIDATED, K.TARGET_STOPPED, K.COMMITTED), P.COMMIT),
     **dict.fromkeys((K.ROLLBACK_BEGUN, K.STOP_NOT_DONE, K.SOURCE_RESTARTED, K.ROLLED_BACK), P.ROLLBACK),
 }
@@ -82,6 +85,10 @@ _PART_OF_ACTION = {
     "start": P.START,
     "observe": P.PROBES,
     "observe-app": P.PROBES,
+    "hooks-before-stop": P.HOOKS,
+    "hooks-after-stop": P.HOOKS,
+    "hooks-after-start": P.HOOKS,
+    "hooks-of-app": P.HOOKS,
     "validate": P.COMMIT,
     "stop-target": P.COMMIT,
     "commit": P.COMMIT,
@@ -121,7 +128,13 @@ class _Stretch:
 
 
 def newest_cutover(records: Sequence[Recorded]) -> list[Recorded]:
-    """From the last `cutover-begun` on, without what is no part of it; empty where there was none."""
+    """From the last `cutover-begun` on, without what is no part of it; empty where there was none. What is run after
+    its end takes none of its time."""
+    return [r for r in whole_cutover(records) if not (isinstance(r.event, HookRun) and r.event.phase.at_end)]
+
+
+def whole_cutover(records: Sequence[Recorded]) -> list[Recorded]:
+    """The same with the hooks after its end."""
     begun = [number for number, record in enumerate(records) if isinstance(record.event, CutoverBegun)]
     return [r for r in records[begun[-1] :] if not isinstance(r.event, (Note, Released))] if begun else []
 
@@ -272,7 +285,7 @@ def _part(event: Event, differing: set[str]) -> PartName:
 
 def _accounted(record: Recorded, boot: tuple[int | None, int | None]) -> float:
     """The seconds before an event that its own evidence speaks for."""
-    if isinstance(record.event, (DiskCopied, DiskVerified)):
+    if isinstance(record.event, (DiskCopied, DiskVerified, HookRun)):
         return record.event.seconds
     at = _ms(record.at)
     if isinstance(record.event, Observed) and boot[0] is not None and at is not None:

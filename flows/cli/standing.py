@@ -17,6 +17,8 @@ from kubeferry.life.action_kinds import Action, ActionKind, EntryFacts
 from kubeferry.life.actions import next_action
 from kubeferry.life.events import CopyBegun, CutoverBegun, SourceRestarted, SourceStopped, StopAsked, StopNotDone
 from kubeferry.life.held import Order
+from kubeferry.life.hooks import failed_at_end
+from kubeferry.life.hooks import told as failure_told
 from kubeferry.life.machine_state import Phase
 from kubeferry.life.old_machine import left_so
 from kubeferry.life.rehearsal import why_not
@@ -255,7 +257,7 @@ def _standing(
     return Standing(
         entry.name,
         state.phase,
-        f"{state.failed.what}" if state.failed else "",
+        f"{state.failed.what}" if state.failed else "; ".join(map(failure_told, failed_at_end(state))),
         str(action.kind),
         action.reason,
         seen,

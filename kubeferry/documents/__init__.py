@@ -8,9 +8,9 @@ One module a document, pure shapes all, on `base`: inventory, policy, plan, obse
 configuration, `notify` its part that says who is told, `assessment` what would become of a machine, `triage` where it
 fits, `disk_choices` what a policy says of single disks, `apps` of what belongs together, `waves_policy` of waves,
 `windows` of when sources may be stopped, `repeated` of what is done by a schedule, `cutover_policy` of the time around
-a cutover, `traffic_policy` of NetworkPolicies and tenants, `probes` of what is asked of a started machine, `approvals`
-who may approve and what is approved, `signers` reads their keys, `offer` what a target has to choose from, `outline` a
-plan without what only its target needs, `grid` a table as spreadsheets keep it.
+a cutover, `hooks` of what is run around it, `traffic_policy` of NetworkPolicies and tenants, `probes` of what is asked
+of a started machine, `approvals` who may approve and what is approved, `signers` reads their keys, `offer` what a
+target has to choose from, `outline` a plan without what only its target needs, `grid` a table as spreadsheets keep it.
 What a mover is told and tells lies apart, in `kubeferry.jobs`: it starts without the rest. `files` reads and writes
 documents, `yaml_text` writes YAML fast, `yaml_lines` reads what that has written, `yaml_read` any other. `lines` is the
 form in which a plan is kept, `first_reading` makes it of a plan's text, `readings` keeps large ones beside their files,
@@ -35,6 +35,7 @@ from kubeferry.documents.files import (
     plan_in,
     save,
 )
+from kubeferry.documents.hooks import Hook, HookPhase, PlannedHook
 from kubeferry.documents.inventory import Inventory
 from kubeferry.documents.notify import Mail, NoticeKind, NotifyConfig, Webhook
 from kubeferry.documents.observation import Observation, ProbeResult
@@ -120,6 +121,8 @@ __all__ = [
     "DowntimePolicy",
     "Entry",
     "EnvName",
+    "Hook",
+    "HookPhase",
     "Inventory",
     "JournalConfig",
     "KeptTpm",
@@ -148,6 +151,7 @@ __all__ = [
     "PlannedApp",
     "PlannedApproval",
     "PlannedDisk",
+    "PlannedHook",
     "Platform",
     "Policy",
     "PolicyRule",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from kubeferry.documents.base import ShortName
+from kubeferry.documents.hooks import Hook, check_names
 from kubeferry.documents.probes import Probe
 from kubeferry.model import Seconds, Value
 
@@ -37,6 +38,10 @@ class AppPolicy(Value):
     of them moves by itself, when its turn has come.
 
     `window` is for those of its machines that say none. `downtime_seconds` is what the app as a whole may be down.
+
+    `hooks` are run once for the app as a whole where it moves as one (`together`): before the first of its machines is
+    stopped, after the last is off, after the last is started and has passed its own probes, after the last commit, and
+    after the last has gone back. Without that the app has no such moments, and each of its machines runs them.
     """
 
     owner: str | None = None
@@ -51,6 +56,13 @@ class AppPolicy(Value):
     window: str | None = None
     downtime_seconds: Annotated[Seconds, Field(gt=0)] | None = None
     probes: tuple[AppProbe, ...] = ()
+    hooks: tuple[Hook, ...] | None = None
+
+    @field_validator("hooks")
+    @classmethod
+    def _apart(cls, given: tuple[Hook, ...] | None) -> tuple[Hook, ...] | None:
+        check_names(given)
+        return given
 
 
 class PlannedApp(Value):

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import yaml
 
-from kubeferry.documents import AttachedDisk, PlannedDisk, Probe
+from kubeferry.documents import AttachedDisk, Hook, PlannedDisk, Probe
 from kubeferry.documents.triage import Triage
 from kubeferry.documents.yaml_text import to_yaml
 from kubeferry.model import Bytes, Carried, Concern, Power, Seconds, Severity, Value
@@ -125,6 +125,7 @@ class Assessment(Value):
     downtime: ExpectedDowntime | None = None
     cards: tuple[Card, ...] = ()
     probes: tuple[Probe, ...] = ()
+    hooks: tuple[Hook, ...] = ()
     forced: bool = False
     decisions: tuple[OpenDecision, ...] = ()
     triage: Triage | None = None

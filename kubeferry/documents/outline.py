@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 from kubeferry.documents.approvals import PlannedApproval
 from kubeferry.documents.apps import AppProbe, PlannedApp
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
+from kubeferry.documents.hooks import PlannedHook
 from kubeferry.documents.plan import Companion, PlannedDisk, Wave
 from kubeferry.documents.policy import RehearsalPolicy, WarmPolicy
 from kubeferry.documents.waves_policy import WavesPolicy
@@ -77,6 +78,7 @@ class OutlinedEntry(_Part):
     app_probes: tuple[AppProbe, ...] | None = None
     owner: str | None = None
     rehearsal: RehearsalPolicy | None = None
+    hooks: tuple[PlannedHook, ...] | None = None
     manifests: tuple[_Manifest, ...]
 
     @property

@@ -15,6 +15,7 @@ from kubeferry.documents.apps import AppProbe, PlannedApp
 from kubeferry.documents.base import ShortName, canonical_json, content_of
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.earlier import as_counted, as_written
+from kubeferry.documents.hooks import PlannedHook
 from kubeferry.documents.offer import OfferedType
 from kubeferry.documents.policy import RehearsalPolicy, StopPolicy, WarmPolicy
 from kubeferry.documents.probes import Probe
@@ -97,8 +98,8 @@ class Entry(Value):
     it may; None in plans of earlier versions, which kept no more of it than the order of their waves. `window`: its
     source is stopped only in this one of the plan's windows; None: at any time. `commit`: None commits it as soon as
     its probes have passed. `app` is the one of the plan's `apps` that it belongs to, `app_probes` are those of the
-    app's that are asked of this machine once all of the app run, and `owner` answers for it.
-    `sandbox`: who it belongs to, and what its movers run under.
+    app's that are asked of this machine once all of the app run, and `owner` answers for it. `sandbox`: who it belongs
+    to, and what its movers run under. `hooks` are in the order in which those of a phase are run.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Entry(Value):
     owner: str | None = None
     rehearsal: RehearsalPolicy | None = None
     sandbox: SandboxPolicy | None = None
+    hooks: tuple[PlannedHook, ...] | None = None
 
     def sized(self, machine: dict[str, Any]) -> dict[str, Any]:
         """Its VirtualMachine with processors, memory and place, also where an instance type gives them: what that gives

@@ -11,6 +11,7 @@ from kubeferry.documents.apps import AppName, AppPolicy
 from kubeferry.documents.base import ShortName
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.disk_choices import DiskChoice
+from kubeferry.documents.hooks import Hook, check_names
 from kubeferry.documents.offer import AccessMode, VolumeMode
 from kubeferry.documents.probes import Probe
 from kubeferry.documents.repeated import Repeated
@@ -166,7 +167,8 @@ class MachinePolicy(Value):
     `keep_tpm`: so does what its TPM holds. `window`: it is stopped in this one of the policy's `windows`, or at `any`
     time.
 
-    `network` says whether filters of the source become NetworkPolicies, `sandbox` who it belongs to.
+    `network` says whether filters of the source become NetworkPolicies, `sandbox` who it belongs to. `hooks` are run at
+    fixed points of its cutover.
 
     `app` is the application that it belongs to, one of the policy's `apps` or one that has no more than a name, and
     `app_from` makes that name of the same words as above; empty takes the machine out of any. `owner` answers for it.
@@ -196,6 +198,7 @@ class MachinePolicy(Value):
     disks: tuple[DiskChoice, ...] = ()
     networks: tuple[NetworkMap, ...] | None = None
     probes: tuple[Probe, ...] | None = None
+    hooks: tuple[Hook, ...] | None = None
     stop: StopPolicy | None = None
     mode: Literal["cold", "warm"] | None = None
     warm: WarmPolicy | None = None
@@ -222,6 +225,12 @@ class MachinePolicy(Value):
     def _as_list(cls, given: Any) -> Any:
         """A single merge patch is a list of one."""
         return (given,) if isinstance(given, dict) else given
+
+    @field_validator("hooks")
+    @classmethod
+    def _apart(cls, given: tuple[Hook, ...] | None) -> tuple[Hook, ...] | None:
+        check_names(given)
+        return given
 
 
 class Match(Value):
@@ -266,6 +275,8 @@ class Policy(Document):
 
     `network`: None writes no NetworkPolicies. `sandbox`: None says nothing of tenants.
 
+    `hooks` are run at fixed points of a machine's cutover; of those that several say the last word counts, whole.
+
     `downtime` and `commit`: None bounds no downtime, and commits a machine as soon as its probes have passed.
 
     `run_strategy` is what a machine has from its commit on; before that it runs only while it is proven, and is started
@@ -300,6 +311,7 @@ class Policy(Document):
     storage: StoragePolicy = StoragePolicy()
     networks: tuple[NetworkMap, ...] = (NetworkMap(),)
     probes: tuple[Probe, ...] = (Probe(kind="agent"),)
+    hooks: tuple[Hook, ...] | None = None
     stop: StopPolicy = StopPolicy()
     mode: Literal["cold", "warm"] = "cold"
     warm: WarmPolicy = WarmPolicy()
@@ -328,6 +340,7 @@ class Policy(Document):
     def _names(self) -> Policy:
         if ANY in (self.windows or {}):
             raise ValueError(f"a window cannot be called {ANY}: that is at any time")
+        check_names(self.hooks)
         return self
 
     def of(self, name: str) -> MachinePolicy:

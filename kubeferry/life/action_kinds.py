@@ -7,7 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from kubeferry.documents import CommitPolicy, Entry, Outline, OutlinedEntry, Plan, RehearsalPolicy, WarmPolicy
+from kubeferry.documents import (
+    CommitPolicy,
+    Entry,
+    Outline,
+    OutlinedEntry,
+    Plan,
+    PlannedHook,
+    RehearsalPolicy,
+    WarmPolicy,
+)
 from kubeferry.life.event_kinds import EventKind
 
 
@@ -66,6 +75,12 @@ class ActionKind(StrEnum):
     VALIDATE = "validate"
     WATCH = "watch"
     STOP_TARGET = "stop-target"
+    HOOKS_BEFORE_STOP = "hooks-before-stop"
+    HOOKS_AFTER_STOP = "hooks-after-stop"
+    HOOKS_AFTER_START = "hooks-after-start"
+    HOOKS_OF_APP = "hooks-of-app"
+    HOOKS_AFTER_COMMIT = "hooks-after-commit"
+    HOOKS_AFTER_ROLLBACK = "hooks-after-rollback"
     COMMIT = "commit"
     BEGIN_ROLLBACK = "begin-rollback"
     RESTART_SOURCE = "restart-source"
@@ -104,6 +119,12 @@ EVENT_OF: Mapping[ActionKind, EventKind] = {
     A.BEGIN_ROLLBACK: K.ROLLBACK_BEGUN,
     A.RESTART_SOURCE: K.SOURCE_RESTARTED,
     A.END_ROLLBACK: K.ROLLED_BACK,
+    A.HOOKS_BEFORE_STOP: K.HOOK_RUN,
+    A.HOOKS_AFTER_STOP: K.HOOK_RUN,
+    A.HOOKS_AFTER_START: K.HOOK_RUN,
+    A.HOOKS_OF_APP: K.HOOK_RUN,
+    A.HOOKS_AFTER_COMMIT: K.HOOK_RUN,
+    A.HOOKS_AFTER_ROLLBACK: K.HOOK_RUN,
 }
 STOPS = frozenset({A.DONE, A.WATCH, A.WAIT_FOR_APPROVAL, A.WAIT_FOR_REHEARSAL, A.WAIT_FOR_OPERATOR})
 """Actions after which a runner has nothing to do until a person or another command acts, or time has passed."""
@@ -144,7 +165,7 @@ class EntryFacts:
     runs what changed. `commit`: when it has moved for good; None as soon as its probes have passed. `asks_app`: probes
     of its app as a whole are asked of it. `unapproved`: what it lacks of its approval; empty where it may be stopped.
     `rehearsal` is what its policy asks of one, and `now` (UTC, ISO 8601) the time by which that is too old, empty where
-    nobody asks.
+    nobody asks. `hooks` are run at their phases.
     """
 
     plan_digest: str
@@ -157,6 +178,7 @@ class EntryFacts:
     asks_app: bool = False
     rehearsal: RehearsalPolicy | None = None
     now: str = ""
+    hooks: tuple[PlannedHook, ...] = ()
 
     @classmethod
     def of(
@@ -179,6 +201,7 @@ class EntryFacts:
             asks_app=bool(entry.app_probes),
             rehearsal=entry.rehearsal,
             now=now,
+            hooks=entry.hooks or (),
         )
 
 

@@ -20,6 +20,7 @@ from kubeferry.life import rehearsal
 from kubeferry.life.action_kinds import NEVER, REHEARSALS, Action, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.action_kinds import of_disks as _of
 from kubeferry.life.deadline import is_of_window, used_up
+from kubeferry.life.hook_actions import hooks_at_end, hooks_first
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.rehearsal_actions import of_rehearsal
 from kubeferry.life.rounds import decide
@@ -64,6 +65,8 @@ def next_action(
     has passed, and nothing is due."""
     if not state.plan_digest:
         return Action(A.RECORD_PLAN, "nothing is recorded of this machine yet")
+    if not owed and not state.rehearsing and (ended := hooks_at_end(entry, state, goal)):
+        return ended
     if (asked := _by_goal(entry, state, goal, source_power, owed)) is not None:
         return asked
     if turned := _turned(state, goal, source_power, now):
@@ -138,7 +141,12 @@ def _cutting_over(entry: EntryFacts, state: MachineState, _asked: Asked) -> Acti
     if entry.unapproved and not state.source_off and not state.stop_asked:  # since it began: nothing is taken back
         return Action(A.WAIT_FOR_APPROVAL, entry.unapproved)
     if not state.source_off:
-        return Action(A.STOP_SOURCE, f"the source was {state.power_before} and is not confirmed off")
+        before = None if state.stop_asked else hooks_first(A.HOOKS_BEFORE_STOP, entry, state)
+        return before or Action(A.STOP_SOURCE, f"the source was {state.power_before} and is not confirmed off")
+    return hooks_first(A.HOOKS_AFTER_STOP, entry, state) or _source_off(state)
+
+
+def _source_off(state: MachineState) -> Action:
     if state.unverified:
         return _until_verified(state)
     if state.applied is None:
@@ -169,16 +177,22 @@ def _differing(state: MachineState) -> Action:
 
 
 def _started(entry: EntryFacts, state: MachineState, _asked: Asked) -> Action:
+    return hooks_first(A.HOOKS_AFTER_START, entry, state) or _seen(entry, state)
+
+
+def _seen(entry: EntryFacts, state: MachineState) -> Action:
     if state.observed is None:
         return Action(A.OBSERVE, "the target is started, and nobody has looked at it")
-    if state.probes_passed and entry.asks_app:
+    if not state.probes_passed:
+        return Action(A.BEGIN_ROLLBACK, _what_failed(state))
+    if of_app := hooks_first(A.HOOKS_OF_APP, entry, state):
+        return of_app
+    if entry.asks_app:
         if state.app_observed is None:
             return Action(A.OBSERVE_APP, "it passed its own probes, and those of its app were not asked")
         if not state.app_observed.passed:
             return Action(A.BEGIN_ROLLBACK, f"its app did not pass: {', '.join(state.app_observed.failing)}")
-    if state.probes_passed:
-        return Action(A.VALIDATE, f"all probes passed: {state.probes_passed}")
-    return Action(A.BEGIN_ROLLBACK, _what_failed(state))
+    return Action(A.VALIDATE, f"all probes passed: {state.probes_passed}")
 
 
 def _what_failed(state: MachineState) -> str:

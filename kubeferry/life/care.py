@@ -7,29 +7,32 @@ After a stop somebody always acts. Who did may have been killed, cut off or stop
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from kubeferry.documents import CommitPolicy
+from kubeferry.documents import CommitPolicy, HookPhase, PlannedHook
 from kubeferry.life.deadline import moment
+from kubeferry.life.hooks import due, named
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.tries import is_past_stop
 from kubeferry.life.watch import Turn, turn_of
 
 FIRST_PAUSE_SECONDS = 60
 LONGEST_PAUSE_SECONDS = 1800
+_HOOKS_AFTER = {Phase.COMMITTED: HookPhase.AFTER_COMMIT, Phase.ROLLED_BACK: HookPhase.AFTER_ROLLBACK}
 _ALONE = "nobody is at work on it"
 
 
 @dataclass(frozen=True, slots=True)
 class Alone:
-    """A machine on which nobody is at work: where it stands, when it has moved for good, and when something was
-    recorded of it last."""
+    """A machine on which nobody is at work: where it stands, when it has moved for good, when something was recorded of
+    it last, and what its plan runs around its cutover."""
 
     state: MachineState
     commit: CommitPolicy | None = None
     last_at: str = ""
+    hooks: tuple[PlannedHook, ...] = ()
 
 
 def why_now(unit: Mapping[str, Alone], now: str) -> dict[str, str]:
@@ -39,6 +42,8 @@ def why_now(unit: Mapping[str, Alone], now: str) -> dict[str, str]:
         return {}
     moved = next((name for name, one in unit.items() if one.state.committed_by and _committed(one.state)), "")
     found = {name: _why(one.state, one.commit, moved, now) for name, one in unit.items()}
+    if all(one.state.resumes in _HOOKS_AFTER for one in unit.values()):  # and none of them before all have come there
+        found = {name: _hooks_owed(one.hooks, one.state) for name, one in unit.items()}
     return {name: why for name, why in found.items() if why}
 
 
@@ -57,6 +62,18 @@ def _why(state: MachineState, commit: CommitPolicy | None, moved: str, now: str)
 
 def _committed(state: MachineState) -> bool:
     return state.resumes is Phase.COMMITTED
+
+
+def _hooks_owed(hooks: Sequence[PlannedHook], state: MachineState) -> str:
+    """Why a machine is taken up whose move has come to its end: a hook after that was never run, since whoever was to
+    run it was killed. Empty where none is owed. One that failed is for a person, and one of the guest is left to him,
+    too: it may not run any more."""
+    phase = _HOOKS_AFTER.get(state.resumes)
+    if phase is None or state.removed or state.waits_for_window:
+        return ""
+    outside = tuple(hook for hook in hooks if hook.kind != "guest")
+    owed = due(outside, state, phase, again=False)
+    return f"its hooks {phase} were not run, and {_ALONE}: {named(owed)}" if owed else ""
 
 
 def _again_at(state: MachineState, last_at: str) -> datetime:

@@ -42,6 +42,7 @@ class EventKind(StrEnum):
     SOURCE_RESTARTED = "source-restarted"
     ROLLED_BACK = "rolled-back"
     RELEASED = "released"
+    HOOK_RUN = "hook-run"
     NOTE = "note"
 
 

@@ -17,6 +17,7 @@ from pydantic import Field, TypeAdapter
 from kubeferry.errors import Interrupted
 from kubeferry.inside.said import Said
 from kubeferry.life.event_kinds import EventKind, failing_of, passed_of
+from kubeferry.life.hook_events import HookRun
 from kubeferry.life.projected import Projected
 from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 from kubeferry.model import Autostart, Bytes, Marker, Power, Seconds, Value
@@ -396,6 +397,7 @@ Event = (
     | SourceRestarted
     | RolledBack
     | Released
+    | HookRun
     | Note
 )
 

@@ -14,6 +14,7 @@ facts, one small function per event. A fact that a later event makes stale is dr
  6. `validated` needs an observation in which probes ran and all passed, and so does `committed`.
  7. The source comes back only when the target cannot be running; `rolled-back` needs it back if it ran before, unless
     no stop of it was ever asked for.
+ 8. A hook is run when its phase has come, and not after it.
 """
 
 from __future__ import annotations
@@ -56,11 +57,16 @@ from kubeferry.life.events import (
     VariablesCarried,
     Watched,
 )
+from kubeferry.life.hook_events import HookRun
+from kubeferry.life.hooks import why_not_now, with_run
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.rehearsal import Rehearsal
 from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
 
 Fact = TypeVar("Fact")
+
+_UNDONE = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED})
+"""Where a cutover has begun that a rollback takes back."""
 
 
 class RuleBroken(Exception):
@@ -236,6 +242,9 @@ def _(event: CutoverBegun, state: MachineState) -> MachineState:
         rollback_reason="",
         rollback_cause="",
         source_restarted=False,
+        cutovers=state.cutovers + 1,
+        hooks={},
+        undone=None,
         attempts=state.attempts if again else 0,
     )
 
@@ -334,6 +343,13 @@ def _(event: Committed, state: MachineState) -> MachineState:
 
 
 @take.register
+def _(event: HookRun, state: MachineState) -> MachineState:
+    why = why_not_now(event, state)
+    _need(not why, why)
+    return with_run(state, event)
+
+
+@take.register
 def _(event: NotesRecorded, state: MachineState) -> MachineState:
     return replace(state, notes=event, marked=False)
 
@@ -352,7 +368,10 @@ def _(event: Failed, state: MachineState) -> MachineState:
 @take.register
 def _(event: RollbackBegun, state: MachineState) -> MachineState:
     _need_no_rehearsal(state)
-    return replace(state, rollback_reason=event.reason, rollback_cause=event.cause, source_restarted=False)
+    undone = state.power_before if state.resumes in _UNDONE else None
+    return replace(
+        state, rollback_reason=event.reason, rollback_cause=event.cause, source_restarted=False, undone=undone
+    )
 
 
 @take.register

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from kubeferry.documents import PlannedHook
 from kubeferry.life import events as ev
 from kubeferry.life import rehearsal
 from kubeferry.life.action_kinds import EVENT_OF, STOPS, Action, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.actions import next_action
 from kubeferry.life.foretold import foretold
+from kubeferry.life.hook_actions import THOSE_OF
+from kubeferry.life.hook_events import HookRun
 from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import step
 from kubeferry.model import Power
@@ -51,6 +54,8 @@ def plan_actions(
 
 def imagined(action: Action, entry: EntryFacts, state: MachineState, power: Power) -> list[ev.Event]:
     """The events of an action that goes well."""
+    if action.kind in THOSE_OF:
+        return [_run_well(hook) for hook in THOSE_OF[action.kind].due(entry, state)]
     probes = {"probes": [{"kind": "imagined", "ok": True}]}
     match action.kind:
         case A.COPY_DISKS | A.REPAIR_DISKS:
@@ -59,7 +64,7 @@ def imagined(action: Action, entry: EntryFacts, state: MachineState, power: Powe
             return [ev.DiskVerified(disk=d, root=state.copied[d].root) for d in action.disks]
     payload: dict[ActionKind, dict[str, object]] = {
         A.RECORD_PLAN: {"plan_digest": entry.plan_digest, "disks": entry.disks},
-        A.BEGIN_CUTOVER: {"power_before": power},
+        A.BEGIN_CUTOVER: {"power_before": power, "stop_is_told": True},
         A.BEGIN_COPY: {"round": action.round, "final": state.source_off},
         A.END_ROUND: {"round": action.round},
         A.BEGIN_REHEARSAL: rehearsal.intent(state.rehearsal, state.round, state.roots),
@@ -73,3 +78,7 @@ def imagined(action: Action, entry: EntryFacts, state: MachineState, power: Powe
         A.BEGIN_ROLLBACK: {"reason": action.reason},
     }
     return [ev.event_of(EVENT_OF[action.kind], payload.get(action.kind, {}))]
+
+
+def _run_well(hook: PlannedHook) -> HookRun:
+    return HookRun(hook=hook.name, phase=hook.on, how=hook.kind, of_app="imagined" if hook.of_app else "", ok=True)

@@ -24,6 +24,7 @@ from kubeferry.life.events import (
     Synced,
     Validated,
 )
+from kubeferry.life.hook_events import HookRun
 from kubeferry.life.rehearsal import Rehearsal
 from kubeferry.life.rehearsal_events import Rehearsed
 from kubeferry.model import UP, Autostart, Marker, Power
@@ -74,7 +75,10 @@ class MachineState:
     `seen_at`; `validated_at` is when it had passed them first, `committed_by` the person who has said that it moved.
     `failed_at` is when it failed last, or began to go back. `rehearsal` is the newest one, `rehearsed` the newest that
     passed; `doubted`: one has ended, and not every block was read back since. `autostart` and `notes` are what a
-    rollback puts back at the source; `marked`: the line for people stands there.
+    rollback puts back at the source; `marked`: the line for people stands there. `cutovers`
+    counts those that were begun; `hooks` are those that were run in the newest one, and for its way back, by what they
+    are known by. `undone`: the power before the cutover that the newest rollback took back, None where it took back
+    none.
     """
 
     phase: Phase = Phase.PLANNED
@@ -129,6 +133,9 @@ class MachineState:
     rollback_cause: str = ""
     source_restarted: bool = False
     removed: bool = False
+    cutovers: int = 0
+    hooks: Mapping[str, HookRun] = field(default_factory=dict)
+    undone: Power | None = None
     timeline: tuple[tuple[Phase, str], ...] = ()
 
     @property

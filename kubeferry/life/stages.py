@@ -2,7 +2,8 @@
 
 Of an app with an order, what is last in it is stopped first, at the source and at the target; what is first in it is
 started first, and those behind it are not started before its probes have passed. What is copied while it runs is copied
-before any of them is stopped, whoever has the fewest rounds first.
+before any of them is stopped, whoever has the fewest rounds first. Hooks before the stop are run before any of them is
+stopped, so that one that fails has stopped nobody; those after it once all are off.
 """
 
 from __future__ import annotations
@@ -17,19 +18,24 @@ Place = tuple[int, int, int]
 _AHEAD = (A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.END_ROUND)
 _STAGES = (
     (A.RECORD_PLAN,),
+    (A.HOOKS_AFTER_ROLLBACK,),
     (A.WAIT_FOR_APPROVAL, A.WAIT_FOR_REHEARSAL),
     (A.END_ROUND,),
     (A.BEGIN_CUTOVER,),
+    (A.HOOKS_BEFORE_STOP,),
     (A.STOP_SOURCE,),
+    (A.HOOKS_AFTER_STOP,),
     (A.WAIT_FOR_OPERATOR,),
     (A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.REPAIR_DISKS),
     (A.APPLY,),
-    (A.START, A.OBSERVE),
+    (A.START, A.HOOKS_AFTER_START, A.OBSERVE),
+    (A.HOOKS_OF_APP,),
     (A.OBSERVE_APP,),
     (A.VALIDATE,),
     (A.STOP_TARGET,),
     (A.WATCH,),
     (A.COMMIT,),
+    (A.HOOKS_AFTER_COMMIT,),
     (A.DONE,),
 )
 _STAGES_BACK = (
@@ -39,13 +45,21 @@ _STAGES_BACK = (
     (A.STOP_TARGET,),
     (A.RESTART_SOURCE,),
     (A.END_ROLLBACK,),
+    (A.HOOKS_AFTER_ROLLBACK,),
     (A.DONE,),
 )
 _ON = {kind: stage for stage, kinds in enumerate(_STAGES) for kind in kinds}
 _BACK = {kind: stage for stage, kinds in enumerate(_STAGES_BACK) for kind in kinds}
 
-_FORWARDS = frozenset({A.START, A.OBSERVE, A.COMMIT, A.RESTART_SOURCE})
-_BACKWARDS = frozenset({A.STOP_SOURCE, A.STOP_TARGET})
+_FORWARDS = frozenset(
+    {
+        *(A.START, A.HOOKS_AFTER_START, A.OBSERVE, A.HOOKS_OF_APP, A.COMMIT, A.HOOKS_AFTER_COMMIT),
+        *(A.RESTART_SOURCE, A.HOOKS_AFTER_ROLLBACK),
+    }
+)
+_BACKWARDS = frozenset({A.HOOKS_BEFORE_STOP, A.STOP_SOURCE, A.HOOKS_AFTER_STOP, A.STOP_TARGET})
+_WITHIN = {A.HOOKS_AFTER_START: 1, A.OBSERVE: 2}
+"""What comes behind the others of its stage, in one tier."""
 
 
 def on(kind: ActionKind, tier: int, rounds: int | None) -> Place:
@@ -53,7 +67,7 @@ def on(kind: ActionKind, tier: int, rounds: int | None) -> Place:
     yet, None of any other."""
     if rounds is not None and kind in _AHEAD:
         return _ON[A.END_ROUND], rounds, 0
-    return _ON[kind], _rank(kind, tier), int(kind is A.OBSERVE)
+    return _ON[kind], _rank(kind, tier), _WITHIN.get(kind, 0)
 
 
 def back(kind: ActionKind, tier: int, _rounds: int | None) -> Place:

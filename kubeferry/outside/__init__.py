@@ -8,5 +8,5 @@ clock       the time of this host                           atomic     files tha
 libraries   those of our extras, and what brings them       locks      locks that end with their process
 patience    answers of HTTP that drip have a deadline        owned      files of ours in a folder of others
 struck      what leaves is without secrets                   subject    which machine a thread is at work on
-signatures  ssh-keygen signs and verifies
+signatures  ssh-keygen signs and verifies                   posting    one request by HTTP, and its answer
 """

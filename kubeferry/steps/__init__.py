@@ -10,6 +10,7 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
           small         what lies beside the disks, written and read back by movers
           unconfirmed   a stop that was asked for, and nobody saw done
           power         what changes a power state: a look before, a look after, and what was too late undone
+          hooks         what a plan runs at fixed points of a cutover;  hook_kinds: a program, a call, one in the guest
           recording     errors, recorded before they go on
           patience      steps that are tried again;  in_time: those that would outlast the time of their cutover
           unrecorded    the way back where the journal does not answer, and the time of the cutover is over

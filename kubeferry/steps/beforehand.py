@@ -28,7 +28,7 @@ from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import UNTOUCHED
 from kubeferry.model import Concern, Power, Severity
 from kubeferry.sources import Source, open_source
-from kubeferry.steps import tpm, variables
+from kubeferry.steps import hooks, tpm, variables
 from kubeferry.steps.questions import Told, ask_each, nobody
 from kubeferry.steps.strayed import looked_for
 from kubeferry.targets import Reach, Target, open_target
@@ -208,6 +208,7 @@ def _of_source(source: Source, entry: Entry, *, config: Config, name: str) -> tu
     try:
         found += source.concerns(entry.machine)
         found += _not_carried(source, entry)
+        found += hooks.concerns_of(source, entry)
         return found, source.power(entry.machine) is not Power.OFF
     except Interrupted:
         raise

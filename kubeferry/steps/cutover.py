@@ -29,7 +29,7 @@ from kubeferry.life.events import (
 )
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.model import Power
-from kubeferry.steps import afterwards, approvals, marks, moved, power, precedence, tpm, unconfirmed, variables
+from kubeferry.steps import afterwards, approvals, hooks, marks, moved, power, precedence, tpm, unconfirmed, variables
 from kubeferry.steps.in_time import with_time_left
 from kubeferry.steps.questions import concerns_of
 from kubeferry.steps.work import Work
@@ -57,6 +57,7 @@ def begin(work: Work, _action: Action, state: MachineState) -> None:
             fix=" ".join(dict.fromkeys(concern.fix for concern in critical)),
             machine=work.entry.name,
         )
+    hooks.refuse_unready(work)
     variables.refuse_unreadable(work.source, work.entry)
     tpm.refuse_unreadable(work.source, work.entry)
     approvals.record_approval(work, state)
@@ -261,7 +262,7 @@ def gone_back(work: Work, state: MachineState) -> ProbeFailed | Deferred:
         return work.gate.window_ended(work.entry)
     return ProbeFailed(
         "it was rolled back: the source is as it was before",
-        why=state.rollback_reason,
+        why="; ".join(filter(None, (state.rollback_reason, hooks.late_failures(state)))),
         fix="Look at the console and the screenshot in the report, correct the policy or the guest, plan again, or "
         "run `kubeferry migrate --again`.",
         machine=work.entry.name,

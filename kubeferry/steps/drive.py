@@ -18,6 +18,7 @@ from kubeferry.errors import (
     HeldBack,
     Interrupted,
     KubeferryError,
+    LateHookFailed,
     LoginLost,
     PermanentError,
     RehearsalOwed,
@@ -26,9 +27,10 @@ from kubeferry.errors import (
 from kubeferry.life.action_kinds import REHEARSALS, STOPS, Action, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.actions import next_action
 from kubeferry.life.events import BEFOREHAND
+from kubeferry.life.hook_actions import THOSE_OF
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.outside import stopping
-from kubeferry.steps import approvals, apps, cutover, marks, moved, rehearsal, transfer, unrecorded
+from kubeferry.steps import approvals, apps, cutover, hooks, marks, moved, rehearsal, transfer, unrecorded
 from kubeferry.steps.accounts import give_back
 from kubeferry.steps.patience import look
 from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
@@ -65,6 +67,7 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.BEGIN_ROLLBACK: cutover.begin_rollback,
     ActionKind.RESTART_SOURCE: cutover.restart_source,
     ActionKind.END_ROLLBACK: cutover.end_rollback,
+    **dict.fromkeys(THOSE_OF, hooks.run),
 }
 
 BY_DISK = frozenset({ActionKind.COPY_DISKS, ActionKind.REPAIR_DISKS, ActionKind.VERIFY_DISKS})
@@ -103,19 +106,33 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     except LoginLost as error:  # the way back would need what the source does not take
         raise until_let_in(error, {work.entry.name: work.state()}) from error.__cause__
     except PermanentError as error:
-        if goal is Goal.ROLLBACK or work.state().resumes not in GOES_BACK or has_moved(work, error):
+        state = work.state()
+        if goal is Goal.ROLLBACK or (not hooks.is_back(error, state) and not _leads_back(work, state, error)):
             raise
-        state = _walk(work, Goal.ROLLBACK, do)
-        if not state.waits_for_window:
-            raise error from error.__cause__
+        if state.resumes in GOES_BACK:
+            state = _back(work, do)
+            if not state.waits_for_window:
+                raise error from error.__cause__
     except TransientError:
         if goal is Goal.ROLLBACK or not unrecorded.is_due([work]):
             raise
         unrecorded.go_back([work])
-        state = _walk(work, Goal.ROLLBACK, do, unrecorded.WHY)
+        state = _back(work, do, unrecorded.WHY)
     if (state.went_back or state.phase is Phase.ROLLED_BACK) and goal in MOVES_ON:
         raise cutover.gone_back(work, state)
     return state
+
+
+def _leads_back(work: Work, state: MachineState, error: PermanentError) -> bool:
+    return state.resumes in GOES_BACK and not has_moved(work, error)
+
+
+def _back(work: Work, do: Do, why: str = "") -> MachineState:
+    """The way back. A hook that fails after it is no reason to tell another reason than what led there."""
+    try:
+        return _walk(work, Goal.ROLLBACK, do, why)
+    except LateHookFailed:
+        return work.state()
 
 
 def has_moved(work: Work, error: KubeferryError) -> bool:
@@ -159,8 +176,8 @@ def _walk(work: Work, goal: Goal, do: Do, why: str = "") -> MachineState:
             work.gate.admit([work])
         with recorded(work, action.kind):
             do(action, partial(_carry_out, work, action, choose))
-        if action.kind is ActionKind.END_ROLLBACK and goal is not Goal.ROLLBACK:
-            return work.state()  # whatever it may do in a later opening of its window
+        if action.kind is ActionKind.END_ROLLBACK:
+            goal = Goal.ROLLBACK  # whatever it may do in a later opening of its window: what is left now are its hooks
         goal, done = goal.after(action.kind), done or action.kind is not ActionKind.RECORD_PLAN
         owes = "" if action.kind is ActionKind.TAKE_OVER else owes
 

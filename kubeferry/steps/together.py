@@ -17,6 +17,7 @@ from kubeferry.errors import (
     Fenced,
     Interrupted,
     KubeferryError,
+    LateHookFailed,
     LoginLost,
     PermanentError,
     SourceGone,
@@ -25,6 +26,7 @@ from kubeferry.errors import (
     TransientError,
 )
 from kubeferry.life.action_kinds import NEVER, STOPS, Action, ActionKind, Began, Goal
+from kubeferry.life.hook_actions import AT_END
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.sets import Member, next_of_set
 from kubeferry.life.tries import is_past_stop
@@ -61,6 +63,8 @@ DoOne = Callable[[Work, Action, Callable[[], None]], None]
 
 _LOOKS = NO_UNKNOWN_COPY | {ActionKind.RESTART_SOURCE}
 """Steps before which somebody looks that no copy of any of them runs of which the journal knows nothing."""
+_ASIDE = AT_END | {ActionKind.RESTART_SOURCE}
+"""Steps that fail for one of them alone, and keep no other one from its own."""
 _SEEN = GOES_BACK | {Phase.COMMITTED}
 ANEW = 3
 """So often a cutover begins anew in one call, since its time was over before anybody was asked to stop."""
@@ -83,16 +87,18 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
         states = {work.entry.name: work.state() for work in works}
         raise until_let_in(error, states) from error.__cause__
     except PermanentError as error:
-        if goal is Goal.ROLLBACK or not walk.has_begun() or any(has_moved(work, error) for work in works):
+        states = {work.entry.name: work.state() for work in works}
+        if goal is Goal.ROLLBACK or not (walk.has_gone_back(error) or walk.leads_back(error)):
             raise
-        states = walk.to(Goal.ROLLBACK, f"{error.machine}: {error.reason}" if error.machine else error.reason)
-        if not any(state.waits_for_window for state in states.values()):
-            raise error from error.__cause__
+        if walk.has_begun():
+            states = walk.back(f"{error.machine}: {error.reason}" if error.machine else error.reason)
+            if not any(state.waits_for_window for state in states.values()):
+                raise error from error.__cause__
     except TransientError:
         if goal is Goal.ROLLBACK or not unrecorded.is_due(works):
             raise
         unrecorded.go_back(works)
-        states = walk.to(Goal.ROLLBACK, unrecorded.WHY)
+        states = walk.back(unrecorded.WHY)
     _tell_gone_back(works, states, goal)
     return states
 
@@ -120,7 +126,7 @@ def refuse_set(works: Sequence[Work], errors: Mapping[str, KubeferryError], do: 
     walk = _Walk({work.entry.name: work for work in works}, do)
     stays = any(error.transient or has_moved(work, error) for error in raised for work in works)
     if walk.has_begun() and not stays:
-        walk.to(Goal.ROLLBACK, f"{raised[0].machine}: {raised[0].reason}")
+        walk.back(f"{raised[0].machine}: {raised[0].reason}")
     raise raised[0]
 
 
@@ -165,9 +171,7 @@ class _Walk:
             with self._set_aside(work, action), recorded(work, action.kind):
                 self.do(work, action, partial(self._carry_out, work, action))
             begun = begun or action.kind is not ActionKind.RECORD_PLAN
-            if self._ended(action):
-                return self._states()
-            self.goal = self.goal.after(action.kind)
+            self.goal = Goal.ROLLBACK if self._ended(action) else self.goal.after(action.kind)
             if action.kind is ActionKind.TAKE_OVER:
                 self.owes[name] = ""
 
@@ -180,6 +184,23 @@ class _Walk:
         """Whether one of them is being led back by this plan from where another one had left it."""
         states = (work.last_seen() for work in self.works.values())
         return any(one.to_go_back and one.resumes in {Phase.CUTTING_OVER, Phase.ROLLING_BACK} for one in states)
+
+    def back(self, why: str) -> dict[str, MachineState]:
+        """The way back of all. A hook that fails after it is no reason to tell another reason than what led there."""
+        try:
+            return self.to(Goal.ROLLBACK, why)
+        except LateHookFailed:
+            return self._states()
+
+    def leads_back(self, error: PermanentError) -> bool:
+        """Whether what stopped one of them turns all back."""
+        return self.has_begun() and not any(has_moved(work, error) for work in self.works.values())
+
+    def has_gone_back(self, error: PermanentError) -> bool:
+        """Whether all are back, and nothing but a hook after that failed."""
+        return isinstance(error, LateHookFailed) and all(
+            state.phase is Phase.ROLLED_BACK for state in self._states().values()
+        )
 
     def has_begun(self) -> bool:
         """Whether one of them has something to go back from, and not all have moved."""
@@ -196,35 +217,36 @@ class _Walk:
             work.gate.admit(list(self.works.values()))
 
     def _ended(self, action: Action) -> bool:
-        """Whether all have gone back on their way on, whatever they may do in a later opening of their window."""
+        """Whether all have gone back on their way on, whatever they may do in a later opening of their window: what is
+        left now are their hooks."""
         if action.kind is not ActionKind.END_ROLLBACK or self.goal is Goal.ROLLBACK:
             return False
-        back = all(state.resumes is Phase.ROLLED_BACK for state in self._states().values())
-        if back:
-            self._tell_aside()
-        return back
+        return all(state.resumes is Phase.ROLLED_BACK for state in self._states().values())
 
     def _states(self) -> dict[str, MachineState]:
         return {name: work.state() for name, work in self.works.items()}
 
     @contextlib.contextmanager
     def _set_aside(self, work: Work, action: Action) -> Iterator[None]:
-        """Whose source cannot be started keeps no other one off. What is said of the target is said of all of them."""
+        """Whose source cannot be started keeps no other one off, and whose hook fails after the end no other hook. What
+        is said of the target is said of all of them."""
         try:
             yield
         except (Fenced, Interrupted, TargetRefused, TargetUnavailable):
             raise
         except KubeferryError as error:
-            if action.kind is not ActionKind.RESTART_SOURCE:
+            if action.kind not in _ASIDE:
                 raise
             self.aside[work.entry.name] = error
             if len(self.aside) == len(self.works):
                 self._tell_aside()
 
     def _tell_aside(self) -> None:
-        """Raise what keeps a source off; that one is gone for good comes last, since somebody may mend the others."""
+        """Raise what keeps a source off; that one is gone for good comes behind, since somebody may mend the others. A
+        hook that failed comes last."""
         if self.aside:
-            raise min(self.aside.values(), key=lambda error: isinstance(error, SourceGone))
+            last = (LateHookFailed, SourceGone)
+            raise min(self.aside.values(), key=lambda error: [isinstance(error, kind) for kind in last])
 
     def _next(self, *, record: bool) -> tuple[str, Action]:
         return next_of_set(self._members(record=record), self.goal, self.why, self.aside)

@@ -24,6 +24,7 @@ from typing import Protocol
 from kubeferry import errors
 from kubeferry.documents import Companion, Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer, TargetConfig
 from kubeferry.errors import Fenced, KubeferryError, TargetRefused, TargetUnavailable
+from kubeferry.inside.agent import Ask
 from kubeferry.kinds import TARGETS
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import MoveMark
@@ -193,6 +194,11 @@ class Target(Protocol):
 
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         """Run the entry's probes against the started machine, each until it passes or its time is over."""
+
+    def agent(self, entry: Entry) -> Ask:
+        """The guest agent of the started machine, to put one command at a time to it. It answers None while none is
+        there, and where it refuses. Raises TargetRefused, at once or when it is asked, for a machine that is not
+        started, and where the account may not ask."""
 
     def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
         """Start an isolated copy of the machine from the plan's manifests, over a throw-away layer of its disks, which

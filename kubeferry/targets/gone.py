@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from kubeferry.documents import Entry, MoverJob, MoverProgress, MoverResult, Observation, Offer
 from kubeferry.errors import TargetUnavailable
+from kubeferry.inside.agent import Ask
 from kubeferry.marks import MoveMark
 from kubeferry.model import Concern
 from kubeferry.targets import External, Ledger, Reach, Room, TargetCapabilities
@@ -58,6 +59,9 @@ class GoneTarget:
         self._refuse()
 
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
+        self._refuse()
+
+    def agent(self, entry: Entry) -> Ask:
         self._refuse()
 
     def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:

@@ -19,6 +19,7 @@ from reports.assessed import telling
 from reports.assessed.estate import AppOutlook, Estate, Member, Together
 from reports.environment import environment
 from reports.facts import hardware
+from reports.hooks import what
 from reports.wording import count, listed, size
 
 Text = Callable[[], str]
@@ -61,6 +62,7 @@ def _templates() -> Environment:
         downtime=telling.downtime,
         goes=telling.card_goes,
         proofs=telling.proofs,
+        hooked=what,
         back=telling.way_back,
         question=describe,
         hardware=hardware,

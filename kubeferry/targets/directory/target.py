@@ -26,6 +26,7 @@ from kubeferry.documents import (
     TargetConfig,
 )
 from kubeferry.errors import InputInvalid, Problem, TargetRefused, ToolMissing
+from kubeferry.inside.agent import Ask
 from kubeferry.marks import MoveMark, read_move, written_move
 from kubeferry.model import Concern, DiskRef, Severity
 from kubeferry.outside import atomic, process
@@ -45,6 +46,7 @@ from kubeferry.targets.directory import (
 from kubeferry.targets.directory.answering import answering, answering_job
 from kubeferry.targets.directory.hypervisor import Asked, LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FILE, PRIVATE_FOLDER, MachineFolder, TargetFolder, write
+from kubeferry.targets.guest.agent import asking
 from kubeferry.targets.local_movers import LocalMovers, is_locked
 
 
@@ -221,6 +223,13 @@ class DirectoryTarget:
         machine = LocalMachine(entry.target_name, folder)
         with answering(entry):
             return evidence.observe(entry, machine, last_words)
+
+    def agent(self, entry: Entry) -> Ask:
+        self._target.check(entry)
+        machine = LocalMachine(entry.target_name, self._target.machine(entry.target_name))
+        if not machine.alive():
+            raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
+        return asking(machine.agent)
 
     def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
         process.require(qemu.PROGRAM, "qemu-img")

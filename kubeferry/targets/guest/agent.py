@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kubeferry.errors import TargetUnavailable
+from kubeferry.inside.agent import Ask
 from kubeferry.targets.guest import channel
 
 ANSWER_SECONDS = 5.0
@@ -128,6 +129,18 @@ _FACTS: dict[str, Callable[[Any], dict[str, str]]] = {
     "guest-network-get-interfaces": _addresses,
     "guest-info": lambda said: {"agent": str(said.get("version") or "")},
 }
+
+
+def asking(path: Path) -> Ask:
+    """One command at a time to the agent at this socket, each over a connection of its own; None where it refuses, and
+    while none answers."""
+
+    def ask(command: str, **arguments: object) -> Any:
+        with contextlib.suppress(TargetUnavailable), connect(path) as talk:
+            return talk.command(command, **arguments)
+        return None
+
+    return ask
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """The ways into a machine that KubeVirt runs: its agent, a forwarded port, its console's log, a command in its pod.
 
 Files of the guest are read by a command in the machine's pod, since KubeVirt serves no other way: that needs a right of
-its own (deploy/file-probes-role.yaml), and only plans with file or counter probes ask for it.
+its own (deploy/file-probes-role.yaml), and only plans with file or counter probes, or hooks of the guest, ask for it.
 """
 
 from __future__ import annotations
@@ -202,9 +202,10 @@ class GuestAccess:
             opened = self._cluster.websocket(path, query, protocols=[EXEC_PROTOCOL], seconds=EXEC_SECONDS)
         except TargetRefused as refused:
             raise TargetRefused(
-                "a file of the guest cannot be read: the account may not run a command in the machine's pod",
+                "the guest's agent cannot be asked: the account may not run a command in the machine's pod",
                 why=refused.why,
-                fix="Apply what `kubeferry manifests --file-probes` prints, or plan without file and counter probes.",
+                fix="Apply what `kubeferry manifests --file-probes` prints, or plan without file and counter probes, "
+                "and without hooks of the guest.",
             ) from refused
         try:
             return _output(opened)

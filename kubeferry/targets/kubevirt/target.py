@@ -7,6 +7,7 @@ the source: `cluster.uploads`.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from kubeferry.documents import (
@@ -21,6 +22,7 @@ from kubeferry.documents import (
     TargetConfig,
 )
 from kubeferry.errors import TargetRefused
+from kubeferry.inside.agent import Ask
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import MoveMark
 from kubeferry.model import Concern
@@ -39,6 +41,7 @@ from kubeferry.targets.kubevirt import (
     removal,
     trial,
 )
+from kubeferry.targets.kubevirt.guest_access import GuestAccess
 from kubeferry.targets.kubevirt.uploads import Uploads
 
 
@@ -122,6 +125,9 @@ class KubevirtTarget:
 
     def observe(self, entry: Entry, last_words: dict[str, str]) -> Observation:
         return observing.observe(self._cluster, entry, last_words)
+
+    def agent(self, entry: Entry) -> Ask:
+        return GuestAccess(self._cluster, entry, time.monotonic()).ask
 
     def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
         rehearsing.start(self._cluster, self._config, entry, ledger, fence)

@@ -32,6 +32,7 @@ from kubeferry.errors import (
     TargetRefused,
     TargetUnavailable,
 )
+from kubeferry.inside.agent import Ask
 from kubeferry.inside.said import Said
 from kubeferry.ledger import REHEARSAL
 from kubeferry.marks import MoveMark
@@ -69,10 +70,10 @@ def connect(config: TargetConfig) -> MemoryTarget:
 class MemoryTarget:
     """See `kubeferry.targets.Target`. Tests reach into `disks` (by `NAME/DISK`), `running`, `strategies` (what machines
     were handed over with), `answers` (probe kind to whether it passes), `said` (name to what the system says of
-    itself), `refusals` (what a trial of a machine finds), `faults` (method to errors, raised one a call), and
-    `moves` (the marks of machines that have moved), `rehearsals` (since when isolated copies run),
-    `rehearsals_write` (one changes the disks that it must only read), `heeds_fences`: without it, a runner has slept in
-    the one moment that no fence covers."""
+    itself), `agents` (name to what answers as its guest agent), `refusals` (what a trial of a machine finds),
+    `faults` (method to errors, raised one a call), and `moves` (the marks of machines that have moved),
+    `rehearsals` (since when isolated copies run), `rehearsals_write` (one changes the disks that it must only
+    read), `heeds_fences`: without it, a runner has slept in the one moment that no fence covers."""
 
     capabilities = TargetCapabilities(keeps_running=False, isolated=True)
 
@@ -85,6 +86,7 @@ class MemoryTarget:
         self.rehearsals: dict[str, str] = {}
         self.rehearsals_write = False
         self.answers: dict[str, bool] = {}
+        self.agents: dict[str, Ask] = {}
         self.said: dict[str, Said] = {}
         self.faults: defaultdict[str, list[KubeferryError]] = defaultdict(list)
         self.refusals: dict[str, list[Concern]] = {}
@@ -225,6 +227,12 @@ class MemoryTarget:
         seen = self._seen(entry, self.running[entry.target_name], entry.probes)
         guest = {path: words.strip() for path, words in last_words.items()}
         return seen.model_copy(update={"guest": guest, "said": self.said.get(entry.target_name)})
+
+    def agent(self, entry: Entry) -> Ask:
+        self._fail("agent")
+        if entry.target_name not in self.running:
+            raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
+        return self.agents.get(entry.target_name, _silent)
 
     def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
         self._fail("rehearse")
@@ -387,6 +395,10 @@ class MemoryTarget:
             first_differing_offset=differing[0] * BLOCK_BYTES if wrong else None,
             error=MoverError(type=IntegrityFailed.__name__, what=what) if wrong else None,
         )
+
+
+def _silent(command: str, **arguments: object) -> None:
+    """No agent answers."""
 
 
 def _owner(entry: Entry) -> tuple[str, str]:

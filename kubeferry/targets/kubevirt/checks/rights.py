@@ -75,7 +75,8 @@ def _typed(request: Request) -> bool:
 
 def runs_commands(entry: Entry) -> bool:
     """Whether a plan needs commands in the machine's pod: there is no other way to files and programs of its guest."""
-    return bool(entry.stop.services) or any(probe.kind in {"file", "counter"} for probe in entry.all_probes)
+    hooks = any(hook.kind == "guest" and not hook.on.at_source for hook in entry.hooks or ())
+    return bool(entry.stop.services) or hooks or any(probe.kind in {"file", "counter"} for probe in entry.all_probes)
 
 
 def _watches_screens(request: Request) -> bool:
@@ -142,7 +143,7 @@ IN_NAMESPACE = (
 )
 """deploy/namespace-role.yaml"""
 
-FOR_FILE_PROBES = (Right("", "pods/exec", ("get", "create"), "read files of guests, ask for services", _looks_inside),)
+FOR_FILE_PROBES = (Right("", "pods/exec", ("get", "create"), "look into guests, run hooks", _looks_inside),)
 """deploy/file-probes-role.yaml"""
 
 IN_CLUSTER = (
