@@ -77,7 +77,8 @@ def imagined(action: Action, entry: EntryFacts, state: MachineState, power: Powe
         A.VALIDATE: {"probes_passed": state.probes_passed},
         A.BEGIN_ROLLBACK: {"reason": action.reason},
     }
-    return [ev.event_of(EVENT_OF[action.kind], payload.get(action.kind, {}))]
+    asked = [ev.StopAsked()] if action.kind is A.STOP_SOURCE and not state.stop_asked else []
+    return [*asked, ev.event_of(EVENT_OF[action.kind], payload.get(action.kind, {}))]
 
 
 def _run_well(hook: PlannedHook) -> HookRun:
