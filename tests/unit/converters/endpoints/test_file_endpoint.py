@@ -8,6 +8,7 @@ import mmap
 import os
 import random
 import shutil
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +26,13 @@ from kubeferry.model import DiskRef
 from kubeferry.outside import process
 
 MIB = 1 << 20
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """On storage: what lies in memory has no page cache beside it, and no way past it."""
+    with tempfile.TemporaryDirectory(prefix="kubeferry-tests-", dir="/var/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
