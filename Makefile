@@ -27,9 +27,9 @@ check: setup-test ## Style, types, import contracts, documents, wheel content (u
 
 .PHONY: test test-slow
 test: setup-test ## The tests (under ten minutes), and the ten that take longest
-	@$(PY) -m pytest -q -n 2 --dist loadgroup --durations=10 -m "not slow and not cluster"
+	@$(PY) -m pytest -q -n 4 --dist loadgroup --durations=10 -m "not slow and not cluster"
 test-slow: setup-test ## The slow tests with real machines: kill -9 anywhere, every guest
-	@$(PY) -m pytest -q -m "slow and not cluster"
+	@$(PY) -m pytest -q -n 2 --dist loadgroup --durations=10 -m "slow and not cluster"
 
 .PHONY: setup-cluster lab-up lab-down lab-status test-cluster
 setup-cluster: ## Install what the lab cluster needs, too

@@ -26,6 +26,7 @@ from tests.needs import needs, or_skip
 ROOT = Path(__file__).resolve().parents[2]
 MIB, GIB = 1 << 20, 1 << 30
 pytestmark = [
+    pytest.mark.xdist_group("aws"),
     needs("qemu-system-x86_64", "qemu-img"),
     pytest.mark.slow,
     pytest.mark.timeout(600),

@@ -17,7 +17,7 @@ from lab import guests
 from lab.vcenter.place import Place, vcenter
 from tests.needs import here
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(420), pytest.mark.xdist_group("vcenter")]
 
 
 @pytest.fixture(scope="module")

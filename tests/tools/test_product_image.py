@@ -17,7 +17,12 @@ from lab import product_images
 from tests.needs import needs
 from tests.unit.flows.conftest import CONFIG, a_machine
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800), needs("mmdebstrap", "buildah", "root")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(1800),
+    pytest.mark.xdist_group("image"),
+    needs("mmdebstrap", "buildah", "root"),
+]
 
 
 @dataclass(frozen=True)
