@@ -27,8 +27,8 @@ from flows import following, moves
 from flows.cli.outlook import Outlook, outlooks
 from flows.migrate import NOT_BEGUN, Outcome
 from flows.moves import Move, Wanted
-from flows.programme.artifacts import Shelf, own_client, page, plan_key
-from flows.programme.forms import Answer, Asked, Candidate, description, form_of
+from flows.programme.artifacts import Shelf, own_client, plan_key
+from flows.programme.forms import Answer, Asked, Candidate, form_of, question, whole_page
 from flows.programme.showing import ui
 from flows.programme.waiting import lacking, meant_by, suspended
 from flows.struck import struck_errors, without_secrets
@@ -36,7 +36,7 @@ from flows.telling import announce_outcomes, telling
 from kubeferry.documents import Approval, PlannedApproval
 from kubeferry.errors import HeldBack, InputInvalid
 from kubeferry.journal import Journal
-from kubeferry.life.action_kinds import Goal
+from kubeferry.life.action_kinds import ActionKind, Goal
 from kubeferry.life.approvals import asked_for
 from kubeferry.life.decisions import Decision, Scope
 from kubeferry.life.imagined import plan_actions
@@ -51,6 +51,8 @@ KEY = "approval-"
 """What the keys of our suspensions begin with; behind it the number of the question and the digest of its document."""
 KIND = Approval.KIND
 NAMED = 5
+UNTOLD = frozenset({ActionKind.RECORD_PLAN, ActionKind.DONE})
+"""Steps that do nothing to a machine."""
 
 logger = logging.getLogger(__name__)
 
@@ -99,10 +101,10 @@ class _Asking:
         asked = self._drawn(lacks)
         self.journal.keep_document(KIND, asked.request.digest, asked.request.text)
         self._tell(lacks)
-        key = plan_key("approval", plan.digest, str(asked.request.scope))
-        about = f"{plan.name}: {asked.request.scope}, to be approved"
-        Shelf().markdown(key, description(asked, most=len(asked.machines)), about)
-        form = form_of(asked.rule, without_secrets(description(replace(asked, page=f"{ui()}{page(key)}"))))
+        key = plan_key("approval", plan.digest, *filter(None, (self.wanted.wave, self.wanted.app)))
+        shelf = Shelf()
+        shelf.markdown(key, whole_page(asked), f"{plan.name}: {asked.request.scope}, to be approved")
+        form = form_of(asked.rule, without_secrets(question(replace(asked, page=f"{ui()}{shelf.place(key)}"))))
         suspend_flow_run(form, key=f"{KEY}{number + 1}-{asked.request.digest}")  # it does not come back
         return None
 
@@ -177,7 +179,8 @@ class _Asking:
         plan, goal, found = self.move.plan, self.move.goal, []
         for name, facts in facts_of_all(plan, self.move.settings, names).items():
             entry, state = plan.entry(name), states.get(name, MachineState())
-            steps = tuple(str(one.kind) for one in plan_actions(facts, state, goal, power_now=entry.machine.power))
+            listed = plan_actions(facts, state, goal, power_now=entry.machine.power)
+            steps = tuple(str(one.kind) for one in listed if one.kind not in UNTOLD)
             window = str(ahead[name]) if name in ahead else ""
             found.append(
                 Candidate(name, entry.app or "", str(state.phase), entry.mode, window, steps, entry.stop.force)

@@ -18,7 +18,7 @@ from flows.programme.texts import plain, table
 from kubeferry.documents import Plan, PlannedApproval
 from kubeferry.life.approvals import asked_for
 from kubeferry.steps.approving import Request, copied
-from kubeferry.words import first_of
+from kubeferry.words import counted, first_of
 
 SHOWN = 25
 """Machines that a form shows one by one; the page beside it has all of them."""
@@ -85,41 +85,64 @@ class Asked:
     so_far: str = ""
 
 
-def description(asked: Asked, most: int = SHOWN) -> str:
-    """What the form shows above its fields: of each machine, up to so many of them, how it stands and what is coming;
-    and what the decision is bound to."""
-    plan, approval = asked.plan, asked.request.approval
-    shown = list(asked.machines[:most])
-    lines = [f"### Cut over {asked.request.scope} of plan {plain(plan.name)}?", ""]
+def question(asked: Asked) -> str:
+    """What the form shows above its fields, which is as narrow as a hand: of each machine, of the first ones where
+    there are many, how it stands and what is coming; and what the decision is bound to."""
+    approval = asked.request.approval
+    shown = list(asked.machines[:SHOWN])
+    lines = [_asks(asked), ""]
     lines += [f"**{plain(asked.told)}**", ""] if asked.told else []
-    lines += [*_how(asked), ""]
     lines += [f"Before: {plain(asked.before)}.", ""] if asked.before else []
-    head = ("machine", "app", "stands", "copied", "downtime", "window", "dry run")
-    lines += [*table(head, (_row(one, asked) for one in shown)), ""]
+    lines += [f"- {_in_short(one, asked)}" for one in shown]
     if more := len(asked.machines) - len(shown):
-        lines += [f"And {more} more: [all of them]({asked.page}).", ""]
-    lines += ["What would be done with each:", "", *_steps(shown), ""]
-    if forced := [one.name for one in asked.machines if one.force]:
-        lines += [f"Switched off hard where they do not shut down: {plain(first_of(forced, NAMED))}.", ""]
-    if plan.excluded:
-        told = first_of([f"{name} ({why})" for name, why in plan.excluded.items()], NAMED)
-        lines += [f"Left out by the plan: {plain(told)}.", ""]
-    bound = f"plan `{plan.digest}`, dry run `{approval.dry_run}`"
-    lines += [f"Bound to {bound}, and counts until {approval.expires}: what changes before that is asked anew."]
+        lines += [f"- and {more} more"]
+    lines += ["", f"[All of it on one page]({asked.page})", "", *_how(asked), ""]
+    lines += _done_with(shown)
+    bound = f"plan {asked.plan.digest[:12]}, dry run {approval.dry_run[:12]}"
+    lines += [f"Bound to {bound}; counts until {_minute(approval.expires)}. What changes before is asked anew."]
     return "\n".join(lines) + "\n"
 
 
+def whole_page(asked: Asked) -> str:
+    """All that is approved, for a page of its own."""
+    plan, approval = asked.plan, asked.request.approval
+    head = ("machine", "app", "stands", "copied", "downtime", "window", "dry run")
+    lines = [_asks(asked), "", *_how(asked), ""]
+    lines += [*table(head, (_row(one, asked) for one in asked.machines)), ""]
+    lines += _done_with(asked.machines)
+    if plan.excluded:
+        told = first_of([f"{name} ({why})" for name, why in plan.excluded.items()], NAMED)
+        lines += [f"Left out by the plan: {plain(told)}.", ""]
+    lines += ["What the decision is bound to:", "", f"- plan `{plan.digest}`", f"- dry run of all `{approval.dry_run}`"]
+    lines += [f"- until {approval.expires}: what changes before that is asked anew"]
+    return "\n".join(lines) + "\n"
+
+
+def _asks(asked: Asked) -> str:
+    many = counted(len(asked.machines), "machine")
+    return f"### Cut over {many} of plan {plain(asked.plan.name)}: {plain(str(asked.request.scope))}?"
+
+
 def _how(asked: Asked) -> Iterator[str]:
-    """How it is approved, and what happens then."""
+    """How it is approved, and what happens then; a line is a paragraph."""
     wants = asked_for(asked.rule)
-    lacks = f" So far: {plain(asked.so_far)}." if asked.so_far else ""
+    so_far = f" So far: {plain(asked.so_far)}." if asked.so_far else ""
     if asked.rule.identity == "claimed":
-        yield f"The plan asks for {wants}.{lacks} *defer* leaves everything as it is, and so does *refuse*, which is"
-        yield f"recorded. With *approve* this run goes on, in each machine's window. At a terminal: `{asked.command}`"
+        yield f"The plan asks for {wants}.{so_far} With *approve* this run goes on: each machine in its window."
+        yield ""
+        yield "*defer* leaves everything as it is; so does *refuse*, which is recorded as that."
+        yield ""
+        yield f"At a terminal: `{asked.command}`"
         return
-    yield f"The plan asks for {wants}, which no form can give.{lacks} To approve, at a terminal:"
-    yield from ("", f"    {asked.command}", "")
-    yield "The run goes on by itself once that is there; *look again* makes it look now. To call it off, cancel it."
+    yield f"The plan asks for {wants}, which no form can give.{so_far} To approve, at a terminal:"
+    yield from ("", f"`{asked.command}`", "")
+    yield "This run goes on by itself once that is there; *look again* makes it look now. To call it off, cancel it."
+
+
+def _in_short(one: Candidate, asked: Asked) -> str:
+    name, app, stands, since, downtime, window, _dry_run = map(plain, _row(one, asked))
+    of = f" ({app})" if one.app else ""
+    return f"**{name}**{of}: {stands}, copied {since}; downtime {downtime}; {window}"
 
 
 def _row(one: Candidate, asked: Asked) -> tuple[str, ...]:
@@ -129,6 +152,17 @@ def _row(one: Candidate, asked: Asked) -> tuple[str, ...]:
     downtime = shown.downtime or "not known"
     since = copied(shown.synced_at, one.mode, asked.now)
     return (one.name, one.app or "—", one.stands, since, downtime, one.window or "at any time", shown.dry_run[:12])
+
+
+def _done_with(machines: Sequence[Candidate]) -> Iterator[str]:
+    """What would be done; whatever is switched off hard is told."""
+    yield from ("What would be done with each:", "", *_steps(machines), "")
+    if forced := [one.name for one in machines if one.force]:
+        yield from (f"Switched off hard where they do not shut down: {plain(first_of(forced, NAMED))}.", "")
+
+
+def _minute(moment: str) -> str:
+    return f"{moment[:16].replace('T', ' ')} UTC"
 
 
 def _steps(machines: Sequence[Candidate]) -> Iterator[str]:

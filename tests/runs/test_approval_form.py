@@ -1,16 +1,15 @@
-"""A deployed cutover that nobody has approved, on a real server: its run is suspended, shows a form, and takes the answer
-for what was shown."""
+"""A deployed cutover that nobody has approved, on a real server: its run is suspended, shows a form, and takes no
+answer but to what was shown."""
 
 from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubeferry.life.decisions import DecisionKind, Known
+from kubeferry.model import Power
 from tests.runs.test_deployments import Prefect, deployed, in_memory, prefect, working
 
 __all__ = ["deployed", "in_memory", "prefect"]  # fixtures
@@ -27,7 +26,10 @@ class Forms(Prefect):
             assert time.monotonic() < limit, state
             time.sleep(0.5)
         while time.monotonic() < limit:
-            kept = self.ask(f"/flow_runs/{run_id}/input/filter", {"prefix": state["state_details"]["run_input_keyset"]["description"]})
+            kept = self.ask(
+                f"/flow_runs/{run_id}/input/filter",
+                {"prefix": state["state_details"]["run_input_keyset"]["description"]},
+            )
             if kept:
                 return str(json.loads(kept[0]["value"]))
             time.sleep(0.3)
@@ -48,25 +50,24 @@ def decisions(small: Any, plan: Any) -> list[tuple[str, str, str]]:
         return [(str(one.kind), one.by.partition(" on ")[0], str(one.how)) for one in journal.decisions(plan.digest)]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_a_cutover_asks_and_an_answer_is_for_what_was_shown(in_memory: Any, deployed: Any, forms: Forms) -> None:
+    """The form itself is filled in by a browser in `test_days`; here is what is wrong with answers."""
     in_memory.policy(approval={"identity": "claimed"}, approvers=[{"name": "ann"}, {"name": "bob"}])
     plan = deployed("--policy", "policy.yaml")
     with working(forms.url, in_memory.folder, "kubeferry"):
         moving = forms.start("cutover/lab")
-        shown = forms.asked(moving)
-        print(shown)
+        assert "- **db**: planned, copied after its stop; downtime not known; at any time" in forms.asked(moving)
         assert forms.answer(moving, decision="approve")["status"] == "REJECT", "a name is missing"
         assert forms.answer(moving, name="eve", decision="approve")["status"] == "REJECT", "she may not"
-        forms.answer(moving, name="ann")
+        assert forms.answer(moving, name="ann", decision="yes")["status"] == "REJECT"
+        second = forms.end(forms.start("cutover/lab", machines=["db"]))
+        assert (second["name"], moving in second["message"]) == ("Held", True), "it is asked for once"
+        in_memory.policy(approval={"identity": "claimed"}, approvers=[{"name": "ann"}])
+        changed = deployed("--policy", "policy.yaml")
+        forms.answer(moving, name="ann", decision="approve")
         state = forms.end(moving)
-        assert (state["type"], state["name"]) == ("COMPLETED", "Deferred")
-        print(state["message"])
-        again = forms.start("cutover/lab")
-        assert "Before: deferred by ann" in forms.asked(again)
-        forms.answer(again, name="bob", decision="approve", note="CHG-1")
-        state = forms.end(again)
-        print(state)
-    print(decisions(in_memory, plan))
-    print((in_memory.folder / "worker.log").read_text()[-3000:])
-    assert state["name"] == "Completed"
+        assert (state["type"], state["name"]) == ("CANCELLED", "Void")
+        assert f"plan lab was changed since, and is {changed.digest[:12]} now" in state["message"]
+        assert decisions(in_memory, plan) == decisions(in_memory, changed) == []
+    assert [in_memory.power(name) for name in ("db", "web")] == [Power.RUNNING, Power.RUNNING]
