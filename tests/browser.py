@@ -65,7 +65,9 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Go there; what the page loads later is waited for by what is seen."""
+        self.value("window.left = true")
         self.ask("Page.navigate", url=url)
+        self.until("!window.left && document.readyState === 'complete'")
 
     def value(self, expression: str) -> Any:
         """What an expression is in the page; a promise is waited for."""

@@ -167,11 +167,18 @@ class _Asking:
             approving.drawn(plan, settings, journal, scope, shown=Shown(projected)),
             self._candidates(names, states, ahead),
             journal.now(),
-            command=command(plan, names[0]),
+            command=self._command(names),
             told=self.told,
             before=_before(answers.said_before(journal.decisions(plan.digest), names)),
             so_far=_so_far(approving.rule_of(plan), lacks.values()),
         )
+
+    def _command(self, names: tuple[str, ...]) -> str:
+        """What is typed to approve them; of several waves the first one's."""
+        typed, wave = command(self.move.plan, names[0]), self.wanted.wave
+        head, _, key = typed.partition(" --wave ")
+        key = key.partition(" ")[2]
+        return f"{head} --app {self.wanted.app} {key}".rstrip() if self.wanted.app and not wave else typed
 
     def _candidates(
         self, names: Iterable[str], states: dict[str, MachineState], ahead: dict[str, Outlook]
@@ -224,7 +231,7 @@ def _answer(run: FlowRun, key: str) -> Answer | None:
     given = read_flow_run_input(keys["response"], flow_run_id=run.id)
     try:
         return Answer.model_validate(given) if given else None
-    except ValidationError:  # "look again"
+    except ValidationError:  # a form of another version
         return None
 
 

@@ -40,8 +40,6 @@ class Answer(RunInput):
 class Look(RunInput):
     """Nothing to say: the decision is given elsewhere. The run looks for it again."""
 
-    decision: Literal["look again"] = "look again"
-
 
 def form_of(rule: PlannedApproval, text: str) -> type[RunInput]:
     """The form for what a plan asks for; where it names who may, the name is one of those."""
@@ -136,13 +134,14 @@ def _how(asked: Asked) -> Iterator[str]:
         return
     yield f"The plan asks for {wants}, which no form can give.{so_far} To approve, at a terminal:"
     yield from ("", f"`{asked.command}`", "")
-    yield "This run goes on by itself once that is there; *look again* makes it look now. To call it off, cancel it."
+    yield "This run goes on by itself once that is there; *Submit* makes it look now. To call it off, cancel it."
 
 
 def _in_short(one: Candidate, asked: Asked) -> str:
     name, app, stands, since, downtime, window, _dry_run = map(plain, _row(one, asked))
     of = f" ({app})" if one.app else ""
-    return f"**{name}**{of}: {stands}, copied {since}; downtime {downtime}; {window}"
+    sync = "not copied yet" if since == "not yet" else f"copied {since}"
+    return f"**{name}**{of}: {stands}, {sync}; downtime {downtime}; {window}"
 
 
 def _row(one: Candidate, asked: Asked) -> tuple[str, ...]:

@@ -95,6 +95,7 @@ def answered(page: Browser, forms: Forms, moving: str, **fields: str) -> None:
     for label, value in fields.items():
         page.fill(label, value, DIALOG)
     page.click("Submit", within=DIALOG)
+    page.until(f"!document.querySelector({DIALOG!r})", seconds=20)
 
 
 def test_the_operator_s_day_and_a_bad_night(
@@ -189,8 +190,11 @@ def test_the_owner_s_day(
             page.open(f"{forms.url.removesuffix('/api')}/runs/flow-run/{moving}")
             page.sees("Suspended")
             page.click("Resume")
-            page.sees(f"kubeferry approve --plan {plan.digest[:12]}")
+            page.sees(f"kubeferry approve --plan {plan.digest[:12]} --app shop --key KEY")
             picture(page, tmp_path, "signed-form", 1000, 900, CARD)
+            page.click("Submit", within=DIALOG)
+            page.until(f"!document.querySelector({DIALOG!r})", seconds=20)
+            forms.asked(moving)  # it has looked, and waits on
             code, out, err = estate.command("approve", "plan.yaml", "--app", "shop", "--key", str(key), "--yes")
             assert code == 0, err
             assert "goes on in Prefect" in out
@@ -199,6 +203,8 @@ def test_the_owner_s_day(
     assert estate.command("report", "plan.yaml", "--out", "report")[0] in {0, 1}
     page.open((estate.folder / "report" / "report.html").as_uri())
     page.sees("approved by ann", "the signature was verified again")
+    page.open((estate.folder / "report" / "machines" / "web.html").as_uri())
+    page.sees("Proven", "serial")
     picture(page, tmp_path, "owner-after", 1000, 1000)
 
 
