@@ -119,7 +119,7 @@ def test_the_operator_s_day_and_a_bad_night(
         assert forms.end(forms.start("precopy/lab"))["name"] == "Completed"
         artifact(page, forms, f"wave-{plan.digest[:12]}-wave-1")
         page.sees("db", "synced")
-        picture(page, tmp_path, "wave")
+        picture(page, tmp_path, "wave", 1440, 640)
         assert forms.end(forms.start("rehearse/lab", app="wiki"))["name"] == "Rehearsed"
 
         moving = forms.start("cutover/lab", wave="wave-1")
