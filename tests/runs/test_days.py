@@ -204,7 +204,7 @@ def test_the_owner_s_day(
     page.open((estate.folder / "report" / "report.html").as_uri())
     page.sees("approved by ann", "the signature was verified again")
     page.open((estate.folder / "report" / "machines" / "web.html").as_uri())
-    page.sees("Proven", "serial")
+    page.sees("passed its only probe", "owner ann")
     picture(page, tmp_path, "owner-after", 1000, 1000)
 
 
