@@ -12,7 +12,6 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
-from uuid import UUID
 
 from prefect.client.schemas.filters import FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun, State
@@ -30,7 +29,7 @@ from flows.moves import Move, Wanted
 from flows.programme.artifacts import Shelf, own_client, plan_key
 from flows.programme.forms import Answer, Asked, Candidate, form_of, question, whole_page
 from flows.programme.showing import ui
-from flows.programme.waiting import lacking, meant_by, suspended
+from flows.programme.waiting import lacking, meant_by, suspended, under_way
 from flows.struck import struck_errors, without_secrets
 from flows.telling import announce_outcomes, telling
 from kubeferry.documents import Approval, PlannedApproval
@@ -71,7 +70,7 @@ def asked_first(goal: Goal, wanted: Wanted) -> State[Any] | None:
             return None
         with contextlib.closing(Journal.open(move.settings.journal)) as journal:
             journal.keep_plan(move.plan)
-            return _Asking(move, wanted, journal, run.id).ended()
+            return _Asking(move, wanted, journal, run).ended()
 
 
 @dataclass(slots=True)
@@ -81,14 +80,15 @@ class _Asking:
     move: Move
     wanted: Wanted
     journal: Journal
-    run: UUID
+    run: FlowRun
     told: str = ""
 
     def ended(self) -> State[Any] | None:
-        """As `asked_first`. Raises Prefect's Pause, which suspends the run."""
-        with own_client() as client:
-            run = client.read_flow_run(self.run)
-        number, shown = _last_asked(run)
+        """As `asked_first`. Raises Prefect's Pause, which suspends the run. Nobody asks the server of a run that has
+        asked for nothing and lacks nothing, or of which a source may be off."""
+        run, (number, shown) = self.run, _last_asked(self.run)
+        if under_way(self.move.plan, self.journal, self.move.machines):
+            return None
         if shown and (answer := _answer(run, f"{KEY}{number}-{shown}")) and (state := self._taken(run, shown, answer)):
             return state
         plan, again = self.move.plan, self.move.goal is Goal.MIGRATE_AGAIN

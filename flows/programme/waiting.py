@@ -41,10 +41,10 @@ def lacking(
     begin without, or a source is off already, and nobody is waited for then."""
     if plan.approval is None:
         return {}
+    if under_way(plan, journal, machines):
+        return {}
     states = journal.states(plan.digest)
     standing = {name: states.get(name, MachineState()) for name in machines}
-    if any(_under_way(state) for state in standing.values()):
-        return {}
     begin = tuple(name for name, state in standing.items() if _may_begin(state, again=again))
     lacks = unapproved(plan, journal, begin, digests(plan, settings, begin))
     order = order_of(plan, journal, states, again=again)
@@ -55,8 +55,11 @@ def lacking(
     return {name: why for name, why in lacks.items() if why and held[name].approval}
 
 
-def _under_way(state: MachineState) -> bool:
-    return state.source_off or state.resumes not in {*UNTOUCHED, Phase.COMMITTED}
+def under_way(plan: Plan, journal: Journal, machines: tuple[str, ...]) -> bool:
+    """Whether a source of these machines may be off, or its copy is watched: nobody is waited for then."""
+    states = journal.states(plan.digest)
+    left = (states[name] for name in machines if name in states and states[name].resumes is not Phase.COMMITTED)
+    return any(state.source_off or state.resumes not in UNTOUCHED for state in left)
 
 
 def _may_begin(state: MachineState, *, again: bool) -> bool:

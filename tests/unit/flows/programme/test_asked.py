@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import FlowRun, FlowRunPolicy
 from prefect.utilities.schema_tools import validation
 from pydantic import ValidationError
 
+from flows.moves import Move, Wanted
+from flows.programme.approving import KEY, _Asking
 from flows.programme.forms import Answer, Asked, Candidate, Look, form_of, question, whole_page
 from flows.programme.waiting import lacking
 from kubeferry.config import read_config
@@ -18,11 +22,13 @@ from kubeferry.documents import Config, Plan, PlannedApproval, load
 from kubeferry.errors import InputInvalid
 from kubeferry.journal import Journal
 from kubeferry.life import events as ev
+from kubeferry.life.action_kinds import Goal
 from kubeferry.life.decisions import Scope
 from kubeferry.model import Power
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps import answers, approving
 from kubeferry.steps.approving import Request, Shown
+from tests.lives import moves
 from tests.unit.flows.conftest import running_machines
 
 POLICY = """\
@@ -84,11 +90,33 @@ def test_it_waits_for_those_alone_that_lack_it(asking: Asking) -> None:
     assert asking.lacking() == {"alpha"}
 
 
-def test_nobody_is_waited_for_once_a_source_may_be_off(asking: Asking) -> None:
+def begun(asking: Asking) -> None:
     with asking.journal.lease(asking.plan.digest, "alpha") as lease:
         asking.journal.append(lease, ev.Planned(plan_digest=asking.plan.digest, disks=("vda",)))
         asking.journal.append(lease, ev.CutoverBegun(power_before=Power.RUNNING))
+
+
+def test_nobody_is_waited_for_once_a_source_may_be_off(asking: Asking) -> None:
+    begun(asking)
     assert asking.lacking() == set()
+
+
+def test_who_has_moved_keeps_nobody_from_being_asked(asking: Asking) -> None:
+    moves(asking.journal, asking.plan, "alpha")
+    assert asking.lacking() == {"beta"}
+
+
+def test_the_server_is_not_asked_once_a_source_may_be_off(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though the run was suspended before, and has an answer there."""
+    for call in ("own_client", "read_flow_run_input", "suspend_flow_run"):
+        monkeypatch.delattr(f"flows.programme.approving.{call}")
+    move = Move(asking.plan, asking.settings, Path("kubeferry.yaml"), ("alpha", "beta"), Goal.MIGRATE)
+    policy = FlowRunPolicy(pause_keys={f"{KEY}1-{'0' * 64}"})
+    run = _Asking(move, Wanted("lab"), asking.journal, FlowRun(flow_id=uuid4(), empirical_policy=policy))
+    with pytest.raises(NameError):
+        run.ended()
+    begun(asking)
+    assert run.ended() is None
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
