@@ -20,6 +20,7 @@ _WHAT = {
     DecisionKind.STOP_LIFTED: "stop of the wave lifted",
     DecisionKind.WINDOW_OVERRULED: "window overruled",
     DecisionKind.DEFERRED: "deferred",
+    DecisionKind.REFUSED: "refused",
 }
 
 

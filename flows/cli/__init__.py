@@ -13,7 +13,7 @@ What `status` shows: `standing` (pure), `transfers` (what movers on this host te
 it shows of waves and apps;
 `sheets`: the wave sheet on disk. `asking`: what a person is asked before it is done, and who that is. `stopped`: what a
 run that is stopped leaves. `dry_run`: what a verb that moves would do. `going_back`: what a rollback would lose.
-`outcomes`: how the machines of a run ended.
+`outcomes`: how the machines of a run ended. `resuming`: runs on a server that wait for what is approved.
 
 Exit codes: 0 done, 1 failed and worth retrying, 2 do not retry, 128 + N stopped by signal N.
 """

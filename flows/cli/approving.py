@@ -23,13 +23,16 @@ from flows.cli.options import (
     plan_named,
     scope_of,
 )
+from flows.cli.outlook import outlooks
 from flows.cli.output import print_json, print_table
+from flows.cli.resuming import let_go_on
 from kubeferry.documents import Approver, Config, Plan
 from kubeferry.documents.signers import NAMESPACE, fingerprint, public_key
 from kubeferry.errors import InputInvalid, Problem, TargetRefused
 from kubeferry.journal import Journal
 from kubeferry.life.approvals import Vote, asked_for
 from kubeferry.life.decisions import Known, Scope
+from kubeferry.life.states import fold
 from kubeferry.outside import atomic, signatures
 from kubeferry.steps import approving
 from kubeferry.steps.approvals import unapproved
@@ -101,6 +104,10 @@ def approve(plan: Path | None, named: str | None, config: Path | None, **said: A
             _request(frozen, settings, journal, said)
         else:
             _approve(frozen, settings, journal, said)
+        resumed = [] if said["dry_run"] else let_go_on(settings, journal)
+        if not said["as_json"]:
+            for name in resumed:
+                click.echo(plain(f"{name} goes on in Prefect"))
 
 
 def _approve_signed(plan: Plan, journal: Journal, said: dict[str, Any]) -> None:
@@ -206,7 +213,10 @@ def _with_token(settings: Config, cluster: Cluster, user: User, request: Request
 
 def _drawn(plan: Plan, settings: Config, journal: Journal, scope: Scope, approver: Approver | None = None) -> Request:
     """The document, with all that can be shown of its machines."""
-    return approving.drawn(plan, settings, journal, scope, approver)
+    histories = journal.histories(plan.digest)
+    ahead = outlooks(plan, journal, histories, {name: fold(records) for name, records in histories.items()})
+    projected = {name: one.projected.told() for name, one in ahead.items() if one.projected.is_known}
+    return approving.drawn(plan, settings, journal, scope, approver, approving.Shown(projected))
 
 
 def _request(plan: Plan, settings: Config, journal: Journal, said: dict[str, Any]) -> None:
@@ -292,22 +302,18 @@ def _show(plan: Plan, journal: Journal, request: Request, said: dict[str, Any]) 
         entry = plan.entry(one.name)
         target = f"{entry.namespace}/{entry.target_name}"
         rows.append(
-            (one.name, target, _age(one.synced_at, entry.mode, now), one.downtime or "not known", one.dry_run[:12])
+            (
+                one.name,
+                target,
+                approving.copied(one.synced_at, entry.mode, now),
+                one.downtime or "not known",
+                one.dry_run[:12],
+            )
         )
     print_table(("machine", "target", "copied", "downtime", "dry run"), rows)
     click.echo(f"dry run of all: {approval.dry_run} (`kubeferry migrate --dry-run` lists its steps)")
     if request.left_out:
         click.secho(plain(f"left out, for others to approve: {first_of(request.left_out, NAMED)}"), fg="yellow")
-
-
-def _age(synced_at: str, mode: str, now: datetime) -> str:
-    if not synced_at:
-        return "after its stop" if mode == "cold" else "not yet"
-    seconds = max(0.0, (now - datetime.fromisoformat(synced_at)).total_seconds())
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.1f} {unit} ago"
-    return f"{seconds:.0f} s ago"
 
 
 def _tell(plan: Plan, journal: Journal, vote: Vote, said: dict[str, Any]) -> None:

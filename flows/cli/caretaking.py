@@ -10,6 +10,7 @@ import click
 from flows.cli.logs import logged
 from flows.cli.options import config_option, dry_run_option, json_option
 from flows.cli.output import print_json, print_log, session
+from flows.cli.resuming import let_go_on
 from kubeferry.config import find_config, read_config
 from kubeferry.documents import Config
 from kubeferry.errors import Interrupted, KubeferryError
@@ -61,6 +62,7 @@ def _look(settings: Config, dry_run: bool, as_json: bool) -> bool:
 
     with contextlib.closing(Journal.open(settings.journal)) as journal:
         looked = look_after(settings, journal, dry_run=dry_run)
+        resumed = [] if dry_run else let_go_on(settings, journal)
     if as_json:
         print_json(looked.facts())
         return looked.failed
@@ -76,5 +78,7 @@ def _look(settings: Config, dry_run: bool, as_json: bool) -> bool:
         click.secho(plain_lines(told), fg="red", bold=True, err=True)
     for line in looked.unanswered:
         click.secho(plain(line), fg="yellow", err=True)
+    for name in resumed:
+        click.echo(plain(f"{name} is approved, and goes on in Prefect"))
     click.echo(str(looked) + (f"; {looked.told}" if looked.told else ""))
     return looked.failed

@@ -90,6 +90,7 @@ _WORDS = {
     DecisionKind.STOP_LIFTED: "stop lifted",
     DecisionKind.WINDOW_OVERRULED: "window overruled",
     DecisionKind.DEFERRED: "deferred",
+    DecisionKind.REFUSED: "refused",
 }
 
 

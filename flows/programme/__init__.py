@@ -4,6 +4,8 @@ the very ones that the command line runs.
     asking     discover, assess, plan: each leaves in the journal what the next one takes
     moving     precopy, rehearse, cutover, commit, rollback: they show the run of this process, or begin one (`here`)
     handing    the machines of a run, handed out to other workers;  taking: machine, which is such a one
+    approving  what a cutover asks a person before it begins;  forms: the form that it shows; pure
+    waiting    runs that wait for an approval, and those that need not any more
     closing    release, report;  caring: caretake
     showing    a run as flows, from what is told of it;  machines: one machine as a subflow, its steps as tasks
     endings    how a run and a machine ended, as the name of a state;  rows: the table of a wave; both pure

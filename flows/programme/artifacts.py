@@ -69,6 +69,10 @@ class Shelf:
         """A page stands there now. Raises like `table`."""
         self._put(key, "markdown", without_secrets(text), without_secrets(description))
 
+    def place(self, key: str) -> str:
+        """The path of the page, where this run has made it; else that of the key, where the newest one stands."""
+        return f"/artifacts/artifact/{self._made[key]}" if key in self._made else page(key)
+
     def _put(self, key: str, kind: str, data: str, description: str) -> None:
         if self._said.get(key) == data + description:
             return

@@ -3,6 +3,7 @@
 RolledBack   it went back: its source runs again          Held       what it waits for has not moved
 Deferred     it waits for a time at which it may move      NotBegun   nothing was done to any machine
 Rehearsed    its copy was started and proven, apart
+Refused      somebody who was asked said no                Void       the plan was changed while he was asked
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from prefect.exceptions import Abort
 
 from flows.following import Following
 from flows.moves import Wanted
+from flows.programme.approving import asked_first
 from flows.programme.here import carried_out
 from flows.programme.naming import run_name
 from flows.programme.showing import called_off_before
@@ -52,6 +53,7 @@ def cutover(
     """Do what a plan says, and prove it: what `kubeferry migrate` does. A run of the same goes on after any failure.
 
     **Sources are stopped.** A machine waits for those that it comes after, and goes back where its copy does not pass.
+    What nobody has approved, where the plan asks for that, is asked for first: the run is suspended, with a form.
     Cancel stops at a safe point: who is in the midst of a cutover goes back, or is committed where it is proven.
     `again` takes up machines that were rolled back. `out_of_order` is the name of the person who says that the
     `machines` named move now, whatever they wait for; the journal has it. The others are as in `precopy`.
@@ -61,6 +63,8 @@ def cutover(
         raise InputInvalid("everything out of order is no order", [problem])
     goal = Goal.MIGRATE_AGAIN if again else Goal.MIGRATE
     wanted = _wanted(plan, config, digest, wave, app, machines)
+    if ended := asked_first(goal, wanted):
+        return ended
     return carried_out(goal, wanted, out_of_order=out_of_order or "")
 
 

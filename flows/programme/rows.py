@@ -18,6 +18,7 @@ from reports.wording import duration
 
 MIB = 1 << 20
 UNKNOWN = "—"
+NOT_KNOWN = "not known"
 AFTER_THE_COPY = frozenset({Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED, Phase.ROLLING_BACK, Phase.ROLLED_BACK})
 
 
@@ -92,7 +93,10 @@ def _downtime(name: str, seen: Seen) -> str:
     if down := seen.actual.get(name):
         return f"{'' if down.bound is Bound.EXACT else f'{down.bound} '}{duration(down.seconds)}"
     glimpse = seen.glimpses.get(name)
-    return f"projected: {glimpse.projected}" if glimpse and glimpse.projected else UNKNOWN
+    if glimpse is None or not glimpse.projected:
+        return UNKNOWN
+    known = not glimpse.projected.startswith(NOT_KNOWN)
+    return f"projected: {glimpse.projected}" if known else NOT_KNOWN  # why it is not is too long for a cell
 
 
 def _error(state: MachineState, outcome: Outcome | None) -> str:

@@ -57,15 +57,11 @@ def verdict_page(
     """A run at its end: what came of it, of each machine, and where to read on. `links` are pages of machines."""
     heading = ending.name or ending.kind
     lines = [f"# {heading}", "", plain(ending.message), ""]
-    rows = (
-        (
-            linked(one.machine, links.get(one.machine, "")),
-            one.stands or one.phase,
-            one.error.reason if one.error else "",
-        )
-        for one in outcomes
-    )
-    lines += table(("machine", "stands", ""), rows, escaped=(1, 2))
+    found = [(linked(one.machine, links.get(one.machine, "")), one) for one in outcomes]
+    rows = ((name, one.stands or one.phase) for name, one in found)
+    lines += table(("machine", "stands"), rows, escaped=(1,))
+    reasons = [f"- {name}: {plain(_why(one))}" for name, one in found if _why(one)]  # a cell does not wrap
+    lines += ["", *reasons] if reasons else []
     lines += ["", *(f"- [{what}]({where})" for what, where in pages.items())]
     lines += ["", f"The whole report: `kubeferry report --plan {plan.digest[:12]}`"]
     return "\n".join(lines) + "\n"

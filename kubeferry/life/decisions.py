@@ -18,7 +18,7 @@ from kubeferry.model import Value
 class DecisionKind(StrEnum):
     """`approved`: machines may be cut over. `approval-withdrawn`: they may not after all. `key-revoked`: what a key has
     signed counts no more. `stop-lifted`: the failures of a wave so far stop it no more. `window-overruled`: machines
-    may be cut over outside their window. `deferred`: they are to wait."""
+    may be cut over outside their window. `deferred`: they are to wait. `refused`: somebody who was asked said no."""
 
     APPROVED = "approved"
     APPROVAL_WITHDRAWN = "approval-withdrawn"
@@ -26,6 +26,7 @@ class DecisionKind(StrEnum):
     STOP_LIFTED = "stop-lifted"
     WINDOW_OVERRULED = "window-overruled"
     DEFERRED = "deferred"
+    REFUSED = "refused"
 
 
 class Known(StrEnum):

@@ -22,6 +22,7 @@ strayed                 a machine that its source has no more, looked for at the
 questions               one question to a source about each of many machines, several at a time
 gate                    whether a cutover may begin now, by its window and what is projected of it
 approvals               whether machines are approved;  approving: what a person approves, and that he does
+answers                 what he says who is asked for it: yes, no, not now
 dry_runs                what a run would do, without asking anybody
 turns                   whose turn it is in a run, and who waits for whom;  slots: how many at once, over all runs
 precedence              which of several plans has a machine in hand

@@ -184,6 +184,17 @@ def synced_at(records: Sequence[Recorded]) -> str:
     return next((record.at for record in reversed(records) if isinstance(record.event, Synced)), "")
 
 
+def copied(synced_at: str, mode: str, now: datetime) -> str:
+    """How old the last durable copy of a machine is, in words."""
+    if not synced_at:
+        return "after its stop" if mode == "cold" else "not yet"
+    seconds = max(0.0, (now - datetime.fromisoformat(synced_at)).total_seconds())
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.1f} {unit} ago"
+    return f"{seconds:.0f} s ago"
+
+
 def _recorded(
     plan: Plan, journal: Journal, request: Request, who: str, how: Known, payload: Mapping[str, object]
 ) -> Vote:

@@ -9,12 +9,15 @@ from hypothesis import strategies as st
 
 from flows.migrate import Outcome
 from flows.programme.artifacts import artifact_key
+from flows.programme.endings import Ending
 from flows.programme.rows import Seen, headline, rows
+from flows.programme.texts import verdict_page
 from flows.progress import Glimpse
 from kubeferry.errors import PermanentError
 from kubeferry.life.events import Synced
 from kubeferry.life.states import MachineState, Phase
 from kubeferry.model import Marker
+from tests.lives import a_plan
 
 NOW = datetime(2026, 12, 1, 12, 0, tzinfo=UTC)
 MIB = 1 << 20
@@ -47,6 +50,22 @@ def test_a_row_says_how_old_the_copy_is_and_how_long_it_takes() -> None:
         "now": "copy-disks vda: why; vda: copy 50 %",
     }
     assert headline(["web"], seen) == "OK, 0 of 1 moved"
+
+
+def test_what_is_not_known_leaves_room_for_the_rest() -> None:
+    why = "not known: no machine of this source was seen to start"
+    (row,) = rows(["web"], Seen(glimpses={"web": Glimpse("waits", projected=why)}), NOW)
+    assert row["downtime"] == "not known"
+
+
+def test_the_page_of_a_run_tells_a_reason_at_full_length_below_its_table() -> None:
+    why = "the target did not pass: the serial console never said READY"
+    ending = Ending("failed", "RolledBack", "1 of 2 rolled back: crm")
+    outcomes = [Outcome("crm", "failed", PermanentError(why), stands="rolled-back"), Outcome("web", "committed")]
+    text = verdict_page(a_plan("crm", "web"), ending, outcomes, {"crm": "/page"}, {"report": "/report"})
+    assert "| [crm](/page) | rolled-back |" in text
+    assert "| web | committed |" in text
+    assert f"- [crm](/page): {why}\n" in text
 
 
 def test_a_name_is_no_link_and_an_error_is_told() -> None:

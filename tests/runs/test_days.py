@@ -1,0 +1,217 @@
+"""The operator's day, a bad night and the owner's day, in a real browser on a real server with a real worker: small
+machines that QEMU boots. What is seen is kept as pictures, for docs/operations.md.
+
+KUBEFERRY_REGENERATE=1 .venv/bin/pytest tests/runs/test_days.py      makes docs/pictures anew
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kubeferry.model import Power
+from tests.browser import Browser, browsing
+from tests.needs import needs
+from tests.receivers import KEY, listening
+from tests.runs.conftest import MIB, ROOT
+from tests.runs.test_approval_form import Forms, decisions
+from tests.runs.test_deployments import deployed, prefect, working
+from tests.runs.test_ova_moved import BOOT
+
+__all__ = ["deployed", "prefect"]  # fixtures
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), needs("chromium", "qemu-system-x86_64", "ssh-keygen")]
+
+DIALOG = "[role=dialog]"
+CARD = ".p-modal__card"
+LARGEST = 150_000  # bytes of a picture in the tree
+SAYS_READY = {"kind": "serial", "expect": "READY", "timeoutSeconds": 60}
+NEVER_SAID = {"kind": "serial", "expect": "what it never says", "timeoutSeconds": 3}
+ALL_DAY = {"start": "00:00", "end": "24:00", "timeZone": "UTC"}
+
+
+@pytest.fixture
+def forms(server: str) -> Forms:
+    return Forms(server)
+
+
+@pytest.fixture
+def page(tmp_path: Path) -> Iterator[Browser]:
+    with browsing(tmp_path) as browser:
+        yield browser
+
+
+@pytest.fixture
+def estate(small: Any) -> Any:
+    """A shop of two machines, a wiki and a crm: each says READY on its serial port once it is booted."""
+    for name in ("db", "web", "wiki", "crm"):
+        small.disk(name).write_bytes(BOOT.ljust(510, b"\0") + b"\x55\xaa" + os.urandom(2 * MIB - 512))
+        small.add(name, disk=small.disk(name))
+    return small
+
+
+POLICY: dict[str, Any] = {
+    "mode": "warm",
+    "probes": [SAYS_READY],
+    "windows": {"all-day": ALL_DAY},
+    "window": "all-day",
+    "apps": {
+        "shop": {"owner": "ann", "members": ["db", "web"], "order": [["db"], ["web"]], "wave": "wave-1"},
+        "wiki": {"owner": "bob", "members": ["wiki"], "wave": "wave-1"},
+    },
+    "machines": {"crm": {"wave": "wave-2", "probes": [NEVER_SAID]}},
+}
+
+
+def artifact(page: Browser, forms: Forms, key: str) -> None:
+    """Open the newest page of a key."""
+    (found,) = forms.ask("/artifacts/latest/filter", {"artifacts": {"key": {"any_": [key]}}})
+    page.open(f"{forms.url.removesuffix('/api')}/artifacts/artifact/{found['latest_id']}")
+
+
+def picture(page: Browser, tmp_path: Path, name: str, width: int = 1280, height: int = 800, only: str = "") -> None:
+    """The page as it is seen now, or one thing on it. It is kept in the tree where that is asked for."""
+    page.size(width, height)
+    time.sleep(0.7)  # what moves has come to rest
+    made = page.picture(tmp_path / f"{name}.png", only)
+    assert made.stat().st_size < LARGEST, f"{name} is too large: {made.stat().st_size}"
+    if os.environ.get("KUBEFERRY_REGENERATE"):
+        (ROOT / "docs" / "pictures" / made.name).write_bytes(made.read_bytes())
+
+
+def answered(page: Browser, forms: Forms, moving: str, **fields: str) -> None:
+    """Open the run, fill in its form, and send it off."""
+    page.open(f"{forms.url.removesuffix('/api')}/runs/flow-run/{moving}")
+    page.sees("Suspended")
+    page.click("Resume")
+    page.sees("Cut over")
+    for label, value in fields.items():
+        page.fill(label, value, DIALOG)
+    page.click("Submit", within=DIALOG)
+    page.until(f"!document.querySelector({DIALOG!r})", seconds=20)
+
+
+def test_the_operator_s_day_and_a_bad_night(
+    estate: Any, deployed: Any, forms: Forms, page: Browser, tmp_path: Path
+) -> None:
+    ui = forms.url.removesuffix("/api")
+    estate.policy(**POLICY, approval={"identity": "claimed"}, approvers=[{"name": "ann"}, {"name": "bob"}])
+    assert estate.command("discover")[0] == 0
+    assert estate.command("assess", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")[0] == 0
+    page.open((estate.folder / "assessment" / "index.html").as_uri())
+    page.sees("shop", "wave-2")
+    picture(page, tmp_path, "assessment")
+
+    plan = deployed("--policy", "policy.yaml")
+    assert estate.command("deploy", "plan.yaml", "--policy", "policy.yaml")[1] == "nothing to change\n"
+    page.open(f"{ui}/deployments")
+    page.sees("precopy", "rehearse", "cutover", "caretake")
+    picture(page, tmp_path, "deployments")
+
+    with working(forms.url, estate.folder, "kubeferry"):
+        assert forms.end(forms.start("precopy/lab"))["name"] == "Completed"
+        artifact(page, forms, f"wave-{plan.digest[:12]}-wave-1")
+        page.sees("db", "synced")
+        picture(page, tmp_path, "wave", 1440, 640)
+        assert forms.end(forms.start("rehearse/lab", app="wiki"))["name"] == "Rehearsed"
+
+        moving = forms.start("cutover/lab", wave="wave-1")
+        assert "**db** (shop): synced, copied" in forms.asked(moving)
+        page.open(f"{ui}/runs/flow-run/{moving}")
+        page.sees("Suspended")
+        page.click("Resume")
+        page.sees("Cut over 3 machines of plan lab: wave wave-1?")
+        picture(page, tmp_path, "form", 1000, 1000, CARD)
+        answered(page, forms, moving, Name="ann")
+        assert forms.end(moving)["name"] == "Deferred", "nobody has said yes"
+        assert estate.power("db") is Power.RUNNING
+
+        moving = forms.start("cutover/lab", wave="wave-1")
+        assert "Before: deferred by ann" in forms.asked(moving)
+        answered(page, forms, moving, Name="bob", Decision="approve", Note="CHG-4711")
+        assert forms.end(moving)["message"] == "3 of 3 done"
+        artifact(page, forms, f"machine-{plan.digest[:12]}-web")
+        page.sees("downtime")
+        picture(page, tmp_path, "machine", 1100, 640)
+
+        night = forms.start("cutover/lab", wave="wave-2")
+        forms.asked(night)
+        answered(page, forms, night, Name="bob", Decision="approve")
+        assert forms.end(night)["name"] == "RolledBack"
+        artifact(page, forms, f"cutover-{plan.digest[:12]}")
+        page.sees("RolledBack", "crm")
+        picture(page, tmp_path, "bad-night", 1100, 640)
+
+    assert decisions(estate, plan) == [
+        ("deferred", "ann", "claimed"),
+        ("approved", "bob", "claimed"),
+        ("approved", "bob", "claimed"),
+    ]
+    assert estate.power("crm") is Power.RUNNING
+    assert estate.command("report", "plan.yaml", "--out", "report")[0] in {0, 1}
+    page.open((estate.folder / "report" / "report.html").as_uri())
+    page.sees("CHG-4711", "bob")
+
+
+def test_the_owner_s_day(
+    estate: Any, deployed: Any, forms: Forms, page: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "ann"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ann", "-f", key], check=True)
+    monkeypatch.setenv("HOOK_KEY", KEY)
+    monkeypatch.setenv("PREFECT_API_URL", forms.url)
+    ann = {"name": "ann", "key": key.with_suffix(".pub").read_text().strip(), "apps": ["shop"]}
+    bob = {"name": "bob", "key": other(tmp_path)}  # somebody has to be there for the rest
+    estate.policy(**POLICY, approval={"identity": "signed"}, approvers=[ann, bob])
+    with listening() as hook:
+        config = estate.folder / "kubeferry.yaml"
+        told = {"webhooks": {"owner": {"url": f"{hook.url}/hook", "secretEnv": "HOOK_KEY"}}}
+        config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"notify": told}))
+        assert estate.command("discover")[0] == 0
+        words = ("assess", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
+        assert estate.command(*words)[0] == 0
+        page.open((estate.folder / "assessment" / "app-shop.html").as_uri())
+        page.sees("shop", "ann", "db", "web")
+        picture(page, tmp_path, "owner", 1000, 1000)
+
+        plan = deployed()
+        with working(forms.url, estate.folder, "kubeferry"):
+            moving = forms.start("cutover/lab", app="shop")
+            assert "which no form can give" in forms.asked(moving)
+            wanted = [one.body for one in hook.got if one.body["event"] == "approval-wanted"]
+            assert "kubeferry approve" in wanted[0]["fix"]
+            page.open(f"{forms.url.removesuffix('/api')}/runs/flow-run/{moving}")
+            page.sees("Suspended")
+            page.click("Resume")
+            page.sees(f"kubeferry approve --plan {plan.digest[:12]} --app shop --key KEY")
+            picture(page, tmp_path, "signed-form", 1000, 900, CARD)
+            page.click("Submit", within=DIALOG)
+            page.until(f"!document.querySelector({DIALOG!r})", seconds=20)
+            forms.asked(moving)  # it has looked, and waits on
+            code, out, err = estate.command("approve", "plan.yaml", "--app", "shop", "--key", str(key), "--yes")
+            assert code == 0, err
+            assert "goes on in Prefect" in out
+            assert forms.end(moving)["message"] == "2 of 2 done"
+    assert decisions(estate, plan) == [("approved", "ann", "signed")]
+    assert estate.command("report", "plan.yaml", "--out", "report")[0] in {0, 1}
+    page.open((estate.folder / "report" / "report.html").as_uri())
+    page.sees("approved by ann", "the signature was verified again")
+    machine = estate.folder / "report" / "machines" / "web.html"
+    machine.write_text(machine.read_text().replace(str(estate.folder), "/srv/moves"))  # the test's own folder
+    page.open(machine.as_uri())
+    page.sees("passed its only probe", "owner ann")
+    picture(page, tmp_path, "owner-after", 1000, 1000)
+
+
+def other(folder: Path) -> str:
+    """One more key."""
+    path = folder / "bob"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "bob", "-f", path], check=True)
+    return path.with_suffix(".pub").read_text().strip()
