@@ -56,5 +56,11 @@ def pytest_runtest_logfinish() -> None:
     """The double of a target lasts as long as its process. A folder that is removed may come again under its name."""
     double = sys.modules.get("kubeferry.targets.memory.target")
     for path in list(double._opened) if double else ():
-        if not Path(path).parent.exists():
+        if not _of_test(Path(path)).exists():
             del double._opened[path]
+
+
+def _of_test(path: Path) -> Path:
+    """The folder of the test, or of the fixture, in which this lies."""
+    above = [path, *path.parents]
+    return next((one for one in above if one.parent.name.startswith((OURS, "popen-gw"))), path.parent)
