@@ -2,6 +2,7 @@
 
 programme/                  the flows that can be deployed;  deploying/: `kubeferry deploy`
 migrate                     the run that moves machines: its waves, threads and retries; it knows no Prefect
+told                        what it tells of them, and who is told
 elsewhere                   machines that other workers drive;  results: how those ended;  spreading: whether they may
 places                      which machine begins next, where how many may be at work is limited
 moves                       such a run from what was asked to its outcomes, at a terminal and in a worker alike

@@ -14,8 +14,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from flows.migrate import Outcome, Run, run_plan
+from flows.migrate import Run, run_plan
 from flows.progress import Board
+from flows.told import Outcome
 from kubeferry.documents import Config, NoticeKind, OutlinedEntry, Plan, outline_in, plan_in
 from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeFailed
 from kubeferry.journal import Journal, PlanRecord

@@ -16,9 +16,10 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from flows.migrate import NOT_BEGUN, Here, Outcome, Run
+from flows.migrate import Here, Run
 from flows.moves import Move
 from flows.results import from_text
+from flows.told import NOT_BEGUN, Outcome
 from kubeferry.documents import SpreadConfig
 from kubeferry.errors import KubeferryError, TransientError
 from kubeferry.journal import Errand, Journal

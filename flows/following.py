@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from flows.migrate import Audience, Outcome, Run, Told
+from flows.migrate import Run
 from flows.serving.server import Api
+from flows.told import Audience, Outcome, Told
 from kubeferry.errors import Interrupted
 from kubeferry.life.action_kinds import Goal
 from kubeferry.outside import stopping

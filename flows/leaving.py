@@ -19,9 +19,10 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from flows.migrate import Outcome, Run, run_plan
+from flows.migrate import Run, run_plan
 from flows.moves import kept_plan
 from flows.progress import Board
+from flows.told import Outcome
 from kubeferry.config import read_config
 from kubeferry.documents import Plan
 from kubeferry.errors import KubeferryError

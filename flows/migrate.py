@@ -20,6 +20,7 @@ from typing import Protocol
 
 from flows.places import NoSlot, in_turn, take_slots
 from flows.progress import Board
+from flows.told import DEFERRED, NOT_BEGUN, Audience, Outcome, StepBegun, TryEnded
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
 from kubeferry.errors import (
     Deferred,
@@ -51,67 +52,14 @@ from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
 from kubeferry.targets.gone import GoneTarget
 
-NOT_BEGUN = "not begun"
-"""The phase of a machine to which nothing was done."""
-DEFERRED = "deferred"
-"""The phase of a machine that waits for its window; it may have been copied ahead meanwhile."""
-
 _UNTOUCHED: Mapping[type[KubeferryError], str] = {RehearsalFailed: "not passed", RehearsalOwed: "waits"}
 """What is said of machines that failed in nothing: they are as they were, and no step of theirs goes on."""
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How one machine's run ended: the phase reached, or the error that stopped it. `left` says what of ours could not
-    be dropped at the source of one that has moved; `stands`, of one that was stopped, is the phase that it was seen in
-    last."""
-
-    machine: str
-    phase: str
-    error: KubeferryError | None = None
-    left: str = ""
-    stands: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StepBegun:
-    """A step begins: the kind of its action, the action with its disks, and why it is next."""
-
-    kind: str
-    label: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class TryEnded:
-    """A step was tried: the error, None if it went well; and whether it is tried again."""
-
-    error: BaseException | None = None
-    again: bool = False
-
-
-Told = StepBegun | TryEnded | Outcome
 Here = Callable[["Run", tuple[str, ...]], list[Outcome]]
 """Drives machines that move as one in this process; returns how each of them ended."""
-
-
-class Audience:
-    """Whoever is told how the machines' runs go on, each in the order of its own thread. This one shows nobody."""
-
-    def tell(self, machine: str, told: Told) -> None:
-        """Take it in. Never waits, and raises nothing: it is called between source and target."""
-
-    def held(self, machine: str, why: str) -> None:
-        """The machine's run does not begin. Like `tell`."""
-
-    def called_off(self) -> bool:
-        """Whether it was here that somebody asked the run to stop."""
-        return False
-
-    def settle(self, found: Mapping[str, Outcome]) -> None:
-        """What came, in the end, of machines that a run which was called off has stopped. Like `tell`."""
 
 
 class Others(Protocol):

@@ -11,9 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows.migrate import Outcome, Run
+from flows.migrate import Run
 from flows.progress import Board
 from flows.telling import announce_outcomes, refuse_unready, telling
+from flows.told import Outcome
 from kubeferry.config import find_config, read_config
 from kubeferry.documents import Config, Plan, plan_in
 from kubeferry.errors import Deferred, HeldBack, InputInvalid, KubeferryError, Problem, TransientError

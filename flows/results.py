@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from flows.migrate import Outcome
+from flows.told import Outcome
 from kubeferry import errors
 from kubeferry.errors import KubeferryError, Problem, TransientError
 

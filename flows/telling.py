@@ -22,7 +22,7 @@ from kubeferry.outside.clock import now
 from kubeferry.words import counted, plain
 
 if TYPE_CHECKING:
-    from flows.migrate import Outcome
+    from flows.told import Outcome
     from kubeferry.notices import Announcement
 
 EVERY_SECONDS = 15.0  # what comes together in that time is told together, where it is much

@@ -39,9 +39,10 @@ from kubeferry.outside import stopping
 from kubeferry.words import plain
 
 if TYPE_CHECKING:
-    from flows.migrate import Outcome, Run
+    from flows.migrate import Run
     from flows.moves import Move
     from flows.serving.server import Api
+    from flows.told import Outcome
     from kubeferry.outside.streams import Aside
 
 START_SECONDS = 30.0
@@ -228,9 +229,10 @@ def rollback(
 def run_move(move: Move, as_json: bool, besides: tuple[Outcome, ...] = ()) -> None:
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome. `besides`
     are machines that have no part in it, told with the others."""
-    from flows.migrate import NOT_BEGUN, run_plan
+    from flows.migrate import run_plan
     from flows.moves import nothing_left, prepared
     from flows.progress import Questions
+    from flows.told import NOT_BEGUN
 
     plan, machines = move.plan, move.machines
     with prepared(move, Questions(tell=print_event if as_json else None)) as ready:

@@ -11,7 +11,7 @@ from kubeferry.errors import Deferred, HeldBack, Interrupted
 from kubeferry.words import counted, plain, plain_lines
 
 if TYPE_CHECKING:
-    from flows.migrate import Outcome
+    from flows.told import Outcome
 
 
 def tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:

@@ -28,7 +28,7 @@ from kubeferry.life.action_kinds import Goal
 from kubeferry.life.states import MachineState
 
 if TYPE_CHECKING:
-    from flows.migrate import Outcome
+    from flows.told import Outcome
 
 
 @click.command()
@@ -61,7 +61,7 @@ def rehearse(
 def _rehearsable(plan: Plan, settings: Config, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[Outcome, ...]]:
     """Those of which there is something to rehearse, and the others with the reason. Raises InputInvalid where there
     is nothing at all."""
-    from flows.migrate import NOT_BEGUN, Outcome
+    from flows.told import NOT_BEGUN, Outcome
     from kubeferry.steps.rehearsing import refuse_unsynced
 
     with contextlib.closing(Journal.open(settings.journal)) as journal:

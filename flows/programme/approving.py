@@ -24,7 +24,6 @@ from pydantic import ValidationError
 
 from flows import following, moves
 from flows.cli.outlook import Outlook, outlooks
-from flows.migrate import NOT_BEGUN, Outcome
 from flows.moves import Move, Wanted
 from flows.programme.artifacts import Shelf, own_client, plan_key
 from flows.programme.forms import Answer, Asked, Candidate, form_of, question, whole_page
@@ -32,6 +31,7 @@ from flows.programme.showing import ui
 from flows.programme.waiting import lacking, meant_by, suspended, under_way
 from flows.struck import struck_errors, without_secrets
 from flows.telling import announce_outcomes, telling
+from flows.told import NOT_BEGUN, Outcome
 from kubeferry.documents import Approval, PlannedApproval
 from kubeferry.errors import HeldBack, InputInvalid
 from kubeferry.journal import Journal

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from flows.migrate import NOT_BEGUN, Outcome
+from flows.told import NOT_BEGUN, Outcome
 from kubeferry.errors import Deferred, HeldBack, Interrupted
 from kubeferry.life.action_kinds import Goal
 from kubeferry.life.machine_state import Phase, way_of

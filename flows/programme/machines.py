@@ -17,9 +17,9 @@ from prefect.client.schemas.objects import State
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.following import Following
-from flows.migrate import Outcome, StepBegun, Told, TryEnded
 from flows.programme.endings import Ending, of_machine
 from flows.struck import shown, without_secrets
+from flows.told import Outcome, StepBegun, Told, TryEnded
 from kubeferry.errors import Interrupted
 from kubeferry.life.action_kinds import Goal
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from flows.migrate import Outcome
 from flows.programme.texts import linked, plain
 from flows.progress import Glimpse
+from flows.told import Outcome
 from kubeferry.life.machine_state import MachineState, Phase
 from reports.shapes import Bound, Downtime
 from reports.wording import duration

@@ -20,13 +20,14 @@ from flows import moves
 from flows.elsewhere import stays_alive
 from flows.following import Following
 from flows.leaving import carried_through
-from flows.migrate import Outcome, Run, run_plan
+from flows.migrate import Run, run_plan
 from flows.moves import Move, Wanted
 from flows.programme.here import beside, nothing_begun, shown
 from flows.programme.kept import settings_of
 from flows.programme.showing import Showing
 from flows.results import as_text
 from flows.struck import strike_logs, struck_errors, without_secrets
+from flows.told import Outcome
 from kubeferry.errors import KubeferryError, as_told
 from kubeferry.journal import Errand, Journal
 from kubeferry.life.action_kinds import Goal

@@ -6,8 +6,8 @@ import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from flows.migrate import Outcome
 from flows.programme.endings import Ending
+from flows.told import Outcome
 from kubeferry.documents import Plan
 from kubeferry.life.states import Recorded
 from kubeferry.words import size

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from flows.migrate import NOT_BEGUN, Audience, Outcome, Run, StepBegun, Told, run_plan
+from flows.migrate import Run, run_plan
 from flows.progress import Board
+from flows.told import NOT_BEGUN, Audience, Outcome, StepBegun, Told
 from kubeferry.documents import (
     Config,
     JournalConfig,

@@ -13,8 +13,8 @@ import pytest
 
 from flows import following
 from flows.cli import run
-from flows.migrate import Audience
 from flows.serving import server
+from flows.told import Audience
 from kubeferry.model import Machine, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource

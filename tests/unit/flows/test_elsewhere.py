@@ -13,11 +13,12 @@ import pytest
 
 from flows import elsewhere
 from flows.elsewhere import Elsewhere, stays_alive
-from flows.migrate import Outcome, Run, run_plan
+from flows.migrate import Run, run_plan
 from flows.moves import Move
 from flows.progress import Board
 from flows.results import as_text, from_text
 from flows.spreading import refuse_unspreadable
+from flows.told import Outcome
 from kubeferry.config import read_config
 from kubeferry.documents import Plan, SpreadConfig, load
 from kubeferry.errors import Deferred, HeldBack, InputInvalid, Interrupted, KubeferryError, ProbeFailed, Problem

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from flows.following import Following
-from flows.migrate import Outcome, Run
+from flows.migrate import Run
 from flows.progress import Board
 from flows.serving.server import Api
+from flows.told import Outcome
 from kubeferry.documents import Plan
 from kubeferry.life.action_kinds import Goal
 

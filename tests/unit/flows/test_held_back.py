@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from flows.migrate import Audience, Outcome, Run, run_plan
+from flows.migrate import Run, run_plan
 from flows.progress import Board
+from flows.told import Audience, Outcome
 from kubeferry.config import read_config
 from kubeferry.documents import Plan, freeze, load, save
 from kubeferry.errors import HeldBack, KubeferryError, LoginLost, TargetRefused

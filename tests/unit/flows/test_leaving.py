@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from flows.leaving import carried_through
-from flows.migrate import Audience, Outcome, Run
+from flows.migrate import Run
 from flows.progress import Board
+from flows.told import Audience, Outcome
 from kubeferry.config import read_config
 from kubeferry.documents import Plan, load
 from kubeferry.journal import Journal

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from flows.progress import Board
+from flows.told import Outcome
 from kubeferry.config import read_config
 from kubeferry.documents import Limits, MachinePolicy, Policy, freeze
 from kubeferry.errors import SourceUnavailable
@@ -37,7 +38,7 @@ def waves_of(estate: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable
 
     def drive_machine(_run: Any, entry: Any) -> Any:
         driven.append(next(wave.name for wave in plan.waves if entry.name in wave.machines))
-        return migrate.Outcome(entry.name, "failed", SourceUnavailable("it does not answer"))
+        return Outcome(entry.name, "failed", SourceUnavailable("it does not answer"))
 
     monkeypatch.setattr(migrate, "_drive_machine", drive_machine)
 
@@ -113,5 +114,5 @@ def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(m
         target_is_down="", by="", patient=True, plan=plan, journal=journal, config=config, **more
     )
     entry: Any = SimpleNamespace(name="web")
-    assert migrate._drive_machine(run, entry) == migrate.Outcome("web", "committed", left="a view")
+    assert migrate._drive_machine(run, entry) == Outcome("web", "committed", left="a view")
     assert closed == ["source of j", "target"]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flows.migrate import Outcome, Run, run_plan
+from flows.migrate import Run, run_plan
 from flows.progress import Board
+from flows.told import Outcome
 from kubeferry.config import read_config
 from kubeferry.documents import Plan, load
 from kubeferry.errors import Fenced, Interrupted, KubeferryError, ProbeFailed, TargetRefused

@@ -12,7 +12,7 @@ import pytest
 
 from flows import telling
 from flows.cli import run
-from flows.migrate import Outcome
+from flows.told import Outcome
 from kubeferry.config import read_config
 from kubeferry.documents import JournalConfig, Plan, load
 from kubeferry.errors import KubeferryError

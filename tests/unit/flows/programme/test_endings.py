@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flows.migrate import Outcome
 from flows.programme.endings import Ending, of_machine, of_run
+from flows.told import Outcome
 from kubeferry.errors import HeldBack, Interrupted, KubeferryError, PermanentError
 from kubeferry.life.action_kinds import Goal
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.migrate import Outcome
 from flows.programme.artifacts import artifact_key
 from flows.programme.endings import Ending
 from flows.programme.rows import Seen, headline, rows
 from flows.programme.texts import verdict_page
 from flows.progress import Glimpse
+from flows.told import Outcome
 from kubeferry.errors import PermanentError
 from kubeferry.life.events import Synced
 from kubeferry.life.states import MachineState, Phase
