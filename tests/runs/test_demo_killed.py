@@ -18,13 +18,15 @@ from lab import daemons, demo, guests
 from tests.needs import needs
 
 OURS = (b"lab.demo", b"-m\0flows", b"converters.mover", b"prefect", b"qemu-nbd")
+MARK = "KUBEFERRY_TEST_DEMO"
 WHOLE_SECONDS = 400
 
 
 def start(log: Path) -> subprocess.Popen[bytes]:
     """Its words go to a file: it would stop at a pipe that nobody reads."""
     with log.open("wb") as said:
-        return subprocess.Popen([sys.executable, "-m", "lab.demo"], cwd=demo.ROOT, stdout=said, stderr=said)
+        command, environment = [sys.executable, "-m", "lab.demo"], {**os.environ, MARK: str(os.getpid())}
+        return subprocess.Popen(command, cwd=demo.ROOT, env=environment, stdout=said, stderr=said)
 
 
 def kill_all(run: subprocess.Popen[bytes]) -> None:
@@ -33,10 +35,11 @@ def kill_all(run: subprocess.Popen[bytes]) -> None:
     run.wait()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            command = (entry / "cmdline").read_bytes()
+            command, environment = (entry / "cmdline").read_bytes(), (entry / "environ").read_bytes()
         except OSError:
             continue
-        if any(word in command for word in OURS) and int(entry.name) != os.getpid():
+        started = f"{MARK}={os.getpid()}\0".encode() in environment  # others run programs of ours at the same time
+        if started and any(word in command for word in OURS):
             try:
                 os.kill(int(entry.name), signal.SIGKILL)
             except ProcessLookupError:
