@@ -20,8 +20,7 @@ from flows.told import Outcome
 from kubeferry.documents import Config, NoticeKind, OutlinedEntry, Plan, outline_in, plan_in
 from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeFailed
 from kubeferry.journal import Journal, PlanRecord
-from kubeferry.life.action_kinds import Goal
-from kubeferry.life.care import Alone, why_now
+from kubeferry.life.care import Alone, goal_of, why_now
 from kubeferry.life.deadline import told
 from kubeferry.life.states import fold
 from kubeferry.outside import stopping
@@ -232,8 +231,10 @@ def _plan(config: Config, journal: Journal, digest: str) -> Plan:
 def _take_up(config: Config, journal: Journal, plan: Plan, needing: Mapping[str, str]) -> Iterator[Taken]:
     for name, why in needing.items():
         logger.info("%s of plan %s is taken up: %s", name, plan.name, why)
-    names = tuple(dict.fromkeys(one for name in needing for one in plan.set_of(name)))
-    run = Run(plan, config, journal, Board(quiet=True), Goal.MIGRATE, patient=False)  # the next look comes soon
-    outcomes = run_plan(run, names)
-    for one in outcomes:
-        yield Taken(plan.name, one.machine, needing.get(one.machine, "it moves together with them"), one)
+    units = dict.fromkeys(plan.set_of(name) for name in needing)
+    wanted = {unit: goal_of([journal.state(plan.digest, name) for name in unit]) for unit in units}
+    for goal in dict.fromkeys(wanted.values()):
+        names = tuple(name for unit in units if wanted[unit] is goal for name in unit)
+        run = Run(plan, config, journal, Board(quiet=True), goal, patient=False)  # the next look comes soon
+        for one in run_plan(run, names):
+            yield Taken(plan.name, one.machine, needing.get(one.machine, "it moves together with them"), one)

@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from flows.migrate import Here, Run
 from flows.moves import Move
@@ -90,7 +90,7 @@ class Elsewhere:
             if found is None:
                 return self._drive_here(run, unit, here)
             if found.state != TAKEN:  # it was called off before anybody had taken it
-                return []
+                return [Outcome(one, "stopped", stopping.interrupted()) for one in unit] if lost else []
             lost = found.who
             self._say(run, unit, f"{lost} was at work on it, and is not heard of any more")
             self._free(unit)
@@ -156,8 +156,9 @@ class Elsewhere:
             run.board.action(name, text)
 
     def _told(self, run: Run, unit: tuple[str, ...], errand: Errand) -> list[Outcome]:
-        for name in unit:
-            run.standing[name] = self._journal.state(run.plan.digest, name)
+        with contextlib.suppress(KubeferryError):  # what became of them stands in what is told
+            for name in unit:
+                run.standing[name] = self._journal.state(run.plan.digest, name)
         try:
             found = {one.machine: one for one in from_text(errand.result)}
         except (ValueError, KeyError, TypeError) as error:
@@ -186,7 +187,7 @@ class Elsewhere:
     def _look(self, waiting: Sequence[_Asked]) -> None:
         found = self._journal.errands.look(self._asker, [one.errand.id for one in waiting])
         for one in waiting:
-            now = found.get(one.errand.id, one.errand)
+            now = found.get(one.errand.id) or replace(one.errand, state=TAKEN, lost=True)  # an older journal, say
             if now.state != OPEN and not now.lost:
                 self._heard_at = time.monotonic()
             changed = (now.state, now.lost) != (one.errand.state, one.errand.lost)

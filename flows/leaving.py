@@ -29,6 +29,7 @@ from kubeferry.errors import KubeferryError
 from kubeferry.journal import Journal
 from kubeferry.life.action_kinds import ActionKind, EntryFacts, Goal
 from kubeferry.life.actions import next_action
+from kubeferry.life.hooks import prepared_for
 from kubeferry.life.states import MachineState, Phase
 from kubeferry.outside import process, stopping
 
@@ -42,7 +43,7 @@ logger = logging.getLogger(__name__)
 def owed(plan: Plan, states: Mapping[str, MachineState]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The machines that have to go back, and those that have only to be committed. Pure."""
     left = {name: one for name, one in states.items() if one.owes_restart}
-    back = {name for name, one in left.items() if one.resumes in BACK}
+    back = {name for name, one in states.items() if prepared_for(one) or (name in left and one.resumes in BACK)}
     on = {name for name, one in left.items() if one.resumes is Phase.VALIDATED and _only_the_end(plan, name, one)}
     whole = {other for name in back for other in plan.set_of(name)}
     order = [entry.name for entry in plan.entries]

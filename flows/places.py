@@ -92,6 +92,7 @@ def _aside(run: Run, waiting: Sequence[Unit], wanted: slots.Wanted) -> dict[Unit
         if unit in wanted and not any(name in run.refused or name in run.deferred for name in unit)
     }
     try:
+        asked = {u: one for u, one in asked.items() if not slots.stay_back(run.goal, [_state(run, n) for n in u])}
         return slots.full(run.plan.digest, run.journal, asked, lambda name: _state(run, name))
     except KubeferryError as error:
         logger.info("it is not known which slots are free: %s", error.reason)

@@ -8,7 +8,7 @@ from typing import Any
 
 from flows.told import Outcome
 from kubeferry import errors
-from kubeferry.errors import KubeferryError, Problem, TransientError
+from kubeferry.errors import KubeferryError, PermanentError, Problem, TransientError
 
 
 def as_text(outcomes: Iterable[Outcome]) -> str:
@@ -20,7 +20,12 @@ def as_text(outcomes: Iterable[Outcome]) -> str:
                 "phase": one.phase,
                 "left": one.left,
                 "stands": one.stands,
-                "error": one.error and {"type": type(one.error).__name__, "facts": _facts(one.error)},
+                "error": one.error
+                and {
+                    "type": type(one.error).__name__,
+                    "transient": one.error.transient,
+                    "facts": _facts(one.error),
+                },
             }
             for one in outcomes
         ]
@@ -54,11 +59,11 @@ def _facts(error: KubeferryError) -> dict[str, Any]:
     return found
 
 
-def _error(type: str, facts: dict[str, Any]) -> KubeferryError:  # noqa: A002 (as it is written)
-    """The error again, of the same class where this version has it."""
+def _error(type: str, facts: dict[str, Any], transient: bool = True) -> KubeferryError:  # noqa: A002 (as written)
+    """The error again, of the same class where this version has it among all errors, else of one that ends alike."""
     kind = getattr(errors, type, None)
     if not (isinstance(kind, _CLASS) and issubclass(kind, KubeferryError)):
-        kind = TransientError
+        kind = TransientError if transient else PermanentError
     made: KubeferryError = kind.__new__(kind)
     made.args = (str(facts.get("what", "")),)
     KubeferryError.__init__(made, made.args[0])

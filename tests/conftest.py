@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,13 @@ def _forget_earlier() -> None:
     for folder in MEMORY.glob(f"{OURS}*"):
         if not Path("/proc", folder.name.removeprefix(OURS)).exists():
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def on_storage() -> Iterator[Path]:
+    """A folder on storage, whatever pytest's own ones lie on: with a page cache beside it, and a way past it."""
+    with tempfile.TemporaryDirectory(prefix=OURS, dir="/var/tmp") as folder:
+        yield Path(folder)
 
 
 def pytest_runtest_logfinish() -> None:

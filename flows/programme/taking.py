@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import threading
 import time
@@ -28,12 +29,15 @@ from flows.programme.showing import Showing
 from flows.results import as_text
 from flows.struck import strike_logs, struck_errors, without_secrets
 from flows.told import Outcome
-from kubeferry.errors import KubeferryError, as_told
+from kubeferry.errors import KubeferryError, TransientError, as_told
 from kubeferry.journal import Errand, Journal
 from kubeferry.life.action_kinds import Goal
 from kubeferry.outside import stopping
 
 AGAIN_SECONDS = 0.5
+END_AGAIN_SECONDS = (1.0, 5.0, 30.0, 60.0)
+
+logger = logging.getLogger(__name__)
 
 
 def _named() -> str:
@@ -104,9 +108,11 @@ class _Taker:
             try:
                 with moves.prepared(replace(move, machines=another.unit), opened=self.journal) as ready:
                     ready.run.shown = self.runs[0]
-                    self._end(carried_through(ready.run, another.unit, move.path))
+                    outcomes = carried_through(ready.run, another.unit, move.path)
             except KubeferryError as error:
                 self._failed(error)
+            else:
+                self._end(outcomes)
 
     def _another(self) -> Errand | None:
         until = time.monotonic() + self.linger
@@ -118,7 +124,18 @@ class _Taker:
         return None
 
     def _end(self, outcomes: Sequence[Outcome]) -> None:
-        self.journal.errands.end(self.taken.id, as_text(outcomes))
+        """Tell what came of it, for as long as a journal may be away. Whoever is not told sees that this process lives
+        no more, and has the machines looked at by another one."""
+        text = as_text(outcomes)
+        for pause in END_AGAIN_SECONDS:
+            try:
+                self.journal.errands.end(self.taken.id, text)
+            except TransientError as error:
+                logger.warning("what came of %s is not told yet: %s", ", ".join(self.taken.unit), error.reason)
+                time.sleep(pause)
+            else:
+                return
+        self.journal.errands.end(self.taken.id, text)
 
     def _failed(self, error: BaseException) -> None:
         told = as_told(error) if isinstance(error, Exception) else stopping.interrupted()

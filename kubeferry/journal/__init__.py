@@ -58,6 +58,7 @@ from kubeferry.journal.records import (
     ledger_entry,
     links_of_plan,
     machine_row,
+    machines_of_events,
     meant_by,
     same_thing,
     stored_links,
@@ -256,12 +257,15 @@ class Journal(Slots):
         with self._reading() as db:
             rows = db.execute(select(MACHINE).where(MACHINE.c.plan == plan)).all()
             if sum(not self._standings.has(row) for row in rows) <= GROWN:
-                return {row.machine: self._standing(db, row).state for row in rows if row.seq}
+                for stray in machines_of_events(db, plan) - {row.machine for row in rows}:
+                    self._refuse_orphans(db, plan, stray)
+                found = {row.machine: self._standing(db, row) for row in rows}
+                return {name: one.state for name, one in found.items() if one.seq}
         ends = {row.machine: row.digest for row in rows}
-        found = {one: Standing().after(told, ends.get(one, "")) for one, told in self._histories(plan) if told}
-        for name, one in found.items():
-            self._standings.remember(plan, name, one)
-        return {name: one.state for name, one in found.items()}
+        whole = {one: Standing().after(told, ends.get(one, "")) for one, told in self._histories(plan) if told}
+        for name, standing in whole.items():
+            self._standings.remember(plan, name, standing)
+        return {name: standing.state for name, standing in whole.items()}
 
     def _histories(self, plan: str) -> Iterator[tuple[str, list[Recorded]]]:
         with self._reading() as db:

@@ -185,6 +185,11 @@ def links_of_plan(db: Connection, plan: str) -> Iterator[tuple[str, list[tuple[L
         yield machine, [link_of(row) for row in found]
 
 
+def machines_of_events(db: Connection, plan: str) -> set[str]:
+    """The machines of a plan of which there are any events."""
+    return set(db.execute(select(EVENT.c.machine).where(EVENT.c.plan == plan).distinct()).scalars())
+
+
 def link_of(e: Row[Any]) -> tuple[Link, str]:
     """An event as it is stored, and its digest."""
     return Link(e.plan, e.machine, e.seq, e.kind, e.payload, e.at, e.fence, e.writer), e.digest

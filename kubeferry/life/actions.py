@@ -21,6 +21,7 @@ from kubeferry.life.action_kinds import NEVER, REHEARSALS, Action, ActionKind, B
 from kubeferry.life.action_kinds import of_disks as _of
 from kubeferry.life.deadline import is_of_window, used_up
 from kubeferry.life.hook_actions import hooks_at_end, hooks_first
+from kubeferry.life.hooks import prepared_for
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.rehearsal_actions import of_rehearsal
 from kubeferry.life.rounds import decide
@@ -102,7 +103,7 @@ def _wanted_back(state: MachineState, now: str) -> str:
 
 def _too_late_to_stop(state: MachineState, now: str) -> Action:
     """Who was to stop the source never came to it, and the time for that is over: another window, or another budget."""
-    if is_of_window(state):
+    if is_of_window(state) or state.hooks:  # those before the stop are run once, and then it goes back
         return Action(A.BEGIN_ROLLBACK, f"{used_up(state, now)}; it was not asked to stop")
     return Action(A.BEGIN_CUTOVER, "its time was over before its source was asked to stop: it begins anew")
 
@@ -310,6 +311,8 @@ def _to_rollback(state: MachineState, owed: str) -> Action:
         return Action(A.DONE, f"it was rolled back already: {state.rollback_reason}")
     if state.resumes is Phase.PLANNED:
         return Action(A.DONE, "nothing was done to it that could be rolled back")
+    if prepared_for(state) and not state.failed:
+        return Action(A.BEGIN_ROLLBACK, "its hooks before the stop were run, and it was not asked to stop")
     why = f"after a failure: {state.failed.what}" if state.failed else f"{ASKED_FOR} {state.phase}"
     return Action(A.BEGIN_ROLLBACK, why)
 

@@ -7,13 +7,14 @@ After a stop somebody always acts. Who did may have been killed, cut off or stop
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from kubeferry.documents import CommitPolicy, HookPhase, PlannedHook
+from kubeferry.life.action_kinds import Goal
 from kubeferry.life.deadline import moment
-from kubeferry.life.hooks import due, named
+from kubeferry.life.hooks import due, named, prepared_for
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.tries import is_past_stop
 from kubeferry.life.watch import Turn, turn_of
@@ -57,7 +58,17 @@ def _why(state: MachineState, commit: CommitPolicy | None, moved: str, now: str)
     if is_past_stop(state):
         off = "its source is off" if state.source_off else "its source was asked to stop"
         return f"{off}, and {_ALONE}"
+    if prepared_for(state):
+        return f"its hooks before the stop were run, and {_ALONE}"
     return ""
+
+
+def goal_of(states: Collection[MachineState]) -> Goal:
+    """What is wanted of machines that move as one, or of a single one, which are taken up. Who was only made ready for
+    a stop goes back, whoever has ended that run; and of who is back nothing is wanted but its hooks."""
+    only_hooks = all(state.resumes is Phase.ROLLED_BACK for state in states)
+    only_ready = any(map(prepared_for, states)) and not any(map(is_past_stop, states))
+    return Goal.ROLLBACK if only_hooks or only_ready else Goal.MIGRATE
 
 
 def _committed(state: MachineState) -> bool:
@@ -69,7 +80,7 @@ def _hooks_owed(hooks: Sequence[PlannedHook], state: MachineState) -> str:
     run it was killed. Empty where none is owed. One that failed is for a person, and one of the guest is left to him,
     too: it may not run any more."""
     phase = _HOOKS_AFTER.get(state.resumes)
-    if phase is None or state.removed or state.waits_for_window:
+    if phase is None or state.removed:
         return ""
     outside = tuple(hook for hook in hooks if hook.kind != "guest")
     owed = due(outside, state, phase, again=False)

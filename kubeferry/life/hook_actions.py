@@ -57,4 +57,6 @@ def hooks_at_end(entry: EntryFacts, state: MachineState, goal: Goal) -> Action |
     if state.resumes is Phase.ROLLED_BACK and (goal in _WAY_ON or goal is Goal.ROLLBACK):
         anew = goal is Goal.MIGRATE_AGAIN or (goal is Goal.MIGRATE and state.waits_for_window)
         return hooks_first(A.HOOKS_AFTER_ROLLBACK, entry, state, again=not anew)
+    if state.resumes is Phase.ROLLED_BACK and goal is Goal.PRECOPY:  # after a round nobody would know of them
+        return hooks_first(A.HOOKS_AFTER_ROLLBACK, entry, state, again=False)
     return None

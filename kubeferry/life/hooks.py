@@ -110,6 +110,13 @@ def unrunnable(hook: Hook, state: MachineState, *, runs_on: bool = True) -> str:
     return "its copy does not stay on after the commit" if hook.on is P.AFTER_COMMIT and not runs_on else ""
 
 
+def prepared_for(state: MachineState) -> bool:
+    """Whether hooks before its stop were run, and no stop was asked for: its service may be drained, and nothing else
+    was done to it."""
+    before = any(run.phase is P.BEFORE_STOP for run in state.hooks.values())
+    return before and state.resumes is Phase.CUTTING_OVER and not (state.stop_asked or state.source_off)
+
+
 def failed_at_end(state: MachineState) -> tuple[HookRun, ...]:
     """Hooks after the move's end that failed when they were run last."""
     return tuple(run for run in state.hooks.values() if run.phase.at_end and not run.ok)

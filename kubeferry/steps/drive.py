@@ -174,8 +174,13 @@ def _walk(work: Work, goal: Goal, do: Do, why: str = "") -> MachineState:
                 moved.refuse_unseen(work)
         if action.kind is ActionKind.BEGIN_CUTOVER and not work.state().stop_asked:
             work.gate.admit([work])
-        with recorded(work, action.kind):
-            do(action, partial(_carry_out, work, action, choose))
+        try:
+            with recorded(work, action.kind):
+                do(action, partial(_carry_out, work, action, choose))
+        except LateHookFailed:
+            if choose(work.state()).kind is action.kind:
+                raise
+            continue  # it is taken up once more, and does not wait for what has failed
         if action.kind is ActionKind.END_ROLLBACK:
             goal = Goal.ROLLBACK  # whatever it may do in a later opening of its window: what is left now are its hooks
         goal, done = goal.after(action.kind), done or action.kind is not ActionKind.RECORD_PLAN

@@ -104,7 +104,7 @@ def late_failures(state: MachineState) -> str:
 
 def _run_one(work: Work, hook: PlannedHook, state: MachineState) -> HookRun:
     call = call_to(work, hook, state)
-    left = seconds_left(state, work.now())
+    left = _time_left(work, state)
     seconds = hook.timeout_seconds if left is None else max(min(hook.timeout_seconds, left), SHORTEST_SECONDS)
     logger.info("%s: hook %s %s (%s) is run", work.entry.name, hook.on, hook.name, hook.kind)
     begun = time.monotonic()
@@ -124,6 +124,13 @@ def _run_one(work: Work, hook: PlannedHook, state: MachineState) -> HookRun:
         why=heard.why,
         call=call.call,
     )
+
+
+def _time_left(work: Work, state: MachineState) -> float | None:
+    """What the cutover has left, of a set the one that has least; None where nothing bounds it."""
+    others = (work.journal.state(work.plan.digest, one.name) for one in work.entry.moves_with or ())
+    found = [left for one in (state, *others) if (left := seconds_left(one, work.now())) is not None]
+    return min(found, default=None)
 
 
 def _heard(work: Work, hook: PlannedHook, call: Call, seconds: float) -> Heard:

@@ -30,8 +30,15 @@ def take(works: Sequence[Work], goal: Goal) -> tuple[Full, ...]:
     wanted = slots(first.plan, first.limits, frozenset(work.entry.name for work in works))
     if not wanted or goal not in COUNTED:
         return ()
+    if stay_back(goal, [work.state() for work in works]):
+        return ()
     regardless = not all(_may_wait(work.state()) for work in works)
     return first.journal.take_slots([work.lease for work in works], wanted, regardless=regardless)
+
+
+def stay_back(goal: Goal, states: Sequence[MachineState]) -> bool:
+    """Whether one of them was rolled back and is not taken up again: nothing is copied of any."""
+    return goal is Goal.MIGRATE and any(state.went_back for state in states)
 
 
 def asked(plan: Plan | Outline, limits: Limits, units: Collection[Unit]) -> Wanted:

@@ -237,9 +237,15 @@ class _Walk:
         except KubeferryError as error:
             if action.kind not in _ASIDE:
                 raise
+            if isinstance(error, LateHookFailed) and not self._owed_still(work, action):
+                return  # it is taken up once more, and does not wait for what has failed
             self.aside[work.entry.name] = error
             if len(self.aside) == len(self.works):
                 self._tell_aside()
+
+    def _owed_still(self, work: Work, action: Action) -> bool:
+        name, found = self._next(record=False)
+        return (name, found.kind) == (work.entry.name, action.kind)
 
     def _tell_aside(self) -> None:
         """Raise what keeps a source off; that one is gone for good comes behind, since somebody may mend the others. A

@@ -110,7 +110,10 @@ def test_the_operator_s_day_and_a_bad_night(
     picture(page, tmp_path, "assessment")
 
     plan = deployed("--policy", "policy.yaml")
-    assert estate.command("deploy", "plan.yaml", "--policy", "policy.yaml")[1] == "nothing to change\n"
+    assert (
+        estate.command("deploy", "plan.yaml", "--policy", "policy.yaml", "--caretake-every", "0")[1]
+        == "nothing to change\n"
+    )
     page.open(f"{ui}/deployments")
     page.sees("precopy", "rehearse", "cutover", "caretake")
     picture(page, tmp_path, "deployments")

@@ -132,14 +132,14 @@ class Set:
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Iterator[Set]:
+def pair(on_storage: Path) -> Iterator[Set]:
     here("libvirtd", "qemu-system-x86_64", "root")
-    bare = Bare(tmp_path, PREFIX)
-    made = Set(tmp_path, bare)
+    bare = Bare(on_storage, PREFIX)
+    made = Set(on_storage, bare)
     head, noise = f"{WORDS}\n".encode().ljust(128 * 1024, b"\n"), os.urandom(MIB)
     made.shared.write_bytes(head + noise + bytes(3 * MIB) + noise[:1024])
-    guest = guests.build_guest(GUEST, tmp_path / "guest.img")
-    with daemons.running(tmp_path):
+    guest = guests.build_guest(GUEST, on_storage / "guest.img")
+    with daemons.running(on_storage):
         try:
             for name in ("one", "two"):
                 made.add(name, guest)
@@ -148,7 +148,7 @@ def pair(tmp_path: Path) -> Iterator[Set]:
             made.write("policy", "Policy", POLICY)
             yield made
         finally:
-            if (tmp_path / "plan.yaml").exists():  # whatever came of it, no copy runs on
+            if (on_storage / "plan.yaml").exists():  # whatever came of it, no copy runs on
                 made.start("release", "plan.yaml", "--everything", "--yes").communicate(timeout=200)
             bare.remove()
 

@@ -8,7 +8,6 @@ import mmap
 import os
 import random
 import shutil
-import tempfile
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,10 +28,8 @@ MIB = 1 << 20
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """On storage: what lies in memory has no page cache beside it, and no way past it."""
-    with tempfile.TemporaryDirectory(prefix="kubeferry-tests-", dir="/var/tmp") as folder:
-        yield Path(folder)
+def tmp_path(on_storage: Path) -> Path:
+    return on_storage
 
 
 @pytest.fixture
@@ -269,9 +266,9 @@ def test_a_write_that_was_found_lost_fails_the_flush_too(overbooked: Path, monke
 
 
 @pytest.fixture
-def on_storage(tmp_path: Path) -> Path:
+def target(on_storage: Path) -> Path:
     """A file of 32 MiB on a file system that is more than its page cache."""
-    made = tmp_path / "target.img"
+    made = on_storage / "target.img"
     with made.open("wb") as raw:
         raw.truncate(32 * MIB)
     try:
@@ -291,26 +288,26 @@ def cached(path: Path) -> int:
     return sum(page & 1 for page in pages) * mmap.PAGESIZE
 
 
-def test_what_is_written_leaves_nothing_in_the_page_cache(on_storage: Path) -> None:
+def test_what_is_written_leaves_nothing_in_the_page_cache(target: Path) -> None:
     """Nor does much of it stand there before the flush: the host's memory is that of its guests."""
     buffer = Buffer(MIB)
     buffer.view[:] = content = os.urandom(MIB)
-    with File(on_storage, Side.TARGET) as disk:
+    with File(target, Side.TARGET) as disk:
         for at in range(32):
             disk.write(at * MIB, buffer.view)
-        assert cached(on_storage) <= (write_behind.ON_THEIR_WAY + 4) * MIB
+        assert cached(target) <= (write_behind.ON_THEIR_WAY + 4) * MIB
         disk.flush()
-    assert cached(on_storage) <= MIB  # what the kernel moves about in that moment stays
-    assert on_storage.read_bytes() == content * 32
+    assert cached(target) <= MIB  # what the kernel moves about in that moment stays
+    assert target.read_bytes() == content * 32
 
 
-def test_pieces_of_any_offset_and_length_arrive(on_storage: Path) -> None:
+def test_pieces_of_any_offset_and_length_arrive(target: Path) -> None:
     """Odd offsets, odd lengths, odd memory, short ones; beside each other and over each other."""
     expected = bytearray(32 * MIB)
     memory = Buffer(2 * MIB)
     memory.view[:] = os.urandom(2 * MIB)
     chance = random.Random(7)
-    with File(on_storage, Side.TARGET) as disk, disk.clone() as other:
+    with File(target, Side.TARGET) as disk, disk.clone() as other:
         for number in range(200):
             grain = chance.choice([1, 512, 4096, MIB])
             offset = chance.randrange(30 * MIB) // grain * grain
@@ -319,21 +316,21 @@ def test_pieces_of_any_offset_and_length_arrive(on_storage: Path) -> None:
             (disk if number % 2 else other).write(offset, piece)
             expected[offset : offset + len(piece)] = piece
         disk.flush()
-    assert on_storage.read_bytes() == expected
-    with File(on_storage, Side.TARGET, direct=True) as stored:
+    assert target.read_bytes() == expected
+    with File(target, Side.TARGET, direct=True) as stored:
         view = memoryview(bytearray(32 * MIB))
         stored.read_into(0, view)
     assert view == expected
 
 
 def test_writes_are_started_group_by_group_and_waited_for_in_turn(
-    on_storage: Path, monkeypatch: pytest.MonkeyPatch
+    target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[int, int, int]] = []
     monkeypatch.setattr(write_behind, "_sync_file_range", lambda _fd, *call: asked.append(call) or 0)
     monkeypatch.setattr(write_behind, "ON_THEIR_WAY", 2)
     buffer = Buffer(MIB)
-    with File(on_storage, Side.TARGET) as disk:
+    with File(target, Side.TARGET) as disk:
         for at in range(3):
             disk.write(at * MIB, buffer.view)
         for at in (5, 3, 4):  # pieces of one group, in any order, and then another group
