@@ -13,8 +13,8 @@ MIB = 1 << 20
 
 
 @pytest.mark.parametrize("offset", [0, 4095, 4096, MIB + 5, 2 * MIB - 1])
-def test_a_page_is_seen_where_it_is_and_not_fetched_by_looking(tmp_path: Path, offset: int) -> None:
-    path = tmp_path / "file"
+def test_a_page_is_seen_where_it_is_and_not_fetched_by_looking(on_storage: Path, offset: int) -> None:
+    path = on_storage / "file"
     path.write_bytes(os.urandom(2 * MIB))
     fd = os.open(path, os.O_RDWR)
     try:
