@@ -118,7 +118,7 @@ def test_it_opens_after_a_stop_and_a_start_there(move: Move) -> None:
 
 def test_a_rollback_leaves_nothing_there_and_the_source_opens_it_still(move: Move) -> None:
     before = at_source(move)
-    move.kubeferry("rollback", "plan.yaml", "--machine", NAME)
+    move.kubeferry("rollback", "plan.yaml", "--machine", NAME, "--lose-writes")
     entry = move.plan.entries[0]
     assert entry.tpm is not None
     assert entry.tpm.claim not in move.ground.names("pvc", NAMESPACE)
