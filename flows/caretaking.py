@@ -22,6 +22,7 @@ from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeF
 from kubeferry.journal import Journal, PlanRecord
 from kubeferry.life.care import Alone, goal_of, why_now
 from kubeferry.life.deadline import told
+from kubeferry.life.held import sets_of
 from kubeferry.life.states import fold
 from kubeferry.outside import stopping
 from kubeferry.sources import Source, open_source
@@ -196,19 +197,16 @@ def _needing(journal: Journal, digest: str, machines: list[str]) -> dict[str, st
     held = {name for name, one in holders.items() if not (one.expired or one.may_be_succeeded)}
     if held.issuperset(machines):
         return {}
-    entries = {one.name: one for one in outline_in(journal.plan(digest).document, digest).entries}
+    outline = outline_in(journal.plan(digest).document, digest)
+    entries, sets = {one.name: one for one in outline.entries}, sets_of(outline)
     found: dict[str, str] = {}
-    for unit in dict.fromkeys(_unit(entries[name]) for name in machines if name in entries):
+    for unit in dict.fromkeys(tuple(sorted(sets[name])) for name in machines if name in sets):
         if not held.isdisjoint(unit):
             continue
         theirs = [name for name in unit if name in entries and by_another(journal, digest, entries[name]) is None]
         # What another plan has in hand since is no longer this one's, whatever it has left under way.
         found |= why_now({name: _alone(journal, digest, entries[name]) for name in theirs}, now)
     return {name: why for name, why in found.items() if name in machines}
-
-
-def _unit(entry: OutlinedEntry) -> tuple[str, ...]:
-    return tuple(sorted({entry.name, *(one.name for one in entry.moves_with or ())}))
 
 
 def _alone(journal: Journal, digest: str, entry: OutlinedEntry) -> Alone:

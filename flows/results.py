@@ -38,7 +38,7 @@ def from_text(text: str) -> list[Outcome]:
         Outcome(
             one["machine"],
             one["phase"],
-            one["error"] and _error(**one["error"]),
+            one["error"] and _error(one["error"]),
             left=one["left"],
             stands=one["stands"],
         )
@@ -59,18 +59,15 @@ def _facts(error: KubeferryError) -> dict[str, Any]:
     return found
 
 
-def _error(type: str, facts: dict[str, Any], transient: bool = True) -> KubeferryError:  # noqa: A002 (as written)
+def _error(told: dict[str, Any]) -> KubeferryError:
     """The error again, of the same class where this version has it among all errors, else of one that ends alike."""
-    kind = getattr(errors, type, None)
-    if not (isinstance(kind, _CLASS) and issubclass(kind, KubeferryError)):
-        kind = TransientError if transient else PermanentError
+    facts, kind = told["facts"], getattr(errors, told["type"], None)
+    if not (isinstance(kind, type) and issubclass(kind, KubeferryError)):
+        kind = TransientError if told.get("transient", True) else PermanentError
     made: KubeferryError = kind.__new__(kind)
     made.args = (str(facts.get("what", "")),)
     KubeferryError.__init__(made, made.args[0])
     for name, value in facts.items():
-        told = tuple(value) if isinstance(value, list) else value
-        setattr(made, name, [Problem(*one) for one in value] if name == "problems" else told)
+        same = tuple(value) if isinstance(value, list) else value
+        setattr(made, name, [Problem(*one) for one in value] if name == "problems" else same)
     return made
-
-
-_CLASS = type

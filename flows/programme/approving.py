@@ -87,7 +87,7 @@ class _Asking:
         """As `asked_first`. Raises Prefect's Pause, which suspends the run. Nobody asks the server of a run that has
         asked for nothing and lacks nothing, or of which a source may be off."""
         run, (number, shown) = self.run, _last_asked(self.run)
-        if under_way(self.move.plan, self.journal, self.move.machines):
+        if under_way(self.journal.states(self.move.plan.digest), self.move.machines):
             return None
         if shown and (answer := _answer(run, f"{KEY}{number}-{shown}")) and (state := self._taken(run, shown, answer)):
             return state

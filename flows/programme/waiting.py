@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from prefect.client.schemas.filters import (
     FlowRunFilter,
@@ -41,11 +42,11 @@ def lacking(
     begin without, or a source is off already, and nobody is waited for then."""
     if plan.approval is None:
         return {}
-    if under_way(plan, journal, machines):
-        return {}
     states = journal.states(plan.digest)
+    if under_way(states, machines):
+        return {}
     standing = {name: states.get(name, MachineState()) for name in machines}
-    begin = tuple(name for name, state in standing.items() if _may_begin(state, again=again))
+    begin = tuple(name for name, state in standing.items() if state.may_begin(again=again))
     lacks = unapproved(plan, journal, begin, digests(plan, settings, begin))
     order = order_of(plan, journal, states, again=again)
     order.lack(lacks)
@@ -55,16 +56,11 @@ def lacking(
     return {name: why for name, why in lacks.items() if why and held[name].approval}
 
 
-def under_way(plan: Plan, journal: Journal, machines: tuple[str, ...]) -> bool:
-    """Whether a source of these machines may be off, or its copy is watched: nobody is waited for then."""
-    states = journal.states(plan.digest)
+def under_way(states: Mapping[str, MachineState], machines: tuple[str, ...]) -> bool:
+    """Whether a source of these machines may be off, or its copy is watched: nobody is waited for then. `states` are
+    those of their plan."""
     left = (states[name] for name in machines if name in states and states[name].resumes is not Phase.COMMITTED)
     return any(state.source_off or state.resumes not in UNTOUCHED for state in left)
-
-
-def _may_begin(state: MachineState, *, again: bool) -> bool:
-    back = state.resumes is Phase.ROLLED_BACK and not (again or state.waits_for_window)
-    return state.resumes in UNTOUCHED and not back
 
 
 def suspended(deployment: FlowRunFilterDeploymentId | None = None) -> list[FlowRun]:

@@ -41,7 +41,9 @@ def why_now(unit: Mapping[str, Alone], now: str) -> dict[str, str]:
     has failed is tried again less and less often, and none of the others without it."""
     if any(one.state.failed and moment(now) < _again_at(one.state, one.last_at) for one in unit.values()):
         return {}
-    moved = next((name for name, one in unit.items() if one.state.committed_by and _committed(one.state)), "")
+    moved = next(
+        (name for name, one in unit.items() if one.state.committed_by and one.state.resumes is Phase.COMMITTED), ""
+    )
     found = {name: _why(one.state, one.commit, moved, now) for name, one in unit.items()}
     if all(one.state.resumes in _HOOKS_AFTER for one in unit.values()):  # and none of them before all have come there
         found = {name: _hooks_owed(one.hooks, one.state) for name, one in unit.items()}
@@ -69,10 +71,6 @@ def goal_of(states: Collection[MachineState]) -> Goal:
     only_hooks = all(state.resumes is Phase.ROLLED_BACK for state in states)
     only_ready = any(map(prepared_for, states)) and not any(map(is_past_stop, states))
     return Goal.ROLLBACK if only_hooks or only_ready else Goal.MIGRATE
-
-
-def _committed(state: MachineState) -> bool:
-    return state.resumes is Phase.COMMITTED
 
 
 def _hooks_owed(hooks: Sequence[PlannedHook], state: MachineState) -> str:

@@ -58,7 +58,7 @@ class Order:
     ) -> None:
         self._rule, self._waves = plan.order or _EARLIER, plan.waves
         self._wave_of = {name: number for number, wave in enumerate(plan.waves) for name in wave.machines}
-        self._sets = _sets(plan)
+        self._sets = sets_of(plan)
         self._after = after(plan)
         self._elsewhere, self._again = frozenset(elsewhere), again
         self._lifted = [(lifted or {}).get(wave.name, "") for wave in plan.waves]
@@ -86,7 +86,7 @@ class Order:
     def held(self, name: str) -> Held | None:
         """Why nothing may be done to this machine now; None where it may begin, go on, or has come to its end."""
         states = [self._states[one] for one in self._sets[name]]
-        if not all(self._may_begin(state) for state in states):
+        if not all(state.may_begin(again=self._again) for state in states):
             return None
         for one in self._sets[name]:
             if why := self._unapproved.get(one):
@@ -121,11 +121,6 @@ class Order:
         """Whether it went back, and nobody takes it up again."""
         state = self._states[name]
         return state.went_back and not self._again
-
-    def _may_begin(self, state: MachineState) -> bool:
-        if state.went_back:
-            return self._again
-        return not state.source_off and state.resumes in UNTOUCHED
 
     def _behind(self, name: str) -> tuple[str, ...]:
         """Those that it comes after, and that have not moved."""
@@ -183,19 +178,20 @@ class Order:
         return Held(f"{what}; {first} {_standing(self._states[first])}", behind)
 
     def _waits_for(self, name: str) -> Iterator[str]:
-        if self._states[name].failed is None and self._may_begin(self._states[name]):
+        if self._states[name].failed is None and self._states[name].may_begin(again=self._again):
             yield from self._behind(name)
 
 
 def after(plan: Plan | Outline) -> dict[str, tuple[str, ...]]:
     """For each machine those that have to have moved before it, or any of its set, may: sets are whole."""
-    sets, own = _sets(plan), {entry.name: entry.after or () for entry in plan.entries}
+    sets, own = sets_of(plan), {entry.name: entry.after or () for entry in plan.entries}
     return {
         name: _outside(whole, (one for member in whole for one in own[member]), sets) for name, whole in sets.items()
     }
 
 
-def _sets(plan: Plan | Outline) -> dict[str, tuple[str, ...]]:
+def sets_of(plan: Plan | Outline) -> dict[str, tuple[str, ...]]:
+    """For each machine of a plan those that move as one, itself first."""
     return {entry.name: (entry.name, *(one.name for one in entry.moves_with or ())) for entry in plan.entries}
 
 

@@ -156,6 +156,11 @@ class MachineState:
             return False
         return self.resumes is Phase.ROLLED_BACK or bool(self.rollback_reason)
 
+    def may_begin(self, *, again: bool) -> bool:
+        """Whether its cutover may begin as far as it goes by the machine: nobody has stopped its source, and it did not
+        go back, or is taken up `again`."""
+        return not self.source_off and self.resumes in UNTOUCHED and (again or not self.went_back)
+
     @property
     def source_off(self) -> bool:
         """Confirmed off, and not started again by us since."""

@@ -218,9 +218,8 @@ def _window_ended(work: Work, action: Action, state: MachineState) -> bool:
     """Whether nothing but the end of its window leads it back, or another machine of its set, and no person."""
     if action.reason.startswith(ASKED_FOR):
         return False
-    names = (one.name for one in work.entry.moves_with or ())
-    states = [state, *(work.journal.state(work.plan.digest, name) for name in names)]
-    return is_of_window(state) and any(_out_of_time(one, work.now()) or one.waits_for_window for one in states)
+    whole = work.of_set(state)
+    return is_of_window(state) and any(_out_of_time(one, work.now()) or one.waits_for_window for one in whole)
 
 
 def _out_of_time(state: MachineState, now: str) -> bool:

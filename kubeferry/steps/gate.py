@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 RESTS_ON = 20
 """Of so many machines whose cutovers were the last ones a projection knows how long they took."""
 AGAIN_SECONDS = 60.0
+_NOTHING_COPIED = frozenset({Phase.PLANNED, Phase.ROLLED_BACK})
 ENOUGH = 3
 """Where the plan has fewer of them, those of other plans for the same source count, too."""
 
@@ -131,7 +132,7 @@ class Gate:
         now, found = self._journal.now(), {}
         for entry in (self._plan.entry(name) for name in machines):
             whole = (states.get(name, MachineState()) for name in self._plan.set_of(entry.name))
-            begins = all(_may_begin(one, again=again) for one in whole)
+            begins = all(one.may_begin(again=again) and one.resumes in _NOTHING_COPIED for one in whole)
             window = self._plan.windows.get(entry.window or "")
             if window and begins and entry.mode == "cold":
                 opening = now_open(window, now)
@@ -175,11 +176,6 @@ class Gate:
         name = work.entry.window
         if self._overruled and name:
             work.record(Note(text=f"{self._overruled}; its window is {name}"))
-
-
-def _may_begin(state: MachineState, *, again: bool) -> bool:
-    begins = not state.source_off and state.resumes in {Phase.PLANNED, Phase.ROLLED_BACK}
-    return begins and (again or not state.went_back)
 
 
 def told_of(entry: Entry, answer: Shut) -> Deferred:

@@ -128,8 +128,7 @@ def _run_one(work: Work, hook: PlannedHook, state: MachineState) -> HookRun:
 
 def _time_left(work: Work, state: MachineState) -> float | None:
     """What the cutover has left, of a set the one that has least; None where nothing bounds it."""
-    others = (work.journal.state(work.plan.digest, one.name) for one in work.entry.moves_with or ())
-    found = [left for one in (state, *others) if (left := seconds_left(one, work.now())) is not None]
+    found = [left for one in work.of_set(state) if (left := seconds_left(one, work.now())) is not None]
     return min(found, default=None)
 
 

@@ -10,7 +10,6 @@ from kubeferry.life.action_kinds import Goal
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.rehearsal import why_not
 from kubeferry.life.rehearsal_actions import REHEARSABLE
-from kubeferry.life.states import UNTOUCHED
 from kubeferry.steps import rehearsal
 from kubeferry.steps.drive import Do, drive
 from kubeferry.steps.work import Work
@@ -24,7 +23,7 @@ def reached(work: Work, goal: Goal, do: Do, asked: bool) -> MachineState:
     if goal is Goal.REHEARSE:
         return rehearse(work, do)
     ahead = work.state()
-    if asked and goal.in_order and ahead.resumes in UNTOUCHED and (goal is Goal.MIGRATE_AGAIN or not ahead.went_back):
+    if asked and goal.in_order and ahead.may_begin(again=goal is Goal.MIGRATE_AGAIN):
         if drive(work, Goal.PRECOPY, do).resumes is Phase.PLANNED:
             refuse_unsynced(work.plan, work.entry.name, work.state())
         rehearse(work, do)

@@ -11,6 +11,7 @@ from kubeferry.documents import Limits, Outline, Plan
 from kubeferry.journal import Journal
 from kubeferry.journal.slots import Needed
 from kubeferry.life.action_kinds import Goal
+from kubeferry.life.held import sets_of
 from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import ENDS, UNTOUCHED
 from kubeferry.schedule.slots import Full, slots
@@ -67,9 +68,9 @@ def full_for(
     at_work: Collection[str],
 ) -> dict[str, str]:
     """In words the slots that machines would wait for if they began now, for those at which nobody is at work."""
-    others = {entry.name: (entry.name, *(one.name for one in entry.moves_with or ())) for entry in plan.entries}
     ended = {name for name, state in states.items() if state.resumes in ENDS}
-    wanted = asked(plan, limits, {unit for name, unit in others.items() if name not in at_work and name not in ended})
+    begin = {unit for name, unit in sets_of(plan).items() if name not in at_work and name not in ended}
+    wanted = asked(plan, limits, begin)
     found = full(plan.digest, journal, wanted, lambda name: states.get(name, MachineState()))
     return {unit[0]: "; ".join(map(str, why)) for unit, why in found.items()}
 

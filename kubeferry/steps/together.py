@@ -151,9 +151,8 @@ class _Walk:
         asked for that."""
         self.goal, self.why, begun, now = goal, why, False, self._first.now()
         self.began = {name: Began(now, len(work.state().rounds)) for name, work in self.works.items()}
-        if self._taken_over() or (
-            goal is Goal.ROLLBACK and not why
-        ):  # else they owe what this plan has begun, and no other one
+        asked = goal is Goal.ROLLBACK and not why
+        if asked or self._taken_over():  # else they owe what this plan has begun, and no other one
             self.owes = {name: left_owing(work) for name, work in self.works.items()}
         while True:
             if self.goal is not Goal.ROLLBACK:

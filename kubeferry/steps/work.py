@@ -79,6 +79,11 @@ class Work:
         self.seen(state)
         return state
 
+    def of_set(self, state: MachineState) -> list[MachineState]:
+        """Where those stand that move as one: the machine itself, as given, and the others, from the journal."""
+        others = (one.name for one in self.entry.moves_with or ())
+        return [state, *(self.journal.state(self.plan.digest, name) for name in others)]
+
     def now(self) -> str:
         """The journal's time (UTC, ISO 8601), by this host's clock and how far that was ahead when it was asked first:
         what is recorded is compared with it, and it is known while the journal is away."""
