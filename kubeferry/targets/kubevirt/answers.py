@@ -13,6 +13,9 @@ from kubeferry.errors import KubeferryError, TargetRefused, TargetUnavailable
 
 PASSING = frozenset({408, 429, 500, 502, 503, 504})
 MODIFIED = "the object has been modified"
+# KubeVirt's words for a start or stop that met another one: its patch was for requests that are others by now, and it
+# tells the refusal as a fault of its own (seen with 1.9, where a start was just being carried out).
+OVERTAKEN = ("the server rejected our request due to an error in our request", "stop/start already underway")
 STRICT = ("strict decoding error", "unknown field", "field not declared in schema", "failed to create typed patch")
 RENEW = "Renew the credentials in the kubeconfig, then run the same command again: nothing is lost."
 AGAIN = "Run the same command again when the cluster answers."
@@ -44,6 +47,8 @@ def error_of(status: int, body: bytes, what: str) -> KubeferryError:
     said, reason = message_of(body)
     if status == 401:
         return TargetUnavailable(f"{what}: the cluster does not accept our credentials", why=said, fix=RENEW)
+    if status == 500 and any(sign in said for sign in OVERTAKEN):
+        return Changed(f"{what}: it changed at the same moment", why=said, fix=AGAIN)
     if status in PASSING and not (status == 500 and any(sign in said for sign in STRICT)):
         return TargetUnavailable(f"{what}: the API server answers {status}", why=said, fix=AGAIN)
     if status == 404:

@@ -284,9 +284,9 @@ class Cluster:
                 renewed = True
                 self._log_in()
                 continue
-            # What 429 or a passing 409 refuses was not done, whatever was asked. Only a person mends credentials.
+            # What 429 or an overtaken write answers was not done, whatever was asked. Only a person mends credentials.
             waking = status == 403 and time.monotonic() - self._away_at < WAKING_SECONDS
-            harmless = waking or request.again or status in {409, 429}
+            harmless = waking or request.again or status in {409, 429} or isinstance(error, Changed)
             passing = waking or (error.transient and status != 401)
             if not passing or not harmless or time.monotonic() > limit:
                 raise error

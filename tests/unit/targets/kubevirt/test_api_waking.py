@@ -1,4 +1,4 @@
-"""An API server that comes back: it forbids for a moment what it allows, and only then is that waited for."""
+"""What an API server refuses for a moment: it comes back, or was just asked for the same; only that is waited for."""
 
 from __future__ import annotations
 
@@ -79,3 +79,21 @@ def test_what_is_forbidden_without_an_outage_is_refused_at_once(serve: Serve) ->
 def test_an_answer_that_no_api_server_gives_is_told_as_one(serve: Serve, body: bytes) -> None:
     with pytest.raises(TargetUnavailable, match="not an API server's"):
         serve(answer("200 OK", body)).get(JOB, "one", "apps")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Internal error occurred: the server rejected our request due to an error in our request",
+        "Internal error occurred: unable to complete request: stop/start already underway",
+    ],
+)
+def test_a_stop_that_met_a_start_being_carried_out_is_asked_for_again(serve: Serve, said: str) -> None:
+    overtaken = answer("500 Internal Server Error", json.dumps({"message": said, "reason": "InternalError"}).encode())
+    assert serve(overtaken, overtaken, answer("202 Accepted", b"")).call("PUT", "/stop", body={}) == b""
+
+
+def test_a_fault_that_may_have_done_something_is_not_asked_for_again(serve: Serve) -> None:
+    fault = answer("500 Internal Server Error", json.dumps({"message": "Internal error occurred: timeout"}).encode())
+    with pytest.raises(TargetUnavailable, match="answers 500"):
+        serve(fault).call("PUT", "/stop", body={})
