@@ -135,12 +135,13 @@ REHEARSALS = frozenset({Goal.REHEARSE, Goal.REHEARSING, Goal.END_REHEARSAL})
 @dataclass(frozen=True, slots=True)
 class Action:
     """One thing to do, and the reason as a sentence for an operator. `disks` in the order of the plan; `round` is
-    given where disks are copied."""
+    given where disks are copied, `hooks` where those are run."""
 
     kind: ActionKind
     reason: str
     disks: tuple[str, ...] = ()
     round: int = 0
+    hooks: tuple[PlannedHook, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,8 @@ class EntryFacts:
     runs what changed. `commit`: when it has moved for good; None as soon as its probes have passed. `asks_app`: probes
     of its app as a whole are asked of it. `unapproved`: what it lacks of its approval; empty where it may be stopped.
     `rehearsal` is what its policy asks of one, and `now` (UTC, ISO 8601) the time by which that is too old, empty where
-    nobody asks. `hooks` are run at their phases.
+    nobody asks. `hooks` are run at their phases; with `hooks_again` those that failed after the end are run once more,
+    since somebody asks for it.
     """
 
     plan_digest: str
@@ -179,6 +181,7 @@ class EntryFacts:
     rehearsal: RehearsalPolicy | None = None
     now: str = ""
     hooks: tuple[PlannedHook, ...] = ()
+    hooks_again: bool = True
 
     @classmethod
     def of(

@@ -46,17 +46,18 @@ def hooks_first(kind: ActionKind, entry: EntryFacts, state: MachineState, *, aga
     owed = THOSE_OF[kind].due(entry, state, again=again)
     many = "hooks" if len(owed) > 1 else "hook"
     failed = ", which failed before" if kind in AT_END and failed_at_end(state) else ""
-    return Action(kind, f"{many} {THOSE_OF[kind].phase}: {named(owed)}{failed}") if owed else None
+    return Action(kind, f"{many} {THOSE_OF[kind].phase}: {named(owed)}{failed}", hooks=owed) if owed else None
 
 
 def hooks_at_end(entry: EntryFacts, state: MachineState, goal: Goal) -> Action | None:
     """Hooks of a machine whose move has come to its end. Who is taken up once more does not wait for those that
-    failed."""
+    failed; nor are they run again where nobody has asked for that."""
+    again = entry.hooks_again
     if state.resumes is Phase.COMMITTED and goal in _WAY_ON and not state.removed:
-        return hooks_first(A.HOOKS_AFTER_COMMIT, entry, state)
+        return hooks_first(A.HOOKS_AFTER_COMMIT, entry, state, again=again)
     if state.resumes is Phase.ROLLED_BACK and (goal in _WAY_ON or goal is Goal.ROLLBACK):
         anew = goal is Goal.MIGRATE_AGAIN or (goal is Goal.MIGRATE and state.waits_for_window)
-        return hooks_first(A.HOOKS_AFTER_ROLLBACK, entry, state, again=not anew)
+        return hooks_first(A.HOOKS_AFTER_ROLLBACK, entry, state, again=again and not anew)
     if state.resumes is Phase.ROLLED_BACK and goal is Goal.PRECOPY:  # after a round nobody would know of them
         return hooks_first(A.HOOKS_AFTER_ROLLBACK, entry, state, again=False)
     return None

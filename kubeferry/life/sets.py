@@ -9,7 +9,8 @@ next for each.
 Nobody takes a step before all have taken the ones before it (`stages`): the least is next, in the plan's order. What
 turns one of them back turns all, also those that were committed already: before the last commit the set has not moved.
 A source that somebody started is no reason to stop it once more: what all of them share was copied while it was off.
-One that cannot be started again stands aside: the sources of the others come back all the same.
+One that cannot be started again stands aside: the sources of the others come back all the same, and what their app
+runs after that waits for it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from kubeferry.documents import Outline, Plan
+from kubeferry.documents import HookPhase, Outline, Plan
 from kubeferry.life.action_kinds import NEVER, Action, ActionKind, Began, EntryFacts, Goal
 from kubeferry.life.actions import next_action
 from kubeferry.life.machine_state import MachineState, Phase
@@ -27,6 +28,7 @@ from kubeferry.model import UP, Power
 A = ActionKind
 
 _UNDER_WAY = frozenset({Phase.CUTTING_OVER, Phase.STARTED, Phase.VALIDATED, Phase.COMMITTED})
+_TO_COME_BACK = _UNDER_WAY | {Phase.ROLLING_BACK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,8 @@ def _actions(members: Members, goal: Goal, why: str) -> tuple[dict[str, Action],
     """What is next for each of them, and in which order such things are done."""
     goal = _said(members, goal)
     if goal is Goal.ROLLBACK or (why := _turns_back(members, goal)):
-        return {name: _way_back(member, why) for name, member in members.items()}, back
+        whole = not any(member.state.resumes in _TO_COME_BACK for member in members.values())
+        return {name: _way_back(member if whole else _for_itself(member), why) for name, member in members.items()}, back
     begun = any(member.under_way for member in members.values())
     gone = [name for name, member in members.items() if member.state.went_back]
     if gone and not begun and goal is not Goal.MIGRATE_AGAIN:  # then none of them moves
@@ -158,6 +161,12 @@ def _turns_back(members: Members, goal: Goal) -> str:
     if ahead and behind:
         return f"{ahead[0]} was copied, and {behind[0]} is not confirmed off since: what was copied of the set is stale"
     return ""
+
+
+def _for_itself(member: Member) -> Member:
+    """Without the hooks of its app after a rollback: not all are back."""
+    own = tuple(hook for hook in member.facts.hooks if not (hook.of_app and hook.on is HookPhase.AFTER_ROLLBACK))
+    return replace(member, facts=replace(member.facts, hooks=own))
 
 
 def _way_back(member: Member, why: str) -> Action:

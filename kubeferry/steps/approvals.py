@@ -4,6 +4,7 @@ machine's cutover, and once more just before its source is stopped."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from kubeferry.documents import Entry, Outline, OutlinedEntry, Plan, PlannedApproval
@@ -57,7 +58,8 @@ def _entries(plan: Plan | Outline, machines: Iterable[str]) -> Sequence[Entry | 
 def facts_without(work: Work) -> EntryFacts:
     """What the choice of the next action depends on, but for the approval."""
     keeps_running, deltas = work.target.capabilities.keeps_running, work.source.capabilities.live_deltas
-    return EntryFacts.of(work.plan, work.entry, keeps_running=keeps_running, deltas=deltas, now=clock.now())
+    facts = EntryFacts.of(work.plan, work.entry, keeps_running=keeps_running, deltas=deltas, now=clock.now())
+    return replace(facts, hooks_again=work.patient)
 
 
 def unapproved_now(work: Work, facts: EntryFacts, state: MachineState) -> str:

@@ -178,7 +178,7 @@ def _walk(work: Work, goal: Goal, do: Do, why: str = "") -> MachineState:
             with recorded(work, action.kind):
                 do(action, partial(_carry_out, work, action, choose))
         except LateHookFailed:
-            if choose(work.state()).kind is action.kind:
+            if choose(work.state()).kind in STOPS | {action.kind}:
                 raise
             continue  # it is taken up once more, and does not wait for what has failed
         if action.kind is ActionKind.END_ROLLBACK:

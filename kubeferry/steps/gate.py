@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from kubeferry.documents import Entry, Outline, Plan, Window
+from kubeferry.documents import Entry, HookPhase, Outline, Plan, Window
 from kubeferry.errors import Deferred
 from kubeferry.journal import Journal, Room
 from kubeferry.life.deadline import of_window, told
 from kubeferry.life.events import Note
 from kubeferry.life.experience import TELLING, Experience, experience_of_all
 from kubeferry.life.gate import Entered, Shut, ask, crowded
+from kubeferry.life.hooks import due
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.projected import Projected
 from kubeferry.life.projection import project
@@ -125,14 +126,15 @@ class Gate:
         self, machines: Collection[str], states: Mapping[str, MachineState], *, again: bool = False
     ) -> dict[str, Deferred]:
         """Those of a run's machines for which nothing can be done now: they are copied after their stop only, their
-        window is closed, and neither they nor any that they move with are under way, or have gone back and are not
-        taken up `again`."""
+        window is closed, and neither they nor any that they move with are under way, owe a hook of their way back,
+        or have gone back and are not taken up `again`."""
         if self._overruled or not self._plan.windows:
             return {}
         now, found = self._journal.now(), {}
         for entry in (self._plan.entry(name) for name in machines):
-            whole = (states.get(name, MachineState()) for name in self._plan.set_of(entry.name))
-            begins = all(one.may_begin(again=again) and one.resumes in _NOTHING_COPIED for one in whole)
+            whole = {name: states.get(name, MachineState()) for name in self._plan.set_of(entry.name)}
+            begins = all(one.may_begin(again=again) and one.resumes in _NOTHING_COPIED for one in whole.values())
+            begins = begins and not any(self._owes_hooks(name, one) for name, one in whole.items())
             window = self._plan.windows.get(entry.window or "")
             if window and begins and entry.mode == "cold":
                 opening = now_open(window, now)
@@ -141,6 +143,10 @@ class Gate:
                     if isinstance(answer, Shut):
                         found[entry.name] = told_of(entry, answer)
         return found
+
+    def _owes_hooks(self, machine: str, state: MachineState) -> bool:
+        hooks = self._plan.entry(machine).hooks or ()
+        return state.resumes is Phase.ROLLED_BACK and bool(due(hooks, state, HookPhase.AFTER_ROLLBACK, again=False))
 
     def _room(self, works: Sequence[Work], window: Window, opening: Opening) -> Room | None:
         """The places that the opening has, for runners elsewhere that ask at the same time."""

@@ -31,7 +31,6 @@ from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.model import UP, Concern, Severity
 from kubeferry.sources import Source
 from kubeferry.steps import hook_kinds, power
-from kubeferry.steps.approvals import facts_without
 from kubeferry.steps.hook_kinds import Heard
 from kubeferry.steps.in_time import SHORTEST_SECONDS
 from kubeferry.steps.work import Work
@@ -44,19 +43,19 @@ _AGAIN = "Mend what it calls, and run the same command again: it runs the hook o
 logger = logging.getLogger(__name__)
 
 
-def run(work: Work, action: Action, state: MachineState) -> None:
-    """Run the hooks that this action is about. Raises HookFailed where one fails; nothing is done, nor recorded, where
+def run(work: Work, action: Action, _state: MachineState) -> None:
+    """Run the hooks that this action names. Raises HookFailed where one fails; nothing is done, nor recorded, where
     its copy is to run and somebody has started the source."""
-    those = THOSE_OF[action.kind]
-    if those.phase is HookPhase.AFTER_START and not power.start_target(work):
+    phase = THOSE_OF[action.kind].phase
+    if phase is HookPhase.AFTER_START and not power.start_target(work):
         return
     failed: list[HookRun] = []
-    for hook in those.due(facts_without(work), state):
+    for hook in action.hooks:
         ended = _run_one(work, hook, work.state())
         work.record(ended)
         if not ended.ok:
             failed.append(ended)
-            if not those.phase.at_end:
+            if not phase.at_end:
                 break
     if failed:
         raise _error(work.entry, failed)

@@ -145,6 +145,8 @@ class _Walk:
     """How often the cutover of each has begun in this call."""
     aside: dict[str, KubeferryError] = field(default_factory=dict)
     """Those whose source could not be started again, and why. Nobody waits for them, and they are told in the end."""
+    late: dict[str, LateHookFailed] = field(default_factory=dict)
+    """Hooks after the end that failed, and are not run again; told in the end, where none began anew."""
 
     def to(self, goal: Goal, why: str = "") -> dict[str, MachineState]:
         """Take them there; returns their states when there is nothing to do any more. `why` they go back, where nobody
@@ -237,7 +239,8 @@ class _Walk:
             if action.kind not in _ASIDE:
                 raise
             if isinstance(error, LateHookFailed) and not self._owed_still(work, action):
-                return  # it is taken up once more, and does not wait for what has failed
+                self.late[work.entry.name] = error
+                return  # it is taken up once more, and does not wait for what has failed; or nobody has asked for that
             self.aside[work.entry.name] = error
             if len(self.aside) == len(self.works):
                 self._tell_aside()
@@ -249,9 +252,9 @@ class _Walk:
     def _tell_aside(self) -> None:
         """Raise what keeps a source off; that one is gone for good comes behind, since somebody may mend the others. A
         hook that failed comes last."""
-        if self.aside:
+        if found := [*self.aside.values(), *self.late.values()]:
             last = (LateHookFailed, SourceGone)
-            raise min(self.aside.values(), key=lambda error: [isinstance(error, kind) for kind in last])
+            raise min(found, key=lambda error: [isinstance(error, kind) for kind in last])
 
     def _next(self, *, record: bool) -> tuple[str, Action]:
         return next_of_set(self._members(record=record), self.goal, self.why, self.aside)
@@ -307,7 +310,9 @@ class _Walk:
                 self._begin_anew(work)
             else:
                 STEPS[action.kind](work, action, work.state())
-            self.begins[name] += action.kind is ActionKind.BEGIN_CUTOVER
+            if action.kind is ActionKind.BEGIN_CUTOVER:
+                self.begins[name] += 1
+                self.late.clear()
 
     def _begin_anew(self, work: Work) -> None:
         """Looking at all of them took longer than the budget of the first, and none was asked to stop. What was looked

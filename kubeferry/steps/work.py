@@ -32,7 +32,8 @@ class Work:
     `target_is_down` names the person who has said that the target is gone for good: it is not asked any more, and that
     is recorded. `seen` is told where the machine stands, each time that is read, and `waits` why it does not go on
     now: that is tried again, or asked. `by` names the person who has asked for what is done, where that is recorded.
-    `patient`: what may pass is tried until the deadline; else somebody comes again (`kubeferry.steps.patience`).
+    `patient`: what may pass is tried until the deadline; else somebody comes again (`kubeferry.steps.patience`), who
+    leaves a hook that failed after the end to a person.
     `run_gate` is the gate that all machines of the run are asked at.
     """
 

@@ -22,7 +22,7 @@ from flows.migrate import _work
 from flows.programme import taking
 from flows.results import as_text, from_text
 from flows.told import Outcome
-from kubeferry.errors import KubeferryError, TransientError
+from kubeferry.errors import KubeferryError, SourceRefused, TransientError
 from kubeferry.journal import Journal
 from kubeferry.journal import errands as kept
 from kubeferry.journal.schema import ERRAND
@@ -315,3 +315,51 @@ def test_a_service_that_was_drained_is_not_left_so_by_a_stop(web: Night, monkeyp
     web.run()
     soon.join()
     assert owed(web.plan, {"web": web.state}) == (("web",), ())
+
+
+def test_what_an_app_runs_after_its_way_back_waits_for_all_of_its_sources(
+    shop: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_app = json.dumps([hook("after-rollback", "app")])
+    shop.policy = shop.policy.replace("together: true", f"together: true, hooks: {of_app}")
+    shop.planned(policy(hook("after-rollback", "own")))
+    shop.target.answers["agent"] = False
+    start, away = MemorySource.start, [True]
+
+    def refused(self: Any, machine: Any, *given: Any, **named: Any) -> Any:
+        if machine.name == "db" and away[0]:
+            raise SourceRefused("it does not start", why="a volume is gone", machine="db")
+        return start(self, machine, *given, **named)
+
+    monkeypatch.setattr(MemorySource, "start", refused)
+    shop.run()
+    assert (shop.power_of("web"), shop.power_of("db")) == (Power.RUNNING, Power.OFF)
+    assert ran() == ["after-rollback own web"]
+    away[0] = False
+    shop.run(Goal.ROLLBACK)
+    assert (shop.power_of("web"), shop.power_of("db")) == (Power.RUNNING, Power.RUNNING)
+    assert sorted(ran()[1:]) == sorted(["after-rollback own db", f"after-rollback app {ran()[-1].split()[-1]}"])
+    assert ran()[-1].startswith("after-rollback app")
+
+
+def test_who_looks_after_things_leaves_a_hook_that_failed_to_a_person(web: Night) -> None:
+    web.planned(policy(hook("after-commit", "one"), hook("after-commit", "two")))
+    Path("fails-after-commit-one").touch()
+    web.killed_after("hook-run")
+    assert ran() == ["after-commit one web"]
+    web.caretake()
+    assert ran() == ["after-commit one web", "after-commit two web"]
+    Path("fails-after-commit-one").unlink()
+    web.run()  # a person asks
+    assert ran()[2:] == ["after-commit one web"]
+
+
+def test_a_run_whose_window_is_closed_runs_what_the_way_back_still_owes(web: Night, clock: Clock) -> None:
+    web.planned(window(clock, -30, 30) + policy(hook("before-stop"), hook("after-rollback")))
+    web.killed_after("source-stopped")
+    clock.ahead += 3600
+    web.killed_after("rolled-back")
+    assert (web.state.phase, web.state.waits_for_window, web.power) == (Phase.ROLLED_BACK, True, Power.RUNNING)
+    web.kubeferry("migrate", "plan.yaml")
+    assert ran() == ["before-stop tell web", "after-rollback tell web"]
+    assert web.kinds.count("cutover-begun") == 1
