@@ -103,7 +103,9 @@ def _actions(members: Members, goal: Goal, why: str) -> tuple[dict[str, Action],
     goal = _said(members, goal)
     if goal is Goal.ROLLBACK or (why := _turns_back(members, goal)):
         whole = not any(member.state.resumes in _TO_COME_BACK for member in members.values())
-        return {name: _way_back(member if whole else _for_itself(member), why) for name, member in members.items()}, back
+        return {
+            name: _way_back(member if whole else _for_itself(member), why) for name, member in members.items()
+        }, back
     begun = any(member.under_way for member in members.values())
     gone = [name for name, member in members.items() if member.state.went_back]
     if gone and not begun and goal is not Goal.MIGRATE_AGAIN:  # then none of them moves
