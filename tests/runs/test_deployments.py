@@ -236,6 +236,18 @@ def test_machines_move_from_a_deployment_and_a_chain_leaves_its_documents_in_the
     assert f"kubeferry deploy --plan {newest.digest[:12]}" in page["data"]
 
 
+@pytest.mark.timeout(240)
+def test_a_schedule_begins_runs_by_itself(in_memory: Any, deployed: Any, prefect: Prefect) -> None:
+    """With SQLAlchemy 2.1 the server's scheduler fails at each deployment, and says so in its log alone."""
+    deployed("--caretake-every", "10")
+    with working(prefect.url, in_memory.folder, "kubeferry"):
+        of_caretake = {"deployments": {"id": {"any_": [prefect.deployment("caretake/lab")["id"]]}}}
+        limit = time.monotonic() + 120
+        while not any(one["state_type"] == "COMPLETED" for one in prefect.ask("/flow_runs/filter", of_caretake)):
+            assert time.monotonic() < limit, "no run was begun"
+            time.sleep(1)
+
+
 @pytest.fixture
 def stopped(small: Any) -> Any:
     """A machine that is copied after its stop, for half a minute; one that waits for its turn."""
