@@ -17,7 +17,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -136,12 +136,12 @@ class Outbox(Registry):
         told = select(EVENT.c.plan, EVENT.c.machine, EVENT.c.seq).select_from(moved.join(EVENT, later))
         told = told.where(MACHINE.c.seq > place, EVENT.c.kind.in_(list(kinds))).order_by(EVENT.c.at, EVENT.c.id)
         with self._reading() as db:
-            rows = {(row[0], row[1]): row for row in db.execute(ends.where(MACHINE.c.seq > place))}
+            rows = {(row[0], row[1]): News(*row) for row in db.execute(ends.where(MACHINE.c.seq > place))}
             found: dict[tuple[str, str], list[int]] = {}
             for plan, machine, seq in db.execute(told):
                 found.setdefault((plan, machine), []).append(seq)
         order = [*found, *(key for key in rows if key not in found)]
-        return [News(*rows[key][:4], tuple(sorted(found.get(key, ())))) for key in order if key in rows]
+        return [replace(rows[key], seqs=tuple(sorted(found.get(key, ())))) for key in order if key in rows]
 
     def add(self, receiver: str, news: Sequence[News], drafts: Sequence[Draft]) -> int:
         """Put these messages into the outbox, and remember that the receiver was thought of for these news. Where
