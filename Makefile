@@ -41,7 +41,7 @@ lab-down: ## End the lab cluster: processes, namespaces, devices, links, kernel 
 lab-status: ## What runs of the lab cluster
 	@$(PY) -m lab.cluster status
 test-cluster: $(if $(KUBECONFIG),setup-test,lab-up) ## The tests on the lab cluster; with KUBECONFIG, those that can on yours
-	@$(PY) -m pytest -q -m cluster tests/cluster tests/contract
+	@$(PY) -m pytest -q --durations=25 -m cluster tests/cluster tests/contract
 
 .PHONY: image
 image: setup-test ## kubeferry's own container image, on a base of Debian packages: no registry is needed

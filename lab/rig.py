@@ -124,6 +124,7 @@ def rig(ground: Ground, tenant: Tenant, folder: Path, name: str, **options: Any)
         kind="kubevirt",
         kubeconfig=str(options.get("kubeconfig") or tenant.kubeconfig),
         movers=ground.movers().model_copy(update=options.get("movers", {})),
+        stop_seconds=10,  # what it boots is no system, and hears nobody
     )
     entry = an_entry(name, tenant.namespace, disk, options.get("storage") or {})
     access = (ground.access() if ground.own else NOWHERE).model_copy(update=options.get("access", {}))

@@ -49,6 +49,8 @@ from kubeferry.words import first_of
 KEY = "approval-"
 """What the keys of our suspensions begin with; behind it the number of the question and the digest of its document."""
 KIND = Approval.KIND
+WAITS_SECONDS = 7 * 86400
+"""So long a run waits for an answer; Prefect itself calls one Failed that nobody has answered for an hour."""
 NAMED = 5
 UNTOLD = frozenset({ActionKind.RECORD_PLAN, ActionKind.DONE})
 """Steps that do nothing to a machine."""
@@ -101,11 +103,12 @@ class _Asking:
         asked = self._drawn(lacks)
         self.journal.keep_document(KIND, asked.request.digest, asked.request.text)
         self._tell(lacks)
-        key = plan_key("approval", plan.digest, *filter(None, (self.wanted.wave, self.wanted.app)))
+        page = plan_key("approval", plan.digest, *filter(None, (self.wanted.wave, self.wanted.app)))
         shelf = Shelf()
-        shelf.markdown(key, whole_page(asked), f"{plan.name}: {asked.request.scope}, to be approved")
-        form = form_of(asked.rule, without_secrets(question(replace(asked, page=f"{ui()}{shelf.place(key)}"))))
-        suspend_flow_run(form, key=f"{KEY}{number + 1}-{asked.request.digest}")  # it does not come back
+        shelf.markdown(page, whole_page(asked), f"{plan.name}: {asked.request.scope}, to be approved")
+        form = form_of(asked.rule, without_secrets(question(replace(asked, page=f"{ui()}{shelf.place(page)}"))))
+        key = f"{KEY}{number + 1}-{asked.request.digest}"
+        suspend_flow_run(form, key=key, timeout=WAITS_SECONDS)  # it does not come back
         return None
 
     # --- an answer ---------------------------------------------------------------------------------------------------

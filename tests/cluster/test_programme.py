@@ -11,6 +11,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,19 @@ def by_schedule(forms: Forms, name: str, seconds: float) -> str:
     return found[0]
 
 
+@contextmanager
+def telling(move: Move, forms: Forms) -> Iterator[None]:
+    """Where the night goes wrong, what each run says in the end, and its worker."""
+    try:
+        yield
+    except BaseException:
+        for one in forms.ask("/flow_runs/filter", {"sort": "EXPECTED_START_TIME_ASC"}):
+            said = (one["state"] or {}).get("message")
+            print(one["name"], one["state_name"], said)  # noqa: T201 (pytest shows it with the failure)
+        print((move.folder / "worker.log").read_text(errors="replace")[-6000:])  # noqa: T201
+        raise
+
+
 def test_a_night_of_two_waves(move: Move, prefect: str, receiver: Listener, key: Path) -> None:
     forms = Forms(prefect)
     document = {"apiVersion": "kubeferry.io/v1alpha1", "kind": "Policy"}
@@ -127,7 +141,7 @@ def test_a_night_of_two_waves(move: Move, prefect: str, receiver: Listener, key:
     move.kubeferry("plan", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml", "--name", "night")
     assert [wave.machines for wave in move.plan.waves] == [(DB,), (CRM, WEB)]
     move.kubeferry("deploy", "plan.yaml", "--config", "kubeferry.yaml", "--caretake-every", "0")
-    with working(prefect, move.folder, "kubeferry"):
+    with telling(move, forms), working(prefect, move.folder, "kubeferry"):
         ahead = by_schedule(forms, "precopy/night", 200)
         cutover = by_schedule(forms, "cutover/night", 200)
         assert forms.end(ahead, 300)["name"] == "Completed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,8 +23,8 @@ class Forms(Prefect):
         """What the form shows, once the run is suspended."""
         limit = time.monotonic() + seconds
         while (state := self.state(run_id))["name"] != "Suspended":
-            assert state["type"] not in {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}, state
-            assert time.monotonic() < limit, state
+            assert state["type"] not in {"COMPLETED", "FAILED", "CANCELLED", "CRASHED"}, state["message"]
+            assert time.monotonic() < limit, state["message"]
             time.sleep(0.5)
         while time.monotonic() < limit:
             kept = self.ask(
@@ -58,6 +59,8 @@ def test_a_cutover_asks_and_an_answer_is_for_what_was_shown(in_memory: Any, depl
     with working(forms.url, in_memory.folder, "kubeferry"):
         moving = forms.start("cutover/lab")
         assert "- **db**: planned, copied after its stop; downtime not known; at any time" in forms.asked(moving)
+        until = datetime.fromisoformat(forms.state(moving)["state_details"]["pause_timeout"])
+        assert until > datetime.now(UTC) + timedelta(days=6), "nobody answers within an hour"
         assert forms.answer(moving, decision="approve")["status"] == "REJECT", "a name is missing"
         assert forms.answer(moving, name="eve", decision="approve")["status"] == "REJECT", "she may not"
         assert forms.answer(moving, name="ann", decision="yes")["status"] == "REJECT"
