@@ -10,6 +10,7 @@ leaving                     what a run that was cancelled may not leave, brought
 following                   what is told of that run, for as long as somebody may want it
 cli/                        the command line: thin functions that read documents, call a flow, print
 serving/                    a Prefect server of our own;  progress: what a person at the terminal sees meanwhile
+inventories                 one inventory of several files
 assessing, reporting        what an assessment and a report leave on disk;  doctor: what would stop a migration
 caretaking                  machines that nobody is at work on, taken up
 telling                     who is told of a run, beside it;  metrics/: figures for Prometheus

@@ -25,9 +25,10 @@ from kubeferry.life.deadline import told
 from kubeferry.life.held import sets_of
 from kubeferry.life.states import fold
 from kubeferry.outside import stopping
-from kubeferry.sources import Source, open_source
+from kubeferry.sources import Source
 from kubeferry.steps.afterwards import Alarm, Watched, watch_sources
 from kubeferry.steps.precedence import by_another
+from kubeferry.steps.sources import source_of, unknown_source
 from kubeferry.words import counted
 
 TELL_SECONDS = 20.0
@@ -132,8 +133,8 @@ def _look_at_old_machines(config: Config, journal: Journal, looked: Looked) -> N
     for record in (plan for plan in journal.plans() if plan.digest in moved):
         try:
             plan = plan_in(journal.plan(record.digest).document, record.digest)
-            if plan.source not in config.sources:
-                looked.unanswered.append(f"plan {plan.name}: its source {plan.source!r} is not in the configuration")
+            if problem := unknown_source(plan, config):
+                looked.unanswered.append(f"plan {plan.name}: {problem.what}")
                 continue
             found = _seen_of(config, journal, plan)
         except KubeferryError as error:
@@ -147,8 +148,7 @@ def _seen_of(config: Config, journal: Journal, plan: Plan) -> Watched:
     with contextlib.ExitStack() as opened:
 
         def source() -> Source:
-            made = open_source(plan.source, config.sources[plan.source], journal=journal.identity)
-            return opened.enter_context(contextlib.closing(made))
+            return opened.enter_context(contextlib.closing(source_of(plan, config, journal)))
 
         return watch_sources(plan, journal, source)
 
@@ -217,12 +217,8 @@ def _alone(journal: Journal, digest: str, entry: OutlinedEntry) -> Alone:
 def _plan(config: Config, journal: Journal, digest: str) -> Plan:
     registered = journal.plan(digest)
     plan = plan_in(registered.document, f"plan {registered.name} ({digest[:12]}) in the journal")
-    if plan.source not in config.sources:
-        raise PermanentError(
-            f"nobody can look after plan {plan.name}",
-            why=f"its source {plan.source!r} is not in the configuration",
-            fix="Add it there, or run this with the configuration that the plan was made with.",
-        )
+    if problem := unknown_source(plan, config):
+        raise PermanentError(f"nobody can look after plan {plan.name}", why=problem.what, fix=problem.fix)
     return plan
 
 

@@ -89,7 +89,7 @@ def _ask_everything(config: Config, plan: Plan, told: Told) -> Asked:
     if not plan.entries:
         what, fix = f"plan {plan.name} moves no machine{left_out(plan)}", "Look at why: `kubeferry assess`."
         return Asked((Concern(id="plan.empty", severity=Severity.CRITICAL, what=what, fix=fix),))
-    if plan.source not in config.sources:  # told by the ways; the target may be asked all the same
+    if not config.members(plan.source):  # told by the ways; the target may be asked all the same
         return Asked(tuple(_ask_target(config, plan)))
     machines = untouched(tuple(entry.name for entry in plan.entries), _states(config, plan))
     return ask(config, plan, machines, told=told)

@@ -6,11 +6,11 @@ import contextlib
 import functools
 from collections.abc import Iterator
 
-from kubeferry.config import pick_source
 from kubeferry.documents import Config, Plan
 from kubeferry.journal import Journal
-from kubeferry.sources import Source, open_source
+from kubeferry.sources import Source
 from kubeferry.steps.accounts import Opener
+from kubeferry.steps.sources import source_of
 from kubeferry.targets import Target, open_target
 
 
@@ -23,7 +23,6 @@ def both_ends(settings: Config, plan: Plan) -> Iterator[tuple[Journal, Target, O
 
         @functools.cache
         def source() -> Source:
-            opened = open_source(*pick_source(settings, plan.source), journal=journal.identity)
-            return held.enter_context(contextlib.closing(opened))
+            return held.enter_context(contextlib.closing(source_of(plan, settings, journal)))
 
         yield journal, target, source

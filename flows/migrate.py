@@ -38,7 +38,6 @@ from kubeferry.life.held import Held
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.outside.subject import about
-from kubeferry.sources import open_source
 from kubeferry.steps.approvals import fix
 from kubeferry.steps.drive import refuse
 from kubeferry.steps.gate import Gate
@@ -46,6 +45,7 @@ from kubeferry.steps.hooks import failure
 from kubeferry.steps.patience import patiently
 from kubeferry.steps.rehearsing import reached, refuse_unsynced
 from kubeferry.steps.release import settle
+from kubeferry.steps.sources import source_for
 from kubeferry.steps.together import drive_set, refuse_set
 from kubeferry.steps.turns import Turns
 from kubeferry.steps.work import Work
@@ -321,10 +321,11 @@ def _work(run: Run, entry: Entry) -> Iterator[Work]:
     source = target = None
     try:
         with run.journal.lease(run.plan.digest, entry.name) as lease:
-            settings = run.config.sources[run.plan.source]
-            source = open_source(run.plan.source, settings, journal=run.journal.identity)
+            source = source_for(
+                run.plan, entry, run.config, run.journal, lambda: work, partial(run.board.action, entry.name)
+            )
             target = GoneTarget(run.target_is_down) if run.target_is_down else open_target(run.config.target)
-            yield Work(
+            work = Work(
                 plan=run.plan,
                 entry=entry,
                 source=source,
@@ -340,6 +341,7 @@ def _work(run: Run, entry: Entry) -> Iterator[Work]:
                 patient=run.patient,
                 run_gate=run.gate,
             )
+            yield work
     finally:
         for opened in (source, target):
             if opened is not None:

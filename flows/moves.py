@@ -23,6 +23,7 @@ from kubeferry.life.action_kinds import Goal
 from kubeferry.steps.beforehand import Asked, ask, copied_ahead, left_out, untouched
 from kubeferry.steps.gate import Gate
 from kubeferry.steps.questions import Told, nobody
+from kubeferry.steps.sources import unknown_source
 from kubeferry.steps.turns import Turns
 from kubeferry.words import first_of, meant
 
@@ -224,7 +225,6 @@ def refuse_empty(plan: Plan, machines: tuple[str, ...]) -> None:
 
 
 def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
-    if plan.source not in settings.sources:
-        fix = "Add it, or use the configuration that the plan was made with."
-        problem = Problem(f"{path}: sources", f"no source is called {plan.source!r}", fix)
-        raise InputInvalid("the plan's source is not configured", [problem])
+    if problem := unknown_source(plan, settings):
+        found = Problem(f"{path}: {problem.where}", problem.what, problem.fix)
+        raise InputInvalid("the plan's source is not configured", [found])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kubeferry.documents import Config, SourceConfig, load
+from kubeferry.documents import Config, load
 from kubeferry.errors import InputInvalid, Problem
 from kubeferry.passwords import carried
 
@@ -61,13 +61,17 @@ def _secrets(config: Config, path: Path) -> list[Problem]:
     ]
 
 
-def pick_source(config: Config, name: str | None) -> tuple[str, SourceConfig]:
-    """The source called `name`; without a name the only one there is."""
+def pick_source(config: Config, name: str | None) -> str:
+    """The name of a source or an estate, as it is given; without one that of the only source there is, or of the estate
+    that has all of them. Raises InputInvalid where there is none of this name, or several may be meant."""
     if name is None and len(config.sources) == 1:
-        return next(iter(config.sources.items()))
-    if name in config.sources:
-        return name, config.sources[name]
-    known = ", ".join(sorted(config.sources)) or "none"
+        return next(iter(config.sources))
+    whole = [one for one, members in (config.estates or {}).items() if set(members) == set(config.sources)]
+    if name is None and len(whole) == 1:
+        return whole[0]
+    if name is not None and config.members(name):
+        return name
+    known = ", ".join(sorted((*config.sources, *(config.estates or {})))) or "none"
     what = f"source {name!r} is not configured" if name else "several sources are configured"
     raise InputInvalid(what, [Problem("--source", "it names none of them", f"Name one of: {known}.")])
 

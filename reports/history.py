@@ -14,6 +14,7 @@ from kubeferry.life.events import (
     DiskCopied,
     DiskVerified,
     Failed,
+    Located,
     Note,
     NotesRecorded,
     Observed,
@@ -43,7 +44,7 @@ JOURNAL_LINES = 400
 # After these a run may end of its own will: the next one interrupts nothing.
 _RESTS = (
     *(Planned, Synced, RehearsalEnded, Rehearsed, Approved, Validated, TargetStopped, Committed),
-    *(NotesRecorded, SourceMarked, RolledBack, Released, Note),
+    *(NotesRecorded, SourceMarked, RolledBack, Released, Located, Note),
 )
 
 
@@ -191,5 +192,6 @@ def _plainly(record: Recorded, way: str) -> Iterator[Happening]:
         yield Happening(kind=H.APPROVED, at=at, what=f"approved by {plain(event.by, 80)}", why=plain(event.note))
     elif isinstance(event, Rehearsed):
         yield Happening(kind=H.REHEARSED, at=at, what=f"rehearsed, as of round {event.round}", why=plain(event.note))
-    elif isinstance(event, Note):
-        yield Happening(kind=H.NOTE, at=at, what=plain(event.text))
+    elif isinstance(event, (Located, Note)):
+        found = f"it was found at source {event.source} of its estate" if isinstance(event, Located) else event.text
+        yield Happening(kind=H.NOTE, at=at, what=plain(found))

@@ -72,7 +72,9 @@ def _print_by_subject(concerns: Iterable[Concern]) -> None:
 
 @click.command()
 @config_option
-@click.option("--source", help="Which source of the configuration; not needed when there is one.")
+@click.option(
+    "--source", help="Which source or estate of the configuration; not needed where there is one, or an estate of all."
+)
 @click.option(
     "--from",
     "exported",
@@ -146,7 +148,7 @@ def _asked_source(config: Path, source: str | None) -> Inventory:
         from flows.serving.reached import reached
 
         with reached():
-            return flow(pick_source(read_config(config), source)[0], str(config.resolve()))
+            return flow(pick_source(read_config(config), source), str(config.resolve()))
     from kubeferry.steps.discover import discover as ask
 
     return ask(read_config(config), source)

@@ -220,10 +220,11 @@ def chosen(plan: Plan | Outline, named: Named | tuple[str, ...]) -> tuple[str, .
 
 def refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
     """Raise InputInvalid where the configuration does not have the plan's source."""
-    if plan.source not in settings.sources:
-        fix = "Add it, or use the configuration that the plan was made with."
-        problem = Problem(f"{path}: sources", f"no source is called {plan.source!r}", fix)
-        raise InputInvalid("the plan's source is not configured", [problem])
+    from kubeferry.steps.sources import unknown_source
+
+    if problem := unknown_source(plan, settings):
+        found = Problem(f"{path}: {problem.where}", problem.what, problem.fix)
+        raise InputInvalid("the plan's source is not configured", [found])
 
 
 def of_waves(plan: Plan, waves: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,13 +16,15 @@ from flows.cli.output import print_json, print_table
 from flows.cli.replaced import held, lines
 from flows.cli.wave_tables import print_apps, print_waves
 from flows.serving import given_answers
-from kubeferry.documents import KINDS, Inventory, Plan, WavesPolicy, json_schema, load, save
+from kubeferry.documents import KINDS, Inventory, Plan, WavesPolicy, json_schema, save
 from kubeferry.errors import Problem
 from kubeferry.life.held import FEWEST
 from kubeferry.model import Severity
 from kubeferry.outside.clock import now
 from kubeferry.schedule.windows import told
 from kubeferry.words import counted, first_of, plain, shortened, size
+
+inventories_argument = click.argument("inventories", type=FILE, nargs=-1, required=True, metavar="INVENTORY...")
 
 NAMED = 6
 REASON = 100
@@ -34,13 +36,17 @@ if TYPE_CHECKING:  # the rules are many, and only `assess` and `plan` apply them
 
 
 @click.command()
-@click.argument("inventory", type=FILE)
+@inventories_argument
 @policy_option
 @target_option
 @click.option("--out", type=FOLDER, default=Path("assessment"), show_default=True, help="The folder to write.")
 @json_option
-def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path, as_json: bool) -> None:
-    """Say what would happen to each machine; touches neither source nor target."""
+def assess(inventories: tuple[Path, ...], policy: Path | None, config: Path | None, out: Path, as_json: bool) -> None:
+    """Say what would happen to each machine; touches neither source nor target.
+
+    Several inventories are taken as one of an estate.
+    """
+    from flows.inventories import load_inventories
     from mappings.policy_problems import policy_problems
 
     if given_answers():
@@ -49,18 +55,20 @@ def assess(inventory: Path, policy: Path | None, config: Path | None, out: Path,
 
         given = [str(path.resolve()) if path else None for path in (policy, config)]
         with reached():
-            assessments = flow(str(inventory.resolve()), given[0], str(out.resolve()), given[1])
+            files = [str(one.resolve()) for one in inventories]
+            assessments = flow(files if len(files) > 1 else files[0], given[0], str(out.resolve()), given[1])
     else:
         from flows.assessing import offer_of, write_assessments
 
-        assessments = write_assessments(load(inventory, Inventory), policy_of(policy), out, offer=offer_of(config))
+        facts = load_inventories(inventories, config)
+        assessments = write_assessments(facts, policy_of(policy), out, offer=offer_of(config))
     if as_json:
         print_json([item.model_dump(mode="json", by_alias=True) for item in assessments])
     else:
         _print_assessments(assessments)
         click.echo(f"Pages for the owners: {out}/index.html")
     if policy:
-        _tell_problems(policy_problems(load(inventory, Inventory), policy_of(policy)))
+        _tell_problems(policy_problems(load_inventories(inventories, config), policy_of(policy)))
 
 
 def _tell_problems(problems: list[Problem]) -> None:
@@ -90,10 +98,10 @@ def _print_assessments(assessments: tuple[Assessment, ...]) -> None:
 
 
 @click.command()
-@click.argument("inventory", type=FILE)
+@inventories_argument
 @policy_option
 @target_option
-@click.option("--name", help="The plan's name; the inventory's source by default.")
+@click.option("--name", help="The plan's name; that of the inventory's source or estate by default.")
 @click.option("--out", type=FILE, default=Path("plan.yaml"), show_default=True, help="The plan to write.")
 @click.option(
     "--sheet",
@@ -108,7 +116,7 @@ def _print_assessments(assessments: tuple[Assessment, ...]) -> None:
 )
 @json_option
 def plan(
-    inventory: Path,
+    inventories: tuple[Path, ...],
     policy: Path | None,
     config: Path | None,
     name: str | None,
@@ -119,13 +127,16 @@ def plan(
 ) -> None:
     """Decide everything, and freeze it for review.
 
-    A plan that moves no machine is written, too, with the reasons; the exit code is 2 then.
+    Several inventories are taken as one of an estate: of the configuration's that has their sources, else of one that
+    is called `estate`. Machines of one name get their source's behind it. A plan that moves no machine is written, too,
+    with the reasons; the exit code is 2 then.
     """
     from flows.assessing import offer_of
     from flows.cli.sheets import read_sheet, tell_edits, write_sheet
+    from flows.inventories import load_inventories
     from mappings.plan import planned
 
-    facts, choices = load(inventory, Inventory), policy_of(policy)
+    facts, choices = load_inventories(inventories, config), policy_of(policy)
     grid, edits = read_sheet(sheet, facts, choices)
     whole = planned(
         facts,
@@ -151,10 +162,24 @@ def plan(
     else:
         _print_plan(whole, out, dry_run=dry_run)
         _tell_written(made, out, sheet, dry_run=dry_run)
-        if facts.source_kind.endswith("export"):
-            click.secho(_OF_EXPORTS, fg="yellow", err=True)
+        _tell_of_source(facts, config)
     if not made.entries:
         raise click.exceptions.Exit(2)
+
+
+def _tell_of_source(facts: Inventory, config: Path | None) -> None:
+    """What of an inventory keeps its plan from being carried out, or from being whole."""
+    from flows.inventories import lacking
+    from kubeferry.config import read_config
+
+    if facts.source_kind.endswith("export"):
+        click.secho(_OF_EXPORTS, fg="yellow", err=True)
+        return
+    for concern in facts.unreadable if facts.members else ():
+        click.secho(plain(f"{concern.severity}: {concern.what} [{concern.id}] {concern.fix}"), fg="yellow", err=True)
+    if line := lacking(facts, read_config(config) if config else None):
+        told = f"It is of several sources: what carries it out needs `{line}` in its configuration."
+        click.secho(plain(told), fg="yellow", err=True)
 
 
 _OF_EXPORTS = (

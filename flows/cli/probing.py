@@ -74,13 +74,13 @@ def _asked(plan: Plan, settings: Config, entries: list[Entry], at: str) -> list[
 
     from kubeferry.journal import Journal
     from kubeferry.life.states import MachineState
-    from kubeferry.sources import open_source
     from kubeferry.steps.probing import at_source, at_target
     from kubeferry.steps.questions import ask_each
+    from kubeferry.steps.sources import source_of
     from kubeferry.targets import open_target
 
     if at == "source":
-        return ask_each(entries, partial(open_source, plan.source, settings.sources[plan.source]), at_source)
+        return ask_each(entries, partial(source_of, plan, settings), at_source)
     with (
         contextlib.closing(Journal.open(settings.journal)) as journal,
         contextlib.closing(open_target(settings.target)) as target,

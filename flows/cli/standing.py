@@ -42,20 +42,23 @@ def at_a_minute(at: str) -> str:
 class SourceSeen:
     """How the journal saw the source last, and when (UTC, ISO 8601). `off_since` where that is off; `asked` where it
     was asked to stop, and nobody has told yet whether it did. `left` says of one that was left behind by a move what
-    keeps it off, and whether people read there where it is."""
+    keeps it off, and whether people read there where it is; `place` is the source of its estate at which it was found,
+    empty for that of its plan."""
 
     power: Power
     at: str
     off_since: str = ""
     asked: bool = False
     left: tuple[str, ...] = ()
+    place: str = ""
 
     def __str__(self) -> str:
+        place = f" at {self.place}" if self.place else ""
         if self.asked:
-            return f"asked to stop {at_a_minute(self.at)}"
+            return f"asked to stop{place} {at_a_minute(self.at)}"
         if not self.off_since:
-            return str(self.power)
-        return ", ".join((f"off since {at_a_minute(self.off_since)}", *self.left))
+            return f"{self.power}{place}"
+        return ", ".join((f"off{place} since {at_a_minute(self.off_since)}", *self.left))
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,7 @@ class Standing:
                 "power": str(self.source.power),
                 "at": self.source.at,
                 "offSince": self.source.off_since or None,
+                **({"place": self.source.place} if self.source.place else {}),
                 **({"left": list(self.source.left)} if self.source.left else {}),
             },
             "lease": self.holder
@@ -249,7 +253,7 @@ def _standing(
 ) -> Standing:
     others, state = tuple(other.name for other in entry.moves_with or ()), members[entry.name].state
     action, behind = _turn(members, entry.name, others)
-    seen = _seen_last(plan, entry, records, since)
+    seen = replace(_seen_last(plan, entry, records, since), place=state.place)
     if state.resumes is Phase.COMMITTED and since is None:
         seen = replace(seen, left=left_so(state))
     held = order.held(entry.name)

@@ -10,6 +10,7 @@ from pathlib import Path
 from prefect import flow
 
 from flows.assessing import offer_of, write_assessments
+from flows.inventories import as_one
 from flows.programme.artifacts import Shelf, artifact_key, page, plan_key
 from flows.programme.kept import FILES, given, keep, settings_of
 from flows.programme.naming import run_name
@@ -31,13 +32,14 @@ from mappings.plan import make_plan
 def discover(source: str | None = None, config: str | None = None) -> Inventory:
     """Ask a source about its machines, and keep the inventory in the journal.
 
-    Nothing is changed at the source. `source` is one of the configuration's, and not needed where there is one only;
-    `config` is the configuration's path on the worker, which else is the one that KUBEFERRY_CONFIG names.
+    Nothing is changed at the source. `source` is one of the configuration's, or an estate of several, and not needed
+    where there is one only; `config` is the configuration's path on the worker, which else is the one that
+    KUBEFERRY_CONFIG names.
     """
     strike_logs()
     with struck_errors():
         settings = settings_of(config)
-        name, _ = pick_source(settings, source)
+        name = pick_source(settings, source)
         inventory = asked.discover(settings, name)
         keep(settings, name, inventory)
     about = f"{counted(len(inventory.machines), 'machine')} of {inventory.source}"
@@ -47,19 +49,21 @@ def discover(source: str | None = None, config: str | None = None) -> Inventory:
 
 @flow(name="assess", flow_run_name=run_name("assess", "inventory"), persist_result=False)
 def assess(
-    inventory: str, policy: str | None = None, out: str | None = None, config: str | None = None
+    inventory: str | list[str], policy: str | None = None, out: str | None = None, config: str | None = None
 ) -> tuple[Assessment, ...]:
     """Say what would happen to each machine of an inventory: a page for each, for the owner of its app.
 
     Touches neither source nor target, but asks the configuration's target what there is to choose from. `inventory` and
-    `policy` are names or digests of documents that the journal keeps, or files; without a policy its defaults count.
+    `policy` are names or digests of documents that the journal keeps, or files; several inventories are taken as one of
+    an estate, and without a policy its defaults count.
     `out` is a folder of the worker's for pages and manifests.
     """
     strike_logs()
     shelf = Shelf()
     with struck_errors():
-        settings = settings_of(config) if config or not inventory.endswith(FILES) else None
-        facts = given(Inventory, inventory, settings)
+        named = [inventory] if isinstance(inventory, str) else inventory
+        settings = settings_of(config) if config or not all(one.endswith(FILES) for one in named) else None
+        facts = as_one({one: given(Inventory, one, settings) for one in named}, settings)
         choices = given(Policy, policy, settings) if policy else Policy()
         offer = offer_of(Path(config) if config else None)
         write = partial(write_assessments, out=Path(out)) if out else assessing.assess
@@ -75,17 +79,19 @@ def assess(
 
 @flow(name="plan", flow_run_name=run_name("plan", "inventory"), persist_result=False)
 def plan(
-    inventory: str, policy: str | None = None, name: str | None = None, config: str | None = None
+    inventory: str | list[str], policy: str | None = None, name: str | None = None, config: str | None = None
 ) -> dict[str, object]:
     """Decide everything about the machines of an inventory, and keep the plan in the journal for review.
 
     Nothing is moved by it: `kubeferry deploy --plan DIGEST` makes the deployments that do. `inventory` and `policy` are
-    names or digests of documents that the journal keeps, or files; `name` is the plan's, else the inventory's source.
+    names or digests of documents that the journal keeps, or files, and several inventories are taken as one of an
+    estate; `name` is the plan's, else that of the inventory's source or estate.
     """
     strike_logs()
     with struck_errors():
         settings = settings_of(config)
-        facts = given(Inventory, inventory, settings)
+        named = [inventory] if isinstance(inventory, str) else inventory
+        facts = as_one({one: given(Inventory, one, settings) for one in named}, settings)
         choices = given(Policy, policy, settings) if policy else Policy()
         offer = offer_of(Path(config) if config else None)
         made = make_plan(facts, choices, name=name or facts.source, created_at=now("seconds"), offer=offer)

@@ -36,7 +36,7 @@ from kubeferry.documents.files import (
     save,
 )
 from kubeferry.documents.hooks import Hook, HookPhase, PlannedHook
-from kubeferry.documents.inventory import Inventory
+from kubeferry.documents.inventory import Inventory, MemberFacts
 from kubeferry.documents.notify import Mail, NoticeKind, NotifyConfig, Webhook
 from kubeferry.documents.observation import Observation, ProbeResult
 from kubeferry.documents.offer import (
@@ -132,6 +132,7 @@ __all__ = [
     "MachinePolicy",
     "Mail",
     "Match",
+    "MemberFacts",
     "MoverError",
     "MoverJob",
     "MoverProgress",

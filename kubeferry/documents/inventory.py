@@ -7,12 +7,25 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from kubeferry.documents.base import ShortName
-from kubeferry.model import Concern, Machine
+from kubeferry.model import Concern, Machine, Value
 from kubeferry.shapes import Document
 
 
+class MemberFacts(Value):
+    """One source of an estate: its kind and version, when it was asked, and how many of the inventory's machines are
+    its. Of one that was `away` nothing is known but why."""
+
+    name: ShortName
+    kind: str
+    version: str = ""
+    observed_at: str = ""
+    machines: int = 0
+    away: str | None = None
+
+
 class Inventory(Document):
-    """Facts only: what a source said about its machines, and which of them could not be read."""
+    """Facts only: what a source said about its machines, and which of them could not be read. `members` are the sources
+    of an estate, None where one source was asked; which of them has a machine, says the machine."""
 
     KIND: ClassVar[str] = "Inventory"
 
@@ -23,6 +36,7 @@ class Inventory(Document):
     source_version: str = ""
     machines: tuple[Machine, ...] = ()
     unreadable: tuple[Concern, ...] = ()
+    members: tuple[MemberFacts, ...] | None = None
 
     @model_validator(mode="after")
     def _unique(self) -> Inventory:

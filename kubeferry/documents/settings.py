@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from kubeferry.documents.base import EnvName, ShortName
 from kubeferry.documents.notify import NotifyConfig
@@ -209,12 +209,36 @@ class SpreadConfig(Value):
 
 
 class Config(Document):
+    """`estates` are sources that are asked as one, by the name of their own: several hypervisors, say, between which
+    machines wander while they run. A source may be of several."""
+
     KIND: ClassVar[str] = "Config"
 
     kind: Literal["Config"] = "Config"
     sources: dict[ShortName, SourceConfig]
+    estates: dict[ShortName, Annotated[tuple[ShortName, ...], Field(min_length=1)]] | None = None
     target: TargetConfig
     journal: JournalConfig = JournalConfig()
     limits: Limits = Limits()
     notify: NotifyConfig | None = None
     spread: SpreadConfig | None = None
+
+    @model_validator(mode="after")
+    def _coherent(self) -> Config:
+        for name, members in (self.estates or {}).items():
+            if name in self.sources:
+                raise ValueError(f"estates.{name}: a source is called {name}, too; give the estate another name")
+            if strangers := [one for one in members if one not in self.sources]:
+                raise ValueError(f"estates.{name}: no source is called {strangers[0]}; name those under `sources`")
+            if len(set(members)) != len(members):
+                raise ValueError(f"estates.{name}: a source is named twice")
+        return self
+
+    def members(self, name: str) -> dict[str, SourceConfig]:
+        """The sources of the estate of this name, or the one source that is called so; nothing for a name of none."""
+        names = (self.estates or {}).get(name) or ((name,) if name in self.sources else ())
+        return {one: self.sources[one] for one in names}
+
+    def is_estate(self, name: str) -> bool:
+        """Whether this is the name of several sources that are asked as one."""
+        return name in (self.estates or {})

@@ -9,6 +9,7 @@ from typing import Any
 
 class EventKind(StrEnum):
     PLANNED = "planned"
+    LOCATED = "located"
     COPY_BEGUN = "copy-begun"
     ROUND_LEFT = "round-left"
     DISK_COPIED = "disk-copied"

@@ -34,6 +34,14 @@ class Planned(Value):
     disks: tuple[str, ...]
 
 
+class Located(Value):
+    """The machine is at this `source` of its estate: it has left the one of its plan, or that another one has a
+    definition of it, too, is seen. From here on it is looked for there first."""
+
+    kind: Literal[EventKind.LOCATED] = EventKind.LOCATED
+    source: str
+
+
 class CopyBegun(Value):
     """A round over all disks begins. Rounds count up from 1; a `final` one reads a source that is off.
 
@@ -364,6 +372,7 @@ class Note(Value):
 
 Event = (
     Planned
+    | Located
     | CopyBegun
     | RoundLeft
     | DiskCopied

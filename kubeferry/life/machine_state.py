@@ -66,6 +66,7 @@ def way_of(phase: Phase) -> str:
 class MachineState:
     """What is known of one machine. `phase` and what concerns failure are set by `kubeferry.life.states`.
 
+    `place` is the source of its estate at which it was found, empty for that of its plan.
     `view` and `since` are those of the newest round, which was `left` where its view was given back too early; `marker`
     is the view of the newest one that is `synced`, and `rounds` are all that were. `written_by_target`: since all was
     read, a target may have run on these disks and written to them. `removed`: machine and disks are gone there. `woken`
@@ -84,6 +85,7 @@ class MachineState:
     phase: Phase = Phase.PLANNED
     failed_in: Phase | None = None
     plan_digest: str = ""
+    place: str = ""
     disks: tuple[str, ...] = ()
     approved: Approved | None = None
     rehearsal: Rehearsal | None = None

@@ -14,7 +14,8 @@
 2. A machine that failed takes the events of the phase in which it failed, and goes on from there.
 3. A rollback once begun takes nothing but its own end, and what is learned of the stop that it takes back.
 4. A rehearsal of a synced copy begins and ends within its phase, and comes first to its end: nothing else goes on.
-5. A note may come at any time and changes nothing; nor does a stop that was asked for, which is no failure.
+5. A note may come at any time and changes nothing; nor does a stop that was asked for, which is no failure. At which
+   source of its estate a machine was found may come at any time, too, and says nothing else.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from types import MappingProxyType
 
 from kubeferry.errors import PermanentError
 from kubeferry.life.event_kinds import EventKind
-from kubeferry.life.events import Event, Failed
+from kubeferry.life.events import Event, Failed, Located
 from kubeferry.life.evidence import RuleBroken, take
 from kubeferry.life.machine_state import UNTOUCHED, MachineState, Phase
 
@@ -125,6 +126,8 @@ def step(state: MachineState, event: Event, at: str = "") -> MachineState:
         raise IllegalTransition(state, event, "nothing is planned for this machine yet")
     if event.kind is K.NOTE or (isinstance(event, Failed) and event.stopped):
         return state
+    if isinstance(event, Located):
+        return replace(state, place=event.source)
     phase = TRANSITIONS.get((state.resumes, event.kind))
     if phase is None:
         raise IllegalTransition(state, event, f"the phase '{state.resumes}' has no such event")

@@ -2,7 +2,7 @@
 
 A source hands over facts (`discover`) and references to bytes (`open_round`); it never opens an image and never writes
 to one. No source knows another: libvirt, vsphere, ec2, ovf (files: OVA, OVF, VMX), memory (a double). proxmox reads
-configurations, for an assessment alone. What they share stands beside them:
+configurations, for an assessment alone. estate asks several of them as one. What they share stands beside them:
 
     facts      reading what others wrote: XML that remembers what was read, names, what is left over
     disks      whether disks are those of the inventory, and serving those of this host to readers elsewhere
@@ -15,12 +15,14 @@ from __future__ import annotations
 
 import importlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
-from kubeferry.documents import Inventory, SourceConfig, StopPolicy
+from kubeferry.documents import Config, Inventory, SourceConfig, StopPolicy
+from kubeferry.errors import InputInvalid, Problem
 from kubeferry.inside.agent import Ask
 from kubeferry.inside.said import Said
 from kubeferry.kinds import SOURCES
@@ -30,6 +32,8 @@ from kubeferry.model import Autostart, Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import libraries
 
 logger = logging.getLogger(__name__)
+
+ESTATE = "kubeferry.sources.estate.source"
 
 SHARED_WRITER = "source.shared-writer"
 """The concern of a disk that another machine has, too, and may write to now."""
@@ -253,3 +257,30 @@ def open_source(name: str, config: SourceConfig, *, journal: str = "") -> Source
     source: Source = module.connect(name, config)
     source.journal = journal
     return source
+
+
+def open_named(
+    config: Config,
+    name: str,
+    *,
+    journal: str = "",
+    of: Machine | None = None,
+    places: Mapping[str, str] | None = None,
+    found: Callable[[Machine, str], None] = lambda _machine, _place: None,
+) -> Source:
+    """The source, or the estate, that a configuration has by this name; `of`, `places` and `found` are for an estate
+    (`kubeferry.sources.estate`). Raises InputInvalid where there is none."""
+    members = config.members(name)
+    if not members:
+        fix = "Add it, or use the configuration that the plan was made with."
+        raise InputInvalid("a source is not configured", [Problem("sources", f"none is called {name!r}", fix)])
+    if not config.is_estate(name):
+        return open_source(name, members[name], journal=journal)
+    module = importlib.import_module(ESTATE)
+    opened = {
+        one: module.Member(settings.kind, partial(open_source, one, settings, journal=journal))
+        for one, settings in members.items()
+    }
+    estate: Source = module.Estate(name, opened, of=of, places=places, found=found)
+    estate.journal = journal
+    return estate

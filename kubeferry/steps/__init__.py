@@ -18,6 +18,7 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
 rehearsing              one rehearsal, of which nothing is left whatever happens
 together                the machines of a set, driven as one;  apps: an app as a whole, asked of one of them
 beforehand              what is asked of source and target before anything stops
+sources                 the source of a plan, opened
 strayed                 a machine that its source has no more, looked for at the others
 questions               one question to a source about each of many machines, several at a time
 gate                    whether a cutover may begin now, by its window and what is projected of it

@@ -26,6 +26,9 @@ from kubeferry.sources import Source
 from kubeferry.steps.marks import tell
 from kubeferry.steps.precedence import by_another
 from kubeferry.steps.work import Work
+from kubeferry.words import first_of
+
+NAMED = 3
 
 logger = logging.getLogger(__name__)
 
@@ -201,12 +204,14 @@ def watch_sources(plan: Plan, journal: Journal, open_source: Callable[[], Source
         told = f"{plan.source} does not tell whether machines that have moved are off: {error.reason}"
         return Watched(unanswered=(told,), asked=len(entries))
     up = [entry for entry in entries if powers.get(entry.machine.id) in UP]
+    unknown = [entry.name for entry in entries if powers.get(entry.machine.id) is Power.UNKNOWN]
+    silent = (f"{plan.source} does not tell whether {first_of(unknown, NAMED)} is off",) if unknown else ()
     alarms = [
         alarm_of(plan, entry, states[entry.name], powers[entry.machine.id])
         for entry in up
         if not _is_of_another(journal, plan, entry)
     ]
-    return Watched(tuple(alarms), asked=len(entries))
+    return Watched(tuple(alarms), unanswered=silent, asked=len(entries))
 
 
 def _is_of_another(journal: Journal, plan: Plan, entry: Entry) -> bool:

@@ -8,7 +8,7 @@ machine that nothing speaks against is tried: a mover opens its room and its sou
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -27,9 +27,10 @@ from kubeferry.errors import (
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import UNTOUCHED
 from kubeferry.model import Concern, Power, Severity
-from kubeferry.sources import Source, open_source
+from kubeferry.sources import Source
 from kubeferry.steps import hooks, tpm, variables
 from kubeferry.steps.questions import Told, ask_each, nobody
+from kubeferry.steps.sources import source_of, unknown_source
 from kubeferry.steps.strayed import looked_for
 from kubeferry.targets import Reach, Target, open_target
 from kubeferry.targets.alike import PASSING
@@ -97,14 +98,18 @@ def ask(
     entries = tuple(plan.entry(name) for name in machines)
     if not entries:
         return Asked()
-    hindered = tuple(one for one in ways(config, plan) if one.severity is Severity.CRITICAL)
+    hindered = _hindered(config, plan)
+    all_are = all(entry.machine.source in hindered for entry in entries)
     with contextlib.closing(open_target(config.target)) as target:
         said, refused, barred = _of_target(target, entries)
-        if hindered:
-            return Asked((*said, *hindered), refused, (*barred, *hindered))
-        connect = partial(open_source, plan.source, config.sources[plan.source])
+        if all_are:
+            every = tuple(dict.fromkeys(one for ones in hindered.values() for one in ones))
+            return Asked((*said, *every), refused, (*barred, *every))
+        connect = partial(source_of, plan, config)
         found, running = _Found(said, refused), []
         ask_source = partial(_of_source, config=config, name=plan.source)
+        for entry in entries:
+            found.add(entry.name, hindered.get(entry.machine.source, ()))
         for entry, (concerns, runs) in zip(entries, ask_each(entries, connect, ask_source, told), strict=True):
             found.add(entry.name, concerns)
             running += [entry.name] if runs else []
@@ -252,15 +257,37 @@ def _only_the_stop(running: list[str]) -> list[Concern]:
 
 
 def ways(config: Config, plan: Plan) -> Iterator[Concern]:
-    """Whether movers in a cluster have a way to the plan's source. Asks nobody."""
-    if plan.source not in config.sources:
-        known = ", ".join(sorted(config.sources))
-        what = f"the plan's source {plan.source} is not in the configuration, which has {known}"
-        yield Concern(id="source.unknown", severity=Severity.CRITICAL, what=what, fix="Add it under `sources`.")
+    """Whether movers in a cluster have a way to the plan's source, or to each of its sources. Asks nobody."""
+    told = (one for entries in _by_home(plan).values() for one in _ways(config, plan, entries))
+    yield from dict.fromkeys(told)
+
+
+def _hindered(config: Config, plan: Plan) -> dict[str, tuple[Concern, ...]]:
+    """By source what keeps movers from it."""
+    found = {name: _critical(_ways(config, plan, entries)) for name, entries in _by_home(plan).items()}
+    return {name: concerns for name, concerns in found.items() if concerns}
+
+
+def _by_home(plan: Plan) -> dict[str, list[Entry]]:
+    """The plan's machines by the source that they are of."""
+    found: dict[str, list[Entry]] = {}
+    for entry in plan.entries:
+        found.setdefault(entry.machine.source, []).append(entry)
+    return found
+
+
+def _ways(config: Config, plan: Plan, entries: Sequence[Entry]) -> Iterator[Concern]:
+    """Whether movers have a way to the source of these machines, all of one."""
+    if problem := unknown_source(plan, config):
+        yield Concern(id="source.unknown", severity=Severity.CRITICAL, what=problem.what, fix=problem.fix)
         return
     if config.target.kind != "kubevirt" or config.target.transfer == "upload":
         return
-    source = config.sources[plan.source]
+    members = config.members(plan.source)
+    name = entries[0].machine.source if config.is_estate(plan.source) else plan.source
+    if name not in members:
+        return  # which the estate says of each of them
+    source = members[name]
     by_ssh = (source.ssh.secret, "the hypervisor's key", "FailedMount") if source.ssh else None
     needs = {
         "aws": (source.aws.secret, "the keys of an AWS account", "CreateContainerConfigError"),
@@ -268,11 +295,11 @@ def ways(config: Config, plan: Plan) -> Iterator[Concern]:
         "ova": None,  # files of this host
     }.get(source.kind, by_ssh)
     if needs is None:
-        what = f"movers in the cluster have no way to source {plan.source}"
+        what = f"movers in the cluster have no way to source {name}"
         fix = "Give a libvirt source `ssh`, or send small disks from here: target.transfer: upload."
         yield Concern(id="source.no-way", severity=Severity.CRITICAL, what=what, fix=fix)
         return
-    yield from _unseen(plan, *needs)
+    yield from _unseen(entries, *needs)
 
 
 def _of_vmware(access: VmwareAccess) -> tuple[str, str, str]:
@@ -282,9 +309,9 @@ def _of_vmware(access: VmwareAccess) -> tuple[str, str, str]:
     return access.secret, "a login at vCenter", "CreateContainerConfigError"
 
 
-def _unseen(plan: Plan, secret: str, content: str, said: str) -> Iterator[Concern]:
+def _unseen(entries: Sequence[Entry], secret: str, content: str, said: str) -> Iterator[Concern]:
     """The Secret that movers need, in each namespace."""
-    for namespace in dict.fromkeys(entry.namespace for entry in plan.entries):
+    for namespace in dict.fromkeys(entry.namespace for entry in entries):
         what = f"whether Secret {namespace}/{secret} holds {content} is not looked at"
         fix = f"The account may not read Secrets. Without it the first mover says {said}, and why."
         yield Concern(id=SECRET_NOT_CHECKED, severity=Severity.INFO, what=what, fix=fix)

@@ -6,11 +6,10 @@ import contextlib
 
 from kubeferry.config import pick_source
 from kubeferry.documents import Config, Inventory
-from kubeferry.sources import open_source
+from kubeferry.sources import open_named
 
 
 def discover(config: Config, source: str | None) -> Inventory:
-    """The inventory of one source; without a name, of the only one configured."""
-    name, settings = pick_source(config, source)
-    with contextlib.closing(open_source(name, settings)) as opened:
+    """The inventory of one source or estate; without a name, of what `pick_source` takes."""
+    with contextlib.closing(open_named(config, pick_source(config, source))) as opened:
         return opened.discover()

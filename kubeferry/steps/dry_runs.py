@@ -19,7 +19,9 @@ def facts_of_all(plan: Plan, settings: Config, machines: Iterable[str]) -> dict[
     with contextlib.closing(open_target(settings.target)) as target:
         keeps_running = target.capabilities.keeps_running
     return {
-        name: EntryFacts.of(plan, plan.entry(name), keeps_running=keeps_running, deltas=deltas, now=clock.now())
+        name: EntryFacts.of(
+            plan, plan.entry(name), keeps_running=keeps_running, deltas=deltas.get(name, False), now=clock.now()
+        )
         for name in machines
     }
 
@@ -30,10 +32,12 @@ def digests(plan: Plan, settings: Config, machines: Iterable[str]) -> dict[str, 
     return {name: digest_of_machine(one, plan.entry(name)) for name, one in facts.items()}
 
 
-def _tells_changes(plan: Plan, settings: Config) -> bool:
-    """Whether the plan's source can tell while a machine runs what changed. Asks nobody."""
-    known = settings.sources.get(plan.source)
-    if known is None:
-        return False
-    with contextlib.closing(open_source(plan.source, known)) as source:
-        return source.capabilities.live_deltas
+def _tells_changes(plan: Plan, settings: Config) -> dict[str, bool]:
+    """By machine whether its source can tell while it runs what changed. Asks nobody."""
+    members = settings.members(plan.source)
+    owners = {one.name: one.machine.source if one.machine.source in members else plan.source for one in plan.entries}
+    told = {}
+    for name in {owner for owner in owners.values() if owner in members}:
+        with contextlib.closing(open_source(name, members[name])) as source:
+            told[name] = source.capabilities.live_deltas
+    return {name: told.get(owner, False) for name, owner in owners.items()}

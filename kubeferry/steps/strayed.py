@@ -19,6 +19,8 @@ NAMED = 9
 def looked_for(config: Config, source: str, entry: Entry, error: SourceRefused) -> SourceRefused:
     """The error with where else the machine was looked for, and whether it is there; as it was where there is nowhere
     to look, or the source refused something else."""
+    if config.is_estate(source):  # which has looked for it itself
+        return error
     kind = config.sources[source].kind
     others = [name for name, one in config.sources.items() if name != source and one.kind == kind]
     if kind not in SAME_EVERYWHERE or not others:

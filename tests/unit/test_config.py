@@ -36,7 +36,7 @@ def test_the_source_is_named_where_there_are_several(tmp_path: Path) -> None:
     path = tmp_path / "kubeferry.yaml"
     path.write_text(CONFIG)
     config = read_config(path)
-    assert pick_source(config, "old")[1].uri == "qemu+ssh://host/system"
+    assert config.members(pick_source(config, "old"))["old"].uri == "qemu+ssh://host/system"
     with pytest.raises(InputInvalid, match="several sources"):
         pick_source(config, None)
     with pytest.raises(InputInvalid, match=r"Name one of: lab, old"):
