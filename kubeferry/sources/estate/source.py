@@ -88,7 +88,7 @@ class Estate:
     # --- what speaks against a machine, and its bytes --------------------------------------------------------------
 
     def concerns(self, machine: Machine) -> list[Concern]:
-        place, seen = self._located(machine)
+        place, seen = self._surely(machine)
         here = [*self._source(place).concerns(_as_at(machine, place))]
         if place != machine.source:
             here.append(_wandered(machine, place))
@@ -155,11 +155,8 @@ class Estate:
         return source.went_off(there)
 
     def stop(self, machine: Machine, policy: StopPolicy, hear: Hear) -> Stopped:
-        place, seen = self._located(machine)
-        source, there = self._source(place), _as_at(machine, place)
-        if seen.silent and seen.powers.get(place) is Power.OFF and source.marked(there) is None:
-            refuse_unsure(machine, place, seen.silent)
-        return source.stop(there, policy, hear)
+        place, _ = self._surely(machine)
+        return self._source(place).stop(_as_at(machine, place), policy, hear)
 
     def start(self, machine: Machine) -> None:
         place, _ = self._located(machine)
@@ -272,6 +269,13 @@ class Estate:
         if place != last or (len(seen.powers) > 1 and not recorded):
             self._places[machine.id] = place
             self._found(machine, place)
+        return place, seen
+
+    def _surely(self, machine: Machine) -> tuple[str, Looked]:
+        """The same, where it is certain: one that is off, and not by us, may run at a member that does not answer."""
+        place, seen = self._located(machine)
+        if seen.silent and seen.powers.get(place) is Power.OFF and not self._is_marked(machine, place):
+            refuse_unsure(machine, place, seen.silent)
         return place, seen
 
     def _look(self, machine: Machine, names: Sequence[str]) -> Looked:
