@@ -13,7 +13,6 @@ import pytest
 import yaml
 
 from kubeferry.documents import Inventory, Plan, load
-from kubeferry.journal import Journal
 from kubeferry.life.events import DiskCopied, Located
 from kubeferry.outside.process import run
 from lab import ova
@@ -91,7 +90,7 @@ def test_an_estate_is_moved_and_a_machine_is_handed_on_meanwhile(
 
     ok(small, "rehearse", "plan.yaml")
     ok(small, "precopy", "plan.yaml")
-    ok(small, "probe", "plan.yaml", "--at", "source")
+    ok(small, "probe", "plan.yaml", "--at", "source", "-m", WEB, "-m", DB)
     ok(small, "migrate", "plan.yaml")
     assert other.machines() == []
     assert_copied(small, plan, disks)
@@ -120,7 +119,7 @@ def assert_copied(small: Any, plan: Plan, disks: dict[str, Path]) -> None:
 
 def assert_found(small: Any, plan: Plan) -> None:
     """Where it was found stands in the journal; all of it was read again then, and only what was new was written."""
-    with Journal.open(small.config.journal) as journal:
+    with small.journal() as journal:
         events = [record.event for record in journal.events(plan.digest, WEB)]
     assert [event.source for event in events if isinstance(event, Located)] == ["hv2"]
     second = [event for event in events if isinstance(event, DiskCopied)][1]
