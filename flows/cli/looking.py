@@ -169,9 +169,11 @@ def _power(machine: Machine) -> str:
 
 def _print_machines(machines: tuple[Machine, ...]) -> None:
     agents = {True: "answers", False: "silent", None: "unknown"}
+    several = len({machine.source for machine in machines}) > 1
     rows = [
         (
             machine.name,
+            *((machine.source,) if several else ()),
             _power(machine),
             machine.firmware.kind,
             str(machine.cpu.vcpus),
@@ -182,7 +184,8 @@ def _print_machines(machines: tuple[Machine, ...]) -> None:
         )
         for machine in machines
     ]
-    print_table(("machine", "power", "firmware", "vCPU", "memory", "disks", "NICs", "agent"), rows)
+    where = ("source",) if several else ()
+    print_table(("machine", *where, "power", "firmware", "vCPU", "memory", "disks", "NICs", "agent"), rows)
     disks = [disk.capacity_bytes for machine in machines for disk in machine.data_disks]
     with_bytes = f" with {size(sum(filter(None, disks)))}" if any(disks) or None not in disks else ""
     of_unknown = f", {disks.count(None)} of them of unknown size" if None in disks else ""

@@ -62,6 +62,7 @@ def assess(inventories: tuple[Path, ...], policy: Path | None, config: Path | No
 
         facts = load_inventories(inventories, config)
         assessments = write_assessments(facts, policy_of(policy), out, offer=offer_of(config))
+        _tell_of_estate(facts, config)
     if as_json:
         print_json([item.model_dump(mode="json", by_alias=True) for item in assessments])
     else:
@@ -162,19 +163,18 @@ def plan(
     else:
         _print_plan(whole, out, dry_run=dry_run)
         _tell_written(made, out, sheet, dry_run=dry_run)
-        _tell_of_source(facts, config)
+        if facts.source_kind.endswith("export"):
+            click.secho(_OF_EXPORTS, fg="yellow", err=True)
+        _tell_of_estate(facts, config)
     if not made.entries:
         raise click.exceptions.Exit(2)
 
 
-def _tell_of_source(facts: Inventory, config: Path | None) -> None:
-    """What of an inventory keeps its plan from being carried out, or from being whole."""
+def _tell_of_estate(facts: Inventory, config: Path | None) -> None:
+    """What of the inventory of several sources keeps a plan from being carried out, or from being whole."""
     from flows.inventories import lacking
     from kubeferry.config import read_config
 
-    if facts.source_kind.endswith("export"):
-        click.secho(_OF_EXPORTS, fg="yellow", err=True)
-        return
     for concern in facts.unreadable if facts.members else ():
         click.secho(plain(f"{concern.severity}: {concern.what} [{concern.id}] {concern.fix}"), fg="yellow", err=True)
     if line := lacking(facts, read_config(config) if config else None):

@@ -12,14 +12,13 @@ from kubeferry.shapes import Document
 
 
 class MemberFacts(Value):
-    """One source of an estate: its kind and version, when it was asked, and how many of the inventory's machines are
-    its. Of one that was `away` nothing is known but why."""
+    """One source of an estate: its kind and version, and when it was asked. Of one that was `away` nothing is known but
+    why."""
 
     name: ShortName
     kind: str
     version: str = ""
     observed_at: str = ""
-    machines: int = 0
     away: str | None = None
 
 

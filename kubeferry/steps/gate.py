@@ -204,7 +204,7 @@ def begun_in(plan: Plan | Outline, journal: Journal, window: str, opening: Openi
 
 def prior_of(plan: Plan | Outline, journal: Journal) -> Experience:
     """What the newest cutovers of a plan say of the next ones; where they are few, also those of other plans' machines
-    of the same source."""
+    of the same sources."""
     found = journal.newest(TELLING, RESTS_ON, plan=plan.digest)
     if len(found) < ENOUGH:
         found += list(_of_other_plans(plan, journal))[: RESTS_ON - len(found)]
@@ -212,7 +212,8 @@ def prior_of(plan: Plan | Outline, journal: Journal) -> Experience:
 
 
 def _of_other_plans(plan: Plan | Outline, journal: Journal) -> Iterator[tuple[str, str]]:
+    sources = {plan.source, *(entry.machine.source for entry in plan.entries)}
     for digest, machine in journal.newest(TELLING, RESTS_ON):
         known = journal.known(digest, machine) if digest != plan.digest else None
-        if known is not None and known.source == plan.source:
+        if known is not None and known.source in sources:
             yield digest, machine

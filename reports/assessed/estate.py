@@ -171,6 +171,7 @@ class Estate:
     common: tuple[Common, ...]
     room: ClusterRoom | None = None
     problems: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     windows: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -209,8 +210,15 @@ def build_estate(
         common=_common(assessments),
         room=room,
         problems=tuple(problems),
+        missing=_missing(inventory),
         windows={name: told(window) for name, window in said.windows.items()},
     )
+
+
+def _missing(inventory: Inventory) -> tuple[str, ...]:
+    """What an estate's sources did not tell, or told twice."""
+    told = inventory.unreadable if inventory.members else ()
+    return tuple(f"{one.what}. {one.fix}" for one in told if one.severity is not Severity.INFO)
 
 
 def _gravest_first(member: Member) -> tuple[int, str]:

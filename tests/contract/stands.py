@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kubeferry.documents import SourceConfig
+from kubeferry.documents import Config, SourceConfig
 from kubeferry.model import Cpu, Disk, Machine, Memory, Power
-from kubeferry.sources import Source, open_source
+from kubeferry.sources import Source, open_named, open_source
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.uris import local_path
 from lab import daemons, ova, vmx
@@ -44,7 +45,8 @@ Write = Callable[[Machine, str, int, bytes], None]
 class Stand:
     """An opened source, the configuration that opens it again, and how a test reaches what is behind it: `place` is the
     hypervisor, cloud or folder. `sizes` are those of its machines' disks; `cold_leaves` says that even a cold round
-    leaves something at the source to forget. `kept` is what a change will go back to."""
+    leaves something at the source to forget. `kept` is what a change will go back to. `named` is the source that its
+    machines are of, and `again` opens an estate once more."""
 
     source: Source
     config: SourceConfig
@@ -54,6 +56,12 @@ class Stand:
     cold_leaves: bool = False
     start_by_itself: Start = lambda _stand, _machine: None
     kept: Any = None
+    again: Callable[[], Source] | None = None
+    named: str = "lab"
+
+    def another(self) -> Source:
+        """The source as another process has it."""
+        return self.again() if self.again is not None else open_source("lab", self.config)
 
 
 @dataclass
@@ -114,6 +122,22 @@ def on_files(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
     made.write_power("on", Power.RUNNING)
     made.write_deaf("on")
     yield from _opened(SourceConfig(kind="memory", uri=f"memory://{folder}"), made, write=_write_file, sizes=sizes)
+
+
+def on_an_estate(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
+    """Files as a source of an estate, which has another one of the kind, and no machine in that."""
+    for name in ("here", "there"):
+        (folder / name).mkdir()
+    MemorySource("there", folder / "there").write_machines()
+    members = {one: {"kind": "memory", "uri": f"memory://{folder}/{one}"} for one in ("here", "there")}
+    config = Config.model_validate(
+        {"sources": members, "estates": {"lab": ["there", "here"]}, "target": {"kind": "memory"}}
+    )
+    for stand in on_files(request, folder / "here"):
+        again = partial(open_named, config, "lab")
+        opened = again()
+        yield replace(stand, source=opened, again=again, named="here")
+        opened.close()
 
 
 def on_vcenter(request: pytest.FixtureRequest, folder: Path) -> Iterator[Stand]:
@@ -221,10 +245,11 @@ _STARTS: dict[str, Start] = {
 STANDS: dict[str, tuple[Callable[[pytest.FixtureRequest, Path], Iterator[Stand]], tuple[str, ...]]] = {
     "libvirt": (on_libvirt, ("libvirtd", "virtlogd", "virsh", "tini", "qemu-system-x86_64", "qemu-img")),
     "memory": (on_files, ()),
+    "estate": (on_an_estate, ()),
     "ova": (on_exports, ()),
     "vmx": (on_a_datastore, ()),
     "aws": (on_a_cloud, ()),
     "vmware": (on_vcenter, ("vcenter", "openssl")),
 }
-"""Each kind of source, and what else one of them reads; what its stand needs of this machine: `tests.needs` knows the
-words."""
+"""Each kind of source, several as one, and what else one of them reads; what its stand needs of this machine:
+`tests.needs` knows the words."""

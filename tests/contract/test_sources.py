@@ -13,7 +13,7 @@ from kubeferry.errors import SourceRefused, SourceUnavailable
 from kubeferry.ledger import AT_SOURCE, STOP_MARK, VIEW, External
 from kubeferry.model import DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock
-from kubeferry.sources import Round, Source, open_source
+from kubeferry.sources import Round, Source
 from kubeferry.steps.unconfirmed import by_another
 from tests.contract.rounds import FORCE, GENTLE, LOOKED_AT, PIECE, contents, ids, no_words
 from tests.contract.stands import MIB, Stand, named
@@ -67,7 +67,7 @@ class Warm:
 
     def another(self) -> Source:
         """The source as another process has it."""
-        return open_source("lab", self.stand.config)
+        return self.stand.another()
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def test_discovery_tells_every_machine_with_its_power_and_the_sizes_of_its_disks
     assert machines["off"].power is Power.OFF
     for machine in machines.values():
         assert [disk.capacity_bytes for disk in machine.data_disks] == list(stand.sizes.values())
-        assert machine.source == "lab"
+        assert machine.source == stand.named
 
 
 def test_a_machine_that_can_be_moved_raises_no_concern_running_or_not(source: Source) -> None:
@@ -328,7 +328,7 @@ def test_a_mark_is_found_by_others_through_a_stop_until_it_is_taken_away_and_is_
     source.mark(on, mine, told.append)
     assert {thing.kind for thing in told} == {STOP_MARK}
     assert all(source.exists(thing) for thing in told)
-    elsewhere = open_source("lab", stand.config)
+    elsewhere = stand.another()
     found = named(elsewhere, "on")
     assert found == on.model_copy(update={"metadata": on.metadata | {marks.KEY: marks.written(mine)}})
     source.stop(on, FORCE, no_words)
@@ -360,7 +360,7 @@ def test_what_starts_a_machine_is_told_switched_off_and_put_back(stand: Stand, s
         source.set_autostart(on, None)
         assert source.autostart(on) is None
     source.stop(on, FORCE, no_words)
-    elsewhere = open_source("lab", stand.config)
+    elsewhere = stand.another()
     assert elsewhere.autostart(on) is None
     elsewhere.start(on)
     for _ in range(2):
@@ -386,7 +386,7 @@ def test_what_people_read_is_written_below_their_own_and_taken_away_again(
     assert source.marked(on) is not None
     source.unmark(on)
     assert source.notes(on) == marks.with_line(before, line), "the mark of the stop is another one"
-    elsewhere = open_source("lab", stand.config)
+    elsewhere = stand.another()
     moved = named(elsewhere, "on")
     found = moved.metadata.get(marks.MOVED, "")
     assert marks.line_in(found) == line

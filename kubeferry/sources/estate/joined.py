@@ -25,13 +25,12 @@ def joined(
     all; both are told. Machines of one name get their source's behind it."""
     members = [member for one in inventories for member in members_of(one)]
     kinds = {member.name: member.kind for member in members}
-    machines = [machine for one in inventories for machine in one.machines]
+    machines = [machine for one in inventories for machine in _machines(one)]
     told = list(_of_members(inventories))
     kept = list(_once(machines, kinds, told))
     apart = _told_apart(kept, told)
-    counted = {member.name: sum(machine.source == member.name for machine in apart) for member in members}
-    facts = [member.model_copy(update={"machines": counted[member.name]}) for member in members]
     missing = away or {}
+    facts = [*members]
     facts += [MemberFacts(name=one, kind=kind, away=error.reason) for one, (kind, error) in missing.items()]
     told = [*(_away(one, error) for one, (_, error) in missing.items()), *told]
     return Inventory(
@@ -73,6 +72,13 @@ def members_of(inventory: Inventory) -> tuple[MemberFacts, ...]:
         return inventory.members
     facts = {"version": inventory.source_version, "observed_at": inventory.observed_at}
     return (MemberFacts(name=inventory.source, kind=inventory.source_kind, **facts),)
+
+
+def _machines(inventory: Inventory) -> Iterator[Machine]:
+    """Its machines, each with the name of its source: by that it is asked for."""
+    for machine in inventory.machines:
+        own = inventory.members is not None or machine.source == inventory.source
+        yield machine if own else machine.model_copy(update={"source": inventory.source})
 
 
 def _of_members(inventories: Sequence[Inventory]) -> Iterator[Concern]:
