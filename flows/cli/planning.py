@@ -62,7 +62,7 @@ def assess(inventories: tuple[Path, ...], policy: Path | None, config: Path | No
 
         facts = load_inventories(inventories, config)
         assessments = write_assessments(facts, policy_of(policy), out, offer=offer_of(config))
-        _tell_of_estate(facts, config)
+        _tell_of_estate(facts, config, merged=False)  # an assessment is not carried out
     if as_json:
         print_json([item.model_dump(mode="json", by_alias=True) for item in assessments])
     else:
@@ -165,21 +165,23 @@ def plan(
         _tell_written(made, out, sheet, dry_run=dry_run)
         if facts.source_kind.endswith("export"):
             click.secho(_OF_EXPORTS, fg="yellow", err=True)
-        _tell_of_estate(facts, config)
+        _tell_of_estate(facts, config, merged=len(inventories) > 1)
     if not made.entries:
         raise click.exceptions.Exit(2)
 
 
-def _tell_of_estate(facts: Inventory, config: Path | None) -> None:
-    """What of the inventory of several sources keeps a plan from being carried out, or from being whole."""
+def _tell_of_estate(facts: Inventory, config: Path | None, *, merged: bool) -> None:
+    """What of the inventory of several sources keeps a plan from being whole; and, of one that was `merged`, from being
+    carried out."""
     from flows.inventories import lacking
     from kubeferry.config import read_config
 
-    for concern in facts.unreadable if facts.members else ():
+    told = [one for one in facts.unreadable if facts.members and one.severity is not Severity.INFO]
+    for concern in told:
         click.secho(plain(f"{concern.severity}: {concern.what} [{concern.id}] {concern.fix}"), fg="yellow", err=True)
-    if line := lacking(facts, read_config(config) if config else None):
-        told = f"It is of several sources: what carries it out needs `{line}` in its configuration."
-        click.secho(plain(told), fg="yellow", err=True)
+    if merged and (line := lacking(facts, read_config(config) if config else None)):
+        needs = f"It is of several sources: what carries it out needs `{line}` in its configuration."
+        click.secho(plain(needs), fg="yellow", err=True)
 
 
 _OF_EXPORTS = (

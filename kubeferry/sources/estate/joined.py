@@ -140,6 +140,6 @@ def _told_apart(machines: Sequence[Machine], told: list[Concern]) -> tuple[Machi
     for name, group in several.items():
         where = first_of([machine.source for machine in group], NAMED)
         what = f"{name} is the name of a machine at each of {where}: here they have their source's name behind it"
-        fix = "Nothing; a policy that names them says so, too."
+        fix = "Call them so in the policy."
         told.append(Concern(id="machine.named-apart", severity=Severity.INFO, what=what, fix=fix))
     return apart

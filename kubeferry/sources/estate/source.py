@@ -1,9 +1,9 @@
 """Several sources as one. Each question about a machine goes to the member that has it now.
 
 That is the member of the inventory, or the one that the journal has seen it at last, as long as the machine runs there;
-else all members of its kind are asked. Who does not answer is not asked again for a while, and costs its own machines
-alone. Before a machine is stopped, started or judged, every member that may have it is asked, so that one that runs
-twice is seen.
+else all members of its kind are asked, by lists of what they have: that one is refused is no evidence that it is not
+there. Who does not answer is not asked again for a while, and costs its own machines alone. Before a machine is
+stopped, started or judged, every member that may have it is asked, so that one that runs twice is seen.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Estate:
         self._places = dict(places or {})
         self._opened: dict[str, Source] = {}
         self._silent: dict[str, tuple[float, KubeferryError]] = {}
+        self._alone: dict[str, float] = {}
         self.capabilities = self._can(of)
 
     def discover(self) -> Inventory:
@@ -253,9 +254,18 @@ class Estate:
     def _at(self, machine: Machine) -> tuple[Source, Machine]:
         """The member that has the machine, and the machine as that one knows it."""
         last, *others = self._peers(machine)
-        if others and not self._look(machine, [last]).up:
+        if others and not self._is_lately(machine) and not self._runs(machine, last):
             last, _ = self._located(machine)
         return self._source(last), _as_at(machine, last)
+
+    def _is_lately(self, machine: Machine) -> bool:
+        """Whether everybody was asked a moment ago, and nobody else had as much as a definition of it."""
+        return time.monotonic() - self._alone.get(machine.id, float("-inf")) < AGAIN_SECONDS
+
+    def _runs(self, machine: Machine, name: str) -> bool:
+        with contextlib.suppress(SourceRefused, SourceUnavailable):
+            return self._source(name).power(_as_at(machine, name)) in UP
+        return False
 
     def _located(self, machine: Machine) -> tuple[str, Looked]:
         """Where the machine is, by what everybody says who may have it."""
@@ -269,6 +279,9 @@ class Estate:
         if place != last or (len(seen.powers) > 1 and not recorded):
             self._places[machine.id] = place
             self._found(machine, place)
+        self._alone.pop(machine.id, None)
+        if seen.powers.keys() == {place} and not seen.silent:
+            self._alone[machine.id] = time.monotonic()
         return place, seen
 
     def _surely(self, machine: Machine) -> tuple[str, Looked]:
