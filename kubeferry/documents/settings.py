@@ -225,13 +225,15 @@ class Config(Document):
 
     @model_validator(mode="after")
     def _coherent(self) -> Config:
+        wrong = []
         for name, members in (self.estates or {}).items():
             if name in self.sources:
-                raise ValueError(f"estates.{name}: a source is called {name}, too; give the estate another name")
-            if strangers := [one for one in members if one not in self.sources]:
-                raise ValueError(f"estates.{name}: no source is called {strangers[0]}; name those under `sources`")
+                wrong.append(f"estates.{name}: a source is called {name}, too")
+            wrong += [f"estates.{name}: no source is called {one}" for one in members if one not in self.sources]
             if len(set(members)) != len(members):
-                raise ValueError(f"estates.{name}: a source is named twice")
+                wrong.append(f"estates.{name}: a source is named twice")
+        if wrong:
+            raise ValueError("; ".join(wrong))
         return self
 
     def members(self, name: str) -> dict[str, SourceConfig]:

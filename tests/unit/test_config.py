@@ -74,3 +74,46 @@ def test_a_kubeconfig_counts_from_the_file_too(tmp_path: Path) -> None:
     assert read_config(path).target.kubeconfig == str(tmp_path / "tenant.yaml")
     path.write_text(CONFIG.replace("{kind: directory, path: out}", "{kind: kubevirt}"))
     assert read_config(path).target.kubeconfig is None
+
+
+ESTATE = """\
+apiVersion: kubeferry.io/v1alpha1
+kind: Config
+sources:
+  hv1: {kind: libvirt, uri: "qemu+ssh://hv1/system"}
+  hv2: {kind: libvirt, uri: "qemu+ssh://hv2/system"}
+  vc: {kind: vmware}
+target: {kind: directory, path: out}
+"""
+
+
+def test_an_estate_is_several_sources_by_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "kubeferry.yaml"
+    path.write_text(ESTATE + "estates: {hvs: [hv1, hv2], all: [vc, hv1, hv2]}\n")
+    config = read_config(path)
+    assert list(config.members("hvs")) == ["hv1", "hv2"]
+    assert list(config.members("vc")) == ["vc"]
+    assert config.members("nobody") == {}
+    assert [config.is_estate(name) for name in ("all", "vc")] == [True, False]
+    assert pick_source(config, None) == "all"
+    assert pick_source(config, "hvs") == "hvs"
+    path.write_text(ESTATE + "estates: {hvs: [hv1, hv2]}\n")
+    with pytest.raises(InputInvalid, match="several sources") as refused:
+        pick_source(read_config(path), None)
+    assert "hv1, hv2, hvs, vc" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("estates", "says"),
+    [
+        ("{hv1: [hv2]}", "a source is called hv1, too"),
+        ("{all: [hv1, hv9]}", "no source is called hv9"),
+        ("{all: [hv1, hv1]}", "a source is named twice"),
+        ("{all: []}", "all"),
+    ],
+)
+def test_an_estate_of_what_is_not_there_is_refused(tmp_path: Path, estates: str, says: str) -> None:
+    path = tmp_path / "kubeferry.yaml"
+    path.write_text(f"{ESTATE}estates: {estates}\n")
+    with pytest.raises(InputInvalid, match=says):
+        read_config(path)

@@ -259,7 +259,7 @@ class Estate:
         return self._source(last), _as_at(machine, last)
 
     def _is_lately(self, machine: Machine) -> bool:
-        """Whether everybody was asked a moment ago, and nobody else had as much as a definition of it."""
+        """Whether it was off a moment ago, and nobody else, of whom all were asked, had as much as a definition of it."""
         return time.monotonic() - self._alone.get(machine.id, float("-inf")) < AGAIN_SECONDS
 
     def _runs(self, machine: Machine, name: str) -> bool:
@@ -280,7 +280,7 @@ class Estate:
             self._places[machine.id] = place
             self._found(machine, place)
         self._alone.pop(machine.id, None)
-        if seen.powers.keys() == {place} and not seen.silent:
+        if seen.powers == {place: Power.OFF} and not seen.silent:
             self._alone[machine.id] = time.monotonic()
         return place, seen
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import Config, Inventory, KeptVariables, Plan, Policy, SourceConfig, TargetConfig
+from kubeferry.documents import Config, Inventory, KeptVariables, Plan, Policy, SourceConfig, SshAccess, TargetConfig
 from kubeferry.errors import InputInvalid, SourceRefused, SourceUnavailable, TargetRefused, TargetUnavailable
 from kubeferry.life.events import Synced
 from kubeferry.life.machine_state import MachineState, Phase
@@ -283,3 +283,37 @@ def test_a_machine_that_is_at_another_source_now_is_found_and_said(world: World,
     assert told.what == "db: the source has no such machine any more: it is at source hyp3 now, and runs there"
     assert "kubeferry discover --source hyp3" in told.fix
     assert set(world.ask().refused) == {"db"}
+
+
+def test_a_source_of_an_estate_that_movers_cannot_reach_keeps_its_own_machines_alone(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "far").mkdir()
+    machines = world.source.discover().machines
+    MemorySource("far", tmp_path / "far").write_machines(*(one for one in machines if one.name == "web"))
+    world.source.write_machines(*(one for one in machines if one.name != "web"))
+    ssh = SshAccess(host="far.example", host_key="ssh-ed25519 AAAA")
+    far = SourceConfig(kind="memory", uri=f"memory://{tmp_path}/far", ssh=ssh)
+    world.config = world.config.model_copy(
+        update={
+            "sources": world.config.sources | {"far": far},
+            "estates": {"all": ("lab", "far")},
+            "target": TargetConfig(kind="kubevirt"),
+        }
+    )
+    owned = tuple(one.model_copy(update={"source": "far" if one.name == "web" else "lab"}) for one in machines)
+    inventory = Inventory(source="all", source_kind="estate", observed_at="2026-01-01", machines=owned)
+    world.plan = make_plan(inventory, Policy(), name="three", created_at="2026-01-01")
+    monkeypatch.setattr(beforehand, "open_target", lambda _config: world.target)
+    asked = world.ask()
+    assert {name: {one.id for one in found} for name, found in asked.refused.items()} == {
+        "app": {"source.no-way"},
+        "db": {"source.no-way"},
+    }
+    assert asked.barred == ()
+    assert {one.what for one in asked.concerns if one.id == "source.no-way"} == {
+        "movers in the cluster have no way to source lab"
+    }
+    assert asked.errors()["db"].fix.startswith("Give a libvirt source `ssh`")
+    barred = world.ask("app", "db")
+    assert {one.id for one in barred.barred} == {"source.no-way"}
