@@ -259,7 +259,7 @@ class Estate:
         return self._source(last), _as_at(machine, last)
 
     def _is_lately(self, machine: Machine) -> bool:
-        """Whether it was off a moment ago, and nobody else, of whom all were asked, had as much as a definition of it."""
+        """Whether it was off a moment ago, and no other member had as much as a definition of it."""
         return time.monotonic() - self._alone.get(machine.id, float("-inf")) < AGAIN_SECONDS
 
     def _runs(self, machine: Machine, name: str) -> bool:
