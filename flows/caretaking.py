@@ -133,8 +133,8 @@ def _look_at_old_machines(config: Config, journal: Journal, looked: Looked) -> N
     for record in (plan for plan in journal.plans() if plan.digest in moved):
         try:
             plan = plan_in(journal.plan(record.digest).document, record.digest)
-            if problem := unknown_source(plan, config):
-                looked.unanswered.append(f"plan {plan.name}: {problem.what}")
+            if unknown_source(plan, config):
+                looked.unanswered.append(f"plan {plan.name}: its source {plan.source!r} is not in the configuration")
                 continue
             found = _seen_of(config, journal, plan)
         except KubeferryError as error:
@@ -218,7 +218,11 @@ def _plan(config: Config, journal: Journal, digest: str) -> Plan:
     registered = journal.plan(digest)
     plan = plan_in(registered.document, f"plan {registered.name} ({digest[:12]}) in the journal")
     if problem := unknown_source(plan, config):
-        raise PermanentError(f"nobody can look after plan {plan.name}", why=problem.what, fix=problem.fix)
+        raise PermanentError(
+            f"nobody can look after plan {plan.name}",
+            why=f"its source {plan.source!r} is not in the configuration",
+            fix=problem.fix,
+        )
     return plan
 
 

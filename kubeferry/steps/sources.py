@@ -63,4 +63,4 @@ def unknown_source(plan: Plan, config: Config) -> Problem | None:
         named = ", ".join(members)
         fix = f"Its machines are of several sources. Add `estates: {{{plan.source}: [{named}]}}`, and what is missing."
     known = first_of(sorted((*config.sources, *(config.estates or {}))), NAMED)
-    return Problem("sources", f"no source and no estate is called {plan.source!r}; there is {known}", fix)
+    return Problem("sources", f"no source is called {plan.source!r}; there is {known}", fix)

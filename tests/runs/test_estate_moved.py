@@ -21,7 +21,7 @@ from lab.hypervisors import PROGRAMS, Hypervisor, hypervisor
 from tests.needs import needs
 from tests.runs.test_ova_moved import BOOT
 
-pytestmark = [needs(*PROGRAMS, "root"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs(*PROGRAMS, "root")]
 
 MIB = 2**20
 SIZE = 8 * MIB

@@ -96,7 +96,10 @@ def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(m
     def lease(_plan: str, _machine: str) -> Iterator[None]:
         yield
 
-    monkeypatch.setattr(migrate, "open_source", lambda *_given, journal: refusing(f"source of {journal}"))
+    def source_for(_plan: object, _entry: object, _config: object, journal: Any, *_given: object) -> Any:
+        return refusing(f"source of {journal.identity}")
+
+    monkeypatch.setattr(migrate, "source_for", source_for)
     monkeypatch.setattr(migrate, "open_target", lambda *_given: refusing("target"))
     monkeypatch.setattr(migrate, "reached", lambda *_given: SimpleNamespace(phase="committed"))
     monkeypatch.setattr(migrate, "settle", lambda _work: "a view")
@@ -107,6 +110,7 @@ def test_a_connection_that_does_not_close_hides_no_outcome_and_keeps_none_open(m
         "refused": {},
         "standing": {},
         "turns": None,
+        "board": Board(quiet=True),
         "gate": None,
         "rehearse": False,
     }
