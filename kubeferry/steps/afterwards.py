@@ -64,7 +64,9 @@ def left_behind(plan: Plan, states: Mapping[str, MachineState]) -> list[Entry]:
 
 def alarm_of(plan: Plan, entry: Entry, state: MachineState, power: Power) -> Alarm:
     """What to say of a source that runs beside its copy, or may."""
-    source = entry.machine.source
+    source = last = state.place or entry.machine.source
+    if entry.machine.source != plan.source:  # an estate, all of which was asked
+        source = f"a source of {plan.source} (it was left at {last})"
     at = next((at for phase, at in reversed(state.timeline) if phase is Phase.COMMITTED), "")
     quiet = f"; what starts it by itself ({state.autostart.words}) was switched off then" if state.autostart else ""
     return Alarm(
@@ -72,7 +74,7 @@ def alarm_of(plan: Plan, entry: Entry, state: MachineState, power: Power) -> Ala
         f"the machine that was left behind is {power} at {source}, beside its copy",
         f"it moved to {entry.namespace}/{entry.target_name} at {at}, by plan {plan.name}{quiet}: somebody or something "
         "has started it since. What is written in it is in no copy, and both may answer under one address",
-        f"Shut it down at {source}. If it is to be the machine again, `kubeferry rollback` stops the copy first.",
+        f"Shut it down there. If it is to be the machine again, `kubeferry rollback` stops the copy first.",
     )
 
 
