@@ -74,7 +74,7 @@ def alarm_of(plan: Plan, entry: Entry, state: MachineState, power: Power) -> Ala
         f"the machine that was left behind is {power} at {source}, beside its copy",
         f"it moved to {entry.namespace}/{entry.target_name} at {at}, by plan {plan.name}{quiet}: somebody or something "
         "has started it since. What is written in it is in no copy, and both may answer under one address",
-        f"Shut it down there. If it is to be the machine again, `kubeferry rollback` stops the copy first.",
+        "Shut it down there. If it is to be the machine again, `kubeferry rollback` stops the copy first.",
     )
 
 
