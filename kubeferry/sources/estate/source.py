@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 
 from kubeferry.documents import Inventory, StopPolicy
-from kubeferry.errors import Interrupted, KubeferryError, SourceRefused, SourceUnavailable
+from kubeferry.errors import Interrupted, KubeferryError, SourceRefused, SourceUnavailable, as_told
 from kubeferry.ledger import External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import UP, Autostart, Concern, DiskRef, Machine, Marker, Power, Severity
@@ -76,8 +76,8 @@ class Estate:
                 inventories[name] = self._source(name).discover()
             except Interrupted:
                 raise
-            except KubeferryError as error:
-                away[name] = (self._members[name].kind, error)
+            except Exception as error:  # noqa: BLE001 (a defect of ours in one does not cost the others)
+                away[name] = (self._members[name].kind, as_told(error))
 
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="member") as threads:
             list(threads.map(asked, self._members))

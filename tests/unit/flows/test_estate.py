@@ -180,6 +180,20 @@ def test_a_hypervisor_that_is_away_costs_its_own_machines(two: Hypervisors) -> N
     assert "machines.json is not there" in out + err
 
 
+def test_a_defect_in_one_source_costs_its_own_machines(two: Hypervisors, monkeypatch: pytest.MonkeyPatch) -> None:
+    discover = MemorySource.discover
+
+    def broken(source: MemorySource) -> Inventory:
+        if source.folder.name == "hv2":
+            raise ZeroDivisionError("by nothing")
+        return discover(source)
+
+    monkeypatch.setattr(MemorySource, "discover", broken)
+    said = two.ok("discover")
+    assert "source hv2 was not asked, and its machines are missing: a defect: ZeroDivisionError" in said
+    assert [one.name for one in load(two.folder / "inventory.yaml", Inventory).machines] == ["db"]
+
+
 def test_a_machine_that_may_be_where_nobody_answers_is_left_alone(two: Hypervisors, clock: Clock) -> None:
     two.planned()
     two.migrate_live("db", "hv1", "hv2", leaves=True)
