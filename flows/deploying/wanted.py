@@ -19,6 +19,8 @@ MADE_BY = "Made by `kubeferry deploy`"
 HEARTBEAT_SECONDS = 30
 SILENT_SECONDS = 180
 """A run that was not heard of for so long has died; one whose server was away for longer says that it lives."""
+WAITS = "kubeferry.flow-run.waits"
+"""The event of a run that is suspended from now on, and no process lives for it."""
 ONE_AT_A_TIME = frozenset({"precopy", "cutover", "rehearse", "caretake"})
 """A second run of these is cancelled at once: one that waited would begin outside its window."""
 ENDED_BADLY = ("Failed", "Crashed", "RolledBack", "TimedOut")
@@ -140,7 +142,7 @@ def _of_the_dead(choices: Choices) -> Automation:
             "match": {"prefect.resource.id": "prefect.flow-run.*"},
             "match_related": _tagged(choices),
             "after": ["prefect.flow-run.heartbeat"],
-            "expect": ["prefect.flow-run.*"],
+            "expect": ["prefect.flow-run.*", WAITS],
             "for_each": ["prefect.resource.id"],
             "threshold": 1,
             "within": SILENT_SECONDS,

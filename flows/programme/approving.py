@@ -28,7 +28,7 @@ from flows.moves import Move, Wanted
 from flows.programme.artifacts import Shelf, own_client, plan_key
 from flows.programme.forms import Answer, Asked, Candidate, form_of, question, whole_page
 from flows.programme.showing import ui
-from flows.programme.waiting import lacking, meant_by, suspended, under_way
+from flows.programme.waiting import lacking, meant_by, suspended, tell_that_it_waits, under_way
 from flows.struck import struck_errors, without_secrets
 from flows.telling import announce_outcomes, telling
 from flows.told import NOT_BEGUN, Outcome
@@ -108,6 +108,7 @@ class _Asking:
         shelf.markdown(page, whole_page(asked), f"{plan.name}: {asked.request.scope}, to be approved")
         form = form_of(asked.rule, without_secrets(question(replace(asked, page=f"{ui()}{shelf.place(page)}"))))
         key = f"{KEY}{number + 1}-{asked.request.digest}"
+        tell_that_it_waits(run)
         suspend_flow_run(form, key=key, timeout=WAITS_SECONDS)  # it does not come back
         return None
 

@@ -13,10 +13,11 @@ from prefect.client.schemas.filters import (
     FlowRunFilterTags,
 )
 from prefect.client.schemas.objects import FlowRun
+from prefect.events import emit_event
 from prefect.states import Scheduled
 
 from flows import moves
-from flows.deploying.wanted import OURS
+from flows.deploying.wanted import OURS, WAITS
 from flows.moves import Wanted
 from flows.programme.artifacts import own_client
 from kubeferry.documents import Config, Plan, plan_in
@@ -61,6 +62,14 @@ def under_way(states: Mapping[str, MachineState], machines: tuple[str, ...]) -> 
     those of their plan."""
     left = (states[name] for name in machines if name in states and states[name].resumes is not Phase.COMMITTED)
     return any(state.source_off or state.resumes not in UNTOUCHED for state in left)
+
+
+def tell_that_it_waits(run: FlowRun) -> None:
+    """Tell the automation that looks for dead runs that this one is suspended from here on. Prefect's own event says so
+    too late for that, where the run was begun by a schedule that is younger than five minutes: its events wait for the
+    one of the state `Scheduled`, which the scheduler does not send (seen on 3.8.8)."""
+    tags = [{"prefect.resource.role": "tag", "prefect.resource.id": f"prefect.tag.{tag}"} for tag in run.tags]
+    emit_event(WAITS, {"prefect.resource.id": f"prefect.flow-run.{run.id}"}, related=tags)
 
 
 def suspended(deployment: FlowRunFilterDeploymentId | None = None) -> list[FlowRun]:

@@ -151,7 +151,7 @@ def test_a_night_of_two_waves(move: Move, prefect: str, receiver: Listener, key:
         for wave in ("wave-1", "wave-2"):
             move.kubeferry("approve", "plan.yaml", "--wave", wave, "--key", str(key), "--yes")
         state = forms.end(cutover, 500)
-    assert state["name"] == "RolledBack", state
+        assert state["name"] == "RolledBack", state["message"]
     kinds = {name: dict.fromkeys(kind for _, kind in history(move, name)) for name in (DB, WEB, CRM)}
     assert [list(kinds[name])[-1] for name in (DB, WEB, CRM)] == ["committed", "committed", "rolled-back"]
     assert all("rehearsed" in told for told in kinds.values())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flows.deploying.wanted import WAITS
 from kubeferry.model import Power
 from tests.runs.test_deployments import Prefect, deployed, in_memory, prefect, working
 
@@ -51,6 +52,15 @@ def decisions(small: Any, plan: Any) -> list[tuple[str, str, str]]:
         return [(str(one.kind), one.by.partition(" on ")[0], str(one.how)) for one in journal.decisions(plan.digest)]
 
 
+def told_that_it_waits(forms: Forms, run_id: str) -> bool:
+    """Whether the run has said itself that it is suspended, with the tag that the automation looks for."""
+    of_run = {"any_resource": {"id": [f"prefect.flow-run.{run_id}"]}, "event": {"name": [WAITS]}}
+    limit = time.monotonic() + 20
+    while not (found := forms.ask("/events/filter", {"filter": of_run})["events"]) and time.monotonic() < limit:
+        time.sleep(0.3)
+    return any("prefect.tag.journal:" in one["prefect.resource.id"] for event in found for one in event["related"])
+
+
 @pytest.mark.timeout(300)
 def test_a_cutover_asks_and_an_answer_is_for_what_was_shown(in_memory: Any, deployed: Any, forms: Forms) -> None:
     """The form itself is filled in by a browser in `test_days`; here is what is wrong with answers."""
@@ -61,6 +71,7 @@ def test_a_cutover_asks_and_an_answer_is_for_what_was_shown(in_memory: Any, depl
         assert "- **db**: planned, copied after its stop; downtime not known; at any time" in forms.asked(moving)
         until = datetime.fromisoformat(forms.state(moving)["state_details"]["pause_timeout"])
         assert until > datetime.now(UTC) + timedelta(days=6), "nobody answers within an hour"
+        assert told_that_it_waits(forms, moving), "who looks for dead runs would call it one"
         assert forms.answer(moving, decision="approve")["status"] == "REJECT", "a name is missing"
         assert forms.answer(moving, name="eve", decision="approve")["status"] == "REJECT", "she may not"
         assert forms.answer(moving, name="ann", decision="yes")["status"] == "REJECT"
