@@ -1,0 +1,47 @@
+"""The first process of a container, as a process of its own: who is started, asked to stop, and waited for."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def begun(script: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "kubeferry.outside.first_process", "sh", "-c", script]
+    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+
+
+def test_the_commands_words_and_code_are_ours() -> None:
+    process = begun("echo said; exit 7")
+    assert process.communicate(timeout=30) == ("said\n", None)
+    assert process.returncode == 7
+
+
+def test_who_lives_on_after_the_command_is_waited_for(tmp_path: Path) -> None:
+    late = tmp_path / "late"
+    process = begun(f"setsid sh -c 'sleep 0.5; echo led back >{late}' >/dev/null & exit 3")
+    process.communicate(timeout=30)
+    assert process.returncode == 3
+    assert late.read_text() == "led back\n"
+
+
+def test_to_be_asked_to_stop_is_handed_on_and_what_it_leaves_is_not_cut_off(tmp_path: Path) -> None:
+    late = tmp_path / "late"
+    leaves = f"setsid sh -c 'sleep 0.5; echo led back >{late}' >/dev/null &"
+    process = begun(f"trap \"{leaves} exit 5\" TERM; echo ready; while :; do sleep 0.05; done")
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=30)
+    assert process.returncode == 5
+    assert late.read_text() == "led back\n"
+
+
+def test_a_command_that_is_killed_is_told_as_a_shell_tells_it() -> None:
+    process = begun("kill -9 $$")
+    process.communicate(timeout=30)
+    assert process.returncode == 137
