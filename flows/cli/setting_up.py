@@ -100,6 +100,10 @@ def manifests(
         print_json({"objects": list(yaml.safe_load_all(objects)), "written": written})
         return
     for what, folder in wanted.items():
-        told = f"read {folder / 'whole' / 'kustomization.yaml'}" if what == "install" else f"build it with: {folder / 'build-image'} NAME"
+        told = (
+            f"read {folder / 'whole' / 'kustomization.yaml'}"
+            if what == "install"
+            else f"build it with: {folder / 'build-image'} NAME"
+        )
         click.echo(f"written; {told}", err=bool(objects))
     click.echo(objects, nl=False)

@@ -1,7 +1,7 @@
 """A work pool of processes in which nobody but the worker's own image says what is started; pure.
 
-A pool as Prefect makes it lets whoever may start a run name a command, a working directory and an environment: code that
-a worker executes. In this one they are fixed; the server refuses any other value, and any other variable.
+A pool as Prefect makes it lets whoever may start a run name a command, a working directory and an environment: code
+that a worker executes. In this one they are fixed; the server refuses any other value, and any other variable.
 """
 
 from __future__ import annotations

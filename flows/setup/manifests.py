@@ -1,5 +1,5 @@
-"""What an administrator is handed: the account with its Roles, rules for alerts, folders that images are built from, and
-the folder that kubeferry is installed from in a cluster.
+"""What an administrator is handed: the account with its Roles, rules for alerts, folders that images are built from,
+and the folder that kubeferry is installed from in a cluster.
 
 The files lie in `deploy/`, which a wheel has beside this module: there is only one of each.
 """

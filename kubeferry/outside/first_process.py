@@ -1,4 +1,4 @@
-"""`python -m kubeferry.outside.first_process COMMAND…`: the first process of a container, for a command that leaves others.
+"""`python -m kubeferry.outside.first_process COMMAND…`: the first process of a container, for who leaves others behind.
 
 With the first process of a container the kernel ends all others. A worker that is stopped leaves one that leads a
 machine back: whoever lives on after the command is waited for, and what has ended is collected. To be asked to stop is

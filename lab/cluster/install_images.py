@@ -1,7 +1,8 @@
-"""The images of `deploy/install` for the lab: kubeferry's own as the checkout has it, and PostgreSQL of Debian's packages.
+"""The images of `deploy/install` for the lab: kubeferry's own as the checkout has it, and PostgreSQL, Debian's.
 
 Put together from layers, so that a change of ours costs seconds: Debian, the libraries of the lock, our packages. What
-this does not do: follow the steps of `deploy/control-plane/Containerfile`; tests/tools/test_product_image.py builds that.
+this does not do: follow the steps of `deploy/control-plane/Containerfile`. `lab/product_images.py` does, and
+tests/tools/test_product_image.py looks at what comes of it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ LIBRARIES_SECONDS = 900
 
 def kubeferry() -> Archive:
     """The archive with kubeferry's image as the checkout has it."""
-    key = archive_key(*(f"{path.relative_to(product_images.ROOT)} {file_digest(path)}".encode() for path in _decisive()))
+    key = archive_key(
+        *(f"{path.relative_to(product_images.ROOT)} {file_digest(path)}".encode() for path in _decisive())
+    )
     dest = cache_folder("images") / f"kubeferry-{key}.tar"
     if not dest.exists():
         base, libraries = product_images.base("control-plane"), _libraries()

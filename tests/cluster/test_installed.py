@@ -1,4 +1,4 @@
-"""kubeferry installed in a real cluster from `deploy/install`: a worker in it moves a machine, started from a deployment.
+"""kubeferry installed in a real cluster: a worker in it moves a machine, started from a deployment of Prefect's.
 
 As an administrator would: the folder that `kubeferry manifests --install` writes, with images, a configuration and
 Secrets of his own, put in place by kustomize. The source is the lab's cloud, which pods reach over the node; the target
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600), pytest.mark.usefixt
 
 HOME = "kubeferry"
 NAMESPACE = "kubeferry-landed"
+DEPLOYED = ("server", "metrics", "worker")
 MIB = 1 << 20
 POLICY = {
     "apiVersion": "kubeferry.io/v1alpha1",
@@ -65,14 +65,28 @@ class Installed:
         assert not check or done.code == 0, f"{words}:\n{done.out[-4000:]}\n{done.err[-4000:]}"
         return done.out
 
+    def refused(self, *words: str) -> str:
+        """What such a command says that fails."""
+        argv = [self.ground.program, f"--kubeconfig={self.ground.kubeconfig}", f"--namespace={HOME}"]
+        done = run([*argv, "exec", "deployment/kubeferry-worker", "--", *words], check=False, timeout=60)
+        assert done.code != 0, done.out
+        return " ".join((done.out + done.err).split())
+
     def page(self, service: str, port: int, path: str) -> str:
         """What a service answers."""
         address = self.ground.read("get", "service", service, f"--namespace={HOME}")["spec"]["clusterIP"]
-        with urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=30) as answer:  # noqa: S310 (ours)
+        with urllib.request.urlopen(f"http://{address}:{port}{path}", timeout=30) as answer:
             return str(answer.read().decode())
 
-    def status(self) -> Any:
-        return json.loads(self.inside("kubeferry", "status", "--plan", "shop", "--json"))
+    def phases(self) -> dict[str, str]:
+        """Where each machine stands, by the journal."""
+        status = json.loads(self.inside("kubeferry", "status", "--plan", "shop", "--json"))
+        return {one["machine"]: one["phase"] for one in status["machines"]}
+
+    def power(self) -> str:
+        """Of the source."""
+        found = self.cloud.client().describe_instances(InstanceIds=[self.instance])
+        return str(found["Reservations"][0]["Instances"][0]["State"]["Name"])
 
 
 @pytest.fixture(scope="module")
@@ -94,9 +108,7 @@ def cloud(own: Ground, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clo
 
 
 @pytest.fixture(scope="module")
-def installed(
-    own: Ground, images: None, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installed]:
+def installed(own: Ground, images: None, cloud: Cloud, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
     """All of it runs. Afterwards nothing of it is left."""
     folder = tmp_path_factory.mktemp("install") / "install"
     write_install(folder)
@@ -107,12 +119,8 @@ def installed(
         prepare(made)
         said = made.kubectl("apply", "--server-side", f"--kustomize={folder / 'whole'}", timeout=120)
         assert "Warning" not in said.err, said.err
-        secrets_of(made)
-        for what in ("statefulset/kubeferry-postgres", "deployment/kubeferry-server", "deployment/kubeferry-metrics"):
+        for what in ("statefulset/kubeferry-postgres", *(f"deployment/kubeferry-{one}" for one in DEPLOYED)):
             made.kubectl("rollout", "status", what, f"--namespace={HOME}", "--timeout=180s", timeout=200)
-        made.kubectl(
-            "rollout", "status", "deployment/kubeferry-worker", f"--namespace={HOME}", "--timeout=180s", timeout=200
-        )
         yield made
     finally:
         for name in (HOME, NAMESPACE):
@@ -137,16 +145,13 @@ def configure(folder: Path, cloud: Cloud) -> None:
 
 
 def prepare(made: Installed) -> None:
-    """Where machines land: a namespace, the rights of the account in it, the movers' way into the cloud."""
+    """What docs/operations.md asks for: both namespaces, the Secrets, the rights of the account where machines land."""
     made.ground.kubectl("delete", "namespace", HOME, NAMESPACE, "--ignore-not-found", timeout=120)
+    made.ground.kubectl("create", "namespace", HOME)
     made.ground.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": RESTRICTED}})
     made.ground.kubectl("apply", "--filename=-", stdin=roles((NAMESPACE,), account_namespace=HOME))
-    made.ground.apply(secret("kubeferry-aws", made.cloud.environment, NAMESPACE))
-
-
-def secrets_of(made: Installed) -> None:
-    """The Secrets that docs/operations.md names."""
     made.ground.apply(
+        secret("kubeferry-aws", made.cloud.environment, NAMESPACE),
         secret("kubeferry-database", {"prefect": "p'\"\\ " + secrets.token_hex(8), "kubeferry": secrets.token_hex(8)}),
         secret("kubeferry-login", {"auth-string": f"ferry:{secrets.token_hex(8)}"}),
         secret("kubeferry-sources", made.cloud.environment),
@@ -162,7 +167,90 @@ def test_a_worker_in_the_cluster_moves_a_machine_that_was_started_from_a_deploym
     installed.inside("sh", "-c", "cat >policy.yaml", stdin=yaml.safe_dump(POLICY))
     installed.inside("kubeferry", "discover")
     installed.inside("kubeferry", "plan", "inventory.yaml", "--policy", "policy.yaml", "--name", "shop")
-    installed.inside("kubeferry", "deploy", "plan.yaml", "--policy", "policy.yaml", "--caretake-every", "0")
+    assert "changes made" in installed.inside("kubeferry", "deploy", "plan.yaml", "--caretake-every", "0")
+    assert "nothing to change" in installed.inside("kubeferry", "deploy", "plan.yaml", "--caretake-every", "0")
     told = installed.inside("prefect", "deployment", "run", "cutover/shop", "--watch", timeout=400)
-    print(told)
-    assert [(one["machine"], one["phase"]) for one in installed.status()["machines"]] == [("web", "committed")]
+    assert "finished successfully in 'Completed'" in told
+    assert installed.phases() == {"web": "committed"}
+    assert installed.power() == "stopped"
+    machine = installed.ground.read("get", "vmi", "web", f"--namespace={NAMESPACE}")
+    assert {"type": "AgentConnected", "status": "True"}.items() <= next(
+        one for one in machine["status"]["conditions"] if one["type"] == "AgentConnected"
+    ).items()
+
+
+def test_nobody_gives_a_run_another_command(installed: Installed) -> None:
+    """By the real server: whoever may start a run may still not say what the worker executes."""
+    for variable in ("command=id", "working_dir=/etc", 'env={"PYTHONPATH": "/tmp"}'):
+        words = ("prefect", "deployment", "run", "cutover/shop", "--job-variable", variable)
+        assert "Error creating flow run: Validation failed" in installed.refused(*words)
+
+
+def test_caretake_looks_each_minute(installed: Installed) -> None:
+    def looked() -> Any:
+        found = installed.ground.read("get", "cronjob", "kubeferry-caretake", f"--namespace={HOME}")
+        return found["status"].get("lastSuccessfulTime")
+
+    assert until(looked, seconds=120, what="a look of caretake's")
+
+
+def test_the_exporter_tells_of_the_move(installed: Installed) -> None:
+    found = until(
+        lambda: [
+            line for line in installed.page("kubeferry-metrics", 9469, "/metrics").splitlines() if "committed" in line
+        ],
+        seconds=30,
+        what="the machine in the figures",
+    )
+    assert found == ['kubeferry_machines{plan="shop",wave="wave-1",state="committed"} 1']
+
+
+def test_the_journal_comes_back_from_its_backup(installed: Installed) -> None:
+    """As docs/operations.md says, after all of it was lost."""
+    before = installed.phases()
+    namespace = f"--namespace={HOME}"
+    installed.kubectl("create", "job", "saved", "--from=cronjob/kubeferry-backup", namespace)
+    installed.kubectl("wait", "job/saved", "--for=condition=Complete", "--timeout=60s", namespace, timeout=70)
+    writers = ("deployment/kubeferry-worker", "deployment/kubeferry-metrics")
+    installed.kubectl("scale", *writers, "--replicas=0", namespace)
+    installed.kubectl("patch", "cronjob/kubeferry-caretake", '--patch={"spec": {"suspend": true}}', namespace)
+    installed.kubectl(
+        "wait",
+        "pods",
+        "--selector=app.kubernetes.io/component in (worker, metrics, caretake)",
+        "--for=delete",
+        "--timeout=120s",
+        namespace,
+        timeout=130,
+    )
+    lost = "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner"
+    psql = ("psql", "--host=/tmp", "--username=postgres", "--dbname=kubeferry", f"--command={lost}")
+    installed.kubectl("exec", "kubeferry-postgres-0", "--container=postgres", namespace, "--", *psql)
+    said = installed.kubectl("apply", "--server-side", f"--kustomize={installed.folder / 'restore'}")
+    assert "Warning" not in said.err, said.err
+    installed.kubectl(
+        "wait", "job/kubeferry-restore", "--for=condition=Complete", "--timeout=60s", namespace, timeout=70
+    )
+    installed.kubectl("scale", *writers, "--replicas=1", namespace)
+    installed.kubectl("rollout", "status", writers[0], namespace, "--timeout=120s", timeout=130)
+    assert installed.phases() == before == {"web": "committed"}
+
+
+@pytest.mark.parametrize("part", ["whole", "restore", "examples/sign-in"])
+def test_the_api_server_takes_it_without_a_warning(installed: Installed, part: str) -> None:
+    words = (
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--dry-run=server",
+        f"--kustomize={installed.folder / part}",
+    )
+    said = installed.kubectl(*words)
+    assert said.err == ""
+    assert "(server dry run)" in said.out
+
+
+def test_nothing_was_refused_for_what_it_may_not_be(installed: Installed) -> None:
+    for namespace in (HOME, NAMESPACE):
+        told = installed.ground.read("get", "events", f"--namespace={namespace}")["items"]
+        assert [one["message"] for one in told if one["reason"] == "FailedCreate" or "violat" in one["message"]] == []

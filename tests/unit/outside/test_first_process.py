@@ -32,7 +32,7 @@ def test_who_lives_on_after_the_command_is_waited_for(tmp_path: Path) -> None:
 def test_to_be_asked_to_stop_is_handed_on_and_what_it_leaves_is_not_cut_off(tmp_path: Path) -> None:
     late = tmp_path / "late"
     leaves = f"setsid sh -c 'sleep 0.5; echo led back >{late}' >/dev/null &"
-    process = begun(f"trap \"{leaves} exit 5\" TERM; echo ready; while :; do sleep 0.05; done")
+    process = begun(f'trap "{leaves} exit 5" TERM; echo ready; while :; do sleep 0.05; done')
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
