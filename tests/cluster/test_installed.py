@@ -83,6 +83,11 @@ class Installed:
         status = json.loads(self.inside("kubeferry", "status", "--plan", "shop", "--json"))
         return {one["machine"]: one["phase"] for one in status["machines"]}
 
+    def caretaking(self) -> dict[str, Any]:
+        """How the CronJob stands."""
+        found = self.ground.read("get", "cronjob", "kubeferry-caretake", f"--namespace={HOME}")
+        return dict(found["status"])
+
     def power(self) -> str:
         """Of the source."""
         found = self.cloud.client().describe_instances(InstanceIds=[self.instance])
@@ -187,11 +192,7 @@ def test_nobody_gives_a_run_another_command(installed: Installed) -> None:
 
 
 def test_caretake_looks_each_minute(installed: Installed) -> None:
-    def looked() -> Any:
-        found = installed.ground.read("get", "cronjob", "kubeferry-caretake", f"--namespace={HOME}")
-        return found["status"].get("lastSuccessfulTime")
-
-    assert until(looked, seconds=120, what="a look of caretake's")
+    assert until(lambda: installed.caretaking().get("lastSuccessfulTime"), seconds=120, what="a look of caretake's")
 
 
 def test_the_exporter_tells_of_the_move(installed: Installed) -> None:
@@ -217,12 +218,13 @@ def test_the_journal_comes_back_from_its_backup(installed: Installed) -> None:
     installed.kubectl(
         "wait",
         "pods",
-        "--selector=app.kubernetes.io/component in (worker, metrics, caretake)",
+        "--selector=app.kubernetes.io/component in (worker, metrics)",
         "--for=delete",
         "--timeout=120s",
         namespace,
         timeout=130,
     )
+    until(lambda: not installed.caretaking().get("active"), seconds=60, what="the end of a look of caretake's")
     lost = "DROP SCHEMA public CASCADE; CREATE SCHEMA public AUTHORIZATION pg_database_owner"
     psql = ("psql", "--host=/tmp", "--username=postgres", "--dbname=kubeferry", f"--command={lost}")
     installed.kubectl("exec", "kubeferry-postgres-0", "--container=postgres", namespace, "--", *psql)
