@@ -31,6 +31,8 @@ PLACE = "opt/kubeferry"
 GIVEN = product_images.ROOT / "deploy" / "control-plane"
 USERS = {"kubeferry": (1000, "/work"), "postgres": (999, "/tmp")}  # noqa: S108 (in the image)
 LIBRARIES_SECONDS = 900
+FORM = b"1"
+"""Changes with what is done to what layers are made of: those that are kept count no more."""
 
 
 def kubeferry() -> Archive:
@@ -53,7 +55,7 @@ def kubeferry() -> Archive:
 
 def postgres() -> Archive:
     """The archive with PostgreSQL: its programs on the search path, and a user that is not Debian's."""
-    key = archive_key(Path(__file__).read_bytes(), *(name.encode() for name in POSTGRES_PACKAGES))
+    key = archive_key(FORM, *(part.encode() for part in (*POSTGRES_PACKAGES, POSTGRES_PROGRAMS, str(USERS))))
     dest = cache_folder("images") / f"postgres-{key}.tar"
     if not dest.exists():
         base = rootfs.debian(product_images.SUITE, POSTGRES_PACKAGES)
@@ -69,7 +71,7 @@ def postgres() -> Archive:
 
 def _libraries() -> Path:
     """The layer with the libraries of the lock, fetched and compiled once for each lock (about a minute)."""
-    key = archive_key((GIVEN / "requirements.txt").read_bytes(), Path(__file__).read_bytes())
+    key = archive_key(FORM, (GIVEN / "requirements.txt").read_bytes())
     dest = cache_folder("images") / f"libraries-{key}.layer"
     if not dest.exists():
         say("fetching the libraries of kubeferry's image: a minute, once")
@@ -131,7 +133,7 @@ def _decisive() -> list[Path]:
     """The files that decide about kubeferry's image."""
     packages = [Path(str(package.__file__)).parent for package in CONTENT["control-plane"]]
     ours = [path for folder in packages for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"]
-    return sorted({*ours, GIVEN / "Containerfile", GIVEN / "requirements.txt", Path(__file__)})
+    return sorted({*ours, GIVEN / "Containerfile", GIVEN / "requirements.txt", GIVEN.parent / "build-image"})
 
 
 def _replace(built: Path, dest: Path, older: str) -> None:
