@@ -1,4 +1,4 @@
-"""A container's first process, as a process of its own: who is started, asked to stop and in which order, waited for."""
+"""A container's first process, as a process of its own: who is started, asked to stop, in which order, waited for."""
 
 from __future__ import annotations
 
