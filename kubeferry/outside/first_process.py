@@ -1,4 +1,4 @@
-"""`python -m kubeferry.outside.first_process COMMAND…`: a command that is stopped in order, in a container the first one.
+"""`python -m kubeferry.outside.first_process COMMAND…`: a command that is stopped in order, first of its container.
 
 Prefect's worker kills its runs when it is stopped, and with the first process of a container the kernel kills all
 others. So who asks to stop asks here: the command is held, those that it has started are asked to stop, and only when
