@@ -284,6 +284,18 @@ def test_services_and_policies_have_the_ports_that_are_listened_on() -> None:
                 assert target in {one["port"] for one in policy}
 
 
+def test_prometheus_finds_the_exporter() -> None:
+    (monitor,) = [one["spec"] for one in objects() if one["kind"] == "ServiceMonitor"]
+    found = [
+        one
+        for one in objects()
+        if one["kind"] == "Service"
+        and monitor["selector"]["matchLabels"].items() <= one["metadata"].get("labels", {}).items()
+    ]
+    assert [one["metadata"]["name"] for one in found] == ["kubeferry-metrics"]
+    assert [end["port"] for end in monitor["endpoints"]] == [port["name"] for port in found[0]["spec"]["ports"]]
+
+
 # --- rights, scripts, the folder --------------------------------------------------------------------------------------
 
 
