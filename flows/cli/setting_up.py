@@ -75,11 +75,13 @@ def manifests(
     install: Path | None,
     as_json: bool,
 ) -> None:
-    """Print the rights that a cluster's administrator gives; write what images are built from, and what is installed.
+    """Print the rights that a cluster's administrator gives; write what images are built from.
 
     kubeferry manifests --namespace apps | kubectl apply --filename -
 
     kubeferry manifests --mover mover && mover/build-image registry.example/kubeferry-mover:1
+
+    kubeferry manifests --install ferry && kubectl apply --kustomize ferry/whole
     """
     from flows.setup.manifests import alerts, roles, write_context, write_install
 
