@@ -2,6 +2,7 @@
 
     wanted      what a plan needs: a work pool, deployments, automations; pure
     wakings     when these run by themselves; pure
+    pool        a work pool whose runs nobody can give a command of his own; pure
     compared    what is there against what is wanted: what would be made, changed, removed; pure
     server      what is there, and how it is changed
 

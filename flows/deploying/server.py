@@ -17,8 +17,8 @@ from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule, RRu
 from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.utilities.callables import parameter_schema
-from prefect.workers.process import ProcessWorker
 
+from flows.deploying import pool
 from flows.deploying.compared import AutomationThere, Change, Found, There, fields
 from flows.deploying.wanted import MADE_BY, OURS, Automation, Deployment, Wanted
 from flows.programme import asking, caring, closing, moving, taking
@@ -169,10 +169,8 @@ def _schedule(form: dict[str, Any]) -> CronSchedule | IntervalSchedule | RRuleSc
 
 
 def _new_pool(name: str) -> WorkPoolCreate:
-    template = ProcessWorker.get_default_base_job_template()
-    template["variables"]["properties"]["stream_output"]["default"] = False
     about = f"{MADE_BY}. Its workers: `prefect worker start --pool {name}`, where kubeferry is installed."
-    return WorkPoolCreate(name=name, type="process", description=about, base_job_template=template)
+    return WorkPoolCreate(name=name, type=pool.TYPE, description=about, base_job_template=pool.template())
 
 
 def _deploy(client: SyncPrefectClient, deployment: Deployment, pool: str, pool_type: str, there: There | None) -> None:

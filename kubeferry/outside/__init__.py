@@ -9,4 +9,5 @@ libraries   those of our extras, and what brings them       locks      locks tha
 patience    answers of HTTP that drip have a deadline        owned      files of ours in a folder of others
 struck      what leaves is without secrets                   subject    which machine a thread is at work on
 signatures  ssh-keygen signs and verifies                   posting    one request by HTTP, and its answer
+first_process  the first one of a container, for a command that leaves others
 """

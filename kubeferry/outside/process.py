@@ -1,7 +1,8 @@
 """The only place that starts programs.
 
 `run` waits for a short program, `show` for one that speaks to the terminal. `child` owns a long one for as long as a
-`with` block lasts. `detached` starts one that must outlive the caller, and leaves its pid in a file. All of them close
+`with` block lasts. `detached` starts one that must outlive the caller, and leaves its pid in a file, `beside` one that
+the caller collects by itself. All of them close
 standard input, name the whole command when it fails, and never put a secret on a command line (a secret goes through
 `env`, a file, or standard input).
 """
@@ -140,6 +141,14 @@ def show(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> int:
             return process.wait()
         except KeyboardInterrupt:
             continue
+
+
+def beside(argv: Sequence[str]) -> int:
+    """Start a program that speaks where we do; returns its pid at once. Its end is the caller's to collect."""
+    require(argv[0])
+    process = subprocess.Popen(list(argv), stdin=subprocess.DEVNULL)
+    process.returncode = 0  # nobody but the caller waits for it
+    return process.pid
 
 
 @contextlib.contextmanager

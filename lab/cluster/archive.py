@@ -98,6 +98,18 @@ class LayerWriter:
         with source.open("rb") as file:
             self._tar.addfile(info, file)
 
+    def tree(self, name: str, source: Path) -> None:
+        """A folder with all that is in it; who may execute a file stays, nothing else of its mode."""
+        self.folder(name)
+        for path in sorted(source.iterdir()):
+            inside = f"{name}/{path.name}"
+            if path.is_symlink():
+                self.link(inside, str(path.readlink()))
+            elif path.is_dir():
+                self.tree(inside, path)
+            else:
+                self.content(inside, path.read_bytes(), mode=0o755 if path.stat().st_mode & 0o100 else 0o644)
+
     def link(self, name: str, target: str) -> None:
         """A symbolic link."""
         self._above(name)

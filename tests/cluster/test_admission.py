@@ -18,6 +18,7 @@ from lab.ground import Ground
 from lab.tenant import Tenant
 from mappings.admission.check import check_all
 from mappings.assessment import assess
+from tests.golden.test_golden_traffic import INPUTS, content_of, read
 from tests.golden.test_golden_versions import WISHES, Golden, ec2, libvirt, ovf, vsphere
 from tests.unit.mappings.admission.affinities import REFUSED, TAKEN, Affinity
 
@@ -56,6 +57,19 @@ def test_what_our_rules_take_kubevirt_takes(
     asked = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
     words = ("create", "--dry-run=server", "--output=name", "--filename=-")
     assert len(kubevirt.kubectl(*words, stdin=asked, timeout=500).splitlines()) == len(manifests)
+
+
+def test_policies_of_what_the_source_lets_through_are_taken(kubevirt: Ground, tenant: Tenant) -> None:
+    manifests = [
+        policy | {"metadata": policy["metadata"] | {"namespace": tenant.namespace, "name": f"{path.stem}-{machine}"}}
+        for path in INPUTS
+        for machine, planned in content_of(read(path)).items()
+        for policy in planned["policies"]
+    ]
+    assert len(manifests) >= len(INPUTS)
+    asked = json.dumps({"apiVersion": "v1", "kind": "List", "items": manifests})
+    words = ("create", "--dry-run=server", "--validate=strict", "--output=name", "--filename=-")
+    assert len(kubevirt.kubectl(*words, stdin=asked).splitlines()) == len(manifests)
 
 
 @pytest.fixture(scope="module")

@@ -80,9 +80,10 @@ def prefect(server: str) -> Prefect:
 
 
 @contextlib.contextmanager
-def working(url: str, folder: Path, pool: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process worker, and at the end none of what it has started."""
-    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", pool, "--type", "process"]
+def working(url: str, folder: Path, pool: str, *before: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A process worker, started by way of the module `before`; and at the end none of what it has started."""
+    words = [word for module in (*before, "prefect") for word in (sys.executable, "-m", module)]
+    command = [*words, "worker", "start", "--pool", pool, "--type", "process"]
     environment = os.environ | {
         "PREFECT_API_URL": url,
         "PREFECT_HOME": str(folder / "worker"),
@@ -287,6 +288,21 @@ def test_cancel_stops_a_worker_s_run_and_a_machine_in_its_cutover_goes_back(
         assert time.monotonic() - began < 60
         assert state["name"] == "Cancelled"
     check_back(stopped)
+
+
+@pytest.mark.timeout(240)
+def test_a_worker_that_is_stopped_in_order_leads_its_machine_back_first(
+    stopped: Any, deployed: Any, prefect: Prefect
+) -> None:
+    """As a container of the worker is: left to itself, Prefect's worker would kill the run."""
+    deployed()
+    with working(prefect.url, stopped.folder, "kubeferry", "kubeferry.outside.first_process") as worker:
+        moving = prefect.start("cutover/lab")
+        until_copied(stopped, lambda: worker.poll() is None)
+        worker.send_signal(signal.SIGTERM)
+        worker.wait(90)
+        check_back(stopped)
+    assert prefect.state(moving)["name"] == "Cancelled"
 
 
 @pytest.mark.timeout(240)

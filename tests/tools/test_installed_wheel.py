@@ -174,9 +174,11 @@ def test_programs_that_are_not_there(kubeferry: Installed, exports: Path) -> Non
     assert "apt-get install qemu-utils" in said
 
 
-def test_roles_and_build_folders_come_with_the_wheel(kubeferry: Installed, tmp_path: Path) -> None:
+def test_roles_and_folders_come_with_the_wheel(kubeferry: Installed, tmp_path: Path) -> None:
     assert kubeferry(tmp_path, "manifests", "-n", "apps", "--file-probes") == roles(("apps",), file_probes=True)
-    kubeferry(tmp_path, "manifests", "--mover", "mover", "--control-plane", "control-plane")
+    kubeferry(tmp_path, "manifests", "--mover", "mover", "--control-plane", "control-plane", "--install", "install")
+    for path in (path for path in (ROOT / "deploy" / "install").rglob("*") if path.is_file()):
+        assert (tmp_path / "install" / path.relative_to(ROOT / "deploy" / "install")).read_bytes() == path.read_bytes()
     for image in ("mover", "control-plane"):
         given = ROOT / "deploy"
         for name in ("Containerfile", "requirements.txt"):

@@ -58,7 +58,7 @@ def test_it_is_nobody_special_and_has_what_sources_and_movers_need(inside: Insid
     assert inside("id", "--user").out == "1000\n"
     for module in ("libvirt", "pyVmomi", "boto3", "kubernetes", "prefect", "psycopg"):
         assert inside("python3", "-c", f"import {module}").code == 0
-    for program in ("qemu-img", "qemu-nbd", "setpriv", "ssh"):
+    for program in ("prefect", "qemu-img", "qemu-nbd", "setpriv", "ssh"):
         assert inside("sh", "-c", f"command -v {program}").code == 0
 
 
