@@ -153,7 +153,10 @@ def test_a_night_of_two_waves(move: Move, prefect: str, receiver: Listener, key:
         state = forms.end(cutover, 500)
         assert state["name"] == "RolledBack", state["message"]
     kinds = {name: dict.fromkeys(kind for _, kind in history(move, name)) for name in (DB, WEB, CRM)}
-    assert [list(kinds[name])[-1] for name in (DB, WEB, CRM)] == ["committed", "committed", "rolled-back"]
+    assert [("committed" in kinds[name], "rolled-back" in kinds[name]) for name in (DB, WEB, CRM)] == [
+        *((True, False), (True, False)),
+        (False, True),
+    ]
     assert all("rehearsed" in told for told in kinds.values())
     (moved,) = (at for at, kind in history(move, DB) if kind == "committed")
     (begun,) = (at for at, kind in history(move, WEB) if kind == "cutover-begun")
