@@ -19,7 +19,7 @@ MADE_BY = "Made by `kubeferry deploy`"
 HEARTBEAT_SECONDS = 30
 SILENT_SECONDS = 180
 """A run that was not heard of for so long has died; one whose server was away for longer says that it lives."""
-WAITS = "kubeferry.flow-run.waits"
+WAITS = "run-of-kubeferry.waits"
 """The event of a run that is suspended from now on, and no process lives for it."""
 ONE_AT_A_TIME = frozenset({"precopy", "cutover", "rehearse", "caretake"})
 """A second run of these is cancelled at once: one that waited would begin outside its window."""
