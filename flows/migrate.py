@@ -43,10 +43,17 @@ from kubeferry.steps.drive import refuse
 from kubeferry.steps.gate import Gate
 from kubeferry.steps.hooks import failure
 from kubeferry.steps.patience import patiently
-from kubeferry.steps.rehearsing import reached, refuse_unsynced
+from kubeferry.steps.rehearsing import reached
+from kubeferry.steps.rehearsing_together import (
+    copy_ahead,
+    go_as_one,
+    reached_together,
+    rehearse_together,
+    rehearsed_as_one,
+)
 from kubeferry.steps.release import settle
 from kubeferry.steps.sources import source_for
-from kubeferry.steps.together import drive_set, refuse_set
+from kubeferry.steps.together import DoOne, refuse_set
 from kubeferry.steps.turns import Turns
 from kubeferry.steps.work import Work
 from kubeferry.targets import open_target
@@ -157,9 +164,10 @@ def _hold(run: Run, unit: tuple[str, ...], held: Held) -> None:
 
 def _units(run: Run, machines: tuple[str, ...]) -> list[tuple[str, ...]]:
     """What is driven as one: a machine, or a set that shares disks. What is copied ahead stops nobody, and waits for
-    nobody."""
+    nobody, but for those that it is rehearsed with."""
     if run.goal in {Goal.PRECOPY, Goal.REHEARSE}:
-        return [(name,) for name in machines]
+        whole = (rehearsed_as_one(run.plan, name, run.goal, run.rehearse) or (name,) for name in machines)
+        return list(dict.fromkeys(whole))
     return list(dict.fromkeys(run.plan.set_of(name) for name in machines))
 
 
@@ -206,7 +214,9 @@ def _driven(run: Run, unit: tuple[str, ...]) -> list[Outcome]:
 
 
 def _driven_here(run: Run, unit: tuple[str, ...]) -> list[Outcome]:
-    return _drive_set(run, unit) if len(unit) > 1 else [_drive_machine(run, run.plan.entry(unit[0]))]
+    if go_as_one(run.plan, unit, run.goal, run.rehearse):
+        return _drive_set(run, unit)
+    return [_drive_machine(run, run.plan.entry(unit[0]))]
 
 
 def _seen(run: Run, outcome: Outcome) -> Outcome:
@@ -251,12 +261,15 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
 
     def attempt(work: Work, action: Action, step: Callable[[], None]) -> None:
         _attempt(run, work, action, step)
+        if run.goal is Goal.PRECOPY:
+            _look_ahead(run, work, action)
 
     def driven() -> list[Outcome]:
         with contextlib.ExitStack() as opened:
             works = [opened.enter_context(_work(run, run.plan.entry(name))) for name in names]
-            if run.rehearse:
-                refuse_unsynced(run.plan, names[0], works[0].state())
+            if run.goal is Goal.PRECOPY:
+                take_slots(run, works)
+                return _copied_and_rehearsed(run, works, attempt)
             if refused := {name: run.refused[name] for name in names if name in run.refused}:
                 refuse_set(works, refused, attempt)
             take_slots(run, works)
@@ -264,12 +277,29 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
                 for work in works:
                     run.turns.insist(work)
             try:
-                states = drive_set(works, run.goal, attempt)
+                states = reached_together(works, run.goal, attempt, run.rehearse)
             except LateHookFailed:
                 return _after_hooks(works)
             return [Outcome(work.entry.name, states[work.entry.name].phase, left=settle(work)) for work in works]
 
-    return _ended(names, driven)
+    tie = "is rehearsed" if run.goal in {Goal.REHEARSE, Goal.PRECOPY} else "moves"
+    return _ended(names, driven, tie)
+
+
+def _copied_and_rehearsed(run: Run, works: Sequence[Work], attempt: DoOne) -> list[Outcome]:
+    """How a round of machines ended that are rehearsed together after it. Where one of them was not copied, the others
+    have their round, and none is rehearsed."""
+    ahead = sum(len(work.state().rounds) for work in works)
+    if failed := copy_ahead(works, attempt, run.refused):
+        left = f"not rehearsed: {', '.join(failed)} was not copied, and they are rehearsed together"
+        names = {work.entry.name: work.state().phase for work in works}
+        return [
+            Outcome(name, "failed", failed[name]) if name in failed else Outcome(name, phase, left=left)
+            for name, phase in names.items()
+        ]
+    if sum(len(work.state().rounds) for work in works) > ahead:
+        rehearse_together(works, attempt)
+    return [Outcome(work.entry.name, work.state().phase, left=settle(work)) for work in works]
 
 
 def _after_hooks(works: Sequence[Work]) -> list[Outcome]:
@@ -282,8 +312,8 @@ def _after_hooks(works: Sequence[Work]) -> list[Outcome]:
     return outcomes
 
 
-def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[Outcome]:
-    """What was reached, or what stopped it, for each of these machines."""
+def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]], tie: str = "moves") -> list[Outcome]:
+    """What was reached, or what stopped it, for each of these machines, of which one `tie`s the others."""
     try:
         return driven()
     except NoSlot:
@@ -296,22 +326,22 @@ def _ended(names: tuple[str, ...], driven: Callable[[], list[Outcome]]) -> list[
         return [Outcome(name, NOT_BEGUN, _of(error, name)) for name in names]
     except KubeferryError as error:
         phase = _UNTOUCHED.get(type(error), "failed")
-        return [Outcome(name, phase, _of(error, name)) for name in names]
+        return [Outcome(name, phase, _of(error, name, tie)) for name in names]
     except Exception as error:
         logger.exception("%s: a defect", ", ".join(names))
         fix, what = "Report it with the log of this run.", f"a defect: {type(error).__name__}: {error}"
         return [Outcome(name, "failed", KubeferryError(what, fix=fix, machine=name)) for name in names]
 
 
-def _of(error: KubeferryError, machine: str) -> KubeferryError:
+def _of(error: KubeferryError, machine: str, tie: str = "moves") -> KubeferryError:
     """What stopped a set as it is told of one of its machines: it may have come of another one."""
     if not error.machine or error.machine == machine:
         return error
     told = copy.copy(error)
     told.__cause__ = error.__cause__
     told.machine = machine
-    if not isinstance(error, (ProbeFailed, Deferred)):  # who went back, or waits, does so with all others
-        told.what, told.why = f"it moves together with {error.machine}, which was stopped", error.reason
+    if not isinstance(error, (ProbeFailed, Deferred, RehearsalFailed)):  # who went back, or waits, does so with all
+        told.what, told.why = f"it {tie} together with {error.machine}, which was stopped", error.reason
     return told
 
 

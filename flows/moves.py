@@ -7,8 +7,9 @@ prepared   the journal is open, source and target were asked, what waits is know
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flows.migrate import Run
@@ -23,9 +24,12 @@ from kubeferry.life.action_kinds import Goal
 from kubeferry.steps.beforehand import Asked, ask, copied_ahead, left_out, untouched
 from kubeferry.steps.gate import Gate
 from kubeferry.steps.questions import Told, nobody
+from kubeferry.steps.rehearsing_together import rehearsed_as_one
 from kubeferry.steps.sources import unknown_source
 from kubeferry.steps.turns import Turns
 from kubeferry.words import first_of, meant
+
+logger = logging.getLogger(__name__)
 
 LISTED = 30  # names in an error; a plan may have hundreds
 
@@ -85,7 +89,7 @@ def in_words(wanted: Wanted, goal: Goal, *, out_of_order: str = "", by: str = ""
         fix = "Name fewer of wave, app and machines."
         what = "no machine is in all of what is named"
         raise InputInvalid("nothing of the plan is meant", [Problem(f"plan {plan.name}", what, fix)])
-    return Move(plan, settings, path, machines, goal, insisted=out_of_order, by=by)
+    return whole(Move(plan, settings, path, machines, goal, insisted=out_of_order, by=by))
 
 
 def kept_plan(settings: Config, named: str, digest: str = "") -> Plan:
@@ -117,6 +121,19 @@ def narrowed(plan: Plan, wanted: Wanted) -> tuple[str, ...]:
         chosen &= members(plan, wanted.app)
     whole = {other for name in chosen for other in plan.set_of(name)}
     return tuple(name for wave in plan.waves for name in wave.machines if name in whole)
+
+
+def whole(move: Move, say: Callable[[str], None] | None = None) -> Move:
+    """The move with all machines that are rehearsed together with one of those that are named, in the plan's order; who
+    they are is said."""
+    taken = dict.fromkeys(
+        one for name in move.machines for one in rehearsed_as_one(move.plan, name, move.goal, move.rehearse) or (name,)
+    )
+    if not (more := [name for name in taken if name not in move.machines]):
+        return move
+    apps = ", ".join(dict.fromkeys(move.plan.entry(name).app or "" for name in more))
+    (say or logger.info)(f"{', '.join(more)} too: app {apps} is rehearsed together")
+    return replace(move, machines=tuple(one for wave in move.plan.waves for one in wave.machines if one in taken))
 
 
 def members(plan: Plan, app: str) -> frozenset[str]:

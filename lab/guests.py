@@ -54,7 +54,8 @@ class Spec:
 
     `size` is the virtual size and `payload` what is filled with data, in bytes. With `second_disk` the guest waits for
     a disk from `build_data_disk` before it is ready; a `writer` writes to its disks all the time. A `plain` one has no
-    guest agent, and asks for a login on its screen; one that `panics` finds no init, and stays so. With `units` it is a
+    guest agent, and asks for a login on its screen; one that `panics` finds no init, and stays so. `address` (with its
+    bits) is its own, beside what it leases; with `peer`, an address, it shows that machine's page. With `units` it is a
     whole Debian (`lab/debian.py`) with these services beside its own; only root can build that.
     """
 
@@ -67,6 +68,8 @@ class Spec:
     units: tuple[tuple[str, str], ...] = ()
     plain: bool = False
     panics: bool = False
+    address: str = ""
+    peer: str = ""
 
 
 def build_guest(spec: Spec, dest: Path) -> Path:
@@ -155,6 +158,7 @@ def kernel_arguments(spec: Spec) -> str:
         "lab.system": bool(spec.units),
     }
     wanted = [word for word, on in words.items() if on]
+    wanted += [f"lab.{word}={value}" for word, value in (("address", spec.address), ("peer", spec.peer)) if value]
     return " ".join(["console=tty0", "console=ttyS0,115200", "quiet", *start, f"lab.name={spec.name}", *wanted])
 
 

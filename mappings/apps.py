@@ -11,7 +11,17 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from kubeferry.documents import OF_AN_APP, AppPolicy, AppProbe, Entry, MachinePolicy, Match, PlannedApp, Policy
+from kubeferry.documents import (
+    OF_AN_APP,
+    AppPolicy,
+    AppProbe,
+    Entry,
+    MachinePolicy,
+    Match,
+    Offer,
+    PlannedApp,
+    Policy,
+)
 from kubeferry.errors import Problem
 from kubeferry.model import Machine
 from kubeferry.words import first_of, meant
@@ -66,6 +76,13 @@ def apps_of(policy: Policy, machines: Sequence[Machine]) -> tuple[PlannedApp, ..
     """The apps of a policy, with all machines that it does not leave out, whatever speaks against these."""
     wished = settled(policy, machines)
     return gathered(wished.policy, wished.machines, wished.decided).apps
+
+
+def rehearsable(apps: Iterable[PlannedApp], offer: Offer) -> tuple[PlannedApp, ...]:
+    """The apps as the target can rehearse them: where it takes each machine by itself, none is rehearsed together."""
+    if offer.together is not False:
+        return tuple(apps)
+    return tuple(app.model_copy(update={"rehearsal": None}) for app in apps)
 
 
 def kept(apps: Iterable[PlannedApp], names: Iterable[str]) -> tuple[PlannedApp, ...]:
@@ -200,6 +217,7 @@ def _planned(
         window=app.window,
         downtime_seconds=app.downtime_seconds,
         probes=probes or None,
+        rehearsal=app.rehearsal if app.rehearsal and app.rehearsal.together else None,
     )
     return planned, [*problems, *wrong]
 
@@ -324,13 +342,19 @@ def _behind(apps: Mapping[str, PlannedApp]) -> dict[str, list[str]]:
     return found
 
 
-def unrehearsed(entries: Iterable[Entry]) -> Iterator[Problem]:
-    """Machines of apps that move as one, of which a rehearsal is asked for: one alone is none, and they are not started
-    together before their cutover."""
+def unrehearsed(entries: Iterable[Entry], apps: Iterable[PlannedApp] = ()) -> Iterator[Problem]:
+    """Machines of apps that move as one, of which a rehearsal is asked for: one alone is none, and none of these `apps`
+    says that they are rehearsed together."""
+    together = {name for app in apps if app.rehearsal and app.rehearsal.together for name in app.members}
     for entry in entries:
         asked = entry.rehearsal
-        if entry.moves_with and not entry.shares_disks and asked and (asked.required or asked.each_round):
+        if entry.name in together or not entry.moves_with or entry.shares_disks:
+            continue
+        if asked and (asked.required or asked.each_round):
             wanted = "required" if asked.required else "asked for after each round"
             what = f"a rehearsal is {wanted}, and app {entry.app} moves as one: its machines are not rehearsed"
-            fix = "Set `rehearsal: {required: false, eachRound: false}` for them, or `together: false` for the app."
+            fix = (
+                "Set `rehearsal: {required: false, eachRound: false}` for them, or `together: false` for the app; or "
+                "`rehearsal: {together: true}` for the app where the target is a folder."
+            )
             yield Problem(f"policy machines.{entry.name}.rehearsal", what, fix)

@@ -55,7 +55,8 @@ class DiskWish:
 class Choices:
     """One machine's choices. None means that the policy leaves it to the machine itself; for `state`, that the target
     keeps no UEFI variables, or was not asked; for `packets`, whether it sees what network cards send, that nobody was
-    asked. `storage` is for all disks that are not in `disks`."""
+    asked. `storage` is for all disks that are not in `disks`. `together`: its app is to be rehearsed together; `alone`:
+    the target rehearses each machine by itself."""
 
     namespace: str
     run_strategy: str
@@ -71,6 +72,8 @@ class Choices:
     app_probes: tuple[AppProbe, ...]
     hooks: tuple[Hook, ...]
     packets: bool | None
+    together: bool
+    alone: bool
     stop: StopPolicy
     mode: Literal["cold", "warm"]
     warm: WarmPolicy
@@ -129,6 +132,8 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         app_probes=_of_its_app(machine, policy, own),
         hooks=(policy.hooks if own.hooks is None else own.hooks) or (),
         packets=offer.packets,
+        together=_together(policy, own),
+        alone=offer.together is False,
         stop=over(policy.stop, own.stop),
         mode=own.mode or policy.mode,
         warm=over(policy.warm, own.warm),
@@ -152,6 +157,11 @@ def choices_for(machine: Machine, policy: Policy, offer: Offer = UNASKED) -> Cho
         kubevirt=platform_for(policy, offer),
         accept=frozenset(own.accept),
     )
+
+
+def _together(policy: Policy, own: MachinePolicy) -> bool:
+    app = (policy.apps or {}).get(own.app or "")
+    return app is not None and app.rehearsal is not None and app.rehearsal.together
 
 
 def _downtime(policy: Policy, own: MachinePolicy) -> DowntimePolicy | None:

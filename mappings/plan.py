@@ -24,7 +24,7 @@ from kubeferry.schedule.waves import Ordered, in_order
 from kubeferry.schedule.wishes import Wishes, units
 from mappings.admission.check import check_all, check_together
 from mappings.approvals import approval_of, not_enough
-from mappings.apps import Gathered, gathered, unrehearsed
+from mappings.apps import Gathered, gathered, rehearsable, unrehearsed
 from mappings.apps import kept as kept_apps
 from mappings.choices import choices_for, platform_for
 from mappings.constraints import constraints_of
@@ -102,12 +102,13 @@ def planned(
     kept = tuple(entry for entry in entries if entry.name not in excluded)
     if problems := _refused_together(kept, entries, platform):
         raise InputInvalid("manifests of the plan would be refused by the cluster", problems)
-    if problems := [*parted(kept), *unrehearsed(kept)]:
+    moving_apps = rehearsable(kept_apps(apps.apps, [entry.name for entry in kept]), offer)
+    if problems := [*parted(kept), *unrehearsed(kept, moving_apps)]:
         raise InputInvalid("the policy does not fit the inventory", problems)
     if problems := not_enough(approval_of(policy), kept):
         raise InputInvalid("nobody could approve the plan", problems)
     kept = tuple(entry.model_copy(update={"after": _after(entry.name, policy, excluded) or None}) for entry in kept)
-    ordered, moving_apps = _ordered(kept, policy, apps), kept_apps(apps.apps, [entry.name for entry in kept])
+    ordered = _ordered(kept, policy, apps)
     kept = with_hooks_of_apps(kept, moving_apps, policy.apps or {}, ordered.waves)
     plan = Plan(
         name=name,

@@ -164,12 +164,14 @@ def _rounds(machine: MachineReport) -> Iterator[str]:
 def _rehearsals(machine: MachineReport) -> Iterator[str]:
     for one in machine.rehearsals:
         passed = "passed" if one.passed else f"did not pass: {_plain(one.why)}"
-        yield from ("", f"**Rehearsed** {moment(one.at)}, as of round {one.round}: {passed}", "")
+        together = f", together: {', '.join(map(_plain, one.together))}" if one.together else ""
+        yield from ("", f"**Rehearsed** {moment(one.at)}, as of round {one.round}{together}: {passed}", "")
         yield from (f"- {_plain(disk)}" for disk in one.disks)
         yield from (f"- removed: {_plain(thing)}" for thing in one.removed)
         yield from (f"- not asked: {_plain(probe)}" for probe in one.not_asked)
-        asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in one.probes)
-        yield from _table(("", "Probe of the rehearsal", "Seen"), asked)
+        for head, probes in (("Probe of the rehearsal", one.probes), (f"Probe of app {one.app}", one.app_probes)):
+            asked = ((_mark(probe.ok), _plain(probe.what), _plain(probe.evidence) or NOT_SEEN) for probe in probes)
+            yield from _table(("", head, "Seen"), asked)
 
 
 def _hook(one: HookReport) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ class _Seen:
     def __init__(self, begun: RehearsalBegun) -> None:
         self.begun = begun
         self.observed: RehearsalObserved | None = None
+        self.app_observed: RehearsalObserved | None = None
         self.ended: RehearsalEnded | None = None
         self.passed: Rehearsed | None = None
         self.read_back: dict[str, DiskVerified] = {}
@@ -45,6 +46,8 @@ class _Seen:
     def take(self, event: object) -> None:
         if isinstance(event, (CopyBegun, CutoverBegun)):
             self._over = True
+        elif isinstance(event, RehearsalObserved) and event.app is not None:
+            self.app_observed = event
         elif isinstance(event, RehearsalObserved):
             self.observed = event
         elif isinstance(event, RehearsalEnded):
@@ -55,7 +58,7 @@ class _Seen:
             self.read_back[event.disk] = event
 
     def told(self, *, whole: bool) -> RehearsalReport:
-        seen = _parsed(self.observed)
+        seen, of_app = _parsed(self.observed), _parsed(self.app_observed)
         return RehearsalReport(
             number=self.begun.number,
             round=self.begun.round,
@@ -64,8 +67,11 @@ class _Seen:
             passed=self.passed is not None,
             why="" if self.passed else plain(self._why()),
             where=plain(seen.where) if seen else "",
+            together=tuple(plain(name) for name in self.begun.together or ()),
+            app=plain(self.app_observed.app or "") if self.app_observed else "",
             probes=probe_reports(seen),
-            not_asked=tuple(plain(line) for line in (seen.not_asked if seen else ())),
+            app_probes=probe_reports(of_app),
+            not_asked=tuple(plain(line) for one in (seen, of_app) if one for line in one.not_asked),
             not_shown=tuple(plain(line) for line in (seen.not_shown[:200] if seen else ())),
             screenshot=shown(seen.screenshot) if seen and whole else None,
             console_tail=console(seen.console_tail) if seen and whole else "",
@@ -77,7 +83,8 @@ class _Seen:
     def _why(self) -> str:
         if self.ended is None:
             return OPEN
-        if failed := Rehearsal(self.begun, self.observed, self.ended).failed:
+        newest = Rehearsal(self.begun, observed=self.observed, app_observed=self.app_observed, ended=self.ended)
+        if failed := newest.failed:
             return failed
         return "its disks were not read back as they were before it"
 

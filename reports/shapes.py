@@ -128,7 +128,8 @@ class Boot(Value):
 class RehearsalReport(Value):
     """One rehearsal: an isolated copy over the disks as of `round`, durable since `synced_at`. `why` it did not pass;
     `disks` say of each whether it was read back as it was before, `removed` what was taken away. The newest alone has
-    its picture and console."""
+    its picture and console. `together` are those that were rehearsed at the same time, itself among them; `app_probes`
+    are those of `app` that were asked of it."""
 
     number: int
     round: int
@@ -137,7 +138,10 @@ class RehearsalReport(Value):
     passed: bool
     why: str = ""
     where: str = ""
+    together: tuple[str, ...] = ()
+    app: str = ""
     probes: tuple[ProbeReport, ...] = ()
+    app_probes: tuple[ProbeReport, ...] = ()
     not_asked: tuple[str, ...] = ()
     not_shown: tuple[str, ...] = ()
     screenshot: str | None = None

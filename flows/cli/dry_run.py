@@ -12,16 +12,17 @@ import click
 from flows.cli.outlook import Outlook, outlooks
 from flows.cli.output import print_json
 from kubeferry.documents import Config, Plan
-from kubeferry.errors import PermanentError
 from kubeferry.journal import Journal
 from kubeferry.life.action_kinds import Action, ActionKind, EntryFacts, Goal
 from kubeferry.life.dry_runs import digest_of_machine
 from kubeferry.life.held import Held
 from kubeferry.life.imagined import plan_actions
 from kubeferry.life.projected import spoken
+from kubeferry.life.rehearsed_together import plan_rehearsal
+from kubeferry.life.sets import Member, tiers_of
 from kubeferry.life.states import MachineState, fold
 from kubeferry.steps.dry_runs import facts_of_all
-from kubeferry.steps.rehearsing import refuse_unsynced
+from kubeferry.steps.rehearsing import unsynced
 from kubeferry.steps.turns import order_of
 from kubeferry.words import plain
 
@@ -63,7 +64,9 @@ def say_what_would_be_done(
     for name, found in actions.items():
         click.secho(plain(name), bold=True, nl=False)
         click.echo(plain(f"  (wave {wave_of[name]})") if len(plan.waves) > 1 else "")
-        if others := [other for other in plan.set_of(name) if other != name]:
+        if goal is Goal.REHEARSE and (others := [one for one in plan.rehearsed_with(name) if one != name]):
+            click.echo(plain(f"  rehearsed together with {', '.join(others)}: all of them run at the same time"))
+        elif others := [other for other in plan.set_of(name) if other != name]:
             together = (
                 f"together with {', '.join(others)}: none of them takes a step before all have taken the one before it"
             )
@@ -117,17 +120,20 @@ def _actions(
                 continue
             entry = plan.entry(name)
             state = states.get(name, MachineState())
-            if goal is Goal.REHEARSE and (why := _nothing_to_rehearse(plan, name, state)):
-                found[name] = [Action(ActionKind.DONE, why)]
+            if goal is Goal.REHEARSE and (told := _rehearsal(plan, name, facts, states)):
+                found[name] = told
                 continue
             waits = replace(fact, unapproved=held[name].why) if name in held else fact
             found[name] = plan_actions(waits, state, goal, entry.machine.power, now)
     return found, held
 
 
-def _nothing_to_rehearse(plan: Plan, name: str, state: MachineState) -> str:
-    try:
-        refuse_unsynced(plan, name, state)
-    except PermanentError as error:
-        return f"{error.what}: {error.why}"
-    return ""
+def _rehearsal(plan: Plan, name: str, facts: dict[str, EntryFacts], states: Mapping[str, MachineState]) -> list[Action]:
+    """What a rehearsal does with a machine of which there is nothing to rehearse, or that is rehearsed with others;
+    nothing for any other."""
+    together, tiers = plan.rehearsed_with(name), tiers_of(plan)
+    for one in together or (name,):
+        if error := unsynced(plan, one, states.get(one, MachineState())):
+            return [Action(ActionKind.DONE, f"{'' if one == name else f'{one}: '}{error.what}: {error.why}")]
+    members = {one: Member(facts[one], states.get(one, MachineState()), tier=tiers[one]) for one in together}
+    return plan_rehearsal(members)[name] if members else []

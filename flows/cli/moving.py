@@ -230,10 +230,11 @@ def run_move(move: Move, as_json: bool, besides: tuple[Outcome, ...] = ()) -> No
     """Drive the machines, shown by a Prefect server, the user's or one of our own; exit by the worst outcome. `besides`
     are machines that have no part in it, told with the others."""
     from flows.migrate import run_plan
-    from flows.moves import nothing_left, prepared
+    from flows.moves import nothing_left, prepared, whole
     from flows.progress import Questions
     from flows.told import NOT_BEGUN
 
+    move = whole(move, lambda text: click.echo(plain(text), err=True))
     plan, machines = move.plan, move.machines
     with prepared(move, Questions(tell=print_event if as_json else None)) as ready:
         outcomes = run_plan(ready.run, machines) if ready.idle else _seen_running(ready.run, move, as_json)

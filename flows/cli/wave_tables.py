@@ -67,4 +67,6 @@ def print_apps(made: Plan) -> None:
         for machine in dict.fromkeys(probe.machine for probe in app.probes or ()):
             kinds = ", ".join(probe.kind for probe in app.asked_of(machine or ""))
             parts.append(f"proven by {kinds} at {machine}")
+        if app.rehearsal and app.rehearsal.together:
+            parts.append("rehearsed together")
         click.echo(plain("; ".join(parts)))

@@ -18,7 +18,7 @@ form in which a plan is kept, `first_reading` makes it of a plan's text, `readin
 """
 
 from kubeferry.documents.approvals import Approval, ApprovalPolicy, ApprovedMachine, Approver, PlannedApproval, text_of
-from kubeferry.documents.apps import OF_AN_APP, AppPolicy, AppProbe, PlannedApp
+from kubeferry.documents.apps import OF_AN_APP, AppPolicy, AppProbe, AppRehearsal, PlannedApp
 from kubeferry.documents.base import EnvName, ShortName, digest_of
 from kubeferry.documents.cutover_policy import CommitPolicy, DowntimePolicy
 from kubeferry.documents.disk_choices import DiskChoice, DiskMatch
@@ -104,6 +104,7 @@ __all__ = [
     "OF_AN_APP",
     "AppPolicy",
     "AppProbe",
+    "AppRehearsal",
     "Approval",
     "ApprovalPolicy",
     "ApprovedMachine",

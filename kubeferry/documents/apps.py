@@ -25,6 +25,13 @@ class AppProbe(Probe):
     machine: str | None = None
 
 
+class AppRehearsal(Value):
+    """How the machines of an app are rehearsed: each by itself, or `together`, at the same time and on a network of
+    their own without a way out, in the order of the app and with its probes."""
+
+    together: bool = False
+
+
 class AppPolicy(Value):
     """An app: machines that belong together, and move in one wave.
 
@@ -42,6 +49,9 @@ class AppPolicy(Value):
     `hooks` are run once for the app as a whole where it moves as one (`together`): before the first of its machines is
     stopped, after the last is off, after the last is started and has passed its own probes, after the last commit, and
     after the last has gone back. Without that the app has no such moments, and each of its machines runs them.
+
+    `rehearsal` says whether its machines are rehearsed together; whether a rehearsal is asked for at all, the
+    `rehearsal` of each machine says. None: each is rehearsed by itself, and the probes of the app are not asked then.
     """
 
     owner: str | None = None
@@ -57,6 +67,7 @@ class AppPolicy(Value):
     downtime_seconds: Annotated[Seconds, Field(gt=0)] | None = None
     probes: tuple[AppProbe, ...] = ()
     hooks: tuple[Hook, ...] | None = None
+    rehearsal: AppRehearsal | None = None
 
     @field_validator("hooks")
     @classmethod
@@ -78,6 +89,7 @@ class PlannedApp(Value):
     window: str | None = None
     downtime_seconds: Seconds | None = None
     probes: tuple[AppProbe, ...] | None = None
+    rehearsal: AppRehearsal | None = None
 
     def tier_of(self, machine: str) -> int:
         """In which tier it stands, from 0."""

@@ -130,8 +130,8 @@ class ClusterRoom(Value):
 class Offer(Value):
     """The storage classes of a target, none where it has no such thing; its KubeVirt, None where nobody could ask;
     where it keeps UEFI variables, None where it keeps none; its instance types and preferences, None where nobody could
-    ask; whether it sees what network cards of its machines send, None where nobody was asked; and how much room is in
-    it, None where nobody could ask, or nobody counts."""
+    ask; whether it sees what network cards of its machines send, and whether it rehearses machines together, each None
+    where nobody was asked; and how much room is in it, None where nobody could ask, or nobody counts."""
 
     classes: tuple[StorageClass, ...] = ()
     kubevirt: Platform | None = None
@@ -139,4 +139,5 @@ class Offer(Value):
     types: tuple[OfferedType, ...] | None = None
     preferences: tuple[OfferedPreference, ...] | None = None
     packets: bool | None = None
+    together: bool | None = None
     room: ClusterRoom | None = None

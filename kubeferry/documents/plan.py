@@ -253,6 +253,15 @@ class Plan(Document):
             return (name,)
         return tuple(one for wave in self.waves for one in wave.machines if one in together)
 
+    def rehearsed_with(self, name: str) -> tuple[str, ...]:
+        """The machines that are rehearsed together with this one, itself among them, in the plan's order: its app; none
+        where it is rehearsed by itself."""
+        of = self.entry(name).app
+        app = next((app for app in self.apps or () if app.name == of), None)
+        if app is None or app.rehearsal is None or not app.rehearsal.together:
+            return ()
+        return tuple(one for wave in self.waves for one in wave.machines if one in app.members)
+
     @cached_property
     def places(self) -> _Places:
         """Where each entry stands: a run asks for one after the other, of thousands."""

@@ -9,6 +9,7 @@ events ── what was seen, one frozen value a kind (event_kinds; rehearsal_eve
             │    ├─ rehearsal_actions ── the same in a rehearsal;  hook_actions ── and for hooks
             │    ├─ imagined ── the dry run, in the words of foretold
             │    └─ sets ── the same for machines that move as one, in the order of `stages`
+            │         └─ rehearsed_together ── and for those that are rehearsed at the same time
             ├─ deadline ── until when a cutover may last;  tries: how often a step is tried until then;  pace: how fast
             ├─ watch ── what comes of a machine that is validated, and not committed yet;  care: who needs somebody now
             ├─ old_machine ── what is known of the machine that was left behind, in words

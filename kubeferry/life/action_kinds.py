@@ -65,7 +65,9 @@ class ActionKind(StrEnum):
     REPAIR_DISKS = "repair-disks"
     END_ROUND = "end-round"
     BEGIN_REHEARSAL = "begin-rehearsal"
+    START_REHEARSAL = "start-rehearsal"
     REHEARSE = "rehearse"
+    REHEARSE_APP = "rehearse-app"
     END_REHEARSAL = "end-rehearsal"
     RECORD_REHEARSAL = "record-rehearsal"
     APPLY = "apply"
@@ -106,7 +108,9 @@ EVENT_OF: Mapping[ActionKind, EventKind] = {
     A.REPAIR_DISKS: K.DISK_COPIED,
     A.END_ROUND: K.SYNCED,
     A.BEGIN_REHEARSAL: K.REHEARSAL_BEGUN,
+    A.START_REHEARSAL: K.REHEARSAL_STARTED,
     A.REHEARSE: K.REHEARSAL_OBSERVED,
+    A.REHEARSE_APP: K.REHEARSAL_OBSERVED,
     A.END_REHEARSAL: K.REHEARSAL_ENDED,
     A.RECORD_REHEARSAL: K.REHEARSED,
     A.APPLY: K.APPLIED,
@@ -146,11 +150,12 @@ class Action:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """How a run began: when (UTC, ISO 8601), empty where nothing depends on it, and with how many durable rounds of the
-    machine."""
+    """How a run began: when (UTC, ISO 8601), empty where nothing depends on it, and with how many durable rounds and
+    begun rehearsals of the machine."""
 
     at: str = ""
     rounds: int = 0
+    rehearsals: int = 0
 
 
 NEVER = Began()

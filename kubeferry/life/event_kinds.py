@@ -16,6 +16,7 @@ class EventKind(StrEnum):
     DISK_VERIFIED = "disk-verified"
     SYNCED = "synced"
     REHEARSAL_BEGUN = "rehearsal-begun"
+    REHEARSAL_STARTED = "rehearsal-started"
     REHEARSAL_OBSERVED = "rehearsal-observed"
     REHEARSAL_ENDED = "rehearsal-ended"
     REHEARSED = "rehearsed"

@@ -19,7 +19,13 @@ from kubeferry.inside.said import Said
 from kubeferry.life.event_kinds import EventKind, failing_of, passed_of
 from kubeferry.life.hook_events import HookRun
 from kubeferry.life.projected import Projected
-from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
+from kubeferry.life.rehearsal_events import (
+    RehearsalBegun,
+    RehearsalEnded,
+    RehearsalObserved,
+    RehearsalStarted,
+    Rehearsed,
+)
 from kubeferry.model import Autostart, Bytes, Marker, Power, Seconds, Value
 
 RoundNumber = Annotated[int, Field(ge=0)]
@@ -379,6 +385,7 @@ Event = (
     | DiskVerified
     | Synced
     | RehearsalBegun
+    | RehearsalStarted
     | RehearsalObserved
     | RehearsalEnded
     | Rehearsed

@@ -61,7 +61,13 @@ from kubeferry.life.hook_events import HookRun
 from kubeferry.life.hooks import why_not_now, with_run
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.rehearsal import Rehearsal
-from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
+from kubeferry.life.rehearsal_events import (
+    RehearsalBegun,
+    RehearsalEnded,
+    RehearsalObserved,
+    RehearsalStarted,
+    Rehearsed,
+)
 
 Fact = TypeVar("Fact")
 
@@ -171,8 +177,17 @@ def _(event: RehearsalBegun, state: MachineState) -> MachineState:
 
 
 @take.register
+def _(event: RehearsalStarted, state: MachineState) -> MachineState:
+    return replace(state, rehearsal=replace(_open_rehearsal(state), started=event))
+
+
+@take.register
 def _(event: RehearsalObserved, state: MachineState) -> MachineState:
-    return replace(state, rehearsal=replace(_open_rehearsal(state), observed=event))
+    newest = _open_rehearsal(state)
+    if event.app is None:
+        return replace(state, rehearsal=replace(newest, observed=event))
+    _need(newest.observed is not None and not newest.own_failing, "its own probes have not passed")
+    return replace(state, rehearsal=replace(newest, app_observed=event))
 
 
 @take.register
@@ -187,6 +202,7 @@ def _(event: Rehearsed, state: MachineState) -> MachineState:
     if newest is None or newest.observed is None or newest.is_open:
         raise RuleBroken("nobody has looked at it, or it has not ended")
     _need(0 < newest.observed.passed == event.probes_passed, "no observation of it passed, or of another count")
+    _need(not newest.failed, newest.failed)
     _need(not state.unverified, f"not read back since: {', '.join(state.unverified)}")
     _need(newest.begun.roots == event.roots == state.roots, "the disks are not as they were before it")
     return replace(state, rehearsed=event)

@@ -20,7 +20,9 @@ A = ActionKind
 _ALWAYS: Mapping[ActionKind, str] = {
     A.BEGIN_CUTOVER: "its power state would be recorded: from here on it is moved, or goes back",
     A.BEGIN_REHEARSAL: "its copy would be rehearsed, isolated and over a throw-away layer",
+    A.START_REHEARSAL: "its copy would be started, isolated but for those that are rehearsed with it",
     A.REHEARSE: "its copy would be started, and the plan's probes asked",
+    A.REHEARSE_APP: "the probes of its app would be asked, with all of its machines running",
     A.END_REHEARSAL: "the rehearsed copy would be stopped, and all that was made for it removed",
     A.RECORD_REHEARSAL: "it would count as rehearsed, if its probes pass and no disk has changed",
     A.APPLY: "the manifests would be put in place, once every disk is verified",

@@ -73,6 +73,7 @@ def imagined(action: Action, entry: EntryFacts, state: MachineState, power: Powe
         A.OBSERVE: {"observation": probes},
         A.OBSERVE_APP: {"app": "", "observation": probes},
         A.REHEARSE: {"observation": probes},
+        A.REHEARSE_APP: {"app": "imagined", "observation": probes},
         A.STOP_SOURCE: {"how": "imagined", "at": ""},
         A.VALIDATE: {"probes_passed": state.probes_passed},
         A.BEGIN_ROLLBACK: {"reason": action.reason},

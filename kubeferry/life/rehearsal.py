@@ -1,6 +1,7 @@
 """A rehearsal: the synced copy of a machine runs for itself, over a throw-away layer, while its source goes on. Pure.
 
     rehearsal-begun -> rehearsal-observed -> rehearsal-ended -> every disk read back -> rehearsed, where that passed
+    together: rehearsal-begun -> rehearsal-started -> rehearsal-observed [-> that of the app] -> rehearsal-ended -> ...
 
 It belongs to the round whose disks it ran from. A later round makes it older, and not void; what a policy asks of it
 is how old that round may be.
@@ -14,7 +15,13 @@ from datetime import datetime
 from typing import Protocol
 
 from kubeferry.documents import RehearsalPolicy
-from kubeferry.life.rehearsal_events import RehearsalBegun, RehearsalEnded, RehearsalObserved, Rehearsed
+from kubeferry.life.rehearsal_events import (
+    RehearsalBegun,
+    RehearsalEnded,
+    RehearsalObserved,
+    RehearsalStarted,
+    Rehearsed,
+)
 
 Fields = dict[str, object]
 
@@ -23,11 +30,18 @@ UNDER_WAY = "it is under way, or was left"
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """One rehearsal as far as it has come."""
+    """One rehearsal as far as it has come. `app_observed` is what its app showed, where that was asked of it."""
 
     begun: RehearsalBegun
+    started: RehearsalStarted | None = None
     observed: RehearsalObserved | None = None
+    app_observed: RehearsalObserved | None = None
     ended: RehearsalEnded | None = None
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """Those that are rehearsed at the same time, itself among them; none where it is rehearsed by itself."""
+        return self.begun.together or ()
 
     @property
     def is_open(self) -> bool:
@@ -36,14 +50,32 @@ class Rehearsal:
 
     @property
     def failed(self) -> str:
-        """Why its copy did not pass, by what was seen of it; empty where it did."""
+        """Why its copy did not pass, by what was seen of it and of those with it; empty where it did."""
+        if self.own_failing or self.app_failing:
+            return self.own_failing or self.app_failing
+        if self.ended and self.ended.why:
+            return self.ended.why
+        return "it was ended before anybody looked at it" if self.observed is None else ""
+
+    @property
+    def own_failing(self) -> str:
+        """What of its own did not pass, by what was seen of it so far."""
         if self.observed is None:
-            return "it was ended before anybody looked at it"
+            return ""
         if self.observed.why:
             return self.observed.why
         if self.observed.failing:
             return f"the copy did not pass: {', '.join(self.observed.failing)}"
         return "" if self.observed.passed else "none of its probes can be asked in a rehearsal"
+
+    @property
+    def app_failing(self) -> str:
+        """What of its app did not pass, where that was asked of it."""
+        seen = self.app_observed
+        if seen is None or (seen.passed and not seen.why):
+            return ""
+        failing = ", ".join(seen.failing) or "none of its probes can be asked in a rehearsal"
+        return seen.why or f"app {seen.app} did not pass: {failing}"
 
 
 class Rehearsing(Protocol):
@@ -78,7 +110,8 @@ def why_not(state: Rehearsing, *, read_back: bool = False) -> str:
     changed = ", ".join(state.differing)
     if changed:
         return f"the copy has changed under it: {changed}"
-    return "" if read_back else "its copy was not read back after it"
+    others = ", or one of those that were rehearsed with it," if newest.together else ""
+    return "" if read_back else f"its copy{others} was not read back after it"
 
 
 def intent(newest: Rehearsal | None, number: int, roots: Mapping[str, str], at: str = "", since: str = "") -> Fields:

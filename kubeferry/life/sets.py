@@ -45,6 +45,10 @@ class Member:
     began: Began = NEVER
     now: str = ""
 
+    def at(self, state: MachineState) -> Member:
+        """The same one in this state."""
+        return replace(self, state=state)
+
     @property
     def under_way(self) -> bool:
         """Its cutover has begun, and neither failed for good nor gone back."""

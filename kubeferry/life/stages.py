@@ -3,7 +3,8 @@
 Of an app with an order, what is last in it is stopped first, at the source and at the target; what is first in it is
 started first, and those behind it are not started before its probes have passed. What is copied while it runs is copied
 before any of them is stopped, whoever has the fewest rounds first. Hooks before the stop are run before any of them is
-stopped, so that one that fails has stopped nobody; those after it once all are off.
+stopped, so that one that fails has stopped nobody; those after it once all are off. A rehearsal that was left ends
+before.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ Place = tuple[int, int, int]
 _AHEAD = (A.BEGIN_COPY, A.COPY_DISKS, A.VERIFY_DISKS, A.END_ROUND)
 _STAGES = (
     (A.RECORD_PLAN,),
+    (A.END_REHEARSAL,),
     (A.HOOKS_AFTER_ROLLBACK,),
     (A.WAIT_FOR_APPROVAL, A.WAIT_FOR_REHEARSAL),
     (A.END_ROUND,),
@@ -40,6 +42,7 @@ _STAGES = (
 )
 _STAGES_BACK = (
     (A.RECORD_PLAN,),
+    (A.END_REHEARSAL,),
     (A.TAKE_OVER,),
     (A.BEGIN_ROLLBACK,),
     (A.STOP_TARGET,),
@@ -57,7 +60,7 @@ _FORWARDS = frozenset(
         *(A.RESTART_SOURCE, A.HOOKS_AFTER_ROLLBACK),
     }
 )
-_BACKWARDS = frozenset({A.HOOKS_BEFORE_STOP, A.STOP_SOURCE, A.HOOKS_AFTER_STOP, A.STOP_TARGET})
+_BACKWARDS = frozenset({A.HOOKS_BEFORE_STOP, A.STOP_SOURCE, A.HOOKS_AFTER_STOP, A.STOP_TARGET, A.END_REHEARSAL})
 _WITHIN = {A.HOOKS_AFTER_START: 1, A.OBSERVE: 2}
 """What comes behind the others of its stage, in one tier."""
 

@@ -15,7 +15,7 @@ drive ─┬─ transfer      rounds, copies, read-backs: the mover does the wor
           patience      steps that are tried again;  in_time: those that would outlast the time of their cutover
           unrecorded    the way back where the journal does not answer, and the time of the cutover is over
           ended         what is left of a machine that is not at its source any more, and what is lost
-rehearsing              one rehearsal, of which nothing is left whatever happens
+rehearsing              one rehearsal, of which nothing is left whatever happens;  rehearsing_together: an app's
 together                the machines of a set, driven as one;  apps: an app as a whole, asked of one of them
 beforehand              what is asked of source and target before anything stops
 sources                 the source of a plan, opened

@@ -54,7 +54,9 @@ STEPS: Mapping[ActionKind, Step] = {
     ActionKind.REPAIR_DISKS: transfer.repair_disks,
     ActionKind.END_ROUND: transfer.end_round,
     ActionKind.BEGIN_REHEARSAL: rehearsal.begin,
+    ActionKind.START_REHEARSAL: rehearsal.start,
     ActionKind.REHEARSE: rehearsal.run,
+    ActionKind.REHEARSE_APP: rehearsal.run_app,
     ActionKind.END_REHEARSAL: rehearsal.end,
     ActionKind.RECORD_REHEARSAL: rehearsal.record,
     ActionKind.APPLY: cutover.apply,
@@ -77,7 +79,7 @@ TURNS = frozenset({ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_ROLLBACK})
 NO_UNKNOWN_COPY = frozenset(
     {
         *(ActionKind.BEGIN_CUTOVER, ActionKind.BEGIN_COPY, *BY_DISK, ActionKind.APPLY),
-        *(ActionKind.BEGIN_REHEARSAL, ActionKind.REHEARSE),
+        *(ActionKind.BEGIN_REHEARSAL, ActionKind.START_REHEARSAL, ActionKind.REHEARSE),
     }
 )
 """Steps before which somebody looks that no copy runs, and none has moved, of which the journal knows nothing."""
@@ -145,7 +147,7 @@ def has_moved(work: Work, error: KubeferryError) -> bool:
 
 def _refuse_alone(work: Work, goal: Goal) -> None:
     others = [other.name for other in work.entry.moves_with or ()]
-    if others and goal not in {Goal.PRECOPY, Goal.END_ROUND}:
+    if others and goal not in {Goal.PRECOPY, Goal.END_ROUND, Goal.END_REHEARSAL}:
         raise PermanentError(
             f"it moves together with {', '.join(others)}, and not alone",
             why=work.entry.bond,

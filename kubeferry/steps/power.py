@@ -172,7 +172,8 @@ def _tell_stop(work: Work) -> None:
 def start_rehearsal(work: Work) -> None:
     """Run the isolated copy of a rehearsal; what was started too late is ended again, unless another one is on."""
     with _deed(work, lambda _newest: _end_rehearsal_again(work)):
-        work.target.rehearse(work.entry, work.ledger, work.lease.fence)
+        beside = tuple(map(work.plan.entry, work.plan.rehearsed_with(work.entry.name)))
+        work.target.rehearse(work.entry, work.ledger, work.lease.fence, beside)
 
 
 def start_source(work: Work) -> None:

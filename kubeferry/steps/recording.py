@@ -15,7 +15,9 @@ from kubeferry.passwords import struck
 from kubeferry.steps.ended import with_loss
 from kubeferry.steps.work import Work
 
-_NO_FAILURE = frozenset({ActionKind.BEGIN_REHEARSAL, ActionKind.REHEARSE})
+_NO_FAILURE = frozenset(
+    {ActionKind.BEGIN_REHEARSAL, ActionKind.START_REHEARSAL, ActionKind.REHEARSE, ActionKind.REHEARSE_APP}
+)
 """What goes wrong with a rehearsal is no failure of the move."""
 
 

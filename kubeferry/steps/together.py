@@ -25,9 +25,11 @@ from kubeferry.errors import (
     TargetUnavailable,
     TransientError,
 )
-from kubeferry.life.action_kinds import NEVER, STOPS, Action, ActionKind, Began, Goal
+from kubeferry.life.action_kinds import NEVER, REHEARSALS, STOPS, Action, ActionKind, Began, Goal
 from kubeferry.life.hook_actions import AT_END
 from kubeferry.life.machine_state import MachineState, Phase
+from kubeferry.life.rehearsed_together import begun as begun_with
+from kubeferry.life.rehearsed_together import next_of_rehearsal
 from kubeferry.life.sets import Member, next_of_set
 from kubeferry.life.tries import is_past_stop
 from kubeferry.model import Power
@@ -38,6 +40,7 @@ from kubeferry.steps.apps import tier_of
 from kubeferry.steps.drive import (
     BY_DISK,
     GOES_BACK,
+    GOES_DOWN,
     LOOKS_AT_POWER,
     MOVES_ON,
     NO_UNKNOWN_COPY,
@@ -152,12 +155,12 @@ class _Walk:
         """Take them there; returns their states when there is nothing to do any more. `why` they go back, where nobody
         asked for that."""
         self.goal, self.why, begun, now = goal, why, False, self._first.now()
-        self.began = {name: Began(now, len(work.state().rounds)) for name, work in self.works.items()}
+        self.began = {name: begun_with(work.state(), now) for name, work in self.works.items()}
         asked = goal is Goal.ROLLBACK and not why
         if asked or self._taken_over():  # else they owe what this plan has begun, and no other one
             self.owes = {name: left_owing(work) for name, work in self.works.items()}
         while True:
-            if self.goal is not Goal.ROLLBACK:
+            if self.goal not in GOES_DOWN:
                 stopping.check()
             name, action = look(self._first, lambda: self._next(record=True))
             if action.kind is ActionKind.DONE and goal is Goal.ROLLBACK and not begun:
@@ -257,6 +260,8 @@ class _Walk:
             raise min(found, key=lambda error: [isinstance(error, kind) for kind in last])
 
     def _next(self, *, record: bool) -> tuple[str, Action]:
+        if self.goal in REHEARSALS:
+            return next_of_rehearsal(self._members(record=record), self.goal)
         return next_of_set(self._members(record=record), self.goal, self.why, self.aside)
 
     def _members(self, *, record: bool) -> dict[str, Member]:
@@ -264,6 +269,7 @@ class _Walk:
         asked to stop, an approval of another that runs out holds up none."""
         states, now = {name: work.state() for name, work in self.works.items()}, self._first.now()
         begun = any(one.stop_asked and one.resumes in GOES_BACK for one in states.values())
+        begun = begun or self.goal in REHEARSALS  # which stop nobody, and need no approval
         return {
             name: Member(
                 facts_without(work) if begun else facts_of(work, states[name]),
@@ -280,6 +286,8 @@ class _Walk:
     def _power(self, work: Work, states: Mapping[str, MachineState], record: bool) -> Power | None:
         """Not asked where it changes nothing: all have moved, or they go back already."""
         state, phases = states[work.entry.name], {one.resumes for one in states.values()}
+        if self.goal in REHEARSALS:
+            return None
         ahead = work.entry.mode == "warm" and state.resumes in LOOKS_AT_POWER and not state.source_off
         if self.goal is Goal.ROLLBACK or Phase.ROLLING_BACK in phases or phases == {Phase.COMMITTED}:
             return None

@@ -120,11 +120,13 @@ def error_of(job: MoverJob, result: MoverResult) -> KubeferryError:
 class TargetCapabilities:
     """`keeps_running`: what it starts stays up after the commit; otherwise it is started for the proof only.
     `isolated`: what it starts is not reachable from outside. `movers_here`: its movers run on this machine and read
-    this machine's files; otherwise they run elsewhere, and the source must hand over references that lead there."""
+    this machine's files; otherwise they run elsewhere, and the source must hand over references that lead there.
+    `rehearses_together`: machines that it rehearses can reach each other, and nothing else."""
 
     keeps_running: bool = True
     isolated: bool = False
     movers_here: bool = True
+    rehearses_together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +202,15 @@ class Target(Protocol):
         there, and where it refuses. Raises TargetRefused, at once or when it is asked, for a machine that is not
         started, and where the account may not ask."""
 
-    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0, beside: tuple[Entry, ...] = ()) -> None:
         """Start an isolated copy of the machine from the plan's manifests, over a throw-away layer of its disks, which
         are only read; or leave one that runs. Its source runs on: no network leads out of the copy, and none into it
         but what its probes need. Nothing has to be applied for it, and nothing that was is touched. Raises
-        TargetRefused where its disks are not there, or the machine itself runs; Fenced as `start` does."""
+        TargetRefused where its disks are not there, or the machine itself runs; Fenced as `start` does.
+
+        `beside` are the machines that are rehearsed together, itself among them, in one order for all of them: cards
+        that are on one network at the source reach each other with the addresses that they have, and nothing else does.
+        That holds for as long as this process lives. TargetRefused where the place has no such thing, or no room."""
 
     def observe_rehearsal(self, entry: Entry) -> Observation:
         """Ask that copy those of the entry's probes that can be asked there; the others are told in `not_asked`. Raises

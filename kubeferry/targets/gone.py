@@ -64,7 +64,7 @@ class GoneTarget:
     def agent(self, entry: Entry) -> Ask:
         self._refuse()
 
-    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0, beside: tuple[Entry, ...] = ()) -> None:
         self._refuse()
 
     def observe_rehearsal(self, entry: Entry) -> Observation:

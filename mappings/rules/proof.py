@@ -50,8 +50,16 @@ def _unseen_packets(case: Case) -> Iterable[str]:
 def _never_rehearsed(case: Case) -> Iterable[str]:
     """What is copied after its stop has no copy while it runs; so has what shares disks."""
     cold = case.choices.mode == "cold" or bool(case.sharing.moves_with)
-    what = "The policy asks for a rehearsal before the cutover, and the machine is copied after its stop: nothing of it"
-    return when(_requires_rehearsal(case) and cold, f"{what} can be rehearsed.")
+    asked = "for a rehearsal before the cutover" if _requires_rehearsal(case) else "that its app is rehearsed together"
+    what = f"The policy asks {asked}, and the machine is copied after its stop: nothing of it can be rehearsed."
+    return when((_requires_rehearsal(case) or case.choices.together) and cold, what)
+
+
+def _rehearsed_alone(case: Case) -> Iterable[str]:
+    """A cluster has no network for rehearsed machines, so what an app needs of all of them is not seen there."""
+    what = "The policy asks that its app is rehearsed together, and the target rehearses each machine by itself: no"
+    unseen = "machine reaches another one there, and nothing is asked of the app as a whole."
+    return when(case.choices.together and case.choices.alone, f"{what} {unseen}")
 
 
 def _rehearsed_unseen(case: Case) -> Iterable[str]:
@@ -134,9 +142,18 @@ RULES = (
         "rehearsal.never",
         CRITICAL,
         "a rehearsal that is required of a machine of which nothing is copied ahead",
-        "Move it with `mode: warm`, or set `rehearsal: {required: false}` for it.",
+        "Move it with `mode: warm`, or set `rehearsal: {required: false}` for it, and `rehearsal: {together: false}` "
+        "for its app.",
         _never_rehearsed,
         acceptable=False,
+    ),
+    Rule(
+        "rehearsal.alone",
+        CRITICAL,
+        "an app that is to be rehearsed together, where the target rehearses each machine by itself",
+        "Set `rehearsal: {together: false}` for the app, or accept this: each machine is rehearsed alone then. To see "
+        "them together, plan the app for a folder on a host with QEMU (`kind: directory`) and rehearse it there.",
+        _rehearsed_alone,
     ),
     Rule(
         "rehearsal.unseen",

@@ -635,6 +635,19 @@ def test_a_rehearsal_reads_only_what_was_copied_and_leaves_nothing(place: Place)
         place.target.observe_rehearsal(entry)
 
 
+def test_machines_are_rehearsed_together_only_where_the_place_has_such_a_thing(place: Place) -> None:
+    entry = an_entry()
+    place.move(entry, "copy")
+    if not place.target.capabilities.rehearses_together:
+        with pytest.raises(TargetRefused, match="by itself"):
+            place.target.rehearse(entry, place.ledger, 3, (entry,))
+        return
+    place.target.rehearse(entry, place.ledger, 3, (entry,))
+    assert place.target.observe_rehearsal(entry).machine == "web"
+    assert place.target.end_rehearsal(entry, 3)
+    assert [thing for thing in place.written if thing.kind == "process" and place.target.exists(thing)] == []
+
+
 def test_a_rehearsal_without_disks_and_beside_the_machine_itself_is_refused(place: Place) -> None:
     entry = an_entry()
     with pytest.raises(TargetRefused):

@@ -178,7 +178,7 @@ def guest_wget(guest: agent.Agent, url: str) -> int:
     for _ in range(200):
         done = guest.command("guest-exec-status", pid=pid)
         if done["exited"]:
-            return int(done["exitcode"])
+            return int(done.get("exitcode", -1))  # none for one that a signal has ended
         time.sleep(0.1)
     raise AssertionError("wget did not end")
 

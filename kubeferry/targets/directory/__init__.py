@@ -10,6 +10,7 @@ target ─┬─ layout, gitops, capacity    its folder; manifests as files; whe
 handing                                what only a mover may read
 trial                                  a mover beside the machines, tried before a source is stopped
 rehearsing                             a machine run for itself over its images, and taken away
+  └─ switch ── segments                the network of those that are rehearsed together    segments: pure
 sets                                   disks that several machines share lie once
 fences                                 only the newest runner starts and stops
 evidence                               what is seen of a running machine, and kept

@@ -42,12 +42,25 @@ def space_concerns(target: TargetFolder, entries: tuple[Entry, ...]) -> Iterator
 
 def memory_concerns(entries: tuple[Entry, ...]) -> Iterator[Concern]:
     """Machines that ask for more memory than this host has: their proof may be slow, or end early."""
-    here = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    here = _memory_here()
     for entry in entries:
         wanted = qemu.memory_bytes(entry.sized(qemu.virtual_machine(entry.manifests)))
         if wanted > here:
             what = f"{entry.name} asks for {_size(wanted)} of memory, and this host has {_size(here)}"
             yield _concern("target-little-memory", Severity.WARNING, what, "Prove it on a larger host.")
+
+
+def check_memory(entry: Entry, beside: tuple[Entry, ...]) -> None:
+    """Raise TargetRefused where these machines, which are to run at the same time, ask for more memory than this host
+    has."""
+    here = _memory_here()
+    wanted = sum(qemu.memory_bytes(one.sized(qemu.virtual_machine(one.manifests))) for one in beside)
+    if wanted > here:
+        raise TargetRefused(
+            f"those that are rehearsed together ask for {_size(wanted)} of memory, and this host has {_size(here)}",
+            fix="Rehearse them on a larger host, or set `rehearsal: {together: false}` for their app.",
+            machine=entry.name,
+        )
 
 
 def check_space(target: TargetFolder, entry: Entry) -> None:
@@ -61,6 +74,10 @@ def check_space(target: TargetFolder, entry: Entry) -> None:
             fix=FREE_SPACE_FIX,
             machine=entry.name,
         )
+
+
+def _memory_here() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def free_bytes(path: Path) -> int:

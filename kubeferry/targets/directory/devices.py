@@ -40,6 +40,36 @@ class Layer:
     base: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How a network card is joined to those of other machines: it is on `segment`, has `mac` where the manifest names
+    none, and its own user-mode network answers DHCP with `address` of `net`. `card` and `service` are the sockets of
+    the two, QEMU's own and the far one."""
+
+    segment: int
+    net: str
+    address: str
+    mac: str
+    card: tuple[Path, Path]
+    service: tuple[Path, Path]
+
+    def netdevs(self, number: int, forwards: list[str]) -> Iterator[str]:
+        """The backend of card `number`, and its user-mode network, which leads to it through the segment's far end."""
+        service = (f"id=service{number}", "restrict=on", f"net={self.net}", f"dhcpstart={self.address}", *forwards)
+        yield from ("-netdev", joined("user", *service))
+        yield from ("-netdev", _datagrams(f"way{number}", self.service))
+        for end in ("service", "way"):
+            hub = (f"id=hub{number}-{end}", f"hubid={number}", f"netdev={end}{number}")
+            yield from ("-netdev", joined("hubport", *hub))
+        yield from ("-netdev", _datagrams(f"net{number}", self.card))
+
+
+def _datagrams(name: str, paths: tuple[Path, Path]) -> str:
+    here, there = paths
+    ends = ("local.type=unix", f"local.path={here}", "remote.type=unix", f"remote.path={there}")
+    return joined("dgram", f"id={name}", *ends)
+
+
 class Slots:
     """Hands out PCI places as libvirt does: a root port of its own for each device, from 00:02.0 on."""
 
@@ -96,24 +126,37 @@ def networks(
     slots: Slots,
     forward_ports: tuple[int, ...],
     captures: Path | None,
+    wires: tuple[Wire, ...],
     not_shown: list[str],
 ) -> Iterator[str]:
     """Each card on a user-mode network of its own, which lets nothing out: QEMU answers DHCP and forwards the probed
-    ports from 127.0.0.1, on host ports that the kernel chooses. What each card sends is captured in the folder
-    `captures`, where one is given."""
-    cards = [card for card in _devices(spec).get("interfaces") or () if card.get("state") != "absent"]
-    if cards:
+    ports from 127.0.0.1, on host ports that the kernel chooses. With `wires`, one for each card, each is also joined to
+    others. What each card sends is captured in the folder `captures`, where one is given."""
+    cards = cards_of(spec)
+    if cards and not wires:
         not_shown.append("networks: each card is on an isolated network of its own that answers DHCP with 10.0.N.15")
     for number, card in enumerate(cards):
         forwards = [f"hostfwd=tcp:127.0.0.1:0-:{port}" for port in forward_ports]
-        net = f"net=10.0.{2 + number}.0/24"
-        yield from ("-netdev", joined("user", f"id=net{number}", "restrict=on", net, *forwards))
-        yield from _card(spec, number, card, slots)
+        if wires:
+            wire = wires[number]
+            told = "is joined to those that are rehearsed with it, without an uplink; DHCP answers with"
+            not_shown.append(f"networks: card {number} {told} {wire.address}")
+            yield from wire.netdevs(number, forwards)
+            yield from _card(spec, number, {"macAddress": wire.mac, **card}, slots)
+        else:
+            net = f"net=10.0.{2 + number}.0/24"
+            yield from ("-netdev", joined("user", f"id=net{number}", "restrict=on", net, *forwards))
+            yield from _card(spec, number, card, slots)
         if captures is not None:
             name = capture_name(number)
             # From QEMU's side of the card: what its network receives is what the guest sends.
             kept = (f"id={name}", f"netdev=net{number}", "queue=rx", f"maxlen={KEPT_BYTES}", f"file={captures / name}")
             yield from ("-object", joined("filter-dump", *kept))
+
+
+def cards_of(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The network cards that the machine has, in the manifest's order."""
+    return [card for card in _devices(spec).get("interfaces") or () if card.get("state") != "absent"]
 
 
 def _card(spec: Mapping[str, Any], number: int, card: Mapping[str, Any], slots: Slots) -> Iterator[str]:

@@ -27,7 +27,7 @@ from kubeferry.outside import process, stopping
 from kubeferry.targets import External, Ledger
 from kubeferry.targets.directory import accelerator, local_access, qemu, qmp, tpm
 from kubeferry.targets.directory import firmware as local_firmware
-from kubeferry.targets.directory.devices import Layer, capture_name
+from kubeferry.targets.directory.devices import Layer, Wire, capture_name
 from kubeferry.targets.directory.layout import PRIVATE_FOLDER, MachineFolder, write
 from kubeferry.targets.guest.agent import printable
 
@@ -48,10 +48,12 @@ class Start(Value):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the probes of a machine need of its QEMU: ports that lead to it, and whether its packets are kept."""
+    """What the probes of a machine need of its QEMU: ports that lead to it, and whether its packets are kept; and what
+    joins its cards to those of others."""
 
     ports: tuple[int, ...] = ()
     packets: bool = False
+    wires: tuple[Wire, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class LocalMachine:
         socket = self.sockets / tpm.SOCKET if tpm.wanted(qemu.devices_of(vm)) else None
         captures = self.folder.run if asked.packets else None
         options = qemu.Options(
-            accel, self.monitor, self.agent, self.serial, now, variables, asked.ports, socket, captures
+            accel, self.monitor, self.agent, self.serial, now, variables, asked.ports, socket, captures, asked.wires
         )
         command = qemu.command(vm, layers, options)
         self._make_room(layers, ledger)

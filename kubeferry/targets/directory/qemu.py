@@ -58,7 +58,7 @@ class Options:
     """What the place decides and the manifest does not. `firmware` is UEFI code and this run's variables;
     `forward_ports` are guest ports that get a port on 127.0.0.1; `now` is when the clock of the machine starts; at
     `tpm_socket` swtpm answers, None where the machine gets no TPM; into the folder `captures` goes what network cards
-    send, None where nobody asks for it."""
+    send, None where nobody asks for it; `wires` join each card to those of other machines."""
 
     accelerator: Literal["kvm", "tcg"]
     qmp_socket: Path
@@ -69,6 +69,7 @@ class Options:
     forward_ports: tuple[int, ...] = ()
     tpm_socket: Path | None = None
     captures: Path | None = None
+    wires: tuple[devices.Wire, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,9 @@ def _translated(vm: Mapping[str, Any], layers: Mapping[str, Layer], options: Opt
         *_clock(draft),
         *("-boot", "strict=on"),
         *_control(options),
-        *devices.networks(draft.spec, draft.slots, options.forward_ports, options.captures, draft.not_shown),
+        *devices.networks(
+            draft.spec, draft.slots, options.forward_ports, options.captures, options.wires, draft.not_shown
+        ),
         *devices.disks(draft.spec, layers, draft.slots, draft.not_shown),
         *devices.others(draft.spec, draft.slots, options.serial_log, draft.not_shown),
         *devices.tpm(draft.spec, options.tpm_socket),

@@ -2,17 +2,19 @@
 
 As for its proof, the images are only read, and each card is on a network of QEMU's own that lets nothing out
 (`devices.networks`: `restrict=on`); what leads in are ports on 127.0.0.1 for its probes. All of it lies in a folder
-apart, which goes with it: a run that was killed is found there, and ended.
+apart, which goes with it: a run that was killed is found there, and ended. Those that are rehearsed together reach each
+other through sockets in there (`segments`), for as long as the process that began it lives.
 """
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 from kubeferry.documents import Entry, Observation
 from kubeferry.errors import TargetRefused
 from kubeferry.targets import Ledger, rehearsed_now, runs_from_it
-from kubeferry.targets.directory import evidence, qemu, sets
+from kubeferry.targets.directory import capacity, evidence, qemu, segments, sets, switch
 from kubeferry.targets.directory.hypervisor import Asked, LocalMachine
 from kubeferry.targets.directory.layout import PRIVATE_FOLDER, MachineFolder, TargetFolder
 from kubeferry.targets.guest import rehearsals
@@ -23,14 +25,21 @@ def machine_of(entry: Entry, folder: MachineFolder) -> LocalMachine:
     return LocalMachine(entry.target_name, folder.rehearsal)
 
 
-def start(target: TargetFolder, entry: Entry, asked: Asked, ledger: Ledger) -> None:
+def start(target: TargetFolder, entry: Entry, asked: Asked, ledger: Ledger, beside: tuple[Entry, ...] = ()) -> None:
     """See `kubeferry.targets.Target.rehearse`."""
     folder = target.machine(entry.target_name)
+    if beside:
+        capacity.check_memory(entry, beside)
     if LocalMachine(entry.target_name, folder).alive():
         raise runs_from_it(entry, entry.name)
     bases = sets.images(target, entry)
     folder.rehearsal.evidence.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    machine_of(entry, folder).start(entry.sized(qemu.virtual_machine(entry.manifests)), bases, asked, ledger)
+    machine = machine_of(entry, folder)
+    wires = segments.wires_of(entry, beside, machine.sockets) if beside else ()
+    asked = replace(asked, wires=wires)
+    machine.start(entry.sized(qemu.virtual_machine(entry.manifests)), bases, asked, ledger)
+    if wires:
+        switch.plug((target.machine(one.target_name).path for one in beside), entry.target_name, wires)
 
 
 def observe(entry: Entry, folder: MachineFolder) -> Observation:
@@ -48,6 +57,7 @@ def observe(entry: Entry, folder: MachineFolder) -> Observation:
 def end(entry: Entry, folder: MachineFolder) -> list[str]:
     """See `kubeferry.targets.Target.end_rehearsal`."""
     machine = machine_of(entry, folder)
+    switch.unplug(folder.path, entry.target_name)
     if not machine.alive() and not folder.rehearsal.path.exists() and not machine.sockets.exists():
         return []
     machine.stop()

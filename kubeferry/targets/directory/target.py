@@ -68,7 +68,7 @@ def connect(config: TargetConfig) -> DirectoryTarget:
 class DirectoryTarget:
     """See `kubeferry.targets.Target` for what each method promises."""
 
-    capabilities = TargetCapabilities(keeps_running=False, isolated=True)
+    capabilities = TargetCapabilities(keeps_running=False, isolated=True, rehearses_together=True)
 
     def __init__(self, root: Path) -> None:
         self._target = TargetFolder(root)
@@ -77,7 +77,7 @@ class DirectoryTarget:
     # --- before anything is written ----------------------------------------------------------------------------
 
     def offer(self) -> Offer:
-        return Offer(state=StateOffer(), packets=True)
+        return Offer(state=StateOffer(), packets=True, together=True)
 
     def concerns(self, entries: tuple[Entry, ...]) -> list[Concern]:
         found = [*_tool_concerns(entries), *capacity.name_concerns(entries)]
@@ -231,13 +231,13 @@ class DirectoryTarget:
             raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
         return asking(machine.agent)
 
-    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0, beside: tuple[Entry, ...] = ()) -> None:
         process.require(qemu.PROGRAM, "qemu-img")
         self._target.check(entry)
         folder = self._target.machine(entry.target_name)
         with answering(entry):
             fences.raise_fence(folder, entry, fence)
-            rehearsing.start(self._target, entry, _asked(entry), ledger)
+            rehearsing.start(self._target, entry, _asked(entry), ledger, beside)
             fences.check(folder, entry, fence)
 
     def observe_rehearsal(self, entry: Entry) -> Observation:

@@ -83,6 +83,7 @@ def offer_of(classes: list[Object], profiles: list[Object], configs: list[Object
     overheads = configs[0].get("status", {}).get("filesystemOverhead", {}) if configs else {}
     return Offer(
         packets=False,
+        together=False,
         classes=tuple(
             _class(one, by_name.get(one["metadata"]["name"], {}), overheads)
             for one in sorted(classes, key=lambda one: str(one["metadata"]["name"]))

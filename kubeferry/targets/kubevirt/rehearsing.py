@@ -18,8 +18,21 @@ from kubeferry.targets.kubevirt.api import Cluster
 from kubeferry.targets.kubevirt.kinds import CLAIM, NETWORK_POLICY, VIRTUAL_MACHINE
 
 
-def start(cluster: Cluster, config: TargetConfig, entry: Entry, ledger: Ledger, fence: int) -> None:
-    """See `kubeferry.targets.Target.rehearse`."""
+def start(
+    cluster: Cluster,
+    config: TargetConfig,
+    entry: Entry,
+    ledger: Ledger,
+    fence: int,
+    beside: tuple[Entry, ...] = (),
+) -> None:
+    """See `kubeferry.targets.Target.rehearse`. Machines have no network there, and so nothing of each other."""
+    if beside:
+        raise TargetRefused(
+            "a cluster rehearses each machine by itself",
+            fix="Plan again with this configuration (`kubeferry plan --config`).",
+            machine=entry.name,
+        )
     if machine.runs(cluster, entry):
         raise runs_from_it(entry, entry.name)
     _refuse_without_claims(cluster, entry)

@@ -129,8 +129,8 @@ class KubevirtTarget:
     def agent(self, entry: Entry) -> Ask:
         return GuestAccess(self._cluster, entry, time.monotonic()).ask
 
-    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
-        rehearsing.start(self._cluster, self._config, entry, ledger, fence)
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0, beside: tuple[Entry, ...] = ()) -> None:
+        rehearsing.start(self._cluster, self._config, entry, ledger, fence, beside)
 
     def observe_rehearsal(self, entry: Entry) -> Observation:
         return rehearsing.observe(self._cluster, self._config, entry)

@@ -72,10 +72,11 @@ class MemoryTarget:
     were handed over with), `answers` (probe kind to whether it passes), `said` (name to what the system says of
     itself), `agents` (name to what answers as its guest agent), `refusals` (what a trial of a machine finds),
     `faults` (method to errors, raised one a call), and `moves` (the marks of machines that have moved),
-    `rehearsals` (since when isolated copies run), `rehearsals_write` (one changes the disks that it must only
-    read), `heeds_fences`: without it, a runner has slept in the one moment that no fence covers."""
+    `rehearsals` (since when isolated copies run), `beside` (whom each was started with last), `rehearsals_write` (one
+    changes the disks that it must only read), `heeds_fences`: without it, a runner has slept in the one moment that no
+    fence covers."""
 
-    capabilities = TargetCapabilities(keeps_running=False, isolated=True)
+    capabilities = TargetCapabilities(keeps_running=False, isolated=True, rehearses_together=True)
 
     def __init__(self) -> None:
         self.disks: dict[str, bytearray] = {}
@@ -84,6 +85,7 @@ class MemoryTarget:
         self.strategies: dict[str, str] = {}
         self.moves: dict[str, MoveMark] = {}
         self.rehearsals: dict[str, str] = {}
+        self.beside: dict[str, tuple[str, ...]] = {}
         self.rehearsals_write = False
         self.answers: dict[str, bool] = {}
         self.agents: dict[str, Ask] = {}
@@ -234,7 +236,7 @@ class MemoryTarget:
             raise TargetRefused("the machine is not started", fix="Start it first.", machine=entry.name)
         return self.agents.get(entry.target_name, _silent)
 
-    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0) -> None:
+    def rehearse(self, entry: Entry, ledger: Ledger, fence: int = 0, beside: tuple[Entry, ...] = ()) -> None:
         self._fail("rehearse")
         self._check(entry)
         self._raise_fence(entry, fence)
@@ -245,8 +247,9 @@ class MemoryTarget:
         if entry.target_name not in self.rehearsals:
             ledger(External(REHEARSAL, entry.target_name, "memory"))
             self.rehearsals[entry.target_name] = clock.now()
-        if self.rehearsals_write:
-            self.disks[f"{entry.target_name}/{entry.disks[0].disk}"][0] ^= 0xFF
+            if self.rehearsals_write:
+                self.disks[f"{entry.target_name}/{entry.disks[0].disk}"][0] ^= 0xFF
+        self.beside[entry.target_name] = tuple(one.target_name for one in beside)
 
     def observe_rehearsal(self, entry: Entry) -> Observation:
         self._fail("observe_rehearsal")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kubeferry.documents import Inventory, Plan, Policy, dump, load_outline, parse, save
+from kubeferry.documents import Inventory, Offer, Plan, Policy, dump, load_outline, parse, save
 from kubeferry.errors import InputInvalid
 from kubeferry.model import Machine, Nic
 from mappings.assessment import assess, render_assessment_markdown, render_summary_markdown
@@ -223,6 +223,45 @@ def test_the_probes_of_an_app_are_held_against_the_machine_that_answers_for_it(i
     assert plan.entry("web1").app_probes is None
     entry = planned(inventory, policy(apps={"shop": SHOP | {"probes": [{"kind": "agent"}]}})).entry("web2")
     assert [probe.kind for probe in entry.all_probes] == ["agent", "agent"]
+
+
+TOGETHER = {"rehearsal": {"together": True}}
+
+
+@pytest.mark.parametrize("as_one", [False, True])
+def test_an_app_that_is_rehearsed_together_is_known_by_each_of_its_machines(inventory: Inventory, as_one: bool) -> None:
+    own = policy(apps={"shop": SHOP | TOGETHER | {"together": as_one}}, rehearsal={"required": True}, mode="warm")
+    plan = planned(inventory, own, offer=Offer(together=True))
+    assert plan.rehearsed_with("db1") == plan.rehearsed_with("web2") == ("db1", "db2", "web1", "web2")
+    assert plan.rehearsed_with("crm") == ()
+    without = planned(inventory, policy(apps={"shop": SHOP}, mode="warm"))
+    assert "rehearsal" not in dump(without).split("apps:")[1].split("entries:")[0]
+
+
+def test_where_each_is_rehearsed_by_itself_the_plan_says_so_before_anything_is_done(inventory: Inventory) -> None:
+    alone = Offer(together=False, packets=False)
+    own = policy(apps={"shop": SHOP | TOGETHER}, mode="warm")
+    plan = planned(inventory, own, offer=alone)
+    assert "[rehearsal.alone]" in plan.excluded["web1"]
+    accepted = {name: {"accept": ["rehearsal.alone"]} for name in NAMES}
+    plan = planned(inventory, policy(apps={"shop": SHOP | TOGETHER}, mode="warm", machines=accepted), offer=alone)
+    assert plan.rehearsed_with("web1") == ()
+    told = next(one for one in plan.entry("web1").concerns if one.id == "rehearsal.alone")
+    assert "nothing is asked of the app as a whole" in told.what
+    assert "`rehearsal: {together: false}`" in told.fix
+    everywhere = policy(
+        apps={"shop": SHOP | TOGETHER | {"together": True}},
+        mode="warm",
+        rehearsal={"required": True},
+        machines=accepted,
+    )
+    with pytest.raises(InputInvalid, match="the policy does not fit"):
+        planned(inventory, everywhere, offer=alone)
+
+
+def test_an_app_of_which_one_is_copied_after_its_stop_is_not_rehearsed_together(inventory: Inventory) -> None:
+    own = policy(apps={"shop": SHOP | TOGETHER}, mode="warm", machines={"db1": {"mode": "cold"}})
+    assert "[rehearsal.never]" in planned(inventory, own).excluded["db1"]
 
 
 @pytest.mark.parametrize("asked", ["required", "eachRound"])

@@ -9,6 +9,8 @@ import pytest
 
 from kubeferry import marks
 from kubeferry.documents import (
+    AppPolicy,
+    AppRehearsal,
     ClaimSet,
     DiskChoice,
     DiskMatch,
@@ -167,6 +169,12 @@ RAISED_BY: dict[str, tuple[dict[str, Any], Policy]] = {
         policy(downtime=DowntimePolicy(budget_seconds=600)),
     ),
     "rehearsal.never": ({}, policy(rehearsal=RehearsalPolicy(required=True))),
+    "rehearsal.alone": (
+        {},
+        policy(mode="warm", app="shop").model_copy(
+            update={"apps": {"shop": AppPolicy(rehearsal=AppRehearsal(together=True))}}
+        ),
+    ),
     "rehearsal.unseen": (
         {},
         policy(
@@ -429,6 +437,8 @@ def offered(rule: str) -> Offer:
         return Offer(state=StateOffer())
     if rule == "probe.packets-unseen":
         return Offer(packets=False)
+    if rule == "rehearsal.alone":
+        return Offer(together=False)
     if rule.startswith(("instancetype.", "preference.")) and rule != "instancetype.unknown":
         return TYPED
     return ASKED if rule.startswith("storage.") and rule != "storage.class-default" else Offer()

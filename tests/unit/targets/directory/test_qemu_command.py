@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from kubeferry.errors import TargetRefused
 from kubeferry.targets.directory import qemu
-from kubeferry.targets.directory.devices import Layer, joined
+from kubeferry.targets.directory.devices import Layer, Wire, joined
 
 LAYERS = {f"claim{n}": Layer(Path(f"/run/{n}.qcow2"), Path(f"/disks/{n}.img")) for n in range(9)}
 
@@ -205,6 +205,27 @@ def test_what_each_card_sends_is_captured_where_somebody_asks() -> None:
         f"filter-dump,id=card{number}.pcap,netdev=net{number},queue=rx,maxlen=1024,file=/run/a,,b/card{number}.pcap"
         for number in range(2)
     ]
+
+
+def test_a_card_that_is_joined_to_others_keeps_its_address_and_a_way_in_of_its_own() -> None:
+    cards = [{"name": "a", "masquerade": {}, "macAddress": "52:54:00:00:00:01"}, {"name": "b", "masquerade": {}}]
+    wires = tuple(
+        Wire(0, "198.18.0.0/24", f"198.18.0.{15 + number}", f"52:54:00:aa:00:0{number}", *_ends(number))
+        for number in (0, 1)
+    )
+    argv = said(manifest({"devices": {"interfaces": cards}}), forward_ports=(80,), wires=wires)
+    networks = after(argv, "-netdev")
+    assert [one.split(",")[0] for one in networks] == ["user", "dgram", "hubport", "hubport", "dgram"] * 2
+    assert networks[0] == (
+        "user,id=service0,restrict=on,net=198.18.0.0/24,dhcpstart=198.18.0.15,hostfwd=tcp:127.0.0.1:0-:80"
+    )
+    assert networks[4] == "dgram,id=net0,local.type=unix,local.path=/run/0,remote.type=unix,remote.path=/run/0.far"
+    for mac in ("52:54:00:00:00:01", "52:54:00:aa:00:01"):  # the second has none in the manifest
+        assert any(f"mac={mac}" in one for one in argv)
+
+
+def _ends(number: int) -> tuple[tuple[Path, Path], tuple[Path, Path]]:
+    return (Path(f"/run/{number}"), Path(f"/run/{number}.far")), (Path(f"/run/w{number}"), Path(f"/run/w{number}.far"))
 
 
 def test_a_machine_without_cards_has_no_network() -> None:

@@ -214,6 +214,13 @@ def test_its_policy_comes_before_it_and_goes_after_it(ready: tuple[Any, Any]) ->
     rehearsing.refuse(cluster, entry)
 
 
+def test_machines_that_are_to_reach_each_other_are_refused_before_anything_is_made(ready: tuple[Any, Any]) -> None:
+    cluster, entry = ready
+    with pytest.raises(TargetRefused, match="each machine by itself") as caught:
+        rehearsing.start(cluster, CONFIG, entry, lambda thing: pytest.fail(f"{thing} is made"), 1, (entry, entry))
+    assert "kubeferry plan" in caught.value.fix
+
+
 def test_who_slept_through_its_end_begins_none(ready: tuple[Any, Any]) -> None:
     cluster, entry = ready
     rehearsing.end(cluster, CONFIG, entry, 5)
