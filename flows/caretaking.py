@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from flows.migrate import Run, run_plan
 from flows.progress import Board
+from flows.telling import announce_outcomes
 from flows.told import Outcome
 from kubeferry.documents import Config, NoticeKind, OutlinedEntry, Plan, outline_in, plan_in
 from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeFailed
@@ -234,5 +235,7 @@ def _take_up(config: Config, journal: Journal, plan: Plan, needing: Mapping[str,
     for goal in dict.fromkeys(wanted.values()):
         names = tuple(name for unit in units if wanted[unit] is goal for name in unit)
         run = Run(plan, config, journal, Board(quiet=True), goal, patient=False)  # the next look comes soon
-        for one in run_plan(run, names):
+        outcomes = run_plan(run, names)
+        announce_outcomes(journal, config, plan, outcomes)
+        for one in outcomes:
             yield Taken(plan.name, one.machine, needing.get(one.machine, "it moves together with them"), one)

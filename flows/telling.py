@@ -14,11 +14,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from kubeferry.documents import Config, NoticeKind, Plan
-from kubeferry.errors import HeldBack, InputInvalid, KubeferryError, LateHookFailed
+from kubeferry.errors import Deferred, HeldBack, InputInvalid, KubeferryError, LateHookFailed, ProbeFailed
 from kubeferry.journal import Journal
 from kubeferry.journal.outbox import Queue
 from kubeferry.outside import stopping
 from kubeferry.outside.clock import now
+from kubeferry.steps.hooks import failure
 from kubeferry.words import counted, plain
 
 if TYPE_CHECKING:
@@ -68,12 +69,15 @@ def telling(journal: Journal, config: Config) -> Iterator[None]:
 
 
 def announce_outcomes(journal: Journal, config: Config, plan: Plan, outcomes: Sequence[Outcome]) -> None:
-    """Tell what no event says of a run's machines: those that wait for their window, once for each opening; and waves
-    that wait for a person's approval, once for what they lack."""
+    """Tell what no event says of a run's machines: those that wait for their window, once for each opening; hooks that
+    failed after a move's end; and waves that wait for a person's approval, once for what they lack."""
     if config.notify is None:
         return
     from kubeferry.notices import Announcement, announce
+    from kubeferry.notices.deriving import derive
 
+    with _logged():  # what happened comes before what is said of it
+        derive(journal, config.notify)
     for one in outcomes:
         if one.phase == DEFERRED and one.error:
             told = Announcement(
@@ -86,12 +90,19 @@ def announce_outcomes(journal: Journal, config: Config, plan: Plan, outcomes: Se
             )
             with _logged():
                 announce(journal, config, told)
-        if isinstance(one.error, LateHookFailed):
-            with _logged():
-                announce(journal, config, _hook_failed(plan, one.machine, one.error))
+        with _logged():
+            if error := _late(journal, plan, one):
+                announce(journal, config, _hook_failed(plan, one.machine, error))
     for wave, error in _unapproved(plan, outcomes).items():
         with _logged():
             announce(journal, config, _wanted(plan, wave, error))
+
+
+def _late(journal: Journal, plan: Plan, outcome: Outcome) -> LateHookFailed | None:
+    """What failed after the end of a machine's move, also where its outcome says why it went back."""
+    if isinstance(outcome.error, (Deferred, ProbeFailed)):
+        return failure(plan.entry(outcome.machine), journal.state(plan.digest, outcome.machine))
+    return outcome.error if isinstance(outcome.error, LateHookFailed) else None
 
 
 def _hook_failed(plan: Plan, machine: str, error: LateHookFailed) -> Announcement:

@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.context import FlowRunContext
 from prefect.states import Cancelled, Completed, Failed
 
 from flows.following import Following
@@ -28,11 +30,12 @@ TRIES = 10_000  # who counts them is the run
 
 @dataclass(slots=True)
 class Story:
-    """What is told of one machine, for the subflow that runs in this context."""
+    """What is told of one machine, for the subflow that runs in this context: `shown_by` is that one."""
 
     run: Following
     name: str
     told: Iterator[Told]
+    shown_by: UUID | None = None
     tried: list[TryEnded] = field(default_factory=list)
 
 
@@ -51,6 +54,8 @@ def as_state(ending: Ending) -> State[Any]:
 def machine(machine: str, plan: str, digest: str, verb: str, wave: str = "", app: str = "") -> State[Any] | None:  # noqa: ARG001 (shown in the UI)
     """One machine of a run: its steps as they are taken, each with its reason."""
     story = STORY.get()
+    if (context := FlowRunContext.get()) and context.flow_run:
+        story.shown_by = context.flow_run.id
     about = {"plan": plan, "wave": wave, "app": app, "machine": machine}
     outcome = Outcome(story.name, "")
     for told in story.told:

@@ -114,10 +114,11 @@ class Showing:
 
     def _show_machine(self, track: Track) -> None:
         """The machine's subflow; from its beginning again where the server went away meanwhile."""
-        name, plan = track.machine, self.run.run.plan
+        name, plan, left = track.machine, self.run.run.plan, list[UUID]()
         try:
             while not self.run.given_up.is_set():
-                STORY.set(Story(self.run, name, self.run.follow(name)))
+                story = Story(self.run, name, self.run.follow(name))
+                STORY.set(story)
                 try:
                     state = machine(
                         without_secrets(name),
@@ -130,9 +131,12 @@ class Showing:
                     )
                 except Exception as error:  # noqa: BLE001 (whatever Prefect's client makes of a server that went away)
                     logger.info("Prefect does not show %s: %s: %s", name, type(error).__name__, error)
+                    left += [story.shown_by] if story.shown_by else []
                     self.run.given_up.wait(AGAIN_SECONDS)
                 else:
                     self._link(name, state)
+                    for run in left:
+                        self._quietly(_close, run)
                     self._quietly(self._show_page, name)
                     return
         finally:
@@ -231,6 +235,16 @@ def _looked_after(run: UUID) -> bool:
         if state is not None and state.is_crashed():
             client.set_flow_run_state(run, Running(message="it was not heard of for a while, and lives"), force=True)
     return state is not None and (state.is_cancelling() or state.is_cancelled())
+
+
+def _close(run: UUID) -> None:
+    """End a machine's run that was left when the server went away: another one has shown the machine from its
+    beginning, and this one would be called running for ever."""
+    with own_client() as client:
+        state = client.read_flow_run(run).state
+        if state is None or not state.is_final():
+            told = "the server was away; another run shows this machine, from its beginning"
+            client.set_flow_run_state(run, Cancelled(name="Superseded", message=told), force=True)
 
 
 def called_off_before(verb: str, digest: str, since: datetime) -> bool:

@@ -32,6 +32,11 @@ from kubeferry.words import counted
 REPAIRS_BEFORE_GIVING_UP = 2
 ASKED_FOR = "asked for while it was"
 """How the reason of a way back begins that a person has asked for."""
+MEND = (
+    "Look at the console and the screenshot in the report, correct the policy or the guest, plan again, or run "
+    "`kubeferry migrate --again`."
+)
+"""What to do about a machine that went back since its copy did not pass."""
 WAKES_BEFORE_GIVING_UP = 3
 """How often a source that somebody starts during its move is stopped and copied once more."""
 

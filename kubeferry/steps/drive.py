@@ -32,7 +32,7 @@ from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.outside import stopping
 from kubeferry.steps import approvals, apps, cutover, hooks, marks, moved, rehearsal, transfer, unrecorded
 from kubeferry.steps.accounts import give_back
-from kubeferry.steps.patience import look
+from kubeferry.steps.patience import by_journal, look
 from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
 from kubeferry.steps.precedence import in_hand, owed, refuse_overtaken
 from kubeferry.steps.recording import recorded, without_defects
@@ -102,19 +102,9 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     _refuse_alone(work, goal)
     refuse_overtaken(work, in_hand(work))
     try:
-        state = _walk(work, goal, do)
-    except (Fenced, Interrupted):
+        state = _there_or_back(work, goal, do)
+    except (Fenced, Interrupted, LoginLost):
         raise
-    except LoginLost as error:  # the way back would need what the source does not take
-        raise until_let_in(error, {work.entry.name: work.state()}) from error.__cause__
-    except PermanentError as error:
-        state = work.state()
-        if goal is Goal.ROLLBACK or (not hooks.is_back(error, state) and not _leads_back(work, state, error)):
-            raise
-        if state.resumes in GOES_BACK:
-            state = _back(work, do)
-            if not state.waits_for_window:
-                raise error from error.__cause__
     except TransientError:
         if goal is Goal.ROLLBACK or not unrecorded.is_due([work]):
             raise
@@ -123,6 +113,27 @@ def drive(work: Work, goal: Goal, do: Do) -> MachineState:
     if (state.went_back or state.phase is Phase.ROLLED_BACK) and goal in MOVES_ON:
         raise cutover.gone_back(work, state)
     return state
+
+
+def _there_or_back(work: Work, goal: Goal, do: Do) -> MachineState:
+    """The machine's way to the goal; where that ends in what no further try mends, after its stop, the way back. A
+    journal that does not answer is waited for, in between as on the way, while there is time. Raises what drive does,
+    and TransientError where it stays away."""
+    try:
+        return _walk(work, goal, do)
+    except (Fenced, Interrupted):
+        raise
+    except LoginLost as error:  # the way back would need what the source does not take
+        raise until_let_in(error, {work.entry.name: work.state()}) from error.__cause__
+    except PermanentError as error:
+        state = by_journal(work, work.state)
+        if goal is Goal.ROLLBACK or (not hooks.is_back(error, state) and not _leads_back(work, state, error)):
+            raise
+        if state.resumes in GOES_BACK:
+            state = _back(work, do)
+            if not state.waits_for_window:
+                raise error from error.__cause__
+        return state
 
 
 def _leads_back(work: Work, state: MachineState, error: PermanentError) -> bool:

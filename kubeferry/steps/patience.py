@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from kubeferry.documents import DowntimePolicy
-from kubeferry.errors import Interrupted, KubeferryError, OutOfTime
+from kubeferry.errors import Interrupted, KubeferryError, OutOfTime, TransientError
 from kubeferry.life.machine_state import MachineState
 from kubeferry.life.tries import Tries, is_past_stop
 from kubeferry.outside import stopping
@@ -58,6 +58,15 @@ def patiently(
 def look(work: Work, ask: Callable[[], Found]) -> Found:
     """The same for a question between two steps: before the stop it is asked once, and the run ends where it fails."""
     return patiently(work, ask) if is_past_stop(work.last_seen()) else ask()
+
+
+def by_journal(work: Work, ask: Callable[[], Found]) -> Found:
+    """The same for what the journal alone is asked, or told. Raises TransientError where it stays away: nothing was
+    recorded of the way back then."""
+    try:
+        return look(work, ask)
+    except OutOfTime as error:
+        raise TransientError(error.what, why=error.why, fix=error.fix, machine=work.entry.name) from error
 
 
 def _pause(seconds: float, tell: Tell) -> None:

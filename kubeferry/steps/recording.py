@@ -13,6 +13,7 @@ from kubeferry.life.machine_state import MachineState
 from kubeferry.life.states import TRANSITIONS
 from kubeferry.passwords import struck
 from kubeferry.steps.ended import with_loss
+from kubeferry.steps.patience import by_journal
 from kubeferry.steps.work import Work
 
 _NO_FAILURE = frozenset(
@@ -31,8 +32,8 @@ def recorded(work: Work, at: str) -> Iterator[None]:
         raise
     except KubeferryError as error:
         told = with_loss(work, error) if isinstance(error, SourceRefused) else error
-        if at not in _NO_FAILURE and _can_fail(work.state()):
-            work.record(_failure(at, told))
+        if at not in _NO_FAILURE:
+            _keep(work, _failure(at, told))
         if told is error:
             raise
         raise told from error
@@ -52,6 +53,17 @@ def without_defects(work: Work, doing: str) -> Iterator[None]:
             fix="Report it with the log of this run.",
             machine=work.entry.name,
         ) from error
+
+
+def _keep(work: Work, failure: Failed) -> None:
+    """Record it. Where the source is off, a journal that does not answer is waited for while the cutover has time: what
+    leads back then is no reason to leave the machine there. Raises TransientError where it stays away."""
+
+    def keep() -> None:
+        if _can_fail(work.state()):
+            work.record(failure)
+
+    by_journal(work, keep)
 
 
 def _can_fail(state: MachineState) -> bool:

@@ -1,10 +1,10 @@
 """The way back where the journal does not answer and the time of a cutover is over: what nobody can write down is done
 all the same, and written down as soon as the journal is there again.
 
-Only a cutover with a deadline comes here. That stands in the journal, so whoever takes the machine up later, this
-runner or another one, knows by it that the source was wanted back, and does not stop it once more. Who was let in by
-the journal meanwhile, since it was away from us alone, is kept apart as ever: by the fence at the target, and by looks
-at the source before and after anything is started.
+Only a cutover with a deadline comes here, and one that is on its way back. Both stand in the journal, so whoever takes
+the machine up later, this runner or another one, knows by it that the source was wanted back, and does not stop it once
+more. Who was let in by the journal meanwhile, since it was away from us alone, is kept apart as ever: by the fence at
+the target, and by looks at the source before and after anything is started.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from kubeferry.errors import TargetUnavailable, TransientError
 from kubeferry.life.deadline import seconds_left
+from kubeferry.life.machine_state import Phase
 from kubeferry.life.tries import LAST_SECONDS, is_past_stop
 from kubeferry.model import UP
 from kubeferry.outside import stopping
@@ -35,8 +36,21 @@ def is_due(works: Iterable[Work]) -> bool:
 
 def _is_over(work: Work) -> bool:
     state = work.last_seen()
+    if not is_past_stop(state):
+        return False
+    if state.resumes is Phase.ROLLING_BACK:  # it was tried for as long as the plan's patience lasts
+        return _is_away(work)
     left = seconds_left(state, work.now())
-    return left is not None and left <= 2 * LAST_SECONDS and is_past_stop(state)
+    return left is not None and left <= 2 * LAST_SECONDS
+
+
+def _is_away(work: Work) -> bool:
+    """Whether it is the journal that does not answer, and not a source or a target."""
+    try:
+        work.journal.heartbeat(work.lease)
+    except TransientError:
+        return True
+    return False
 
 
 def go_back(works: Sequence[Work]) -> None:

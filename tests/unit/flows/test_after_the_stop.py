@@ -14,7 +14,15 @@ import pytest
 
 from flows.caretaking import look_after
 from flows.leaving import owed
-from kubeferry.errors import Deferred, OutOfTime, ProbeFailed, SourceUnavailable, TargetUnavailable, TransientError
+from kubeferry.errors import (
+    Deferred,
+    OutOfTime,
+    ProbeFailed,
+    SourceRefused,
+    SourceUnavailable,
+    TargetUnavailable,
+    TransientError,
+)
 from kubeferry.journal import Journal
 from kubeferry.life.action_kinds import Goal
 from kubeferry.life.events import Committed, CutoverBegun
@@ -93,9 +101,9 @@ def test_a_target_that_is_away_on_the_way_back_is_waited_for(
 class Away(Journal):
     """A journal whose database does not answer from an event on, until the clock has come so far."""
 
-    def __init__(self, whole: Journal, clock: Clock, until: float) -> None:
+    def __init__(self, whole: Journal, clock: Clock, until: float, after: str = "source-stopped") -> None:
         self.__dict__.update(whole.__dict__)
-        self.clock, self.until, self.away = clock, until, False
+        self.clock, self.until, self.after, self.away = clock, until, after, False
 
     def _refuse(self) -> None:
         if self.away and self.clock.ahead < self.until:
@@ -104,7 +112,7 @@ class Away(Journal):
     def append(self, lease: Any, event: Any) -> Any:
         self._refuse()
         made = super().append(lease, event)
-        self.away = self.away or event.kind == "source-stopped"
+        self.away = self.away or event.kind == self.after
         return made
 
     def heartbeat(self, lease: Any) -> str:
@@ -140,6 +148,38 @@ def test_where_the_journal_stays_away_it_goes_back_and_that_is_recorded_later(we
     assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
     assert started[0] <= 310  # long before the journal was there again
     assert web.kinds[-3:] == ["rollback-begun", "source-restarted", "rolled-back"]
+
+
+@pytest.mark.parametrize(("until", "within"), [(200, 240), (900, 310)])
+@pytest.mark.parametrize("after", ["source-stopped", "failed"])
+def test_what_leads_back_while_the_journal_is_away_does_so_once_it_is_there_or_the_time_is_over(
+    web: Night, clock: Clock, monkeypatch: pytest.MonkeyPatch, after: str, until: float, within: float
+) -> None:
+    web.planned("downtime: {budgetSeconds: 300}\n")
+    web.source.write_faults("open_round", SourceRefused)
+    journal = Away(Journal.open(web.config.journal), clock, until, after)
+    started: list[float] = []
+    start = MemorySource.start
+
+    def told(self: MemorySource, machine: Any) -> None:
+        started.append(clock.ahead)
+        start(self, machine)
+
+    monkeypatch.setattr(MemorySource, "start", told)
+    web.run(journal=journal)
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert started[0] <= within
+    assert web.kinds[-3:] == ["rollback-begun", "source-restarted", "rolled-back"]
+
+
+def test_who_is_on_its_way_back_while_the_journal_goes_away_comes_back_all_the_same(web: Night, clock: Clock) -> None:
+    web.planned("downtime: {budgetSeconds: 300, patienceSeconds: 120}\n")
+    web.target.answers["agent"] = False
+    journal = Away(Journal.open(web.config.journal), clock, until=3600, after="rollback-begun")
+    assert isinstance(web.run(journal=journal).error, ProbeFailed)
+    assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
+    assert not web.target.running
+    assert web.kinds.count("stop-asked") == 1
 
 
 def test_who_finds_a_source_that_was_started_unrecorded_after_its_deadline_does_not_stop_it_again(

@@ -34,6 +34,7 @@ from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from kubeferry.steps.drive import drive
 from tests.clocks import Clock
+from tests.receivers import KEY, listening
 from tests.unit.flows.nights import Killed, Night, window
 from tests.unit.flows.test_elsewhere import Spread, spread  # noqa: F401
 
@@ -142,6 +143,32 @@ def test_who_looks_after_things_tells_of_a_hook_that_failed_after_the_way_back(w
     looked = web.caretake()
     assert ran() == ["after-rollback tell web"]
     assert looked["code"] == 1
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_hook_that_failed_after_the_way_back_has_a_message_of_its_own(
+    web: Night, monkeypatch: pytest.MonkeyPatch, killed: bool
+) -> None:
+    monkeypatch.setenv("HOOK_KEY", KEY)
+    web.planned(policy(hook("after-rollback")))
+    web.target.answers["agent"] = False
+    Path("fails-after-rollback").touch()
+    with listening() as ops:
+        told = {"ops": {"url": f"{ops.url}/hook", "secretEnv": "HOOK_KEY"}}
+        with (web.folder / "kubeferry.yaml").open("a") as file:
+            file.write(f"notify: {json.dumps({'webhooks': told})}\n")
+        if killed:
+            web.kubeferry("notify")  # from here on
+            web.killed_after("rolled-back")
+            assert web.caretake()["code"] == 1
+        else:
+            assert web.kubeferry("migrate", "plan.yaml")[0] == 2
+        web.caretake()
+    back, late = (one.body for one in ops.got)
+    assert (back["event"], back["reason"]) == ("rolled-back", "the target did not pass: agent")
+    assert "--again" in back["fix"]
+    assert late["event"] == "failed"
+    assert "its hook after-rollback tell failed" in late["reason"]
 
 
 def test_after_a_window_s_end_hooks_of_the_way_back_are_run_by_who_looks_after_things(web: Night, clock: Clock) -> None:
