@@ -48,7 +48,7 @@ class Taken:
 
     def facts(self) -> dict[str, object]:
         """For a program."""
-        ended = {"phase": self.outcome.phase, "error": str(self.outcome.error or "")} if self.outcome else {}
+        ended = {"phase": self.outcome.ended, "error": str(self.outcome.error or "")} if self.outcome else {}
         return {"plan": self.plan, "machine": self.machine, "why": self.why, **ended}
 
     @property

@@ -91,8 +91,8 @@ def announce_outcomes(journal: Journal, config: Config, plan: Plan, outcomes: Se
             with _logged():
                 announce(journal, config, told)
         with _logged():
-            if error := _late(journal, plan, one):
-                announce(journal, config, _hook_failed(plan, one.machine, error))
+            if late := _late(journal, plan, one):
+                announce(journal, config, _hook_failed(plan, one.machine, late))
     for wave, error in _unapproved(plan, outcomes).items():
         with _logged():
             announce(journal, config, _wanted(plan, wave, error))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from kubeferry.errors import KubeferryError
+from kubeferry.errors import KubeferryError, ProbeFailed
+from kubeferry.life.machine_state import Phase
 
 NOT_BEGUN = "not begun"
 """The phase of a machine to which nothing was done."""
@@ -24,6 +25,11 @@ class Outcome:
     error: KubeferryError | None = None
     left: str = ""
     stands: str = ""
+
+    @property
+    def ended(self) -> str:
+        """The phase for people: of one that is back at its source that, though its move has failed."""
+        return Phase.ROLLED_BACK if isinstance(self.error, ProbeFailed) else self.phase
 
 
 @dataclass(frozen=True, slots=True)

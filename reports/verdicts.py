@@ -101,7 +101,9 @@ def _unfinished(state: MachineState) -> tuple[str, ...]:
         return tuple(plain(line) for line in told if line)
     if state.phase is Phase.ROLLED_BACK:
         source = "the source was started again" if state.source_restarted else "the source is as it was before"
-        return (plain(state.rollback_reason or "the reason is not recorded"), source)
+        later = ("its window ended during its cutover: it moves in a later opening of it",)
+        reason = plain(state.rollback_reason or "the reason is not recorded")
+        return (reason, source, *(later if state.waits_for_window else ()))
     if state.phase is Phase.PLANNED:
         return ("it stands in the plan, and nothing was done yet",)
     if state.phase is Phase.CUTTING_OVER:

@@ -67,7 +67,7 @@ def _look(settings: Config, dry_run: bool, as_json: bool) -> bool:
         print_json(looked.facts())
         return looked.failed
     for one in looked.taken:
-        ended = f": {one.outcome.phase}" if one.outcome else ""
+        ended = f": {one.outcome.ended}" if one.outcome else ""
         click.echo(plain(f"{one.plan}: {one.machine}{ended}   ({one.why})"))
         if one.failed:
             click.secho(plain_lines(str(one.failed)), fg="red", err=True)

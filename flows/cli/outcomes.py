@@ -21,9 +21,9 @@ def tell_outcomes(outcomes: list[Outcome], as_json: bool) -> None:
         return
     print_table(
         ("machine", "phase", ""),
-        [(one.machine, one.phase, one.error.what if one.error else plain(one.left)) for one in outcomes],
+        [(one.machine, one.ended, one.error.what if one.error else plain(one.left)) for one in outcomes],
     )
-    phases = [one.phase for one in outcomes]
+    phases = [one.ended for one in outcomes]
     parts = ", ".join(f"{phases.count(phase)} {phase}" for phase in dict.fromkeys(phases))
     waiting = [one.error for one in outcomes if isinstance(one.error, HeldBack)]
     held = [error for error in waiting if not isinstance(error, Deferred)]

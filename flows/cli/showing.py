@@ -25,7 +25,7 @@ from flows.cli.options import (
 )
 from flows.cli.outlook import outlooks
 from flows.cli.output import print_event, print_json, print_table, until_interrupted
-from flows.cli.standing import Since, Standing, Word, at_a_minute, left_off, owing, standings, summary
+from flows.cli.standing import Since, Standing, Word, at_a_minute, left_off, owing, standings, summary, towards_stops
 from flows.cli.transfers import transfers
 from flows.telling import in_words, of_queues
 from flows.versions import of_journal
@@ -91,7 +91,7 @@ def status(plan: Path | None, named: str | None, config: Path | None, machines: 
     _print_standings(rows)
     for name, reason in ({} if machines else frozen.excluded).items():
         click.echo(plain(f"not moved: {name}: {reason}"))
-    for line in decided.lines(frozen, known, telling):
+    for line in (*towards_stops(frozen, histories, word), *decided.lines(frozen, known, telling)):
         click.echo(plain(line))
     click.echo(plain(summary(frozen, rows)))
     for line in in_words(queues):

@@ -359,6 +359,12 @@ def summary(plan: Plan | Outline, rows: Sequence[Standing]) -> str:
     return "; ".join(told)
 
 
+def towards_stops(plan: Plan | Outline, histories: Mapping[str, Sequence[Recorded]], word: Word) -> list[str]:
+    """Of waves that go on though something of them has failed, how far they are from their stop."""
+    states = {name: fold(records) for name, records in histories.items()}
+    return list(Order(plan, states, word.elsewhere, lifted=word.lifted).towards_stops())
+
+
 def left_off(rows: Sequence[Standing]) -> list[str]:
     """The machines whose source is off, by us, and that have neither moved nor gone back: downtime goes on."""
     return [row.machine for row in owing(rows) if row.source.off_since]

@@ -32,11 +32,6 @@ from kubeferry.words import counted
 REPAIRS_BEFORE_GIVING_UP = 2
 ASKED_FOR = "asked for while it was"
 """How the reason of a way back begins that a person has asked for."""
-MEND = (
-    "Look at the console and the screenshot in the report, correct the policy or the guest, plan again, or run "
-    "`kubeferry migrate --again`."
-)
-"""What to do about a machine that went back since its copy did not pass."""
 WAKES_BEFORE_GIVING_UP = 3
 """How often a source that somebody starts during its move is stopped and copied once more."""
 
@@ -320,6 +315,16 @@ def _to_rollback(state: MachineState, owed: str) -> Action:
         return Action(A.BEGIN_ROLLBACK, "its hooks before the stop were run, and it was not asked to stop")
     why = f"after a failure: {state.failed.what}" if state.failed else f"{ASKED_FOR} {state.phase}"
     return Action(A.BEGIN_ROLLBACK, why)
+
+
+def to_mend(state: MachineState) -> str:
+    """What to do about a machine that went back by itself."""
+    if any(seen and seen.failing for seen in (state.observed, state.app_observed)):
+        return (
+            "Look at the console and the screenshot in the report, correct the policy or the guest, plan again, or run "
+            "`kubeferry migrate --again`."
+        )
+    return "Settle what led back, then run `kubeferry migrate --again`."
 
 
 def _source_woke_up(state: MachineState) -> Action:

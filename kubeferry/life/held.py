@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from kubeferry.documents import Outline, Plan, StopAfter, WavesPolicy
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.states import UNTOUCHED
-from kubeferry.words import first_of
+from kubeferry.words import counted, first_of
 
 FEWEST = 3
 """Failures from which on their share of a wave says something."""
@@ -163,6 +163,20 @@ class Order:
         number = next(number for number, one in enumerate(self._waves) if one.name == wave)
         failed = tuple(one for one in self._waves[number].machines if self._counts(self._states[one], number))
         return self._stopped_at(number), failed
+
+    def towards_stops(self) -> Iterator[str]:
+        """Of each wave that goes on though machines of it have failed, how far it is from its stop."""
+        rule = self._rule.stop_after
+        many = [f"once {rule.failures} have"] if rule.failures is not None else []
+        many += [f"once {rule.share:.0%} of them have, from the {FEWEST}rd on"] if rule.share is not None else []
+        for number, wave in enumerate(self._waves):
+            failed = self._failed_in[number]
+            if failed and many and not self._stopped_at(number):
+                ended = counted(failed + self._moved_in[number], "machine")
+                yield (
+                    f"wave {wave.name} goes on: {failed} of {ended} that came to an end there failed or went back; it "
+                    f"stops {' or '.join(many)}"
+                )
 
     def _held(self, what: str, behind: tuple[str, ...]) -> Held:
         """With where the first of them stands, or what that waits for in its turn."""

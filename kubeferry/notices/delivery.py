@@ -15,7 +15,7 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 
@@ -30,6 +30,7 @@ from kubeferry.notices.deriving import derive, names_of
 from kubeferry.notices.digests import body_of
 from kubeferry.notices.notice import Notice, id_of
 from kubeferry.notices.receivers import Sending, ways
+from kubeferry.outside import clock
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 900.0
@@ -127,7 +128,7 @@ class Came(StrEnum):
 
 def _next(outbox: Outbox, settings: NotifyConfig, turn: Turn, way: Sending, now: datetime | None) -> Came | None:
     """Send what is next; None where nothing more is to be sent now."""
-    moment = now or datetime.now(UTC)
+    moment = now or clock.moment()
     parcel = outbox.next(turn, iso(moment), names_of(settings)[turn.receiver].digest_above)
     if parcel is None:
         return None
@@ -155,7 +156,7 @@ def try_out(journal: Journal, config: Config) -> dict[str, Answer]:
     if config.notify is None:
         return {}
     ident = id_of(journal.identity, "test", time.time_ns())
-    at = iso(datetime.now(UTC))
+    at = iso(clock.moment())
     notice = Notice(event="test", time=at, id=ident, plan="test", reason="`kubeferry notify --test` was called")
     answers = {}
     for name, way in ways(config.notify, os.environ).items():

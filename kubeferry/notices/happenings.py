@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from kubeferry.documents import NoticeKind
-from kubeferry.life.actions import ASKED_FOR, MEND
+from kubeferry.life.actions import ASKED_FOR, to_mend
 from kubeferry.life.event_kinds import EventKind
 from kubeferry.life.events import (
     Approved,
@@ -94,14 +94,15 @@ def _(event: RollbackBegun, _before: MachineState, last: Failed) -> Said:
 
 @_said.register
 def _(_event: RolledBack, before: MachineState, last: Failed) -> Said:
-    return Said(before.rollback_reason, last.fix or _fix(before))
+    because = f": {last.why}" if last.why and before.rollback_reason.endswith(last.what) else ""
+    return Said(f"{before.rollback_reason}{because}", last.fix or _fix(before))
 
 
 def _fix(back: MachineState) -> str:
     """What to do about a machine that went back though nothing has failed with an error of its own."""
     if back.waits_for_window:
         return "Run the same command in its next window; what was copied is kept."
-    return "" if back.rollback_reason.startswith(ASKED_FOR) else MEND
+    return "" if back.rollback_reason.startswith(ASKED_FOR) else to_mend(back)
 
 
 @_said.register

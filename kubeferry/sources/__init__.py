@@ -42,6 +42,12 @@ SCALING_GROUP = "source.scaling-group"
 is taken out of the group before (`stop.scalingGroup: detach`)."""
 DETACH = "source.detach"
 """What keeps a machine in such a group: it counts where the policy says that it is taken out."""
+RUNS_ON = (
+    "It runs on, and what was copied of it is kept. Shut it down by hand, and run `kubeferry migrate --again`; or give "
+    "it more time (stop.agentSeconds, stop.acpiSeconds) or allow stop.force in the policy, and plan again; or leave it "
+    "where it is (include: false)."
+)
+"""What to do about a machine that does not stop though it was asked to."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from kubeferry.errors import Deferred, OutOfTime, ProbeFailed, SourceRefused, TransientError
 from kubeferry.life.action_kinds import Action
-from kubeferry.life.actions import ASKED_FOR, MEND
+from kubeferry.life.actions import ASKED_FOR, to_mend
 from kubeferry.life.deadline import BUDGET, earliest, from_budget, is_of_window, used_up
 from kubeferry.life.events import (
     WINDOW,
@@ -262,6 +262,6 @@ def gone_back(work: Work, state: MachineState) -> ProbeFailed | Deferred:
     return ProbeFailed(
         "it was rolled back: the source is as it was before",
         why="; ".join(filter(None, (state.rollback_reason, hooks.late_failures(state)))),
-        fix=MEND,
+        fix=to_mend(state),
         machine=work.entry.name,
     )

@@ -21,7 +21,7 @@ from kubeferry.ledger import CHECKPOINT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import Autostart, Concern, DiskRef, Machine, Marker, Power, Severity, SourceFact
 from kubeferry.outside import clock
-from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import RUNS_ON, Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, local_disks, writers
 from kubeferry.sources.libvirt import (
     attached,
@@ -253,7 +253,7 @@ class LibvirtSource:
                 raise SourceRefused(
                     "the machine does not stop",
                     why=f"agent ({policy.agent_seconds:.0f} s) and ACPI ({policy.acpi_seconds:.0f} s) were tried",
-                    fix="Shut it down by hand, or set stop.force in the policy and plan again.",
+                    fix=RUNS_ON,
                     machine=machine.name,
                 )
             return Stopped(how, clock.now(), heard_at)

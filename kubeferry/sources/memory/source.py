@@ -48,7 +48,7 @@ from kubeferry.ledger import EXPORT, STOP_MARK, External, Ledger
 from kubeferry.marks import StopMark
 from kubeferry.model import UP, Autostart, Concern, DiskRef, Machine, Marker, Power
 from kubeferry.outside import atomic, clock
-from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import RUNS_ON, Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift, exports, local_disks
 from kubeferry.sources.memory.views import Views
 
@@ -228,8 +228,7 @@ class MemorySource:
         how = "acpi" if heard_at is None else "agent"
         if current.name in self._read("deaf", []):
             if not policy.force:
-                fix = "Shut it down by hand, or set stop.force in the policy and plan again."
-                raise SourceRefused("the machine does not stop", fix=fix, machine=machine.name)
+                raise SourceRefused("the machine does not stop", fix=RUNS_ON, machine=machine.name)
             how = "forced"
         self.write_power(current.name, Power.OFF)
         return Stopped(how, clock.now(), heard_at)

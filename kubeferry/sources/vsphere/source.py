@@ -21,7 +21,7 @@ from kubeferry.ledger import CHANGE_TRACKING, SNAPSHOT, STOP_MARK, External, Led
 from kubeferry.marks import StopMark, read, written
 from kubeferry.model import Autostart, Concern, DiskDevice, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.outside import clock, stopping
-from kubeferry.sources import Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
+from kubeferry.sources import RUNS_ON, Hear, Inside, Round, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.disks import drift
 from kubeferry.sources.vsphere import autostart, marks, starts, stops
 from kubeferry.sources.vsphere.access import Access, known_files, read_access
@@ -225,7 +225,7 @@ class VsphereSource:
             raise SourceRefused(
                 "the machine does not stop",
                 why="VMware Tools do not run in it" if heard_at is None else "Tools were asked, and it runs on",
-                fix="Shut it down by hand, or set stop.force in the policy and plan again.",
+                fix=RUNS_ON,
                 machine=machine.name,
             )
 
