@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 
+from kubeferry.documents.hooks import HookPhase
 from kubeferry.life.event_kinds import EventKind
 from kubeferry.life.events import (
     CopyBegun,
@@ -26,6 +27,8 @@ from kubeferry.life.events import (
     SourceStopped,
     StopAsked,
 )
+from kubeferry.life.hook_events import HookRun
+from kubeferry.life.hooks import key_of
 from kubeferry.life.states import Recorded
 
 
@@ -40,7 +43,7 @@ class Moved:
 @dataclass(frozen=True, slots=True)
 class Experience:
     """What was seen, each time it was seen, the newest last: seconds of the parts, bytes and seconds of copies and of
-    read-backs. `machines` is of how many machines."""
+    read-backs; of hooks that ended well, which one it was, and its seconds. `machines` is of how many machines."""
 
     stops: tuple[float, ...] = ()
     starts: tuple[float, ...] = ()
@@ -49,6 +52,7 @@ class Experience:
     backs: tuple[float, ...] = ()
     copies: tuple[Moved, ...] = ()
     checks: tuple[Moved, ...] = ()
+    hooks: tuple[tuple[str, float], ...] = ()
     machines: int = 0
 
     def __add__(self, other: Experience) -> Experience:
@@ -66,6 +70,7 @@ def experience_of(records: Sequence[Recorded]) -> Experience:
         **{name: tuple(seconds) for name, seconds in found.items()},
         copies=tuple(copies),
         checks=tuple(checks),
+        hooks=tuple(_hooks(records)),
         machines=1 if any(found.values()) or copies else 0,
     )
 
@@ -152,9 +157,22 @@ def _start(cutover: list[Recorded]) -> Iterator[tuple[str, float]]:
     began, answered = str(seen.get("startedAt") or ""), str(seen.get("firstAnswerAt") or "")
     if proven is not None and proven.fence == observed.fence:
         yield from _part("starts", proven.at, began)
-    yield from _part("boots", began, answered)
+    if (booted := between(began, answered)) is not None:
+        yield "boots", max(booted - _held_up(cutover), 0.0)
     if observed.event.passed:
         yield from _part("probes", answered, observed.at)
+
+
+def _hooks(records: Iterable[Recorded]) -> Iterator[tuple[str, float]]:
+    for run in (record.event for record in records):
+        if isinstance(run, HookRun) and run.ok:
+            yield key_of(run.phase, run.hook, of_app=bool(run.of_app)), run.seconds
+
+
+def _held_up(cutover: list[Recorded]) -> float:
+    """For how long hooks kept the started copy from being asked: that is theirs, and no boot."""
+    runs = (record.event for record in cutover if isinstance(record.event, HookRun))
+    return sum(run.seconds for run in runs if run.phase is HookPhase.AFTER_START)
 
 
 def _part(name: str, begins: str, ends: str) -> Iterator[tuple[str, float]]:

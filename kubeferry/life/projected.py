@@ -82,8 +82,8 @@ class Projected(Value):
 
     @property
     def is_known(self) -> bool:
-        """Whether anything at all was seen of what it takes."""
-        return any(part.seconds and part.seconds.high > 0 for part in self.parts)
+        """Whether anything at all was seen of what it takes; the time that hooks have is none of that."""
+        return any(part.seconds and part.seconds.high > 0 for part in self.parts if not part.name.startswith("hooks"))
 
     @property
     def known_high(self) -> float:

@@ -1,7 +1,7 @@
 """How long a cutover would take if it began now, as ranges, and what that rests on; its score after the fact. Pure.
 
     rounds of the machine ──> churn, rate ──> what is left at that moment ──> copy, verify
-    cutovers of others ─────> stop, start, boot, probes, back
+    cutovers of others ─────> stop, start, boot, probes, back, hooks
 
 A range goes from the shortest to the longest that was seen, each widened by its own n-th part where it rests on n: one
 alone says little of the next one. Bytes take what small copies took, whatever their size, and besides as long as larger
@@ -10,15 +10,17 @@ ones took for a byte. What nobody has seen yet is not known, and no figure stand
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
 from statistics import median
 
 from kubeferry.documents import DowntimePolicy, Entry, OutlinedEntry
+from kubeferry.documents.hooks import HookPhase
 from kubeferry.life.events import CopyBegun, CutoverBegun, Synced
 from kubeferry.life.experience import Experience, Moved, experience_of, instant
+from kubeferry.life.hooks import key_of
 from kubeferry.life.projected import NOTHING, Part, Projected, Range, total
 from kubeferry.life.states import Recorded
 from kubeferry.model import Power
@@ -28,6 +30,9 @@ from kubeferry.words import counted, duration
 SMALL_BYTES = 16 << 20
 """Copies below this say how long one takes whatever its size, those above it how fast bytes are copied."""
 NEWEST = 6
+BOOT = 4
+"""Which of the parts it is."""
+P = HookPhase
 NO_ROUND = "no round was copied yet"
 
 
@@ -59,18 +64,20 @@ def project(
         _transferred("read-back", entry, read, checks, why or by),
         _seen("start", own.starts + prior.starts, prior),
         _seen("boot", own.boots + prior.boots, prior),
+        *_hooked("hooks", entry, (P.AFTER_STOP, P.AFTER_START), own + prior),
     )
+    ahead = _hooked("hooks before the stop", entry, (P.BEFORE_STOP,), own + prior)
     proofs = _seen("probes", own.probes + prior.probes, prior)
     downtime = total(part.seconds for part in parts)
-    back, back_why = _back(own, prior, parts[-1])
+    back, back_why = _back(own, prior, parts[BOOT])
     return Projected(
         at=at.isoformat(timespec="milliseconds"),
-        parts=(*parts, proofs),
+        parts=(*parts, proofs, *ahead),
         churn=churn,
         rate=_rate(copies),
         delta_bytes=delta,
         downtime=downtime,
-        proven=total((downtime, proofs.seconds)),
+        proven=total((downtime, proofs.seconds, *(part.seconds for part in ahead))),
         back=back,
         back_why=back_why,
         machines=prior.machines,
@@ -103,6 +110,23 @@ def _seen(name: str, seconds: Sequence[float], prior: Experience) -> Part:
         why = "no machine has moved yet" if not prior.machines else "it was not seen of any machine yet"
         return Part(name=name, why=why)
     return Part(name=name, seconds=spread(seconds), why=counted(len(seconds), "cutover"))
+
+
+def _hooked(
+    name: str, entry: Entry | OutlinedEntry, phases: Collection[HookPhase], seen: Experience
+) -> tuple[Part, ...]:
+    """What hooks of these phases take: each as long as it was seen to, one that was not up to its time. None where the
+    machine has none of them."""
+    found: list[Range] = []
+    unseen: list[str] = []
+    for hook in (one for one in entry.hooks or () if one.on in phases):
+        key = key_of(hook.on, hook.name, of_app=bool(hook.of_app))
+        took = [seconds for which, seconds in seen.hooks if which == key][-NEWEST:]
+        most = hook.timeout_seconds
+        found.append(spread(took) if took else Range(low=0, likely=most / 2, high=most))
+        unseen += [] if took else [hook.name]
+    why = f"up to their time: {', '.join(unseen)}" if unseen else "as long as they took before"
+    return (Part(name=name, seconds=total(found), why=why),) if found else ()
 
 
 def spread(seen: Sequence[float]) -> Range:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from kubeferry.documents import DowntimePolicy, OutlinedEntry
+from kubeferry.documents import DowntimePolicy, HookPhase, OutlinedEntry
 from kubeferry.life import events as ev
 from kubeferry.life.experience import Experience, Moved, experience_of
 from kubeferry.life.projected import Part, Projected, Range, total
@@ -249,3 +249,46 @@ def test_what_was_projected_stands_in_the_journal() -> None:
     assert ev.event_from_json('{"kind":"cutover-begun","powerBefore":"running"}') == ev.CutoverBegun(
         power_before=Power.RUNNING
     )
+
+
+def hooked(*hooks: dict[str, Any]) -> OutlinedEntry:
+    return OutlinedEntry.model_validate(entry().model_dump() | {"hooks": hooks})
+
+
+def a_hook(phase: str, seconds: float = 60) -> dict[str, Any]:
+    return {"name": "tell", "on": phase, "kind": "command", "argv": ("true",), "timeout_seconds": seconds}
+
+
+def ran(phase: str, seconds: float) -> Recorded:
+    return Recorded(
+        ev.HookRun(hook="tell", phase=HookPhase(phase), how="command", ok=True, seconds=seconds), when(0), 1
+    )
+
+
+def test_hooks_between_stop_and_start_take_up_to_their_time_or_as_long_as_they_did() -> None:
+    rounds = [*a_round(1, 0, 4096, 40, whole=True), *a_round(2, 100, 200, 2)]
+    at, prior = START + timedelta(seconds=150), experience_of(a_cutover()) + experience_of(a_cutover(back=True))
+    bare = project(entry(), rounds, prior, at)
+    three = hooked(a_hook("before-stop", 30), a_hook("after-stop"), a_hook("after-start", 90), a_hook("after-commit"))
+    seen = project(three, rounds, prior, at)
+    assert bare.downtime
+    assert bare.proven
+    assert seen.downtime == bare.downtime + Range(low=0, likely=75, high=150)
+    assert seen.proven == bare.proven + Range(low=0, likely=90, high=180)
+    assert (seen.back, seen.known_high) == (bare.back, pytest.approx(bare.known_high + 180))
+    took = experience_of([ran("before-stop", 4), ran("after-stop", 10), ran("after-start", 20)])
+    known = project(three, rounds, prior + took, at)
+    assert known.downtime == bare.downtime + spread([10]) + spread([20])
+    assert by_name(known)["hooks before the stop"].seconds == spread([4])
+
+
+def test_the_time_of_hooks_is_no_boot() -> None:
+    records = a_cutover()
+    held = [*records[:-1], ran("after-start", 15), records[-1]]
+    assert (experience_of(records).boots, experience_of(held).boots) == ((20,), (5,))
+
+
+def test_the_time_that_a_hook_has_makes_nothing_known() -> None:
+    seen = project(hooked(a_hook("after-stop")), (), Experience(), START)
+    assert not seen.is_known
+    assert seen.told() == "not known: no machine has moved yet"
