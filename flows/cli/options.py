@@ -227,19 +227,6 @@ def refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
         raise InputInvalid("the plan's source is not configured", [found])
 
 
-def of_waves(plan: Plan, waves: tuple[str, ...]) -> tuple[str, ...]:
-    """The machines of the waves that are named; all of them where none is. Raises InputInvalid."""
-    known = {wave.name: wave.machines for wave in plan.waves}
-    problems = [
-        Problem(f"--wave {name}", "the plan has no such wave", f"Name one of: {first_of(list(known), LISTED)}.")
-        for name in waves
-        if name not in known
-    ]
-    if problems:
-        raise InputInvalid("the plan has no such wave", problems)
-    return tuple(name for wave in plan.waves if not waves or wave.name in waves for name in wave.machines)
-
-
 def whole_sets(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
     """The machines, where each set of them that shares disks is named whole. Raises InputInvalid: what is done to one
     of a set is done to all of it, and whoever asks for that says so."""

@@ -10,15 +10,14 @@ import click
 
 from flows.cli.logs import logged
 from flows.cli.options import (
+    Named,
     chosen,
     config_option,
     json_option,
-    machine_option,
-    of_waves,
+    members_option,
     opened,
     plan_named,
     refuse_unknown_source,
-    wave_option,
 )
 from flows.cli.output import print_json, print_table
 from kubeferry.documents import Config, Entry, Plan
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
 @click.command()
 @plan_named
 @config_option
-@machine_option
-@wave_option
+@members_option
 @click.option(
     "--at",
     type=click.Choice(["source", "target"]),
@@ -46,8 +44,7 @@ def probe(
     plan: Path | None,
     named: str | None,
     config: Path | None,
-    machines: tuple[str, ...],
-    waves: tuple[str, ...],
+    machines: Named,
     at: Literal["source", "target"],
     as_json: bool,
 ) -> None:
@@ -59,8 +56,7 @@ def probe(
     frozen, settings, path = opened(plan, named, config)
     if at == "source":
         refuse_unknown_source(frozen, settings, path)
-    names = chosen(frozen, machines) if machines else of_waves(frozen, waves)
-    told = _asked(frozen, settings, [frozen.entry(name) for name in names], at)
+    told = _asked(frozen, settings, [frozen.entry(name) for name in chosen(frozen, machines)], at)
     if as_json:
         print_json([_as_told(one, at) for one in told])
     else:

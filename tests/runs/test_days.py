@@ -6,6 +6,7 @@ KUBEFERRY_REGENERATE=1 .venv/bin/pytest tests/runs/test_days.py      makes docs/
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kubeferry.documents import Plan, load
 from kubeferry.model import Power
 from tests.browser import Browser, browsing
 from tests.needs import needs
@@ -52,9 +54,13 @@ def page(tmp_path: Path) -> Iterator[Browser]:
 def estate(small: Any) -> Any:
     """A shop of two machines, a wiki and a crm: each says READY on its serial port once it is booted."""
     for name in ("db", "web", "wiki", "crm"):
-        small.disk(name).write_bytes(BOOT.ljust(510, b"\0") + b"\x55\xaa" + os.urandom(2 * MIB - 512))
-        small.add(name, disk=small.disk(name))
+        add(small, name)
     return small
+
+
+def add(small: Any, name: str, mib: int = 2) -> None:
+    small.disk(name).write_bytes(BOOT.ljust(510, b"\0") + b"\x55\xaa" + os.urandom(mib * MIB - 512))
+    small.add(name, disk=small.disk(name))
 
 
 POLICY: dict[str, Any] = {
@@ -96,6 +102,29 @@ def answered(page: Browser, forms: Forms, moving: str, **fields: str) -> None:
         page.fill(label, value, DIALOG)
     page.click("Submit", within=DIALOG)
     page.until(f"!document.querySelector({DIALOG!r})", seconds=20)
+
+
+def cancelled(page: Browser, forms: Forms, moving: str) -> None:
+    """Open the run, and cancel it by its menu."""
+    page.open(f"{forms.url.removesuffix('/api')}/runs/flow-run/{moving}")
+    page.sees("Running")
+    page.until("!!document.querySelector('.p-icon-button-menu button')")
+    page.value("document.querySelector('.p-icon-button-menu button').click()")
+    page.click("Cancel", what=".p-overflow-menu-item, li, button")
+    page.sees("Cancel Flow Run")
+    page.click("Confirm", within=CARD)
+
+
+def edited(sheet: Path, machine: str, **cells: str) -> None:
+    """Somebody changes a row of the wave sheet."""
+    with sheet.open(newline="", encoding="utf-8-sig") as file:
+        rows = list(csv.DictReader(file))
+    for one in (row for row in rows if row["machine"] == machine):
+        one.update(cells)
+    with sheet.open("w", newline="", encoding="utf-8-sig") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
 
 
 def test_the_operator_s_day_and_a_bad_night(
@@ -172,7 +201,15 @@ def test_the_owner_s_day(
     monkeypatch.setenv("PREFECT_API_URL", forms.url)
     ann = {"name": "ann", "key": key.with_suffix(".pub").read_text().strip(), "apps": ["shop"]}
     bob = {"name": "bob", "key": other(tmp_path)}  # somebody has to be there for the rest
-    estate.policy(**POLICY, approval={"identity": "signed"}, approvers=[ann, bob])
+    machines = POLICY["machines"] | {
+        "slow": {"wave": "wave-3", "mode": "cold"},
+        "zero": {"wave": "wave-4", "after": ["slow"]},
+    }
+    estate.configure(bandwidthBytesPerSecond=2 * MIB)
+    add(estate, "slow", 50)
+    add(estate, "zero")
+    policy = POLICY | {"machines": machines, "approval": {"identity": "signed"}, "approvers": [ann, bob]}
+    estate.policy(**policy)
     with listening() as hook:
         config = estate.folder / "kubeferry.yaml"
         told = {"webhooks": {"owner": {"url": f"{hook.url}/hook", "secretEnv": "HOOK_KEY"}}}
@@ -202,15 +239,51 @@ def test_the_owner_s_day(
             assert code == 0, err
             assert "goes on in Prefect" in out
             assert forms.end(moving)["message"] == "2 of 2 done"
-    assert decisions(estate, plan) == [("approved", "ann", "signed")]
+
+            bob_approves(estate, tmp_path, "slow", "zero")
+            check_cancelled(estate, page, forms, forms.start("cutover/lab", machines=["slow", "zero"]))
+    assert decisions(estate, plan) == [("approved", "ann", "signed"), ("approved", "bob", "signed")]
     assert estate.command("report", "plan.yaml", "--out", "report")[0] in {0, 1}
     page.open((estate.folder / "report" / "report.html").as_uri())
     page.sees("approved by ann", "the signature was verified again")
     machine = estate.folder / "report" / "machines" / "web.html"
     machine.write_text(machine.read_text().replace(str(estate.folder), "/srv/moves"))  # the test's own folder
     page.open(machine.as_uri())
-    page.sees("passed its only probe", "owner ann")
+    page.sees("passed its only probe", "owner ann", "Projected")
     picture(page, tmp_path, "owner-after", 1000, 1000)
+    check_sheet(estate, plan)
+
+
+def bob_approves(estate: Any, tmp_path: Path, *names: str) -> None:
+    chosen = (word for name in names for word in ("-m", name))
+    code, _, err = estate.command("approve", "plan.yaml", *chosen, "--key", str(tmp_path / "bob"), "--yes")
+    assert code == 0, err
+
+
+def check_cancelled(estate: Any, page: Browser, forms: Forms, moving: str) -> None:
+    """Somebody cancels by the page's menu while a machine is copied after its stop: that one goes back, none begins."""
+    limit = time.monotonic() + 60
+    while "copy-begun" not in estate.kinds("slow"):
+        assert time.monotonic() < limit
+        time.sleep(0.3)
+    cancelled(page, forms, moving)
+    assert forms.end(moving, 60)["name"] == "Cancelled"
+    assert (estate.kinds("slow")[-1], estate.power("slow")) == ("rolled-back", Power.RUNNING)
+    assert ("cutover-begun" in estate.kinds("zero"), estate.power("zero")) == (False, Power.RUNNING)
+
+
+def check_sheet(estate: Any, plan: Plan) -> None:
+    """Somebody moves the wiki to another wave in the sheet: it is another plan, of which nothing is approved."""
+    words = ("plan", "inventory.yaml", "--policy", "policy.yaml", "--sheet", "waves.csv")
+    assert estate.command(*words)[0] == 0
+    edited(estate.folder / "waves.csv", "wiki", wave="wave-2")
+    code, out, err = estate.command(*words)
+    assert (code, "wiki" in out, "wave-1 -> wave-2" in out) == (0, True, True), err
+    changed = load(estate.folder / "plan.yaml", Plan)
+    assert changed.digest != plan.digest
+    told = estate.command("status", "plan.yaml")[1]
+    assert f"of plan lab ({plan.digest[:12]})" in told
+    assert "it is void here" in told
 
 
 def other(folder: Path) -> str:
