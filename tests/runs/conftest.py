@@ -1,4 +1,5 @@
-"""A small estate of memory-source machines with real disks, one Prefect server, and the command line on them."""
+"""A small estate of memory-source machines with real disks, one Prefect server on PostgreSQL, and the command line on
+them."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ from kubeferry.model import Machine, Nic, Power
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
 from lab.machines import a_disk, a_machine
+from tests.tools.conftest import PASSWORD, _new_server
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -45,7 +47,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     It ends with the tests of this folder. Prefect itself would keep its threads to the end of the process, and their
     connections have a pulse that draws from the global `random`, under all the tests that follow.
     """
-    with local_server(tmp_path_factory.mktemp("prefect")) as url:
+    with contextlib.ExitStack() as held:
+        with _kept(held):
+            url = held.enter_context(local_server(tmp_path_factory.mktemp("prefect")))
         from prefect._internal.concurrency import threads  # not before the server: its address is read then
 
         loops = (threads.get_run_sync_loop(), threads.get_global_loop())
@@ -53,6 +57,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for loop in loops:
             loop.shutdown()
             loop.thread.join()
+
+
+@contextlib.contextmanager
+def _kept(held: contextlib.ExitStack) -> Iterator[None]:
+    """A server that is begun meanwhile has its data in a real PostgreSQL, which lasts as long as `held`; in a file
+    where none is installed."""
+    if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
+        yield
+        return
+    database = held.enter_context(_new_server())
+    held.enter_context(database.running())
+    database.execute("postgres", "CREATE DATABASE prefect")
+    where = f"postgresql+asyncpg://postgres:{PASSWORD}@127.0.0.1:{database.port}/prefect"
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("PREFECT_API_DATABASE_CONNECTION_URL", where)
+        yield
 
 
 @dataclass

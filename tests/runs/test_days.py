@@ -1,4 +1,5 @@
-"""The operator's day, a bad night and the owner's day, in a real browser on a real server with a real worker: small
+"""The operator's day, a bad night and the owner's day, in a real browser on a real server (on PostgreSQL) with a real
+worker: small
 machines that QEMU boots. What is seen is kept as pictures, for docs/operations.md.
 
 KUBEFERRY_REGENERATE=1 .venv/bin/pytest tests/runs/test_days.py      makes docs/pictures anew
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from flows.serving.ports import free_port
 from kubeferry.documents import Plan, load
 from kubeferry.model import Power
 from tests.browser import Browser, browsing
@@ -208,13 +210,11 @@ def test_the_owner_s_day(
     estate.configure(bandwidthBytesPerSecond=2 * MIB)
     add(estate, "slow", 50)
     add(estate, "zero")
-    policy = POLICY | {"machines": machines, "approval": {"identity": "signed"}, "approvers": [ann, bob]}
-    estate.policy(**policy)
+    estate.policy(**POLICY | {"machines": machines}, approval={"identity": "signed"}, approvers=[ann, bob])
     with listening() as hook:
-        config = estate.folder / "kubeferry.yaml"
-        told = {"webhooks": {"owner": {"url": f"{hook.url}/hook", "secretEnv": "HOOK_KEY"}}}
-        config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"notify": told}))
+        told_at(estate, hook.url)
         assert estate.command("discover")[0] == 0
+        check_probed(estate, int(hook.url.rpartition(":")[2]))
         words = ("assess", "inventory.yaml", "--policy", "policy.yaml", "--config", "kubeferry.yaml")
         assert estate.command(*words)[0] == 0
         page.open((estate.folder / "assessment" / "app-shop.html").as_uri())
@@ -252,6 +252,26 @@ def test_the_owner_s_day(
     page.sees("passed its only probe", "owner ann", "Projected")
     picture(page, tmp_path, "owner-after", 1000, 1000)
     check_sheet(estate, plan)
+
+
+def told_at(estate: Any, url: str) -> None:
+    config = estate.folder / "kubeferry.yaml"
+    told = {"webhooks": {"owner": {"url": f"{url}/hook", "secretEnv": "HOOK_KEY"}}}
+    config.write_text(yaml.safe_dump(yaml.safe_load(config.read_text()) | {"notify": told}))
+
+
+def check_probed(estate: Any, port: int) -> None:
+    """The probes of the app are asked of its running machines first: one that fails there proves nothing later."""
+    for name in ("db", "web"):
+        estate.source.write_addresses(name, "127.0.0.1")
+    for at, code, said in ((port, 0, "2 of 2 probes passed"), (free_port(), 1, "0 of 2 probes passed")):
+        tcp = {"kind": "tcp", "port": at, "timeoutSeconds": 2}
+        document = {"apiVersion": "kubeferry.io/v1alpha1", "kind": "Policy", **POLICY, "probes": [tcp], "machines": {}}
+        (estate.folder / "probes.yaml").write_text(yaml.safe_dump(document))
+        words = ("inventory.yaml", "--policy", "probes.yaml", "--out", "probes-plan.yaml")
+        assert estate.command("plan", *words)[0] == 0
+        found = estate.command("probe", "probes-plan.yaml", "--app", "shop", "--at", "source")
+        assert (found[0], said in found[1]) == (code, True), found
 
 
 def bob_approves(estate: Any, tmp_path: Path, *names: str) -> None:
