@@ -1,6 +1,5 @@
 """The operator's day, a bad night and the owner's day, in a real browser on a real server (on PostgreSQL) with a real
-worker: small
-machines that QEMU boots. What is seen is kept as pictures, for docs/operations.md.
+worker: small machines that QEMU boots. What is seen is kept as pictures, for docs/operations.md.
 
 KUBEFERRY_REGENERATE=1 .venv/bin/pytest tests/runs/test_days.py      makes docs/pictures anew
 """

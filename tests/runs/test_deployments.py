@@ -372,24 +372,6 @@ def test_a_server_that_goes_away_in_the_middle_of_a_worker_s_run_changes_nothing
     assert (state["name"], state["message"]) == ("Completed", "1 of 1 done")
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_a_run_that_was_killed_with_its_worker_becomes_crashed(small: Any, deployed: Any, prefect: Prefect) -> None:
-    small.configure(bandwidthBytesPerSecond=MIB)
-    small.disk("web").write_bytes(os.urandom(30 * MIB) * 6)
-    small.add("web", disk=small.disk("web"))
-    small.policy(mode="warm")
-    deployed()
-    with working(prefect.url, small.folder, "kubeferry") as worker:
-        moving = prefect.start("precopy/lab", machines=["web"])
-        until_copied(small, lambda: worker.poll() is None)
-        time.sleep(35)  # a heartbeat at least
-        os.killpg(worker.pid, signal.SIGKILL)
-        os.kill(process_of(moving), signal.SIGKILL)
-        state = prefect.end(moving, 400)
-    assert (state["type"], "its process has died" in state["message"]) == ("CRASHED", True)
-
-
 def process_of(moving: str) -> int:
     """The process that a run is carried out by."""
     for folder in Path("/proc").glob("[0-9]*"):
