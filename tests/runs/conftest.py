@@ -1,5 +1,4 @@
-"""A small estate of memory-source machines with real disks, one Prefect server on PostgreSQL, and the command line on
-them."""
+"""A small estate of memory-source machines with real disks, one Prefect server, and the command line on them."""
 
 from __future__ import annotations
 
@@ -40,15 +39,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="package")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The API of one Prefect server for all runs, which this process and its children use; and what Prefect has in this
-    process for flows: two loops in threads, which begin all its other threads.
+    process for flows: two loops in threads, which begin all its other threads. Where a day is among the tests, its data
+    is in a PostgreSQL, as an operator's is; else in a file, which takes less.
 
     It ends with the tests of this folder. Prefect itself would keep its threads to the end of the process, and their
     connections have a pulse that draws from the global `random`, under all the tests that follow.
     """
     with contextlib.ExitStack() as held:
-        with _kept(held):
+        days = any(item.path.name == "test_days.py" for item in request.session.items)
+        with _on_postgres(held) if days else contextlib.nullcontext():
             url = held.enter_context(local_server(tmp_path_factory.mktemp("prefect")))
         from prefect._internal.concurrency import threads  # not before the server: its address is read then
 
@@ -60,12 +61,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _kept(held: contextlib.ExitStack) -> Iterator[None]:
-    """A server that is begun meanwhile has its data in a real PostgreSQL, which lasts as long as `held`; in a file
-    where none is installed."""
-    if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")):
-        yield
-        return
+def _on_postgres(held: contextlib.ExitStack) -> Iterator[None]:
+    """A server that is begun meanwhile has its data in a real PostgreSQL, which lasts as long as `held`."""
     database = held.enter_context(_new_server())
     held.enter_context(database.running())
     database.execute("postgres", "CREATE DATABASE prefect")
