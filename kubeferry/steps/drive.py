@@ -20,6 +20,7 @@ from kubeferry.errors import (
     KubeferryError,
     LateHookFailed,
     LoginLost,
+    OutOfTime,
     PermanentError,
     RehearsalOwed,
     TransientError,
@@ -146,6 +147,9 @@ def _back(work: Work, do: Do, why: str = "") -> MachineState:
         return _walk(work, Goal.ROLLBACK, do, why)
     except LateHookFailed:
         return work.state()
+    except OutOfTime:
+        by_journal(work, work.state)  # was it the journal, that is what is told
+        raise
 
 
 def has_moved(work: Work, error: KubeferryError) -> bool:

@@ -19,6 +19,7 @@ from kubeferry.errors import (
     KubeferryError,
     LateHookFailed,
     LoginLost,
+    OutOfTime,
     PermanentError,
     SourceGone,
     TargetRefused,
@@ -55,7 +56,7 @@ from kubeferry.steps.drive import (
     refuse_for,
     until_let_in,
 )
-from kubeferry.steps.patience import look
+from kubeferry.steps.patience import by_journal, look
 from kubeferry.steps.power import look_for_unknown_copy, refuse_lost_sources, source_power
 from kubeferry.steps.precedence import in_hand, refuse_overtaken
 from kubeferry.steps.recording import recorded, without_defects
@@ -83,20 +84,9 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
         refuse_overtaken(work, in_hand(work))
     walk = _Walk({work.entry.name: work for work in works}, do)
     try:
-        states = walk.to(goal)
-    except (Fenced, Interrupted):
+        states = _there_or_back(walk, goal)
+    except (Fenced, Interrupted, LoginLost):
         raise
-    except LoginLost as error:  # as for a lone machine, here and below
-        states = {work.entry.name: work.state() for work in works}
-        raise until_let_in(error, states) from error.__cause__
-    except PermanentError as error:
-        states = {work.entry.name: work.state() for work in works}
-        if goal is Goal.ROLLBACK or not (walk.has_gone_back(error) or walk.leads_back(error)):
-            raise
-        if walk.has_begun():
-            states = walk.back(f"{error.machine}: {error.reason}" if error.machine else error.reason)
-            if not any(state.waits_for_window for state in states.values()):
-                raise error from error.__cause__
     except TransientError:
         if goal is Goal.ROLLBACK or not unrecorded.is_due(works):
             raise
@@ -104,6 +94,25 @@ def drive_set(works: Sequence[Work], goal: Goal, do: DoOne) -> dict[str, Machine
         states = walk.back(unrecorded.WHY)
     _tell_gone_back(works, states, goal)
     return states
+
+
+def _there_or_back(walk: _Walk, goal: Goal) -> dict[str, MachineState]:
+    """The way of all to the goal, or back, as `kubeferry.steps.drive` has it for a lone machine."""
+    try:
+        return walk.to(goal)
+    except (Fenced, Interrupted):
+        raise
+    except LoginLost as error:  # the way back would need what the source does not take
+        raise until_let_in(error, walk.states()) from error.__cause__
+    except PermanentError as error:
+        states = walk.states()
+        if goal is Goal.ROLLBACK or not (walk.has_gone_back(error) or walk.leads_back(error)):
+            raise
+        if walk.has_begun():
+            states = walk.back(f"{error.machine}: {error.reason}" if error.machine else error.reason)
+            if not any(state.waits_for_window for state in states.values()):
+                raise error from error.__cause__
+        return states
 
 
 def _tell_gone_back(works: Sequence[Work], states: Mapping[str, MachineState], goal: Goal) -> None:
@@ -195,6 +204,9 @@ class _Walk:
             return self.to(Goal.ROLLBACK, why)
         except LateHookFailed:
             return self._states()
+        except OutOfTime:
+            self.states()  # was it the journal, that is what is told
+            raise
 
     def leads_back(self, error: PermanentError) -> bool:
         """Whether what stopped one of them turns all back."""
@@ -226,6 +238,10 @@ class _Walk:
         if action.kind is not ActionKind.END_ROLLBACK or self.goal is Goal.ROLLBACK:
             return False
         return all(state.resumes is Phase.ROLLED_BACK for state in self._states().values())
+
+    def states(self) -> dict[str, MachineState]:
+        """Where they stand, with patience for the journal. Raises TransientError where it stays away."""
+        return by_journal(self._first, self._states)
 
     def _states(self) -> dict[str, MachineState]:
         return {name: work.state() for name, work in self.works.items()}

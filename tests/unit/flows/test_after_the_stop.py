@@ -151,7 +151,7 @@ def test_where_the_journal_stays_away_it_goes_back_and_that_is_recorded_later(we
 
 
 @pytest.mark.parametrize(("until", "within"), [(200, 240), (900, 310)])
-@pytest.mark.parametrize("after", ["source-stopped", "failed"])
+@pytest.mark.parametrize("after", ["source-stopped", "failed", "rollback-begun"])
 def test_what_leads_back_while_the_journal_is_away_does_so_once_it_is_there_or_the_time_is_over(
     web: Night, clock: Clock, monkeypatch: pytest.MonkeyPatch, after: str, until: float, within: float
 ) -> None:
@@ -170,6 +170,17 @@ def test_what_leads_back_while_the_journal_is_away_does_so_once_it_is_there_or_t
     assert (web.power, web.state.phase) == (Power.RUNNING, Phase.ROLLED_BACK)
     assert started[0] <= within
     assert web.kinds[-3:] == ["rollback-begun", "source-restarted", "rolled-back"]
+
+
+@pytest.mark.parametrize("until", [200, 900])
+@pytest.mark.parametrize("after", ["failed", "rollback-begun"])
+def test_those_that_move_as_one_come_back_all_the_same(shop: Night, clock: Clock, after: str, until: float) -> None:
+    shop.planned("downtime: {budgetSeconds: 300, patienceSeconds: 120}\n")
+    shop.source.write_faults("open_round", SourceRefused)
+    shop.run(journal=Away(Journal.open(shop.config.journal), clock, until, after))
+    found = {name: (shop.power_of(name), shop.state_of(name).phase) for name in shop.names}
+    assert found == dict.fromkeys(shop.names, (Power.RUNNING, Phase.ROLLED_BACK))
+    assert [shop.kinds_of(name).count("stop-asked") for name in shop.names] == [1, 1]
 
 
 def test_who_is_on_its_way_back_while_the_journal_goes_away_comes_back_all_the_same(web: Night, clock: Clock) -> None:
