@@ -258,13 +258,14 @@ def _only_the_stop(running: list[str]) -> list[Concern]:
 
 def ways(config: Config, plan: Plan) -> Iterator[Concern]:
     """Whether movers in a cluster have a way to the plan's source, or to each of its sources. Asks nobody."""
-    told = (one for entries in _by_home(plan).values() for one in _ways(config, plan, entries))
+    homes = _by_home(plan) or {plan.source: []}
+    told = (one for home, entries in homes.items() for one in _ways(config, plan, home, entries))
     yield from dict.fromkeys(told)
 
 
 def _hindered(config: Config, plan: Plan) -> dict[str, tuple[Concern, ...]]:
     """By source what keeps movers from it."""
-    found = {name: _critical(_ways(config, plan, entries)) for name, entries in _by_home(plan).items()}
+    found = {name: _critical(_ways(config, plan, name, entries)) for name, entries in _by_home(plan).items()}
     return {name: concerns for name, concerns in found.items() if concerns}
 
 
@@ -276,15 +277,15 @@ def _by_home(plan: Plan) -> dict[str, list[Entry]]:
     return found
 
 
-def _ways(config: Config, plan: Plan, entries: Sequence[Entry]) -> Iterator[Concern]:
-    """Whether movers have a way to the source of these machines, all of one."""
+def _ways(config: Config, plan: Plan, home: str, entries: Sequence[Entry]) -> Iterator[Concern]:
+    """Whether movers have a way to one source, `home` of these machines of the plan."""
     if problem := unknown_source(plan, config):
         yield Concern(id="source.unknown", severity=Severity.CRITICAL, what=problem.what, fix=problem.fix)
         return
     if config.target.kind != "kubevirt" or config.target.transfer == "upload":
         return
     members = config.members(plan.source)
-    name = entries[0].machine.source if config.is_estate(plan.source) else plan.source
+    name = home if config.is_estate(plan.source) else plan.source
     if name not in members:
         return  # which the estate says of each of them
     source = members[name]
