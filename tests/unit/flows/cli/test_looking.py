@@ -217,6 +217,14 @@ def test_doctor_knows_the_way_from_a_cluster_to_the_source(
     assert [one.id for one in doctor.ways(config, load(estate / "plan.yaml", Plan))] == ids
 
 
+def test_doctor_knows_it_of_a_plan_that_moves_no_machine(kubeferry: Command, estate: Path) -> None:
+    kubeferry("discover")
+    kubeferry("plan", "inventory.yaml")
+    none = load(estate / "plan.yaml", Plan).model_copy(update={"entries": ()})
+    config = Config(sources={"lab": SourceConfig(kind="memory")}, target=TargetConfig(kind="kubevirt"))
+    assert [one.id for one in doctor.ways(config, none)] == ["source.no-way"]
+
+
 @pytest.mark.parametrize(("kind", "content"), [("aws", "the keys of an AWS account"), ("vmware", "a login at vCenter")])
 def test_doctor_names_the_secret_with_which_movers_log_in(
     kubeferry: Command, estate: Path, kind: str, content: str
