@@ -21,6 +21,9 @@ from kubeferry.words import counted, plain
 if TYPE_CHECKING:
     from flows.deploying.compared import Change
 
+SCHEDULER_SECONDS = 20.0
+"""So long the server's scheduler has for the first runs of what is new; it looks each five seconds."""
+
 
 @click.command()
 @plan_named
@@ -83,7 +86,8 @@ def deploy(
         todo = compared.removals(asked, found) if remove else compared.changes(asked, found)
         for change in todo if not dry_run else ():
             server.do(change, asked, found.pool or "process")
-        warned = [] if remove else server.warnings()
+        made = bool(todo) and not dry_run
+        warned = [] if remove else server.warnings(asked, seconds=SCHEDULER_SECONDS if made else 0)
     _tell(todo, warned, pool, remove=remove, dry_run=dry_run, as_json=as_json)
 
 

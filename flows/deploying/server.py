@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -23,6 +24,7 @@ from flows.deploying.compared import AutomationThere, Change, Found, There, fiel
 from flows.deploying.wanted import MADE_BY, OURS, Automation, Deployment, Wanted
 from flows.programme import asking, caring, closing, moving, taking
 from kubeferry.errors import InputInvalid, Problem
+from kubeferry.outside import stopping
 
 MODULES = {one.__name__: one for one in (asking, caring, closing, moving, taking)}
 PAGE = 200
@@ -55,19 +57,26 @@ def found(wanted: Wanted) -> Found:
     return Found(pool_type, ours, used, deployments, automations)
 
 
-def warnings() -> list[str]:
-    """What of the server's own settings will be in the way of these deployments."""
+def warnings(wanted: Wanted, *, seconds: float) -> list[str]:
+    """What of the server will be in the way of these deployments: its settings, and a scheduler that does nothing. That
+    is told when it has made no run of a schedule that comes again and again, in so many seconds."""
     with get_client(sync_client=True) as client:
         settings = client.request("GET", "/admin/settings").json()
-    storage = settings.get("server", {}).get("concurrency", {}).get("lease_storage")
-    if storage != IN_MEMORY:
-        return []
-    told = (
-        "this server keeps who holds a slot in memory: after a restart in the midst of a cutover it calls off every "
-        "later one. Set PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE there to "
-        "prefect.server.concurrency.lease_storage.filesystem, or to Redis'."
-    )
-    return [told]
+        asleep = _asleep(client, wanted, seconds)
+    told = []
+    if settings.get("server", {}).get("concurrency", {}).get("lease_storage") == IN_MEMORY:
+        told.append(
+            "this server keeps who holds a slot in memory: after a restart in the midst of a cutover it calls off "
+            "every later one. Set PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE there to "
+            "prefect.server.concurrency.lease_storage.filesystem, or to Redis'."
+        )
+    if asleep:
+        told.append(
+            f"this server makes no runs of its schedules, of {asleep} for one: nothing will begin by itself. Its "
+            "scheduler is off, or fails, which only the server's log says: with SQLAlchemy 2.1 that of Prefect 3.8.8 "
+            "does, so install SQLAlchemy below 2.1 there."
+        )
+    return told
 
 
 def block(name: str) -> str:
@@ -98,6 +107,31 @@ def do(change: Change, wanted: Wanted, pool_type: str) -> None:
                 _deploy(client, change.what, wanted.pool, pool_type, change.there)
             case "automation", _ if isinstance(change.what, Automation):
                 _automate(client, change.what, change.id)
+
+
+def _asleep(client: SyncPrefectClient, wanted: Wanted, seconds: float) -> str:
+    """A deployment that is woken again and again, and has no run ahead; empty where there is none."""
+    again = (one for one in wanted.deployments if any({"cron", "interval"} & set(w.schedule) for w in one.wakings))
+    name = next((one.name for one in again), "")
+    limit = time.monotonic() + seconds
+    while name and not _has_runs_ahead(client, name):
+        if time.monotonic() > limit:
+            return name
+        stopping.pause(0.5)
+    return ""
+
+
+def _has_runs_ahead(client: SyncPrefectClient, name: str) -> bool:
+    """Whether it has a run ahead, or is to have none."""
+    try:
+        there = client.read_deployment_by_name(name)
+    except ObjectNotFound:  # a dry run has made none
+        return True
+    if there.paused or not any(schedule.active for schedule in there.schedules):
+        return True
+    ahead = {"state": {"type": {"any_": ["SCHEDULED"]}}}
+    asked = {"deployments": {"id": {"any_": [str(there.id)]}}, "flow_runs": ahead}
+    return int(client.request("POST", "/flow_runs/count", json=asked).json()) > 0
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------

@@ -241,6 +241,7 @@ def test_machines_move_from_a_deployment_and_a_chain_leaves_its_documents_in_the
 def test_a_schedule_begins_runs_by_itself(in_memory: Any, deployed: Any, prefect: Prefect) -> None:
     """With SQLAlchemy 2.1 the server's scheduler fails at each deployment, and says so in its log alone."""
     deployed("--caretake-every", "10")
+    assert "scheduler" not in in_memory.command("deploy", "plan.yaml", "--caretake-every", "10")[2]
     with working(prefect.url, in_memory.folder, "kubeferry"):
         of_caretake = {"deployments": {"id": {"any_": [prefect.deployment("caretake/lab")["id"]]}}}
         limit = time.monotonic() + 120
