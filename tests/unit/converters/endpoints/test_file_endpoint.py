@@ -8,6 +8,7 @@ import mmap
 import os
 import random
 import shutil
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -244,7 +245,9 @@ def overbooked(tmp_path: Path) -> Iterator[Path]:
         yield Path(made.out.strip())
         process.run(["losetup", "--detach", made.out.strip()])
     finally:
-        process.run(["umount", str(store)])
+        limit = time.monotonic() + 20  # a detached device goes when the last who looks at it, udev say, has closed it
+        while process.run(["umount", str(store)], check=False).code and time.monotonic() < limit:
+            time.sleep(0.1)
 
 
 FULL = (TargetUnavailable, TargetRefused)  # as the loop device tells it: an input/output error, or no space left
