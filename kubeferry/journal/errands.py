@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, Engine, Row, Select, Update, inspect, select, update
+from sqlalchemy import Connection, Engine, Row, Select, Update, delete, inspect, select, update
 
 from kubeferry.errors import PermanentError
 from kubeferry.journal.engine import clock, iso, reading, translated, writing
@@ -26,6 +26,7 @@ from kubeferry.journal.schema import ERRAND
 OPEN, TAKEN, ENDED, WITHDRAWN = "open", "taken", "ended", "withdrawn"
 WANTED_SECONDS = 120.0  # so long after its asker was heard of last an errand may still be taken
 LOOKED_AT = 10  # open ones that are tried, where others try at the same time
+KEPT_DAYS = 30  # so long after nobody wants them any more they go: what came of the machines stands in their events
 ALIVE_SECONDS = 90.0  # so long after its taker was heard of last it counts as under way: its leases have run out
 
 
@@ -56,7 +57,7 @@ class Errands:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._name = engine.url.render_as_string(hide_password=True)
-        self._there = False
+        self._there = self._swept = False
 
     def ask(self, asker: str, plan: str, unit: Sequence[str], goal: str) -> Errand:
         """Ask for a run of these machines, which move as one. Where one is under way that somebody has taken and who is
@@ -67,6 +68,10 @@ class Errands:
                 if not (found := _errand(row, iso(clock(db)))).lost:
                     return found
             new, now = uuid.uuid4().hex, clock(db)
+            if not self._swept:
+                old = ERRAND.c.wanted_until < iso(now - timedelta(days=KEPT_DAYS))
+                db.execute(delete(ERRAND).where(ERRAND.c.state != TAKEN, old))
+                self._swept = True
             db.execute(
                 ERRAND.insert().values(
                     id=new,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from flows import elsewhere
 from flows.elsewhere import Elsewhere, stays_alive
@@ -24,6 +25,7 @@ from kubeferry.documents import Plan, SpreadConfig, load
 from kubeferry.errors import Deferred, HeldBack, InputInvalid, Interrupted, KubeferryError, ProbeFailed, Problem
 from kubeferry.journal import Errand, Journal
 from kubeferry.journal import errands as kept
+from kubeferry.journal.schema import ERRAND
 from kubeferry.life.action_kinds import Goal
 from kubeferry.outside import stopping
 from kubeferry.sources.memory.source import MemorySource
@@ -246,3 +248,15 @@ def test_a_journal_in_a_file_is_refused_with_what_helps(spread: Spread) -> None:
         refuse_unspreadable(settings, spread.path)
     assert "PostgreSQL" in refused.value.fix
     refuse_unspreadable(spread.config, spread.path)
+
+
+def test_old_errands_go_and_those_under_way_stay(spread: Spread) -> None:
+    errands = spread.journal.errands
+    old, taken = (errands.ask("a run", spread.plan.digest, (name,), "migrate") for name in ("alpha", "beta"))
+    assert errands.take(taken.id)
+    assert {one.id for one in errands.of_plan(spread.plan.digest)} == {old.id, taken.id}
+    with spread.journal._writing() as db:
+        db.execute(update(ERRAND).values(wanted_until="2026-01-01T00:00:00.000+00:00"))
+    with Journal.open(spread.config.journal) as another:
+        new = another.errands.ask("another run", spread.plan.digest, ("gamma",), "migrate")
+        assert {one.id for one in another.errands.of_plan(spread.plan.digest)} == {taken.id, new.id}
