@@ -277,8 +277,8 @@ class Estate:
         marked = [name for name in seen.powers if self._is_marked(machine, name)] if several else []
         place = chosen(machine, last, seen, marked, recorded)
         if place != last or (len(seen.powers) > 1 and not recorded):
+            self._found(machine, place)  # where nobody could be told, it is found anew at the next try
             self._places[machine.id] = place
-            self._found(machine, place)
         self._alone.pop(machine.id, None)
         if seen.powers == {place: Power.OFF} and not seen.silent:
             self._alone[machine.id] = time.monotonic()
