@@ -223,7 +223,7 @@ class Estate:
 
     def _can(self, of: Machine | None) -> SourceCapabilities:
         if of is not None:
-            return self._source(of.source).capabilities
+            return self._source(self._home(of)).capabilities
         known = []
         for name in self._members:
             with contextlib.suppress(KubeferryError):  # it says so itself, when it is asked
@@ -242,10 +242,14 @@ class Estate:
     def _ledger(self, machine: Machine, ledger: Ledger) -> Ledger:
         return lambda thing: ledger(External(thing.kind, thing.name, f"{machine.source}:{thing.where}"))
 
+    def _home(self, machine: Machine) -> str:
+        """The member that the machine was discovered at; where that is none any more, the one that had it last."""
+        return machine.source if machine.source in self._members else self._places.get(machine.id, machine.source)
+
     def _peers(self, machine: Machine) -> list[str]:
         """The members that may have the machine, the one that had it last first."""
         last = self._places.get(machine.id, machine.source)
-        home = self._members.get(machine.source)
+        home = self._members.get(self._home(machine))
         if home is None or not roams(home.kind, machine):
             return [machine.source]
         others = [name for name, one in self._members.items() if one.kind == home.kind and name != last]
