@@ -10,6 +10,7 @@ What people read is no thing of the ledger: it stays, and a source that is gone 
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -168,6 +169,24 @@ def _mark(work: Work, state: MachineState) -> None:
         work.source.write_notes(machine, wanted, now)
     if work.source.notes(machine) == wanted:
         work.record(SourceMarked())
+
+
+def refuse_left_behind(work: Work) -> None:
+    """Raise PermanentError where the source says that it was left behind by a move to another place than this plan's:
+    what runs there is neither seen nor stopped here, whatever plan, name or source it was moved by."""
+    if not work.source.capabilities.runs:
+        return
+    line, place = "", f"{work.entry.namespace}/{work.entry.target_name}"
+    with contextlib.suppress(SourceRefused):  # who may not read that may not write it either
+        line = marks.line_in(work.source.notes(work.entry.machine))
+    if line and not line.startswith(f"moved to {place} by "):
+        raise PermanentError(
+            "an older plan's copy of it may be running elsewhere at the target",
+            why=f"its source says: {line}",
+            fix="Leave it out; or roll that move back first, with the journal that holds it. Where that copy is gone, "
+            "take the line away at the source, and run the same command again.",
+            machine=work.entry.name,
+        )
 
 
 def take_away(work: Work, state: MachineState) -> None:

@@ -68,6 +68,7 @@ def look_at_power(work: Work) -> None:
     """The cutover begins now, from the power state that is seen now. Begun anew, it has its whole time again."""
     held, found = precedence.in_hand(work), work.source.power(work.entry.machine)
     precedence.refuse_out_of_reach(work, held)
+    afterwards.refuse_left_behind(work)
     mark = marks.taken_over(work) if held is None and found is Power.OFF else None
     before, taken_from = found, ""
     if mark is not None:

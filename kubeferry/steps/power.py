@@ -18,6 +18,7 @@ from kubeferry.errors import (
     PermanentError,
     SourceGone,
     SourceRefused,
+    SourceUnavailable,
     TargetRefused,
     TransientError,
 )
@@ -74,9 +75,10 @@ def refuse_lost_sources(works: Sequence[Work]) -> None:
 
 
 def _refuse_lost_source(work: Work) -> None:
-    """A source that does not answer now may do so when it is started."""
+    """A source that does not answer now may do so when it is started. One of an estate may run where nobody answers:
+    while it is not known that it does not, its copy runs on."""
     try:
-        work.source.power(work.entry.machine)
+        seen = work.source.power(work.entry.machine)
     except TransientError:
         return
     except SourceRefused as error:
@@ -86,6 +88,18 @@ def _refuse_lost_source(work: Work) -> None:
             fix="Keep the copy where its source is gone for good; else bring that back, and run the command again.",
             machine=work.entry.name,
         ) from error
+    if seen is Power.OFF and _may_run_elsewhere(work):
+        raise SourceUnavailable(
+            "it may run at a source of its estate that does not answer: its copy at the target runs on",
+            fix="Run the same command again once all of them answer; or take the one that is gone for good out of it.",
+            machine=work.entry.name,
+        )
+
+
+def _may_run_elsewhere(work: Work) -> bool:
+    machine = work.entry.machine
+    of_estate = machine.source != work.plan.source
+    return of_estate and work.source.powers([machine]).get(machine.id) is Power.UNKNOWN
 
 
 def source_power(work: Work, state: MachineState) -> Power:

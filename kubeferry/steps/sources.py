@@ -41,7 +41,8 @@ def source_for(
         logger.warning("%s: %s", entry.name, told)
         tell(told)
 
-    known = journal.state(plan.digest, entry.name).place
+    state = journal.state(plan.digest, entry.name)
+    known = state.place or (entry.machine.source if state.source_off else "")  # it was stopped there
     places = {entry.machine.id: known} if known else {}
     return open_named(config, plan.source, journal=journal.identity, of=entry.machine, places=places, found=found)
 

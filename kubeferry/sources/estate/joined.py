@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from kubeferry.documents import Inventory, MemberFacts
 from kubeferry.errors import InputInvalid, KubeferryError, Problem
 from kubeferry.model import UP, Concern, Machine, Severity
-from kubeferry.sources.estate.places import NAMED, SPLIT, UNDEFINE, roams
+from kubeferry.sources.estate.places import NAMED, SPLIT, UNDEFINE, may_be_one, roams
 from kubeferry.sources.facts.single_names import named
 from kubeferry.words import first_of
 
@@ -106,11 +106,18 @@ def _once(machines: Sequence[Machine], kinds: Mapping[str, str], told: list[Conc
         up = [machine for machine in group if machine.power in UP]
         if len(group) == 1:
             yield group[0]
-        elif len(up) == 1 and len({machine.name for machine in group}) == 1:
+        elif len(up) == 1 and _is_one(group, kinds):
             told.append(_leftover(up[0], [machine for machine in group if machine is not up[0]]))
             yield up[0]
         else:
             told.append(_twice(group, up))
+
+
+def _is_one(group: Sequence[Machine], kinds: Mapping[str, str]) -> bool:
+    """Whether machines of one identity may be one that was handed on."""
+    first = group[0]
+    kind = kinds.get(first.source, "")
+    return all(one.name == first.name and may_be_one(first, one, kind) for one in group[1:])
 
 
 def _leftover(machine: Machine, others: Sequence[Machine]) -> Concern:

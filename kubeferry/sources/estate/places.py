@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from kubeferry.errors import KubeferryError, SourceRefused, SourceUnavailable
-from kubeferry.model import UP, Machine, Power
+from kubeferry.model import UP, Disk, Machine, Power
 from kubeferry.words import first_of
 
 ROAMING = frozenset({"libvirt", "memory", "vmware"})
@@ -36,6 +36,18 @@ def roams(kind: str, machine: Machine) -> bool:
     """Whether another source of this kind may have this very machine. A vCenter's own number for one, which stands for
     an identity where it has none, is another machine's elsewhere."""
     return kind.removesuffix("-export") in ROAMING and not machine.id.startswith("VirtualMachine:")
+
+
+def may_be_one(one: Machine, other: Machine, kind: str) -> bool:
+    """Whether two definitions of one identity may be one machine: some image of theirs lies at the same place. A clone
+    that was made with its UUID has images of its own. At vSphere images are moved between datastores while it runs, and
+    an instance UUID is given to one machine alone."""
+    theirs = [{uri for disk in each.disks for uri in (disk.uri, *_below(disk)) if uri} for each in (one, other)]
+    return kind.startswith("vmware") or not all(theirs) or not theirs[0].isdisjoint(theirs[1])
+
+
+def _below(disk: Disk) -> tuple[str | None, ...]:
+    return tuple(link.uri for link in disk.chain or ())
 
 
 def chosen(machine: Machine, last: str, seen: Looked, marked: Collection[str], recorded: bool) -> str:

@@ -24,7 +24,7 @@ from kubeferry.marks import StopMark
 from kubeferry.model import UP, Autostart, Concern, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.sources import Hear, Inside, Round, Source, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.estate.joined import joined
-from kubeferry.sources.estate.places import UNDEFINE, Looked, chosen, refuse_unsure, roams
+from kubeferry.sources.estate.places import UNDEFINE, Looked, chosen, may_be_one, refuse_unsure, roams
 
 AT_ONCE = 16
 AGAIN_SECONDS = 30.0
@@ -64,6 +64,7 @@ class Estate:
         self._opened: dict[str, Source] = {}
         self._silent: dict[str, tuple[float, KubeferryError]] = {}
         self._alone: dict[str, float] = {}
+        self._others: dict[tuple[str, str], bool] = {}
         self.capabilities = self._can(of)
 
     def discover(self) -> Inventory:
@@ -128,13 +129,16 @@ class Estate:
         asked: defaultdict[str, list[Machine]] = defaultdict(list)
         for machine in machines:
             for name in self._peers(machine):
-                asked[name].append(_as_at(machine, name))
+                asked[name].append(machine)
         told: defaultdict[str, list[Power]] = defaultdict(list)
         for name, theirs in asked.items():
             try:
                 if self._source(name).capabilities.runs:
-                    for identity, power in self._source(name).powers(theirs).items():
-                        told[identity].append(power)
+                    found = self._source(name).powers([_as_at(machine, name) for machine in theirs])
+                    for machine in theirs:
+                        power = found.get(machine.id)
+                        if power is not None and not (power in UP and self._is_another(machine, name)):
+                            told[machine.id].append(power)
             except Interrupted:
                 raise
             except KubeferryError as error:
@@ -304,7 +308,8 @@ class Estate:
                 continue
             try:
                 for power in self._source(name).powers([_as_at(machine, name)]).values():
-                    seen.powers[name] = power
+                    if not self._is_another(machine, name):
+                        seen.powers[name] = power
                 self._silent.pop(name, None)
             except Interrupted:
                 raise
@@ -312,6 +317,16 @@ class Estate:
                 seen.silent[name] = failed
                 self._silent[name] = (time.monotonic(), failed)
         return seen
+
+    def _is_another(self, machine: Machine, name: str) -> bool:
+        """Whether what a member has under the machine's identity is a clone of it, with disks of its own."""
+        if name in {machine.source, self._places.get(machine.id)}:
+            return False
+        if (machine.id, name) not in self._others:
+            theirs = (one for one in self._source(name).discover().machines if one.id == machine.id)
+            same = any(may_be_one(machine, one, self._members[name].kind) for one in theirs)
+            self._others[machine.id, name] = not same
+        return self._others[machine.id, name]
 
     def _is_marked(self, machine: Machine, name: str) -> bool:
         with contextlib.suppress(SourceRefused, SourceUnavailable):
@@ -342,7 +357,6 @@ def _wandered(machine: Machine, place: str) -> Concern:
 
 
 def _most(powers: Sequence[Power]) -> Power:
-    """Up where anybody says so, else what is known, else unknown."""
-    return next(
-        (one for one in powers if one in UP), next((one for one in powers if one is not Power.UNKNOWN), Power.UNKNOWN)
-    )
+    """Up where anybody says so, else unknown where anybody does not say, else what is known."""
+    up = (one for one in powers if one in UP)
+    return next(up, Power.UNKNOWN if Power.UNKNOWN in powers else next(iter(powers), Power.UNKNOWN))

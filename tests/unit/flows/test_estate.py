@@ -212,7 +212,7 @@ def test_an_old_machine_that_is_started_at_the_other_hypervisor_is_an_alarm(two:
     two.source("hv2").write_power("db", Power.OFF)
     (two.folder / "hv2" / "machines.json").rename(two.folder / "away")
     _code, out, err = two.command("caretake")
-    assert "berlin does not tell whether web is off" in out + err
+    assert "berlin does not tell whether db, web is off" in out + err
 
 
 def test_machines_of_one_name_are_told_apart_and_move(two: Hypervisors) -> None:
