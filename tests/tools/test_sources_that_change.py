@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,6 @@ from converters.engine.transfer import Options, Watch
 from kubeferry.errors import KubeferryError, SourceUnavailable, TargetUnavailable
 from kubeferry.model import DiskRef
 from kubeferry.outside import process
-from tests.contract.test_endpoints import listens
 from tests.needs import here, needs, or_skip
 
 MIB = 1 << 20
@@ -137,9 +137,18 @@ def test_a_source_that_nobody_wrote_to_is_gone_on_with(disk: tuple[DiskRef, Path
 def in_qemu(path: Path, *options: str) -> Iterator[None]:
     argv = ["qemu-nbd", "--persistent", f"--socket={path}.socket", "--format=raw", *options, str(path)]
     with process.child(argv, log=path.with_suffix(".log")) as server:
-        while not listens(Path(f"{path}.socket")):
+        while not greets(Path(f"{path}.socket")):
             assert server.wait(0.01) is None, server.tail()
         yield
+
+
+def greets(path: Path) -> bool:
+    """Whether the server speaks: it listens before it has opened its image."""
+    with socket.socket(socket.AF_UNIX) as client, suppress(OSError):
+        client.settimeout(10)
+        client.connect(str(path))
+        return client.recv(8) == b"NBDMAGIC"
+    return False
 
 
 @needs("qemu-nbd")
