@@ -405,7 +405,7 @@ def test_a_source_that_would_be_ended_is_taken_out_before_its_stop_where_the_pol
 
 
 def test_a_run_that_is_stopped_while_the_line_is_written_leaves_it_to_the_next_one(scene: Any) -> None:
-    scene.source.write_faults("notes", Interrupted)
+    scene.source.write_faults("write_notes", Interrupted)
     ended(scene)
     assert not scene.state.marked
     assert ended(scene) is Phase.COMMITTED
