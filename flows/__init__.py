@@ -5,6 +5,7 @@ migrate                     the run that moves machines: its waves, threads and 
 told                        what it tells of them, and who is told
 elsewhere                   machines that other workers drive;  results: how those ended;  spreading: whether they may
 places                      which machine begins next, where how many may be at work is limited
+rounds                      one of machines that are rehearsed together after it
 moves                       such a run from what was asked to its outcomes, at a terminal and in a worker alike
 leaving                     what a run that was cancelled may not leave, brought to its end by a process of its own
 following                   what is told of that run, for as long as somebody may want it

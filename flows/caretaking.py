@@ -1,6 +1,6 @@
 """Whoever looks after machines that nobody is at work on: one look at all plans of a journal, and what follows from it.
-The old machines of those that have moved are looked at, too: one that runs is an alarm. What happened is told then, to
-whom the configuration names.
+The old machines of those that have moved are looked at, too: one that runs is an alarm. What happened is told, to whom
+the configuration names. Sources that are wanted back come first, of all plans, and what may take hours last.
 
 Needs no Prefect, and no plan by name: the journal holds them. Several may look at once, on several hosts: a machine's
 lease lets one of them in.
@@ -9,9 +9,10 @@ lease lets one of them in.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from flows.migrate import Run, run_plan
@@ -21,7 +22,7 @@ from flows.told import Outcome
 from kubeferry.documents import Config, NoticeKind, OutlinedEntry, Plan, outline_in, plan_in
 from kubeferry.errors import Interrupted, KubeferryError, PermanentError, ProbeFailed
 from kubeferry.journal import Journal, PlanRecord
-from kubeferry.life.care import Alone, goal_of, why_now
+from kubeferry.life.care import Alone, goal_of, is_urgent, why_now
 from kubeferry.life.deadline import told
 from kubeferry.life.held import sets_of
 from kubeferry.life.states import fold
@@ -58,17 +59,27 @@ class Taken:
         return None if isinstance(error, (Interrupted, ProbeFailed)) else error
 
 
+@dataclass(frozen=True, slots=True)
+class Needing:
+    """A machine that is to be taken up, and why; `urgent` where all that is not waits for it."""
+
+    machine: str
+    why: str
+    urgent: bool
+
+
 @dataclass(slots=True)
 class Looked:
     """What one look has found. `under_way` counts machines whose cutover has begun, and come to no end. `troubles` are
     plans that could not be looked after, by their names; `alarms` are old machines that run beside their copy, by plan;
-    `unanswered` sources that do not tell. `told` says who was told of what happened."""
+    `unanswered` sources that do not tell. `sent` counts messages, and `told` says who was told of what happened."""
 
     taken: list[Taken] = field(default_factory=list)
     under_way: int = 0
     troubles: dict[str, KubeferryError] = field(default_factory=dict)
     alarms: list[tuple[PlanRecord, Alarm]] = field(default_factory=list)
     unanswered: list[str] = field(default_factory=list)
+    sent: int = 0
     told: str = ""
 
     def troubled(self, plan: PlanRecord, error: KubeferryError) -> None:
@@ -104,28 +115,51 @@ class Looked:
 
 
 def look_after(config: Config, journal: Journal, *, dry_run: bool = False) -> Looked:
-    """Take up each machine that needs somebody. A plan that cannot be read, or whose source is not in the
-    configuration, keeps no other one waiting."""
-    looked = Looked()
+    """Take up each machine that needs somebody: of all plans those first that go back, or whose time is over; then
+    alarms and messages; then the rest. A plan that cannot be read, or whose source is not in the configuration, keeps
+    no other one waiting."""
+    looked, rest = Looked(), dict[str, list[str]]()
     under_way, ended = _cutovers(journal)
-    for digest in dict.fromkeys((*under_way, *ended)):
-        machines = under_way.get(digest, [])
-        looked.under_way += len(machines)
-        try:
-            needing = _needing(journal, digest, [*machines, *ended.get(digest, [])])
-            if needing and dry_run:
-                looked.taken += [Taken(journal.plan(digest).name, name, why) for name, why in needing.items()]
-            elif needing:
-                looked.taken += _take_up(config, journal, _plan(config, journal, digest), needing)
-        except KubeferryError as error:
-            looked.troubled(journal.plan(digest), error)
-        if stopping.requested():
-            break
+    looked.under_way = sum(map(len, under_way.values()))
+    for digest in _until_stopped((*under_way, *ended)):
+        with _apart(journal, digest, looked):
+            needing = _needing(journal, digest, [*under_way.get(digest, ()), *ended.get(digest, ())])
+            rest[digest] = [one.machine for one in needing if not one.urgent]
+            looked.taken += _taken(config, journal, digest, [one for one in needing if one.urgent], dry_run)
     if not stopping.requested():
         _look_at_old_machines(config, journal, looked)
     if not dry_run:
         _tell(config, journal, looked)
+    before = len(looked.taken)
+    for digest in _until_stopped(digest for digest, machines in rest.items() if machines):
+        with _apart(journal, digest, looked):  # asked anew: what came first may have taken long
+            looked.taken += _taken(config, journal, digest, _needing(journal, digest, rest[digest]), dry_run)
+    if len(looked.taken) > before and not dry_run:
+        _tell(config, journal, looked)
     return looked
+
+
+def _until_stopped(digests: Iterable[str]) -> Iterator[str]:
+    return itertools.takewhile(lambda _: not stopping.requested(), dict.fromkeys(digests))
+
+
+@contextlib.contextmanager
+def _apart(journal: Journal, digest: str, looked: Looked) -> Iterator[None]:
+    """What is wrong with one plan costs no other one."""
+    try:
+        yield
+    except KubeferryError as error:
+        looked.troubled(journal.plan(digest), error)
+
+
+def _taken(
+    config: Config, journal: Journal, digest: str, needing: Collection[Needing], dry_run: bool
+) -> Iterable[Taken]:
+    """How those of a plan ended that are taken up; nothing is done where it is only looked."""
+    if needing and dry_run:
+        name = journal.plan(digest).name
+        return [Taken(name, one.machine, one.why) for one in needing]
+    return _take_up(config, journal, _plan(config, journal, digest), needing) if needing else ()
 
 
 def _look_at_old_machines(config: Config, journal: Journal, looked: Looked) -> None:
@@ -171,7 +205,8 @@ def _tell(config: Config, journal: Journal, looked: Looked) -> None:
                 Announcement(NoticeKind.ALARM, key, plan.digest, machine=alarm.machine, reason=reason, fix=alarm.fix),
             )
         found = deliver(journal, config, seconds=TELL_SECONDS)
-        looked.told = f"{counted(found.sent, 'message')} sent, {found.waiting} waiting"
+        looked.sent += found.sent
+        looked.told = f"{counted(looked.sent, 'message')} sent, {found.waiting} waiting"
     except KubeferryError as error:
         logger.warning("nobody is told for now: %s", error.reason)
 
@@ -191,23 +226,25 @@ def _has_hooks(document: str) -> bool:
     return '"hooks"' in document
 
 
-def _needing(journal: Journal, digest: str, machines: list[str]) -> dict[str, str]:
+def _needing(journal: Journal, digest: str, machines: list[str]) -> list[Needing]:
     """Those of a plan's machines that are taken up now, and why. One that somebody has in hand, a run or another plan,
     is left to him; whose runner sleeps on this host cannot be taken up, which its run tells."""
     holders, now = journal.holders(digest), told(journal.now())
     held = {name for name, one in holders.items() if not (one.expired or one.may_be_succeeded)}
     if held.issuperset(machines):
-        return {}
+        return []
     outline = outline_in(journal.plan(digest).document, digest)
     entries, sets = {one.name: one for one in outline.entries}, sets_of(outline)
-    found: dict[str, str] = {}
+    found = list[Needing]()
     for unit in dict.fromkeys(tuple(sorted(sets[name])) for name in machines if name in sets):
         if not held.isdisjoint(unit):
             continue
         theirs = [name for name in unit if name in entries and by_another(journal, digest, entries[name]) is None]
         # What another plan has in hand since is no longer this one's, whatever it has left under way.
-        found |= why_now({name: _alone(journal, digest, entries[name]) for name in theirs}, now)
-    return {name: why for name, why in found.items() if name in machines}
+        alone = {name: _alone(journal, digest, entries[name]) for name in theirs}
+        urgent = is_urgent([one.state for one in alone.values()], now)
+        found += [Needing(name, why, urgent) for name, why in why_now(alone, now).items() if name in machines]
+    return found
 
 
 def _alone(journal: Journal, digest: str, entry: OutlinedEntry) -> Alone:
@@ -227,10 +264,11 @@ def _plan(config: Config, journal: Journal, digest: str) -> Plan:
     return plan
 
 
-def _take_up(config: Config, journal: Journal, plan: Plan, needing: Mapping[str, str]) -> Iterator[Taken]:
-    for name, why in needing.items():
+def _take_up(config: Config, journal: Journal, plan: Plan, needing: Collection[Needing]) -> Iterator[Taken]:
+    reasons = {one.machine: one.why for one in needing}
+    for name, why in reasons.items():
         logger.info("%s of plan %s is taken up: %s", name, plan.name, why)
-    units = dict.fromkeys(plan.set_of(name) for name in needing)
+    units = dict.fromkeys(plan.set_of(name) for name in reasons)
     wanted = {unit: goal_of([journal.state(plan.digest, name) for name in unit]) for unit in units}
     for goal in dict.fromkeys(wanted.values()):
         names = tuple(name for unit in units if wanted[unit] is goal for name in unit)
@@ -238,4 +276,4 @@ def _take_up(config: Config, journal: Journal, plan: Plan, needing: Mapping[str,
         outcomes = run_plan(run, names)
         announce_outcomes(journal, config, plan, outcomes)
         for one in outcomes:
-            yield Taken(plan.name, one.machine, needing.get(one.machine, "it moves together with them"), one)
+            yield Taken(plan.name, one.machine, reasons.get(one.machine, "it moves together with them"), one)

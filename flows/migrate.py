@@ -20,6 +20,7 @@ from typing import Protocol
 
 from flows.places import NoSlot, in_turn, take_slots
 from flows.progress import Board
+from flows.rounds import copied_and_rehearsed
 from flows.told import DEFERRED, NOT_BEGUN, Audience, Outcome, StepBegun, TryEnded
 from kubeferry.documents import Config, Entry, MoverProgress, Plan, Wave
 from kubeferry.errors import (
@@ -35,6 +36,7 @@ from kubeferry.errors import (
 from kubeferry.journal import Journal
 from kubeferry.life.action_kinds import Action, ActionKind, Goal
 from kubeferry.life.held import Held
+from kubeferry.life.rehearsal_actions import MOVED
 from kubeferry.life.states import MachineState
 from kubeferry.outside import stopping
 from kubeferry.outside.subject import about
@@ -45,10 +47,8 @@ from kubeferry.steps.hooks import failure
 from kubeferry.steps.patience import patiently
 from kubeferry.steps.rehearsing import reached
 from kubeferry.steps.rehearsing_together import (
-    copy_ahead,
     go_as_one,
     reached_together,
-    rehearse_together,
     rehearsed_as_one,
 )
 from kubeferry.steps.release import settle
@@ -266,10 +266,9 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
 
     def driven() -> list[Outcome]:
         with contextlib.ExitStack() as opened:
-            works = [opened.enter_context(_work(run, run.plan.entry(name))) for name in names]
             if run.goal is Goal.PRECOPY:
-                take_slots(run, works)
-                return _copied_and_rehearsed(run, works, attempt)
+                return _round_of(run, names, opened, attempt)
+            works = [opened.enter_context(_work(run, run.plan.entry(name))) for name in names]
             if refused := {name: run.refused[name] for name in names if name in run.refused}:
                 refuse_set(works, refused, attempt)
             take_slots(run, works)
@@ -280,26 +279,34 @@ def _drive_set(run: Run, names: tuple[str, ...]) -> list[Outcome]:
                 states = reached_together(works, run.goal, attempt, run.rehearse)
             except LateHookFailed:
                 return _after_hooks(works)
-            return [Outcome(work.entry.name, states[work.entry.name].phase, left=settle(work)) for work in works]
+            return [_reached(run, work, states[work.entry.name]) for work in works]
 
     tie = "is rehearsed" if run.goal in {Goal.REHEARSE, Goal.PRECOPY} else "moves"
     return _ended(names, driven, tie)
 
 
-def _copied_and_rehearsed(run: Run, works: Sequence[Work], attempt: DoOne) -> list[Outcome]:
-    """How a round of machines ended that are rehearsed together after it. Where one of them was not copied, the others
-    have their round, and none is rehearsed."""
-    ahead = sum(len(work.state().rounds) for work in works)
-    if failed := copy_ahead(works, attempt, run.refused):
-        left = f"not rehearsed: {', '.join(failed)} was not copied, and they are rehearsed together"
-        names = {work.entry.name: work.state().phase for work in works}
-        return [
-            Outcome(name, "failed", failed[name]) if name in failed else Outcome(name, phase, left=left)
-            for name, phase in names.items()
-        ]
-    if sum(len(work.state().rounds) for work in works) > ahead:
-        rehearse_together(works, attempt)
-    return [Outcome(work.entry.name, work.state().phase, left=settle(work)) for work in works]
+def _reached(run: Run, work: Work, state: MachineState) -> Outcome:
+    """The end of one of several; that it was not rehearsed with the others, since it has moved, is said."""
+    moved = run.goal is Goal.REHEARSE and state.resumes in MOVED
+    return Outcome(work.entry.name, state.phase, left="not rehearsed: it has moved" if moved else settle(work))
+
+
+def _round_of(run: Run, names: Sequence[str], opened: contextlib.ExitStack, attempt: DoOne) -> list[Outcome]:
+    """How a round of machines ended that are rehearsed together after it. One that somebody else has in hand costs the
+    others no round."""
+    works, failed = list[Work](), dict[str, KubeferryError]()
+    for name in names:
+        try:
+            works.append(opened.enter_context(_work(run, run.plan.entry(name))))
+        except Interrupted:
+            raise
+        except KubeferryError as error:
+            failed[name] = error
+    if not works:
+        raise next(iter(failed.values()))
+    take_slots(run, works)
+    ended = {one.machine: one for one in copied_and_rehearsed(run, works, attempt, failed)}
+    return [ended.get(name) or Outcome(name, "failed", failed[name]) for name in names]
 
 
 def _after_hooks(works: Sequence[Work]) -> list[Outcome]:

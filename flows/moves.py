@@ -21,6 +21,7 @@ from kubeferry.documents import Config, Plan, plan_in
 from kubeferry.errors import Deferred, HeldBack, InputInvalid, KubeferryError, Problem, TransientError
 from kubeferry.journal import Journal, meant_by
 from kubeferry.life.action_kinds import Goal
+from kubeferry.life.rehearsal_actions import MOVED
 from kubeferry.steps.beforehand import Asked, ask, copied_ahead, left_out, untouched
 from kubeferry.steps.gate import Gate
 from kubeferry.steps.questions import Told, nobody
@@ -126,14 +127,24 @@ def narrowed(plan: Plan, wanted: Wanted) -> tuple[str, ...]:
 def whole(move: Move, say: Callable[[str], None] | None = None) -> Move:
     """The move with all machines that are rehearsed together with one of those that are named, in the plan's order; who
     they are is said."""
+    plan = left_of(move.plan, move.settings) if move.goal is Goal.REHEARSE else move.plan
     taken = dict.fromkeys(
-        one for name in move.machines for one in rehearsed_as_one(move.plan, name, move.goal, move.rehearse) or (name,)
+        one for name in move.machines for one in rehearsed_as_one(plan, name, move.goal, move.rehearse) or (name,)
     )
     if not (more := [name for name in taken if name not in move.machines]):
         return move
     apps = ", ".join(dict.fromkeys(move.plan.entry(name).app or "" for name in more))
     (say or logger.info)(f"{', '.join(more)} too: app {apps} is rehearsed together")
     return replace(move, machines=tuple(one for wave in move.plan.waves for one in wave.machines if one in taken))
+
+
+def left_of(plan: Plan, settings: Config) -> Plan:
+    """The plan without those machines of its apps that have moved: the others are what can be rehearsed."""
+    if not plan.apps:
+        return plan
+    with contextlib.closing(Journal.open(settings.journal)) as journal:
+        states = journal.states(plan.digest)
+    return plan.without({name for name, state in states.items() if state.resumes in MOVED})
 
 
 def members(plan: Plan, app: str) -> frozenset[str]:

@@ -86,6 +86,11 @@ def _fits(match: DiskMatch, disk: Disk, volume: str) -> bool:
     return named and _size_fits(match, disk.capacity_bytes)
 
 
+def is_pattern(text: str) -> bool:
+    """Whether it may mean several, or none."""
+    return any(sign in text for sign in "*?[")
+
+
 def any_fits(pattern: str, values: Iterable[str | None]) -> bool:
     """Whether one of the values is the pattern itself, which may have brackets of its own, or fits it."""
     told, wanted = [value.lower() for value in values if value is not None], pattern.lower()

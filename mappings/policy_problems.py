@@ -36,13 +36,7 @@ def policy_problems(
     for name, choice in policy.machines.items():
         where = f"policy machines.{name}"
         if name not in known:
-            alike = [one for one in known if one.startswith(f"{name}-")]  # machines of one name are told apart so
-            fix = (
-                f"Write one of {first_of(alike, SHOWN)}."
-                if alike
-                else "Correct the name, remove it, or discover again."
-            )
-            found.append(Problem(where, "is no machine of the inventory", fix))
+            found.append(Problem(where, "is no machine of the inventory", _misnamed(name, inventory)))
         found += _choice_problems(where, choice, known, [known[name]] if name in known else [])
     found_for: dict[int, list[Machine]] = defaultdict(list)
     for machine in inventory.machines:
@@ -58,7 +52,27 @@ def policy_problems(
     wishes = settled(policy, inventory.machines, sheet)
     found += constraint_problems(wishes.policy, inventory.machines)
     found += gathered(wishes.policy, inventory.machines, wishes.decided).problems
+    found += _absent_members(inventory, policy)
     return [*found, *_one_order(wishes)]
+
+
+def _misnamed(name: str, inventory: Inventory) -> str:
+    """What to do about a name that no machine has."""
+    if alike := [one.name for one in inventory.machines if one.name.startswith(f"{name}-")]:  # told apart so
+        return f"Write one of {first_of(alike, SHOWN)}."
+    if away := [member.name for member in inventory.members or () if member.away]:
+        return f"Discover again when {first_of(away, SHOWN)} answers, correct the name, or remove it."
+    return "Correct the name, remove it, or discover again."
+
+
+def _absent_members(inventory: Inventory, policy: Policy) -> Iterator[Problem]:
+    """Machines that an app names, and that are not there: without them it would be planned as if it were whole."""
+    known = [machine.name for machine in inventory.machines]
+    for name, app in (policy.apps or {}).items():
+        for member in app.members:
+            if not disk_wishes.is_pattern(member) and not disk_wishes.any_fits(member, known):
+                what = f"{member!r} is no machine of the inventory"
+                yield Problem(f"policy apps.{name}.members", what, _misnamed(member, inventory))
 
 
 def _key_problems(where: str, choice: MachinePolicy | Policy) -> Iterator[Problem]:

@@ -135,5 +135,7 @@ def _rehearsal(plan: Plan, name: str, facts: dict[str, EntryFacts], states: Mapp
     for one in together or (name,):
         if error := unsynced(plan, one, states.get(one, MachineState())):
             return [Action(ActionKind.DONE, f"{'' if one == name else f'{one}: '}{error.what}: {error.why}")]
-    members = {one: Member(facts[one], states.get(one, MachineState()), tier=tiers[one]) for one in together}
+    app = plan.app_of(name)
+    asks = {one: replace(facts[one], asks_app=bool(app and app.asked_of(one))) for one in together}
+    members = {one: Member(asks[one], states.get(one, MachineState()), tier=tiers[one]) for one in together}
     return plan_rehearsal(members)[name] if members else []

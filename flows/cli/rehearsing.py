@@ -49,16 +49,17 @@ def rehearse(
     left, and the disks are read back: they are as they were. Machines of which nothing is copied ahead are named. Those
     of an app that is rehearsed together run at the same time, all of them whichever is named.
     """
-    from flows.moves import Move, refuse_empty, whole
+    from flows.moves import Move, left_of, refuse_empty, whole
 
     frozen, settings, path = opened(plan, named, config)
     names = chosen(frozen, machines)
     refuse_empty(frozen, names)
+    left = left_of(frozen, settings)
     move = whole(Move(frozen, settings, path, names, Goal.REHEARSE), lambda text: click.echo(plain(text), err=True))
     if dry_run:
-        say_what_would_be_done(frozen, settings, move.machines, Goal.REHEARSE, insisted=True, as_json=as_json)
+        say_what_would_be_done(left, settings, move.machines, Goal.REHEARSE, insisted=True, as_json=as_json)
         return
-    ready, besides = (move.machines, ()) if machines.machines else _rehearsable(frozen, settings, move.machines)
+    ready, besides = (move.machines, ()) if machines.machines else _rehearsable(left, settings, move.machines)
     run_move(replace(move, machines=ready), as_json, besides)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -90,6 +91,16 @@ class PlannedApp(Value):
     downtime_seconds: Seconds | None = None
     probes: tuple[AppProbe, ...] | None = None
     rehearsal: AppRehearsal | None = None
+
+    def members_left(self, moved: Collection[str]) -> tuple[str, ...]:
+        """Its machines without those that have moved."""
+        return tuple(name for name in self.members if name not in moved)
+
+    def without(self, moved: Collection[str]) -> PlannedApp:
+        """What is left of it, which nobody asks its probes."""
+        left = self.members_left(moved)
+        rehearsal = self.rehearsal if len(left) > 1 else None
+        return self.model_copy(update={"members": left, "probes": None, "rehearsal": rehearsal})
 
     def tier_of(self, machine: str) -> int:
         """In which tier it stands, from 0."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -253,12 +253,23 @@ class Plan(Document):
             return (name,)
         return tuple(one for wave in self.waves for one in wave.machines if one in together)
 
+    def app_of(self, name: str) -> PlannedApp | None:
+        """The app that a machine is of."""
+        of = self.entry(name).app
+        return next((app for app in self.apps or () if app.name == of), None)
+
+    def without(self, moved: Collection[str]) -> Plan:
+        """The plan as it is for what is left of apps of which these have moved already: those that are left are
+        rehearsed together, the last one by itself, and nobody asks the probes of an app that is not whole. It is no
+        plan to be kept: its digest is that of the whole one."""
+        apps = [app if app.members_left(moved) == app.members else app.without(moved) for app in self.apps or ()]
+        return self.model_copy(update={"apps": tuple(apps) or None})
+
     def rehearsed_with(self, name: str) -> tuple[str, ...]:
         """The machines that are rehearsed together with this one, itself among them, in the plan's order: its app; none
         where it is rehearsed by itself."""
-        of = self.entry(name).app
-        app = next((app for app in self.apps or () if app.name == of), None)
-        if app is None or app.rehearsal is None or not app.rehearsal.together:
+        app = self.app_of(name)
+        if app is None or name not in app.members or app.rehearsal is None or not app.rehearsal.together:
             return ()
         return tuple(one for wave in self.waves for one in wave.machines if one in app.members)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from kubeferry.documents import CommitPolicy, HookPhase, PlannedHook
 from kubeferry.life.action_kinds import Goal
-from kubeferry.life.deadline import moment
+from kubeferry.life.deadline import moment, used_up
 from kubeferry.life.hooks import due, named, prepared_for
 from kubeferry.life.machine_state import MachineState, Phase
 from kubeferry.life.tries import is_past_stop
@@ -71,6 +71,14 @@ def goal_of(states: Collection[MachineState]) -> Goal:
     only_hooks = all(state.resumes is Phase.ROLLED_BACK for state in states)
     only_ready = any(map(prepared_for, states)) and not any(map(is_past_stop, states))
     return Goal.ROLLBACK if only_hooks or only_ready else Goal.MIGRATE
+
+
+def is_urgent(states: Collection[MachineState], now: str) -> bool:
+    """Whether machines that move as one, or a single one, are taken up before all others: they go back, or the time of
+    one is over. A copy of hours keeps no source off that is wanted back."""
+    if goal_of(states) is Goal.ROLLBACK:
+        return True
+    return any(state.resumes is Phase.ROLLING_BACK or used_up(state, now) for state in states)
 
 
 def _hooks_owed(hooks: Sequence[PlannedHook], state: MachineState) -> str:

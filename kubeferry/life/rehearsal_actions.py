@@ -12,6 +12,9 @@ A = ActionKind
 REHEARSABLE = frozenset({Phase.SYNCED, Phase.REHEARSED, Phase.APPROVED})
 """Phases in which a machine has a synced copy, and nobody has begun to stop it."""
 
+MOVED = frozenset({Phase.VALIDATED, Phase.COMMITTED})
+"""Phases of machines that run at the target: of their app the others are left."""
+
 
 def of_rehearsal(state: MachineState, goal: Goal) -> Action:
     """One rehearsal of what is durable. One that was left ends first, whatever is wanted: nothing goes on below it."""

@@ -97,7 +97,8 @@ def _why_as_a_whole(work: Work, state: MachineState) -> str | None:
     names = state.rehearsal.together if state.rehearsal else ()
     others = {name: work.journal.state(work.plan.digest, name) for name in names if name != work.entry.name}
     states = {name: others.get(name, state) for name in names}
-    return why_ended(states, frozenset(name for name in names if work.plan.entry(name).app_probes)) or None
+    app = work.plan.app_of(work.entry.name)
+    return why_ended(states, frozenset(name for name in names if app and app.asked_of(name))) or None
 
 
 def _account(work: Work) -> None:

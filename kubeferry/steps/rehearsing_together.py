@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from kubeferry.documents import Plan
@@ -17,9 +18,10 @@ from kubeferry.errors import Fenced, Interrupted, KubeferryError, RehearsalFaile
 from kubeferry.life.action_kinds import Goal
 from kubeferry.life.machine_state import MachineState
 from kubeferry.life.rehearsal import has_passed, why_not
+from kubeferry.life.rehearsal_actions import MOVED
 from kubeferry.life.rehearsed_together import not_passed
 from kubeferry.steps.drive import drive, refuse
-from kubeferry.steps.rehearsing import LOOK, UNTOUCHED, end_others, refuse_unsynced, tell_if_unseen
+from kubeferry.steps.rehearsing import LOOK, UNTOUCHED, end_others, refuse_unsynced, rehearse, tell_if_unseen, unsynced
 from kubeferry.steps.together import DoOne, drive_set
 from kubeferry.steps.work import Work
 
@@ -44,7 +46,7 @@ def reached_together(works: Sequence[Work], goal: Goal, do: DoOne, asked: bool) 
     """Drive machines that a run takes as one to the goal, with a rehearsal where somebody has `asked` for one. Raises
     as `kubeferry.steps.together` and `rehearse_together` do: after one that did not pass nothing is stopped."""
     if goal is Goal.REHEARSE:
-        return rehearse_together(works, do)
+        return rehearse_left(works, do)
     again = goal is Goal.MIGRATE_AGAIN
     if asked and goal.in_order and all(work.state().may_begin(again=again) for work in works):
         for work in works:
@@ -73,6 +75,37 @@ def copy_ahead(
         except KubeferryError as error:
             failed[name] = error
     return failed
+
+
+def rehearse_left(works: Sequence[Work], do: DoOne) -> dict[str, MachineState]:
+    """Rehearse those of them that have not moved yet: together, or the last one by itself. Raises as
+    `rehearse_together` and `kubeferry.steps.rehearsing.rehearse` do."""
+    moved = {work.entry.name for work in works if work.state().resumes in MOVED}
+    if len(moved) in {0, len(works)}:
+        return rehearse_together(works, do)
+    plan = works[0].plan.without(moved)
+    left = [
+        replace(work, plan=plan, entry=work.entry.model_copy(update={"app_probes": None}))
+        for work in works
+        if work.entry.name not in moved
+    ]
+    if len(left) > 1:
+        rehearse_together(left, do)
+    else:
+        rehearse(left[0], partial(do, left[0]))
+    return {work.entry.name: work.state() for work in works}
+
+
+def why_not_together(works: Sequence[Work]) -> str:
+    """Why these are not rehearsed together as a round of theirs asks for: one of them has moved, say. Empty where
+    nothing speaks against it."""
+    for work in works:
+        name, state = work.entry.name, work.state()
+        if state.resumes in MOVED:
+            return f"{name} has moved, and `kubeferry rehearse` takes what is left of app {work.entry.app}"
+        if error := unsynced(work.plan, name, state):
+            return f"{name}: {error.why}"
+    return ""
 
 
 def rehearse_together(works: Sequence[Work], do: DoOne) -> dict[str, MachineState]:

@@ -249,3 +249,26 @@ def test_what_stands_in_two_inventories_is_refused_all_at_once(two: Hypervisors)
     assert code == 2
     assert "one identity (id-db)" in err
     assert "one identity (id-web)" in err
+
+
+SHOP = WARM + "apps: {shop: {members: [db, web], together: true}}\n"
+
+
+def test_half_an_app_is_not_planned_as_a_whole_one_while_a_hypervisor_is_away(two: Hypervisors) -> None:
+    (two.folder / "hv2" / "machines.json").rename(two.folder / "away")
+    two.ok("discover")
+    (two.folder / "policy.yaml").write_text(SHOP)
+    code, out, err = two.command("plan", "inventory.yaml", "--policy", "policy.yaml")
+    assert code == 2, out + err
+    assert "policy apps.shop.members: 'web' is no machine of the inventory" in err
+    assert "Discover again when hv2 answers" in err
+
+
+def test_a_member_of_an_app_is_not_lost_since_another_hypervisor_has_its_name(two: Hypervisors) -> None:
+    two.have("hv2", two.machine("web", "hv2"), two.machine("db", "hv2", 5))
+    two.ok("discover")
+    (two.folder / "policy.yaml").write_text(SHOP)
+    code, out, err = two.command("plan", "inventory.yaml", "--policy", "policy.yaml")
+    assert code == 2, out + err
+    assert "policy apps.shop.members: 'db' is no machine of the inventory" in err
+    assert "Write one of db-hv1, db-hv2." in err

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubeferry.documents import CommitPolicy, DowntimePolicy
-from kubeferry.life.care import Alone, why_now
+from kubeferry.life.care import Alone, is_urgent, why_now
 from kubeferry.life.deadline import earliest, from_budget, seconds_left, too_slow, used_up
 from kubeferry.life.events import Failed, Observed, SourceStopped
 from kubeferry.life.states import MachineState, Phase
@@ -138,3 +138,13 @@ def test_what_comes_of_a_machine_that_is_watched(then: str, seconds: int, runs: 
     assert bool(why(WATCHED, at(seconds), policy)) == (
         turn_of(policy, WATCHED, at(seconds), runs=False, asked=False).turn is not Turn.WAIT
     )
+
+
+def test_who_goes_back_and_whose_time_is_over_is_taken_up_before_all_others() -> None:
+    assert not is_urgent([OFF], at(599))
+    assert is_urgent([OFF], at(600))
+    assert is_urgent([replace(OFF, deadline=""), OFF], at(600))
+    assert not is_urgent([replace(OFF, deadline="")], at(6000))
+    assert is_urgent([replace(OFF, phase=Phase.ROLLING_BACK)], at(0))
+    assert not is_urgent([replace(OFF, phase=Phase.VALIDATED)], at(6000))
+    assert is_urgent([replace(OFF, phase=Phase.ROLLED_BACK)], at(0))

@@ -270,3 +270,15 @@ def test_a_rehearsal_and_an_app_that_moves_as_one_do_not_go_together(inventory: 
     problems = refused(inventory, own)
     assert len(problems) == 2
     assert "app shop moves as one: its machines are not rehearsed" in problems[0]
+
+
+def test_machines_that_an_app_names_and_that_are_none_are_told_and_those_left_out_are_some(
+    inventory: Inventory,
+) -> None:
+    apps = {"shop": {"members": ["DB1", "web*", "nope*", "ghost", "gone"]}}
+    assert refused(inventory, policy(apps=apps)) == [
+        "policy apps.shop.members: 'ghost' is no machine of the inventory",
+        "policy apps.shop.members: 'gone' is no machine of the inventory",
+    ]
+    own = policy(apps={"shop": {"members": ["db1", "db2"]}}, machines={"db2": {"include": False}})
+    assert [app.members for app in planned(inventory, own).apps or ()] == [("db1",)]
