@@ -52,7 +52,9 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         with _on_postgres(held) if days else contextlib.nullcontext():
             url = held.enter_context(local_server(tmp_path_factory.mktemp("prefect")))
         from prefect._internal.concurrency import threads  # not before the server: its address is read then
+        from prefect.context import refresh_global_settings_context
 
+        refresh_global_settings_context()  # a test without a server may have run in this process before
         loops = (threads.get_run_sync_loop(), threads.get_global_loop())
         yield url
         for loop in loops:

@@ -21,7 +21,10 @@ from lab.hypervisors import PROGRAMS, Hypervisor, hypervisor
 from tests.needs import needs
 from tests.runs.test_ova_moved import BOOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600), needs(*PROGRAMS, "root")]
+pytestmark = [
+    *(pytest.mark.slow, pytest.mark.timeout(600), pytest.mark.usefixtures("server")),
+    needs(*PROGRAMS, "root"),
+]
 
 MIB = 2**20
 SIZE = 8 * MIB
