@@ -175,7 +175,7 @@ def prepared(move: Move, told: Told = nobody, opened: Journal | None = None) -> 
     all machines, TransientError where one of them does not answer."""
     plan, settings, machines, goal = move.plan, move.settings, move.machines, move.goal
     refuse_empty(plan, machines)
-    _refuse_unknown_source(plan, settings, move.path)
+    refuse_unknown_source(plan, settings, move.path)
     if goal is not Goal.ROLLBACK:  # who goes back has no time for that
         refuse_unready(settings)
     with _opened(settings, opened) as journal:
@@ -252,7 +252,8 @@ def refuse_empty(plan: Plan, machines: tuple[str, ...]) -> None:
         raise InputInvalid("the plan is empty", [problem])
 
 
-def _refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
+def refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
+    """Raise InputInvalid where the configuration does not have the plan's source."""
     if problem := unknown_source(plan, settings):
         found = Problem(f"{path}: {problem.where}", problem.what, problem.fix)
         raise InputInvalid("the plan's source is not configured", [found])

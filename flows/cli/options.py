@@ -218,15 +218,6 @@ def chosen(plan: Plan | Outline, named: Named | tuple[str, ...]) -> tuple[str, .
     return tuple(dict.fromkeys([*named.machines, *(name for group in groups for name in group)]))
 
 
-def refuse_unknown_source(plan: Plan, settings: Config, path: Path) -> None:
-    """Raise InputInvalid where the configuration does not have the plan's source."""
-    from kubeferry.steps.sources import unknown_source
-
-    if problem := unknown_source(plan, settings):
-        found = Problem(f"{path}: {problem.where}", problem.what, problem.fix)
-        raise InputInvalid("the plan's source is not configured", [found])
-
-
 def whole_sets(plan: Plan, machines: tuple[str, ...]) -> tuple[str, ...]:
     """The machines, where each set of them that shares disks is named whole. Raises InputInvalid: what is done to one
     of a set is done to all of it, and whoever asks for that says so."""

@@ -17,7 +17,6 @@ from flows.cli.options import (
     members_option,
     opened,
     plan_named,
-    refuse_unknown_source,
 )
 from flows.cli.output import print_json, print_table
 from kubeferry.documents import Config, Entry, Plan
@@ -55,6 +54,8 @@ def probe(
     """
     frozen, settings, path = opened(plan, named, config)
     if at == "source":
+        from flows.moves import refuse_unknown_source
+
         refuse_unknown_source(frozen, settings, path)
     told = _asked(frozen, settings, [frozen.entry(name) for name in chosen(frozen, machines)], at)
     if as_json:

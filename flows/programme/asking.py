@@ -17,7 +17,7 @@ from flows.programme.naming import run_name
 from flows.programme.texts import plain, plan_page
 from flows.struck import strike_logs, struck_errors
 from kubeferry.config import pick_source
-from kubeferry.documents import Inventory, Plan, Policy
+from kubeferry.documents import Config, Inventory, Plan, Policy
 from kubeferry.documents.assessment import Assessment
 from kubeferry.journal import Journal
 from kubeferry.outside.clock import now
@@ -61,9 +61,9 @@ def assess(
     strike_logs()
     shelf = Shelf()
     with struck_errors():
-        named = [inventory] if isinstance(inventory, str) else inventory
+        named = _several(inventory)
         settings = settings_of(config) if config or not all(one.endswith(FILES) for one in named) else None
-        facts = as_one({one: given(Inventory, one, settings) for one in named}, settings)
+        facts = _facts(named, settings)
         choices = given(Policy, policy, settings) if policy else Policy()
         offer = offer_of(Path(config) if config else None)
         write = partial(write_assessments, out=Path(out)) if out else assessing.assess
@@ -90,8 +90,7 @@ def plan(
     strike_logs()
     with struck_errors():
         settings = settings_of(config)
-        named = [inventory] if isinstance(inventory, str) else inventory
-        facts = as_one({one: given(Inventory, one, settings) for one in named}, settings)
+        facts = _facts(_several(inventory), settings)
         choices = given(Policy, policy, settings) if policy else Policy()
         offer = offer_of(Path(config) if config else None)
         made = make_plan(facts, choices, name=name or facts.source, created_at=now("seconds"), offer=offer)
@@ -118,3 +117,12 @@ def _machines(inventory: Inventory) -> list[dict[str, object]]:
         }
         for machine in inventory.machines
     ]
+
+
+def _several(inventory: str | list[str]) -> list[str]:
+    return [inventory] if isinstance(inventory, str) else inventory
+
+
+def _facts(named: list[str], settings: Config | None) -> Inventory:
+    """The inventory of these, which are as one."""
+    return as_one({one: given(Inventory, one, settings) for one in named}, settings)

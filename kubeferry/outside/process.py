@@ -2,9 +2,8 @@
 
 `run` waits for a short program, `show` for one that speaks to the terminal. `child` owns a long one for as long as a
 `with` block lasts. `detached` starts one that must outlive the caller, and leaves its pid in a file, `beside` one that
-the caller collects by itself. All of them close
-standard input, name the whole command when it fails, and never put a secret on a command line (a secret goes through
-`env`, a file, or standard input).
+the caller collects by itself. All of them close standard input, name the whole command when it fails, and never put a
+secret on a command line (a secret goes through `env`, a file, or standard input).
 """
 
 from __future__ import annotations

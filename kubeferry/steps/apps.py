@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from kubeferry.documents import Entry
 from kubeferry.life.action_kinds import Action
 from kubeferry.life.events import AppObserved
 from kubeferry.life.machine_state import MachineState
@@ -15,12 +16,16 @@ def observe_app(work: Work, _action: Action, state: MachineState) -> None:
     nothing is done, nor recorded, where somebody has started the source."""
     if not power.start_target(work):
         return
-    asked = with_time_left(work, state)
-    asked = asked.model_copy(update={"probes": asked.app_probes or (), "app_probes": None})
-    seen = work.target.observe(asked, state.last_words)
+    seen = work.target.observe(asked_of_app(with_time_left(work, state)), state.last_words)
     work.record(AppObserved(app=work.entry.app or "", observation=seen.model_dump(mode="json", by_alias=True)))
+
+
+def asked_of_app(entry: Entry) -> Entry:
+    """The machine as it is asked the probes of its app, in the place of its own."""
+    return entry.model_copy(update={"probes": entry.app_probes or (), "app_probes": None})
 
 
 def tier_of(work: Work) -> int:
     """The machine's place in the order of its app."""
-    return next((app.tier_of(work.entry.name) for app in work.plan.apps or () if app.name == work.entry.app), 0)
+    app = work.plan.app_of(work.entry.name)
+    return app.tier_of(work.entry.name) if app else 0

@@ -25,6 +25,7 @@ from kubeferry.life.rehearsed_together import why_ended
 from kubeferry.outside import clock
 from kubeferry.passwords import struck
 from kubeferry.steps import power
+from kubeferry.steps.apps import asked_of_app
 from kubeferry.steps.work import Work
 
 
@@ -56,8 +57,7 @@ def run(work: Work, _action: Action, _state: MachineState) -> None:
 def run_app(work: Work, _action: Action, _state: MachineState) -> None:
     """Ask this machine the probes of its app, with all of the app running apart, and record what was seen."""
     app = work.entry.app or ""
-    asked = work.entry.model_copy(update={"probes": work.entry.app_probes or (), "app_probes": None})
-    _goes_well(work, lambda: _see(work, asked, app), app)
+    _goes_well(work, lambda: _see(work, asked_of_app(work.entry), app), app)
 
 
 def _see(work: Work, asked: Entry, app: str | None) -> None:

@@ -85,15 +85,14 @@ def chosen(machine: Machine, last: str, seen: Looked, marked: Collection[str], r
     )
 
 
-def refuse_unsure(machine: Machine, place: str, silent: Mapping[str, KubeferryError]) -> None:
-    """Raise SourceUnavailable where a machine that is off and that nobody was asked to stop may run elsewhere."""
-    if silent:
-        raise SourceUnavailable(
-            f"it is off at {place}, and may run elsewhere",
-            why=_told(silent),
-            fix="Run the same command again once it answers; or take it out of the estate, where it is gone for good.",
-            machine=machine.name,
-        )
+def unsure(machine: Machine, place: str, silent: Mapping[str, KubeferryError]) -> SourceUnavailable:
+    """The error of a machine that is off and that nobody was asked to stop: it may run where nobody answers."""
+    return SourceUnavailable(
+        f"it is off at {place}, and may run elsewhere",
+        why=_told(silent),
+        fix="Run the same command again once it answers; or take it out of the estate, where it is gone for good.",
+        machine=machine.name,
+    )
 
 
 def _perhaps_elsewhere(machine: Machine, last: str, silent: Mapping[str, KubeferryError]) -> SourceUnavailable:

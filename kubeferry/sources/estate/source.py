@@ -24,7 +24,7 @@ from kubeferry.marks import StopMark
 from kubeferry.model import UP, Autostart, Concern, DiskRef, Machine, Marker, Power, Severity
 from kubeferry.sources import Hear, Inside, Round, Source, SourceCapabilities, Stopped, WentOff
 from kubeferry.sources.estate.joined import joined
-from kubeferry.sources.estate.places import UNDEFINE, Looked, chosen, may_be_one, refuse_unsure, roams
+from kubeferry.sources.estate.places import UNDEFINE, Looked, chosen, may_be_one, roams, unsure
 
 AT_ONCE = 16
 AGAIN_SECONDS = 30.0
@@ -83,7 +83,7 @@ class Estate:
         with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="member") as threads:
             list(threads.map(asked, self._members))
         if not inventories:
-            raise next(error for name in self._members for _, error in [away[name]])
+            raise away[next(iter(self._members))][1]
         order = [inventories[name] for name in self._members if name in inventories]
         return joined(self._name, order, {name: away[name] for name in self._members if name in away})
 
@@ -296,7 +296,7 @@ class Estate:
         """The same, where it is certain: one that is off, and not by us, may run at a member that does not answer."""
         place, seen = self._located(machine)
         if seen.silent and seen.powers.get(place) is Power.OFF and not self._is_marked(machine, place):
-            refuse_unsure(machine, place, seen.silent)
+            raise unsure(machine, place, seen.silent)
         return place, seen
 
     def _look(self, machine: Machine, names: Sequence[str]) -> Looked:
