@@ -28,7 +28,7 @@ from kubeferry.life.events import (
     StopAsked,
 )
 from kubeferry.life.hook_events import HookRun
-from kubeferry.life.hooks import key_of
+from kubeferry.life.hooks import key_of_run
 from kubeferry.life.states import Recorded
 
 
@@ -166,7 +166,7 @@ def _start(cutover: list[Recorded]) -> Iterator[tuple[str, float]]:
 def _hooks(records: Iterable[Recorded]) -> Iterator[tuple[str, float]]:
     for run in (record.event for record in records):
         if isinstance(run, HookRun) and run.ok:
-            yield key_of(run.phase, run.hook, of_app=bool(run.of_app)), run.seconds
+            yield key_of_run(run), run.seconds
 
 
 def _held_up(cutover: list[Recorded]) -> float:

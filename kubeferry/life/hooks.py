@@ -65,9 +65,19 @@ def key_of(phase: HookPhase, name: str, *, of_app: bool) -> str:
     return f"{phase}/{'app:' if of_app else ''}{name}"
 
 
+def key_of_hook(hook: PlannedHook) -> str:
+    """The same of one that is planned."""
+    return key_of(hook.on, hook.name, of_app=bool(hook.of_app))
+
+
+def key_of_run(run: HookRun) -> str:
+    """The same of one that was run."""
+    return key_of(run.phase, run.hook, of_app=bool(run.of_app))
+
+
 def call_of(journal: str, plan: str, machine: str, cutover: int, hook: PlannedHook) -> str:
     """What tells a hook's run from all others: of a journal, a plan, a machine, and of which of its cutovers."""
-    key = key_of(hook.on, hook.name, of_app=bool(hook.of_app))
+    key = key_of_hook(hook)
     return hashlib.sha256("\n".join((journal, plan, machine, str(cutover), key)).encode()).hexdigest()[:32]
 
 
@@ -88,16 +98,12 @@ def due(
     return tuple(
         hook
         for hook in chosen
-        if not unrunnable(hook, state, runs_on=runs_on) and _is_owed(state.hooks.get(_key(hook)), again=again)
+        if not unrunnable(hook, state, runs_on=runs_on) and _is_owed(state.hooks.get(key_of_hook(hook)), again=again)
     )
 
 
 def _is_owed(run: HookRun | None, *, again: bool) -> bool:
     return run is None or (again and not run.ok)
-
-
-def _key(hook: PlannedHook) -> str:
-    return key_of(hook.on, hook.name, of_app=bool(hook.of_app))
 
 
 def unrunnable(hook: Hook, state: MachineState, *, runs_on: bool = True) -> str:
@@ -145,5 +151,4 @@ def why_not_now(event: HookRun, state: MachineState) -> str:
 
 def with_run(state: MachineState, event: HookRun) -> MachineState:
     """With one more hook that was run in its cutover."""
-    key = key_of(event.phase, event.hook, of_app=bool(event.of_app))
-    return replace(state, hooks={**state.hooks, key: event})
+    return replace(state, hooks={**state.hooks, key_of_run(event): event})

@@ -20,7 +20,7 @@ from kubeferry.documents import DowntimePolicy, Entry, OutlinedEntry
 from kubeferry.documents.hooks import HookPhase
 from kubeferry.life.events import CopyBegun, CutoverBegun, Synced
 from kubeferry.life.experience import Experience, Moved, experience_of, instant
-from kubeferry.life.hooks import key_of
+from kubeferry.life.hooks import key_of_hook
 from kubeferry.life.projected import NOTHING, Part, Projected, Range, total
 from kubeferry.life.states import Recorded
 from kubeferry.model import Power
@@ -120,7 +120,7 @@ def _hooked(
     found: list[Range] = []
     unseen: list[str] = []
     for hook in (one for one in entry.hooks or () if one.on in phases):
-        key = key_of(hook.on, hook.name, of_app=bool(hook.of_app))
+        key = key_of_hook(hook)
         took = [seconds for which, seconds in seen.hooks if which == key][-NEWEST:]
         most = hook.timeout_seconds
         found.append(spread(took) if took else Range(low=0, likely=most / 2, high=most))
